@@ -1,0 +1,62 @@
+"""Every exception LastBit raises on purpose, on one screen.
+
+A message says what is wrong, where (operator index, tensor name), what was found, what was wanted and what to do.
+A mismatch between two results is never an exception: it is a Report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "InputError",
+    "LastBitError",
+    "ModelError",
+    "OracleError",
+    "OracleMissingError",
+    "RuntimeNameError",
+    "UnsupportedError",
+]
+
+
+class LastBitError(Exception):
+    """Root of all of LastBit's errors. `exit_code` is what the command line ends with."""
+
+    exit_code = 2
+
+
+class ModelError(LastBitError):
+    """The model file is missing, malformed or invalid."""
+
+
+class InputError(LastBitError):
+    """An input array, file, index or option does not fit the model."""
+
+
+class RuntimeNameError(LastBitError):
+    """No exact runtime has this name."""
+
+
+class UnsupportedError(LastBitError):
+    """Something in the model is refused by the runtime, or not covered by LastBit yet.
+
+    Attributes:
+        reasons: every reason found, one line each, so that a user sees all of them at once.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, reasons: Sequence[str] = ()) -> None:
+        self.reasons = tuple(reasons)
+        lines = [message, *(f"  - {reason}" for reason in self.reasons)]
+        super().__init__("\n".join(lines))
+
+
+class OracleError(LastBitError):
+    """A real interpreter refused a model, crashed or took too long while LastBit ran it."""
+
+    exit_code = 4
+
+
+class OracleMissingError(OracleError):
+    """A real interpreter is not installed. The message names the extra that installs it."""

@@ -1,0 +1,156 @@
+"""The Model: a graph exactly as its file has it. Immutable, and it knows no runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .errors import InputError
+from .types import Array, DType, QuantParams
+
+__all__ = ["Model", "Operator", "Subgraph", "Tensor"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """One tensor of a subgraph.
+
+    Attributes:
+        index: its index in the subgraph.
+        name: its name in the file (need not be unique, may be empty).
+        shape: its shape in the file.
+        shape_signature: the shape with -1 for dimensions that the file leaves open; `shape` where it says none.
+        dtype: its element type.
+        quant: scales and zero points, or None.
+        data: the constant's values, read-only, in `shape` (int4 unpacked to int8), or None for a tensor that is
+            computed or fed.
+        is_variable: whether it keeps its value between invocations.
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    shape_signature: tuple[int, ...]
+    dtype: DType
+    quant: QuantParams | None
+    data: Array | None
+    is_variable: bool = False
+
+    @property
+    def label(self) -> str:
+        """How errors and tables name this tensor: index and name."""
+        return f"tensor {self.index} {self.name!r}"
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """One operator of a subgraph.
+
+    Attributes:
+        index: its position in the file's execution order.
+        name: its built-in name such as `FULLY_CONNECTED`, or `CUSTOM(name)`.
+        version: the operator version in the file.
+        inputs: tensor indices; -1 marks an optional input that is absent.
+        outputs: tensor indices.
+        options: the built-in options that LastBit reads, by their schema names.
+    """
+
+    index: int
+    name: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Mapping[str, int | float | bool | str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """How errors and tables name this operator: index and name."""
+        return f"operator {self.index} {self.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class Subgraph:
+    """One subgraph: tensors, operators in execution order, and which tensors are fed and returned."""
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A .tflite model as its file has it.
+
+    The main subgraph's parts are reached directly: `model.tensors`, `model.operators`, `model.inputs`,
+    `model.outputs`. Other subgraphs (of control flow and resources) are listed in `subgraphs`.
+
+    Attributes:
+        subgraphs: at least one; the first is the main one.
+        description: the file's own description.
+        version: the schema version (3).
+        content: the file's bytes, unchanged.
+        source: the path it was read from, or `<bytes>`.
+    """
+
+    subgraphs: tuple[Subgraph, ...]
+    description: str
+    version: int
+    content: bytes = field(repr=False)
+    source: str = "<bytes>"
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The main subgraph's tensors."""
+        return self.subgraphs[0].tensors
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """The main subgraph's operators, in execution order."""
+        return self.subgraphs[0].operators
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors that are fed."""
+        return tuple(self.tensors[i] for i in self.subgraphs[0].inputs)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The tensors that are returned."""
+        return tuple(self.tensors[i] for i in self.subgraphs[0].outputs)
+
+    @property
+    def dense_operators(self) -> tuple[Operator, ...]:
+        """The FULLY_CONNECTED operators of the main subgraph, in execution order."""
+        return tuple(op for op in self.operators if op.name == "FULLY_CONNECTED")
+
+    def operator(self, index: int) -> Operator:
+        """The operator with this index.
+
+        Raises:
+            InputError: there is no such operator.
+        """
+        if not 0 <= index < len(self.operators):
+            raise InputError(
+                f"{self.source}: there is no operator {index}; the model has operators 0 to {len(self.operators) - 1}. "
+                "`lastbit inspect` lists them."
+            )
+        return self.operators[index]
+
+    def operand(self, op: Operator, position: int) -> Tensor | None:
+        """The tensor at an input position of an operator, or None where it is absent."""
+        if position >= len(op.inputs) or op.inputs[position] < 0:
+            return None
+        return self.tensors[op.inputs[position]]
+
+    def __repr__(self) -> str:
+        return (
+            f"Model({self.source!r}, {len(self.operators)} operators, {len(self.tensors)} tensors, "
+            f"{len(self.dense_operators)} dense)"
+        )
+
+    def _repr_html_(self) -> str:
+        from .render import model_html
+
+        return model_html(self)

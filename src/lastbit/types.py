@@ -1,0 +1,111 @@
+"""Small value types that everything else is written in: element types and quantization parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DTYPES", "DType", "IntArray", "QuantParams", "fused_bounds", "hex_float"]
+
+Array = npt.NDArray[Any]
+IntArray = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class DType:
+    """An element type of a .tflite tensor.
+
+    Attributes:
+        name: the name used in text, JSON and errors, such as `int8`.
+        numpy: the NumPy dtype that holds one element (int4 is held unpacked in int8); None for types that
+            NumPy does not hold (strings, resources, variants).
+        bits: bits of one element in the file; 0 where it is not fixed.
+        qmin: smallest integer of a quantized type, else None.
+        qmax: largest integer of a quantized type, else None.
+    """
+
+    name: str
+    numpy: np.dtype[Any] | None
+    bits: int
+    qmin: int | None = None
+    qmax: int | None = None
+
+
+def _integer(name: str, bits: int) -> DType:
+    low, high = (0, 2**bits - 1) if name.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return DType(name, np.dtype(name), bits, low, high)
+
+
+# Keyed by TensorType of the TFLite schema.
+DTYPES: dict[int, DType] = {
+    0: DType("float32", np.dtype(np.float32), 32),
+    1: DType("float16", np.dtype(np.float16), 16),
+    2: _integer("int32", 32),
+    3: _integer("uint8", 8),
+    4: _integer("int64", 64),
+    5: DType("string", None, 0),
+    6: DType("bool", np.dtype(np.bool_), 8),
+    7: _integer("int16", 16),
+    8: DType("complex64", np.dtype(np.complex64), 64),
+    9: _integer("int8", 8),
+    10: DType("float64", np.dtype(np.float64), 64),
+    11: DType("complex128", np.dtype(np.complex128), 128),
+    12: _integer("uint64", 64),
+    13: DType("resource", None, 0),
+    14: DType("variant", None, 0),
+    15: _integer("uint32", 32),
+    16: _integer("uint16", 16),
+    17: DType("int4", np.dtype(np.int8), 4, -8, 7),
+    18: DType("bfloat16", None, 16),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class QuantParams:
+    """Affine quantization: real = scale * (quantized - zero_point).
+
+    Attributes:
+        scale: float32 `[1]` or, per channel, `[channels]`, exactly as stored in the file.
+        zero_point: int64, the same shape.
+        axis: the tensor axis that the channels run along (0 unless the file says otherwise).
+    """
+
+    scale: npt.NDArray[np.float32]
+    zero_point: npt.NDArray[np.int64]
+    axis: int = 0
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether there is more than one scale. One scale is per-tensor in every runtime."""
+        return self.scale.size > 1
+
+    @property
+    def granularity(self) -> str:
+        """`per_channel` or `per_tensor`."""
+        return "per_channel" if self.per_channel else "per_tensor"
+
+
+def hex_float(value: float | np.floating[Any]) -> str:
+    """A float as C99 hexadecimal text, which loses nothing.
+
+    >>> hex_float(np.float32(0.1))
+    '0x1.99999a0000000p-4'
+    """
+    return float(value).hex()
+
+
+def fused_bounds(activation: str) -> tuple[float, float]:
+    """The real-valued bounds of a fused activation: (low, high), infinite where there is none.
+
+    >>> fused_bounds("RELU6")
+    (0.0, 6.0)
+    """
+    return {
+        "NONE": (-np.inf, np.inf),
+        "RELU": (0.0, np.inf),
+        "RELU6": (0.0, 6.0),
+        "RELU_N1_TO_1": (-1.0, 1.0),
+    }[activation]
