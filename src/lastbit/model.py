@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .errors import InputError
+from .markup import html_table
 from .types import Array, DType, QuantParams
 
 __all__ = ["Model", "Operator", "Subgraph", "Tensor"]
@@ -151,6 +152,19 @@ class Model:
         )
 
     def _repr_html_(self) -> str:
-        from .render import model_html
+        rows = [
+            (
+                op.index,
+                op.name,
+                ", ".join(self._shape_text(i) for i in op.inputs),
+                ", ".join(self._shape_text(i) for i in op.outputs),
+            )
+            for op in self.operators
+        ]
+        return html_table(repr(self), ("#", "operator", "inputs", "outputs"), rows)
 
-        return model_html(self)
+    def _shape_text(self, index: int) -> str:
+        if index < 0:
+            return "-"
+        tensor = self.tensors[index]
+        return f"{tensor.index}: {tensor.dtype.name}{list(tensor.shape)}"

@@ -1,0 +1,232 @@
+"""The same rules once more, slowly: one accumulator at a time, in Python integers and fractions.
+
+Written from the formulas, not from `requantize.py`, so that the two can disagree; tests hold one against the other,
+and explanations print the steps recorded here, each with what it cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .requantize import RequantRule
+
+__all__ = ["ExactStep", "exact_requantize", "round_fraction", "round_to_float"]
+
+
+@dataclass(frozen=True)
+class ExactStep:
+    """One step of a calculation.
+
+    Attributes:
+        name: the step's name, the same as in a Trace where it is there too.
+        formula: what is calculated, in symbols.
+        numbers: the same with the numbers put in.
+        value: the result.
+        exact: the value before this step's rounding, wrap or clamp; equal to `value` where nothing was lost.
+        effect: what happened between `exact` and `value`: a tie rule, `wrap32`, `clamp`, or empty.
+    """
+
+    name: str
+    formula: str
+    numbers: str
+    value: Fraction
+    exact: Fraction
+    effect: str = ""
+
+    @property
+    def cut_off(self) -> Fraction:
+        """What the step lost: exact - value."""
+        return self.exact - self.value
+
+
+def round_fraction(value: Fraction, tie: str) -> int:
+    """The nearest integer; `tie` is `half_up`, `half_away` or `half_even`.
+
+    >>> [round_fraction(Fraction(-5, 2), tie) for tie in ("half_up", "half_away", "half_even")]
+    [-2, -3, -2]
+    """
+    below, rest = divmod(value, 1)
+    if rest != Fraction(1, 2):
+        return int(below) + (rest > Fraction(1, 2))
+    if tie == "half_up":
+        return int(below) + 1
+    if tie == "half_away":
+        return int(below) + (value > 0)
+    return int(below) + int(below) % 2
+
+
+def round_to_float(value: Fraction, bits: int) -> Fraction:
+    """The nearest binary floating-point number with `bits` of significand (24: float32, 53: float64), half even.
+
+    Overflow is not modelled: no value met here comes near it.
+
+    >>> round_to_float(Fraction(2**24 + 1), 24) == 2**24
+    True
+    """
+    if value == 0:
+        return value
+    smallest_exponent = -149 if bits == 24 else -1074  # of a subnormal's last bit
+    magnitude = abs(value)
+    exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
+    if Fraction(2) ** exponent > magnitude:
+        exponent -= 1
+    ulp = Fraction(2) ** max(exponent - bits + 1, smallest_exponent)
+    return round_fraction(value / ulp, "half_even") * ulp
+
+
+def exact_requantize(
+    rule: RequantRule,
+    acc: int,
+    *,
+    input_scale: Fraction,
+    weights_scale: Fraction,
+    output_scale: Fraction,
+    output_zero_point: int,
+    activation_min: int,
+    activation_max: int,
+) -> list[ExactStep]:
+    """Every step from one accumulator to one output.
+
+    Args:
+        rule: the rule.
+        acc: an int32 value.
+        input_scale: s_x, the stored float32's exact value.
+        weights_scale: s_w of this unit, likewise.
+        output_scale: s_y, likewise.
+        output_zero_point: zy.
+        activation_min: lower clamp bound.
+        activation_max: upper clamp bound.
+
+    Returns:
+        The steps in order; the first is `effective_scale`, the last `output`.
+
+    >>> from .requantize import RULES
+    >>> one, half = Fraction(1), Fraction(1, 2)
+    >>> for name in ("float64-half_away", "q31-half_up-half_up/dd", "float32-half_even"):
+    ...     steps = exact_requantize(RULES[name], -5, input_scale=one, weights_scale=half, output_scale=one,
+    ...                              output_zero_point=3, activation_min=-128, activation_max=127)
+    ...     print(name, int(steps[-1].value))  # -2.5, then + 3
+    float64-half_away 0
+    q31-half_up-half_up/dd 1
+    float32-half_even 1
+    """
+    zy, low, high = output_zero_point, activation_min, activation_max
+    scale_step = _effective_scale(rule, input_scale, weights_scale, output_scale)
+    scale = scale_step.value
+    steps = [scale_step]
+    if rule.form == "float64":
+        product = round_to_float(acc * scale, 53)
+        steps.append(_step("product", "acc * m", f"{acc} * {_g(scale)}", product, acc * scale, "float64"))
+        rounded = round_fraction(product, "half_away")
+        kept = rounded if -(2**31) < rounded < 2**31 else -(2**31)
+        effect = "half_away" if kept == rounded else "half_away, then int32 overflow gives INT32_MIN"
+        steps.append(_step("acc_scaled", "round_half_away(product)", f"round({_g(product)})", kept, product, effect))
+    elif rule.form == "float32":
+        converted = round_to_float(Fraction(acc), 24)
+        product = round_to_float(converted * scale, 24)
+        steps.append(_step("acc_float", "float32(acc)", str(acc), converted, Fraction(acc), "float32"))
+        steps.append(
+            _step("product", "acc_float * m", f"{_g(converted)} * {_g(scale)}", product, converted * scale, "float32")
+        )
+        limited = min(product, Fraction(high - zy))
+        steps.append(
+            _step("limited", "min(product, hi - zy)", f"min({_g(product)}, {high - zy})", limited, product, "clamp")
+        )
+        rounded = max(round_fraction(limited, "half_even"), -(2**31))
+        steps.append(
+            _step("acc_scaled", "round_half_even(limited)", f"rint({_g(limited)})", rounded, limited, "half_even")
+        )
+    else:
+        steps.extend(_q31(rule, acc, scale))
+    scaled = int(steps[-1].value)
+    total = _wrap(scaled + zy)
+    steps.append(_step("with_zero_point", "acc_scaled + zy", f"{scaled} + ({zy})", total, scaled + zy, "wrap32"))
+    output = max(low, min(high, total))
+    steps.append(
+        _step("output", "clamp(with_zero_point, lo, hi)", f"clamp({total}, {low}, {high})", output, total, "clamp")
+    )
+    return steps
+
+
+def _q31(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]:
+    """The steps of the fixed-point forms: the multiplier and the shift, then one or two roundings."""
+    exponent = 0
+    fraction = scale
+    while fraction >= 1:
+        fraction, exponent = fraction / 2, exponent + 1
+    while 0 < fraction < Fraction(1, 2):
+        fraction, exponent = fraction * 2, exponent - 1
+    exact_q = fraction * 2**31
+    q = round_fraction(exact_q, "half_away")
+    shift = exponent
+    numbers = f"{_g(scale)} = {_g(fraction)} * 2^{exponent}; {_g(fraction)} * 2^31"
+    if q == 2**31:
+        q, shift, exact_q = 2**30, shift + 1, exact_q / 2
+    if shift < -31:
+        q, shift = 0, 0
+    yield _step("multiplier", "q = round_half_away(fraction * 2^31)", numbers, q, exact_q, "half_away")
+    yield _step("shift", "the power of two, positive = left", f"{shift}", shift, shift)
+    if rule.form == "q31_single":
+        product = acc * q
+        bits = 31 - shift
+        exact = Fraction(product, 2**bits) if bits >= 0 else Fraction(product * 2**-bits)
+        yield _step("product", "acc * q", f"{acc} * {q}", product, product)
+        yield _step(
+            "acc_scaled",
+            "(product + 2^(30-shift)) >> (31-shift)",
+            f"{product} / 2^{bits}",
+            round_fraction(exact, "half_up"),
+            exact,
+            "half_up",
+        )
+        return
+    left, right = max(shift, 0), max(-shift, 0)
+    shifted = _wrap(acc * 2**left)
+    yield _step("acc_shifted", "wrap32(acc << L)", f"{acc} << {left}", shifted, acc * 2**left, "wrap32")
+    exact_high = Fraction(shifted * q, 2**31)
+    high = round_fraction(exact_high, "half_up")
+    yield _step(
+        "high_mul", "(acc_shifted * q + 2^30) >> 31", f"{shifted} * {q} / 2^31", high, exact_high, "half_up"
+    )
+    tie = "half_up" if rule.form == "q31_up_up" else "half_away"
+    exact_scaled = Fraction(high, 2**right)
+    yield _step(
+        "acc_scaled",
+        f"round_{tie}(high_mul / 2^R)",
+        f"{high} / 2^{right}",
+        round_fraction(exact_scaled, tie),
+        exact_scaled,
+        tie,
+    )
+
+
+def _effective_scale(rule: RequantRule, sx: Fraction, sw: Fraction, sy: Fraction) -> ExactStep:
+    """s_x * s_w / s_y with the roundings of the rule's precision."""
+    product_bits = {"dd": 53, "fd": 24, "ff": 24}[rule.scale_product]
+    quotient_bits = {"dd": 53, "fd": 53, "ff": 24}[rule.scale_product]
+    value = round_to_float(round_to_float(sx * sw, product_bits) / sy, quotient_bits)
+    formula = {
+        "dd": "m = float64(s_x) * float64(s_w) / float64(s_y)",
+        "fd": "m = float64(float32(s_x * s_w)) / float64(s_y)",
+        "ff": "m = float32(float32(s_x * s_w) / s_y)",
+    }[rule.scale_product]
+    precision = {"dd": "float64", "fd": "float32, then float64", "ff": "float32"}[rule.scale_product]
+    return _step("effective_scale", formula, f"{_g(sx)} * {_g(sw)} / {_g(sy)}", value, sx * sw / sy, precision)
+
+
+def _step(
+    name: str, formula: str, numbers: str, value: Fraction | int, exact: Fraction | int, effect: str = ""
+) -> ExactStep:
+    lost = Fraction(exact) != Fraction(value)
+    return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), effect if lost else "")
+
+
+def _wrap(value: int) -> int:
+    return (value + 2**31) % 2**32 - 2**31
+
+
+def _g(value: Fraction) -> str:
+    """A number for people: the shortest decimal that is the same float64, or the integer itself."""
+    return str(value.numerator) if value.denominator == 1 else repr(float(value))

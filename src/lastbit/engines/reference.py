@@ -1,0 +1,190 @@
+"""The reference engine: NumPy, every step recorded. It is the definition that faster engines are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, UnsupportedError
+from ..markup import html_table
+from ..model import Model, Tensor
+from ..ops.base import PreparedOperator
+from ..prepare import PreparedModel
+from ..types import Array
+
+__all__ = ["OperatorTrace", "Trace", "check_input", "run"]
+
+
+class OperatorTrace:
+    """Every named step of one operator, for one input. Steps are attributes: `trace[0].acc`.
+
+    Attributes:
+        prepared: the operator with its folded constants.
+        steps: name -> array, in order of calculation; the last is `output`.
+    """
+
+    def __init__(self, prepared: PreparedOperator, steps: Mapping[str, Array]) -> None:
+        self.prepared = prepared
+        self.steps = dict(steps)
+
+    def __getattr__(self, name: str) -> Array:
+        steps: dict[str, Array] = self.__dict__.get("steps", {})
+        if name in steps:
+            return steps[name]
+        raise AttributeError(f"{name!r} is no step of {self._label()}; its steps are: {', '.join(steps)}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.steps]
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in self.steps.items())
+        return f"OperatorTrace({self._label()}, rule {self.prepared.rule}: {shapes})"
+
+    def _label(self) -> str:
+        return self.prepared.operator.label
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The value of every step of every operator, for one input.
+
+    `trace[i]` is operator i's steps; `trace.outputs` the model's outputs; `trace.tensors` every tensor by index.
+
+    Attributes:
+        prepared: the prepared model that was run.
+        tensors: tensor index -> value, for inputs and everything computed.
+        operators: operator index -> its steps, for every operator that ran.
+    """
+
+    prepared: PreparedModel
+    tensors: Mapping[int, Array]
+    operators: Mapping[int, OperatorTrace]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every operator ran, so that all outputs are there."""
+        return len(self.operators) == len(self.prepared.model.operators)
+
+    @property
+    def outputs(self) -> tuple[Array, ...]:
+        """The model's outputs, in its order.
+
+        Raises:
+            UnsupportedError: an operator before them is not covered.
+        """
+        if any(t.index not in self.tensors for t in self.prepared.model.outputs):
+            self.prepared.require_all()
+        return tuple(self.tensors[t.index] for t in self.prepared.model.outputs)
+
+    @property
+    def output(self) -> Array:
+        """The first (usually only) output."""
+        return self.outputs[0]
+
+    def __getitem__(self, index: int) -> OperatorTrace:
+        if index not in self.operators:
+            op = self.prepared.model.operator(index)
+            why = self.prepared.refusals.get(index, "an operator before it is not covered")
+            raise UnsupportedError(f"{op.label} was not run: {why}", (why,))
+        return self.operators[index]
+
+    def __iter__(self) -> Iterator[OperatorTrace]:
+        return iter(self.operators.values())
+
+    def __len__(self) -> int:
+        return len(self.operators)
+
+    def __repr__(self) -> str:
+        ran, total = len(self.operators), len(self.prepared.model.operators)
+        return f"Trace({self.prepared.runtime.name}, {ran} of {total} operators ran)"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (entry.prepared.operator.label, name, f"{value.dtype}{list(value.shape)}", f"{value.min()} .. {value.max()}")
+            for entry in self
+            for name, value in entry.steps.items()
+            if value.size
+        ]
+        return html_table(repr(self), ("operator", "step", "type", "range"), rows)
+
+
+def run(prepared: PreparedModel, inputs: Sequence[Any] | Mapping[int | str, Any], *, partial: bool = False) -> Trace:
+    """Run a prepared model and record every step.
+
+    Args:
+        prepared: the model, prepared for a runtime.
+        inputs: one array per graph input, in order; or a mapping from tensor index or name. Dtypes must be the
+            tensors' own; the leading dimension may differ from the file's (a batch).
+        partial: run what is covered and leave out the rest, instead of raising.
+
+    Raises:
+        InputError: an input is missing or does not fit its tensor.
+        UnsupportedError: an operator is not covered and `partial` is false.
+    """
+    model = prepared.model
+    if not partial:
+        prepared.require_all()
+    tensors: dict[int, Array] = {
+        tensor.index: check_input(tensor, value) for tensor, value in _match_inputs(model, inputs)
+    }
+    traces: dict[int, OperatorTrace] = {}
+    for index, entry in prepared.operators.items():
+        if any(i not in tensors for i in entry.inputs):
+            continue  # an operator that feeds it is not covered
+        steps = entry.evaluate([tensors[i] for i in entry.inputs])
+        tensors[entry.operator.outputs[0]] = steps["output"]
+        traces[index] = OperatorTrace(entry, steps)
+    return Trace(prepared, tensors, traces)
+
+
+def check_input(tensor: Tensor, value: Any) -> Array:
+    """One input array, checked against its tensor.
+
+    Raises:
+        InputError: dtype, rank or shape does not fit, or a float is not finite.
+    """
+    x = np.asarray(value)
+    wanted = tensor.dtype.numpy
+    if x.dtype != wanted:
+        hint = ""
+        if x.dtype.kind == "f" and tensor.quant is not None:
+            hint = (
+                f"; real values must be quantized first (scale {float(tensor.quant.scale[0])!r}, zero point "
+                f"{int(tensor.quant.zero_point[0])}): `--quantize-input` on the command line, "
+                "`quantize_input=True` in Python"
+            )
+        raise InputError(f"input {tensor.label}: found dtype {x.dtype}, wanted {tensor.dtype.name}{hint}")
+    if x.ndim != len(tensor.shape) or x.shape[1:] != tensor.shape[1:] or (x.ndim and x.shape[0] < 1):
+        raise InputError(
+            f"input {tensor.label}: found shape {list(x.shape)}, wanted {list(tensor.shape)}"
+            + (" (the first dimension may be any batch size from 1)" if tensor.shape else "")
+        )
+    return x
+
+
+def _match_inputs(model: Model, inputs: Sequence[Any] | Mapping[int | str, Any]) -> list[tuple[Tensor, Any]]:
+    """Pair the model's input tensors with the arrays given, by position, index or name."""
+    if not isinstance(inputs, Mapping):
+        if len(inputs) != len(model.inputs):
+            raise InputError(f"{model.source}: found {len(inputs)} input arrays, wanted {len(model.inputs)}")
+        return list(zip(model.inputs, inputs, strict=True))
+    pairs = []
+    unused = set(inputs)
+    for tensor in model.inputs:
+        keys = [key for key in (tensor.index, str(tensor.index), tensor.name) if key in inputs]
+        if not keys:
+            raise InputError(
+                f"no value for input {tensor.label}; found keys: {', '.join(map(str, inputs)) or 'none'}; "
+                "wanted its index or its name"
+            )
+        unused.difference_update(keys)
+        pairs.append((tensor, inputs[keys[0]]))
+    if unused:
+        raise InputError(
+            f"{', '.join(map(repr, sorted(map(str, unused))))} matches no input of {model.source}; inputs are: "
+            + ", ".join(tensor.label for tensor in model.inputs)
+        )
+    return pairs

@@ -1,0 +1,70 @@
+"""What every operator file is written in terms of: a prepared operator, and how a refusal is raised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..errors import UnsupportedError
+from ..model import Model, Operator, Tensor
+from ..types import Array
+
+__all__ = ["Evaluate", "PreparedOperator", "constant_operand", "refuse", "required_operand"]
+
+Evaluate = Callable[[Sequence[Array]], dict[str, Array]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedOperator:
+    """One operator with every constant folded for one runtime.
+
+    Attributes:
+        operator: the operator as the file has it.
+        rule: the name of the arithmetic rule.
+        inputs: indices of the tensors that `evaluate` takes, in order: the operator's non-constant inputs.
+        evaluate: the values of those tensors -> every named step in order of calculation. The last step is
+            always `output`, with the output tensor's dtype and shape.
+        notes: warnings about this operator that a user should see.
+        kernel: which kernel family of the runtime computes it (`xnnpack`, `builtin`, `reference`, `tflm`); put in by
+            `lastbit.prepare`.
+    """
+
+    operator: Operator
+    rule: str
+    kernel: str
+    inputs: tuple[int, ...]
+    evaluate: Evaluate
+    notes: tuple[str, ...] = ()
+    kernel: str = ""
+
+
+def refuse(op: Operator, reason: str) -> UnsupportedError:
+    """The error for an operator that is refused or not covered: label and reason.
+
+    The caller raises it; `prepare` gathers all of a model's refusals into one.
+    """
+    return UnsupportedError(f"{op.label}: {reason}", (reason,))
+
+
+def required_operand(model: Model, op: Operator, position: int, what: str) -> Tensor:
+    """The tensor at an input position that this operator cannot do without.
+
+    Raises:
+        UnsupportedError: it is absent.
+    """
+    tensor = model.operand(op, position)
+    if tensor is None:
+        raise refuse(op, f"has no {what} (input {position} is absent)")
+    return tensor
+
+
+def constant_operand(model: Model, op: Operator, position: int, what: str) -> Tensor:
+    """The constant tensor at an input position.
+
+    Raises:
+        UnsupportedError: it is absent, or computed at run time.
+    """
+    tensor = required_operand(model, op, position, what)
+    if tensor.data is None:
+        raise refuse(op, f"{what} ({tensor.label}) is computed at run time; LastBit covers constant {what} only")
+    return tensor

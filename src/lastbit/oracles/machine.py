@@ -1,0 +1,78 @@
+"""What of a machine decides which kernels an interpreter picks: the CPU and its vector instructions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["cpu_text", "platform_text"]
+
+# As Linux spells them. XNNPACK and ruy choose their 8-bit kernels by these.
+_FEATURES = (
+    *("ssse3", "sse4_1", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx_vnni_int8"),
+    *("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vbmi", "avx512_vnni", "avx512_fp16"),
+    *("amx_tile", "amx_int8"),
+    *("neon", "asimd", "fphp", "asimdhp", "asimddp", "i8mm", "sve", "sve2", "sme", "sme2"),
+)
+_READABLE = {"asimddp": "dotprod"}
+
+
+def platform_text() -> str:
+    """The operating system, the machine type and the Python version.
+
+    >>> platform_text().startswith(platform.system())
+    True
+    """
+    return f"{platform.system()}-{platform.machine()}, Python {platform.python_version()}"
+
+
+def cpu_text() -> str:
+    """The CPU's name, its features that select kernels, and `RUY_PATHS` where it is set.
+
+    That variable is LiteRT's own: it takes kernel paths away from the builtin kernels' matrix library.
+    """
+    text = _cpu_text()
+    ruy_paths = os.environ.get("RUY_PATHS")
+    return f"{text}; RUY_PATHS={ruy_paths}" if ruy_paths else text
+
+
+@cache
+def _cpu_text() -> str:
+    name, present = _linux() if sys.platform == "linux" else ("", set[str]())
+    if not present:
+        present = _from_numpy()
+    found = [_READABLE.get(f, f) for f in _FEATURES if f in present]
+    name = name or platform.processor() or platform.machine() or "unknown CPU"
+    return f"{name} ({' '.join(found) if found else 'vector features unknown'})"
+
+
+def _linux(path: str = "/proc/cpuinfo") -> tuple[str, set[str]]:
+    """The name and the features of the first processor listed."""
+    try:
+        text = Path(path).read_text(errors="replace")
+    except OSError:
+        return "", set()
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip().lower(), value.strip())
+    name = fields.get("model name", "")
+    if not name and "cpu part" in fields:  # 64-bit Arm lists numbers only
+        name = f"Arm implementer {fields.get('cpu implementer', '?')} part {fields['cpu part']}"
+    return name, set(fields.get("flags", fields.get("features", "")).split())
+
+
+def _from_numpy() -> set[str]:
+    """NumPy's own detection, for systems without /proc. It knows fewer features."""
+    try:
+        detected: dict[str, bool] = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]
+    except AttributeError:
+        return set()
+    spelling = {"fma3": "fma", "sse41": "sse4_1", "avx512vnni": "avx512_vnni", "avx512_vnni": "avx512_vnni"}
+    names = (name.lower() for name, present in detected.items() if present)
+    return {spelling.get(name, name) for name in names}

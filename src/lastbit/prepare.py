@@ -1,0 +1,96 @@
+"""Model + Runtime -> PreparedModel: every constant folded, and everything that can be refused refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from .errors import UnsupportedError
+from .model import Model, Operator
+from .ops import OPERATORS
+from .ops.base import PreparedOperator, refuse
+from .ops.kernel_checks import check_kernel, xnnpack_declines
+from .runtimes import Refused, Rule, Runtime, find_rule, get_runtime
+
+__all__ = ["PreparedModel", "choose_rule", "prepare", "prepare_operator"]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedModel:
+    """A model ready to run in one runtime's arithmetic.
+
+    Attributes:
+        model: the model.
+        runtime: the runtime.
+        operators: operator index -> prepared operator, for those that are covered.
+        refusals: operator index -> why it is refused or not covered.
+    """
+
+    model: Model
+    runtime: Runtime
+    operators: Mapping[int, PreparedOperator]
+    refusals: Mapping[int, str]
+
+    def require_all(self) -> None:
+        """Raise one UnsupportedError that lists every operator refused or not covered, if there is any."""
+        if self.refusals:
+            raise UnsupportedError(
+                f"{self.model.source}: {len(self.refusals)} of {len(self.model.operators)} operators "
+                f"are not covered on {self.runtime.name}:",
+                [f"{self.model.operators[i].label}: {reason}" for i, reason in self.refusals.items()],
+            )
+
+
+def prepare(model: Model, runtime: str | Runtime) -> PreparedModel:
+    """Fold every operator's constants for one runtime.
+
+    Operators that the runtime refuses or LastBit does not cover are gathered in `refusals`; call `require_all` to
+    turn them into one error.
+
+    Args:
+        model: the model.
+        runtime: an exact runtime or its name.
+
+    Raises:
+        RuntimeNameError: no runtime has this name.
+    """
+    chosen = get_runtime(runtime)
+    operators: dict[int, PreparedOperator] = {}
+    refusals: dict[int, str] = {}
+    for op in model.operators:
+        try:
+            operators[op.index] = prepare_operator(model, op, chosen)
+        except UnsupportedError as error:
+            refusals[op.index] = "; ".join(error.reasons) or str(error)
+    return PreparedModel(model, chosen, operators, refusals)
+
+
+def prepare_operator(model: Model, op: Operator, runtime: str | Runtime) -> PreparedOperator:
+    """Fold one operator's constants for one runtime.
+
+    Raises:
+        UnsupportedError: the runtime refuses it or LastBit does not cover it.
+    """
+    rule = choose_rule(model, op, get_runtime(runtime))
+    prepared = OPERATORS[op.name].prepare(model, op, rule.name)
+    check_kernel(prepared, rule.kernel)
+    return replace(prepared, kernel=rule.kernel)
+
+
+def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
+    """The rule by which this runtime calculates this operator, after what its delegate declines.
+
+    Raises:
+        UnsupportedError: the runtime refuses the operator's variant or LastBit does not cover it.
+    """
+    entry = OPERATORS.get(op.name)
+    if entry is None:
+        raise refuse(op, "this operator is not covered yet")
+    variant = entry.variant(model, op)
+    declined = xnnpack_declines(model, op) is not None
+    rule = find_rule(runtime, op.name, variant, declined)
+    if rule is None:
+        raise refuse(op, f"the variant {variant} is not covered on {runtime.name} yet")
+    if isinstance(rule, Refused):
+        raise refuse(op, f"{variant}: {rule.reason}")
+    return rule

@@ -1,0 +1,52 @@
+"""A Runtime is data: which rule each operator follows, and where that is known from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Refused", "Rule", "Runtime"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one runtime calculates one variant of one operator.
+
+    Attributes:
+        name: the rule's name in the operator's own table.
+        kernel: the kernel family that does it: `xnnpack`, `builtin`, `reference` or `tflm`.
+    """
+
+    name: str
+    kernel: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A variant that the real runtime refuses, or that LastBit cannot state exactly; with the reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The exact model of one interpreter's arithmetic.
+
+    Attributes:
+        name: what users type, e.g. `litert-xnnpack`.
+        title: one line saying what it is.
+        oracle: the distribution whose interpreter it is held against, with the version proven.
+        platform: the CPU family the claim holds for.
+        rules: (operator, variant) -> Rule or Refused. The variant of FULLY_CONNECTED is
+            `<dtype> <granularity>`, of other operators `<input dtype>-><output dtype>`.
+        sources: repository and path of the kernels read for the rules.
+        fallback: the runtime whose kernels do what this one's delegate declines, or None.
+    """
+
+    name: str
+    title: str
+    oracle: str
+    platform: str
+    rules: Mapping[tuple[str, str], Rule | Refused] = field(repr=False)
+    sources: tuple[str, ...] = ()
+    fallback: str | None = None

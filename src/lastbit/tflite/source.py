@@ -1,0 +1,108 @@
+"""Getting the bytes of a model: from memory or a file, and saying what a file is when it is no .tflite."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ..errors import InputError, ModelError
+from .check import IDENTIFIER
+
+__all__ = ["read_source"]
+
+# How other files begin, and what to do with each. Longest knowledge first: the first that fits is reported.
+_LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras .h5); convert it with tf.lite.TFLiteConverter"),
+    (b"PK\x03\x04", "a zip archive (Keras .keras, PyTorch .pt or a packed model); convert or unpack it"),
+    (b"\x1f\x8b", "a gzip archive; unpack it"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the model itself; run `git lfs pull`"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"<", "an HTML or XML page, perhaps of a failed download; download the raw file"),
+    (b"{", "a JSON text; make the binary with `flatc --binary schema.fbs model.json`"),
+    (b"\x80", "a Python pickle (PyTorch); convert it"),
+)
+_C_SOURCE = (b"#include", b"unsigned char", b"const ", b"alignas", b"/*", b"//")
+
+
+def read_source(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
+    """The bytes of a model, and what errors call it.
+
+    Args:
+        source: the path of a .tflite file, or its bytes.
+
+    Returns:
+        The bytes, and the path or `<bytes>`.
+
+    Raises:
+        ModelError: the file cannot be read or is not a .tflite file.
+        InputError: `source` is neither a path nor bytes.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        content, name = bytes(source), "<bytes>"
+    elif isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        if not isinstance(name, str):
+            raise InputError(f"a path of text is wanted, found {name!r}; decode it with os.fsdecode.")
+        content = _read_file(name)
+    else:
+        raise InputError(
+            f"a model is loaded from the path of a .tflite file or from its bytes; found {type(source).__name__}."
+        )
+    _refuse_other_formats(content, name)
+    return content, name
+
+
+def _read_file(name: str) -> bytes:
+    """The bytes of a regular file."""
+    try:
+        mode = os.stat(name).st_mode
+        if stat.S_ISDIR(mode):
+            saved_model = os.path.exists(os.path.join(name, "saved_model.pb"))
+            hint = (
+                "It is a TensorFlow SavedModel; convert it with tf.lite.TFLiteConverter.from_saved_model"
+                if saved_model
+                else "Name a .tflite file in it"
+            )
+            raise ModelError(f"{name}: is a folder, wanted a .tflite file. {hint}.")
+        # A pipe or a device may never end.
+        if not stat.S_ISREG(mode):
+            raise ModelError(f"{name}: is not a regular file; copy the model to a file first.")
+        with open(name, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise ModelError(f"{name}: no such file. Check the path; a .tflite file is wanted.") from None
+    except PermissionError:
+        raise ModelError(
+            f"{name}: cannot be read, permission denied. Check the file's permissions."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name}: cannot be read: {error}. Check the path and the disk.") from None
+
+
+def _refuse_other_formats(content: bytes, name: str) -> None:
+    if not content:
+        raise ModelError(f"{name}: the file is empty; download it or convert the model again.")
+    if content[4:8] == IDENTIFIER:
+        return
+    head = content[:4096].lstrip()
+    looks = next(
+        (text for start, text in _LOOKS_LIKE if content.startswith(start) or head.startswith(start)), ""
+    )
+    if head.startswith(_C_SOURCE) or b"unsigned char" in head:
+        looks = "C source with the model as an array; turn it back to binary with `xxd -r -p`, or ask for the .tflite"
+    elif (
+        not looks
+        and len(content) > 2
+        and content[0] == 8
+        and 0 < content[1] < 32
+        and content[2] in b"\x12\x1a\x3a"
+    ):
+        looks = "an ONNX or TensorFlow protobuf (.onnx, .pb); convert it to .tflite"
+    elif not looks and content[4:7] == b"TFL":
+        looks = f"a TFLite file of another schema version ({content[4:8]!r}); convert the model again"
+    elif not looks and len(content) < 8:
+        looks = "a truncated file; download it or convert the model again"
+    what = f" It looks like {looks}." if looks else " Download it or convert the model again."
+    raise ModelError(
+        f"{name}: not a .tflite file: bytes 4 to 8 are {content[4:8]!r}, wanted the identifier {IDENTIFIER!r}.{what}"
+    )
