@@ -86,7 +86,7 @@ class OracleRun:
         operators: the operator names it reports after preparation, in its order: the file's own, then
             delegate nodes. Empty where it does not tell.
         delegated: whether a delegate took operators. None where there is no such thing, or it does not tell.
-        delegated_operators: indices, in the file, of the operators that a delegate took. None like `delegated`.
+        delegated_operators: indices, in the file, of the operators that a delegate took. None likewise.
         log: what it wrote to stderr during the run, trimmed.
     """
 
@@ -287,8 +287,8 @@ class Oracle:
         if kind == "refused":
             return OracleRefusal(f"{who} refused {what}: {reason}", kind=kind, reason=reason)
         advice = {
-            "crashed": "This is the interpreter's own failure and LastBit is not affected: the next call starts "
-            "a fresh process. Hold this model against another oracle.",
+            "crashed": "This is the interpreter's own failure and LastBit is not affected: the next call "
+            "starts a fresh process. Hold this model against another oracle.",
             "timeout": "Give fewer samples, or more time with open_oracle(..., timeout=seconds).",
         }[kind]
         lines = log.splitlines()[-_LOG_LINES:]

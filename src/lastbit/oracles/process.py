@@ -38,8 +38,7 @@ class WorkerProcess:
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        # A file and not a pipe: it needs no thread to drain it, and after a crash all that was written is
-        # there.
+        # A file and not a pipe: it needs no thread to drain it and keeps what was written before a crash.
         # It is opened twice, because the two sides of one descriptor would share one position.
         handle, path = tempfile.mkstemp(prefix="lastbit-oracle-", suffix=".log")
         self._log = open(path, "rb", buffering=0)  # noqa: SIM115 - lives as long as the process

@@ -1,13 +1,13 @@
 """A structural check of a .tflite file, made before anything in it is believed.
 
-The FlatBuffers accessors for Python check no bounds: an offset that points in front of the file reads from its end,
-and a count of four thousand million is handed to NumPy. `verify` walks everything that the reader is going to touch,
-as a table of the schema (`SCHEMA`) says, and holds each position against the file's size. After it has passed, the
-accessors cannot leave the file.
+The FlatBuffers accessors for Python check no bounds: an offset that points in front of the file reads from
+its end, and a count of four thousand million is handed to NumPy. `verify` walks everything that the reader is
+going to touch, as a table of the schema (`SCHEMA`) says, and holds each position against the file's size.
+After it has passed, the accessors cannot leave the file.
 
-FlatBuffers may share: a thousand tensors can all point at one table with one very long shape. Such a file stays small
-and takes quadratic time to read. So the walk adds up what the reader will read *along every path*, and stops when
-that is out of proportion to the file's size.
+FlatBuffers may share: a thousand tensors can all point at one table with one very long shape. Such a file
+stays small and takes quadratic time to read. So the walk adds up what the reader will read *along every
+path*, and stops when that is out of proportion to the file's size.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ __all__ = ["SCHEMA", "Damage", "verify"]
 
 IDENTIFIER = b"TFL3"
 
-# Table -> slot -> (field, kind), for the fields that the reader reads. A kind is a scalar (`u8`), a string (`str`), a
-# table (`Tensor`), a vector of scalars or tables in brackets, a vector whose content is only ever viewed (`view`, so
-# its length costs nothing), or `union`: the options table that OPTIONS names for the operator's options type.
+# Table -> slot -> (field, kind), for the fields that the reader reads. A kind is a scalar (`u8`), a string
+# (`str`), a table (`Tensor`), a vector of scalars or tables in brackets, a vector whose content is only ever
+# viewed (`view`, so its length costs nothing), or `union`: the options table that OPTIONS names for the
+# operator's options type.
 SCHEMA: dict[str, dict[int, tuple[str, str]]] = {
     "Model": {
         0: ("version", "u32"),
@@ -89,8 +90,9 @@ _WIDTH = {"u8": 1, "i8": 1, "i32": 4, "u32": 4, "f32": 4, "i64": 8, "u64": 8}
 # Offsets are 32 bits wide, and the accessors refuse positions beyond them.
 _REACH = 2**32 - 1
 
-# What a file may cost to read. A table of a real model takes at least 16 bytes with its entry in a vector; strings and
-# scalar vectors that are shared by several tables are counted once for each. The constant leaves room for tiny files.
+# What a file may cost to read. In a real model a tensor takes some 50 bytes and its buffer 8, so a table
+# takes more than 12 on average; strings and scalar vectors that several tables share are counted once for each.
+# The constants leave room for tiny files.
 _FREE_TABLES, _BYTES_PER_TABLE = 1024, 12
 _FREE_BYTES, _READS_PER_BYTE = 1 << 16, 4
 
@@ -146,8 +148,8 @@ class _Walk:
         """Refuse a file whose reading is out of proportion to its size."""
         if cost.tables > self.tables or cost.bytes > self.bytes:
             self.fail(
-                f"more than {self.tables} tables or {self.bytes} bytes would be read from a file of {self.size} bytes, "
-                "because its parts share or overlap each other"
+                f"more than {self.tables} tables or {self.bytes} bytes would be read from a file of "
+                f"{self.size} bytes, because its parts share or overlap each other"
             )
 
     def field(self, kind: str, position: int, options: str | None) -> _Cost:
@@ -245,6 +247,6 @@ def verify(content: bytes, source: str) -> None:
         walk.table("Model", walk.follow(0))
     except Damage as damage:
         raise ModelError(
-            f"{source}: damaged .tflite file: {damage}. "
-            "The file is truncated or was changed; download it or convert the model again."
+            f"{source}: damaged .tflite file: {damage}. The file is truncated or was changed; download it "
+            "or convert the model again."
         ) from None

@@ -14,17 +14,17 @@ __all__ = ["extract_operator"]
 def extract_operator(model: Model, op: Operator, batch: int | None = None) -> Subgraph:
     """The graph that is this one operator.
 
-    Its computed inputs become graph inputs, its constants stay constants, variables stay variables, and its outputs
-    are the graph's outputs. Tensors are numbered anew, in the order in which the operator names them; names,
-    quantization and options stay.
+    Its computed inputs become graph inputs, its constants stay constants, variables stay variables, and its
+    outputs are the graph's outputs. Tensors are numbered anew, in the order in which the operator names them;
+    names, quantization and options stay.
 
     Args:
         model: the model.
         op: an operator of the main subgraph.
-        batch: None for the shapes that the model has, else the leading dimension of the operator's activation input
-            and of its outputs. A rank-1 input `[K]` becomes `[batch, K]`. The outputs of FULLY_CONNECTED follow from
-            its input: `[..., K]` with keep_num_dims gives `[..., out]`, anything else is flattened to
-            `[elements / K, out]`.
+        batch: None for the shapes that the model has, else the leading dimension of the operator's activation
+            input and of its outputs. A rank-1 input `[K]` becomes `[batch, K]`. The outputs of
+            FULLY_CONNECTED follow from its input: `[..., K]` with keep_num_dims gives `[..., out]`, anything
+            else is flattened to `[elements / K, out]`.
 
     Returns:
         The graph.
@@ -96,14 +96,14 @@ def _dense_shapes(model: Model, op: Operator, source: Tensor, batch: int) -> dic
     if op.options.get("keep_num_dims", False):
         if shape[-1] != depth:
             raise InputError(
-                f"{op.label}: {source.label} has the shape {list(source.shape)}, wanted {depth} as its last dimension "
-                "since keep_num_dims is set."
+                f"{op.label}: {source.label} has the shape {list(source.shape)}, wanted {depth} as its last "
+                "dimension since keep_num_dims is set."
             )
         return {source.index: shape, op.outputs[0]: (*shape[:-1], units)}
     elements = math.prod(shape)
     if elements % depth:
         raise InputError(
-            f"{op.label}: a batch of {batch} gives the input {list(shape)}, whose {elements} elements cannot be cut "
-            f"into rows of {depth}; try a batch of {depth}."
+            f"{op.label}: a batch of {batch} gives the input {list(shape)}, whose {elements} elements "
+            f"cannot be cut into rows of {depth}; try a batch of {depth}."
         )
     return {source.index: shape, op.outputs[0]: (elements // depth, units)}

@@ -1,7 +1,7 @@
 """The options of the operators that LastBit computes: schema tables to plain values and back, side by side.
 
-An operator whose options are not here has none as far as LastBit goes: reading gives an empty mapping, writing is
-refused (`writable`).
+An operator whose options are not here has none as far as LastBit goes: reading gives an empty mapping,
+writing is refused.
 """
 
 from __future__ import annotations
@@ -54,15 +54,18 @@ def read_options(operator: Any, name: str, where: str) -> dict[str, Any]:
         where: how errors call the operator.
 
     Returns:
-        The options; the schema's defaults where the file says nothing or has the options of another operator, as in
-        TFLite; empty for operators whose options are not read.
+        The options; the schema's defaults where the file says nothing or has the options of another operator,
+        as in TFLite; empty for operators whose options are not read.
 
     Raises:
         ModelError: an option has a value that the schema does not know.
     """
     values = dict(OPTION_DEFAULTS.get(name, {}))
+    # The type comes first: a table of another type has not been checked, and must not be touched.
+    if not values or operator.BuiltinOptionsType() != _OPTIONS_TYPE[name]:
+        return values
     union = operator.BuiltinOptions()
-    if not values or union is None or operator.BuiltinOptionsType() != _OPTIONS_TYPE[name]:
+    if union is None:
         return values
     import tflite as schema
 
@@ -93,8 +96,8 @@ def read_options(operator: Any, name: str, where: str) -> dict[str, Any]:
 def _choice(names: tuple[str, ...], value: int, option: str, where: str) -> str:
     if not 0 <= value < len(names):
         raise ModelError(
-            f"{where}: {option} is {value}, wanted 0 to {len(names) - 1} ({', '.join(names)}). "
-            "The file is damaged or of a newer schema; convert the model again."
+            f"{where}: {option} is {value}, wanted 0 to {len(names) - 1} ({', '.join(names)}). The file is "
+            "damaged or of a newer schema; convert the model again."
         )
     return names[value]
 

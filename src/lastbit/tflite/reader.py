@@ -1,13 +1,14 @@
 """Reading a .tflite file into a Model.
 
-The order is: get the bytes (`source`), check their structure (`check`), then read what the tables say and hold it
-against itself: indices, shapes, the sizes of constants, quantization, and the order of the operators. Whatever is
-wrong with a file is a ModelError that says what, where, found and wanted.
+The order is: get the bytes (`source`), check their structure (`check`), then read what the tables say and
+hold it against itself: indices, shapes, the sizes of constants, quantization, and the order of the operators.
+Whatever is wrong with a file is a ModelError that says what, where, found and wanted.
 
-What is valid but beyond LastBit never fails the load. It stays in the Model under a name that nobody computes, so that
-the caller can refuse it with everything else that is unsupported: operators `UNKNOWN(250)` and `CUSTOM(name)`, element
-types `unknown(19)`, `sparse(int8)` for compressed constants and `custom_quantization(int8)` for tensors whose
-quantization is not the affine one. A dtype whose `numpy` is None never has data.
+What is valid but beyond LastBit never fails the load. It stays in the Model under a name that nobody
+computes, so that the caller can refuse it with everything else that is unsupported: operators `UNKNOWN(250)`
+and `CUSTOM(name)`, element types `unknown(19)`, `sparse(int8)` for compressed constants and
+`custom_quantization(int8)` for tensors whose quantization is not the affine one. A dtype whose `numpy` is
+None never has data.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 from typing import Any
 
 from ..errors import ModelError
-from ..model import Model, Operator, Subgraph, Tensor
+from ..model import Model, Operator, Subgraph
 from .check import verify
 from .options import read_options
 from .source import read_source
@@ -30,16 +31,16 @@ _CUSTOM = 32
 def load(source: str | os.PathLike[str] | bytes) -> Model:
     """Read a .tflite model.
 
-    Every scale is kept as stored, to the bit; constants are read-only arrays of their own element type (int4 unpacked
-    to int8). Time and memory stay in proportion to the file's size, whatever its bytes are.
+    Every scale is kept as stored, to the bit; constants are read-only arrays of their own element type (int4
+    unpacked to int8). Time and memory stay in proportion to the file's size, whatever its bytes are.
 
     Args:
         source: the path of a .tflite file, or its bytes.
 
     Returns:
-        The model, checked: indices are in range, constants have the bytes their shape needs, scales are positive and
-        finite, zero points are inside their type, and each operator reads only what is fed, constant, a variable or
-        written by an operator before it.
+        The model, checked: indices are in range, constants have the bytes their shape needs, scales are
+        positive and finite, zero points are inside their type, and each operator reads only what is fed,
+        constant, a variable or written by an operator before it.
 
     Raises:
         ModelError: the file is missing, is not a .tflite file, is damaged or contradicts itself.
@@ -72,14 +73,14 @@ class _Reader:
         version = self.root.Version()
         if version != 3:
             raise ModelError(
-                f"{self.source}: the schema version is {version}, wanted 3. "
-                "The file is damaged or of another generation of TFLite; convert the model again."
+                f"{self.source}: the schema version is {version}, wanted 3. The file is damaged or of "
+                "another generation of TFLite; convert the model again."
             )
         if not self.root.SubgraphsLength():
             raise ModelError(
                 f"{self.source}: the model has no subgraphs, wanted at least 1; convert the model again."
             )
-        constants = Constants(self.content, self.source, self.root)
+        constants = Constants(self.content, self.root)
         codes = tuple(self.operator_code(index) for index in range(self.root.OperatorCodesLength()))
         subgraphs = tuple(
             self.subgraph(index, constants, codes) for index in range(self.root.SubgraphsLength())
@@ -130,8 +131,8 @@ class _Reader:
         code = entry.OpcodeIndex()
         if code >= len(codes):
             raise ModelError(
-                f"{where}: operator {index}: its opcode_index is {code}, but the file has {len(codes)} operator codes; "
-                "the file is damaged, convert the model again."
+                f"{where}: operator {index}: its opcode_index is {code}, but the file has {len(codes)} "
+                "operator codes; the file is damaged, convert the model again."
             )
         name, version = codes[code]
         label = f"{where}: operator {index} {name}"
@@ -153,8 +154,8 @@ class _Reader:
             if not lowest <= value < count:
                 absent = " (or -1 for an absent one)" if optional else ""
                 raise ModelError(
-                    f"{where}: entry {position} is tensor {value}, but the subgraph has tensors 0 to {count - 1}{absent}; "
-                    "the file is damaged, convert the model again."
+                    f"{where}: entry {position} is tensor {value}, but the subgraph has tensors 0 to "
+                    f"{count - 1}{absent}; the file is damaged, convert the model again."
                 )
         return values
 
@@ -190,8 +191,8 @@ def check_order(graph: Subgraph, constant: set[int], where: str) -> None:
                 later = next((other.label for other in graph.operators if index in other.outputs), None)
                 found = f"which only {later} writes" if later else "which nothing writes"
                 raise ModelError(
-                    f"{where}: {op.label} reads {graph.tensors[index].label}, {found}. "
-                    "Wanted operators in execution order, without cycles; convert the model again."
+                    f"{where}: {op.label} reads {graph.tensors[index].label}, {found}. Wanted operators in "
+                    "execution order, without cycles; convert the model again."
                 )
         for index in op.outputs:
             if index in writer and index not in variable:
@@ -203,6 +204,6 @@ def check_order(graph: Subgraph, constant: set[int], where: str) -> None:
     for index in graph.outputs:
         if index not in writer and index not in variable:
             raise ModelError(
-                f"{where}: the graph output {graph.tensors[index].label} is written by no operator; "
-                "the file is damaged, convert the model again."
+                f"{where}: the graph output {graph.tensors[index].label} is written by no operator; the "
+                "file is damaged, convert the model again."
             )

@@ -10,16 +10,16 @@ from .check import IDENTIFIER
 
 __all__ = ["read_source"]
 
-# How other files begin, and what to do with each. Longest knowledge first: the first that fits is reported.
+# How other files begin, and what to do with each; the first that fits is reported.
 _LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras .h5); convert it with tf.lite.TFLiteConverter"),
     (b"PK\x03\x04", "a zip archive (Keras .keras, PyTorch .pt or a packed model); convert or unpack it"),
     (b"\x1f\x8b", "a gzip archive; unpack it"),
     (b"version https://git-lfs", "a Git LFS pointer, not the model itself; run `git lfs pull`"),
     (b"\x93NUMPY", "a NumPy array"),
-    (b"<", "an HTML or XML page, perhaps of a failed download; download the raw file"),
+    (b"<!", "an HTML page, perhaps of a failed download; download the raw file"),
+    (b"<html", "an HTML page, perhaps of a failed download; download the raw file"),
     (b"{", "a JSON text; make the binary with `flatc --binary schema.fbs model.json`"),
-    (b"\x80", "a Python pickle (PyTorch); convert it"),
 )
 _C_SOURCE = (b"#include", b"unsigned char", b"const ", b"alignas", b"/*", b"//")
 
@@ -46,7 +46,8 @@ def read_source(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
         content = _read_file(name)
     else:
         raise InputError(
-            f"a model is loaded from the path of a .tflite file or from its bytes; found {type(source).__name__}."
+            "a model is loaded from the path of a .tflite file or from its bytes; found "
+            f"{type(source).__name__}."
         )
     _refuse_other_formats(content, name)
     return content, name
@@ -84,25 +85,29 @@ def _refuse_other_formats(content: bytes, name: str) -> None:
         raise ModelError(f"{name}: the file is empty; download it or convert the model again.")
     if content[4:8] == IDENTIFIER:
         return
-    head = content[:4096].lstrip()
-    looks = next(
-        (text for start, text in _LOOKS_LIKE if content.startswith(start) or head.startswith(start)), ""
-    )
-    if head.startswith(_C_SOURCE) or b"unsigned char" in head:
-        looks = "C source with the model as an array; turn it back to binary with `xxd -r -p`, or ask for the .tflite"
-    elif (
-        not looks
-        and len(content) > 2
-        and content[0] == 8
-        and 0 < content[1] < 32
-        and content[2] in b"\x12\x1a\x3a"
-    ):
-        looks = "an ONNX or TensorFlow protobuf (.onnx, .pb); convert it to .tflite"
-    elif not looks and content[4:7] == b"TFL":
-        looks = f"a TFLite file of another schema version ({content[4:8]!r}); convert the model again"
-    elif not looks and len(content) < 8:
-        looks = "a truncated file; download it or convert the model again"
+    looks = _guess(content)
     what = f" It looks like {looks}." if looks else " Download it or convert the model again."
     raise ModelError(
-        f"{name}: not a .tflite file: bytes 4 to 8 are {content[4:8]!r}, wanted the identifier {IDENTIFIER!r}.{what}"
+        f"{name}: not a .tflite file: bytes 4 to 8 are {content[4:8]!r}, wanted the identifier "
+        f"{IDENTIFIER!r}.{what}"
     )
+
+
+def _guess(content: bytes) -> str:
+    """What a file without the identifier may be, and what to do with it; empty when nothing fits."""
+    head = content[:4096].lstrip()
+    if content[4:7] == b"TFL":
+        return f"a TFLite file of another schema version ({content[4:8]!r}); convert the model again"
+    for start, text in _LOOKS_LIKE:
+        if content.startswith(start) or head.startswith(start):
+            return text
+    if head.startswith(_C_SOURCE) or b"unsigned char" in head:
+        return (
+            "C source that holds the model as an array; ask for the .tflite, or turn the array back to binary"
+        )
+    # Field 1 of ModelProto (ir_version, a small varint), then a length-delimited field.
+    if len(content) > 2 and content[0] == 8 and 0 < content[1] < 32 and content[2] % 8 == 2:
+        return "an ONNX or TensorFlow protobuf (.onnx, .pb); convert it to .tflite"
+    if len(content) < 8:
+        return "a truncated file; download it or convert the model again"
+    return ""

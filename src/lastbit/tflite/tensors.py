@@ -24,14 +24,13 @@ _DAMAGED = "the file is damaged, convert the model again."
 class Constants:
     """The file's buffers, as arrays that share the file's memory where they can."""
 
-    def __init__(self, content: bytes, source: str, root: Any) -> None:
+    def __init__(self, content: bytes, root: Any) -> None:
         self.content = content
         self.root = root
         self.count: int = root.BuffersLength()
         # Copies are kept by what they were made of, and limited: many buffers may view the same long bytes.
-        self.copies: dict[tuple[int, str, tuple[int, ...]], Array] = {}
+        self.copies: dict[tuple[int, str], Array] = {}
         self.copy_budget = (1 << 20) + 4 * len(content)
-        self.source = source
 
     def extent(self, index: int, where: str) -> tuple[int, int]:
         """Where a buffer's bytes are in the file: (start, length). A length of 0 means that it has none."""
@@ -45,20 +44,21 @@ class Constants:
             table = buffer._tab
             start: int = table.Vector(table.Offset(4))
         else:
-            # Models beyond 2 GB have their constants behind the FlatBuffer; 0 and 1 both say "not here" (TFLite
-            # writes 1 as a placeholder).
+            # Models beyond 2 GB have their constants behind the FlatBuffer; 0 and 1 both say "not here"
+            # (TFLite writes 1 as a placeholder).
             start, length = buffer.Offset(), buffer.Size()
             if start <= 1:
                 return 0, 0
             if start + length > len(self.content):
                 raise ModelError(
-                    f"{where}: its buffer {index} is at bytes {start} to {start + length} of the file, which has "
-                    f"{len(self.content)} bytes; the file is truncated, download it or convert the model again."
+                    f"{where}: its buffer {index} is at bytes {start} to {start + length} of the file, "
+                    f"which has {len(self.content)} bytes; the file is truncated, download it or convert "
+                    "the model again."
                 )
         if length and index == 0:
             raise ModelError(
-                f"{where}: its buffer is 0, which says that it has no constant data, but buffer 0 has {length} bytes, "
-                f"wanted 0; {_DAMAGED}"
+                f"{where}: its buffer is 0, which says that it has no constant data, but buffer 0 has "
+                f"{length} bytes, wanted 0; {_DAMAGED}"
             )
         return start, length
 
@@ -68,32 +68,32 @@ class Constants:
         """The constant at `extent`, read-only; its length has been checked."""
         assert dtype.numpy is not None
         start, length = extent
-        key = (index, dtype.name, shape)
-        if key in self.copies:
-            return self.copies[key]
         little = dtype.numpy.newbyteorder("<")
-        count = math.prod(shape)
-        if dtype.bits == 4:
-            self.spend(2 * length, where)
-            packed = np.frombuffer(self.content, np.uint8, length, start)
-            result = unpack_int4(packed, count).reshape(shape)
-        else:
-            view = np.frombuffer(self.content, little, count, start).reshape(shape)
+        if dtype.bits != 4:
+            view = np.frombuffer(self.content, little, math.prod(shape), start).reshape(shape)
             if view.flags.aligned and little == dtype.numpy:
                 return view
-            self.spend(length, where)
-            result = view.astype(dtype.numpy)
-        result.flags.writeable = False
-        self.copies[key] = result
-        return result
+        key = (index, dtype.name)
+        if key not in self.copies:
+            if dtype.bits == 4:
+                self.spend(2 * length, where)
+                packed = np.frombuffer(self.content, np.uint8, length, start)
+                # All of it: the same bytes may be of an odd and of an even number of values.
+                copy = unpack_int4(packed, 2 * length)
+            else:
+                self.spend(length, where)
+                copy = view.reshape(-1).astype(dtype.numpy)
+            copy.flags.writeable = False
+            self.copies[key] = copy
+        return self.copies[key][: math.prod(shape)].reshape(shape)
 
     def spend(self, count: int, where: str) -> None:
         """Refuse a file whose constants take far more memory than the file has bytes."""
         self.copy_budget -= count
         if self.copy_budget < 0:
             raise ModelError(
-                f"{where}: the constants take more than four times the file's {len(self.content)} bytes, because its "
-                f"buffers overlap each other; {_DAMAGED}"
+                f"{where}: the constants take more than four times the file's {len(self.content)} bytes, "
+                f"because its buffers overlap each other; {_DAMAGED}"
             )
 
 
@@ -130,8 +130,8 @@ def read_tensor(
         where: how errors call the subgraph.
 
     Returns:
-        The tensor, and whether its values are in the file. (A constant of a type that NumPy does not hold, or a
-        sparse one, has no `data` either.)
+        The tensor, and whether its values are in the file. (A constant of a type that NumPy does not hold, or
+        a sparse one, has no `data` either.)
 
     Raises:
         ModelError: shape, quantization or constant data contradict each other.
@@ -148,17 +148,19 @@ def read_tensor(
     variable = bool(entry.IsVariable())
     if extent[1] and variable:
         raise ModelError(
-            f"{label}: is a variable and has constant data in buffer {entry.Buffer()}; TFLite allows only one of the "
-            "two, convert the model again."
+            f"{label}: is a variable and has constant data in buffer {entry.Buffer()}; TFLite allows only "
+            "one of the two, convert the model again."
         )
-    # An empty buffer says "computed"; a constant without elements looks the same and is told apart by who writes it.
+    # An empty buffer says "computed"; a constant without elements looks the same and is told apart by who
+    # writes it.
     is_constant = extent[1] > 0 or (0 in shape and not computed and not variable)
-    if not extent[1]:
-        _check_size(shape, label)
     if entry.Sparsity() is not None and is_constant:
         dtype = DType(f"sparse({dtype.name})", None, 0)
-    elif is_constant and dtype.bits:
+    if extent[1] and dtype.bits:
+        # The bytes are there, so the shape cannot be larger than the file.
         _check_length(extent[1], shape, dtype, f"{label}: buffer {entry.Buffer()}")
+    else:
+        _check_size(shape, label)
 
     quant = None
     quantization = entry.Quantization()
@@ -178,22 +180,23 @@ def _check_shape(shape: tuple[int, ...], signature: tuple[int, ...], label: str)
         raise ModelError(f"{label}: it has {len(shape)} dimensions, wanted at most {_MAX_RANK}; {_DAMAGED}")
     if any(size < 0 for size in shape):
         raise ModelError(
-            f"{label}: its shape is {list(shape)}, wanted sizes from 0 up (only shape_signature may have -1); {_DAMAGED}"
+            f"{label}: its shape is {list(shape)}, wanted sizes from 0 up (only shape_signature may have "
+            f"-1); {_DAMAGED}"
         )
     if len(signature) != len(shape) or any(size < -1 for size in signature):
         raise ModelError(
-            f"{label}: its shape_signature is {list(signature[: _MAX_RANK + 1])}, wanted {len(shape)} sizes from -1 up as "
-            f"its shape {list(shape)} has; {_DAMAGED}"
+            f"{label}: its shape_signature is {list(signature[: _MAX_RANK + 1])}, wanted {len(shape)} sizes "
+            f"from -1 up as its shape {list(shape)} has; {_DAMAGED}"
         )
 
 
 def _check_size(shape: tuple[int, ...], label: str) -> None:
-    """Refuse a shape that no memory can hold. A dimension of 0 does not excuse the others: NumPy multiplies them."""
+    """Refuse a shape that no memory can hold. A 0 does not excuse the others: NumPy multiplies them."""
     count = math.prod(max(size, 1) for size in shape)
     if count > _MAX_ELEMENTS:
         raise ModelError(
-            f"{label}: its shape {list(shape)} has {count} elements, wanted at most {_MAX_ELEMENTS} (TFLite counts in "
-            f"int32); {_DAMAGED}"
+            f"{label}: its shape {list(shape)} has {count} elements, wanted at most {_MAX_ELEMENTS} (TFLite "
+            f"counts in int32); {_DAMAGED}"
         )
 
 
@@ -201,8 +204,8 @@ def _check_length(found: int, shape: tuple[int, ...], dtype: DType, label: str) 
     wanted = -(-math.prod(shape) * dtype.bits // 8)
     if found != wanted:
         raise ModelError(
-            f"{label} has {found} bytes of data, wanted {wanted} for {dtype.name} {list(shape)}. TFLite refuses this "
-            "model too; convert it again."
+            f"{label} has {found} bytes of data, wanted {wanted} for {dtype.name} {list(shape)}. TFLite "
+            "refuses this model too; convert it again."
         )
 
 
@@ -227,13 +230,14 @@ def _read_quantization(entry: Any, shape: tuple[int, ...], dtype: DType, label: 
     # TFLite excuses tensors without dimensions: their axis means nothing.
     if axis < 0 or (shape and axis >= len(shape)):
         raise ModelError(
-            f"{label}: its quantized_dimension is {axis}, wanted 0 to {max(len(shape) - 1, 0)} for the shape "
-            f"{list(shape)}; {_DAMAGED}"
+            f"{label}: its quantized_dimension is {axis}, wanted 0 to {max(len(shape) - 1, 0)} for the "
+            f"shape {list(shape)}; {_DAMAGED}"
         )
     if scale.size > 1 and (not shape or scale.size != shape[axis]):
         raise ModelError(
             f"{label}: it has {scale.size} scales, wanted 1 or one for each of the "
-            f"{shape[axis] if shape else 0} channels along dimension {axis} of its shape {list(shape)}; {_DAMAGED}"
+            f"{shape[axis] if shape else 0} channels along dimension {axis} of its shape {list(shape)}; "
+            f"{_DAMAGED}"
         )
     if dtype.qmin is not None and dtype.qmax is not None:
         # Compared as integers of Python: NumPy would round uint64's bounds.
@@ -241,7 +245,8 @@ def _read_quantization(entry: Any, shape: tuple[int, ...], dtype: DType, label: 
         if lowest < dtype.qmin or highest > dtype.qmax:
             worst = lowest if lowest < dtype.qmin else highest
             raise ModelError(
-                f"{label}: a zero point is {worst}, wanted {dtype.qmin} to {dtype.qmax} as {dtype.name} holds; {_DAMAGED}"
+                f"{label}: a zero point is {worst}, wanted {dtype.qmin} to {dtype.qmax} as {dtype.name} "
+                f"holds; {_DAMAGED}"
             )
     zero_point = np.broadcast_to(stored, scale.shape).copy()
     scale.flags.writeable = False

@@ -26,8 +26,8 @@ _LARGEST_NARROW_CODE = 127
 def write(subgraph: Subgraph, description: str = "LastBit") -> bytes:
     """A complete .tflite file with one subgraph.
 
-    The file is the simplest valid one: no metadata, no signatures, one buffer per constant. `load` gives the same
-    graph back.
+    The file is the simplest valid one: no metadata, no signatures, one buffer per constant. `load` gives the
+    same graph back.
 
     Args:
         subgraph: the graph. Each tensor's index is its position.
@@ -105,7 +105,7 @@ def _type_code(tensor: Tensor) -> int | None:
 
 
 class _Writer:
-    """Builds one file. FlatBuffers are built from the leaves up, and from the back of the file to its front."""
+    """Builds one file. FlatBuffers are built from the leaves up and from the file's back to its front."""
 
     def __init__(self, graph: Subgraph) -> None:
         import flatbuffers
@@ -240,9 +240,9 @@ class _Writer:
 def with_outputs(content: bytes, tensor_indices: Sequence[int]) -> bytes:
     """The same model file, with other tensors as the main subgraph's outputs.
 
-    The file is not rebuilt: the new list goes to its end, and the one offset that says where the list is, is changed.
-    So everything else keeps its place, constants behind the FlatBuffer, metadata and signatures included. (Signatures
-    that name outputs by tensor index stay valid, and keep the old outputs.)
+    The file is not rebuilt: the new list goes to its end, and the one offset that says where the list is, is
+    changed. So everything else keeps its place, constants behind the FlatBuffer, metadata and signatures
+    included. (Signatures that name outputs by tensor index stay valid, and keep the old outputs.)
 
     Args:
         content: the file's bytes.

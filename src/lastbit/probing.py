@@ -1,0 +1,241 @@
+"""Inputs that separate rules which random inputs do not: ties, boundaries, and whole requantization functions.
+
+With ordinary scales, rival rules agree on almost every random accumulator. They part at accumulators whose scaled
+value lies at a rounding tie, so those are sought: first as numbers (`critical_accumulators`), then as a layer whose
+bias is those numbers (`probe_subgraph`), and as inputs of the real layer whose dot product lands on them
+(`tie_seeking_inputs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .arith.fixedpoint import INT32_MAX, INT32_MIN
+from .arith.requantize import RULES, RequantParams, prepare_requantize, requantize
+from .model import Subgraph
+from .ops.fully_connected import DenseLayer
+from .tflite.synthesize import dense_subgraph, quant
+
+__all__ = [
+    "all_rules",
+    "boundary_inputs",
+    "critical_accumulators",
+    "probe_subgraph",
+    "rivals_differing",
+    "tie_seeking_inputs",
+]
+
+Int64Array = npt.NDArray[np.int64]
+Int8Array = npt.NDArray[np.int8]
+
+INT32_ENDS = np.asarray(
+    [INT32_MIN, INT32_MIN + 1, -(2**24) - 1, -1, 0, 1, 2**24 + 1, INT32_MAX - 1, INT32_MAX], np.int64
+)
+
+
+def all_rules(layer: DenseLayer) -> dict[str, RequantParams]:
+    """This layer's constants folded for every requantization rule there is."""
+    return {
+        name: prepare_requantize(
+            rule,
+            input_scale=layer.input_scale,
+            weights_scale=layer.weights_scale,
+            output_scale=layer.output_scale,
+            output_zero_point=layer.output_zero_point,
+            activation=layer.activation,
+            dtype=layer.output.dtype,
+        )
+        for name, rule in RULES.items()
+    }
+
+
+def one_channel(params: RequantParams, channel: int) -> RequantParams:
+    """The same constants for one channel only, `[1]` (a per-tensor layer has just one set)."""
+    at = slice(channel, channel + 1) if params.effective_scale.size > 1 else slice(0, 1)
+    return RequantParams(
+        params.rule,
+        params.effective_scale[at],
+        params.multiplier[at],
+        params.shift[at],
+        params.output_zero_point,
+        params.activation_min,
+        params.activation_max,
+        params.dtype,
+    )
+
+
+def outputs_of_rules(params: dict[str, RequantParams], accs: Int64Array, channel: int) -> Int64Array:
+    """What every rule makes of some accumulators of one channel: `[rules, accumulators]`."""
+    column = accs[:, None]
+    return np.stack(
+        [requantize(column, one_channel(p, channel))["output"][:, 0].astype(np.int64) for p in params.values()]
+    )
+
+
+def critical_accumulators(
+    params: dict[str, RequantParams], channel: int, limit: int, rng: np.random.Generator
+) -> Int64Array:
+    """Accumulators of one channel at which at least two rules give different outputs, then the steps' edges.
+
+    Args:
+        params: the layer's constants, rule by rule (`all_rules`).
+        channel: the output unit.
+        limit: how many to return at most; where there are more, some of each kind are kept at random.
+        rng: chooses which are kept.
+
+    Returns:
+        int64 `[n]`, sorted, within int32.
+    """
+    some = next(iter(params.values()))
+    at = min(channel, some.effective_scale.size - 1)
+    factor = float(some.effective_scale[at])
+    zy = some.output_zero_point
+    if factor == 0:
+        return INT32_ENDS
+    # Every output step's edge, in accumulators: the scaled value is half-way between two integers. The clamp's
+    # own edges are a step further out.
+    halves = np.arange(-129 - zy, 129 - zy, dtype=np.float64) + 0.5
+    edges = halves / factor
+    edges = edges[np.abs(edges) < 2.0**31 - 8]
+    around = np.floor(edges)[:, None].astype(np.int64) + np.arange(-2, 4)
+    # float32 products are off by up to 2**-24 of their value: for large accumulators the edge is that much wider.
+    wide = (np.abs(edges) * 2.0**-24)[:, None] * np.linspace(-1, 1, 9)
+    candidates = np.concatenate([around.ravel(), np.rint(edges[:, None] + wide).astype(np.int64).ravel(), INT32_ENDS])
+    candidates = np.unique(candidates[(candidates >= INT32_MIN) & (candidates <= INT32_MAX)])
+    outputs = outputs_of_rules(params, candidates, channel)
+    disputed = (outputs != outputs[0]).any(axis=0)
+    chosen = _some(candidates[disputed], limit * 3 // 4, rng)
+    rest = _some(candidates[~disputed], limit - chosen.size, rng)
+    return np.sort(np.concatenate([chosen, rest]))
+
+
+def rivals_differing(
+    params: dict[str, RequantParams], accs: Int64Array, channel: int, observed: Int64Array
+) -> dict[str, int]:
+    """For each rule, at how many of these accumulators it gives something other than what was observed."""
+    outputs = outputs_of_rules(params, accs, channel)
+    return {name: int((row != observed).sum()) for name, row in zip(params, outputs, strict=True)}
+
+
+def probe_subgraph(layer: DenseLayer, accs: Sequence[Int64Array], channels: Sequence[int]) -> Subgraph:
+    """A layer that prints the requantization function: zero weights, one unit for each accumulator, bias = acc.
+
+    Args:
+        layer: the layer whose scales, zero points and activation it takes.
+        accs: for each channel, the accumulators to print, int64 within int32.
+        channels: the layer's units whose scales are probed.
+
+    Returns:
+        The graph; its output is `[1, total]`, the channels' accumulators one after another.
+    """
+    bias = np.concatenate(list(accs))
+    scales = layer.weights_scale
+    if scales.size > 1:
+        scales = np.concatenate([np.full(len(a), scales[c]) for a, c in zip(accs, channels, strict=True)])
+    depth = min(layer.depth, 8)
+    return dense_subgraph(
+        np.zeros((bias.size, depth), np.int8),
+        input_quant=quant(layer.input_scale, layer.input_zero_point),
+        weights_quant=quant(scales),
+        output_quant=quant(layer.output_scale, layer.output_zero_point),
+        bias=bias,
+        activation=layer.activation,
+    )
+
+
+def boundary_inputs(layer: DenseLayer, rng: np.random.Generator, units: int = 4) -> Int8Array:
+    """Inputs at the ends of what a layer can see: int8 `[n, depth]`.
+
+    All lowest, all highest, all zero point, alternating ends, and for some units the inputs that give the largest
+    and the smallest accumulator there is.
+    """
+    low, high = -128, 127
+    depth = layer.depth
+    rows = [np.full(depth, v) for v in (low, high, layer.input_zero_point, 0, -1)]
+    rows.append(np.where(np.arange(depth) % 2, low, high))
+    weights = layer.weights_values.astype(np.int64) - layer.weights_zero_point
+    for unit in rng.permutation(layer.units)[:units]:
+        rows.append(np.where(weights[unit] > 0, high, low))
+        rows.append(np.where(weights[unit] > 0, low, high))
+    return np.stack(rows).astype(np.int8)
+
+
+def tie_seeking_inputs(
+    layer: DenseLayer, params: dict[str, RequantParams], count: int, rng: np.random.Generator
+) -> tuple[Int8Array, int]:
+    """Inputs of the real layer whose accumulator at some unit is one that rules disagree on.
+
+    Random inputs are changed, coordinate by coordinate, until the unit's accumulator is hit; weights of one unit
+    whose common divisor does not divide the rest cannot hit every target, and such attempts are dropped.
+
+    Args:
+        layer: the layer.
+        params: its constants, rule by rule.
+        count: how many inputs to try for.
+        rng: random source.
+
+    Returns:
+        int8 `[n, depth]` with n <= count, and how many of them hit an accumulator that rules disagree on.
+    """
+    low, high = layer.reachable_acc()
+    weights = layer.weights_values.astype(np.int64) - layer.weights_zero_point
+    rows: list[Int8Array] = []
+    hits = 0
+    units = rng.integers(0, layer.units, count)
+    for unit in np.unique(units):
+        wanted = int((units == unit).sum())
+        targets = critical_accumulators(params, int(unit), 4 * wanted, rng)
+        targets = targets[(targets >= low[unit]) & (targets <= high[unit])]
+        if not targets.size:
+            continue
+        outputs = outputs_of_rules(params, targets, int(unit))
+        disputed = targets[(outputs != outputs[0]).any(axis=0)]
+        pool = disputed if disputed.size else targets
+        for target in rng.choice(pool, wanted, replace=pool.size < wanted):
+            row = _solve(
+                weights[unit], int(target) - int(layer.bias_values[unit]), layer.input_zero_point, rng
+            )
+            if row is not None:
+                rows.append(row)
+                hits += disputed.size > 0
+    if not rows:
+        return np.zeros((0, layer.depth), np.int8), 0
+    return np.stack(rows), hits
+
+
+def _solve(weights: Int64Array, target: int, zx: int, rng: np.random.Generator) -> Int8Array | None:
+    """An input with sum (x - zx) * w == target, near a random one, or None if this walk does not find it."""
+    low, high = -128 - zx, 127 - zx
+    # A start whose sum is already near: random values scaled towards the side the target lies on.
+    x = rng.integers(low, high + 1, weights.size)
+    rest = target - int(x @ weights)
+    used = np.flatnonzero(weights)
+    # Large weights first, the smallest last: they make up the remainder exactly.
+    order = used[np.argsort(-np.abs(weights[used]) + rng.random(used.size), kind="stable")]
+    for _ in range(3):
+        for k in order:
+            if rest == 0:
+                return (x + zx).astype(np.int8)
+            w = int(weights[k])
+            step = round(rest / w)
+            moved = min(max(int(x[k]) + step, low), high)
+            rest -= w * (moved - int(x[k]))
+            x[k] = moved
+        # Two neighbours in the order differ by little: a random nudge lets the next pass end elsewhere.
+        k = int(rng.choice(order)) if order.size else 0
+        if not order.size:
+            return (x + zx).astype(np.int8) if rest == 0 else None
+        moved = int(rng.integers(low, high + 1))
+        rest -= int(weights[k]) * (moved - int(x[k]))
+        x[k] = moved
+    return (x + zx).astype(np.int8) if rest == 0 else None
+
+
+def _some(values: Int64Array, count: int, rng: np.random.Generator) -> Int64Array:
+    """At most `count` of the values, chosen at random."""
+    if values.size <= count:
+        return values
+    return rng.choice(values, max(count, 0), replace=False)
