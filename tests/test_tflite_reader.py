@@ -65,7 +65,7 @@ def dense_graph(depth: int = 4, units: int = 3) -> Subgraph:
     )
 
 
-def changed(graph: Subgraph, index: int, **fields: Any) -> Subgraph:
+def changed(graph: Subgraph, index: int, /, **fields: Any) -> Subgraph:
     """The graph with one tensor changed."""
     tensors = list(graph.tensors)
     tensors[index] = replace(tensors[index], **fields)
@@ -73,7 +73,7 @@ def changed(graph: Subgraph, index: int, **fields: Any) -> Subgraph:
 
 
 class RawWriter(_Writer):
-    """Writes what `write` would never write: `raw` maps a method of the builder classes to a change of its value."""
+    """Writes what `write` would never write: `raw` maps the schema's functions to changes of their value."""
 
     def __init__(self, graph: Subgraph, **raw: Callable[[Any], Any]) -> None:
         super().__init__(graph)
@@ -256,7 +256,7 @@ def test_int4_is_unpacked_low_nibble_first(count: int) -> None:
 
 
 def external(graph: Subgraph, behind: Callable[[bytes, int], tuple[int, int]]) -> bytes:
-    """The graph with its constants behind the FlatBuffer; `behind` says the offset and size that the file claims."""
+    """The graph, its constants behind the FlatBuffer; `behind` says which offset and size are claimed."""
     payload: list[tuple[bytes, int]] = []
 
     class External(_Writer):
@@ -306,7 +306,9 @@ def test_constants_behind_the_flatbuffer_stay_in_the_file() -> None:
         external(dense_graph(), lambda data, end: (end, len(data) - 1)), "has 11 bytes of data, wanted 12"
     )
     # 0 and 1 are placeholders that say "no data".
-    assert load(external(dense_graph(), lambda data, end: (1, len(data)))).tensors[3].data is None
+    for placeholder in (0, 1):
+        content = external(dense_graph(), lambda data, end, start=placeholder: (start, len(data)))
+        refused(content, "reads tensor 1 't1', which nothing writes")
 
 
 def test_unaligned_constants_are_copied() -> None:
@@ -417,10 +419,9 @@ def test_other_formats_are_named(content: bytes, part: str) -> None:
 def test_a_truncated_file_says_so() -> None:
     content = write(dense_graph())
     for length in range(8, len(content), 7):
-        try:
-            load(content[:length])
-        except ModelError as error:
-            assert "truncated" in str(error)
+        # Zeros that only align the end may be missing.
+        if content[length:].strip(b"\0"):
+            refused(content[:length], "truncated")
 
 
 # ---- what is refused: contents
@@ -448,54 +449,71 @@ def with_operator(**fields: Any) -> Subgraph:
     return replace(graph, operators=(replace(graph.operators[0], **fields),))
 
 
-@pytest.mark.parametrize(
-    ("graph", "parts"),
-    [
-        (with_operator(inputs=(0, 9, 2)), ("operator 0 FULLY_CONNECTED: inputs: entry 1 is tensor 9", "tensors
-        0 to 3")), (with_operator(inputs=(0, 1, -2)), ("entry 2 is tensor -2", "-1 for an absent one")),
-        (with_operator(outputs=(-1,)), ("outputs: entry 0 is tensor -1",)), (replace(dense_graph(),
-        inputs=(4,)), ("graph inputs: entry 0 is tensor 4",)), (replace(dense_graph(), outputs=(-1,)), ("graph
-        outputs: entry 0 is tensor -1",)), (changed(dense_graph(), 0, shape=(-1, 4)), ("tensor 0 'input': its
-        shape is [-1, 4], wanted sizes from 0",)), (changed(dense_graph(), 0, shape_signature=(1, 2, 3)),
-        ("its shape_signature is [1, 2, 3], wanted 2 sizes",)), (changed(dense_graph(), 0,
-        shape_signature=(-7, 4)), ("its shape_signature is [-7, 4]",)), (changed(dense_graph(), 0,
-        shape=(2**31 - 1,) * 2), ("has 4611686014132420609 elements",)), (changed(dense_graph(), 0, shape=(0,)
-        + (2**31 - 1,) * 5), ("elements, wanted at most 2147483647",)), (changed(dense_graph(), 0, shape=(1,)
-        * 33, shape_signature=(1,) * 33), ("33 dimensions, wanted at most 32",)), (changed(dense_graph(), 1,
-        shape=(3, 5)), ("buffer 1 has 12 bytes of data, wanted 15 for int8 [3, 5]",)), (changed(dense_graph(),
-        1, shape=(2**31 - 1,) * 32), ("buffer 1 has 12 bytes of data, wanted",)), (changed(dense_graph(), 1,
-        is_variable=True), ("is a variable and has constant data in buffer 1",)), (changed(dense_graph(), 1,
-        quant=quant([0.1] * 3, [0, 0])), ("has 3 scales and 2 zero points",)), (changed(dense_graph(), 1,
-        quant=quant([0.1], [0, 0])), ("has 1 scales and 2 zero points",)), (changed(dense_graph(), 1,
-        quant=quant([0.1] * 2, [0, 0])), ("2 scales, wanted 1 or one for each of the 3",)),
-        (changed(dense_graph(), 1, quant=quant([0.1] * 3, [0] * 3, 1)), ("each of the 4 channels along
-        dimension 1",)), (changed(dense_graph(), 1, quant=quant([0.1] * 3, [0] * 3, 2)), ("quantized_dimension
-        is 2, wanted 0 to 1",)), (changed(dense_graph(), 1, quant=quant([0.1] * 3, [0] * 3, -1)),
-        ("quantized_dimension is -1",)), (changed(dense_graph(), 0, quant=quant(0.0)), ("scale 0 is 0.0,
-        wanted a positive finite number",)), (changed(dense_graph(), 0, quant=quant(-1.0)), ("scale 0 is
-        -1.0",)), (changed(dense_graph(), 1, quant=quant([1, np.nan, 1], [0] * 3)), ("scale 1 is nan",)),
-        (changed(dense_graph(), 1, quant=quant([1, 1, np.inf], [0] * 3)), ("scale 2 is inf",)),
-        (changed(dense_graph(), 0, quant=quant(1, 128)), ("a zero point is 128, wanted -128 to 127 as int8
-        holds",)), (changed(dense_graph(), 0, quant=quant(1, -(2**63))), ("a zero point is
-        -9223372036854775808",)),
-    ],
-)  # fmt: skip
-def test_contradictions_are_refused(graph: Subgraph, parts: tuple[str, ...]) -> None:
+def bad(index: int, **fields: Any) -> Subgraph:
+    return changed(dense_graph(), index, **fields)
+
+
+BIG = 2**31 - 1
+CONTRADICTIONS: list[tuple[Subgraph, str]] = [
+    (with_operator(inputs=(0, 9, 2)), "operator 0 FULLY_CONNECTED: inputs: entry 1 is tensor 9, but"),
+    (with_operator(inputs=(0, 9, 2)), "the subgraph has tensors 0 to 3"),
+    (with_operator(inputs=(0, 1, -2)), "entry 2 is tensor -2"),
+    (with_operator(inputs=(0, 1, -2)), "-1 for an absent one"),
+    (with_operator(outputs=(-1,)), "outputs: entry 0 is tensor -1"),
+    (replace(dense_graph(), inputs=(4,)), "graph inputs: entry 0 is tensor 4"),
+    (replace(dense_graph(), outputs=(-1,)), "graph outputs: entry 0 is tensor -1"),
+    (bad(0, shape=(-1, 4)), "tensor 0 'input': its shape is [-1, 4], wanted sizes from 0"),
+    (bad(0, shape_signature=(1, 2, 3)), "its shape_signature is [1, 2, 3], wanted 2 sizes"),
+    (bad(0, shape_signature=(-7, 4)), "its shape_signature is [-7, 4]"),
+    (bad(0, shape=(BIG, BIG)), "has 4611686014132420609 elements, wanted at most 2147483647"),
+    (bad(0, shape=(0, BIG, BIG), shape_signature=(0, 1, 1)), "elements, wanted at most 2147483647"),
+    (bad(0, shape=(1,) * 33, shape_signature=(1,) * 33), "33 dimensions, wanted at most 32"),
+    (bad(1, shape=(3, 5)), "buffer 1 has 12 bytes of data, wanted 15 for int8 [3, 5]"),
+    (bad(1, shape=(BIG,) * 32, shape_signature=(BIG,) * 32), "buffer 1 has 12 bytes of data, wanted"),
+    (bad(1, is_variable=True), "is a variable and has constant data in buffer 1"),
+    (bad(1, quant=quant([0.1] * 3, [0, 0])), "has 3 scales and 2 zero points"),
+    (bad(1, quant=quant([0.1], [0, 0])), "has 1 scales and 2 zero points"),
+    (bad(1, quant=quant([0.1] * 2, [0, 0])), "2 scales, wanted 1 or one for each of the 3 channels"),
+    (bad(1, quant=quant([0.1] * 3, [0] * 3, 1)), "each of the 4 channels along dimension 1"),
+    (bad(1, quant=quant([0.1] * 3, [0] * 3, 2)), "quantized_dimension is 2, wanted 0 to 1"),
+    (bad(1, quant=quant([0.1] * 3, [0] * 3, -1)), "quantized_dimension is -1, wanted 0 to 1"),
+    (bad(0, quant=quant(0.0)), "scale 0 is 0.0, wanted a positive finite number"),
+    (bad(0, quant=quant(-1.0)), "scale 0 is -1.0, wanted a positive finite number"),
+    (bad(1, quant=quant([1, np.nan, 1], [0] * 3)), "scale 1 is nan, wanted a positive finite number"),
+    (bad(1, quant=quant([1, 1, np.inf], [0] * 3)), "scale 2 is inf, wanted a positive finite number"),
+    (bad(0, quant=quant(1, 128)), "a zero point is 128, wanted -128 to 127 as int8 holds"),
+    (bad(0, quant=quant(1, -(2**63))), "a zero point is -9223372036854775808, wanted -128 to 127"),
+]
+
+
+@pytest.mark.parametrize(("graph", "part"), CONTRADICTIONS, ids=[part for _, part in CONTRADICTIONS])
+def test_contradictions_are_refused(graph: Subgraph, part: str) -> None:
     # Straight to the writer, which believes its caller.
-    refused(_Writer(graph).finish("bad"), "<bytes>: ", *parts)
+    refused(_Writer(graph).finish("bad"), "<bytes>: ", part)
 
 
-def test_indices_into_the_file_are_refused() -> None:
+def dense_option(slot: int, value: int) -> bytes:
+    """A dense layer with one byte of its options table, the field at `slot` of the vtable, changed."""
+    import tflite
+
+    options = {"weights_format": "SHUFFLED4x16INT8", "quantized_bias_type": "int32"}
+    options["fused_activation_function"] = "RELU"
+    content = bytearray(write(with_operator(options=options)))
+    table = tflite.Model.GetRootAs(content, 0).Subgraphs(0).Operators(0).BuiltinOptions()
+    content[table.Pos + table.Offset(slot)] = value
+    return bytes(content)
+
+
+def test_indices_and_options_beyond_the_file_are_refused() -> None:
     refused(
         raw_file(OperatorAddOpcodeIndex=lambda _: 5), "opcode_index is 5, but the file has 1 operator codes"
     )
     refused(
         raw_file(TensorAddBuffer=lambda _: 2**32 - 1), "its buffer is 4294967295, but the file has 3 buffers"
     )
-    refused(raw_file(FullyConnectedOptionsAddFusedActivationFunction=lambda _: 17), "is 17, wanted 0 to 5")
-    refused(
-        raw_file(FullyConnectedOptionsAddWeightsFormat=lambda _: -3), "weights_format is -3, wanted 0 to 1"
-    )
+    refused(dense_option(4, 17), "operator 0 FULLY_CONNECTED: fused_activation_function is 17, wanted 0 to 5")
+    refused(dense_option(6, 0xFD), "weights_format is -3, wanted 0 to 1")
+    assert load(dense_option(12, 99)).operators[0].options["quantized_bias_type"] == "unknown(99)"
 
 
 def chain(*steps: tuple[int, int]) -> Subgraph:
@@ -585,21 +603,26 @@ def check_model(model: Model) -> None:
 
 
 def test_only_model_errors_come_out_of_damaged_files() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     loaded = refusals = 0
     for number, content in mutants(seeds(), 4000):
-        before = time.monotonic()
+        before = time.process_time()
+        error: LastBitError | None = None
         try:
-            check_model(load(content))
+            model = load(content)
+        except LastBitError as found:
+            error = found
+        if error is None:
+            check_model(model)
             loaded += 1
-        except LastBitError as error:
+        else:
             assert type(error) is ModelError, (number, error)
             assert str(error).startswith("<bytes>: "), number
             refusals += 1
-        assert time.monotonic() - before < 2, number
+        assert time.process_time() - before < 2, number
     assert loaded > 400
     assert refusals > 1500
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_damaged_files_take_no_memory() -> None:

@@ -87,7 +87,7 @@ def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
     if entry is None:
         raise refuse(op, "this operator is not covered yet")
     variant = entry.variant(model, op)
-    declined = xnnpack_declines(model, op) is not None
+    declined = runtime.fallback is not None and xnnpack_declines(model, op) is not None
     rule = find_rule(runtime, op.name, variant, declined)
     if rule is None:
         raise refuse(op, f"the variant {variant} is not covered on {runtime.name} yet")

@@ -187,7 +187,7 @@ def tie_seeking_inputs(
     units = rng.integers(0, layer.units, count)
     for unit in np.unique(units):
         wanted = int((units == unit).sum())
-        targets = critical_accumulators(params, int(unit), 4 * wanted, rng)
+        targets = critical_accumulators(params, int(unit), 1 << 20, rng)
         targets = targets[(targets >= low[unit]) & (targets <= high[unit])]
         if not targets.size:
             continue

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from .requantize import RequantRule
 
-__all__ = ["ExactStep", "exact_requantize", "round_fraction", "round_to_float"]
+__all__ = ["ExactStep", "exact_requantize", "round_fraction", "round_multiplier", "round_to_float", "split_fraction"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class ExactStep:
         value: the result.
         exact: the value before this step's rounding, wrap or clamp; equal to `value` where nothing was lost.
         effect: what happened between `exact` and `value`: a tie rule, `wrap32`, `clamp`, or empty.
+        operation: what the step does to every value, whether or not it changed this one: a tie rule, a precision,
+            `wrap32`, `clamp`, or empty where it is exact.
     """
 
     name: str
@@ -34,6 +36,7 @@ class ExactStep:
     value: Fraction
     exact: Fraction
     effect: str = ""
+    operation: str = ""
 
     @property
     def cut_off(self) -> Fraction:
@@ -76,6 +79,33 @@ def round_to_float(value: Fraction, bits: int) -> Fraction:
     return round_fraction(value / ulp, "half_even") * ulp
 
 
+def split_fraction(value: Fraction) -> tuple[Fraction, int]:
+    """Write a value >= 0 as `fraction * 2**exponent` with the fraction in [1/2, 1): C's `frexp`. Zero gives (0, 0).
+
+    >>> split_fraction(Fraction(3)), split_fraction(Fraction(1, 5))
+    ((Fraction(3, 4), 2), (Fraction(4, 5), -2))
+    """
+    exponent = 0
+    while value >= 1:
+        value, exponent = value / 2, exponent + 1
+    while 0 < value < Fraction(1, 2):
+        value, exponent = value * 2, exponent - 1
+    return value, exponent
+
+
+def round_multiplier(scale: Fraction) -> tuple[int, int]:
+    """The multiplier q and the shift (positive = left) of a real factor; the fraction is rounded half_away.
+
+    >>> round_multiplier(Fraction(3, 2)), round_multiplier(1 - Fraction(1, 2**40)), round_multiplier(Fraction(1, 2**40))
+    ((1610612736, 1), (1073741824, 1), (0, 0))
+    """
+    fraction, shift = split_fraction(scale)
+    q = round_fraction(fraction * 2**31, "half_away")
+    if q == 2**31:
+        q, shift = 2**30, shift + 1
+    return (0, 0) if shift < -31 else (q, shift)
+
+
 def exact_requantize(
     rule: RequantRule,
     acc: int,
@@ -86,6 +116,7 @@ def exact_requantize(
     output_zero_point: int,
     activation_min: int,
     activation_max: int,
+    type_max: int = 127,
 ) -> list[ExactStep]:
     """Every step from one accumulator to one output.
 
@@ -98,6 +129,7 @@ def exact_requantize(
         output_zero_point: zy.
         activation_min: lower clamp bound.
         activation_max: upper clamp bound.
+        type_max: the largest integer of the output's type.
 
     Returns:
         The steps in order; the first is `effective_scale`, the last `output`.
@@ -143,29 +175,24 @@ def exact_requantize(
     scaled = int(steps[-1].value)
     total = _wrap(scaled + zy)
     steps.append(_step("with_zero_point", "acc_scaled + zy", f"{scaled} + ({zy})", total, scaled + zy, "wrap32"))
-    output = max(low, min(high, total))
-    steps.append(
-        _step("output", "clamp(with_zero_point, lo, hi)", f"clamp({total}, {low}, {high})", output, total, "clamp")
-    )
+    # The float32 form has applied the upper bound already, before it rounded; here only the type saturates.
+    upper = type_max if rule.form == "float32" else high
+    output = max(low, min(upper, total))
+    formula = "clamp(with_zero_point, lo, hi)"
+    if rule.form == "float32":
+        formula = "max(lo, saturate(with_zero_point))"
+    steps.append(_step("output", formula, f"clamp({total}, {low}, {upper})", output, total, "clamp"))
     return steps
 
 
 def _q31(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]:
     """The steps of the fixed-point forms: the multiplier and the shift, then one or two roundings."""
-    exponent = 0
-    fraction = scale
-    while fraction >= 1:
-        fraction, exponent = fraction / 2, exponent + 1
-    while 0 < fraction < Fraction(1, 2):
-        fraction, exponent = fraction * 2, exponent - 1
+    fraction, exponent = split_fraction(scale)
     exact_q = fraction * 2**31
-    q = round_fraction(exact_q, "half_away")
-    shift = exponent
+    q, shift = round_multiplier(scale)
+    if q == 2**30 and fraction > Fraction(1, 2):
+        exact_q /= 2  # the fraction was rounded up to 1, which is 1/2 with the next exponent
     numbers = f"{_g(scale)} = {_g(fraction)} * 2^{exponent}; {_g(fraction)} * 2^31"
-    if q == 2**31:
-        q, shift, exact_q = 2**30, shift + 1, exact_q / 2
-    if shift < -31:
-        q, shift = 0, 0
     yield _step("multiplier", "q = round_half_away(fraction * 2^31)", numbers, q, exact_q, "half_away")
     yield _step("shift", "the power of two, positive = left", f"{shift}", shift, shift)
     if rule.form == "q31_single":
@@ -220,7 +247,7 @@ def _step(
     name: str, formula: str, numbers: str, value: Fraction | int, exact: Fraction | int, effect: str = ""
 ) -> ExactStep:
     lost = Fraction(exact) != Fraction(value)
-    return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), effect if lost else "")
+    return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), effect if lost else "", effect)
 
 
 def _wrap(value: int) -> int:

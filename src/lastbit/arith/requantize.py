@@ -105,7 +105,7 @@ RULES: dict[str, RequantRule] = {
             "ff",
             "float32",
             "half_even",
-            "y = max(lo, zy + round_half_even(min(float32(acc) * m, hi - zy))),  m = s_x*s_w/s_y in float32",
+            "y = max(lo, saturate(zy + round_half_even(min(float32(acc) * m, hi - zy)))),  m = s_x*s_w/s_y in float32",
         ),
     )
 }
@@ -290,7 +290,12 @@ def _float32(acc: npt.NDArray[np.int64], params: RequantParams) -> dict[str, Arr
     limited = np.minimum(product, np.float32(params.activation_max - params.output_zero_point))
     # x86 converts a float32 below int32's range into INT32_MIN; the upper side is limited already.
     acc_scaled = np.maximum(np.rint(limited.astype(np.float64)), INT32_MIN).astype(np.int64)
-    return _finish(acc_scaled, params, {"product": product, "limited": limited})
+    steps = _finish(acc_scaled, params, {"product": product, "limited": limited})
+    # The upper bound was applied before the zero point; afterwards only the type saturates. INT32_MIN plus a
+    # negative zero point wraps to a large positive number and comes out as the type's maximum, above the bound.
+    saturated = np.minimum(steps["with_zero_point"], params.dtype.qmax)
+    steps["output"] = np.maximum(saturated, params.activation_min)
+    return steps
 
 
 _FORMS: dict[Form, Callable[[npt.NDArray[np.int64], RequantParams], dict[str, Array]]] = {

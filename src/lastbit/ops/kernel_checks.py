@@ -12,9 +12,15 @@ __all__ = ["check_kernel", "xnnpack_declines"]
 def xnnpack_declines(model: Model, op: Operator) -> str | None:
     """Why the XNNPACK delegate leaves this operator to the builtin kernels, or None where it takes it."""
     if op.name == "FULLY_CONNECTED":
-        weights = model.operand(op, 1)
-        if weights is not None and weights.quant is not None and (weights.quant.zero_point != 0).any():
-            return "weights zero point is not 0"
+        weights, bias = model.operand(op, 1), model.operand(op, 2)
+        quant = weights.quant if weights is not None else None
+        if quant is not None and not quant.per_channel and quant.zero_point[0] != 0:
+            return "the weights' zero point is not 0"
+        if bias is not None and bias.dtype.name == "int32":
+            if bias.quant is None:
+                return "the bias has no scale"
+            if (bias.quant.zero_point != 0).any():
+                return "the bias's zero point is not 0"
     return None
 
 
@@ -34,6 +40,9 @@ def check_kernel(prepared: PreparedOperator, kernel: str) -> None:
 
 def _check_dense(prepared: PreparedDense, kernel: str) -> None:
     layer = prepared.layer
+    assert layer.weights.quant is not None
+    if kernel == "xnnpack" and (layer.weights.quant.zero_point != 0).any():
+        raise refuse(layer.operator, "XNNPACK fails on per-channel weights with a zero point that is not 0")
     if kernel == "xnnpack":
         largest = float(prepared.requant.effective_scale.max())
         if largest >= 256:

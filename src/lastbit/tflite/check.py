@@ -91,7 +91,7 @@ _WIDTH = {"u8": 1, "i8": 1, "i32": 4, "u32": 4, "f32": 4, "i64": 8, "u64": 8}
 _REACH = 2**32 - 1
 
 # What a file may cost to read. In a real model a tensor takes some 50 bytes and its buffer 8, so a table
-# takes more than 12 on average; strings and scalar vectors that several tables share are counted once for each.
+# takes more than 12 on average; strings and scalar vectors that several tables share count once for each.
 # The constants leave room for tiny files.
 _FREE_TABLES, _BYTES_PER_TABLE = 1024, 12
 _FREE_BYTES, _READS_PER_BYTE = 1 << 16, 4

@@ -1,0 +1,187 @@
+"""Why two rules print different outputs for one accumulator: the step that decides it, found by exchanging steps.
+
+Every rule is the same five steps, each done in its own way. Starting from one rule, its steps are replaced by the
+other rule's, in order. The deciding step is the first from which on the output is the other rule's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .arith.exact import round_fraction, round_multiplier, round_to_float, split_fraction
+from .arith.requantize import RequantRule
+
+__all__ = ["STEPS", "Cause", "Side", "find_cause", "five_steps"]
+
+STEPS = ("scale_precision", "multiplier_form", "first_rounding", "last_rounding", "clamp")
+"""The five steps that every rule consists of, in order of calculation.
+
+- scale_precision: s_x*s_w/s_y in float64, in float32, or the product in float32 and the quotient in float64.
+- multiplier_form: the factor as it is applied: a float64, a float32, or a multiplier and a shift.
+- first_rounding: acc times the factor, in output steps, after every rounding but the last.
+- last_rounding: rounded to a whole output step, with the rule's tie rule.
+- clamp: with the output zero point, within the clamp bounds.
+"""
+
+_TIES = {
+    "float64": "half_away",
+    "float32": "half_even",
+    "q31_up_up": "half_up",
+    "q31_up_away": "half_away",
+    "q31_single": "half_up",
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One runtime's way of requantizing an element: the rule and the clamp bounds it led to."""
+
+    rule: RequantRule
+    activation_min: int
+    activation_max: int
+
+    def way(self, step: str) -> str:
+        """How this side does a step, in words."""
+        form = self.rule.form
+        if step == "scale_precision":
+            return {"dd": "all float64", "fd": "product float32, quotient float64", "ff": "all float32"}[
+                self.rule.scale_product
+            ]
+        if step == "multiplier_form":
+            return {"float64": "float64 factor", "float32": "float32 factor"}.get(form, "31-bit multiplier and shift")
+        if step == "first_rounding":
+            return {
+                "float64": "product rounded to float64, half_even",
+                "float32": "acc and product rounded to float32, half_even",
+                "q31_single": "exact product",
+            }.get(form, "high_mul rounded half_up")
+        if step == "last_rounding":
+            return f"rounds {_TIES[form]}"
+        return f"bounds {self.activation_min} .. {self.activation_max}"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """The step that makes two runtimes print different outputs.
+
+    Attributes:
+        step: a name in `STEPS`.
+        here: this runtime's value after each step, in the order of `STEPS`.
+        there: the other runtime's.
+        tie: whether the step is the last rounding, and both had the same exact tie before them.
+    """
+
+    step: str
+    here: tuple[Fraction, ...]
+    there: tuple[Fraction, ...]
+    tie: bool
+
+    @property
+    def numbers(self) -> tuple[Fraction, Fraction]:
+        """The step's results: (here, there)."""
+        i = STEPS.index(self.step)
+        return self.here[i], self.there[i]
+
+    @property
+    def before(self) -> tuple[Fraction, Fraction] | None:
+        """What the last rounding or the clamp started from: (here, there); None for the other steps."""
+        i = STEPS.index(self.step)
+        return (self.here[i - 1], self.there[i - 1]) if i >= STEPS.index("last_rounding") else None
+
+
+def find_cause(acc: int, scales: tuple[float, float, float], zero_point: int, here: Side, there: Side) -> Cause:
+    """The step that decides why two sides print different outputs.
+
+    Args:
+        acc: the accumulator.
+        scales: s_x, s_w of the unit, s_y.
+        zero_point: the output's zero point.
+        here: the side that is explained.
+        there: the side it is compared with; its output must differ.
+
+    >>> from .arith.requantize import RULES
+    >>> sides = [Side(RULES[name], -128, 127) for name in ("float32-half_even", "float64-half_away")]
+    >>> cause = find_cause(5, (1.0, 0.5, 1.0), 0, *sides)
+    >>> cause.step, cause.tie, [int(v) for v in cause.numbers]
+    ('last_rounding', True, [2, 3])
+    """
+    outputs = [
+        five_steps(acc, scales, zero_point, (*(there,) * n, *(here,) * (len(STEPS) - n)))[-1]
+        for n in range(len(STEPS) + 1)
+    ]
+    assert outputs[0] != outputs[-1], "the two sides agree"
+    deciding = max(n for n in range(len(STEPS)) if outputs[n] != outputs[-1])
+    ours = five_steps(acc, scales, zero_point, (here,) * len(STEPS))
+    theirs = five_steps(acc, scales, zero_point, (there,) * len(STEPS))
+    step = STEPS[deciding]
+    before = STEPS.index("first_rounding")
+    tie = step == "last_rounding" and ours[before] == theirs[before] and ours[before] % 1 == Fraction(1, 2)
+    return Cause(step, ours, theirs, tie)
+
+
+def five_steps(
+    acc: int, scales: tuple[float, float, float], zero_point: int, sides: Sequence[Side]
+) -> tuple[Fraction, ...]:
+    """The value after each of the `STEPS`, where each step may be done the way of another side.
+
+    Args:
+        acc: the accumulator.
+        scales: s_x, s_w of the unit, s_y.
+        zero_point: the output's zero point.
+        sides: for each of `STEPS`, whose way.
+
+    >>> from .arith.requantize import RULES
+    >>> side = Side(RULES["q31-half_up-half_away/dd"], -128, 127)
+    >>> [float(v) for v in five_steps(-5, (1.0, 0.25, 0.5), 3, (side,) * 5)]
+    [0.5, 0.5, -2.0, -2.0, 1.0]
+    """
+    precision, form, first, last, clamp = sides
+    scale = _scale(precision.rule, *map(Fraction, scales))
+    factor = _factor(form.rule, scale)
+    before = _first_rounding(first.rule, acc, factor)
+    rounded = _last_rounding(last.rule, before, last.activation_max - zero_point)
+    total = _wrap32(rounded + zero_point)
+    output = max(clamp.activation_min, min(clamp.activation_max, total))
+    return scale, factor, before, Fraction(rounded), Fraction(output)
+
+
+def _scale(rule: RequantRule, sx: Fraction, sw: Fraction, sy: Fraction) -> Fraction:
+    product = round_to_float(sx * sw, 53 if rule.scale_product == "dd" else 24)
+    return round_to_float(product / sy, 24 if rule.scale_product == "ff" else 53)
+
+
+def _factor(rule: RequantRule, scale: Fraction) -> Fraction:
+    if rule.form == "float64":
+        return scale
+    if rule.form == "float32":
+        return round_to_float(scale, 24)
+    q, shift = round_multiplier(scale)
+    return q * Fraction(2) ** (shift - 31)
+
+
+def _first_rounding(rule: RequantRule, acc: int, factor: Fraction) -> Fraction:
+    if rule.form == "float64":
+        return round_to_float(acc * factor, 53)
+    if rule.form == "float32":
+        return round_to_float(round_to_float(Fraction(acc), 24) * factor, 24)
+    if rule.form == "q31_single":
+        return acc * factor
+    shift = split_fraction(factor)[1]
+    left, right = Fraction(2) ** max(shift, 0), Fraction(2) ** max(-shift, 0)
+    shifted = _wrap32(int(acc * left))
+    return round_fraction(shifted * factor / left * right, "half_up") / right
+
+
+def _last_rounding(rule: RequantRule, value: Fraction, highest: int) -> int:
+    if rule.form == "float32":
+        value = min(value, Fraction(highest))
+    rounded = round_fraction(value, _TIES[rule.form])
+    if rule.form == "float64" and not -(2**31) < rounded < 2**31:
+        return -(2**31)
+    return max(rounded, -(2**31))
+
+
+def _wrap32(value: int) -> int:
+    return (value + 2**31) % 2**32 - 2**31

@@ -1,0 +1,147 @@
+"""What the operators with one input and one output share: their operands, their refusals, their prepared form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..model import Model, Operator, Tensor
+from ..types import Array
+from .base import PreparedOperator, refuse, required_operand
+
+__all__ = [
+    "Scale",
+    "flush_subnormal",
+    "operands",
+    "per_tensor",
+    "pick_rule",
+    "prepared",
+    "split_vector",
+]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One tensor's per-tensor quantization and integer range.
+
+    Attributes:
+        scale: float32, positive and normal.
+        zero_point: in the element type's range.
+        qmin: smallest integer of the element type.
+        qmax: largest integer.
+    """
+
+    scale: np.float32
+    zero_point: int
+    qmin: int
+    qmax: int
+
+
+def pick_rule(op: Operator, rule: str, rules: dict[str, str]) -> None:
+    """Raise UnsupportedError unless this operator's file has the rule."""
+    if rule not in rules:
+        raise refuse(op, f"has no arithmetic rule named {rule!r}; it has {', '.join(sorted(rules))}")
+
+
+def operands(model: Model, op: Operator) -> tuple[Tensor, Tensor]:
+    """The one input and the one output tensor.
+
+    Raises:
+        UnsupportedError: the operator does not have exactly one of each.
+    """
+    source = required_operand(model, op, 0, "input")
+    if len(op.inputs) != 1 or len(op.outputs) != 1:
+        raise refuse(op, f"has {len(op.inputs)} inputs and {len(op.outputs)} outputs; every runtime wants 1 and 1")
+    return source, model.tensors[op.outputs[0]]
+
+
+def per_tensor(op: Operator, tensor: Tensor) -> Scale:
+    """A tensor's quantization, which must be per-tensor and usable.
+
+    Raises:
+        UnsupportedError: it has none, or more than one scale, or a scale or zero point no runtime can work with.
+    """
+    quant, dtype = tensor.quant, tensor.dtype
+    if quant is None or quant.scale.size == 0 or dtype.qmin is None or dtype.qmax is None:
+        raise refuse(op, f"{tensor.label} ({dtype.name}) is not quantized")
+    if quant.scale.size != 1 or quant.zero_point.size != 1:
+        raise refuse(op, f"{tensor.label} has {quant.scale.size} scales; LastBit covers one scale here")
+    scale, zero_point = np.float32(quant.scale[0]), int(quant.zero_point[0])
+    # XNNPACK crashes the process on a scale that is not positive and normal; the others divide by it.
+    if not np.finfo(np.float32).tiny <= scale < np.inf:
+        raise refuse(op, f"{tensor.label} has the scale {float(scale)!r}; wanted: positive, finite and normal")
+    if not dtype.qmin <= zero_point <= dtype.qmax:
+        raise refuse(op, f"{tensor.label} has the zero point {zero_point}, outside of {dtype.name}")
+    return Scale(scale, zero_point, dtype.qmin, dtype.qmax)
+
+
+def prepared(
+    op: Operator,
+    rule: str,
+    source: Tensor,
+    output: Tensor,
+    steps: Callable[[Array], dict[str, Array]],
+    *,
+    kernel: str = "",
+    notes: Sequence[str] = (),
+) -> PreparedOperator:
+    """A prepared operator that calculates its steps from one array.
+
+    The last step is cast to the output's element type. A constant input is taken from the file.
+
+    Args:
+        op: the operator.
+        rule: the name of its arithmetic rule.
+        source: the input tensor.
+        output: the output tensor.
+        steps: from the input array to every step in order; the last is `output`.
+        kernel: the kernel family, where the rule settles it; left empty, whoever chose the rule knows it.
+        notes: warnings for the user.
+    """
+    constant = source.data
+
+    def evaluate(inputs: Sequence[Array]) -> dict[str, Array]:
+        x = constant if constant is not None else inputs[0]
+        named = steps(np.asarray(x))
+        named["output"] = named.pop("output").astype(output.dtype.numpy)
+        return named
+
+    return PreparedOperator(
+        operator=op,
+        rule=rule,
+        kernel=kernel,
+        inputs=() if constant is not None else (source.index,),
+        evaluate=evaluate,
+        notes=tuple(notes),
+    )
+
+
+def split_vector(x: Array, tensor: Tensor, lanes: int) -> Array:
+    """Which elements a vector loop takes: True for whole groups of `lanes` in flat order, False for the rest.
+
+    The groups start anew with every sample: an array that holds N times the file's number of elements stands for N
+    runs of the file's shape, and the remainder of each run is calculated by the scalar loop.
+
+    Args:
+        x: the input array.
+        tensor: the input tensor as the file has it.
+        lanes: elements per step of the vector loop.
+
+    Returns:
+        bool, the shape of `x`.
+    """
+    size = int(np.prod(tensor.shape, dtype=np.int64))
+    if size <= 0 or x.size % size:
+        size = max(x.size, 1)
+    inside = np.arange(x.size) % size < size - size % lanes
+    return inside.reshape(x.shape)
+
+
+def flush_subnormal(x: Array) -> Array:
+    """Replace subnormal float32 by zero of the same sign, as XNNPACK's kernels run (flush to zero is on)."""
+    tiny = np.finfo(np.float32).tiny
+    return np.where(np.abs(x) < tiny, np.copysign(np.float32(0), x), x).astype(np.float32)
+
+
