@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from .engines import reference
 from .engines.reference import Trace
-from .model import Model
-from .ops.quantize import quantize_real
-from .prepare import prepare
+from .errors import InputError
+from .model import Model, Operator, Subgraph, Tensor
+from .prepare import prepare, prepare_operator
 from .runtimes import DEFAULT_RUNTIME, Runtime
 from .tflite.reader import load as load_tflite
-from .types import Array
+from .types import DTYPES, Array
 
 __all__ = ["load", "run"]
 
@@ -67,5 +70,20 @@ def run(
         inputs = [x]
     if quantize_input:
         pairs = reference.match_inputs(loaded, inputs)
-        inputs = [quantize_real(tensor, value, prepared.runtime) for tensor, value in pairs]
+        inputs = [_quantized(tensor, np.asarray(value), prepared.runtime) for tensor, value in pairs]
     return reference.run(prepared, inputs, partial=partial)
+
+
+def _quantized(tensor: Tensor, value: Array, runtime: Runtime) -> Array:
+    """Real values as the runtime's own QUANTIZE operator would turn them into this tensor's integers."""
+    if value.dtype.kind != "f" or tensor.quant is None:
+        return value
+    if not np.isfinite(value).all():
+        bad = [int(i) for i in np.argwhere(~np.isfinite(value))[0]]
+        raise InputError(f"input {tensor.label}: the value at {bad} is {value[tuple(bad)]}; wanted finite numbers")
+    real = replace(tensor, index=0, dtype=DTYPES[0], quant=None)
+    graph = Subgraph(
+        "quantize", (real, replace(tensor, index=1)), (Operator(0, "QUANTIZE", 1, (0,), (1,)),), (0,), (1,)
+    )
+    model = Model((graph,), "", 3, b"")
+    return prepare_operator(model, model.operators[0], runtime).evaluate([value.astype(np.float32)])["output"]

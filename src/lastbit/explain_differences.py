@@ -13,7 +13,7 @@ from fractions import Fraction
 from .arith.exact import round_fraction, round_multiplier, round_to_float, split_fraction
 from .arith.requantize import RequantRule
 
-__all__ = ["STEPS", "Cause", "Side", "find_cause", "five_steps"]
+__all__ = ["STEPS", "Cause", "OtherRuntime", "Side", "find_cause", "five_steps"]
 
 STEPS = ("scale_precision", "multiplier_form", "first_rounding", "last_rounding", "clamp")
 """The five steps that every rule consists of, in order of calculation.
@@ -89,6 +89,31 @@ class Cause:
         """What the last rounding or the clamp started from: (here, there); None for the other steps."""
         i = STEPS.index(self.step)
         return (self.here[i - 1], self.there[i - 1]) if i >= STEPS.index("last_rounding") else None
+
+
+@dataclass(frozen=True, eq=False)
+class OtherRuntime:
+    """What one runtime makes of the same layer, for the same input of that layer.
+
+    Attributes:
+        name: the runtime's name.
+        rule: its rule, empty where it refuses the layer.
+        kernel: its kernel family, likewise.
+        output: what it prints for the element, or None where it refuses the layer.
+        mismatched: how many elements of the layer's whole output differ from the explained runtime's.
+        cause: why this element differs, or None where it does not.
+        side: its rule and clamp bounds, where there is a cause.
+        refused: why it refuses the layer, else empty.
+    """
+
+    name: str
+    rule: str = ""
+    kernel: str = ""
+    output: int | None = None
+    mismatched: int = 0
+    cause: Cause | None = None
+    side: Side | None = None
+    refused: str = ""
 
 
 def find_cause(acc: int, scales: tuple[float, float, float], zero_point: int, here: Side, there: Side) -> Cause:

@@ -119,6 +119,9 @@ def _labels(model: Model) -> str:
 
 def _kind(path: str) -> str:
     """What a file is: `raw` by its name, `npy` or `npz` by its first bytes."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        # It would be read twice, and a pipe can be read once only.
+        raise InputError(f"{path}: is not a regular file; save the input to a file first.")
     try:
         with open(path, "rb") as file:
             head = file.read(8)
@@ -320,7 +323,7 @@ def atomic_write(path: str) -> Iterator[IO[bytes]]:
             shutil.copymode(target, temporary)
         os.replace(temporary, target)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else error.errno == errno.ENOSPC
+        full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quota error
         advice = " Free some space or choose another disk." if full else ""
         raise InputError(f"{path}: cannot be written: {_reason(error)}; nothing was changed.{advice}") from None
     finally:

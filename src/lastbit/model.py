@@ -61,7 +61,7 @@ class Operator:
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: Mapping[str, int | float | bool | str] = field(default_factory=dict)
+    options: Mapping[str, int | float | bool | str | tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

@@ -90,7 +90,7 @@ def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
     declined = runtime.fallback is not None and xnnpack_declines(model, op) is not None
     rule = find_rule(runtime, op.name, variant, declined)
     if rule is None:
-        raise refuse(op, f"the variant {variant} is not covered on {runtime.name} yet")
+        raise refuse(op, f"the variant {variant} is not covered yet")
     if isinstance(rule, Refused):
         raise refuse(op, f"{variant}: {rule.reason}")
     return rule

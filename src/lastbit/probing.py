@@ -135,11 +135,11 @@ def probe_subgraph(layer: DenseLayer, accs: Sequence[Int64Array], channels: Sequ
     scales = layer.weights_scale
     if scales.size > 1:
         scales = np.concatenate([np.full(len(a), scales[c]) for a, c in zip(accs, channels, strict=True)])
-    depth = min(layer.depth, 8)
+    zw = layer.weights_zero_point
     return dense_subgraph(
-        np.zeros((bias.size, depth), np.int8),
+        np.full((bias.size, min(layer.depth, 8)), zw, np.int8),  # w - zw is 0
         input_quant=quant(layer.input_scale, layer.input_zero_point),
-        weights_quant=quant(scales),
+        weights_quant=quant(scales, zw),
         output_quant=quant(layer.output_scale, layer.output_zero_point),
         bias=bias,
         activation=layer.activation,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DTYPES", "DType", "IntArray", "QuantParams", "fused_bounds", "hex_float"]
+__all__ = ["DTYPES", "DType", "IntArray", "QuantParams", "fraction_of", "fused_bounds", "hex_float"]
 
 Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -86,6 +87,15 @@ class QuantParams:
     def granularity(self) -> str:
         """`per_channel` or `per_tensor`."""
         return "per_channel" if self.per_channel else "per_tensor"
+
+
+def fraction_of(value: float | np.floating[Any]) -> Fraction:
+    """A float's exact value.
+
+    >>> fraction_of(np.float32(0.1))
+    Fraction(13421773, 134217728)
+    """
+    return Fraction(float(value))
 
 
 def hex_float(value: float | np.floating[Any]) -> str:

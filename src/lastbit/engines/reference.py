@@ -15,7 +15,7 @@ from ..ops.base import PreparedOperator
 from ..prepare import PreparedModel
 from ..types import Array
 
-__all__ = ["OperatorTrace", "Trace", "check_input", "run"]
+__all__ = ["OperatorTrace", "Trace", "check_input", "match_inputs", "run"]
 
 
 class OperatorTrace:
@@ -128,7 +128,7 @@ def run(prepared: PreparedModel, inputs: Sequence[Any] | Mapping[int | str, Any]
     if not partial:
         prepared.require_all()
     tensors: dict[int, Array] = {
-        tensor.index: check_input(tensor, value) for tensor, value in _match_inputs(model, inputs)
+        tensor.index: check_input(tensor, value) for tensor, value in match_inputs(model, inputs)
     }
     traces: dict[int, OperatorTrace] = {}
     for index, entry in prepared.operators.items():
@@ -165,7 +165,7 @@ def check_input(tensor: Tensor, value: Any) -> Array:
     return x
 
 
-def _match_inputs(model: Model, inputs: Sequence[Any] | Mapping[int | str, Any]) -> list[tuple[Tensor, Any]]:
+def match_inputs(model: Model, inputs: Sequence[Any] | Mapping[int | str, Any]) -> list[tuple[Tensor, Any]]:
     """Pair the model's input tensors with the arrays given, by position, index or name."""
     if not isinstance(inputs, Mapping):
         if len(inputs) != len(model.inputs):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..arith.fixedpoint import quantize_multiplier
+from ..arith.gemmlowp_nonlinear import input_radius, multiply_by_quantized_multiplier
+from ..errors import UnsupportedError
 from ..model import Model, Operator, Tensor
 from ..types import Array
 from .base import PreparedOperator, refuse, required_operand
@@ -14,10 +18,13 @@ from .base import PreparedOperator, refuse, required_operand
 __all__ = [
     "Scale",
     "flush_subnormal",
+    "int16_input",
+    "libm_refusal",
     "operands",
     "per_tensor",
     "pick_rule",
     "prepared",
+    "q4_input",
     "split_vector",
 ]
 
@@ -145,3 +152,79 @@ def flush_subnormal(x: Array) -> Array:
     return np.where(np.abs(x) < tiny, np.copysign(np.float32(0), x), x).astype(np.float32)
 
 
+
+
+def libm_refusal(op: Operator, function: str, unsafe: Sequence[int]) -> UnsupportedError:
+    """The refusal of a table with entries that hang on the last bits of a C library's function."""
+    shown = ", ".join(map(str, unsafe[:5])) + (", ..." if len(unsafe) > 5 else "")
+    return refuse(
+        op,
+        f"not exact: the output for the input {shown} lies on a rounding boundary that the last bits of the machine's "
+        f"{function} decide",
+    )
+
+
+def q4_input(op: Operator, given: Scale) -> Callable[[Array], tuple[Array, Array, Array]]:
+    """How the 8-bit fixed-point kernels take inputs to Q4: (saturates low, saturates high, value).
+
+    Source: tensorflow/tflite-micro, tensorflow/lite/micro/kernels/logistic_common.cc, commit 1a3dcaf6 (the same in
+    tanh.cc).
+    """
+    multiplier, shift = (int(part) for part in quantize_multiplier(float(given.scale) * 2.0**27))
+    if shift < 0:
+        raise refuse(op, f"has the input scale {float(given.scale)!r}; below 2^-28 the kernel's shift is undefined")
+    radius = input_radius(4, shift)
+
+    def to_q4(x: Array) -> tuple[Array, Array, Array]:
+        centered = x.astype(np.int64) - given.zero_point
+        low, high = centered <= -radius, centered >= radius
+        inside = np.where(low | high, 0, centered)
+        return low, high, multiply_by_quantized_multiplier(inside, multiplier, min(shift, 31))
+
+    return to_q4
+
+
+def int16_input(
+    op: Operator, given: Scale, to: Scale, power_of_two_shifts: tuple[int, ...], refuse_power_of_two: bool
+) -> Callable[[Array], Array]:
+    """How the int16 kernels scale inputs to 1/(3 * 4096), the step of the table's input.
+
+    Args:
+        op: the operator.
+        given: the input's quantization.
+        to: the output's quantization.
+        power_of_two_shifts: the k for which a scale of 2^(k-12) is "a power of two" to this operator.
+        refuse_power_of_two: whether such a scale goes to another kernel.
+
+    Source: tensorflow/tensorflow, tensorflow/lite/kernels/activations.cc (TanhPrepare, SigmoidPrepare) and
+    .../internal/quantization_util.cc (CheckedLog2, which accepts a logarithm within 0.001 of an integer).
+    """
+    if given.zero_point or to.zero_point:
+        raise refuse(op, "int16 wants both zero points 0; the runtimes refuse anything else")
+    if float(to.scale) != 1 / 32768:
+        raise refuse(op, f"has the int16 output scale {float(to.scale)!r}; LastBit covers 1/32768 as the runtimes want")
+    exponent = math.log2(float(given.scale))
+    distance = abs(exponent - round(exponent))
+    if 0.0009 < distance < 0.0011:
+        raise refuse(op, "not exact: the input scale's logarithm is 0.001 from an integer, where the kernels branch")
+    left = 12 + round(exponent)
+    if distance < 0.001 and left in power_of_two_shifts:
+        if refuse_power_of_two:
+            raise refuse(
+                op, f"not exact: the input scale {float(given.scale)!r} goes to a 16-bit fixed-point kernel that "
+                "LastBit does not cover yet"
+            )
+        multiplier, shift = 3 << left, 0
+    else:
+        factor, shift = float(given.scale) * 4096.0 * 3.0, 0
+        while factor <= 32767.0 / 2.0 and shift <= 30:
+            factor, shift = factor * 2.0, shift + 1
+        if factor >= 2.0**16:
+            raise refuse(op, f"has the input scale {float(given.scale)!r}: the product leaves an int32")
+        multiplier = int(factor)
+    nudge = 1 << (shift - 1) if shift else 0
+
+    def scaled(x: Array) -> Array:
+        return (x.astype(np.int64) * multiplier + nudge) >> shift
+
+    return scaled

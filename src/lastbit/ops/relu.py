@@ -79,22 +79,21 @@ def _float32(op: Operator, rule: str, source: Tensor, output: Tensor) -> Prepare
     return prepared(op, rule, source, output, clamp)
 
 
-def _steps(bound: float, to: Scale, zero_point: int) -> int:
+def _steps(op: Operator, bound: float, to: Scale) -> int:
     """A real bound in quantized steps, half away, limited to the element type."""
     if np.isinf(bound):
         return to.qmax
     with np.errstate(over="ignore"):
         steps = float(round_half_away(np.float32(bound) / to.scale))
-    if abs(steps) >= 2.0**31:
-        # The cast to int32 gives INT32_MIN, the sum may wrap: nothing that a real model would hold.
-        return to.qmax if steps > 0 else to.qmin
-    return int(min(max(zero_point + steps, to.qmin), to.qmax))
+    if abs(steps) >= 2.0**30:
+        raise refuse(op, f"the bound {bound} is {steps:g} steps of {float(to.scale)!r}: it does not fit an int32")
+    return int(min(max(to.zero_point + steps, to.qmin), to.qmax))
 
 
 def _clamp(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale) -> PreparedOperator:
     if op.name != "RELU6":
         raise refuse(op, f"the rule {rule} is for RELU6 only")
-    six = _steps(6.0, given, given.zero_point)
+    six = _steps(op, 6.0, given)
     notes = []
     to = per_tensor(op, output)
     if to.scale != given.scale or to.zero_point != given.zero_point:
@@ -119,7 +118,7 @@ def _rescale(
     if not factor < 2.0**30:
         raise refuse(op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself")
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
-    low, high = (_steps(bound, to, to.zero_point) for bound in _BOUNDS[op.name])
+    low, high = (_steps(op, bound, to) for bound in _BOUNDS[op.name])
 
     def rescale(x: Array) -> dict[str, Array]:
         centered = x.astype(np.int64) - given.zero_point

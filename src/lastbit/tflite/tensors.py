@@ -204,8 +204,7 @@ def _check_length(found: int, shape: tuple[int, ...], dtype: DType, label: str) 
     wanted = -(-math.prod(shape) * dtype.bits // 8)
     if found != wanted:
         raise ModelError(
-            f"{label} has {found} bytes of data, wanted {wanted} for {dtype.name} {list(shape)}. TFLite "
-            "refuses this model too; convert it again."
+            f"{label} has {found} bytes of data, wanted {wanted} for {dtype.name} {list(shape)}; {_DAMAGED}"
         )
 
 

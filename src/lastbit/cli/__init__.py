@@ -1,0 +1,13 @@
+"""The command line: one sub-command per verb. No arithmetic, and nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+from .about import demo, doctor, runtimes
+from .checks import explain, verify
+from .group import Commands
+from .models import extract, inspect, run
+
+__all__ = ["main"]
+
+main = Commands.make(inspect, run, explain, verify, extract, demo, runtimes, doctor)
+"""The entry point: `lastbit`."""

@@ -1,0 +1,151 @@
+"""The command group: `--version`, `--debug`, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from ..errors import LastBitError
+from ..terminal import print_error, say, tolerate_encodings
+
+__all__ = ["Commands"]
+
+INTERRUPTED = 130
+INTERNAL = 70
+# What a shell shows for a program that SIGPIPE ended. 1 would say that something differs.
+BROKEN_PIPE = 141
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+_HELP = """\
+What a quantized TFLite layer computes on each real runtime, to the last bit.
+
+Results go to stdout (with --json nothing but JSON), messages and progress to stderr.
+"""
+
+_EPILOG = """\
+\b
+Exit codes:
+  0    done; or all is equal
+  1    something differs
+  2    bad usage, or a bad or missing file
+  3    an operator is refused by the runtime or not covered by LastBit
+  4    a real interpreter is missing or failed
+  70   a fault of LastBit itself (please report it)
+  130  interrupted
+
+\b
+Start with:
+  lastbit inspect model.tflite
+  lastbit doctor
+"""
+
+
+class Commands(click.Group):
+    """A click group that ends every error with one clear message and LastBit's exit code."""
+
+    @classmethod
+    def make(cls, *commands: click.Command) -> Commands:
+        """The group with its commands, listed in help in this order."""
+        group = cls("lastbit", help=_HELP, epilog=_EPILOG, context_settings=dict(_SETTINGS))
+        group.params += [
+            click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."),
+            click.Option(
+                ["--version"],
+                is_flag=True,
+                expose_value=False,
+                is_eager=True,
+                callback=_show_version,
+                help="Show the version and exit.",
+            ),
+        ]
+        for command in commands:
+            command.context_settings = {**_SETTINGS, **command.context_settings}
+            group.add_command(command)
+        return group
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in their own order, not the alphabet's."""
+        return list(self.commands)
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run the command line and exit."""
+        tolerate_encodings()
+        # What is not standalone raises and returns, so that the exit code is decided here.
+        extra["standalone_mode"] = False
+        try:
+            result = super().main(*args, **extra)
+        except click.ClickException as error:
+            # Usage errors: click's own text, which shows the usage line and the option.
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            sys.exit(INTERRUPTED)
+        sys.exit(result if isinstance(result, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; whatever it raises becomes a message and an exit code."""
+        try:
+            result = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a closed pipe must be met here, not when Python ends
+            return result
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BaseException as error:
+            if "--debug" in _flags(ctx) and not isinstance(error, BrokenPipeError):
+                traceback.print_exc()
+            ctx.exit(_report(error))
+
+
+def _flags(ctx: click.Context) -> Sequence[str]:
+    """The group's own flags that were given."""
+    return ["--debug"] if ctx.params.get("debug") else []
+
+
+def _report(error: BaseException) -> int:
+    """Say what happened; the exit code."""
+    match error:
+        case LastBitError():
+            print_error(str(error))
+            return error.exit_code
+        case KeyboardInterrupt():
+            if sys.stderr is not None and sys.stderr.isatty():
+                say("")  # the terminal has printed ^C
+            say("interrupted")
+            return INTERRUPTED
+        case BrokenPipeError():
+            _drop_stdout()
+            return BROKEN_PIPE
+        case OSError() | MemoryError():
+            print_error(str(error) or "not enough memory")
+            return 2
+        case SystemExit():
+            raise error
+    print_error(
+        f"{type(error).__name__}: {error}\nThis is a fault of LastBit: please report it with the model, "
+        "the command, and what `lastbit --debug ...` prints.",
+        label="internal error",
+    )
+    return INTERNAL
+
+
+def _drop_stdout() -> None:
+    """Let Python's last flush go nowhere; it would complain about the closed pipe."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):  # not a real file: nothing will be flushed
+        pass
+
+
+def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from ..doctor import lastbit_version
+
+        click.echo(f"lastbit {lastbit_version()}")
+        ctx.exit()

@@ -1,0 +1,39 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import click
+
+from ..runtimes import DEFAULT_RUNTIME, RUNTIMES
+
+__all__ = ["inputs_option", "json_option", "model_argument", "op_option", "runtime_option"]
+
+# A plain string: a missing file is told by the reader, in the words it has for everything else.
+model_argument = click.argument("model", metavar="MODEL")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
+
+op_option = click.option(
+    "--op", type=int, metavar="N", help="Only operator N, as `lastbit inspect MODEL` numbers them."
+)
+
+runtime_option = click.option(
+    "--runtime",
+    default=DEFAULT_RUNTIME,
+    show_default=True,
+    metavar="NAME",
+    help=f"Whose arithmetic: {', '.join(RUNTIMES)}.",
+)
+
+inputs_option = click.option(
+    "-i",
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="FILE",
+    help=(
+        "An input: .npy; .npz with arrays under the inputs' names or indices; .bin or .raw with plain values of the "
+        "input's own type (.f32 .i8 .u8 .i16 .i32: of that type). Give it again for each further input, in order or "
+        "as NAME=FILE or INDEX=FILE."
+    ),
+)

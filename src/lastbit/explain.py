@@ -1,0 +1,373 @@
+"""The verb `explain`: one output element of a dense layer, with the real numbers of every step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import explain_latex, explain_text
+from .arith.exact import ExactStep
+from .engines import reference
+from .errors import InputError, UnsupportedError
+from .explain_differences import OtherRuntime, Side, find_cause
+from .explain_element import Element, float_data, fraction_data, make_element
+from .model import Model, Operator
+from .ops.fully_connected import DenseLayer, PreparedDense
+from .prepare import PreparedModel, prepare, prepare_operator
+from .report import Block, Report
+from .runtimes import DEFAULT_RUNTIME, RUNTIMES, Runtime, get_runtime
+from .tflite.reader import load
+from .types import Array
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation(Report):
+    """One output element, explained. `print(explanation)`, `explanation.latex()`, `explanation.json()`.
+
+    Attributes:
+        element: the element's numbers.
+        source: the model's path.
+        input_source: where the layer's input came from.
+        choice: how the element was chosen.
+        others: every runtime of LastBit, the explained one included.
+        differing: how many elements of the whole output are not the same in all runtimes that run the layer.
+        size: how many elements the output has.
+    """
+
+    element: Element
+    source: str
+    input_source: str
+    choice: str
+    others: tuple[OtherRuntime, ...]
+    differing: int
+    size: int
+
+    @property
+    def output(self) -> int:
+        """The element's value, quantized."""
+        return self.element.output
+
+    def blocks(self) -> list[Block]:
+        """Eight sections, from the layer to what other runtimes print."""
+        head = explain_text.Head(self.source, self.input_source, self.choice)
+        return explain_text.explanation_blocks(self.element, head, self.others, self.differing, self.size)
+
+    def latex(self) -> str:
+        """The derivation as one `align*` with the numbers put in; it needs `amsmath` and nothing else."""
+        return explain_latex.derivation(self.element, self.source)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every number, exactly: integers as integers, floats as decimal and hex, fractions as numerator/denominator."""
+        element, layer = self.element, self.element.layer
+        quant = layer.weights.quant
+        assert quant is not None
+        channel = element.channel
+        names = ("input", "weights", "output")
+        zero_points = (layer.input_zero_point, layer.weights_zero_point, layer.output_zero_point)
+        pair = element.multiplier_and_shift
+        return {
+            "schema": "lastbit.explain/1",
+            "model": self.source,
+            "operator": {"index": layer.operator.index, "name": layer.operator.name},
+            "runtime": element.runtime.name,
+            "kernel": element.prepared.kernel,
+            "rule": element.prepared.rule,
+            "equation": element.prepared.requant.rule.equation,
+            "granularity": layer.granularity,
+            "activation": layer.activation,
+            "notes": list(element.prepared.notes),
+            "input_source": self.input_source,
+            "element": {
+                "row": element.row,
+                "unit": element.unit,
+                "rows": element.rows,
+                "units": layer.units,
+                "choice": self.choice,
+            },
+            "quantization": {
+                name: {"scale": float_data(scale), "zero_point": zero_point}
+                for name, scale, zero_point in zip(names, element.scales, zero_points, strict=True)
+            },
+            "weights_zero_point_stored": int(quant.zero_point[channel]),
+            "accumulation": {
+                "depth": layer.depth,
+                "input": list(element.x),
+                "weights": list(element.w),
+                "products": list(element.products),
+                "products_sum": sum(element.products),
+                "input_dot_weights": element.dot,
+                "input_sum": sum(element.x),
+                "weights_sum": sum(element.w),
+                "bias": element.bias,
+                "folded_bias": element.folded_bias,
+                "total": element.total,
+                "acc": element.acc,
+                "wrapped": element.acc != element.total,
+            },
+            "multiplier": {
+                "exact_scale": fraction_data(element.exact_scale),
+                "effective_scale": float_data(float(element.step("effective_scale").value)),
+                "fraction": None if pair is None else fraction_data(element.frexp[0]),
+                "exponent": None if pair is None else element.frexp[1],
+                "multiplier": None if pair is None else pair[0],
+                "shift": None if pair is None else pair[1],
+                "real_factor": fraction_data(element.real_factor),
+                "relative_error": fraction_data(element.real_factor / element.exact_scale - 1),
+            },
+            "steps": [_step_data(step) for step in element.steps],
+            "activation_min": element.prepared.requant.activation_min,
+            "activation_max": element.prepared.requant.activation_max,
+            "clamped": element.clamped,
+            "output": element.output,
+            "output_real": fraction_data(element.real_output),
+            "runtimes": [_other_data(other) for other in self.others],
+            "output_size": self.size,
+            "elements_differing_between_runtimes": self.differing,
+        }
+
+
+def explain(
+    model: str | os.PathLike[str] | bytes | Model,
+    x: Any = None,
+    *,
+    seed: int | None = None,
+    op: int | None = None,
+    at: Sequence[int] | None = None,
+    runtime: str | Runtime = DEFAULT_RUNTIME,
+) -> Explanation:
+    """Explain one output element of a dense layer: every integer, scale and rounding step, and who prints another value.
+
+    Args:
+        model: a Model, a path or a file's bytes.
+        x: the model's input (an array; for several inputs a sequence or a mapping from tensor index or name), if the
+            operators before the layer are covered on the runtime; else the layer's own input. Dtypes must be the
+            tensors' own, the first dimension may be any batch size.
+        seed: without x, random int8 over the whole range at the layer's own input, from this seed (default 0).
+        op: the dense layer's operator index; default: the first dense layer.
+        at: (row, unit) of the element; default: an element that is not clamped and, if there is one, on which
+            runtimes differ.
+        runtime: the exact runtime, or its name.
+
+    Returns:
+        The Explanation: a Report, with `latex()` for a derivation to print.
+
+    Raises:
+        ModelError: the model is malformed.
+        RuntimeNameError: no such runtime.
+        InputError: there is no such dense layer or element, x does not fit, or both x and seed are given.
+        UnsupportedError: the runtime refuses the layer, or LastBit does not cover it.
+    """
+    loaded = model if isinstance(model, Model) else load(model)
+    chosen = get_runtime(runtime)
+    if x is not None and seed is not None:
+        raise InputError("found both an input and a seed; give one of them: a seed makes a random input")
+    operator = _dense_operator(loaded, op)
+    layers = {chosen.name: _prepare_dense(loaded, operator, chosen)}
+    layer = layers[chosen.name].layer
+    refused = {}
+    for name, other in RUNTIMES.items():
+        if name != chosen.name:
+            try:
+                layers[name] = _prepare_dense(loaded, operator, other)
+            except UnsupportedError as error:
+                refused[name] = "; ".join(error.reasons)
+    if x is None:
+        values, input_source = _random_input(layer, 0 if seed is None else seed)
+    else:
+        values, input_source = _layer_input(loaded, layer, x, chosen)
+    matrix = layer.rows(values)
+    traces = {name: prepared.evaluate([values]) for name, prepared in layers.items()}
+    outputs = {name: trace["output"].reshape(-1, layer.units) for name, trace in traces.items()}
+    ours = outputs[chosen.name]
+    differs = np.any([output != ours for output in outputs.values()], axis=0)
+    if at is None:
+        row, unit, choice = _instructive(differs, traces[chosen.name])
+    else:
+        row, unit = _position(layer, at, matrix.shape[0])
+        choice = "as asked"
+    element = make_element(chosen, layers[chosen.name], matrix, traces[chosen.name], row, unit)
+    others = []
+    for name in dict.fromkeys((chosen.name, *RUNTIMES)):
+        if name in refused:
+            others.append(OtherRuntime(name, refused=refused[name]))
+            continue
+        mismatched = int((outputs[name] != ours).sum())
+        others.append(_other(element, name, layers[name], int(outputs[name][row, unit]), mismatched))
+    return Explanation(
+        element, loaded.source, input_source, choice, tuple(others), int(differs.sum()), int(ours.size)
+    )
+
+
+def _dense_operator(model: Model, index: int | None) -> Operator:
+    """The dense layer to explain."""
+    dense = model.dense_operators
+    if not dense:
+        found = ", ".join(sorted({op.name for op in model.operators})) or "none"
+        raise InputError(
+            f"{model.source}: there is no dense layer (FULLY_CONNECTED) to explain; found operators: {found}"
+        )
+    if index is None:
+        return dense[0]
+    operator = model.operator(index)
+    if operator.name != "FULLY_CONNECTED":
+        raise InputError(
+            f"{model.source}: {operator.label} is no dense layer; wanted a FULLY_CONNECTED operator, which here are: "
+            + ", ".join(str(op.index) for op in dense)
+        )
+    return operator
+
+
+def _prepare_dense(model: Model, operator: Operator, runtime: Runtime) -> PreparedDense:
+    prepared = prepare_operator(model, operator, runtime)
+    assert isinstance(prepared, PreparedDense)
+    return prepared
+
+
+def _random_input(layer: DenseLayer, seed: int) -> tuple[Array, str]:
+    """Random values over the input type's whole range, in the shape the file has."""
+    if seed < 0:
+        raise InputError(f"found seed {seed}; wanted 0 or more")
+    dtype = layer.input.dtype
+    assert dtype.qmin is not None
+    assert dtype.qmax is not None
+    shape = tuple(max(size, 1) for size in layer.input.shape)
+    values = np.random.default_rng(seed).integers(dtype.qmin, dtype.qmax, shape, dtype.numpy, endpoint=True)
+    return values, (
+        f"random {dtype.name} from {dtype.qmin} to {dtype.qmax} (seed {seed}), put in at the layer's own input, "
+        f"{layer.input.label}"
+    )
+
+
+def _layer_input(model: Model, layer: DenseLayer, x: Any, runtime: Runtime) -> tuple[Array, str]:
+    """The layer's input: computed from the model's input where x fits it, else x itself."""
+    own = layer.input
+    if [tensor.index for tensor in model.inputs] == [own.index]:
+        return reference.check_input(own, x), f"given at the model's input, which is the layer's own, {own.label}"
+    prepared = prepare(model, runtime)
+    many = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(model.inputs) > 1)
+    try:
+        trace = reference.run(prepared, x if many else [x], partial=True)
+    except InputError as error:
+        through = f"it does not fit the model: {error}"
+    else:
+        if own.index in trace.tensors:
+            before = sum(1 for index in trace.operators if index < layer.operator.index)
+            return trace.tensors[own.index], (
+                f"computed on {runtime.name} from the given model input, through {before} "
+                f"operator{'s' * (before != 1)} to the layer's own input, {own.label}"
+            )
+        through = "it cannot be taken through the model: " + _blockers(prepared, own.index)
+    try:
+        values = reference.check_input(own, x)
+    except InputError:
+        found = np.asarray(x) if not isinstance(x, Mapping) else None
+        what = "a mapping" if found is None else f"{found.dtype} {list(found.shape)}"
+        model_inputs = ", ".join(f"{t.label} {t.dtype.name} {list(t.shape)}" for t in model.inputs)
+        raise InputError(
+            f"the input ({what}) can be used neither at the model's input nor at the layer's.\n"
+            f"  model's input: wanted {model_inputs}; {through}\n"
+            f"  input of {layer.operator.label}: wanted {own.label} {own.dtype.name} {list(own.shape)}\n"
+            "  In both the first dimension may be any batch size from 1."
+        ) from None
+    return values, f"given at the layer's own input, {own.label} ({through})"
+
+
+def _blockers(prepared: PreparedModel, index: int) -> str:
+    """Why a tensor could not be computed: the operators on the way to it that are not covered."""
+    model = prepared.model
+    maker = {out: op for op in model.operators for out in op.outputs}
+    todo, seen = [index], {index}
+    reasons = {}
+    while todo:
+        op = maker.get(todo.pop())
+        if op is None:
+            continue
+        if op.index in prepared.refusals:
+            reasons[op.index] = f"{op.label}: {prepared.refusals[op.index]}"
+        new = {i for i in op.inputs if i >= 0} - seen
+        seen |= new
+        todo.extend(new)
+    texts = [reasons[i] for i in sorted(reasons)]
+    more = f", and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return "; ".join(texts[:3]) + more if texts else "the layer's input does not depend on the model's input alone"
+
+
+def _position(layer: DenseLayer, at: Sequence[int], rows: int) -> tuple[int, int]:
+    """(row, unit), checked."""
+    valid = f"wanted (row, unit) with row 0 to {rows - 1} and unit 0 to {layer.units - 1}"
+    if len(at) != 2:
+        raise InputError(f"{layer.operator.label}: found {len(at)} numbers in at={tuple(at)}; {valid}")
+    row, unit = int(at[0]), int(at[1])
+    if not (0 <= row < rows and 0 <= unit < layer.units):
+        raise InputError(f"{layer.operator.label}: there is no output element ({row}, {unit}); {valid}")
+    return row, unit
+
+
+def _instructive(differs: npt.NDArray[np.bool_], trace: Mapping[str, Array]) -> tuple[int, int, str]:
+    """An element that shows something: not clamped and, if there is one, one on which runtimes differ."""
+    free = trace["with_zero_point"] == trace["output"].reshape(differs.shape)
+    if "limited" in trace:
+        free &= trace["limited"] == trace["product"]
+    for candidates, why in (
+        (differs & free, "the first one on which runtimes differ and that is not clamped"),
+        (differs, "the first one on which runtimes differ"),
+        (free & (trace["acc"] != 0), "the first one that is not clamped; runtimes agree on the whole output"),
+    ):
+        if candidates.any():
+            row, unit = np.argwhere(candidates)[0]
+            return int(row), int(unit), why
+    return 0, 0, "the first one; all are clamped or zero, and runtimes agree on the whole output"
+
+
+def _other(element: Element, name: str, prepared: PreparedDense, output: int, mismatched: int) -> OtherRuntime:
+    """One runtime beside the explained one; where they differ on the element, with the cause."""
+    if output == element.output:
+        return OtherRuntime(name, prepared.rule, prepared.kernel, output, mismatched)
+    here, there = (
+        Side(p.requant.rule, p.requant.activation_min, p.requant.activation_max) for p in (element.prepared, prepared)
+    )
+    cause = find_cause(element.acc, element.scales, element.layer.output_zero_point, here, there)
+    if (int(cause.here[-1]), int(cause.there[-1])) != (element.output, output):
+        raise RuntimeError(
+            f"{element.layer.operator.label}, element (row {element.row}, unit {element.unit}): {name} prints {output} "
+            f"in the engine and {int(cause.there[-1])} in exact arithmetic. This is a fault in LastBit, not in your "
+            "model: please report it, with the model."
+        )
+    return OtherRuntime(name, prepared.rule, prepared.kernel, output, mismatched, cause, there)
+
+
+def _step_data(step: ExactStep) -> dict[str, Any]:
+    return {
+        **{key: value for key, value in asdict(step).items() if isinstance(value, str)},
+        "exact": fraction_data(step.exact),
+        "value": fraction_data(step.value),
+        "cut_off": fraction_data(step.cut_off),
+    }
+
+
+def _other_data(other: OtherRuntime) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "runtime": other.name,
+        "rule": other.rule,
+        "kernel": other.kernel,
+        "refused": other.refused,
+        "output": other.output,
+        "mismatched_elements": other.mismatched,
+        "first_difference": None,
+    }
+    if other.cause is not None:
+        here, there = other.cause.numbers
+        data["first_difference"] = {
+            "step": other.cause.step,
+            "here": fraction_data(here),
+            "there": fraction_data(there),
+            "tie": other.cause.tie,
+        }
+    return data

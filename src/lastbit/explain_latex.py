@@ -1,0 +1,181 @@
+r"""An explained element as LaTeX: one `align*` with the real numbers, for a thesis or a data sheet."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from .explain_element import Element, decimal_text
+
+__all__ = ["derivation", "escape_latex"]
+
+_SHOWN = 3  # products written out at each end of a longer sum
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+}
+
+
+def escape_latex(text: str) -> str:
+    r"""Text that LaTeX prints as it is. What is not printable ASCII becomes a question mark.
+
+    >>> escape_latex("dense_1/BiasAdd 100%")
+    'dense\\_1/BiasAdd 100\\%'
+    """
+    return "".join(_SPECIAL.get(c, c if " " <= c <= "~" else "?") for c in text)
+
+
+def derivation(element: Element, source: str) -> str:
+    """The element's derivation, from the scales to the output.
+
+    Args:
+        element: the element's numbers.
+        source: the model's path, for the comment at the top.
+
+    Returns:
+        One `align*` environment. It needs the package `amsmath`.
+    """
+    layer = element.layer
+    where = f"{layer.operator.label}, row {element.row}, unit {element.unit}, {element.runtime.name}"
+    comment = "".join(c if " " <= c <= "~" else "?" for c in f"{where}, {source}")
+    lines = [*_parameters(element), *_accumulator(element), *_factor(element), *_rounding(element), *_output(element)]
+    body = " \\\\\n".join(f"  {line}" for line in lines)
+    return (
+        f"% LastBit: {comment}\n% needs \\usepackage{{amsmath}}\n"
+        f"\\begin{{align*}}\n"
+        f"  & \\text{{{escape_latex(where)}, rule {escape_latex(element.prepared.rule)}}} \\\\\n"
+        f"{body}\n\\end{{align*}}\n"
+    )
+
+
+def _parameters(element: Element) -> list[str]:
+    layer = element.layer
+    zero_points = (layer.input_zero_point, layer.weights_zero_point, layer.output_zero_point)
+    return [
+        rf"s_{name} &= {_number(Fraction(scale), 60)}, \quad z_{name} = {zero_point}"
+        for name, scale, zero_point in zip("xwy", element.scales, zero_points, strict=True)
+    ]
+
+
+def _accumulator(element: Element) -> list[str]:
+    layer = element.layer
+    zx, zw, depth = layer.input_zero_point, layer.weights_zero_point, layer.depth
+    terms = [rf"({_minus(x, zx)})({_minus(w, zw)})" for x, w in zip(element.x, element.w, strict=True)]
+    values = [f"({v})" for v in element.products]
+    lines = [
+        rf"a &= \sum_{{k=0}}^{{{depth - 1}}} (x_k - z_x)(w_k - z_w) + b",
+        f"&= {_sum(terms)} + {_p(element.bias)}",
+        f"&= {_sum(values)} + {_p(element.bias)}",
+        rf"&= {sum(element.products)} + {_p(element.bias)} = {element.total}",
+        r"&= \sum_k x_k w_k - z_w \sum_k x_k - z_x \sum_k w_k + K z_x z_w + b",
+        rf"&= {element.dot} - {_p(zw)} \cdot {_p(sum(element.x))} - {_p(zx)} \cdot {_p(sum(element.w))}"
+        rf" + {depth} \cdot {_p(zx)} \cdot {_p(zw)} + {_p(element.bias)} = {element.total}",
+    ]
+    if element.acc != element.total:
+        lines.append(rf"a &\leftarrow a \bmod 2^{{32}} = {element.acc} \quad \text{{(as int32)}}")
+    return lines
+
+
+def _factor(element: Element) -> list[str]:
+    step = element.step("effective_scale")
+    formula = {
+        "dd": r"\operatorname{f64}(s_x s_w / s_y)",
+        "fd": r"\operatorname{f64}(\operatorname{f32}(s_x s_w) / s_y)",
+        "ff": r"\operatorname{f32}(\operatorname{f32}(s_x s_w) / s_y)",
+    }[element.prepared.requant.rule.scale_product]
+    lines = [rf"m &= {formula} = {_number(step.value)}"]
+    pair = element.multiplier_and_shift
+    if pair is not None:
+        q, shift = pair
+        fraction, exponent = element.frexp
+        lines += [
+            rf"&= {_number(fraction)} \cdot 2^{{{exponent}}}",
+            rf"q &= \operatorname{{round}}({_number(fraction)} \cdot 2^{{31}}) = {q}"
+            rf" \quad \text{{(half away)}}, \quad s = {shift}",
+            rf"q \cdot 2^{{s-31}} &= {_number(element.real_factor)}",
+        ]
+    return lines
+
+
+def _rounding(element: Element) -> list[str]:
+    values = {step.name: step for step in element.steps}
+    form = element.prepared.requant.rule.form
+    scaled = int(values["acc_scaled"].value)
+    if form == "float64":
+        product = values["product"].value
+        return [
+            rf"p &= \operatorname{{f64}}(a \cdot m) = {_number(product)}",
+            rf"r &= \operatorname{{round}}(p) = {scaled} \quad \text{{(half away)}}",
+        ]
+    if form == "float32":
+        product, limited = values["product"].value, values["limited"].value
+        highest = element.prepared.requant.activation_max - element.layer.output_zero_point
+        return [
+            rf"p &= \operatorname{{f32}}(\operatorname{{f32}}(a) \cdot m) = {_number(product)}",
+            rf"r &= \operatorname{{round}}(\min(p, {highest})) = \operatorname{{round}}({_number(limited)}) = {scaled}"
+            r" \quad \text{(half even)}",
+        ]
+    pair = element.multiplier_and_shift
+    assert pair is not None
+    q, shift = pair
+    if form == "q31_single":
+        return [
+            rf"r &= \operatorname{{round}}(a \cdot q / 2^{{{31 - shift}}}) = "
+            rf"\operatorname{{round}}({_number(values['acc_scaled'].exact)}) = {scaled} \quad \text{{(half up)}}"
+        ]
+    high, shifted = values["high_mul"], int(values["acc_shifted"].value)
+    tie = "half up" if form == "q31_up_up" else "half away"
+    lines = []
+    if shift > 0:
+        lines.append(rf"a' &= \operatorname{{wrap}}_{{32}}(a \cdot 2^{{{shift}}}) = {shifted}")
+    return [
+        *lines,
+        rf"v &= \operatorname{{round}}({shifted} \cdot {q} / 2^{{31}}) = "
+        rf"\operatorname{{round}}({_number(high.exact)}) = {int(high.value)} \quad \text{{(half up)}}",
+        rf"r &= \operatorname{{round}}(v / 2^{{{max(-shift, 0)}}}) = "
+        rf"\operatorname{{round}}({_number(values['acc_scaled'].exact)}) = {scaled} \quad \text{{({tie})}}",
+    ]
+
+
+def _output(element: Element) -> list[str]:
+    requant, zy = element.prepared.requant, element.layer.output_zero_point
+    scaled, total = int(element.step("acc_scaled").value), int(element.step("with_zero_point").value)
+    low, high = requant.activation_min, requant.activation_max
+    added = f"{scaled} + {_p(zy)}" if scaled + zy == total else rf"\operatorname{{wrap}}_{{32}}({scaled} + {_p(zy)})"
+    return [
+        rf"y &= \operatorname{{clamp}}(r + z_y, {low}, {high}) = "
+        rf"\operatorname{{clamp}}({added}, {low}, {high}) = {element.output}",
+        rf"s_y (y - z_y) &= {_number(element.real_output)}",
+    ]
+
+
+def _sum(terms: list[str]) -> str:
+    """A sum; of a long one both ends."""
+    if len(terms) > 2 * _SHOWN:
+        terms = [*terms[:_SHOWN], r"\cdots", *terms[-_SHOWN:]]
+    return " + ".join(terms)
+
+
+def _minus(value: int, zero_point: int) -> str:
+    return f"{value} - {_p(zero_point)}"
+
+
+def _p(value: int) -> str:
+    return f"({value})" if value < 0 else str(value)
+
+
+def _number(value: Fraction, digits: int = 20) -> str:
+    """A number for mathematics mode: `1.5 \\cdot 10^{-7}`, with dots where digits were left out."""
+    text = decimal_text(value, digits)
+    dots = r"\ldots" if text.endswith("...") else ""
+    mantissa, _, exponent = text.removesuffix("...").partition("e")
+    power = rf" \cdot 10^{{{exponent}}}" if exponent else ""
+    return f"{mantissa}{dots}{power}"

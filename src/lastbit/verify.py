@@ -1,0 +1,307 @@
+"""verify: hold each exact runtime against its real interpreter, operator by operator, on a user's own model."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from .api import load
+from .compare import compare_arrays, worked_element
+from .engines import reference
+from .errors import InputError, OracleMissingError, UnsupportedError
+from .model import Model, Operator, Subgraph, Tensor
+from .ops.base import PreparedOperator
+from .ops.fully_connected import DenseLayer, PreparedDense
+from .oracles import Oracle, OracleFailure, OracleRun, installed, open_oracle
+from .prepare import PreparedModel, prepare, prepare_operator
+from .probing import (
+    all_rules,
+    boundary_inputs,
+    critical_accumulators,
+    probe_subgraph,
+    tie_seeking_inputs,
+)
+from .runtimes import RUNTIMES, Runtime, get_runtime
+from .tflite.reader import load as load_tflite
+from .tflite.writer import extract_operator, with_outputs, write
+from .types import Array
+from .verify_report import Comparison, OperatorResult, RuntimeResult, Verification
+
+__all__ = ["DEFAULT_SAMPLES", "verify"]
+
+DEFAULT_SAMPLES = 64
+
+PROBED_CHANNELS = 8
+PROBES_PER_CHANNEL = 64
+# Whole models are run on fewer inputs: every operator sees all of them.
+WHOLE_MODEL_SAMPLES = 8
+
+Progress = Callable[[int, int, str], None]
+
+
+def verify(
+    model: str | os.PathLike[str] | bytes | Model,
+    runtimes: Sequence[str | Runtime] | None = None,
+    *,
+    samples: int = DEFAULT_SAMPLES,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Verification:
+    """Hold exact runtimes against their real interpreters on every covered operator of a model.
+
+    Each dense layer is cut out as a one-operator model and run by the real interpreter on random, boundary and
+    tie-seeking inputs, one row at a time and all at once; its requantization is probed at the accumulators at which
+    rival rules part. Then every covered operator is compared inside the whole model, on the tensors the interpreter
+    itself computed; and where all operators are covered, end to end.
+
+    Args:
+        model: a Model, a path or a file's bytes.
+        runtimes: names of the runtimes; default: every one whose interpreter is installed.
+        samples: rows of input for each dense layer, 1 or more.
+        seed: of all random inputs.
+        progress: called with (steps done, steps in total, what is done next).
+
+    Returns:
+        The Verification; `exit_code` is 0 when nothing differs.
+
+    Raises:
+        ModelError: the model is malformed.
+        RuntimeNameError: no such runtime.
+        OracleMissingError: a runtime was named, or there is none, whose interpreter is installed.
+        InputError: `samples` is below 1.
+    """
+    if samples < 1:
+        raise InputError(f"samples is {samples}; wanted 1 or more")
+    loaded = load(model)
+    missing: list[str] = []
+    if runtimes is None:
+        chosen = [RUNTIMES[name] for name in RUNTIMES if installed(name) is not None]
+        missing = [name for name in RUNTIMES if installed(name) is None]
+        if not chosen:
+            raise OracleMissingError(
+                "no real interpreter is installed to verify against. Install them: pip install 'lastbit[all]'"
+            )
+    else:
+        chosen = [get_runtime(name) for name in runtimes]
+    steps = len(chosen) * (len(loaded.dense_operators) + 1)
+    done = 0
+    results = []
+    for runtime in chosen:
+        check = _RuntimeCheck(loaded, runtime, samples, seed)
+        for what in check.run():
+            if progress is not None:
+                progress(done, steps, f"{runtime.name}: {what}")
+            done += 1
+        results.append(check.result())
+    return Verification(loaded, samples, seed, results, missing)
+
+
+class _RuntimeCheck:
+    """Everything that is checked for one runtime."""
+
+    def __init__(self, model: Model, runtime: Runtime, samples: int, seed: int) -> None:
+        self.model = model
+        self.runtime = runtime
+        self.prepared: PreparedModel = prepare(model, runtime)
+        self.samples = samples
+        self.seed = seed
+        self.fingerprint: Mapping[str, str] = {}
+        self.whole_model_note = ""
+        self.operators: dict[int, OperatorResult] = {
+            op.index: OperatorResult(op.index, op.name, "", "", refusal=self.prepared.refusals.get(op.index, ""))
+            for op in model.operators
+        }
+        for index, entry in self.prepared.operators.items():
+            self.operators[index] = OperatorResult(index, entry.operator.name, entry.rule, entry.kernel)
+        self.end_to_end: Comparison | None = None
+
+    def result(self) -> RuntimeResult:
+        return RuntimeResult(
+            self.runtime, self.fingerprint, list(self.operators.values()), self.end_to_end, self.whole_model_note
+        )
+
+    def run(self) -> Iterator[str]:
+        """Check; yields what comes next."""
+        with open_oracle(self.runtime.name) as oracle:
+            self.fingerprint = oracle.fingerprint.as_dict()
+            for op in self.model.dense_operators:
+                yield f"operator {op.index} {op.name}"
+                prepared = self.prepared.operators.get(op.index)
+                if isinstance(prepared, PreparedDense):
+                    self._check_layer(oracle, prepared)
+                else:
+                    self._check_refusal(oracle, op)
+            yield "whole model"
+            self._check_whole_model(oracle)
+
+    def _check_layer(self, oracle: Oracle, prepared: PreparedDense) -> None:
+        """A dense layer cut out: row by row, all rows at once, and its requantization probed."""
+        op, layer = prepared.operator, prepared.layer
+        rng = np.random.default_rng([self.seed, op.index])
+        rules = all_rules(layer)
+        rows = _layer_rows(layer, self.samples, rng)
+        # One row at a time and many at once go through different kernels (GEMV and GEMM).
+        for count in (1, len(rows)):
+            graph = _cut_out(self.model, op, layer, count)
+            batch = math.prod(graph.tensors[0].shape) // layer.depth
+            samples = _fill(graph.tensors[0], layer.depth, rows)
+            self._compare(oracle, op.index, f"cut out, {batch} row(s) a call", write(graph), samples)
+        channels = [int(c) for c in rng.permutation(layer.units)[:PROBED_CHANNELS]]
+        if layer.granularity == "per_tensor":
+            channels = channels[:1]
+        count = PROBES_PER_CHANNEL * PROBED_CHANNELS // len(channels)
+        accs = [critical_accumulators(rules, channel, count, rng) for channel in channels]
+        content = write(probe_subgraph(layer, accs, channels))
+        probe = load_tflite(content)
+        # A probe of one unit is per-tensor, a probe with a bias may be taken where the layer is declined: such a
+        # probe is another variant and says nothing about this layer.
+        if prepare_operator(probe, probe.operators[0], self.runtime).rule == prepared.rule:
+            zeros = np.zeros(probe.inputs[0].shape, np.int8)
+            self._compare(oracle, op.index, "requantization probed", content, [zeros])
+
+    def _compare(
+        self, oracle: Oracle, index: int, what: str, content: bytes, samples: Sequence[Array]
+    ) -> None:
+        """Run a one-operator model on both sides."""
+        result = self.operators[index]
+        alone = load_tflite(content)
+        try:
+            run = oracle.run(content, [[x] for x in samples], label=f"{self.model.operators[index].label}, {what}")
+        except OracleFailure as failure:
+            result.comparisons.append(Comparison(what, failure=str(failure)))
+            return
+        try:
+            prepared = prepare_operator(alone, alone.operators[0], self.runtime)
+        except UnsupportedError as error:
+            result.comparisons.append(Comparison(what, failure=f"LastBit refuses what {oracle.name} runs: {error}"))
+            return
+        comparison = Comparison(what, kernel=_kernel_seen(run))
+        comparison.add_kernel_check(prepared.kernel, run.delegated)
+        for x, outputs in zip(samples, run.outputs, strict=True):
+            _compare_element(comparison, prepared, [x], outputs[0])
+        result.comparisons.append(comparison)
+
+    def _check_refusal(self, oracle: Oracle, op: Operator) -> None:
+        """A dense layer that LastBit refuses for this runtime: does the real one refuse it too?"""
+        result = self.operators[op.index]
+        try:
+            graph = extract_operator(self.model, op)
+            content = write(graph)
+            zeros = [np.zeros(graph.tensors[i].shape, graph.tensors[i].dtype.numpy) for i in graph.inputs]
+            oracle.run(content, [zeros], label=op.label)
+        except OracleFailure as failure:
+            result.refused_by_oracle = failure.reason
+        except (UnsupportedError, InputError):
+            pass  # it cannot be cut out; the refusal stands as LastBit's own
+
+    def _check_whole_model(self, oracle: Oracle) -> None:
+        """Every covered operator inside the whole model, on the tensors that the interpreter computed itself."""
+        covered = self.prepared.operators
+        if not covered:
+            return
+        fed = {t.index for t in self.model.inputs}
+        wanted = dict.fromkeys(
+            index
+            for entry in covered.values()
+            for index in (*entry.inputs, *entry.operator.outputs)
+            if index not in fed
+        )
+        rng = np.random.default_rng([self.seed, 2**20])
+        samples = [_random_inputs(self.model, rng) for _ in range(min(self.samples, WHOLE_MODEL_SAMPLES))]
+        try:
+            run = oracle.run(with_outputs(self.model.content, list(wanted)), samples, label="the whole model")
+        except OracleFailure as failure:
+            self.whole_model_note = f"{oracle.name} does not run the whole model: {failure.reason}"
+            return
+        comparisons = {index: Comparison("in the whole model", kernel=_kernel_seen(run)) for index in covered}
+        for inputs, outputs in zip(samples, run.outputs, strict=True):
+            tensors = dict(zip((t.index for t in self.model.inputs), inputs, strict=True))
+            tensors.update(zip(wanted, outputs, strict=True))
+            for index, entry in covered.items():
+                values = [tensors[i] for i in entry.inputs]
+                _compare_element(comparisons[index], entry, values, tensors[entry.operator.outputs[0]])
+        for index, comparison in comparisons.items():
+            self.operators[index].comparisons.append(comparison)
+        if not self.prepared.refusals:
+            self._check_end_to_end(oracle, samples)
+
+    def _check_end_to_end(self, oracle: Oracle, samples: Sequence[Sequence[Array]]) -> None:
+        """The unchanged model from its inputs to its outputs."""
+        run = oracle.run(self.model.content, samples, label="the whole model")
+        self.end_to_end = Comparison("end to end", kernel=_kernel_seen(run))
+        for inputs, outputs in zip(samples, run.outputs, strict=True):
+            trace = reference.run(self.prepared, inputs)
+            for ours, theirs in zip(trace.outputs, outputs, strict=True):
+                self.end_to_end.add(compare_arrays(theirs, ours))
+
+
+def _layer_rows(layer: DenseLayer, samples: int, rng: np.random.Generator) -> Array:
+    """Rows for a layer: half tie-seeking where there are such, all boundary rows, the rest random."""
+    solved, _ = tie_seeking_inputs(layer, all_rules(layer), max(samples // 2, 1), rng)
+    boundary = boundary_inputs(layer, rng)
+    count = max(samples - len(solved) - len(boundary), 1)
+    drawn = rng.integers(-128, 128, (count, layer.depth)).astype(np.int8)
+    return np.concatenate([boundary, solved, drawn])
+
+
+def _cut_out(model: Model, op: Operator, layer: DenseLayer, rows: int) -> Subgraph:
+    """The layer alone, with a leading dimension that takes about this many rows in one call."""
+    inner = math.prod(layer.input.shape[1:-1]) if layer.input.shape[-1:] == (layer.depth,) else 1
+    try:
+        return extract_operator(model, op, batch=max(math.ceil(rows / inner), 1))
+    except InputError:
+        # The input is flattened across its last dimension, and this batch gives no whole number of rows.
+        return extract_operator(model, op, batch=layer.depth)
+
+
+def _fill(tensor: Tensor, depth: int, rows: Array) -> list[Array]:
+    """Rows as inputs of one tensor's shape; the last input is filled up with the first rows again."""
+    per_input = math.prod(tensor.shape) // depth
+    inputs = math.ceil(len(rows) / per_input)
+    cycled = np.resize(rows, (inputs * per_input, depth))
+    return [chunk.reshape(tensor.shape) for chunk in np.split(cycled, inputs)]
+
+
+def _compare_element(
+    comparison: Comparison, prepared: PreparedOperator, values: Sequence[Array], theirs: Array
+) -> None:
+    """Add one output to a comparison, with the first bad element worked out."""
+    ours = prepared.evaluate(values)["output"]
+    difference = compare_arrays(theirs, ours)
+    worked = []
+    if difference.first is not None and not comparison.worked:
+        worked = worked_element(prepared, values[0], difference.first)
+    comparison.add(difference, worked)
+
+
+def _kernel_seen(run: OracleRun) -> str:
+    """Which kernel the interpreter itself says it used."""
+    if run.delegated is None:
+        return "micro kernels"
+    return "XNNPACK delegate" if run.delegated else "own kernels, no delegate"
+
+
+def _random_inputs(model: Model, rng: np.random.Generator) -> list[Array]:
+    """Random inputs over the whole range of each input tensor."""
+    return [_random_values(model, tensor, rng) for tensor in model.inputs]
+
+
+def _random_values(model: Model, tensor: Tensor, rng: np.random.Generator) -> Array:
+    dtype = tensor.dtype
+    if dtype.qmin is not None and dtype.qmax is not None:
+        return rng.integers(dtype.qmin, dtype.qmax, tensor.shape, dtype.numpy, endpoint=True)
+    if dtype.name != "float32":
+        return np.zeros(tensor.shape, dtype.numpy)
+    low, high = -1.0, 1.0
+    for op in model.operators:
+        output = model.tensors[op.outputs[0]]
+        if op.name == "QUANTIZE" and op.inputs[0] == tensor.index and output.quant is not None:
+            # A little beyond what the quantized type can hold, so that it saturates at times.
+            assert output.dtype.qmin is not None
+            assert output.dtype.qmax is not None
+            scale, zero_point = float(output.quant.scale[0]), int(output.quant.zero_point[0])
+            low, high = (1.1 * scale * (q - zero_point) for q in (output.dtype.qmin, output.dtype.qmax))
+    return rng.uniform(low, high, tensor.shape).astype(np.float32)
