@@ -1,1 +1,60 @@
-"""LastBit: what a quantized layer computes on each real runtime, to the last bit."""
+"""LastBit: what a quantized layer computes on each real runtime, to the last bit.
+
+    import lastbit
+    model = lastbit.load("model.tflite")
+    trace = lastbit.run(model, x, runtime="litert-xnnpack")
+    trace.output, trace[0].acc
+    print(lastbit.explain(model, x, at=(0, 3)))
+    print(lastbit.verify(model))
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from .api import load, run
+from .engines.reference import OperatorTrace, Trace
+from .errors import (
+    InputError,
+    LastBitError,
+    ModelError,
+    OracleError,
+    OracleMissingError,
+    RuntimeNameError,
+    UnsupportedError,
+)
+from .explain import explain
+from .inspect import inspect
+from .model import Model
+from .prepare import prepare
+from .report import Report
+from .runtimes import DEFAULT_RUNTIME, RUNTIMES
+from .verify import verify
+
+try:
+    __version__ = version("lastbit")
+except PackageNotFoundError:  # run from a source tree that is not installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "DEFAULT_RUNTIME",
+    "RUNTIMES",
+    "InputError",
+    "LastBitError",
+    "Model",
+    "ModelError",
+    "OperatorTrace",
+    "OracleError",
+    "OracleMissingError",
+    "Report",
+    "RuntimeNameError",
+    "Trace",
+    "UnsupportedError",
+    "__version__",
+    "explain",
+    "inspect",
+    "load",
+    "prepare",
+    "run",
+    "verify",
+]

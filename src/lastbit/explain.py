@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import explain_latex, explain_text
+from .api import load
 from .arith.exact import ExactStep
 from .engines import reference
 from .errors import InputError, UnsupportedError
@@ -21,7 +22,6 @@ from .ops.fully_connected import DenseLayer, PreparedDense
 from .prepare import PreparedModel, prepare, prepare_operator
 from .report import Block, Report
 from .runtimes import DEFAULT_RUNTIME, RUNTIMES, Runtime, get_runtime
-from .tflite.reader import load
 from .types import Array
 
 __all__ = ["Explanation", "explain"]
@@ -164,7 +164,7 @@ def explain(
         InputError: there is no such dense layer or element, x does not fit, or both x and seed are given.
         UnsupportedError: the runtime refuses the layer, or LastBit does not cover it.
     """
-    loaded = model if isinstance(model, Model) else load(model)
+    loaded = load(model)
     chosen = get_runtime(runtime)
     if x is not None and seed is not None:
         raise InputError("found both an input and a seed; give one of them: a seed makes a random input")
@@ -330,9 +330,7 @@ def _other(element: Element, name: str, prepared: PreparedDense, output: int, mi
     """One runtime beside the explained one; where they differ on the element, with the cause."""
     if output == element.output:
         return OtherRuntime(name, prepared.rule, prepared.kernel, output, mismatched)
-    here, there = (
-        Side(p.requant.rule, p.requant.activation_min, p.requant.activation_max) for p in (element.prepared, prepared)
-    )
+    here, there = Side.of(element.prepared.requant), Side.of(prepared.requant)
     cause = find_cause(element.acc, element.scales, element.layer.output_zero_point, here, there)
     if (int(cause.here[-1]), int(cause.there[-1])) != (element.output, output):
         raise RuntimeError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from .arith.exact import round_fraction, round_multiplier, round_to_float, split_fraction
-from .arith.requantize import RequantRule
+from .arith.requantize import RequantParams, RequantRule
 
 __all__ = ["STEPS", "Cause", "OtherRuntime", "Side", "find_cause", "five_steps"]
 
@@ -36,11 +36,18 @@ _TIES = {
 
 @dataclass(frozen=True)
 class Side:
-    """One runtime's way of requantizing an element: the rule and the clamp bounds it led to."""
+    """One runtime's way of requantizing an element: the rule, the clamp bounds it led to, the output type's maximum."""
 
     rule: RequantRule
     activation_min: int
     activation_max: int
+    type_max: int
+
+    @classmethod
+    def of(cls, params: RequantParams) -> Side:
+        """The side that these folded constants make."""
+        assert params.dtype.qmax is not None
+        return cls(params.rule, params.activation_min, params.activation_max, params.dtype.qmax)
 
     def way(self, step: str) -> str:
         """How this side does a step, in words."""
@@ -127,7 +134,7 @@ def find_cause(acc: int, scales: tuple[float, float, float], zero_point: int, he
         there: the side it is compared with; its output must differ.
 
     >>> from .arith.requantize import RULES
-    >>> sides = [Side(RULES[name], -128, 127) for name in ("float32-half_even", "float64-half_away")]
+    >>> sides = [Side(RULES[name], -128, 127, 127) for name in ("float32-half_even", "float64-half_away")]
     >>> cause = find_cause(5, (1.0, 0.5, 1.0), 0, *sides)
     >>> cause.step, cause.tie, [int(v) for v in cause.numbers]
     ('last_rounding', True, [2, 3])
@@ -158,7 +165,7 @@ def five_steps(
         sides: for each of `STEPS`, whose way.
 
     >>> from .arith.requantize import RULES
-    >>> side = Side(RULES["q31-half_up-half_away/dd"], -128, 127)
+    >>> side = Side(RULES["q31-half_up-half_away/dd"], -128, 127, 127)
     >>> [float(v) for v in five_steps(-5, (1.0, 0.25, 0.5), 3, (side,) * 5)]
     [0.5, 0.5, -2.0, -2.0, 1.0]
     """
@@ -168,7 +175,9 @@ def five_steps(
     before = _first_rounding(first.rule, acc, factor)
     rounded = _last_rounding(last.rule, before, last.activation_max - zero_point)
     total = _wrap32(rounded + zero_point)
-    output = max(clamp.activation_min, min(clamp.activation_max, total))
+    # The float32 form applies the upper bound before the last rounding; after it only the type saturates.
+    upper = clamp.type_max if clamp.rule.form == "float32" else clamp.activation_max
+    output = max(clamp.activation_min, min(upper, total))
     return scale, factor, before, Fraction(rounded), Fraction(output)
 
 

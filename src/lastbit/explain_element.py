@@ -6,14 +6,15 @@ This is data; `explain_text` and `explain_latex` render it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Context, Decimal, Inexact
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from .arith.exact import ExactStep, exact_requantize, split_fraction
+from .arith.exact import ExactStep, split_fraction
+from .compare import steps_of
 from .ops.fully_connected import DenseLayer, PreparedDense
 from .runtimes import Runtime
 from .types import Array, hex_float
@@ -164,18 +165,7 @@ def make_element(
         tuple(int(v) for v in layer.weights_values[unit]),
         (),
     )
-    sx, sw, sy = map(Fraction, draft.scales)
-    steps = exact_requantize(
-        prepared.requant.rule,
-        draft.acc,
-        input_scale=sx,
-        weights_scale=sw,
-        output_scale=sy,
-        output_zero_point=layer.output_zero_point,
-        activation_min=prepared.requant.activation_min,
-        activation_max=prepared.requant.activation_max,
-    )
-    element = Element(runtime, prepared, row, unit, draft.rows, draft.x, draft.w, tuple(steps))
+    element = replace(draft, steps=tuple(steps_of(prepared, draft.acc, unit)))
     _check(element, trace)
     return element
 

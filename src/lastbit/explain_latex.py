@@ -72,8 +72,8 @@ def _accumulator(element: Element) -> list[str]:
     values = [f"({v})" for v in element.products]
     lines = [
         rf"a &= \sum_{{k=0}}^{{{depth - 1}}} (x_k - z_x)(w_k - z_w) + b",
-        f"&= {_sum(terms)} + {_p(element.bias)}",
-        f"&= {_sum(values)} + {_p(element.bias)}",
+        *_sum(terms, element.bias),
+        *_sum(values, element.bias),
         rf"&= {sum(element.products)} + {_p(element.bias)} = {element.total}",
         r"&= \sum_k x_k w_k - z_w \sum_k x_k - z_x \sum_k w_k + K z_x z_w + b",
         rf"&= {element.dot} - {_p(zw)} \cdot {_p(sum(element.x))} - {_p(zx)} \cdot {_p(sum(element.w))}"
@@ -157,11 +157,11 @@ def _output(element: Element) -> list[str]:
     ]
 
 
-def _sum(terms: list[str]) -> str:
-    """A sum; of a long one both ends."""
-    if len(terms) > 2 * _SHOWN:
-        terms = [*terms[:_SHOWN], r"\cdots", *terms[-_SHOWN:]]
-    return " + ".join(terms)
+def _sum(terms: list[str], bias: int) -> list[str]:
+    """The one or two lines of a sum and the bias; of a long sum both ends."""
+    dots = [r"\cdots"] if len(terms) > 2 * _SHOWN else []
+    first, last = [*terms[:_SHOWN], *dots], [*terms[_SHOWN:][-_SHOWN:], _p(bias)]
+    return ["&= " + " + ".join(first), r"&\quad + " + " + ".join(last)]
 
 
 def _minus(value: int, zero_point: int) -> str:

@@ -15,7 +15,7 @@ from .types import hex_float
 
 __all__ = ["Head", "explanation_blocks"]
 
-_WIDTH = 88
+_WIDTH = 78  # and two columns of indent
 _MANY = 16  # products: up to so many are all shown
 _ENDS, _LARGEST = 3, 6  # of more: so many at each end, and so many of the largest between them
 
@@ -74,7 +74,7 @@ def _section_layer(element: Element, head: Head) -> Iterable[Block]:
         ("model", head.source),
         ("weights", f"{layer.weights.dtype.name} [{layer.units}, {layer.depth}] ([out, in]), {layer.weights.label}"),
         ("activation", layer.activation),
-        ("runtime", f"{element.runtime.name}: {element.runtime.title}"),
+        ("runtime", f"{element.runtime.name} ({element.runtime.title})"),
         ("kernel", prepared.kernel),
         ("rule", prepared.rule),
         ("", prepared.requant.rule.equation),
@@ -86,7 +86,7 @@ def _section_layer(element: Element, head: Head) -> Iterable[Block]:
         ),
     )
     for note in prepared.notes:
-        yield Text(note, "warning")
+        yield _text(note, "warning")
 
 
 def _section_scales(element: Element) -> Iterable[Block]:
@@ -94,19 +94,16 @@ def _section_scales(element: Element) -> Iterable[Block]:
     quant = layer.weights.quant
     assert quant is not None
     zero_points = (layer.input_zero_point, layer.weights_zero_point, layer.output_zero_point)
-    names = ("s_x input", f"s_w weights [{element.channel}]", "s_y output")
-    yield Heading("2. Scales and zero points: real = scale * (q - zero_point)")
-    yield Table(
-        ("quantity", "scale (float32, exact)", "hex", "zero point"),
-        [
-            (name, decimal_text(scale, 60), hex_float(scale), zero_point)
-            for name, scale, zero_point in zip(names, element.scales, zero_points, strict=True)
-        ],
-        right=("zero point",),
-    )
+    names = ("input", f"weights[{element.channel}]" if layer.granularity == "per_channel" else "weights", "output")
+    yield Heading("2. Scales (float32, exact) and zero points: real = scale * (q - zero_point)")
+    lines = [
+        f"{name:<12}z{c} = {zero_point:<6}s_{c} = {decimal_text(scale, 60)}\n{'':<26}= {_short_hex(scale)}"
+        for c, name, scale, zero_point in zip("xwy", names, element.scales, zero_points, strict=True)
+    ]
+    yield Code("\n".join(lines))
     stored = int(quant.zero_point[element.channel])
     if stored != layer.weights_zero_point:
-        yield Text(f"The file has weights zero point {stored} here; per-channel kernels take it to be 0.", "warning")
+        yield _text(f"The file has weights zero point {stored} here; per-channel kernels take it to be 0.", "warning")
 
 
 def _section_products(element: Element) -> Iterable[Block]:
@@ -145,7 +142,7 @@ def _section_expansion(element: Element) -> Iterable[Block]:
         rows.append(("acc = wrap32(sum)", "the low 32 bits are kept", element.acc))
     yield Heading("4. The same sum with the zero points multiplied out, as firmware calculates it")
     yield Code("\n".join(f"{a:<27}{b:<28}{c:>14}" for a, b, c in rows))
-    yield Text(
+    yield _text(
         f"What no input changes can be folded into the bias: bias - zx * sum(w) + depth * zx * zw = "
         f"{element.folded_bias}. " + _acc_of_folded(element)
     )
@@ -165,7 +162,7 @@ def _section_multiplier(element: Element) -> Iterable[Block]:
     lines = [
         ("formula", step.formula),
         ("exact", f"s_x * s_w / s_y = {decimal_text(exact)}"),
-        ("m", f"{decimal_text(rounded)}  ({hex_float(float(rounded))})"),
+        ("m", f"{decimal_text(rounded)}  ({_short_hex(float(rounded))})"),
         ("", f"relative error of m: {_error(rounded, exact)}"),
     ]
     pair = element.multiplier_and_shift
@@ -199,13 +196,21 @@ def _section_rounding(element: Element) -> Iterable[Block]:
     for step in element.steps:
         if step.name in skipped:
             continue
-        if not step.operation or step.operation in ("wrap32", "clamp"):
-            happened = "" if step.effect == "" else f"  (was {decimal_text(step.exact)}: {step.effect})"
-            yield Code(f"{step.name} = {step.formula} = {step.numbers}\n    = {decimal_text(step.value)}{happened}")
+        if not step.cut_off and (step.name == "acc_float" or step.operation in ("", "wrap32", "clamp")):
+            start = "" if step.name == "acc_float" else f"{step.numbers} = "
+            yield Code(f"{step.name} = {step.formula} = {start}{decimal_text(step.value, 40)}, exact")
             continue
+        if step.operation in ("wrap32", "clamp"):
+            yield Code(
+                f"{step.name} = {step.formula} = {step.numbers}\n"
+                f"    {'exact':<10}{decimal_text(step.exact, 40)}\n"
+                f"    {step.operation:<10}{decimal_text(step.value, 40)}"
+            )
+            continue
+        start = f"{step.numbers} = " if " " in step.numbers else ""
         lines = [
             f"{step.name} = {step.formula}",
-            f"    {'exact':<10}{step.numbers} = {decimal_text(step.exact, 40)}",
+            f"    {'exact':<10}{start}{decimal_text(step.exact, 40)}",
             f"    {'rounded':<10}{decimal_text(step.value, 40)}",
             f"    {'tie rule':<10}{_tie_rule(step)}",
             f"    {'cut off':<10}{_cut_text(step, element)}",
@@ -265,10 +270,9 @@ def _whole(other: OtherRuntime, element: Element, size: int) -> str:
 
 def _cause_blocks(element: Element, other: OtherRuntime, cause: Cause, there: Side) -> Iterable[Block]:
     """Why one runtime prints another value: the deciding step, and both numbers."""
-    requant = element.prepared.requant
-    here = Side(requant.rule, requant.activation_min, requant.activation_max)
+    here = Side.of(element.prepared.requant)
     what = _STEP_TEXT[cause.step] + (", by its tie rule" if cause.tie else "")
-    yield Text(
+    yield _text(
         f"{element.runtime.name} prints {element.output}, {other.name} {other.output}. "
         f"The first step that makes the difference: {what}.",
         "warning",
@@ -334,6 +338,17 @@ def _cut(lost: Fraction) -> str:
 def _error(value: Fraction, exact: Fraction) -> str:
     error = value / exact - 1
     return f"{float(error):+.3g}" if error else "0, it is exact"
+
+
+def _short_hex(value: float) -> str:
+    """A float in C99 hexadecimal without the zeros at the end of its digits."""
+    digits, _, exponent = hex_float(value).partition("p")
+    return f"{digits.rstrip('0').rstrip('.')}p{exponent}"
+
+
+def _text(text: str, style: str = "") -> Text:
+    """A paragraph with line breaks of its own, for pipes."""
+    return Text(textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False), style)
 
 
 def _p(value: int) -> str:

@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import IO, cast
 
 import numpy as np
@@ -23,7 +23,7 @@ from .errors import InputError
 from .model import Model, Tensor
 from .types import Array
 
-__all__ = ["array_keys", "atomic_write", "check_target", "read_inputs", "write_arrays", "write_bytes"]
+__all__ = ["array_keys", "atomic_write", "check_target", "read_array", "read_inputs", "write_arrays", "write_bytes"]
 
 # Files without a header: the element type, or None for the tensor's own.
 _RAW: dict[str, str | None] = {
@@ -75,7 +75,7 @@ def read_inputs(specs: Sequence[str], model: Model) -> dict[int, Array]:
         elif named is None:
             unnamed.append(path)
         else:
-            put(named, _read_one(path, named), spec)
+            put(named, read_array(path, named), spec)
     rest = [tensor for tensor in model.inputs if tensor.index not in found]
     if len(unnamed) != len(rest):
         wanted = ", ".join(tensor.label for tensor in rest)
@@ -85,7 +85,7 @@ def read_inputs(specs: Sequence[str], model: Model) -> dict[int, Array]:
             + " Give each input with -i FILE (in order) or -i NAME=FILE."
         )
     for tensor, path in zip(rest, unnamed, strict=True):
-        put(tensor, _read_one(path, tensor), path)
+        put(tensor, read_array(path, tensor), path)
     return found
 
 
@@ -143,8 +143,16 @@ def _kind(path: str) -> str:
     )
 
 
-def _read_one(path: str, tensor: Tensor) -> Array:
-    """The one array of a file, for one tensor."""
+def read_array(path: str, tensor: Tensor) -> Array:
+    """The one array of a file.
+
+    Args:
+        path: the file (see `read_inputs` for the formats).
+        tensor: what it is for: the type and shape of a file without a header.
+
+    Raises:
+        InputError: the file is missing, damaged, or has not one array.
+    """
     kind = _kind(path)
     if kind == "raw":
         return _read_raw(path, tensor)
@@ -244,8 +252,12 @@ def _reason(error: BaseException) -> str:
 # --- writing ---
 
 
-def array_keys(tensors: Sequence[Tensor]) -> list[str]:
+def array_keys(tensors: Sequence[Tensor], taken: Collection[str] = ()) -> list[str]:
     """The key of each tensor in an archive: its name; its index where it has none; `name#index` where names repeat.
+
+    Args:
+        tensors: each tensor once.
+        taken: keys that are not free.
 
     >>> from lastbit.types import DTYPES
     >>> names = ["y", "", "z", "z"]
@@ -253,14 +265,13 @@ def array_keys(tensors: Sequence[Tensor]) -> list[str]:
     ['y', '1', 'z#2', 'z#3']
     """
     names = [tensor.name for tensor in tensors]
-    keys = []
+    keys: list[str] = []
     for tensor in tensors:
-        if not tensor.name.isprintable() or not 0 < len(tensor.name) <= _LONGEST_KEY:
-            keys.append(str(tensor.index))
-        elif names.count(tensor.name) > 1:
-            keys.append(f"{tensor.name}#{tensor.index}")
-        else:
-            keys.append(tensor.name)
+        usable = tensor.name.isprintable() and 0 < len(tensor.name) <= _LONGEST_KEY
+        key = tensor.name if usable else str(tensor.index)
+        while key in taken or key in keys or names.count(key) > 1:
+            key += f"#{tensor.index}"
+        keys.append(key)
     return keys
 
 

@@ -6,15 +6,17 @@ import contextlib
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
+
+from .report import Block, Report, Table, print_blocks
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .report import Report
-
-__all__ = ["Update", "print_error", "print_report", "progress", "say", "tolerate_encodings", "visible"]
+__all__ = ["Update", "print_error", "print_report", "print_text", "progress", "say", "tolerate_encodings", "visible"]
 
 Update = Callable[[int, int, str], None]
 """Told by whoever works: units done, units in all, what is being done."""
@@ -22,6 +24,8 @@ Update = Callable[[int, int, str], None]
 # Nothing that a report prints is folded where no terminal sets a width.
 _PIPE_WIDTH = 200
 _SECONDS_BETWEEN_LINES = 5.0
+# Control and format characters, surrogates, line and paragraph separators.
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def tolerate_encodings() -> None:
@@ -40,7 +44,9 @@ def visible(text: str) -> str:
     >>> visible("a\x1b[2Jb")
     'a\\x1b[2Jb'
     """
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" or unicodedata.category(c) not in _UNSEEN else ascii(c)[1:-1] for c in text)
 
 
 def say(text: str) -> None:
@@ -59,11 +65,22 @@ def print_error(text: str, label: str = "error") -> None:
 def print_report(report: Report, as_json: bool) -> None:
     """A report on stdout: JSON alone, or what a person should read."""
     if as_json:
-        _write(sys.stdout, report.json() + "\n")
+        print_text(report.json())
         return
-    from .report import print_blocks
+    print_blocks([_visible_block(block) for block in report.blocks()], _console(sys.stdout))
 
-    print_blocks(report.blocks(), _console(sys.stdout))
+
+def print_text(text: str) -> None:
+    """Text on stdout as it is."""
+    _write(sys.stdout, text.rstrip("\n") + "\n")
+
+
+def _visible_block(block: Block) -> Block:
+    """The block with `visible` text: rich passes escape sequences through."""
+    if isinstance(block, Table):
+        rows = [[visible(str(cell)) for cell in row] for row in block.rows]
+        return replace(block, rows=rows, title=visible(block.title))
+    return replace(block, text=visible(block.text))
 
 
 @contextlib.contextmanager

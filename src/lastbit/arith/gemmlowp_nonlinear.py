@@ -1,8 +1,8 @@
-"""exp, logistic, tanh and reciprocal in 32-bit fixed point, as gemmlowp defines them: integers in, integers out.
+"""exp, logistic, tanh and reciprocal in 32-bit fixed point, as gemmlowp defines them.
 
-A value in "Q(m)" has m integer bits and 31 - m fraction bits in an int32, so it covers [-2**m, 2**m). Products are
-`saturating_rounding_doubling_high_mul`, whose integer bits add up. Everything is held in int64 arrays; no step of
-these functions leaves int32 for the inputs they are defined on.
+A value in "Q(m)" has m integer bits and 31 - m fraction bits in an int32, so it covers [-2**m, 2**m).
+Products are `saturating_rounding_doubling_high_mul`, whose integer bits add up. Everything is held in int64
+arrays; no step of these functions leaves int32 for the inputs they are defined on.
 """
 
 from __future__ import annotations
@@ -64,13 +64,14 @@ def multiply_by_quantized_multiplier(x: IntArray | int, multiplier: IntArray | i
         multiplier: Q0.31.
         shift: power of two, positive = left. A left shift is done first, in an int32 that wraps.
 
-    >>> multiply_by_quantized_multiplier(np.asarray([-3, -1, 1, 3]), 2**30, 0).tolist()  # -1.5, -0.5, 0.5, 1.5
+    >>> x = np.asarray([-3, -1, 1, 3])
+    >>> multiply_by_quantized_multiplier(x, 2**30, 0).tolist()  # -1.5, -0.5, 0.5, 1.5
     [-1, 0, 1, 2]
-    >>> multiply_by_quantized_multiplier(np.asarray([-3, -1, 1, 3]), 2**30, -1).tolist()  # quarters, rounded twice
+    >>> multiply_by_quantized_multiplier(x, 2**30, -1).tolist()  # quarters, rounded twice
     [-1, 0, 1, 1]
 
-    Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/common.cc (MultiplyByQuantizedMultiplier without
-    TFLITE_SINGLE_ROUNDING).
+    Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/common.cc (MultiplyByQuantizedMultiplier
+    without TFLITE_SINGLE_ROUNDING).
     """
     shifted = wrap32(np.asarray(x, np.int64) << max(shift, 0))
     return rounding_divide_by_pot(high_mul(shifted, multiplier), max(-shift, 0))
@@ -82,7 +83,8 @@ def input_radius(integer_bits: int, left_shift: int) -> int:
     >>> input_radius(4, 24), input_radius(5, 23)
     (120, 248)
 
-    Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/quantization_util.cc (CalculateInputRadius).
+    Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/quantization_util.cc
+    (CalculateInputRadius).
     """
     largest = ((1 << integer_bits) - 1) * (1 << (31 - integer_bits))
     # A negative shift makes C's shift count undefined; callers refuse such scales before they get here.
@@ -90,7 +92,7 @@ def input_radius(integer_bits: int, left_shift: int) -> int:
 
 
 def _saturating_left_shift(x: Int64Array, bits: int) -> Int64Array:
-    """Shift left; what leaves int32 becomes its end. The lower threshold saturates one value early, as gemmlowp's."""
+    """Shift left; what leaves int32 becomes its end (the lower one a value early, as in gemmlowp)."""
     threshold = (1 << (31 - bits)) - 1
     shifted = x << bits
     return np.where(x > threshold, INT32_MAX, np.where(x < -threshold, INT32_MIN, shifted))
@@ -114,7 +116,8 @@ def exp_on_negative_values(a: IntArray, integer_bits: int) -> Int64Array:
     value = np.asarray(a, np.int64)
     fraction_bits = 31 - integer_bits
     quarter = 1 << (fraction_bits - 2)
-    # The part in [-1/4, 0) goes through a Taylor polynomial around -1/8, the rest bit by bit through constants.
+    # The part in [-1/4, 0) goes through a Taylor polynomial around -1/8, the rest bit by bit through
+    # constants.
     low = (value & (quarter - 1)) - quarter
     x = _saturating_left_shift(low, integer_bits) + (1 << 28)
     x2 = high_mul(x, x)
@@ -122,7 +125,7 @@ def exp_on_negative_values(a: IntArray, integer_bits: int) -> Int64Array:
     x4 = high_mul(x2, x2)
     cubic = high_mul(rounding_divide_by_pot(x4, 2) + x3, _ONE_THIRD)
     polynomial = x + rounding_divide_by_pot(cubic + x2, 1)
-    result = _EXP_MINUS_EIGHTH + high_mul(np.int64(_EXP_MINUS_EIGHTH), polynomial)
+    result = _EXP_MINUS_EIGHTH + high_mul(_EXP_MINUS_EIGHTH, polynomial)
     remainder = low - value
     for exponent, factor in _EXP_OF_BIT.items():
         if exponent < integer_bits:
@@ -132,7 +135,7 @@ def exp_on_negative_values(a: IntArray, integer_bits: int) -> Int64Array:
 
 
 def _newton_reciprocal(a: IntArray) -> Int64Array:
-    """2 / (1 + a) in Q2, for `a` in Q0, 0 <= a < 1: three Newton steps on the half denominator (1 + a) / 2."""
+    """2 / (1 + a) in Q2, for `a` in Q0, 0 <= a < 1: Newton's method on the half denominator (1 + a) / 2."""
     # gemmlowp's RoundingHalfSum for a sum >= 0: (sum + 1) / 2.
     half_denominator = (np.asarray(a, np.int64) + INT32_MAX + 1) >> 1
     x = _48_OVER_17 + high_mul(half_denominator, _MINUS_32_OVER_17)
@@ -150,7 +153,7 @@ def _one_over_one_plus(a: IntArray) -> Int64Array:
 
 
 def logistic(a: IntArray, integer_bits: int) -> Int64Array:
-    """1 / (1 + exp(-a)) for any Q(integer_bits) value; Q0 out. logistic(0) is exactly one half, 2**30.
+    """The sigmoid 1 / (1 + exp(-a)) of any Q(integer_bits) value, in Q0. Of 0 it is exactly one half, 2**30.
 
     >>> logistic(np.asarray([-(2**27), 0, 2**27]), 4).tolist()  # -1, 0, 1
     [577547421, 1073741824, 1569936226]
@@ -163,7 +166,7 @@ def logistic(a: IntArray, integer_bits: int) -> Int64Array:
 
 
 def tanh(a: IntArray, integer_bits: int) -> Int64Array:
-    """tanh(a) for any Q(integer_bits) value; Q0 out.
+    """The hyperbolic tangent of any Q(integer_bits) value, in Q0.
 
     >>> tanh(np.asarray([-(2**27), 0, 2**27]), 4).tolist()  # -1, 0, 1
     [-1635510876, 0, 1635510876]

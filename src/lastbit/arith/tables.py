@@ -1,8 +1,8 @@
 """Look-up tables and float steps of the activation kernels, bit by bit. Arrays in and out; knows no model.
 
-NumPy's own float32 exp and tanh differ between CPUs, and from the C library that the runtimes call, so none of them
-is used. `expf` repeats the C library's algorithm; `math.exp` and `math.tanh` in double precision stand for the rest,
-and where a result would hang on their last bits, `unsafe` says so instead of guessing.
+NumPy's own float32 exp and tanh differ between CPUs, and from the C library that the runtimes call, so none
+of them is used. `expf` repeats the C library's algorithm; `math.exp` and `math.tanh` in double precision
+stand for the rest, and where a result would hang on their last bits, `unsafe` says so instead of guessing.
 """
 
 from __future__ import annotations
@@ -53,12 +53,13 @@ _EXPF_FUSED = (
 
 
 def expf(x: npt.ArrayLike) -> Float32Array:
-    """float32 exp, with the very bits of glibc's `expf` (2.28 and later; the same code is in musl and bionic).
+    """float32 exp with the very bits of glibc's `expf` (2.28 and later; musl and bionic have the same code).
 
-    It is not correctly rounded: 1 result in 3600 differs from exp in double precision rounded once. The steps are
-    plain float64 products and sums, which NumPy neither reorders nor fuses. The C library picks fused multiply-adds
-    on CPUs that have them; among all 611 million float32 values in [-103.9, 88.7] above 1e-9 in magnitude that
-    changes two results, and those two are taken from the fused form, which every supported CPU has.
+    It is not correctly rounded: 1 result in 3600 differs from exp in double precision rounded once. The steps
+    are plain float64 products and sums, which NumPy neither reorders nor fuses. The C library picks fused
+    multiply-adds on CPUs that have them; among all 611 million float32 values in [-103.9, 88.7] above 1e-9 in
+    magnitude that changes two results, and those two are taken from the fused form, which every supported CPU
+    has.
 
     >>> float(expf(np.float32(1.0))).hex(), float(expf(-200)), float(expf(89))
     ('0x1.5bf0a80000000p+1', 0.0, inf)
@@ -91,8 +92,8 @@ def sigmoid_expf(x: Float32Array) -> tuple[Float32Array, Float32Array]:
 def sigmoid_between(x: Float32Array) -> tuple[Float32Array, Float32Array]:
     """`e / (1 + e)`, e = exp(x) in float64, rounded to float32; 0 or 1 beyond 100.
 
-    exp in double precision is within one unit in the last place in every C library but not the same in all of them,
-    so the result for one unit less and one unit more are both given. They seldom differ after rounding.
+    exp in double precision is within one unit in the last place in every C library but not the same in all of
+    them, so the result for one unit less and one unit more are both given. They seldom differ after rounding.
 
     Source: google/XNNPACK, src/reference/unary-elementwise.cc (SigmoidOp), commit 08563ef0.
     """
@@ -106,9 +107,9 @@ def sigmoid_between(x: Float32Array) -> tuple[Float32Array, Float32Array]:
 def tanh_between(x: Float32Array) -> tuple[Float32Array, Float32Array]:
     """float32 tanh as the two neighbours that no C library's `tanhf` leaves.
 
-    glibc before 2.41 is wrong by up to two units in the last place (found for 1 argument in 700), later ones round
-    correctly: the runtime's own result depends on the machine's C library. The value two units away on either side
-    is given; tanh(0) = 0 and the saturated end, 1, are exact in all of them.
+    glibc before 2.41 is wrong by up to two units in the last place (found for 1 argument in 700), later ones
+    round correctly: the runtime's own result depends on the machine's C library. The value two units away on
+    either side is given; tanh(0) = 0 and the saturated end, 1, are exact in all of them.
     """
     exact = np.asarray([math.tanh(v) for v in x.tolist()], np.float64).astype(np.float32)
     low, high = exact, exact
@@ -165,7 +166,7 @@ def lut_half_away(
     qmin: int,
     qmax: int,
 ) -> Table:
-    """Tabulate a function: all float32, times the inverse output scale, rounded half away, then the zero point.
+    """Tabulate a function: times the inverse output scale, rounded half away, then plus the zero point.
 
     Args:
         function: from real float32 inputs to the lowest and highest possible float32 result.
@@ -197,7 +198,7 @@ def lut_half_even(
     qmin: int,
     qmax: int,
 ) -> Table:
-    """Tabulate a function: all float32, times the inverse output scale plus the zero point, clamped, half even.
+    """Tabulate a function: times the inverse output scale plus the zero point, clamped, rounded half even.
 
     The zero point is added before rounding, so it moves the parity of a tie. Arguments as in `lut_half_away`.
 
@@ -262,7 +263,7 @@ def _round(value: Array, precision: type[np.floating]) -> Array:
 
 
 def interpolate(x: IntArray, table: Int64Array) -> Int64Array:
-    """Look int16 values up in a 513-entry table: the high 9 bits choose, the low 7 interpolate, rounded half up.
+    """Look int16 values up in 513 entries: the high 9 bits choose, the low 7 interpolate, rounded half up.
 
     Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/common.h (LUTLookup for int16).
     """
@@ -278,15 +279,14 @@ def interpolate(x: IntArray, table: Int64Array) -> Int64Array:
 def _sigmoid_table() -> Int64Array:
     """65536 * sigmoid(i / 24) for i = 0..255, as the int16 logistic and tanh kernels hold it.
 
-    The published table is not the rounded function: these entries are one larger than that. The list was read off
-    the running interpreter (int16 TANH gives every entry back) and is checked by tests/test_activation_ops.py.
+    The kernels' table is not the rounded function: these entries are one larger than that. The list was read off the
+    running interpreter (int16 TANH gives every entry back); tests/test_activation_ops.py holds it against recorded
+    outputs.
     """
-    one_larger = (
-        [4, 8, 12, 14, 15, 16, 17, 19, 20, 21, 22, 25, 27, 28, 29, 30, 31, 33, 34, 35, 37, 39, 40, 41, 43, 44, 45]
-        + [46, 49, 50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255]
-    )
+    larger = "4 8 12 14 15 16 17 19 20 21 22 25 27 28 29 30 31 33 34 35 37 39 40 41 43 44 45 46 49 50 54 62 63 64 66"
+    larger += " 82 86 93 100 103 112 116 135 255"
     table = np.asarray([math.floor(65536 / (1 + math.exp(-i / 24)) + 0.5) for i in range(256)], np.int64)
-    table[one_larger] += 1
+    table[[int(i) for i in larger.split()]] += 1
     return table
 
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
+from ..errors import InputError, UnsupportedError
 from .options import inputs_option, json_option, model_argument, op_option, runtime_option
-
-if TYPE_CHECKING:
-    from ..engines.reference import Trace
-    from ..types import Array
 
 __all__ = ["extract", "inspect", "run"]
 
@@ -66,29 +61,57 @@ def run(
     from ..api import load
     from ..api import run as run_model
     from ..files import check_target, read_inputs, write_arrays
-    from ..terminal import print_error
-    from .run_report import RunReport, arrays_to_write
+    from ..terminal import print_error, print_report
+    from .run_report import make_run_report
 
     loaded = load(model)
-    files = [model, *inputs, *(spec.rpartition("=")[2] for spec in inputs)]
-    check_target(output, (".npz", ".npy"), keep=files)
+    check_target(output, (".npz", ".npy"), keep=[model, *(path for spec in inputs for path in _paths(spec))])
     single = output.lower().endswith(".npy")
     if single and (every_step or len(loaded.outputs) != 1):
-        why = "--all gives many arrays" if every_step else f"the model has {len(loaded.outputs)} outputs"
-        raise click.UsageError(f"{output}: a .npy holds one array, but {why}; name the output .npz.", ctx)
-    trace = run_model(
-        loaded, read_inputs(inputs, loaded), runtime, quantize_input=quantize_input, partial=True
-    )
-    arrays = arrays_to_write(trace, every_step)
-    complete = all(tensor.index in trace.tensors for tensor in loaded.outputs)
-    # A .npy has no key that would tell an inner tensor from the output.
-    written = bool(arrays) and (complete or not single)
-    if written:
-        write_arrays(output, {entry.key: entry.value for entry in arrays})
-    report = RunReport(trace, tuple(arrays), output if written else None)
+        why = "--all gives many" if every_step else f"the model has {len(loaded.outputs)} outputs"
+        raise InputError(f"{output}: a .npy holds one array, but {why}; name the output .npz.")
+    arrays = read_inputs(inputs, loaded)
+    trace = run_model(loaded, arrays, runtime, quantize_input=quantize_input, partial=True)
+    report = make_run_report(trace, output, every_step)
+    if report.written:
+        write_arrays(output, {entry.key: entry.value for entry in report.arrays})
     report.tell()
     if as_json:
-        _print_json(report)
+        print_report(report, as_json=True)
     if not trace.complete:
         print_error(report.uncovered_text())
-        ctx.exit(3)
+        ctx.exit(UnsupportedError.exit_code)
+
+
+def _paths(spec: str) -> list[str]:
+    """The files that an `-i` may mean: NAME=FILE has names with a `=` as well."""
+    parts = spec.split("=")
+    return ["=".join(parts[start:]) for start in range(len(parts))]
+
+
+@click.command()
+@model_argument
+@click.option("--op", type=int, required=True, metavar="N", help="The operator to cut out (see `lastbit inspect`).")
+@click.option("-o", "--output", "output", required=True, metavar="FILE", help="The .tflite file to write.")
+@click.option("--batch", type=int, metavar="B", help="Rows of the new model's input; as in the model by default.")
+def extract(model: str, op: int, output: str, batch: int | None) -> None:
+    """Write a model that is one operator of another.
+
+    The new model can be given to any runtime, here or on the real machine, and its input is the operator's own.
+    """
+    from ..api import load
+    from ..files import check_target, write_bytes
+    from ..terminal import say
+    from ..tflite.writer import extract_operator, write
+
+    loaded = load(model)
+    check_target(output, (".tflite",), keep=[model])
+    operator = loaded.operator(op)
+    graph = extract_operator(loaded, operator, batch)
+    content = write(graph, f"{operator.label} of {loaded.source}, extracted by LastBit")
+    write_bytes(output, content)
+    shapes = {
+        role: ", ".join(f"{graph.tensors[i].dtype.name}{list(graph.tensors[i].shape)}" for i in indices)
+        for role, indices in (("in", graph.inputs), ("out", graph.outputs))
+    }
+    say(f"wrote {output}: {operator.label}, {shapes['in']} -> {shapes['out']}, {len(content)} bytes")

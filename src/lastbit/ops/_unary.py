@@ -1,4 +1,4 @@
-"""What the operators with one input and one output share: their operands, their refusals, their prepared form."""
+"""What the operators with one input and one output share: operands, refusals, the prepared form."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def operands(model: Model, op: Operator) -> tuple[Tensor, Tensor]:
     """
     source = required_operand(model, op, 0, "input")
     if len(op.inputs) != 1 or len(op.outputs) != 1:
-        raise refuse(op, f"has {len(op.inputs)} inputs and {len(op.outputs)} outputs; every runtime wants 1 and 1")
+        raise refuse(
+            op, f"has {len(op.inputs)} inputs and {len(op.outputs)} outputs; every runtime wants 1 and 1"
+        )
     return source, model.tensors[op.outputs[0]]
 
 
@@ -68,7 +70,8 @@ def per_tensor(op: Operator, tensor: Tensor) -> Scale:
     """A tensor's quantization, which must be per-tensor and usable.
 
     Raises:
-        UnsupportedError: it has none, or more than one scale, or a scale or zero point no runtime can work with.
+        UnsupportedError: it has none, or more than one scale, or a scale or zero point no runtime can work
+            with.
     """
     quant, dtype = tensor.quant, tensor.dtype
     if quant is None or quant.scale.size == 0 or dtype.qmin is None or dtype.qmax is None:
@@ -78,7 +81,9 @@ def per_tensor(op: Operator, tensor: Tensor) -> Scale:
     scale, zero_point = np.float32(quant.scale[0]), int(quant.zero_point[0])
     # XNNPACK crashes the process on a scale that is not positive and normal; the others divide by it.
     if not np.finfo(np.float32).tiny <= scale < np.inf:
-        raise refuse(op, f"{tensor.label} has the scale {float(scale)!r}; wanted: positive, finite and normal")
+        raise refuse(
+            op, f"{tensor.label} has the scale {float(scale)!r}; wanted: positive, finite and normal"
+        )
     if not dtype.qmin <= zero_point <= dtype.qmax:
         raise refuse(op, f"{tensor.label} has the zero point {zero_point}, outside of {dtype.name}")
     return Scale(scale, zero_point, dtype.qmin, dtype.qmax)
@@ -128,8 +133,8 @@ def prepared(
 def split_vector(x: Array, tensor: Tensor, lanes: int) -> Array:
     """Which elements a vector loop takes: True for whole groups of `lanes` in flat order, False for the rest.
 
-    The groups start anew with every sample: an array that holds N times the file's number of elements stands for N
-    runs of the file's shape, and the remainder of each run is calculated by the scalar loop.
+    The groups start anew with every sample: an array that holds N times the file's number of elements stands
+    for N runs of the file's shape, and the remainder of each run is calculated by the scalar loop.
 
     Args:
         x: the input array.
@@ -152,27 +157,27 @@ def flush_subnormal(x: Array) -> Array:
     return np.where(np.abs(x) < tiny, np.copysign(np.float32(0), x), x).astype(np.float32)
 
 
-
-
 def libm_refusal(op: Operator, function: str, unsafe: Sequence[int]) -> UnsupportedError:
     """The refusal of a table with entries that hang on the last bits of a C library's function."""
     shown = ", ".join(map(str, unsafe[:5])) + (", ..." if len(unsafe) > 5 else "")
     return refuse(
         op,
-        f"not exact: the output for the input {shown} lies on a rounding boundary that the last bits of the machine's "
-        f"{function} decide",
+        f"not exact: the output for the input {shown} lies on a rounding boundary that the last bits of the "
+        f"machine's {function} decide",
     )
 
 
 def q4_input(op: Operator, given: Scale) -> Callable[[Array], tuple[Array, Array, Array]]:
     """How the 8-bit fixed-point kernels take inputs to Q4: (saturates low, saturates high, value).
 
-    Source: tensorflow/tflite-micro, tensorflow/lite/micro/kernels/logistic_common.cc, commit 1a3dcaf6 (the same in
-    tanh.cc).
+    Source: tensorflow/tflite-micro, tensorflow/lite/micro/kernels/logistic_common.cc, commit 1a3dcaf6 (the
+    same in tanh.cc).
     """
     multiplier, shift = (int(part) for part in quantize_multiplier(float(given.scale) * 2.0**27))
     if shift < 0:
-        raise refuse(op, f"has the input scale {float(given.scale)!r}; below 2^-28 the kernel's shift is undefined")
+        raise refuse(
+            op, f"has the input scale {float(given.scale)!r}; below 2^-28 the kernel's shift is undefined"
+        )
     radius = input_radius(4, shift)
 
     def to_q4(x: Array) -> tuple[Array, Array, Array]:
@@ -202,17 +207,22 @@ def int16_input(
     if given.zero_point or to.zero_point:
         raise refuse(op, "int16 wants both zero points 0; the runtimes refuse anything else")
     if float(to.scale) != 1 / 32768:
-        raise refuse(op, f"has the int16 output scale {float(to.scale)!r}; LastBit covers 1/32768 as the runtimes want")
+        raise refuse(
+            op, f"has the int16 output scale {float(to.scale)!r}; LastBit covers 1/32768 as the runtimes want"
+        )
     exponent = math.log2(float(given.scale))
     distance = abs(exponent - round(exponent))
     if 0.0009 < distance < 0.0011:
-        raise refuse(op, "not exact: the input scale's logarithm is 0.001 from an integer, where the kernels branch")
+        raise refuse(
+            op, "not exact: the input scale's logarithm is 0.001 from an integer, where the kernels branch"
+        )
     left = 12 + round(exponent)
     if distance < 0.001 and left in power_of_two_shifts:
         if refuse_power_of_two:
             raise refuse(
-                op, f"not exact: the input scale {float(given.scale)!r} goes to a 16-bit fixed-point kernel that "
-                "LastBit does not cover yet"
+                op,
+                f"not exact: the input scale {float(given.scale)!r} goes to a 16-bit fixed-point kernel that "
+                "LastBit does not cover yet",
             )
         multiplier, shift = 3 << left, 0
     else:

@@ -24,7 +24,8 @@ RULES: dict[str, str] = {
 def prepare_dequantize(model: Model, op: Operator, rule: str) -> PreparedOperator:
     """Prepare DEQUANTIZE: int8, uint8 or int16 to float32, or float16 to float32.
 
-    The product in float32 is the same as the kernels' product in double precision rounded once: 24 and 17 bits.
+    The product in float32 is the same as the kernels' product in double precision rounded once: 24 and 17
+    bits.
 
     Args:
         model: the model.
@@ -37,8 +38,8 @@ def prepare_dequantize(model: Model, op: Operator, rule: str) -> PreparedOperato
     Raises:
         UnsupportedError: more than one scale, an unusable scale, or other element types.
 
-    Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/reference/integer_ops/dequantize.h; the rule with
-    groups of 8 was found by probing ai-edge-litert 2.3.0 on x86-64 (fused multiply-add excluded).
+    Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/reference/integer_ops/dequantize.h; the
+    rule with groups of 8 was found by probing ai-edge-litert 2.3.0 on x86-64 (fused multiply-add excluded).
     """
     pick_rule(op, rule, RULES)
     source, output = operands(model, op)
@@ -65,4 +66,6 @@ def prepare_dequantize(model: Model, op: Operator, rule: str) -> PreparedOperato
         steps["output"] = np.where(split_vector(x, source, 8), affine, steps["output"])
         return steps
 
-    return prepared(op, rule, source, output, difference if rule == "float32_difference_times_scale" else vector8)
+    return prepared(
+        op, rule, source, output, difference if rule == "float32_difference_times_scale" else vector8
+    )

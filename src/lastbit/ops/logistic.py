@@ -15,13 +15,13 @@ from .base import PreparedOperator, refuse
 __all__ = ["RULES", "prepare_logistic"]
 
 RULES: dict[str, str] = {
-    "lut_expf_half_away": "y = clamp(round_half_away(1 / (1 + expf(-(x - zx)*s_x)) * (1/s_y)) + zy), all float32",
+    "lut_expf_half_away": "y = clamp(round_half_away(1/(1 + expf(-(x-zx)*s_x)) * (1/s_y)) + zy), all float32",
     "lut_exp_half_even": (
         "e = exp(float64((x - zx)*s_x));  y = round_half_even(clamp(float32(e / (1 + e)) * (1/s_y) + zy))"
     ),
     "gemmlowp_fixed_point": "x to Q4.27, 1/(1+exp(-x)) in Q0.31, 8 bits half away, minus 128; integers only",
     "interpolated_int16": "256-entry table of 65536*sigmoid(i/24), interpolated; integers only",
-    "interpolated_int16/not_power_of_two": "the same; a scale of 2^-12 goes to 16-bit fixed point, not covered",
+    "interpolated_int16/not_power_of_two": "the same; s_x = 2^-12 goes to 16-bit fixed point, not covered",
 }
 
 
@@ -34,7 +34,8 @@ def prepare_logistic(model: Model, op: Operator, rule: str) -> PreparedOperator:
         rule: a key of `RULES`.
 
     Returns:
-        Steps of the tables: `output`; of `gemmlowp_fixed_point`: `input_q4`, `logistic_q0`, `output`; of the int16
+        Steps of the tables: `output`; of `gemmlowp_fixed_point`: `input_q4`, `logistic_q0`, `output`; of the
+        int16
         rules: `input_scaled`, `output`.
 
     Raises:
@@ -49,7 +50,9 @@ def prepare_logistic(model: Model, op: Operator, rule: str) -> PreparedOperator:
     pick_rule(op, rule, RULES)
     source, output = operands(model, op)
     if source.dtype.name != output.dtype.name:
-        raise refuse(op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type")
+        raise refuse(
+            op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type"
+        )
     wide = rule.startswith("interpolated_int16")
     if source.dtype.name not in (("int16",) if wide else ("int8", "uint8")):
         raise refuse(op, f"the rule {rule} is not for {source.dtype.name}")

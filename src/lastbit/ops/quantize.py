@@ -43,28 +43,30 @@ def prepare_quantize(model: Model, op: Operator, rule: str) -> PreparedOperator:
 
     From float32: int8, uint8 or int16 out. From integers: the input has a scale too (requantizing).
 
-    What special values become, with zero point 0 and int8 (shown on the interpreters): infinities, NaN and quotients
-    outside int32 become INT32_MIN before the zero point is added, hence -128, even for +inf, except in
-    `float32_inverse_half_even_saturate`, where NaN and +inf give 127 and only -inf gives -128. A negative zero point
-    makes INT32_MIN wrap, and the same inputs give 127.
+    What special values become, with zero point 0 and int8 (shown on the interpreters): infinities, NaN and
+    quotients outside int32 become INT32_MIN before the zero point is added, hence -128, even for +inf, except
+    in `float32_inverse_half_even_saturate`, where NaN and +inf give 127 and only -inf gives -128. A negative
+    zero point makes INT32_MIN wrap, and the same inputs give 127.
 
     Args:
         model: the model.
         op: the operator.
-        rule: a key of `RULES`. `q8_half_up` becomes `q31_vector16_half_up` where s_x/s_y is outside [2^-8, 2^7],
-            which XNNPACK declines.
+        rule: a key of `RULES`. `q8_half_up` becomes `q31_vector16_half_up` where s_x/s_y is outside [2^-8,
+            2^7], which XNNPACK declines.
 
     Returns:
-        Steps of float input: `scaled`, `acc_scaled`, `with_zero_point`, `output`; of integer input: `centered`,
+        Steps of float input: `scaled`, `acc_scaled`, `with_zero_point`, `output`; of integer input:
+        `centered`,
         `acc_scaled`, `with_zero_point`, `output`.
 
     Raises:
-        UnsupportedError: more than one scale, an unusable scale, a pair of element types that does not go with the
-            rule, or int16 to int16 with a zero point that is not 0 (LiteRT refuses it).
+        UnsupportedError: more than one scale, an unusable scale, a pair of element types that does not go
+            with the rule, or int16 to int16 with a zero point that is not 0 (LiteRT refuses it).
 
-    Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/reference/quantize.h (the form that casts to
-    int32) and reference/requantize.h; google/XNNPACK, src/f32-qs8-vcvt/avx512skx.c.in and src/microparams-init.c
-    (xnn_init_qs8_cvt_scalar_params). The builtin rules were found by probing ai-edge-litert 2.3.0 on x86-64.
+    Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/reference/quantize.h (the form that casts
+    to int32) and reference/requantize.h; google/XNNPACK, src/f32-qs8-vcvt/avx512skx.c.in and
+    src/microparams-init.c (xnn_init_qs8_cvt_scalar_params). The builtin rules were found by probing
+    ai-edge-litert 2.3.0 on x86-64.
     """
     pick_rule(op, rule, RULES)
     source, output = operands(model, op)
@@ -133,11 +135,15 @@ def _requantize(
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
     q8 = int(np.rint(np.float32(256) * ratio)) if rule == "q8_half_up" else 0
     if shift > 30:
-        raise refuse(op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself")
+        raise refuse(
+            op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself"
+        )
 
     def half_away(x: Array) -> dict[str, Array]:
         centered = wrap32(x.astype(np.int64) - given.zero_point)
-        return _finish(multiply_by_quantized_multiplier(centered, multiplier, shift), to, {"centered": centered})
+        return _finish(
+            multiply_by_quantized_multiplier(centered, multiplier, shift), to, {"centered": centered}
+        )
 
     def vector16(x: Array) -> dict[str, Array]:
         centered = x.astype(np.int64) - given.zero_point
@@ -151,5 +157,7 @@ def _requantize(
         centered = x.astype(np.int64) - given.zero_point
         return _finish(rounding_shift_right_half_up(centered * q8, 8), to, {"centered": centered})
 
-    steps = {"q31_half_up_half_away": half_away, "q31_vector16_half_up": vector16, "q8_half_up": q8_half_up}[rule]
+    steps = {"q31_half_up_half_away": half_away, "q31_vector16_half_up": vector16, "q8_half_up": q8_half_up}[
+        rule
+    ]
     return prepared(op, rule, source, output, steps, kernel=kernel)

@@ -18,7 +18,7 @@ RULES: dict[str, str] = {
         "y = clamp(zy + round_half_away(SRDHM((x - zx) << L, q) / 2^R)), q and shift from s_x/s_y in float32"
     ),
     "q31_half_up_half_away/float64_ratio": "the same, q and shift from s_x/s_y in float64",
-    "clamp_without_rescale": "y = clamp(x) between zx and zx + round_half_away(6 / s_x); the output's scale is ignored",
+    "clamp_without_rescale": "y = x clamped to [zx, zx + round_half_away(6 / s_x)]; s_y and zy are ignored",
     "float32_clamp": "y = min(max(x, low), high); NaN and -0.0 stay",
     "float32_clamp_flush": "the same; subnormals become zero first",
 }
@@ -34,8 +34,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 def prepare_relu(model: Model, op: Operator, rule: str) -> PreparedOperator:
     """Prepare RELU, RELU6, RELU_N1_TO_1 or RELU_0_TO_1.
 
-    A quantized input is taken to the output's scale and then clamped; bounds are the output's zero point plus the
-    real bound in output steps, half away.
+    A quantized input is taken to the output's scale and then clamped; bounds are the output's zero point plus
+    the real bound in output steps, half away.
 
     Args:
         model: the model.
@@ -46,17 +46,19 @@ def prepare_relu(model: Model, op: Operator, rule: str) -> PreparedOperator:
         Steps of quantized input: `centered`, `acc_scaled`, `with_zero_point`, `output`; of float32: `output`.
 
     Raises:
-        UnsupportedError: more than one scale, element types that differ, int16 with a zero point that is not 0, or a
-            rule that is not for this element type.
+        UnsupportedError: more than one scale, element types that differ, int16 with a zero point that is not
+            0, or a rule that is not for this element type.
 
-    Source: tensorflow/tensorflow, tensorflow/lite/kernels/activations.cc (ReluPrepare, QuantizedReluX; copy in
-    google-ai-edge/LiteRT, tflite/kernels/activations.cc, commit 049cdbcf); tensorflow/tflite-micro,
+    Source: tensorflow/tensorflow, tensorflow/lite/kernels/activations.cc (ReluPrepare, QuantizedReluX; copy
+    in google-ai-edge/LiteRT, tflite/kernels/activations.cc, commit 049cdbcf); tensorflow/tflite-micro,
     tensorflow/lite/micro/kernels/activations_common.cc, commit 0ad70939.
     """
     pick_rule(op, rule, RULES)
     source, output = operands(model, op)
     if source.dtype.name != output.dtype.name:
-        raise refuse(op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type")
+        raise refuse(
+            op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type"
+        )
     if rule.startswith("float32") != (source.dtype.name == "float32"):
         raise refuse(op, f"the rule {rule} is not for {source.dtype.name}")
     if source.dtype.name == "float32":
@@ -86,7 +88,9 @@ def _steps(op: Operator, bound: float, to: Scale) -> int:
     with np.errstate(over="ignore"):
         steps = float(round_half_away(np.float32(bound) / to.scale))
     if abs(steps) >= 2.0**30:
-        raise refuse(op, f"the bound {bound} is {steps:g} steps of {float(to.scale)!r}: it does not fit an int32")
+        raise refuse(
+            op, f"the bound {bound} is {steps:g} steps of {float(to.scale)!r}: it does not fit an int32"
+        )
     return int(min(max(to.zero_point + steps, to.qmin), to.qmax))
 
 
@@ -97,9 +101,16 @@ def _clamp(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale
     notes = []
     to = per_tensor(op, output)
     if to.scale != given.scale or to.zero_point != given.zero_point:
-        notes.append("this kernel does not rescale: input and output quantization differ, so the real values change")
+        notes.append(
+            "this kernel does not rescale: input and output quantization differ, so the real values change"
+        )
     return prepared(
-        op, rule, source, output, lambda x: {"output": np.clip(x.astype(np.int64), given.zero_point, six)}, notes=notes
+        op,
+        rule,
+        source,
+        output,
+        lambda x: {"output": np.clip(x.astype(np.int64), given.zero_point, six)},
+        notes=notes,
     )
 
 
@@ -116,7 +127,9 @@ def _rescale(
     else:
         factor = np.float64(given.scale) / np.float64(to.scale)
     if not factor < 2.0**30:
-        raise refuse(op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself")
+        raise refuse(
+            op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself"
+        )
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
     low, high = (_steps(op, bound, to) for bound in _BOUNDS[op.name])
 

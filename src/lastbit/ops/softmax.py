@@ -31,16 +31,22 @@ __all__ = ["RULES", "prepare_softmax"]
 
 RULES: dict[str, str] = {
     "gemmlowp_fixed_point": "exp in Q0.31, sum in Q12.19, reciprocal by Newton's method; integers only",
+    "gemmlowp_fixed_point/exact_output_scale": (
+        "the same; int8 output only with scale 1/256 exactly, int16 only with 1/65536 and zero point -32768"
+    ),
     "lut_float32_sum": (
         "t = expf(-s_x*beta * (max - x)), float32; sum left to right in float32; "
         "y = clamp(zy + round_half_away(t * (1 / (sum * s_y))))"
     ),
-    "interpolated_int16/float64_tables": "exp and 1/(1+x) from 513-entry int16 tables made in float64; integers only",
-    "interpolated_int16/float32_tables": "the same, tables made in float32",
+    "interpolated_int16/float64_tables": (
+        "exp and 1/(1+x) from 513-entry int16 tables made in float64; q and shift from s_x*beta in float32"
+    ),
+    "interpolated_int16/float32_tables": "the same, tables made in float32; s_x*beta in float64",
 }
 
 _PAIRS = {
     "gemmlowp_fixed_point": {("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16")},
+    "gemmlowp_fixed_point/exact_output_scale": {("int8", "int8"), ("int8", "int16")},
     "lut_float32_sum": {("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16")},
     "interpolated_int16/float64_tables": {("int16", "int16")},
     "interpolated_int16/float32_tables": {("int16", "int16")},
@@ -52,27 +58,29 @@ _SUM_BITS = 12  # integer bits of the sum
 def prepare_softmax(model: Model, op: Operator, rule: str) -> PreparedOperator:
     """Prepare SOFTMAX along the last axis.
 
-    int8 to int8 wants the output scale 1/256 (within 0.1 %) and zero point -128, int16 to int16 1/32768 and 0: the
-    runtimes refuse anything else. The fixed-point and the int16 kernels ignore the output's quantization beyond that,
-    and the float32 kernel ignores a uint8 output's zero point.
+    int8 to int8 wants the output scale 1/256 (within 0.1 %) and zero point -128, int16 to int16 1/32768 and
+    0: the runtimes refuse anything else. The fixed-point and the int16 kernels ignore the output's
+    quantization beyond that, and the float32 kernel ignores a uint8 output's zero point.
 
     Args:
         model: the model.
-        op: the operator; its option `beta` defaults to 1.
+        op: the operator; its option `beta` is 0 where the file says none.
         rule: a key of `RULES`.
 
     Returns:
-        Steps of `gemmlowp_fixed_point`: `diff`, `exp`, `sum_of_exps`, `reciprocal`, `output`; of `lut_float32_sum`:
-        `exp`, `sum_of_exps`, `scaled`, `output`; of the int16 rules: `exp`, `sum_of_exps`, `reciprocal`, `output`.
+        Steps of `gemmlowp_fixed_point`: `diff`, `exp`, `sum_of_exps`, `reciprocal`, `output`; of
+        `lut_float32_sum`: `exp`, `sum_of_exps`, `scaled`, `output`; of the int16 rules: `exp`, `sum_of_exps`,
+        `reciprocal`, `output`.
         The evaluation raises InputError for a row on which the real kernel aborts the process.
 
     Raises:
         UnsupportedError: element types or quantization that do not go with the rule.
 
     Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/reference/softmax.h (copy in
-    google-ai-edge/LiteRT, tflite/kernels/internal/reference/softmax.h, commit a53d4467), .../optimized/optimized_ops.h
-    (Softmax, PopulateSoftmaxLookupTable), .../quantization_util.cc (PreprocessSoftmaxScaling);
-    tensorflow/tflite-micro, tensorflow/lite/micro/kernels/softmax_common.cc, commit 0982c6f4.
+    google-ai-edge/LiteRT, tflite/kernels/internal/reference/softmax.h, commit a53d4467),
+    .../optimized/optimized_ops.h (Softmax, PopulateSoftmaxLookupTable), .../quantization_util.cc
+    (PreprocessSoftmaxScaling); tensorflow/tflite-micro, tensorflow/lite/micro/kernels/softmax_common.cc,
+    commit 0982c6f4.
     """
     pick_rule(op, rule, RULES)
     source, output = operands(model, op)
@@ -82,27 +90,30 @@ def prepare_softmax(model: Model, op: Operator, rule: str) -> PreparedOperator:
     if len(source.shape) < 1:
         raise refuse(op, "wants at least one axis")
     given, to = per_tensor(op, source), per_tensor(op, output)
-    _check_output(op, pair, to)
-    beta = np.float32(op.options.get("beta", 1.0))
-    if not (np.isfinite(beta) and beta > 0):
-        raise refuse(op, f"beta is {float(beta)!r}; LastBit covers finite values above 0")
-    if rule == "gemmlowp_fixed_point":
+    _check_output(op, pair, to, strict=rule.endswith("exact_output_scale"))
+    beta = np.float32(op.options.get("beta", 0.0))
+    if not (np.isfinite(beta) and beta >= 0):
+        raise refuse(op, f"beta is {float(beta)!r}; LastBit covers finite values from 0")
+    if rule.startswith("gemmlowp"):
         return _fixed_point(op, rule, source, output, given, to, beta)
     if rule == "lut_float32_sum":
         return _lut(op, rule, source, output, given, to, beta)
     return _interpolated(op, rule, source, output, given, beta)
 
 
-def _check_output(op: Operator, pair: tuple[str, str], to: Scale) -> None:
-    wanted = {("int8", "int8"): (1 / 256, -128), ("int16", "int16"): (1 / 32768, 0)}.get(pair)
-    if wanted is None:
+def _check_output(op: Operator, pair: tuple[str, str], to: Scale, strict: bool) -> None:
+    wanted = {("int8", "int8"): (1 / 256, -128), ("int16", "int16"): (1 / 32768, 0)}
+    if strict:
+        wanted["int8", "int16"] = (1 / 65536, -32768)
+    if pair not in wanted:
         return
-    scale, zero_point = wanted
-    # The kernels compare in float32; a scale within rounding of the tolerance itself is nobody's.
-    if to.zero_point != zero_point or abs(float(to.scale) - scale) > 0.001 * scale:
+    scale, zero_point = wanted[pair]
+    tolerance = 0.0 if strict and pair == ("int8", "int8") else 0.001 * scale
+    if to.zero_point != zero_point or abs(float(to.scale) - scale) > tolerance:
         raise refuse(
-            op, f"has the output scale {float(to.scale)!r} and zero point {to.zero_point}; the runtimes want "
-            f"{scale!r} and {zero_point}"
+            op,
+            f"has the output scale {float(to.scale)!r} and zero point {to.zero_point}; the runtimes want "
+            f"{scale!r} and {zero_point}",
         )
 
 
@@ -111,7 +122,9 @@ def _fixed_point(
 ) -> PreparedOperator:
     factor = min(float(beta) * float(given.scale) * 2.0 ** (31 - _DIFF_BITS), 2.0**31 - 1.0)
     if factor <= 1.0:
-        raise refuse(op, f"beta * scale is {float(beta) * float(given.scale)!r}; at 2^-26 and below the kernel aborts")
+        raise refuse(
+            op, f"beta * scale is {float(beta) * float(given.scale)!r}; at 2^-26 and below the kernel aborts"
+        )
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
     diff_min = -input_radius(_DIFF_BITS, shift)
     bits = output.dtype.bits
@@ -127,8 +140,8 @@ def _fixed_point(
         exponent = bits_over_unit + 31 - bits
         if np.any(exponent > 31) or np.any(total > INT32_MAX):
             raise InputError(
-                f"{op.label}: in one row the exponentials sum to {int(total.max()) / 2**19:g}; the runtime's kernel "
-                f"aborts the process from {2 ** (bits + 1)} on. Use a shorter row, or one runtime with a float sum."
+                f"{op.label}: in one row the exponentials sum to {int(total.max()) / 2**19:g}; the kernel "
+                f"aborts the process from {2 ** (bits + 1)} on. Use a shorter row."
             )
         rounded = rounding_divide_by_pot(saturating_rounding_doubling_high_mul(scale, exp), exponent)
         result = np.where(counted, np.clip(rounded + to.qmin, to.qmin, to.qmax), to.qmin)
@@ -182,7 +195,9 @@ def _interpolated(
         factor = np.float64(given.scale) * np.float64(beta) / (10.0 / 65535.0)
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
     if shift > 14:
-        raise refuse(op, f"beta * scale is {float(beta) * float(given.scale)!r}: the difference leaves an int32")
+        raise refuse(
+            op, f"beta * scale is {float(beta) * float(given.scale)!r}: the difference leaves an int32"
+        )
 
     def calculate(x: Array) -> dict[str, Array]:
         value = x.astype(np.int64)

@@ -28,9 +28,9 @@ RULES: dict[str, str] = {
 def prepare_tanh(model: Model, op: Operator, rule: str) -> PreparedOperator:
     """Prepare TANH for int8, uint8 or int16.
 
-    The table rules call the machine's `tanhf`, which is not the same in all C libraries. Where a table entry lies so
-    close to a rounding boundary that two units in the last place decide it, the operator is refused; `tanh(0)` and
-    saturated entries are never in doubt.
+    The table rules call the machine's `tanhf`, which is not the same in all C libraries. Where a table entry
+    lies so close to a rounding boundary that two units in the last place decide it, the operator is refused;
+    `tanh(0)` and saturated entries are never in doubt.
 
     Args:
         model: the model.
@@ -38,22 +38,25 @@ def prepare_tanh(model: Model, op: Operator, rule: str) -> PreparedOperator:
         rule: a key of `RULES`.
 
     Returns:
-        Steps of the tables: `output`; of `gemmlowp_fixed_point`: `input_q4`, `tanh_q0`, `output`; of the int16
+        Steps of the tables: `output`; of `gemmlowp_fixed_point`: `input_q4`, `tanh_q0`, `output`; of the
+        int16
         rules: `input_scaled`, `output`.
 
     Raises:
-        UnsupportedError: element types, or an output quantization, that the rule's runtime refuses; or a table entry
-            in doubt.
+        UnsupportedError: element types, or an output quantization, that the rule's runtime refuses; or a
+            table entry in doubt.
 
     Source: tensorflow/tensorflow, tensorflow/lite/kernels/activations.cc (TanhPrepare; copy in
     google-ai-edge/LiteRT, tflite/kernels/activations.cc, commit 049cdbcf) and
-    .../internal/reference/integer_ops/tanh.h; google/XNNPACK, src/reference/unary-elementwise.cc, commit 08563ef0;
-    tensorflow/tflite-micro, tensorflow/lite/micro/kernels/tanh.cc, commit 1178d742.
+    .../internal/reference/integer_ops/tanh.h; google/XNNPACK, src/reference/unary-elementwise.cc, commit
+    08563ef0; tensorflow/tflite-micro, tensorflow/lite/micro/kernels/tanh.cc, commit 1178d742.
     """
     pick_rule(op, rule, RULES)
     source, output = operands(model, op)
     if source.dtype.name != output.dtype.name:
-        raise refuse(op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type")
+        raise refuse(
+            op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type"
+        )
     wide = rule.startswith("interpolated_int16")
     if source.dtype.name not in (("int16",) if wide else ("int8", "uint8")):
         raise refuse(op, f"the rule {rule} is not for {source.dtype.name}")
@@ -78,8 +81,8 @@ def _fixed_point(
     notes = []
     if float(to.scale) != 1 / 128 or to.zero_point:
         notes.append(
-            f"this kernel takes the output to have scale 1/128 and zero point 0; the file says {float(to.scale)!r} "
-            f"and {to.zero_point}"
+            f"this kernel takes the output to have scale 1/128 and zero point 0; the file says "
+            f"{float(to.scale)!r} and {to.zero_point}"
         )
 
     def calculate(x: Array) -> dict[str, Array]:

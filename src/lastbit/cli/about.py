@@ -1,0 +1,50 @@
+"""Commands about LastBit itself: demo, runtimes, doctor."""
+
+from __future__ import annotations
+
+import click
+
+from .options import json_option
+
+__all__ = ["demo", "doctor", "runtimes"]
+
+
+@click.command()
+@json_option
+@click.pass_context
+def demo(ctx: click.Context, as_json: bool) -> None:
+    """Show on a built-in model how the runtimes differ."""
+    from ..demo import demo as make
+    from ..terminal import print_report, progress
+
+    with progress("demo") as update:
+        report = make(progress=update)
+    print_report(report, as_json)
+    ctx.exit(report.exit_code)
+
+
+@click.command()
+@json_option
+def runtimes(as_json: bool) -> None:
+    """List the exact runtimes, their rules and evidence."""
+    from ..runtime_report import runtimes_report
+    from ..terminal import print_report
+
+    print_report(runtimes_report(), as_json)
+
+
+@click.command()
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Check this installation.
+
+    Versions, CPU, and whether each real interpreter is there and starts. A missing interpreter is no fault: the exit code is 0 unless LastBit's own core is broken (70).
+    """
+    from ..doctor import doctor as make
+    from ..terminal import print_report, progress
+
+    with progress("doctor") as update:
+        report = make(progress=update)
+    print_report(report, as_json)
+    ctx.exit(report.exit_code)

@@ -1,0 +1,109 @@
+"""Commands that explain and compare: explain, verify."""
+
+from __future__ import annotations
+
+import click
+
+from ..errors import InputError
+from ..runtimes import RUNTIMES
+from .options import inputs_option, json_option, model_argument, op_option, runtime_option
+
+__all__ = ["explain", "verify"]
+
+
+@click.command()
+@model_argument
+@inputs_option
+@click.option("--seed", type=int, metavar="S", help="Seed of a random input, where no -i is given.")
+@op_option
+@click.option("--at", metavar="ROW,UNIT", help="The output element; without it, an instructive one is chosen.")
+@runtime_option
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json", "latex"]),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
+@click.option("--json", "output", flag_value="json", help="The same as --format json.")
+def explain(
+    model: str,
+    inputs: tuple[str, ...],
+    seed: int | None,
+    op: int | None,
+    at: str | None,
+    runtime: str,
+    output: str,
+) -> None:
+    """Explain one output element, step by step.
+
+    Every integer and rounding step of one element of a dense layer, with its numbers. It also says what the other runtimes make of the same accumulator.
+    """
+    from ..api import load
+    from ..explain import explain as make
+    from ..files import read_array, read_inputs
+    from ..terminal import print_report, print_text
+
+    if inputs and seed is not None:
+        raise click.UsageError("--seed is for a random input; with -i there is none.")
+    position = _position(at)
+    loaded = load(model)
+    x: object = None
+    if len(inputs) == 1 and len(loaded.inputs) > 1:
+        # One array for many inputs can only be the layer's own.
+        layer = next(iter(loaded.dense_operators), None) if op is None else loaded.operator(op)
+        own = loaded.operand(layer, 0) if layer is not None else None
+        x = read_array(inputs[0], own or loaded.inputs[0])
+    elif inputs:
+        arrays = read_inputs(inputs, loaded)
+        x = arrays if len(arrays) > 1 else next(iter(arrays.values()))
+    report = make(loaded, x, seed=seed, op=op, at=position, runtime=runtime)
+    if output == "latex":
+        print_text(report.latex())
+    else:
+        print_report(report, as_json=output == "json")
+
+
+def _position(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    try:
+        row, unit = (int(part) for part in parts)
+    except ValueError:
+        raise InputError(f"--at {text}: wanted two whole numbers ROW,UNIT, for example --at 0,3.") from None
+    return row, unit
+
+
+@click.command()
+@model_argument
+@click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    metavar="NAME",
+    help=f"A runtime to verify; give it again for more. All by default: {', '.join(RUNTIMES)}.",
+)
+@click.option("--samples", type=click.IntRange(min=1), default=100, show_default=True, help="Inputs per layer.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the inputs.")
+@json_option
+@click.pass_context
+def verify(
+    ctx: click.Context, model: str, runtimes: tuple[str, ...], samples: int, seed: int, as_json: bool
+) -> None:
+    """Hold LastBit against the real interpreters.
+
+    Layer by layer, to the last bit.
+
+    The exit code is 0 where all outputs are equal, 1 where any differs, 4 where an interpreter is not installed.
+    """
+    from ..api import load
+    from ..terminal import print_report, progress
+    from ..verify import verify as make
+
+    loaded = load(model)
+    with progress("verify") as update:
+        report = make(loaded, list(runtimes) or None, samples=samples, seed=seed, progress=update)
+    print_report(report, as_json)
+    ctx.exit(report.exit_code)

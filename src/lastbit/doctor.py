@@ -1,0 +1,234 @@
+"""Whether this installation works: versions, the CPU, and which real interpreters are there and start."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from .engines import reference
+from .errors import LastBitError
+from .model import Operator, Subgraph, Tensor
+from .oracles import ORACLES, Oracle, open_oracle
+from .oracles.machine import cpu_text, platform_text
+from .prepare import prepare
+from .report import Block, Heading, Report, Table, Text
+from .runtimes import RUNTIMES
+from .tflite.reader import load
+from .tflite.writer import write
+from .types import DTYPES, QuantParams
+
+__all__ = ["Diagnosis", "doctor", "lastbit_version"]
+
+SCHEMA = "lastbit.doctor/1"
+BROKEN = 70
+CORE = ("numpy", "flatbuffers", "tflite", "click", "rich")
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class _Extra:
+    """An optional distribution: what installs it and what it is for."""
+
+    distribution: str
+    extra: str
+    purpose: str
+
+
+_EXTRAS = (
+    _Extra("ai-edge-litert", "litert", "the real LiteRT, for verify and demo"),
+    _Extra("tflite-micro", "tflm", "the real TensorFlow Lite Micro, for verify and demo"),
+    _Extra("numba", "fast", "compiled engines"),
+    _Extra("tensorflow-cpu", "converter", "making the demo models again (large)"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis(Report):
+    """What `doctor` found.
+
+    Attributes:
+        data: the findings as plain data.
+    """
+
+    data: dict[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 70 where LastBit's own core does not work. A missing interpreter is no fault."""
+        return 0 if self.data["core"]["works"] else BROKEN
+
+    def as_dict(self) -> dict[str, Any]:
+        """The findings as plain data (schema `lastbit.doctor/1`)."""
+        return self.data
+
+    def blocks(self) -> list[Block]:
+        """The findings, and what to do about each."""
+        data = self.data
+        blocks: list[Block] = [Heading(f"LastBit {data['lastbit']}")]
+        blocks.append(Text(f"{data['platform']}, {data['python_implementation']} at {data['executable']}"))
+        blocks.append(Text(f"CPU: {data['cpu']}"))
+        blocks.append(Text(", ".join(f"{name} {version or 'MISSING'}" for name, version in data["versions"].items())))
+        core = data["core"]
+        blocks.append(Text(f"Core: {core['detail']}", "good" if core["works"] else "bad"))
+        rows = [
+            (entry["distribution"], entry["installed"] or "-", entry["proven"] or "-", entry["purpose"])
+            for entry in data["extras"]
+        ]
+        blocks += [Heading("Optional"), Table(("distribution", "installed", "proven with", "what for"), rows)]
+        blocks += [Text(advice) for entry in data["extras"] if (advice := _advice(entry))]
+        rows = [(entry["name"], entry["mode"], entry["detail"]) for entry in data["oracles"]]
+        blocks += [Heading("Real interpreters"), Table(("oracle", "kernels", "state"), rows)]
+        return blocks
+
+
+def lastbit_version() -> str:
+    """LastBit's installed version."""
+    return _version("lastbit") or "(not installed: run from its source)"
+
+
+def doctor(*, progress: Callable[[int, int, str], None] | None = None) -> Diagnosis:
+    """Check this installation, and start each real interpreter that is installed on a small layer.
+
+    Args:
+        progress: is told (done, total, what).
+
+    Returns:
+        The Diagnosis. It never fails for what is missing.
+    """
+    return Diagnosis(
+        {
+            "schema": SCHEMA,
+            "lastbit": lastbit_version(),
+            "python": platform.python_version(),
+            "python_implementation": platform.python_implementation(),
+            "executable": sys.executable,
+            "platform": platform_text(),
+            "cpu": cpu_text(),
+            "versions": {name: _version(name) for name in CORE},
+            "core": _check_core(),
+            "extras": [_extra(extra) for extra in _EXTRAS],
+            "oracles": _start_oracles(progress or (lambda done, total, what: None)),
+        }
+    )
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def proven_versions() -> dict[str, str]:
+    """Distribution -> the version that the runtimes' claims were shown with."""
+    # "ai-edge-litert 2.3.0, Interpreter(model)"
+    pairs = (runtime.oracle.partition(",")[0].split() for runtime in RUNTIMES.values())
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def _extra(extra: _Extra) -> dict[str, Any]:
+    installed = _version(extra.distribution)
+    proven = proven_versions().get(extra.distribution)
+    status = "missing" if installed is None else "installed"
+    if installed is not None and proven is not None and installed != proven:
+        status = "another version"
+    available = extra.extra != "tflm" or (sys.platform == "linux" and platform.machine() == "x86_64")
+    return {
+        "distribution": extra.distribution,
+        "extra": extra.extra,
+        "purpose": extra.purpose,
+        "installed": installed,
+        "proven": proven,
+        "status": status,
+        "available": available,
+        # Double quotes: shells of Windows keep single ones as part of the name.
+        "install": f'pip install "lastbit[{extra.extra}]"',
+    }
+
+
+def _advice(entry: dict[str, Any]) -> str:
+    name = entry["distribution"]
+    if entry["status"] == "missing" and not entry["available"]:
+        return f"{name}: there is no wheel for this platform ({platform_text()}); it exists for Linux on x86-64 only."
+    if entry["status"] == "missing":
+        return f"{name} is not installed. If you need it: {entry['install']}"
+    if entry["status"] == "another version":
+        return (
+            f"{name} {entry['installed']} is not the version that LastBit was proven with; `lastbit verify` tells "
+            f'whether it computes the same. The proven one: pip install "{name}=={entry["proven"]}"'
+        )
+    return ""
+
+
+def _check_core() -> dict[str, Any]:
+    """Write a small layer, read it, run it on every runtime, and compare with the values worked by hand."""
+    try:
+        model = load(_small_model())
+        for name in RUNTIMES:
+            found = reference.run(prepare(model, name), [_INPUT]).output.tolist()
+            if found != _OUTPUT:
+                return {"works": False, "detail": f"computes {found} on {name}, wanted {_OUTPUT}; install it again"}
+    except Exception as error:  # a broken dependency may raise anything
+        return {"works": False, "detail": f"does not work: {type(error).__name__}: {error}; install LastBit again"}
+    return {"works": True, "detail": "works (a layer worked by hand has the right values on every runtime)"}
+
+
+def _start_oracles(progress: Callable[[int, int, str], None]) -> list[dict[str, Any]]:
+    """Start each interpreter that is installed and let it run the small layer."""
+    opened: dict[str, Oracle | LastBitError] = {}
+    for name in ORACLES:
+        # All of them before the first is asked, so that they load at the same time.
+        try:
+            opened[name] = open_oracle(name, timeout=_START_SECONDS)
+        except LastBitError as error:
+            opened[name] = error
+    results = []
+    for number, (name, oracle) in enumerate(opened.items()):
+        progress(number, len(opened), name)
+        entry: dict[str, Any] = {"name": name, "mode": ORACLES[name].mode}
+        if isinstance(oracle, Oracle):
+            with oracle:
+                entry |= {"fingerprint": oracle.fingerprint.as_dict(), **_try(oracle)}
+        else:
+            entry |= {"fingerprint": None, "state": "missing", "detail": "not installed"}
+        results.append(entry)
+    progress(len(opened), len(opened), "")
+    return results
+
+
+def _try(oracle: Oracle) -> dict[str, Any]:
+    start = time.perf_counter()
+    try:
+        found = oracle.run(_small_model(), [[_INPUT]], label="doctor").outputs[0][0].tolist()
+    except LastBitError as error:
+        return {"state": "fails", "detail": f"installed, but does not start: {error}"}
+    seconds = time.perf_counter() - start
+    if found != _OUTPUT:
+        return {"state": "differs", "detail": f"starts, but computes {found}, wanted {_OUTPUT}"}
+    return {"state": "works", "detail": f"starts and computes a small layer ({seconds:.1f} s)", "seconds": seconds}
+
+
+# [1, 2] times [[1, 2], [3, 4]] transposed is [5, 11]; plus the bias [1, -1]; all scales are 1.
+_INPUT = np.array([[1, 2]], np.int8)
+_OUTPUT = [[6, 10]]
+
+
+def _small_model() -> bytes:
+    quant = QuantParams(np.ones(1, np.float32), np.zeros(1, np.int64))
+    weights, bias = np.array([[1, 2], [3, 4]], np.int8), np.array([1, -1], np.int32)
+    int8, int32 = DTYPES[9], DTYPES[2]
+    tensors = (
+        Tensor(0, "input", (1, 2), (1, 2), int8, quant, None),
+        Tensor(1, "weights", (2, 2), (2, 2), int8, quant, weights),
+        Tensor(2, "bias", (2,), (2,), int32, quant, bias),
+        Tensor(3, "output", (1, 2), (1, 2), int8, quant, None),
+    )
+    op = Operator(0, "FULLY_CONNECTED", 4, (0, 1, 2), (3,), {})
+    return write(Subgraph("main", tensors, (op,), (0,), (3,)), "LastBit doctor")

@@ -1,0 +1,108 @@
+"""runtimes: every exact runtime with its rules, sources and the evidence that it is exact."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from .arith.requantize import RULES as REQUANT_RULES
+from .report import Block, Heading, Report, Table, Text
+from .runtimes import RUNTIMES, Refused, Rule
+
+__all__ = ["RuntimesReport", "evidence", "runtimes_report"]
+
+
+@cache
+def evidence() -> dict[str, Any]:
+    """What was compared with the real interpreters, as tools/collect_evidence.py wrote it."""
+    text = (resources.files("lastbit") / "runtimes" / "evidence.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+class RuntimesReport(Report):
+    """The result of `runtimes_report`."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every runtime as plain data, schema lastbit.runtimes/1."""
+        collected = evidence()
+        return {
+            "schema": "lastbit.runtimes/1",
+            "evidence_date": collected["date"],
+            "evidence_script": collected["script"],
+            "runtimes": [
+                {
+                    "name": runtime.name,
+                    "title": runtime.title,
+                    "oracle": runtime.oracle,
+                    "platform": runtime.platform,
+                    "fallback": runtime.fallback,
+                    "sources": list(runtime.sources),
+                    "rules": [
+                        {"operator": operator, "variant": variant, **_rule_dict(rule)}
+                        for (operator, variant), rule in runtime.rules.items()
+                    ],
+                    "evidence": collected["runtimes"].get(runtime.name),
+                }
+                for runtime in RUNTIMES.values()
+            ],
+        }
+
+    def blocks(self) -> list[Block]:
+        """An overview, then for each runtime its rules, evidence and the rivals excluded."""
+        collected = evidence()
+        blocks: list[Block] = [
+            Table(
+                ("runtime", "what it is", "proven against", "outputs compared", "mismatches"),
+                [
+                    (
+                        runtime.name,
+                        runtime.title,
+                        runtime.oracle,
+                        f"{sum(v['outputs'] for v in collected['runtimes'][runtime.name]['variants']):,}",
+                        sum(v["mismatches"] for v in collected["runtimes"][runtime.name]["variants"]),
+                    )
+                    for runtime in RUNTIMES.values()
+                ],
+                right=("outputs compared", "mismatches"),
+            )
+        ]
+        for runtime in RUNTIMES.values():
+            entry = collected["runtimes"][runtime.name]
+            f = entry["fingerprint"]
+            blocks += [Heading(f"{runtime.name}: {runtime.title}")]
+            for variant in entry["variants"]:
+                rule = runtime.rules[variant["operator"], variant["variant"]]
+                assert isinstance(rule, Rule)
+                rivals = {n: c for n, c in variant["rivals_refuted_at"].items() if c}
+                blocks += [
+                    Text(f"{variant['operator']} {variant['variant']}: {rule.name}"),
+                    Text(f"  {REQUANT_RULES[rule.name].equation}"),
+                    Text(
+                        f"  {variant['outputs']:,} outputs, {variant['mismatches']} mismatches; rivals refuted at: "
+                        + ", ".join(f"{name} {count:,}" for name, count in rivals.items()),
+                        "dim",
+                    ),
+                ]
+            others = sorted({o for o, _ in runtime.rules if o != "FULLY_CONNECTED"})
+            if others:
+                blocks.append(Text(f"Also, exact where not refused: {', '.join(others)} (`--json` lists each variant)"))
+            blocks += [
+                Text(f"Shown on {f['cpu']}; {f['platform']}; {collected['date']}", "dim"),
+                *(Text(f"Source read: {source}", "dim") for source in runtime.sources),
+            ]
+        return blocks
+
+
+def runtimes_report() -> RuntimesReport:
+    """Every exact runtime with its rules, sources and evidence."""
+    return RuntimesReport()
+
+
+def _rule_dict(rule: Rule | Refused) -> dict[str, str]:
+    if isinstance(rule, Refused):
+        return {"refused": rule.reason}
+    equation = REQUANT_RULES[rule.name].equation if rule.name in REQUANT_RULES else ""
+    return {"rule": rule.name, "kernel": rule.kernel, "equation": equation}
