@@ -27,7 +27,7 @@ from lastbit.errors import UnsupportedError
 from lastbit.ops.fully_connected import prepare_fully_connected
 from lastbit.oracles import Oracle, OracleFailure, open_oracle
 from lastbit.prepare import PreparedOperator, prepare_operator
-from lastbit.runtimes import RUNTIMES
+from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.tflite import load, write
 
 TARGET = Path(__file__).parents[1] / "src" / "lastbit" / "runtimes" / "evidence.json"
@@ -66,6 +66,9 @@ class Tally:
             self.first_mismatch = self.first_mismatch or f"{key}: LastBit refuses what the interpreter runs"
             return
         rivals = {name: prepare_fully_connected(model, op, name) for name in RULES}
+        stated = RUNTIMES[oracle.name].rules[op.name, f"int8 {granularity}"]
+        # A layer that the delegate declines follows the fallback's rule: it says nothing about this one's rivals.
+        declined = not isinstance(stated, Rule) or stated.name != prepared.rule
         for x, (observed,) in zip(case.samples, run.outputs, strict=True):
             ours = prepared.evaluate([x])["output"]
             bad = int((ours != observed).sum()) if ours.shape == observed.shape else observed.size
@@ -74,7 +77,7 @@ class Tally:
             if bad and not self.first_mismatch:
                 self.first_mismatch = f"{key}: {bad} of {observed.size}, {model.tensors[0].shape}"
             for name, rival in rivals.items():
-                if name != prepared.rule:
+                if name != prepared.rule and not declined:
                     self.rivals[granularity][name] += int((rival.evaluate([x])["output"] != observed).sum())
 
     def as_dict(self, oracle: Oracle) -> dict[str, Any]:

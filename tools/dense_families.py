@@ -98,13 +98,13 @@ def _case(family: str, graph: Subgraph, rng: Rng, samples: int) -> Case:
     return Case(family, graph, tuple(rng.integers(-128, 128, shape).astype(np.int8) for _ in range(samples)))
 
 
-def requantization(rng: Rng, per_channel: bool, kind: str) -> Case:
+def requantization(rng: Rng, per_channel: bool, kind: str, probes: int) -> Case:
     """Zero weights, bias = the accumulators at which rules part: prints a layer's whole requantization function."""
     template = _layer(rng, kind, per_channel, units=16 if per_channel else 2, depth=4, activation=_activation(rng))
     layer = Case("", template, ()).layer
     rules = all_rules(layer)
     channels = list(range(layer.units)) if per_channel else [0]
-    accs = [critical_accumulators(rules, c, 250 if per_channel else 1800, rng) for c in channels]
+    accs = [critical_accumulators(rules, c, probes // len(channels), rng) for c in channels]
     graph = probe_subgraph(layer, accs, channels)
     return Case(f"requantization, {kind} scales", graph, (np.zeros(graph.tensors[0].shape, np.int8),))
 
@@ -206,8 +206,7 @@ def _rescaled(graph: Subgraph, rng: Rng, power_of_two: bool = False) -> Subgraph
 
 SCALE_KINDS = ("plain", "power_of_two", "half_integer", "above_one", "small", "vanishing")
 
-FAMILIES: tuple[Callable[[Rng, bool], Case], ...] = (
-    *(lambda rng, per_channel, kind=kind: requantization(rng, per_channel, kind) for kind in SCALE_KINDS),  # type: ignore[misc]
+OTHER_FAMILIES: tuple[Callable[[Rng, bool], Case], ...] = (
     random_layers,
     ranks,
     overflow,
@@ -216,9 +215,11 @@ FAMILIES: tuple[Callable[[Rng, bool], Case], ...] = (
 )
 
 
-def cases(seed: int, rounds: int, per_channel: bool) -> Iterator[Case]:
-    """`rounds` cases of every family."""
+def cases(seed: int, rounds: int, per_channel: bool, probes: int = 4000) -> Iterator[Case]:
+    """`rounds` cases of every family; requantization functions are printed at up to `probes` accumulators each."""
     rng = np.random.default_rng([seed, per_channel])
     for _ in range(rounds):
-        for family in FAMILIES:
+        for kind in SCALE_KINDS:
+            yield requantization(rng, per_channel, kind, probes)
+        for family in OTHER_FAMILIES:
             yield family(rng, per_channel)

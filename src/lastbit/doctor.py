@@ -74,7 +74,9 @@ class Diagnosis(Report):
         blocks: list[Block] = [Heading(f"LastBit {data['lastbit']}")]
         blocks.append(Text(f"{data['platform']}, {data['python_implementation']} at {data['executable']}"))
         blocks.append(Text(f"CPU: {data['cpu']}"))
-        blocks.append(Text(", ".join(f"{name} {version or 'MISSING'}" for name, version in data["versions"].items())))
+        blocks.append(
+            Text(", ".join(f"{name} {version or 'MISSING'}" for name, version in data["versions"].items()))
+        )
         core = data["core"]
         blocks.append(Text(f"Core: {core['detail']}", "good" if core["works"] else "bad"))
         rows = [
@@ -83,8 +85,8 @@ class Diagnosis(Report):
         ]
         blocks += [Heading("Optional"), Table(("distribution", "installed", "proven with", "what for"), rows)]
         blocks += [Text(advice) for entry in data["extras"] if (advice := _advice(entry))]
-        rows = [(entry["name"], entry["mode"], entry["detail"]) for entry in data["oracles"]]
-        blocks += [Heading("Real interpreters"), Table(("oracle", "kernels", "state"), rows)]
+        states = [(entry["name"], entry["mode"], entry["detail"]) for entry in data["oracles"]]
+        blocks += [Heading("Real interpreters"), Table(("oracle", "kernels", "state"), states)]
         return blocks
 
 
@@ -156,13 +158,13 @@ def _extra(extra: _Extra) -> dict[str, Any]:
 def _advice(entry: dict[str, Any]) -> str:
     name = entry["distribution"]
     if entry["status"] == "missing" and not entry["available"]:
-        return f"{name}: there is no wheel for this platform ({platform_text()}); it exists for Linux on x86-64 only."
+        return f"{name}: no wheel for this platform ({platform_text()}); it exists for Linux on x86-64 only."
     if entry["status"] == "missing":
         return f"{name} is not installed. If you need it: {entry['install']}"
     if entry["status"] == "another version":
         return (
-            f"{name} {entry['installed']} is not the version that LastBit was proven with; `lastbit verify` tells "
-            f'whether it computes the same. The proven one: pip install "{name}=={entry["proven"]}"'
+            f"{name} {entry['installed']} is not the version that LastBit was proven with; `lastbit verify` "
+            f'tells whether it computes the same. The proven one: pip install "{name}=={entry["proven"]}"'
         )
     return ""
 
@@ -174,9 +176,15 @@ def _check_core() -> dict[str, Any]:
         for name in RUNTIMES:
             found = reference.run(prepare(model, name), [_INPUT]).output.tolist()
             if found != _OUTPUT:
-                return {"works": False, "detail": f"computes {found} on {name}, wanted {_OUTPUT}; install it again"}
+                return {
+                    "works": False,
+                    "detail": f"computes {found} on {name}, wanted {_OUTPUT}; install it again",
+                }
     except Exception as error:  # a broken dependency may raise anything
-        return {"works": False, "detail": f"does not work: {type(error).__name__}: {error}; install LastBit again"}
+        return {
+            "works": False,
+            "detail": f"does not work: {type(error).__name__}: {error}; install LastBit again",
+        }
     return {"works": True, "detail": "works (a layer worked by hand has the right values on every runtime)"}
 
 
@@ -212,7 +220,11 @@ def _try(oracle: Oracle) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     if found != _OUTPUT:
         return {"state": "differs", "detail": f"starts, but computes {found}, wanted {_OUTPUT}"}
-    return {"state": "works", "detail": f"starts and computes a small layer ({seconds:.1f} s)", "seconds": seconds}
+    return {
+        "state": "works",
+        "detail": f"starts and computes a small layer ({seconds:.1f} s)",
+        "seconds": seconds,
+    }
 
 
 # [1, 2] times [[1, 2], [3, 4]] transposed is [5, 11]; plus the bias [1, -1]; all scales are 1.

@@ -64,7 +64,7 @@ class Explanation(Report):
         return explain_latex.derivation(self.element, self.source)
 
     def as_dict(self) -> dict[str, Any]:
-        """Every number, exactly: integers as integers, floats as decimal and hex, fractions as numerator/denominator."""
+        """Every number exactly: integers, floats as decimal and hex, fractions as numerator, denominator."""
         element, layer = self.element, self.element.layer
         quant = layer.weights.quant
         assert quant is not None
@@ -142,14 +142,16 @@ def explain(
     at: Sequence[int] | None = None,
     runtime: str | Runtime = DEFAULT_RUNTIME,
 ) -> Explanation:
-    """Explain one output element of a dense layer: every integer, scale and rounding step, and who prints another value.
+    """Explain one output element of a dense layer: every step's numbers, and who prints another value.
 
     Args:
         model: a Model, a path or a file's bytes.
-        x: the model's input (an array; for several inputs a sequence or a mapping from tensor index or name), if the
-            operators before the layer are covered on the runtime; else the layer's own input. Dtypes must be the
-            tensors' own, the first dimension may be any batch size.
-        seed: without x, random int8 over the whole range at the layer's own input, from this seed (default 0).
+        x: the model's input (an array; for several inputs a sequence, or a mapping from tensor index or name)
+            if the operators before the layer are covered on the runtime; else the layer's own input. Dtypes
+            are the tensors' own, the first dimension may be any batch size. A mapping from the layer's own
+            input tensor alone is used there.
+        seed: without x, random values over the input type's whole range at the layer's own input, from this
+            seed (default 0).
         op: the dense layer's operator index; default: the first dense layer.
         at: (row, unit) of the element; default: an element that is not clamped and, if there is one, on which
             runtimes differ.
@@ -218,8 +220,8 @@ def _dense_operator(model: Model, index: int | None) -> Operator:
     operator = model.operator(index)
     if operator.name != "FULLY_CONNECTED":
         raise InputError(
-            f"{model.source}: {operator.label} is no dense layer; wanted a FULLY_CONNECTED operator, which here are: "
-            + ", ".join(str(op.index) for op in dense)
+            f"{model.source}: {operator.label} is no dense layer; wanted a FULLY_CONNECTED operator, "
+            f"which here are: {', '.join(str(op.index) for op in dense)}"
         )
     return operator
 
@@ -240,16 +242,20 @@ def _random_input(layer: DenseLayer, seed: int) -> tuple[Array, str]:
     shape = tuple(max(size, 1) for size in layer.input.shape)
     values = np.random.default_rng(seed).integers(dtype.qmin, dtype.qmax, shape, dtype.numpy, endpoint=True)
     return values, (
-        f"random {dtype.name} from {dtype.qmin} to {dtype.qmax} (seed {seed}), put in at the layer's own input, "
-        f"{layer.input.label}"
+        f"random {dtype.name} from {dtype.qmin} to {dtype.qmax} (seed {seed}), "
+        f"put in at the layer's own input, {layer.input.label}"
     )
 
 
 def _layer_input(model: Model, layer: DenseLayer, x: Any, runtime: Runtime) -> tuple[Array, str]:
     """The layer's input: computed from the model's input where x fits it, else x itself."""
     own = layer.input
+    if isinstance(x, Mapping) and len(x) == 1 and set(x) <= {own.index, str(own.index), own.name}:
+        return reference.check_input(own, *x.values()), f"given for the layer's own input, {own.label}"
     if [tensor.index for tensor in model.inputs] == [own.index]:
-        return reference.check_input(own, x), f"given at the model's input, which is the layer's own, {own.label}"
+        return reference.check_input(
+            own, x
+        ), f"given at the model's input, which is the layer's own, {own.label}"
     prepared = prepare(model, runtime)
     many = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(model.inputs) > 1)
     try:
@@ -296,7 +302,11 @@ def _blockers(prepared: PreparedModel, index: int) -> str:
         todo.extend(new)
     texts = [reasons[i] for i in sorted(reasons)]
     more = f", and {len(texts) - 3} more" if len(texts) > 3 else ""
-    return "; ".join(texts[:3]) + more if texts else "the layer's input does not depend on the model's input alone"
+    return (
+        "; ".join(texts[:3]) + more
+        if texts
+        else "the layer's input does not depend on the model's input alone"
+    )
 
 
 def _position(layer: DenseLayer, at: Sequence[int], rows: int) -> tuple[int, int]:
@@ -326,7 +336,9 @@ def _instructive(differs: npt.NDArray[np.bool_], trace: Mapping[str, Array]) -> 
     return 0, 0, "the first one; all are clamped or zero, and runtimes agree on the whole output"
 
 
-def _other(element: Element, name: str, prepared: PreparedDense, output: int, mismatched: int) -> OtherRuntime:
+def _other(
+    element: Element, name: str, prepared: PreparedDense, output: int, mismatched: int
+) -> OtherRuntime:
     """One runtime beside the explained one; where they differ on the element, with the cause."""
     if output == element.output:
         return OtherRuntime(name, prepared.rule, prepared.kernel, output, mismatched)
@@ -334,9 +346,9 @@ def _other(element: Element, name: str, prepared: PreparedDense, output: int, mi
     cause = find_cause(element.acc, element.scales, element.layer.output_zero_point, here, there)
     if (int(cause.here[-1]), int(cause.there[-1])) != (element.output, output):
         raise RuntimeError(
-            f"{element.layer.operator.label}, element (row {element.row}, unit {element.unit}): {name} prints {output} "
-            f"in the engine and {int(cause.there[-1])} in exact arithmetic. This is a fault in LastBit, not in your "
-            "model: please report it, with the model."
+            f"{element.label}: {name} prints {output} in the engine and {int(cause.there[-1])} "
+            "in exact arithmetic. This is a fault in LastBit, not in your model: "
+            "please report it, with the model."
         )
     return OtherRuntime(name, prepared.rule, prepared.kernel, output, mismatched, cause, there)
 

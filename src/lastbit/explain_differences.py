@@ -1,7 +1,7 @@
-"""Why two rules print different outputs for one accumulator: the step that decides it, found by exchanging steps.
+"""Why two rules print different outputs for one accumulator: the deciding step, found by exchanging steps.
 
-Every rule is the same five steps, each done in its own way. Starting from one rule, its steps are replaced by the
-other rule's, in order. The deciding step is the first from which on the output is the other rule's.
+Every rule is the same five steps, each done in its own way. Starting from one rule, its steps are replaced by
+the other rule's, in order. The deciding step is the first from which on the output is the other rule's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TIES = {
 
 @dataclass(frozen=True)
 class Side:
-    """One runtime's way of requantizing an element: the rule, the clamp bounds it led to, the output type's maximum."""
+    """One runtime's way of requantizing an element: rule, clamp bounds, and the output type's maximum."""
 
     rule: RequantRule
     activation_min: int
@@ -57,7 +57,9 @@ class Side:
                 self.rule.scale_product
             ]
         if step == "multiplier_form":
-            return {"float64": "float64 factor", "float32": "float32 factor"}.get(form, "31-bit multiplier and shift")
+            return {"float64": "float64 factor", "float32": "float32 factor"}.get(
+                form, "31-bit multiplier and shift"
+            )
         if step == "first_rounding":
             return {
                 "float64": "product rounded to float64, half_even",
@@ -123,7 +125,9 @@ class OtherRuntime:
     refused: str = ""
 
 
-def find_cause(acc: int, scales: tuple[float, float, float], zero_point: int, here: Side, there: Side) -> Cause:
+def find_cause(
+    acc: int, scales: tuple[float, float, float], zero_point: int, here: Side, there: Side
+) -> Cause:
     """The step that decides why two sides print different outputs.
 
     Args:

@@ -1,6 +1,6 @@
-"""One output element of a dense layer as numbers: every integer, scale and rounding step, each held against the engine.
+"""One output element of a dense layer as numbers: every integer, scale and rounding step.
 
-This is data; `explain_text` and `explain_latex` render it.
+Each is held against what the engine recorded. This is data; `explain_text` and `explain_latex` render it.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ class Element:
     x: tuple[int, ...]
     w: tuple[int, ...]
     steps: tuple[ExactStep, ...]
+
+    @property
+    def label(self) -> str:
+        """How errors call it."""
+        return f"{self.layer.operator.label}, element (row {self.row}, unit {self.unit})"
 
     @property
     def layer(self) -> DenseLayer:
@@ -102,7 +107,7 @@ class Element:
 
     @property
     def multiplier_and_shift(self) -> tuple[int, int] | None:
-        """q and shift of a fixed-point rule, None for the floating-point rules."""
+        """Multiplier q and shift of a fixed-point rule, None for the floating-point rules."""
         if not any(step.name == "multiplier" for step in self.steps):
             return None
         return int(self.step("multiplier").value), int(self.step("shift").value)
@@ -187,9 +192,9 @@ def _check(element: Element, trace: Mapping[str, Array]) -> None:
     for name, fast, exact in pairs:
         if Fraction(fast.item()) != exact:
             raise RuntimeError(
-                f"{element.layer.operator.label}, element (row {element.row}, unit {element.unit}), rule "
-                f"{prepared.rule}: {name} is {fast.item()} in the engine and {decimal_text(Fraction(exact))} in exact "
-                "arithmetic. This is a fault in LastBit, not in your model: please report it, with the model."
+                f"{element.label}, rule {prepared.rule}: {name} is {fast.item()} in the engine and "
+                f"{decimal_text(Fraction(exact))} in exact arithmetic. "
+                "This is a fault in LastBit, not in your model: please report it, with the model."
             )
 
 

@@ -8,7 +8,7 @@ from .explain_element import Element, decimal_text
 
 __all__ = ["derivation", "escape_latex"]
 
-_SHOWN = 3  # products written out at each end of a longer sum
+_SHOWN = 2  # products written out at each end of a longer sum
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -44,14 +44,21 @@ def derivation(element: Element, source: str) -> str:
         One `align*` environment. It needs the package `amsmath`.
     """
     layer = element.layer
-    where = f"{layer.operator.label}, row {element.row}, unit {element.unit}, {element.runtime.name}"
-    comment = "".join(c if " " <= c <= "~" else "?" for c in f"{where}, {source}")
-    lines = [*_parameters(element), *_accumulator(element), *_factor(element), *_rounding(element), *_output(element)]
+    where = f"{layer.operator.label}, row {element.row}, unit {element.unit}"
+    how = f"{element.runtime.name}, rule {element.prepared.rule}"
+    comment = "".join(c if " " <= c <= "~" else "?" for c in f"{where}, {how}, {source}")
+    lines = [
+        *_parameters(element),
+        *_accumulator(element),
+        *_factor(element),
+        *_rounding(element),
+        *_output(element),
+    ]
     body = " \\\\\n".join(f"  {line}" for line in lines)
     return (
         f"% LastBit: {comment}\n% needs \\usepackage{{amsmath}}\n"
         f"\\begin{{align*}}\n"
-        f"  & \\text{{{escape_latex(where)}, rule {escape_latex(element.prepared.rule)}}} \\\\\n"
+        f"  & \\text{{{escape_latex(where)}}} \\\\\n  & \\text{{{escape_latex(how)}}} \\\\\n"
         f"{body}\n\\end{{align*}}\n"
     )
 
@@ -71,13 +78,13 @@ def _accumulator(element: Element) -> list[str]:
     terms = [rf"({_minus(x, zx)})({_minus(w, zw)})" for x, w in zip(element.x, element.w, strict=True)]
     values = [f"({v})" for v in element.products]
     lines = [
-        rf"a &= \sum_{{k=0}}^{{{depth - 1}}} (x_k - z_x)(w_k - z_w) + b",
+        rf"a &= \sum_{{k=0}}^{{K-1}} (x_k - z_x)(w_k - z_w) + b, \quad K = {depth}",
         *_sum(terms, element.bias),
         *_sum(values, element.bias),
         rf"&= {sum(element.products)} + {_p(element.bias)} = {element.total}",
         r"&= \sum_k x_k w_k - z_w \sum_k x_k - z_x \sum_k w_k + K z_x z_w + b",
-        rf"&= {element.dot} - {_p(zw)} \cdot {_p(sum(element.x))} - {_p(zx)} \cdot {_p(sum(element.w))}"
-        rf" + {depth} \cdot {_p(zx)} \cdot {_p(zw)} + {_p(element.bias)} = {element.total}",
+        rf"&= {element.dot} - {_p(zw)} \cdot {_p(sum(element.x))} - {_p(zx)} \cdot {_p(sum(element.w))}",
+        rf"&\quad + {depth} \cdot {_p(zx)} \cdot {_p(zw)} + {_p(element.bias)} = {element.total}",
     ]
     if element.acc != element.total:
         lines.append(rf"a &\leftarrow a \bmod 2^{{32}} = {element.acc} \quad \text{{(as int32)}}")
@@ -98,8 +105,8 @@ def _factor(element: Element) -> list[str]:
         fraction, exponent = element.frexp
         lines += [
             rf"&= {_number(fraction)} \cdot 2^{{{exponent}}}",
-            rf"q &= \operatorname{{round}}({_number(fraction)} \cdot 2^{{31}}) = {q}"
-            rf" \quad \text{{(half away)}}, \quad s = {shift}",
+            rf"q &= \operatorname{{round}}({_number(fraction)} \cdot 2^{{31}})",
+            rf"&= {q} \quad \text{{(half away)}}, \quad s = {shift}",
             rf"q \cdot 2^{{s-31}} &= {_number(element.real_factor)}",
         ]
     return lines
@@ -120,16 +127,17 @@ def _rounding(element: Element) -> list[str]:
         highest = element.prepared.requant.activation_max - element.layer.output_zero_point
         return [
             rf"p &= \operatorname{{f32}}(\operatorname{{f32}}(a) \cdot m) = {_number(product)}",
-            rf"r &= \operatorname{{round}}(\min(p, {highest})) = \operatorname{{round}}({_number(limited)}) = {scaled}"
-            r" \quad \text{(half even)}",
+            rf"r &= \operatorname{{round}}(\min(p, {highest})) = \operatorname{{round}}({_number(limited)})",
+            rf"&= {scaled} \quad \text{{(half even)}}",
         ]
     pair = element.multiplier_and_shift
     assert pair is not None
     q, shift = pair
     if form == "q31_single":
         return [
-            rf"r &= \operatorname{{round}}(a \cdot q / 2^{{{31 - shift}}}) = "
-            rf"\operatorname{{round}}({_number(values['acc_scaled'].exact)}) = {scaled} \quad \text{{(half up)}}"
+            rf"r &= \operatorname{{round}}(a \cdot q / 2^{{{31 - shift}}})",
+            rf"&= \operatorname{{round}}({_number(values['acc_scaled'].exact)}) = {scaled}"
+            r" \quad \text{(half up)}",
         ]
     high, shifted = values["high_mul"], int(values["acc_shifted"].value)
     tie = "half up" if form == "q31_up_up" else "half away"
@@ -138,8 +146,8 @@ def _rounding(element: Element) -> list[str]:
         lines.append(rf"a' &= \operatorname{{wrap}}_{{32}}(a \cdot 2^{{{shift}}}) = {shifted}")
     return [
         *lines,
-        rf"v &= \operatorname{{round}}({shifted} \cdot {q} / 2^{{31}}) = "
-        rf"\operatorname{{round}}({_number(high.exact)}) = {int(high.value)} \quad \text{{(half up)}}",
+        rf"v &= \operatorname{{round}}({_p(shifted)} \cdot {q} / 2^{{31}})",
+        rf"&= \operatorname{{round}}({_number(high.exact)}) = {int(high.value)} \quad \text{{(half up)}}",
         rf"r &= \operatorname{{round}}(v / 2^{{{max(-shift, 0)}}}) = "
         rf"\operatorname{{round}}({_number(values['acc_scaled'].exact)}) = {scaled} \quad \text{{({tie})}}",
     ]
@@ -149,10 +157,14 @@ def _output(element: Element) -> list[str]:
     requant, zy = element.prepared.requant, element.layer.output_zero_point
     scaled, total = int(element.step("acc_scaled").value), int(element.step("with_zero_point").value)
     low, high = requant.activation_min, requant.activation_max
-    added = f"{scaled} + {_p(zy)}" if scaled + zy == total else rf"\operatorname{{wrap}}_{{32}}({scaled} + {_p(zy)})"
+    added = (
+        f"{scaled} + {_p(zy)}"
+        if scaled + zy == total
+        else rf"\operatorname{{wrap}}_{{32}}({scaled} + {_p(zy)})"
+    )
     return [
-        rf"y &= \operatorname{{clamp}}(r + z_y, {low}, {high}) = "
-        rf"\operatorname{{clamp}}({added}, {low}, {high}) = {element.output}",
+        rf"y &= \operatorname{{clamp}}(r + z_y, {low}, {high})",
+        rf"&= \operatorname{{clamp}}({added}, {low}, {high}) = {element.output}",
         rf"s_y (y - z_y) &= {_number(element.real_output)}",
     ]
 
@@ -173,7 +185,7 @@ def _p(value: int) -> str:
 
 
 def _number(value: Fraction, digits: int = 20) -> str:
-    """A number for mathematics mode: `1.5 \\cdot 10^{-7}`, with dots where digits were left out."""
+    r"""A number for mathematics mode: `1.5 \cdot 10^{-7}`, with dots where digits were left out."""
     text = decimal_text(value, digits)
     dots = r"\ldots" if text.endswith("...") else ""
     mantissa, _, exponent = text.removesuffix("...").partition("e")

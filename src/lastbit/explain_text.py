@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from .types import hex_float
 __all__ = ["Head", "explanation_blocks"]
 
 _WIDTH = 78  # and two columns of indent
+_FORMULA_WIDTH = 86
 _MANY = 16  # products: up to so many are all shown
 _ENDS, _LARGEST = 3, 6  # of more: so many at each end, and so many of the largest between them
 
@@ -35,7 +37,7 @@ _STEP_TEXT = {
 
 @dataclass(frozen=True)
 class Head:
-    """What a report says beside the numbers: the model's path, where the input came from, why this element."""
+    """What a report says beside the numbers: the model's path, the input's origin, why this element."""
 
     source: str
     input_source: str
@@ -72,17 +74,21 @@ def _section_layer(element: Element, head: Head) -> Iterable[Block]:
     yield Heading(f"1. {layer.operator.label}, element (row {element.row}, unit {element.unit})")
     yield _facts(
         ("model", head.source),
-        ("weights", f"{layer.weights.dtype.name} [{layer.units}, {layer.depth}] ([out, in]), {layer.weights.label}"),
+        (
+            "weights",
+            f"{layer.weights.dtype.name} [{layer.units}, {layer.depth}] ([out, in]), {layer.weights.label}",
+        ),
         ("activation", layer.activation),
         ("runtime", f"{element.runtime.name} ({element.runtime.title})"),
         ("kernel", prepared.kernel),
         ("rule", prepared.rule),
-        ("", prepared.requant.rule.equation),
+        *(("", part) for part in re.split(r"[,;]  ", prepared.requant.rule.equation)),
         ("granularity", f"{layer.granularity} ({count} weights scale{'s' * (count != 1)})"),
         ("input", head.input_source),
         (
             "element",
-            f"row {element.row} of 0..{element.rows - 1}, unit {element.unit} of 0..{layer.units - 1}: {head.choice}",
+            f"row {element.row} of 0..{element.rows - 1}, unit {element.unit} of 0..{layer.units - 1}: "
+            f"{head.choice}",
         ),
     )
     for note in prepared.notes:
@@ -94,7 +100,11 @@ def _section_scales(element: Element) -> Iterable[Block]:
     quant = layer.weights.quant
     assert quant is not None
     zero_points = (layer.input_zero_point, layer.weights_zero_point, layer.output_zero_point)
-    names = ("input", f"weights[{element.channel}]" if layer.granularity == "per_channel" else "weights", "output")
+    names = (
+        "input",
+        f"weights[{element.channel}]" if layer.granularity == "per_channel" else "weights",
+        "output",
+    )
     yield Heading("2. Scales (float32, exact) and zero points: real = scale * (q - zero_point)")
     lines = [
         f"{name:<12}z{c} = {zero_point:<6}s_{c} = {decimal_text(scale, 60)}\n{'':<26}= {_short_hex(scale)}"
@@ -103,7 +113,9 @@ def _section_scales(element: Element) -> Iterable[Block]:
     yield Code("\n".join(lines))
     stored = int(quant.zero_point[element.channel])
     if stored != layer.weights_zero_point:
-        yield _text(f"The file has weights zero point {stored} here; per-channel kernels take it to be 0.", "warning")
+        yield _text(
+            f"The file has weights zero point {stored} here; per-channel kernels take it to be 0.", "warning"
+        )
 
 
 def _section_products(element: Element) -> Iterable[Block]:
@@ -181,7 +193,9 @@ def _section_multiplier(element: Element) -> Iterable[Block]:
     if q == 0:
         lines[-1] = ("shift", "0; the exponent is below -31, where kernels take the factor to be 0")
     elif shift != exponent:
-        lines.insert(-1, ("", f"the fraction was rounded up to 1, so it becomes 1/2 and the shift {exponent} + 1"))
+        lines.insert(
+            -1, ("", f"the fraction was rounded up to 1, so it becomes 1/2 and the shift {exponent} + 1")
+        )
     lines.append(("factor", f"q * 2^(shift-31) = {q} * 2^{shift - 31} = {decimal_text(element.real_factor)}"))
     lines.append(("", f"relative error of the factor: {_error(element.real_factor, exact)}"))
     yield Heading("5. From the scales to multiplier and shift")
@@ -237,7 +251,9 @@ def _section_output(element: Element) -> Iterable[Block]:
     )
 
 
-def _section_others(element: Element, others: Sequence[OtherRuntime], differing: int, size: int) -> Iterable[Block]:
+def _section_others(
+    element: Element, others: Sequence[OtherRuntime], differing: int, size: int
+) -> Iterable[Block]:
     yield Heading("8. What every runtime prints for this element, from the same layer input")
     yield Table(
         ("runtime", "output", "rule", "whole output"),
@@ -265,7 +281,11 @@ def _whole(other: OtherRuntime, element: Element, size: int) -> str:
         return ""
     if other.name == element.runtime.name:
         return "(explained here)"
-    return f"{other.mismatched} of {size} differ ({other.mismatched / size:.3%})" if other.mismatched else "equal"
+    return (
+        f"{other.mismatched} of {size} differ ({other.mismatched / size:.3%})"
+        if other.mismatched
+        else "equal"
+    )
 
 
 def _cause_blocks(element: Element, other: OtherRuntime, cause: Cause, there: Side) -> Iterable[Block]:
@@ -284,10 +304,8 @@ def _cause_blocks(element: Element, other: OtherRuntime, cause: Cause, there: Si
         lines.append(f"{name:<{width}}  {side.way(cause.step)}: {start}{decimal_text(cause.numbers[i])}")
     if cause.step in ("scale_precision", "multiplier_form"):
         at = STEPS.index("first_rounding")
-        lines.append(
-            f"{'times acc':<{width}}  {decimal_text(cause.here[at])} here, {decimal_text(cause.there[at])} there; "
-            f"rounded: {cause.here[at + 1]} and {cause.there[at + 1]}"
-        )
+        for name, values in ((element.runtime.name, cause.here), (other.name, cause.there)):
+            lines.append(f"{name:<{width}}  times acc: {decimal_text(values[at])}, rounded {values[at + 1]}")
     if cause.step == "first_rounding":
         at = STEPS.index("last_rounding")
         lines.append(
@@ -323,7 +341,11 @@ def _cut_text(step: ExactStep, element: Element) -> str:
     if step.operation.startswith("float"):
         return f"{float(lost):+.6g} (relative {float(lost / step.exact):+.3g})"
     pair = element.multiplier_and_shift
-    unit = f"a step of 2^{pair[1]} output steps" if step.name == "high_mul" and pair and pair[1] < 0 else "a step"
+    unit = (
+        f"a step of 2^{pair[1]} output steps"
+        if step.name == "high_mul" and pair and pair[1] < 0
+        else "a step"
+    )
     if abs(lost) == Fraction(1, 2):
         return f"{_cut(lost)} of {unit}: an exact tie"
     return f"{_cut(lost)} of {unit}; {float(Fraction(1, 2) - abs(lost)):.6g} from a tie"
@@ -360,6 +382,8 @@ def _facts(*pairs: tuple[str, str]) -> Code:
     """Names and values in two columns; long values go on in the second column."""
     lines = []
     for name, value in pairs:
-        wrapped = textwrap.wrap(value, _WIDTH - 12, break_long_words=False, break_on_hyphens=False) or [""]
+        formula = not name and " = " in value
+        width = _FORMULA_WIDTH if formula else _WIDTH - 12
+        wrapped = textwrap.wrap(value, width, break_long_words=False, break_on_hyphens=False) or [""]
         lines += [f"{name if i == 0 else '':<12}{line}" for i, line in enumerate(wrapped)]
     return Code("\n".join(lines))

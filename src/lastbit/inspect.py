@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import UnsupportedError
-from .inspect_text import inspection_blocks
+from .inspect_operator import operator_blocks
+from .inspect_overview import model_blocks, overview_blocks
 from .model import Model, Operator, Tensor
 from .ops.base import PreparedOperator
 from .ops.fully_connected import PreparedDense
@@ -45,7 +46,8 @@ class Inspection(Report):
 
     def blocks(self) -> list[Block]:
         """An overview of the model, or one operator in full."""
-        return inspection_blocks(self.data, full=self.full)
+        view = overview_blocks if self.data["operator"] is None else operator_blocks
+        return [*model_blocks(self.data), *view(self.data, self.full)]
 
 
 def inspect(
@@ -124,7 +126,9 @@ def _operator(op: Operator, prepared: Mapping[str, PreparedOperator | str]) -> d
         "version": op.version,
         "inputs": list(op.inputs),
         "outputs": list(op.outputs),
-        "options": {key: list(value) if isinstance(value, tuple) else value for key, value in op.options.items()},
+        "options": {
+            key: list(value) if isinstance(value, tuple) else value for key, value in op.options.items()
+        },
         "coverage": {name: _coverage(entry) for name, entry in prepared.items()},
     }
 
@@ -167,7 +171,7 @@ def _quantization(tensor: Tensor) -> dict[str, Any] | None:
 
 
 def _exact(values: npt.NDArray[np.floating[Any]]) -> dict[str, list[Any]]:
-    """Real numbers so that nothing is lost: decimals that read back to the same float64, and hexadecimal text."""
+    """Real numbers, losing nothing: decimals that read back to the same float64, and hexadecimal text."""
     decimal = values.astype(np.float64).tolist()
     return {"decimal": decimal, "hex": [value.hex() for value in decimal]}
 
@@ -183,7 +187,9 @@ def _dense(model: Model, op: Operator, prepared: Mapping[str, PreparedOperator |
         "operator": op.index,
         "units": weights.shape[0] if weights is not None and matrix else None,
         "depth": weights.shape[1] if weights is not None and matrix else None,
-        "granularity": weights.quant.granularity if weights is not None and weights.quant is not None else None,
+        "granularity": weights.quant.granularity
+        if weights is not None and weights.quant is not None
+        else None,
         "activation": op.options.get("fused_activation_function"),
         "keep_num_dims": op.options.get("keep_num_dims"),
         "operands": {

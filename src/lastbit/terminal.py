@@ -9,14 +9,23 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from .report import Block, Report, Table, print_blocks
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Update", "print_error", "print_report", "print_text", "progress", "say", "tolerate_encodings", "visible"]
+__all__ = [
+    "Update",
+    "print_error",
+    "print_report",
+    "print_text",
+    "progress",
+    "say",
+    "tolerate_encodings",
+    "visible",
+]
 
 Update = Callable[[int, int, str], None]
 """Told by whoever works: units done, units in all, what is being done."""
@@ -39,7 +48,7 @@ def tolerate_encodings() -> None:
 
 
 def visible(text: str) -> str:
-    r"""Text with control characters as escapes, but for line breaks: names of a file must not steer a terminal.
+    r"""Text with control characters as escapes, but for line breaks: names must not steer a terminal.
 
     >>> visible("a\x1b[2Jb")
     'a\\x1b[2Jb'
@@ -108,7 +117,9 @@ def progress(title: str) -> Iterator[Update]:
         task = bar.add_task(title, total=None)
 
         def update(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=visible(f"{title}: {what}" if what else title))
+            bar.update(
+                task, completed=done, total=total, description=visible(f"{title}: {what}" if what else title)
+            )
 
         yield update
 
@@ -131,9 +142,17 @@ def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
     if _is_terminal(stream):
-        return Console(file=stream, highlight=False, markup=False, emoji=False)  # honours NO_COLOR and COLUMNS
+        # Under NO_COLOR rich would still print bold and dim; here it means no styles at all.
+        system: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+        return Console(file=stream, color_system=system, highlight=False, markup=False, emoji=False)
     return Console(
-        file=stream, width=_PIPE_WIDTH, color_system=None, force_terminal=False, highlight=False, markup=False, emoji=False
+        file=stream,
+        width=_PIPE_WIDTH,
+        color_system=None,
+        force_terminal=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
     )
 
 

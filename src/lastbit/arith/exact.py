@@ -1,7 +1,7 @@
 """The same rules once more, slowly: one accumulator at a time, in Python integers and fractions.
 
-Written from the formulas, not from `requantize.py`, so that the two can disagree; tests hold one against the other,
-and explanations print the steps recorded here, each with what it cut off.
+Written from the formulas, not from `requantize.py`, so that the two can disagree; tests hold one against the
+other, and explanations print the steps recorded here, each with what it cut off.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from fractions import Fraction
 
 from .requantize import RequantRule
 
-__all__ = ["ExactStep", "exact_requantize", "round_fraction", "round_multiplier", "round_to_float", "split_fraction"]
+__all__ = [
+    "ExactStep",
+    "exact_requantize",
+    "round_fraction",
+    "round_multiplier",
+    "round_to_float",
+    "split_fraction",
+]
 
 
 @dataclass(frozen=True)
@@ -26,8 +33,8 @@ class ExactStep:
         value: the result.
         exact: the value before this step's rounding, wrap or clamp; equal to `value` where nothing was lost.
         effect: what happened between `exact` and `value`: a tie rule, `wrap32`, `clamp`, or empty.
-        operation: what the step does to every value, whether or not it changed this one: a tie rule, a precision,
-            `wrap32`, `clamp`, or empty where it is exact.
+        operation: what the step does to every value, whether or not it changed this one: a tie rule, a
+            precision, `wrap32`, `clamp`, or empty where it is exact.
     """
 
     name: str
@@ -61,9 +68,9 @@ def round_fraction(value: Fraction, tie: str) -> int:
 
 
 def round_to_float(value: Fraction, bits: int) -> Fraction:
-    """The nearest binary floating-point number with `bits` of significand (24: float32, 53: float64), half even.
+    """The nearest binary floating-point number with `bits` of significand; ties go to the even neighbour.
 
-    Overflow is not modelled: no value met here comes near it.
+    24 bits are float32, 53 float64. Overflow is not modelled: no value met here comes near it.
 
     >>> round_to_float(Fraction(2**24 + 1), 24) == 2**24
     True
@@ -80,7 +87,7 @@ def round_to_float(value: Fraction, bits: int) -> Fraction:
 
 
 def split_fraction(value: Fraction) -> tuple[Fraction, int]:
-    """Write a value >= 0 as `fraction * 2**exponent` with the fraction in [1/2, 1): C's `frexp`. Zero gives (0, 0).
+    """C's `frexp`: write a value >= 0 as `fraction * 2**exponent`, fraction in [1/2, 1). Zero gives (0, 0).
 
     >>> split_fraction(Fraction(3)), split_fraction(Fraction(1, 5))
     ((Fraction(3, 4), 2), (Fraction(4, 5), -2))
@@ -96,8 +103,10 @@ def split_fraction(value: Fraction) -> tuple[Fraction, int]:
 def round_multiplier(scale: Fraction) -> tuple[int, int]:
     """The multiplier q and the shift (positive = left) of a real factor; the fraction is rounded half_away.
 
-    >>> round_multiplier(Fraction(3, 2)), round_multiplier(1 - Fraction(1, 2**40)), round_multiplier(Fraction(1, 2**40))
-    ((1610612736, 1), (1073741824, 1), (0, 0))
+    >>> round_multiplier(Fraction(3, 2)), round_multiplier(1 - Fraction(1, 2**40))
+    ((1610612736, 1), (1073741824, 1))
+    >>> round_multiplier(Fraction(1, 2**40))
+    (0, 0)
     """
     fraction, shift = split_fraction(scale)
     q = round_fraction(fraction * 2**31, "half_away")
@@ -154,27 +163,52 @@ def exact_requantize(
         rounded = round_fraction(product, "half_away")
         kept = rounded if -(2**31) < rounded < 2**31 else -(2**31)
         effect = "half_away" if kept == rounded else "half_away, then int32 overflow gives INT32_MIN"
-        steps.append(_step("acc_scaled", "round_half_away(product)", f"round({_g(product)})", kept, product, effect))
+        steps.append(
+            _step("acc_scaled", "round_half_away(product)", f"round({_g(product)})", kept, product, effect)
+        )
     elif rule.form == "float32":
         converted = round_to_float(Fraction(acc), 24)
         product = round_to_float(converted * scale, 24)
         steps.append(_step("acc_float", "float32(acc)", str(acc), converted, Fraction(acc), "float32"))
         steps.append(
-            _step("product", "acc_float * m", f"{_g(converted)} * {_g(scale)}", product, converted * scale, "float32")
+            _step(
+                "product",
+                "acc_float * m",
+                f"{_g(converted)} * {_g(scale)}",
+                product,
+                converted * scale,
+                "float32",
+            )
         )
         limited = min(product, Fraction(high - zy))
         steps.append(
-            _step("limited", "min(product, hi - zy)", f"min({_g(product)}, {high - zy})", limited, product, "clamp")
+            _step(
+                "limited",
+                "min(product, hi - zy)",
+                f"min({_g(product)}, {high - zy})",
+                limited,
+                product,
+                "clamp",
+            )
         )
         rounded = max(round_fraction(limited, "half_even"), -(2**31))
         steps.append(
-            _step("acc_scaled", "round_half_even(limited)", f"rint({_g(limited)})", rounded, limited, "half_even")
+            _step(
+                "acc_scaled",
+                "round_half_even(limited)",
+                f"rint({_g(limited)})",
+                rounded,
+                limited,
+                "half_even",
+            )
         )
     else:
         steps.extend(_q31(rule, acc, scale))
     scaled = int(steps[-1].value)
     total = _wrap(scaled + zy)
-    steps.append(_step("with_zero_point", "acc_scaled + zy", f"{scaled} + ({zy})", total, scaled + zy, "wrap32"))
+    steps.append(
+        _step("with_zero_point", "acc_scaled + zy", f"{scaled} + ({zy})", total, scaled + zy, "wrap32")
+    )
     # The float32 form has applied the upper bound already, before it rounded; here only the type saturates.
     upper = type_max if rule.form == "float32" else high
     output = max(low, min(upper, total))
@@ -240,7 +274,9 @@ def _effective_scale(rule: RequantRule, sx: Fraction, sw: Fraction, sy: Fraction
         "ff": "m = float32(float32(s_x * s_w) / s_y)",
     }[rule.scale_product]
     precision = {"dd": "float64", "fd": "float32, then float64", "ff": "float32"}[rule.scale_product]
-    return _step("effective_scale", formula, f"{_g(sx)} * {_g(sw)} / {_g(sy)}", value, sx * sw / sy, precision)
+    return _step(
+        "effective_scale", formula, f"{_g(sx)} * {_g(sw)} / {_g(sy)}", value, sx * sw / sy, precision
+    )
 
 
 def _step(

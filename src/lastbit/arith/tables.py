@@ -255,7 +255,8 @@ def interpolation_table(
     bias = _round(error / f(2), f)
     last = _round(apply(np.asarray([high])) * output_scaling, f)
     entries = np.concatenate([sample - bias, last])
-    return np.clip(entries, -32768, 32767).astype(np.int64)
+    clipped: Int64Array = np.clip(entries, -32768, 32767).astype(np.int64)
+    return clipped
 
 
 def _round(value: Array, precision: type[np.floating]) -> Array:
@@ -279,12 +280,12 @@ def interpolate(x: IntArray, table: Int64Array) -> Int64Array:
 def _sigmoid_table() -> Int64Array:
     """65536 * sigmoid(i / 24) for i = 0..255, as the int16 logistic and tanh kernels hold it.
 
-    The kernels' table is not the rounded function: these entries are one larger than that. The list was read off the
-    running interpreter (int16 TANH gives every entry back); tests/test_activation_ops.py holds it against recorded
-    outputs.
+    The kernels' table is not the rounded function: these entries are one larger than that. The list was read
+    off the running interpreter (int16 TANH gives every entry back), and tests/test_activation_ops.py holds it
+    against recorded outputs.
     """
-    larger = "4 8 12 14 15 16 17 19 20 21 22 25 27 28 29 30 31 33 34 35 37 39 40 41 43 44 45 46 49 50 54 62 63 64 66"
-    larger += " 82 86 93 100 103 112 116 135 255"
+    larger = "4 8 12 14 15 16 17 19 20 21 22 25 27 28 29 30 31 33 34 35 37 39 40 41 43 44 45 46 49 50"
+    larger += " 54 62 63 64 66 82 86 93 100 103 112 116 135 255"
     table = np.asarray([math.floor(65536 / (1 + math.exp(-i / 24)) + 0.5) for i in range(256)], np.int64)
     table[[int(i) for i in larger.split()]] += 1
     return table

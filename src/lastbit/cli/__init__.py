@@ -1,4 +1,7 @@
-"""The command line: one sub-command per verb. No arithmetic, and nothing heavy is imported before a command runs."""
+"""The command line: one sub-command per verb.
+
+There is no arithmetic here, and nothing heavy is imported before a command runs.
+"""
 
 from __future__ import annotations
 

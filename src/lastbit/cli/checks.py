@@ -16,7 +16,9 @@ __all__ = ["explain", "verify"]
 @inputs_option
 @click.option("--seed", type=int, metavar="S", help="Seed of a random input, where no -i is given.")
 @op_option
-@click.option("--at", metavar="ROW,UNIT", help="The output element; without it, an instructive one is chosen.")
+@click.option(
+    "--at", metavar="ROW,UNIT", help="The output element; without it, an instructive one is chosen."
+)
 @runtime_option
 @click.option(
     "--format",
@@ -38,11 +40,12 @@ def explain(
 ) -> None:
     """Explain one output element, step by step.
 
-    Every integer and rounding step of one element of a dense layer, with its numbers. It also says what the other runtimes make of the same accumulator.
+    Every integer and rounding step of one element of a dense layer, with its numbers, and what the other
+    runtimes make of the same layer input.
     """
     from ..api import load
     from ..explain import explain as make
-    from ..files import read_array, read_inputs
+    from ..input_files import read_array, read_inputs
     from ..terminal import print_report, print_text
 
     if inputs and seed is not None:
@@ -85,24 +88,30 @@ def _position(text: str | None) -> tuple[int, int] | None:
     metavar="NAME",
     help=f"A runtime to verify; give it again for more. All by default: {', '.join(RUNTIMES)}.",
 )
-@click.option("--samples", type=click.IntRange(min=1), default=100, show_default=True, help="Inputs per layer.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Rows of input for each dense layer.  [default: 64]",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the inputs.")
 @json_option
 @click.pass_context
 def verify(
-    ctx: click.Context, model: str, runtimes: tuple[str, ...], samples: int, seed: int, as_json: bool
+    ctx: click.Context, model: str, runtimes: tuple[str, ...], samples: int | None, seed: int, as_json: bool
 ) -> None:
     """Hold LastBit against the real interpreters.
 
-    Layer by layer, to the last bit.
-
-    The exit code is 0 where all outputs are equal, 1 where any differs, 4 where an interpreter is not installed.
+    Layer by layer, to the last bit. The exit code is 0 where all outputs are equal, 1 where any differs, 4 where
+    an interpreter is not installed.
     """
     from ..api import load
     from ..terminal import print_report, progress
+    from ..verify import DEFAULT_SAMPLES
     from ..verify import verify as make
 
     loaded = load(model)
+    samples = DEFAULT_SAMPLES if samples is None else samples
     with progress("verify") as update:
         report = make(loaded, list(runtimes) or None, samples=samples, seed=seed, progress=update)
     print_report(report, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -54,7 +55,9 @@ class Commands(click.Group):
         """The group with its commands, listed in help in this order."""
         group = cls("lastbit", help=_HELP, epilog=_EPILOG, context_settings=dict(_SETTINGS))
         group.params += [
-            click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."),
+            click.Option(
+                ["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."
+            ),
             click.Option(
                 ["--version"],
                 is_flag=True,
@@ -137,10 +140,8 @@ def _report(error: BaseException) -> int:
 
 def _drop_stdout() -> None:
     """Let Python's last flush go nowhere; it would complain about the closed pipe."""
-    try:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # not a real file: nothing will be flushed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError, AttributeError):  # not a real file: nothing will be flushed
-        pass
 
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:

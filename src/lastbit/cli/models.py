@@ -14,14 +14,17 @@ __all__ = ["extract", "inspect", "run"]
 @model_argument
 @op_option
 @click.option(
-    "--all-channels", "full", is_flag=True, help="Show every channel, operator and tensor, not only the first."
+    "--all-channels",
+    "full",
+    is_flag=True,
+    help="Show every channel, operator and tensor, not only the first.",
 )
 @json_option
 def inspect(model: str, op: int | None, full: bool, as_json: bool) -> None:
     """Show what a model's file says, and each runtime's constants.
 
-    An overview of operators, dense layers and tensors; with --op, one operator in full: every scale and zero point,
-    effective scale, multiplier and shift, folded bias, clamp bounds and reachable accumulators.
+    An overview of operators, dense layers and tensors; with --op, one operator in full: every scale and
+    zero point, effective scale, multiplier and shift, folded bias, clamp bounds and reachable accumulators.
     """
     from ..inspect import inspect as make
     from ..terminal import print_report
@@ -37,7 +40,9 @@ def inspect(model: str, op: int | None, full: bool, as_json: bool) -> None:
 )
 @runtime_option
 @click.option("--all", "every_step", is_flag=True, help="Write every step of every operator too, as op3/acc.")
-@click.option("--quantize-input", is_flag=True, help="Quantize real-valued inputs as the runtime itself does.")
+@click.option(
+    "--quantize-input", is_flag=True, help="Quantize real-valued inputs as the runtime itself does."
+)
 @json_option
 @click.pass_context
 def run(
@@ -52,15 +57,17 @@ def run(
 ) -> None:
     """Run a model in one runtime's arithmetic and write its outputs.
 
-    In a .npz each output is under its tensor's name: under the tensor's index where it has no name, and under
-    NAME#INDEX where several have the same. With --all, every step of every operator is there as well (op3/acc).
+    In a .npz each output is under its tensor's name: under the tensor's index where it has no name, and
+    under NAME#INDEX where several have the same. With --all, every step of every operator is there as well
+    (op3/acc).
 
-    Where some operators are not covered, whatever could be computed is written (without --all: the tensors at which
-    the computation had to stop), all that is not covered is listed, and the exit code is 3.
+    Where some operators are not covered, whatever could be computed is written (without --all: the tensors
+    at which the computation had to stop), all that is not covered is listed, and the exit code is 3.
     """
     from ..api import load
     from ..api import run as run_model
-    from ..files import check_target, read_inputs, write_arrays
+    from ..files import check_target, write_arrays
+    from ..input_files import read_inputs
     from ..terminal import print_error, print_report
     from .run_report import make_run_report
 
@@ -91,13 +98,17 @@ def _paths(spec: str) -> list[str]:
 
 @click.command()
 @model_argument
-@click.option("--op", type=int, required=True, metavar="N", help="The operator to cut out (see `lastbit inspect`).")
+@click.option(
+    "--op", type=int, required=True, metavar="N", help="The operator to cut out (see `lastbit inspect`)."
+)
 @click.option("-o", "--output", "output", required=True, metavar="FILE", help="The .tflite file to write.")
-@click.option("--batch", type=int, metavar="B", help="Rows of the new model's input; as in the model by default.")
+@click.option(
+    "--batch", type=int, metavar="B", help="Rows of the new model's input; as in the model by default."
+)
 def extract(model: str, op: int, output: str, batch: int | None) -> None:
     """Write a model that is one operator of another.
 
-    The new model can be given to any runtime, here or on the real machine, and its input is the operator's own.
+    The new model can be given to any runtime, here or on the real machine; its input is the operator's own.
     """
     from ..api import load
     from ..files import check_target, write_bytes

@@ -32,8 +32,8 @@ inputs_option = click.option(
     multiple=True,
     metavar="FILE",
     help=(
-        "An input: .npy; .npz with arrays under the inputs' names or indices; .bin or .raw with plain values of the "
-        "input's own type (.f32 .i8 .u8 .i16 .i32: of that type). Give it again for each further input, in order or "
-        "as NAME=FILE or INDEX=FILE."
+        "An input: .npy; .npz with arrays under the inputs' names or indices; .bin or .raw with plain values "
+        "of the input's own type (.f32 .i8 .u8 .i16 .i32: of that type). Give it again for each further "
+        "input, in order or as NAME=FILE or INDEX=FILE."
     ),
 )

@@ -91,8 +91,8 @@ class RunReport(Report):
         for index, reason in prepared.refusals.items():
             kinds.setdefault((model.operators[index].name, reason), []).append(index)
         lines = [
-            f"{model.source}: {len(prepared.refusals)} of {len(model.operators)} operators are not covered on "
-            f"{prepared.runtime.name}:"
+            f"{model.source}: {len(prepared.refusals)} of {len(model.operators)} operators are not covered "
+            f"on {prepared.runtime.name}:"
         ]
         for (name, reason), indices in kinds.items():
             noun = "operator" if len(indices) == 1 else "operators"
@@ -104,7 +104,9 @@ class RunReport(Report):
 
     def _notes(self) -> list[str]:
         notes = (
-            f"{entry.prepared.operator.label}: {note}" for entry in self.trace for note in entry.prepared.notes
+            f"{entry.prepared.operator.label}: {note}"
+            for entry in self.trace
+            for note in entry.prepared.notes
         )
         return list(dict.fromkeys(notes))
 
@@ -159,6 +161,10 @@ def _frontier(trace: Trace) -> list[Tensor]:
     model = trace.prepared.model
     computed = {index for entry in trace for index in entry.prepared.operator.outputs}
     needed = {
-        index for op in model.operators if op.index not in trace.operators for index in op.inputs if index in computed
+        index
+        for op in model.operators
+        if op.index not in trace.operators
+        for index in op.inputs
+        if index in computed
     }
     return [tensor for tensor in model.tensors if tensor.index in needed]

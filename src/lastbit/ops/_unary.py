@@ -96,7 +96,6 @@ def prepared(
     output: Tensor,
     steps: Callable[[Array], dict[str, Array]],
     *,
-    kernel: str = "",
     notes: Sequence[str] = (),
 ) -> PreparedOperator:
     """A prepared operator that calculates its steps from one array.
@@ -109,7 +108,6 @@ def prepared(
         source: the input tensor.
         output: the output tensor.
         steps: from the input array to every step in order; the last is `output`.
-        kernel: the kernel family, where the rule settles it; left empty, whoever chose the rule knows it.
         notes: warnings for the user.
     """
     constant = source.data
@@ -123,7 +121,7 @@ def prepared(
     return PreparedOperator(
         operator=op,
         rule=rule,
-        kernel=kernel,
+        kernel="",  # whoever chose the rule knows the kernel and puts it in
         inputs=() if constant is not None else (source.index,),
         evaluate=evaluate,
         notes=tuple(notes),

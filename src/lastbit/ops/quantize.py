@@ -18,13 +18,13 @@ from ..types import Array
 from ._unary import Scale, flush_subnormal, operands, per_tensor, pick_rule, prepared, split_vector
 from .base import PreparedOperator, refuse
 
-__all__ = ["RULES", "prepare_quantize"]
+__all__ = ["RULES", "prepare_quantize", "xnnpack_declines_quantize"]
 
 RULES: dict[str, str] = {
     "float32_divide_half_away": "y = clamp(wrap32(int32(round_half_away(x / s)) + zp)), x / s in float32",
     "float32_inverse_half_even": "y = clamp(wrap32(int32(round_half_even(x * (1/s))) + zp)), all float32",
     "float32_inverse_half_even_saturate": (
-        "y = clamp(round_half_even(min(x * (1/s), 32767)) + zp), all float32, subnormals are zero, NaN is large"
+        "y = clamp(round_half_even(min(x * (1/s), 32767)) + zp), float32; subnormals are 0, NaN is large"
     ),
     "q31_half_up_half_away": "d = x - zx;  y = clamp(wrap32(round_half_away(SRDHM(d << L, q) / 2^R) + zy))",
     "q31_vector16_half_up": (
@@ -51,8 +51,7 @@ def prepare_quantize(model: Model, op: Operator, rule: str) -> PreparedOperator:
     Args:
         model: the model.
         op: the operator.
-        rule: a key of `RULES`. `q8_half_up` becomes `q31_vector16_half_up` where s_x/s_y is outside [2^-8,
-            2^7], which XNNPACK declines.
+        rule: a key of `RULES`.
 
     Returns:
         Steps of float input: `scaled`, `acc_scaled`, `with_zero_point`, `output`; of integer input:
@@ -78,6 +77,31 @@ def prepare_quantize(model: Model, op: Operator, rule: str) -> PreparedOperator:
     if rule in _FROM_FLOAT:
         raise refuse(op, f"the rule {rule} quantizes float32, but {source.label} is {source.dtype.name}")
     return _requantize(op, rule, source, output, per_tensor(op, source), to)
+
+
+def xnnpack_declines_quantize(model: Model, op: Operator) -> str | None:
+    """Why the XNNPACK delegate leaves this QUANTIZE to the builtin kernel, or None where it takes it.
+
+    From float32 it takes int8 and uint8 outputs; from integers, int8 to int8 and uint8 to uint8 with s_x/s_y
+    from 2^-8 to 2^7 (both ends taken; the values next to them were tried on the interpreter).
+    """
+    source, output = operands(model, op)
+    pair = source.dtype.name, output.dtype.name
+    if pair in (("float32", "int8"), ("float32", "uint8")):
+        return None
+    if pair not in (("int8", "int8"), ("uint8", "uint8")):
+        return f"it does not take {pair[0]} to {pair[1]}"
+    ratio = _ratio(per_tensor(op, source), per_tensor(op, output))
+    return None if _Q8_LOWEST <= ratio <= _Q8_HIGHEST else _q8_reason(ratio)
+
+
+def _ratio(given: Scale, to: Scale) -> np.float32:
+    with np.errstate(over="ignore", under="ignore"):
+        return given.scale / to.scale
+
+
+def _q8_reason(ratio: np.float32) -> str:
+    return f"XNNPACK declines to requantize by {float(ratio)!r}; it takes factors from 2^-8 to 2^7"
 
 
 def _finish(acc_scaled: Array, to: Scale, steps: dict[str, Array]) -> dict[str, Array]:
@@ -124,13 +148,9 @@ def _requantize(
         raise refuse(op, "int16 to int16 wants both zero points 0; LiteRT refuses anything else")
     if rule != "q31_half_up_half_away" and (source.dtype.bits, output.dtype.bits) != (8, 8):
         raise refuse(op, f"the rule {rule} is for 8 bits, not {source.dtype.name} to {output.dtype.name}")
-    kernel = ""
-    with np.errstate(over="ignore", under="ignore"):
-        ratio = given.scale / to.scale
-    if rule == "q8_half_up":
-        kernel = "xnnpack"
-        if not _Q8_LOWEST <= ratio <= _Q8_HIGHEST:
-            rule, kernel = "q31_vector16_half_up", "builtin"
+    ratio = _ratio(given, to)
+    if rule == "q8_half_up" and not _Q8_LOWEST <= ratio <= _Q8_HIGHEST:
+        raise refuse(op, _q8_reason(ratio))
     factor = np.float64(given.scale) / np.float64(to.scale)
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
     q8 = int(np.rint(np.float32(256) * ratio)) if rule == "q8_half_up" else 0
@@ -160,4 +180,4 @@ def _requantize(
     steps = {"q31_half_up_half_away": half_away, "q31_vector16_half_up": vector16, "q8_half_up": q8_half_up}[
         rule
     ]
-    return prepared(op, rule, source, output, steps, kernel=kernel)
+    return prepared(op, rule, source, output, steps)

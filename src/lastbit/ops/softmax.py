@@ -91,7 +91,8 @@ def prepare_softmax(model: Model, op: Operator, rule: str) -> PreparedOperator:
         raise refuse(op, "wants at least one axis")
     given, to = per_tensor(op, source), per_tensor(op, output)
     _check_output(op, pair, to, strict=rule.endswith("exact_output_scale"))
-    beta = np.float32(op.options.get("beta", 0.0))
+    option = op.options.get("beta", 0.0)
+    beta = np.float32(option if isinstance(option, int | float) else 0.0)
     if not (np.isfinite(beta) and beta >= 0):
         raise refuse(op, f"beta is {float(beta)!r}; LastBit covers finite values from 0")
     if rule.startswith("gemmlowp"):

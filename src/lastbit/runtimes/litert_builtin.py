@@ -14,7 +14,7 @@ LITERT_BUILTIN = Runtime(
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("q31-half_up-half_up/dd", "builtin"),
     },
     sources=(
-        "google-ai-edge/LiteRT tflite/kernels/fully_connected.cc",
-        "google/ruy ruy/kernel_avx512.cc, ruy/kernel_avx2_fma.cc, ruy/apply_multiplier.cc",
+        "google-ai-edge/LiteRT tflite/kernels/fully_connected.cc @7a5bccc5801c",
+        "google/ruy ruy/kernel_avx512.cc @d681fa83a7f3",
     ),
 )

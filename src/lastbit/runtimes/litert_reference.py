@@ -13,5 +13,7 @@ LITERT_REFERENCE = Runtime(
         ("FULLY_CONNECTED", "int8 per_tensor"): Rule("float64-half_away", "reference"),
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("float64-half_away", "reference"),
     },
-    sources=("google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h",),
+    sources=(
+        "google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h @13eade63b67f",
+    ),
 )

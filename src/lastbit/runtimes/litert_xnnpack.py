@@ -14,8 +14,9 @@ LITERT_XNNPACK = Runtime(
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even", "xnnpack"),
     },
     sources=(
-        "google/XNNPACK src/subgraph/fully-connected.c, src/qs8-qc8w-gemm",
-        "google-ai-edge/LiteRT tflite/delegates/xnnpack/xnnpack_delegate.cc",
+        "google/XNNPACK src/qs8-gemm/MRx16c8-avx512vnni.c.in @028aae4f5fcf: the zero point is added in 32 bits",
+        "google/XNNPACK src/qs8-gemm/MRx16c8-avx512skx.c.in @01a345b5a565: added in 16 bits, saturating; differs only "
+        "where acc times the effective scale is below -2^31",
     ),
     fallback="litert-builtin",
 )

@@ -14,7 +14,7 @@ TFLM = Runtime(
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("q31-half_up-half_away/dd", "tflm"),
     },
     sources=(
-        "tensorflow/tflite-micro tensorflow/lite/micro/kernels/fully_connected.cc, fully_connected_common.cc",
-        "tensorflow/tflite-micro tensorflow/lite/kernels/internal/common.cc",
+        "tensorflow/tflite-micro tensorflow/lite/micro/kernels/fully_connected_common.cc @0eec4fa5fece",
+        "google/gemmlowp fixedpoint/fixedpoint.h: the two rounding steps",
     ),
 )

@@ -1,0 +1,48 @@
+"""A smaller run of tools/collect_evidence.py, and that the evidence that is shipped says what is claimed."""
+
+import json
+
+import pytest
+from conftest import ROOT, needs_all_interpreters
+
+from lastbit.runtime_report import evidence, runtimes_report
+from lastbit.runtimes import RUNTIMES
+
+
+@needs_all_interpreters
+def test_every_runtime_equals_its_interpreter_and_every_rival_is_refuted():
+    from collect_evidence import collect
+
+    found = collect(seed=99, rounds=6)
+    assert found["first_mismatches"] == {}
+    for name, entry in found["runtimes"].items():
+        for variant in entry["variants"]:
+            assert variant["outputs"] > 20_000
+            assert variant["mismatches"] == 0
+            own = RUNTIMES[name].rules[variant["operator"], variant["variant"]].name
+            survivors = {rival for rival, count in variant["rivals_refuted_at"].items() if not count} - {own}
+            assert not survivors, (name, variant["variant"])
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_shipped_evidence_is_five_million_outputs_without_a_mismatch(name):
+    entry = evidence()["runtimes"][name]
+    assert sum(v["outputs"] for v in entry["variants"]) >= 5_000_000
+    for variant in entry["variants"]:
+        assert variant["mismatches"] == 0
+        own = RUNTIMES[name].rules[variant["operator"], variant["variant"]].name
+        assert all(count for rival, count in variant["rivals_refuted_at"].items() if rival != own)
+    version = entry["fingerprint"]["version"]
+    assert version in RUNTIMES[name].oracle
+    assert version in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_report_is_json_with_a_schema_and_readable_text():
+    report = runtimes_report()
+    data = json.loads(report.json())
+    assert data["schema"] == "lastbit.runtimes/1"
+    assert [entry["name"] for entry in data["runtimes"]] == list(RUNTIMES)
+    text = str(report)
+    for name in RUNTIMES:
+        assert name in text
+    assert "rivals refuted" in text

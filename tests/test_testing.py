@@ -1,0 +1,63 @@
+"""assert_bitexact: what a user's own test suite calls."""
+
+import numpy as np
+import pytest
+from conftest import make_dense_model
+
+import lastbit
+from lastbit.demo import demo_model, numpy_as_asked, numpy_right
+from lastbit.ops.fully_connected import dense_layer
+from lastbit.testing import assert_bitexact
+
+X = np.random.default_rng(3).integers(-128, 128, (1, 16, 48)).astype(np.int8)
+
+
+def of_demo(function):
+    """A function of x from one of the demo's NumPy codes."""
+    layer = dense_layer(demo_model(), demo_model().operators[0])
+
+    def compute(x):
+        y = function(
+            x.reshape(-1, 48),
+            layer.weights_values,
+            layer.input_scale,
+            layer.input_zero_point,
+            layer.weights_scale,
+            layer.weights_zero_point,
+            layer.output_scale,
+            layer.output_zero_point,
+        )
+        return np.asarray(y).reshape(1, 16, 32)
+
+    return compute
+
+
+def test_a_right_implementation_passes_as_function_and_as_array():
+    assert_bitexact(of_demo(numpy_right), demo_model(), X)
+    assert_bitexact(lastbit.run(demo_model(), X, "tflm").output, demo_model(), X, runtime="tflm")
+
+
+def test_one_wrong_element_is_counted_placed_and_worked_out():
+    wrong = lastbit.run(demo_model(), X).output.copy()
+    right = int(wrong[0, 5, 7])
+    wrong[0, 5, 7] = right + 1 if right < 127 else right - 1
+    with pytest.raises(AssertionError) as caught:
+        assert_bitexact(wrong, demo_model(), X)
+    text = str(caught.value)
+    assert "Mismatched elements: 1 / 512 (0.195%)" in text
+    assert "Max absolute difference: 1" in text
+    assert f"First at [0, 5, 7]: litert-xnnpack {right}, yours {wrong[0, 5, 7]}" in text
+    assert "row 5, unit 7, rule float32-half_even: acc = " in text
+    assert "effective_scale" in text
+
+
+def test_the_questions_code_fails_on_its_dtype_and_on_every_value():
+    with pytest.raises(AssertionError, match=r"found float64 array|found float32 array"):
+        assert_bitexact(of_demo(numpy_as_asked), demo_model(), X)
+
+
+def test_wrong_shape_and_dtype_are_said_before_any_value():
+    model = make_dense_model()
+    x = np.zeros((2, 7), np.int8)
+    with pytest.raises(AssertionError, match=r"found int8 array of shape \[10\], wanted int8 of shape \[2, 5\]"):
+        assert_bitexact(lastbit.run(model, x).output.ravel(), model, x)
