@@ -14,15 +14,14 @@ import numpy as np
 
 from .engines import reference
 from .errors import LastBitError
-from .model import Operator, Subgraph, Tensor
 from .oracles import ORACLES, Oracle, open_oracle
 from .oracles.machine import cpu_text, platform_text
 from .prepare import prepare
 from .report import Block, Heading, Report, Table, Text
 from .runtimes import RUNTIMES
 from .tflite.reader import load
+from .tflite.synthesize import dense_subgraph, quant
 from .tflite.writer import write
-from .types import DTYPES, QuantParams
 
 __all__ = ["Diagnosis", "doctor", "lastbit_version"]
 
@@ -233,14 +232,8 @@ _OUTPUT = [[6, 10]]
 
 
 def _small_model() -> bytes:
-    quant = QuantParams(np.ones(1, np.float32), np.zeros(1, np.int64))
-    weights, bias = np.array([[1, 2], [3, 4]], np.int8), np.array([1, -1], np.int32)
-    int8, int32 = DTYPES[9], DTYPES[2]
-    tensors = (
-        Tensor(0, "input", (1, 2), (1, 2), int8, quant, None),
-        Tensor(1, "weights", (2, 2), (2, 2), int8, quant, weights),
-        Tensor(2, "bias", (2,), (2,), int32, quant, bias),
-        Tensor(3, "output", (1, 2), (1, 2), int8, quant, None),
-    )
-    op = Operator(0, "FULLY_CONNECTED", 4, (0, 1, 2), (3,), {})
-    return write(Subgraph("main", tensors, (op,), (0,), (3,)), "LastBit doctor")
+    weights = np.array([[1, 2], [3, 4]], np.int8)
+    bias = np.array([1, -1], np.int32)
+    one = quant(1)
+    graph = dense_subgraph(weights, input_quant=one, weights_quant=one, output_quant=one, bias=bias)
+    return write(graph, "LastBit doctor")

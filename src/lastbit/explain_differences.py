@@ -177,12 +177,8 @@ def five_steps(
     scale = _scale(precision.rule, *map(Fraction, scales))
     factor = _factor(form.rule, scale)
     before = _first_rounding(first.rule, acc, factor)
-    rounded = _last_rounding(last.rule, before, last.activation_max - zero_point)
-    total = _wrap32(rounded + zero_point)
-    # The float32 form applies the upper bound before the last rounding; after it only the type saturates.
-    upper = clamp.type_max if clamp.rule.form == "float32" else clamp.activation_max
-    output = max(clamp.activation_min, min(upper, total))
-    return scale, factor, before, Fraction(rounded), Fraction(output)
+    rounded = _last_rounding(last.rule, before)
+    return scale, factor, before, Fraction(rounded), Fraction(_clamp(clamp, rounded, zero_point))
 
 
 def _scale(rule: RequantRule, sx: Fraction, sw: Fraction, sy: Fraction) -> Fraction:
@@ -212,13 +208,19 @@ def _first_rounding(rule: RequantRule, acc: int, factor: Fraction) -> Fraction:
     return round_fraction(shifted * factor / left * right, "half_up") / right
 
 
-def _last_rounding(rule: RequantRule, value: Fraction, highest: int) -> int:
-    if rule.form == "float32":
-        value = min(value, Fraction(highest))
+def _last_rounding(rule: RequantRule, value: Fraction) -> int:
     rounded = round_fraction(value, _TIES[rule.form])
     if rule.form == "float64" and not -(2**31) < rounded < 2**31:
         return -(2**31)
     return max(rounded, -(2**31))
+
+
+def _clamp(side: Side, rounded: int, zero_point: int) -> int:
+    if side.rule.form == "float32":
+        # This form limits the product before it rounds it, which is the same: the bound is a whole number.
+        total = _wrap32(min(rounded, side.activation_max - zero_point) + zero_point)
+        return max(side.activation_min, min(side.type_max, total))
+    return max(side.activation_min, min(side.activation_max, _wrap32(rounded + zero_point)))
 
 
 def _wrap32(value: int) -> int:

@@ -261,7 +261,7 @@ def _section_others(
             (
                 other.name,
                 "refused" if other.output is None else other.output,
-                other.rule or other.refused,
+                other.rule or "-",
                 _whole(other, element, size),
             )
             for other in others
@@ -269,6 +269,8 @@ def _section_others(
         right=("output",),
     )
     for other in others:
+        if other.refused:
+            yield _text(f"{other.name} refuses this layer: {other.refused}.", "warning")
         if other.cause is not None and other.side is not None:
             yield from _cause_blocks(element, other, other.cause, other.side)
     if not any(other.cause for other in others):
@@ -278,7 +280,7 @@ def _section_others(
 
 def _whole(other: OtherRuntime, element: Element, size: int) -> str:
     if other.output is None:
-        return ""
+        return "-"
     if other.name == element.runtime.name:
         return "(explained here)"
     return (

@@ -40,10 +40,10 @@ def read_inputs(specs: Sequence[str], model: Model) -> dict[int, Array]:
     Args:
         specs: paths, or `KEY=path` where KEY is an input tensor's name or index. Paths without a key are
             taken in the order of the model's inputs that no key names. A `.npz` may hold several inputs, each
-            under its tensor's name or index (or `arr_0`, `arr_1`, ... in order); with one input and one array,
-            any key will do. `.bin` and `.raw` are the tensor's own type without a header, in C order and
-            little endian; `.f32`, `.i8`, `.u8`, `.i16` and `.i32` say the type. Their batch follows from the
-            file's size.
+            under its tensor's name or index (or `arr_0`, `arr_1`, ... in order); with one input and one
+            array, any key will do. `.bin` and `.raw` are the tensor's own type without a header, in C order
+            and little endian; `.f32`, `.i8`, `.u8`, `.i16` and `.i32` say the type. Their batch follows from
+            the file's size.
         model: the model.
 
     Returns:

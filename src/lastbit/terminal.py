@@ -9,7 +9,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from .report import Block, Report, Table, print_blocks
 
@@ -141,15 +141,19 @@ def _lines(title: str) -> Update:
 def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
-    if _is_terminal(stream):
-        # Under NO_COLOR rich would still print bold and dim; here it means no styles at all.
-        system: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
-        return Console(file=stream, color_system=system, highlight=False, markup=False, emoji=False)
-    return Console(
+    class OurConsole(Console):
+        def on_broken_pipe(self) -> None:
+            # rich would end the process with 1, which says here that something differs.
+            raise BrokenPipeError
+
+    terminal = _is_terminal(stream)
+    # Under NO_COLOR rich would still print bold and dim; here it means no styles at all.
+    styled = terminal and not os.environ.get("NO_COLOR")
+    return OurConsole(
         file=stream,
-        width=_PIPE_WIDTH,
-        color_system=None,
-        force_terminal=False,
+        width=None if terminal else _PIPE_WIDTH,
+        force_terminal=terminal,
+        color_system="auto" if styled else None,
         highlight=False,
         markup=False,
         emoji=False,

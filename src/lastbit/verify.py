@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -89,8 +90,9 @@ def verify(
     steps = len(chosen) * (len(loaded.dense_operators) + 1)
     done = 0
     results = []
+    inputs: dict[int, _LayerInputs] = {}
     for runtime in chosen:
-        check = _RuntimeCheck(loaded, runtime, samples, seed)
+        check = _RuntimeCheck(loaded, runtime, samples, seed, inputs)
         for what in check.run():
             if progress is not None:
                 progress(done, steps, f"{runtime.name}: {what}")
@@ -99,10 +101,28 @@ def verify(
     return Verification(loaded, samples, seed, results, missing)
 
 
+@dataclass(frozen=True)
+class _LayerInputs:
+    """What one dense layer is fed with; the same for every runtime.
+
+    Attributes:
+        rows: int8 `[n, depth]`: boundary, tie-seeking and random.
+        channels: units whose requantization is probed.
+        accs: for each of them, the accumulators.
+    """
+
+    rows: Array
+    channels: list[int]
+    accs: list[Array]
+
+
 class _RuntimeCheck:
     """Everything that is checked for one runtime."""
 
-    def __init__(self, model: Model, runtime: Runtime, samples: int, seed: int) -> None:
+    def __init__(
+        self, model: Model, runtime: Runtime, samples: int, seed: int, inputs: dict[int, _LayerInputs]
+    ) -> None:
+        self.inputs = inputs
         self.model = model
         self.runtime = runtime
         self.prepared: PreparedModel = prepare(model, runtime)
@@ -140,21 +160,17 @@ class _RuntimeCheck:
     def _check_layer(self, oracle: Oracle, prepared: PreparedDense) -> None:
         """A dense layer cut out: row by row, all rows at once, and its requantization probed."""
         op, layer = prepared.operator, prepared.layer
-        rng = np.random.default_rng([self.seed, op.index])
-        rules = all_rules(layer)
-        rows = _layer_rows(layer, self.samples, rng)
+        if op.index not in self.inputs:
+            rng = np.random.default_rng([self.seed, op.index])
+            self.inputs[op.index] = _layer_inputs(layer, self.samples, rng)
+        inputs = self.inputs[op.index]
         # One row at a time and many at once go through different kernels (GEMV and GEMM).
-        for count in (1, len(rows)):
+        for count in (1, len(inputs.rows)):
             graph = _cut_out(self.model, op, layer, count)
             batch = math.prod(graph.tensors[0].shape) // layer.depth
-            samples = _fill(graph.tensors[0], layer.depth, rows)
+            samples = _fill(graph.tensors[0], layer.depth, inputs.rows)
             self._compare(oracle, op.index, f"cut out, {batch} row(s) a call", write(graph), samples)
-        channels = [int(c) for c in rng.permutation(layer.units)[:PROBED_CHANNELS]]
-        if layer.granularity == "per_tensor":
-            channels = channels[:1]
-        count = PROBES_PER_CHANNEL * PROBED_CHANNELS // len(channels)
-        accs = [critical_accumulators(rules, channel, count, rng) for channel in channels]
-        content = write(probe_subgraph(layer, accs, channels))
+        content = write(probe_subgraph(layer, inputs.accs, inputs.channels))
         probe = load_tflite(content)
         # A probe of one unit is per-tensor, a probe with a bias may be taken where the layer is declined: such a
         # probe is another variant and says nothing about this layer.
@@ -238,13 +254,19 @@ class _RuntimeCheck:
                 self.end_to_end.add(compare_arrays(theirs, ours))
 
 
-def _layer_rows(layer: DenseLayer, samples: int, rng: np.random.Generator) -> Array:
-    """Rows for a layer: half tie-seeking where there are such, all boundary rows, the rest random."""
-    solved, _ = tie_seeking_inputs(layer, all_rules(layer), max(samples // 2, 1), rng)
+def _layer_inputs(layer: DenseLayer, samples: int, rng: np.random.Generator) -> _LayerInputs:
+    """Rows: all boundary rows, half of the samples tie-seeking where there are such, the rest random."""
+    rules = all_rules(layer)
+    solved, _ = tie_seeking_inputs(layer, rules, max(samples // 2, 1), rng)
     boundary = boundary_inputs(layer, rng)
     count = max(samples - len(solved) - len(boundary), 1)
     drawn = rng.integers(-128, 128, (count, layer.depth)).astype(np.int8)
-    return np.concatenate([boundary, solved, drawn])
+    channels = [int(c) for c in rng.permutation(layer.units)[:PROBED_CHANNELS]]
+    if layer.granularity == "per_tensor":
+        channels = channels[:1]
+    probes = PROBES_PER_CHANNEL * PROBED_CHANNELS // len(channels)
+    accs: list[Array] = [critical_accumulators(rules, channel, probes, rng) for channel in channels]
+    return _LayerInputs(np.concatenate([boundary, solved, drawn]), channels, accs)
 
 
 def _cut_out(model: Model, op: Operator, layer: DenseLayer, rows: int) -> Subgraph:

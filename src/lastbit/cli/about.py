@@ -39,8 +39,8 @@ def runtimes(as_json: bool) -> None:
 def doctor(ctx: click.Context, as_json: bool) -> None:
     """Check this installation.
 
-    Versions, CPU, and whether each real interpreter is there and starts. A missing interpreter is no fault: the
-    exit code is 0 unless LastBit's own core is broken (70).
+    Versions, CPU, and whether each real interpreter is there and starts. A missing interpreter is no fault:
+    the exit code is 0 unless LastBit's own core is broken (70).
     """
     from ..doctor import doctor as make
     from ..terminal import print_report, progress

@@ -102,8 +102,8 @@ def verify(
 ) -> None:
     """Hold LastBit against the real interpreters.
 
-    Layer by layer, to the last bit. The exit code is 0 where all outputs are equal, 1 where any differs, 4 where
-    an interpreter is not installed.
+    Layer by layer, to the last bit. The exit code is 0 where all outputs are equal, 1 where any differs,
+    3 where no operator is covered, 4 where an interpreter is not installed.
     """
     from ..api import load
     from ..terminal import print_report, progress

@@ -125,8 +125,12 @@ def _report(error: BaseException) -> int:
         case BrokenPipeError():
             _drop_stdout()
             return BROKEN_PIPE
-        case OSError() | MemoryError():
-            print_error(str(error) or "not enough memory")
+        case MemoryError():
+            print_error("there is not enough memory for this")
+            return 2
+        case OSError():
+            # Files that commands read and write have their own messages; this is stdout, or a temporary folder.
+            print_error(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
             return 2
         case SystemExit():
             raise error

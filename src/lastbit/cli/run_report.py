@@ -8,6 +8,7 @@ from typing import Any
 
 from ..engines.reference import Trace
 from ..files import array_keys
+from ..inspect_text import plural
 from ..model import Tensor
 from ..report import Block, Report, Text
 from ..terminal import say
@@ -119,7 +120,7 @@ class RunReport(Report):
         kind = "output" if self.reached else "inner tensor"
         lines += [f"  {kind} {entry.key}: {entry.value.dtype}{list(entry.value.shape)}" for entry in tensors]
         if len(tensors) < len(self.arrays):
-            lines.append(f"  and {len(self.arrays) - len(tensors)} steps of {len(trace)} operators")
+            lines.append(f"  and {len(self.arrays) - len(tensors)} steps of {plural(len(trace), 'operator')}")
         if self.written:
             lines.append(f"wrote {self.output}")
         elif self.arrays:

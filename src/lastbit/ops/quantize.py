@@ -22,7 +22,10 @@ __all__ = ["RULES", "prepare_quantize", "xnnpack_declines_quantize"]
 
 RULES: dict[str, str] = {
     "float32_divide_half_away": "y = clamp(wrap32(int32(round_half_away(x / s)) + zp)), x / s in float32",
-    "float32_inverse_half_even": "y = clamp(wrap32(int32(round_half_even(x * (1/s))) + zp)), all float32",
+    "vector8_inverse_half_even": (
+        "whole groups of 8 elements: y = clamp(wrap32(int32(round_half_even(x * (1/s))) + zp)), float32; "
+        "the rest: y = clamp(wrap32(int32(round_half_away(x / s)) + zp)), float64"
+    ),
     "float32_inverse_half_even_saturate": (
         "y = clamp(round_half_even(min(x * (1/s), 32767)) + zp), float32; subnormals are 0, NaN is large"
     ),
@@ -33,7 +36,7 @@ RULES: dict[str, str] = {
     "q8_half_up": "y = clamp((((x - zx) * round_half_even(256 * s_x/s_y) + 128) >> 8) + zy)",
 }
 
-_FROM_FLOAT = ("float32_divide_half_away", "float32_inverse_half_even", "float32_inverse_half_even_saturate")
+_FROM_FLOAT = ("float32_divide_half_away", "vector8_inverse_half_even", "float32_inverse_half_even_saturate")
 # XNNPACK's 8 fraction bits hold factors in this range; its delegate leaves others to the builtin kernel.
 _Q8_LOWEST, _Q8_HIGHEST = np.float32(2.0**-8), np.float32(2.0**7)
 
@@ -120,10 +123,12 @@ def _from_float(op: Operator, rule: str, source: Tensor, output: Tensor, to: Sca
             scaled = x / to.scale
             return _finish(float_to_int_x86(round_half_away(scaled)), to, {"scaled": scaled})
 
-    def multiply(x: Array) -> dict[str, Array]:
+    def vector8(x: Array) -> dict[str, Array]:
+        inside = split_vector(x, source, 8)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            scaled = x * inverse
-            return _finish(float_to_int_x86(np.rint(scaled)), to, {"scaled": scaled})
+            scaled = np.where(inside, (x * inverse).astype(np.float64), x.astype(np.float64) / to.scale)
+            rounded = np.where(inside, np.rint(scaled), round_half_away(scaled))
+            return _finish(float_to_int_x86(rounded), to, {"scaled": scaled})
 
     def saturate(x: Array) -> dict[str, Array]:
         limit = np.float32(32767)
@@ -137,7 +142,7 @@ def _from_float(op: Operator, rule: str, source: Tensor, output: Tensor, to: Sca
 
     if rule == "float32_inverse_half_even_saturate" and output.dtype.bits != 8:
         raise refuse(op, f"XNNPACK quantizes to 8 bits only, not to {output.dtype.name}")
-    steps = dict(zip(_FROM_FLOAT, (divide, multiply, saturate), strict=True))[rule]
+    steps = dict(zip(_FROM_FLOAT, (divide, vector8, saturate), strict=True))[rule]
     return prepared(op, rule, source, output, steps)
 
 

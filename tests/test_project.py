@@ -1,0 +1,87 @@
+"""The project itself: style, types, import direction, dependencies, and that its documents are true."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy"],
+        ["importlinter.cli"],
+    ],
+    ids=["lint", "format", "types", "imports"],
+)
+def test_tool_finds_nothing(command):
+    module = command[0]
+    if module == "importlinter.cli":
+        arguments = ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
+    else:
+        arguments = ["-m", *command]
+    result = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_neither_core_nor_all_pulls_tensorflow_or_torch():
+    extras = PROJECT["project"]["optional-dependencies"]
+    named = " ".join([*PROJECT["project"]["dependencies"], *extras["all"], *extras["dev"]])
+    named += " ".join(" ".join(extras[name]) for name in ("litert", "tflm", "fast"))
+    assert not re.search(r"tensorflow|torch", named.replace("tflite", ""))
+    assert set(extras) >= {"litert", "tflm", "fast", "all", "dev"}
+
+
+def test_no_address_of_any_registry_is_committed():
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    lock_files = [name for name in files if name.endswith(".lock") or "requirements" in name]
+    assert not lock_files
+
+
+def test_ci_runs_the_readmes_test_command():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    command = next(line for line in ci.splitlines() if "pytest" in line)
+    assert command in readme
+
+
+def test_readme_is_short_and_has_the_words_people_search_for():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 150
+    for words in ("off by one", "does not match the TFLite interpreter"):
+        assert words in readme
+
+
+def test_generated_tables_are_up_to_date():
+    result = subprocess.run(
+        [sys.executable, "tools/update_docs.py", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("document", ["README.md", *sorted(p.name for p in (ROOT / "docs").glob("*.md"))])
+def test_links_between_documents_lead_somewhere(document):
+    path = ROOT / document if document == "README.md" else ROOT / "docs" / document
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_registered_tables_and_the_folders_agree():
+    from lastbit.ops import OPERATORS
+    from lastbit.oracles import ORACLES
+    from lastbit.runtimes import RUNTIMES
+
+    package = ROOT / "src" / "lastbit"
+    runtimes = {p.stem.replace("_", "-") for p in (package / "runtimes").glob("*.py")} - {"--init--", "base"}
+    assert set(RUNTIMES) == runtimes == set(ORACLES)
+    files = {p.stem for p in (package / "ops").glob("*.py")}
+    for name in OPERATORS:
+        file = "relu" if name.startswith("RELU") else name.lower()
+        assert file in files
