@@ -74,6 +74,21 @@ def test_double_rounding_is_named_as_the_cause():
     assert "an exact tie" in str(report)
 
 
+def test_a_tie_that_only_one_of_them_meets_is_blamed_on_what_made_it():
+    # -2.5 + a little: the first of two roundings makes it a tie, and only then the tie rule has a say.
+    scales = (
+        np.float32(0.391015231609344482421875),
+        np.float32(0.00027755965129472315),
+        np.float32(0.046788316),
+    )
+    accs = np.arange(-60000, 60000)
+    report = explain(scaling(accs, scales, sb=scales[0] * scales[1]), runtime="litert-reference")
+    found = causes(report)
+    assert "tflm" in found or "litert-builtin" in found
+    for cause in found.values():
+        assert cause.step in ("first_rounding", "multiplier_form", "scale_precision")
+
+
 def test_a_clamp_bound_is_named_as_the_cause():
     # 6 is 4.5 steps: half_away gives 5, half_even 4.
     scale = np.float32(6 / 4.5)
@@ -125,11 +140,18 @@ def test_five_steps_are_every_rule_and_the_cause_decides(sx, sw, sy, zy, activat
         if outputs[here] == outputs[there]:
             continue
         cause = find_cause(acc, (sx, sw, sy), zy, sides[here], sides[there])
+        back = find_cause(acc, (sx, sw, sy), zy, sides[there], sides[here])
+        assert (back.step, back.here, back.there) == (cause.step, cause.there, cause.here)
+        assert (cause.here[-1], cause.there[-1]) == (outputs[here], outputs[there])
+        # Exchanging the steps before it leaves both as they are, exchanging it too turns one into the other.
         done = STEPS.index(cause.step)
-        before = (*(sides[there],) * done, *(sides[here],) * (5 - done))
-        after = (*(sides[there],) * (done + 1), *(sides[here],) * (4 - done))
-        assert five_steps(acc, (sx, sw, sy), zy, before)[-1] != outputs[there]
-        assert five_steps(acc, (sx, sw, sy), zy, after)[-1] == outputs[there]
+        turned = []
+        for first, second in ((here, there), (there, here)):
+            before = (*(sides[second],) * done, *(sides[first],) * (5 - done))
+            after = (*(sides[second],) * (done + 1), *(sides[first],) * (4 - done))
+            assert five_steps(acc, (sx, sw, sy), zy, before)[-1] != outputs[second]
+            turned.append(five_steps(acc, (sx, sw, sy), zy, after)[-1] == outputs[second])
+        assert any(turned)
 
 
 def test_refusing_runtimes_are_listed_with_their_reason():

@@ -160,7 +160,7 @@ def _curves(rng: np.random.Generator, number: int) -> Iterator[Case]:
     for dtype in ("int8", "uint8", "int16"):
         low, high = _range(dtype)
         wide = dtype == "int16"
-        for name, steps in (("LOGISTIC", high - low + 1), ("TANH", (high - low + 1) / 2)):
+        for name, steps in (("LOGISTIC", 32768 if wide else 256), ("TANH", (high - low + 1) / 2)):
             zero = low if name == "LOGISTIC" and not wide else (low + high + 1) // 2
             output = (dtype, 1 / steps, zero)
             # Every third 8-bit output has a scale of its own, half of those with ties where the curve is

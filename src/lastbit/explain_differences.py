@@ -1,7 +1,8 @@
 """Why two rules print different outputs for one accumulator: the deciding step, found by exchanging steps.
 
-Every rule is the same five steps, each done in its own way. Starting from one rule, its steps are replaced by
-the other rule's, in order. The deciding step is the first from which on the output is the other rule's.
+Every rule is the same five steps, each done in its own way. In each of the two rules, the steps are replaced
+by the other rule's, in order, until the output is the other rule's for good. The deciding step is the earlier
+of the two places where that happens; so it does not depend on which of the two rules one starts from.
 """
 
 from __future__ import annotations
@@ -143,15 +144,18 @@ def find_cause(
     >>> cause.step, cause.tie, [int(v) for v in cause.numbers]
     ('last_rounding', True, [2, 3])
     """
-    outputs = [
-        five_steps(acc, scales, zero_point, (*(there,) * n, *(here,) * (len(STEPS) - n)))[-1]
-        for n in range(len(STEPS) + 1)
-    ]
-    assert outputs[0] != outputs[-1], "the two sides agree"
-    deciding = max(n for n in range(len(STEPS)) if outputs[n] != outputs[-1])
-    ours = five_steps(acc, scales, zero_point, (here,) * len(STEPS))
-    theirs = five_steps(acc, scales, zero_point, (there,) * len(STEPS))
-    step = STEPS[deciding]
+    count = len(STEPS)
+    turns = []
+    for first, second in ((there, here), (here, there)):
+        outputs = [
+            five_steps(acc, scales, zero_point, (*(first,) * n, *(second,) * (count - n)))[-1]
+            for n in range(count + 1)
+        ]
+        assert outputs[0] != outputs[-1], "the two sides agree"
+        turns.append(max(n for n in range(count) if outputs[n] != outputs[-1]))
+    ours = five_steps(acc, scales, zero_point, (here,) * count)
+    theirs = five_steps(acc, scales, zero_point, (there,) * count)
+    step = STEPS[min(turns)]
     before = STEPS.index("first_rounding")
     tie = step == "last_rounding" and ours[before] == theirs[before] and ours[before] % 1 == Fraction(1, 2)
     return Cause(step, ours, theirs, tie)

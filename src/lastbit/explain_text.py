@@ -18,6 +18,7 @@ __all__ = ["Head", "explanation_blocks"]
 
 _WIDTH = 78  # and two columns of indent
 _FORMULA_WIDTH = 86
+_DIGITS = 34  # of numbers before and after a rounding step
 _MANY = 16  # products: up to so many are all shown
 _ENDS, _LARGEST = 3, 6  # of more: so many at each end, and so many of the largest between them
 
@@ -210,26 +211,17 @@ def _section_rounding(element: Element) -> Iterable[Block]:
     for step in element.steps:
         if step.name in skipped:
             continue
-        if not step.cut_off and (step.name == "acc_float" or step.operation in ("", "wrap32", "clamp")):
-            start = "" if step.name == "acc_float" else f"{step.numbers} = "
-            yield Code(f"{step.name} = {step.formula} = {start}{decimal_text(step.value, 40)}, exact")
-            continue
-        if step.operation in ("wrap32", "clamp"):
-            yield Code(
-                f"{step.name} = {step.formula} = {step.numbers}\n"
-                f"    {'exact':<10}{decimal_text(step.exact, 40)}\n"
-                f"    {step.operation:<10}{decimal_text(step.value, 40)}"
-            )
-            continue
         start = f"{step.numbers} = " if " " in step.numbers else ""
-        lines = [
-            f"{step.name} = {step.formula}",
-            f"    {'exact':<10}{start}{decimal_text(step.exact, 40)}",
-            f"    {'rounded':<10}{decimal_text(step.value, 40)}",
-            f"    {'tie rule':<10}{_tie_rule(step)}",
-            f"    {'cut off':<10}{_cut_text(step, element)}",
-        ]
-        yield Code("\n".join(lines))
+        lines = [("", f"{step.name} = {step.formula}"), ("exact", start + decimal_text(step.exact, _DIGITS))]
+        if step.operation not in ("", "wrap32", "clamp") and not (
+            step.name == "acc_float" and not step.cut_off
+        ):
+            lines.append(("rounded", decimal_text(step.value, _DIGITS)))
+            lines.append(("tie rule", _tie_rule(step)))
+            lines.append(("cut off", _cut_text(step, element)))
+        elif step.cut_off:
+            lines.append((step.operation, decimal_text(step.value, _DIGITS)))
+        yield Code("\n".join(f"    {name:<10}{text}" if name else text for name, text in lines))
 
 
 def _section_output(element: Element) -> Iterable[Block]:

@@ -129,7 +129,7 @@ def _report(error: BaseException) -> int:
             print_error("there is not enough memory for this")
             return 2
         case OSError():
-            # Files that commands read and write have their own messages; this is stdout, or a temporary folder.
+            # Files that commands read and write have their own messages; here is stdout or a temporary folder.
             print_error(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
             return 2
         case SystemExit():

@@ -197,7 +197,8 @@ def _interpolated(
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
     if shift > 14:
         raise refuse(
-            op, f"beta * scale is {float(beta) * float(given.scale)!r}: the difference leaves an int32"
+            op,
+            f"not exact: with beta * scale = {float(beta) * float(given.scale)!r} a shifted difference overflows",
         )
 
     def calculate(x: Array) -> dict[str, Array]:
