@@ -71,6 +71,8 @@ class ModelDemo:
         granularity: of the weights.
         layer: the dense layer.
         steps: the worked element's lines.
+        element: (row, unit) of the worked element, one at which runtimes differ.
+        printed: runtime -> what it prints for that element.
         outputs: outputs compared for each runtime.
         oracles: runtime -> (interpreter and version, mode, outputs that differ from LastBit's), or why it is absent.
         between: (runtime, runtime) -> outputs that differ.
@@ -81,6 +83,8 @@ class ModelDemo:
     granularity: str
     layer: DenseLayer
     steps: list[str]
+    element: tuple[int, int]
+    printed: Mapping[str, int]
     outputs: int
     oracles: Mapping[str, tuple[str, str, int] | str]
     between: Mapping[tuple[str, str], int]
@@ -219,10 +223,14 @@ def _demo(granularity: str, step: Callable[[str], None]) -> ModelDemo:
     right = np.asarray(numpy_right(rows, *numbers)).reshape(default.shape)
     prepared = prepare_operator(model, layer.operator, "litert-xnnpack")
     assert isinstance(prepared, PreparedDense)
+    disputed = np.argwhere((default != outputs["tflm"]).reshape(-1, layer.units))
+    row, unit = (int(i) for i in disputed[0])
     return ModelDemo(
         granularity,
         layer,
-        _worked(prepared, rows[0]),
+        _worked(prepared, rows[row], unit),
+        (row, unit),
+        {name: int(output.reshape(-1, layer.units)[row, unit]) for name, output in outputs.items()},
         default.size,
         oracles,
         between,
@@ -231,21 +239,22 @@ def _demo(granularity: str, step: Callable[[str], None]) -> ModelDemo:
     )
 
 
-def _worked(prepared: PreparedDense, row: Array) -> list[str]:
-    """The equation with its numbers, for unit 0."""
+def _worked(prepared: PreparedDense, row: Array, unit: int) -> list[str]:
+    """The equation with its numbers, for one unit."""
     layer = prepared.layer
     x = row.astype(np.int64) - layer.input_zero_point
-    w = layer.weights_values[0].astype(np.int64) - layer.weights_zero_point
+    w = layer.weights_values[unit].astype(np.int64) - layer.weights_zero_point
     products = " + ".join(f"({a})({b})" for a, b in zip(x[:3], w[:3], strict=True))
-    acc = int(x @ w + layer.bias_values[0])
-    *middle, last = steps_of(prepared, acc, 0)
+    acc = int(x @ w + layer.bias_values[unit])
+    *middle, last = steps_of(prepared, acc, unit)
     lines = [
         "y = clamp(zy + round(acc * s_x * s_w / s_y)),  acc = sum_k (x - zx)(w - zw) + bias",
         f"acc = {products} + ... ({layer.depth} products) = {acc}",
     ]
     for step in (*middle, last):
         value = step.value.numerator if step.value.denominator == 1 else repr(float(step.value))
-        lines.append(f"{step.name} = {step.numbers} = {value}" + (f"   ({step.effect})" if step.effect else ""))
+        equation = step.name if step.numbers == str(value) else f"{step.name} = {step.numbers}"
+        lines.append(f"{equation} = {value}" + (f"   ({step.effect})" if step.effect else ""))
     real = float(layer.output_scale) * (int(last.value) - layer.output_zero_point)
     lines.append(f"real value = s_y * (y - zy) = {real:.6g}")
     return lines
@@ -288,8 +297,12 @@ def _model_blocks(m: ModelDemo) -> list[Block]:
             title="Found in the file",
             right=("zero point",),
         ),
-        Text("One output (row 0, unit 0) in LiteRT's default arithmetic:"),
+        Text(
+            f"One output (row {m.element[0]}, unit {m.element[1]}), the first at which runtimes differ, in LiteRT's "
+            "default arithmetic:"
+        ),
         Code("\n".join(m.steps)),
+        Text("What each runtime prints there: " + ", ".join(f"{name} {y}" for name, y in m.printed.items())),
         Table(
             ("runtime", "real interpreter", "kernels", "outputs", "differences"),
             runtimes,

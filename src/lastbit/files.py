@@ -53,7 +53,8 @@ def array_keys(tensors: Sequence[Tensor], taken: Collection[str] = ()) -> list[s
     for tensor in tensors:
         usable = tensor.name.isprintable() and 0 < len(tensor.name) <= _LONGEST_KEY
         key = tensor.name if usable else str(tensor.index)
-        while key in taken or key in keys or names.count(key) > 1:
+        # A name goes before an index that looks like it.
+        while key in taken or key in keys or names.count(key) > int(usable):
             key += f"#{tensor.index}"
         keys.append(key)
     return keys

@@ -243,7 +243,7 @@ def _q31(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]:
             "half_up",
         )
         return
-    left, right = max(shift, 0), max(-shift, 0)
+    left, right = min(max(shift, 0), 31), max(-shift, 0)  # beyond 31 nothing is left of an int32
     shifted = _wrap(acc * 2**left)
     yield _step("acc_shifted", "wrap32(acc << L)", f"{acc} << {left}", shifted, acc * 2**left, "wrap32")
     exact_high = Fraction(shifted * q, 2**31)

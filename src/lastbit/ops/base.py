@@ -31,7 +31,6 @@ class PreparedOperator:
 
     operator: Operator
     rule: str
-    kernel: str
     inputs: tuple[int, ...]
     evaluate: Evaluate
     notes: tuple[str, ...] = ()

@@ -12,7 +12,8 @@ from .base import PreparedOperator, refuse
 __all__ = ["RULES", "prepare_dequantize"]
 
 RULES: dict[str, str] = {
-    "float32_difference_times_scale": "y = float32(x - zx) * s_x in float32",
+    "float32_difference_times_scale": "y = float32(x - zx) * s_x in float32; int16 only with zero point 0",
+    "float32_difference_times_scale/any_zero_point": "the same, int16 with any zero point",
     "float32_vector8_product_plus_offset": (
         "whole groups of 8 elements: y = float32(x) * s_x + (-zx * s_x), three float32 roundings; "
         "the rest: float32(x - zx) * s_x"
@@ -52,6 +53,8 @@ def prepare_dequantize(model: Model, op: Operator, rule: str) -> PreparedOperato
     if source.dtype.name not in ("int8", "uint8", "int16"):
         raise refuse(op, f"LastBit dequantizes int8, uint8, int16 and float16, not {source.dtype.name}")
     given = per_tensor(op, source)
+    if source.dtype.name == "int16" and given.zero_point and not rule.endswith("any_zero_point"):
+        raise refuse(op, f"has the int16 zero point {given.zero_point}; LiteRT wants 0")
 
     def difference(x: Array) -> dict[str, Array]:
         centered = x.astype(np.int64) - given.zero_point
@@ -67,5 +70,5 @@ def prepare_dequantize(model: Model, op: Operator, rule: str) -> PreparedOperato
         return steps
 
     return prepared(
-        op, rule, source, output, difference if rule == "float32_difference_times_scale" else vector8
+        op, rule, source, output, vector8 if rule == "float32_vector8_product_plus_offset" else difference
     )

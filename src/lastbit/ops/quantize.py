@@ -150,7 +150,7 @@ def _requantize(
     op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale
 ) -> PreparedOperator:
     if source.dtype.name == output.dtype.name == "int16" and (given.zero_point or to.zero_point):
-        raise refuse(op, "int16 to int16 wants both zero points 0; LiteRT refuses anything else")
+        raise refuse(op, "int16 to int16 is covered with both zero points 0; LiteRT refuses others")
     if rule != "q31_half_up_half_away" and (source.dtype.bits, output.dtype.bits) != (8, 8):
         raise refuse(op, f"the rule {rule} is for 8 bits, not {source.dtype.name} to {output.dtype.name}")
     ratio = _ratio(given, to)

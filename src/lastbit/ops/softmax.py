@@ -198,7 +198,7 @@ def _interpolated(
     if shift > 14:
         raise refuse(
             op,
-            f"not exact: with beta * scale = {float(beta) * float(given.scale)!r} a shifted difference overflows",
+            f"not exact: with beta * scale = {float(beta) * float(given.scale)!r} a step overflows",
         )
 
     def calculate(x: Array) -> dict[str, Array]:
