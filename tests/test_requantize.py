@@ -53,6 +53,8 @@ def test_vectorised_rule_equals_its_exact_twin_step_by_step(rule, sx, sw, sy, zy
         activation=activation,
         dtype=INT8,
     )
+    if rule.form == "q31_single" and params.shift[0] > 30:
+        return  # a factor of a thousand million: only a left shift would be left, and no kernel is claimed there
     got = requantize(np.asarray(accs), params)
     for i, acc in enumerate(accs):
         twin = exact_requantize(
