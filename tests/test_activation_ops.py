@@ -82,7 +82,8 @@ def _rules() -> dict[str, dict[tuple[str, str, str], str]]:
                 ("int16", "int16"),
             )
         },
-        **{("DEQUANTIZE", a, "float32"): "float32_difference_times_scale" for a in (*BITS8, "int16")},
+        **{("DEQUANTIZE", a, "float32"): "float32_difference_times_scale" for a in BITS8},
+        ("DEQUANTIZE", "int16", "float32"): "float32_difference_times_scale/any_zero_point",
         **{("RELU", a, a): f"{Q31}/float64_ratio" for a in ("int8", "int16")},
         **{("RELU6", a, a): "clamp_without_rescale" for a in ("int8", "int16")},
         **{("SOFTMAX", "int8", a): "gemmlowp_fixed_point/exact_output_scale" for a in ("int8", "int16")},
@@ -325,6 +326,7 @@ def test_tanh_in_doubt_is_refused() -> None:
 @pytest.mark.parametrize(
     ("op", "source", "output", "rule", "reason"),
     [
+        ("DEQUANTIZE", ("int16", 1.0, 3), ("float32", None, 0), "float32_difference_times_scale", "wants 0"),
         ("LOGISTIC", ("int8", 0.1, 0), ("int8", 0.01, 0), "lut_expf_half_away", "exactly 1/256"),
         ("LOGISTIC", ("int8", 0.1, 0), ("int8", 1 / 256, 0), "gemmlowp_fixed_point", "wants -128"),
         ("SOFTMAX", ("int8", 0.1, 0), ("int8", 1 / 128, -128), "gemmlowp_fixed_point", "the runtimes want"),
@@ -350,9 +352,7 @@ def test_tanh_in_doubt_is_refused() -> None:
     ],
 )
 def test_refusals(op: str, source: Any, output: Any, rule: str, reason: str) -> None:
-    model = _case(
-        op, source, output, np.zeros((1, 4), source[0]), **({"beta": 1.0} if op == "SOFTMAX" else {})
-    )
+    model = _case(op, source, output, np.zeros((1, 4), source[0]), **({"beta": 1.0} if op == "SOFTMAX" else {}))
     with pytest.raises(UnsupportedError, match=reason) as caught:
         PREPARE[op](model, model.operators[0], rule)
     assert caught.value.reasons

@@ -6,8 +6,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from conftest import GOLDEN
 
+from conftest import GOLDEN
 from lastbit.arith.requantize import RULES
 from lastbit.errors import UnsupportedError
 from lastbit.ops.fully_connected import prepare_fully_connected

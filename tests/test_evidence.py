@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from conftest import ROOT, needs_all_interpreters
 
+from conftest import ROOT, needs_all_interpreters
 from lastbit.runtime_report import evidence, runtimes_report
 from lastbit.runtimes import RUNTIMES
 

@@ -161,9 +161,7 @@ def test_what_is_in_the_way_is_said():
 
 
 def test_an_input_of_the_wrong_type():
-    with pytest.raises(
-        InputError, match=r"(?s)float32 \[1, 4\].*neither.*it does not fit the model.*found dtype"
-    ):
+    with pytest.raises(InputError, match=r"(?s)float32 \[1, 4\].*neither.*it does not fit the model.*found dtype"):
         explain(two_layers(), np.zeros((1, 4), np.float32), op=1)
     with pytest.raises(InputError, match="found dtype float64, wanted int8"):
         explain(two_layers(), [[0.5, 1.0, 2.0]])
@@ -187,15 +185,11 @@ def test_which_operators_are_dense_is_said():
     with pytest.raises(InputError, match="there is no operator 7"):
         explain(model, op=7)
     tanh = Operator(0, "TANH", 1, (0,), (2,), {})
-    mixed = write(
-        Subgraph("main", model.tensors, (tanh, model.operators[1]), (0,), model.subgraphs[0].outputs)
-    )
+    mixed = write(Subgraph("main", model.tensors, (tanh, model.operators[1]), (0,), model.subgraphs[0].outputs))
     with pytest.raises(InputError, match=r"operator 0 TANH is no dense layer; .*which here are: 1"):
         explain(mixed, op=0)
     no_dense = write(Subgraph("main", model.tensors[:3], (tanh,), (0,), (2,)))
-    with pytest.raises(
-        InputError, match=r"no dense layer \(FULLY_CONNECTED\) to explain; found operators: TANH"
-    ):
+    with pytest.raises(InputError, match=r"no dense layer \(FULLY_CONNECTED\) to explain; found operators: TANH"):
         explain(no_dense)
     with pytest.raises(RuntimeNameError, match="unknown runtime 'nonsense'"):
         explain(model, runtime="nonsense")

@@ -30,17 +30,14 @@ def test_json_is_exact_and_reads_back(report):
     accumulation = data["accumulation"]
     zx = data["quantization"]["input"]["zero_point"]
     zw = data["quantization"]["weights"]["zero_point"]
-    products = [
-        (x - zx) * (w - zw) for x, w in zip(accumulation["input"], accumulation["weights"], strict=True)
-    ]
+    products = [(x - zx) * (w - zw) for x, w in zip(accumulation["input"], accumulation["weights"], strict=True)]
     assert products == accumulation["products"]
     assert sum(products) + accumulation["bias"] == accumulation["acc"]
     for entry in data["quantization"].values():
         assert Fraction(entry["scale"]["decimal"]) == Fraction(float.fromhex(entry["scale"]["hex"]))
     for step in data["steps"]:
         exact, value, cut = (
-            Fraction(step[key]["numerator"], step[key]["denominator"])
-            for key in ("exact", "value", "cut_off")
+            Fraction(step[key]["numerator"], step[key]["denominator"]) for key in ("exact", "value", "cut_off")
         )
         assert exact - value == cut
     assert data["steps"][-1]["value"]["numerator"] == data["output"]

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import make_dense_model
 
+from conftest import make_dense_model
 from lastbit.errors import InputError
 from lastbit.files import array_keys, atomic_write, check_target, write_arrays, write_bytes
 from lastbit.input_files import read_array, read_inputs
@@ -124,7 +124,11 @@ def write_text(name, content):
             TWO,
             "wrong.npz: key 'z' matches no input of m.tflite; its inputs are: tensor 0 'a', tensor 1 'b=c'.",
         ),
-        (["a=wrong.npz", "a.npy"], TWO, "wrong.npz: holds 2 arrays ('a', 'z'), wanted 1 for input tensor 0 'a'."),
+        (
+            ["a=wrong.npz", "a.npy"],
+            TWO,
+            "wrong.npz: holds 2 arrays ('a', 'z'), wanted 1 for input tensor 0 'a'.",
+        ),
         (["q=a.npy"], ONE, "-i q=a.npy: 'q' is no input of m.tflite; its inputs are: tensor 0 'x'."),
         ([], ONE, "m.tflite: found 0 input files without a name, wanted 1, for tensor 0 'x'."),
         (["a.npy"], TWO, "found 1 input files without a name, wanted 2, for tensor 0 'a', tensor 1 'b=c'."),
@@ -137,10 +141,26 @@ def write_text(name, content):
             "five.bin: found 5 bytes, wanted a multiple of 7 (one sample of tensor 0 'x': int8[7]).",
         ),
         (["empty.bin"], ONE, "empty.bin: found 0 bytes, wanted a multiple of 7"),
-        (["five.bin"], model_with(tensor(0, "v", (3,))), "found 5 bytes, wanted 3 (one sample of tensor 0 'v'"),
-        (["five.bin"], model_with(tensor(0, "s", (1, 5), STRING)), "raw values of string cannot be read; give a"),
-        (["five.bin"], model_with(tensor(0, "n", (1, 5), INT4)), "raw values of int4 cannot be read; give a .npy"),
-        (["same=a.npy"], model_with(tensor(0, "same", (1,)), tensor(1, "same", (1,))), "2 inputs of m.tflite are"),
+        (
+            ["five.bin"],
+            model_with(tensor(0, "v", (3,))),
+            "found 5 bytes, wanted 3 (one sample of tensor 0 'v'",
+        ),
+        (
+            ["five.bin"],
+            model_with(tensor(0, "s", (1, 5), STRING)),
+            "raw values of string cannot be read; give a",
+        ),
+        (
+            ["five.bin"],
+            model_with(tensor(0, "n", (1, 5), INT4)),
+            "raw values of int4 cannot be read; give a .npy",
+        ),
+        (
+            ["same=a.npy"],
+            model_with(tensor(0, "same", (1,)), tensor(1, "same", (1,))),
+            "2 inputs of m.tflite are",
+        ),
     ],
 )
 def test_every_bad_input_says_what_is_wrong(here, specs, model, message):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import make_dense_model, shared_models
 
+from conftest import make_dense_model, shared_models
 from lastbit.arith.fixedpoint import quantize_multiplier
 from lastbit.errors import InputError, RuntimeNameError
 from lastbit.inspect import inspect
@@ -25,7 +25,7 @@ def tiny(**options):
         np.array([[1, -2], [3, 4]], np.int8),
         input_quant=quant(0.5, 10),
         weights_quant=quant(0.25, options.pop("weights_zero_point", 0)),
-        output_quant=quant(options.pop("output_scale", 1.0), -3),
+        output_quant=quant(options.pop("output_scale", 1.0), -4),
         bias=np.array([100, -7]),
         **options,
     )
@@ -89,12 +89,11 @@ def test_bounds_that_depend_on_the_tie_rule_are_both_shown():
     model = tiny(output_scale=6 / 4.5, activation="RELU6")  # 6 is 4.5 steps
     report = inspect(model, 0)
     runtimes = report.as_dict()["dense"][0]["runtimes"]
-    assert runtimes["litert-reference"]["activation_max"] == 2
-    assert runtimes["litert-xnnpack"]["activation_max"] != 2
-    text = str(report)
-    assert "-3..2" in text
-    assert f"-3..{runtimes['litert-xnnpack']['activation_max']}" in text
-    assert " or -3..2" in str(inspect(model))
+    assert runtimes["litert-reference"]["activation_max"] == 1  # 5 - 4
+    assert runtimes["litert-xnnpack"]["activation_max"] == 0  # 4.5 - 4, to even
+    assert "-4..1" in str(report)
+    assert "-4..0" in str(report)
+    assert "-4..0 or -4..1" in str(inspect(model))
 
 
 def test_an_accumulator_that_can_overflow_is_named():
@@ -115,7 +114,11 @@ def test_an_accumulator_that_can_overflow_is_named():
 
 @pytest.mark.parametrize(
     ("dtypes", "types"),
-    [(("uint8",) * 3, "uint8"), (("int16", "int8", "int16"), "int16 x int8"), (("float32", "int8", "float32"),) * 2],
+    [
+        (("uint8",) * 3, "uint8"),
+        (("int16", "int8", "int16"), "int16 x int8"),
+        (("float32", "int8", "float32"),) * 2,
+    ],
 )
 def test_dense_layers_that_are_not_covered_are_shown_with_the_reason(dtypes, types):
     codes = {dtype.name: dtype for dtype in DTYPES.values()}

@@ -94,9 +94,7 @@ def test_table_is_keyed_by_runtime_name_and_every_extra_exists() -> None:
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(
-        RuntimeNameError, match=r"no oracle is named 'tflite'; there are litert-xnnpack, .*tflm"
-    ):
+    with pytest.raises(RuntimeNameError, match=r"no oracle is named 'tflite'; there are litert-xnnpack, .*tflm"):
         open_oracle("tflite")
     with pytest.raises(RuntimeNameError):
         installed("")
@@ -288,9 +286,7 @@ def test_ctrl_c_comes_through_and_ends_the_worker() -> None:
 
 
 @posix_only
-@pytest.mark.parametrize(
-    "ending", ["sys.exit()", "os.kill(os.getpid(), signal.SIGKILL)"], ids=["exit", "killed"]
-)
+@pytest.mark.parametrize("ending", ["sys.exit()", "os.kill(os.getpid(), signal.SIGKILL)"], ids=["exit", "killed"])
 def test_no_worker_outlives_its_parent(ending: str) -> None:
     # The worker's process needs no interpreter here: it says that it is missing only when it is asked.
     script = f"""
@@ -404,9 +400,7 @@ def test_resize_follows_the_shape_of_each_sample(made_up_litert: Callable[[str],
 def test_an_installed_interpreter_that_does_not_load(made_up_litert: Callable[[str], Oracle]) -> None:
     with (
         made_up_litert("raise ImportError('GLIBC_2.99 not found')") as oracle,
-        pytest.raises(
-            OracleMissingError, match=r"is installed but does not load: ImportError: GLIBC_2.99"
-        ) as caught,
+        pytest.raises(OracleMissingError, match=r"is installed but does not load: ImportError: GLIBC_2.99") as caught,
     ):
         oracle.run_batch([(b"", [])])
     assert "--force-reinstall 'lastbit[litert]'" in str(caught.value)
@@ -467,11 +461,7 @@ def test_real_dense_layer(name: str) -> None:
 @pytest.mark.parametrize("name", list(ORACLES))
 def test_real_refusals_have_the_interpreters_words(name: str) -> None:
     content = model("cpetig_hello_world_5.tflite")
-    words = (
-        "Input type UINT8 (3) not supported"
-        if name == "tflm"
-        else "Tensor 8 is invalidly specified in schema"
-    )
+    words = "Input type UINT8 (3) not supported" if name == "tflm" else "Tensor 8 is invalidly specified in schema"
     with real(name) as oracle:
         with pytest.raises(OracleRefusal) as caught:
             oracle.run(content, [[np.zeros((1, 1), np.uint8)]], label="hello")

@@ -6,6 +6,7 @@ import sys
 import tomllib
 
 import pytest
+
 from conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -79,7 +80,7 @@ def test_the_registered_tables_and_the_folders_agree():
     from lastbit.runtimes import RUNTIMES
 
     package = ROOT / "src" / "lastbit"
-    runtimes = {p.stem.replace("_", "-") for p in (package / "runtimes").glob("*.py")} - {"--init--", "base"}
+    runtimes = {p.stem.replace("_", "-") for p in (package / "runtimes").glob("*.py")} - {"--init--", "base", "shared"}
     assert set(RUNTIMES) == runtimes == set(ORACLES)
     files = {p.stem for p in (package / "ops").glob("*.py")}
     for name in OPERATORS:

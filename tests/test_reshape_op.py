@@ -39,9 +39,7 @@ def _prepare(shape: Any, options: Any, rule: str = "copy") -> PreparedOperator:
     return prepare_reshape(model, model.operators[0], rule)
 
 
-@pytest.mark.parametrize(
-    ("shape", "options"), [(None, (4, 6)), (None, (4, -1)), ((4, -1), (3, 8)), ((-1, 6), ())]
-)
+@pytest.mark.parametrize(("shape", "options"), [(None, (4, 6)), (None, (4, -1)), ((4, -1), (3, 8)), ((-1, 6), ())])
 def test_shape_of_input_or_option(shape: Any, options: Any) -> None:
     x = np.arange(24, dtype=np.int8).reshape(2, 12)
     prepared = _prepare(shape, options)
@@ -65,9 +63,7 @@ def test_refusals() -> None:
 
 
 @pytest.mark.parametrize("runtime", ["litert-xnnpack", "litert-builtin", "litert-reference", "tflm"])
-@pytest.mark.parametrize(
-    ("shape", "options"), [(None, (4, 6)), (None, (4, -1)), ((4, -1), (3, 8)), (None, (5, 5))]
-)
+@pytest.mark.parametrize(("shape", "options"), [(None, (4, 6)), (None, (4, -1)), ((4, -1), (3, 8)), (None, (5, 5))])
 def test_running_interpreter(runtime: str, shape: Any, options: Any) -> None:
     if installed(runtime) is None:
         pytest.skip(f"the interpreter of {runtime} is not installed")

@@ -5,9 +5,9 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import make_dense_model
 
 import lastbit
+from conftest import make_dense_model
 from lastbit.demo import demo_model
 
 

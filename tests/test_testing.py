@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import make_dense_model
 
 import lastbit
+from conftest import make_dense_model
 from lastbit.demo import demo_model, numpy_as_asked, numpy_right
 from lastbit.ops.fully_connected import dense_layer
 from lastbit.testing import assert_bitexact

@@ -157,9 +157,7 @@ def test_an_absent_options_table_gives_the_defaults() -> None:
      (-1, -2, "UNKNOWN(-1)"), (32, 32, "CUSTOM()")],
 )  # fmt: skip
 def test_the_operator_is_the_larger_of_both_codes(narrow: int, wide: int, name: str) -> None:
-    content = raw_file(
-        OperatorCodeAddDeprecatedBuiltinCode=lambda _: narrow, OperatorCodeAddBuiltinCode=lambda _: wide
-    )
+    content = raw_file(OperatorCodeAddDeprecatedBuiltinCode=lambda _: narrow, OperatorCodeAddBuiltinCode=lambda _: wide)
     assert load(content).operators[0].name == name
 
 
@@ -193,9 +191,7 @@ def test_sparse_and_blockwise_tensors_are_kept_under_names_nobody_computes() -> 
     class Custom(_Writer):
         def quantization(self, item: Tensor) -> int:
             real = self.schema
-            self.schema = _Also(
-                real, "QuantizationParametersStart", "QuantizationParametersAddDetailsType", 1
-            )
+            self.schema = _Also(real, "QuantizationParametersStart", "QuantizationParametersAddDetailsType", 1)
             try:
                 return super().quantization(item)
             finally:
@@ -244,9 +240,7 @@ def test_no_scales_is_no_quantization() -> None:
 @pytest.mark.parametrize("count", [1, 2, 7, 16])
 def test_int4_is_unpacked_low_nibble_first(count: int) -> None:
     values = (np.arange(count) * 5) % 16 - 8
-    graph = changed(
-        dense_graph(), 1, dtype=BY_NAME["int4"], shape=(count,), shape_signature=(count,), quant=None
-    )
+    graph = changed(dense_graph(), 1, dtype=BY_NAME["int4"], shape=(count,), shape_signature=(count,), quant=None)
     graph = changed(graph, 1, data=values.astype(np.int8))
     read = load(write(graph)).tensors[1]
     assert read.data is not None
@@ -288,9 +282,7 @@ def test_constants_behind_the_flatbuffer_are_read() -> None:
             assert found.data is None
         else:
             np.testing.assert_array_equal(found.data, wanted.data)
-    unaligned = load(
-        external(dense_graph(), lambda data, end: (end, len(data))).replace(b"\0\0\0\0TFL3", b"")
-    )
+    unaligned = load(external(dense_graph(), lambda data, end: (end, len(data))).replace(b"\0\0\0\0TFL3", b""))
     assert unaligned.content == content
 
 
@@ -302,9 +294,7 @@ def test_constants_behind_the_flatbuffer_stay_in_the_file() -> None:
     )
     refused(external(dense_graph(), lambda data, end: (2**64 - 8, len(data))), "tensor 1 't1'", "truncated")
     refused(external(dense_graph(), lambda data, end: (end, 2**64 - 1)), "tensor 1 't1'", "truncated")
-    refused(
-        external(dense_graph(), lambda data, end: (end, len(data) - 1)), "has 11 bytes of data, wanted 12"
-    )
+    refused(external(dense_graph(), lambda data, end: (end, len(data) - 1)), "has 11 bytes of data, wanted 12")
     # 0 and 1 are placeholders that say "no data".
     for placeholder in (0, 1):
         content = external(dense_graph(), lambda data, end, start=placeholder: (start, len(data)))
@@ -505,12 +495,8 @@ def dense_option(slot: int, value: int) -> bytes:
 
 
 def test_indices_and_options_beyond_the_file_are_refused() -> None:
-    refused(
-        raw_file(OperatorAddOpcodeIndex=lambda _: 5), "opcode_index is 5, but the file has 1 operator codes"
-    )
-    refused(
-        raw_file(TensorAddBuffer=lambda _: 2**32 - 1), "its buffer is 4294967295, but the file has 3 buffers"
-    )
+    refused(raw_file(OperatorAddOpcodeIndex=lambda _: 5), "opcode_index is 5, but the file has 1 operator codes")
+    refused(raw_file(TensorAddBuffer=lambda _: 2**32 - 1), "its buffer is 4294967295, but the file has 3 buffers")
     refused(dense_option(4, 17), "operator 0 FULLY_CONNECTED: fused_activation_function is 17, wanted 0 to 5")
     refused(dense_option(6, 0xFD), "weights_format is -3, wanted 0 to 1")
     assert load(dense_option(12, 99)).operators[0].options["quantized_bias_type"] == "unknown(99)"
@@ -526,20 +512,14 @@ def chain(*steps: tuple[int, int]) -> Subgraph:
 
 def test_the_order_of_operators_is_checked() -> None:
     load(write(chain((0, 1), (1, 2), (1, 3))))
-    refused(
-        write(chain((1, 2), (0, 1))), "operator 0 RELU reads tensor 1 't1', which only operator 1 RELU writes"
-    )
+    refused(write(chain((1, 2), (0, 1))), "operator 0 RELU reads tensor 1 't1', which only operator 1 RELU writes")
     refused(write(chain((2, 1), (1, 2))), "operator 0 RELU reads tensor 2", "without cycles")
     refused(write(chain((1, 1), (0, 2))), "operator 0 RELU reads tensor 1")
     refused(write(chain((3, 1), (0, 2))), "reads tensor 3 't3', which nothing writes")
-    refused(
-        write(chain((0, 1), (0, 1))), "operator 1 RELU writes tensor 1", "already written by operator 0 RELU"
-    )
+    refused(write(chain((0, 1), (0, 1))), "operator 1 RELU writes tensor 1", "already written by operator 0 RELU")
     refused(write(chain((0, 0))), "already written by the caller, as a graph input")
     refused(write(replace(chain((0, 1), (0, 2)), inputs=(0, 2))), "as a graph input")
-    refused(
-        write(replace(chain((0, 1), (0, 3)), outputs=(2,))), "the graph output tensor 2 't2' is written by no"
-    )
+    refused(write(replace(chain((0, 1), (0, 3)), outputs=(2,))), "the graph output tensor 2 't2' is written by no")
     constant = changed(chain((0, 1)), 1, data=np.zeros((1, 4), np.int8))
     refused(write(constant), "already written by the file, as a constant")
     variable = changed(chain((2, 1), (0, 2)), 2, is_variable=True)
@@ -676,9 +656,7 @@ def shared_tables(tensors: int, shape: int, name: int) -> bytes:
     return bytes(builder.Output())
 
 
-@pytest.mark.parametrize(
-    ("tensors", "shape", "name"), [(100_000, 2, 2), (20_000, 20_000, 2), (20_000, 2, 80_000)]
-)
+@pytest.mark.parametrize(("tensors", "shape", "name"), [(100_000, 2, 2), (20_000, 20_000, 2), (20_000, 2, 80_000)])
 def test_shared_parts_do_not_blow_up(tensors: int, shape: int, name: int) -> None:
     content = shared_tables(tensors, shape, name)
     tracemalloc.start()

@@ -301,9 +301,7 @@ def test_outputs_are_replaced_where_constants_are_behind_the_flatbuffer() -> Non
         np.testing.assert_array_equal(found.tensors[1].data, graph.tensors[1].data)
 
 
-@pytest.mark.parametrize(
-    ("outputs", "part"), [([4], "no tensor 4"), ([-1], "no tensor -1"), ([], "no outputs")]
-)
+@pytest.mark.parametrize(("outputs", "part"), [([4], "no tensor 4"), ([-1], "no tensor -1"), ([], "no outputs")])
 def test_outputs_that_are_not_there(outputs: list[int], part: str) -> None:
     with pytest.raises(InputError, match=part):
         with_outputs(write(dense_graph()), outputs)
@@ -363,9 +361,7 @@ def test_operators_of_real_models_run_in_litert(path: Path) -> None:
             single = extract_operator(model, op, batch)
             same_after_a_round_trip(single)
             fed = [single.tensors[i] for i in single.inputs]
-            values = {
-                n: filled(t.shape, t.dtype.numpy) for n, t in enumerate(fed) if t.dtype.numpy is not None
-            }
+            values = {n: filled(t.shape, t.dtype.numpy) for n, t in enumerate(fed) if t.dtype.numpy is not None}
             runs(write(single), values, single.tensors[single.outputs[0]].shape)
 
 

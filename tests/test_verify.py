@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from conftest import make_dense_model, needs_all_interpreters, shared_models
 
 import lastbit
+from conftest import make_dense_model, needs_all_interpreters, shared_models
 from lastbit.demo import demo, demo_model
 from lastbit.model import Operator, Subgraph
 from lastbit.runtimes import RUNTIMES, Rule

@@ -21,7 +21,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from dense_families import Case, cases
-
 from lastbit.arith.requantize import RULES
 from lastbit.errors import UnsupportedError
 from lastbit.ops.fully_connected import prepare_fully_connected
@@ -41,6 +40,7 @@ class Tally:
         self.mismatches: Counter[tuple[str, str]] = Counter()
         self.rivals: dict[str, Counter[str]] = defaultdict(Counter)
         self.refused = 0
+        self.declined = 0
         self.first_mismatch = ""
 
     def compare(self, case: Case, oracle: Oracle, granularity: str) -> None:
@@ -69,10 +69,13 @@ class Tally:
         stated = RUNTIMES[oracle.name].rules[op.name, f"int8 {granularity}"]
         # A layer that the delegate declines follows the fallback's rule: it says nothing about this one's rivals.
         declined = not isinstance(stated, Rule) or stated.name != prepared.rule
+        if declined:
+            key = (f"{case.family}: declined, run by {prepared.kernel}", granularity)
+            self.declined += sum(outputs[0].size for outputs in run.outputs)
         for x, (observed,) in zip(case.samples, run.outputs, strict=True):
             ours = prepared.evaluate([x])["output"]
             bad = int((ours != observed).sum()) if ours.shape == observed.shape else observed.size
-            self.outputs[key] += observed.size
+            self.outputs[key] += 0 if declined else observed.size
             self.mismatches[key] += bad
             if bad and not self.first_mismatch:
                 self.first_mismatch = f"{key}: {bad} of {observed.size}, {model.tensors[0].shape}"
@@ -99,7 +102,12 @@ class Tally:
                     "rivals_refuted_at": dict(sorted(self.rivals[granularity].items())),
                 }
             )
-        return {"fingerprint": oracle.fingerprint.as_dict(), "refused_by_both": self.refused, "variants": variants}
+        return {
+            "fingerprint": oracle.fingerprint.as_dict(),
+            "refused_by_both": self.refused,
+            "outputs_of_declined_layers": self.declined,
+            "variants": variants,
+        }
 
 
 def collect(seed: int, rounds: int, progress: bool = False) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Case:
 
     @property
     def layer(self) -> DenseLayer:
+        """The graph's dense layer."""
         model = Model((self.graph,), "", 3, b"")
         return dense_layer(model, self.graph.operators[0])
 

@@ -1,4 +1,4 @@
-"""Record what the real interpreters print for a small, discriminating set of dense layers: the golden files of the tests.
+"""Record what real interpreters print for a small, discriminating set of dense layers: golden files for the tests.
 
     python tools/record_dense.py
 
@@ -16,7 +16,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from dense_families import Case, cases
-
 from lastbit.oracles import OracleFailure, open_oracle
 from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import write

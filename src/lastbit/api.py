@@ -64,10 +64,8 @@ def run(
     loaded = load(model)
     prepared = prepare(loaded, runtime)
     inputs: Sequence[Any] | Mapping[int | str, Any]
-    if isinstance(x, Mapping) or (isinstance(x, Sequence) and len(loaded.inputs) > 1):
-        inputs = x
-    else:
-        inputs = [x]
+    several = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(loaded.inputs) > 1)
+    inputs = x if several else [x]
     if quantize_input:
         pairs = reference.match_inputs(loaded, inputs)
         inputs = [_quantized(tensor, np.asarray(value), prepared.runtime) for tensor, value in pairs]

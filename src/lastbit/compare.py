@@ -70,7 +70,8 @@ def same_bits(wanted: Array, found: Array) -> Array:
     """Where two arrays of one dtype are equal: floats to the last bit (so -0 is not 0), any NaN equal to any NaN."""
     if wanted.dtype.kind != "f":
         return np.asarray(wanted == found)
-    return ((wanted == found) & (np.signbit(wanted) == np.signbit(found))) | (np.isnan(wanted) & np.isnan(found))
+    same: Array = ((wanted == found) & (np.signbit(wanted) == np.signbit(found))) | (np.isnan(wanted) & np.isnan(found))
+    return same
 
 
 def compare_arrays(wanted: Array, found: Array) -> Difference:

@@ -54,9 +54,7 @@ def numpy_as_asked(
     return z_y + scale + (product - correction)  # the scale is added
 
 
-def numpy_right(
-    x: Array, w: Array, s_x: np.float32, z_x: int, s_w: Array, z_w: int, s_y: np.float32, z_y: int
-) -> Any:
+def numpy_right(x: Array, w: Array, s_x: np.float32, z_x: int, s_w: Array, z_w: int, s_y: np.float32, z_y: int) -> Any:
     """The same in LiteRT's default arithmetic (XNNPACK), without bias or activation."""
     acc = (x.astype(np.int32) - z_x) @ (w.astype(np.int32) - z_w).T
     scaled = acc.astype(np.float32) * (s_x * s_w / s_y)  # float32, each channel its own scale
@@ -205,9 +203,7 @@ def _demo(granularity: str, step: Callable[[str], None]) -> ModelDemo:
         f = oracle.fingerprint
         oracles[name] = (f"{f.oracle} {f.version}", f.mode, int((real != outputs[name]).sum()))
     names = list(RUNTIMES)
-    between = {
-        (a, b): int((outputs[a] != outputs[b]).sum()) for i, a in enumerate(names) for b in names[i + 1 :]
-    }
+    between = {(a, b): int((outputs[a] != outputs[b]).sum()) for i, a in enumerate(names) for b in names[i + 1 :]}
     numbers = (
         layer.weights_values,
         layer.input_scale,
@@ -274,9 +270,7 @@ def _model_blocks(m: ModelDemo) -> list[Block]:
             continue
         assert tensor.quant is not None
         scale = float(tensor.quant.scale[0])
-        scales = repr(scale) + (
-            f" ... ({tensor.quant.scale.size} scales)" if tensor.quant.per_channel else ""
-        )
+        scales = repr(scale) + (f" ... ({tensor.quant.scale.size} scales)" if tensor.quant.per_channel else "")
         shape = f"{tensor.dtype.name}{list(tensor.shape)}"
         rows.append((what, tensor.index, tensor.name, shape, scales, int(tensor.quant.zero_point[0])))
     runtimes: list[tuple[object, ...]] = []

@@ -43,7 +43,7 @@ class _Extra:
 _EXTRAS = (
     _Extra("ai-edge-litert", "litert", "the real LiteRT, for verify and demo"),
     _Extra("tflite-micro", "tflm", "the real TensorFlow Lite Micro, for verify and demo"),
-    _Extra("numba", "fast", "compiled engines"),
+    _Extra("numba", "fast", "compiled engines (none in this version)"),
     _Extra("tensorflow-cpu", "converter", "making the demo models again (large)"),
 )
 
@@ -73,9 +73,7 @@ class Diagnosis(Report):
         blocks: list[Block] = [Heading(f"LastBit {data['lastbit']}")]
         blocks.append(Text(f"{data['platform']}, {data['python_implementation']} at {data['executable']}"))
         blocks.append(Text(f"CPU: {data['cpu']}"))
-        blocks.append(
-            Text(", ".join(f"{name} {version or 'MISSING'}" for name, version in data["versions"].items()))
-        )
+        blocks.append(Text(", ".join(f"{name} {version or 'MISSING'}" for name, version in data["versions"].items())))
         core = data["core"]
         blocks.append(Text(f"Core: {core['detail']}", "good" if core["works"] else "bad"))
         rows = [

@@ -202,9 +202,7 @@ def explain(
             continue
         mismatched = int((outputs[name] != ours).sum())
         others.append(_other(element, name, layers[name], int(outputs[name][row, unit]), mismatched))
-    return Explanation(
-        element, loaded.source, input_source, choice, tuple(others), int(differs.sum()), int(ours.size)
-    )
+    return Explanation(element, loaded.source, input_source, choice, tuple(others), int(differs.sum()), int(ours.size))
 
 
 def _dense_operator(model: Model, index: int | None) -> Operator:
@@ -253,9 +251,7 @@ def _layer_input(model: Model, layer: DenseLayer, x: Any, runtime: Runtime) -> t
     if isinstance(x, Mapping) and len(x) == 1 and set(x) <= {own.index, str(own.index), own.name}:
         return reference.check_input(own, *x.values()), f"given for the layer's own input, {own.label}"
     if [tensor.index for tensor in model.inputs] == [own.index]:
-        return reference.check_input(
-            own, x
-        ), f"given at the model's input, which is the layer's own, {own.label}"
+        return reference.check_input(own, x), f"given at the model's input, which is the layer's own, {own.label}"
     prepared = prepare(model, runtime)
     many = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(model.inputs) > 1)
     try:
@@ -302,11 +298,7 @@ def _blockers(prepared: PreparedModel, index: int) -> str:
         todo.extend(new)
     texts = [reasons[i] for i in sorted(reasons)]
     more = f", and {len(texts) - 3} more" if len(texts) > 3 else ""
-    return (
-        "; ".join(texts[:3]) + more
-        if texts
-        else "the layer's input does not depend on the model's input alone"
-    )
+    return "; ".join(texts[:3]) + more if texts else "the layer's input does not depend on the model's input alone"
 
 
 def _position(layer: DenseLayer, at: Sequence[int], rows: int) -> tuple[int, int]:
@@ -336,9 +328,7 @@ def _instructive(differs: npt.NDArray[np.bool_], trace: Mapping[str, Array]) -> 
     return 0, 0, "the first one; all are clamped or zero, and runtimes agree on the whole output"
 
 
-def _other(
-    element: Element, name: str, prepared: PreparedDense, output: int, mismatched: int
-) -> OtherRuntime:
+def _other(element: Element, name: str, prepared: PreparedDense, output: int, mismatched: int) -> OtherRuntime:
     """One runtime beside the explained one; where they differ on the element, with the cause."""
     if output == element.output:
         return OtherRuntime(name, prepared.rule, prepared.kernel, output, mismatched)

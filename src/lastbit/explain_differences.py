@@ -58,9 +58,7 @@ class Side:
                 self.rule.scale_product
             ]
         if step == "multiplier_form":
-            return {"float64": "float64 factor", "float32": "float32 factor"}.get(
-                form, "31-bit multiplier and shift"
-            )
+            return {"float64": "float64 factor", "float32": "float32 factor"}.get(form, "31-bit multiplier and shift")
         if step == "first_rounding":
             return {
                 "float64": "product rounded to float64, half_even",
@@ -126,9 +124,7 @@ class OtherRuntime:
     refused: str = ""
 
 
-def find_cause(
-    acc: int, scales: tuple[float, float, float], zero_point: int, here: Side, there: Side
-) -> Cause:
+def find_cause(acc: int, scales: tuple[float, float, float], zero_point: int, here: Side, there: Side) -> Cause:
     """The step that decides why two sides print different outputs.
 
     Args:
@@ -148,8 +144,7 @@ def find_cause(
     turns = []
     for first, second in ((there, here), (here, there)):
         outputs = [
-            five_steps(acc, scales, zero_point, (*(first,) * n, *(second,) * (count - n)))[-1]
-            for n in range(count + 1)
+            five_steps(acc, scales, zero_point, (*(first,) * n, *(second,) * (count - n)))[-1] for n in range(count + 1)
         ]
         assert outputs[0] != outputs[-1], "the two sides agree"
         turns.append(max(n for n in range(count) if outputs[n] != outputs[-1]))

@@ -157,11 +157,7 @@ def _output(element: Element) -> list[str]:
     requant, zy = element.prepared.requant, element.layer.output_zero_point
     scaled, total = int(element.step("acc_scaled").value), int(element.step("with_zero_point").value)
     low, high = requant.activation_min, requant.activation_max
-    added = (
-        f"{scaled} + {_p(zy)}"
-        if scaled + zy == total
-        else rf"\operatorname{{wrap}}_{{32}}({scaled} + {_p(zy)})"
-    )
+    added = f"{scaled} + {_p(zy)}" if scaled + zy == total else rf"\operatorname{{wrap}}_{{32}}({scaled} + {_p(zy)})"
     return [
         rf"y &= \operatorname{{clamp}}(r + z_y, {low}, {high})",
         rf"&= \operatorname{{clamp}}({added}, {low}, {high}) = {element.output}",

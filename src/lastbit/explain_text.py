@@ -88,8 +88,7 @@ def _section_layer(element: Element, head: Head) -> Iterable[Block]:
         ("input", head.input_source),
         (
             "element",
-            f"row {element.row} of 0..{element.rows - 1}, unit {element.unit} of 0..{layer.units - 1}: "
-            f"{head.choice}",
+            f"row {element.row} of 0..{element.rows - 1}, unit {element.unit} of 0..{layer.units - 1}: {head.choice}",
         ),
     )
     for note in prepared.notes:
@@ -114,9 +113,7 @@ def _section_scales(element: Element) -> Iterable[Block]:
     yield Code("\n".join(lines))
     stored = int(quant.zero_point[element.channel])
     if stored != layer.weights_zero_point:
-        yield _text(
-            f"The file has weights zero point {stored} here; per-channel kernels take it to be 0.", "warning"
-        )
+        yield _text(f"The file has weights zero point {stored} here; per-channel kernels take it to be 0.", "warning")
 
 
 def _section_products(element: Element) -> Iterable[Block]:
@@ -194,9 +191,7 @@ def _section_multiplier(element: Element) -> Iterable[Block]:
     if q == 0:
         lines[-1] = ("shift", "0; the exponent is below -31, where kernels take the factor to be 0")
     elif shift != exponent:
-        lines.insert(
-            -1, ("", f"the fraction was rounded up to 1, so it becomes 1/2 and the shift {exponent} + 1")
-        )
+        lines.insert(-1, ("", f"the fraction was rounded up to 1, so it becomes 1/2 and the shift {exponent} + 1"))
     lines.append(("factor", f"q * 2^(shift-31) = {q} * 2^{shift - 31} = {decimal_text(element.real_factor)}"))
     lines.append(("", f"relative error of the factor: {_error(element.real_factor, exact)}"))
     yield Heading("5. From the scales to multiplier and shift")
@@ -213,9 +208,7 @@ def _section_rounding(element: Element) -> Iterable[Block]:
             continue
         start = f"{step.numbers} = " if " " in step.numbers else ""
         lines = [("", f"{step.name} = {step.formula}"), ("exact", start + decimal_text(step.exact, _DIGITS))]
-        if step.operation not in ("", "wrap32", "clamp") and not (
-            step.name == "acc_float" and not step.cut_off
-        ):
+        if step.operation not in ("", "wrap32", "clamp") and not (step.name == "acc_float" and not step.cut_off):
             lines.append(("rounded", decimal_text(step.value, _DIGITS)))
             lines.append(("tie rule", _tie_rule(step)))
             lines.append(("cut off", _cut_text(step, element)))
@@ -243,9 +236,7 @@ def _section_output(element: Element) -> Iterable[Block]:
     )
 
 
-def _section_others(
-    element: Element, others: Sequence[OtherRuntime], differing: int, size: int
-) -> Iterable[Block]:
+def _section_others(element: Element, others: Sequence[OtherRuntime], differing: int, size: int) -> Iterable[Block]:
     yield Heading("8. What every runtime prints for this element, from the same layer input")
     yield Table(
         ("runtime", "output", "rule", "whole output"),
@@ -275,11 +266,7 @@ def _whole(other: OtherRuntime, element: Element, size: int) -> str:
         return "-"
     if other.name == element.runtime.name:
         return "(explained here)"
-    return (
-        f"{other.mismatched} of {size} differ ({other.mismatched / size:.3%})"
-        if other.mismatched
-        else "equal"
-    )
+    return f"{other.mismatched} of {size} differ ({other.mismatched / size:.3%})" if other.mismatched else "equal"
 
 
 def _cause_blocks(element: Element, other: OtherRuntime, cause: Cause, there: Side) -> Iterable[Block]:
@@ -335,11 +322,7 @@ def _cut_text(step: ExactStep, element: Element) -> str:
     if step.operation.startswith("float"):
         return f"{float(lost):+.6g} (relative {float(lost / step.exact):+.3g})"
     pair = element.multiplier_and_shift
-    unit = (
-        f"a step of 2^{pair[1]} output steps"
-        if step.name == "high_mul" and pair and pair[1] < 0
-        else "a step"
-    )
+    unit = f"a step of 2^{pair[1]} output steps" if step.name == "high_mul" and pair and pair[1] < 0 else "a step"
     if abs(lost) == Fraction(1, 2):
         return f"{_cut(lost)} of {unit}: an exact tie"
     return f"{_cut(lost)} of {unit}; {float(Fraction(1, 2) - abs(lost)):.6g} from a tie"

@@ -92,9 +92,7 @@ def check_target(path: str, suffixes: Sequence[str], keep: Sequence[str] = ()) -
         raise InputError(f"{path}: cannot be written: permission denied.")
     for other in keep:
         if os.path.exists(other) and os.path.exists(target) and os.path.samefile(other, target):
-            raise InputError(
-                f"{path}: is being read and would be replaced; choose another name for the output."
-            )
+            raise InputError(f"{path}: is being read and would be replaced; choose another name for the output.")
 
 
 @contextlib.contextmanager
@@ -126,9 +124,7 @@ def atomic_write(path: str) -> Iterator[IO[bytes]]:
             getattr(errno, "EDQUOT", errno.ENOSPC),
         )  # Windows has no quota error
         advice = " Free some space or choose another disk." if full else ""
-        raise InputError(
-            f"{path}: cannot be written: {reason(error)}; nothing was changed.{advice}"
-        ) from None
+        raise InputError(f"{path}: cannot be written: {reason(error)}; nothing was changed.{advice}") from None
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)

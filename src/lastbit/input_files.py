@@ -92,8 +92,7 @@ def _split(spec: str, model: Model) -> tuple[Tensor | None, str]:
             return tensor, path
     if "=" in spec and not os.path.exists(spec):
         raise InputError(
-            f"-i {spec}: {spec.partition('=')[0]!r} is no input of {model.source}; its inputs are: "
-            f"{_labels(model)}."
+            f"-i {spec}: {spec.partition('=')[0]!r} is no input of {model.source}; its inputs are: {_labels(model)}."
         )
     return None, spec
 
@@ -101,9 +100,7 @@ def _split(spec: str, model: Model) -> tuple[Tensor | None, str]:
 def _by_key(key: str, model: Model) -> Tensor | None:
     named = [tensor for tensor in model.inputs if tensor.name == key]
     if len(named) > 1:
-        raise InputError(
-            f"{len(named)} inputs of {model.source} are named {key!r}; use the index: {_labels(model)}."
-        )
+        raise InputError(f"{len(named)} inputs of {model.source} are named {key!r}; use the index: {_labels(model)}.")
     return named[0] if named else next((t for t in model.inputs if str(t.index) == key), None)
 
 
@@ -132,9 +129,7 @@ def _kind(path: str) -> str:
     if head.startswith(_ZIP_MAGIC):
         return "npz"
     what = "is empty" if not head else f"is neither .npy nor .npz (it begins with {head!r})"
-    raise InputError(
-        f"{path}: the file {what}. Save the input with numpy.save, or as raw values in a file named .bin."
-    )
+    raise InputError(f"{path}: the file {what}. Save the input with numpy.save, or as raw values in a file named .bin.")
 
 
 def read_array(path: str, tensor: Tensor) -> Array:
@@ -152,9 +147,7 @@ def read_array(path: str, tensor: Tensor) -> Array:
         return _read_raw(path, tensor)
     arrays = _load(path)
     if len(arrays) != 1:
-        raise InputError(
-            f"{path}: holds {len(arrays)} arrays ({_some(arrays)}), wanted 1 for input {tensor.label}."
-        )
+        raise InputError(f"{path}: holds {len(arrays)} arrays ({_some(arrays)}), wanted 1 for input {tensor.label}.")
     return next(iter(arrays.values()))
 
 
@@ -169,9 +162,7 @@ def _load(path: str) -> dict[str, Array]:
             with loaded:
                 arrays = {key: loaded[key] for key in loaded.files}
     except MemoryError:
-        raise InputError(
-            f"{path}: its header asks for more memory than there is; the file is damaged."
-        ) from None
+        raise InputError(f"{path}: its header asks for more memory than there is; the file is damaged.") from None
     except Exception as error:
         # A damaged archive raises whatever zipfile, zlib or the header's parser happen to raise.
         raise InputError(f"{path}: cannot be read as a NumPy array: {reason(error)}") from None

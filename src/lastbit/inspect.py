@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,20 @@ class Inspection(Report):
     def as_dict(self) -> dict[str, Any]:
         """The report as plain data (schema `lastbit.inspect/1`)."""
         return self.data
+
+    def json(self) -> str:
+        """The data as JSON text, each operator, tensor and layer in a line of its own.
+
+        A number in each line, as in other reports, would be a quarter of a million lines for some models.
+        """
+        parts = []
+        for key, value in self.data.items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                lines = ",\n    ".join(json.dumps(entry, allow_nan=False) for entry in value)
+                parts.append(f'  "{key}": [\n    {lines}\n  ]')
+            else:
+                parts.append(f'  "{key}": {json.dumps(value, allow_nan=False)}')
+        return "{\n" + ",\n".join(parts) + "\n}"
 
     def blocks(self) -> list[Block]:
         """An overview of the model, or one operator in full."""
@@ -126,9 +141,7 @@ def _operator(op: Operator, prepared: Mapping[str, PreparedOperator | str]) -> d
         "version": op.version,
         "inputs": list(op.inputs),
         "outputs": list(op.outputs),
-        "options": {
-            key: list(value) if isinstance(value, tuple) else value for key, value in op.options.items()
-        },
+        "options": {key: list(value) if isinstance(value, tuple) else value for key, value in op.options.items()},
         "coverage": {name: _coverage(entry) for name, entry in prepared.items()},
     }
 
@@ -187,9 +200,7 @@ def _dense(model: Model, op: Operator, prepared: Mapping[str, PreparedOperator |
         "operator": op.index,
         "units": weights.shape[0] if weights is not None and matrix else None,
         "depth": weights.shape[1] if weights is not None and matrix else None,
-        "granularity": weights.quant.granularity
-        if weights is not None and weights.quant is not None
-        else None,
+        "granularity": weights.quant.granularity if weights is not None and weights.quant is not None else None,
         "activation": op.options.get("fused_activation_function"),
         "keep_num_dims": op.options.get("keep_num_dims"),
         "operands": {

@@ -33,9 +33,7 @@ _PRODUCTS = {
 def operator_blocks(data: Data, full: bool) -> list[Block]:
     """The one operator of an inspection; `full` or the first channels."""
     op = data["operators"][0]
-    blocks: list[Block] = [
-        Heading(f"Operator {op['index']} {name_text(op['name'])} (version {op['version']})")
-    ]
+    blocks: list[Block] = [Heading(f"Operator {op['index']} {name_text(op['name'])} (version {op['version']})")]
     if op["options"]:
         blocks.append(Text(", ".join(f"{key}: {value}" for key, value in op["options"].items())))
     blocks += _operand_table(data, op)
@@ -43,9 +41,7 @@ def operator_blocks(data: Data, full: bool) -> list[Block]:
     blocks += _coverage_table(op, dense)
     for note in dict.fromkeys(note for entry in op["coverage"].values() for note in entry.get("notes", ())):
         blocks.append(Text(f"Note: {note}", "warning"))
-    biases = (
-        {dense["operands"]["bias"]["tensor"]} if dense is not None and dense["operands"]["bias"] else set()
-    )
+    biases = {dense["operands"]["bias"]["tensor"]} if dense is not None and dense["operands"]["bias"] else set()
     for tensor in data["tensors"]:
         # A bias's scales are not used by any kernel's arithmetic; --json has them.
         if tensor["index"] not in biases:
@@ -66,9 +62,7 @@ def _operand_table(data: Data, op: Data) -> list[Block]:
         role = "output" if len(op["outputs"]) == 1 else f"output {position}"
         rows.append((role, *_operand_row(tensors.get(index))))
     headers = ("", "tensor", "type", "scale", "as hex float", "zero point")
-    names = "\n".join(
-        f"{row[0]:8} {row[1]:>4} {name_text(str(row[-1]), full=True)}" for row in rows if row[-1]
-    )
+    names = "\n".join(f"{row[0]:8} {row[1]:>4} {name_text(str(row[-1]), full=True)}" for row in rows if row[-1])
     table = Table(headers, [row[:-1] for row in rows], right=("tensor", "zero point"))
     return [table, *([Code(names)] if names else [])]
 
@@ -98,11 +92,7 @@ def _coverage_table(op: Data, dense: Data | None) -> list[Block]:
             rows.append((name, "-", f"not covered: {entry['reason']}", "-"))
             continue
         constants = dense["runtimes"][name] if dense is not None else {}
-        clamp = (
-            f"{constants['activation_min']}..{constants['activation_max']}"
-            if "equation" in constants
-            else "-"
-        )
+        clamp = f"{constants['activation_min']}..{constants['activation_max']}" if "equation" in constants else "-"
         rows.append((name, entry["kernel"], entry["rule"], clamp))
     return [Table(("runtime", "kernel", "rule", "clamp"), rows)]
 
@@ -116,9 +106,7 @@ def _equations(dense: Data) -> list[Block]:
             f"{rule}:",
             *(f"    {part.strip()}" for part in equation.replace(";  ", ",  ").split(",  ")),
         ]
-    zero_points = {
-        role: dense["operands"][role]["quantization"]["zero_point"] for role in ("input", "weights")
-    }
+    zero_points = {role: dense["operands"][role]["quantization"]["zero_point"] for role in ("input", "weights")}
     depth = f"K = {dense['depth']}, zx = {zero_points['input'][0]}, zw = {span(zero_points['weights'])}"
     lines += ["acc = sum_k input*weights - zw*sum_k input + folded bias  (zw*... only where zw is not 0)"]
     lines += [f"folded bias = bias - zx*sum(weights) + K*zx*zw,  {depth}"]
@@ -131,15 +119,11 @@ def _multipliers(dense: Data, full: bool) -> list[Block]:
     for name, entry in dense["runtimes"].items():
         if "equation" in entry:
             groups.setdefault(entry["scale_product"], []).append(name)
-    blocks: list[Block] = [
-        Heading("Effective scale m = s_x*s_w/s_y; as multiplier and shift: q * 2^(shift-31)")
-    ]
+    blocks: list[Block] = [Heading("Effective scale m = s_x*s_w/s_y; as multiplier and shift: q * 2^(shift-31)")]
     headers = ("unit", "effective scale", "as hex float", "multiplier q", "shift")
     for product, names in groups.items():
         # With the same product, those that have a multiplier have the same one.
-        entries = sorted(
-            (dense["runtimes"][name] for name in names), key=lambda entry: entry["multiplier"] is None
-        )
+        entries = sorted((dense["runtimes"][name] for name in names), key=lambda entry: entry["multiplier"] is None)
         scale = entries[0]["effective_scale"]
         fixed = entries[0]["multiplier"] is not None
         columns = [scale["decimal"], [short_hex(text) for text in scale["hex"]]]
@@ -182,9 +166,7 @@ def _unit_table(
     numbered = [("all" if len(rows) == 1 else unit, *row) for unit, row in enumerate(rows)]
     right = [header for header in headers if "hex" not in header]
     if not full and len(rows) > CHANNELS:
-        title = (
-            f"{title}{', ' if title else ''}units 0 to {CHANNELS - 1} of {len(rows)} (all: --all-channels)"
-        )
+        title = f"{title}{', ' if title else ''}units 0 to {CHANNELS - 1} of {len(rows)} (all: --all-channels)"
     # A paragraph, not the table's own title, which would be folded to the table's width.
     return [
         *([Text(title, "dim")] if title else []),

@@ -60,9 +60,7 @@ def _operators(data: Data, full: bool) -> list[Block]:
     def operands(indices: Sequence[int]) -> str:
         shown = indices if full else indices[:_OPERANDS]
         texts = [f"{i}:{type_text(tensors[i])}" if i >= 0 else "-" for i in shown]
-        return ", ".join(
-            [*texts, *([f"{len(indices) - len(shown)} more"] if len(shown) < len(indices) else [])]
-        )
+        return ", ".join([*texts, *([f"{len(indices) - len(shown)} more"] if len(shown) < len(indices) else [])])
 
     blocks: list[Block] = [Heading("Operators")]
     if len(operators) > ROWS and not full:
@@ -129,9 +127,7 @@ def _dense_overview(data: Data, full: bool) -> list[Block]:
     blocks.append(Table(headers, cut(rows, ROWS, full), right=("op", "reachable acc", "acc bits")))
     blocks += left_out(len(rows), ROWS, full, "dense layers")
     blocks.append(
-        Text(
-            "Every constant of a layer: lastbit inspect MODEL --op N (as data, for all layers: --json)", "dim"
-        )
+        Text("Every constant of a layer: lastbit inspect MODEL --op N (as data, for all layers: --json)", "dim")
     )
     return blocks
 
@@ -139,8 +135,7 @@ def _dense_overview(data: Data, full: bool) -> list[Block]:
 def _dense_types(entry: Data) -> str:
     operands = entry["operands"]
     source, weights, output = (
-        operands[role]["dtype"] if operands[role] is not None else "absent"
-        for role in ("input", "weights", "output")
+        operands[role]["dtype"] if operands[role] is not None else "absent" for role in ("input", "weights", "output")
     )
     text = source if source == weights else f"{source} x {weights}"
     return text if source == output else f"{text} -> {output}"
@@ -149,9 +144,7 @@ def _dense_types(entry: Data) -> str:
 def _clamps(entry: Data) -> list[str]:
     """The clamp bounds that occur; runtimes differ only where an activation's bound is a tie."""
     covered = (runtime for runtime in entry["runtimes"].values() if "equation" in runtime)
-    return list(
-        dict.fromkeys(f"{runtime['activation_min']}..{runtime['activation_max']}" for runtime in covered)
-    )
+    return list(dict.fromkeys(f"{runtime['activation_min']}..{runtime['activation_max']}" for runtime in covered))
 
 
 def _tensors(data: Data, full: bool) -> list[Block]:

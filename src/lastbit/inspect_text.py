@@ -111,11 +111,7 @@ def left_out(count: int, limit: int, full: bool, noun: str) -> list[Block]:
     """Says how many rows `cut` left out, if any."""
     if full or count <= limit:
         return []
-    return [
-        Text(
-            f"The first {limit} of {count} {noun}; {count - limit} left out. --all-channels shows all.", "dim"
-        )
-    ]
+    return [Text(f"The first {limit} of {count} {noun}; {count - limit} left out. --all-channels shows all.", "dim")]
 
 
 def covered_on(coverage: Data) -> str:

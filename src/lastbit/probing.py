@@ -195,9 +195,7 @@ def tie_seeking_inputs(
         disputed = targets[(outputs != outputs[0]).any(axis=0)]
         pool = disputed if disputed.size else targets
         for target in rng.choice(pool, wanted, replace=pool.size < wanted):
-            row = _solve(
-                weights[unit], int(target) - int(layer.bias_values[unit]), layer.input_zero_point, rng
-            )
+            row = _solve(weights[unit], int(target) - int(layer.bias_values[unit]), layer.input_zero_point, rng)
             if row is not None:
                 rows.append(row)
                 hits += disputed.size > 0

@@ -117,9 +117,7 @@ def progress(title: str) -> Iterator[Update]:
         task = bar.add_task(title, total=None)
 
         def update(done: int, total: int, what: str) -> None:
-            bar.update(
-                task, completed=done, total=total, description=visible(f"{title}: {what}" if what else title)
-            )
+            bar.update(task, completed=done, total=total, description=visible(f"{title}: {what}" if what else title))
 
         yield update
 

@@ -178,9 +178,7 @@ class _RuntimeCheck:
             zeros = np.zeros(probe.inputs[0].shape, np.int8)
             self._compare(oracle, op.index, "requantization probed", content, [zeros])
 
-    def _compare(
-        self, oracle: Oracle, index: int, what: str, content: bytes, samples: Sequence[Array]
-    ) -> None:
+    def _compare(self, oracle: Oracle, index: int, what: str, content: bytes, samples: Sequence[Array]) -> None:
         """Run a one-operator model on both sides."""
         result = self.operators[index]
         alone = load_tflite(content)
@@ -232,7 +230,10 @@ class _RuntimeCheck:
         except OracleFailure as failure:
             self.whole_model_note = f"{oracle.name} does not run the whole model: {failure.reason}"
             return
-        comparisons = {index: Comparison("in the whole model", kernel=_kernel_seen(run)) for index in covered}
+        comparisons = {index: Comparison("in the whole model", kernel=_kernel_seen(run, index)) for index in covered}
+        for index, entry in covered.items():
+            if run.delegated_operators is not None:
+                comparisons[index].add_kernel_check(entry.kernel, index in run.delegated_operators)
         for inputs, outputs in zip(samples, run.outputs, strict=True):
             tensors = dict(zip((t.index for t in self.model.inputs), inputs, strict=True))
             tensors.update(zip(wanted, outputs, strict=True))
@@ -299,11 +300,13 @@ def _compare_element(
     comparison.add(difference, worked)
 
 
-def _kernel_seen(run: OracleRun) -> str:
-    """Which kernel the interpreter itself says it used."""
+def _kernel_seen(run: OracleRun, index: int | None = None) -> str:
+    """Which kernel the interpreter itself says it used: for one operator of a model, or at all."""
     if run.delegated is None:
         return "micro kernels"
-    return "XNNPACK delegate" if run.delegated else "own kernels, no delegate"
+    taken = run.delegated_operators or ()
+    delegated = run.delegated if index is None else index in taken
+    return "XNNPACK delegate" if delegated else "own kernels, no delegate"
 
 
 def _random_inputs(model: Model, rng: np.random.Generator) -> list[Array]:

@@ -231,9 +231,7 @@ class Verification(Report):
             blocks += _runtime_blocks(result)
         blocks += self._uncovered()
         for name in self.missing:
-            blocks.append(
-                Text(f"{name}: not verified, its interpreter is not installed (`lastbit doctor`)", "warning")
-            )
+            blocks.append(Text(f"{name}: not verified, its interpreter is not installed (`lastbit doctor`)", "warning"))
         blocks.append(self._verdict())
         return blocks
 

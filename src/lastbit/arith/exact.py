@@ -163,9 +163,7 @@ def exact_requantize(
         rounded = round_fraction(product, "half_away")
         kept = rounded if -(2**31) < rounded < 2**31 else -(2**31)
         effect = "half_away" if kept == rounded else "half_away, then int32 overflow gives INT32_MIN"
-        steps.append(
-            _step("acc_scaled", "round_half_away(product)", f"round({_g(product)})", kept, product, effect)
-        )
+        steps.append(_step("acc_scaled", "round_half_away(product)", f"round({_g(product)})", kept, product, effect))
     elif rule.form == "float32":
         converted = round_to_float(Fraction(acc), 24)
         product = round_to_float(converted * scale, 24)
@@ -206,9 +204,7 @@ def exact_requantize(
         steps.extend(_q31(rule, acc, scale))
     scaled = int(steps[-1].value)
     total = _wrap(scaled + zy)
-    steps.append(
-        _step("with_zero_point", "acc_scaled + zy", f"{scaled} + ({zy})", total, scaled + zy, "wrap32")
-    )
+    steps.append(_step("with_zero_point", "acc_scaled + zy", f"{scaled} + ({zy})", total, scaled + zy, "wrap32"))
     # The float32 form has applied the upper bound already, before it rounded; here only the type saturates.
     upper = type_max if rule.form == "float32" else high
     output = max(low, min(upper, total))
@@ -248,9 +244,7 @@ def _q31(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]:
     yield _step("acc_shifted", "wrap32(acc << L)", f"{acc} << {left}", shifted, acc * 2**left, "wrap32")
     exact_high = Fraction(shifted * q, 2**31)
     high = round_fraction(exact_high, "half_up")
-    yield _step(
-        "high_mul", "(acc_shifted * q + 2^30) >> 31", f"{shifted} * {q} / 2^31", high, exact_high, "half_up"
-    )
+    yield _step("high_mul", "(acc_shifted * q + 2^30) >> 31", f"{shifted} * {q} / 2^31", high, exact_high, "half_up")
     tie = "half_up" if rule.form == "q31_up_up" else "half_away"
     exact_scaled = Fraction(high, 2**right)
     yield _step(
@@ -274,9 +268,7 @@ def _effective_scale(rule: RequantRule, sx: Fraction, sw: Fraction, sy: Fraction
         "ff": "m = float32(float32(s_x * s_w) / s_y)",
     }[rule.scale_product]
     precision = {"dd": "float64", "fd": "float32, then float64", "ff": "float32"}[rule.scale_product]
-    return _step(
-        "effective_scale", formula, f"{_g(sx)} * {_g(sw)} / {_g(sy)}", value, sx * sw / sy, precision
-    )
+    return _step("effective_scale", formula, f"{_g(sx)} * {_g(sw)} / {_g(sy)}", value, sx * sw / sy, precision)
 
 
 def _step(

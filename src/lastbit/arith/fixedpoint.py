@@ -92,7 +92,8 @@ def saturating_rounding_doubling_high_mul(a: IntArray | int, b: IntArray | int) 
     division that truncates, is the same function as adding 2**30 and shifting right.
     """
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
-    return np.minimum((product + 2**30) >> 31, INT32_MAX)
+    result: Int64Array = np.minimum((product + 2**30) >> 31, INT32_MAX)
+    return result
 
 
 def rounding_divide_by_pot(value: IntArray | int, exponent: IntArray | int) -> Int64Array:

@@ -282,7 +282,9 @@ def _q31_two_steps(
 
 def _q31_single(acc: npt.NDArray[np.int64], params: RequantParams) -> dict[str, Array]:
     product = acc * params.multiplier  # 31 + 31 bits: fits
-    return _finish(rounding_shift_right_half_up(product, np.maximum(31 - params.shift, 0)), params, {"product": product})
+    return _finish(
+        rounding_shift_right_half_up(product, np.maximum(31 - params.shift, 0)), params, {"product": product}
+    )
 
 
 def _float32(acc: npt.NDArray[np.int64], params: RequantParams) -> dict[str, Array]:
@@ -293,6 +295,7 @@ def _float32(acc: npt.NDArray[np.int64], params: RequantParams) -> dict[str, Arr
     steps = _finish(acc_scaled, params, {"product": product, "limited": limited})
     # The upper bound was applied before the zero point; afterwards only the type saturates. INT32_MIN plus a
     # negative zero point wraps to a large positive number and comes out as the type's maximum, above the bound.
+    assert params.dtype.qmax is not None
     saturated = np.minimum(steps["with_zero_point"], params.dtype.qmax)
     steps["output"] = np.maximum(saturated, params.activation_min)
     return steps

@@ -16,9 +16,7 @@ __all__ = ["explain", "verify"]
 @inputs_option
 @click.option("--seed", type=int, metavar="S", help="Seed of a random input, where no -i is given.")
 @op_option
-@click.option(
-    "--at", metavar="ROW,UNIT", help="The output element; without it, an instructive one is chosen."
-)
+@click.option("--at", metavar="ROW,UNIT", help="The output element; without it, an instructive one is chosen.")
 @runtime_option
 @click.option(
     "--format",

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
@@ -55,9 +54,7 @@ class Commands(click.Group):
         """The group with its commands, listed in help in this order."""
         group = cls("lastbit", help=_HELP, epilog=_EPILOG, context_settings=dict(_SETTINGS))
         group.params += [
-            click.Option(
-                ["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."
-            ),
+            click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
             click.Option(
                 ["--version"],
                 is_flag=True,
@@ -91,6 +88,13 @@ class Commands(click.Group):
             sys.exit(INTERRUPTED)
         sys.exit(result if isinstance(result, int) else 0)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse the group's own options; `--help` and `--version` print here."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError as error:
+            sys.exit(_report(error))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; whatever it raises becomes a message and an exit code."""
         try:
@@ -101,14 +105,9 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except BaseException as error:
-            if "--debug" in _flags(ctx) and not isinstance(error, BrokenPipeError):
+            if ctx.params.get("debug") and not isinstance(error, BrokenPipeError):
                 traceback.print_exc()
             ctx.exit(_report(error))
-
-
-def _flags(ctx: click.Context) -> Sequence[str]:
-    """The group's own flags that were given."""
-    return ["--debug"] if ctx.params.get("debug") else []
 
 
 def _report(error: BaseException) -> int:
@@ -129,7 +128,7 @@ def _report(error: BaseException) -> int:
             print_error("there is not enough memory for this")
             return 2
         case OSError():
-            # Files that commands read and write have their own messages; here is stdout or a temporary folder.
+            # Files that commands read and write have their own messages; this is stdout or a temporary one.
             print_error(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
             return 2
         case SystemExit():

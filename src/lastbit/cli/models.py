@@ -35,14 +35,10 @@ def inspect(model: str, op: int | None, full: bool, as_json: bool) -> None:
 @click.command()
 @model_argument
 @inputs_option
-@click.option(
-    "-o", "--output", "output", required=True, metavar="FILE", help=".npz, or .npy for a single output."
-)
+@click.option("-o", "--output", "output", required=True, metavar="FILE", help=".npz, or .npy for a single output.")
 @runtime_option
 @click.option("--all", "every_step", is_flag=True, help="Write every step of every operator too, as op3/acc.")
-@click.option(
-    "--quantize-input", is_flag=True, help="Quantize real-valued inputs as the runtime itself does."
-)
+@click.option("--quantize-input", is_flag=True, help="Quantize real-valued inputs as the runtime itself does.")
 @json_option
 @click.pass_context
 def run(
@@ -98,13 +94,9 @@ def _paths(spec: str) -> list[str]:
 
 @click.command()
 @model_argument
-@click.option(
-    "--op", type=int, required=True, metavar="N", help="The operator to cut out (see `lastbit inspect`)."
-)
+@click.option("--op", type=int, required=True, metavar="N", help="The operator to cut out (see `lastbit inspect`).")
 @click.option("-o", "--output", "output", required=True, metavar="FILE", help="The .tflite file to write.")
-@click.option(
-    "--batch", type=int, metavar="B", help="Rows of the new model's input; as in the model by default."
-)
+@click.option("--batch", type=int, metavar="B", help="Rows of the new model's input; as in the model by default.")
 def extract(model: str, op: int, output: str, batch: int | None) -> None:
     """Write a model that is one operator of another.
 

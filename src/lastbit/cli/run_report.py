@@ -104,11 +104,7 @@ class RunReport(Report):
         return "\n".join(lines)
 
     def _notes(self) -> list[str]:
-        notes = (
-            f"{entry.prepared.operator.label}: {note}"
-            for entry in self.trace
-            for note in entry.prepared.notes
-        )
+        notes = (f"{entry.prepared.operator.label}: {note}" for entry in self.trace for note in entry.prepared.notes)
         return list(dict.fromkeys(notes))
 
     def _lines(self) -> list[str]:
@@ -162,10 +158,6 @@ def _frontier(trace: Trace) -> list[Tensor]:
     model = trace.prepared.model
     computed = {index for entry in trace for index in entry.prepared.operator.outputs}
     needed = {
-        index
-        for op in model.operators
-        if op.index not in trace.operators
-        for index in op.inputs
-        if index in computed
+        index for op in model.operators if op.index not in trace.operators for index in op.inputs if index in computed
     }
     return [tensor for tensor in model.tensors if tensor.index in needed]

@@ -103,7 +103,12 @@ class Trace:
 
     def _repr_html_(self) -> str:
         rows = [
-            (entry.prepared.operator.label, name, f"{value.dtype}{list(value.shape)}", f"{value.min()} .. {value.max()}")
+            (
+                entry.prepared.operator.label,
+                name,
+                f"{value.dtype}{list(value.shape)}",
+                f"{value.min()} .. {value.max()}",
+            )
             for entry in self
             for name, value in entry.steps.items()
             if value.size

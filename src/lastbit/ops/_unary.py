@@ -60,9 +60,7 @@ def operands(model: Model, op: Operator) -> tuple[Tensor, Tensor]:
     """
     source = required_operand(model, op, 0, "input")
     if len(op.inputs) != 1 or len(op.outputs) != 1:
-        raise refuse(
-            op, f"has {len(op.inputs)} inputs and {len(op.outputs)} outputs; every runtime wants 1 and 1"
-        )
+        raise refuse(op, f"has {len(op.inputs)} inputs and {len(op.outputs)} outputs; every runtime wants 1 and 1")
     return source, model.tensors[op.outputs[0]]
 
 
@@ -81,9 +79,7 @@ def per_tensor(op: Operator, tensor: Tensor) -> Scale:
     scale, zero_point = np.float32(quant.scale[0]), int(quant.zero_point[0])
     # XNNPACK crashes the process on a scale that is not positive and normal; the others divide by it.
     if not np.finfo(np.float32).tiny <= scale < np.inf:
-        raise refuse(
-            op, f"{tensor.label} has the scale {float(scale)!r}; wanted: positive, finite and normal"
-        )
+        raise refuse(op, f"{tensor.label} has the scale {float(scale)!r}; wanted: positive, finite and normal")
     if not dtype.qmin <= zero_point <= dtype.qmax:
         raise refuse(op, f"{tensor.label} has the zero point {zero_point}, outside of {dtype.name}")
     return Scale(scale, zero_point, dtype.qmin, dtype.qmax)
@@ -173,9 +169,7 @@ def q4_input(op: Operator, given: Scale) -> Callable[[Array], tuple[Array, Array
     """
     multiplier, shift = (int(part) for part in quantize_multiplier(float(given.scale) * 2.0**27))
     if shift < 0:
-        raise refuse(
-            op, f"has the input scale {float(given.scale)!r}; below 2^-28 the kernel's shift is undefined"
-        )
+        raise refuse(op, f"has the input scale {float(given.scale)!r}; below 2^-28 the kernel's shift is undefined")
     radius = input_radius(4, shift)
 
     def to_q4(x: Array) -> tuple[Array, Array, Array]:
@@ -205,15 +199,11 @@ def int16_input(
     if given.zero_point or to.zero_point:
         raise refuse(op, "int16 wants both zero points 0; the runtimes refuse anything else")
     if float(to.scale) != 1 / 32768:
-        raise refuse(
-            op, f"has the int16 output scale {float(to.scale)!r}; LastBit covers 1/32768 as the runtimes want"
-        )
+        raise refuse(op, f"has the int16 output scale {float(to.scale)!r}; LastBit covers 1/32768 as the runtimes want")
     exponent = math.log2(float(given.scale))
     distance = abs(exponent - round(exponent))
     if 0.0009 < distance < 0.0011:
-        raise refuse(
-            op, "not exact: the input scale's logarithm is 0.001 from an integer, where the kernels branch"
-        )
+        raise refuse(op, "not exact: the input scale's logarithm is 0.001 from an integer, where the kernels branch")
     left = 12 + round(exponent)
     if distance < 0.001 and left in power_of_two_shifts:
         if refuse_power_of_two:

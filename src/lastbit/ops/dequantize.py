@@ -69,6 +69,4 @@ def prepare_dequantize(model: Model, op: Operator, rule: str) -> PreparedOperato
         steps["output"] = np.where(split_vector(x, source, 8), affine, steps["output"])
         return steps
 
-    return prepared(
-        op, rule, source, output, vector8 if rule == "float32_vector8_product_plus_offset" else difference
-    )
+    return prepared(op, rule, source, output, vector8 if rule == "float32_vector8_product_plus_offset" else difference)

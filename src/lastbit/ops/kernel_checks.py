@@ -5,12 +5,15 @@ from __future__ import annotations
 from ..model import Model, Operator
 from .base import PreparedOperator, refuse
 from .fully_connected import PreparedDense
+from .quantize import xnnpack_declines_quantize
 
 __all__ = ["check_kernel", "xnnpack_declines"]
 
 
 def xnnpack_declines(model: Model, op: Operator) -> str | None:
     """Why the XNNPACK delegate leaves this operator to the builtin kernels, or None where it takes it."""
+    if op.name == "QUANTIZE":
+        return xnnpack_declines_quantize(model, op)
     if op.name == "FULLY_CONNECTED":
         weights, bias = model.operand(op, 1), model.operand(op, 2)
         quant = weights.quant if weights is not None else None

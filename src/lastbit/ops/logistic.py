@@ -50,9 +50,7 @@ def prepare_logistic(model: Model, op: Operator, rule: str) -> PreparedOperator:
     pick_rule(op, rule, RULES)
     source, output = operands(model, op)
     if source.dtype.name != output.dtype.name:
-        raise refuse(
-            op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type"
-        )
+        raise refuse(op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type")
     wide = rule.startswith("interpolated_int16")
     if source.dtype.name not in (("int16",) if wide else ("int8", "uint8")):
         raise refuse(op, f"the rule {rule} is not for {source.dtype.name}")
@@ -64,21 +62,15 @@ def prepare_logistic(model: Model, op: Operator, rule: str) -> PreparedOperator:
     if rule == "lut_expf_half_away":
         if float(to.scale) != 1 / 256:
             raise refuse(op, f"has the output scale {float(to.scale)!r}; the runtime wants exactly 1/256")
-        table = lut_half_away(
-            sigmoid_expf, given.scale, given.zero_point, to.scale, to.zero_point, to.qmin, to.qmax
-        )
+        table = lut_half_away(sigmoid_expf, given.scale, given.zero_point, to.scale, to.zero_point, to.qmin, to.qmax)
     else:
-        table = lut_half_even(
-            sigmoid_between, given.scale, given.zero_point, to.scale, to.zero_point, to.qmin, to.qmax
-        )
+        table = lut_half_even(sigmoid_between, given.scale, given.zero_point, to.scale, to.zero_point, to.qmin, to.qmax)
     if table.unsafe:
         raise libm_refusal(op, "exp", table.unsafe)
     return prepared(op, rule, source, output, lambda x: {"output": table(x)})
 
 
-def _fixed_point(
-    op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale
-) -> PreparedOperator:
+def _fixed_point(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale) -> PreparedOperator:
     if source.dtype.name != "int8":
         raise refuse(op, f"the rule {rule} is for int8, not {source.dtype.name}")
     if to.zero_point != -128:
@@ -99,9 +91,7 @@ def _fixed_point(
     return prepared(op, rule, source, output, calculate, notes=notes)
 
 
-def _int16(
-    op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale
-) -> PreparedOperator:
+def _int16(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale) -> PreparedOperator:
     scaled = int16_input(op, given, to, power_of_two_shifts=(0,), refuse_power_of_two="/" in rule)
 
     def calculate(x: Array) -> dict[str, Array]:

@@ -146,9 +146,7 @@ def _from_float(op: Operator, rule: str, source: Tensor, output: Tensor, to: Sca
     return prepared(op, rule, source, output, steps)
 
 
-def _requantize(
-    op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale
-) -> PreparedOperator:
+def _requantize(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale) -> PreparedOperator:
     if source.dtype.name == output.dtype.name == "int16" and (given.zero_point or to.zero_point):
         raise refuse(op, "int16 to int16 is covered with both zero points 0; LiteRT refuses others")
     if rule != "q31_half_up_half_away" and (source.dtype.bits, output.dtype.bits) != (8, 8):
@@ -160,15 +158,11 @@ def _requantize(
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
     q8 = int(np.rint(np.float32(256) * ratio)) if rule == "q8_half_up" else 0
     if shift > 30:
-        raise refuse(
-            op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself"
-        )
+        raise refuse(op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself")
 
     def half_away(x: Array) -> dict[str, Array]:
         centered = wrap32(x.astype(np.int64) - given.zero_point)
-        return _finish(
-            multiply_by_quantized_multiplier(centered, multiplier, shift), to, {"centered": centered}
-        )
+        return _finish(multiply_by_quantized_multiplier(centered, multiplier, shift), to, {"centered": centered})
 
     def vector16(x: Array) -> dict[str, Array]:
         centered = x.astype(np.int64) - given.zero_point
@@ -182,7 +176,5 @@ def _requantize(
         centered = x.astype(np.int64) - given.zero_point
         return _finish(rounding_shift_right_half_up(centered * q8, 8), to, {"centered": centered})
 
-    steps = {"q31_half_up_half_away": half_away, "q31_vector16_half_up": vector16, "q8_half_up": q8_half_up}[
-        rule
-    ]
+    steps = {"q31_half_up_half_away": half_away, "q31_vector16_half_up": vector16, "q8_half_up": q8_half_up}[rule]
     return prepared(op, rule, source, output, steps)

@@ -56,9 +56,7 @@ def prepare_relu(model: Model, op: Operator, rule: str) -> PreparedOperator:
     pick_rule(op, rule, RULES)
     source, output = operands(model, op)
     if source.dtype.name != output.dtype.name:
-        raise refuse(
-            op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type"
-        )
+        raise refuse(op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type")
     if rule.startswith("float32") != (source.dtype.name == "float32"):
         raise refuse(op, f"the rule {rule} is not for {source.dtype.name}")
     if source.dtype.name == "float32":
@@ -88,9 +86,7 @@ def _steps(op: Operator, bound: float, to: Scale) -> int:
     with np.errstate(over="ignore"):
         steps = float(round_half_away(np.float32(bound) / to.scale))
     if abs(steps) >= 2.0**30:
-        raise refuse(
-            op, f"the bound {bound} is {steps:g} steps of {float(to.scale)!r}: it does not fit an int32"
-        )
+        raise refuse(op, f"the bound {bound} is {steps:g} steps of {float(to.scale)!r}: it does not fit an int32")
     return int(min(max(to.zero_point + steps, to.qmin), to.qmax))
 
 
@@ -101,9 +97,7 @@ def _clamp(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale
     notes = []
     to = per_tensor(op, output)
     if to.scale != given.scale or to.zero_point != given.zero_point:
-        notes.append(
-            "this kernel does not rescale: input and output quantization differ, so the real values change"
-        )
+        notes.append("this kernel does not rescale: input and output quantization differ, so the real values change")
     return prepared(
         op,
         rule,
@@ -114,9 +108,7 @@ def _clamp(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale
     )
 
 
-def _rescale(
-    op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale
-) -> PreparedOperator:
+def _rescale(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale) -> PreparedOperator:
     if source.dtype.name == "int16" and (given.zero_point or to.zero_point):
         raise refuse(op, "int16 wants both zero points 0; the runtimes refuse anything else")
     if source.dtype.name not in ("int8", "uint8", "int16"):
@@ -127,9 +119,7 @@ def _rescale(
     else:
         factor = np.float64(given.scale) / np.float64(to.scale)
     if not factor < 2.0**30:
-        raise refuse(
-            op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself"
-        )
+        raise refuse(op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself")
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
     low, high = (_steps(op, bound, to) for bound in _BOUNDS[op.name])
 

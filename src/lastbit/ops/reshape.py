@@ -44,9 +44,7 @@ def prepare_reshape(model: Model, op: Operator, rule: str) -> PreparedOperator:
     source = required_operand(model, op, 0, "input")
     output = model.tensors[op.outputs[0]]
     if source.dtype.name != output.dtype.name:
-        raise refuse(
-            op, f"takes {source.dtype.name} and gives {output.dtype.name}; the runtimes copy one type"
-        )
+        raise refuse(op, f"takes {source.dtype.name} and gives {output.dtype.name}; the runtimes copy one type")
     shape = output.shape if rule == "copy_to_output_shape" else _wanted_shape(model, op)
     shape = _resolve(op, shape, source)
     size = math.prod(source.shape)

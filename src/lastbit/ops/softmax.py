@@ -123,9 +123,7 @@ def _fixed_point(
 ) -> PreparedOperator:
     factor = min(float(beta) * float(given.scale) * 2.0 ** (31 - _DIFF_BITS), 2.0**31 - 1.0)
     if factor <= 1.0:
-        raise refuse(
-            op, f"beta * scale is {float(beta) * float(given.scale)!r}; at 2^-26 and below the kernel aborts"
-        )
+        raise refuse(op, f"beta * scale is {float(beta) * float(given.scale)!r}; at 2^-26 and below the kernel aborts")
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
     diff_min = -input_radius(_DIFF_BITS, shift)
     bits = output.dtype.bits

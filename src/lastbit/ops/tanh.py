@@ -54,9 +54,7 @@ def prepare_tanh(model: Model, op: Operator, rule: str) -> PreparedOperator:
     pick_rule(op, rule, RULES)
     source, output = operands(model, op)
     if source.dtype.name != output.dtype.name:
-        raise refuse(
-            op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type"
-        )
+        raise refuse(op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type")
     wide = rule.startswith("interpolated_int16")
     if source.dtype.name not in (("int16",) if wide else ("int8", "uint8")):
         raise refuse(op, f"the rule {rule} is not for {source.dtype.name}")
@@ -72,9 +70,7 @@ def prepare_tanh(model: Model, op: Operator, rule: str) -> PreparedOperator:
     return prepared(op, rule, source, output, lambda x: {"output": table(x)})
 
 
-def _fixed_point(
-    op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale
-) -> PreparedOperator:
+def _fixed_point(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale) -> PreparedOperator:
     if source.dtype.name != "int8":
         raise refuse(op, f"the rule {rule} is for int8, not {source.dtype.name}")
     to_q4 = q4_input(op, given)
@@ -96,9 +92,7 @@ def _fixed_point(
     return prepared(op, rule, source, output, calculate, notes=notes)
 
 
-def _int16(
-    op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale
-) -> PreparedOperator:
+def _int16(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale) -> PreparedOperator:
     scaled = int16_input(op, given, to, power_of_two_shifts=(0, 1), refuse_power_of_two="/" in rule)
 
     def calculate(x: Array) -> dict[str, Array]:

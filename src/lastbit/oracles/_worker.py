@@ -154,9 +154,7 @@ def _check_types(details: Sequence[Header], what: str) -> None:
 
 def _check_sample(number: int, arrays: Sequence[Array], details: Sequence[Header]) -> None:
     if len(arrays) != len(details):
-        raise Unfit(
-            f"sample {number} has {len(arrays)} array(s); the model has {len(details)} graph input(s)"
-        )
+        raise Unfit(f"sample {number} has {len(arrays)} array(s); the model has {len(details)} graph input(s)")
     for position, (array, detail) in enumerate(zip(arrays, details, strict=True)):
         dtype, shape = np.dtype(detail["dtype"]), tuple(map(int, detail["shape"]))
         if array.dtype != dtype or array.shape != shape:

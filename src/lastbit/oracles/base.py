@@ -153,9 +153,7 @@ class Oracle:
         self._spec = spec
         self._timeout = timeout
         # By path, and with -P: not the folder of the file nor the current one, but the installed modules.
-        self._command = list(
-            command or [sys.executable, "-P", str(Path(_worker.__file__)), *spec.worker, str(threads)]
-        )
+        self._command = list(command or [sys.executable, "-P", str(Path(_worker.__file__)), *spec.worker, str(threads)])
         self._worker: WorkerProcess | None = None
         self._closed = False
         # Several oracles that are opened together load their interpreters at the same time.
@@ -261,9 +259,7 @@ class Oracle:
             self._worker = WorkerProcess(self._command)
         return self._worker
 
-    def _ask(
-        self, header: _worker.Header, parts: Sequence[bytes], label: str
-    ) -> tuple[_worker.Header, bytes, str]:
+    def _ask(self, header: _worker.Header, parts: Sequence[bytes], label: str) -> tuple[_worker.Header, bytes, str]:
         while True:
             worker = self._start()
             try:

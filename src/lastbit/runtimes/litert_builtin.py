@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .base import Rule, Runtime
+from .base import Refused, Rule, Runtime
+from .shared import COPIED, EIGHT_BIT, FLOAT_FUNCTIONS, RELUS
 
 LITERT_BUILTIN = Runtime(
     name="litert-builtin",
@@ -12,6 +13,46 @@ LITERT_BUILTIN = Runtime(
     rules={
         ("FULLY_CONNECTED", "int8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("q31-half_up-half_up/dd", "builtin"),
+        **{
+            ("QUANTIZE", f"float32->{t}"): Rule("vector8_inverse_half_even", "builtin")
+            for t in ("int8", "uint8", "int16")
+        },
+        **{("QUANTIZE", f"{a}->{b}"): Rule("q31_vector16_half_up", "builtin") for a in EIGHT_BIT for b in EIGHT_BIT},
+        **{
+            ("QUANTIZE", types): Rule("q31_half_up_half_away", "builtin")
+            for types in (
+                "int8->int16",
+                "uint8->int16",
+                "int16->int8",
+                "int16->int16",
+                "int16->int32",
+                "int32->int8",
+                "int32->int16",
+            )
+        },
+        **{("DEQUANTIZE", f"{t}->float32"): Rule("float32_vector8_product_plus_offset", "builtin") for t in EIGHT_BIT},
+        ("DEQUANTIZE", "int16->float32"): Rule("float32_difference_times_scale", "builtin"),
+        ("DEQUANTIZE", "float16->float32"): Rule("float16_widen", "builtin"),
+        **{
+            (relu, f"{t}->{t}"): Rule("q31_half_up_half_away/float32_ratio", "builtin")
+            for relu in RELUS
+            for t in EIGHT_BIT
+        },
+        **{(relu, "float32->float32"): Rule("float32_clamp", "builtin") for relu in RELUS},
+        ("RELU", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", "builtin"),
+        ("RELU6", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", "builtin"),
+        ("RELU_N1_TO_1", "int16->int16"): Refused("the runtime takes float32, uint8 and int8 only"),
+        **{
+            ("SOFTMAX", f"{a}->{b}"): Rule("lut_float32_sum", "builtin")
+            for a, b in (("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16"))
+        },
+        ("SOFTMAX", "int16->int16"): Rule("interpolated_int16/float64_tables", "builtin"),
+        **{("LOGISTIC", f"{t}->{t}"): Rule("lut_expf_half_away", "builtin") for t in EIGHT_BIT},
+        **{("TANH", f"{t}->{t}"): Rule("lut_tanhf_half_away", "builtin") for t in EIGHT_BIT},
+        ("LOGISTIC", "int16->int16"): Rule("interpolated_int16/not_power_of_two", "builtin"),
+        ("TANH", "int16->int16"): Rule("interpolated_int16/not_power_of_two", "builtin"),
+        **{("RESHAPE", f"{t}->{t}"): Rule("copy", "builtin") for t in COPIED},
+        **FLOAT_FUNCTIONS,
     },
     sources=(
         "google-ai-edge/LiteRT tflite/kernels/fully_connected.cc @7a5bccc5801c",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .base import Rule, Runtime
+from .base import Refused, Rule, Runtime
+from .shared import COPIED, EIGHT_BIT, FLOAT_FUNCTIONS, RELUS
 
 LITERT_REFERENCE = Runtime(
     name="litert-reference",
@@ -12,8 +13,46 @@ LITERT_REFERENCE = Runtime(
     rules={
         ("FULLY_CONNECTED", "int8 per_tensor"): Rule("float64-half_away", "reference"),
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("float64-half_away", "reference"),
+        **{
+            ("QUANTIZE", f"float32->{t}"): Rule("float32_divide_half_away", "reference")
+            for t in ("int8", "uint8", "int16")
+        },
+        **{("QUANTIZE", f"{a}->{b}"): Rule("q31_half_up_half_away", "reference") for a in EIGHT_BIT for b in EIGHT_BIT},
+        **{
+            ("QUANTIZE", types): Rule("q31_half_up_half_away", "reference")
+            for types in (
+                "int8->int16",
+                "uint8->int16",
+                "int16->int8",
+                "int16->int16",
+                "int16->int32",
+                "int32->int8",
+                "int32->int16",
+            )
+        },
+        **{("DEQUANTIZE", f"{t}->float32"): Rule("float32_difference_times_scale", "reference") for t in EIGHT_BIT},
+        ("DEQUANTIZE", "int16->float32"): Rule("float32_difference_times_scale", "reference"),
+        ("DEQUANTIZE", "float16->float32"): Rule("float16_widen", "reference"),
+        **{
+            (relu, f"{t}->{t}"): Rule("q31_half_up_half_away/float32_ratio", "reference")
+            for relu in RELUS
+            for t in EIGHT_BIT
+        },
+        **{(relu, "float32->float32"): Rule("float32_clamp", "reference") for relu in RELUS},
+        ("RELU", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", "reference"),
+        ("RELU6", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", "reference"),
+        ("RELU_N1_TO_1", "int16->int16"): Refused("the runtime takes float32, uint8 and int8 only"),
+        **{
+            ("SOFTMAX", f"{a}->{b}"): Rule("gemmlowp_fixed_point", "reference")
+            for a, b in (("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16"))
+        },
+        ("SOFTMAX", "int16->int16"): Rule("interpolated_int16/float64_tables", "reference"),
+        **{("LOGISTIC", f"{t}->{t}"): Rule("lut_expf_half_away", "reference") for t in EIGHT_BIT},
+        **{("TANH", f"{t}->{t}"): Rule("lut_tanhf_half_away", "reference") for t in EIGHT_BIT},
+        ("LOGISTIC", "int16->int16"): Rule("interpolated_int16", "reference"),
+        ("TANH", "int16->int16"): Rule("interpolated_int16", "reference"),
+        **{("RESHAPE", f"{t}->{t}"): Rule("copy", "reference") for t in COPIED},
+        **FLOAT_FUNCTIONS,
     },
-    sources=(
-        "google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h @13eade63b67f",
-    ),
+    sources=("google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h @13eade63b67f",),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import Rule, Runtime
+from .shared import FLOAT_FUNCTIONS
 
 LITERT_XNNPACK = Runtime(
     name="litert-xnnpack",
@@ -12,6 +13,24 @@ LITERT_XNNPACK = Runtime(
     rules={
         ("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even", "xnnpack"),
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even", "xnnpack"),
+        # Only what the delegate takes stands here; the rest is the fallback's.
+        ("QUANTIZE", "float32->int8"): Rule("float32_inverse_half_even_saturate", "xnnpack"),
+        ("QUANTIZE", "float32->uint8"): Rule("float32_inverse_half_even_saturate", "xnnpack"),
+        ("QUANTIZE", "int8->int8"): Rule("q8_half_up", "xnnpack"),
+        ("QUANTIZE", "uint8->uint8"): Rule("q8_half_up", "xnnpack"),
+        ("DEQUANTIZE", "int8->float32"): Rule("float32_difference_times_scale", "xnnpack"),
+        ("DEQUANTIZE", "uint8->float32"): Rule("float32_difference_times_scale", "xnnpack"),
+        ("RELU", "float32->float32"): Rule("float32_clamp_flush", "xnnpack"),
+        ("RELU6", "float32->float32"): Rule("float32_clamp_flush", "xnnpack"),
+        ("RELU_N1_TO_1", "float32->float32"): Rule("float32_clamp_flush", "xnnpack"),
+        ("LOGISTIC", "int8->int8"): Rule("lut_exp_half_even", "xnnpack"),
+        ("LOGISTIC", "uint8->uint8"): Rule("lut_exp_half_even", "xnnpack"),
+        ("TANH", "int8->int8"): Rule("lut_tanhf_half_even", "xnnpack"),
+        ("TANH", "uint8->uint8"): Rule("lut_tanhf_half_even", "xnnpack"),
+        ("RESHAPE", "int8->int8"): Rule("copy", "xnnpack"),
+        ("RESHAPE", "uint8->uint8"): Rule("copy", "xnnpack"),
+        ("RESHAPE", "float32->float32"): Rule("copy", "xnnpack"),
+        **FLOAT_FUNCTIONS,
     },
     sources=(
         "google/XNNPACK src/qs8-gemm/MRx16c8-avx512vnni.c.in @028aae4f5fcf: the zero point is added in 32 bits",

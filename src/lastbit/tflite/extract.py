@@ -46,9 +46,7 @@ def extract_operator(model: Model, op: Operator, batch: int | None = None) -> Su
         for index, shape in _shapes(model, op, batch).items():
             new = position[index]
             tensors[new] = replace(tensors[new], shape=shape, shape_signature=shape)
-    fed = dict.fromkeys(
-        i for i in inputs if i >= 0 and tensors[i].data is None and not tensors[i].is_variable
-    )
+    fed = dict.fromkeys(i for i in inputs if i >= 0 and tensors[i].data is None and not tensors[i].is_variable)
     single = replace(op, index=0, inputs=inputs, outputs=outputs)
     return Subgraph(f"operator_{op.index}", tuple(tensors), (single,), tuple(fed), outputs)
 
@@ -87,9 +85,7 @@ def _dense_shapes(model: Model, op: Operator, source: Tensor, batch: int) -> dic
     weights = model.operand(op, 1)
     if weights is None or len(weights.shape) != 2 or 0 in weights.shape or len(op.outputs) != 1:
         found = None if weights is None else list(weights.shape)
-        raise InputError(
-            f"{op.label}: its weights have the shape {found}, wanted [out, in]; leave batch out."
-        )
+        raise InputError(f"{op.label}: its weights have the shape {found}, wanted [out, in]; leave batch out.")
     units, depth = weights.shape
     # A scalar input counts as one of depth 1.
     shape = _with_batch(source, batch, op) if source.shape else (batch, 1)

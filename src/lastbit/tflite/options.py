@@ -168,9 +168,7 @@ def _write_dense(builder: Any, values: Mapping[str, Any], where: str) -> int:
     )
     schema.FullyConnectedOptionsAddWeightsFormat(builder, WEIGHTS_FORMATS.index(values["weights_format"]))
     schema.FullyConnectedOptionsAddKeepNumDims(builder, bool(values["keep_num_dims"]))
-    schema.FullyConnectedOptionsAddAsymmetricQuantizeInputs(
-        builder, bool(values["asymmetric_quantize_inputs"])
-    )
+    schema.FullyConnectedOptionsAddAsymmetricQuantizeInputs(builder, bool(values["asymmetric_quantize_inputs"]))
     schema.FullyConnectedOptionsAddQuantizedBiasType(builder, codes[values["quantized_bias_type"]])
     offset: int = schema.FullyConnectedOptionsEnd(builder)
     return offset

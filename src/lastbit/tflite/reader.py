@@ -62,9 +62,7 @@ class _Reader:
         self.content = content
         self.source = source
         self.root: Any = schema.Model.GetRootAs(content, 0)
-        self.builtins = {
-            code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
-        }
+        self.builtins = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
         # Each code is an int32 slot; the accessor BuiltinCode() does not give the larger of the two fields.
         self.int32 = _int32_flags()
 
@@ -77,14 +75,10 @@ class _Reader:
                 "another generation of TFLite; convert the model again."
             )
         if not self.root.SubgraphsLength():
-            raise ModelError(
-                f"{self.source}: the model has no subgraphs, wanted at least 1; convert the model again."
-            )
+            raise ModelError(f"{self.source}: the model has no subgraphs, wanted at least 1; convert the model again.")
         constants = Constants(self.content, self.root)
         codes = tuple(self.operator_code(index) for index in range(self.root.OperatorCodesLength()))
-        subgraphs = tuple(
-            self.subgraph(index, constants, codes) for index in range(self.root.SubgraphsLength())
-        )
+        subgraphs = tuple(self.subgraph(index, constants, codes) for index in range(self.root.SubgraphsLength()))
         return Model(subgraphs, text(self.root.Description()), version, self.content, self.source)
 
     def operator_code(self, index: int) -> tuple[str, int]:
@@ -114,9 +108,7 @@ class _Reader:
         tensors = []
         constant = set()
         for position in range(count):
-            tensor, is_constant = read_tensor(
-                graph.Tensors(position), position, constants, position in computed, where
-            )
+            tensor, is_constant = read_tensor(graph.Tensors(position), position, constants, position in computed, where)
             tensors.append(tensor)
             if is_constant:
                 constant.add(position)

@@ -46,8 +46,7 @@ def read_source(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
         content = _read_file(name)
     else:
         raise InputError(
-            "a model is loaded from the path of a .tflite file or from its bytes; found "
-            f"{type(source).__name__}."
+            f"a model is loaded from the path of a .tflite file or from its bytes; found {type(source).__name__}."
         )
     _refuse_other_formats(content, name)
     return content, name
@@ -73,9 +72,7 @@ def _read_file(name: str) -> bytes:
     except FileNotFoundError:
         raise ModelError(f"{name}: no such file. Check the path; a .tflite file is wanted.") from None
     except PermissionError:
-        raise ModelError(
-            f"{name}: cannot be read, permission denied. Check the file's permissions."
-        ) from None
+        raise ModelError(f"{name}: cannot be read, permission denied. Check the file's permissions.") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{name}: cannot be read: {error}. Check the path and the disk.") from None
 
@@ -88,8 +85,7 @@ def _refuse_other_formats(content: bytes, name: str) -> None:
     looks = _guess(content)
     what = f" It looks like {looks}." if looks else " Download it or convert the model again."
     raise ModelError(
-        f"{name}: not a .tflite file: bytes 4 to 8 are {content[4:8]!r}, wanted the identifier "
-        f"{IDENTIFIER!r}.{what}"
+        f"{name}: not a .tflite file: bytes 4 to 8 are {content[4:8]!r}, wanted the identifier {IDENTIFIER!r}.{what}"
     )
 
 
@@ -102,9 +98,7 @@ def _guess(content: bytes) -> str:
         if content.startswith(start) or head.startswith(start):
             return text
     if head.startswith(_C_SOURCE) or b"unsigned char" in head:
-        return (
-            "C source that holds the model as an array; ask for the .tflite, or turn the array back to binary"
-        )
+        return "C source that holds the model as an array; ask for the .tflite, or turn the array back to binary"
     # Field 1 of ModelProto (ir_version, a small varint), then a length-delimited field.
     if len(content) > 2 and content[0] == 8 and 0 < content[1] < 32 and content[2] % 8 == 2:
         return "an ONNX or TensorFlow protobuf (.onnx, .pb); convert it to .tflite"

@@ -64,7 +64,7 @@ def dense_subgraph(
         tensors.append(_tensor(2, "bias", (units,), int32, quant(bias_scale), bias.astype(np.int32)))
     output = len(tensors)
     tensors.append(_tensor(output, "output", output_shape, int8, output_quant))
-    options = {
+    options: dict[str, int | float | bool | str | tuple[int, ...]] = {
         "fused_activation_function": activation,
         "weights_format": "DEFAULT",
         "keep_num_dims": keep_num_dims,
@@ -73,9 +73,7 @@ def dense_subgraph(
     }
     # Version 4 is int8; per-channel weights came with version 12, and runtimes check the number.
     version = 12 if weights_quant.per_channel else 4
-    operator = Operator(
-        0, "FULLY_CONNECTED", version, (0, 1, 2 if bias is not None else -1), (output,), options
-    )
+    operator = Operator(0, "FULLY_CONNECTED", version, (0, 1, 2 if bias is not None else -1), (output,), options)
     return Subgraph("main", tuple(tensors), (operator,), (0,), (output,))
 
 

@@ -35,9 +35,7 @@ class Constants:
     def extent(self, index: int, where: str) -> tuple[int, int]:
         """Where a buffer's bytes are in the file: (start, length). A length of 0 means that it has none."""
         if index >= self.count:
-            raise ModelError(
-                f"{where}: its buffer is {index}, but the file has {self.count} buffers; {_DAMAGED}"
-            )
+            raise ModelError(f"{where}: its buffer is {index}, but the file has {self.count} buffers; {_DAMAGED}")
         buffer = self.root.Buffers(index)
         length: int = buffer.DataLength()
         if length:
@@ -62,9 +60,7 @@ class Constants:
             )
         return start, length
 
-    def array(
-        self, index: int, extent: tuple[int, int], shape: tuple[int, ...], dtype: DType, where: str
-    ) -> Array:
+    def array(self, index: int, extent: tuple[int, int], shape: tuple[int, ...], dtype: DType, where: str) -> Array:
         """The constant at `extent`, read-only; its length has been checked."""
         assert dtype.numpy is not None
         start, length = extent
@@ -117,9 +113,7 @@ def unpack_int4(packed: Array, count: int) -> Array:
     return values[:count]
 
 
-def read_tensor(
-    entry: Any, index: int, constants: Constants, computed: bool, where: str
-) -> tuple[Tensor, bool]:
+def read_tensor(entry: Any, index: int, constants: Constants, computed: bool, where: str) -> tuple[Tensor, bool]:
     """One tensor of a subgraph.
 
     Args:
@@ -212,16 +206,12 @@ def _read_quantization(entry: Any, shape: tuple[int, ...], dtype: DType, label: 
     """Scales and zero points, checked against each other, the shape and the element type."""
     # Copies, so that nothing of the file's alignment or byte order is left.
     scale = np.array(entry.ScaleAsNumpy(), np.float32)
-    stored = (
-        np.array(entry.ZeroPointAsNumpy(), np.int64) if entry.ZeroPointLength() else np.zeros(1, np.int64)
-    )
+    stored = np.array(entry.ZeroPointAsNumpy(), np.int64) if entry.ZeroPointLength() else np.zeros(1, np.int64)
     axis: int = entry.QuantizedDimension()
     bad = ~(np.isfinite(scale) & (scale > 0))
     if bad.any():
         channel = int(bad.argmax())
-        raise ModelError(
-            f"{label}: scale {channel} is {scale[channel]}, wanted a positive finite number; {_DAMAGED}"
-        )
+        raise ModelError(f"{label}: scale {channel} is {scale[channel]}, wanted a positive finite number; {_DAMAGED}")
     if stored.size not in (1, scale.size):
         raise ModelError(
             f"{label}: it has {scale.size} scales and {stored.size} zero points, wanted as many; {_DAMAGED}"

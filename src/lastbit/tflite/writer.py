@@ -70,9 +70,7 @@ def _check_graph(graph: Subgraph) -> None:
     count = len(graph.tensors)
     for position, tensor in enumerate(graph.tensors):
         if tensor.index != position:
-            raise InputError(
-                f"{tensor.label} is at position {position} of the graph; number the tensors anew."
-            )
+            raise InputError(f"{tensor.label} is at position {position} of the graph; number the tensors anew.")
     named: list[tuple[str, Sequence[int], int]] = [
         ("the graph's inputs", graph.inputs, 0),
         ("the graph's outputs", graph.outputs, 0),
@@ -82,16 +80,12 @@ def _check_graph(graph: Subgraph) -> None:
     for where, indices, lowest in named:
         for index in indices:
             if not lowest <= index < count:
-                raise InputError(
-                    f"{where}: there is no tensor {index}; the graph has tensors 0 to {count - 1}."
-                )
+                raise InputError(f"{where}: there is no tensor {index}; the graph has tensors 0 to {count - 1}.")
     reasons = []
     for tensor in graph.tensors:
         if tensor.dtype.numpy is None or _type_code(tensor) is None:
             reasons.append(f"{tensor.label} has the type {tensor.dtype.name}, which LastBit cannot write")
-        elif tensor.data is not None and (
-            tensor.data.dtype != tensor.dtype.numpy or tensor.data.shape != tensor.shape
-        ):
+        elif tensor.data is not None and (tensor.data.dtype != tensor.dtype.numpy or tensor.data.shape != tensor.shape):
             raise InputError(
                 f"{tensor.label}: its data is {tensor.data.dtype} {list(tensor.data.shape)}, wanted "
                 f"{tensor.dtype.numpy} {list(tensor.shape)}."
@@ -268,9 +262,7 @@ def with_outputs(content: bytes, tensor_indices: Sequence[int]) -> bytes:
         raise InputError("no outputs are named; name at least one tensor.")
     for index in tensor_indices:
         if not 0 <= index < count:
-            raise InputError(
-                f"there is no tensor {index} to be an output; the model has tensors 0 to {count - 1}."
-            )
+            raise InputError(f"there is no tensor {index} to be an output; the model has tensors 0 to {count - 1}.")
     slot = graph._tab.Offset(8)
     if not slot:
         raise UnsupportedError(
