@@ -19,7 +19,7 @@ MODELS = ROOT.parent / "shared" / "models"
 
 sys.path.insert(0, str(ROOT / "tools"))  # tools are scripts, not a package; some tests run their parts
 
-INTERPRETERS = {"litert-xnnpack": "ai_edge_litert", "litert-builtin": "ai_edge_litert"} | {
+INTERPRETERS = {"litert-xnnpack": "ai_edge_litert", "litert-builtin-x86": "ai_edge_litert"} | {
     "litert-reference": "ai_edge_litert",
     "tflm": "tflite_micro",
 }

@@ -93,7 +93,7 @@ def _rules() -> dict[str, dict[tuple[str, str, str], str]]:
     }
     return {
         "litert-xnnpack": xnnpack,
-        "litert-builtin": builtin,
+        "litert-builtin-x86": builtin,
         "litert-reference": _litert(fast=False),
         "tflm": tflm,
     }
@@ -124,7 +124,7 @@ def _prepare(runtime: str, case: Any) -> Any:
     if rule is None:
         return UnsupportedError("the runtime refuses this pair of types")
     if rule == "q8_half_up" and quantize.xnnpack_declines_quantize(model, op):
-        rule = RULES["litert-builtin"][case.op, case.source[0], case.output[0]]
+        rule = RULES["litert-builtin-x86"][case.op, case.source[0], case.output[0]]
     try:
         return PREPARE[case.op](model, op, rule)
     except UnsupportedError as error:
@@ -204,17 +204,17 @@ def test_running_interpreter(runtime: str) -> None:
 
 # Runtimes whose recorded outputs one rule explains and the other does not, by operator and element types.
 RIVALS = [
-    ("litert-builtin", "QUANTIZE", "float32", "int8", "float32_divide_half_away"),
-    ("litert-builtin", "QUANTIZE", "float32", "int8", "float32_inverse_half_even_saturate"),
+    ("litert-builtin-x86", "QUANTIZE", "float32", "int8", "float32_divide_half_away"),
+    ("litert-builtin-x86", "QUANTIZE", "float32", "int8", "float32_inverse_half_even_saturate"),
     ("litert-xnnpack", "QUANTIZE", "float32", "int8", "vector8_inverse_half_even"),
     ("litert-reference", "QUANTIZE", "float32", "int8", "vector8_inverse_half_even"),
     ("tflm", "QUANTIZE", "float32", "int8", "vector8_inverse_half_even"),
-    ("litert-builtin", "QUANTIZE", "int8", "int8", Q31),
+    ("litert-builtin-x86", "QUANTIZE", "int8", "int8", Q31),
     ("litert-reference", "QUANTIZE", "int8", "int8", VECTOR16),
     ("litert-reference", "QUANTIZE", "int8", "int8", "q8_half_up"),
-    ("litert-builtin", "DEQUANTIZE", "int8", "float32", "float32_difference_times_scale"),
+    ("litert-builtin-x86", "DEQUANTIZE", "int8", "float32", "float32_difference_times_scale"),
     ("litert-xnnpack", "DEQUANTIZE", "int8", "float32", "float32_vector8_product_plus_offset"),
-    ("litert-builtin", "SOFTMAX", "int8", "int16", "gemmlowp_fixed_point"),
+    ("litert-builtin-x86", "SOFTMAX", "int8", "int16", "gemmlowp_fixed_point"),
     ("litert-reference", "SOFTMAX", "int8", "int16", "lut_float32_sum"),
     ("tflm", "RELU6", "int8", "int8", f"{Q31}/float64_ratio"),
     ("tflm", "LOGISTIC", "int8", "int8", "lut_exp_half_even"),

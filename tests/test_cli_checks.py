@@ -49,11 +49,11 @@ def test_verify_passes_its_arguments_and_ends_with_the_reports_code(here, monkey
     assert result.stdout == "told [bold]this[/bold]\n"
     assert seen == {"model": "m.tflite", "runtimes": None, "samples": 64, "seed": 0}
     result = invoke(
-        *("verify", "m.tflite", "--runtime", "tflm", "--runtime", "litert-builtin"),
+        *("verify", "m.tflite", "--runtime", "tflm", "--runtime", "litert-builtin-x86"),
         *("--samples", 7, "--seed", 3, "--json"),
     )
     assert json.loads(result.stdout) == {"schema": "test/1"}
-    assert seen == {"model": "m.tflite", "runtimes": ["tflm", "litert-builtin"], "samples": 7, "seed": 3}
+    assert seen == {"model": "m.tflite", "runtimes": ["tflm", "litert-builtin-x86"], "samples": 7, "seed": 3}
 
 
 def test_the_default_number_of_samples_in_help_is_that_of_verify():

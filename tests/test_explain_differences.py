@@ -25,7 +25,7 @@ def test_a_tie_is_named_as_the_cause():
     report = explain(model, at=(0, 0))
     assert report.output == 2
     found = causes(report)
-    assert set(found) == {"litert-builtin", "litert-reference", "tflm"}
+    assert set(found) == {"litert-builtin-x86", "litert-reference", "tflm"}
     for cause in found.values():
         assert (cause.step, cause.tie) == ("last_rounding", True)
         assert cause.before == (Fraction(5, 2), Fraction(5, 2))
@@ -34,7 +34,7 @@ def test_a_tie_is_named_as_the_cause():
     assert "The first step that makes the difference: the last rounding, by its tie rule." in text
     assert "litert-xnnpack rounds half_even: 2.5 -> 2" in text
     assert "tflm rounds half_away: 2.5 -> 3" in text
-    below = explain(model, at=(0, 1), runtime="litert-builtin")
+    below = explain(model, at=(0, 1), runtime="litert-builtin-x86")
     assert set(causes(below)) == {"litert-reference", "tflm"}
     assert all(cause.numbers == (-2, -3) for cause in causes(below).values())
     assert below.differing == 2
@@ -50,7 +50,7 @@ def test_the_accumulator_people_argue_about_is_a_tie_in_float32_only():
     report = explain(scaling([585], scales, zy=-126))
     assert report.output == -120
     found = causes(report)
-    assert set(found) == {"litert-builtin", "litert-reference", "tflm"}
+    assert set(found) == {"litert-builtin-x86", "litert-reference", "tflm"}
     cause = found["litert-reference"]
     # XNNPACK's float32 scale is one float32 step below the nearest one, and that makes the tie.
     assert (cause.step, cause.tie) == ("scale_precision", False)
@@ -84,7 +84,7 @@ def test_a_tie_that_only_one_of_them_meets_is_blamed_on_what_made_it():
     accs = np.arange(-60000, 60000)
     report = explain(scaling(accs, scales, sb=scales[0] * scales[1]), runtime="litert-reference")
     found = causes(report)
-    assert "tflm" in found or "litert-builtin" in found
+    assert "tflm" in found or "litert-builtin-x86" in found
     for cause in found.values():
         assert cause.step in ("first_rounding", "multiplier_form", "scale_precision")
 
@@ -94,7 +94,7 @@ def test_a_clamp_bound_is_named_as_the_cause():
     scale = np.float32(6 / 4.5)
     model = scaling([100], (scale, 1.0, scale), activation="RELU6")
     report = explain(model)
-    assert set(causes(report)) == {"litert-builtin", "litert-reference", "tflm"}
+    assert set(causes(report)) == {"litert-builtin-x86", "litert-reference", "tflm"}
     for cause in causes(report).values():
         assert (cause.step, cause.before, cause.numbers) == ("clamp", (100, 100), (4, 5))
     assert "litert-xnnpack bounds 0 .. 4: 100 -> 4" in flat(report)

@@ -46,7 +46,7 @@ def test_the_constants_of_a_layer_worked_by_hand():
     assert dense["constants"]["acc_max"] == [100 + 3 * 138, -7 + 5 * 117]
     assert dense["constants"]["acc_bits"] == 11
     assert dense["constants"]["overflows_int32"] == []
-    builtin = dense["runtimes"]["litert-builtin"]
+    builtin = dense["runtimes"]["litert-builtin-x86"]
     assert builtin["effective_scale"] == {"decimal": [0.125], "hex": ["0x1.0000000000000p-3"]}
     assert builtin["multiplier"] == [2**30]
     assert builtin["shift"] == [-2]

@@ -39,7 +39,7 @@ SOURCE = Path(_worker.__file__).resolve().parents[2]
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals and processes as POSIX has them")
 
 # NumPy stands for the interpreter's distribution: it is always installed.
-FAKE = replace(ORACLES["litert-builtin"], name="fake", distribution="numpy", mode="made up")
+FAKE = replace(ORACLES["litert-builtin-x86"], name="fake", distribution="numpy", mode="made up")
 # A worker that obeys the model's bytes. `jobs` counts what it has served.
 OBEDIENT = f"""
 import os, signal, sys, time
@@ -88,7 +88,7 @@ def failure_of(oracle: Oracle, content: bytes, label: str = "") -> OracleFailure
 
 
 def test_table_is_keyed_by_runtime_name_and_every_extra_exists() -> None:
-    assert list(ORACLES) == ["litert-xnnpack", "litert-builtin", "litert-reference", "tflm"]
+    assert list(ORACLES) == ["litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm"]
     assert all(spec.name == name for name, spec in ORACLES.items())
     assert {spec.extra for spec in ORACLES.values()} == {"litert", "tflm"}
 

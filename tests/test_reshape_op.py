@@ -62,7 +62,7 @@ def test_refusals() -> None:
         _prepare(None, (4, 6)).evaluate([np.zeros((1, 13), np.int8)])
 
 
-@pytest.mark.parametrize("runtime", ["litert-xnnpack", "litert-builtin", "litert-reference", "tflm"])
+@pytest.mark.parametrize("runtime", ["litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm"])
 @pytest.mark.parametrize(("shape", "options"), [(None, (4, 6)), (None, (4, -1)), ((4, -1), (3, 8)), (None, (5, 5))])
 def test_running_interpreter(runtime: str, shape: Any, options: Any) -> None:
     if installed(runtime) is None:

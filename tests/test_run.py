@@ -78,7 +78,7 @@ def test_a_layer_whose_scale_xnnpack_refuses_is_refused_there_and_only_there():
     x = np.zeros((1, 7), np.int8)
     with pytest.raises(lastbit.UnsupportedError, match="effective scale is 256 or more"):
         lastbit.run(model, x, "litert-xnnpack")
-    for name in ("litert-builtin", "litert-reference", "tflm"):
+    for name in ("litert-builtin-x86", "litert-reference", "tflm"):
         lastbit.run(model, x, name)
 
 

@@ -51,12 +51,12 @@ def test_a_wrong_rule_is_found_and_the_first_bad_element_worked_out(wrong):
 
 
 def test_a_delegate_that_does_not_do_what_is_expected_is_a_difference():
-    """A layer of litert-builtin's, claimed to be run by XNNPACK: the outputs agree here, the kernel does not."""
+    """A layer of litert-builtin-x86's, claimed to be run by XNNPACK: the outputs agree here, the kernel does not."""
     claimed = replace(
-        RUNTIMES["litert-builtin"],
+        RUNTIMES["litert-builtin-x86"],
         rules={
             key: replace(rule, kernel="xnnpack") if isinstance(rule, Rule) else rule
-            for key, rule in RUNTIMES["litert-builtin"].rules.items()
+            for key, rule in RUNTIMES["litert-builtin-x86"].rules.items()
         },
     )
     report = lastbit.verify(make_dense_model(), [claimed], samples=4)

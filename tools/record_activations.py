@@ -24,7 +24,7 @@ from lastbit.tflite import write
 from lastbit.types import DTYPES, QuantParams
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "activations"
-RUNTIMES = ("litert-xnnpack", "litert-builtin", "litert-reference", "tflm")
+RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 _DTYPE = {dtype.name: dtype for dtype in DTYPES.values()}
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -48,7 +48,7 @@ class UnsupportedError(LastBitError):
 
     def __init__(self, message: str, reasons: Sequence[str] = ()) -> None:
         self.reasons = tuple(reasons)
-        lines = [message, *(f"  - {reason}" for reason in self.reasons)]
+        lines = [message, *(f"  - {reason}" for reason in self.reasons if reason not in message)]
         super().__init__("\n".join(lines))
 
 

@@ -34,8 +34,8 @@ ORACLES: dict[str, OracleSpec] = {
         mode="default delegates (XNNPACK)",
         worker=("litert", "AUTO"),
     ),
-    "litert-builtin": OracleSpec(
-        name="litert-builtin",
+    "litert-builtin-x86": OracleSpec(
+        name="litert-builtin-x86",
         distribution="ai-edge-litert",
         extra="litert",
         mode="builtin, no delegate",

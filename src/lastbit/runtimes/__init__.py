@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from ..errors import RuntimeNameError
 from .base import Refused, Rule, Runtime
-from .litert_builtin import LITERT_BUILTIN
+from .litert_builtin_x86 import LITERT_BUILTIN_X86
 from .litert_reference import LITERT_REFERENCE
 from .litert_xnnpack import LITERT_XNNPACK
 from .tflm import TFLM
 
-__all__ = ["DEFAULT_RUNTIME", "RUNTIMES", "Refused", "Rule", "Runtime", "find_rule", "get_runtime"]
+__all__ = ["ALIASES", "DEFAULT_RUNTIME", "RUNTIMES", "Refused", "Rule", "Runtime", "find_rule", "get_runtime"]
 
 RUNTIMES: dict[str, Runtime] = {
     "litert-xnnpack": LITERT_XNNPACK,
-    "litert-builtin": LITERT_BUILTIN,
+    "litert-builtin-x86": LITERT_BUILTIN_X86,
     "litert-reference": LITERT_REFERENCE,
     "tflm": TFLM,
 }
+
+ALIASES = {"litert-builtin": "litert-builtin-x86"}
+"""Shorter names that are accepted too."""
 
 DEFAULT_RUNTIME = "litert-xnnpack"
 """What an Interpreter made without options runs."""
@@ -30,6 +33,7 @@ def get_runtime(runtime: str | Runtime) -> Runtime:
     """
     if isinstance(runtime, Runtime):
         return runtime
+    runtime = ALIASES.get(runtime, runtime)
     if runtime not in RUNTIMES:
         raise RuntimeNameError(
             f"unknown runtime {runtime!r}; wanted one of: {', '.join(RUNTIMES)}. `lastbit runtimes` describes them."

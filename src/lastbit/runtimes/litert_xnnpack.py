@@ -37,5 +37,5 @@ LITERT_XNNPACK = Runtime(
         "google/XNNPACK src/qs8-gemm/MRx16c8-avx512skx.c.in @01a345b5a565: added in 16 bits, saturating; differs only "
         "where acc times the effective scale is below -2^31",
     ),
-    fallback="litert-builtin",
+    fallback="litert-builtin-x86",
 )

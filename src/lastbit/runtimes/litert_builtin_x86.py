@@ -5,8 +5,8 @@ from __future__ import annotations
 from .base import Refused, Rule, Runtime
 from .shared import COPIED, EIGHT_BIT, FLOAT_FUNCTIONS, RELUS
 
-LITERT_BUILTIN = Runtime(
-    name="litert-builtin",
+LITERT_BUILTIN_X86 = Runtime(
+    name="litert-builtin-x86",
     title="LiteRT's optimized kernels without a delegate (ruy on x86-64 with AVX or better)",
     oracle="ai-edge-litert 2.3.0, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES",
     platform="x86-64 with AVX, AVX2 or AVX512",
