@@ -6,7 +6,7 @@ import pytest
 import lastbit
 from conftest import make_dense_model
 from lastbit.demo import demo_model, numpy_as_asked, numpy_right
-from lastbit.ops.fully_connected import dense_layer
+from lastbit.ops.dense_layer import dense_layer
 from lastbit.testing import assert_bitexact
 
 X = np.random.default_rng(3).integers(-128, 128, (1, 16, 48)).astype(np.int8)

@@ -1,10 +1,10 @@
 """Hold every exact runtime against its real interpreter and write what was compared, for `lastbit runtimes`.
 
-    python tools/collect_evidence.py [--rounds N] [--seed S]
+    python tools/collect_evidence.py [--families NAME ...] [--rounds N] [--seed S]
 
-Writes src/lastbit/runtimes/evidence.json: per runtime the interpreter's fingerprint, per family the outputs compared
-and the mismatches, and per rival rule the number of outputs at which it is refuted. About five million outputs per
-runtime at the default number of rounds. The README's and docs' tables are made from that file (tools/update_docs.py).
+Writes src/lastbit/runtimes/evidence.json: per runtime the interpreter's fingerprint, per variant and family the outputs
+compared and the mismatches, and per rival rule the number of outputs at which it is refuted. With --families only those
+variants' entries are replaced. The README's and docs' tables are made from that file (tools/update_docs.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import argparse
 import json
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,35 +22,64 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from dense_families import Case, cases
-from lastbit.arith.requantize import RULES
+import dense_families
+from dense_families import Case
+from lastbit.compare import same_bits
 from lastbit.errors import UnsupportedError
-from lastbit.ops.fully_connected import prepare_fully_connected
+from lastbit.model import Model, Operator
+from lastbit.ops import OPERATORS
+from lastbit.ops.base import PreparedOperator
 from lastbit.oracles import Oracle, OracleFailure, open_oracle
-from lastbit.prepare import PreparedOperator, prepare_operator
+from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.tflite import load, write
 
 TARGET = Path(__file__).parents[1] / "src" / "lastbit" / "runtimes" / "evidence.json"
 
 
+@dataclass(frozen=True)
+class Families:
+    """A set of families that belong together.
+
+    Attributes:
+        cases: (seed, rounds) -> the cases.
+        rivals: (model, operator) -> every rule that could be thought to be the right one, prepared.
+        rounds: the default number of rounds: enough for a million outputs per runtime and variant.
+    """
+
+    cases: Callable[[int, int], Iterator[Case]]
+    rivals: Callable[[Model, Operator], Mapping[str, PreparedOperator]]
+    rounds: int
+
+
+# Keyed by the name that --families takes.
+FAMILIES: dict[str, Families] = {
+    "int8": Families(dense_families.all_cases, dense_families.rivals, 210),
+}
+
+Key = tuple[str, str, str]  # operator, variant, family
+
+
 class Tally:
     """What was compared for one runtime."""
 
     def __init__(self) -> None:
-        self.outputs: Counter[tuple[str, str]] = Counter()
-        self.mismatches: Counter[tuple[str, str]] = Counter()
-        self.rivals: dict[str, Counter[str]] = defaultdict(Counter)
-        self.refused = 0
-        self.declined = 0
+        self.outputs: Counter[Key] = Counter()
+        self.mismatches: Counter[Key] = Counter()
+        self.rivals: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self.refused: Counter[tuple[str, str]] = Counter()
+        self.declined: Counter[tuple[str, str]] = Counter()
         self.first_mismatch = ""
 
-    def compare(self, case: Case, oracle: Oracle, granularity: str) -> None:
+    def compare(
+        self, case: Case, oracle: Oracle, rivals: Callable[[Model, Operator], Mapping[str, PreparedOperator]]
+    ) -> None:
         """Run one case in the real interpreter and in every rule, and count."""
         content = write(case.graph)
         model = load(content)
         op = model.operators[0]
-        key = (case.family, granularity)
+        variant = op.name, OPERATORS[op.name].variant(model, op)
+        key = (*variant, case.family)
         try:
             prepared: PreparedOperator | None = prepare_operator(model, op, oracle.name)
         except UnsupportedError:
@@ -57,106 +88,133 @@ class Tally:
             run = oracle.run(content, [[x] for x in case.samples])
         except OracleFailure as failure:
             if prepared is not None:
-                self.mismatches[key] += 1
-                self.first_mismatch = self.first_mismatch or f"{key}: the interpreter refused: {failure}"
-            self.refused += 1
+                self._mismatch(key, 1, f"the interpreter refused: {failure}")
+            self.refused[variant] += 1
             return
         if prepared is None:
-            self.mismatches[key] += 1
-            self.first_mismatch = self.first_mismatch or f"{key}: LastBit refuses what the interpreter runs"
+            self._mismatch(key, 1, "LastBit refuses what the interpreter runs")
             return
-        rivals = {name: prepare_fully_connected(model, op, name) for name in RULES}
-        stated = RUNTIMES[oracle.name].rules[op.name, f"int8 {granularity}"]
-        # A layer that the delegate declines follows the fallback's rule: it says nothing about this one's rivals.
+        stated = RUNTIMES[oracle.name].rules.get(variant)
+        # A layer that the delegate declines follows the fallback's rule: it says nothing about this runtime's own.
         declined = not isinstance(stated, Rule) or stated.name != prepared.rule
-        if declined:
-            key = (f"{case.family}: declined, run by {prepared.kernel}", granularity)
-            self.declined += sum(outputs[0].size for outputs in run.outputs)
+        others = {} if declined else {n: r for n, r in rivals(model, op).items() if n != prepared.rule}
         for x, (observed,) in zip(case.samples, run.outputs, strict=True):
-            ours = prepared.evaluate([x])["output"]
-            bad = int((ours != observed).sum()) if ours.shape == observed.shape else observed.size
-            self.outputs[key] += 0 if declined else observed.size
-            self.mismatches[key] += bad
-            if bad and not self.first_mismatch:
-                self.first_mismatch = f"{key}: {bad} of {observed.size}, {model.tensors[0].shape}"
-            for name, rival in rivals.items():
-                if name != prepared.rule and not declined:
-                    self.rivals[granularity][name] += int((rival.evaluate([x])["output"] != observed).sum())
+            self._mismatch(key, _differing(prepared, x, observed), f"{model.tensors[0].shape}")
+            if declined:
+                self.declined[variant] += observed.size
+                continue
+            self.outputs[key] += observed.size
+            for name, rival in others.items():
+                self.rivals[variant][name] += _differing(rival, x, observed)
 
-    def as_dict(self, oracle: Oracle) -> dict[str, Any]:
-        """The tally as the evidence file has it."""
-        variants = []
-        for granularity in ("per_tensor", "per_channel"):
+    def _mismatch(self, key: Key, count: int, text: str) -> None:
+        self.mismatches[key] += count
+        if count and not self.first_mismatch:
+            self.first_mismatch = f"{key}: {count}, {text}"
+
+    def variants(self) -> list[dict[str, Any]]:
+        """One entry for each variant, as the evidence file has it."""
+        entries = []
+        for operator, variant in sorted({key[:2] for key in self.outputs} | set(self.refused) | set(self.declined)):
             families = [
-                {"family": family, "outputs": count, "mismatches": self.mismatches[family, granularity]}
-                for (family, g), count in sorted(self.outputs.items())
-                if g == granularity
+                {"family": family, "outputs": count, "mismatches": self.mismatches[operator, variant, family]}
+                for (o, v, family), count in sorted(self.outputs.items())
+                if (o, v) == (operator, variant)
             ]
-            variants.append(
+            bad = sum(n for (o, v, _), n in self.mismatches.items() if (o, v) == (operator, variant))
+            entries.append(
                 {
-                    "operator": "FULLY_CONNECTED",
-                    "variant": f"int8 {granularity}",
+                    "operator": operator,
+                    "variant": variant,
                     "outputs": sum(f["outputs"] for f in families),
-                    "mismatches": sum(f["mismatches"] for f in families),
+                    "mismatches": bad,
+                    "refused_by_both": self.refused[operator, variant],
+                    "outputs_of_declined_layers": self.declined[operator, variant],
                     "families": families,
-                    "rivals_refuted_at": dict(sorted(self.rivals[granularity].items())),
+                    "rivals_refuted_at": dict(sorted(self.rivals[operator, variant].items())),
                 }
             )
-        return {
-            "fingerprint": oracle.fingerprint.as_dict(),
-            "refused_by_both": self.refused,
-            "outputs_of_declined_layers": self.declined,
-            "variants": variants,
-        }
+        return entries
 
 
-def collect(seed: int, rounds: int, progress: bool = False) -> dict[str, Any]:
-    """Run every family on every runtime.
+def _differing(prepared: PreparedOperator, x: np.ndarray, observed: np.ndarray) -> int:
+    ours = prepared.evaluate([x])["output"]
+    if ours.shape != observed.shape or ours.dtype != observed.dtype:
+        return int(observed.size)
+    return int((~same_bits(observed, ours)).sum())
+
+
+def collect(
+    seed: int, rounds: int | None, names: list[str] | None = None, progress: bool = False
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Run families on every runtime.
+
+    Args:
+        seed: of all randomness.
+        rounds: of each family; None for its own number.
+        names: keys of FAMILIES; None for all.
+        progress: say on stderr how far it is.
 
     Returns:
-        The evidence file's content.
+        The evidence file's content, and runtime -> its first mismatch where there is one.
     """
     tallies = {name: Tally() for name in RUNTIMES}
     oracles = {name: open_oracle(name) for name in RUNTIMES}
     try:
-        for per_channel in (False, True):
-            granularity = "per_channel" if per_channel else "per_tensor"
-            for number, case in enumerate(cases(seed, rounds, per_channel)):
-                # More than one scale is what every runtime takes per-channel to mean.
-                actual = case.layer.granularity
-                for name, oracle in oracles.items():
-                    tallies[name].compare(case, oracle, actual)
-                if progress and number % 50 == 0:
+        for name in names or FAMILIES:
+            families = FAMILIES[name]
+            for number, case in enumerate(families.cases(seed, rounds or families.rounds)):
+                for runtime, oracle in oracles.items():
+                    tallies[runtime].compare(case, oracle, families.rivals)
+                if progress and number % 100 == 0:
                     done = {n: sum(t.outputs.values()) for n, t in tallies.items()}
-                    print(granularity, number, done, file=sys.stderr)
-        return {
+                    print(name, number, done, file=sys.stderr)
+        date = datetime.now(UTC).strftime("%Y-%m-%d")
+        content = {
             "schema": "lastbit.evidence/1",
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "script": f"tools/collect_evidence.py --seed {seed} --rounds {rounds}",
-            "numpy": np.__version__,
-            "runtimes": {name: tallies[name].as_dict(oracle) for name, oracle in oracles.items()},
-            "first_mismatches": {n: t.first_mismatch for n, t in tallies.items() if t.first_mismatch},
+            "date": date,
+            "script": f"tools/collect_evidence.py --seed {seed}",
+            "runtimes": {
+                name: {"fingerprint": oracle.fingerprint.as_dict(), "variants": tallies[name].variants()}
+                for name, oracle in oracles.items()
+            },
         }
+        return content, {n: t.first_mismatch for n, t in tallies.items() if t.first_mismatch}
     finally:
         for oracle in oracles.values():
             oracle.close()
 
 
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The new evidence, with the old one's entries for variants that were not run again."""
+    for name, entry in new["runtimes"].items():
+        fresh = {(v["operator"], v["variant"]) for v in entry["variants"]}
+        kept = [
+            v
+            for v in old["runtimes"].get(name, {"variants": []})["variants"]
+            if (v["operator"], v["variant"]) not in fresh
+        ]
+        entry["variants"] = sorted([*entry["variants"], *kept], key=lambda v: (v["operator"], v["variant"]))
+    return new
+
+
 def main() -> None:
     """Parse the command line, collect, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=160)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=None)
+    parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args()
-    evidence = collect(options.seed, options.rounds, progress=True)
-    TARGET.write_text(json.dumps(evidence, indent=1) + "\n", encoding="utf-8")
+    evidence, first = collect(options.seed, options.rounds, options.families, progress=True)
     for name, entry in evidence["runtimes"].items():
         for variant in entry["variants"]:
-            print(name, variant["variant"], variant["outputs"], "outputs,", variant["mismatches"], "mismatches")
-            print("   refuted:", variant["rivals_refuted_at"])
-        print("   refused by both:", entry["refused_by_both"])
-    for name, text in evidence["first_mismatches"].items():
+            print(name, variant["variant"], f"{variant['outputs']:,} outputs,", variant["mismatches"], "mismatches")
+            print("   refuted:", variant["rivals_refuted_at"], "refused by both:", variant["refused_by_both"])
+    for name, text in first.items():
         print("FIRST MISMATCH", name, text)
+    if options.families and TARGET.exists():
+        evidence = merged(json.loads(TARGET.read_text(encoding="utf-8")), evidence)
+    TARGET.write_text(json.dumps(evidence, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from lastbit.model import Model, Subgraph
-from lastbit.ops.fully_connected import DenseLayer, dense_layer
+from lastbit.arith.requantize import RULES
+from lastbit.model import Model, Operator, Subgraph
+from lastbit.ops.base import PreparedOperator
+from lastbit.ops.dense_layer import DenseLayer, dense_layer
+from lastbit.ops.fully_connected import prepare_fully_connected
 from lastbit.probing import all_rules, boundary_inputs, critical_accumulators, probe_subgraph, tie_seeking_inputs
 from lastbit.tflite.synthesize import dense_subgraph, quant
 
@@ -224,3 +227,14 @@ def cases(seed: int, rounds: int, per_channel: bool, probes: int = 4000) -> Iter
             yield requantization(rng, per_channel, kind, probes)
         for family in OTHER_FAMILIES:
             yield family(rng, per_channel)
+
+
+def all_cases(seed: int, rounds: int) -> Iterator[Case]:
+    """Both granularities, one after the other."""
+    for per_channel in (False, True):
+        yield from cases(seed, rounds, per_channel)
+
+
+def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
+    """Every requantization rule there is, prepared for a layer."""
+    return {name: prepare_fully_connected(model, op, name) for name in RULES}

@@ -9,7 +9,7 @@ import numpy as np
 
 from .arith.exact import ExactStep, exact_requantize
 from .ops.base import PreparedOperator
-from .ops.fully_connected import PreparedDense
+from .ops.dense_8bit import PreparedDense
 from .types import Array, fraction_of
 
 __all__ = ["Difference", "compare_arrays", "same_bits", "steps_of", "worked_element"]

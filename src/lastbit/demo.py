@@ -20,7 +20,8 @@ from .api import load, run
 from .compare import steps_of
 from .errors import OracleMissingError
 from .model import Model
-from .ops.fully_connected import DenseLayer, PreparedDense, dense_layer
+from .ops.dense_8bit import PreparedDense
+from .ops.dense_layer import DenseLayer, dense_layer
 from .oracles import open_oracle
 from .prepare import prepare_operator
 from .report import Block, Code, Heading, Report, Table, Text

@@ -18,7 +18,8 @@ from .errors import InputError, UnsupportedError
 from .explain_differences import OtherRuntime, Side, find_cause
 from .explain_element import Element, float_data, fraction_data, make_element
 from .model import Model, Operator
-from .ops.fully_connected import DenseLayer, PreparedDense
+from .ops.dense_8bit import PreparedDense
+from .ops.dense_layer import DenseLayer
 from .prepare import PreparedModel, prepare, prepare_operator
 from .report import Block, Report
 from .runtimes import DEFAULT_RUNTIME, RUNTIMES, Runtime, get_runtime

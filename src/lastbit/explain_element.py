@@ -15,7 +15,8 @@ import numpy as np
 
 from .arith.exact import ExactStep, split_fraction
 from .compare import steps_of
-from .ops.fully_connected import DenseLayer, PreparedDense
+from .ops.dense_8bit import PreparedDense
+from .ops.dense_layer import DenseLayer
 from .runtimes import Runtime
 from .types import Array, hex_float
 

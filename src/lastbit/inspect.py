@@ -17,7 +17,7 @@ from .inspect_operator import operator_blocks
 from .inspect_overview import model_blocks, overview_blocks
 from .model import Model, Operator, Tensor
 from .ops.base import PreparedOperator
-from .ops.fully_connected import PreparedDense
+from .ops.dense_8bit import PreparedDense
 from .prepare import prepare_operator
 from .report import Block, Report
 from .runtimes import RUNTIMES, Runtime, get_runtime

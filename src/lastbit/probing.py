@@ -16,7 +16,7 @@ import numpy.typing as npt
 from .arith.fixedpoint import INT32_MAX, INT32_MIN
 from .arith.requantize import RULES, RequantParams, prepare_requantize, requantize
 from .model import Subgraph
-from .ops.fully_connected import DenseLayer
+from .ops.dense_layer import DenseLayer
 from .tflite.synthesize import dense_subgraph, quant
 
 __all__ = [

@@ -7,9 +7,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from .arith.requantize import RULES as REQUANT_RULES
+from .ops import OPERATORS
 from .report import Block, Heading, Report, Table, Text
-from .runtimes import RUNTIMES, Refused, Rule
+from .runtimes import RUNTIMES, Refused, Rule, Runtime
 
 __all__ = ["RuntimesReport", "evidence", "runtimes_report"]
 
@@ -41,7 +41,7 @@ class RuntimesReport(Report):
                     "fallback": runtime.fallback,
                     "sources": list(runtime.sources),
                     "rules": [
-                        {"operator": operator, "variant": variant, **_rule_dict(rule)}
+                        {"operator": operator, "variant": variant, **_rule_dict(operator, rule)}
                         for (operator, variant), rule in runtime.rules.items()
                     ],
                     "evidence": collected["runtimes"].get(runtime.name),
@@ -74,18 +74,7 @@ class RuntimesReport(Report):
             f = entry["fingerprint"]
             blocks += [Heading(f"{runtime.name}: {runtime.title}")]
             for variant in entry["variants"]:
-                rule = runtime.rules[variant["operator"], variant["variant"]]
-                assert isinstance(rule, Rule)
-                rivals = {n: c for n, c in variant["rivals_refuted_at"].items() if c}
-                blocks += [
-                    Text(f"{variant['operator']} {variant['variant']}: {rule.name}"),
-                    Text(f"  {REQUANT_RULES[rule.name].equation}"),
-                    Text(
-                        f"  {variant['outputs']:,} outputs, {variant['mismatches']} mismatches; rivals refuted at: "
-                        + ", ".join(f"{name} {count:,}" for name, count in rivals.items()),
-                        "dim",
-                    ),
-                ]
+                blocks += _variant_blocks(runtime, variant)
             others = sorted({o for o, _ in runtime.rules if o != "FULLY_CONNECTED"})
             if others:
                 blocks.append(Text(f"Also, exact where not refused: {', '.join(others)} (`--json` lists each variant)"))
@@ -101,8 +90,34 @@ def runtimes_report() -> RuntimesReport:
     return RuntimesReport()
 
 
-def _rule_dict(rule: Rule | Refused) -> dict[str, str]:
+def _variant_blocks(runtime: Runtime, variant: dict[str, Any]) -> list[Block]:
+    """One variant's rule and evidence."""
+    name = f"{variant['operator']} {variant['variant']}"
+    rule = runtime.rules.get((variant["operator"], variant["variant"]))
+    blocks: list[Block] = []
+    if isinstance(rule, Rule):
+        rivals = {n: c for n, c in variant["rivals_refuted_at"].items() if c}
+        told = ", ".join(f"{name} {count:,}" for name, count in rivals.items())
+        blocks += [
+            Text(f"{name}: {rule.name}"),
+            Text(f"  {OPERATORS[variant['operator']].rules[rule.name]}"),
+            Text(
+                f"  {variant['outputs']:,} outputs, {variant['mismatches']} mismatches"
+                + (f"; rivals refuted at: {told}" if told else ""),
+                "dim",
+            ),
+        ]
+    elif isinstance(rule, Refused):
+        blocks.append(Text(f"{name}: refused, {rule.reason}"))
+    if variant["refused_by_both"]:
+        blocks.append(Text(f"  {name}: {variant['refused_by_both']} layers refused by both", "dim"))
+    if variant["outputs_of_declined_layers"]:
+        count = variant["outputs_of_declined_layers"]
+        blocks.append(Text(f"  {name}: {count:,} outputs of layers that the delegate declines", "dim"))
+    return blocks
+
+
+def _rule_dict(operator: str, rule: Rule | Refused) -> dict[str, str]:
     if isinstance(rule, Refused):
         return {"refused": rule.reason}
-    equation = REQUANT_RULES[rule.name].equation if rule.name in REQUANT_RULES else ""
-    return {"rule": rule.name, "kernel": rule.kernel, "equation": equation}
+    return {"rule": rule.name, "kernel": rule.kernel, "equation": OPERATORS[operator].rules[rule.name]}

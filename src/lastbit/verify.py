@@ -15,7 +15,8 @@ from .engines import reference
 from .errors import InputError, OracleMissingError, UnsupportedError
 from .model import Model, Operator, Subgraph, Tensor
 from .ops.base import PreparedOperator
-from .ops.fully_connected import DenseLayer, PreparedDense
+from .ops.dense_8bit import PreparedDense
+from .ops.dense_layer import DenseLayer
 from .oracles import Oracle, OracleFailure, OracleRun, installed, open_oracle
 from .prepare import PreparedModel, prepare, prepare_operator
 from .probing import (

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..model import Model, Operator
+from . import dequantize, fully_connected, logistic, quantize, relu, reshape, softmax, tanh
 from .base import PreparedOperator
-from .dequantize import prepare_dequantize
-from .fully_connected import dense_variant, prepare_fully_connected
-from .logistic import prepare_logistic
-from .quantize import prepare_quantize
-from .relu import prepare_relu
-from .reshape import prepare_reshape
-from .softmax import prepare_softmax
-from .tanh import prepare_tanh
+from .dense_layer import dense_variant
 
 __all__ = ["OPERATORS", "OperatorEntry"]
 
@@ -26,10 +20,12 @@ class OperatorEntry:
     Attributes:
         prepare: (model, operator, rule name) -> prepared operator.
         variant: (model, operator) -> the variant that its rule is looked up by in a runtime.
+        rules: rule name -> what it calculates, in one line.
     """
 
     prepare: Callable[[Model, Operator, str], PreparedOperator]
     variant: Callable[[Model, Operator], str]
+    rules: Mapping[str, str]
 
 
 def _types_variant(model: Model, op: Operator) -> str:
@@ -39,14 +35,14 @@ def _types_variant(model: Model, op: Operator) -> str:
 
 
 OPERATORS: dict[str, OperatorEntry] = {
-    "DEQUANTIZE": OperatorEntry(prepare_dequantize, _types_variant),
-    "FULLY_CONNECTED": OperatorEntry(prepare_fully_connected, dense_variant),
-    "LOGISTIC": OperatorEntry(prepare_logistic, _types_variant),
-    "QUANTIZE": OperatorEntry(prepare_quantize, _types_variant),
-    "RELU": OperatorEntry(prepare_relu, _types_variant),
-    "RELU6": OperatorEntry(prepare_relu, _types_variant),
-    "RELU_N1_TO_1": OperatorEntry(prepare_relu, _types_variant),
-    "RESHAPE": OperatorEntry(prepare_reshape, _types_variant),
-    "SOFTMAX": OperatorEntry(prepare_softmax, _types_variant),
-    "TANH": OperatorEntry(prepare_tanh, _types_variant),
+    "DEQUANTIZE": OperatorEntry(dequantize.prepare_dequantize, _types_variant, dequantize.RULES),
+    "FULLY_CONNECTED": OperatorEntry(fully_connected.prepare_fully_connected, dense_variant, fully_connected.RULES),
+    "LOGISTIC": OperatorEntry(logistic.prepare_logistic, _types_variant, logistic.RULES),
+    "QUANTIZE": OperatorEntry(quantize.prepare_quantize, _types_variant, quantize.RULES),
+    "RELU": OperatorEntry(relu.prepare_relu, _types_variant, relu.RULES),
+    "RELU6": OperatorEntry(relu.prepare_relu, _types_variant, relu.RULES),
+    "RELU_N1_TO_1": OperatorEntry(relu.prepare_relu, _types_variant, relu.RULES),
+    "RESHAPE": OperatorEntry(reshape.prepare_reshape, _types_variant, reshape.RULES),
+    "SOFTMAX": OperatorEntry(softmax.prepare_softmax, _types_variant, softmax.RULES),
+    "TANH": OperatorEntry(tanh.prepare_tanh, _types_variant, tanh.RULES),
 }

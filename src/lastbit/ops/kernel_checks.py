@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..model import Model, Operator
 from .base import PreparedOperator, refuse
-from .fully_connected import PreparedDense
+from .dense_8bit import PreparedDense
 from .quantize import xnnpack_declines_quantize
 
 __all__ = ["check_kernel", "xnnpack_declines"]

@@ -1,0 +1,203 @@
+"""What the file says of one dense layer, of any element types: no runtime, nothing folded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+from ..model import Model, Operator, Tensor
+from ..types import Array, IntArray, QuantParams
+from .base import constant_operand, refuse, required_operand
+
+__all__ = ["DenseLayer", "check_types", "dense_layer", "dense_variant"]
+
+ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+
+
+@dataclass(frozen=True, eq=False)
+class DenseLayer:
+    """What the file says of one dense layer. The quantization properties are there where the tensor has a scale.
+
+    Attributes:
+        operator: the FULLY_CONNECTED operator.
+        input: the activation input's tensor.
+        weights: constant, `[out, in]` as stored.
+        bias: constant `[out]`, or None.
+        output: the output's tensor.
+        activation: the fused activation's name.
+        keep_num_dims: whether the output keeps the input's leading dimensions.
+    """
+
+    operator: Operator
+    input: Tensor
+    weights: Tensor
+    bias: Tensor | None
+    output: Tensor
+    activation: str
+    keep_num_dims: bool
+
+    @property
+    def units(self) -> int:
+        """Output units: rows of the weights."""
+        return self.weights.shape[0]
+
+    @property
+    def depth(self) -> int:
+        """Accumulation depth: columns of the weights."""
+        return self.weights.shape[1]
+
+    @property
+    def weights_values(self) -> IntArray:
+        """The weights, `[out, in]` (int4 unpacked to int8)."""
+        assert self.weights.data is not None
+        return self.weights.data
+
+    @property
+    def bias_values(self) -> npt.NDArray[np.int64]:
+        """The bias as int64 `[out]`; zeros where the layer has none."""
+        if self.bias is None or self.bias.data is None:
+            return np.zeros(self.units, np.int64)
+        return self.bias.data.reshape(-1).astype(np.int64)
+
+    @property
+    def granularity(self) -> str:
+        """`per_channel` (more than one weights scale) or `per_tensor`."""
+        return _quant(self.weights).granularity
+
+    @property
+    def input_zero_point(self) -> int:
+        """zx, quantized steps."""
+        return int(_quant(self.input).zero_point[0])
+
+    @property
+    def weights_zero_point(self) -> int:
+        """zw, quantized steps. Per-channel kernels take it to be 0 whatever the file says."""
+        quant = _quant(self.weights)
+        return 0 if quant.per_channel else int(quant.zero_point[0])
+
+    @property
+    def input_scale(self) -> np.float32:
+        """s_x."""
+        return np.float32(_quant(self.input).scale[0])
+
+    @property
+    def weights_scale(self) -> npt.NDArray[np.float32]:
+        """s_w, `[1]` or `[out]`."""
+        return _quant(self.weights).scale
+
+    @property
+    def output_scale(self) -> np.float32:
+        """s_y."""
+        return np.float32(_quant(self.output).scale[0])
+
+    @property
+    def output_zero_point(self) -> int:
+        """zy, quantized steps."""
+        return int(_quant(self.output).zero_point[0])
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The output's shape for an input of this shape."""
+        if self.keep_num_dims:
+            return (*input_shape[:-1], self.units)
+        return (int(np.prod(input_shape)) // self.depth, self.units)
+
+    def rows(self, x: Array) -> Array:
+        """The input as a matrix `[rows, depth]`.
+
+        Raises:
+            InputError: its size is no multiple of the depth.
+        """
+        size = int(np.prod(x.shape))
+        if size % self.depth or (self.keep_num_dims and x.shape[-1] != self.depth):
+            raise InputError(
+                f"{self.operator.label}: input of shape {list(x.shape)} does not fit weights of depth {self.depth}"
+            )
+        return x.reshape(-1, self.depth)
+
+    def reachable_acc(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The smallest and largest accumulator of each unit over all inputs, before any wrap: two int64 `[out]`."""
+        w = self.weights_values.astype(np.int64) - self.weights_zero_point
+        dtype = self.input.dtype
+        assert dtype.qmin is not None
+        assert dtype.qmax is not None
+        low, high = dtype.qmin - self.input_zero_point, dtype.qmax - self.input_zero_point
+        ends = np.stack([w * low, w * high])
+        return ends.min(axis=0).sum(axis=1) + self.bias_values, ends.max(axis=0).sum(axis=1) + self.bias_values
+
+
+def dense_variant(model: Model, op: Operator) -> str:
+    """The variant that a runtime's rule for this layer is looked up by: element type and granularity."""
+    names = [tensor.dtype.name for tensor in (model.operand(op, 0), model.operand(op, 1)) if tensor is not None]
+    names.append(model.tensors[op.outputs[0]].dtype.name)
+    weights = model.operand(op, 1)
+    granularity = weights.quant.granularity if weights is not None and weights.quant is not None else "unquantized"
+    types = names[0] if len(set(names)) == 1 else f"{names[0]} x {names[1]} -> {names[-1]}"
+    return f"{types} {granularity}"
+
+
+def dense_layer(model: Model, op: Operator) -> DenseLayer:
+    """Read a FULLY_CONNECTED operator and check its structure; element types are its family's business.
+
+    Raises:
+        UnsupportedError: weights or bias computed at run time, shapes, axis or weights format outside what is
+            covered; all reasons at once.
+    """
+    x = required_operand(model, op, 0, "input")
+    weights = constant_operand(model, op, 1, "weights")
+    bias = model.operand(op, 2)
+    output = model.tensors[op.outputs[0]]
+    activation = str(op.options.get("fused_activation_function", "NONE"))
+    problems = []
+    for what, tensor in (("input", x), ("output", output)):
+        if tensor.quant is not None and tensor.quant.per_channel:
+            problems.append(f"{what} ({tensor.label}) has {tensor.quant.scale.size} scales; wanted one")
+    if len(weights.shape) != 2:
+        problems.append(f"weights ({weights.label}) have shape {list(weights.shape)}; wanted [out, in]")
+    elif weights.quant is not None and weights.quant.per_channel and weights.quant.axis != 0:
+        problems.append(f"weights ({weights.label}) are quantized along axis {weights.quant.axis}; wanted 0")
+    if activation not in ACTIVATIONS:
+        problems.append(f"fused activation {activation}; covered: {', '.join(ACTIVATIONS)}")
+    if op.options.get("weights_format", "DEFAULT") != "DEFAULT":
+        problems.append(f"weights format {op.options['weights_format']}; covered: DEFAULT")
+    if bias is not None:
+        if bias.data is None:
+            problems.append(f"bias ({bias.label}) is computed at run time; LastBit covers constant bias only")
+        if len(weights.shape) == 2 and int(np.prod(bias.shape)) != weights.shape[0]:
+            problems.append(f"bias ({bias.label}) has shape {list(bias.shape)} for {weights.shape[0]} units")
+    if problems:
+        raise refuse(op, "; ".join(problems))
+    return DenseLayer(op, x, weights, bias, output, activation, bool(op.options.get("keep_num_dims", False)))
+
+
+def check_types(layer: DenseLayer, types: Collection[tuple[str, str, str]], bias_types: Collection[str]) -> None:
+    """Refuse element types that a family of layers does not cover, and quantized tensors without a scale.
+
+    Args:
+        layer: the layer.
+        types: the covered triples of input, weights and output dtype.
+        bias_types: the covered dtypes of a bias that is there.
+
+    Raises:
+        UnsupportedError: all reasons at once.
+    """
+    problems = []
+    found = (layer.input.dtype.name, layer.weights.dtype.name, layer.output.dtype.name)
+    if found not in types:
+        covered = "; ".join(f"{x} x {w} -> {y}" for x, w, y in types)
+        problems.append(f"input x weights -> output is {found[0]} x {found[1]} -> {found[2]}; covered: {covered}")
+    for tensor in (layer.input, layer.weights, layer.output):
+        if tensor.quant is None and tensor.dtype.name.startswith(("int", "uint")):
+            problems.append(f"{tensor.label} has no quantization parameters")
+    if layer.bias is not None and layer.bias.dtype.name not in bias_types:
+        problems.append(f"bias ({layer.bias.label}) is {layer.bias.dtype.name}; covered: {', '.join(bias_types)}")
+    if problems:
+        raise refuse(layer.operator, "; ".join(problems))
+
+
+def _quant(tensor: Tensor) -> QuantParams:
+    assert tensor.quant is not None, tensor.label  # check_types() has refused anything else
+    return tensor.quant
