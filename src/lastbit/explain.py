@@ -13,14 +13,14 @@ import numpy.typing as npt
 from . import explain_latex, explain_text
 from .api import load
 from .arith.exact import ExactStep
-from .engines import reference
 from .errors import InputError, UnsupportedError
 from .explain_differences import OtherRuntime, Side, find_cause
 from .explain_element import Element, float_data, fraction_data, make_element
+from .layer_input import dense_operator, layer_input, random_input
 from .model import Model, Operator
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_layer import DenseLayer
-from .prepare import PreparedModel, prepare, prepare_operator
+from .prepare import prepare_operator
 from .report import Block, Report
 from .runtimes import DEFAULT_RUNTIME, RUNTIMES, Runtime, get_runtime
 from .types import Array
@@ -171,7 +171,7 @@ def explain(
     chosen = get_runtime(runtime)
     if x is not None and seed is not None:
         raise InputError("found both an input and a seed; give one of them: a seed makes a random input")
-    operator = _dense_operator(loaded, op)
+    operator = dense_operator(loaded, op)
     layers = {chosen.name: _prepare_dense(loaded, operator, chosen)}
     layer = layers[chosen.name].layer
     refused = {}
@@ -182,9 +182,9 @@ def explain(
             except UnsupportedError as error:
                 refused[name] = "; ".join(error.reasons)
     if x is None:
-        values, input_source = _random_input(layer, 0 if seed is None else seed)
+        values, input_source = random_input(layer, 0 if seed is None else seed)
     else:
-        values, input_source = _layer_input(loaded, layer, x, chosen)
+        values, input_source = layer_input(loaded, layer, x, chosen)
     matrix = layer.rows(values)
     traces = {name: prepared.evaluate([values]) for name, prepared in layers.items()}
     outputs = {name: trace["output"].reshape(-1, layer.units) for name, trace in traces.items()}
@@ -206,100 +206,10 @@ def explain(
     return Explanation(element, loaded.source, input_source, choice, tuple(others), int(differs.sum()), int(ours.size))
 
 
-def _dense_operator(model: Model, index: int | None) -> Operator:
-    """The dense layer to explain."""
-    dense = model.dense_operators
-    if not dense:
-        found = ", ".join(sorted({op.name for op in model.operators})) or "none"
-        raise InputError(
-            f"{model.source}: there is no dense layer (FULLY_CONNECTED) to explain; found operators: {found}"
-        )
-    if index is None:
-        return dense[0]
-    operator = model.operator(index)
-    if operator.name != "FULLY_CONNECTED":
-        raise InputError(
-            f"{model.source}: {operator.label} is no dense layer; wanted a FULLY_CONNECTED operator, "
-            f"which here are: {', '.join(str(op.index) for op in dense)}"
-        )
-    return operator
-
-
 def _prepare_dense(model: Model, operator: Operator, runtime: Runtime) -> PreparedDense:
     prepared = prepare_operator(model, operator, runtime)
     assert isinstance(prepared, PreparedDense)
     return prepared
-
-
-def _random_input(layer: DenseLayer, seed: int) -> tuple[Array, str]:
-    """Random values over the input type's whole range, in the shape the file has."""
-    if seed < 0:
-        raise InputError(f"found seed {seed}; wanted 0 or more")
-    dtype = layer.input.dtype
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
-    shape = tuple(max(size, 1) for size in layer.input.shape)
-    values = np.random.default_rng(seed).integers(dtype.qmin, dtype.qmax, shape, dtype.numpy, endpoint=True)
-    return values, (
-        f"random {dtype.name} from {dtype.qmin} to {dtype.qmax} (seed {seed}), "
-        f"put in at the layer's own input, {layer.input.label}"
-    )
-
-
-def _layer_input(model: Model, layer: DenseLayer, x: Any, runtime: Runtime) -> tuple[Array, str]:
-    """The layer's input: computed from the model's input where x fits it, else x itself."""
-    own = layer.input
-    if isinstance(x, Mapping) and len(x) == 1 and set(x) <= {own.index, str(own.index), own.name}:
-        return reference.check_input(own, *x.values()), f"given for the layer's own input, {own.label}"
-    if [tensor.index for tensor in model.inputs] == [own.index]:
-        return reference.check_input(own, x), f"given at the model's input, which is the layer's own, {own.label}"
-    prepared = prepare(model, runtime)
-    many = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(model.inputs) > 1)
-    try:
-        trace = reference.run(prepared, x if many else [x], partial=True)
-    except InputError as error:
-        through = f"it does not fit the model: {error}"
-    else:
-        if own.index in trace.tensors:
-            before = sum(1 for index in trace.operators if index < layer.operator.index)
-            return trace.tensors[own.index], (
-                f"computed on {runtime.name} from the given model input, through {before} "
-                f"operator{'s' * (before != 1)} to the layer's own input, {own.label}"
-            )
-        through = "it cannot be taken through the model: " + _blockers(prepared, own.index)
-    try:
-        values = reference.check_input(own, x)
-    except InputError:
-        found = np.asarray(x) if not isinstance(x, Mapping) else None
-        what = "a mapping" if found is None else f"{found.dtype} {list(found.shape)}"
-        model_inputs = ", ".join(f"{t.label} {t.dtype.name} {list(t.shape)}" for t in model.inputs)
-        raise InputError(
-            f"the input ({what}) can be used neither at the model's input nor at the layer's.\n"
-            f"  model's input: wanted {model_inputs}; {through}\n"
-            f"  input of {layer.operator.label}: wanted {own.label} {own.dtype.name} {list(own.shape)}\n"
-            "  In both the first dimension may be any batch size from 1."
-        ) from None
-    return values, f"given at the layer's own input, {own.label} ({through})"
-
-
-def _blockers(prepared: PreparedModel, index: int) -> str:
-    """Why a tensor could not be computed: the operators on the way to it that are not covered."""
-    model = prepared.model
-    maker = {out: op for op in model.operators for out in op.outputs}
-    todo, seen = [index], {index}
-    reasons = {}
-    while todo:
-        op = maker.get(todo.pop())
-        if op is None:
-            continue
-        if op.index in prepared.refusals:
-            reasons[op.index] = f"{op.label}: {prepared.refusals[op.index]}"
-        new = {i for i in op.inputs if i >= 0} - seen
-        seen |= new
-        todo.extend(new)
-    texts = [reasons[i] for i in sorted(reasons)]
-    more = f", and {len(texts) - 3} more" if len(texts) > 3 else ""
-    return "; ".join(texts[:3]) + more if texts else "the layer's input does not depend on the model's input alone"
 
 
 def _position(layer: DenseLayer, at: Sequence[int], rows: int) -> tuple[int, int]:
