@@ -189,7 +189,7 @@ def test_which_operators_are_dense_is_said():
     with pytest.raises(InputError, match=r"operator 0 TANH is no dense layer; .*which here are: 1"):
         explain(mixed, op=0)
     no_dense = write(Subgraph("main", model.tensors[:3], (tanh,), (0,), (2,)))
-    with pytest.raises(InputError, match=r"no dense layer \(FULLY_CONNECTED\) to explain; found operators: TANH"):
+    with pytest.raises(InputError, match=r"no dense layer \(FULLY_CONNECTED\); found operators: TANH"):
         explain(no_dense)
     with pytest.raises(RuntimeNameError, match="unknown runtime 'nonsense'"):
         explain(model, runtime="nonsense")
