@@ -30,6 +30,7 @@ from .prepare import prepare
 from .report import Report
 from .runtimes import DEFAULT_RUNTIME, RUNTIMES
 from .verify import verify
+from .whence import whence
 
 try:
     __version__ = version("lastbit")
@@ -57,4 +58,5 @@ __all__ = [
     "prepare",
     "run",
     "verify",
+    "whence",
 ]

@@ -18,7 +18,7 @@ from .files import reason, suffix
 from .model import Model, Tensor
 from .types import Array
 
-__all__ = ["read_array", "read_inputs"]
+__all__ = ["read_array", "read_inputs", "read_layer_inputs"]
 
 # Files without a header: the element type, or None for the tensor's own.
 _RAW: dict[str, str | None] = {
@@ -80,6 +80,31 @@ def read_inputs(specs: Sequence[str], model: Model) -> dict[int, Array]:
     for tensor, path in zip(rest, unnamed, strict=True):
         put(tensor, read_array(path, tensor), path)
     return found
+
+
+def read_layer_inputs(specs: Sequence[str], model: Model, op: int | None) -> Array | dict[int, Array] | None:
+    """Input files of a verb that takes a model's inputs or one dense layer's own.
+
+    Args:
+        specs: see `read_inputs`.
+        model: the model.
+        op: the dense layer's index; None for the first one.
+
+    Returns:
+        None without files; one array; or several, by tensor index.
+
+    Raises:
+        InputError: see `read_inputs`.
+    """
+    if not specs:
+        return None
+    if len(specs) == 1 and len(model.inputs) > 1:
+        # One array for many inputs can only be the layer's own.
+        layer = next(iter(model.dense_operators), None) if op is None else model.operator(op)
+        own = model.operand(layer, 0) if layer is not None else None
+        return read_array(specs[0], own or model.inputs[0])
+    arrays = read_inputs(specs, model)
+    return arrays if len(arrays) > 1 else next(iter(arrays.values()))
 
 
 def _split(spec: str, model: Model) -> tuple[Tensor | None, str]:

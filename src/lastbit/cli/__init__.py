@@ -9,8 +9,9 @@ from .about import demo, doctor, runtimes
 from .checks import explain, verify
 from .group import Commands
 from .models import extract, inspect, run
+from .whence import whence
 
 __all__ = ["main"]
 
-main = Commands.make(inspect, run, explain, verify, extract, demo, runtimes, doctor)
+main = Commands.make(inspect, run, explain, verify, whence, extract, demo, runtimes, doctor)
 """The entry point: `lastbit`."""

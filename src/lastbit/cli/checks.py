@@ -43,22 +43,14 @@ def explain(
     """
     from ..api import load
     from ..explain import explain as make
-    from ..input_files import read_array, read_inputs
+    from ..input_files import read_layer_inputs
     from ..terminal import print_report, print_text
 
     if inputs and seed is not None:
         raise click.UsageError("--seed is for a random input; with -i there is none.")
     position = _position(at)
     loaded = load(model)
-    x: object = None
-    if len(inputs) == 1 and len(loaded.inputs) > 1:
-        # One array for many inputs can only be the layer's own.
-        layer = next(iter(loaded.dense_operators), None) if op is None else loaded.operator(op)
-        own = loaded.operand(layer, 0) if layer is not None else None
-        x = read_array(inputs[0], own or loaded.inputs[0])
-    elif inputs:
-        arrays = read_inputs(inputs, loaded)
-        x = arrays if len(arrays) > 1 else next(iter(arrays.values()))
+    x = read_layer_inputs(inputs, loaded, op)
     report = make(loaded, x, seed=seed, op=op, at=position, runtime=runtime)
     if output == "latex":
         print_text(report.latex())

@@ -1,0 +1,55 @@
+"""The command that finds out who printed some numbers."""
+
+from __future__ import annotations
+
+import click
+
+from .options import inputs_option, json_option, model_argument
+
+__all__ = ["whence"]
+
+
+@click.command()
+@model_argument
+@inputs_option
+@click.option(
+    "--output", "output", required=True, metavar="FILE", help="The numbers: .npy, .npz with one array, or raw."
+)
+@click.option("--op", type=int, metavar="N", help="The numbers are the output of dense layer N, not of the model.")
+@click.option("--separating", metavar="FILE", help="Write an input that tells apart what is left, as .npy.")
+@json_option
+@click.pass_context
+def whence(
+    ctx: click.Context,
+    model: str,
+    inputs: tuple[str, ...],
+    output: str,
+    op: int | None,
+    separating: str | None,
+    as_json: bool,
+) -> None:
+    """Tell which runtime printed these numbers.
+
+    Lists the runtimes that reproduce all of them, those that are excluded with the first element that excludes each,
+    and an input that would tell apart those that are left. The exit code is 0 where some runtime reproduces all
+    numbers, 1 where none does, 3 where none can run the model.
+    """
+    from ..api import load
+    from ..files import check_target, write_arrays
+    from ..input_files import read_array, read_layer_inputs
+    from ..layer_input import dense_operator
+    from ..terminal import print_report, say
+    from ..whence import whence as make
+
+    if not inputs:
+        raise click.UsageError("Give the input that was run: -i FILE.")
+    loaded = load(model)
+    if separating is not None:
+        check_target(separating, [".npy"], keep=[model, output, *inputs])
+    tensor = loaded.outputs[0] if op is None else loaded.tensors[dense_operator(loaded, op).outputs[0]]
+    report = make(loaded, read_layer_inputs(inputs, loaded, op), read_array(output, tensor), op=op)
+    if separating is not None and report.separating is not None:
+        write_arrays(separating, {"input": report.separating})
+        say(f"wrote {separating}")
+    print_report(report, as_json)
+    ctx.exit(report.exit_code)
