@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lastbit.arith.requantize import RULES
 from lastbit.runtime_report import evidence
-from lastbit.runtimes import RUNTIMES
+from lastbit.runtimes import RUNTIMES, Rule
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,7 +57,36 @@ def rules_table() -> str:
     return "\n".join(lines)
 
 
-GENERATED: dict[str, Callable[[], str]] = {"runtimes": runtimes_table, "rules": rules_table}
+def runtime_pages() -> str:
+    """For each runtime: what it stands for, and a table of its variants with rule and evidence."""
+    collected = evidence()
+    parts = []
+    for name, runtime in RUNTIMES.items():
+        entry = collected["runtimes"].get(name, {"variants": [], "fingerprint": None})
+        shown = {(v["operator"], v["variant"]): v for v in entry["variants"]}
+        lines = [f"### `{name}`", "", f"{runtime.title}. Stands for: {runtime.oracle}; {runtime.platform}."]
+        if runtime.fallback:
+            lines.append(f"What its delegate declines follows `{runtime.fallback}`.")
+        lines += ["", "| operator | variant | rule | outputs compared | mismatches |", "|---|---|---|---:|---:|"]
+        for (operator, variant), rule in sorted(runtime.rules.items(), key=lambda item: item[0]):
+            seen = shown.get((operator, variant))
+            told = f"`{rule.name}` ({rule.kernel})" if isinstance(rule, Rule) else f"refused: {rule.reason}"
+            outputs = f"{seen['outputs']:,}" if seen and seen["outputs"] else ""
+            bad = str(seen["mismatches"]) if seen and seen["outputs"] else ""
+            lines.append(f"| {operator} | {variant} | {told} | {outputs} | {bad} |")
+        if entry["fingerprint"]:
+            f = entry["fingerprint"]
+            lines += ["", f"Run on {f['cpu']}; {f['platform']}; {f['oracle']} {f['version']}."]
+        lines += ["", *(f"- source read: {source}" for source in runtime.sources)]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "runtimes": runtimes_table,
+    "rules": rules_table,
+    "runtime_pages": runtime_pages,
+}
 
 
 def updated(text: str) -> str:
