@@ -23,6 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 import dense_families
+import families_activations
 from dense_families import Case
 from lastbit.compare import same_bits
 from lastbit.errors import UnsupportedError
@@ -55,6 +56,7 @@ class Families:
 # Keyed by the name that --families takes.
 FAMILIES: dict[str, Families] = {
     "int8": Families(dense_families.all_cases, dense_families.rivals, 210),
+    "activations": Families(families_activations.cases, families_activations.rivals, 100),
 }
 
 Key = tuple[str, str, str]  # operator, variant, family
