@@ -124,5 +124,5 @@ def _block_html(block: Block) -> str:
             return f"<p>{escape(text)}</p>"
         case Code(text):
             return f"<pre>{escape(text)}</pre>"
-        case Table(headers, rows, title):
-            return html_table(title, headers, rows)
+        case Table(headers, rows, title, right):
+            return html_table(title, headers, rows, right)
