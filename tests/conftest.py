@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 
@@ -30,7 +29,7 @@ def interpreter_missing(runtime: str) -> bool:
 
 
 needs_all_interpreters = pytest.mark.skipif(
-    any(interpreter_missing(name) for name in RUNTIMES),
+    any(interpreter_missing(name) for name in INTERPRETERS),
     reason="needs ai-edge-litert and tflite-micro: pip install 'lastbit[litert,tflm]'",
 )
 

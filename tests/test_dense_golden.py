@@ -1,67 +1,78 @@
 """Dense layers against what real interpreters printed, recorded with their fingerprints by tools/record_dense.py."""
 
 import itertools
-import json
 from functools import cache
 
 import numpy as np
 import pytest
 
-from conftest import GOLDEN
-from lastbit.arith.requantize import RULES
+from lastbit.compare import same_bits
 from lastbit.errors import UnsupportedError
-from lastbit.ops.fully_connected import prepare_fully_connected
 from lastbit.prepare import prepare_operator
-from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import load
+from record_dense import SETS, stored
 
-LISTING = json.loads((GOLDEN / "dense.json").read_text())
-CASES = LISTING["cases"]
+LISTINGS, RECORDED = {}, {}
+for _name in SETS:
+    LISTINGS[_name], RECORDED[_name] = stored(_name)
+CASES = [
+    pytest.param(name, number, runtime, id=f"{name}-{number}-{case['family']}-{runtime}".replace(" ", "_"))
+    for name, listing in LISTINGS.items()
+    for number, case in enumerate(listing["cases"])
+    for runtime in listing["fingerprints"]
+]
 
 
 @cache
-def golden():
-    with np.load(GOLDEN / "dense.npz") as file:
-        return dict(file)
+def model_of(name, number):
+    return load(RECORDED[name][number]["model"].tobytes())
 
 
-@cache
-def model_of(number):
-    return load(golden()[f"{number}/model"].tobytes())
-
-
-@pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("number", range(len(CASES)), ids=lambda n: f"{n}-{CASES[n]['family']}".replace(" ", "_"))
-def test_equals_the_recorded_interpreter(number, runtime):
-    model = model_of(number)
-    if runtime in CASES[number]["refused"]:
+@pytest.mark.parametrize(("name", "number", "runtime"), CASES)
+def test_equals_the_recorded_interpreter(name, number, runtime):
+    model = model_of(name, number)
+    if runtime in LISTINGS[name]["cases"][number]["refused"]:
         with pytest.raises(UnsupportedError):
             prepare_operator(model, model.operators[0], runtime)
         return
     prepared = prepare_operator(model, model.operators[0], runtime)
-    for x, wanted in zip(golden()[f"{number}/x"], golden()[f"{number}/{runtime}"], strict=True):
-        np.testing.assert_array_equal(prepared.evaluate([x])["output"], wanted)
+    recorded = RECORDED[name][number]
+    for x, wanted in zip(recorded["x"], recorded[runtime], strict=True):
+        found = prepared.evaluate([x])["output"]
+        assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+        assert same_bits(wanted, found).all()
 
 
-def test_the_golden_set_holds_refusals_and_every_family():
-    assert {name for case in CASES for name in case["refused"]} == set(RUNTIMES)
-    assert len({case["family"] for case in CASES}) == 11
-    for fingerprint in LISTING["fingerprints"].values():
+@pytest.mark.parametrize("name", SETS)
+def test_every_golden_set_holds_what_it_says(name):
+    listing = LISTINGS[name]
+    assert {runtime for case in listing["cases"] for runtime in case["refused"]} <= set(listing["fingerprints"])
+    assert any(case["refused"] for case in listing["cases"])
+    assert len({case["family"] for case in listing["cases"]}) == SETS[name].families
+    for fingerprint in listing["fingerprints"].values():
         assert fingerprint["version"]
-        assert "avx" in fingerprint["cpu"]
+        assert fingerprint["cpu"]
 
 
-@pytest.mark.parametrize("granularity", ["per_tensor", "per_channel"])
-def test_kill_matrix_every_pair_of_rules_is_separated_by_the_golden_set(granularity):
+GROUPS = [(name, group) for name in SETS for group in dict.fromkeys(c["group"] for c in LISTINGS[name]["cases"])]
+
+
+@pytest.mark.parametrize(("name", "group"), GROUPS)
+def test_kill_matrix_every_pair_of_rules_is_separated_by_the_golden_set(name, group):
     """Any two rules give different outputs somewhere in the set, so no rival of a runtime's rule could pass it."""
-    alive = set(itertools.combinations(RULES, 2))
-    for number, case in enumerate(CASES):
-        if case["granularity"] != granularity or not alive or "refuse" in case["family"]:
+    proven_equal = {pair for of, pair in SETS[name].equal if of == group}
+    alive = None
+    for number, case in enumerate(LISTINGS[name]["cases"]):
+        # A layer that some kernel refuses tells nothing of the others' rules.
+        if case["group"] != group or alive == set() or "refuse" in case["family"]:
             continue
-        model = model_of(number)
-        outputs = {}
-        for name in {name for pair in alive for name in pair}:
-            rule = prepare_fully_connected(model, model.operators[0], name)
-            outputs[name] = np.stack([rule.evaluate([x])["output"] for x in golden()[f"{number}/x"]])
-        alive = {(a, b) for a, b in alive if np.array_equal(outputs[a], outputs[b])}
+        model = model_of(name, number)
+        rules = SETS[name].rivals(model, model.operators[0])
+        if alive is None:
+            alive = set(itertools.combinations(sorted(rules), 2)) - proven_equal
+            assert alive
+        needed = {rule for pair in alive for rule in pair}
+        xs = RECORDED[name][number]["x"]
+        outputs = {rule: np.stack([rules[rule].evaluate([x])["output"] for x in xs]) for rule in needed}
+        alive = {(a, b) for a, b in alive if same_bits(outputs[a], outputs[b]).all()}
     assert not alive

@@ -92,7 +92,7 @@ def test_latex_escapes_names():
 def test_html_for_notebooks(report):
     html = report._repr_html_()
     assert "<h4>1. operator 0 FULLY_CONNECTED" in html
-    assert "<table" in html
+    assert "<table>" in html
 
 
 @pytest.mark.parametrize(

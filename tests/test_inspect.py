@@ -116,7 +116,7 @@ def test_an_accumulator_that_can_overflow_is_named():
     ("dtypes", "types"),
     [
         (("uint8",) * 3, "uint8"),
-        (("int16", "int8", "int16"), "int16 x int8"),
+        (("int16", "int8", "int8"), "int16 x int8 -> int8"),
         (("float32", "int8", "float32"),) * 2,
     ],
 )

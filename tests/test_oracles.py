@@ -33,12 +33,15 @@ from lastbit.oracles import (
 )
 from lastbit.oracles.machine import cpu_text
 from lastbit.oracles.process import WorkerProcess
+from lastbit.runtimes import RUNTIMES
 
 MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
 SOURCE = Path(_worker.__file__).resolve().parents[2]
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals and processes as POSIX has them")
 
 # NumPy stands for the interpreter's distribution: it is always installed.
+# The others are handed single dense layers: test_other_runtimes.
+WHOLE_MODELS = [name for name, spec in ORACLES.items() if spec.whole_models]
 FAKE = replace(ORACLES["litert-builtin-x86"], name="fake", distribution="numpy", mode="made up")
 # A worker that obeys the model's bytes. `jobs` counts what it has served.
 OBEDIENT = f"""
@@ -88,9 +91,9 @@ def failure_of(oracle: Oracle, content: bytes, label: str = "") -> OracleFailure
 
 
 def test_table_is_keyed_by_runtime_name_and_every_extra_exists() -> None:
-    assert list(ORACLES) == ["litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm"]
+    assert list(ORACLES) == list(RUNTIMES)
     assert all(spec.name == name for name, spec in ORACLES.items())
-    assert {spec.extra for spec in ORACLES.values()} == {"litert", "tflm"}
+    assert {spec.extra for spec in ORACLES.values() if not spec.library} == {"litert", "tflm", "onnxruntime", "torch"}
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
@@ -107,7 +110,8 @@ def test_missing_interpreter_names_the_extra(name: str, monkeypatch: pytest.Monk
     assert installed(name) is None
     with pytest.raises(OracleMissingError) as caught:
         open_oracle(name)
-    assert f"pip install 'lastbit[{absent.extra}]'" in str(caught.value)
+    advice = "--library FILE" if absent.library else f"pip install 'lastbit[{absent.extra}]'"
+    assert advice in str(caught.value)
     assert ("Linux on x86-64 only" in str(caught.value)) == (name == "tflm")
 
 
@@ -435,7 +439,7 @@ def model(name: str) -> bytes:
     return (MODELS / name).read_bytes()
 
 
-@pytest.mark.parametrize("name", list(ORACLES))
+@pytest.mark.parametrize("name", WHOLE_MODELS)
 def test_real_dense_layer(name: str) -> None:
     content = model("forum_dense_per_channel.tflite")
     generator = np.random.default_rng(1)
@@ -458,7 +462,7 @@ def test_real_dense_layer(name: str) -> None:
     assert (run.operators, run.delegated, run.delegated_operators) == expected
 
 
-@pytest.mark.parametrize("name", list(ORACLES))
+@pytest.mark.parametrize("name", WHOLE_MODELS)
 def test_real_refusals_have_the_interpreters_words(name: str) -> None:
     content = model("cpetig_hello_world_5.tflite")
     words = "Input type UINT8 (3) not supported" if name == "tflm" else "Tensor 8 is invalidly specified in schema"

@@ -136,7 +136,7 @@ def test_constants_are_aligned_to_16_bytes() -> None:
 @pytest.mark.parametrize(
     ("graph", "part"),
     [
-        (with_operator(name="CONV_2D"), "operator 0 CONV_2D: cannot be written"),
+        (with_operator(name="CUMSUM"), "operator 0 CUMSUM: cannot be written"),
         (with_operator(name="CUSTOM(x)"), "the options of CUSTOM(x) are not known"),
         (with_operator(options={"beta": 1.0}), "option 'beta' is not one of FULLY_CONNECTED"),
         (with_operator(options={"fused_activation_function": "GELU"}), "is 'GELU', wanted one of NONE, RELU"),

@@ -103,7 +103,7 @@ def test_the_report_is_json_and_repeats_with_its_seed():
     assert data["exact"] is True
     assert data["runtimes"][0]["fingerprint"]["oracle"] == "tflite-micro"
     assert data["runtimes"][0]["operators"][0]["comparisons"][0]["kernel"] == "micro kernels"
-    assert "<table" in first._repr_html_()
+    assert "<table>" in first._repr_html_()
 
 
 def test_progress_counts_up_to_its_total():

@@ -1,19 +1,22 @@
 """Hold every exact runtime against its real interpreter and write what was compared, for `lastbit runtimes`.
 
-    python tools/collect_evidence.py [--families NAME ...] [--rounds N] [--seed S]
+    python tools/collect_evidence.py [--families NAME ...] [--rounds N] [--seed S] [--output PATH]
+        [--library RUNTIME=FILE ... --build VERSION TEXT]
 
 Writes src/lastbit/runtimes/evidence.json: per runtime the interpreter's fingerprint, per variant and family the outputs
 compared and the mismatches, and per rival rule the number of outputs at which it is refuted. With --families only those
-variants' entries are replaced. The README's and docs' tables are made from that file (tools/update_docs.py).
+variants' entries are replaced; so are, without it, those of the runtimes whose interpreter is there. CMSIS-NN is
+a library that you build and name. The README's and docs' tables are made from that file (tools/update_docs.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,16 +26,23 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 import dense_families
+import families_8bit
 import families_activations
+import families_float
+import families_hybrid
+import families_int16
+import families_other_runtimes
+import replay_version
+import version_cases
 from dense_families import Case
 from lastbit.compare import same_bits
 from lastbit.errors import UnsupportedError
 from lastbit.model import Model, Operator
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import PreparedOperator
-from lastbit.oracles import Oracle, OracleFailure, open_oracle
+from lastbit.oracles import ORACLES, Oracle, OracleFailure, installed, open_oracle
 from lastbit.prepare import prepare_operator
-from lastbit.runtimes import RUNTIMES, Rule
+from lastbit.runtimes import RUNTIMES, Rule, find_rule
 from lastbit.tflite import load, write
 
 TARGET = Path(__file__).parents[1] / "src" / "lastbit" / "runtimes" / "evidence.json"
@@ -46,16 +56,35 @@ class Families:
         cases: (seed, rounds) -> the cases.
         rivals: (model, operator) -> every rule that could be thought to be the right one, prepared.
         rounds: the default number of rounds: enough for a million outputs per runtime and variant.
+        runtimes: those that are held against it, where their interpreters are there.
     """
 
     cases: Callable[[int, int], Iterator[Case]]
     rivals: Callable[[Model, Operator], Mapping[str, PreparedOperator]]
     rounds: int
+    runtimes: Sequence[str] = tuple(name for name, spec in ORACLES.items() if spec.whole_models)
 
 
 # Keyed by the name that --families takes.
 FAMILIES: dict[str, Families] = {
     "int8": Families(dense_families.all_cases, dense_families.rivals, 210),
+    "8bit": Families(families_8bit.all_cases, families_8bit.rivals, 130),
+    "other-runtimes": Families(
+        families_other_runtimes.all_cases,
+        families_other_runtimes.rivals,
+        100,
+        families_other_runtimes.RUNTIMES,
+    ),
+    "int16": Families(families_int16.all_cases, families_int16.rivals, 55),
+    "hybrid": Families(families_hybrid.all_cases, families_hybrid.rivals, 50),
+    "float32": Families(families_float.all_cases, families_float.rivals, 100),
+    "other-runtimes-int16": Families(
+        families_other_runtimes.int16_cases,
+        families_other_runtimes.rivals,
+        45,
+        families_other_runtimes.INT16_RUNTIMES,
+    ),
+    "rows": Families(version_cases.rows_cases, version_cases.rivals_dense, 60),
     "activations": Families(families_activations.cases, families_activations.rivals, 100),
 }
 
@@ -84,7 +113,9 @@ class Tally:
         key = (*variant, case.family)
         try:
             prepared: PreparedOperator | None = prepare_operator(model, op, oracle.name)
-        except UnsupportedError:
+        except UnsupportedError as error:
+            if any("not exact:" in reason for reason in error.reasons):
+                return  # LastBit's own refusal, of what a kernel calculates from more than the layer
             prepared = None
         try:
             run = oracle.run(content, [[x] for x in case.samples])
@@ -96,7 +127,7 @@ class Tally:
         if prepared is None:
             self._mismatch(key, 1, "LastBit refuses what the interpreter runs")
             return
-        stated = RUNTIMES[oracle.name].rules.get(variant)
+        stated = find_rule(RUNTIMES[oracle.name], *variant, declined=False)
         # A layer that the delegate declines follows the fallback's rule: it says nothing about this runtime's own.
         declined = not isinstance(stated, Rule) or stated.name != prepared.rule
         others = {} if declined else {n: r for n, r in rivals(model, op).items() if n != prepared.rule}
@@ -147,7 +178,14 @@ def _differing(prepared: PreparedOperator, x: np.ndarray, observed: np.ndarray) 
 
 
 def collect(
-    seed: int, rounds: int | None, names: list[str] | None = None, progress: bool = False
+    seed: int,
+    rounds: int | None,
+    names: list[str] | None = None,
+    progress: bool = False,
+    libraries: Mapping[str, str] | None = None,
+    build: tuple[str, str] | None = None,
+    runtimes: Sequence[str] | None = None,
+    commands: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Run families on every runtime.
 
@@ -156,18 +194,38 @@ def collect(
         rounds: of each family; None for its own number.
         names: keys of FAMILIES; None for all.
         progress: say on stderr how far it is.
+        libraries: runtime -> its shared library, for those that have one.
+        build: of these libraries, the version of their source and how they were built.
+        runtimes: only these.
+        commands: runtime -> a command that starts another Python, or an emulator, that has its interpreter.
 
     Returns:
         The evidence file's content, and runtime -> its first mismatch where there is one.
     """
-    tallies = {name: Tally() for name in RUNTIMES}
-    oracles = {name: open_oracle(name) for name in RUNTIMES}
+    libraries, commands = libraries or {}, commands or {}
+    chosen = names or list(FAMILIES)
+    wanted = [name for name in RUNTIMES if any(name in FAMILIES[family].runtimes for family in chosen)]
+    wanted = [name for name in wanted if runtimes is None or name in runtimes]
+    there = [name for name in wanted if installed(name) is not None or name in libraries or name in commands]
+    for name in wanted:
+        if name not in there:
+            print(f"{name} is left out: its interpreter is not there", file=sys.stderr)
+    tallies = {name: Tally() for name in there}
+    oracles = {
+        name: replay_version.open_target(replay_version.find_target(shlex.split(commands[name])), name)
+        if name in commands
+        else open_oracle(name, library=libraries.get(name))
+        for name in there
+    }
     try:
-        for name in names or FAMILIES:
+        for name in chosen:
             families = FAMILIES[name]
             for number, case in enumerate(families.cases(seed, rounds or families.rounds)):
+                if commands:  # older interpreters, which do not know the newest operator versions
+                    case = version_cases.lowered(case)
                 for runtime, oracle in oracles.items():
-                    tallies[runtime].compare(case, oracle, families.rivals)
+                    if runtime in families.runtimes:
+                        tallies[runtime].compare(case, oracle, families.rivals)
                 if progress and number % 100 == 0:
                     done = {n: sum(t.outputs.values()) for n, t in tallies.items()}
                     print(name, number, done, file=sys.stderr)
@@ -177,7 +235,10 @@ def collect(
             "date": date,
             "script": f"tools/collect_evidence.py --seed {seed}",
             "runtimes": {
-                name: {"fingerprint": oracle.fingerprint.as_dict(), "variants": tallies[name].variants()}
+                name: {
+                    "fingerprint": families_other_runtimes.built_fingerprint(oracle.fingerprint, build),
+                    "variants": tallies[name].variants(),
+                }
                 for name, oracle in oracles.items()
             },
         }
@@ -188,7 +249,7 @@ def collect(
 
 
 def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The new evidence, with the old one's entries for variants that were not run again."""
+    """The new evidence, with the old one's entries for variants and runtimes that were not run again."""
     for name, entry in new["runtimes"].items():
         fresh = {(v["operator"], v["variant"]) for v in entry["variants"]}
         kept = [
@@ -197,6 +258,11 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
             if (v["operator"], v["variant"]) not in fresh
         ]
         entry["variants"] = sorted([*entry["variants"], *kept], key=lambda v: (v["operator"], v["variant"]))
+    new["runtimes"] = {
+        name: new["runtimes"].get(name) or old["runtimes"][name]
+        for name in RUNTIMES
+        if name in new["runtimes"] or name in old["runtimes"]
+    }
     return new
 
 
@@ -206,17 +272,33 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=None)
     parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--output", type=Path, default=TARGET, help="where to write; default: the file that is shipped")
+    parser.add_argument("--library", action="append", default=[], metavar="RUNTIME=FILE", help="see open_oracle")
+    parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=None)
+    parser.add_argument("--command", action="append", default=[], metavar="RUNTIME=COMMAND", help="of another Python")
+    parser.add_argument("--build", nargs=2, metavar=("VERSION", "TEXT"), help="of the libraries")
     options = parser.parse_args()
-    evidence, first = collect(options.seed, options.rounds, options.families, progress=True)
+    libraries = dict(text.split("=", 1) for text in options.library)
+    evidence, first = collect(
+        options.seed,
+        options.rounds,
+        options.families,
+        progress=True,
+        libraries=libraries,
+        build=tuple(options.build) if options.build else None,
+        runtimes=options.runtimes,
+        commands=dict(text.split("=", 1) for text in options.command),
+    )
     for name, entry in evidence["runtimes"].items():
         for variant in entry["variants"]:
             print(name, variant["variant"], f"{variant['outputs']:,} outputs,", variant["mismatches"], "mismatches")
             print("   refuted:", variant["rivals_refuted_at"], "refused by both:", variant["refused_by_both"])
     for name, text in first.items():
         print("FIRST MISMATCH", name, text)
-    if options.families and TARGET.exists():
-        evidence = merged(json.loads(TARGET.read_text(encoding="utf-8")), evidence)
-    TARGET.write_text(json.dumps(evidence, indent=1) + "\n", encoding="utf-8")
+    target: Path = options.output
+    if target.exists():
+        evidence = merged(json.loads(target.read_text(encoding="utf-8")), evidence)
+    target.write_text(json.dumps(evidence, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

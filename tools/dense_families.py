@@ -18,7 +18,7 @@ from lastbit.ops.base import PreparedOperator
 from lastbit.ops.dense_layer import DenseLayer, dense_layer
 from lastbit.ops.fully_connected import prepare_fully_connected
 from lastbit.probing import all_rules, boundary_inputs, critical_accumulators, probe_subgraph, tie_seeking_inputs
-from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
@@ -31,7 +31,7 @@ class Case:
 
     family: str
     graph: Subgraph
-    samples: tuple[npt.NDArray[np.int8], ...]
+    samples: tuple[npt.NDArray[np.integer | np.floating], ...]
 
     @property
     def layer(self) -> DenseLayer:
@@ -40,8 +40,60 @@ class Case:
         return dense_layer(model, self.graph.operators[0])
 
 
-def _zero_point(rng: Rng) -> int:
-    return int(rng.choice([-128, 127, 0, int(rng.integers(-128, 128))]))
+@dataclass(frozen=True)
+class Kind:
+    """Element types and granularity of a layer.
+
+    Attributes:
+        per_channel: whether each unit has a weights scale of its own.
+        input_dtype: the input's and output's element type.
+        weights_dtype: the weights' element type.
+        weights_zero_point: whether the weights have a zero point (uint8: any; others: not 0).
+    """
+
+    per_channel: bool = False
+    input_dtype: str = "int8"
+    weights_dtype: str = "int8"
+    weights_zero_point: bool = False
+
+    @property
+    def group(self) -> str:
+        """The kind in a few words."""
+        types = self.input_dtype + ("" if self.input_dtype == self.weights_dtype else f" x {self.weights_dtype}")
+        zero_point = " weights_zero_point" if self.weights_zero_point else ""
+        return f"{types} {'per_channel' if self.per_channel else 'per_tensor'}{zero_point}"
+
+
+PER_TENSOR, PER_CHANNEL = Kind(), Kind(per_channel=True)
+
+
+def dtype_range(dtype_name: str) -> tuple[int, int]:
+    """The smallest and largest value of an integer type."""
+    dtype = DTYPE_BY_NAME[dtype_name]
+    assert dtype.qmin is not None
+    assert dtype.qmax is not None
+    return dtype.qmin, dtype.qmax
+
+
+def _zero_point(rng: Rng, dtype: str = "int8") -> int:
+    low, high = dtype_range(dtype)
+    return int(rng.choice([low, high, 0, int(rng.integers(low, high + 1))]))
+
+
+def _weights(rng: Rng, kind: Kind, units: int, depth: int, lowest: float) -> npt.NDArray[np.integer]:
+    """Random weights over the whole range; int8 without -128, as converters write it, unless it has a zero point."""
+    low, high = dtype_range(kind.weights_dtype)
+    if kind.weights_dtype == "int8" and not kind.weights_zero_point:
+        low += 1
+    weights = rng.integers(low, high + 1, (units, depth))
+    return np.where(rng.random((units, depth)) < lowest, low, weights) if lowest else weights
+
+
+def _weights_zero_point(rng: Rng, kind: Kind) -> int:
+    if not kind.weights_zero_point:
+        return 0
+    zero_point = _zero_point(rng, kind.weights_dtype)
+    return zero_point if kind.weights_dtype == "uint8" else zero_point or 1
 
 
 def _scales(rng: Rng, kind: str, channels: int) -> tuple[np.float32, npt.NDArray[np.float32], np.float32]:
@@ -72,10 +124,10 @@ def _scales(rng: Rng, kind: str, channels: int) -> tuple[np.float32, npt.NDArray
     return sx, sw, sy
 
 
-def _layer(
+def make_layer(
     rng: Rng,
-    kind: str,
-    per_channel: bool,
+    scales: str,
+    kind: Kind,
     *,
     units: int,
     depth: int,
@@ -83,82 +135,91 @@ def _layer(
     bias: npt.NDArray[np.int64] | None = None,
     input_shape: tuple[int, ...] | None = None,
     keep_num_dims: bool = False,
+    lowest: float = 0.0,
 ) -> Subgraph:
-    sx, sw, sy = _scales(rng, kind, units if per_channel else 1)
+    """One layer with random weights; a share `lowest` of them at the type's lowest value."""
+    sx, sw, sy = _scales(rng, scales, units if kind.per_channel else 1)
     return dense_subgraph(
-        rng.integers(-127, 128, (units, depth)).astype(np.int8),
-        input_quant=quant(sx, _zero_point(rng)),
-        weights_quant=quant(sw),
-        output_quant=quant(sy, _zero_point(rng)),
+        _weights(rng, kind, units, depth, lowest),
+        input_quant=quant(sx, _zero_point(rng, kind.input_dtype)),
+        weights_quant=quant(sw, _weights_zero_point(rng, kind)),
+        output_quant=quant(sy, _zero_point(rng, kind.input_dtype)),
         bias=bias,
         activation=activation,
         input_shape=input_shape,
         keep_num_dims=keep_num_dims,
+        input_dtype=kind.input_dtype,
+        weights_dtype=kind.weights_dtype,
     )
 
 
-def _case(family: str, graph: Subgraph, rng: Rng, samples: int) -> Case:
-    shape = graph.tensors[0].shape
-    return Case(family, graph, tuple(rng.integers(-128, 128, shape).astype(np.int8) for _ in range(samples)))
+def random_case(family: str, graph: Subgraph, rng: Rng, samples: int) -> Case:
+    """A graph with random inputs over its input type's whole range."""
+    fed = graph.tensors[0]
+    low, high = dtype_range(fed.dtype.name)
+    drawn = (rng.integers(low, high + 1, fed.shape).astype(fed.dtype.numpy) for _ in range(samples))
+    return Case(family, graph, tuple(drawn))
 
 
-def requantization(rng: Rng, per_channel: bool, kind: str, probes: int) -> Case:
+def requantization(rng: Rng, kind: Kind, scales: str, probes: int) -> Case:
     """Zero weights, bias = the accumulators at which rules part: prints a layer's whole requantization function."""
-    template = _layer(rng, kind, per_channel, units=16 if per_channel else 2, depth=4, activation=_activation(rng))
+    units = 16 if kind.per_channel else 2
+    template = make_layer(rng, scales, kind, units=units, depth=4, activation=_activation(rng))
     layer = Case("", template, ()).layer
     rules = all_rules(layer)
-    channels = list(range(layer.units)) if per_channel else [0]
+    channels = list(range(layer.units)) if kind.per_channel else [0]
     accs = [critical_accumulators(rules, c, probes // len(channels), rng) for c in channels]
     graph = probe_subgraph(layer, accs, channels)
-    return Case(f"requantization, {kind} scales", graph, (np.zeros(graph.tensors[0].shape, np.int8),))
+    fed = graph.tensors[0]
+    return Case(f"requantization, {scales} scales", graph, (np.zeros(fed.shape, fed.dtype.numpy),))
 
 
-def random_layers(rng: Rng, per_channel: bool) -> Case:
+def random_layers(rng: Rng, kind: Kind) -> Case:
     """Ordinary layers of every depth: they prove the sum, the zero points and the bias."""
     depth = int(rng.choice([1, 2, 3, 7, 8, 15, 16, 31, 32, 33, 64, 100, 255, 640, 1024, 4096]))
     units = int(rng.choice([1, 2, 3, 4, 5, 8, 15, 16, 17, 31, 64]))
     rows = int(rng.choice([1, 1, 2, 3, 4, 5, 7, 8, 16, 33]))
     spread = int(20000 * np.sqrt(depth)) + 1
     bias = rng.integers(-spread, spread, units) if rng.random() < 0.7 else None
-    graph = _layer(
-        rng, "plain", per_channel, units=units, depth=depth, activation=_activation(rng), bias=bias,
+    graph = make_layer(
+        rng, "plain", kind, units=units, depth=depth, activation=_activation(rng), bias=bias,
         input_shape=(rows, depth),
     )  # fmt: skip
-    return _case("random layers, depth 1 to 4096", _rescaled(graph, rng), rng, 4)
+    return random_case("random layers, depth 1 to 4096", rescaled(graph, rng), rng, 4)
 
 
-def ranks(rng: Rng, per_channel: bool) -> Case:
+def ranks(rng: Rng, kind: Kind) -> Case:
     """Inputs of rank 1 to 4, with and without keep_num_dims."""
     depth, units = int(rng.integers(1, 40)), int(rng.integers(1, 20))
     rank = int(rng.integers(1, 5))
     shape = (*(int(v) for v in rng.integers(1, 5, rank - 1)), depth)
     keep = bool(rng.random() < 0.5) and rank > 1
-    graph = _layer(
-        rng, "plain", per_channel, units=units, depth=depth, activation=_activation(rng),
+    graph = make_layer(
+        rng, "plain", kind, units=units, depth=depth, activation=_activation(rng),
         bias=rng.integers(-9000, 9000, units), input_shape=shape, keep_num_dims=keep,
     )  # fmt: skip
-    return _case("ranks 1 to 4, keep_num_dims", _rescaled(graph, rng), rng, 4)
+    return random_case("ranks 1 to 4, keep_num_dims", rescaled(graph, rng), rng, 4)
 
 
-def overflow(rng: Rng, per_channel: bool) -> Case:
+def overflow(rng: Rng, kind: Kind) -> Case:
     """Biases near the ends of int32, so that the sum passes them: accumulators wrap."""
     units, depth = 32, int(rng.choice([1, 8, 64, 1024]))
     ends = rng.choice([2**31 - 1, -(2**31), 2**31 - 20000, -(2**31) + 20000], units)
-    graph = _layer(
-        rng, str(rng.choice(["plain", "vanishing", "power_of_two"])), per_channel, units=units, depth=depth,
+    graph = make_layer(
+        rng, str(rng.choice(["plain", "vanishing", "power_of_two"])), kind, units=units, depth=depth,
         bias=ends, input_shape=(8, depth),
     )  # fmt: skip
-    return _case("int32 overflow", graph, rng, 4)
+    return random_case("int32 overflow", graph, rng, 4)
 
 
-def ties_on_real_weights(rng: Rng, per_channel: bool) -> Case:
+def ties_on_real_weights(rng: Rng, kind: Kind) -> Case:
     """Random weights, inputs solved so that a unit's accumulator is one at which rules part, and boundary inputs."""
     depth, units = int(rng.choice([16, 48, 128])), 16
-    kind = str(rng.choice(["power_of_two", "half_integer", "plain"]))
-    graph = _rescaled(
-        _layer(rng, kind, per_channel, units=units, depth=depth, bias=rng.integers(-5000, 5000, units)),
+    scales = str(rng.choice(["power_of_two", "half_integer", "plain"]))
+    graph = rescaled(
+        make_layer(rng, scales, kind, units=units, depth=depth, bias=rng.integers(-5000, 5000, units)),
         rng,
-        power_of_two=kind != "plain",
+        power_of_two=scales != "plain",
     )
     layer = Case("", graph, ()).layer
     solved, _ = tie_seeking_inputs(layer, all_rules(layer), 64, rng)
@@ -166,11 +227,13 @@ def ties_on_real_weights(rng: Rng, per_channel: bool) -> Case:
     return Case("solved ties and boundaries on random weights", graph, tuple(row[None] for row in rows))
 
 
-def refusals(rng: Rng, per_channel: bool) -> Case:
+def refusals(rng: Rng, kind: Kind) -> Case:
     """Layers that some kernels refuse to prepare: LastBit must refuse on the same runtimes, and only there."""
-    graph = _layer(rng, "plain", per_channel, units=6, depth=12, bias=rng.integers(-900, 900, 6))
+    graph = make_layer(rng, "plain", kind, units=6, depth=12, bias=rng.integers(-900, 900, 6))
     tensors = list(graph.tensors)
     flaw = str(rng.choice(["scale of 256", "bias scale", "bias without scale", "weights zero point"]))
+    if flaw == "weights zero point" and not kind.per_channel and kind.weights_dtype != "uint8":
+        flaw = "bias scale"  # with one scale, signed weights with a zero point are a variant, with families of its own
     weights, bias, output = tensors[1], tensors[2], tensors[3]
     assert weights.quant is not None
     assert bias.quant is not None
@@ -184,16 +247,18 @@ def refusals(rng: Rng, per_channel: bool) -> Case:
     elif flaw == "bias without scale":
         tensors[2] = replace(bias, quant=None)
     else:
-        tensors[1] = replace(weights, quant=quant(weights.quant.scale, int(rng.integers(-20, 20))))
-    return _case("layers that some kernels refuse or decline", replace(graph, tensors=tuple(tensors)), rng, 8)
+        low, high = dtype_range(kind.weights_dtype)
+        zero_point = int(rng.integers(max(low, -20), min(high + 1, 20)))
+        tensors[1] = replace(weights, quant=quant(weights.quant.scale, zero_point))
+    return random_case("layers that some kernels refuse or decline", replace(graph, tensors=tuple(tensors)), rng, 8)
 
 
 def _activation(rng: Rng) -> str:
     return str(rng.choice(ACTIVATIONS, p=[0.55, 0.15, 0.15, 0.15]))
 
 
-def _rescaled(graph: Subgraph, rng: Rng, power_of_two: bool = False) -> Subgraph:
-    """The same layer with an output scale that spreads its accumulators over the int8 range."""
+def rescaled(graph: Subgraph, rng: Rng, power_of_two: bool = False) -> Subgraph:
+    """The same layer with an output scale that spreads its accumulators over the output type's range."""
     layer = Case("", graph, ()).layer
     low, high = layer.reachable_acc()
     spread = float(np.median((high - low).astype(np.float64))) / np.sqrt(12 * layer.depth) * 3
@@ -210,7 +275,7 @@ def _rescaled(graph: Subgraph, rng: Rng, power_of_two: bool = False) -> Subgraph
 
 SCALE_KINDS = ("plain", "power_of_two", "half_integer", "above_one", "small", "vanishing")
 
-OTHER_FAMILIES: tuple[Callable[[Rng, bool], Case], ...] = (
+OTHER_FAMILIES: tuple[Callable[[Rng, Kind], Case], ...] = (
     random_layers,
     ranks,
     overflow,
@@ -219,20 +284,19 @@ OTHER_FAMILIES: tuple[Callable[[Rng, bool], Case], ...] = (
 )
 
 
-def cases(seed: int, rounds: int, per_channel: bool, probes: int = 4000) -> Iterator[Case]:
+def cases(rng: Rng, rounds: int, kind: Kind, probes: int = 4000) -> Iterator[Case]:
     """`rounds` cases of every family; requantization functions are printed at up to `probes` accumulators each."""
-    rng = np.random.default_rng([seed, per_channel])
     for _ in range(rounds):
-        for kind in SCALE_KINDS:
-            yield requantization(rng, per_channel, kind, probes)
+        for scales in SCALE_KINDS:
+            yield requantization(rng, kind, scales, probes)
         for family in OTHER_FAMILIES:
-            yield family(rng, per_channel)
+            yield family(rng, kind)
 
 
 def all_cases(seed: int, rounds: int) -> Iterator[Case]:
-    """Both granularities, one after the other."""
-    for per_channel in (False, True):
-        yield from cases(seed, rounds, per_channel)
+    """int8, both granularities, one after the other."""
+    for kind in (PER_TENSOR, PER_CHANNEL):
+        yield from cases(np.random.default_rng([seed, kind.per_channel]), rounds, kind)
 
 
 def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:

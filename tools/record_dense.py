@@ -1,59 +1,157 @@
-"""Record what real interpreters print for a small, discriminating set of dense layers: golden files for the tests.
+"""Record what real interpreters print for small, discriminating sets of dense layers: golden files for the tests.
 
-    python tools/record_dense.py
+    python tools/record_dense.py [NAME ...]
 
-Writes tests/golden/dense.npz (models, inputs and each runtime's outputs) and tests/golden/dense.json (fingerprints and
-which case is which). Expected data never comes from LastBit's own arithmetic.
+Each set of SETS, or those named, goes to tests/golden/NAME.npz (models, inputs and each runtime's outputs) and
+tests/golden/NAME.json (fingerprints and which case is which). Expected data never comes from LastBit's own arithmetic.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).parent))
-from dense_families import Case, cases
-from lastbit.oracles import OracleFailure, open_oracle
+import dense_families
+import families_8bit
+import families_float
+import families_hybrid
+import families_int16
+from dense_families import Case
+from lastbit.model import Model, Operator
+from lastbit.ops.base import PreparedOperator
+from lastbit.oracles import OracleFailure, installed, open_oracle
 from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import write
+
+Array = npt.NDArray[Any]
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 SEED, ROUNDS, PROBES = 7, 8, 400
 LARGEST_MODEL = 24_000
 
 
-def main() -> None:
-    """Record and write."""
-    chosen: list[tuple[str, Case]] = []
-    for per_channel in (False, True):
-        for case in cases(SEED, ROUNDS, per_channel, PROBES):
+@dataclass(frozen=True)
+class GoldenSet:
+    """One pair of golden files.
+
+    Attributes:
+        cases: the cases, each with its group: within one group the set separates every pair of different rules.
+        rivals: (model, operator) -> every rule that could be thought to be the right one, prepared.
+        families: how many different families the cases come from.
+        runtimes: the runtimes that it is recorded from.
+        equal: (group, pair of rules in alphabetical order) -> why they are the same function in that group.
+    """
+
+    cases: Callable[[], Iterator[tuple[str, Case]]]
+    rivals: Callable[[Model, Operator], Mapping[str, PreparedOperator]]
+    families: int
+    runtimes: Sequence[str] = tuple(RUNTIMES)
+    equal: Mapping[tuple[str, tuple[str, str]], str] = field(default_factory=dict)
+
+
+def _int8() -> Iterator[tuple[str, Case]]:
+    for group, kind in (("per_tensor", dense_families.PER_TENSOR), ("per_channel", dense_families.PER_CHANNEL)):
+        rng = np.random.default_rng([SEED, kind.per_channel])
+        for case in dense_families.cases(rng, ROUNDS, kind, PROBES):
             if len(write(case.graph)) <= LARGEST_MODEL:
-                chosen.append(("per_channel" if per_channel else "per_tensor", case))
-    arrays: dict[str, np.ndarray] = {}
-    listing = []
-    for number, (granularity, case) in enumerate(chosen):
-        arrays[f"{number}/model"] = np.frombuffer(write(case.graph), np.uint8)
-        arrays[f"{number}/x"] = np.stack(case.samples)
-        listing.append({"family": case.family, "granularity": granularity, "refused": {}})
+                yield group, case
+
+
+# Keyed by the name of the files.
+SETS: dict[str, GoldenSet] = {
+    "dense": GoldenSet(_int8, dense_families.rivals, families=11),
+    "dense_8bit": GoldenSet(
+        families_8bit.golden_cases, families_8bit.rivals, families=17, runtimes=families_8bit.RUNTIMES
+    ),
+    "dense_hybrid": GoldenSet(
+        families_hybrid.golden_cases, families_hybrid.rivals, families=9, runtimes=families_hybrid.RUNTIMES
+    ),
+    "dense_float": GoldenSet(
+        families_float.golden_cases, families_float.rivals, families=6, runtimes=families_float.RUNTIMES
+    ),
+    "dense_int16": GoldenSet(
+        families_int16.golden_cases,
+        families_int16.rivals,
+        families=9,
+        runtimes=families_int16.RUNTIMES,
+    ),
+}
+
+
+def record(name: str) -> None:
+    """Run one set on every interpreter that is installed, and write its files."""
+    chosen = list(SETS[name].cases())
+    recorded: list[dict[str, Array]] = [
+        {"model": np.frombuffer(write(case.graph), np.uint8), "x": np.stack(case.samples)} for _, case in chosen
+    ]
+    listing = [{"family": case.family, "group": group, "refused": {}} for group, case in chosen]
     fingerprints = {}
-    for name in RUNTIMES:
-        with open_oracle(name) as oracle:
-            fingerprints[name] = oracle.fingerprint.as_dict()
+    for runtime in SETS[name].runtimes:
+        if installed(runtime) is None:
+            print(f"{runtime} is left out: its interpreter is not installed", file=sys.stderr)
+            continue
+        with open_oracle(runtime) as oracle:
+            fingerprints[runtime] = oracle.fingerprint.as_dict()
             for number, (_, case) in enumerate(chosen):
                 try:
                     run = oracle.run(write(case.graph), [[x] for x in case.samples])
                 except OracleFailure as failure:
-                    listing[number]["refused"][name] = failure.reason  # type: ignore[index]
+                    listing[number]["refused"][runtime] = failure.reason  # type: ignore[index]
                     continue
-                arrays[f"{number}/{name}"] = np.stack([outputs[0] for outputs in run.outputs])
+                recorded[number][runtime] = np.stack([outputs[0] for outputs in run.outputs])
+    store(name, {"made_by": f"tools/record_dense.py {name}", "fingerprints": fingerprints}, listing, recorded)
+    print(f"{name}: {len(chosen)} cases, {(GOLDEN / f'{name}.npz').stat().st_size} bytes")
+
+
+def store(
+    name: str, head: Mapping[str, object], listing: Sequence[dict[str, object]], recorded: Sequence[Mapping[str, Array]]
+) -> None:
+    """Write the two files. All arrays of one kind lie one after the other: an entry each would be mostly overhead."""
+    parts: dict[str, list[bytes]] = {}
+    for entry, arrays in zip(listing, recorded, strict=True):
+        entry["arrays"] = {key: [str(array.dtype), list(array.shape)] for key, array in arrays.items()}
+        for key, array in arrays.items():
+            parts.setdefault(key, []).append(np.ascontiguousarray(array).tobytes())
     GOLDEN.mkdir(exist_ok=True)
-    np.savez_compressed(GOLDEN / "dense.npz", **arrays)
-    content = {"made_by": "tools/record_dense.py", "fingerprints": fingerprints, "cases": listing}
-    (GOLDEN / "dense.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    print(len(chosen), "cases,", (GOLDEN / "dense.npz").stat().st_size, "bytes")
+    blobs = {key: np.frombuffer(b"".join(values), np.uint8) for key, values in parts.items()}
+    np.savez_compressed(GOLDEN / f"{name}.npz", **blobs)  # type: ignore[arg-type]
+    lines = ",\n  ".join(json.dumps(entry) for entry in listing)
+    text = json.dumps(head)[1:-1]
+    (GOLDEN / f"{name}.json").write_text(f'{{{text},\n "cases": [\n  {lines}\n ]}}\n', encoding="utf-8")
+
+
+def stored(name: str) -> tuple[dict[str, Any], list[dict[str, Array]]]:
+    """What `store` wrote: the listing, and for each case `model`, `x` and the outputs by runtime."""
+    listing = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        blobs = dict(file)
+    at = dict.fromkeys(blobs, 0)
+    cases = []
+    for entry in listing["cases"]:
+        arrays = {}
+        for key, (dtype, shape) in entry["arrays"].items():
+            size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            arrays[key] = blobs[key][at[key] : at[key] + size].view(dtype).reshape(shape)
+            at[key] += size
+        cases.append(arrays)
+    return listing, cases
+
+
+def main() -> None:
+    """Record the named sets, or all."""
+    names = sys.argv[1:] or list(SETS)
+    for name in names:
+        if name not in SETS:
+            raise SystemExit(f"there is no golden set {name!r}; wanted: {', '.join(SETS)}")
+        record(name)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import page_585
 from lastbit.arith.requantize import RULES
 from lastbit.runtime_report import evidence
 from lastbit.runtimes import RUNTIMES, Rule
@@ -53,7 +54,7 @@ def rules_table() -> str:
             if operator == "FULLY_CONNECTED" and getattr(entry, "name", "") == name
         ]
         equation = rule.equation.replace("|", "\\|")
-        lines.append(f"| `{name}` | `{equation}` | {', '.join(users) or 'none here (a rival)'} |")
+        lines.append(f"| `{name}` | `{equation}` | {', '.join(dict.fromkeys(users)) or 'none here (a rival)'} |")
     return "\n".join(lines)
 
 
@@ -86,6 +87,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "runtimes": runtimes_table,
     "rules": rules_table,
     "runtime_pages": runtime_pages,
+    "accumulator_585": page_585.page,
 }
 
 

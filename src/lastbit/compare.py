@@ -10,6 +10,7 @@ import numpy as np
 from .arith.exact import ExactStep, exact_requantize
 from .ops.base import PreparedOperator
 from .ops.dense_8bit import PreparedDense
+from .ops.dense_by_rows import for_rows
 from .types import Array, fraction_of
 
 __all__ = ["Difference", "compare_arrays", "same_bits", "steps_of", "worked_element"]
@@ -116,6 +117,7 @@ def steps_of(prepared: PreparedDense, acc: int, unit: int) -> list[ExactStep]:
         activation_min=prepared.requant.activation_min,
         activation_max=prepared.requant.activation_max,
         type_max=layer.output.dtype.qmax,
+        bias=0 if prepared.requant.bias is None else int(prepared.requant.bias[unit]),
     )
 
 
@@ -127,6 +129,7 @@ def worked_element(prepared: PreparedOperator, x: Array, index: tuple[int, ...])
     units = prepared.layer.units
     row, unit = divmod(int(np.ravel_multi_index(index, steps["output"].shape)), units)
     acc = int(steps["acc"][row, unit])
+    prepared = for_rows(prepared, steps["acc"].shape[0])
     lines = [f"row {row}, unit {unit}, rule {prepared.rule}: acc = {acc}"]
     for step in steps_of(prepared, acc, unit):
         value = step.value.numerator if step.value.denominator == 1 else repr(float(step.value))

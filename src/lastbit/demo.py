@@ -25,12 +25,13 @@ from .ops.dense_layer import DenseLayer, dense_layer
 from .oracles import open_oracle
 from .prepare import prepare_operator
 from .report import Block, Code, Heading, Report, Table, Text
-from .runtimes import RUNTIMES
 from .types import Array
 
 __all__ = ["Demo", "demo", "demo_model", "numpy_as_asked", "numpy_right"]
 
 SAMPLES = 200
+# Those that run such a .tflite file themselves, as it is.
+RUNTIMES_SHOWN = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 
 Progress = Callable[[int, int, str], None]
 
@@ -177,7 +178,7 @@ def demo(progress: Progress | None = None) -> Demo:
         def step(what: str, granularity: str = granularity) -> None:
             nonlocal done
             if progress is not None:
-                progress(done, 2 * len(RUNTIMES), f"{granularity}: {what}")
+                progress(done, 2 * len(RUNTIMES_SHOWN), f"{granularity}: {what}")
             done += 1
 
         models.append(_demo(granularity, step))
@@ -191,7 +192,7 @@ def _demo(granularity: str, step: Callable[[str], None]) -> ModelDemo:
     x = rng.integers(-128, 128, (SAMPLES, *layer.input.shape[1:])).astype(np.int8)
     outputs: dict[str, npt.NDArray[Any]] = {}
     oracles: dict[str, tuple[str, str, int] | str] = {}
-    for name in RUNTIMES:
+    for name in RUNTIMES_SHOWN:
         step(name)
         outputs[name] = run(model, x, name).output
         try:
@@ -203,7 +204,7 @@ def _demo(granularity: str, step: Callable[[str], None]) -> ModelDemo:
         real = np.concatenate([sample[0] for sample in result.outputs])
         f = oracle.fingerprint
         oracles[name] = (f"{f.oracle} {f.version}", f.mode, int((real != outputs[name]).sum()))
-    names = list(RUNTIMES)
+    names = list(RUNTIMES_SHOWN)
     between = {(a, b): int((outputs[a] != outputs[b]).sum()) for i, a in enumerate(names) for b in names[i + 1 :]}
     numbers = (
         layer.weights_values,
@@ -280,7 +281,7 @@ def _model_blocks(m: ModelDemo) -> list[Block]:
             runtimes.append((name, "not installed: `lastbit doctor`", "", m.outputs, "not compared"))
         else:
             runtimes.append((name, entry[0], entry[1], m.outputs, entry[2]))
-    names = list(RUNTIMES)
+    names = list(RUNTIMES_SHOWN)
     matrix = [
         (a, *("-" if a == b else m.between[(a, b) if (a, b) in m.between else (b, a)] for b in names)) for a in names
     ]

@@ -43,6 +43,8 @@ class _Extra:
 _EXTRAS = (
     _Extra("ai-edge-litert", "litert", "the real LiteRT, for verify and demo"),
     _Extra("tflite-micro", "tflm", "the real TensorFlow Lite Micro, for verify and demo"),
+    _Extra("onnxruntime", "onnxruntime", "the real ONNX Runtime, for verify of single dense layers"),
+    _Extra("torch", "torch", "the real PyTorch with fbgemm, for verify of single dense layers (large)"),
     _Extra("numba", "fast", "compiled engines (none in this version)"),
     _Extra("tensorflow-cpu", "converter", "making the demo models again (large)"),
 )
@@ -128,7 +130,8 @@ def _version(distribution: str) -> str | None:
 def proven_versions() -> dict[str, str]:
     """Distribution -> the version that the runtimes' claims were shown with."""
     # "ai-edge-litert 2.3.0, Interpreter(model)"
-    pairs = (runtime.oracle.partition(",")[0].split() for runtime in RUNTIMES.values())
+    distributions = [runtime for runtime in RUNTIMES.values() if not ORACLES[runtime.name].library]
+    pairs = (runtime.oracle.partition(",")[0].split() for runtime in distributions)
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
@@ -136,7 +139,8 @@ def _extra(extra: _Extra) -> dict[str, Any]:
     installed = _version(extra.distribution)
     proven = proven_versions().get(extra.distribution)
     status = "missing" if installed is None else "installed"
-    if installed is not None and proven is not None and installed != proven:
+    # "2.13.0+cpu" is a build of 2.13.0.
+    if installed is not None and proven is not None and installed.partition("+")[0] != proven:
         status = "another version"
     available = extra.extra != "tflm" or (sys.platform == "linux" and platform.machine() == "x86_64")
     return {
@@ -202,7 +206,8 @@ def _start_oracles(progress: Callable[[int, int, str], None]) -> list[dict[str, 
             with oracle:
                 entry |= {"fingerprint": oracle.fingerprint.as_dict(), **_try(oracle)}
         else:
-            entry |= {"fingerprint": None, "state": "missing", "detail": "not installed"}
+            detail = "needs a library that you build (docs/cmsis_nn.md)" if ORACLES[name].library else "not installed"
+            entry |= {"fingerprint": None, "state": "missing", "detail": detail}
         results.append(entry)
     progress(len(opened), len(opened), "")
     return results

@@ -16,9 +16,13 @@ from .arith.exact import ExactStep
 from .errors import InputError, UnsupportedError
 from .explain_differences import OtherRuntime, Side, find_cause
 from .explain_element import Element, float_data, fraction_data, make_element
+from .explain_hybrid import HybridExplanation, explain_hybrid
 from .layer_input import dense_operator, layer_input, random_input
 from .model import Model, Operator
+from .ops.base import refuse
 from .ops.dense_8bit import PreparedDense
+from .ops.dense_by_rows import for_rows
+from .ops.dense_hybrid import PreparedHybrid
 from .ops.dense_layer import DenseLayer
 from .prepare import prepare_operator
 from .report import Block, Report
@@ -80,7 +84,7 @@ class Explanation(Report):
             "runtime": element.runtime.name,
             "kernel": element.prepared.kernel,
             "rule": element.prepared.rule,
-            "equation": element.prepared.requant.rule.equation,
+            "equation": element.prepared.equation,
             "granularity": layer.granularity,
             "activation": layer.activation,
             "notes": list(element.prepared.notes),
@@ -111,6 +115,7 @@ class Explanation(Report):
                 "total": element.total,
                 "acc": element.acc,
                 "wrapped": element.acc != element.total,
+                "acc_bits": element.prepared.acc_bits,
             },
             "multiplier": {
                 "exact_scale": fraction_data(element.exact_scale),
@@ -142,7 +147,7 @@ def explain(
     op: int | None = None,
     at: Sequence[int] | None = None,
     runtime: str | Runtime = DEFAULT_RUNTIME,
-) -> Explanation:
+) -> Explanation | HybridExplanation:
     """Explain one output element of a dense layer: every step's numbers, and who prints another value.
 
     Args:
@@ -159,7 +164,7 @@ def explain(
         runtime: the exact runtime, or its name.
 
     Returns:
-        The Explanation: a Report, with `latex()` for a derivation to print.
+        The Explanation: a Report, with `latex()` for a derivation to print. A HybridExplanation for a hybrid layer.
 
     Raises:
         ModelError: the model is malformed.
@@ -172,6 +177,9 @@ def explain(
     if x is not None and seed is not None:
         raise InputError("found both an input and a seed; give one of them: a seed makes a random input")
     operator = dense_operator(loaded, op)
+    hybrid = prepare_operator(loaded, operator, chosen)
+    if isinstance(hybrid, PreparedHybrid):
+        return explain_hybrid(loaded, operator, hybrid, chosen, x, seed=seed, at=at)
     layers = {chosen.name: _prepare_dense(loaded, operator, chosen)}
     layer = layers[chosen.name].layer
     refused = {}
@@ -186,6 +194,7 @@ def explain(
     else:
         values, input_source = layer_input(loaded, layer, x, chosen)
     matrix = layer.rows(values)
+    layers = {name: for_rows(prepared, matrix.shape[0]) for name, prepared in layers.items()}
     traces = {name: prepared.evaluate([values]) for name, prepared in layers.items()}
     outputs = {name: trace["output"].reshape(-1, layer.units) for name, trace in traces.items()}
     ours = outputs[chosen.name]
@@ -208,7 +217,8 @@ def explain(
 
 def _prepare_dense(model: Model, operator: Operator, runtime: Runtime) -> PreparedDense:
     prepared = prepare_operator(model, operator, runtime)
-    assert isinstance(prepared, PreparedDense)
+    if not isinstance(prepared, PreparedDense):
+        raise refuse(operator, "explain covers layers that print integers; this one prints real numbers")
     return prepared
 
 
@@ -243,7 +253,10 @@ def _other(element: Element, name: str, prepared: PreparedDense, output: int, mi
     """One runtime beside the explained one; where they differ on the element, with the cause."""
     if output == element.output:
         return OtherRuntime(name, prepared.rule, prepared.kernel, output, mismatched)
-    here, there = Side.of(element.prepared.requant), Side.of(prepared.requant)
+    acc = prepared.wrap(element.total)
+    if acc != element.acc:
+        return OtherRuntime(name, prepared.rule, prepared.kernel, output, mismatched, acc=acc)
+    here, there = (Side.of(p.requant, element.unit) for p in (element.prepared, prepared))
     cause = find_cause(element.acc, element.scales, element.layer.output_zero_point, here, there)
     if (int(cause.here[-1]), int(cause.there[-1])) != (element.output, output):
         raise RuntimeError(
@@ -271,6 +284,7 @@ def _other_data(other: OtherRuntime) -> dict[str, Any]:
         "refused": other.refused,
         "output": other.output,
         "mismatched_elements": other.mismatched,
+        "acc": other.acc,
         "first_difference": None,
     }
     if other.cause is not None:

@@ -7,11 +7,13 @@ of the two places where that happens; so it does not depend on which of the two 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from .arith.exact import round_fraction, round_multiplier, round_to_float, split_fraction
+from .arith.exact_int16 import reduced_multiplier, wrap
 from .arith.requantize import RequantParams, RequantRule
 
 __all__ = ["STEPS", "Cause", "OtherRuntime", "Side", "find_cause", "five_steps"]
@@ -32,23 +34,38 @@ _TIES = {
     "q31_up_up": "half_up",
     "q31_up_away": "half_away",
     "q31_single": "half_up",
+    "q31_single_wrap": "half_up",
+    "q15": "half_up",
+    "q15_wrap": "half_up",
+    "float32_clip": "half_even",
+    "float32_bias_fused": "half_even",
+    "float32_bias_reciprocal": "half_even",
+    "float32_bias_division": "half_even",
 }
 
 
 @dataclass(frozen=True)
 class Side:
-    """One runtime's way of requantizing an element: rule, clamp bounds, and the output type's maximum."""
+    """One runtime's way of requantizing an element: rule, clamp bounds, the output type's maximum, and the bias.
+
+    The bias is told only where the rule adds it by itself: the integer, and what it is in float32.
+    """
 
     rule: RequantRule
     activation_min: int
     activation_max: int
     type_max: int
+    bias: int = 0
+    float_bias: Fraction = Fraction(0)
 
     @classmethod
-    def of(cls, params: RequantParams) -> Side:
-        """The side that these folded constants make."""
+    def of(cls, params: RequantParams, unit: int = 0) -> Side:
+        """The side that these folded constants make for one unit."""
         assert params.dtype.qmax is not None
-        return cls(params.rule, params.activation_min, params.activation_max, params.dtype.qmax)
+        side = cls(params.rule, params.activation_min, params.activation_max, params.dtype.qmax)
+        if params.bias is None or params.float_bias is None:
+            return side
+        return replace(side, bias=int(params.bias[unit]), float_bias=Fraction(float(params.float_bias[unit])))
 
     def way(self, step: str) -> str:
         """How this side does a step, in words."""
@@ -58,12 +75,21 @@ class Side:
                 self.rule.scale_product
             ]
         if step == "multiplier_form":
-            return {"float64": "float64 factor", "float32": "float32 factor"}.get(form, "31-bit multiplier and shift")
+            if form.startswith("float"):
+                return f"{form[:7]} factor"
+            return "15-bit multiplier and shift" if form.startswith("q15") else "31-bit multiplier and shift"
         if step == "first_rounding":
             return {
                 "float64": "product rounded to float64, half_even",
                 "float32": "acc and product rounded to float32, half_even",
+                "float32_clip": "acc and product rounded to float32, half_even",
+                "float32_bias_fused": "bias added in one fused step, sum and product rounded to float32, half_even",
+                "float32_bias_reciprocal": "bias added in float32, sum and product rounded to float32, half_even",
+                "float32_bias_division": "bias added in float32, sum and product rounded to float32, half_even",
                 "q31_single": "exact product",
+                "q31_single_wrap": "exact product",
+                "q15": "exact product",
+                "q15_wrap": "exact product",
             }.get(form, "high_mul rounded half_up")
         if step == "last_rounding":
             return f"rounds {_TIES[form]}"
@@ -111,6 +137,7 @@ class OtherRuntime:
         mismatched: how many elements of the layer's whole output differ from the explained runtime's.
         cause: why this element differs, or None where it does not.
         side: its rule and clamp bounds, where there is a cause.
+        acc: its accumulator, where the element differs since its register has another width.
         refused: why it refuses the layer, else empty.
     """
 
@@ -122,6 +149,7 @@ class OtherRuntime:
     cause: Cause | None = None
     side: Side | None = None
     refused: str = ""
+    acc: int | None = None
 
 
 def find_cause(acc: int, scales: tuple[float, float, float], zero_point: int, here: Side, there: Side) -> Cause:
@@ -175,7 +203,7 @@ def five_steps(
     precision, form, first, last, clamp = sides
     scale = _scale(precision.rule, *map(Fraction, scales))
     factor = _factor(form.rule, scale)
-    before = _first_rounding(first.rule, acc, factor)
+    before = _first_rounding(first, acc, factor)
     rounded = _last_rounding(last.rule, before)
     return scale, factor, before, Fraction(rounded), Fraction(_clamp(clamp, rounded, zero_point))
 
@@ -188,27 +216,53 @@ def _scale(rule: RequantRule, sx: Fraction, sw: Fraction, sy: Fraction) -> Fract
 def _factor(rule: RequantRule, scale: Fraction) -> Fraction:
     if rule.form == "float64":
         return scale
-    if rule.form == "float32":
+    if rule.form.startswith("float32"):
         return round_to_float(scale, 24)
     q, shift = round_multiplier(scale)
+    if rule.form.startswith("q15"):
+        return reduced_multiplier(q) * Fraction(2) ** (shift - 15)
     return q * Fraction(2) ** (shift - 31)
 
 
-def _first_rounding(rule: RequantRule, acc: int, factor: Fraction) -> Fraction:
-    if rule.form == "float64":
-        return round_to_float(acc * factor, 53)
-    if rule.form == "float32":
+def _first_rounding(side: Side, acc: int, factor: Fraction) -> Fraction:
+    form = side.rule.form
+    if form == "float64":
+        return round_to_float(round_to_float(Fraction(acc), 53) * factor, 53)
+    if form.startswith("float32_bias"):
+        dot = round_to_float(Fraction(_wrap32(acc - side.bias)), 24)
+        return round_to_float(round_to_float(dot + side.float_bias, 24) * factor, 24)
+    if form.startswith("float32"):
         return round_to_float(round_to_float(Fraction(acc), 24) * factor, 24)
-    if rule.form == "q31_single":
+    if form in ("q31_single", "q31_single_wrap"):
         return acc * factor
     shift = split_fraction(factor)[1]
+    if form == "q15_wrap":
+        return wrap(int(acc * factor * Fraction(2) ** (15 - shift)), 64) / Fraction(2) ** (15 - shift)
+    if form == "q15":
+        return _q15_product(acc, factor, shift)
     left, right = Fraction(2) ** max(shift, 0), Fraction(2) ** max(-shift, 0)
     shifted = _wrap32(int(acc * left))
     return round_fraction(shifted * factor / left * right, "half_up") / right
 
 
+def _q15_product(acc: int, factor: Fraction, shift: int) -> Fraction:
+    """The product in output steps, so that rounding it half up gives what 64-bit registers make of it."""
+    product = wrap(int(acc * factor * Fraction(2) ** (15 - shift)), 64)
+    half = wrap(2 ** ((14 - shift) % 64), 64)
+    total = wrap(product + half, 64)
+    if shift > 14:  # counts of shifts become negative; see fixedpoint.shift_right_half_up_64
+        return Fraction(total >> ((15 - shift) % 64))
+    return Fraction(total - half, 2 ** (15 - shift))
+
+
 def _last_rounding(rule: RequantRule, value: Fraction) -> int:
+    if rule.form in ("q31_single_wrap", "q15_wrap"):
+        return _wrap32(_wrap32(math.floor(2 * value)) + 1) >> 1
     rounded = round_fraction(value, _TIES[rule.form])
+    if rule.form == "q15":
+        return _wrap32(rounded)
+    if rule.form.startswith("float32_bias") and value >= 2**31:
+        return -(2**31)
     if rule.form == "float64" and not -(2**31) < rounded < 2**31:
         return -(2**31)
     return max(rounded, -(2**31))
@@ -219,6 +273,8 @@ def _clamp(side: Side, rounded: int, zero_point: int) -> int:
         # This form limits the product before it rounds it, which is the same: the bound is a whole number.
         total = _wrap32(min(rounded, side.activation_max - zero_point) + zero_point)
         return max(side.activation_min, min(side.type_max, total))
+    if side.rule.form.startswith("float32_"):  # it saturates and never wraps
+        return max(side.activation_min, min(side.activation_max, rounded + zero_point))
     return max(side.activation_min, min(side.activation_max, _wrap32(rounded + zero_point)))
 
 

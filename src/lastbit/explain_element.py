@@ -81,13 +81,13 @@ class Element:
 
     @property
     def total(self) -> int:
-        """The sum of the products plus the bias, before an int32 register wraps it."""
+        """The sum of the products plus the bias, before the accumulator's register wraps it."""
         return sum(self.products) + self.bias
 
     @property
     def acc(self) -> int:
-        """The accumulator: `total` modulo 2^32."""
-        return _wrap32(self.total)
+        """The accumulator: `total` as a register of `acc_bits` bits holds it (modulo 2^32 almost everywhere)."""
+        return self.prepared.wrap(self.total)
 
     @property
     def channel(self) -> int:
@@ -114,9 +114,16 @@ class Element:
         return int(self.step("multiplier").value), int(self.step("shift").value)
 
     @property
+    def reduced_multiplier(self) -> int | None:
+        """The multiplier of 15 bits, for the rule that rounds q to that, else None."""
+        return next((int(step.value) for step in self.steps if step.name == "multiplier_q15"), None)
+
+    @property
     def real_factor(self) -> Fraction:
-        """The factor that is really applied: q * 2^(shift-31), or the floating-point effective scale."""
+        """The factor that is really applied: q * 2^(shift-31), q15 * 2^(shift-15), or the effective scale."""
         pair = self.multiplier_and_shift
+        if pair is not None and self.reduced_multiplier is not None:
+            return self.reduced_multiplier * Fraction(2) ** (pair[1] - 15)
         return self.step("effective_scale").value if pair is None else pair[0] * Fraction(2) ** (pair[1] - 31)
 
     @property
@@ -234,7 +241,3 @@ def fraction_data(value: Fraction | int) -> dict[str, int | float]:
     """
     exact = Fraction(value)
     return {"numerator": exact.numerator, "denominator": exact.denominator, "float": float(exact)}
-
-
-def _wrap32(value: int) -> int:
-    return (value + 2**31) % 2**32 - 2**31

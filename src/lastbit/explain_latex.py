@@ -87,7 +87,8 @@ def _accumulator(element: Element) -> list[str]:
         rf"&\quad + {depth} \cdot {_p(zx)} \cdot {_p(zw)} + {_p(element.bias)} = {element.total}",
     ]
     if element.acc != element.total:
-        lines.append(rf"a &\leftarrow a \bmod 2^{{32}} = {element.acc} \quad \text{{(as int32)}}")
+        bits = element.prepared.acc_bits
+        lines.append(rf"a &\leftarrow a \bmod 2^{{{bits}}} = {element.acc} \quad \text{{(as int{bits})}}")
     return lines
 
 
@@ -107,8 +108,15 @@ def _factor(element: Element) -> list[str]:
             rf"&= {_number(fraction)} \cdot 2^{{{exponent}}}",
             rf"q &= \operatorname{{round}}({_number(fraction)} \cdot 2^{{31}})",
             rf"&= {q} \quad \text{{(half away)}}, \quad s = {shift}",
-            rf"q \cdot 2^{{s-31}} &= {_number(element.real_factor)}",
         ]
+        if element.reduced_multiplier is None:
+            lines.append(rf"q \cdot 2^{{s-31}} &= {_number(element.real_factor)}")
+        else:
+            lines.append(
+                rf"q_{{15}} &= \min(\operatorname{{round}}(q / 2^{{16}}), 2^{{15}} - 1) = {element.reduced_multiplier}"
+                r" \quad \text{(half up)}"
+            )
+            lines.append(rf"q_{{15}} \cdot 2^{{s-15}} &= {_number(element.real_factor)}")
     return lines
 
 
@@ -122,6 +130,21 @@ def _rounding(element: Element) -> list[str]:
             rf"p &= \operatorname{{f64}}(a \cdot m) = {_number(product)}",
             rf"r &= \operatorname{{round}}(p) = {scaled} \quad \text{{(half away)}}",
         ]
+    if form.startswith(("float32_clip", "float32_bias")):
+        lines = []
+        if form.startswith("float32_bias"):
+            lines.append(
+                rf"b' &= {_number(values['bias_float'].value)}, \quad a_0 = {int(values['acc_without_bias'].value)}"
+            )
+        start = "a_0" if lines else "a"
+        added = " + b'" if lines else ""
+        summed, exact = _number(values["acc_float"].value), _number(values["acc_scaled"].exact)
+        return [
+            *lines,
+            rf"a_f &= \operatorname{{f32}}(\operatorname{{f32}}({start}){added}) = {summed}",
+            rf"p &= \operatorname{{f32}}(a_f \cdot m) = {_number(values['product'].value)}",
+            rf"r &= \operatorname{{round}}({exact}) = {scaled} \quad \text{{(half even)}}",
+        ]
     if form == "float32":
         product, limited = values["product"].value, values["limited"].value
         highest = element.prepared.requant.activation_max - element.layer.output_zero_point
@@ -133,11 +156,18 @@ def _rounding(element: Element) -> list[str]:
     pair = element.multiplier_and_shift
     assert pair is not None
     q, shift = pair
-    if form == "q31_single":
+    if form in ("q31_single", "q31_single_wrap"):
         return [
             rf"r &= \operatorname{{round}}(a \cdot q / 2^{{{31 - shift}}})",
             rf"&= \operatorname{{round}}({_number(values['acc_scaled'].exact)}) = {scaled}"
             r" \quad \text{(half up)}",
+        ]
+    if form in ("q15", "q15_wrap"):
+        wide = int(values["product"].value)
+        return [
+            rf"p &= a \cdot q_{{15}} = {wide} \quad \text{{(64 bits)}}",
+            rf"r &= \operatorname{{round}}(p / 2^{{{15 - shift}}})",
+            rf"&= \operatorname{{round}}({_number(values['acc_scaled'].exact)}) = {scaled} \quad \text{{(half up)}}",
         ]
     high, shifted = values["high_mul"], int(values["acc_shifted"].value)
     tie = "half up" if form == "q31_up_up" else "half away"

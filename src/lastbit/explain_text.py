@@ -83,7 +83,7 @@ def _section_layer(element: Element, head: Head) -> Iterable[Block]:
         ("runtime", f"{element.runtime.name} ({element.runtime.title})"),
         ("kernel", prepared.kernel),
         ("rule", prepared.rule),
-        *(("", part) for part in re.split(r"[,;]  ", prepared.requant.rule.equation)),
+        *(("", part) for part in re.split(r"[,;]  ", prepared.equation)),
         ("granularity", f"{layer.granularity} ({count} weights scale{'s' * (count != 1)})"),
         ("input", head.input_source),
         (
@@ -148,8 +148,9 @@ def _section_expansion(element: Element) -> Iterable[Block]:
         ("= acc", "", element.total),
     ]
     if element.acc != element.total:
-        rows[-1] = ("= sum", "does not fit int32", element.total)
-        rows.append(("acc = wrap32(sum)", "the low 32 bits are kept", element.acc))
+        bits = element.prepared.acc_bits
+        rows[-1] = ("= sum", f"does not fit int{bits}", element.total)
+        rows.append((f"acc = wrap{bits}(sum)", f"the low {bits} bits are kept", element.acc))
     yield Heading("4. The same sum with the zero points multiplied out, as firmware calculates it")
     yield Code("\n".join(f"{a:<27}{b:<28}{c:>14}" for a, b, c in rows))
     yield _text(
@@ -178,7 +179,7 @@ def _section_multiplier(element: Element) -> Iterable[Block]:
     pair = element.multiplier_and_shift
     if pair is None:
         yield Heading("5. The effective scale")
-        bits = "float32" if element.prepared.requant.rule.form == "float32" else "float64"
+        bits = element.prepared.requant.rule.form[:7]  # float32 or float64
         yield _facts(*lines, ("multiplier", f"none: this rule multiplies acc by the {bits} m itself"))
         return
     fraction, exponent = element.frexp
@@ -192,7 +193,13 @@ def _section_multiplier(element: Element) -> Iterable[Block]:
         lines[-1] = ("shift", "0; the exponent is below -31, where kernels take the factor to be 0")
     elif shift != exponent:
         lines.insert(-1, ("", f"the fraction was rounded up to 1, so it becomes 1/2 and the shift {exponent} + 1"))
-    lines.append(("factor", f"q * 2^(shift-31) = {q} * 2^{shift - 31} = {decimal_text(element.real_factor)}"))
+    if element.reduced_multiplier is not None:
+        q15 = element.step("multiplier_q15")
+        lines.append(("q15", f"{q15.formula.removeprefix('q15 = ')} = {decimal_text(q15.exact)}, rounded {q15.value}"))
+        power = f"q15 * 2^(shift-15) = {q15.value} * 2^{shift - 15}"
+    else:
+        power = f"q * 2^(shift-31) = {q} * 2^{shift - 31}"
+    lines.append(("factor", f"{power} = {decimal_text(element.real_factor)}"))
     lines.append(("", f"relative error of the factor: {_error(element.real_factor, exact)}"))
     yield Heading("5. From the scales to multiplier and shift")
     yield _facts(*lines)
@@ -202,13 +209,14 @@ def _section_multiplier(element: Element) -> Iterable[Block]:
 
 def _section_rounding(element: Element) -> Iterable[Block]:
     yield Heading("6. From acc to acc_scaled, rounding by rounding")
-    skipped = ("effective_scale", "multiplier", "shift", "with_zero_point", "output")
+    skipped = ("effective_scale", "multiplier", "shift", "multiplier_q15", "with_zero_point", "output")
     for step in element.steps:
         if step.name in skipped:
             continue
         start = f"{step.numbers} = " if " " in step.numbers else ""
         lines = [("", f"{step.name} = {step.formula}"), ("exact", start + decimal_text(step.exact, _DIGITS))]
-        if step.operation not in ("", "wrap32", "clamp") and not (step.name == "acc_float" and not step.cut_off):
+        cut = step.operation in ("", "wrap32", "wrap64", "clamp") or step.operation.startswith("floor")
+        if not cut and not (step.name == "acc_float" and not step.cut_off):
             lines.append(("rounded", decimal_text(step.value, _DIGITS)))
             lines.append(("tie rule", _tie_rule(step)))
             lines.append(("cut off", _cut_text(step, element)))
@@ -256,7 +264,14 @@ def _section_others(element: Element, others: Sequence[OtherRuntime], differing:
             yield _text(f"{other.name} refuses this layer: {other.refused}.", "warning")
         if other.cause is not None and other.side is not None:
             yield from _cause_blocks(element, other, other.cause, other.side)
-    if not any(other.cause for other in others):
+        elif other.acc is not None:
+            yield _text(
+                f"{element.runtime.name} prints {element.output}, {other.name} {other.output}. The first step that "
+                f"makes the difference: the accumulator's width. The sum {element.total} is {element.acc} in "
+                f"{element.prepared.acc_bits} bits here, and {other.acc} there.",
+                "warning",
+            )
+    if all(other.output in (None, element.output) for other in others):
         yield Text("No runtime prints another value for this element.", "good")
     yield Text(f"Not the same in all runtimes: {differing} of the layer's {size} output elements.")
 
@@ -271,7 +286,7 @@ def _whole(other: OtherRuntime, element: Element, size: int) -> str:
 
 def _cause_blocks(element: Element, other: OtherRuntime, cause: Cause, there: Side) -> Iterable[Block]:
     """Why one runtime prints another value: the deciding step, and both numbers."""
-    here = Side.of(element.prepared.requant)
+    here = Side.of(element.prepared.requant, element.unit)
     what = _STEP_TEXT[cause.step] + (", by its tie rule" if cause.tie else "")
     yield _text(
         f"{element.runtime.name} prints {element.output}, {other.name} {other.output}. "

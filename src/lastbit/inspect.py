@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .arith.fixedpoint import reduce_multiplier
 from .errors import UnsupportedError
 from .inspect_operator import operator_blocks
 from .inspect_overview import model_blocks, overview_blocks
@@ -26,7 +27,7 @@ from .tflite.reader import load
 __all__ = ["Inspection", "inspect"]
 
 SCHEMA = "lastbit.inspect/1"
-INT32 = np.iinfo(np.int32)
+INT32, INT64 = np.iinfo(np.int32), np.iinfo(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +242,7 @@ def _constants(dense: PreparedDense) -> dict[str, Any]:
         "acc_max": high.tolist(),
         "acc_bits": max(_bits(int(low.min())), _bits(int(high.max()))),
         "overflows_int32": np.flatnonzero((low < INT32.min) | (high > INT32.max)).tolist(),
+        "reaches_int64_end": np.flatnonzero((low == INT64.min) | (high == INT64.max)).tolist(),
     }
 
 
@@ -256,12 +258,15 @@ def _bits(value: int) -> int:
 def _arithmetic(dense: PreparedDense) -> dict[str, Any]:
     """What one runtime's rule makes of the layer; lists are `[1]` (per-tensor) or `[out]`."""
     params = dense.requant
-    fixed_point = params.rule.form.startswith("q31")
+    fixed_point = params.rule.form.startswith("q")
+    q15 = reduce_multiplier(params.multiplier).tolist() if params.rule.form == "q15" else None
     return {
-        "equation": params.rule.equation,
+        "equation": dense.equation,
+        "acc_bits": dense.acc_bits,
         "scale_product": params.rule.scale_product,
         "effective_scale": _exact(params.effective_scale),
         "multiplier": params.multiplier.tolist() if fixed_point else None,
+        "multiplier_q15": q15,
         "shift": params.shift.tolist() if fixed_point else None,
         "activation_min": params.activation_min,
         "activation_max": params.activation_max,

@@ -47,7 +47,7 @@ def operator_blocks(data: Data, full: bool) -> list[Block]:
         if tensor["index"] not in biases:
             blocks += _channel_scales(tensor, full)
     if dense is not None and dense["covered"]:
-        blocks += [*_equations(dense), *_multipliers(dense, full), *_accumulators(dense["constants"], full)]
+        blocks += [*_equations(dense), *_multipliers(dense, full), *_accumulators(dense, full)]
     return blocks
 
 
@@ -119,8 +119,11 @@ def _multipliers(dense: Data, full: bool) -> list[Block]:
     for name, entry in dense["runtimes"].items():
         if "equation" in entry:
             groups.setdefault(entry["scale_product"], []).append(name)
-    blocks: list[Block] = [Heading("Effective scale m = s_x*s_w/s_y; as multiplier and shift: q * 2^(shift-31)")]
-    headers = ("unit", "effective scale", "as hex float", "multiplier q", "shift")
+    power = "q * 2^(shift-31)"
+    if any(entry.get("multiplier_q15") for entry in dense["runtimes"].values()):
+        power += ", or q15 * 2^(shift-15)"
+    blocks: list[Block] = [Heading(f"Effective scale m = s_x*s_w/s_y; as multiplier and shift: {power}")]
+    headers = ("unit", "effective scale", "as hex float", "multiplier q", "shift", "q15")
     for product, names in groups.items():
         # With the same product, those that have a multiplier have the same one.
         entries = sorted((dense["runtimes"][name] for name in names), key=lambda entry: entry["multiplier"] is None)
@@ -128,18 +131,26 @@ def _multipliers(dense: Data, full: bool) -> list[Block]:
         fixed = entries[0]["multiplier"] is not None
         columns = [scale["decimal"], [short_hex(text) for text in scale["hex"]]]
         columns += [entries[0]["multiplier"], entries[0]["shift"]] if fixed else []
+        columns += [entry["multiplier_q15"] for entry in entries if entry["multiplier_q15"] is not None][:1]
         title = f"{_PRODUCTS[product]} ({', '.join(names)})"
         blocks += _unit_table(headers[: 1 + len(columns)], columns, full, title)
     return blocks
 
 
-def _accumulators(constants: Data, full: bool) -> list[Block]:
-    overflows = constants["overflows_int32"]
+def _accumulators(dense: Data, full: bool) -> list[Block]:
+    constants = dense["constants"]
+    beyond, end = constants["overflows_int32"], constants["reaches_int64_end"]
     span = f"{min(constants['acc_min'])} to {max(constants['acc_max'])}, {constants['acc_bits']} bits"
+    covered = {name: entry for name, entry in dense["runtimes"].items() if "equation" in entry}
+    narrow = [name for name, entry in covered.items() if entry["acc_bits"] <= 32]
+    overflows = beyond if narrow else end
     if overflows:
-        text = f"Reachable accumulators: {span}. CAN OVERFLOW int32 (it wraps) in units {numbers(overflows)}"
+        which = "int32" if narrow else "int64"
+        where = f" on {', '.join(narrow)}" if narrow and len(narrow) < len(covered) else ""
+        text = f"Reachable accumulators: {span}. CAN OVERFLOW {which} (it wraps) in units {numbers(overflows)}{where}"
     else:
-        text = f"Reachable accumulators over all inputs: {span}; int32 cannot overflow"
+        register = "int32" if narrow or not beyond else "int64, which every kernel here has,"
+        text = f"Reachable accumulators over all inputs: {span}; {register} cannot overflow"
     columns = [constants[key] for key in ("bias", "weights_sum", "folded_bias", "acc_min", "acc_max")]
     headers = ("unit", "bias", "sum(weights)", "folded bias", "acc min", "acc max")
     return [

@@ -32,6 +32,7 @@ def overview_blocks(data: Data, full: bool) -> list[Block]:
     return [
         *_operators(data, full),
         *_uncovered(data, full),
+        *_notes(data, full),
         *_dense_overview(data, full),
         *_tensors(data, full),
     ]
@@ -100,6 +101,21 @@ def _uncovered(data: Data, full: bool) -> list[Block]:
     return [Heading("Not covered"), Table(("operator", "count", "which", "why"), rows, right=("count",))]
 
 
+def _notes(data: Data, full: bool) -> list[Block]:
+    """Every warning once, with the operators and runtimes that it is about."""
+    found: dict[str, dict[int, list[str]]] = {}
+    for op in data["operators"]:
+        for name, entry in op["coverage"].items():
+            for note in entry.get("notes", ()):
+                found.setdefault(note, {}).setdefault(op["index"], []).append(name)
+    blocks: list[Block] = [Heading("Notes")] if found else []
+    for note, where in found.items():
+        names = ", ".join(dict.fromkeys(name for on in where.values() for name in on))
+        which = numbers(list(where), None if full else _RUNS)
+        blocks.append(Text(f"operator {which} on {names}: {note}", "warning"))
+    return blocks
+
+
 def _dense_overview(data: Data, full: bool) -> list[Block]:
     if not data["dense"]:
         return []
@@ -109,7 +125,9 @@ def _dense_overview(data: Data, full: bool) -> list[Block]:
         acc = bits = "-"
         if constants is not None:
             acc = f"{min(constants['acc_min'])}..{max(constants['acc_max'])}"
-            bits = f"{constants['acc_bits']}{' OVERFLOWS' if constants['overflows_int32'] else ''}"
+            narrow = any(runtime.get("acc_bits", 64) <= 32 for runtime in entry["runtimes"].values())
+            overflows = constants["overflows_int32" if narrow else "reaches_int64_end"]
+            bits = f"{constants['acc_bits']}{' OVERFLOWS' if overflows else ''}"
         rows.append(
             (
                 entry["operator"],

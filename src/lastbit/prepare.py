@@ -9,7 +9,8 @@ from .errors import UnsupportedError
 from .model import Model, Operator
 from .ops import OPERATORS
 from .ops.base import PreparedOperator, refuse
-from .ops.kernel_checks import check_kernel, xnnpack_declines
+from .ops.kernel_checks import check_kernel, kernel_notes, xnnpack_declines
+from .ops.version_checks import check_version, version_declines
 from .runtimes import Refused, Rule, Runtime, find_rule, get_runtime
 
 __all__ = ["PreparedModel", "choose_rule", "prepare", "prepare_operator"]
@@ -71,10 +72,13 @@ def prepare_operator(model: Model, op: Operator, runtime: str | Runtime) -> Prep
     Raises:
         UnsupportedError: the runtime refuses it or LastBit does not cover it.
     """
-    rule = choose_rule(model, op, get_runtime(runtime))
+    chosen = get_runtime(runtime)
+    rule = choose_rule(model, op, chosen)
     prepared = OPERATORS[op.name].prepare(model, op, rule.name)
     check_kernel(prepared, rule.kernel)
-    return replace(prepared, kernel=rule.kernel)
+    check_version(prepared, OPERATORS[op.name].variant(model, op), chosen)
+    notes = (*prepared.notes, *kernel_notes(prepared, rule.kernel))
+    return replace(prepared, kernel=rule.kernel, notes=notes)
 
 
 def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
@@ -87,7 +91,9 @@ def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
     if entry is None:
         raise refuse(op, "this operator is not covered yet")
     variant = entry.variant(model, op)
-    declined = runtime.fallback is not None and xnnpack_declines(model, op) is not None
+    declined = runtime.fallback is not None and (
+        xnnpack_declines(model, op) is not None or version_declines(model, op, runtime) is not None
+    )
     rule = find_rule(runtime, op.name, variant, declined)
     if rule is None:
         raise refuse(op, f"the variant {variant} is not covered yet")

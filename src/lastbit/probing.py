@@ -8,36 +8,43 @@ bias is those numbers (`probe_subgraph`), and as inputs of the real layer whose 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .arith.fixedpoint import INT32_MAX, INT32_MIN
-from .arith.requantize import RULES, RequantParams, prepare_requantize, requantize
+from .arith.requantize import RULES, RequantParams, RequantRule, prepare_requantize, requantize
 from .model import Subgraph
 from .ops.dense_layer import DenseLayer
 from .tflite.synthesize import dense_subgraph, quant
+from .types import DType, IntArray
 
 __all__ = [
     "all_rules",
     "boundary_inputs",
     "critical_accumulators",
+    "float_inputs",
     "probe_subgraph",
     "rivals_differing",
     "tie_seeking_inputs",
 ]
 
 Int64Array = npt.NDArray[np.int64]
-Int8Array = npt.NDArray[np.int8]
+Number = TypeVar("Number", bound=np.generic)
+
+# Output steps whose edges are sought; a 16-bit output has more, of which this many are drawn.
+EDGES = 1024
 
 INT32_ENDS = np.asarray(
     [INT32_MIN, INT32_MIN + 1, -(2**24) - 1, -1, 0, 1, 2**24 + 1, INT32_MAX - 1, INT32_MAX], np.int64
 )
 
 
-def all_rules(layer: DenseLayer) -> dict[str, RequantParams]:
-    """This layer's constants folded for every requantization rule there is."""
+def all_rules(layer: DenseLayer, rules: Mapping[str, RequantRule] = RULES) -> dict[str, RequantParams]:
+    """This layer's constants folded for every requantization rule there is, or for those that are given."""
     return {
         name: prepare_requantize(
             rule,
@@ -48,26 +55,22 @@ def all_rules(layer: DenseLayer) -> dict[str, RequantParams]:
             activation=layer.activation,
             dtype=layer.output.dtype,
         )
-        for name, rule in RULES.items()
+        for name, rule in rules.items()
     }
 
 
 def one_channel(params: RequantParams, channel: int) -> RequantParams:
     """The same constants for one channel only, `[1]` (a per-tensor layer has just one set)."""
     at = slice(channel, channel + 1) if params.effective_scale.size > 1 else slice(0, 1)
-    return RequantParams(
-        params.rule,
-        params.effective_scale[at],
-        params.multiplier[at],
-        params.shift[at],
-        params.output_zero_point,
-        params.activation_min,
-        params.activation_max,
-        params.dtype,
+    return replace(
+        params,
+        effective_scale=params.effective_scale[at],
+        multiplier=params.multiplier[at],
+        shift=params.shift[at],
     )
 
 
-def outputs_of_rules(params: dict[str, RequantParams], accs: Int64Array, channel: int) -> Int64Array:
+def outputs_of_rules(params: Mapping[str, RequantParams], accs: Int64Array, channel: int) -> Int64Array:
     """What every rule makes of some accumulators of one channel: `[rules, accumulators]`."""
     column = accs[:, None]
     return np.stack(
@@ -76,7 +79,11 @@ def outputs_of_rules(params: dict[str, RequantParams], accs: Int64Array, channel
 
 
 def critical_accumulators(
-    params: dict[str, RequantParams], channel: int, limit: int, rng: np.random.Generator
+    params: Mapping[str, RequantParams],
+    channel: int,
+    limit: int,
+    rng: np.random.Generator,
+    ends: tuple[int, int] = (INT32_MIN, INT32_MAX),
 ) -> Int64Array:
     """Accumulators of one channel at which at least two rules give different outputs, then the steps' edges.
 
@@ -85,35 +92,45 @@ def critical_accumulators(
         channel: the output unit.
         limit: how many to return at most; where there are more, some of each kind are kept at random.
         rng: chooses which are kept.
+        ends: the smallest and largest accumulator to return: int32's, or those of the bias's type.
 
     Returns:
-        int64 `[n]`, sorted, within int32.
+        int64 `[n]`, sorted, within `ends`.
     """
     some = next(iter(params.values()))
     at = min(channel, some.effective_scale.size - 1)
     factor = float(some.effective_scale[at])
     zy = some.output_zero_point
+    lowest, highest = ends
+    special = np.unique([*INT32_ENDS, lowest, lowest + 1, highest - 1, highest])
+    if factor >= 1:
+        # Where the scaled accumulator leaves int32: kernels saturate, wrap or say INT32_MIN.
+        beyond = np.rint([-(2.0**31) / factor, 2.0**31 / factor]).astype(np.int64)
+        special = np.concatenate([special, *(beyond + step for step in (-1, 0, 1))])
+    special = special[(special >= lowest) & (special <= highest)]
     if factor == 0:
-        return INT32_ENDS
+        return special
     # Every output step's edge, in accumulators: the scaled value is half-way between two integers. The clamp's
     # own edges are a step further out.
-    halves = np.arange(-129 - zy, 129 - zy, dtype=np.float64) + 0.5
-    edges = halves / factor
-    edges = edges[np.abs(edges) < 2.0**31 - 8]
+    assert some.dtype.qmin is not None
+    assert some.dtype.qmax is not None
+    halves = np.arange(some.dtype.qmin - 1 - zy, some.dtype.qmax + 2 - zy, dtype=np.float64) + 0.5
+    edges = _drawn(halves, EDGES, rng) / factor
+    edges = edges[(edges > float(lowest) + 8) & (edges < float(highest) - 8)]
     around = np.floor(edges)[:, None].astype(np.int64) + np.arange(-2, 4)
     # float32 products are off by up to 2**-24 of their value: for large accumulators the edge is that much wider.
     wide = (np.abs(edges) * 2.0**-24)[:, None] * np.linspace(-1, 1, 9)
-    candidates = np.concatenate([around.ravel(), np.rint(edges[:, None] + wide).astype(np.int64).ravel(), INT32_ENDS])
-    candidates = np.unique(candidates[(candidates >= INT32_MIN) & (candidates <= INT32_MAX)])
+    candidates = np.concatenate([around.ravel(), np.rint(edges[:, None] + wide).astype(np.int64).ravel(), special])
+    candidates = np.unique(candidates[(candidates >= lowest) & (candidates <= highest)])
     outputs = outputs_of_rules(params, candidates, channel)
     disputed = (outputs != outputs[0]).any(axis=0)
-    chosen = _some(candidates[disputed], limit * 3 // 4, rng)
-    rest = _some(candidates[~disputed], limit - chosen.size, rng)
+    chosen = _drawn(candidates[disputed], limit * 3 // 4, rng)
+    rest = _drawn(candidates[~disputed], limit - chosen.size, rng)
     return np.sort(np.concatenate([chosen, rest]))
 
 
 def rivals_differing(
-    params: dict[str, RequantParams], accs: Int64Array, channel: int, observed: Int64Array
+    params: Mapping[str, RequantParams], accs: Int64Array, channel: int, observed: Int64Array
 ) -> dict[str, int]:
     """For each rule, at how many of these accumulators it gives something other than what was observed."""
     outputs = outputs_of_rules(params, accs, channel)
@@ -136,36 +153,61 @@ def probe_subgraph(layer: DenseLayer, accs: Sequence[Int64Array], channels: Sequ
     if scales.size > 1:
         scales = np.concatenate([np.full(len(a), scales[c]) for a, c in zip(accs, channels, strict=True)])
     zw = layer.weights_zero_point
+    stated = str(layer.operator.options.get("quantized_bias_type", "float32"))
+    wide = "int64" if layer.input.dtype.name == "int16" else "int32"
+    bias_dtype = layer.bias.dtype.name if layer.bias is not None else stated if stated != "float32" else wide
+    # Kernels may depend on whether the depth is odd (int4), so that is kept.
+    depth = min(layer.depth, 8 - layer.depth % 2)
     return dense_subgraph(
-        np.full((bias.size, min(layer.depth, 8)), zw, np.int8),  # w - zw is 0
+        np.full((bias.size, depth), zw),  # w - zw is 0
         input_quant=quant(layer.input_scale, layer.input_zero_point),
         weights_quant=quant(scales, zw),
         output_quant=quant(layer.output_scale, layer.output_zero_point),
         bias=bias,
         activation=layer.activation,
+        input_dtype=layer.input.dtype.name,
+        weights_dtype=layer.weights.dtype.name,
+        output_dtype=layer.output.dtype.name,
+        bias_dtype=bias_dtype,
+        quantized_bias_type=stated,
     )
 
 
-def boundary_inputs(layer: DenseLayer, rng: np.random.Generator, units: int = 4) -> Int8Array:
-    """Inputs at the ends of what a layer can see: int8 `[n, depth]`.
+def boundary_inputs(layer: DenseLayer, rng: np.random.Generator, units: int = 4) -> IntArray:
+    """Inputs at the ends of what a layer can see: `[n, depth]` of the input's type.
 
     All lowest, all highest, all zero point, alternating ends, and for some units the inputs that give the largest
     and the smallest accumulator there is.
     """
-    low, high = -128, 127
+    low, high = _range(layer.input.dtype)
     depth = layer.depth
-    rows = [np.full(depth, v) for v in (low, high, layer.input_zero_point, 0, -1)]
+    rows = [np.full(depth, v) for v in (low, high, layer.input_zero_point, 0, -1 if low < 0 else 1)]
     rows.append(np.where(np.arange(depth) % 2, low, high))
     weights = layer.weights_values.astype(np.int64) - layer.weights_zero_point
     for unit in rng.permutation(layer.units)[:units]:
         rows.append(np.where(weights[unit] > 0, high, low))
         rows.append(np.where(weights[unit] > 0, low, high))
-    return np.stack(rows).astype(np.int8)
+    return np.stack(rows).astype(layer.input.dtype.numpy)
+
+
+def float_inputs(layer: DenseLayer, count: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Inputs of a layer that takes real values: float32 `[count, depth]`.
+
+    Zeros, a constant row, one value alone, values of one sign, then normal values of magnitudes from 2^-20 to 2^10.
+    """
+    depth = layer.depth
+    alone = np.zeros(depth)
+    alone[int(rng.integers(depth))] = -3.25
+    positive = np.abs(rng.normal(size=depth))
+    rows = [np.zeros(depth), np.full(depth, 0.75), alone, positive, -positive[::-1]]
+    while len(rows) < count:
+        rows.append(rng.normal(size=depth) * 2.0 ** int(rng.choice([-20, -3, 0, 0, 0, 2, 10])))
+    return np.stack(rows[:count]).astype(np.float32)
 
 
 def tie_seeking_inputs(
-    layer: DenseLayer, params: dict[str, RequantParams], count: int, rng: np.random.Generator
-) -> tuple[Int8Array, int]:
+    layer: DenseLayer, params: Mapping[str, RequantParams], count: int, rng: np.random.Generator
+) -> tuple[IntArray, int]:
     """Inputs of the real layer whose accumulator at some unit is one that rules disagree on.
 
     Random inputs are changed, coordinate by coordinate, until the unit's accumulator is hit; weights of one unit
@@ -178,11 +220,14 @@ def tie_seeking_inputs(
         rng: random source.
 
     Returns:
-        int8 `[n, depth]` with n <= count, and how many of them hit an accumulator that rules disagree on.
+        `[n, depth]` of the input's type with n <= count, and how many of them hit an accumulator that rules
+        disagree on.
     """
     low, high = layer.reachable_acc()
     weights = layer.weights_values.astype(np.int64) - layer.weights_zero_point
-    rows: list[Int8Array] = []
+    zx = layer.input_zero_point
+    limits = [end - zx for end in _range(layer.input.dtype)]
+    rows: list[IntArray] = []
     hits = 0
     units = rng.integers(0, layer.units, count)
     for unit in np.unique(units):
@@ -195,18 +240,18 @@ def tie_seeking_inputs(
         disputed = targets[(outputs != outputs[0]).any(axis=0)]
         pool = disputed if disputed.size else targets
         for target in rng.choice(pool, wanted, replace=pool.size < wanted):
-            row = _solve(weights[unit], int(target) - int(layer.bias_values[unit]), layer.input_zero_point, rng)
+            row = _solve(weights[unit], int(target) - int(layer.bias_values[unit]), limits, rng)
             if row is not None:
-                rows.append(row)
+                rows.append((row + zx).astype(layer.input.dtype.numpy))
                 hits += disputed.size > 0
     if not rows:
-        return np.zeros((0, layer.depth), np.int8), 0
+        return np.zeros((0, layer.depth), layer.input.dtype.numpy), 0
     return np.stack(rows), hits
 
 
-def _solve(weights: Int64Array, target: int, zx: int, rng: np.random.Generator) -> Int8Array | None:
-    """An input with sum (x - zx) * w == target, near a random one, or None if this walk does not find it."""
-    low, high = -128 - zx, 127 - zx
+def _solve(weights: Int64Array, target: int, limits: Sequence[int], rng: np.random.Generator) -> Int64Array | None:
+    """Values x - zx within limits with sum (x - zx) * w == target, near random ones, or None if not found."""
+    low, high = limits
     # A start whose sum is already near: random values scaled towards the side the target lies on.
     x = rng.integers(low, high + 1, weights.size)
     rest = target - int(x @ weights)
@@ -216,7 +261,7 @@ def _solve(weights: Int64Array, target: int, zx: int, rng: np.random.Generator) 
     for _ in range(3):
         for k in order:
             if rest == 0:
-                return (x + zx).astype(np.int8)
+                return x
             w = int(weights[k])
             step = round(rest / w)
             moved = min(max(int(x[k]) + step, low), high)
@@ -225,14 +270,21 @@ def _solve(weights: Int64Array, target: int, zx: int, rng: np.random.Generator) 
         # Two neighbours in the order differ by little: a random nudge lets the next pass end elsewhere.
         k = int(rng.choice(order)) if order.size else 0
         if not order.size:
-            return (x + zx).astype(np.int8) if rest == 0 else None
+            return x if rest == 0 else None
         moved = int(rng.integers(low, high + 1))
         rest -= int(weights[k]) * (moved - int(x[k]))
         x[k] = moved
-    return (x + zx).astype(np.int8) if rest == 0 else None
+    return x if rest == 0 else None
 
 
-def _some(values: Int64Array, count: int, rng: np.random.Generator) -> Int64Array:
+def _range(dtype: DType) -> tuple[int, int]:
+    """The smallest and largest value of an integer type."""
+    assert dtype.qmin is not None
+    assert dtype.qmax is not None
+    return dtype.qmin, dtype.qmax
+
+
+def _drawn(values: npt.NDArray[Number], count: int, rng: np.random.Generator) -> npt.NDArray[Number]:
     """At most `count` of the values, chosen at random."""
     if values.size <= count:
         return values

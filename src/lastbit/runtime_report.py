@@ -9,7 +9,7 @@ from typing import Any
 
 from .ops import OPERATORS
 from .report import Block, Heading, Report, Table, Text
-from .runtimes import RUNTIMES, Refused, Rule, Runtime
+from .runtimes import RUNTIMES, Refused, Rule, Runtime, find_rule
 
 __all__ = ["RuntimesReport", "evidence", "runtimes_report"]
 
@@ -52,7 +52,6 @@ class RuntimesReport(Report):
 
     def blocks(self) -> list[Block]:
         """An overview, then for each runtime its rules, evidence and the rivals excluded."""
-        collected = evidence()
         blocks: list[Block] = [
             Table(
                 ("runtime", "what it is", "proven against", "outputs compared", "mismatches"),
@@ -61,8 +60,8 @@ class RuntimesReport(Report):
                         runtime.name,
                         runtime.title,
                         runtime.oracle,
-                        f"{sum(v['outputs'] for v in collected['runtimes'][runtime.name]['variants']):,}",
-                        sum(v["mismatches"] for v in collected["runtimes"][runtime.name]["variants"]),
+                        f"{sum(v['outputs'] for v in _variants(runtime)):,}",
+                        sum(v["mismatches"] for v in _variants(runtime)),
                     )
                     for runtime in RUNTIMES.values()
                 ],
@@ -70,16 +69,14 @@ class RuntimesReport(Report):
             )
         ]
         for runtime in RUNTIMES.values():
-            entry = collected["runtimes"][runtime.name]
-            f = entry["fingerprint"]
             blocks += [Heading(f"{runtime.name}: {runtime.title}")]
-            for variant in entry["variants"]:
+            for variant in _variants(runtime):
                 blocks += _variant_blocks(runtime, variant)
             others = sorted({o for o, _ in runtime.rules if o != "FULLY_CONNECTED"})
             if others:
                 blocks.append(Text(f"Also, exact where not refused: {', '.join(others)} (`--json` lists each variant)"))
             blocks += [
-                Text(f"Shown on {f['cpu']}; {f['platform']}; {collected['date']}", "dim"),
+                *_shown_on(runtime),
                 *(Text(f"Source read: {source}", "dim") for source in runtime.sources),
             ]
         return blocks
@@ -90,10 +87,24 @@ def runtimes_report() -> RuntimesReport:
     return RuntimesReport()
 
 
+def _variants(runtime: Runtime) -> list[dict[str, Any]]:
+    """The evidence of a runtime's variants; none where nothing was collected."""
+    found: list[dict[str, Any]] = evidence()["runtimes"].get(runtime.name, {"variants": []})["variants"]
+    return found
+
+
+def _shown_on(runtime: Runtime) -> list[Block]:
+    entry = evidence()["runtimes"].get(runtime.name)
+    if entry is None:
+        return [Text("No evidence collected yet", "dim")]
+    f = entry["fingerprint"]
+    return [Text(f"Shown on {f['cpu']}; {f['platform']}; {evidence()['date']}", "dim")]
+
+
 def _variant_blocks(runtime: Runtime, variant: dict[str, Any]) -> list[Block]:
     """One variant's rule and evidence."""
     name = f"{variant['operator']} {variant['variant']}"
-    rule = runtime.rules.get((variant["operator"], variant["variant"]))
+    rule = find_rule(runtime, variant["operator"], variant["variant"], declined=False)
     blocks: list[Block] = []
     if isinstance(rule, Rule):
         rivals = {n: c for n, c in variant["rivals_refuted_at"].items() if c}

@@ -14,10 +14,10 @@ from .compare import compare_arrays, worked_element
 from .engines import reference
 from .errors import InputError, OracleMissingError, UnsupportedError
 from .model import Model, Operator, Subgraph, Tensor
-from .ops.base import PreparedOperator
+from .ops.base import PreparedOperator, output_values
 from .ops.dense_8bit import PreparedDense
-from .ops.dense_layer import DenseLayer
-from .oracles import Oracle, OracleFailure, OracleRun, installed, open_oracle
+from .ops.dense_layer import DenseLayer, PreparedLayer
+from .oracles import ORACLES, Oracle, OracleFailure, OracleRun, installed, open_oracle
 from .prepare import PreparedModel, prepare, prepare_operator
 from .probing import (
     all_rules,
@@ -30,6 +30,7 @@ from .runtimes import RUNTIMES, Runtime, get_runtime
 from .tflite.reader import load as load_tflite
 from .tflite.writer import extract_operator, with_outputs, write
 from .types import Array
+from .verify_float import float_rows
 from .verify_report import Comparison, OperatorResult, RuntimeResult, Verification
 
 __all__ = ["DEFAULT_SAMPLES", "verify"]
@@ -51,6 +52,7 @@ def verify(
     samples: int = DEFAULT_SAMPLES,
     seed: int = 0,
     progress: Progress | None = None,
+    library: str | os.PathLike[str] | None = None,
 ) -> Verification:
     """Hold exact runtimes against their real interpreters on every covered operator of a model.
 
@@ -65,6 +67,7 @@ def verify(
         samples: rows of input for each dense layer, 1 or more.
         seed: of all random inputs.
         progress: called with (steps done, steps in total, what is done next).
+        library: the shared library that CMSIS-NN was built into, for the runtimes that need one.
 
     Returns:
         The Verification; `exit_code` is 0 when nothing differs.
@@ -73,7 +76,7 @@ def verify(
         ModelError: the model is malformed.
         RuntimeNameError: no such runtime.
         OracleMissingError: a runtime was named, or there is none, whose interpreter is installed.
-        InputError: `samples` is below 1.
+        InputError: `samples` is below 1, or a library is given and no runtime that needs one.
     """
     if samples < 1:
         raise InputError(f"samples is {samples}; wanted 1 or more")
@@ -88,12 +91,15 @@ def verify(
             )
     else:
         chosen = [get_runtime(name) for name in runtimes]
+    if library is not None and not any(ORACLES[runtime.name].library for runtime in chosen):
+        needing = ", ".join(name for name, spec in ORACLES.items() if spec.library)
+        raise InputError(f"a library ({library}) is given and no runtime that needs one; name one of: {needing}")
     steps = len(chosen) * (len(loaded.dense_operators) + 1)
     done = 0
     results = []
     inputs: dict[int, _LayerInputs] = {}
     for runtime in chosen:
-        check = _RuntimeCheck(loaded, runtime, samples, seed, inputs)
+        check = _RuntimeCheck(loaded, runtime, samples, seed, inputs, library)
         for what in check.run():
             if progress is not None:
                 progress(done, steps, f"{runtime.name}: {what}")
@@ -107,8 +113,8 @@ class _LayerInputs:
     """What one dense layer is fed with; the same for every runtime.
 
     Attributes:
-        rows: int8 `[n, depth]`: boundary, tie-seeking and random.
-        channels: units whose requantization is probed.
+        rows: `[n, depth]` of the input's type: boundary, tie-seeking and random.
+        channels: units whose requantization is probed; none where nothing is requantized.
         accs: for each of them, the accumulators.
     """
 
@@ -121,8 +127,15 @@ class _RuntimeCheck:
     """Everything that is checked for one runtime."""
 
     def __init__(
-        self, model: Model, runtime: Runtime, samples: int, seed: int, inputs: dict[int, _LayerInputs]
+        self,
+        model: Model,
+        runtime: Runtime,
+        samples: int,
+        seed: int,
+        inputs: dict[int, _LayerInputs],
+        library: str | os.PathLike[str] | None,
     ) -> None:
+        self.library = library
         self.inputs = inputs
         self.model = model
         self.runtime = runtime
@@ -136,7 +149,9 @@ class _RuntimeCheck:
             for op in model.operators
         }
         for index, entry in self.prepared.operators.items():
-            self.operators[index] = OperatorResult(index, entry.operator.name, entry.rule, entry.kernel)
+            self.operators[index] = OperatorResult(
+                index, entry.operator.name, entry.rule, entry.kernel, notes=entry.notes
+            )
         self.end_to_end: Comparison | None = None
 
     def result(self) -> RuntimeResult:
@@ -146,24 +161,24 @@ class _RuntimeCheck:
 
     def run(self) -> Iterator[str]:
         """Check; yields what comes next."""
-        with open_oracle(self.runtime.name) as oracle:
+        with open_oracle(self.runtime.name, library=self.library) as oracle:
             self.fingerprint = oracle.fingerprint.as_dict()
             for op in self.model.dense_operators:
                 yield f"operator {op.index} {op.name}"
                 prepared = self.prepared.operators.get(op.index)
-                if isinstance(prepared, PreparedDense):
+                if isinstance(prepared, PreparedLayer):
                     self._check_layer(oracle, prepared)
                 else:
                     self._check_refusal(oracle, op)
             yield "whole model"
             self._check_whole_model(oracle)
 
-    def _check_layer(self, oracle: Oracle, prepared: PreparedDense) -> None:
+    def _check_layer(self, oracle: Oracle, prepared: PreparedLayer) -> None:
         """A dense layer cut out: row by row, all rows at once, and its requantization probed."""
         op, layer = prepared.operator, prepared.layer
         if op.index not in self.inputs:
             rng = np.random.default_rng([self.seed, op.index])
-            self.inputs[op.index] = _layer_inputs(layer, self.samples, rng)
+            self.inputs[op.index] = _layer_inputs(prepared, self.samples, rng)
         inputs = self.inputs[op.index]
         # One row at a time and many at once go through different kernels (GEMV and GEMM).
         for count in (1, len(inputs.rows)):
@@ -171,12 +186,18 @@ class _RuntimeCheck:
             batch = math.prod(graph.tensors[0].shape) // layer.depth
             samples = _fill(graph.tensors[0], layer.depth, inputs.rows)
             self._compare(oracle, op.index, f"cut out, {batch} row(s) a call", write(graph), samples)
+        if not inputs.channels:
+            return
         content = write(probe_subgraph(layer, inputs.accs, inputs.channels))
         probe = load_tflite(content)
-        # A probe of one unit is per-tensor, a probe with a bias may be taken where the layer is declined: such a
-        # probe is another variant and says nothing about this layer.
-        if prepare_operator(probe, probe.operators[0], self.runtime).rule == prepared.rule:
-            zeros = np.zeros(probe.inputs[0].shape, np.int8)
+        # A probe of one unit is per-tensor, a probe with a bias may be taken where the layer is declined, or refused:
+        # such a probe is another variant and says nothing about this layer.
+        try:
+            same = prepare_operator(probe, probe.operators[0], self.runtime).rule == prepared.rule
+        except UnsupportedError:
+            same = False
+        if same:
+            zeros = np.zeros(probe.inputs[0].shape, probe.inputs[0].dtype.numpy)
             self._compare(oracle, op.index, "requantization probed", content, [zeros])
 
     def _compare(self, oracle: Oracle, index: int, what: str, content: bytes, samples: Sequence[Array]) -> None:
@@ -196,7 +217,7 @@ class _RuntimeCheck:
         comparison = Comparison(what, kernel=_kernel_seen(run))
         comparison.add_kernel_check(prepared.kernel, run.delegated)
         for x, outputs in zip(samples, run.outputs, strict=True):
-            _compare_element(comparison, prepared, [x], outputs[0])
+            _compare_outputs(comparison, prepared, [x], outputs)
         result.comparisons.append(comparison)
 
     def _check_refusal(self, oracle: Oracle, op: Operator) -> None:
@@ -240,7 +261,7 @@ class _RuntimeCheck:
             tensors.update(zip(wanted, outputs, strict=True))
             for index, entry in covered.items():
                 values = [tensors[i] for i in entry.inputs]
-                _compare_element(comparisons[index], entry, values, tensors[entry.operator.outputs[0]])
+                _compare_outputs(comparisons[index], entry, values, [tensors[i] for i in entry.operator.outputs])
         for index, comparison in comparisons.items():
             self.operators[index].comparisons.append(comparison)
         if not self.prepared.refusals:
@@ -256,18 +277,26 @@ class _RuntimeCheck:
                 self.end_to_end.add(compare_arrays(theirs, ours))
 
 
-def _layer_inputs(layer: DenseLayer, samples: int, rng: np.random.Generator) -> _LayerInputs:
+def _layer_inputs(prepared: PreparedLayer, samples: int, rng: np.random.Generator) -> _LayerInputs:
     """Rows: all boundary rows, half of the samples tie-seeking where there are such, the rest random."""
-    rules = all_rules(layer)
+    layer = prepared.layer
+    if not isinstance(prepared, PreparedDense):
+        return _LayerInputs(float_rows(layer, samples, rng), [], [])
+    rules = all_rules(layer, prepared.rivals)
     solved, _ = tie_seeking_inputs(layer, rules, max(samples // 2, 1), rng)
     boundary = boundary_inputs(layer, rng)
     count = max(samples - len(solved) - len(boundary), 1)
-    drawn = rng.integers(-128, 128, (count, layer.depth)).astype(np.int8)
+    dtype = layer.input.dtype
+    assert dtype.qmin is not None
+    assert dtype.qmax is not None
+    drawn = rng.integers(dtype.qmin, dtype.qmax, (count, layer.depth), dtype.numpy, endpoint=True)
     channels = [int(c) for c in rng.permutation(layer.units)[:PROBED_CHANNELS]]
     if layer.granularity == "per_tensor":
         channels = channels[:1]
     probes = PROBES_PER_CHANNEL * PROBED_CHANNELS // len(channels)
-    accs: list[Array] = [critical_accumulators(rules, channel, probes, rng) for channel in channels]
+    # An accumulator of 64 bits is probed as far as dot products come.
+    half = 2 ** (min(max(prepared.acc_bits, 32), 48) - 1)
+    accs: list[Array] = [critical_accumulators(rules, c, probes, rng, (-half, half - 1)) for c in channels]
     return _LayerInputs(np.concatenate([boundary, solved, drawn]), channels, accs)
 
 
@@ -289,16 +318,17 @@ def _fill(tensor: Tensor, depth: int, rows: Array) -> list[Array]:
     return [chunk.reshape(tensor.shape) for chunk in np.split(cycled, inputs)]
 
 
-def _compare_element(
-    comparison: Comparison, prepared: PreparedOperator, values: Sequence[Array], theirs: Array
+def _compare_outputs(
+    comparison: Comparison, prepared: PreparedOperator, values: Sequence[Array], theirs: Sequence[Array]
 ) -> None:
-    """Add one output to a comparison, with the first bad element worked out."""
-    ours = prepared.evaluate(values)["output"]
-    difference = compare_arrays(theirs, ours)
-    worked = []
-    if difference.first is not None and not comparison.worked:
-        worked = worked_element(prepared, values[0], difference.first)
-    comparison.add(difference, worked)
+    """Add an operator's outputs to a comparison, with the first bad element worked out."""
+    ours = output_values(prepared.operator, prepared.evaluate(values)).values()
+    for wanted, found in zip(theirs, ours, strict=True):
+        difference = compare_arrays(wanted, found)
+        worked = []
+        if difference.first is not None and values and not comparison.worked:
+            worked = worked_element(prepared, values[0], difference.first)
+        comparison.add(difference, worked)
 
 
 def _kernel_seen(run: OracleRun, index: int | None = None) -> str:

@@ -83,6 +83,7 @@ class OperatorResult:
         refusal: why LastBit refuses or does not cover it, else empty.
         refused_by_oracle: the real interpreter's own reason for refusing it too, else empty.
         comparisons: what was compared.
+        notes: LastBit's warnings about this operator.
     """
 
     index: int
@@ -92,6 +93,7 @@ class OperatorResult:
     refusal: str = ""
     refused_by_oracle: str = ""
     comparisons: list[Comparison] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
@@ -122,6 +124,7 @@ class OperatorResult:
             "kernel": self.kernel,
             "refusal": self.refusal,
             "refused_by_oracle": self.refused_by_oracle,
+            "notes": list(self.notes),
             "outputs": self.outputs,
             "mismatches": self.mismatches,
             "comparisons": [c.as_dict() for c in self.comparisons],
@@ -229,10 +232,24 @@ class Verification(Report):
         blocks += [Text(f"on {machine}", "dim") for machine in machines]
         for result in self.results:
             blocks += _runtime_blocks(result)
+        blocks += self._notes()
         blocks += self._uncovered()
         for name in self.missing:
             blocks.append(Text(f"{name}: not verified, its interpreter is not installed (`lastbit doctor`)", "warning"))
         blocks.append(self._verdict())
+        return blocks
+
+    def _notes(self) -> list[Block]:
+        """Every warning once, with the operators and runtimes that it is about."""
+        found: dict[tuple[str, str], dict[int, list[str]]] = {}
+        for result in self.results:
+            for op in result.operators:
+                for note in op.notes:
+                    found.setdefault((op.name, note), {}).setdefault(op.index, []).append(result.runtime.name)
+        blocks: list[Block] = []
+        for (name, note), where in found.items():
+            runtimes = ", ".join(dict.fromkeys(runtime for names in where.values() for runtime in names))
+            blocks.append(Text(f"Note: {name} {_ranges(sorted(where))} on {runtimes}: {note}", "warning"))
         return blocks
 
     def _uncovered(self) -> list[Block]:

@@ -15,6 +15,7 @@ from .requantize import RequantRule
 __all__ = [
     "ExactStep",
     "exact_requantize",
+    "multiplier_steps",
     "round_fraction",
     "round_multiplier",
     "round_to_float",
@@ -126,12 +127,13 @@ def exact_requantize(
     activation_min: int,
     activation_max: int,
     type_max: int = 127,
+    bias: int = 0,
 ) -> list[ExactStep]:
     """Every step from one accumulator to one output.
 
     Args:
         rule: the rule.
-        acc: an int32 value.
+        acc: an int32 value, or an int64 value where the rule's accumulator has 64 bits.
         input_scale: s_x, the stored float32's exact value.
         weights_scale: s_w of this unit, likewise.
         output_scale: s_y, likewise.
@@ -139,6 +141,7 @@ def exact_requantize(
         activation_min: lower clamp bound.
         activation_max: upper clamp bound.
         type_max: the largest integer of the output's type.
+        bias: the unit's bias, for the forms that add it themselves; `acc` has it in it.
 
     Returns:
         The steps in order; the first is `effective_scale`, the last `output`.
@@ -157,9 +160,37 @@ def exact_requantize(
     scale_step = _effective_scale(rule, input_scale, weights_scale, output_scale)
     scale = scale_step.value
     steps = [scale_step]
+    if rule.form in (
+        *("q31_single_wrap", "q15_wrap"),
+        *("float32_clip", "float32_bias_fused", "float32_bias_reciprocal", "float32_bias_division"),
+    ):
+        from .exact_more import more_steps  # it is written in terms of this module
+
+        type_min = type_max - 255  # the forms that take it are for 8-bit outputs
+        return [
+            scale_step,
+            *more_steps(
+                rule,
+                acc,
+                scale,
+                scales=(input_scale, weights_scale),
+                output_zero_point=zy,
+                bounds=(low, high),
+                type_bounds=(type_min, type_max),
+                bias=bias,
+            ),
+        ]
+    if rule.form.endswith(("_saturate", "_floor_up_wrap")):
+        from .exact_cpu import cpu_steps  # likewise
+
+        return [scale_step, *cpu_steps(rule, acc, scale, output_zero_point=zy, bounds=(low, high))]
     if rule.form == "float64":
-        product = round_to_float(acc * scale, 53)
-        steps.append(_step("product", "acc * m", f"{acc} * {_g(scale)}", product, acc * scale, "float64"))
+        converted = round_to_float(Fraction(acc), 53)
+        if rule.acc_bits > 53:
+            steps.append(_step("acc_float", "float64(acc)", str(acc), converted, Fraction(acc), "float64"))
+        product = round_to_float(converted * scale, 53)
+        numbers = f"{_g(converted)} * {_g(scale)}"
+        steps.append(_step("product", "acc * m", numbers, product, converted * scale, "float64"))
         rounded = round_fraction(product, "half_away")
         kept = rounded if -(2**31) < rounded < 2**31 else -(2**31)
         effect = "half_away" if kept == rounded else "half_away, then int32 overflow gives INT32_MIN"
@@ -200,6 +231,10 @@ def exact_requantize(
                 "half_even",
             )
         )
+    elif rule.form == "q15":
+        from .exact_int16 import q15_steps  # it is written in terms of this module
+
+        steps.extend(q15_steps(acc, scale))
     else:
         steps.extend(_q31(rule, acc, scale))
     scaled = int(steps[-1].value)
@@ -215,16 +250,25 @@ def exact_requantize(
     return steps
 
 
-def _q31(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]:
-    """The steps of the fixed-point forms: the multiplier and the shift, then one or two roundings."""
+def multiplier_steps(scale: Fraction) -> tuple[ExactStep, ExactStep]:
+    """The two steps from an effective scale to its multiplier q and its shift."""
     fraction, exponent = split_fraction(scale)
     exact_q = fraction * 2**31
     q, shift = round_multiplier(scale)
     if q == 2**30 and fraction > Fraction(1, 2):
         exact_q /= 2  # the fraction was rounded up to 1, which is 1/2 with the next exponent
     numbers = f"{_g(scale)} = {_g(fraction)} * 2^{exponent}; {_g(fraction)} * 2^31"
-    yield _step("multiplier", "q = round_half_away(fraction * 2^31)", numbers, q, exact_q, "half_away")
-    yield _step("shift", "the power of two, positive = left", f"{shift}", shift, shift)
+    return (
+        _step("multiplier", "q = round_half_away(fraction * 2^31)", numbers, q, exact_q, "half_away"),
+        _step("shift", "the power of two, positive = left", f"{shift}", shift, shift),
+    )
+
+
+def _q31(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]:
+    """The steps of the fixed-point forms: the multiplier and the shift, then one or two roundings."""
+    first, second = multiplier_steps(scale)
+    yield from (first, second)
+    q, shift = int(first.value), int(second.value)
     if rule.form == "q31_single":
         product = acc * q
         bits = 31 - shift

@@ -15,10 +15,12 @@ __all__ = [
     "INT32_MAX",
     "INT32_MIN",
     "quantize_multiplier",
+    "reduce_multiplier",
     "round_half_away",
     "rounding_divide_by_pot",
     "rounding_shift_right_half_up",
     "saturating_rounding_doubling_high_mul",
+    "shift_right_half_up_64",
     "wrap32",
 ]
 
@@ -80,6 +82,22 @@ def quantize_multiplier(real_multiplier: npt.ArrayLike) -> tuple[Int64Array, Int
     return np.where(vanishing, 0, multiplier), np.where(vanishing, 0, shift)
 
 
+def reduce_multiplier(multiplier: IntArray | int) -> Int64Array:
+    """A Q0.31 multiplier as Q0.15, in [2**14, 2**15) or 0: what kernels with 64-bit accumulators multiply by.
+
+    Rounded half up; what would become 2**15 is taken to be 0x7fff.
+
+    >>> reduce_multiplier([2**30, 2**30 + 2**15 - 1, 2**30 + 2**15, 2**31 - 1, 0]).tolist()
+    [16384, 16384, 16385, 32767, 0]
+
+    Source: google-ai-edge/LiteRT, tflite/kernels/internal/common.cc @14906c9528b1 (MultiplyByQuantizedMultiplier for
+    int64).
+    """
+    q = np.asarray(multiplier, np.int64)
+    reduced: Int64Array = np.minimum((q + 2**15) >> 16, 0x7FFF)
+    return reduced
+
+
 def saturating_rounding_doubling_high_mul(a: IntArray | int, b: IntArray | int) -> Int64Array:
     """The high 32 bits of `2*a*b`, rounded half up (towards plus infinity). Inputs are int32 values.
 
@@ -122,3 +140,22 @@ def rounding_shift_right_half_up(value: IntArray | int, exponent: IntArray | int
     e = np.asarray(exponent, np.int64)
     nudge = np.where(e > 0, np.int64(1) << np.maximum(e - 1, 0), 0)
     return (v + nudge) >> e
+
+
+def shift_right_half_up_64(value: IntArray | int, exponent: IntArray | int) -> Int64Array:
+    """Divide by `2**exponent` in a 64-bit register, ties towards plus infinity; the sum with one half may wrap.
+
+    An exponent below 1 is outside what the kernels' authors mean. Compiled for x86-64, a shift takes the low six bits
+    of its count, and so does this.
+
+    >>> shift_right_half_up_64([-3, -1, 1, 3], 1).tolist()  # -1.5, -0.5, 0.5, 1.5
+    [-1, 0, 1, 2]
+
+    Source: google-ai-edge/LiteRT, tflite/kernels/internal/common.cc @14906c9528b1; exponents below 1 shown on the
+    running interpreters.
+    """
+    v, e = np.asarray(value, np.int64), np.asarray(exponent, np.int64)
+    with np.errstate(over="ignore"):
+        half = np.int64(1) << ((e - 1) & 63)
+        result: Int64Array = (v + half) >> (e & 63)
+    return result

@@ -24,6 +24,15 @@ from .fixedpoint import (
     saturating_rounding_doubling_high_mul,
     wrap32,
 )
+from .requantize_cpu import (
+    float32_saturate,
+    float64_saturate,
+    q31_floor_up_saturate,
+    q31_floor_up_wrap,
+    q31_up_away_saturate,
+)
+from .requantize_int16 import q15
+from .requantize_more import float32_bias, float32_clip, q15_wrap, q31_single_wrap
 
 __all__ = [
     "RULES",
@@ -36,7 +45,29 @@ __all__ = [
 ]
 
 ScaleProduct = Literal["dd", "fd", "ff"]
-Form = Literal["float64", "q31_up_up", "q31_up_away", "q31_single", "float32"]
+Form = Literal[
+    "float64",
+    "q31_up_up",
+    "q31_up_away",
+    "q31_single",
+    "float32",
+    # in requantize_int16.py
+    "q15",
+    # in requantize_more.py
+    "q31_single_wrap",
+    "q15_wrap",
+    "float32_clip",
+    "float32_bias_fused",
+    "float32_bias_reciprocal",
+    "float32_bias_division",
+    # in requantize_cpu.py
+    "float64_saturate",
+    "float32_saturate",
+    "q31_floor_up_wrap",
+    "q31_floor_up_saturate",
+    "q31_up_away_saturate",
+]
+Bounds = Literal["half_away", "half_even", "half_even_then_zero_point"]
 
 
 @dataclass(frozen=True)
@@ -44,20 +75,22 @@ class RequantRule:
     """One way of getting from acc to the output.
 
     Attributes:
-        name: the key in `RULES`.
+        name: the key in its table: `RULES`, `rules_int16.RULES_64` or `other_rules.OTHER_RULES`.
         scale_product: how s_x * s_w / s_y is calculated: `dd` all in float64; `fd` the product in float32, the
             quotient in float64; `ff` all in float32.
         form: the multiplier's form and the rounding steps (see `_FORMS`).
         bounds: tie rule of the activation bounds: `half_away` rounds bound/s_y and adds the zero point; `half_even`
-            adds the zero point in float32 first.
+            adds the zero point in float32 first, `half_even_then_zero_point` afterwards.
         equation: the rule in one line of text.
+        acc_bits: bits of the accumulator that the rule starts from; it wraps.
     """
 
     name: str
     scale_product: ScaleProduct
     form: Form
-    bounds: Literal["half_away", "half_even"]
+    bounds: Bounds
     equation: str
+    acc_bits: Literal[32, 64] = 32
 
 
 _PRODUCTS: tuple[tuple[ScaleProduct, str], ...] = (("dd", "float64"), ("fd", "float32 then float64"))
@@ -118,12 +151,14 @@ class RequantParams:
     Attributes:
         rule: the rule.
         effective_scale: the real factor, float64 (`ff` rules: float32).
-        multiplier: Q0.31 integers, for the q31 forms (0 elsewhere).
-        shift: power of two, positive = left, for the q31 forms (0 elsewhere).
+        multiplier: Q0.31 integers, for the q31 and q15 forms (0 elsewhere).
+        shift: power of two, positive = left, likewise.
         output_zero_point: zy, quantized steps.
         activation_min: lower clamp bound, quantized domain.
         activation_max: upper clamp bound, quantized domain.
         dtype: the output's element type.
+        bias: the layer's bias, int64 `[out]`, for the forms that add it themselves in float32; else None.
+        float_bias: the same as they add it, exact in float64, `[out]`; else None.
     """
 
     rule: RequantRule
@@ -134,6 +169,8 @@ class RequantParams:
     activation_min: int
     activation_max: int
     dtype: DType
+    bias: npt.NDArray[np.int64] | None = None
+    float_bias: npt.NDArray[np.float64] | None = None
 
 
 def effective_scale(
@@ -163,7 +200,7 @@ def effective_scale(
 
 
 def activation_bounds(
-    activation: str, scale: np.float32, zero_point: int, dtype: DType, rounding: Literal["half_away", "half_even"]
+    activation: str, scale: np.float32, zero_point: int, dtype: DType, rounding: Bounds
 ) -> tuple[int, int]:
     """The clamp bounds of a fused activation, in the quantized domain.
 
@@ -198,6 +235,8 @@ def activation_bounds(
             steps = np.float32(real) / np.float32(scale)
         if rounding == "half_away":
             value = zero_point + float(round_half_away(steps))
+        elif rounding == "half_even_then_zero_point":
+            value = zero_point + float(np.rint(steps))
         else:
             value = float(np.rint(np.clip(steps + np.float32(zero_point), np.float32(dtype.qmin), dtype.qmax)))
         bounds.append(int(min(max(value, dtype.qmin), dtype.qmax)))
@@ -216,7 +255,7 @@ def prepare_requantize(
 ) -> RequantParams:
     """Fold a layer's scales, zero point and fused activation for one rule."""
     factor = effective_scale(input_scale, weights_scale, output_scale, rule.scale_product)
-    if rule.form.startswith("q31"):
+    if rule.form.startswith("q"):
         multiplier, shift = quantize_multiplier(factor)
     else:
         multiplier = shift = np.zeros(factor.shape, np.int64)
@@ -228,7 +267,7 @@ def requantize(acc: IntArray, params: RequantParams) -> dict[str, Array]:
     """Take accumulators to outputs.
 
     Args:
-        acc: int32 values, `[..., out]` (any integer dtype).
+        acc: `[..., out]`, any integer dtype; wrapped to the rule's accumulator.
         params: the folded constants; per-channel arrays run along acc's last axis.
 
     Returns:
@@ -246,7 +285,8 @@ def requantize(acc: IntArray, params: RequantParams) -> dict[str, Array]:
     q31-half_up-half_away/dd [[-1, 0, 1, 2]]
     float32-half_even [[-2, 0, 0, 2]]
     """
-    steps = _FORMS[params.rule.form](np.asarray(acc, np.int64), params)
+    wide = np.asarray(acc, np.int64)
+    steps = _FORMS[params.rule.form](wrap32(wide) if params.rule.acc_bits == 32 else wide, params)
     steps["output"] = steps["output"].astype(params.dtype.numpy)
     return steps
 
@@ -307,4 +347,16 @@ _FORMS: dict[Form, Callable[[npt.NDArray[np.int64], RequantParams], dict[str, Ar
     "q31_up_away": _q31_two_steps(rounding_divide_by_pot),
     "q31_single": _q31_single,
     "float32": _float32,
+    "q15": q15,
+    "q31_single_wrap": q31_single_wrap,
+    "q15_wrap": q15_wrap,
+    "float32_clip": float32_clip,
+    "float32_bias_fused": float32_bias,
+    "float32_bias_reciprocal": float32_bias,
+    "float32_bias_division": float32_bias,
+    "float64_saturate": float64_saturate,
+    "float32_saturate": float32_saturate,
+    "q31_floor_up_wrap": q31_floor_up_wrap,
+    "q31_floor_up_saturate": q31_floor_up_saturate,
+    "q31_up_away_saturate": q31_up_away_saturate,
 }

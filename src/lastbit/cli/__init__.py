@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from .about import demo, doctor, runtimes
 from .checks import explain, verify
+from .diagnose import diagnose
 from .group import Commands
 from .models import extract, inspect, run
+from .proofs import compare, prove, thresholds, vectors
 from .whence import whence
 
 __all__ = ["main"]
 
-main = Commands.make(inspect, run, explain, verify, whence, extract, demo, runtimes, doctor)
+main = Commands.make(
+    *(inspect, run, explain, verify, whence, diagnose),
+    *(thresholds, compare, prove, vectors),
+    *(extract, demo, runtimes, doctor),
+)
 """The entry point: `lastbit`."""

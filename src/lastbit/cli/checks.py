@@ -76,7 +76,13 @@ def _position(text: str | None) -> tuple[int, int] | None:
     "runtimes",
     multiple=True,
     metavar="NAME",
-    help=f"A runtime to verify; give it again for more. All by default: {', '.join(RUNTIMES)}.",
+    help=f"A runtime to verify; give it again for more. By default all that are installed of: {', '.join(RUNTIMES)}.",
+)
+@click.option(
+    "--library",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="CMSIS-NN as a shared library that you have built (docs/cmsis_nn.md), for the runtimes of that name.",
 )
 @click.option(
     "--samples",
@@ -88,7 +94,13 @@ def _position(text: str | None) -> tuple[int, int] | None:
 @json_option
 @click.pass_context
 def verify(
-    ctx: click.Context, model: str, runtimes: tuple[str, ...], samples: int | None, seed: int, as_json: bool
+    ctx: click.Context,
+    model: str,
+    runtimes: tuple[str, ...],
+    library: str | None,
+    samples: int | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Hold LastBit against the real interpreters.
 
@@ -103,6 +115,6 @@ def verify(
     loaded = load(model)
     samples = DEFAULT_SAMPLES if samples is None else samples
     with progress("verify") as update:
-        report = make(loaded, list(runtimes) or None, samples=samples, seed=seed, progress=update)
+        report = make(loaded, list(runtimes) or None, samples=samples, seed=seed, progress=update, library=library)
     print_report(report, as_json)
     ctx.exit(report.exit_code)

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError, UnsupportedError
 from ..markup import html_table
 from ..model import Model, Tensor
-from ..ops.base import PreparedOperator
+from ..ops.base import PreparedOperator, output_values
 from ..prepare import PreparedModel
 from ..types import Array
 
@@ -140,7 +140,7 @@ def run(prepared: PreparedModel, inputs: Sequence[Any] | Mapping[int | str, Any]
         if any(i not in tensors for i in entry.inputs):
             continue  # an operator that feeds it is not covered
         steps = entry.evaluate([tensors[i] for i in entry.inputs])
-        tensors[entry.operator.outputs[0]] = steps["output"]
+        tensors.update(output_values(entry.operator, steps))
         traces[index] = OperatorTrace(entry, steps)
     return Trace(prepared, tensors, traces)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import UnsupportedError
 from ..model import Model, Operator, Tensor
 from ..types import Array
 
-__all__ = ["Evaluate", "PreparedOperator", "constant_operand", "refuse", "required_operand"]
+__all__ = ["Evaluate", "PreparedOperator", "constant_operand", "output_values", "refuse", "required_operand"]
 
 Evaluate = Callable[[Sequence[Array]], dict[str, Array]]
 
@@ -23,7 +23,7 @@ class PreparedOperator:
         rule: the name of the arithmetic rule.
         inputs: indices of the tensors that `evaluate` takes, in order: the operator's non-constant inputs.
         evaluate: the values of those tensors -> every named step in order of calculation. The last step is
-            always `output`, with the output tensor's dtype and shape.
+            always `output`, with the output tensor's dtype and shape; further outputs are `output_1` and so on.
         notes: warnings about this operator that a user should see.
         kernel: which kernel family of the runtime computes it (`xnnpack`, `builtin`, `reference`, `tflm`); put in by
             `lastbit.prepare`.
@@ -35,6 +35,11 @@ class PreparedOperator:
     evaluate: Evaluate
     notes: tuple[str, ...] = ()
     kernel: str = ""
+
+
+def output_values(op: Operator, steps: Mapping[str, Array]) -> dict[int, Array]:
+    """What an operator's steps say of its output tensors: tensor index -> value."""
+    return {index: steps[f"output_{i}" if i else "output"] for i, index in enumerate(op.outputs)}
 
 
 def refuse(op: Operator, reason: str) -> UnsupportedError:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..model import Model, Operator, Tensor
 from ..types import Array, IntArray, QuantParams
-from .base import constant_operand, refuse, required_operand
+from .base import PreparedOperator, constant_operand, refuse, required_operand
 
-__all__ = ["DenseLayer", "check_types", "dense_layer", "dense_variant"]
+__all__ = ["DenseLayer", "PreparedLayer", "check_types", "dense_layer", "dense_variant"]
 
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
@@ -119,24 +119,66 @@ class DenseLayer:
         return x.reshape(-1, self.depth)
 
     def reachable_acc(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """The smallest and largest accumulator of each unit over all inputs, before any wrap: two int64 `[out]`."""
+        """The smallest and largest accumulator of each unit over all inputs, before any wrap: two int64 `[out]`.
+
+        What lies beyond int64 is limited to it.
+        """
         w = self.weights_values.astype(np.int64) - self.weights_zero_point
         dtype = self.input.dtype
         assert dtype.qmin is not None
         assert dtype.qmax is not None
         low, high = dtype.qmin - self.input_zero_point, dtype.qmax - self.input_zero_point
         ends = np.stack([w * low, w * high])
-        return ends.min(axis=0).sum(axis=1) + self.bias_values, ends.max(axis=0).sum(axis=1) + self.bias_values
+        return (
+            _add_saturating(ends.min(axis=0).sum(axis=1), self.bias_values),
+            _add_saturating(ends.max(axis=0).sum(axis=1), self.bias_values),
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedLayer(PreparedOperator):
+    """A dense layer of any family with its constants folded for one runtime.
+
+    Attributes:
+        layer: the layer as the file has it.
+    """
+
+    layer: DenseLayer
 
 
 def dense_variant(model: Model, op: Operator) -> str:
-    """The variant that a runtime's rule for this layer is looked up by: element type and granularity."""
+    """The variant that a runtime's rule for this layer is looked up by: element types and granularity.
+
+    Signed weights with one scale whose zero point is not 0 are a variant of their own (`... weights_zero_point`):
+    other kernels take them, or none. For uint8 weights a zero point is ordinary. With int16 activations and 8-bit or
+    4-bit weights, the variant also says what there is to know of the bias, which decides about the accumulator.
+    """
     names = [tensor.dtype.name for tensor in (model.operand(op, 0), model.operand(op, 1)) if tensor is not None]
     names.append(model.tensors[op.outputs[0]].dtype.name)
     weights = model.operand(op, 1)
     granularity = weights.quant.granularity if weights is not None and weights.quant is not None else "unquantized"
     types = names[0] if len(set(names)) == 1 else f"{names[0]} x {names[1]} -> {names[-1]}"
+    if granularity == "per_tensor" and names in (["int8", "int8", "int8"], ["int8", "int4", "int8"]):
+        assert weights is not None
+        assert weights.quant is not None
+        granularity += " weights_zero_point" if weights.quant.zero_point[0] != 0 else ""
+    if names in (["int16", "int8", "int16"], ["int16", "int4", "int16"]):
+        zero_point = weights is not None and weights.quant is not None and weights.quant.zero_point[0] != 0
+        granularity += " weights_zero_point" if zero_point and granularity == "per_tensor" else ""
+        granularity += f" {_int16_bias(model, op)}"
     return f"{types} {granularity}"
+
+
+def _int16_bias(model: Model, op: Operator) -> str:
+    """`int64_bias`, `int32_bias_type` (quantized_bias_type says INT32), `int32_bias` or `no_bias`."""
+    bias = model.operand(op, 2)
+    stated = op.options.get("quantized_bias_type", "float32")
+    found = None if bias is None else bias.dtype.name
+    if found == "int64" or (found is None and stated == "int64"):
+        return "int64_bias"
+    if stated == "int32":
+        return "int32_bias_type"
+    return "no_bias" if found is None else f"{found}_bias"
 
 
 def dense_layer(model: Model, op: Operator) -> DenseLayer:
@@ -201,3 +243,11 @@ def check_types(layer: DenseLayer, types: Collection[tuple[str, str, str]], bias
 def _quant(tensor: Tensor) -> QuantParams:
     assert tensor.quant is not None, tensor.label  # check_types() has refused anything else
     return tensor.quant
+
+
+def _add_saturating(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The sum, limited to int64."""
+    total = a + b  # wraps
+    overflow = ((a < 0) == (b < 0)) & ((total < 0) != (a < 0))
+    ends = np.iinfo(np.int64)
+    return np.where(overflow, np.where(a < 0, ends.min, ends.max), total)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 from lastbit.errors import RuntimeNameError
 from lastbit.oracles.base import (
     Fingerprint,
@@ -25,6 +28,9 @@ __all__ = [
     "open_oracle",
 ]
 
+# As `platform.machine` calls it on Linux, and on macOS.
+ARM64 = ("aarch64", "arm64")
+
 # Keyed by the name of the runtime that the oracle is held against.
 ORACLES: dict[str, OracleSpec] = {
     "litert-xnnpack": OracleSpec(
@@ -41,12 +47,44 @@ ORACLES: dict[str, OracleSpec] = {
         mode="builtin, no delegate",
         worker=("litert", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
     ),
+    "litert-builtin-portable": OracleSpec(
+        name="litert-builtin-portable",
+        distribution="ai-edge-litert",
+        extra="litert",
+        mode="builtin, no delegate, ruy's portable code",
+        worker=("litert", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
+        environment={"RUY_PATHS": "0x1"},
+    ),
     "litert-reference": OracleSpec(
         name="litert-reference",
         distribution="ai-edge-litert",
         extra="litert",
         mode="reference kernels",
         worker=("litert", "BUILTIN_REF"),
+    ),
+    "litert-xnnpack-arm64": OracleSpec(
+        name="litert-xnnpack-arm64",
+        distribution="ai-edge-litert",
+        extra="litert",
+        mode="default delegates (XNNPACK)",
+        worker=("litert", "AUTO"),
+        machines=ARM64,
+    ),
+    "litert-builtin-arm64": OracleSpec(
+        name="litert-builtin-arm64",
+        distribution="ai-edge-litert",
+        extra="litert",
+        mode="builtin, no delegate",
+        worker=("litert", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
+        machines=ARM64,
+    ),
+    "litert-reference-arm64": OracleSpec(
+        name="litert-reference-arm64",
+        distribution="ai-edge-litert",
+        extra="litert",
+        mode="reference kernels",
+        worker=("litert", "BUILTIN_REF"),
+        machines=ARM64,
     ),
     "tflm": OracleSpec(
         name="tflm",
@@ -56,16 +94,53 @@ ORACLES: dict[str, OracleSpec] = {
         worker=("tflm", "-"),
         where="Its wheels exist for Linux on x86-64 only.",
     ),
+    "cmsis-nn": OracleSpec(
+        name="cmsis-nn",
+        distribution="CMSIS-NN",
+        extra="",
+        mode="arm_fully_connected_s8, plain C, two roundings",
+        worker=("cmsis-double", "-"),
+        script="dense_worker",
+        library=True,
+    ),
+    "cmsis-nn-single-rounding": OracleSpec(
+        name="cmsis-nn-single-rounding",
+        distribution="CMSIS-NN",
+        extra="",
+        mode="arm_fully_connected_s8, plain C, CMSIS_NN_USE_SINGLE_ROUNDING",
+        worker=("cmsis-single", "-"),
+        script="dense_worker",
+        library=True,
+    ),
+    "onnxruntime": OracleSpec(
+        name="onnxruntime",
+        distribution="onnxruntime",
+        extra="onnxruntime",
+        mode="CPU, QGemm and QLinearMatMul",
+        worker=("onnxruntime", "-"),
+        script="dense_worker",
+    ),
+    "torch-fbgemm": OracleSpec(
+        name="torch-fbgemm",
+        distribution="torch",
+        extra="torch",
+        mode="quantized.linear, engine fbgemm",
+        worker=("torch", "-"),
+        script="dense_worker",
+    ),
 }
 
 
-def open_oracle(name: str, *, timeout: float = 120.0, threads: int = 1) -> Oracle:
+def open_oracle(
+    name: str, *, timeout: float = 120.0, threads: int = 1, library: str | os.PathLike[str] | None = None
+) -> Oracle:
     """Open a real interpreter. Use it in a `with` statement, or `close` it.
 
     Args:
         name: a key of `ORACLES`.
         timeout: seconds that one model may take with all its samples.
-        threads: threads that LiteRT may use; TensorFlow Lite Micro has one.
+        threads: threads that the interpreter may use; TensorFlow Lite Micro and CMSIS-NN have one.
+        library: the path of the shared library that CMSIS-NN was built into; the other oracles need none.
 
     Returns:
         The oracle; its worker process is loading.
@@ -75,7 +150,8 @@ def open_oracle(name: str, *, timeout: float = 120.0, threads: int = 1) -> Oracl
         OracleMissingError: the interpreter is not installed; the message says how to install it.
         InputError: `timeout` or `threads` is not positive.
     """
-    return Oracle(_spec(name), timeout=timeout, threads=threads)
+    spec = _spec(name)
+    return Oracle(spec, timeout=timeout, threads=threads, library=library if spec.library else None)
 
 
 def installed(name: str) -> Fingerprint | None:
@@ -87,8 +163,22 @@ def installed(name: str) -> Fingerprint | None:
     return fingerprint_of(_spec(name))
 
 
+# What a prefix of a version stands for: (distribution, the worker's name for it).
+_VERSIONED = {"tf": ("tensorflow-cpu", "tensorflow"), "tflite": ("tflite-runtime", "tflite-runtime")}
+
+
 def _spec(name: str) -> OracleSpec:
+    base, _, version = name.partition("@")
     try:
-        return ORACLES[name]
+        spec = ORACLES[base]
+        if not version:
+            return spec
+        prefix = version.rstrip("0123456789.")
+        number = version.removeprefix(prefix)
+        distribution, kind = _VERSIONED[prefix] if prefix else (spec.distribution, spec.worker[0])
+        if distribution == "tflite-micro":
+            number = f"0.dev{number}"
+        worker = (kind, spec.worker[1])
+        return replace(spec, name=name, distribution=distribution, worker=worker, version=number)
     except KeyError:
         raise RuntimeNameError(f"no oracle is named {name!r}; there are {', '.join(ORACLES)}") from None

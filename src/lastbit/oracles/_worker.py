@@ -11,12 +11,13 @@ of a body starts at a multiple of 16 bytes, so that the interpreters get aligned
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -152,7 +153,7 @@ def _check_types(details: Sequence[Header], what: str) -> None:
             raise Unfit(f"graph {what} {position} has element type {name}; only numbers can be passed")
 
 
-def _check_sample(number: int, arrays: Sequence[Array], details: Sequence[Header]) -> None:
+def check_sample(number: int, arrays: Sequence[Array], details: Sequence[Header]) -> None:
     if len(arrays) != len(details):
         raise Unfit(f"sample {number} has {len(arrays)} array(s); the model has {len(details)} graph input(s)")
     for position, (array, detail) in enumerate(zip(arrays, details, strict=True)):
@@ -164,14 +165,21 @@ def _check_sample(number: int, arrays: Sequence[Array], details: Sequence[Header
             )
 
 
+# Where each distribution has the same interpreter; TensorFlow Lite is what LiteRT was called before.
+_LITERT_MODULES = {
+    "litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+    "tensorflow": "tensorflow.lite.python.interpreter",
+}
+
+
 class LiteRT:
-    """LiteRT (ai-edge-litert) with one of its operator resolvers."""
+    """LiteRT (ai-edge-litert), or TensorFlow Lite, with one of its operator resolvers."""
 
-    def __init__(self, resolver: str, threads: int) -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        self._class = Interpreter
-        self._resolver = OpResolverType[resolver]
+    def __init__(self, kind: str, resolver: str, threads: int) -> None:
+        module = importlib.import_module(_LITERT_MODULES[kind])
+        self._class = module.Interpreter
+        self._resolver = module.OpResolverType[resolver]
         self._threads = threads
 
     def run(self, content: bytes, samples: Samples, resize: bool, packer: Packer) -> Header:
@@ -185,7 +193,7 @@ class LiteRT:
                 shapes = wanted
                 interpreter, info = self._prepare(content, shapes)
                 inputs = interpreter.get_input_details()
-            _check_sample(number, arrays, inputs)
+            check_sample(number, arrays, inputs)
             for array, detail in zip(arrays, inputs, strict=True):
                 interpreter.set_tensor(detail["index"], array)
             interpreter.invoke()
@@ -246,8 +254,11 @@ class TFLM:
 
     def __init__(self) -> None:
         from tflite_micro.python.tflite_micro import runtime
-        from tflite_micro.tensorflow.lite.micro.python import schema_py_generated
 
+        try:
+            from tflite_micro.tensorflow.lite.micro.python import schema_py_generated
+        except ImportError:  # where wheels before 2026 have it
+            from tflite_micro.tensorflow.lite.python import schema_py_generated
         self._class = runtime.Interpreter
         self._schema = schema_py_generated
 
@@ -262,7 +273,7 @@ class TFLM:
         inputs = [interpreter.get_input_details(position) for position in range(len(indices))]
         _check_types(inputs, "input")
         for number, arrays in enumerate(samples):
-            _check_sample(number, arrays, inputs)
+            check_sample(number, arrays, inputs)
             for position, array in enumerate(arrays):
                 interpreter.set_input(array, position)
             interpreter.invoke()
@@ -303,8 +314,12 @@ def _quiet_crashes() -> None:
         ctypes.windll.kernel32.SetErrorMode(0x0001 | 0x0002)
 
 
-def main(kind: str, resolver: str, threads: int) -> None:
-    """Serve jobs until stdin ends, which it also does when the other side is killed."""
+def serve(make: Callable[[], Interpreter]) -> None:
+    """Serve jobs until stdin ends, which it also does when the other side is killed.
+
+    Args:
+        make: loads the interpreter. What it raises is told with the first job.
+    """
     # Ctrl-C reaches every process of the terminal. It is the other side that decides, and it ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _quiet_crashes()
@@ -315,7 +330,7 @@ def main(kind: str, resolver: str, threads: int) -> None:
     interpreter: Interpreter | None = None
     broken = ""
     try:
-        interpreter = TFLM() if kind == "tflm" else LiteRT(resolver, threads)
+        interpreter = make()
     except Exception as error:  # a wheel that does not load on this machine is told with the first job
         broken = f"{type(error).__name__}: {error}"
     while (frame := read_frame(source)) is not None:
@@ -328,6 +343,11 @@ def main(kind: str, resolver: str, threads: int) -> None:
         sys.stderr.flush()
         write_frame(channel, *answer)
     os._exit(0)  # nothing is left to save, and an interpreter's clean-up can only cost time or crash
+
+
+def main(kind: str, resolver: str, threads: int) -> None:
+    """Serve with one of the two interpreters that read .tflite files themselves."""
+    serve(lambda: TFLM() if kind == "tflm" else LiteRT(kind, resolver, threads))
 
 
 if __name__ == "__main__":

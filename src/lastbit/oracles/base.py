@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import platform
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +47,11 @@ class OracleSpec:
         mode: which kernels run, in words.
         worker: the worker's arguments: the interpreter and its operator resolver.
         where: a limit of where it can be installed, for the message when it is missing.
+        script: the worker's file: one whose interpreters read .tflite files, one that takes a dense layer out of them.
+        library: whether it is no distribution but a shared library, which the user builds and names.
+        environment: variables that its worker process gets beside this process's.
+        machines: the machine types it holds for, as `platform.machine` spells them; empty for any.
+        version: the version that must be installed; empty for any.
     """
 
     name: str
@@ -52,6 +60,16 @@ class OracleSpec:
     mode: str
     worker: tuple[str, str]
     where: str = ""
+    script: Literal["_worker", "dense_worker"] = "_worker"
+    library: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    machines: tuple[str, ...] = ()
+    version: str = ""
+
+    @property
+    def whole_models(self) -> bool:
+        """Whether it runs whole models; the others are handed one dense layer at a time."""
+        return self.script == "_worker"
 
 
 @dataclass(frozen=True)
@@ -115,13 +133,28 @@ class OracleRefusal(OracleFailure):
     """The model or the input is not accepted. `reason` has the interpreter's own words, or the adapter's."""
 
 
-def fingerprint_of(spec: OracleSpec) -> Fingerprint | None:
-    """The fingerprint of an oracle, None if it is not installed. Starts nothing and imports nothing."""
+def fingerprint_of(spec: OracleSpec, library: str | os.PathLike[str] | None = None) -> Fingerprint | None:
+    """The fingerprint of an oracle, None if it is not installed. Starts nothing and imports nothing.
+
+    Args:
+        spec: the oracle.
+        library: the shared library's path, for an oracle that is one. Its version is the file's SHA-256.
+    """
+    if spec.library:
+        if library is None:
+            return None
+        try:
+            version = "library with SHA-256 " + hashlib.sha256(Path(library).read_bytes()).hexdigest()[:16]
+        except OSError as error:
+            raise InputError(f"oracle {spec.name}: the library {library} cannot be read: {error.strerror}") from error
+        return Fingerprint(spec.distribution, version, spec.mode, cpu_text(), platform_text())
     try:
         version = metadata.version(spec.distribution)
     except metadata.PackageNotFoundError:
         return None
-    return Fingerprint(spec.distribution, version, spec.mode, cpu_text(), platform_text())
+    if (spec.version and version != spec.version) or (spec.machines and platform.machine() not in spec.machines):
+        return None
+    return Fingerprint(spec.distribution, version, spec.mode, cpu_text(spec.environment), platform_text())
 
 
 class Oracle:
@@ -141,9 +174,12 @@ class Oracle:
         *,
         timeout: float = 120.0,
         threads: int = 1,
+        library: str | os.PathLike[str] | None = None,
         command: Sequence[str] | None = None,
+        fingerprint: Fingerprint | None = None,
     ) -> None:
-        fingerprint = fingerprint_of(spec)
+        # A command of one's own may run another Python, or an emulator: then the fingerprint comes with it.
+        fingerprint = fingerprint or fingerprint_of(spec, library)
         if fingerprint is None:
             raise OracleMissingError(_missing_text(spec))
         if not timeout > 0 or threads < 1:
@@ -153,7 +189,11 @@ class Oracle:
         self._spec = spec
         self._timeout = timeout
         # By path, and with -P: not the folder of the file nor the current one, but the installed modules.
-        self._command = list(command or [sys.executable, "-P", str(Path(_worker.__file__)), *spec.worker, str(threads)])
+        script = Path(_worker.__file__).with_name(f"{spec.script}.py")
+        kind, argument = spec.worker
+        if library is not None:
+            argument = str(Path(library).resolve())
+        self._command = list(command or [sys.executable, "-P", str(script), kind, argument, str(threads)])
         self._worker: WorkerProcess | None = None
         self._closed = False
         # Several oracles that are opened together load their interpreters at the same time.
@@ -196,6 +236,8 @@ class Oracle:
             packer.group([_as_array(number, array) for array in sample])
         header = {"model_bytes": len(content), "resize": resize, **packer.header()}
         answer, body, log = self._ask(header, packer.parts, label)
+        if answer["status"] == "broken" and self._spec.library:
+            raise OracleMissingError(f"oracle {self.name}: the library does not load: {answer['reason']}")
         if answer["status"] == "broken":
             raise OracleMissingError(
                 f"{self._spec.distribution} {self.fingerprint.version} is installed but does not load: "
@@ -256,7 +298,7 @@ class Oracle:
         if self._worker is None or not self._worker.alive:
             if self._worker is not None:
                 self._worker.close()
-            self._worker = WorkerProcess(self._command)
+            self._worker = WorkerProcess(self._command, self._spec.environment)
         return self._worker
 
     def _ask(self, header: _worker.Header, parts: Sequence[bytes], label: str) -> tuple[_worker.Header, bytes, str]:
@@ -318,7 +360,26 @@ def _with_log(reason: str, log: str) -> str:
 
 
 def _missing_text(spec: OracleSpec) -> str:
+    if spec.library:
+        return (
+            f"oracle {spec.name} needs {spec.distribution} as a shared library, which you build yourself "
+            "(docs/cmsis_nn.md says how). Give its path: --library FILE, in Python library=..."
+        )
     where = f" {spec.where}" if spec.where else ""
+    if spec.machines and platform.machine() not in spec.machines:
+        return (
+            f"oracle {spec.name} needs {spec.distribution} on a machine of type {' or '.join(spec.machines)}; this one "
+            f"is {platform.machine()}. tools/replay_version.py runs it under an emulator."
+        )
+    if spec.version:
+        try:
+            found = f"{metadata.version(spec.distribution)} is installed"
+        except metadata.PackageNotFoundError:
+            found = "none is installed"
+        return (
+            f"oracle {spec.name} needs {spec.distribution} {spec.version}; {found}. "
+            f"Install it in an environment of its own: pip install '{spec.distribution}=={spec.version}'"
+        )
     return (
         f"oracle {spec.name} needs {spec.distribution}, which is not installed. "
         f"Install it: pip install 'lastbit[{spec.extra}]'.{where}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -31,13 +32,14 @@ def platform_text() -> str:
     return f"{platform.system()}-{platform.machine()}, Python {platform.python_version()}"
 
 
-def cpu_text() -> str:
+def cpu_text(environment: Mapping[str, str] | None = None) -> str:
     """The CPU's name, its features that select kernels, and `RUY_PATHS` where it is set.
 
-    That variable is LiteRT's own: it takes kernel paths away from the builtin kernels' matrix library.
+    That variable is LiteRT's own: it takes kernel paths away from the builtin kernels' matrix library. It may be set
+    for this process or in the environment given, which an oracle adds to its worker's.
     """
     text = _cpu_text()
-    ruy_paths = os.environ.get("RUY_PATHS")
+    ruy_paths = {**os.environ, **(environment or {})}.get("RUY_PATHS")
     return f"{text}; RUY_PATHS={ruy_paths}" if ruy_paths else text
 
 

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO, Literal
 
 from lastbit.oracles._worker import FrameError, Header, read_frame, write_frame
@@ -31,20 +31,25 @@ class WorkerFailure(Exception):
 class WorkerProcess:
     """A worker process with its pipes and the file that its stderr goes to.
 
-    Not for use by two threads at once. The process ends with `close`, with this object, or with this Python.
+    Not for use by two threads at once. The process ends with `close`, with this object, or with this Python. Variables
+    given are added to its environment.
 
     Attributes:
         served: how many answers it has given.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         # A file and not a pipe: it needs no thread to drain it and keeps what was written before a crash.
         # It is opened twice, because the two sides of one descriptor would share one position.
         handle, path = tempfile.mkstemp(prefix="lastbit-oracle-", suffix=".log")
         self._log = open(path, "rb", buffering=0)  # noqa: SIM115 - lives as long as the process
         try:
             self._process = subprocess.Popen(
-                list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=handle
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=handle,
+                env={**os.environ, **(environment or {})},
             )
         except OSError:
             self._log.close()

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from ..errors import RuntimeNameError
 from .base import Refused, Rule, Runtime
+from .cmsis_nn import CMSIS_NN
+from .cmsis_nn_single_rounding import CMSIS_NN_SINGLE_ROUNDING
+from .litert_builtin_arm64 import LITERT_BUILTIN_ARM64
+from .litert_builtin_portable import LITERT_BUILTIN_PORTABLE
 from .litert_builtin_x86 import LITERT_BUILTIN_X86
 from .litert_reference import LITERT_REFERENCE
+from .litert_reference_arm64 import LITERT_REFERENCE_ARM64
 from .litert_xnnpack import LITERT_XNNPACK
+from .litert_xnnpack_arm64 import LITERT_XNNPACK_ARM64
+from .onnxruntime import ONNXRUNTIME
 from .tflm import TFLM
+from .torch_fbgemm import TORCH_FBGEMM
+from .versions import versioned_runtime
 
 __all__ = ["ALIASES", "DEFAULT_RUNTIME", "RUNTIMES", "Refused", "Rule", "Runtime", "find_rule", "get_runtime"]
 
@@ -15,7 +24,15 @@ RUNTIMES: dict[str, Runtime] = {
     "litert-xnnpack": LITERT_XNNPACK,
     "litert-builtin-x86": LITERT_BUILTIN_X86,
     "litert-reference": LITERT_REFERENCE,
+    "litert-builtin-portable": LITERT_BUILTIN_PORTABLE,
+    "litert-xnnpack-arm64": LITERT_XNNPACK_ARM64,
+    "litert-builtin-arm64": LITERT_BUILTIN_ARM64,
+    "litert-reference-arm64": LITERT_REFERENCE_ARM64,
     "tflm": TFLM,
+    "cmsis-nn": CMSIS_NN,
+    "cmsis-nn-single-rounding": CMSIS_NN_SINGLE_ROUNDING,
+    "onnxruntime": ONNXRUNTIME,
+    "torch-fbgemm": TORCH_FBGEMM,
 }
 
 ALIASES = {"litert-builtin": "litert-builtin-x86"}
@@ -28,12 +45,17 @@ DEFAULT_RUNTIME = "litert-xnnpack"
 def get_runtime(runtime: str | Runtime) -> Runtime:
     """The runtime of this name (a Runtime is returned as it is).
 
+    After an `@` may stand the version of an interpreter: `litert-reference@1.2`; see `lastbit.runtimes.versions`.
+
     Raises:
-        RuntimeNameError: there is none.
+        RuntimeNameError: there is none, or this version of it was never run.
     """
     if isinstance(runtime, Runtime):
         return runtime
+    runtime, at, version = runtime.partition("@")
     runtime = ALIASES.get(runtime, runtime)
+    if runtime in RUNTIMES and at:
+        return versioned_runtime(RUNTIMES[runtime], version)
     if runtime not in RUNTIMES:
         raise RuntimeNameError(
             f"unknown runtime {runtime!r}; wanted one of: {', '.join(RUNTIMES)}. `lastbit runtimes` describes them."
@@ -52,5 +74,5 @@ def find_rule(runtime: Runtime, operator: str, variant: str, declined: bool) -> 
     """
     own = None if declined else runtime.rules.get((operator, variant))
     if own is None and runtime.fallback is not None:
-        return RUNTIMES[runtime.fallback].rules.get((operator, variant))
+        return get_runtime(runtime.fallback).rules.get((operator, variant))
     return own

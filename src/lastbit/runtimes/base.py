@@ -41,6 +41,11 @@ class Runtime:
             `<dtype> <granularity>`, of other operators `<input dtype>-><output dtype>`.
         sources: repository and path of the kernels read for the rules.
         fallback: the runtime whose kernels do what this one's delegate declines, or None.
+        declines: what a version's delegate declines that today's takes: `per_channel_bias` (dense layers with a
+            weights scale for each unit and a bias), `one_value` (a fused activation that leaves one value).
+        operator_versions: operator -> the largest operator version that this version knows, where it was asked.
+        written_in_part: variants of dense layers whose outputs of more than two dimensions this version leaves
+            unwritten in part.
     """
 
     name: str
@@ -50,3 +55,6 @@ class Runtime:
     rules: Mapping[tuple[str, str], Rule | Refused] = field(repr=False)
     sources: tuple[str, ...] = ()
     fallback: str | None = None
+    declines: frozenset[str] = frozenset()
+    operator_versions: Mapping[str, int] = field(default_factory=dict)
+    written_in_part: frozenset[str] = frozenset()

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from .base import Refused, Rule, Runtime
-from .shared import COPIED, EIGHT_BIT, FLOAT_FUNCTIONS, RELUS
+from .operator_rules import BUILTIN_OPERATORS
+from .shared import (
+    COPIED,
+    EIGHT_BIT,
+    FLOAT_FUNCTIONS,
+    INT16_GRANULARITIES,
+    LITERT_DENSE_REFUSED,
+    RELUS,
+    int16_by_reference,
+    int16_variant,
+)
 
 LITERT_BUILTIN_X86 = Runtime(
     name="litert-builtin-x86",
@@ -13,6 +23,32 @@ LITERT_BUILTIN_X86 = Runtime(
     rules={
         ("FULLY_CONNECTED", "int8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("q31-half_up-half_up/dd", "builtin"),
+        # ruy takes int16 activations unless the bias asks for 64 bits or the weights have a zero point.
+        **int16_by_reference("builtin", *INT16_GRANULARITIES),
+        **{
+            int16_variant(weights, granularity, bias): Rule(f"q31-half_up-half_up/{product}", "builtin")
+            for weights in ("int8", "int4")
+            for granularity, product in (("per_tensor", "fd"), ("per_channel", "dd"))
+            for bias in ("int32_bias", "int32_bias_type", "no_bias")
+        },
+        ("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", "builtin"),
+        ("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", "builtin"),
+        ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule("q31-half_up-half_up/fd", "builtin"),
+        ("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
+        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
+        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule("q31-half_up-half_up/dd", "builtin"),
+        ("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
+            "the runtime takes float16 weights through a DEQUANTIZE only"
+        ),
+        ("FULLY_CONNECTED", "float32 unquantized"): Refused(
+            "not exact: Eigen's matrix product adds in an order that depends on the layer's shape, the batch and the "
+            "CPU's cache sizes"
+        ),
+        **{
+            ("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Rule(rule, "builtin")
+            for w, rule in (("int8", "hybrid-int8-unfused"), ("int4", "hybrid-int4-nibbles"))
+            for g in ("per_tensor", "per_channel")
+        },
         **{
             ("QUANTIZE", f"float32->{t}"): Rule("vector8_inverse_half_even", "builtin")
             for t in ("int8", "uint8", "int16")
@@ -53,9 +89,12 @@ LITERT_BUILTIN_X86 = Runtime(
         ("TANH", "int16->int16"): Rule("interpolated_int16/not_power_of_two", "builtin"),
         **{("RESHAPE", f"{t}->{t}"): Rule("copy", "builtin") for t in COPIED},
         **FLOAT_FUNCTIONS,
+        **BUILTIN_OPERATORS,
+        **LITERT_DENSE_REFUSED,
     },
     sources=(
         "google-ai-edge/LiteRT tflite/kernels/fully_connected.cc @7a5bccc5801c",
+        "google-ai-edge/LiteRT tflite/kernels/internal/common.cc @14906c9528b1: 64-bit accumulators",
         "google/ruy ruy/kernel_avx512.cc @d681fa83a7f3",
     ),
 )

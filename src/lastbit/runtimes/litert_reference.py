@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from .base import Refused, Rule, Runtime
-from .shared import COPIED, EIGHT_BIT, FLOAT_FUNCTIONS, RELUS
+from .operator_rules import REFERENCE_OPERATORS
+from .shared import (
+    COPIED,
+    EIGHT_BIT,
+    FLOAT_FUNCTIONS,
+    INT16_GRANULARITIES,
+    LITERT_DENSE_REFUSED,
+    RELUS,
+    int16_by_reference,
+)
 
 LITERT_REFERENCE = Runtime(
     name="litert-reference",
@@ -13,6 +22,22 @@ LITERT_REFERENCE = Runtime(
     rules={
         ("FULLY_CONNECTED", "int8 per_tensor"): Rule("float64-half_away", "reference"),
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("float64-half_away", "reference"),
+        **int16_by_reference("reference", *INT16_GRANULARITIES),
+        ("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", "reference"),
+        ("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", "reference"),
+        ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule("float64-half_away", "reference"),
+        ("FULLY_CONNECTED", "uint8 per_tensor"): Rule("float64-half_away", "reference"),
+        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("float64-half_away", "reference"),
+        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule("float64-half_away", "reference"),
+        ("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-bias_last", "reference"),
+        ("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
+            "the runtime takes float16 weights through a DEQUANTIZE only"
+        ),
+        **{
+            ("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Rule("hybrid-int8-unfused", "reference")
+            for w in ("int8", "int4")
+            for g in ("per_tensor", "per_channel")
+        },
         **{
             ("QUANTIZE", f"float32->{t}"): Rule("float32_divide_half_away", "reference")
             for t in ("int8", "uint8", "int16")
@@ -53,6 +78,11 @@ LITERT_REFERENCE = Runtime(
         ("TANH", "int16->int16"): Rule("interpolated_int16", "reference"),
         **{("RESHAPE", f"{t}->{t}"): Rule("copy", "reference") for t in COPIED},
         **FLOAT_FUNCTIONS,
+        **REFERENCE_OPERATORS,
+        **LITERT_DENSE_REFUSED,
     },
-    sources=("google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h @13eade63b67f",),
+    sources=(
+        "google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h @13eade63b67f",
+        "google-ai-edge/LiteRT tflite/kernels/internal/common.cc @14906c9528b1: int16 x int16",
+    ),
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .base import Rule, Runtime
+from .base import Refused, Rule, Runtime
+from .operator_rules import XNNPACK_OPERATORS
 from .shared import FLOAT_FUNCTIONS
 
 LITERT_XNNPACK = Runtime(
@@ -13,6 +14,18 @@ LITERT_XNNPACK = Runtime(
     rules={
         ("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even", "xnnpack"),
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even", "xnnpack"),
+        ("FULLY_CONNECTED", "uint8 per_tensor"): Rule("float32-half_even", "xnnpack"),
+        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("float32-half_even/acc28", "xnnpack"),
+        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule("float32-half_even/acc28", "xnnpack"),
+        **{
+            ("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Rule("hybrid-qd8-fma", "xnnpack")
+            for w in ("int8", "int4")
+            for g in ("per_tensor", "per_channel")
+        },
+        ("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-bias_first", "xnnpack"),
+        ("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
+            "the runtime takes float16 weights through a DEQUANTIZE only"
+        ),
         # Only what the delegate takes stands here; the rest is the fallback's.
         ("QUANTIZE", "float32->int8"): Rule("float32_inverse_half_even_saturate", "xnnpack"),
         ("QUANTIZE", "float32->uint8"): Rule("float32_inverse_half_even_saturate", "xnnpack"),
@@ -31,8 +44,11 @@ LITERT_XNNPACK = Runtime(
         ("RESHAPE", "uint8->uint8"): Rule("copy", "xnnpack"),
         ("RESHAPE", "float32->float32"): Rule("copy", "xnnpack"),
         **FLOAT_FUNCTIONS,
+        **XNNPACK_OPERATORS,
     },
     sources=(
+        "google/XNNPACK src/qs8-qc4w-gemm/gen/qs8-qc4w-gemm-1x16c8-minmax-fp32-avx512vnnigfni.c @e1c0479a0165: int4 "
+        "weights, the accumulator's upper 28 bits",
         "google/XNNPACK src/qs8-gemm/MRx16c8-avx512vnni.c.in @028aae4f5fcf: the zero point is added in 32 bits",
         "google/XNNPACK src/qs8-gemm/MRx16c8-avx512skx.c.in @01a345b5a565: added in 16 bits, saturating; differs only "
         "where acc times the effective scale is below -2^31",

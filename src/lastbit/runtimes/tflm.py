@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from .base import Refused, Rule, Runtime
-from .shared import COPIED, EIGHT_BIT, FLOAT_FUNCTIONS
+from .operator_rules import TFLM_OPERATORS
+from .shared import (
+    COPIED,
+    EIGHT_BIT,
+    FLOAT_FUNCTIONS,
+    INT16_BIASES,
+    INT16_GRANULARITIES,
+    TFLM_DENSE_REFUSED,
+    int16_variant,
+)
 
 _NO_INVOKE = "the interpreter accepts the operator and fails to run it"
 _NO_PREPARE = "the interpreter fails to prepare the operator"
+_NO_INT16_BY = "the interpreter takes int16 activations with int8 weights only"
+_NO_HYBRID = "the interpreter takes a float32 input with float32 weights only, not with integer ones"
 _NO_UINT8 = "the interpreter has no uint8 kernel for it"
 
 TFLM = Runtime(
@@ -17,6 +28,33 @@ TFLM = Runtime(
     rules={
         ("FULLY_CONNECTED", "int8 per_tensor"): Rule("q31-half_up-half_away/dd", "tflm"),
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("q31-half_up-half_away/dd", "tflm"),
+        # The bias's own type chooses the accumulator; without a bias, quantized_bias_type does.
+        **{
+            int16_variant("int8", granularity, bias): Rule(rule, "tflm")
+            for granularity in INT16_GRANULARITIES
+            for bias, rule in (
+                ("int64_bias", "q15-half_up/dd"),
+                ("no_bias", "q15-half_up/dd"),
+                ("int32_bias", "q31-half_up-half_away/dd"),
+                ("int32_bias_type", "q31-half_up-half_away/dd"),
+            )
+        },
+        **{int16_variant("int4", g, b): Refused(_NO_INT16_BY) for g in INT16_GRANULARITIES for b in INT16_BIASES},
+        **{("FULLY_CONNECTED", f"int16 {g}"): Refused(_NO_INT16_BY) for g in ("per_tensor", "per_channel")},
+        ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule("q31-half_up-half_away/dd", "tflm"),
+        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("q31-half_up-half_away/dd", "tflm"),
+        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor weights_zero_point"): Rule(
+            "q31-half_up-half_away/dd", "tflm"
+        ),
+        ("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-bias_last", "tflm"),
+        ("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
+            "the runtime takes float16 weights through a DEQUANTIZE only"
+        ),
+        **{
+            ("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Refused(_NO_HYBRID)
+            for w in ("int8", "int4", "uint8")
+            for g in ("per_tensor", "per_channel")
+        },
         **{("QUANTIZE", f"float32->{t}"): Rule("float32_divide_half_away", "tflm") for t in ("int8", "int16")},
         **{
             ("QUANTIZE", types): Rule("q31_half_up_half_away", "tflm")
@@ -52,9 +90,12 @@ TFLM = Runtime(
         **{(op, "int16->int16"): Rule("interpolated_int16", "tflm") for op in ("LOGISTIC", "TANH")},
         **{("RESHAPE", f"{t}->{t}"): Rule("copy_to_output_shape", "tflm") for t in COPIED},
         **FLOAT_FUNCTIONS,
+        **TFLM_OPERATORS,
+        **TFLM_DENSE_REFUSED,
     },
     sources=(
         "tensorflow/tflite-micro tensorflow/lite/micro/kernels/fully_connected_common.cc @0eec4fa5fece",
         "google/gemmlowp fixedpoint/fixedpoint.h: the two rounding steps",
+        "tensorflow/tflite-micro tensorflow/lite/kernels/internal/common.cc @2e50943472e6: 64-bit accumulators",
     ),
 )

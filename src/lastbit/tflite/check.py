@@ -16,6 +16,7 @@ import struct
 from typing import NamedTuple, NoReturn
 
 from ..errors import ModelError
+from .option_tables import TABLES
 
 __all__ = ["SCHEMA", "Damage", "verify"]
 
@@ -80,10 +81,16 @@ SCHEMA: dict[str, dict[int, tuple[str, str]]] = {
     },
     "SoftmaxOptions": {0: ("beta", "f32")},
     "ReshapeOptions": {0: ("new_shape", "[i32]")},
+    **{table.name: table.slots for table in TABLES.values()},
 }
 
 # BuiltinOptions of the schema -> the table it holds, for the options that the reader reads.
-OPTIONS: dict[int, str] = {8: "FullyConnectedOptions", 9: "SoftmaxOptions", 17: "ReshapeOptions"}
+OPTIONS: dict[int, str] = {
+    8: "FullyConnectedOptions",
+    9: "SoftmaxOptions",
+    17: "ReshapeOptions",
+    **{table.code: table.name for table in TABLES.values()},
+}
 
 _WIDTH = {"u8": 1, "i8": 1, "i32": 4, "u32": 4, "f32": 4, "i64": 8, "u64": 8}
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import ModelError, UnsupportedError
+from ..errors import UnsupportedError
 from ..types import DTYPES
+from .option_tables import ACTIVATIONS, TABLES, choice, read_table, write_table
 
 __all__ = ["OPTION_DEFAULTS", "read_options", "write_options"]
 
-ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
 WEIGHTS_FORMATS = ("DEFAULT", "SHUFFLED4x16INT8")
 
 # What the schema says of an operator without an options table.
@@ -28,6 +28,7 @@ OPTION_DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "SOFTMAX": {"beta": 0.0},
     "RESHAPE": {"new_shape": ()},
+    **{name: table.defaults for name, table in TABLES.items() if table.fields},
 }
 
 # Operators that are written, and the BuiltinOptions type that goes with each (0: none).
@@ -42,6 +43,7 @@ _OPTIONS_TYPE = {
     "RELU_N1_TO_1": 0,
     "LOGISTIC": 0,
     "TANH": 0,
+    **{name: table.code for name, table in TABLES.items()},
 }
 
 
@@ -69,15 +71,17 @@ def read_options(operator: Any, name: str, where: str) -> dict[str, Any]:
         return values
     import tflite as schema
 
+    if name in TABLES:
+        return read_table(union, TABLES[name], where)
     if name == "FULLY_CONNECTED":
         dense = schema.FullyConnectedOptions()
         dense.Init(union.Bytes, union.Pos)
         bias_type = dense.QuantizedBiasType()
         values = {
-            "fused_activation_function": _choice(
+            "fused_activation_function": choice(
                 ACTIVATIONS, dense.FusedActivationFunction(), "fused_activation_function", where
             ),
-            "weights_format": _choice(WEIGHTS_FORMATS, dense.WeightsFormat(), "weights_format", where),
+            "weights_format": choice(WEIGHTS_FORMATS, dense.WeightsFormat(), "weights_format", where),
             "keep_num_dims": bool(dense.KeepNumDims()),
             "asymmetric_quantize_inputs": bool(dense.AsymmetricQuantizeInputs()),
             "quantized_bias_type": DTYPES[bias_type].name if bias_type in DTYPES else f"unknown({bias_type})",
@@ -91,15 +95,6 @@ def read_options(operator: Any, name: str, where: str) -> dict[str, Any]:
         reshape.Init(union.Bytes, union.Pos)
         values = {"new_shape": tuple(reshape.NewShapeAsNumpy().tolist()) if reshape.NewShapeLength() else ()}
     return values
-
-
-def _choice(names: tuple[str, ...], value: int, option: str, where: str) -> str:
-    if not 0 <= value < len(names):
-        raise ModelError(
-            f"{where}: {option} is {value}, wanted 0 to {len(names) - 1} ({', '.join(names)}). The file is "
-            "damaged or of a newer schema; convert the model again."
-        )
-    return names[value]
 
 
 def write_options(builder: Any, name: str, options: Mapping[str, Any], where: str) -> tuple[int, int]:
@@ -131,6 +126,8 @@ def write_options(builder: Any, name: str, options: Mapping[str, Any], where: st
     import tflite as schema
 
     values = {**defaults, **options}
+    if name in TABLES:
+        return TABLES[name].code, write_table(builder, TABLES[name], values, where)
     if name == "FULLY_CONNECTED":
         return _OPTIONS_TYPE[name], _write_dense(builder, values, where)
     if name == "SOFTMAX":

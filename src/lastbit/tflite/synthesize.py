@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model import Operator, Subgraph, Tensor
-from ..types import DTYPES, Array, DType, IntArray, QuantParams
+from ..types import DTYPES, Array, DType, QuantParams
 
 __all__ = ["DTYPE_BY_NAME", "dense_subgraph", "quant"]
 
@@ -23,27 +23,39 @@ def quant(scale: npt.ArrayLike, zero_point: npt.ArrayLike = 0, axis: int = 0) ->
 
 
 def dense_subgraph(
-    weights: IntArray,
+    weights: npt.NDArray[np.integer | np.floating],
     *,
-    input_quant: QuantParams,
-    weights_quant: QuantParams,
-    output_quant: QuantParams,
-    bias: IntArray | None = None,
+    input_quant: QuantParams | None,
+    weights_quant: QuantParams | None,
+    output_quant: QuantParams | None,
+    bias: npt.NDArray[np.integer | np.floating] | None = None,
     activation: str = "NONE",
     input_shape: Sequence[int] | None = None,
     keep_num_dims: bool = False,
+    input_dtype: str = "int8",
+    weights_dtype: str = "int8",
+    output_dtype: str | None = None,
+    bias_dtype: str = "int32",
+    quantized_bias_type: str = "float32",
+    asymmetric_quantize_inputs: bool = False,
 ) -> Subgraph:
-    """A graph of one int8 FULLY_CONNECTED operator.
+    """A graph of one FULLY_CONNECTED operator; int8 throughout unless other element types are named.
 
     Args:
-        weights: int8 `[out, in]`.
-        input_quant: s_x and zx.
-        weights_quant: s_w, `[1]` or `[out]`.
-        output_quant: s_y and zy.
-        bias: int32 `[out]`, or None. Its scale is s_x * s_w.
+        weights: `[out, in]`; int4 held in int8.
+        input_quant: s_x and zx; None for a float32 input.
+        weights_quant: s_w, `[1]` or `[out]`; None for float32 weights.
+        output_quant: s_y and zy; None for a float32 output.
+        bias: `[out]`, or None. The scale of an integer bias is s_x * s_w; a float32 one has none.
         activation: fused activation.
         input_shape: default `[1, in]`. Its last dimension is the depth.
         keep_num_dims: keep the input's leading dimensions in the output.
+        input_dtype: the input's element type.
+        weights_dtype: the weights' element type.
+        output_dtype: the output's; None for the input's.
+        bias_dtype: the bias's, where there is one.
+        quantized_bias_type: the option of that name.
+        asymmetric_quantize_inputs: the option of that name.
 
     Returns:
         Tensors: 0 input, 1 weights, then the bias if there is one, then the output.
@@ -54,35 +66,55 @@ def dense_subgraph(
         output_shape: tuple[int, ...] = (*shape[:-1], units)
     else:
         output_shape = (int(np.prod(shape)) // depth, units)
-    int8, int32 = DTYPE_BY_NAME["int8"], DTYPE_BY_NAME["int32"]
     tensors = [
-        _tensor(0, "input", shape, int8, input_quant),
-        _tensor(1, "weights", weights.shape, int8, weights_quant, weights.astype(np.int8)),
+        _tensor(0, "input", shape, input_dtype, input_quant),
+        _tensor(1, "weights", weights.shape, weights_dtype, weights_quant, weights),
     ]
     if bias is not None:
-        bias_scale = np.float32(input_quant.scale[0]) * weights_quant.scale
-        tensors.append(_tensor(2, "bias", (units,), int32, quant(bias_scale), bias.astype(np.int32)))
+        bias_quant = None
+        if input_quant is not None and weights_quant is not None and bias_dtype != "float32":
+            bias_quant = quant(np.float32(input_quant.scale[0]) * weights_quant.scale)
+        tensors.append(_tensor(2, "bias", (units,), bias_dtype, bias_quant, bias))
     output = len(tensors)
-    tensors.append(_tensor(output, "output", output_shape, int8, output_quant))
+    tensors.append(_tensor(output, "output", output_shape, output_dtype or input_dtype, output_quant))
     options: dict[str, int | float | bool | str | tuple[int, ...]] = {
         "fused_activation_function": activation,
         "weights_format": "DEFAULT",
         "keep_num_dims": keep_num_dims,
-        "asymmetric_quantize_inputs": False,
-        "quantized_bias_type": "float32",
+        "asymmetric_quantize_inputs": asymmetric_quantize_inputs,
+        "quantized_bias_type": quantized_bias_type,
     }
-    # Version 4 is int8; per-channel weights came with version 12, and runtimes check the number.
-    version = 12 if weights_quant.per_channel else 4
+    per_channel = weights_quant is not None and weights_quant.per_channel
+    version = _version(input_dtype, weights_dtype, per_channel, keep_num_dims, quantized_bias_type)
     operator = Operator(0, "FULLY_CONNECTED", version, (0, 1, 2 if bias is not None else -1), (output,), options)
     return Subgraph("main", tuple(tensors), (operator,), (0,), (output,))
+
+
+def _version(input_dtype: str, weights_dtype: str, per_channel: bool, keep_num_dims: bool, bias_type: str) -> int:
+    """The operator version that converters write. Runtimes refuse numbers that they do not know."""
+    if per_channel:
+        return 12
+    if bias_type != "float32":
+        return 11
+    if weights_dtype == "int4":
+        return 10
+    if input_dtype == "int16":
+        return 7
+    if input_dtype == "int8":
+        return 4
+    hybrid = input_dtype == "float32" and weights_dtype != "float32"
+    return 5 if keep_num_dims else 3 if hybrid else 1
 
 
 def _tensor(
     index: int,
     name: str,
     shape: tuple[int, ...],
-    dtype: DType,
-    params: QuantParams,
+    dtype_name: str,
+    params: QuantParams | None,
     data: Array | None = None,
 ) -> Tensor:
-    return Tensor(index, name, shape, shape, dtype, params, data)
+    dtype = DTYPE_BY_NAME[dtype_name]
+    return Tensor(
+        index, name, shape, shape, dtype, params, None if data is None else np.asarray(data).astype(dtype.numpy)
+    )

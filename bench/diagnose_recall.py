@@ -1,0 +1,278 @@
+"""How well `lastbit diagnose` names mistakes: recall, precision and time, printed as tables.
+
+    python bench/diagnose_recall.py [--pairs 2000] [--triples 600] [--every-pair] [--processes 2]
+
+Every catalogued mistake, pairs and triples of them are injected into dense layers of shared/models and random ones, in
+the arithmetic of every runtime in turn, and the output is diagnosed without telling the runtime. An injected set counts
+as found where the first answer is this very set, or one that prints the same on fresh inputs (of which many lie at
+rounding ties). Left out are sets of which a part, in some runtime's arithmetic, prints the same array: nothing in the
+array tells of the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+import lastbit
+from lastbit.diagnose import diagnose
+from lastbit.diagnose_search import Explanation
+from lastbit.diagnose_separate import outputs, trial_inputs
+from lastbit.errors import UnsupportedError
+from lastbit.mistakes import MISTAKES, applicable, wrong_output
+from lastbit.model import Model
+from lastbit.ops.dense_8bit import PreparedDense
+from lastbit.prepare import prepare_operator
+from lastbit.runtimes import RUNTIMES
+from lastbit.tflite import write
+from lastbit.tflite.synthesize import dense_subgraph, quant
+
+ROOT = Path(__file__).parents[1]
+MODELS = (ROOT / "src" / "lastbit" / "data", ROOT.parent / "shared" / "models")
+ROWS = 192
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A dense layer to make mistakes in: a model and an operator."""
+
+    name: str
+    model: Model
+    op: int
+
+
+def random_model(seed: int) -> Model:
+    """A dense layer with random numbers; kinds of scales, zero points and activations in turn."""
+    rng = np.random.default_rng([9, seed])
+    per_channel = seed % 2 == 0
+    units, depth = int(rng.choice([4, 10, 16, 32])), int(rng.choice([9, 25, 48, 130]))
+    kind = ("plain", "power_of_two", "half_integer")[seed // 2 % 3]
+    channels = units if per_channel else 1
+    if kind == "plain":
+        sx, sw = float(rng.uniform(0.01, 0.1)), rng.uniform(0.002, 0.02, channels)
+    elif kind == "power_of_two":
+        sx, sw = 2.0 ** -int(rng.integers(3, 7)), 2.0 ** -rng.integers(5, 9, channels).astype(float)
+    else:
+        sx, sw = 2.0**-5, rng.integers(1, 60, channels) * 2.0**-12
+    sy = sx * float(np.median(sw)) * 74.0 * 74.0 * np.sqrt(depth) / 60 * float(rng.uniform(0.6, 1.5))
+    sy = 2.0 ** np.round(np.log2(sy)) if kind != "plain" else sy
+    zw = int(rng.integers(-20, 20)) if seed % 7 == 3 and not per_channel else 0
+    bias = rng.integers(-4000, 4000, units) if seed % 5 else None
+    graph = dense_subgraph(
+        rng.integers(-127, 128, (units, depth)).astype(np.int8),
+        input_quant=quant(sx, int(rng.choice([-128, -5, 17, 90]))),
+        weights_quant=quant(sw, zw),
+        output_quant=quant(sy, int(rng.choice([-128, -11, 4, 60]))),
+        bias=bias,
+        activation=("NONE", "NONE", "RELU", "RELU6")[seed % 4],
+    )
+    return lastbit.load(write(graph))
+
+
+@lru_cache
+def layers() -> list[Layer]:
+    """The layers of public models, then random ones."""
+    found = []
+    for path in sorted(path for folder in MODELS for path in folder.glob("*.tflite")):
+        try:
+            model = lastbit.load(path)
+        except lastbit.ModelError:
+            continue  # one of them is malformed on purpose
+        for op in model.dense_operators:
+            weights = model.operand(op, 1)
+            if weights is not None and weights.data is not None and weights.data.size <= 2**17:
+                layer = Layer(f"{path.stem} operator {op.index}", model, op.index)
+                if any(prepared(layer, name) is not None for name in RUNTIMES):
+                    found.append(layer)
+    return found + [Layer(f"random {seed}", random_model(seed), 0) for seed in range(24)]
+
+
+def prepared(layer: Layer, runtime: str) -> PreparedDense | None:
+    """The layer in a runtime's arithmetic, None where it refuses it."""
+    try:
+        entry = prepare_operator(layer.model, layer.model.operators[layer.op], runtime)
+    except UnsupportedError:
+        return None
+    return entry if isinstance(entry, PreparedDense) else None
+
+
+def in_shape(entry: PreparedDense, rows: np.ndarray) -> np.ndarray:
+    """Rows in the layer's input shape, as many as fill it."""
+    shape = entry.layer.input.shape[1:]
+    each = int(np.prod(shape)) // entry.layer.depth if shape else 1
+    if each == 0 or int(np.prod(shape)) % entry.layer.depth:
+        return rows
+    return rows[: len(rows) // each * each].reshape(-1, *shape)
+
+
+@lru_cache(maxsize=64)
+def inputs(layer_index: int, fresh: bool) -> np.ndarray:
+    """The rows that a layer is diagnosed on, or others to hold answers against."""
+    layer = layers()[layer_index]
+    entry = next(e for e in (prepared(layer, name) for name in RUNTIMES) if e is not None)
+    rng = np.random.default_rng([layer_index, fresh])
+    rows = trial_inputs(entry.layer, rng, 512 if fresh else 90)
+    rows = rows[rng.permutation(len(rows))]
+    return rows if fresh else rows[:ROWS]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One set of mistakes in one layer and runtime."""
+
+    layer: int
+    runtime: str
+    mistakes: tuple[str, ...]
+
+
+def run(job: Job) -> tuple[str, float, Job, tuple[str, ...]]:
+    """Inject, diagnose, judge: (outcome, seconds, job, answer)."""
+    layer = layers()[job.layer]
+    entry = prepared(layer, job.runtime)
+    assert entry is not None
+    x = in_shape(entry, inputs(job.layer, False))
+    wrong = wrong_output(entry, x, job.mistakes)
+    everywhere = [e for e in (prepared(layer, name) for name in RUNTIMES) if e is not None]
+    smaller = (part for size in range(len(job.mistakes)) for part in itertools.combinations(job.mistakes, size))
+    if any(np.array_equal(wrong, wrong_output(e, x, part)) for part in smaller for e in everywhere):
+        return "nothing to find", 0.0, job, ()
+    start = time.perf_counter()
+    report = diagnose(layer.model, {layer.model.operators[layer.op].inputs[0]: x}, wrong, layer.op)
+    seconds = time.perf_counter() - start
+    answer = report.explanation
+    if answer is None:
+        return "missed", seconds, job, ()
+    if not job.mistakes:
+        return ("right" if not answer.mistakes else "false alarm"), seconds, job, answer.mistakes
+    if set(answer.mistakes) == set(job.mistakes):
+        return "named", seconds, job, answer.mistakes
+    fresh = inputs(job.layer, True)
+    injected = Explanation(job.mistakes, (job.runtime,), entry)
+    if np.array_equal(outputs(fresh, answer, False), outputs(fresh, injected, False)):
+        return "the same function", seconds, job, answer.mistakes
+    if any(set(e.mistakes) == set(job.mistakes) for e in report.explanations):
+        return "told as a tie", seconds, job, answer.mistakes
+    return "another that fits", seconds, job, answer.mistakes
+
+
+def jobs(args: argparse.Namespace) -> dict[str, list[Job]]:
+    """What is run: right outputs, singles, pairs, triples."""
+    rng = np.random.default_rng(args.seed)
+    places = []
+    for index, layer in enumerate(layers()):
+        for name in RUNTIMES:
+            entry = prepared(layer, name)
+            if entry is not None:
+                places.append((index, name, [m for m in applicable(entry) if m.name != "output_column_major"]))
+    made: dict[str, list[Job]] = {"none": [Job(i, name, ()) for i, name, _ in places]}
+    singles = [Job(i, name, (m.name,)) for i, name, usable in places for m in usable]
+    made["1"] = [singles[k] for k in sorted(rng.permutation(len(singles))[: args.singles])]
+    for size, count in ((2, args.pairs), (3, args.triples)):
+        chosen: list[Job] = []
+        if size == 2 and args.every_pair:
+            every = [p for p in itertools.combinations(MISTAKES.values(), 2) if p[0].slot != p[1].slot]
+            for pair in every:
+                names = tuple(m.name for m in pair)
+                fitting = [p for p in places if set(names) <= {m.name for m in p[2]}]
+                if fitting:
+                    index, name, _ = fitting[int(rng.integers(len(fitting)))]
+                    chosen.append(Job(index, name, names))
+        while len(chosen) < count:
+            index, name, usable = places[int(rng.integers(len(places)))]
+            picked = [usable[int(k)] for k in rng.permutation(len(usable))[:size]]
+            if len({m.slot for m in picked}) == size:
+                chosen.append(
+                    Job(index, name, tuple(m.name for m in sorted(picked, key=list(MISTAKES.values()).index)))
+                )
+        made[str(size)] = chosen
+    return made
+
+
+def speed() -> list[str]:
+    """Processor seconds for a layer of 128 units and depth 640, 64 rows: wall time where the machine is idle."""
+    rng = np.random.default_rng(1)
+    graph = dense_subgraph(
+        rng.integers(-127, 128, (128, 640)).astype(np.int8),
+        input_quant=quant(0.021, 3),
+        weights_quant=quant(rng.uniform(0.002, 0.01, 128)),
+        output_quant=quant(0.41, -5),
+        bias=rng.integers(-9000, 9000, 128),
+    )
+    model = lastbit.load(write(graph))
+    x = rng.integers(-128, 128, (64, 640)).astype(np.int8)
+    entry = prepare_operator(model, model.operators[0], "litert-reference")
+    assert isinstance(entry, PreparedDense)
+    lines = ["| injected into a layer of 128x640, 64 rows | median | largest |", "|---|---:|---:|"]
+    for size, count in ((1, 30), (2, 20), (3, 10)):
+        seconds = []
+        while len(seconds) < count:
+            usable = applicable(entry)
+            picked = [usable[int(k)] for k in rng.permutation(len(usable))[:size]]
+            if len({m.slot for m in picked}) != size:
+                continue
+            wrong = wrong_output(entry, x, [m.name for m in picked])
+            start = time.process_time()
+            diagnose(model, x, wrong)
+            seconds.append(time.process_time() - start)
+        lines.append(f"| {size} | {np.median(seconds):.2f} s | {max(seconds):.2f} s |")
+    return lines
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--singles", type=int, default=1500)
+    parser.add_argument("--pairs", type=int, default=1500)
+    parser.add_argument("--triples", type=int, default=400)
+    parser.add_argument("--every-pair", action="store_true", help="every pair there is, once, before random ones")
+    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--no-speed", action="store_true")
+    parser.add_argument("--only-speed", action="store_true")
+    parser.add_argument("--failures", type=int, default=0, metavar="N", help="print the first N that were not found")
+    args = parser.parse_args()
+    if args.only_speed:
+        print("\n".join(speed()))
+        return
+    work = jobs(args)
+    print(f"{len(layers())} layers, {len(RUNTIMES)} runtimes, {len(MISTAKES)} mistakes, {ROWS} rows, seed {args.seed}")
+    print("| injected | tried | found | named exactly | the same function | a tie, told | fits, other | missed |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    failures: dict[str, list[str]] = defaultdict(list)
+    with ProcessPoolExecutor(args.processes) as pool:
+        for size, chosen in work.items():
+            outcomes: Counter[str] = Counter()
+            for outcome, _, job, answer in pool.map(run, chosen, chunksize=4):
+                outcomes[outcome] += 1
+                if outcome not in ("named", "the same function", "nothing to find", "right"):
+                    failures[size].append(
+                        f"{outcome}: {layers()[job.layer].name}, {job.runtime}: {job.mistakes} -> {answer}"
+                    )
+            tried = sum(outcomes.values()) - outcomes["nothing to find"]
+            if size == "none":
+                print(f"| nothing | {tried} | {outcomes['right']} right, {outcomes['false alarm']} false alarms |||||")
+                continue
+            found = outcomes["named"] + outcomes["the same function"]
+            rest = " | ".join(
+                str(outcomes[key])
+                for key in ("named", "the same function", "told as a tie", "another that fits", "missed")
+            )
+            print(f"| {size} | {tried} | {100 * found / max(tried, 1):.1f} % | {rest} |", flush=True)
+    for size, lines in failures.items():
+        for line in lines[: args.failures]:
+            print(f"{size}: {line}", file=sys.stderr)
+    if not args.no_speed:
+        print("\n".join(speed()))
+
+
+if __name__ == "__main__":
+    main()

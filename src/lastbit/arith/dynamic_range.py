@@ -1,0 +1,191 @@
+"""Float rows to int8 at run time, as the hybrid dense kernels do it: each row gets its own scale and zero point.
+
+Every function takes float32 `[rows, depth]` and gives a QuantizedRows. Values must be finite: what kernels make of
+NaN and infinity depends on the order of their comparisons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .fixedpoint import INT32_MAX, wrap32
+from .floats import flush_subnormals, multiply32, round_away32, trunc_to_int32
+
+__all__ = ["QuantizedRows", "quantize_asymmetric", "quantize_for_nibbles", "quantize_qd8", "quantize_symmetric"]
+
+Float32Array = npt.NDArray[np.float32]
+
+# What NEON code translated to SSE handles at once; the rest of a row goes through scalar code with another rounding.
+_LANES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedRows:
+    """Rows of int8 with their scales: x is about `scale * (quantized - zero_point)`.
+
+    Attributes:
+        low: the row's smallest value (0 if it has none below), float32 `[rows]`.
+        high: its largest value (0 if it has none above), float32 `[rows]`.
+        scale: float32 `[rows]`; x per quantized step.
+        inverse: float32 `[rows]`; what x is multiplied with.
+        zero_point: int64 `[rows]`, -128 to 127.
+        scaled: `x * inverse`, float32 `[rows, depth]`.
+        quantized: int64 `[rows, depth]`, -128 to 127.
+    """
+
+    low: Float32Array
+    high: Float32Array
+    scale: Float32Array
+    inverse: Float32Array
+    zero_point: npt.NDArray[np.int64]
+    scaled: Float32Array
+    quantized: npt.NDArray[np.int64]
+
+
+def _range(x: Float32Array) -> tuple[Float32Array, Float32Array]:
+    """The smallest and the largest value of each row, and 0: float32 `[rows]` each."""
+    zero = np.float32(0)
+    return np.minimum(x.min(axis=1, initial=zero), zero), np.maximum(x.max(axis=1, initial=zero), zero)
+
+
+def _divide(a: Float32Array | np.float32, b: Float32Array | np.float32) -> Float32Array:
+    """Float32 division, rounded once."""
+    result: Float32Array = np.divide(a, b, dtype=np.float32)
+    return result
+
+
+def _to_steps(scaled: Float32Array, zero_point: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+    """`scaled` rounded, plus the zero point, clamped: int64 `[rows, depth]`. No zero point means symmetric.
+
+    The first `depth & ~7` values: 0.5 added away from zero in float32, then truncated; the others: half away. The two
+    differ at 0.49999997, which the sum takes to 1, and where the sum itself has to be rounded.
+
+    They also differ for infinity and NaN, which rows below about 4e-37 come to, since the inverse of their scale
+    overflows: the vector code saturates upwards, makes NaN INT32_MIN and adds the zero point with wrap; the scalar
+    code makes both INT32_MIN if symmetric, and else saturates infinity and makes NaN 0.
+    """
+    depth = scaled.shape[1]
+    split = depth - depth % _LANES
+    head, tail = scaled[:, :split], scaled[:, split:]
+    with np.errstate(invalid="ignore", over="ignore"):
+        nudged = head + np.where(head < 0, np.float32(-0.5), np.float32(0.5))
+        first = np.where(nudged >= np.float32(2.0**31), INT32_MAX, trunc_to_int32(nudged))
+        rounded = round_away32(tail)
+        if zero_point is None:
+            both: npt.NDArray[np.int64] = np.concatenate([first, trunc_to_int32(rounded)], axis=1)
+            return np.clip(both, -127, 127)
+        last = rounded + zero_point[:, None].astype(np.float32)
+    last = np.where(np.isnan(last), 0, np.clip(last, -128, 127)).astype(np.int64)
+    return np.concatenate([np.clip(wrap32(first + zero_point[:, None]), -128, 127), last], axis=1)
+
+
+def quantize_symmetric(x: Float32Array) -> QuantizedRows:
+    """LiteRT's own kernels without asymmetric_quantize_inputs: scale = largest magnitude / 127, zero point 0.
+
+    >>> rows = quantize_symmetric(np.float32([[1.0, -127.0, 2.5]]))
+    >>> rows.quantized.tolist(), rows.scale.tolist()
+    ([[1, -127, 3]], [1.0])
+
+    Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0
+    (NeonSymmetricQuantizeFloats, which x86 builds run through a NEON to SSE translation).
+    """
+    low, high = _range(x)
+    largest = np.maximum(-low, high)
+    empty = largest == 0
+    with np.errstate(all="ignore"):
+        scale = np.where(empty, np.float32(1), largest / np.float32(127))
+        inverse = np.where(empty, np.float32(0), np.float32(127) / largest)
+        scaled = x * inverse[:, None]
+    scaled = np.where(empty[:, None], np.float32(0), scaled)
+    zero_point = np.zeros(len(x), np.int64)
+    return QuantizedRows(low, high, scale, inverse, zero_point, scaled, _to_steps(scaled, None))
+
+
+def quantize_for_nibbles(x: Float32Array) -> QuantizedRows:
+    """LiteRT's 4-bit kernel: scale = largest magnitude / 127, zero point 0, every value rounded half away.
+
+    A row of zeros has the largest magnitude 127. What does not fit an int32 becomes 0: INT32_MIN cut to 8 bits.
+
+    >>> rows = quantize_for_nibbles(np.float32([[0.49999997, -127.0, 2.5]]))
+    >>> rows.quantized.tolist(), rows.scale.tolist()
+    ([[0, -127, 3]], [1.0])
+
+    Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/4bit/sse_fully_connected.cc @7d88950ea445
+    (SseBatchQuantizeFloats4Bit).
+    """
+    low, high = _range(x)
+    largest = np.maximum(-low, high)
+    largest[largest == 0] = np.float32(127)
+    with np.errstate(all="ignore"):
+        scale, inverse = _divide(largest, np.float32(127)), _divide(np.float32(127), largest)
+        scaled = multiply32(x, inverse[:, None])
+        whole = trunc_to_int32(round_away32(scaled))
+    # The low 8 bits, read as a signed integer.
+    quantized = (whole + 128 & 255) - 128
+    return QuantizedRows(low, high, scale, inverse, np.zeros(len(x), np.int64), scaled, quantized)
+
+
+def quantize_asymmetric(x: Float32Array) -> QuantizedRows:
+    """LiteRT's own kernels with asymmetric_quantize_inputs: the row's range over 255 steps.
+
+    The zero point is calculated in float64 from the end of the range with the smaller error, half away.
+
+    >>> rows = quantize_asymmetric(np.float32([[0.0, 255.0, 2.5]]))
+    >>> rows.quantized.tolist(), rows.scale.tolist(), rows.zero_point.tolist()
+    ([[-128, 127, -125]], [1.0], [-128])
+
+    Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0
+    (NeonAsymmetricQuantizeFloats).
+    """
+    low, high = _range(x)
+    empty = low == high
+    with np.errstate(all="ignore"):
+        # The difference is taken in float32, the rest in float64.
+        wide = np.where(empty, 1.0, (high - low).astype(np.float64) / 255.0)
+        from_low, from_high = low / wide, high / wide
+        low_is_better = 128.0 + np.abs(from_low) < 127.0 + np.abs(from_high)
+        exact = np.where(low_is_better, -128.0 - from_low, 127.0 - from_high)
+        whole = np.trunc(exact)
+        rounded = whole + np.copysign(np.abs(exact - whole) >= 0.5, exact)
+        # An infinite end of the range makes NaN here, which the conversion to int8 takes to 0.
+        zero_point = np.where(empty | np.isnan(rounded), 0, np.clip(rounded, -128, 127)).astype(np.int64)
+        scale = wide.astype(np.float32)
+        inverse = np.where(empty | (scale == 0), np.float32(0), np.float32(1) / scale)
+        scaled = x * inverse[:, None]
+    scaled = np.where(empty[:, None], np.float32(0), scaled)
+    quantized = _to_steps(scaled, zero_point)
+    return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)
+
+
+def quantize_qd8(x: Float32Array) -> QuantizedRows:
+    """XNNPACK: the row's range over 255 steps, all in float32, ties to even, subnormals read and written as zero.
+
+    >>> rows = quantize_qd8(np.float32([[0.0, 255.0, 2.5]]))
+    >>> rows.quantized.tolist(), rows.scale.tolist(), rows.zero_point.tolist()
+    ([[-128, 127, -126]], [1.0], [-128])
+
+    Source: google/XNNPACK src/xnnpack/quantization.h (xnn_f32_qd8_asymmetric_quantization_params) and
+    src/f32-qs8-vcvt/avx512skx.c.in.
+    """
+    x = flush_subnormals(x)
+    low, high = _range(x)
+    one = np.float32(1)
+    with np.errstate(all="ignore"):
+        width = flush_subnormals(high - low)
+        inverse = np.where(low == high, one, flush_subnormals(_divide(np.float32(255), width)))
+        below, above = multiply32(low, inverse, flush=True), multiply32(high, inverse, flush=True)
+        low_is_better = (np.float32(-128) + below) + (np.float32(127) + above) > 0
+        exact = np.where(low_is_better, np.float32(-128) - below, np.float32(127) - above)
+        # A range that overflows float32 makes NaN here; comparisons take it to the lower end.
+        limited = np.where(exact > -128, np.minimum(exact, np.float32(127)), np.float32(-128))
+        zero_point = np.rint(limited).astype(np.int64)
+        scale = flush_subnormals(_divide(one, inverse))
+    scaled = multiply32(x, inverse[:, None], flush=True)
+    # An inverse that overflows (rows below 7.5e-37) makes NaN of zeros; the minimum then gives its other operand.
+    largest = (127 - zero_point[:, None]).astype(np.float32)
+    steps = np.rint(np.where(scaled < largest, scaled, largest))
+    quantized = np.clip(trunc_to_int32(steps) + zero_point[:, None], -128, 127)
+    return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)

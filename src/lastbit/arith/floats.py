@@ -1,0 +1,217 @@
+"""Float32 arithmetic to the last bit: fused multiply-add, products and sums in a given order, subnormals flushed.
+
+NumPy has neither a fused multiply-add nor the CPU's flush-to-zero mode. Both are made here from float64: the product
+of two float32 is exact there, and the sum is rounded to odd, so that the second rounding, to float32, is the only one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..types import Array, fused_bounds
+
+__all__ = [
+    "clamp_bound_first",
+    "clamp_value_first",
+    "convert_int32",
+    "flush_subnormals",
+    "fma32",
+    "fma_in_order",
+    "multiply32",
+    "round_away32",
+    "sum32",
+    "sum_in_order",
+    "trunc_to_int32",
+]
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+
+SMALLEST_NORMAL = np.float32(2.0**-126)
+# The smallest magnitude that 24 bits with an unbounded exponent round to 2^-126 (a tie, to even). x86 looks at this
+# rounding, and not at the one to a subnormal, when it decides what to flush.
+_NOT_TINY = 2.0**-126 * (1 - 2.0**-25)
+
+
+def flush_subnormals(value: Float32Array) -> Float32Array:
+    """Subnormals as zeros of the same sign: what x86 reads them as in denormals-are-zero mode.
+
+    >>> flush_subnormals(np.float32([1e-45, -1e-45, 1.5])).tolist()
+    [0.0, -0.0, 1.5]
+    """
+    v = np.asarray(value, np.float32)
+    return np.where(np.abs(v) < SMALLEST_NORMAL, np.copysign(np.float32(0), v), v)
+
+
+def _narrow(value: Float64Array, flush: bool) -> Float32Array:
+    """Float64 (exact, or rounded to odd) to float32, ties to even."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        result = value.astype(np.float32)
+    if flush:
+        result = np.where(np.abs(value) < _NOT_TINY, np.copysign(np.float32(0), result), result)
+    return result
+
+
+def multiply32(a: npt.ArrayLike, b: npt.ArrayLike, flush: bool = False) -> Float32Array:
+    """`a * b` rounded once to float32, ties to even; both float32.
+
+    Args:
+        a: one factor.
+        b: the other one; they are broadcast.
+        flush: a subnormal result becomes zero, as in x86's flush-to-zero mode.
+
+    >>> multiply32(np.float32(1e-20), np.float32(1e-20), flush=True).item()
+    0.0
+    """
+    with np.errstate(invalid="ignore"):
+        product = np.asarray(a, np.float32).astype(np.float64) * np.asarray(b, np.float32).astype(np.float64)
+    return _narrow(product, flush)
+
+
+def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = False) -> Float32Array:
+    """`a * b + c` rounded once to float32, ties to even: a fused multiply-add. All three are float32, broadcast.
+
+    The product is exact in float64 (48 bits). Its sum with c is rounded to odd: to nearest, and where that was not
+    exact and came out even, one step towards the error. 53 bits rounded to odd lose nothing that 24 bits would see.
+
+    Args:
+        a: one factor.
+        b: the other one.
+        c: the addend.
+        flush: a subnormal result becomes zero.
+
+    Returns:
+        float32, broadcast.
+
+    >>> x = np.float32(1 + 2**-12)
+    >>> float(x * x - np.float32(1 + 2**-11)), float(fma32(x, x, -np.float32(1 + 2**-11)))
+    (0.0, 5.960464477539063e-08)
+
+    Source: S. Boldo, G. Melquiond, "Emulation of a FMA and correctly rounded sums: proved algorithms using rounding
+    to odd", IEEE Transactions on Computers 57(4), 2008.
+    """
+    with np.errstate(invalid="ignore"):
+        product = np.asarray(a, np.float32).astype(np.float64) * np.asarray(b, np.float32).astype(np.float64)
+        addend = np.asarray(c, np.float32).astype(np.float64)
+    return sum32(product, addend, flush)
+
+
+def sum32(product: npt.ArrayLike, addend: npt.ArrayLike, flush: bool = False) -> Float32Array:
+    """The sum of two float64 values rounded once to float32, ties to even, as `fma32` does it.
+
+    >>> float(sum32(2.0**-54, 1 + 2.0**-24)), float(np.float32(2.0**-54 + (1 + 2.0**-24)))
+    (1.0000001192092896, 1.0)
+    """
+    product, addend = np.asarray(product, np.float64), np.asarray(addend, np.float64)
+    with np.errstate(invalid="ignore"):
+        total = np.asarray(product + addend)
+        # Knuth's two-sum: total + error is the exact sum. |values| < 2^257, so nothing overflows.
+        part = total - product
+        error = (product - (total - part)) + (addend - part)
+    inexact = np.isfinite(total) & (error != 0)
+    even = (total.view(np.int64) & 1) == 0
+    step = np.where(inexact & even, np.where((error > 0) == (total > 0), 1, -1), 0)
+    odd = (total.view(np.int64) + step).view(np.float64)
+    return _narrow(odd, flush)
+
+
+def fma_in_order(rows: Float32Array, weights: Float32Array, start: Float32Array, flush: bool = False) -> Float32Array:
+    """`start + rows @ weights.T`, one fused multiply-add after the other along the depth: `[rows, out]`.
+
+    Args:
+        rows: float32 `[rows, depth]`.
+        weights: float32 `[out, depth]`.
+        start: float32 `[out]`, what the sums begin with.
+        flush: subnormals become zero at every step.
+
+    >>> fma_in_order(np.float32([[1, 1, 1]]), np.float32([[1e8, 1, -1e8]]), np.zeros(1, np.float32)).tolist()
+    [[0.0]]
+    """
+    total = np.broadcast_to(start, (len(rows), len(weights)))
+    for k in range(rows.shape[1]):
+        total = fma32(rows[:, k, None], weights[:, k], total, flush)
+    return np.asarray(total, np.float32)
+
+
+def sum_in_order(rows: Float32Array, weights: Float32Array) -> Float32Array:
+    """`rows @ weights.T`, product after product along the depth, each product and each sum rounded: `[rows, out]`.
+
+    Args:
+        rows: float32 `[rows, depth]`.
+        weights: float32 `[out, depth]`.
+
+    >>> sum_in_order(np.float32([[1, 1, 1]]), np.float32([[1, 1e8, -1e8]])).tolist()
+    [[0.0]]
+    """
+    total = np.zeros((len(rows), len(weights)), np.float32)
+    with np.errstate(all="ignore"):
+        for k in range(rows.shape[1]):
+            total = total + rows[:, k, None] * weights[:, k]
+    return total
+
+
+def convert_int32(value: npt.NDArray[np.int64]) -> Float32Array:
+    """Integers of int32 range to float32, ties to even.
+
+    >>> convert_int32(np.array([2**24 + 1, 2**24 + 3])).tolist()
+    [16777216.0, 16777220.0]
+    """
+    return np.asarray(value, np.int64).astype(np.float32)
+
+
+def round_away32(value: Float32Array) -> Float32Array:
+    """Round float32 to the nearest integer, ties away from zero: C's `round`. The result stays float32.
+
+    >>> round_away32(np.float32([-2.5, 0.49999997, 2.5])).tolist()
+    [-3.0, 0.0, 3.0]
+    """
+    v = np.asarray(value, np.float32)
+    whole = np.trunc(v)
+    # v - whole is exact; adding one half first would take 0.49999997 to 1.
+    with np.errstate(invalid="ignore"):
+        up = (np.abs(v - whole) >= np.float32(0.5)).astype(np.float32)
+    result: Float32Array = whole + np.copysign(up, v)
+    return result
+
+
+def trunc_to_int32(value: Array) -> npt.NDArray[np.int64]:
+    """A float's whole part as x86 converts it to int32: what does not fit, and NaN, becomes -2^31.
+
+    >>> trunc_to_int32(np.float32([-1.9, 1.9, 3e9, np.nan])).tolist()
+    [-1, 1, -2147483648, -2147483648]
+    """
+    v = np.asarray(value, np.float64)
+    fits = np.abs(v) < 2.0**31
+    return np.where(fits, np.where(fits, v, 0), -(2.0**31)).astype(np.int64)
+
+
+def clamp_bound_first(value: Float32Array, activation: str, always: bool = False) -> Float32Array:
+    """`min(high, max(low, value))` where a comparison that fails gives the bound: NaN becomes low, -0.0 becomes 0.0.
+
+    Args:
+        value: float32, any shape.
+        activation: a fused activation's name (see `lastbit.types.fused_bounds`); NONE changes nothing, unless
+        always: NONE clamps to infinities, so that NaN becomes minus infinity.
+
+    >>> clamp_bound_first(np.float32([-0.0, np.nan, 7.0]), "RELU6").tolist()
+    [0.0, 0.0, 6.0]
+    """
+    if activation == "NONE" and not always:
+        return value
+    low, high = (np.float32(bound) for bound in fused_bounds(activation))
+    with np.errstate(invalid="ignore"):
+        result = np.where(low < value, value, low)
+        return np.where(high < result, high, result)
+
+
+def clamp_value_first(value: Float32Array, activation: str) -> Float32Array:
+    """The same where a comparison that fails gives the value: NaN and -0.0 stay.
+
+    >>> clamp_value_first(np.float32([-0.0, np.nan, 7.0]), "RELU6").tolist()
+    [-0.0, nan, 6.0]
+    """
+    low, high = (np.float32(bound) for bound in fused_bounds(activation))
+    with np.errstate(invalid="ignore"):
+        result = np.where(low > value, low, value)
+        return np.where(high < result, high, result)

@@ -1,0 +1,77 @@
+"""The command that names what is wrong with an implementation's output."""
+
+from __future__ import annotations
+
+import click
+
+from ..runtimes import RUNTIMES
+from .options import inputs_option, json_option, model_argument, op_option
+
+__all__ = ["diagnose"]
+
+
+@click.command()
+@model_argument
+@inputs_option
+@click.option(
+    "--output",
+    "output",
+    required=True,
+    metavar="FILE",
+    help="Your output of the layer: .npy, .npz with one array, or raw.",
+)
+@op_option
+@click.option(
+    "--runtime", metavar="NAME", help=f"Whose output it should be: {', '.join(RUNTIMES)}. Any one's, if not given."
+)
+@click.option("--acc", metavar="FILE", help="Your accumulators, as integers: the step where it goes wrong is found.")
+@click.option("--scaled", metavar="FILE", help="Your scaled values before the output zero point, rounded or not.")
+@click.option("--separating", metavar="FILE", help="Write inputs that tell apart explanations that tie, as .npy.")
+@json_option
+@click.pass_context
+def diagnose(
+    ctx: click.Context,
+    model: str,
+    inputs: tuple[str, ...],
+    output: str,
+    op: int | None,
+    runtime: str | None,
+    acc: str | None,
+    scaled: str | None,
+    separating: str | None,
+    as_json: bool,
+) -> None:
+    """Name the mistakes in your version of a dense layer.
+
+    Searches all known mistakes, one, two and three at a time, in every runtime's arithmetic, until some reproduce
+    every element of your output; shows the first wrong element by hand, right beside wrong, and each fix. The exit
+    code is 0 where the output is right, 1 where it is not.
+    """
+    from ..api import load
+    from ..diagnose import diagnose as make
+    from ..diagnose_report import separating_inputs
+    from ..files import check_target, write_arrays
+    from ..input_files import read_array, read_layer_inputs
+    from ..layer_input import dense_operator
+    from ..terminal import print_report, say
+
+    if not inputs:
+        raise click.UsageError("Give the input that your output was calculated from: -i FILE.")
+    loaded = load(model)
+    given = [path for path in (output, acc, scaled, *inputs) if path is not None]
+    if separating is not None:
+        check_target(separating, [".npy"], keep=[model, *given])
+    operator = dense_operator(loaded, op)
+    tensor = loaded.tensors[operator.outputs[0]]
+    own = read_layer_inputs(inputs, loaded, operator.index)
+    steps = [None if path is None else read_array(path, tensor) for path in (acc, scaled)]
+    report = make(loaded, own, read_array(output, tensor), operator.index, runtime, *steps)
+    rows = separating_inputs(report.ties)
+    if separating is not None:
+        if rows is None:
+            say(f"nothing written to {separating}: there is nothing to tell apart, or no input was found that does")
+        else:
+            write_arrays(separating, {"input": rows})
+            say(f"wrote {separating}: {len(rows)} rows of the layer's input")
+    print_report(report, as_json)
+    ctx.exit(report.exit_code)

@@ -1,0 +1,196 @@
+"""Commands that prove instead of sampling: thresholds, compare, prove, vectors."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import click
+
+from ..runtimes import RUNTIMES
+from .options import inputs_option, json_option, model_argument, op_option, runtime_option
+
+__all__ = ["compare", "prove", "thresholds", "vectors"]
+
+
+@click.command()
+@model_argument
+@op_option
+@click.option("--channel", type=int, metavar="C", help="Only output unit C, with its whole table.")
+@runtime_option
+@json_option
+@click.pass_context
+def thresholds(
+    ctx: click.Context, model: str, op: int | None, channel: int | None, runtime: str, as_json: bool
+) -> None:
+    """Print a dense layer's requantization as exact tables.
+
+    The accumulators at which the output changes: at most 255 for an 8-bit output, exact for every accumulator that
+    the layer can reach. The exit code is 3 where no layer has thresholds.
+    """
+    from ..terminal import print_report
+    from ..thresholds import thresholds as make
+
+    report = make(model, runtime, op, channel=channel)
+    print_report(report, as_json)
+    ctx.exit(report.exit_code)
+
+
+@click.command()
+@model_argument
+@click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help=f"Two of: {', '.join(RUNTIMES)}. Give it twice.",
+)
+@op_option
+@inputs_option
+@click.option(
+    "--samples",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Random rows on which the differences of a layer are counted.  [default: 20000]",
+)
+@click.option("--oracle/--no-oracle", default=True, help="Confirm on the real interpreters what was found.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random inputs.")
+@json_option
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    model: str,
+    runtimes: tuple[str, ...],
+    op: int | None,
+    inputs: tuple[str, ...],
+    samples: int | None,
+    oracle: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Certify where two runtimes print the same.
+
+    For each dense layer either a proof that both give the same output for every input, or every accumulator at which
+    they differ and an input that shows it. The exit code is 0 where all is the same, 1 where something differs, 3
+    where a layer is not covered or not decided.
+    """
+    if len(runtimes) != 2:
+        raise click.UsageError(f"--runtime was given {len(runtimes)} times; give it twice, for two runtimes.")
+    from ..api import load
+    from ..certify import DEFAULT_SAMPLES
+    from ..certify import compare as make
+    from ..input_files import read_inputs
+    from ..terminal import print_report, progress
+
+    loaded = load(model)
+    arrays = read_inputs(inputs, loaded) if inputs else None
+    with progress("compare") as update:
+        report = make(
+            loaded,
+            *runtimes,
+            op=op,
+            x=arrays,
+            samples=DEFAULT_SAMPLES if samples is None else samples,
+            oracles=oracle,
+            seed=seed,
+            progress=update,
+        )
+    print_report(report, as_json)
+    ctx.exit(report.exit_code)
+
+
+@click.command()
+@model_argument
+@op_option
+@runtime_option
+@click.option(
+    "--probe",
+    type=click.Choice(["auto", "thresholds", "every"]),
+    default="auto",
+    show_default=True,
+    help="Which accumulators: every reachable one, or those at the thresholds; auto: every one up to 50 million.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of what is drawn.")
+@json_option
+@click.pass_context
+def prove(ctx: click.Context, model: str, op: int | None, runtime: str, probe: str, seed: int, as_json: bool) -> None:
+    """Prove a runtime exact for every reachable accumulator.
+
+    The real interpreter itself prints its requantization function, which is held against LastBit's table. The exit
+    code is 0 where nothing differs, 1 where anything does, 3 where no layer could be probed, 4 where the interpreter
+    is not installed.
+    """
+    from ..prove import Probe
+    from ..prove import prove as make
+    from ..terminal import print_report, progress
+
+    with progress("prove") as update:
+        report = make(model, runtime, op=op, probe=cast(Probe, probe), seed=seed, progress=update)
+    print_report(report, as_json)
+    ctx.exit(report.exit_code)
+
+
+@click.command()
+@model_argument
+@op_option
+@runtime_option
+@click.option("-o", "--output", "folder", required=True, metavar="DIR", help="The folder to write to.")
+@click.option(
+    "--count", type=click.IntRange(min=1), metavar="N", help="Vectors for each layer, at most.  [default: 32]"
+)
+@click.option(
+    "--random",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Random vectors to compare with, fewer on large layers.  [default: 1000]",
+)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    metavar="NAME",
+    help="npz, json, h (C header), mem ($readmemh) or bin; give it again for more. All by default.",
+)
+@click.option("--oracle/--no-oracle", default=True, help="Confirm the outputs on the real interpreter.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same vectors.")
+@json_option
+@click.pass_context
+def vectors(
+    ctx: click.Context,
+    model: str,
+    op: int | None,
+    runtime: str,
+    folder: str,
+    count: int | None,
+    random: int | None,
+    formats: tuple[str, ...],
+    oracle: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Write golden test vectors that catch wrong implementations.
+
+    Inputs, accumulators and outputs of each dense layer, solved for on its real weights where other runtimes, other
+    rules and known mistakes print something else; each labelled with what it catches.
+    """
+    from ..terminal import print_report, progress
+    from ..vectors import DEFAULT_COUNT, DEFAULT_RANDOM
+    from ..vectors import vectors as make
+    from ..vectors_formats import FORMATS, check_folder, write_vectors
+
+    chosen = check_folder(folder, formats or FORMATS)
+    with progress("vectors") as update:
+        report = make(
+            model,
+            runtime,
+            op=op,
+            count=DEFAULT_COUNT if count is None else count,
+            random=DEFAULT_RANDOM if random is None else random,
+            oracle=oracle,
+            seed=seed,
+            progress=update,
+        )
+    if report.exit_code == 0:
+        write_vectors(report, folder, chosen)
+    print_report(report, as_json)
+    ctx.exit(report.exit_code)

@@ -1,0 +1,322 @@
+"""The search for mistakes that reproduce an output: every set of one, then two, then three, in every arithmetic.
+
+Candidates are calculated on a few telling elements, many at a time; what fits there is calculated on more, and then
+on all. So nothing is reported that does not reproduce every element.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from .diagnose_prefixes import Prefixes
+from .diagnose_suffixes import ScaleSets, Stage, suffixes
+from .mistakes import MISTAKES, Mistake
+from .mistakes.base import Case, Int64Array
+from .mistakes.grid import Elements, Everything
+from .mistakes.pipeline import (
+    PREFIX,
+    Accumulated,
+    accumulate,
+    scaled_matrix,
+    unrounded_matrix,
+    wrong_matrix,
+)
+from .ops.dense_8bit import PreparedDense
+from .types import Array
+
+__all__ = ["Arithmetic", "Explanation", "Nearest", "Search", "Target"]
+
+FEW = 48
+"""Elements on which every candidate is calculated."""
+
+MOST_VERIFIED = 400
+"""Candidates that fit the few elements are calculated in full for at most this many, the likeliest first."""
+
+REAL_TOLERANCE = 2.0**-20
+"""How near a real value must come, relative to its size and its zero point's: code may have calculated in float32."""
+
+
+REAL_FLOOR = 2.0**-24
+"""Real values are compared no finer than this."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arithmetic:
+    """One way to calculate the right output, and the runtimes that do it so.
+
+    Attributes:
+        prepared: the layer in it.
+        members: runtime -> the layer prepared for it. They differ at most where values leave an int32.
+    """
+
+    prepared: PreparedDense
+    members: Mapping[str, PreparedDense]
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What is to be reproduced.
+
+    Attributes:
+        values: `[rows, out]`: int64, or float64 where it is not rounded yet.
+        acc: the accumulator that is given, int64 `[rows, out]`, to go on from; None where it is not.
+        layout: the mistake in the layout that has been undone, or None.
+        wide: whether values outside the output's type can occur.
+        scaled: whether the values are without the output's zero point.
+    """
+
+    values: Array
+    acc: Int64Array | None = None
+    layout: Mistake | None = None
+    wide: bool = False
+    scaled: bool = False
+
+    @property
+    def stage(self) -> Stage:
+        """How far the layer is calculated to get there."""
+        return Stage(self.values.dtype.kind == "f", self.scaled, self.wide)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Mistakes that reproduce every element.
+
+    Attributes:
+        mistakes: names in `MISTAKES`, in order of calculation; empty where the array is right.
+        runtimes: in whose arithmetic they do.
+        prepared: the layer in the first one's.
+    """
+
+    mistakes: tuple[str, ...]
+    runtimes: tuple[str, ...]
+    prepared: PreparedDense
+
+    @property
+    def rarity(self) -> float:
+        """How unlikely, among explanations of one length."""
+        return sum(MISTAKES[name].rarity for name in self.mistakes)
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """What comes nearest where nothing fits.
+
+    Attributes:
+        mistakes: names in `MISTAKES`.
+        runtime: in whose arithmetic.
+        prepared: the layer in it.
+        matching: elements reproduced.
+        values: what the layer computes with these mistakes, `[rows, out]`.
+    """
+
+    mistakes: tuple[str, ...]
+    runtime: str
+    prepared: PreparedDense
+    matching: int
+    values: Array
+
+
+@dataclass
+class _Hit:
+    arithmetic: Arithmetic
+    chosen: dict[str, Mistake]
+    count: int
+
+
+@dataclass
+class Search:
+    """One search: a layer, its input, the arithmetics, and the target.
+
+    Attributes:
+        x: the layer's input.
+        arithmetics: those to try, the asked one first.
+        target: what is to be reproduced.
+        first: the runtime that is preferred among equals.
+        nearest: the best that did not fit, once `level` has run.
+    """
+
+    x: Array
+    arithmetics: Sequence[Arithmetic]
+    target: Target
+    first: str
+    nearest: Nearest | None = None
+    _cases: dict[int, Case] = field(default_factory=dict)
+    _accumulated: dict[tuple[int, tuple[str, ...]], Accumulated] = field(default_factory=dict)
+    _numbers: dict[int, int] = field(default_factory=dict)
+    _prefixes: dict[int, Prefixes] = field(default_factory=dict)
+    _scale_sets: dict[int, ScaleSets] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        right = wrong_matrix(self._case(self.arithmetics[0].prepared), {})
+        self._few = telling_elements(right, self.target, FEW, np.random.default_rng(5))
+
+    @property
+    def right_elements(self) -> int:
+        """How many elements of the target are right in the first arithmetic."""
+        return int(equal(self._output(self.arithmetics[0].prepared, {}), self.target.values).sum())
+
+    def _case(self, prepared: PreparedDense) -> Case:
+        key = id(prepared)
+        if key not in self._cases:
+            case = Case.of(prepared, self.x)
+            self._cases[key] = case
+            # Runtimes that read the layer's numbers in the same way share what comes before the scaling.
+            same = (other for other, known in self._cases.items() if known.numbers == case.numbers)
+            self._numbers[key] = self._numbers.get(next(same), key)
+        return self._cases[key]
+
+    def level(self, count: int) -> list[Explanation]:
+        """Every set of this many mistakes that reproduces the target, the likeliest first.
+
+        A layout mistake that the target has been freed of counts.
+        """
+        layout = self.target.layout
+        inner = count - (layout is not None)
+        if inner < 0:
+            return []
+        hits: list[_Hit] = []
+        for arithmetic in self.arithmetics:
+            hits += self._hits(arithmetic, inner)
+        complete = [hit for hit in hits if hit.count == len(self._few[0])]
+        found = self._verified(complete)
+        if not found:
+            self._remember_nearest(hits)
+        return found
+
+    def _hits(self, arithmetic: Arithmetic, count: int) -> Iterator[_Hit]:
+        """Candidates of this many mistakes: those that fit all of the few elements, and the nearest."""
+        case = self._case(arithmetic.prepared)
+        row, unit = self._few
+        grid = Elements(row, unit)
+        target = self.target
+        wanted = target.values[row, unit]
+        numbers = self._numbers[id(arithmetic.prepared)]
+        if numbers not in self._prefixes:
+            given = None if target.acc is None else target.acc[row, unit]
+            self._prefixes[numbers] = Prefixes(case, grid, given)
+        prefixes = self._prefixes[numbers]
+        sets = self._scale_sets.setdefault(id(case), ScaleSets(case, grid))
+        best: list[_Hit] = []
+        floor = 0
+        for suffix in suffixes(case, sets, count, target.stage):
+            before = count - len(suffix.chosen) - suffix.scales
+            stack, scale_names = prefixes.of(before), sets.of(suffix.scales)[0]
+            if not stack.names or not scale_names:
+                continue
+            matches = equal(suffix.apply(stack.accumulated, before), wanted).sum(axis=-1)
+            for i, j in np.argwhere(matches >= max(floor, 1)):
+                chosen = {**stack.names[i], **scale_names[j], **suffix.chosen}
+                hit = _Hit(arithmetic, chosen, int(matches[i, j]))
+                if hit.count == len(wanted):
+                    yield hit
+                else:
+                    best.append(hit)
+            if len(best) > 200:
+                best.sort(key=lambda hit: -hit.count)
+                del best[20:]
+                floor = best[-1].count + 1
+        best.sort(key=lambda hit: -hit.count)
+        yield from best[:20]
+
+    def _output(self, prepared: PreparedDense, chosen: Mapping[str, Mistake]) -> Array:
+        """The full output; what comes before the scaling is kept, since many candidates share it."""
+        case = self._case(prepared)
+        key = (self._numbers[id(prepared)], tuple(m.name for slot, m in chosen.items() if slot in PREFIX))
+        if key not in self._accumulated:
+            if len(self._accumulated) > 24:
+                self._accumulated.clear()
+            if self.target.acc is not None:
+                self._accumulated[key] = Accumulated(self.target.acc)
+            else:
+                self._accumulated[key] = accumulate(case, Everything(), chosen)
+        start = self._accumulated[key]
+        stage = self.target.stage
+        if stage.real:
+            values = unrounded_matrix(case, chosen, start)
+            return values - case.zy if stage.scaled else values
+        return scaled_matrix(case, chosen, start) if stage.scaled else wrong_matrix(case, chosen, start)
+
+    def _fits(self, prepared: PreparedDense, chosen: Mapping[str, Mistake]) -> npt.NDArray[np.bool_]:
+        """Element by element, whether these mistakes reproduce the target."""
+        return equal(self._output(prepared, chosen), self.target.values)
+
+    def _verified(self, hits: list[_Hit]) -> list[Explanation]:
+        """The hits that reproduce every element, those of one set of mistakes together."""
+        layout = () if self.target.layout is None else (self.target.layout.name,)
+        hits.sort(key=lambda hit: sum(m.rarity for m in hit.chosen.values()))
+        runtimes: dict[tuple[str, ...], dict[str, PreparedDense]] = defaultdict(dict)
+        complete = []
+        for hit in hits[:MOST_VERIFIED]:
+            values = self._output(hit.arithmetic.prepared, hit.chosen)
+            if equal(values, self.target.values).all():
+                complete.append((hit, float(np.abs(values - self.target.values).max(initial=0))))
+        # Real values are compared with a tolerance: what is much nearer than the rest is meant.
+        nearest = min((residual for _, residual in complete), default=0.0)
+        for hit, residual in complete:
+            if residual > 8 * nearest + REAL_FLOOR:
+                continue
+            names = (*(m.name for m in hit.chosen.values()), *layout)
+            for runtime, prepared in hit.arithmetic.members.items():
+                if prepared is hit.arithmetic.prepared or self._fits(prepared, hit.chosen).all():
+                    runtimes[names][runtime] = prepared
+        found = []
+        for names, members in runtimes.items():
+            ordered = sorted(members, key=lambda name: name != self.first)
+            found.append(Explanation(names, tuple(ordered), members[ordered[0]]))
+        return sorted(found, key=lambda e: (self.first not in e.runtimes, e.rarity))
+
+    def _remember_nearest(self, hits: list[_Hit]) -> None:
+        layout = () if self.target.layout is None else (self.target.layout.name,)
+        hits.sort(key=lambda hit: -hit.count)
+        for hit in hits[:24]:
+            values = self._output(hit.arithmetic.prepared, hit.chosen)
+            matching = int(equal(values, self.target.values).sum())
+            if self.nearest is None or matching > self.nearest.matching:
+                names = (*(m.name for m in hit.chosen.values()), *layout)
+                runtime = min(hit.arithmetic.members, key=lambda name: name != self.first)
+                self.nearest = Nearest(names, runtime, hit.arithmetic.prepared, matching, values)
+
+
+def equal(values: Array, wanted: Array) -> npt.NDArray[np.bool_]:
+    """Where values are what is wanted: integers exactly, real values to float32's precision."""
+    if wanted.dtype.kind != "f":
+        return np.asarray(values == wanted)
+    size = np.maximum(np.maximum(np.abs(wanted), np.abs(values)), 128.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        near = np.abs(values - wanted) <= REAL_TOLERANCE * size
+    return np.asarray(near & np.isfinite(values))
+
+
+def telling_elements(
+    right: Array, target: Target, count: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Elements that tell candidates apart: where the target is not right, not at its ends, and in many units.
+
+    Args:
+        right: a right output, `[rows, out]`.
+        target: what is to be reproduced.
+        count: how many to choose.
+        rng: chooses.
+
+    Returns:
+        Their rows and units.
+    """
+    wanted = target.values
+    wrong = ~equal(right.astype(wanted.dtype), wanted)
+    inside = (wanted > wanted.min(initial=0)) & (wanted < wanted.max(initial=0))
+    order = rng.permutation(wanted.size)
+    flat_wrong, flat_inside = wrong.ravel()[order], inside.ravel()[order]
+    groups = (flat_wrong & flat_inside, flat_wrong, ~flat_wrong & flat_inside, np.ones(wanted.size, bool))
+    chosen: dict[int, None] = {}
+    for group, share in zip(groups, (count // 2, 2 * count // 3, 5 * count // 6, count), strict=True):
+        for index in order[group]:
+            if len(chosen) >= share:
+                break
+            chosen[int(index)] = None
+    row, unit = np.divmod(np.asarray(list(chosen), np.int64), wanted.shape[1])
+    return row, unit

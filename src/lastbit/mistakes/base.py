@@ -1,0 +1,196 @@
+"""What a mistake is: data plus one function, at one slot of the pipeline from the input to the output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..ops.dense_8bit import PreparedDense
+from ..ops.dense_by_rows import for_rows
+from ..ops.dense_layer import DenseLayer
+from ..types import Array, DType
+
+__all__ = ["SLOTS", "STAGES", "Case", "Int64Array", "Mistake", "Scales", "always", "is_q31", "wrap_bits", "wrap_to"]
+
+Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
+
+# Slot -> stage, in order of calculation. A slot is one decision: mistakes of one slot exclude each other.
+SLOTS: dict[str, str] = {
+    "input": "input read",
+    "weights": "weights read",
+    "input_zero_point": "zero-point terms",
+    "weights_zero_point": "zero-point terms",
+    "product": "product",
+    "bias": "bias",
+    "channels": "multiplier",
+    "members": "multiplier",
+    "digits": "multiplier",
+    "factor": "multiplier",
+    "fixed_point": "multiplier",
+    "combine": "multiplier",
+    "rounding": "rounding",
+    "output_zero_point": "output zero point",
+    "activation": "clamp",
+    "range": "clamp",
+    "layout": "layout",
+}
+
+STAGES: tuple[str, ...] = tuple(dict.fromkeys(SLOTS.values()))
+"""The stages in order of calculation."""
+
+
+def always(_prepared: PreparedDense) -> bool:
+    """The mistake can be made on any dense layer."""
+    return True
+
+
+def is_q31(prepared: PreparedDense) -> bool:
+    """Whether the layer's rule has a multiplier of 31 bits and a shift."""
+    return prepared.requant.rule.form.startswith("q31")
+
+
+@dataclass(frozen=True, eq=False)
+class Mistake:
+    """One way to get a dense layer wrong that people really take.
+
+    Attributes:
+        name: the key in `MISTAKES`, also in text and JSON.
+        slot: the decision it gets wrong, a key of `SLOTS`.
+        why: what is wrong, in one line.
+        fix_numpy: the right line in NumPy. The names are x, w, bias, s_x, s_w, s_y, zx, zw, zy, acc, m (the effective
+            scale, one for each unit), lo and hi (the clamp bounds).
+        fix_c: the right line in C, with the same names.
+        function: what the wrong code does at its slot; see `pipeline` for what each slot is given.
+        applies: whether the mistake can make a difference on a layer in a rule, by what the file says.
+        rarity: 1 for what is seen all the time, 3 for what is rare: orders explanations of one length.
+        seen: links to where it was seen.
+    """
+
+    name: str
+    slot: str
+    why: str
+    fix_numpy: str
+    fix_c: str
+    function: Callable[..., Any] = field(repr=False)
+    applies: Callable[[PreparedDense], bool] = field(default=always, repr=False)
+    rarity: float = 2.0
+    seen: tuple[str, ...] = ()
+
+    @property
+    def stage(self) -> str:
+        """The stage of the pipeline, one of `STAGES`."""
+        return SLOTS[self.slot]
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """A layer's scales, as wrong code may have them: float64 that hold the file's float32 values exactly.
+
+    Attributes:
+        input: s_x.
+        weights: s_w, `[1]` or `[out]`.
+        output: s_y.
+        product: the precision of s_x * s_w / s_y, see `RequantRule.scale_product`.
+    """
+
+    input: float
+    weights: Float64Array
+    output: float
+    product: str
+
+    @property
+    def factor(self) -> Float64Array:
+        """s_x * s_w / s_y in float64."""
+        return self.input * self.weights / self.output
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A layer and its input as plain integers: what mistakes look at.
+
+    Attributes:
+        prepared: the layer in one runtime's arithmetic, for this number of rows.
+        x: the input, int64 `[rows, depth]`.
+        w: the weights, int64 `[out, depth]`.
+        bias: int64 `[out]`, zeros where there is none.
+        zx: the input's zero point.
+        zw: the weights' zero point.
+        zy: the output's zero point.
+        acc_bits: width of the accumulator: 32; 28 or 64 for some kernels.
+        shape: the input's own shape.
+    """
+
+    prepared: PreparedDense
+    x: Int64Array
+    w: Int64Array
+    bias: Int64Array
+    zx: int
+    zw: int
+    zy: int
+    acc_bits: int
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, prepared: PreparedDense, x: Array) -> Case:
+        """Take a layer and its input apart.
+
+        Raises:
+            InputError: the input's size is no multiple of the depth.
+        """
+        layer = prepared.layer
+        rows = layer.rows(x)
+        prepared = for_rows(prepared, len(rows))
+        return cls(
+            prepared,
+            rows.astype(np.int64),
+            layer.weights_values.astype(np.int64),
+            layer.bias_values,
+            layer.input_zero_point,
+            layer.weights_zero_point,
+            layer.output_zero_point,
+            prepared.acc_bits,
+            x.shape,
+        )
+
+    @property
+    def layer(self) -> DenseLayer:
+        """The layer as the runtime reads it."""
+        return self.prepared.layer
+
+    @property
+    def numbers(self) -> tuple[int | bytes, ...]:
+        """What the accumulator depends on besides x: equal where two runtimes read a layer in the same way."""
+        return self.acc_bits, self.zx, self.zw, self.bias.tobytes(), self.w.tobytes()
+
+    @property
+    def scales(self) -> Scales:
+        """The right scales."""
+        layer = self.layer
+        product = self.prepared.requant.rule.scale_product
+        return Scales(
+            float(layer.input_scale), layer.weights_scale.astype(np.float64), float(layer.output_scale), product
+        )
+
+
+def wrap_bits(value: Int64Array, bits: int) -> Int64Array:
+    """Keep the low bits, read as a signed integer: what a narrow register holds after overflow.
+
+    >>> wrap_bits(np.asarray([128, -129, 300]), 8).tolist()
+    [-128, 127, 44]
+    """
+    half = np.int64(1) << (bits - 1)
+    result: Int64Array = ((value + half) & ((half << 1) - 1)) - half
+    return result
+
+
+def wrap_to(value: Int64Array, dtype: DType) -> Int64Array:
+    """Keep the low bits that an integer type has, signed or not."""
+    if dtype.name.startswith("u"):
+        result: Int64Array = value & ((1 << dtype.bits) - 1)
+        return result
+    return wrap_bits(value, dtype.bits)

@@ -1,0 +1,322 @@
+"""The layer as a pipeline of slots, each in its right form or with a mistake: what wrong code computes.
+
+`wrong_output` is the definition; the search calls the same parts on a few elements and many candidates at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..arith.fixedpoint import reduce_multiplier, wrap32
+from ..arith.floats import sum32
+from ..arith.requantize import RequantParams, prepare_requantize, requantize
+from ..errors import InputError
+from ..ops.dense_8bit import PreparedDense
+from ..types import DTYPES, Array
+from .accumulate import right_bias, right_product
+from .base import SLOTS, Case, Float64Array, Int64Array, Mistake, Scales, wrap_bits
+from .catalogue import MISTAKES
+from .finishing import raw_output, right_range
+from .grid import Everything, Grid
+from .rounding import LIMIT, Unrounded, last_tie
+
+__all__ = [
+    "PREFIX",
+    "WIDE",
+    "Accumulated",
+    "Scaling",
+    "accumulate",
+    "choose",
+    "finish",
+    "scale_params",
+    "wrong_acc",
+    "wrong_output",
+]
+
+Chosen = Mapping[str, Mistake]
+"""Slot -> mistake, at most one for each slot."""
+
+WIDE = ("clamp_missing", "requantization_missing")
+"""Mistakes whose output may lie outside the output's type."""
+
+PREFIX = ("input", "weights", "input_zero_point", "weights_zero_point", "product", "bias")
+"""The slots that the accumulator depends on; they know no runtime."""
+
+
+@dataclass(frozen=True, eq=False)
+class Accumulated:
+    """What the slots up to the bias make.
+
+    Attributes:
+        acc: int64, within the accumulator's width.
+        after: int64, to be added after the scaling: a bias in the wrong place.
+        apart: int64, to be scaled and rounded by itself and then added.
+    """
+
+    acc: Int64Array
+    after: Int64Array | int = 0
+    apart: Int64Array | int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """A rule's constants for some elements, with what mistakes have made of them.
+
+    Attributes:
+        params: the rule's folded constants; arrays broadcast to the elements.
+        combine: the mistake in how the factor meets the accumulator, or None.
+        rounding: the mistake in the rounding, or None.
+        zero_point: the output's right zero point, for roundings that see it.
+    """
+
+    params: RequantParams
+    combine: Mistake | None = None
+    rounding: Mistake | None = None
+    zero_point: int = 0
+
+    def unrounded(self, acc: Int64Array) -> Unrounded:
+        """The scaled value before the rounding."""
+        params = self.params
+        form, factor = params.rule.form, params.effective_scale
+        tie = last_tie(form)
+        if self.combine is not None:
+            return Unrounded(tie, self.combine.function(acc.astype(np.float64), factor.astype(np.float64)))
+        if form == "q15":
+            bits = np.clip(15 - params.shift, 0, 62)
+            return Unrounded(tie, None, acc * reduce_multiplier(params.multiplier), bits)
+        if form.startswith("q31"):
+            shifted = wrap32(acc << np.clip(params.shift, 0, 31))
+            right = np.clip(-params.shift, 0, 31)
+            numerator = shifted * params.multiplier
+            return Unrounded(tie, None, numerator, 31 + right, shifted, params.multiplier, right)
+        if form.startswith("float32"):
+            single = acc.astype(np.float32)
+            if params.float_bias is not None and params.bias is not None:
+                single = sum32(wrap32(acc - params.bias).astype(np.float32), params.float_bias)
+            return Unrounded(tie, (single * factor.astype(np.float32)).astype(np.float64))
+        return Unrounded(tie, acc.astype(np.float64) * factor)
+
+    def apply(self, acc: Int64Array) -> Int64Array:
+        """Accumulators to whole output steps, without zero point and clamp."""
+        if self.rounding is not None:
+            result: Int64Array = self.rounding.function(self.unrounded(acc), self.zero_point)
+            return np.clip(result, -LIMIT, LIMIT)
+        if self.combine is not None:
+            return self.unrounded(acc).round(last_tie(self.params.rule.form))
+        return requantize(acc, self.params)["output"].astype(np.int64)
+
+    def with_late_bias(self, acc: Int64Array, start: Accumulated) -> Int64Array:
+        """`apply`, and then what belongs before it but comes after."""
+        with np.errstate(all="ignore"):
+            scaled = self.apply(acc)
+            if not isinstance(start.apart, int):
+                scaled = scaled + np.where(start.apart != 0, self.apply(start.apart), 0)
+        return scaled + start.after
+
+    def with_late_bias_real(self, acc: Int64Array, start: Accumulated) -> Float64Array:
+        """The same before the rounding."""
+        with np.errstate(all="ignore"):
+            value = self.unrounded(acc).real
+            if not isinstance(start.apart, int):
+                value = value + np.where(start.apart != 0, self.unrounded(start.apart).real, 0)
+        return value + start.after
+
+
+def choose(mistakes: Sequence[str]) -> dict[str, Mistake]:
+    """Names to mistakes by slot.
+
+    Raises:
+        InputError: an unknown name, or two of one slot.
+    """
+    chosen: dict[str, Mistake] = {}
+    for name in mistakes:
+        if name not in MISTAKES:
+            raise InputError(f"there is no mistake {name!r}; wanted one of: {', '.join(MISTAKES)}")
+        mistake = MISTAKES[name]
+        if mistake.slot in chosen:
+            raise InputError(
+                f"{name} and {chosen[mistake.slot].name} cannot be made together: both are about {mistake.slot!r}"
+            )
+        chosen[mistake.slot] = mistake
+    return {slot: chosen[slot] for slot in SLOTS if slot in chosen}
+
+
+def accumulate(case: Case, grid: Grid, chosen: Chosen) -> Accumulated:
+    """From the input to the accumulator."""
+    x, w, zx, zw = case.x, case.w, case.zx, case.zw
+    if "input" in chosen:
+        x = chosen["input"].function(case, x)
+    if "weights" in chosen:
+        w = chosen["weights"].function(case, w)
+    x, w = grid.rows(x), grid.units(w)
+    if "input_zero_point" in chosen:
+        x, zx = chosen["input_zero_point"].function(case, x)
+    if "weights_zero_point" in chosen:
+        w, zw = chosen["weights_zero_point"].function(case, w)
+    product = chosen["product"].function if "product" in chosen else right_product
+    dot = product(case, grid, x, zx, w, zw)
+    return add_bias(case, grid, dot, chosen.get("bias"))
+
+
+def add_bias(case: Case, grid: Grid, dot: Int64Array, mistake: Mistake | None) -> Accumulated:
+    """The last slot before the accumulator is whole, and its width."""
+    bias: Int64Array = grid.unit_values(case.bias)
+    function = right_bias if mistake is None else mistake.function
+    acc, after, apart = function(case, dot, bias)
+    return Accumulated(acc if case.acc_bits == 64 else wrap_bits(acc, case.acc_bits), after, apart)
+
+
+def scale_params(case: Case, grid: Grid, chosen: Chosen) -> RequantParams:
+    """The rule's constants from the scales, as whole output steps: no zero point, no clamp.
+
+    The slots `channels`, `members`, `digits`, `factor` and `fixed_point` are taken from `chosen`.
+    """
+    right = case.prepared.requant
+    scales = given = case.scales
+    for slot in ("channels", "members", "digits", "factor"):
+        if slot in chosen:
+            with np.errstate(all="ignore"):
+                scales = chosen[slot].function(case, scales)
+    folded = right if scales is given else fold_scales(right, scales)
+    multiplier, shift = folded.multiplier, folded.shift
+    if "fixed_point" in chosen:
+        multiplier, shift = chosen["fixed_point"].function(multiplier, shift)
+    return replace(
+        whole_steps(right, grid),
+        effective_scale=_at(grid, folded.effective_scale),
+        multiplier=_at(grid, multiplier),
+        shift=_at(grid, shift),
+    )
+
+
+def whole_steps(right: RequantParams, grid: Grid) -> RequantParams:
+    """A rule's constants that take an accumulator to whole output steps: no zero point, no clamp."""
+    return replace(
+        right,
+        effective_scale=_at(grid, right.effective_scale),
+        multiplier=_at(grid, right.multiplier),
+        shift=_at(grid, right.shift),
+        output_zero_point=0,
+        activation_min=-LIMIT,
+        activation_max=LIMIT,
+        dtype=DTYPES[2],
+        bias=None if right.bias is None else _at(grid, right.bias),
+        float_bias=None if right.float_bias is None else _at(grid, right.float_bias),
+    )
+
+
+def fold_scales(right: RequantParams, scales: Scales) -> RequantParams:
+    """A rule's factor, multiplier and shift from scales that may be wrong, `[out]` or `[1]`."""
+    rule: Any = replace(right.rule, scale_product=scales.product)  # type: ignore[arg-type]
+    # A scale that lost all its digits is 0; the factor must stay a number.
+    output = scales.output if scales.output > 0 else np.finfo(np.float32).tiny
+    with np.errstate(all="ignore"):
+        return prepare_requantize(
+            rule,
+            input_scale=np.float64(scales.input),  # type: ignore[arg-type]
+            weights_scale=scales.weights,  # type: ignore[arg-type]
+            output_scale=np.float64(output),  # type: ignore[arg-type]
+            output_zero_point=0,
+            activation="NONE",
+            dtype=DTYPES[2],
+        )
+
+
+def _at(grid: Grid, values: Array) -> Array:
+    return grid.unit_values(values)
+
+
+def finish(case: Case, scaled: Int64Array, chosen: Chosen) -> Int64Array:
+    """From whole output steps to the stored output: zero point and clamp."""
+    if "combine" in chosen and chosen["combine"].name == "requantization_missing":
+        return raw_output(case, scaled)
+    params = case.prepared.requant
+    post = case.zy
+    if "output_zero_point" in chosen:
+        post = chosen["output_zero_point"].function(case)[1]
+    low, high = params.activation_min, params.activation_max
+    if "activation" in chosen:
+        low, high = chosen["activation"].function(case, low, high)
+    stored = chosen["range"].function if "range" in chosen else right_range
+    result: Int64Array = stored(case, scaled + post, low, high)
+    return result
+
+
+def wrong_acc(case: Case, chosen: Chosen) -> Int64Array:
+    """The accumulator with these mistakes, int64 `[rows, out]`."""
+    return accumulate(case, Everything(), chosen).acc
+
+
+def wrong_matrix(case: Case, chosen: Chosen, accumulated: Accumulated | None = None) -> Int64Array:
+    """The output with these mistakes, int64 `[rows, out]`.
+
+    Args:
+        case: the layer and its input.
+        chosen: slot -> mistake.
+        accumulated: what to go on from, instead of the slots up to the bias.
+    """
+    grid = Everything()
+    start = accumulate(case, grid, chosen) if accumulated is None else accumulated
+    out = _suffix(case, chosen, start)
+    return chosen["layout"].function(out) if "layout" in chosen else out
+
+
+def _suffix(case: Case, chosen: Chosen, start: Accumulated) -> Int64Array:
+    later = [slot for slot in chosen if slot not in PREFIX and slot != "layout"]
+    plain = isinstance(start.after, int) and isinstance(start.apart, int)
+    if plain and not later:
+        return requantize(start.acc, case.prepared.requant)["output"].astype(np.int64)
+    return finish(case, scaled_matrix(case, chosen, start), chosen)
+
+
+def scaled_matrix(case: Case, chosen: Chosen, start: Accumulated) -> Int64Array:
+    """Whole output steps without zero point and clamp, int64 `[rows, out]`, from accumulators."""
+    params = scale_params(case, Everything(), chosen)
+    scaling = Scaling(params, chosen.get("combine"), chosen.get("rounding"), case.zy)
+    acc = start.acc
+    if "output_zero_point" in chosen:
+        acc = acc + chosen["output_zero_point"].function(case)[0]
+    return scaling.with_late_bias(acc, start)
+
+
+def unrounded_matrix(case: Case, chosen: Chosen, accumulated: Accumulated | None = None) -> Array:
+    """The output before rounding and clamp, with its zero point, float64 `[rows, out]`; else as `wrong_matrix`."""
+    grid = Everything()
+    start = accumulate(case, grid, chosen) if accumulated is None else accumulated
+    pre, post = 0, case.zy
+    if "output_zero_point" in chosen:
+        pre, post = chosen["output_zero_point"].function(case)
+    scaling = Scaling(scale_params(case, grid, chosen), chosen.get("combine"))
+    return scaling.with_late_bias_real(start.acc + pre, start) + post
+
+
+def _stored(case: Case, out: Int64Array, chosen: Chosen) -> Array:
+    """As the layer stores it: its type, and int32 where values may lie outside it."""
+    dtype = case.layer.output.dtype.numpy
+    assert dtype is not None
+    wide = any(mistake.name in WIDE for mistake in chosen.values())
+    return out.astype(np.int32 if wide else dtype).reshape(case.layer.output_shape(case.shape))
+
+
+def wrong_output(prepared: PreparedDense, x: Array, mistakes: Sequence[str] = ()) -> Array:
+    """What code with these mistakes prints for a dense layer, in one runtime's arithmetic.
+
+    Args:
+        prepared: the layer, prepared for the runtime (`lastbit.prepare.prepare_operator`).
+        x: the layer's input, in its own dtype and shape.
+        mistakes: names in `MISTAKES`, at most one for each slot, in any order. Without any, the right output.
+
+    Returns:
+        The output, in the layer's dtype and shape (int32 with `clamp_missing` and
+        `requantization_missing`).
+
+    Raises:
+        InputError: an unknown name, two mistakes of one slot, or an input that does not fit.
+    """
+    chosen = choose(mistakes)
+    case = Case.of(prepared, x)
+    return _stored(case, wrong_matrix(case, chosen), chosen)

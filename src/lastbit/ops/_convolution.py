@@ -1,0 +1,259 @@
+"""What CONV_2D and DEPTHWISE_CONV_2D share: operands, windows, checks, and the steps after the accumulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arith.fixedpoint import wrap32
+from ..arith.requantize import RULES as REQUANT_RULES
+from ..arith.requantize import RequantParams, prepare_requantize, requantize
+from ..arith.windows import Window
+from ..errors import InputError
+from ..model import Model, Operator, Tensor
+from ..types import Array
+from .base import PreparedOperator, constant_operand, refuse, required_operand
+
+__all__ = ["RULES", "Convolution", "PreparedConvolution", "convolution", "convolution_variant", "finish"]
+
+# A vector loop takes eight output channels at a time and rounds half up; what is left over is rounded half away.
+LANES = 8
+_BY_CHANNEL = {
+    f"q31-by_channel/{product}": (f"q31-half_up-half_up/{product}", f"q31-half_up-half_away/{product}")
+    for product in ("dd", "fd")
+}
+
+RULES: dict[str, str] = {name: rule.equation for name, rule in REQUANT_RULES.items()} | {
+    name: f"whole groups of {LANES} channels: {REQUANT_RULES[one].equation};  the rest: {REQUANT_RULES[two].equation}"
+    for name, (one, two) in _BY_CHANNEL.items()
+}
+
+# (input, weights, output) of the kernels with a 32-bit accumulator.
+TYPES = (("int8", "int8", "int8"), ("uint8", "uint8", "uint8"))
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """A convolution as its file has it.
+
+    Attributes:
+        operator: the operator.
+        input: `[n, h, w, c]`.
+        weights: CONV_2D `[out, kh, kw, c / groups]`, DEPTHWISE_CONV_2D `[1, kh, kw, out]`.
+        bias: `[out]`, or None.
+        output: `[n, out_h, out_w, out]`.
+        rows: the window along the height.
+        columns: the window along the width.
+    """
+
+    operator: Operator
+    input: Tensor
+    weights: Tensor
+    bias: Tensor | None
+    output: Tensor
+    rows: Window
+    columns: Window
+
+    @property
+    def input_zero_point(self) -> int:
+        """zx, which is also what padding is made of."""
+        return _zero_point(self.input)
+
+    @property
+    def weights_zero_point(self) -> int:
+        """zw; 0 for int8, whose kernels take no other."""
+        return _zero_point(self.weights)
+
+    @property
+    def channels(self) -> int:
+        """Output channels."""
+        return self.weights.shape[0] if self.operator.name == "CONV_2D" else self.weights.shape[3]
+
+    @property
+    def groups(self) -> int:
+        """Into how many parts the input channels are cut, each seen by its own output channels."""
+        return self.input.shape[3] // self.weights.shape[3] if self.operator.name == "CONV_2D" else self.input.shape[3]
+
+    @property
+    def bias_values(self) -> npt.NDArray[np.int64]:
+        """The bias, or zeros: int64 `[out]`."""
+        if self.bias is None or self.bias.data is None:
+            return np.zeros(self.channels, np.int64)
+        return self.bias.data.reshape(-1).astype(np.int64)
+
+    def check(self, x: Array) -> None:
+        """Raise InputError for an array that is no batch of this operator's images."""
+        if x.ndim != 4 or x.shape[1:] != self.input.shape[1:]:
+            raise InputError(
+                f"{self.operator.label}: found an input of shape {list(x.shape)}, wanted {list(self.input.shape)} "
+                "(the first dimension may be any)"
+            )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedConvolution(PreparedOperator):
+    """A convolution with its constants folded for one runtime.
+
+    Attributes:
+        convolution: the convolution as the file has it.
+        requant: the requantization's folded constants: (first channel, channel after the last, constants). One part,
+            or two where the runtime's vector loop and its remainder round differently.
+    """
+
+    convolution: Convolution
+    requant: tuple[tuple[int, int, RequantParams], ...]
+
+
+def convolution_variant(model: Model, op: Operator) -> str:
+    """`<types> <granularity>`, then ` weights_zero_point` (int8) and ` grouped` where it is so.
+
+    The types are one name where input, weights and output agree, else `<input> x <weights> -> <output>`.
+    """
+    x, weights = model.operand(op, 0), model.operand(op, 1)
+    names = [tensor.dtype.name for tensor in (x, weights) if tensor is not None]
+    names.append(model.tensors[op.outputs[0]].dtype.name)
+    variant = names[0] if len(set(names)) == 1 else f"{' x '.join(names[:-1])} -> {names[-1]}"
+    quant = weights.quant if weights is not None else None
+    variant += f" {quant.granularity}" if quant is not None and quant.scale.size else " unquantized"
+    if x is None or weights is None or quant is None:
+        return variant
+    if weights.dtype.name in ("int8", "int4") and (quant.zero_point != 0).any():
+        variant += " weights_zero_point"
+    if op.name == "CONV_2D" and len(weights.shape) == len(x.shape) == 4 and weights.shape[3] != x.shape[3]:
+        variant += " grouped"
+    return variant
+
+
+def convolution(model: Model, op: Operator, rule: str) -> Convolution:
+    """Read a convolution and check it.
+
+    Raises:
+        UnsupportedError: operands computed at run time, shapes, types or options outside of what is covered; all
+            reasons at once.
+    """
+    if rule not in RULES:
+        raise refuse(op, f"has no arithmetic rule named {rule!r}; it has {', '.join(sorted(RULES))}")
+    x = required_operand(model, op, 0, "input")
+    weights = constant_operand(model, op, 1, "weights")
+    bias = model.operand(op, 2)
+    output = model.tensors[op.outputs[0]]
+    problems = []
+    if len(x.shape) != 4 or len(weights.shape) != 4 or 0 in (*x.shape, *weights.shape):
+        raise refuse(op, f"input {list(x.shape)} and weights {list(weights.shape)} must have four dimensions each")
+    if x.data is not None:
+        problems.append(f"the input ({x.label}) is a constant; LastBit covers computed input only")
+    if bias is not None and bias.data is None:
+        problems.append(f"the bias ({bias.label}) is computed at run time; LastBit covers constant bias only")
+    options = op.options
+    rows, columns = (
+        Window(
+            weights.shape[position],
+            int(options.get(f"stride_{axis}", 0)),  # type: ignore[arg-type]
+            int(options.get(f"dilation_{axis}_factor", 1)),  # type: ignore[arg-type]
+            options.get("padding", "SAME") == "SAME",
+        )
+        for position, axis in ((1, "h"), (2, "w"))
+    )
+    layer = Convolution(op, x, weights, bias, output, rows, columns)
+    problems += _check_shapes(layer)
+    problems += _check_types(layer)
+    if options.get("fused_activation_function", "NONE") not in ("NONE", "RELU", "RELU6", "RELU_N1_TO_1"):
+        problems.append(f"fused activation {options['fused_activation_function']} is not covered")
+    if problems:
+        raise refuse(op, "; ".join(problems))
+    return layer
+
+
+def _check_shapes(layer: Convolution) -> list[str]:
+    x, weights, rows, columns = layer.input.shape, layer.weights.shape, layer.rows, layer.columns
+    if min(rows.stride, columns.stride, rows.dilation, columns.dilation) < 1:
+        return ["strides and dilations must be 1 or more"]
+    problems = []
+    if not rows.outputs(x[1]) or not columns.outputs(x[2]):
+        problems.append(f"the window does not fit into the input {list(x)}")
+    if layer.operator.name == "CONV_2D":
+        if x[3] % weights[3] or weights[0] % (x[3] // weights[3]):
+            problems.append(f"{x[3]} input channels and weights {list(weights)} give no whole groups")
+    elif weights[0] != 1 or weights[3] % x[3]:
+        problems.append(f"weights {list(weights)} do not fit {x[3]} input channels")
+    if layer.bias is not None and layer.bias.shape != (layer.channels,):
+        problems.append(f"the bias ({layer.bias.label}) has the shape {list(layer.bias.shape)}, wanted [out]")
+    return problems
+
+
+def _check_types(layer: Convolution) -> list[str]:
+    problems = []
+    found = (layer.input.dtype.name, layer.weights.dtype.name, layer.output.dtype.name)
+    if found not in TYPES:
+        return [f"input x weights -> output is {found[0]} x {found[1]} -> {found[2]}; covered: int8, uint8 throughout"]
+    for tensor in (layer.input, layer.output, layer.weights):
+        scales = 0 if tensor.quant is None else tensor.quant.scale.size
+        allowed = (1, layer.channels) if tensor is layer.weights and found[1] == "int8" else (1,)
+        if scales not in allowed:
+            problems.append(f"{tensor.label} has {scales} scales, wanted {' or '.join(map(str, allowed))}")
+    quant = layer.weights.quant
+    axis = 0 if layer.operator.name == "CONV_2D" else 3
+    if quant is not None and quant.per_channel and quant.axis != axis:
+        problems.append(f"{layer.weights.label} is quantized along axis {quant.axis}, wanted {axis}")
+    if layer.bias is not None and layer.bias.dtype.name != "int32":
+        problems.append(f"the bias ({layer.bias.label}) is {layer.bias.dtype.name}, wanted int32")
+    return problems
+
+
+def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDArray[np.int64]]) -> PreparedConvolution:
+    """The prepared operator, from a function that makes the accumulators.
+
+    Args:
+        layer: the convolution.
+        rule: a key of `RULES`.
+        accumulate: input `[n, h, w, c]` -> sums `[n, out_h, out_w, out]` without the bias, not wrapped.
+    """
+    assert layer.input.quant is not None
+    assert layer.weights.quant is not None
+    assert layer.output.quant is not None
+    scales = layer.weights.quant.scale
+    vector = layer.channels - layer.channels % LANES
+    first, second = _BY_CHANNEL.get(rule, (rule, rule))
+    ends = ((0, vector, first), (vector, layer.channels, second)) if first != second else ((0, layer.channels, rule),)
+    parts = tuple(
+        (
+            start,
+            stop,
+            prepare_requantize(
+                REQUANT_RULES[name],
+                input_scale=np.float32(layer.input.quant.scale[0]),
+                weights_scale=scales[start:stop] if scales.size > 1 else scales,
+                output_scale=np.float32(layer.output.quant.scale[0]),
+                output_zero_point=int(layer.output.quant.zero_point[0]),
+                activation=str(layer.operator.options.get("fused_activation_function", "NONE")),
+                dtype=layer.output.dtype,
+            ),
+        )
+        for start, stop, name in ends
+        if stop > start
+    )
+    bias = layer.bias_values
+
+    def evaluate(values: Sequence[Array]) -> dict[str, Array]:
+        layer.check(values[0])
+        acc = wrap32(accumulate(values[0]) + bias)
+        done = [requantize(acc[..., start:stop], params) for start, stop, params in parts]
+        steps = done[0] if len(done) == 1 else {name: np.concatenate([d[name] for d in done], -1) for name in done[0]}
+        return {"acc": acc.astype(np.int32), **steps}
+
+    return PreparedConvolution(
+        operator=layer.operator,
+        rule=rule,
+        inputs=(layer.input.index,),
+        evaluate=evaluate,
+        convolution=layer,
+        requant=parts,
+    )
+
+
+def _zero_point(tensor: Tensor) -> int:
+    assert tensor.quant is not None, tensor.label  # convolution() has refused anything else
+    return int(tensor.quant.zero_point[0])

@@ -1,0 +1,173 @@
+"""Dense layers with int16 activations: acc = sum_k (x - zx)(w - zw) + bias in 32 or 64 bits, then requantize.
+
+What the accumulator and the requantization are depends on the bias, so `int16_bias` is a part of the variant that
+runtimes look a rule up by. Kernels read the bias as the type that they were told, not as the type that it has:
+
+- int16 x int8 in LiteRT's reference arithmetic reads an int32 bias as int64 unless `quantized_bias_type` says INT32.
+  Half of what it reads lies behind the constant, so there is nothing exact to say: refused.
+- int16 x int16 in LiteRT reads an int64 bias as int32 unless `quantized_bias_type` says INT64: unit i gets the i-th
+  32-bit word, which is all within the constant. Reproduced, with a warning.
+
+Source: google-ai-edge/LiteRT tflite/kernels/fully_connected.cc @02f540346b50 (EvalQuantized, case kTfLiteInt16);
+tensorflow/tflite-micro tensorflow/lite/micro/kernels/fully_connected.cc @26a153e764c8. The tflite-micro wheel of
+October 2026 is newer than that source: it runs int32 biases and per-channel weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arith.fixedpoint import wrap32
+from ..arith.matmul import ExactWeights, pack_weights
+from ..arith.other_rules import EVERY_RULE_INT16, OTHER_RULES_INT16
+from ..arith.requantize import RequantParams, RequantRule, prepare_requantize, requantize
+from ..arith.rules_int16 import RULES_64, RULES_INT16
+from ..model import Model, Operator
+from ..types import DTYPES, Array
+from .base import refuse
+from .dense_8bit import PreparedDense
+from .dense_layer import DenseLayer, check_types, dense_layer
+
+__all__ = ["RULES", "PreparedDenseInt16", "check_int16_kernel", "prepare_dense_int16"]
+
+# (input, weights, output)
+TYPES = tuple(("int16", weights, "int16") for weights in ("int8", "int16", "int4"))
+
+RULES: dict[str, str] = {name: rule.equation for name, rule in {**RULES_64, **OTHER_RULES_INT16}.items()}
+"""The rules that only this family has, each in one line."""
+
+_INT32 = next(dtype for dtype in DTYPES.values() if dtype.name == "int32")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedDenseInt16(PreparedDense):
+    """A dense layer with int16 activations; `acc_bits` is 32 or 64.
+
+    Where a kernel misreads the bias, `layer.bias` is the bias as it reads it.
+    """
+
+    @property
+    def rivals(self) -> Mapping[str, RequantRule]:
+        """Every requantization rule that could be thought to be this layer's."""
+        return RULES_INT16
+
+
+def prepare_dense_int16(model: Model, op: Operator, rule: str) -> PreparedDenseInt16:
+    """Fold a dense layer's constants for one rule.
+
+    Covered are int16 x int8, int16 x int16 and int16 x int4 -> int16, per-tensor and per-channel, with an int32, int64
+    or no bias.
+
+    Args:
+        model: the model.
+        op: one of its FULLY_CONNECTED operators.
+        rule: a name in `lastbit.arith.rules_int16.RULES_INT16`.
+
+    Raises:
+        UnsupportedError: the layer is outside what LastBit covers.
+    """
+    layer = dense_layer(model, op)
+    check_types(layer, TYPES, ("int32", "int64"))
+    layer, notes = _with_bias_as_read(layer)
+    params = prepare_requantize(
+        EVERY_RULE_INT16[rule],
+        input_scale=layer.input_scale,
+        weights_scale=layer.weights_scale,
+        output_scale=layer.output_scale,
+        output_zero_point=layer.output_zero_point,
+        activation=layer.activation,
+        dtype=layer.output.dtype,
+    )
+    w = layer.weights_values
+    zx, zw = layer.input_zero_point, layer.weights_zero_point
+    # int64 arrays wrap, as the accumulator does.
+    folded = layer.bias_values - zx * w.astype(np.int64).sum(axis=1) + layer.depth * zx * zw
+    packed = pack_weights(w, largest_input=2**15)
+
+    def evaluate(values: Sequence[Array]) -> dict[str, Array]:
+        return _trace(layer, packed, folded, params, values[0])
+
+    return PreparedDenseInt16(
+        operator=op,
+        rule=rule,
+        inputs=(layer.input.index,),
+        evaluate=evaluate,
+        notes=notes,
+        layer=layer,
+        folded_bias=folded,
+        requant=params,
+        acc_bits=params.rule.acc_bits,
+    )
+
+
+def check_int16_kernel(layer: DenseLayer, kernel: str) -> None:
+    """Refuse what the real kernels refuse of a layer with int16 activations, and what they do not do exactly.
+
+    Args:
+        layer: the layer.
+        kernel: `builtin`, `reference` or `tflm`.
+
+    Raises:
+        UnsupportedError: with the kernel's reason.
+    """
+    if kernel not in ("builtin", "reference"):
+        return
+    for what, zero_point in (("input", layer.input_zero_point), ("output", layer.output_zero_point)):
+        if zero_point:
+            raise refuse(
+                layer.operator,
+                f"the {what}'s zero point is {zero_point}; LiteRT takes int16 with a zero point of 0 only",
+            )
+    assert layer.weights.quant is not None
+    if layer.weights.dtype.name == "int4" and (layer.weights.quant.zero_point != 0).any():
+        raise refuse(layer.operator, "LiteRT takes int4 weights with a zero point of 0 only")
+    stated = str(layer.operator.options.get("quantized_bias_type", "float32"))
+    stored = stated if layer.bias is None else layer.bias.dtype.name
+    if stated not in ("float32", "int32", "int64"):
+        raise refuse(layer.operator, f"quantized_bias_type is {stated}; LiteRT takes INT32, INT64 or none")
+    if stated != "float32" and stored != stated:
+        raise refuse(layer.operator, f"the bias is {stored} and quantized_bias_type says {stated}; LiteRT refuses that")
+    by_reference = kernel == "reference" or layer.weights_zero_point != 0
+    if layer.weights.dtype.name != "int16" and by_reference and stored == "int32" and stated == "float32":
+        raise refuse(
+            layer.operator,
+            "not exact: this kernel reads the int32 bias as int64 and so beyond its end; what it adds to half of the "
+            "units depends on what lies behind the bias in the file. Store the bias as int64, or let "
+            "quantized_bias_type say INT32",
+        )
+
+
+def _with_bias_as_read(layer: DenseLayer) -> tuple[DenseLayer, tuple[str, ...]]:
+    """The layer with its bias as the kernel reads it, and a warning where that is not what the file says."""
+    bias = layer.bias
+    if bias is None or bias.data is None or layer.weights.dtype.name != "int16" or bias.dtype.name != "int64":
+        return layer, ()
+    if layer.operator.options.get("quantized_bias_type", "float32") != "float32":
+        return layer, ()
+    words = np.ascontiguousarray(bias.data.reshape(-1), "<i8").view("<i4")[: layer.units].astype(np.int32)
+    note = (
+        f"the bias ({bias.label}) is int64, and this kernel reads it as int32 since quantized_bias_type does not say "
+        "INT64: unit i gets the 32-bit word i, so the low and high halves of the first half of the biases. The numbers "
+        "here are those that the kernel adds, not those of the file"
+    )
+    return replace(layer, bias=replace(bias, dtype=_INT32, data=words)), (note,)
+
+
+def _trace(
+    layer: DenseLayer, packed: ExactWeights, folded: npt.NDArray[np.int64], params: RequantParams, x: Array
+) -> dict[str, Array]:
+    """Every step of the layer for one input; steps are `[rows, out]`, the output has the tensor's own shape."""
+    rows = layer.rows(x)
+    dot = packed.dot(rows)
+    acc = dot + folded
+    if layer.weights_zero_point:
+        acc = acc - layer.weights_zero_point * rows.astype(np.int64).sum(axis=1, keepdims=True)
+    if params.rule.acc_bits == 32:
+        acc = wrap32(acc).astype(np.int32)
+    steps: dict[str, Array] = {"dot": dot, "acc": acc, **requantize(acc, params)}
+    steps["output"] = steps["output"].reshape(layer.output_shape(x.shape))
+    return steps

@@ -1,0 +1,51 @@
+"""DEPTHWISE_CONV_2D with 8-bit input: every input channel has `depth_multiplier` output channels of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arith.windows import taps
+from ..model import Model, Operator
+from ..types import Array
+from ._convolution import RULES, PreparedConvolution, convolution, finish
+
+__all__ = ["RULES", "prepare_depthwise_conv_2d"]
+
+
+def prepare_depthwise_conv_2d(model: Model, op: Operator, rule: str) -> PreparedConvolution:
+    """Prepare DEPTHWISE_CONV_2D: int8 or uint8 input, weights and output, int32 bias or none; strided, dilated.
+
+    Output channel `c * multiplier + m` sees input channel c alone. The multiplier is output channels by input
+    channels, whatever the option says. Padding counts as zx.
+
+    Args:
+        model: the model.
+        op: the operator.
+        rule: a key of `RULES`.
+
+    Returns:
+        Steps: `acc`, those of the requantization, `output`, all `[n, out_h, out_w, out]`.
+
+    Raises:
+        UnsupportedError: the convolution is outside of what LastBit covers.
+
+    Source: google-ai-edge/LiteRT, tflite/kernels/internal/reference/integer_ops/depthwise_conv.h @60f725ccc7ce and
+    tflite/kernels/depthwise_conv.cc; google/XNNPACK, src/qs8-dwconv.
+    """
+    layer = convolution(model, op, rule)
+    assert layer.weights.data is not None
+    multiplier = layer.channels // layer.input.shape[3]
+    zx = layer.input_zero_point
+    weights = layer.weights.data[0].astype(np.int32) - np.int32(layer.weights_zero_point)
+
+    def accumulate(x: Array) -> npt.NDArray[np.int64]:
+        centered = x.astype(np.int32) - np.int32(zx)
+        height, width = layer.rows.outputs(x.shape[1]), layer.columns.outputs(x.shape[2])
+        # int32 products and sums wrap, as the kernels' do.
+        acc = np.zeros((x.shape[0], height, width, x.shape[3], multiplier), np.int32)
+        for i, j, seen in taps(centered, layer.rows, layer.columns, 0):
+            acc += seen[..., None] * weights[i, j].reshape(x.shape[3], multiplier)
+        return acc.reshape(*acc.shape[:3], layer.channels).astype(np.int64)
+
+    return finish(layer, rule, accumulate)

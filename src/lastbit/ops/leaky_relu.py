@@ -1,0 +1,81 @@
+"""LEAKY_RELU: the negative half of a quantized array scaled by alpha."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..arith.fixedpoint import quantize_multiplier, wrap32
+from ..arith.gemmlowp_nonlinear import multiply_by_quantized_multiplier
+from ..model import Model, Operator
+from ..types import Array
+from ._unary import operands, per_tensor, pick_rule, prepared
+from .base import PreparedOperator, refuse
+
+__all__ = ["RULES", "prepare_leaky_relu"]
+
+_Q31 = "y = clamp(zy + round_half_away(SRDHM((x - zx) << L, q) / 2^R)), q from s_x/s_y, or alpha s_x/s_y below zx, in "
+
+RULES: dict[str, str] = {
+    "q31_half_up_half_away/float32": _Q31 + "float32",
+    "q31_half_up_half_away/float64": _Q31 + "float64",
+    "q8_half_up": "y = clamp(zy + (((x - zx) m + 2^7) >> 8)), m = round_half_even(256 s_x/s_y), or of alpha s_x/s_y",
+}
+
+
+def prepare_leaky_relu(model: Model, op: Operator, rule: str) -> PreparedOperator:
+    """Prepare LEAKY_RELU of int8, uint8 or int16.
+
+    Args:
+        model: the model.
+        op: the operator.
+        rule: a key of `RULES`.
+
+    Returns:
+        Steps: `centered`, `acc_scaled`, `with_zero_point`, `output`.
+
+    Raises:
+        UnsupportedError: types that differ, or scales outside of what is covered.
+
+    Source: google-ai-edge/LiteRT, tflite/kernels/activations.cc (LeakyReluPrepare), tflite/kernels/internal/reference/
+    leaky_relu.h; google/XNNPACK, src/qs8-vlrelu.
+    """
+    pick_rule(op, rule, RULES)
+    source, output = operands(model, op)
+    given, to = per_tensor(op, source), per_tensor(op, output)
+    if source.dtype.name != output.dtype.name or source.dtype.name not in ("int8", "uint8", "int16"):
+        raise refuse(op, f"{source.dtype.name} to {output.dtype.name} is not covered; covered: int8, uint8, int16")
+    alpha = np.float32(op.options.get("alpha", 0.0))  # type: ignore[arg-type]
+    if not np.isfinite(alpha):
+        raise refuse(op, f"alpha is {float(alpha)!r}")
+    if np.signbit(alpha) and rule != "q8_half_up":
+        raise refuse(op, f"not exact: how this kernel rounds a negative alpha ({float(alpha)!r}) is not understood")
+    with np.errstate(over="ignore", under="ignore"):
+        if rule.endswith("float64"):
+            factors = [float(given.scale) / float(to.scale), float(given.scale) * float(alpha) / float(to.scale)]
+        elif rule == "q8_half_up":
+            ratio = given.scale / to.scale
+            factors = [float(ratio), float(ratio * alpha)]
+        else:
+            factors = [float(given.scale / to.scale), float(given.scale * alpha / to.scale)]
+    if not all(abs(factor) < 2.0**14 for factor in factors):
+        raise refuse(op, f"s_x/s_y is {factors[0]!r}; covered: below 2^14, where no int32 overflows")
+
+    def scaled(centered: Array, factor: float) -> Array:
+        if rule == "q8_half_up":
+            multiplier = int(np.rint(np.float32(256) * np.float32(factor)))
+            return (centered * multiplier + 0x80) >> 8
+        multiplier, shift = (int(part) for part in quantize_multiplier(factor))
+        return multiply_by_quantized_multiplier(centered, multiplier, shift)
+
+    def steps(x: Array) -> dict[str, Array]:
+        centered = x.astype(np.int64) - given.zero_point
+        acc_scaled = np.where(centered >= 0, scaled(centered, factors[0]), scaled(centered, factors[1]))
+        moved = wrap32(acc_scaled + to.zero_point)
+        return {
+            "centered": centered,
+            "acc_scaled": acc_scaled,
+            "with_zero_point": moved,
+            "output": np.clip(moved, to.qmin, to.qmax),
+        }
+
+    return prepared(op, rule, source, output, steps)

@@ -1,0 +1,125 @@
+"""MEAN and SUM over axes, of quantized arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..arith.fixedpoint import (
+    quantize_multiplier,
+    round_half_away,
+    rounding_divide_by_pot,
+    rounding_shift_right_half_up,
+    saturating_rounding_doubling_high_mul,
+    wrap32,
+)
+from ..arith.gemmlowp_nonlinear import multiply_by_quantized_multiplier
+from ..errors import InputError
+from ..model import Model, Operator
+from ..types import Array
+from ._copies import check_axis, integers
+from ._unary import Scale, per_tensor, pick_rule
+from .base import PreparedOperator, refuse, required_operand
+
+__all__ = ["MEAN_RULES", "SUM_RULES", "prepare_mean"]
+
+_Q31 = "y = clamp(zy + round_half_away(SRDHM(sum(x - zx) << L, q) / 2^R)), q from s_x/s_y in float64"
+
+_RULES: dict[str, str] = {
+    "q31_folded_count": _Q31 + ", for MEAN times 2^k / count, rounded down, k bits the count's",
+    "float32_bias_half_even": (
+        "y = saturate(round_half_even(float32(sum(x)) * m + (zy - count * zx * m))), m = s_x/s_y (for MEAN times "
+        "1/count), all float32"
+    ),
+    "float32_sum": "y = clamp(zy + round_half_away(sum(x) * m - zx * m * count)), m = s_x/s_y, float32",
+    "q31_height_width": (
+        "over height and width: y = clamp(bias + SRDHM(sum(x) << L, q) / 2^R), q from s_x/(count s_y) and bias = zy - "
+        "round_half_away(zx s_x/s_y) in float32; else as q31_folded_count"
+    ),
+}
+
+
+MEAN_RULES = {name: text for name, text in _RULES.items() if name != "float32_sum"}
+SUM_RULES = {name: text for name, text in _RULES.items() if name != "q31_height_width"}
+
+
+def prepare_mean(model: Model, op: Operator, rule: str) -> PreparedOperator:
+    """Prepare MEAN or SUM of int8 or uint8 over constant axes.
+
+    Args:
+        model: the model.
+        op: the operator.
+        rule: a key of `MEAN_RULES` or `SUM_RULES`.
+
+    Returns:
+        Steps: `sum` (of the centered input), `acc_scaled` (with a bias: `product`), `with_zero_point`, `output`.
+
+    Raises:
+        UnsupportedError: axes that are not constant, types or quantization outside of what is covered.
+
+    Source: google-ai-edge/LiteRT, tflite/kernels/reduce.cc @59dec9b021d3, tflite/kernels/internal/optimized/
+    integer_ops/mean.h @7d88950ea445, tflite/kernels/internal/reference/reduce.h; google/XNNPACK, src/qs8-rsum,
+    src/qs8-rdsum.
+    """
+    pick_rule(op, rule, MEAN_RULES if op.name == "MEAN" else SUM_RULES)
+    x, output = required_operand(model, op, 0, "input"), model.tensors[op.outputs[0]]
+    given, to = per_tensor(op, x), per_tensor(op, output)
+    if x.dtype.name != output.dtype.name or x.dtype.name not in ("int8", "uint8") or x.data is not None:
+        raise refuse(op, f"{x.dtype.name} to {output.dtype.name} is not covered; covered: computed int8, uint8")
+    axes = tuple(sorted({check_axis(op, int(axis), len(x.shape)) for axis in integers(model, op, 1, "axes")}))
+    if not axes:
+        raise refuse(op, "reduces no axis; LastBit covers one or more")
+    keep = bool(op.options.get("keep_dims", False))
+    count = math.prod(x.shape[axis] for axis in axes)
+    mean = op.name == "MEAN"
+    rank = len(x.shape)
+
+    def evaluate(values: Sequence[Array]) -> dict[str, Array]:
+        if values[0].ndim != rank or any(values[0].shape[axis] != x.shape[axis] for axis in axes):
+            raise InputError(f"{op.label}: found an input of shape {list(values[0].shape)}, wanted {list(x.shape)}")
+        total = values[0].astype(np.int64).sum(axis=axes, keepdims=keep)
+        steps: dict[str, Array] = {"sum": total - count * given.zero_point}
+        if rule == "q31_height_width" and rank == 4 and axes == (1, 2) and keep:
+            steps |= _height_width(total, given, to, count)
+        elif rule == "float32_bias_half_even":
+            factor = given.scale / to.scale
+            factor = factor * (np.float32(1) / np.float32(count)) if mean else factor
+            bias = np.float32(to.zero_point) - np.float32(count * given.zero_point) * factor
+            steps["product"] = total.astype(np.float32) * factor
+            steps["with_zero_point"] = np.rint((steps["product"] + bias).astype(np.float64)).astype(np.int64)
+        elif rule == "float32_sum":
+            factor = given.scale / to.scale
+            bias = np.float32(-given.zero_point) * factor * np.float32(count)
+            steps["acc_scaled"] = round_half_away(total.astype(np.float32) * factor + bias).astype(np.int64)
+        else:
+            steps["acc_scaled"] = _folded(steps["sum"], given, to, count if mean else 0)
+        if "with_zero_point" not in steps:
+            steps["with_zero_point"] = wrap32(steps["acc_scaled"] + to.zero_point)
+        steps["output"] = np.clip(steps["with_zero_point"], to.qmin, to.qmax).astype(output.dtype.numpy)
+        return steps
+
+    return PreparedOperator(operator=op, rule=rule, inputs=(x.index,), evaluate=evaluate)
+
+
+def _folded(total: Array, given: Scale, to: Scale, count: int) -> Array:
+    """The scaled sum, or with a count the mean, which is put into the multiplier."""
+    multiplier, shift = (int(part) for part in quantize_multiplier(float(given.scale) / float(to.scale)))
+    if count:
+        bits = min(count.bit_length() - 1, 32, 31 + shift)
+        multiplier, shift = (multiplier << bits) // count, shift - bits
+    return multiply_by_quantized_multiplier(total, multiplier, shift)
+
+
+def _height_width(total: Array, given: Scale, to: Scale, count: int) -> dict[str, Array]:
+    """The mean over height and width as LiteRT's fast kernel takes it: the zero point is in a bias of its own."""
+    offset = np.float32(given.zero_point) * given.scale / to.scale
+    bias = to.zero_point - int(offset + np.float32(0.5 if offset > 0 else -0.5))
+    factor = given.scale / (np.float32(count) * to.scale)
+    multiplier, shift = (int(part) for part in quantize_multiplier(float(factor)))
+    high = saturating_rounding_doubling_high_mul(wrap32(total << max(shift, 0)), multiplier)
+    right = max(-shift, 0)
+    vector = np.arange(total.shape[-1]) < total.shape[-1] - total.shape[-1] % 16
+    acc = np.where(vector, rounding_shift_right_half_up(high, right), rounding_divide_by_pot(high, right))
+    return {"acc_scaled": acc, "with_zero_point": acc + bias}

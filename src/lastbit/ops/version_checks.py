@@ -1,0 +1,48 @@
+"""What versions of a runtime decline or refuse that today's does not, or the other way round."""
+
+from __future__ import annotations
+
+from ..arith.requantize import activation_bounds
+from ..model import Model, Operator
+from ..runtimes.base import Runtime
+from .base import PreparedOperator, refuse
+from .dense_layer import PreparedLayer, dense_layer
+
+__all__ = ["check_version", "version_declines"]
+
+
+def version_declines(model: Model, op: Operator, runtime: Runtime) -> str | None:
+    """Why this version's delegate leaves an operator to the builtin kernels, beside what every version declines."""
+    if op.name != "FULLY_CONNECTED" or not runtime.declines:
+        return None
+    layer = dense_layer(model, op)
+    if layer.weights.quant is None or layer.output.quant is None or layer.output.dtype.qmin is None:
+        return None
+    if "per_channel_bias" in runtime.declines and layer.bias is not None and layer.granularity == "per_channel":
+        return "the weights have a scale for each unit, and there is a bias"
+    if "one_value" in runtime.declines:
+        scale, zero_point = layer.output_scale, layer.output_zero_point
+        low, high = activation_bounds(layer.activation, scale, zero_point, layer.output.dtype, "half_even")
+        if low >= high:
+            return f"the fused activation leaves no other output than {low}"
+    return None
+
+
+def check_version(prepared: PreparedOperator, variant: str, runtime: Runtime) -> None:
+    """Refuse what this version cannot run, or runs without writing the whole output.
+
+    Raises:
+        UnsupportedError: with the reason.
+    """
+    op = prepared.operator
+    largest = runtime.operator_versions.get(op.name)
+    if largest is not None and op.version > largest:
+        raise refuse(op, f"operator version {op.version}; this version of the runtime knows versions up to {largest}")
+    if isinstance(prepared, PreparedLayer) and variant in runtime.written_in_part:
+        layer = prepared.layer
+        if layer.keep_num_dims and len(layer.output.shape) > 2:
+            raise refuse(
+                op,
+                f"output of rank {len(layer.output.shape)}: this version's kernel takes it for two dimensions and leaves "
+                "the rest of it unwritten",
+            )

@@ -1,0 +1,53 @@
+"""CMSIS-NN's plain C kernels as they are built by default; the multiplier is the caller's: TFLM's is taken."""
+
+from __future__ import annotations
+
+from .base import Refused, Rule, Runtime
+from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
+
+_INT64 = ("int64_bias", "no_bias")
+_TWO_ROUNDINGS = Rule("q31-half_up-half_away/dd", "cmsis_nn")
+NO_UINT8 = "CMSIS-NN has no uint8 kernels"
+
+# int16 x int8 is the same in both builds.
+INT16: dict[tuple[str, str], Rule | Refused] = {
+    **{int16_variant("int8", "per_tensor", bias): Rule("q15_wrap-half_up/dd", "cmsis_nn") for bias in _INT64},
+    **{
+        int16_variant("int8", granularity, bias): Refused("arm_fully_connected_s16 takes an int64 bias or none")
+        for granularity in INT16_GRANULARITIES
+        for bias in INT16_BIASES
+        if bias not in _INT64
+    },
+    **{
+        int16_variant("int8", "per_tensor weights_zero_point", bias): Refused(
+            "arm_fully_connected_s16 ignores the weights' zero point"
+        )
+        for bias in _INT64
+    },
+    **{
+        int16_variant("int8", "per_channel", bias): Refused(
+            "arm_fully_connected_per_channel_s16 has not been run against LastBit yet"
+        )
+        for bias in _INT64
+    },
+}
+
+CMSIS_NN = Runtime(
+    name="cmsis-nn",
+    title="CMSIS-NN, plain C, as built by default; multiplier, shift and bounds are TensorFlow Lite Micro's",
+    oracle="CMSIS-NN 058a6a118d14, arm_fully_connected_s8, ..._per_channel_s8 and arm_fully_connected_s16",
+    platform="portable C without DSP or MVE, shown on x86-64 (gcc 12.2)",
+    rules={
+        ("FULLY_CONNECTED", "int8 per_tensor"): _TWO_ROUNDINGS,
+        ("FULLY_CONNECTED", "int8 per_channel"): _TWO_ROUNDINGS,
+        ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _TWO_ROUNDINGS,
+        ("FULLY_CONNECTED", "uint8 per_tensor"): Refused(NO_UINT8),
+        **INT16,
+    },
+    sources=(
+        "ARM-software/CMSIS-NN Source/NNSupportFunctions/arm_nn_vec_mat_mult_t_s8.c @058a6a118d14",
+        "ARM-software/CMSIS-NN Source/NNSupportFunctions/arm_nn_vec_mat_mult_t_per_ch_s8.c @058a6a118d14",
+        "ARM-software/CMSIS-NN Source/NNSupportFunctions/arm_nn_vec_mat_mult_t_s16.c @46fee474cf96",
+        "ARM-software/CMSIS-NN Include/arm_nnsupportfunctions.h @bfc54edb61e8: arm_nn_requantize(_s64)",
+    ),
+)

@@ -1,0 +1,23 @@
+"""CMSIS-NN's plain C kernels built with CMSIS_NN_USE_SINGLE_ROUNDING; the multiplier is the caller's: TFLM's."""
+
+from __future__ import annotations
+
+from .base import Refused, Rule, Runtime
+from .cmsis_nn import CMSIS_NN, INT16, NO_UINT8
+
+_ONE_ROUNDING = Rule("q31-single_wrap-half_up/dd", "cmsis_nn")
+
+CMSIS_NN_SINGLE_ROUNDING = Runtime(
+    name="cmsis-nn-single-rounding",
+    title="CMSIS-NN, plain C, built with CMSIS_NN_USE_SINGLE_ROUNDING; multiplier as TensorFlow Lite Micro's",
+    oracle=CMSIS_NN.oracle,
+    platform=CMSIS_NN.platform,
+    rules={
+        ("FULLY_CONNECTED", "int8 per_tensor"): _ONE_ROUNDING,
+        ("FULLY_CONNECTED", "int8 per_channel"): _ONE_ROUNDING,
+        ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _ONE_ROUNDING,
+        ("FULLY_CONNECTED", "uint8 per_tensor"): Refused(NO_UINT8),
+        **INT16,
+    },
+    sources=CMSIS_NN.sources,
+)

@@ -1,0 +1,101 @@
+"""Runtimes that are another one with other rules for some operators: other CPUs, other versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .base import Refused, Rule, Runtime
+from .shared import INT16_GRANULARITIES, int16_variant
+
+__all__ = [
+    "AROUND_DENSE",
+    "DENSE_8BIT",
+    "UNSETTLED_ARM64",
+    "Rules",
+    "kept",
+    "kept_arm64",
+    "matrix_product",
+    "scale_product",
+]
+
+Rules = Mapping[tuple[str, str], Rule | Refused]
+
+DENSE_8BIT = (
+    "int8 per_tensor",
+    "int8 per_channel",
+    "int8 per_tensor weights_zero_point",
+    "uint8 per_tensor",
+    "int8 x int4 -> int8 per_tensor",
+    "int8 x int4 -> int8 per_channel",
+)
+"""Variants of FULLY_CONNECTED with an 8-bit input and output that LiteRT's own kernels run."""
+
+AROUND_DENSE = (
+    "QUANTIZE",
+    "DEQUANTIZE",
+    "RELU",
+    "RELU6",
+    "RELU_N1_TO_1",
+    "SOFTMAX",
+    "LOGISTIC",
+    "TANH",
+    "RESHAPE",
+)
+"""Operators that other CPUs and versions were asked about, beside dense layers."""
+
+
+def scale_product(variant: str) -> str:
+    """How LiteRT's fixed-point kernels multiply the scales: `dd` per-channel, `fd` per-tensor."""
+    return "dd" if "per_channel" in variant else "fd"
+
+
+UNSETTLED_ARM64 = Refused("its arithmetic on ARM64 is not settled")
+_FLOAT_CONVERSIONS = tuple(("QUANTIZE", f"float32->{t}") for t in ("int8", "uint8", "int16"))
+_NOT_ASKED = tuple(("QUANTIZE", types) for types in ("uint8->int16", "int16->int32", "int32->int8", "int32->int16"))
+
+
+def kept_arm64(base: Runtime, *unsettled: tuple[str, str]) -> dict[tuple[str, str], Rule | Refused]:
+    """What a runtime says of the operators around dense layers, where ARM64 was seen to do the same.
+
+    Converting a float32 that is out of range is another instruction with another result there.
+    """
+    rules = kept(base, *AROUND_DENSE)
+    for key in (*_FLOAT_CONVERSIONS, *_NOT_ASKED, *unsettled):
+        if isinstance(rules.get(key), Rule):
+            rules[key] = UNSETTLED_ARM64
+    rules = {
+        key: UNSETTLED_ARM64 if isinstance(rule, Rule) and key[1] in ("float32->float32", "float16->float32") else rule
+        for key, rule in rules.items()
+    }
+    if ("QUANTIZE", "int8->int16") in rules:
+        rules["QUANTIZE", "int8->int16"] = Refused("ai-edge-litert 1.4.0 and 2.0.2 refuse it")
+    return rules
+
+
+def kept(base: Runtime, *operators: str) -> dict[tuple[str, str], Rule | Refused]:
+    """What a runtime says of some operators, and what it refuses of dense layers."""
+    return {
+        key: rule
+        for key, rule in base.rules.items()
+        if key[0] in operators or (key[0] == "FULLY_CONNECTED" and isinstance(rule, Refused))
+    }
+
+
+def matrix_product(eight_bit: str, int16: str, kernel: str) -> dict[tuple[str, str], Rule | Refused]:
+    """Rules of the dense layers that go through a matrix library.
+
+    Args:
+        eight_bit: the rule of 8-bit layers, without the scale product.
+        int16: the rule of layers with int16 activations whose accumulator has 32 bits, likewise.
+        kernel: the kernel family.
+    """
+    rules: dict[tuple[str, str], Rule | Refused] = {
+        ("FULLY_CONNECTED", variant): Rule(f"{eight_bit}/{scale_product(variant)}", kernel) for variant in DENSE_8BIT
+    }
+    for weights in ("int8", "int4"):
+        for granularity in INT16_GRANULARITIES:
+            for bias in ("int32_bias", "int32_bias_type", "no_bias"):
+                if "zero_point" not in granularity:
+                    key = int16_variant(weights, granularity, bias)
+                    rules[key] = Rule(f"{int16}/{scale_product(granularity)}", kernel)
+    return rules

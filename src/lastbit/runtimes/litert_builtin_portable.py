@@ -1,0 +1,30 @@
+"""LiteRT's own kernels where ruy runs its portable code: CPUs without a vector path of their own, or RUY_PATHS=0x1."""
+
+from __future__ import annotations
+
+from .base import Rule, Runtime
+from .derive import AROUND_DENSE, kept, matrix_product
+from .litert_builtin_x86 import LITERT_BUILTIN_X86
+from .shared import INT16_GRANULARITIES, int16_by_reference
+
+__all__ = ["LITERT_BUILTIN_PORTABLE"]
+
+LITERT_BUILTIN_PORTABLE = Runtime(
+    name="litert-builtin-portable",
+    title="LiteRT's optimized kernels without a delegate, ruy's portable code (RUY_PATHS=0x1)",
+    oracle="ai-edge-litert 2.3.0, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES, RUY_PATHS=0x1",
+    platform="portable C++ in ruy, shown on x86-64",
+    rules={
+        # Only the matrix product is ruy's; the operators around it are the same code.
+        **kept(LITERT_BUILTIN_X86, *AROUND_DENSE),
+        **int16_by_reference("builtin", *INT16_GRANULARITIES),
+        **matrix_product("q31-by_rows-single", "q31-single-half_up", "builtin"),
+        ("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", "builtin"),
+        ("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", "builtin"),
+    },
+    sources=(
+        "tensorflow/tensorflow tensorflow/lite/kernels/cpu_backend_gemm.h @053a4435e7f5: which kernel runs",
+        "tensorflow/tensorflow tensorflow/lite/kernels/cpu_backend_gemm_custom_gemv.h @1d4aae3e0ba9: one row",
+        "google/ruy ruy/apply_multiplier.cc @0aa3f8b422f8: several rows",
+    ),
+)

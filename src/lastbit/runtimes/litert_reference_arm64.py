@@ -1,0 +1,24 @@
+"""LiteRT's reference kernels on ARM64: a float64 that does not fit an int32 saturates, where x86-64 has INT32_MIN."""
+
+from __future__ import annotations
+
+from .base import Rule, Runtime
+from .derive import DENSE_8BIT, UNSETTLED_ARM64, kept_arm64
+from .litert_reference import LITERT_REFERENCE
+from .shared import INT16_GRANULARITIES, int16_by_reference
+
+__all__ = ["LITERT_REFERENCE_ARM64"]
+
+LITERT_REFERENCE_ARM64 = Runtime(
+    name="litert-reference-arm64",
+    title="LiteRT's reference kernels, on ARM64",
+    oracle="ai-edge-litert 2.0.2, OpResolverType.BUILTIN_REF, aarch64",
+    platform="ARM64, shown under qemu-aarch64",
+    rules={
+        **kept_arm64(LITERT_REFERENCE),
+        **dict.fromkeys(int16_by_reference("reference", *INT16_GRANULARITIES), UNSETTLED_ARM64),
+        **{("FULLY_CONNECTED", variant): Rule("float64-half_away-saturate", "reference") for variant in DENSE_8BIT},
+    },
+    operator_versions={"FULLY_CONNECTED": 11},
+    sources=("google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h @13eade63b67f",),
+)

@@ -1,0 +1,46 @@
+"""LiteRT as it comes, on ARM64: XNNPACK's NEON kernels saturate where those of x86-64 wrap, and uint8 is fixed point."""
+
+from __future__ import annotations
+
+from .base import Refused, Rule, Runtime
+from .derive import UNSETTLED_ARM64
+from .litert_xnnpack import LITERT_XNNPACK
+
+__all__ = ["LITERT_XNNPACK_ARM64"]
+
+# What the delegate was seen to do as on x86-64.
+_SAME = (
+    *(("QUANTIZE", f"{t}->{t}") for t in ("int8", "uint8")),
+    *(("DEQUANTIZE", f"{t}->float32") for t in ("int8", "uint8")),
+    *(("TANH", f"{t}->{t}") for t in ("int8", "uint8")),
+    *(("RESHAPE", f"{t}->{t}") for t in ("float32", "int8", "uint8")),
+)
+
+_RULES: dict[tuple[str, str], Rule | Refused] = {
+    **dict.fromkeys((key for key in LITERT_XNNPACK.rules if key[0] != "FULLY_CONNECTED"), UNSETTLED_ARM64),
+    **{key: rule for key, rule in LITERT_XNNPACK.rules.items() if key in _SAME},
+    ("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", "xnnpack"),
+    ("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", "xnnpack"),
+    ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
+        "float32-half_even-saturate/weights_zero_point_ignored", "xnnpack"
+    ),
+    ("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-floor-half_up-saturate/ff", "xnnpack"),
+    **{
+        ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): UNSETTLED_ARM64
+        for granularity in ("per_tensor", "per_channel")
+    },
+}
+
+LITERT_XNNPACK_ARM64 = Runtime(
+    name="litert-xnnpack-arm64",
+    title="LiteRT's default on ARM64: XNNPACK delegate, builtin kernels for what it declines",
+    oracle="ai-edge-litert 2.0.2, Interpreter(model), aarch64",
+    platform="ARM64, shown under qemu-aarch64",
+    rules=_RULES,
+    operator_versions={"FULLY_CONNECTED": 13},
+    sources=(
+        "google/XNNPACK src/qs8-gemm/neonv8-mlal-lane.c.in: int8",
+        "google/XNNPACK src/qs8-gemm/neon-mlal-lane.c.in, src/microparams-init.c: uint8 (rndnu)",
+    ),
+    fallback="litert-builtin-arm64",
+)

@@ -1,0 +1,38 @@
+"""PyTorch's quantized linear on fbgemm: uint8 activations, int8 weights, the bias added in float32."""
+
+from __future__ import annotations
+
+from .base import Refused, Rule, Runtime
+from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
+
+_FUSED = Rule("float32-bias_fused-half_even", "fbgemm")
+_DIVISION = Rule("float32-bias_by_division-half_even", "fbgemm")
+_NO_TYPE = "quantized.linear takes uint8 activations and int8 weights only"
+
+TORCH_FBGEMM = Runtime(
+    name="torch-fbgemm",
+    title="PyTorch quantized.linear, engine fbgemm; int8 is handed over as uint8 with 128 added to both zero points",
+    oracle="torch 2.13.0, torch.ops.quantized.linear",
+    platform="x86-64 with AVX512-VNNI; without VNNI products saturate at 16 bits (reduce_range), not modelled",
+    rules={
+        ("FULLY_CONNECTED", "int8 per_tensor"): _FUSED,
+        ("FULLY_CONNECTED", "int8 per_channel"): _DIVISION,
+        ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _FUSED,
+        ("FULLY_CONNECTED", "uint8 per_tensor"): _FUSED,
+        **{
+            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Refused(_NO_TYPE)
+            for granularity in ("per_tensor", "per_channel", "per_tensor weights_zero_point")
+        },
+        **{
+            int16_variant(weights, granularity, bias): Refused(_NO_TYPE)
+            for weights in ("int8", "int4")
+            for granularity in INT16_GRANULARITIES
+            for bias in INT16_BIASES
+        },
+        **{("FULLY_CONNECTED", f"int16 {g}"): Refused(_NO_TYPE) for g in ("per_tensor", "per_channel")},
+    },
+    sources=(
+        "pytorch/FBGEMM src/QuantUtilsAvx2.cc @5d2ade5deb71: requantizeOutputProcessingAvx2",
+        "pytorch/pytorch aten/src/ATen/native/quantized/cpu/qlinear.cpp: scales in float32",
+    ),
+)

@@ -1,0 +1,318 @@
+"""vectors: few inputs of a dense layer that tell its runtime's arithmetic from every other and from known mistakes.
+
+Random inputs seldom do: rules part at accumulators that a random input hits once in thousands of times or never. Here
+inputs are solved for on the layer's own weights, so that the dot product lands where rivals differ, at several units at
+once where that can be had; then the fewest that catch everything that can be caught are chosen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .api import load
+from .arith.requantize import requantize
+from .errors import InputError
+from .layer_tables import LayerTables, has_table, layer_rows, why_no_tables
+from .model import Model, Operator
+from .ops.dense_8bit import PreparedDense
+from .ops.dense_layer import DenseLayer
+from .oracles import Oracle, OracleFailure, installed, open_oracle
+from .prepare import PreparedModel, prepare
+from .probing import boundary_inputs
+from .runtimes import DEFAULT_RUNTIME, Runtime
+from .single_layer import accumulators, random_rows, rows_in_oracle, rows_in_rule
+from .solving import UnitSolver, variants
+from .types import Array, IntArray
+from .vectors_report import Catch, LayerVectors, VectorSet
+from .vectors_rivals import Rival, arithmetic_of, rivals_of
+
+__all__ = ["DEFAULT_COUNT", "DEFAULT_RANDOM", "vectors"]
+
+DEFAULT_COUNT = 32
+"""Vectors for each layer, at most."""
+
+DEFAULT_RANDOM = 1000
+"""Random vectors that the chosen ones are compared with."""
+
+Progress = Callable[[int, int, str], None]
+
+_SOLVED_PER_RIVAL = 6
+_SOLVED_FOR_UNITS = 192
+_VARIANTS = 256
+_ELEMENTS = 1 << 22
+_EVERY_INPUT = 1 << 16
+_PRODUCTS = 1 << 26
+
+
+def vectors(
+    model: str | os.PathLike[str] | bytes | Model,
+    runtime: str | Runtime = DEFAULT_RUNTIME,
+    *,
+    op: int | None = None,
+    count: int = DEFAULT_COUNT,
+    random: int = DEFAULT_RANDOM,
+    oracle: bool = True,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> VectorSet:
+    """Golden test vectors for dense layers, each labelled with what it catches.
+
+    Args:
+        model: a Model, a path or a file's bytes.
+        runtime: whose arithmetic the outputs are.
+        op: only this operator; default: every dense layer.
+        count: vectors for each layer, at most.
+        random: random vectors on which the same rivals are tried, to compare with (fewer on large layers); 0 for
+            none.
+        oracle: confirm the outputs on the real interpreter, where it is installed.
+        seed: of all randomness: the same seed gives the same vectors.
+        progress: called with (steps done, steps in total, what is done next).
+
+    Returns:
+        The VectorSet; write it with `lastbit.vectors_formats.write_vectors` or `lastbit vectors -o DIR`.
+
+    Raises:
+        ModelError: the model is malformed.
+        RuntimeNameError: no such runtime.
+        InputError: `count` or `random` is out of range, or there is no such dense operator.
+    """
+    if count < 1 or random < 0:
+        raise InputError(f"count is {count}, random is {random}; wanted 1 or more, and 0 or more")
+    loaded = load(model)
+    prepared = prepare(loaded, runtime)
+    operators = _chosen(loaded, op)
+    layers = []
+    for done, operator in enumerate(operators):
+        if progress is not None:
+            progress(done, len(operators), operator.label)
+        layers.append(_layer(prepared, operator, count, random, np.random.default_rng([seed, operator.index])))
+    fingerprint = None
+    if oracle and installed(prepared.runtime.name) is not None and any(layer.x.size for layer in layers):
+        with open_oracle(prepared.runtime.name) as interpreter:
+            fingerprint = interpreter.fingerprint.as_dict()
+            for layer in layers:
+                _confirm(loaded, layer, interpreter)
+    return VectorSet(loaded, prepared.runtime, layers, fingerprint, random, seed)
+
+
+def _chosen(model: Model, op: int | None) -> tuple[Operator, ...]:
+    if op is None:
+        return model.dense_operators
+    operator = model.operator(op)
+    if operator.name != "FULLY_CONNECTED":
+        dense = ", ".join(str(o.index) for o in model.dense_operators) or "none"
+        raise InputError(f"{model.source}: {operator.label} is no dense layer; dense layers are: {dense}.")
+    return (operator,)
+
+
+def _layer(side: PreparedModel, op: Operator, count: int, random: int, rng: np.random.Generator) -> LayerVectors:
+    entry = side.operators.get(op.index)
+    if not isinstance(entry, PreparedDense) or not has_table(entry):
+        return LayerVectors(op.index, op.name, refusal=why_no_tables(side, op))
+    tables = LayerTables(entry)
+    rivals = rivals_of(side.model, tables, side.runtime.name, rng)
+    pool = _Pool(tables, rivals, rng)
+    chosen = pool.choose(count)
+    rows = pool.rows[chosen]
+    accs, outputs = rows_in_rule(tables.prepared, rows)
+    by_vector = caught_by(tables.prepared, rivals, rows)
+    # Some mistakes are about single products, so large layers are compared on fewer random rows.
+    random = min(random, max(_PRODUCTS // (tables.layer.units * tables.layer.depth), 16))
+    drawn = caught_by(tables.prepared, rivals, random_rows(tables.layer, random, rng)) if random else None
+    catches = [
+        Catch(
+            rival.name,
+            rival.kind,
+            rival.what,
+            [int(i) for i in np.flatnonzero(by_vector[:, k])],
+            rival.equal,
+            None if drawn is None else int(drawn[:, k].sum()),
+        )
+        for k, rival in enumerate(rivals)
+    ]
+    # A rule and a unit at which it prints something else for some accumulator.
+    possible = sum(len(np.unique(rule.targets[:, 0])) for rule in pool.rules)
+    pairs = possible, int(pool.pairs[chosen].any(axis=0).sum())
+    return LayerVectors(
+        op.index, op.name, "", tables, entry.rule, rows, accs, outputs, catches, len(pool.rows), pairs, random
+    )
+
+
+def caught_by(right: PreparedDense, rivals: Sequence[Rival], rows: IntArray) -> npt.NDArray[np.bool_]:
+    """Which rows catch which rivals: `[rows, rivals]`. A row catches what prints another output for it at any unit."""
+    result = np.zeros((len(rows), len(rivals)), bool)
+    step = max(_ELEMENTS // max(right.layer.units, right.layer.depth), 1)
+    for first in range(0, len(rows), step):
+        part = rows[first : first + step]
+        wanted = rows_in_rule(right, part)[1].astype(np.int64)
+        known: dict[tuple[str, int, int], Array] = {}
+        for k, rival in enumerate(rivals):
+            if rival.prepared is not None:
+                key = arithmetic_of(rival.prepared)
+                if key not in known:
+                    known[key] = (rival.outputs(right, part) != wanted).any(axis=1)
+                result[first : first + step, k] = known[key]
+            else:
+                result[first : first + step, k] = (rival.outputs(right, part) != wanted).any(axis=1)
+    return result
+
+
+class _Pool:
+    """Candidates, and what each catches.
+
+    Attributes:
+        rows: `[n, depth]`, the candidates.
+        caught: bool `[n, rivals]`.
+        rules: the rules among the rivals, each once.
+        pairs: bool `[n, rules * units]`: for which rules and units each candidate shows a difference.
+    """
+
+    def __init__(self, tables: LayerTables, rivals: Sequence[Rival], rng: np.random.Generator) -> None:
+        self.tables, self.rivals, self.rng = tables, rivals, rng
+        layer = tables.layer
+        self._solvers: dict[int, UnitSolver] = {}
+        self.rules = list({arithmetic_of(r.prepared): r for r in rivals if r.prepared is not None}.values())
+        plain = [boundary_inputs(layer, rng, 8), _impulses(tables, rng), random_rows(layer, 24, rng)]
+        rows = np.unique(np.concatenate([*plain, *self._solved()]), axis=0)
+        self.rows: IntArray = rng.permutation(rows)
+        self.caught = caught_by(tables.prepared, rivals, self.rows)
+        self._look_further()
+        self.pairs = self._pairs(self.rows)
+
+    def choose(self, count: int) -> list[int]:
+        """At most `count` candidates: first those that catch every rival, then those that show it at more units."""
+        chosen: list[int] = []
+        left = self.caught.any(axis=0)
+        open_pairs = self.pairs.any(axis=0)
+        while len(chosen) < count:
+            gain = (self.caught & left).sum(axis=1) * 1_000_000 + (self.pairs & open_pairs).sum(axis=1)
+            gain[chosen] = 0
+            best = int(np.argmax(gain))
+            if gain[best] == 0:
+                break
+            chosen.append(best)
+            left &= ~self.caught[best]
+            open_pairs &= ~self.pairs[best]
+        return chosen
+
+    def _look_further(self) -> None:
+        """More candidates for what none has caught yet: every input there is where they are few, else odd ones."""
+        missed = [k for k, rival in enumerate(self.rivals) if not rival.equal and not self.caught[:, k].any()]
+        if not missed:
+            return
+        layer = self.tables.layer
+        every = _every_input(layer)
+        rows = _odd_rows(layer, self.rng) if every is None else every
+        caught = caught_by(self.tables.prepared, [self.rivals[k] for k in missed], rows)
+        for k, found in zip(missed, caught.T, strict=True):
+            if every is not None and not found.any():
+                self.rivals[k].equal = f"it gives the same output for every one of the {len(every)} inputs: proved"
+        useful = np.unique(caught.argmax(axis=0)[caught.any(axis=0)])
+        self.rows = np.concatenate([self.rows, rows[useful]])
+        self.caught = np.concatenate([self.caught, caught_by(self.tables.prepared, self.rivals, rows[useful])])
+
+    def _solved(self) -> list[IntArray]:
+        """Inputs solved onto accumulators at which rivals differ: some for each rival, then for each unit and rule."""
+        found = []
+        for rival in self.rivals:
+            if rival.targets.size:
+                some = rival.targets[self.rng.permutation(len(rival.targets))[:_SOLVED_PER_RIVAL]]
+                found += [x for unit, acc in some.tolist() if (x := self._solve(unit, acc)) is not None]
+        wanted = [(k, unit) for k, rule in enumerate(self.rules) for unit in np.unique(rule.targets[:, 0]).tolist()]
+        order = self.rng.permutation(len(wanted))[:_SOLVED_FOR_UNITS]
+        for k, unit in (wanted[i] for i in order):
+            targets = self.rules[k].targets
+            acc = int(self.rng.choice(targets[targets[:, 0] == unit, 1]))
+            x = self._solve(unit, acc)
+            if x is not None:
+                found.append(self._best_variant(unit, x))
+        return [np.stack(found)] if found else []
+
+    def _solve(self, unit: int, acc: int) -> IntArray | None:
+        """An input whose accumulator at a unit is `acc`, however the sum got there."""
+        solver = self._solvers.setdefault(unit, UnitSolver(self.tables.layer, unit))
+        period = 1 << self.tables.bits
+        first = acc + -(-(solver.reach.low - acc) // period) * period
+        for total in range(first, min(solver.reach.high, first + 2 * period) + 1, period):
+            x = solver.solve(total, self.rng)
+            if x is not None:
+                return x
+        return None
+
+    def _best_variant(self, unit: int, x: IntArray) -> IntArray:
+        """Of many inputs with the same accumulator at this unit, the one at which the most other units differ too."""
+        count = max(min(_VARIANTS, _ELEMENTS // (8 * self.tables.layer.units)), 8)
+        rows = np.concatenate([x[None], variants(self.tables.layer, unit, x, count, self.rng)])
+        best: IntArray = rows[int(np.argmax(self._pairs(rows).sum(axis=1)))]
+        return best
+
+    def _pairs(self, rows: IntArray) -> npt.NDArray[np.bool_]:
+        """Which (rule, unit) pairs differ: `[n, rules * units]`."""
+        right = self.tables.prepared
+        accs = accumulators(right, rows)
+        wanted = requantize(accs, right.requant)["output"]
+        if not self.rules:
+            return np.zeros((len(rows), 0), bool)
+        found = []
+        for rule in self.rules:
+            other = rule.prepared
+            assert other is not None
+            same = arithmetic_of(other)[1:] == arithmetic_of(right)[1:]
+            theirs = accs if same else accumulators(other, rows)
+            found.append(requantize(theirs, other.requant)["output"] != wanted)
+        return np.concatenate(found, axis=1)
+
+
+def _every_input(layer: DenseLayer) -> IntArray | None:
+    """Every row there is, where they are few."""
+    dtype = layer.input.dtype
+    assert dtype.qmin is not None
+    assert dtype.qmax is not None
+    if (dtype.qmax - dtype.qmin + 1) ** min(layer.depth, 3) > _EVERY_INPUT:
+        return None
+    one = np.arange(dtype.qmin, dtype.qmax + 1)
+    grid: IntArray = np.stack(np.meshgrid(*[one] * layer.depth), axis=-1).reshape(-1, layer.depth)
+    return grid.astype(dtype.numpy)
+
+
+def _odd_rows(layer: DenseLayer, rng: np.random.Generator) -> IntArray:
+    """Rows of other kinds than evenly drawn ones: only the ends, few values, small values, every unit's extremes."""
+    dtype, count = layer.input.dtype, min(400, max(_ELEMENTS // (layer.units * layer.depth) * 8, 16))
+    assert dtype.qmin is not None
+    assert dtype.qmax is not None
+    shape = count, layer.depth
+    zx = layer.input_zero_point
+    ends = rng.choice([dtype.qmin, dtype.qmax], shape)
+    few = np.where(rng.random(shape) < 2 / layer.depth, rng.integers(dtype.qmin, dtype.qmax + 1, shape), zx)
+    small = np.clip(zx + rng.integers(-3, 4, shape), dtype.qmin, dtype.qmax)
+    extremes = boundary_inputs(layer, rng, min(layer.units, count))
+    return np.concatenate([ends, few, small, extremes]).astype(dtype.numpy)
+
+
+def _impulses(tables: LayerTables, rng: np.random.Generator) -> IntArray:
+    """The zero point everywhere but at one value, at some places: they show where a value went."""
+    layer = tables.layer
+    dtype = layer.input.dtype
+    places = rng.permutation(layer.depth)[:16]
+    rows = np.full((2 * len(places), layer.depth), layer.input_zero_point, dtype.numpy)
+    rows[np.arange(len(places)), places] = dtype.qmax
+    rows[len(places) + np.arange(len(places)), places] = dtype.qmin
+    return rows
+
+
+def _confirm(model: Model, layer: LayerVectors, oracle: Oracle) -> None:
+    """Hold the outputs against the real interpreter."""
+    if layer.tables is None or not len(layer.x):
+        return
+    try:
+        own = layer_rows(layer.tables.layer)
+        found = rows_in_oracle(oracle, model, layer.tables.layer, layer.x, own)
+    except OracleFailure as failure:
+        layer.oracle_failure = str(failure)
+        return
+    layer.confirmed = found.size
+    layer.mismatches = int((found != layer.outputs).sum())

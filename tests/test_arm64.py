@@ -1,0 +1,111 @@
+"""Dense layers on ARM64 against what LiteRT printed there (under qemu-aarch64): tools/record_arm64.py."""
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+
+from conftest import GOLDEN
+from lastbit.errors import OracleMissingError, UnsupportedError
+from lastbit.ops.dense_by_rows import PreparedByRows, for_rows
+from lastbit.oracles import installed, open_oracle
+from lastbit.prepare import prepare_operator
+from lastbit.runtimes import RUNTIMES, Refused, get_runtime
+from lastbit.tflite import load
+
+time_machine = pytest.importorskip("time_machine")
+
+LISTING = json.loads((GOLDEN / "dense_arm64.json").read_text())
+ARM64 = ("litert-xnnpack-arm64", "litert-builtin-arm64", "litert-reference-arm64")
+
+
+@cache
+def arrays():
+    return time_machine.unpack(GOLDEN / "dense_arm64.npz")
+
+
+@cache
+def model_of(number):
+    return load(arrays()[f"{number}/model"].tobytes())
+
+
+@cache
+def ours(number, runtime):
+    """The outputs and the kernel, or None where LastBit refuses."""
+    model = model_of(number)
+    try:
+        prepared = prepare_operator(model, model.operators[0], runtime)
+    except UnsupportedError:
+        return None
+    return np.stack([prepared.evaluate([x])["output"] for x in arrays()[f"{number}/x"]]), prepared.kernel
+
+
+@pytest.mark.parametrize("name", sorted(LISTING["printed"]))
+def test_equals_what_was_printed(name):
+    runtime = name.partition("@")[0]
+    compared = 0
+    for number, entry in enumerate(time_machine.decode(LISTING["printed"][name], LISTING["refusals"])):
+        mine = ours(number, runtime)
+        if isinstance(entry, str):
+            assert mine is None, (number, entry)
+            continue
+        if mine is None:
+            variant = LISTING["cases"][number]["variant"]
+            assert isinstance(get_runtime(runtime).rules.get(("FULLY_CONNECTED", variant)), Refused), (number, variant)
+            continue
+        outputs, kernel = mine
+        printed = arrays()[f"{number}/{entry if entry >= 0 else -1 - entry}"]
+        np.testing.assert_array_equal(outputs, printed, err_msg=f"case {number} {LISTING['cases'][number]}")
+        assert (kernel == "xnnpack") == (entry < 0), number
+        compared += outputs.size
+    assert compared > 9000
+
+
+@pytest.mark.parametrize("runtime", ARM64)
+def test_x86_64_is_another_arithmetic(runtime):
+    """The golden set separates each runtime on ARM64 from the same one on x86-64.
+
+    The reference kernels part only where the scaled accumulator leaves int32; the evidence has that per-channel too.
+    """
+    x86 = {"litert-builtin-arm64": "litert-builtin-x86"}.get(runtime, runtime.removesuffix("-arm64"))
+    differing, seen = set(), set()
+    for number, case in enumerate(LISTING["cases"]):
+        here, there = ours(number, runtime), ours(number, x86)
+        if here is not None and there is not None:
+            seen.add(case["variant"])
+            if not np.array_equal(here[0], there[0]):
+                differing.add(case["variant"])
+    unseparated = {"int8 per_channel", "int8 x int4 -> int8 per_channel"} if "reference" in runtime else set()
+    assert {"int8 per_tensor", "int8 per_channel", "uint8 per_tensor"} <= seen
+    assert seen - differing == unseparated
+
+
+def test_batch_1_and_more_differ_without_a_delegate():
+    """The same row alone and beside another one: two kernels, two roundings."""
+    for runtime in ("litert-builtin-arm64", "litert-builtin-portable"):
+        found = 0
+        for number in range(len(LISTING["cases"])):
+            model = model_of(number)
+            try:
+                prepared = prepare_operator(model, model.operators[0], runtime)
+            except UnsupportedError:
+                continue
+            layer = getattr(prepared, "layer", None)
+            if not isinstance(prepared, PreparedByRows) or layer.keep_num_dims or prepared.one_row is prepared.several:
+                continue
+            row = layer.rows(arrays()[f"{number}/x"][0])[:1]
+            alone = prepared.evaluate([row])["output"]
+            together = prepared.evaluate([np.concatenate([row, row])])["output"]
+            assert for_rows(prepared, 1).rule != for_rows(prepared, 2).rule
+            np.testing.assert_array_equal(together[0], together[1])
+            found += not np.array_equal(alone[0], together[0])
+        assert found >= 10
+
+
+@pytest.mark.parametrize("runtime", ARM64)
+def test_oracle_is_missing_on_another_machine(runtime):
+    assert RUNTIMES[runtime].platform.startswith("ARM64")
+    if installed(runtime) is None:
+        with pytest.raises(OracleMissingError, match="aarch64|not installed"):
+            open_oracle(runtime)

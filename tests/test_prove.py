@@ -1,0 +1,105 @@
+"""prove: real interpreters probed; and a runtime that follows another rule must be found out."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from cli_helpers import invoke
+from conftest import MODELS, make_dense_model, needs_all_interpreters, needs_shared_models
+from lastbit.errors import InputError, OracleMissingError
+from lastbit.prove import prove
+from lastbit.runtimes import RUNTIMES, Rule
+
+FOUR = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
+
+
+@needs_all_interpreters
+@pytest.mark.parametrize("runtime", FOUR)
+@pytest.mark.parametrize("probe", ["every", "thresholds"])
+def test_layers_are_proved(runtime, probe):
+    for per_channel in (False, True):
+        model = make_dense_model(units=3, depth=7, per_channel=per_channel, activation="RELU6", input_shape=(2, 7))
+        report = prove(model, runtime, probe=probe)
+        (layer,) = report.layers
+        assert report.exit_code == 0
+        assert layer.status == "proved", layer.problems()
+        assert layer.exhaustive == (probe == "every")
+        assert layer.tables == (3 if per_channel else 1)
+        assert layer.thresholds > 0
+        assert layer.real_outputs >= 48 * 3
+        if probe == "every":
+            assert layer.probed > 100_000
+        else:
+            assert layer.probed >= 3 * layer.thresholds
+
+
+@needs_all_interpreters
+@pytest.mark.parametrize("probe", ["every", "thresholds"])
+@pytest.mark.parametrize(
+    ("runtime", "rule"), [("tflm", "q31-half_up-half_up/dd"), ("litert-reference", "q31-single-half_up/dd")]
+)
+def test_a_wrong_rule_is_found_out(runtime, rule, probe):
+    """The interpreter is the real one; LastBit is told that it follows another rule."""
+    right = RUNTIMES[runtime]
+    rules = {**right.rules, ("FULLY_CONNECTED", "int8 per_tensor"): Rule(rule, right.name.split("-")[-1])}
+    model = make_dense_model(units=3, depth=60, output_scale=2.0**-5, seed=4)
+    wrong = replace(right, rules=rules)
+    report = prove(_power_of_two(model), wrong, probe=probe)
+    assert report.exit_code == 1
+    assert report.layers[0].mismatches > 0
+    _, acc, wanted, found = report.layers[0].first
+    assert wanted != found
+    assert f"acc {acc}: LastBit says {wanted}" in str(report)
+
+
+def _power_of_two(model):
+    """The same layer with scales whose factor makes ties, at which the two rules part."""
+    from lastbit.prepare import prepare
+    from lastbit.tflite import load, write
+    from lastbit.tflite.synthesize import dense_subgraph, quant
+
+    layer = prepare(model, "tflm").operators[0].layer
+    graph = dense_subgraph(
+        layer.weights_values,
+        input_quant=quant(2.0**-5, 3),
+        weights_quant=quant(2.0**-6),
+        output_quant=quant(2.0**-1, -5),
+        bias=layer.bias_values,
+    )
+    return load(write(graph))
+
+
+@needs_all_interpreters
+@needs_shared_models
+def test_the_autoencoder_is_proved_for_every_reachable_accumulator():
+    report = prove(MODELS / "mlt_toycar_fullint_micro_v01.tflite", "litert-xnnpack")
+    assert report.proved
+    assert [layer.exhaustive for layer in report.layers] == [True] * 10
+    assert sum(layer.probed for layer in report.layers) > 8_000_000
+    data = json.loads(report.json())
+    assert data["schema"] == "lastbit.prove/1"
+    assert data["fingerprint"]["oracle"] == "ai-edge-litert"
+    assert "each was printed" in str(report)
+
+
+@needs_all_interpreters
+def test_command(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(make_dense_model(units=2, depth=3).content)
+    result = invoke("prove", path, "--runtime", "tflm", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["proved"] is True
+    assert invoke("prove", path, "--op", "3").exit_code == 2
+    assert "PROVED" in invoke("prove", path, "--probe", "thresholds").stdout
+
+
+def test_a_missing_interpreter_is_an_error_of_its_own(monkeypatch):
+    def missing(name):
+        raise OracleMissingError(f"oracle {name} is not installed")
+
+    monkeypatch.setattr("lastbit.prove.open_oracle", missing)
+    with pytest.raises(OracleMissingError):
+        prove(make_dense_model())
+    with pytest.raises(InputError, match="no operator 9"):
+        prove(make_dense_model(), op=9)

@@ -1,0 +1,187 @@
+"""Golden vectors: each label is checked by running the wrong code, and every format is read back."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from cli_helpers import invoke
+from conftest import MODELS, make_dense_model, needs_all_interpreters, needs_shared_models
+from lastbit.errors import InputError
+from lastbit.mistakes import MISTAKES, applicable, wrong_output
+from lastbit.ops.dense_by_rows import for_rows
+from lastbit.prepare import prepare, prepare_operator
+from lastbit.runtimes import RUNTIMES
+from lastbit.vectors import vectors
+from lastbit.vectors_formats import write_vectors
+
+
+@pytest.fixture(scope="module")
+def small():
+    model = make_dense_model(units=6, depth=20, seed=5, per_channel=True, activation="RELU6")
+    return model, vectors(model, "tflm", random=300, oracle=False)
+
+
+def test_labels_are_true(small):
+    model, report = small
+    (layer,) = report.layers
+    right = prepare(model, "tflm").operators[0]
+    wanted = right.evaluate([layer.x])
+    assert np.array_equal(wanted["output"], layer.outputs)
+    assert np.array_equal(wanted["acc"], layer.accs)
+    for catch in layer.catches:
+        if catch.kind == "mistake":
+            found = wrong_output(right, layer.x, [catch.name])
+        elif catch.kind == "runtime":
+            other = for_rows(prepare_operator(model, model.operators[0], catch.name), 1)  # as in the model
+            found = np.concatenate([other.evaluate([row[None]])["output"] for row in layer.x])
+        else:
+            continue
+        assert np.flatnonzero((found != wanted["output"]).any(axis=1)).tolist() == catch.vectors, catch.name
+
+
+def test_everything_that_can_be_caught_is(small):
+    model, report = small
+    (layer,) = report.layers
+    assert len(layer.x) <= 32
+    assert {c.name for c in layer.catches if c.kind == "runtime"} == {
+        n for n in RUNTIMES if n != "tflm" and 0 in prepare(model, n).operators
+    }
+    prepared = prepare(model, "tflm").operators[0]
+    assert {c.name for c in layer.catches if c.kind == "mistake"} == {m.name for m in applicable(prepared)}
+    assert not [c.name for c in layer.catches if c.status == "not caught"]
+    # Said to be uncatchable: then random inputs must not catch it either.
+    assert not [c.name for c in layer.catches if c.status == "cannot be caught" and c.random]
+    assert layer.count("caught") > 50
+
+
+def test_more_is_caught_than_by_random_vectors():
+    model = make_dense_model(units=8, depth=48, seed=1)
+    (layer,) = vectors(model, "litert-xnnpack", random=300, oracle=False).layers
+    solved = {c.name for c in layer.catches if c.vectors}
+    drawn = {c.name for c in layer.catches if c.random}
+    assert solved >= drawn
+    assert solved - drawn
+
+
+def test_the_same_seed_gives_the_same_vectors_and_count_is_kept():
+    model = make_dense_model(units=3, depth=9)
+    first, again, other = (vectors(model, random=0, oracle=False, count=5, seed=s) for s in (1, 1, 2))
+    assert np.array_equal(first.layers[0].x, again.layers[0].x)
+    assert not np.array_equal(first.layers[0].x, other.layers[0].x)
+    assert len(first.layers[0].x) <= 5
+
+
+def test_a_layer_of_depth_one_is_decided_by_every_input():
+    model = make_dense_model(units=4, depth=1)
+    (layer,) = vectors(model, "tflm", random=0, oracle=False).layers
+    assert not [c.name for c in layer.catches if c.status == "not caught"]
+    every = np.arange(-128, 128).astype(np.int8)[:, None]
+    prepared = prepare(model, "tflm").operators[0]
+    wanted = prepared.evaluate([every])["output"]
+    for catch in layer.catches:
+        if catch.kind == "mistake" and not catch.vectors and MISTAKES[catch.name].slot not in ("layout", "input"):
+            assert np.array_equal(wrong_output(prepared, every, [catch.name]), wanted), catch.name
+
+
+def test_files_can_be_read_back(small, tmp_path):
+    model, report = small
+    (layer,) = report.layers
+    folder = tmp_path / "out"
+    paths = write_vectors(report, str(folder))
+    assert sorted(p.name for p in folder.iterdir()) == sorted(re.split(r"[\\/]", p)[-1] for p in paths)
+    with np.load(folder / "op0.npz") as file:
+        assert np.array_equal(file["input"], layer.x)
+        assert np.array_equal(file["output"], layer.outputs)
+        assert file["output"].dtype == np.int8
+        about = json.loads(str(file["about"]))
+    data = json.loads((folder / "op0.json").read_text())
+    assert data["model_sha256"] == about["model_sha256"] == report.fingerprint["model_sha256"]
+    assert data["runtime"] == "tflm"
+    acc = data["arrays"]["acc"]
+    assert np.array_equal(np.reshape(acc["values"], acc["shape"]), layer.accs)
+    scales = [float.fromhex(text) for text in data["weights_scale"]["hex"]]
+    assert scales == [float(s) for s in prepare(model, "tflm").operators[0].layer.weights_scale]
+    raw = np.frombuffer((folder / "op0_acc.bin").read_bytes(), "<i4")
+    assert np.array_equal(raw.reshape(layer.accs.shape), layer.accs)
+    import hashlib
+
+    for name, digest in data["sha256_of_files"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    lines = (folder / "op0_output.mem").read_text().splitlines()
+    values = [int(v, 16) for v in lines if not v.startswith("//")]
+    assert np.array_equal(np.asarray(values, np.uint8).view(np.int8).reshape(layer.outputs.shape), layer.outputs)
+    assert any(report.fingerprint["model_sha256"] in v for v in lines)
+    header = (folder / "op0.h").read_text()
+    listed = re.search(r"lastbit_op0_input\[\d+\] = \{([^}]*)\}", header)[1]
+    assert np.array_equal([int(v) for v in listed.split(",") if v.strip()], layer.x.reshape(-1))
+    assert report.fingerprint["model_sha256"] in header
+
+
+def test_a_path_cannot_end_a_comment(small, tmp_path):
+    from dataclasses import replace
+
+    model, _ = small
+    report = vectors(replace(model, source="a*/ int evil; /*\n\\"), "tflm", random=0, oracle=False, count=2)
+    write_vectors(report, str(tmp_path), ["h", "mem"])
+    header = (tmp_path / "op0.h").read_text()
+    assert header.count("*/") == 2  # the comment's own, and the one behind #endif
+    assert all(
+        v.startswith("//") or re.fullmatch("[0-9a-f]+", v)
+        for v in (tmp_path / "op0_acc.mem").read_text().split("\n")
+        if v
+    )
+
+
+def test_least_integers_are_written_so_that_c_takes_them():
+    from lastbit.vectors_formats import _c_values
+
+    assert _c_values(np.asarray([-(2**31), 5], np.int32)) == ["(-2147483647 - 1)", "5"]
+    assert _c_values(np.asarray([-(2**63)], np.int64)) == ["(-9223372036854775807LL - 1)"]
+    assert _c_values(np.asarray([-128], np.int8)) == ["-128"]
+
+
+def test_folders_and_formats_are_checked_first(small, tmp_path):
+    _, report = small
+    with pytest.raises(InputError, match="no folder"):
+        write_vectors(report, str(tmp_path / "a" / "b"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is no folder"):
+        write_vectors(report, str(tmp_path / "file"))
+    with pytest.raises(InputError, match="unknown format xml"):
+        write_vectors(report, str(tmp_path / "new"), ["xml"])
+    assert not (tmp_path / "new").exists()
+
+
+def test_command(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(make_dense_model(units=2, depth=5).content)
+    out = tmp_path / "out"
+    options = ("--random", "0", "--count", "4", "--no-oracle")
+    result = invoke("vectors", path, "-o", out, *options, "--format", "json", "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert data["schema"] == "lastbit.vectors/1"
+    assert [p.name for p in out.iterdir()] == ["op0.json"]
+    assert invoke("vectors", path, "-o", tmp_path / "x" / "y", *options).exit_code == 2
+    assert invoke("vectors", path, "-o", out, "--format", "xml").exit_code == 2
+    assert invoke("vectors", path).exit_code == 2
+
+
+@needs_all_interpreters
+def test_real_interpreters_confirm_the_outputs(tmp_path):
+    model = make_dense_model(units=5, depth=30, seed=9, per_channel=True)
+    for runtime in ("litert-xnnpack", "tflm"):
+        report = vectors(model, runtime, random=0, count=8)
+        assert report.exit_code == 0
+        assert report.layers[0].confirmed == report.layers[0].outputs.size > 0
+        assert report.fingerprint["confirmed_by"]["version"]
+
+
+@needs_shared_models
+def test_float_layers_are_listed(tmp_path):
+    report = vectors(MODELS / "mlt_toycar_quant_v01bench.tflite", oracle=False, op=0)
+    assert report.exit_code == 3
+    assert report.layers[0].refusal
+    assert "Without vectors" in str(report)

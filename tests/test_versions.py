@@ -1,0 +1,243 @@
+"""Runtimes of older versions: names, rules, evidence, and what the real wheels printed (tools/time_machine.py)."""
+
+import itertools
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+
+from conftest import GOLDEN, make_dense_model
+from lastbit import run
+from lastbit.api import load
+from lastbit.errors import OracleMissingError, RuntimeNameError, UnsupportedError
+from lastbit.explain import explain
+from lastbit.inspect import inspect
+from lastbit.oracles import installed, open_oracle
+from lastbit.prepare import prepare_operator
+from lastbit.runtimes import RUNTIMES, Rule, get_runtime
+from lastbit.runtimes.versions import CHANGES, version_evidence, versions_run
+from lastbit.tflite import write
+from lastbit.verify import verify
+
+time_machine = pytest.importorskip("time_machine")
+
+LISTING = json.loads((GOLDEN / "versions.json").read_text())
+RUNS = sorted(version_evidence()["runs"])
+
+
+@cache
+def arrays():
+    return time_machine.unpack(GOLDEN / "versions.npz")
+
+
+@cache
+def model_of(number):
+    return load(arrays()[f"{number}/model"].tobytes())
+
+
+def arithmetic(runtime):
+    """What decides about dense layers: runtimes alike in it need not be run twice."""
+    dense = tuple((k, r) for k, r in runtime.rules.items() if k[0] == "FULLY_CONNECTED")
+    fallback = arithmetic(get_runtime(runtime.fallback)) if runtime.fallback else ()
+    return dense, fallback, runtime.declines, runtime.written_in_part, tuple(runtime.operator_versions.items())
+
+
+KNOWN = {}
+
+
+def ours(number, runtime):
+    """The outputs and the kernel, or why LastBit refuses."""
+    key = number, arithmetic(runtime)
+    if key not in KNOWN:
+        model = model_of(number)
+        try:
+            prepared = prepare_operator(model, model.operators[0], runtime)
+        except UnsupportedError as error:
+            KNOWN[key] = str(error)
+        else:
+            outputs = np.stack([prepared.evaluate([x])["output"] for x in arrays()[f"{number}/x"]])
+            KNOWN[key] = outputs, prepared.kernel
+    return KNOWN[key]
+
+
+@pytest.mark.parametrize("name", sorted(LISTING["printed"]))
+def test_equals_what_that_version_printed(name):
+    runtime = get_runtime(name)
+    assert runtime.name == name
+    compared = 0
+    for number, entry in enumerate(time_machine.decode(LISTING["printed"][name], LISTING["refusals"])):
+        mine = ours(number, runtime)
+        if isinstance(entry, str):
+            assert isinstance(mine, str), (number, entry)
+            continue
+        if isinstance(mine, str):
+            told = ("settled", "unwritten", "not held against", "does not cover")
+            assert any(words in mine for words in told), (number, mine)
+            continue
+        outputs, kernel = mine
+        printed = arrays()[f"{number}/{entry if entry >= 0 else -1 - entry}"]
+        np.testing.assert_array_equal(outputs, printed, err_msg=f"case {number} {LISTING['cases'][number]}")
+        assert (kernel == "xnnpack") == (entry < 0), number
+        compared += outputs.size
+    assert compared > 2500
+
+
+def test_every_run_has_golden_outputs_and_fingerprints():
+    assert set(LISTING["printed"]) == set(RUNS) == set(LISTING["fingerprints"])
+    assert len(RUNS) > 90
+    for name in RUNS:
+        fingerprint = version_evidence()["runs"][name]["fingerprint"]
+        assert fingerprint["version"].removeprefix("0.dev") in name
+        assert "avx" in fingerprint["cpu"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_no_rule_is_offered_that_the_evidence_does_not_have(name):
+    evidence = version_evidence()
+    seen = [evidence["results"][number] for number in evidence["runs"][name]["results"]]
+    offered = 0
+    for (operator, variant), rule in get_runtime(name).rules.items():
+        if not isinstance(rule, Rule):
+            continue
+        fitting = [e["fitting"] for e in seen if (e["operator"], e["variant"]) == (operator, variant) and e["outputs"]]
+        assert any(rule.name in names for names in fitting), (operator, variant)
+        offered += 1
+    assert offered >= 1
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda c: f"{c.runtime}, {c.what[:40]}".replace(" ", "_"))
+def test_every_stated_change_is_seen(change):
+    """At both ends of each span a stated rule is offered, unless a later change overrides it."""
+    for first, last in change.spans:
+        for version in {first, last}:
+            runtime = get_runtime(f"{change.runtime}@{version}")
+            assert change.what in runtime.title
+            if change.rules:
+                assert any(runtime.rules.get(key) == rule for key, rule in change.rules.items()), version
+            assert change.declines <= runtime.declines
+            assert change.written_in_part <= runtime.written_in_part
+
+
+def test_reference_kernel_rounded_twice_until_1_2_and_tensorflow_2_19():
+    """The first answer: gemmlowp's double rounding, then one in float64; in between nothing was left to guess."""
+    rules = {
+        version: get_runtime(f"litert-reference@{version}").rules["FULLY_CONNECTED", "int8 per_tensor"].name
+        for version in versions_run("litert-reference")
+    }
+    twice = {version for version, rule in rules.items() if rule == "q31-half_up-half_away/fd"}
+    assert {version for version in rules if version not in twice} == {
+        version for version, rule in rules.items() if rule == "float64-half_away"
+    }
+    assert {"1.0.0", "1.2.0", "tf2.12.1", "tf2.19.1", "tflite2.14.0"} <= twice
+    assert not {"1.3.0", "1.4.0", "2.3.0", "tf2.20.0", "tf2.21.0"} & twice
+
+
+def test_versions_may_be_cut_short_where_they_agree():
+    assert get_runtime("litert-reference@1.2").name == "litert-reference@1.2.0"
+    assert get_runtime("litert-builtin@tf2.14").name == "litert-builtin-x86@tf2.14.1"
+    assert get_runtime("litert-reference@2.0").name == "litert-reference@2.0.3"
+    with pytest.raises(RuntimeNameError, match="differ.*Name one of them"):
+        get_runtime("litert-reference@1")
+
+
+@pytest.mark.parametrize("version", ["9.9", "1.2.1", "", "tf", "tf2.12.0", "2.", "x"])
+def test_a_version_that_was_never_run_is_no_name(version):
+    with pytest.raises(RuntimeNameError, match=r"never|only what a real interpreter.*1\.2\.0.*tf2\.14\.1"):
+        get_runtime(f"litert-reference@{version}")
+
+
+def test_a_runtime_without_other_versions_says_so():
+    with pytest.raises(RuntimeNameError, match="no other version of it was run"):
+        get_runtime("cmsis-nn@1.0")
+    with pytest.raises(RuntimeNameError, match="unknown runtime"):
+        get_runtime("no-such@1.0")
+
+
+def test_the_newest_version_is_todays_runtime():
+    """ai-edge-litert 2.3.0 is what the runtimes without a version are proven against."""
+    for base in ("litert-xnnpack", "litert-builtin-x86", "litert-reference"):
+        versioned = get_runtime(f"{base}@2.3.0")
+        assert "2.3.0" in RUNTIMES[base].oracle
+        for key, rule in versioned.rules.items():
+            if isinstance(rule, Rule):
+                assert RUNTIMES[base].rules[key] == rule
+
+
+def test_run_explain_and_inspect_take_a_version():
+    model = make_dense_model(units=6, depth=9)
+    x = np.arange(9, dtype=np.int8)[None] - 4
+    name = "litert-reference@1.2.0"
+    trace = run(model, x, name)
+    assert trace.prepared.runtime.name == name
+    explanation = explain(model, x, runtime=name, at=(0, 1))
+    assert explanation.as_dict()["runtime"] == name
+    assert explanation.as_dict()["output"] == int(trace.output[0, 1])
+    assert "ai-edge-litert 1.2.0" in str(explanation)
+    assert name in json.loads(inspect(model, runtimes=[name]).json())["dense"][0]["runtimes"]
+
+
+def test_explain_follows_the_number_of_rows():
+    """A rule by rows is explained as the one that ran."""
+    model = make_dense_model(units=6, depth=9)
+    row = np.arange(9, dtype=np.int8)[None] * 7 - 30
+    rules = []
+    for x in (row, np.repeat(row, 3, axis=0)):
+        explanation = explain(model, x, runtime="litert-builtin-portable", at=(0, 2))
+        assert explanation.as_dict()["output"] == int(run(model, x, "litert-builtin-portable").output[0, 2])
+        rules.append(explanation.as_dict()["rule"])
+    assert rules == ["q31-half_up-half_up/fd", "q31-single-half_up/fd"]
+
+
+def test_an_ignored_weights_zero_point_is_warned_of():
+    number = next(n for n, c in enumerate(LISTING["cases"]) if c["variant"] == "int8 per_tensor weights_zero_point")
+    prepared = prepare_operator(model_of(number), model_of(number).operators[0], "litert-xnnpack@tf2.21.0")
+    assert prepared.rule == "float32-half_even/weights_zero_point_ignored"
+    assert any("ignores the weights' zero point" in note for note in prepared.notes)
+
+
+def test_an_operator_version_that_was_not_known_yet_is_refused():
+    model = make_dense_model(units=6, depth=9, per_channel=True)
+    assert model.operators[0].version == 12
+    with pytest.raises(UnsupportedError, match="operator version 12.*up to 11"):
+        prepare_operator(model, model.operators[0], "litert-reference@1.4.0")
+
+
+def test_verify_wants_the_very_version():
+    model = make_dense_model(units=6, depth=9)
+    with pytest.raises(OracleMissingError, match=r"ai-edge-litert 1\.2\.0.*pip install 'ai-edge-litert==1\.2\.0'"):
+        verify(model, ["litert-reference@1.2"])
+    with pytest.raises(OracleMissingError, match=r"tensorflow-cpu 2\.14\.1"):
+        open_oracle("litert-xnnpack@tf2.14.1")
+    with pytest.raises(OracleMissingError, match=r"tflite-micro 0\.dev20240129122420"):
+        open_oracle("tflm@20240129122420")
+
+
+@pytest.mark.parametrize("runtime", ["litert-reference@2.3.0", "litert-xnnpack@2.3.0"])
+def test_verify_runs_where_the_version_is_installed(runtime):
+    if installed(runtime) is None:
+        pytest.skip("needs ai-edge-litert 2.3.0")
+    verification = verify(write(make_dense_model(units=6, depth=9).subgraphs[0]), [runtime], samples=12)
+    assert verification.exit_code == 0
+    assert verification.results[0].runtime.name == runtime
+
+
+def test_kill_matrix_of_versions():
+    """Versions whose stated rules differ printed different outputs in the golden set, for every dense variant."""
+    separated = 0
+    for base in ("litert-reference", "litert-builtin-x86", "litert-xnnpack"):
+        names = [name for name in RUNS if name.startswith(f"{base}@")]
+        for variant in {case["variant"] for case in LISTING["cases"]}:
+            cases = [n for n, case in enumerate(LISTING["cases"]) if case["variant"] == variant]
+            printed = {}
+            for name in names:
+                rule = get_runtime(name).rules.get(("FULLY_CONNECTED", variant))
+                codes = LISTING["printed"][name].split()
+                if isinstance(rule, Rule):
+                    printed.setdefault(rule.name, set()).add(tuple(codes[n].lstrip("d") for n in cases))
+            for (one, some), (other, more) in itertools.combinations(printed.items(), 2):
+                if {one, other} == {"float32-half_even", "float32-half_even-saturate"} and variant.startswith("uint8"):
+                    continue  # the same function there: INT32_MIN + zero point does not wrap
+                assert not some & more, (base, variant, one, other)
+                separated += 1
+    assert separated >= 8

@@ -1,0 +1,155 @@
+"""Cases of CONV_2D, DEPTHWISE_CONV_2D and the pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from operator_cases import Array, Case, Operand, scale, zero_point
+
+__all__ = ["convolutions", "pools"]
+
+ACTIVATIONS = ("NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+
+
+def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    info = np.iinfo(dtype)
+    return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+
+
+def _factors(rng: np.random.Generator, count: int) -> Array:
+    """Real factors s_x*s_w/s_y: powers of two, halves of odd numbers (ties), tiny ones (precision), and anything."""
+    exact = 2.0 ** rng.integers(-11, 1, count)
+    odd = rng.integers(1, 200, count) / 2.0 ** rng.integers(1, 9, count) / 64
+    free = np.exp(rng.uniform(-9, 1.5, count))
+    tiny = np.exp(rng.uniform(-15, -9, count))
+    return np.choose(rng.integers(0, 4, count), [exact, odd, free, tiny])
+
+
+def _bias(rng: np.random.Generator, factors: Array, zx: int, spread: float) -> Array:
+    """Biases that put a window of zero points on a tie, or a step beside one, all over the output range."""
+    steps = rng.integers(-140, 141, factors.size) + 0.5
+    tie = np.rint(steps / factors).astype(np.int64)
+    near = tie + rng.integers(-1, 2, factors.size)
+    free = np.rint(rng.normal(0, 1, factors.size) * spread).astype(np.int64)
+    return np.clip(np.where(rng.random(factors.size) < 0.7, near, free), -(2**30), 2**30)
+
+
+def convolutions(
+    rng: np.random.Generator, count: int, dtype: str = "int8", size: int = 0, *, grouped: bool = False
+) -> Iterator[Case]:
+    """CONV_2D and DEPTHWISE_CONV_2D, `count` of each: strides, dilations, both paddings, groups, one pixel, ties.
+
+    With `grouped` CONV_2D alone, every one with groups. `size` makes the images larger.
+    """
+    for number in range(count):
+        for op in ("CONV_2D",) if grouped else ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            yield _convolution(rng, op, dtype, 3 if grouped else number, size)
+
+
+def _convolution(rng: np.random.Generator, op: str, dtype: str, number: int, size: int) -> Case:
+    kh, kw = (int(k) for k in rng.choice([1, 1, 2, 3, 4, 5], 2))
+    if number % 4 == 0:
+        kh = kw = 3
+    if number % 4 == 1 and op == "CONV_2D":
+        kh = kw = 1
+    strides = [int(s) for s in rng.choice([1, 1, 2, 3], 2)]
+    if rng.random() < 0.5:
+        strides = [strides[0]] * 2
+    dilations = [1, 1] if rng.random() < 0.7 else [int(d) for d in rng.choice([1, 2, 3], 2)]
+    if max(dilations) > 1:
+        strides = [1, 1]
+    reach = (kh - 1) * dilations[0] + 1, (kw - 1) * dilations[1] + 1
+    height, width = (r + int(rng.integers(0, 6 + size)) for r in reach)
+    groups = 1
+    if op == "CONV_2D":
+        if number % 8 == 3 and dtype == "int8":
+            groups = int(rng.choice([2, 3]))
+        depth = groups * int(rng.choice([1, 2, 3, 8, 16, 17]))
+        units = groups * int(rng.choice([1, 3, 8, 16, 19]))
+        shape: tuple[int, ...] = (units, kh, kw, depth // groups)
+    else:
+        depth = int(rng.choice([1, 3, 8, 16, 17, 32, 33]))
+        multiplier = 1 if rng.random() < 0.6 else int(rng.choice([2, 3, 8]))
+        units = depth * multiplier
+        shape = (1, kh, kw, units)
+    channels = units if dtype == "int8" and rng.random() < 0.7 else 1
+    zx, zy = zero_point(rng, dtype), zero_point(rng, dtype)
+    sx, sy = scale(rng), scale(rng)
+    taps = kh * kw * (depth // groups if op == "CONV_2D" else 1)
+    factors = np.minimum(_factors(rng, channels), 3000 / taps**0.5 / 40)
+    weights_scale = (factors * sy / sx).astype(np.float32)
+    weights_zero = 0 if dtype == "int8" else zero_point(rng, dtype)
+    weights = _random(rng, shape, dtype)
+    if rng.random() < 0.3:  # sparse and small, so that many sums stay near the bias
+        weights = np.where(rng.random(shape) < 0.8, weights_zero, weights)
+    bias = _bias(rng, np.resize(factors, units), zx, 100 * taps**0.5 * 50)
+    padding = str(rng.choice(["SAME", "VALID"]))
+    outputs = []
+    for length, r, s in zip((height, width), reach, strides, strict=True):
+        outputs.append(-(-length // s) if padding == "SAME" else (length - r) // s + 1)
+    batch = int(rng.choice([1, 1, 1, 3]))
+    values = _random(rng, (batch, height, width, depth), dtype)
+    values = np.where(rng.random(values.shape) < rng.choice([0.0, 0.6, 0.95]), values.dtype.type(zx), values)
+    options = {
+        "padding": padding,
+        "stride_h": strides[0],
+        "stride_w": strides[1],
+        "dilation_h_factor": dilations[0],
+        "dilation_w_factor": dilations[1],
+        "fused_activation_function": str(rng.choice(ACTIVATIONS)),
+    }
+    if op == "DEPTHWISE_CONV_2D":
+        options["depth_multiplier"] = units // depth
+    bias_scale = np.float32(sx) * weights_scale
+    axis = 0 if op == "CONV_2D" or (channels == 1 and rng.random() < 0.5) else 3
+    return Case(
+        op,
+        [
+            Operand(values.shape, dtype, sx, zx),
+            Operand(shape, dtype, weights_scale, weights_zero, weights, axis),
+            Operand((units,), "int32", bias_scale, 0, bias),
+        ],
+        [Operand((batch, *outputs, units), dtype, sy, zy)],
+        [values],
+        options,
+        3 if dtype == "int8" else 2,
+    )
+
+
+def pools(rng: np.random.Generator, count: int, dtype: str = "int8") -> Iterator[Case]:
+    """AVERAGE_POOL_2D and MAX_POOL_2D, `count` of each."""
+    for _ in range(count):
+        for op in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
+            kh, kw = (int(k) for k in rng.choice([1, 2, 2, 3, 4, 7], 2))
+            strides = [int(s) for s in rng.choice([1, 2, 3], 2)]
+            height, width = kh + int(rng.integers(0, 6)), kw + int(rng.integers(0, 6))
+            depth = int(rng.choice([1, 3, 8, 16, 17, 40]))
+            padding = str(rng.choice(["SAME", "VALID"]))
+            outputs = []
+            for length, k, s in zip((height, width), (kh, kw), strides, strict=True):
+                outputs.append(-(-length // s) if padding == "SAME" else (length - k) // s + 1)
+            batch = int(rng.choice([1, 3]))
+            values = _random(rng, (batch, height, width, depth), dtype)
+            if rng.random() < 0.5:
+                values = np.clip(values, -3, 3).astype(dtype)
+            sx, zx = scale(rng), zero_point(rng, dtype)
+            if rng.random() < 0.4:  # a bound of the activation between two steps
+                sx = float(np.float32(rng.choice([1, 6]) / (int(rng.integers(0, 60)) + 0.5)))
+            options = {
+                "padding": padding,
+                "stride_h": strides[0],
+                "stride_w": strides[1],
+                "filter_height": kh,
+                "filter_width": kw,
+                "fused_activation_function": str(rng.choice(ACTIVATIONS)),
+            }
+            yield Case(
+                op,
+                [Operand(values.shape, dtype, sx, zx)],
+                [Operand((batch, *outputs, depth), dtype, sx, zx)],
+                [values],
+                options,
+                2,
+            )

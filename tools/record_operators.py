@@ -1,0 +1,143 @@
+"""Record what real interpreters make of the operators around dense layers.
+
+    python tools/record_operators.py [--seed S]
+
+Writes tests/golden/operators.npz: one-operator models with their inputs, each interpreter's outputs, and fingerprints.
+Of many cases those are kept, the smallest first, in which two rules of an operator part, so that the golden file
+refutes every rival that the cases refute; and a few of each operator besides. LastBit's own rules choose the cases
+only: every expected number is an interpreter's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from convolution_cases import convolutions, pools
+from copy_cases import copies
+from elementwise_cases import binaries
+from lastbit.errors import UnsupportedError
+from lastbit.ops import OPERATORS
+from lastbit.oracles import OracleFailure, open_oracle
+from operator_cases import Array, Case
+from reduce_cases import reductions
+from unary_cases import unaries
+
+GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "operators.npz"
+RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
+SEPARATED = 5  # how often two rules shall part
+BESIDES = 3  # cases of each operator that are kept whatever they show
+
+
+def all_cases(seed: int, scale: float = 1.0) -> Iterator[Case]:
+    """Every family of cases."""
+
+    def count(number: int) -> int:
+        return max(int(number * scale), 1)
+
+    for dtype in ("int8", "uint8"):
+        rng = np.random.default_rng([seed, len(dtype)])
+        yield from convolutions(rng, count(250), dtype)
+        if dtype == "int8":
+            yield from convolutions(rng, count(250), dtype, grouped=True)
+        yield from pools(rng, count(300), dtype)
+        yield from binaries(rng, ("ADD", "SUB", "MUL"), count(250), dtype)
+        yield from binaries(rng, ("MAXIMUM", "MINIMUM"), count(12), dtype)
+        yield from reductions(rng, count(300), dtype)
+        yield from copies(rng, count(12), dtype)
+        yield from unaries(rng, count(40), dtype)
+    rng = np.random.default_rng([seed, 99])
+    yield from binaries(rng, ("ADD", "SUB"), count(800), "int16")
+    yield from binaries(rng, ("MUL", "MAXIMUM"), count(150), "int16")
+    yield from pools(rng, count(30), "int16")
+    yield from unaries(rng, count(40), "int16")
+    for dtype in ("int16", "float32", "int32"):
+        yield from copies(rng, count(6), dtype)
+
+
+def choose(cases: Iterator[Case]) -> list[Case]:
+    """The cases to keep."""
+    groups: dict[tuple[str, str], list[tuple[int, Case]]] = defaultdict(list)
+    for case in cases:
+        model = case.model()
+        variant = OPERATORS[case.op].variant(model, model.operators[0])
+        size = sum(x.nbytes for x in case.values) + 3 * int(np.prod(case.outputs[0].shape)) + len(case.content()) // 2
+        groups[case.op, variant].append((size, case))
+    kept = []
+    for group in groups.values():
+        parted: Counter[tuple[str, str]] = Counter()
+        chosen = sorted(group, key=lambda entry: entry[0])
+        kept += [case for _, case in chosen[:: max(len(chosen) // (2 * BESIDES), 1)][:BESIDES]]
+        for _, case in chosen:
+            outputs = _by_rule(case)
+            pairs = [
+                pair for pair in combinations(sorted(outputs), 2) if not np.array_equal(*(outputs[r] for r in pair))
+            ]
+            if any(parted[pair] < SEPARATED for pair in pairs):
+                parted.update(pairs)
+                kept.append(case)
+    return list({id(case): case for case in kept}.values())
+
+
+def _by_rule(case: Case) -> dict[str, Array]:
+    model = case.model()
+    outputs = {}
+    for rule in OPERATORS[case.op].rules:
+        try:
+            outputs[rule] = OPERATORS[case.op].prepare(model, model.operators[0], rule).evaluate(case.values)["output"]
+        except (UnsupportedError, ZeroDivisionError):
+            continue
+    return outputs
+
+
+def record(cases: list[Case]) -> dict[str, Array]:
+    """The arrays of the golden file."""
+    outcomes: list[dict[str, str | int]] = [{} for _ in cases]
+    results: list[list[bytes]] = [[] for _ in cases]
+    fingerprints = {}
+    for runtime in RUNTIMES:
+        with open_oracle(runtime) as oracle:
+            fingerprints[runtime] = oracle.fingerprint.as_dict()
+            for case, outcome, seen in zip(cases, outcomes, results, strict=True):
+                try:
+                    run = oracle.run(case.content(), [list(case.values)])
+                except OracleFailure as failure:
+                    outcome[runtime] = failure.kind
+                    continue
+                joined = b"".join(np.ascontiguousarray(x).tobytes() for x in run.outputs[0])
+                if joined not in seen:
+                    seen.append(joined)
+                outcome[runtime] = seen.index(joined)
+    described, blob = [], bytearray()
+    for case, outcome, seen in zip(cases, outcomes, results, strict=True):
+        parts = [case.content(), *(np.ascontiguousarray(x).tobytes() for x in case.values), *seen]
+        described.append({"inputs": len(case.values), "sizes": [len(p) for p in parts], "outcomes": outcome})
+        for part in parts:
+            blob += part
+    packed = lzma.compress(bytes(blob), preset=9)
+    return {
+        "fingerprints": np.asarray(json.dumps(fingerprints)),
+        "cases": np.asarray(json.dumps(described)),
+        "blob": np.frombuffer(packed, np.uint8),
+    }
+
+
+def main() -> None:
+    """Write the golden file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=20261123)
+    arguments = parser.parse_args()
+    cases = choose(all_cases(arguments.seed))
+    np.savez_compressed(GOLDEN, **record(cases))  # type: ignore[arg-type]
+    print(f"{GOLDEN}: {len(cases)} cases, {GOLDEN.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
