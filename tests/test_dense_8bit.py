@@ -9,7 +9,7 @@ import lastbit
 from conftest import MODELS, needs_all_interpreters, needs_shared_models
 from dense_families import make_layer, rescaled
 from families_8bit import INT4, INT8_ZERO_POINT, KINDS, RUNTIMES, UINT8_ZERO_POINT, all_cases
-from lastbit.compare import steps_of
+from lastbit.differences import steps_of
 from lastbit.errors import UnsupportedError
 from lastbit.explain import explain
 from lastbit.inspect import inspect

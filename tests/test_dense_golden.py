@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from lastbit.compare import same_bits
+from lastbit.differences import same_bits
 from lastbit.errors import UnsupportedError
 from lastbit.prepare import prepare_operator
 from lastbit.tflite import load

@@ -14,7 +14,7 @@ from lastbit.arith.dynamic_range import quantize_asymmetric, quantize_qd8, quant
 from lastbit.arith.exact_floats import nearest_float32
 from lastbit.arith.int4_nibbles import packed_nibbles
 from lastbit.arith.sse_sums import sums_in_16_bits
-from lastbit.compare import same_bits
+from lastbit.differences import same_bits
 from lastbit.errors import InputError, UnsupportedError
 from lastbit.prepare import prepare, prepare_operator
 from lastbit.tflite import load, write

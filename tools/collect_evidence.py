@@ -35,7 +35,7 @@ import families_other_runtimes
 import replay_version
 import version_cases
 from dense_families import Case
-from lastbit.compare import same_bits
+from lastbit.differences import same_bits
 from lastbit.errors import UnsupportedError
 from lastbit.model import Model, Operator
 from lastbit.ops import OPERATORS

@@ -28,7 +28,7 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).parent))
 import version_cases
 from dense_families import Case
-from lastbit.compare import same_bits
+from lastbit.differences import same_bits
 from lastbit.model import Operator
 from lastbit.ops import OPERATORS
 from lastbit.oracles import ORACLES, Fingerprint, Oracle, OracleFailure, OracleRun

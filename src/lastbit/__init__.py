@@ -13,6 +13,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from .api import load, run
+from .certify import compare
 from .engines.reference import OperatorTrace, Trace
 from .errors import (
     InputError,
@@ -27,8 +28,11 @@ from .explain import explain
 from .inspect import inspect
 from .model import Model
 from .prepare import prepare
+from .prove import prove
 from .report import Report
 from .runtimes import DEFAULT_RUNTIME, RUNTIMES
+from .thresholds import thresholds
+from .vectors import vectors
 from .verify import verify
 from .whence import whence
 
@@ -52,11 +56,15 @@ __all__ = [
     "Trace",
     "UnsupportedError",
     "__version__",
+    "compare",
     "explain",
     "inspect",
     "load",
     "prepare",
+    "prove",
     "run",
+    "thresholds",
+    "vectors",
     "verify",
     "whence",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 from .api import load
 from .certify_layer import LayerCertificate, Occurrence, UnitDifference, Witness
 from .certify_report import Certificate, DataResult
-from .compare import compare_arrays
+from .differences import compare_arrays
 from .engines import reference
 from .engines.reference import Trace
 from .errors import InputError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .certify_layer import LayerCertificate
-from .compare import Difference
+from .differences import Difference
 from .model import Model, Operator
 from .report import Block, Code, Heading, Report, Table, Text
 from .runtimes import Runtime

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .api import load, run
-from .compare import steps_of
+from .differences import steps_of
 from .errors import OracleMissingError
 from .model import Model
 from .ops.dense_8bit import PreparedDense

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from .api import load
-from .compare import compare_arrays
 from .diagnose_callable import Function, call
 from .diagnose_readings import Reading, readings, step_matrix
 from .diagnose_report import Diagnosis, Given, Tie
 from .diagnose_search import Arithmetic, Explanation, Nearest, Search, Target
 from .diagnose_separate import Separator, outputs, trial_inputs
 from .diagnose_steps import Part, explain_acc, explain_finish, explain_scaled
+from .differences import compare_arrays
 from .errors import InputError, UnsupportedError
 from .layer_input import dense_operator, layer_input
 from .mistakes.base import Case, Int64Array

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .compare import Difference
 from .diagnose_readings import Reading
 from .diagnose_search import Explanation, Nearest
 from .diagnose_separate import Separation
 from .diagnose_steps import Part
 from .diagnose_text import mistake_blocks, names_text, rest_text
+from .differences import Difference
 from .mistakes import MISTAKES, Mistake
 from .mistakes.base import Case
 from .mistakes.worked import WorkedStep, worked_steps

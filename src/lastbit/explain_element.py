@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .arith.exact import ExactStep, split_fraction
-from .compare import steps_of
+from .differences import steps_of
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_layer import DenseLayer
 from .runtimes import Runtime

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .compare import same_bits
+from .differences import same_bits
 from .errors import InputError, UnsupportedError
 from .explain_element import float_data
 from .explain_hybrid_steps import HybridStep, hybrid_steps

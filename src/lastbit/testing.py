@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .api import load, run
-from .compare import compare_arrays, worked_element
+from .differences import compare_arrays, worked_element
 from .model import Model
 from .runtimes import DEFAULT_RUNTIME, Runtime
 from .types import Array

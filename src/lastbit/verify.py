@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .api import load
-from .compare import compare_arrays, worked_element
+from .differences import compare_arrays, worked_element
 from .engines import reference
 from .errors import InputError, OracleMissingError, UnsupportedError
 from .model import Model, Operator, Subgraph, Tensor

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .compare import Difference
+from .differences import Difference
 from .model import Model
 from .report import Block, Code, Heading, Report, Table, Text
 from .runtimes import Runtime

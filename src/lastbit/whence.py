@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .api import load
-from .compare import Difference, compare_arrays, worked_element
+from .differences import Difference, compare_arrays, worked_element
 from .engines import reference
 from .errors import InputError, UnsupportedError
 from .layer_input import dense_operator, layer_input
