@@ -360,6 +360,8 @@ def _unspilt(weights: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 def _rival_rules(int4: bool) -> Iterator[HybridRule]:
     qd8, own, nibbles = (HYBRID_RULES[f"hybrid-{name}"] for name in ("qd8-fma", "int8-unfused", "int4-nibbles"))
     yield qd8
+    if not int4:  # for int4 they are one
+        yield HYBRID_RULES["hybrid-qd8-fma-bound_first"]
     yield own
     for how in ("half_away", "division"):
         rows = _rounded(quantize_qd8, how)

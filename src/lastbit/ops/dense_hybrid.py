@@ -39,6 +39,7 @@ __all__ = [
     "PreparedHybrid",
     "check_hybrid_kernel",
     "finish_fma",
+    "finish_fma_bound_first",
     "finish_nibbles",
     "finish_unfused",
     "hybrid_by_rule",
@@ -254,24 +255,29 @@ def _acc(prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np
 
 
 def finish_fma(
-    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], _: bool
+    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
 ) -> dict[str, Array]:
     """XNNPACK: the row's scale first, then one fused multiply-add; subnormals are read and written as zero."""
+    steps = finish_fma_bound_first(prepared, quantized, dot, any_input)
+    # The kernel for int4 has the operands of its maximum the other way round.
+    if prepared.layer.weights.dtype.name != "int4":
+        steps["output"] = clamp_value_first(steps["with_bias"], prepared.layer.activation)
+    return steps
+
+
+def finish_fma_bound_first(
+    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], _: bool
+) -> dict[str, Array]:
+    """The same on AVX2, where a NaN (of an infinite scale) comes out of the clamp as its lower bound."""
     layer = prepared.layer
-    int4 = layer.weights.dtype.name == "int4"
     acc = _acc(prepared, quantized, dot)
-    if int4:
+    if layer.weights.dtype.name == "int4":
         # The kernel sums 16 times the products and shifts right: 28 bits are left.
         acc = wrap32(acc << 4) >> 4
     bias = np.float32(0) if prepared.bias is None else flush_subnormals(prepared.bias)
     scaled = multiply32(convert_int32(acc), quantized.scale[:, None], flush=True)
     with_bias = fma32(scaled, prepared.weights_scale, bias, flush=True)
-    # The kernel for int4 has the operands of its maximum the other way round.
-    clamped = (
-        clamp_bound_first(with_bias, layer.activation, always=True)
-        if int4
-        else clamp_value_first(with_bias, layer.activation)
-    )
+    clamped = clamp_bound_first(with_bias, layer.activation, always=True)
     return {"acc": acc.astype(np.int32), "scaled": scaled, "with_bias": with_bias, "output": clamped}
 
 
@@ -356,17 +362,22 @@ def _some(units: npt.NDArray[np.int64]) -> str:
     return f"unit{'s' * (len(units) > 1)} {shown}{', ...' if len(units) > 5 else ''}"
 
 
+_QD8_EQUATION = (
+    "q = round_half_even(x * 255/(max-min)) + zp, always asymmetric;  y = fma(float32(acc) * s_row, s_w, bias)"
+)
+
 HYBRID_RULES: dict[str, HybridRule] = {
     rule.name: rule
     for rule in (
+        HybridRule("hybrid-qd8-fma", quantize_qd8, quantize_qd8, False, finish_fma, None, _QD8_EQUATION),
         HybridRule(
-            "hybrid-qd8-fma",
+            "hybrid-qd8-fma-bound_first",
             quantize_qd8,
             quantize_qd8,
             False,
-            finish_fma,
+            finish_fma_bound_first,
             None,
-            "q = round_half_even(x * 255/(max-min)) + zp, always asymmetric;  y = fma(float32(acc) * s_row, s_w, bias)",
+            f"{_QD8_EQUATION};  NaN becomes the lower clamp bound",
         ),
         HybridRule(
             "hybrid-int8-unfused",

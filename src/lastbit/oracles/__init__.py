@@ -25,11 +25,13 @@ __all__ = [
     "OracleRun",
     "OracleSpec",
     "installed",
+    "on_this_machine",
     "open_oracle",
 ]
 
-# As `platform.machine` calls it on Linux, and on macOS.
-ARM64 = ("aarch64", "arm64")
+# As `platform.machine` calls it on Linux, macOS and Windows.
+ARM64 = ("aarch64", "arm64", "ARM64")
+X86_64 = ("x86_64", "AMD64")
 
 # Keyed by the name of the runtime that the oracle is held against.
 ORACLES: dict[str, OracleSpec] = {
@@ -39,6 +41,17 @@ ORACLES: dict[str, OracleSpec] = {
         extra="litert",
         mode="default delegates (XNNPACK)",
         worker=("litert", "AUTO"),
+        machines=X86_64,
+        vnni=True,
+    ),
+    "litert-xnnpack-avx2": OracleSpec(
+        name="litert-xnnpack-avx2",
+        distribution="ai-edge-litert",
+        extra="litert",
+        mode="default delegates (XNNPACK)",
+        worker=("litert", "AUTO"),
+        machines=X86_64,
+        vnni=False,
     ),
     "litert-builtin-x86": OracleSpec(
         name="litert-builtin-x86",
@@ -46,6 +59,7 @@ ORACLES: dict[str, OracleSpec] = {
         extra="litert",
         mode="builtin, no delegate",
         worker=("litert", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
+        machines=X86_64,
     ),
     "litert-builtin-portable": OracleSpec(
         name="litert-builtin-portable",
@@ -61,6 +75,7 @@ ORACLES: dict[str, OracleSpec] = {
         extra="litert",
         mode="reference kernels",
         worker=("litert", "BUILTIN_REF"),
+        machines=X86_64,
     ),
     "litert-xnnpack-arm64": OracleSpec(
         name="litert-xnnpack-arm64",
@@ -161,6 +176,27 @@ def installed(name: str) -> Fingerprint | None:
         RuntimeNameError: there is no oracle of this name.
     """
     return fingerprint_of(_spec(name))
+
+
+def on_this_machine(name: str) -> str:
+    """The name under which this machine's CPU follows what another one follows as `name`.
+
+    One interpreter in one mode picks other kernels on another CPU. Where none of its runtimes is for this CPU, the name
+    stays.
+
+    >>> on_this_machine("litert-xnnpack").startswith("litert-xnnpack")
+    True
+
+    Raises:
+        RuntimeNameError: there is no oracle of this name.
+    """
+    spec = _spec(name)
+    if spec.fits_machine:
+        return name
+    for other in ORACLES.values():
+        if (other.distribution, other.worker) == (spec.distribution, spec.worker) and other.fits_machine:
+            return other.name
+    return name
 
 
 # What a prefix of a version stands for: (distribution, the worker's name for it).

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from lastbit.errors import InputError, OracleError, OracleMissingError
 from lastbit.oracles import _worker
-from lastbit.oracles.machine import cpu_text, platform_text
+from lastbit.oracles.machine import cpu_features, cpu_text, platform_text
 from lastbit.oracles.process import WorkerFailure, WorkerProcess
 
 __all__ = [
@@ -52,6 +52,8 @@ class OracleSpec:
         environment: variables that its worker process gets beside this process's.
         machines: the machine types it holds for, as `platform.machine` spells them; empty for any.
         version: the version that must be installed; empty for any.
+        vnni: whether it holds for x86-64 CPUs with AVX512-VNNI only (True), for those without only (False), or
+            for both (None).
     """
 
     name: str
@@ -65,11 +67,20 @@ class OracleSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     machines: tuple[str, ...] = ()
     version: str = ""
+    vnni: bool | None = None
 
     @property
     def whole_models(self) -> bool:
         """Whether it runs whole models; the others are handed one dense layer at a time."""
         return self.script == "_worker"
+
+    @property
+    def fits_machine(self) -> bool:
+        """Whether this machine and CPU are those that it holds for. A CPU that does not tell is taken for fit."""
+        if self.machines and platform.machine() not in self.machines:
+            return False
+        features = cpu_features()
+        return self.vnni is None or not features or ("avx512_vnni" in features) == self.vnni
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,7 @@ def fingerprint_of(spec: OracleSpec, library: str | os.PathLike[str] | None = No
         version = metadata.version(spec.distribution)
     except metadata.PackageNotFoundError:
         return None
-    if (spec.version and version != spec.version) or (spec.machines and platform.machine() not in spec.machines):
+    if (spec.version and version != spec.version) or not spec.fits_machine:
         return None
     return Fingerprint(spec.distribution, version, spec.mode, cpu_text(spec.environment), platform_text())
 
@@ -370,6 +381,12 @@ def _missing_text(spec: OracleSpec) -> str:
         return (
             f"oracle {spec.name} needs {spec.distribution} on a machine of type {' or '.join(spec.machines)}; this one "
             f"is {platform.machine()}. tools/replay_version.py runs it under an emulator."
+        )
+    if not spec.fits_machine:
+        return (
+            f"oracle {spec.name} needs a CPU {'with' if spec.vnni else 'without'} AVX512-VNNI; this one is "
+            f"{cpu_text()}, where the same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose "
+            "interpreters run here."
         )
     if spec.version:
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["cpu_text", "platform_text"]
+__all__ = ["cpu_features", "cpu_text", "platform_text"]
 
 # As Linux spells them. XNNPACK and ruy choose their 8-bit kernels by these.
 _FEATURES = (
@@ -44,13 +44,27 @@ def cpu_text(environment: Mapping[str, str] | None = None) -> str:
 
 
 @cache
+def cpu_features() -> frozenset[str]:
+    """The CPU's vector instructions, as Linux spells them. Empty where the system does not tell.
+
+    >>> cpu_features() <= cpu_features() | {"avx2"}
+    True
+    """
+    return frozenset(_detected()[1])
+
+
+@cache
 def _cpu_text() -> str:
-    name, present = _linux() if sys.platform == "linux" else ("", set[str]())
-    if not present:
-        present = _from_numpy()
+    name, present = _detected()
     found = [_READABLE.get(f, f) for f in _FEATURES if f in present]
     name = name or platform.processor() or platform.machine() or "unknown CPU"
     return f"{name} ({' '.join(found) if found else 'vector features unknown'})"
+
+
+@cache
+def _detected() -> tuple[str, set[str]]:
+    name, present = _linux() if sys.platform == "linux" else ("", set[str]())
+    return name, present or _from_numpy()
 
 
 def _linux(path: str = "/proc/cpuinfo") -> tuple[str, set[str]]:

@@ -1,0 +1,29 @@
+"""LiteRT as it comes, on x86-64 without AVX512-VNNI: XNNPACK's AVX2 kernels saturate where those of VNNI wrap."""
+
+from __future__ import annotations
+
+from .base import Rule, Runtime
+from .litert_xnnpack import LITERT_XNNPACK
+
+__all__ = ["LITERT_XNNPACK_AVX2"]
+
+LITERT_XNNPACK_AVX2 = Runtime(
+    name="litert-xnnpack-avx2",
+    title="LiteRT's default on x86-64 without AVX512-VNNI: XNNPACK delegate, builtin kernels for what it declines",
+    oracle="ai-edge-litert 2.3.0, Interpreter(model)",
+    platform="x86-64 with AVX2, without AVX512-VNNI",
+    rules={
+        **LITERT_XNNPACK.rules,
+        ("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", "xnnpack"),
+        ("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", "xnnpack"),
+        # The int4 kernel has the whole accumulator here; that of VNNI has its upper 28 bits.
+        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("float32-half_even", "xnnpack"),
+        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule("float32-half_even", "xnnpack"),
+        **{
+            ("FULLY_CONNECTED", f"float32 x int8 -> float32 {g}"): Rule("hybrid-qd8-fma-bound_first", "xnnpack")
+            for g in ("per_tensor", "per_channel")
+        },
+    },
+    sources=("google/XNNPACK src/qs8-gemm/MRx8c8-avx2.c.in @a9fefe77cf0d: the zero point is added in 16 bits, saturating",),
+    fallback="litert-builtin-x86",
+)
