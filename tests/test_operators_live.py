@@ -7,7 +7,7 @@ from conftest import MODELS, needs_all_interpreters, needs_shared_models
 from lastbit.engines import reference
 from lastbit.errors import UnsupportedError
 from lastbit.ops.base import output_values
-from lastbit.oracles import OracleFailure, open_oracle
+from lastbit.oracles import OracleFailure, on_this_machine, open_oracle
 from lastbit.prepare import prepare
 from lastbit.tflite import load
 from lastbit.tflite.writer import with_outputs
@@ -46,7 +46,7 @@ def hold(oracle, cases):
 def test_fresh_cases_of_every_operator_are_exact(runtime):
     from record_operators import all_cases
 
-    with open_oracle(runtime) as oracle:
+    with open_oracle(on_this_machine(runtime)) as oracle:
         assert hold(oracle, all_cases(seed=7, scale=0.06)) > 50_000
 
 
@@ -126,7 +126,7 @@ def test_what_is_declined_or_refused_at_its_limits(runtime):
         half_step_difference(),
         convolution("DEPTHWISE_CONV_2D", options={"depth_multiplier": 2}),
     ]
-    with open_oracle(runtime) as oracle:
+    with open_oracle(on_this_machine(runtime)) as oracle:
         assert hold(oracle, cases) > 500
 
 
@@ -135,8 +135,8 @@ def test_what_is_declined_or_refused_at_its_limits(runtime):
 def test_a_sum_that_aborts_the_process_is_refused(runtime):
     case = pair("ADD", 2.0**19, 1)
     with pytest.raises(UnsupportedError, match="2\\^19 output scales"):
-        prepare(case.model(), runtime).require_all()
-    with open_oracle(runtime) as oracle, pytest.raises(OracleFailure):
+        prepare(case.model(), on_this_machine(runtime)).require_all()
+    with open_oracle(on_this_machine(runtime)) as oracle, pytest.raises(OracleFailure):
         oracle.run(case.content(), [list(case.values)])
 
 
@@ -148,7 +148,7 @@ def test_a_sum_that_aborts_the_process_is_refused(runtime):
 )
 def test_whole_models_are_exact_at_every_tensor(name, runtime):
     model = load(MODELS / f"{name}.tflite")
-    prepared = prepare(model, runtime)
+    prepared = prepare(model, on_this_machine(runtime))
     rng = np.random.default_rng(3)
     tensor = model.inputs[0]
     if tensor.dtype.name == "float32":
@@ -157,7 +157,7 @@ def test_whole_models_are_exact_at_every_tensor(name, runtime):
         low, high = tensor.dtype.qmin, tensor.dtype.qmax
         samples = [rng.integers(low, high + 1, tensor.shape).astype(tensor.dtype.numpy) for _ in range(2)]
     every = [index for op in model.operators for index in op.outputs]
-    with open_oracle(runtime) as oracle:
+    with open_oracle(on_this_machine(runtime)) as oracle:
         if prepared.refusals:
             assert runtime == "tflm"
             with pytest.raises(OracleFailure):
@@ -199,8 +199,8 @@ def test_a_pad_that_xnnpack_fuses_into_a_convolution_changes_nothing(exposed):
     )
     content = write(Subgraph("main", tensors, operators, (0,), (2, 5) if exposed else (5,)))
     values = [np.random.default_rng(n).integers(-128, 128, (1, 4, 4, 4)).astype(np.int8) for n in range(20)]
-    prepared = prepare(load(content), "litert-xnnpack")
-    with open_oracle("litert-xnnpack") as oracle:
+    prepared = prepare(load(content), on_this_machine("litert-xnnpack"))
+    with open_oracle(on_this_machine("litert-xnnpack")) as oracle:
         run = oracle.run(content, [[value] for value in values])
     assert run.delegated
     for value, theirs in zip(values, run.outputs, strict=True):

@@ -10,6 +10,8 @@ from operator_cases import Array, Case, Operand, scale, zero_point
 
 __all__ = ["convolutions", "pools"]
 
+# The bias of a layer with int16 input: its type, and what `quantized_bias_type` says of it.
+BIASES_16 = (("int64", None), ("int32", "int32"), ("int64", "int64"))
 ACTIVATIONS = ("NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
 
@@ -27,13 +29,15 @@ def _factors(rng: np.random.Generator, count: int) -> Array:
     return np.choose(rng.integers(0, 4, count), [exact, odd, free, tiny])
 
 
-def _bias(rng: np.random.Generator, factors: Array, zx: int, spread: float) -> Array:
+def _bias(rng: np.random.Generator, factors: Array, spread: float, dtype: str) -> Array:
     """Biases that put a window of zero points on a tie, or a step beside one, all over the output range."""
-    steps = rng.integers(-140, 141, factors.size) + 0.5
+    reach = 140 if dtype != "int16" else 33_000
+    steps = rng.integers(-reach, reach + 1, factors.size) + 0.5
     tie = np.rint(steps / factors).astype(np.int64)
     near = tie + rng.integers(-1, 2, factors.size)
     free = np.rint(rng.normal(0, 1, factors.size) * spread).astype(np.int64)
-    return np.clip(np.where(rng.random(factors.size) < 0.7, near, free), -(2**30), 2**30)
+    limit = 2**30 if dtype != "int16" else 2**40
+    return np.clip(np.where(rng.random(factors.size) < 0.7, near, free), -limit, limit)
 
 
 def convolutions(
@@ -64,7 +68,7 @@ def _convolution(rng: np.random.Generator, op: str, dtype: str, number: int, siz
     height, width = (r + int(rng.integers(0, 6 + size)) for r in reach)
     groups = 1
     if op == "CONV_2D":
-        if number % 8 == 3 and dtype == "int8":
+        if number % 8 == 3 and dtype != "uint8":
             groups = int(rng.choice([2, 3]))
         depth = groups * int(rng.choice([1, 2, 3, 8, 16, 17]))
         units = groups * int(rng.choice([1, 3, 8, 16, 19]))
@@ -74,17 +78,18 @@ def _convolution(rng: np.random.Generator, op: str, dtype: str, number: int, siz
         multiplier = 1 if rng.random() < 0.6 else int(rng.choice([2, 3, 8]))
         units = depth * multiplier
         shape = (1, kh, kw, units)
-    channels = units if dtype == "int8" and rng.random() < 0.7 else 1
+    channels = units if dtype != "uint8" and rng.random() < 0.7 else 1
     zx, zy = zero_point(rng, dtype), zero_point(rng, dtype)
     sx, sy = scale(rng), scale(rng)
     taps = kh * kw * (depth // groups if op == "CONV_2D" else 1)
     factors = np.minimum(_factors(rng, channels), 3000 / taps**0.5 / 40)
     weights_scale = (factors * sy / sx).astype(np.float32)
-    weights_zero = 0 if dtype == "int8" else zero_point(rng, dtype)
-    weights = _random(rng, shape, dtype)
+    weights_type = "uint8" if dtype == "uint8" else "int8"
+    weights_zero = 0 if dtype != "uint8" else zero_point(rng, dtype)
+    weights = _random(rng, shape, weights_type)
     if rng.random() < 0.3:  # sparse and small, so that many sums stay near the bias
         weights = np.where(rng.random(shape) < 0.8, weights_zero, weights)
-    bias = _bias(rng, np.resize(factors, units), zx, 100 * taps**0.5 * 50)
+    bias = _bias(rng, np.resize(factors, units), 100 * taps**0.5 * 50, dtype)
     padding = str(rng.choice(["SAME", "VALID"]))
     outputs = []
     for length, r, s in zip((height, width), reach, strides, strict=True):
@@ -102,19 +107,26 @@ def _convolution(rng: np.random.Generator, op: str, dtype: str, number: int, siz
     }
     if op == "DEPTHWISE_CONV_2D":
         options["depth_multiplier"] = units // depth
+    bias_type = "int32"
+    if dtype == "int16":
+        bias_type, told = BIASES_16[int(rng.integers(len(BIASES_16)))] if op == "CONV_2D" else ("int64", None)
+        if told is not None:
+            options["quantized_bias_type"] = told
+    if bias_type == "int32":
+        bias = np.clip(bias, -(2**30), 2**30)
     bias_scale = np.float32(sx) * weights_scale
     axis = 0 if op == "CONV_2D" or (channels == 1 and rng.random() < 0.5) else 3
     return Case(
         op,
         [
             Operand(values.shape, dtype, sx, zx),
-            Operand(shape, dtype, weights_scale, weights_zero, weights, axis),
-            Operand((units,), "int32", bias_scale, 0, bias),
+            Operand(shape, weights_type, weights_scale, weights_zero, weights, axis),
+            Operand((units,), bias_type, bias_scale, 0, bias),
         ],
         [Operand((batch, *outputs, units), dtype, sy, zy)],
         [values],
         options,
-        3 if dtype == "int8" else 2,
+        {"int8": 3, "uint8": 2, "int16": 8 if "quantized_bias_type" in options else 4}[dtype],
     )
 
 

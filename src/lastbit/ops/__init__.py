@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ..model import Model, Operator
 from . import (
     add_sub,
+    arg_max,
+    batch_matmul,
     concatenation,
     conv_2d,
     depthwise_conv_2d,
@@ -64,7 +66,10 @@ def _types_variant(model: Model, op: Operator) -> str:
 
 OPERATORS: dict[str, OperatorEntry] = {
     "ADD": OperatorEntry(add_sub.prepare_add_sub, _types_variant, add_sub.RULES),
+    "ARG_MAX": OperatorEntry(arg_max.prepare_arg_max, _types_variant, arg_max.RULES),
+    "ARG_MIN": OperatorEntry(arg_max.prepare_arg_max, _types_variant, arg_max.RULES),
     "AVERAGE_POOL_2D": OperatorEntry(pool_2d.prepare_pool_2d, _types_variant, pool_2d.AVERAGE_RULES),
+    "BATCH_MATMUL": OperatorEntry(batch_matmul.prepare_batch_matmul, _types_variant, batch_matmul.RULES),
     "CONCATENATION": OperatorEntry(concatenation.prepare_concatenation, _types_variant, concatenation.RULES),
     "CONV_2D": OperatorEntry(conv_2d.prepare_conv_2d, convolution_variant, conv_2d.RULES),
     "DEPTHWISE_CONV_2D": OperatorEntry(

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arith.fixedpoint import wrap32
-from ..arith.requantize import RULES as REQUANT_RULES
 from ..arith.requantize import RequantParams, prepare_requantize, requantize
+from ..arith.rules_int16 import RULES_INT16 as REQUANT_RULES
 from ..arith.windows import Window
 from ..errors import InputError
 from ..model import Model, Operator, Tensor
 from ..types import Array
 from .base import PreparedOperator, constant_operand, refuse, required_operand
+from .dense_layer import int16_bias
 
 __all__ = ["RULES", "Convolution", "PreparedConvolution", "convolution", "convolution_variant", "finish"]
 
@@ -31,8 +32,8 @@ RULES: dict[str, str] = {name: rule.equation for name, rule in REQUANT_RULES.ite
     for name, (one, two) in _BY_CHANNEL.items()
 }
 
-# (input, weights, output) of the kernels with a 32-bit accumulator.
-TYPES = (("int8", "int8", "int8"), ("uint8", "uint8", "uint8"))
+# (input, weights, output)
+TYPES = (("int8", "int8", "int8"), ("uint8", "uint8", "uint8"), ("int16", "int8", "int16"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,7 @@ class PreparedConvolution(PreparedOperator):
 
 
 def convolution_variant(model: Model, op: Operator) -> str:
-    """`<types> <granularity>`, then ` weights_zero_point` (int8) and ` grouped` where it is so.
+    """`<types> <granularity>`, then ` weights_zero_point` (int8), ` grouped` and, with int16 input, what the bias is.
 
     The types are one name where input, weights and output agree, else `<input> x <weights> -> <output>`.
     """
@@ -124,7 +125,7 @@ def convolution_variant(model: Model, op: Operator) -> str:
         variant += " weights_zero_point"
     if op.name == "CONV_2D" and len(weights.shape) == len(x.shape) == 4 and weights.shape[3] != x.shape[3]:
         variant += " grouped"
-    return variant
+    return f"{variant} {int16_bias(model, op)}" if names[0] == "int16" else variant
 
 
 def convolution(model: Model, op: Operator, rule: str) -> Convolution:
@@ -188,7 +189,9 @@ def _check_types(layer: Convolution) -> list[str]:
     problems = []
     found = (layer.input.dtype.name, layer.weights.dtype.name, layer.output.dtype.name)
     if found not in TYPES:
-        return [f"input x weights -> output is {found[0]} x {found[1]} -> {found[2]}; covered: int8, uint8 throughout"]
+        return [
+            f"input x weights -> output is {found[0]} x {found[1]} -> {found[2]}; covered: int8, uint8, int16 x int8"
+        ]
     for tensor in (layer.input, layer.output, layer.weights):
         scales = 0 if tensor.quant is None else tensor.quant.scale.size
         allowed = (1, layer.channels) if tensor is layer.weights and found[1] == "int8" else (1,)
@@ -198,8 +201,13 @@ def _check_types(layer: Convolution) -> list[str]:
     axis = 0 if layer.operator.name == "CONV_2D" else 3
     if quant is not None and quant.per_channel and quant.axis != axis:
         problems.append(f"{layer.weights.label} is quantized along axis {quant.axis}, wanted {axis}")
-    if layer.bias is not None and layer.bias.dtype.name != "int32":
-        problems.append(f"the bias ({layer.bias.label}) is {layer.bias.dtype.name}, wanted int32")
+    wanted = ("int64", "int32") if found[0] == "int16" else ("int32",)
+    if layer.bias is not None and layer.bias.dtype.name not in wanted:
+        problems.append(f"the bias ({layer.bias.label}) is {layer.bias.dtype.name}, wanted {' or '.join(wanted)}")
+    if found[0] == "int16" and any(
+        t.quant is not None and t.quant.zero_point.any() for t in (layer.input, layer.output)
+    ):
+        problems.append("int16 input or output has a zero point that is not 0, which no runtime takes")
     return problems
 
 
@@ -236,13 +244,15 @@ def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDAr
         if stop > start
     )
     bias = layer.bias_values
+    narrow = parts[0][2].rule.acc_bits == 32
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         layer.check(values[0])
-        acc = wrap32(accumulate(values[0]) + bias)
+        acc = accumulate(values[0]) + bias
+        acc = wrap32(acc).astype(np.int32) if narrow else acc
         done = [requantize(acc[..., start:stop], params) for start, stop, params in parts]
         steps = done[0] if len(done) == 1 else {name: np.concatenate([d[name] for d in done], -1) for name in done[0]}
-        return {"acc": acc.astype(np.int32), **steps}
+        return {"acc": acc, **steps}
 
     return PreparedConvolution(
         operator=layer.operator,

@@ -1,4 +1,4 @@
-"""ADD and SUB of quantized arrays."""
+"""ADD and SUB of quantized and float32 arrays."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..arith.elementwise import InnerLoop, inner_loop, prepare_fixed_point_sum, 
 from ..model import Model, Operator
 from ..types import Array
 from ._binary import Binary, binary, clamp_output, prepared_binary
+from ._float import FLOAT_RULES, prepare_float_binary
 from ._unary import pick_rule
 from .base import PreparedOperator, refuse
 
@@ -28,11 +29,12 @@ RULES: dict[str, str] = {
         "input a single element; groups of 8); as `fixed_point` in the rest" + _OUTPUT
     ),
     "q20_half_up": "y = clamp(zy + ((m_1 (x_1 - z_1) + m_2 (x_2 - z_2) + 2^(R-1)) >> R)), m of 21 bits",
+    **FLOAT_RULES,
 }
 
 
 def prepare_add_sub(model: Model, op: Operator, rule: str) -> PreparedOperator:
-    """Prepare ADD or SUB of int8, uint8 or int16, with broadcasting.
+    """Prepare ADD or SUB of int8, uint8, int16 or float32, with broadcasting.
 
     Args:
         model: the model.
@@ -49,6 +51,8 @@ def prepare_add_sub(model: Model, op: Operator, rule: str) -> PreparedOperator:
     tflite/kernels/internal/optimized/integer_ops/add.h; google/XNNPACK, src/microparams-init.c, src/qs8-vadd.
     """
     pick_rule(op, rule, RULES)
+    if rule in FLOAT_RULES:
+        return prepare_float_binary(model, op, rule, np.subtract if op.name == "SUB" else np.add)
     q20 = rule == "q20_half_up"
     node = binary(model, op, "half_even" if q20 else "half_away")
     wide = node.output.dtype.name == "int16"

@@ -1,4 +1,4 @@
-"""CONV_2D with 8-bit input: windows laid out as rows (im2col), one exact matrix product, requantization."""
+"""CONV_2D with quantized input: windows laid out as rows (im2col), one exact matrix product, requantization."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _CHUNK = 1 << 25
 
 
 def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedConvolution:
-    """Prepare CONV_2D: int8 or uint8 input, weights and output, int32 bias or none; grouped, strided, dilated.
+    """Prepare CONV_2D: int8, uint8 or int16 x int8, with or without a bias; grouped, strided, dilated.
 
     acc[n, y, x, o] = sum over the window and the group's channels of (input - zx)(weights - zw) + bias, in an int32
-    that wraps. Padding counts as zx.
+    that wraps, or in 64 bits where the rule says so. Padding counts as zx.
 
     Args:
         model: the model.

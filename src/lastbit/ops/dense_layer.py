@@ -165,11 +165,11 @@ def dense_variant(model: Model, op: Operator) -> str:
     if names in (["int16", "int8", "int16"], ["int16", "int4", "int16"]):
         zero_point = weights is not None and weights.quant is not None and weights.quant.zero_point[0] != 0
         granularity += " weights_zero_point" if zero_point and granularity == "per_tensor" else ""
-        granularity += f" {_int16_bias(model, op)}"
+        granularity += f" {int16_bias(model, op)}"
     return f"{types} {granularity}"
 
 
-def _int16_bias(model: Model, op: Operator) -> str:
+def int16_bias(model: Model, op: Operator) -> str:
     """`int64_bias`, `int32_bias_type` (quantized_bias_type says INT32), `int32_bias` or `no_bias`."""
     bias = model.operand(op, 2)
     stated = op.options.get("quantized_bias_type", "float32")

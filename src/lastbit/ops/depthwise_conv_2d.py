@@ -1,4 +1,4 @@
-"""DEPTHWISE_CONV_2D with 8-bit input: every input channel has `depth_multiplier` output channels of its own."""
+"""DEPTHWISE_CONV_2D with quantized input: every input channel has `depth_multiplier` output channels of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["RULES", "prepare_depthwise_conv_2d"]
 
 
 def prepare_depthwise_conv_2d(model: Model, op: Operator, rule: str) -> PreparedConvolution:
-    """Prepare DEPTHWISE_CONV_2D: int8 or uint8 input, weights and output, int32 bias or none; strided, dilated.
+    """Prepare DEPTHWISE_CONV_2D: int8, uint8 or int16 x int8, with or without bias; strided, dilated.
 
     Output channel `c * multiplier + m` sees input channel c alone. The multiplier is output channels by input
     channels, whatever the option says. Padding counts as zx.
@@ -37,13 +37,14 @@ def prepare_depthwise_conv_2d(model: Model, op: Operator, rule: str) -> Prepared
     assert layer.weights.data is not None
     multiplier = layer.channels // layer.input.shape[3]
     zx = layer.input_zero_point
-    weights = layer.weights.data[0].astype(np.int32) - np.int32(layer.weights_zero_point)
+    # Sums of int16 products may need more than the 32 bits in which those of 8-bit ones wrap, as the kernels' do.
+    kind = np.int64 if layer.input.dtype.name == "int16" else np.int32
+    weights = layer.weights.data[0].astype(kind) - kind(layer.weights_zero_point)
 
     def accumulate(x: Array) -> npt.NDArray[np.int64]:
-        centered = x.astype(np.int32) - np.int32(zx)
+        centered = x.astype(kind) - kind(zx)
         height, width = layer.rows.outputs(x.shape[1]), layer.columns.outputs(x.shape[2])
-        # int32 products and sums wrap, as the kernels' do.
-        acc = np.zeros((x.shape[0], height, width, x.shape[3], multiplier), np.int32)
+        acc = np.zeros((x.shape[0], height, width, x.shape[3], multiplier), kind)
         for i, j, seen in taps(centered, layer.rows, layer.columns, 0):
             acc += seen[..., None] * weights[i, j].reshape(x.shape[3], multiplier)
         return acc.reshape(*acc.shape[:3], layer.channels).astype(np.int64)

@@ -1,4 +1,4 @@
-"""LEAKY_RELU: the negative half of a quantized array scaled by alpha."""
+"""LEAKY_RELU: the negative half of an array scaled by alpha."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from ..arith.fixedpoint import quantize_multiplier, wrap32
 from ..arith.gemmlowp_nonlinear import multiply_by_quantized_multiplier
-from ..model import Model, Operator
+from ..model import Model, Operator, Tensor
 from ..types import Array
-from ._unary import operands, per_tensor, pick_rule, prepared
+from ._unary import flush_subnormal, operands, per_tensor, pick_rule, prepared
 from .base import PreparedOperator, refuse
 
 __all__ = ["RULES", "prepare_leaky_relu"]
@@ -19,11 +19,13 @@ RULES: dict[str, str] = {
     "q31_half_up_half_away/float32": _Q31 + "float32",
     "q31_half_up_half_away/float64": _Q31 + "float64",
     "q8_half_up": "y = clamp(zy + (((x - zx) m + 2^7) >> 8)), m = round_half_even(256 s_x/s_y), or of alpha s_x/s_y",
+    "float32": "y = x above 0, else x * alpha in float32",
+    "float32_by_sign_flush": "y = x, or x * alpha in float32 where the sign bit is set; subnormals of that become zero",
 }
 
 
 def prepare_leaky_relu(model: Model, op: Operator, rule: str) -> PreparedOperator:
-    """Prepare LEAKY_RELU of int8, uint8 or int16.
+    """Prepare LEAKY_RELU of int8, uint8, int16 or float32.
 
     Args:
         model: the model.
@@ -31,7 +33,7 @@ def prepare_leaky_relu(model: Model, op: Operator, rule: str) -> PreparedOperato
         rule: a key of `RULES`.
 
     Returns:
-        Steps: `centered`, `acc_scaled`, `with_zero_point`, `output`.
+        Steps: `centered`, `acc_scaled`, `with_zero_point`, `output`; of float32: `output`.
 
     Raises:
         UnsupportedError: types that differ, or scales outside of what is covered.
@@ -41,6 +43,8 @@ def prepare_leaky_relu(model: Model, op: Operator, rule: str) -> PreparedOperato
     """
     pick_rule(op, rule, RULES)
     source, output = operands(model, op)
+    if rule.startswith("float32"):
+        return _float32(op, rule, source, output)
     given, to = per_tensor(op, source), per_tensor(op, output)
     if source.dtype.name != output.dtype.name or source.dtype.name not in ("int8", "uint8", "int16"):
         raise refuse(op, f"{source.dtype.name} to {output.dtype.name} is not covered; covered: int8, uint8, int16")
@@ -79,3 +83,19 @@ def prepare_leaky_relu(model: Model, op: Operator, rule: str) -> PreparedOperato
         }
 
     return prepared(op, rule, source, output, steps)
+
+
+def _float32(op: Operator, rule: str, source: Tensor, output: Tensor) -> PreparedOperator:
+    if not source.dtype.name == output.dtype.name == "float32":
+        raise refuse(op, f"the rule {rule} is for float32, not {source.dtype.name} to {output.dtype.name}")
+    alpha = np.float32(op.options.get("alpha", 0.0))  # type: ignore[arg-type]
+
+    def plain(x: Array) -> dict[str, Array]:
+        with np.errstate(all="ignore"):
+            return {"output": np.where(x > 0, x, x * alpha)}
+
+    def by_sign(x: Array) -> dict[str, Array]:
+        with np.errstate(all="ignore"):
+            return {"output": np.where(np.signbit(x), flush_subnormal(flush_subnormal(x) * alpha), x)}
+
+    return prepared(op, rule, source, output, plain if rule == "float32" else by_sign)

@@ -1,4 +1,4 @@
-"""MUL of quantized arrays."""
+"""MUL of quantized and float32 arrays."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..arith.gemmlowp_nonlinear import multiply_by_quantized_multiplier
 from ..model import Model, Operator
 from ..types import Array
 from ._binary import binary, clamp_output, prepared_binary
+from ._float import FLOAT_RULES, prepare_float_binary
 from ._unary import pick_rule
 from .base import PreparedOperator, refuse
 
@@ -25,11 +26,12 @@ RULES: dict[str, str] = {
         "int16 and the zero point is added in 16 bits, which wrap (uint8 times a single element: wraps, too)"
     ),
     "float32_half_even": "y = clamp(zy + round_half_even(float32((x_1 - z_1)(x_2 - z_2)) * s_1*s_2/s_y)), all float32",
+    **FLOAT_RULES,
 }
 
 
 def prepare_mul(model: Model, op: Operator, rule: str) -> PreparedOperator:
-    """Prepare MUL of int8, uint8 or int16, with broadcasting.
+    """Prepare MUL of int8, uint8, int16 or float32, with broadcasting.
 
     Args:
         model: the model.
@@ -37,7 +39,7 @@ def prepare_mul(model: Model, op: Operator, rule: str) -> PreparedOperator:
         rule: a key of `RULES`.
 
     Returns:
-        Steps: `product`, `acc_scaled`, `with_zero_point`, `output`.
+        Steps: `product`, `acc_scaled`, `with_zero_point`, `output`; of float32: `result`, `output`.
 
     Raises:
         UnsupportedError: operands or options outside of what is covered.
@@ -46,6 +48,8 @@ def prepare_mul(model: Model, op: Operator, rule: str) -> PreparedOperator:
     @34ec5badbbbf; google/XNNPACK, src/microparams-init.c (xnn_init_qs8_mul_minmax_scalar_params), src/qs8-vmul.
     """
     pick_rule(op, rule, RULES)
+    if rule in FLOAT_RULES:
+        return prepare_float_binary(model, op, rule, np.multiply)
     node = binary(model, op, "half_even" if rule == "float32_half_even" else "half_away")
     if node.output.dtype.name not in ("int8", "uint8", "int16"):
         raise refuse(op, f"{node.output.dtype.name} is not covered; covered: int8, uint8, int16")

@@ -21,6 +21,10 @@ def xnnpack_declines_operator(model: Model, op: Operator) -> str | None:
         return _declines_scales(model, op)
     if op.name == "LEAKY_RELU":
         return _declines_slopes(model, op)
+    if op.name == "BATCH_MATMUL":
+        second = model.operand(op, 1)
+        if second is not None and second.quant is not None and (second.quant.zero_point != 0).any():
+            return "the second input's zero point is not 0"
     if op.name == "MAX_POOL_2D":
         for long, short in (("height", "h"), ("width", "w")):
             if int(op.options.get(f"stride_{short}", 0)) > int(op.options.get(f"filter_{long}", 0)):  # type: ignore[arg-type]
@@ -69,6 +73,9 @@ def _declines_scales(model: Model, op: Operator) -> str | None:
 
 def _declines_slopes(model: Model, op: Operator) -> str | None:
     x, output = model.operand(op, 0), model.tensors[op.outputs[0]]
+    if x is not None and x.dtype.name == "float32":
+        alpha = np.abs(np.float32(op.options.get("alpha", 0.0)))  # type: ignore[arg-type]
+        return None if np.finfo(np.float32).tiny <= alpha < np.inf else "alpha is 0, subnormal or infinite"
     if x is None or x.quant is None or output.quant is None or x.quant.scale.size + output.quant.scale.size != 2:
         return None  # it will be refused anyway
     with np.errstate(over="ignore", under="ignore"):

@@ -49,6 +49,57 @@ def _copies(types: tuple[str, ...], kernel: str) -> Rules:
 
 
 _GROUPED = tuple(f"{variant} grouped" for variant in _INT8)
+_INT16 = tuple(f"int16 x int8 -> int16 {granularity}" for granularity in ("per_tensor", "per_channel"))
+_GROUPED_INT16 = tuple(f"{variant} grouped" for variant in _INT16)
+_MISREAD = Refused(
+    "not exact: this kernel reads the int32 bias as int64 and so beyond its end. Store the bias as int64, or let "
+    "quantized_bias_type say INT32"
+)
+
+
+def _int16_convolutions(rules: dict[str, str], grouped: dict[str, str], kernel: str) -> Rules:
+    """Convolutions of int16 by int8: bias -> rule, of all and of those with groups."""
+    by_name = (("CONV_2D", _INT16, rules), ("CONV_2D", _GROUPED_INT16, grouped), ("DEPTHWISE_CONV_2D", _INT16, rules))
+    table: Rules = {
+        (operator, f"{variant} {bias}"): Rule(rule, kernel)
+        for operator, variants, biases in by_name
+        for variant in variants
+        for bias, rule in biases.items()
+        if operator == "CONV_2D" or bias in ("int64_bias", "no_bias")
+    }
+    if "int32_bias" not in rules:
+        table |= {("CONV_2D", f"{variant} int32_bias"): _MISREAD for variant in (*_INT16, *_GROUPED_INT16)}
+    reason = _MISREAD if kernel == "tflm" else Refused("the runtime wants an int64 bias")
+    return table | {("DEPTHWISE_CONV_2D", f"{variant} int32_bias"): reason for variant in _INT16}
+
+
+_ARG_TYPES = ("int8", "uint8", "int32", "float32")
+
+
+def _float_forms(kernel: str, hard_swish: str) -> Rules:
+    """Operators on float32 that round once, or in an order that is known."""
+    return {
+        **_same(("ADD", "SUB", "MUL", "LEAKY_RELU"), ("float32",), "float32", kernel),
+        ("HARD_SWISH", "float32->float32"): Rule(hard_swish, kernel),
+        ("AVERAGE_POOL_2D", "float32->float32"): Rule("float32_in_order", kernel),
+        ("MAX_POOL_2D", "float32->float32"): Rule("float32_first", kernel),
+    }
+
+
+def _positions(types: tuple[str, ...], outputs: tuple[str, ...], kernel: str) -> Rules:
+    """ARG_MAX and ARG_MIN; a runtime that does not take a type refuses it."""
+    return {
+        (operator, f"{t}->{n}"): Rule("first_position", kernel)
+        if t in types and n in outputs
+        else Refused(f"the interpreter takes {', '.join(types)} and gives {', '.join(outputs)}")
+        for operator in ("ARG_MAX", "ARG_MIN")
+        for t in ("int8", "uint8", "int16", "int32", "float32")
+        for n in ("int32", "int64")
+    }
+
+
+_READ_AS_INT64 = {"int64_bias": "q15-half_up/dd", "no_bias": "q15-half_up/dd"}
+_HALF_AWAY = "q31-half_up-half_away/dd"
 
 XNNPACK_OPERATORS: Rules = {
     **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED, "uint8 per_tensor"), "float32-half_even", "xnnpack"),
@@ -60,12 +111,24 @@ XNNPACK_OPERATORS: Rules = {
     **_same(("MEAN", "SUM"), EIGHT_BIT, "float32_bias_half_even", "xnnpack"),
     **_same(("CONCATENATION", "PAD", "STRIDED_SLICE", "TRANSPOSE"), ("int8", "uint8", "float32"), "copy", "xnnpack"),
     **{("SPLIT", f"int32->{t}"): Rule("copy", "xnnpack") for t in ("int8", "uint8", "float32")},
+    **_same(("ADD", "SUB", "MUL"), ("float32",), "float32_flush", "xnnpack"),
+    **_same(_COMPARISONS, ("float32",), "compare_flush", "xnnpack"),
+    **_same(("LEAKY_RELU",), ("float32",), "float32_by_sign_flush", "xnnpack"),
+    **_same(("HARD_SWISH",), ("float32",), "float32_fused_flush", "xnnpack"),
+    ("AVERAGE_POOL_2D", "float32->float32"): Refused("not exact: the order in which XNNPACK adds is not settled"),
+    ("MAX_POOL_2D", "float32->float32"): Refused("not exact: which of 0.0 and -0.0 XNNPACK takes is not settled"),
+    ("BATCH_MATMUL", "int8->int8"): Rule("float32-half_even", "xnnpack"),
 }
 
 BUILTIN_OPERATORS: Rules = {
     **_convolutions(("CONV_2D",), _INT8, "q31-half_up-half_up/dd", "builtin"),
     **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", "builtin"),
     ("CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
+    **_int16_convolutions(
+        {**_READ_AS_INT64, "int32_bias_type": "q31-half_up-half_up/dd"},
+        {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY},
+        "builtin",
+    ),
     **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, "q31-by_channel/dd", "builtin"),
     ("DEPTHWISE_CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_away/fd", "builtin"),
     **_same(("AVERAGE_POOL_2D",), (*EIGHT_BIT, "int16"), "mean_half_away", "builtin"),
@@ -79,13 +142,22 @@ BUILTIN_OPERATORS: Rules = {
     **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", "builtin"),
     **_same(("SUM",), EIGHT_BIT, "float32_sum", "builtin"),
     **_copies(_MOVED, "builtin"),
-    **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32"), "compare", "builtin"),
+    **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", "builtin"),
+    **_float_forms("builtin", "float32_vector4"),
+    **_positions(_ARG_TYPES, ("int32", "int64"), "builtin"),
+    ("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", "builtin"),
+    ("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", "builtin"),
 }
 
 REFERENCE_OPERATORS: Rules = {
     **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", "reference"),
     **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", "reference"),
     **_convolutions(_CONVOLUTIONS, ("uint8 per_tensor",), "q31-half_up-half_away/fd", "reference"),
+    **_int16_convolutions(
+        {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY},
+        {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY},
+        "reference",
+    ),
     **_same(("AVERAGE_POOL_2D",), (*EIGHT_BIT, "int16"), "mean_half_away", "reference"),
     **_same(("MAX_POOL_2D",), (*EIGHT_BIT, "int16"), "maximum/half_away", "reference"),
     **_same(("ADD", "SUB"), (*EIGHT_BIT, "int16"), "fixed_point", "reference"),
@@ -98,13 +170,22 @@ REFERENCE_OPERATORS: Rules = {
         for t in EIGHT_BIT
     },
     **_copies(_MOVED, "reference"),
-    **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32"), "compare", "reference"),
+    **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", "reference"),
+    **_float_forms("reference", "float32_division"),
+    **_positions(_ARG_TYPES, ("int32", "int64"), "reference"),
+    ("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", "reference"),
+    ("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", "reference"),
 }
 
 TFLM_OPERATORS: Rules = {
     **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", "tflm"),
     **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", "tflm"),
     **{(operator, "uint8 per_tensor"): _NO_UINT8 for operator in _CONVOLUTIONS},
+    **_int16_convolutions(
+        {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY, "int32_bias": _HALF_AWAY},
+        {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY, "int32_bias": _HALF_AWAY},
+        "tflm",
+    ),
     **_same(("AVERAGE_POOL_2D",), ("int8", "int16"), "mean_half_away", "tflm"),
     **_same(("MAX_POOL_2D",), ("int8", "int16"), "maximum/half_away", "tflm"),
     **_same(("ADD", "SUB"), ("int8", "int16"), "fixed_point", "tflm"),
@@ -113,7 +194,11 @@ TFLM_OPERATORS: Rules = {
     **_same(("LEAKY_RELU",), ("int8", "int16"), "q31_half_up_half_away/float64", "tflm"),
     **_same(("HARD_SWISH",), ("int8",), "fixed_point_int16", "tflm"),
     **_copies(tuple(t for t in _MOVED if t != "uint8"), "tflm"),
-    **_same(_COMPARISONS, ("int8", "int16", "int32"), "compare", "tflm"),
+    **_same(_COMPARISONS, ("int8", "int16", "int32", "float32"), "compare", "tflm"),
+    **_float_forms("tflm", "float32_division"),
+    **_positions(("int8", "float32"), ("int32",), "tflm"),
+    ("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/dd", "tflm"),
+    ("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/dd", "tflm"),
     **{
         (operator, "int32->int32"): Refused("the interpreter has no int32 kernel for it")
         for operator in ("TRANSPOSE", "EXPAND_DIMS")

@@ -93,6 +93,12 @@ TABLES: dict[str, OptionTable] = {
     "MAXIMUM": _MAXIMUM_MINIMUM,
     "MINIMUM": _MAXIMUM_MINIMUM,
     "ARG_MAX": OptionTable(40, "ArgMaxOptions", (("output_type", "dtype", "float32"),)),
+    "ARG_MIN": OptionTable(57, "ArgMinOptions", (("output_type", "dtype", "float32"),)),
+    "BATCH_MATMUL": OptionTable(
+        101,
+        "BatchMatMulOptions",
+        (("adj_x", "bool", False), ("adj_y", "bool", False), ("asymmetric_quantize_inputs", "bool", False)),
+    ),
     "PADV2": OptionTable(43, "PadV2Options"),
     "EXPAND_DIMS": OptionTable(52, "ExpandDimsOptions"),
     "SHAPE": OptionTable(55, "ShapeOptions", (("out_type", "dtype", "float32"),)),
