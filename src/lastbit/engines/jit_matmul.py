@@ -1,0 +1,353 @@
+"""Dense products for anyone who has rows and weights: packed once, multiplied with the CPU's dot product instructions.
+
+Convolutions that gather their patches as rows (im2col) call this too:
+
+    weights = pack(w, input_type="int8")    # int8 or uint8 `[out, depth]`; once. Inputs: int8, uint8 or int16
+    dot(rows, weights)                      # int8, uint8 or int16 `[n, depth]` -> int32 or int64 `[n, out]`
+
+    layer = pack(w, params=params, bias=folded)   # a RequantParams; what the sums begin with, int64 `[out]`
+    dense(rows, layer)                            # the same, requantized in registers: int8, uint8 or int16 `[n, out]`
+
+Sums wrap at 32 bits, or at 64 where the weights were packed for 64-bit sums. Needs Numba; `available()` says.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arith.requantize import RequantParams
+from ..types import Array, IntArray
+
+if TYPE_CHECKING:
+    from .jit_vectors import Isa
+
+__all__ = ["Chain", "PackedDense", "Table", "available", "dense", "dot", "pack"]
+
+_INPUT_TYPES = {"int8": 0, "uint8": 1, "int16": 2}
+# Input rows that go through a chain together take about this much of the second level cache.
+_BLOCK_BYTES = 160_000
+_LEAST_ROWS_PER_THREAD = 24
+
+
+def available() -> bool:
+    """Whether Numba is installed. Nothing is imported."""
+    return importlib.util.find_spec("numba") is not None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PackedDense:
+    """A dense layer laid out for this machine's kernels.
+
+    Attributes:
+        isa: the kernels.
+        form: the requantization form; `acc` gives the sums.
+        wide: whether sums have 64 bits.
+        units: output units.
+        depth: accumulation depth.
+        input: the type of the inputs.
+        output: the type of the outputs.
+        rows: rows of this layer for one row of a chain.
+        fields: its row of a chain's table (see `jit_kernels.FIELDS`).
+        kept: the arrays that the table points to.
+    """
+
+    isa: Isa
+    form: str
+    wide: bool
+    units: int
+    depth: int
+    input: np.dtype[Any]
+    output: np.dtype[Any]
+    rows: int
+    fields: dict[str, int] = field(repr=False)
+    kept: tuple[Array, ...] = field(repr=False)
+
+    @property
+    def kernel(self) -> str:
+        """The form's name among the micro-kernels."""
+        return f"{self.form}/64" if self.wide else self.form
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Table:
+    """An operator from each 8-bit element to one, by its value (and its place in a period).
+
+    Attributes:
+        values: outputs `[2, 256]`, in the order of the input's values; the second row is for places from `split` on.
+        split: see `values`.
+        period: elements after which places begin anew.
+        elements: elements in one row of the chain.
+        unsigned: whether inputs are uint8.
+    """
+
+    values: Array
+    split: int
+    period: int
+    elements: int
+    unsigned: bool
+
+
+def pack(
+    weights: IntArray,
+    *,
+    weights_zero_point: int = 0,
+    bias: npt.NDArray[np.int64] | None = None,
+    params: RequantParams | None = None,
+    slots: dict[str, Array] | None = None,
+    acc_bits: int = 32,
+    input_type: str = "int8",
+    rows: int = 1,
+    isa: Isa | None = None,
+) -> PackedDense | None:
+    """Lay a layer's weights and constants out for the kernels.
+
+    Args:
+        weights: int8 or uint8 `[out, depth]`.
+        weights_zero_point: zw; taken off the weights.
+        bias: int64 `[out]`, what the sums begin with: bias - zx * sum(w - zw). None for zeros.
+        params: the requantization; None for the sums themselves.
+        slots: its constants by slot, from `jit_forms.form_slots`; None to make them from `params` (forms that
+            add a real-valued bias need the scales and must give them).
+        acc_bits: 64 for 64-bit sums, fewer than 32 for narrow accumulators.
+        input_type: int8, uint8 or int16.
+        rows: rows of this layer for one row of a chain.
+        isa: kernels of another kind than this machine's best.
+
+    Returns:
+        The layer; None where the kernels do not cover it (see `jit_forms`).
+    """
+    from . import jit_forms, jit_kernels
+    from .jit_tile import UNROLL
+    from .jit_vectors import ISAS
+
+    isa = isa or jit_kernels.host_isa()
+    wide = acc_bits == 64
+    given = np.dtype(input_type)
+    if (given.itemsize > 1 or wide) and isa.activations != "int16":
+        # The byte kernels take bytes only; what CPUs with them can do as well is the widening product.
+        isa = ISAS["avx2" if isa.x86 else "portable"]
+    form = "acc" if params is None else params.rule.form
+    forms = jit_forms.FORMS_64 if wide else jit_forms.FORMS
+    if slots is None:
+        slots = {} if params is None else jit_forms.form_slots(params)
+    if slots is None or form not in forms or weights.dtype.itemsize > 1:
+        return None
+    units, depth = weights.shape
+    w = weights.astype(np.int64)
+    start = np.zeros(units, np.int64) if bias is None else np.asarray(bias, np.int64)
+    # Weights as signed bytes; what that takes off them, and their zero point, goes to the sum of each input row.
+    signed = 128 if weights.dtype == np.uint8 else 0
+    rest = signed - weights_zero_point
+    byte_weights, whole_weights = w - signed, w - weights_zero_point
+    if isa.activations != "int16":
+        moved = {("uint8", "int8"): 128, ("int8", "uint8"): -128}.get((isa.activations, given.name), 0)
+        start = start - moved * whole_weights.sum(axis=1)
+    chunk = 1 << 40
+    if wide:
+        # So many steps that no int32 overflows.
+        step = UNROLL * isa.group * max(int(np.abs(whole_weights).max(initial=0)), 1) * 2 ** (8 * given.itemsize - 1)
+        chunk = (2**31 - 1) // step
+    steps = max(-(-depth // (isa.group * UNROLL)), 1)
+    if isa.activations == "int16":
+        packed = _panels(isa, whole_weights.astype(np.int16), steps * UNROLL)
+        narrow = packed if wide else _panels(isa, byte_weights.astype(np.int8), steps * UNROLL)
+    else:
+        packed = narrow = _panels(isa, byte_weights.astype(np.int8), steps * UNROLL)
+    columns = _columns(isa, forms[form][0], {"bias": start, **slots}, units)
+    output = np.dtype(np.int64 if wide else np.int32) if params is None else np.dtype(params.dtype.numpy)
+    scalars = np.zeros(8, np.int32) if params is None else jit_forms.form_scalars(params, acc_bits)
+    panels = -(-units // isa.columns)
+    fields = {
+        "kind": jit_kernels.DENSE,
+        "depth": depth,
+        "row_bytes": steps * UNROLL * 4,
+        "steps": steps,
+        "chunk": chunk,
+        "units": units,
+        "panels": panels,
+        "panel_bytes": packed.nbytes // panels,
+        "weights": address(packed),
+        "narrow_panel_bytes": narrow.nbytes // panels,
+        "narrow_weights": address(narrow),
+        "columns": address(columns),
+        "column_bytes": columns.nbytes // panels,
+        "scalars": address(scalars),
+        "weights_zero_point": rest,
+        "input_type": _INPUT_TYPES[given.name],
+        "input_bytes": given.itemsize,
+        "output_bytes": output.itemsize,
+        "rows": rows,
+    }
+    return PackedDense(
+        isa=isa,
+        form=form,
+        wide=wide,
+        units=units,
+        depth=depth,
+        input=given,
+        output=output,
+        rows=rows,
+        fields=fields,
+        kept=(packed, narrow, columns, scalars),
+    )
+
+
+def address(array: Array) -> int:
+    """Where an array's memory begins."""
+    found: int = array.__array_interface__["data"][0]
+    return found
+
+
+def aligned(size: int) -> npt.NDArray[np.uint8]:
+    """Memory that begins at a cache line, with one line to spare behind it."""
+    memory = np.empty(size + 128, np.uint8)
+    start = -address(memory) % 64
+    return memory[start : start + size + 64]
+
+
+def _line_aligned(values: Array) -> Array:
+    memory = aligned(values.nbytes)[: values.nbytes].view(values.dtype).reshape(values.shape)
+    memory[...] = values
+    return memory
+
+
+def _panels(isa: Isa, weights: Array, groups: int) -> Array:
+    """`[out, depth]` -> `[panel, group of the depth, unit of the panel, value of the group]`, filled up with zeros."""
+    units, depth = weights.shape
+    panels = -(-units // isa.columns)
+    padded = np.zeros((panels * isa.columns, groups * isa.group), weights.dtype)
+    padded[:units, :depth] = weights
+    return _line_aligned(padded.reshape(panels, isa.columns, groups, isa.group).transpose(0, 2, 1, 3))
+
+
+def _columns(isa: Isa, kinds: dict[str, str], values: dict[str, Array], units: int) -> Array:
+    """Each vector's constants, slot behind slot: bytes `[vectors, bytes]`."""
+    vectors = -(-units // isa.columns) * isa.vectors
+    parts = []
+    for name, kind in kinds.items():
+        padded = np.zeros(vectors * isa.lanes, np.asarray(values[name]).dtype)
+        padded[:units] = values[name]
+        parts.append(padded.astype(f"<{kind}").reshape(vectors, isa.lanes).view(np.uint8))
+    return _line_aligned(np.concatenate(parts, axis=1))
+
+
+class Chain:
+    """Operators that run one after the other over blocks of rows, so that what lies between stays in the cache.
+
+    All dense layers have the same requantization form; see `engines.plan` for how a model is cut into chains.
+    Calls may come from several threads at once.
+    """
+
+    def __init__(self, operators: Sequence[PackedDense | Table]) -> None:
+        from .jit_kernels import FIELDS, INT8, TABLE, UINT8, chain, enter
+
+        layers = [op for op in operators if isinstance(op, PackedDense)]
+        self._kept = list(operators)
+        table = np.zeros((len(operators), len(FIELDS)), np.int64)
+        widths = []
+        for row, op in zip(table, operators, strict=True):
+            if isinstance(op, PackedDense):
+                fields = op.fields
+                widths.append(op.rows * op.units * op.output.itemsize)
+            else:
+                fields = {
+                    "kind": TABLE,
+                    "depth": op.elements,
+                    "input_type": UINT8 if op.unsigned else INT8,
+                    "output_bytes": op.values.dtype.itemsize,
+                    "table": address(op.values),
+                    "table_split": op.split,
+                    "table_period": op.period,
+                }
+                widths.append(op.elements * op.values.dtype.itemsize)
+            row[:] = [fields.get(name, 0) for name in FIELDS]
+        first, last = operators[0], operators[-1]
+        self._table = table
+        in_bytes = first.elements if isinstance(first, Table) else first.rows * first.depth * first.input.itemsize
+        self.output = last.values.dtype if isinstance(last, Table) else last.output
+        self._in_bytes = in_bytes
+        self._elements = widths[-1] // self.output.itemsize
+        isa = layers[0].isa
+        self._run = chain(layers[0].kernel, isa, layers[0].output.itemsize)
+        self._enter = enter
+        converted = max(op.rows * op.fields["row_bytes"] for op in layers)
+        step = 2 * isa.rows[0]
+        block = max(_BLOCK_BYTES // converted // step * step, step)
+        most_rows = block * max(op.rows for op in layers) + isa.rows[0]
+        sizes = (
+            2 * block * max(widths) if len(operators) > 1 else 0,
+            most_rows * max(op.fields["row_bytes"] for op in layers),
+            4 * most_rows,
+            isa.rows[0] * isa.columns * 8,
+        )
+        *places, self._scratch_bytes = np.cumsum([-(-size // 128) * 128 for size in sizes]).tolist()
+        state = [address(table), len(operators), in_bytes, widths[-1], block, places[0] // 2, *places]
+        self._state = np.asarray(state, np.int64)
+        self._state_at = address(self._state)
+        self._free: list[tuple[int, Array]] = []
+
+    def __call__(self, x: Array, threads: int = 1) -> Array:
+        """Run the chain.
+
+        Args:
+            x: `[rows, ...]`, C-contiguous, of the first operator's input type.
+            threads: how many threads share the rows.
+
+        Returns:
+            `[rows, elements of one row]`.
+        """
+        rows = x.nbytes // self._in_bytes
+        out = np.empty((rows, self._elements), self.output)
+        parts = min(threads, rows // _LEAST_ROWS_PER_THREAD)
+        if parts <= 1:
+            self._part(x, out, 0, rows)
+            return out
+        edges = [rows * i // parts for i in range(parts + 1)]
+        done = [_pool(threads).submit(self._part, x, out, begin, end - begin) for begin, end in pairwise(edges[1:])]
+        self._part(x, out, 0, edges[1])
+        for future in done:
+            future.result()
+        return out
+
+    def _part(self, x: Array, out: Array, start: int, rows: int) -> None:
+        # Lists give and take in one step, so two threads never get the same memory.
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            array = aligned(self._scratch_bytes)
+            memory = address(array), array
+        self._enter(self._run, self._state_at, memory[0], x, out, start, rows)
+        self._free.append(memory)
+
+
+_POOLS: dict[int, ThreadPoolExecutor] = {}
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that wait for work; the caller does a part itself."""
+    if threads not in _POOLS:
+        _POOLS[threads] = ThreadPoolExecutor(threads - 1, thread_name_prefix="lastbit")
+    return _POOLS[threads]
+
+
+def dense(rows: IntArray, layer: PackedDense, threads: int = 1) -> Array:
+    """A packed layer's outputs for rows `[n, depth]`: `[n, out]`."""
+    x = np.ascontiguousarray(rows)
+    assert x.dtype == layer.input, f"packed for {layer.input}, got {x.dtype}"
+    if not x.size:
+        return np.zeros((len(x), layer.units), layer.output)
+    return Chain([layer])(x, threads)
+
+
+def dot(rows: IntArray, weights: PackedDense, threads: int = 1) -> Array:
+    """`rows @ weights.T`, int32 that wraps or int64: rows `[n, depth]` -> `[n, out]`. See `pack`."""
+    assert weights.form == "acc"
+    return dense(rows, weights, threads)

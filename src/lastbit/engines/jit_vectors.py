@@ -1,0 +1,257 @@
+"""Vector code written straight into LLVM, for one kind of CPU: what the fast engine's kernels are made of.
+
+Numba compiles loops well enough, but leaves nothing to say about registers. The kernels here must keep a tile of sums
+in them, so they are written as LLVM instructions on whole vectors; Numba carries them to the CPU and caches the result.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from llvmlite import ir
+
+__all__ = ["ISAS", "Isa", "Vectors", "choose_isa"]
+
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+F32, F64 = ir.FloatType(), ir.DoubleType()
+
+
+@dataclass(frozen=True)
+class Isa:
+    """How products are summed on one kind of CPU.
+
+    Attributes:
+        name: `avx512vnni`, `avxvnni`, `avx2`, `neon_dot` or `portable`.
+        lanes: int32 lanes of a vector.
+        group: neighbouring values of the depth that one lane takes per instruction.
+        activations: the type that input rows are turned into: `int16`, `uint8` (int8 plus 128) or `int8` (uint8 less
+            128).
+        vectors: vectors of units that a tile is wide.
+        rows: rows of the large and of the small tile.
+        x86: whether x86's conversions from float to int may be used.
+    """
+
+    name: str
+    lanes: int
+    group: int
+    activations: Literal["int16", "uint8", "int8"]
+    vectors: int
+    rows: tuple[int, int]
+    x86: bool
+
+    @property
+    def columns(self) -> int:
+        """Units that a tile is wide."""
+        return self.lanes * self.vectors
+
+
+# The tiles fill the register file: sums, the weights of one step, one activation and one product.
+ISAS: dict[str, Isa] = {
+    isa.name: isa
+    for isa in (
+        Isa("avx512vnni", 16, 4, "uint8", 4, (6, 4), True),
+        Isa("avxvnni", 8, 4, "uint8", 2, (6, 4), True),
+        Isa("avx2", 8, 2, "int16", 2, (6, 4), True),
+        Isa("neon_dot", 4, 4, "int8", 4, (6, 4), False),
+        Isa("portable", 4, 2, "int16", 2, (4, 2), False),
+    )
+}
+
+
+def choose_isa(features: dict[str, bool]) -> Isa:
+    """The best kernels that a CPU with these features (LLVM's names) can run.
+
+    >>> choose_isa({"avx2": True, "fma": True}).name
+    'avx2'
+    >>> choose_isa({}).name
+    'portable'
+    """
+    if all(features.get(name) for name in ("avx512vnni", "avx512f", "avx512vl", "avx512bw", "avx512dq")):
+        return ISAS["avx512vnni"]
+    if features.get("avxvnni") and features.get("avx2"):
+        return ISAS["avxvnni"]
+    if features.get("avx2"):
+        return ISAS["avx2"]
+    if features.get("dotprod"):
+        return ISAS["neon_dot"]
+    return ISAS["portable"]
+
+
+class Vectors:
+    """Vector instructions of one CPU kind on an LLVM builder. Values are LLVM values; widths follow from the Isa."""
+
+    def __init__(self, builder: Any, isa: Isa) -> None:
+        self.b = builder
+        self.isa = isa
+        self.lanes = isa.lanes
+        self.i32 = ir.VectorType(I32, self.lanes)
+        self.i64 = ir.VectorType(I64, self.lanes)
+        self.f32 = ir.VectorType(F32, self.lanes)
+        self.f64 = ir.VectorType(F64, self.lanes)
+        # Every second lane, widened.
+        self.half64 = ir.VectorType(I64, self.lanes // 2)
+
+    # Constants and memory
+
+    def const(self, vector: Any, value: int | float) -> Any:
+        """A vector of one number."""
+        return ir.Constant(vector, [value] * vector.count)
+
+    def at(self, pointer: Any, offset: int) -> Any:
+        """A pointer moved by bytes."""
+        return self.b.gep(pointer, [ir.Constant(I64, offset)], source_etype=I8)
+
+    def load(self, vector: Any, pointer: Any, offset: int = 0) -> Any:
+        """A vector from memory, unaligned."""
+        return self.b.load(self.at(pointer, offset), typ=vector, align=1)
+
+    def store(self, value: Any, pointer: Any, offset: int = 0) -> None:
+        """A vector to memory, unaligned."""
+        self.b.store(value, self.at(pointer, offset), align=1)
+
+    def splat(self, scalar: Any, lanes: int) -> Any:
+        """One number in every lane."""
+        vector = ir.VectorType(scalar.type, lanes)
+        one = self.b.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(I32, 0))
+        return self.b.shuffle_vector(one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), 0))
+
+    def shuffle(self, a: Any, b: Any, order: list[int]) -> Any:
+        """Lanes of two vectors in a new order."""
+        mask = ir.Constant(ir.VectorType(I32, len(order)), order)
+        return self.b.shuffle_vector(a, b, mask)
+
+    def call(self, name: str, result: Any, args: list[Any]) -> Any:
+        """An LLVM intrinsic."""
+        module = self.b.module
+        fn = module.globals.get(name)
+        if fn is None:
+            fn = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), name)
+        return self.b.call(fn, args)
+
+    # Integers
+
+    def add(self, a: Any, b: Any) -> Any:
+        """Sum, wrapping."""
+        return self.b.add(a, b)
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        """Smaller signed integer."""
+        return self.b.select(self.b.icmp_signed("<", a, b), a, b)
+
+    def maximum(self, a: Any, b: Any) -> Any:
+        """Larger signed integer."""
+        return self.b.select(self.b.icmp_signed(">", a, b), a, b)
+
+    def even_odd(self, a: Any) -> tuple[Any, Any]:
+        """The even and the odd lanes, sign-extended to 64 bits. x86 multiplies them so, without any move."""
+        wide = self.b.bitcast(a, self.half64)
+        thirty_two = self.const(self.half64, 32)
+        return self.b.ashr(self.b.shl(wide, thirty_two), thirty_two), self.b.ashr(wide, thirty_two)
+
+    def interleave_low(self, even: Any, odd: Any) -> Any:
+        """The low 32 bits of 64-bit even and odd lanes, back in one vector."""
+        up = self.b.shl(odd, self.const(self.half64, 32))
+        return self._blend(even, up)
+
+    def _blend(self, even: Any, odd: Any) -> Any:
+        a, b = self.b.bitcast(even, self.i32), self.b.bitcast(odd, self.i32)
+        return self.shuffle(a, b, [i if i % 2 == 0 else self.lanes + i for i in range(self.lanes)])
+
+    def high_mul(self, a: Any, q: Any, nudge: int) -> Any:
+        """`(a * q + nudge) >> 31` of int32 lanes; the result must fit an int32."""
+        (ae, ao), (qe, qo) = self.even_odd(a), self.even_odd(q)
+        rounding = self.const(self.half64, nudge)
+        pe, po = self.b.add(self.b.mul(ae, qe), rounding), self.b.add(self.b.mul(ao, qo), rounding)
+        return self._blend(
+            self.b.lshr(pe, self.const(self.half64, 31)),
+            self.b.shl(po, self.const(self.half64, 1)),
+        )
+
+    def clamp(self, v: Any, low: Any, high: Any) -> Any:
+        """Limit signed integers."""
+        return self.minimum(self.maximum(v, low), high)
+
+    # Floats
+
+    def minimum_float(self, a: Any, b: Any) -> Any:
+        """Smaller float; b where they cannot be compared, as x86's minps."""
+        return self.b.select(self.b.fcmp_ordered("<", a, b), a, b)
+
+    def maximum_float(self, a: Any, b: Any) -> Any:
+        """Larger float; b where they cannot be compared."""
+        return self.b.select(self.b.fcmp_ordered(">", a, b), a, b)
+
+    def round_to_int(self, v: Any) -> Any:
+        """Float32 to int32, ties to even; what does not fit becomes INT32_MIN."""
+        if self.isa.x86 and self.lanes == 8:
+            return self.call("llvm.x86.avx.cvt.ps2dq.256", self.i32, [v])
+        if self.isa.x86 and self.lanes == 16:
+            args = [v, self.const(self.i32, 0), ir.Constant(I16, -1), ir.Constant(I32, 4)]
+            return self.call("llvm.x86.avx512.mask.cvtps2dq.512", self.i32, args)
+        rounded = self.call(f"llvm.roundeven.v{self.lanes}f32", self.f32, [v])
+        return self._convert(rounded, self.f32, self.i32)
+
+    def truncate_to_int(self, v: Any) -> Any:
+        """Float64 to int32, towards zero; what does not fit becomes INT32_MIN."""
+        if self.isa.x86 and self.lanes in (8, 16):
+            half = self.lanes // 2
+            parts = [self.shuffle(v, v, list(range(i * half, (i + 1) * half))) for i in (0, 1)]
+            narrow = ir.VectorType(I32, half)
+            if half == 4:
+                done = [self.call("llvm.x86.avx.cvtt.pd2dq.256", narrow, [p]) for p in parts]
+            else:
+                rest = [self.const(narrow, 0), ir.Constant(I8, -1), ir.Constant(I32, 4)]
+                done = [self.call("llvm.x86.avx512.mask.cvttpd2dq.512", narrow, [p, *rest]) for p in parts]
+            return self.shuffle(done[0], done[1], list(range(self.lanes)))
+        whole = self.call(f"llvm.trunc.v{self.lanes}f64", self.f64, [v])
+        return self._convert(whole, self.f64, self.i32)
+
+    def _convert(self, whole: Any, vector: Any, to: Any) -> Any:
+        """Whole floats to int32, INT32_MIN where they do not fit: LLVM's own conversion is undefined there."""
+        kind = "f32" if vector is self.f32 else "f64"
+        size = self.call(f"llvm.fabs.v{self.lanes}{kind}", vector, [whole])
+        fits = self.b.fcmp_ordered("<", size, self.const(vector, 2.0**31))
+        safe = self.b.select(fits, whole, self.const(vector, 0.0))
+        return self.b.select(fits, self.b.fptosi(safe, to), self.const(to, -(2**31)))
+
+    def round_half_away(self, v: Any) -> Any:
+        """Float64 to int32, ties away from zero; what does not fit becomes INT32_MIN.
+
+        The largest float below one half is added with the value's sign, so that no value just below a tie is taken over
+        it; then the fraction is dropped.
+        """
+        below_half = struct.unpack("<d", struct.pack("<q", 0x3FDFFFFFFFFFFFFF))[0]
+        half = self.call(f"llvm.copysign.v{self.lanes}f64", self.f64, [self.const(self.f64, below_half), v])
+        return self.truncate_to_int(self.b.fadd(v, half))
+
+    # Products
+
+    def dot(self, acc: Any, activations: Any, weights: Any) -> Any:
+        """Add the products of one group of the depth to int32 sums.
+
+        Args:
+            acc: the sums, one lane for each unit.
+            activations: one row's group, four bytes in an int32.
+            weights: the group's weights, one lane of four bytes for each unit.
+        """
+        a = self.splat(activations, self.lanes)
+        name = self.isa.name
+        # The operands' type is that of older LLVMs; newer ones (bytes) turn it into their own when they read the text.
+        if name == "avx512vnni":
+            return self.call("llvm.x86.avx512.vpdpbusd.512", self.i32, [acc, a, weights])
+        if name == "avxvnni":
+            return self.call("llvm.x86.avx512.vpdpbusd.256", self.i32, [acc, a, weights])
+        if name == "neon_dot":
+            bytes16 = ir.VectorType(I8, 16)
+            pair = [self.b.bitcast(v, bytes16) for v in (weights, a)]
+            return self.call("llvm.aarch64.neon.sdot.v4i32.v16i8", self.i32, [acc, *pair])
+        pairs = ir.VectorType(I16, 2 * self.lanes)
+        a, w = self.b.bitcast(a, pairs), self.b.bitcast(weights, pairs)
+        if name == "avx2":
+            return self.b.add(acc, self.call("llvm.x86.avx2.pmadd.wd", self.i32, [a, w]))
+        wide = ir.VectorType(I32, 2 * self.lanes)
+        product = self.b.mul(self.b.sext(a, wide), self.b.sext(w, wide))
+        parts = [self.shuffle(product, product, list(range(start, 2 * self.lanes, 2))) for start in (0, 1)]
+        return self.b.add(acc, self.b.add(*parts))
