@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lastbit.oracles import on_this_machine
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 
@@ -17,11 +18,11 @@ GOLDEN = ROOT / "tests" / "golden"
 MODELS = ROOT.parent / "shared" / "models"
 
 sys.path.insert(0, str(ROOT / "tools"))  # tools are scripts, not a package; some tests run their parts
+from dense_families import HERE  # noqa: E402  (it lies there)
 
-INTERPRETERS = {"litert-xnnpack": "ai_edge_litert", "litert-builtin-x86": "ai_edge_litert"} | {
-    "litert-reference": "ai_edge_litert",
-    "tflm": "tflite_micro",
-}
+# Of today's runtimes on x86-64, those of this machine's CPU.
+INTERPRETERS = {name: "tflite_micro" if name == "tflm" else "ai_edge_litert" for name in HERE}
+XNNPACK = on_this_machine("litert-xnnpack")
 
 
 def interpreter_missing(runtime: str) -> bool:

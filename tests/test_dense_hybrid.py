@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lastbit
-from conftest import MODELS, needs_all_interpreters, needs_shared_models
+from conftest import MODELS, XNNPACK, needs_all_interpreters, needs_shared_models
+from dense_families import HERE
 from lastbit.arith.dynamic_range import quantize_asymmetric, quantize_qd8, quantize_symmetric
 from lastbit.arith.exact_floats import nearest_float32
 from lastbit.arith.int4_nibbles import packed_nibbles
@@ -290,7 +291,7 @@ def test_every_runtime_equals_its_interpreter_on_every_family():
     from collect_evidence import Tally
     from lastbit.oracles import open_oracle
 
-    for runtime in families_hybrid.RUNTIMES:
+    for runtime in HERE:
         tally = Tally()
         with open_oracle(runtime) as oracle:
             for case in families_hybrid.all_cases(123, 1):
@@ -302,7 +303,7 @@ def test_every_runtime_equals_its_interpreter_on_every_family():
 @needs_all_interpreters
 @needs_shared_models
 def test_the_dynamic_range_autoencoder_verifies_end_to_end():
-    report = verify(MODELS / "mlt_toycar_quant_v01bench.tflite", LITERT, samples=8)
+    report = verify(MODELS / "mlt_toycar_quant_v01bench.tflite", (XNNPACK, *LITERT[1:]), samples=8)
     assert report.exit_code == 0
     for result in report.results:
         assert result.end_to_end is not None

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import XNNPACK
 from lastbit.errors import InputError, OracleError, OracleMissingError, RuntimeNameError
 from lastbit.oracles import (
     ORACLES,
@@ -29,9 +31,10 @@ from lastbit.oracles import (
     OracleRun,
     _worker,
     installed,
+    on_this_machine,
     open_oracle,
 )
-from lastbit.oracles.machine import cpu_text
+from lastbit.oracles.machine import cpu_features, cpu_text
 from lastbit.oracles.process import WorkerProcess
 from lastbit.runtimes import RUNTIMES
 
@@ -41,7 +44,7 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="signals and processe
 
 # NumPy stands for the interpreter's distribution: it is always installed.
 # The others are handed single dense layers: test_other_runtimes.
-WHOLE_MODELS = [name for name, spec in ORACLES.items() if spec.whole_models]
+WHOLE_MODELS = [name for name, spec in ORACLES.items() if spec.whole_models and spec.fits_machine]
 FAKE = replace(ORACLES["litert-builtin-x86"], name="fake", distribution="numpy", mode="made up")
 # A worker that obeys the model's bytes. `jobs` counts what it has served.
 OBEDIENT = f"""
@@ -111,8 +114,23 @@ def test_missing_interpreter_names_the_extra(name: str, monkeypatch: pytest.Monk
     with pytest.raises(OracleMissingError) as caught:
         open_oracle(name)
     advice = "--library FILE" if absent.library else f"pip install 'lastbit[{absent.extra}]'"
+    if not absent.fits_machine:
+        advice = "AVX512-VNNI" if platform.machine() in absent.machines else "on a machine of type"
     assert advice in str(caught.value)
     assert ("Linux on x86-64 only" in str(caught.value)) == (name == "tflm")
+
+
+def test_an_interpreter_of_another_cpu_is_not_there_and_the_one_of_this_cpu_is_named() -> None:
+    vnni = "avx512_vnni" in cpu_features()
+    if platform.machine() not in ORACLES["litert-xnnpack"].machines:
+        pytest.skip("needs x86-64")
+    here, elsewhere = ("litert-xnnpack", "litert-xnnpack-avx2")[:: 1 if vnni else -1]
+    assert on_this_machine(here) == on_this_machine(elsewhere) == here
+    assert on_this_machine("litert-reference-arm64") == "litert-reference"
+    assert on_this_machine("tflm") == "tflm"
+    assert installed(elsewhere) is None
+    with pytest.raises(OracleMissingError, match=rf"needs a CPU with{'out' if vnni else ''} AVX512-VNNI; this one is"):
+        open_oracle(elsewhere)
 
 
 def test_fingerprint_is_plain_text_for_json(obedient: Oracle) -> None:
@@ -456,7 +474,7 @@ def test_real_dense_layer(name: str) -> None:
         np.testing.assert_array_equal(together[0], single.outputs[0][0])
     assert np.unique(run.outputs[0][0]).size > 50
     expected = {
-        "litert-xnnpack": (("FULLY_CONNECTED", "DELEGATE"), True, (0,)),
+        XNNPACK: (("FULLY_CONNECTED", "DELEGATE"), True, (0,)),
         "tflm": ((), None, None),
     }.get(name, (("FULLY_CONNECTED",), False, ()))
     assert (run.operators, run.delegated, run.delegated_operators) == expected
@@ -477,7 +495,7 @@ def test_real_refusals_have_the_interpreters_words(name: str) -> None:
 
 def test_real_delegate_takes_a_part_of_the_graph() -> None:
     content = model("arm_kws_lstm_s.tflite")
-    with real("litert-xnnpack") as oracle:
+    with real(XNNPACK) as oracle:
         run = oracle.run(content, [[np.zeros((1, 490), np.float32)]])
     assert run.operators.count("DELEGATE") > 1
     own = len(run.operators) - run.operators.count("DELEGATE")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import lastbit
-from conftest import make_dense_model, needs_all_interpreters, shared_models
+from conftest import XNNPACK, make_dense_model, needs_all_interpreters, shared_models
 from lastbit.demo import demo, demo_model
 from lastbit.model import Operator, Subgraph
 from lastbit.runtimes import RUNTIMES, Rule
@@ -38,10 +38,10 @@ def test_every_covered_operator_of_the_real_models_is_exact(path):
 
 @pytest.mark.parametrize("wrong", ["float64-half_away", "q31-half_up-half_up/dd", "q31-half_up-half_away/dd"])
 def test_a_wrong_rule_is_found_and_the_first_bad_element_worked_out(wrong):
-    rules = {**RUNTIMES["litert-xnnpack"].rules, ("FULLY_CONNECTED", "int8 per_tensor"): Rule(wrong, "xnnpack")}
+    rules = {**RUNTIMES[XNNPACK].rules, ("FULLY_CONNECTED", "int8 per_tensor"): Rule(wrong, "xnnpack")}
     # Power-of-two scales: ties are everywhere.
     model = make_dense_model(output_scale=0.02 * 0.005 * 64)
-    mistaken = replace(RUNTIMES["litert-xnnpack"], rules=rules)
+    mistaken = replace(RUNTIMES[XNNPACK], rules=rules)
     report = lastbit.verify(model, [mistaken], samples=16)
     assert report.exit_code == 1
     text = str(report)
@@ -66,7 +66,7 @@ def test_a_delegate_that_does_not_do_what_is_expected_is_a_difference():
 
 def test_what_both_refuse_is_told_with_the_interpreters_own_words():
     model = make_dense_model(output_scale=0.02 * 0.005 / 300)
-    report = lastbit.verify(model, ["litert-xnnpack", "tflm"])
+    report = lastbit.verify(model, [XNNPACK, "tflm"])
     refused, ran = report.results
     assert refused.operators[0].status == "refused by both"
     assert "XNNPACK" in refused.operators[0].refused_by_oracle
@@ -125,7 +125,7 @@ def test_demo_is_exact_on_all_four_and_the_questions_code_on_none():
         assert [entry[2] for entry in model.oracles.values()] == [0, 0, 0, 0]
         assert model.asked == 0
         assert model.right == model.outputs
-        assert model.between["litert-xnnpack", "tflm"] > 0
+        assert model.between[XNNPACK, "tflm"] > 0
     text = str(report)
     assert "0 of 102400 outputs right (0 %)" in text
     assert json.loads(report.json())["schema"] == "lastbit.demo/1"

@@ -17,10 +17,15 @@ from lastbit.model import Model, Operator, Subgraph
 from lastbit.ops.base import PreparedOperator
 from lastbit.ops.dense_layer import DenseLayer, dense_layer
 from lastbit.ops.fully_connected import prepare_fully_connected
+from lastbit.oracles import ORACLES
 from lastbit.probing import all_rules, boundary_inputs, critical_accumulators, probe_subgraph, tie_seeking_inputs
 from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+
+# The runtimes of today's interpreters on x86-64, and those of them that this machine's CPU can be asked about.
+RUNTIMES = ("litert-xnnpack", "litert-xnnpack-avx2", "litert-builtin-x86", "litert-reference", "tflm")
+HERE = tuple(name for name in RUNTIMES if ORACLES[name].fits_machine)
 
 Rng = np.random.Generator
 

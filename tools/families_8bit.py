@@ -28,7 +28,6 @@ INT4_PER_CHANNEL = Kind(per_channel=True, weights_dtype="int4")
 INT4_ZERO_POINT = Kind(weights_dtype="int4", weights_zero_point=True)
 
 KINDS = (UINT8, UINT8_ZERO_POINT, INT8_ZERO_POINT, INT4, INT4_PER_CHANNEL, INT4_ZERO_POINT)
-RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 GOLDEN_SEED, GOLDEN_ROUNDS, GOLDEN_PROBES, LARGEST_MODEL = 8, 1, 240, 9_000
 
 

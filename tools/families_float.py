@@ -17,7 +17,7 @@ from lastbit.ops.dense_float import FLOAT_RULES, FloatRule, float_by_rule
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph
 
-RUNTIMES = ("litert-xnnpack", "litert-reference", "tflm")
+RUNTIMES = ("litert-xnnpack", "litert-xnnpack-avx2", "litert-reference", "tflm")
 GOLDEN_SEED, GOLDEN_ROUNDS, LARGEST_CASE = 10, 6, 8_000
 
 Float32Array = npt.NDArray[np.float32]

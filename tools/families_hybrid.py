@@ -34,7 +34,6 @@ from lastbit.ops.dense_hybrid import (
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 
-RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 GOLDEN_SEED, GOLDEN_ROUNDS, LARGEST_CASE = 9, 3, 8_000
 
 Float32Array = npt.NDArray[np.float32]

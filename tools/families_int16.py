@@ -30,7 +30,6 @@ from lastbit.probing import (
 )
 from lastbit.tflite.synthesize import dense_subgraph, quant
 
-RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 BIASES = ("int64_bias", "int32_bias_type", "no_bias")
 GOLDEN_SEED = 17
 

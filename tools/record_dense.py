@@ -1,13 +1,16 @@
 """Record what real interpreters print for small, discriminating sets of dense layers: golden files for the tests.
 
-    python tools/record_dense.py [NAME ...]
+    python tools/record_dense.py [--stored-cases] [NAME ...]
 
 Each set of SETS, or those named, goes to tests/golden/NAME.npz (models, inputs and each runtime's outputs) and
-tests/golden/NAME.json (fingerprints and which case is which). Expected data never comes from LastBit's own arithmetic.
+tests/golden/NAME.json (fingerprints and which case is which). With --stored-cases this machine's interpreters are asked
+about the cases in the files, and what the files hold of runtimes that cannot run here stays. Expected data never comes
+from LastBit's own arithmetic.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +31,6 @@ from dense_families import Case
 from lastbit.model import Model, Operator
 from lastbit.ops.base import PreparedOperator
 from lastbit.oracles import OracleFailure, installed, open_oracle
-from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import write
 
 Array = npt.NDArray[Any]
@@ -53,7 +55,7 @@ class GoldenSet:
     cases: Callable[[], Iterator[tuple[str, Case]]]
     rivals: Callable[[Model, Operator], Mapping[str, PreparedOperator]]
     families: int
-    runtimes: Sequence[str] = tuple(RUNTIMES)
+    runtimes: Sequence[str] = dense_families.RUNTIMES
     equal: Mapping[tuple[str, tuple[str, str]], str] = field(default_factory=dict)
 
 
@@ -68,12 +70,8 @@ def _int8() -> Iterator[tuple[str, Case]]:
 # Keyed by the name of the files.
 SETS: dict[str, GoldenSet] = {
     "dense": GoldenSet(_int8, dense_families.rivals, families=11),
-    "dense_8bit": GoldenSet(
-        families_8bit.golden_cases, families_8bit.rivals, families=17, runtimes=families_8bit.RUNTIMES
-    ),
-    "dense_hybrid": GoldenSet(
-        families_hybrid.golden_cases, families_hybrid.rivals, families=9, runtimes=families_hybrid.RUNTIMES
-    ),
+    "dense_8bit": GoldenSet(families_8bit.golden_cases, families_8bit.rivals, families=17),
+    "dense_hybrid": GoldenSet(families_hybrid.golden_cases, families_hybrid.rivals, families=9),
     "dense_float": GoldenSet(
         families_float.golden_cases, families_float.rivals, families=6, runtimes=families_float.RUNTIMES
     ),
@@ -81,34 +79,47 @@ SETS: dict[str, GoldenSet] = {
         families_int16.golden_cases,
         families_int16.rivals,
         families=9,
-        runtimes=families_int16.RUNTIMES,
     ),
 }
 
 
-def record(name: str) -> None:
-    """Run one set on every interpreter that is installed, and write its files."""
-    chosen = list(SETS[name].cases())
-    recorded: list[dict[str, Array]] = [
-        {"model": np.frombuffer(write(case.graph), np.uint8), "x": np.stack(case.samples)} for _, case in chosen
-    ]
-    listing = [{"family": case.family, "group": group, "refused": {}} for group, case in chosen]
-    fingerprints = {}
+def record(name: str, stored_cases: bool = False) -> None:
+    """Run one set on every interpreter that is there, and write its files.
+
+    Args:
+        name: a key of `SETS`.
+        stored_cases: take the cases from the files, and keep what they hold of runtimes that cannot run here. Without
+            it the cases are made anew, and may be others where the rules are.
+    """
+    listing: list[dict[str, Any]]
+    fingerprints: dict[str, dict[str, str]] = {}
+    if stored_cases:
+        old, recorded = stored(name)
+        listing, fingerprints = old["cases"], old["fingerprints"]
+    else:
+        chosen = list(SETS[name].cases())
+        recorded = [
+            {"model": np.frombuffer(write(case.graph), np.uint8), "x": np.stack(case.samples)} for _, case in chosen
+        ]
+        listing = [{"family": case.family, "group": group, "refused": {}} for group, case in chosen]
     for runtime in SETS[name].runtimes:
         if installed(runtime) is None:
-            print(f"{runtime} is left out: its interpreter is not installed", file=sys.stderr)
+            what = "what was recorded stays" if runtime in fingerprints else "left out"
+            print(f"{runtime} cannot run here: {what}", file=sys.stderr)
             continue
         with open_oracle(runtime) as oracle:
             fingerprints[runtime] = oracle.fingerprint.as_dict()
-            for number, (_, case) in enumerate(chosen):
+            for entry, arrays in zip(listing, recorded, strict=True):
+                entry["refused"].pop(runtime, None)
+                arrays.pop(runtime, None)
                 try:
-                    run = oracle.run(write(case.graph), [[x] for x in case.samples])
+                    run = oracle.run(arrays["model"].tobytes(), [[x] for x in arrays["x"]])
                 except OracleFailure as failure:
-                    listing[number]["refused"][runtime] = failure.reason  # type: ignore[index]
+                    entry["refused"][runtime] = failure.reason
                     continue
-                recorded[number][runtime] = np.stack([outputs[0] for outputs in run.outputs])
+                arrays[runtime] = np.stack([outputs[0] for outputs in run.outputs])
     store(name, {"made_by": f"tools/record_dense.py {name}", "fingerprints": fingerprints}, listing, recorded)
-    print(f"{name}: {len(chosen)} cases, {(GOLDEN / f'{name}.npz').stat().st_size} bytes")
+    print(f"{name}: {len(recorded)} cases, {(GOLDEN / f'{name}.npz').stat().st_size} bytes")
 
 
 def store(
@@ -147,11 +158,14 @@ def stored(name: str) -> tuple[dict[str, Any], list[dict[str, Array]]]:
 
 def main() -> None:
     """Record the named sets, or all."""
-    names = sys.argv[1:] or list(SETS)
-    for name in names:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SETS)}; default: all")
+    parser.add_argument("--stored-cases", action="store_true")
+    options = parser.parse_args()
+    for name in options.names or SETS:
         if name not in SETS:
             raise SystemExit(f"there is no golden set {name!r}; wanted: {', '.join(SETS)}")
-        record(name)
+        record(name, options.stored_cases)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from .errors import OracleMissingError
 from .model import Model
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_layer import DenseLayer, dense_layer
-from .oracles import open_oracle
+from .oracles import on_this_machine, open_oracle
 from .prepare import prepare_operator
 from .report import Block, Code, Heading, Report, Table, Text
 from .types import Array
@@ -31,7 +31,13 @@ __all__ = ["Demo", "demo", "demo_model", "numpy_as_asked", "numpy_right"]
 
 SAMPLES = 200
 # Those that run such a .tflite file themselves, as it is.
-RUNTIMES_SHOWN = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
+RUNTIMES_SHOWN = (
+    on_this_machine("litert-xnnpack"),
+    on_this_machine("litert-builtin-x86"),
+    on_this_machine("litert-reference"),
+    "tflm",
+)
+DEFAULT_SHOWN = RUNTIMES_SHOWN[0]
 
 Progress = Callable[[int, int, str], None]
 
@@ -215,11 +221,11 @@ def _demo(granularity: str, step: Callable[[str], None]) -> ModelDemo:
         layer.output_scale,
         layer.output_zero_point,
     )
-    default = outputs["litert-xnnpack"]
+    default = outputs[DEFAULT_SHOWN]
     rows = x.reshape(-1, layer.depth)
     asked = np.asarray(numpy_as_asked(rows, *numbers)).reshape(default.shape)
     right = np.asarray(numpy_right(rows, *numbers)).reshape(default.shape)
-    prepared = prepare_operator(model, layer.operator, "litert-xnnpack")
+    prepared = prepare_operator(model, layer.operator, DEFAULT_SHOWN)
     assert isinstance(prepared, PreparedDense)
     disputed = np.argwhere((default != outputs["tflm"]).reshape(-1, layer.units))
     row, unit = (int(i) for i in disputed[0])

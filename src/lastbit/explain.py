@@ -211,7 +211,8 @@ def explain(
             others.append(OtherRuntime(name, refused=refused[name]))
             continue
         mismatched = int((outputs[name] != ours).sum())
-        others.append(_other(element, name, layers[name], int(outputs[name][row, unit]), mismatched))
+        printed, acc = int(outputs[name][row, unit]), int(traces[name]["acc"][row, unit])
+        others.append(_other(element, name, layers[name], printed, acc, mismatched))
     return Explanation(element, loaded.source, input_source, choice, tuple(others), int(differs.sum()), int(ours.size))
 
 
@@ -249,13 +250,16 @@ def _instructive(differs: npt.NDArray[np.bool_], trace: Mapping[str, Array]) -> 
     return 0, 0, "the first one; all are clamped or zero, and runtimes agree on the whole output"
 
 
-def _other(element: Element, name: str, prepared: PreparedDense, output: int, mismatched: int) -> OtherRuntime:
+def _other(
+    element: Element, name: str, prepared: PreparedDense, output: int, acc: int, mismatched: int
+) -> OtherRuntime:
     """One runtime beside the explained one; where they differ on the element, with the cause."""
     if output == element.output:
         return OtherRuntime(name, prepared.rule, prepared.kernel, output, mismatched)
-    acc = prepared.wrap(element.total)
     if acc != element.acc:
-        return OtherRuntime(name, prepared.rule, prepared.kernel, output, mismatched, acc=acc)
+        return OtherRuntime(
+            name, prepared.rule, prepared.kernel, output, mismatched, acc=acc, acc_cause=_acc_cause(element, prepared)
+        )
     here, there = (Side.of(p.requant, element.unit) for p in (element.prepared, prepared))
     cause = find_cause(element.acc, element.scales, element.layer.output_zero_point, here, there)
     if (int(cause.here[-1]), int(cause.there[-1])) != (element.output, output):
@@ -265,6 +269,17 @@ def _other(element: Element, name: str, prepared: PreparedDense, output: int, mi
             "please report it, with the model."
         )
     return OtherRuntime(name, prepared.rule, prepared.kernel, output, mismatched, cause, there)
+
+
+def _acc_cause(element: Element, prepared: PreparedDense) -> str:
+    """Why a kernel's accumulator is another than that of the element's."""
+    here, there = element.layer.weights_zero_point, prepared.layer.weights_zero_point
+    if here != there:
+        return f"the weights' zero point, which is taken to be {here} here, and {there} there"
+    return (
+        f"the accumulator's width. The sum {element.total} is kept in {element.prepared.acc_bits} bits here, and in "
+        f"{prepared.acc_bits} bits there"
+    )
 
 
 def _step_data(step: ExactStep) -> dict[str, Any]:

@@ -41,6 +41,11 @@ _TIES = {
     "float32_bias_fused": "half_even",
     "float32_bias_reciprocal": "half_even",
     "float32_bias_division": "half_even",
+    "float64_saturate": "half_away",
+    "float32_saturate": "half_even",
+    "q31_floor_up_wrap": "half_up",
+    "q31_floor_up_saturate": "half_up",
+    "q31_up_away_saturate": "half_away",
 }
 
 
@@ -81,6 +86,10 @@ class Side:
         if step == "first_rounding":
             return {
                 "float64": "product rounded to float64, half_even",
+                "float64_saturate": "product rounded to float64, half_even",
+                "float32_saturate": "acc and product rounded to float32, half_even",
+                "q31_floor_up_wrap": "high_mul rounded down",
+                "q31_floor_up_saturate": "high_mul rounded down",
                 "float32": "acc and product rounded to float32, half_even",
                 "float32_clip": "acc and product rounded to float32, half_even",
                 "float32_bias_fused": "bias added in one fused step, sum and product rounded to float32, half_even",
@@ -137,7 +146,8 @@ class OtherRuntime:
         mismatched: how many elements of the layer's whole output differ from the explained runtime's.
         cause: why this element differs, or None where it does not.
         side: its rule and clamp bounds, where there is a cause.
-        acc: its accumulator, where the element differs since its register has another width.
+        acc: its accumulator, where the element differs since that is another one.
+        acc_cause: why it is, in words.
         refused: why it refuses the layer, else empty.
     """
 
@@ -150,6 +160,7 @@ class OtherRuntime:
     side: Side | None = None
     refused: str = ""
     acc: int | None = None
+    acc_cause: str = ""
 
 
 def find_cause(acc: int, scales: tuple[float, float, float], zero_point: int, here: Side, there: Side) -> Cause:
@@ -214,7 +225,7 @@ def _scale(rule: RequantRule, sx: Fraction, sw: Fraction, sy: Fraction) -> Fract
 
 
 def _factor(rule: RequantRule, scale: Fraction) -> Fraction:
-    if rule.form == "float64":
+    if rule.form.startswith("float64"):
         return scale
     if rule.form.startswith("float32"):
         return round_to_float(scale, 24)
@@ -226,7 +237,7 @@ def _factor(rule: RequantRule, scale: Fraction) -> Fraction:
 
 def _first_rounding(side: Side, acc: int, factor: Fraction) -> Fraction:
     form = side.rule.form
-    if form == "float64":
+    if form.startswith("float64"):
         return round_to_float(round_to_float(Fraction(acc), 53) * factor, 53)
     if form.startswith("float32_bias"):
         dot = round_to_float(Fraction(_wrap32(acc - side.bias)), 24)
@@ -240,9 +251,12 @@ def _first_rounding(side: Side, acc: int, factor: Fraction) -> Fraction:
         return wrap(int(acc * factor * Fraction(2) ** (15 - shift)), 64) / Fraction(2) ** (15 - shift)
     if form == "q15":
         return _q15_product(acc, factor, shift)
-    left, right = Fraction(2) ** max(shift, 0), Fraction(2) ** max(-shift, 0)
-    shifted = _wrap32(int(acc * left))
-    return round_fraction(shifted * factor / left * right, "half_up") / right
+    floor = form.startswith("q31_floor")
+    right = max(-shift, int(floor))  # a product that is rounded down is shifted right by one at least
+    left = shift + right
+    register = _saturate32 if form.endswith("_saturate") else _wrap32
+    high = register(acc << left) * factor * Fraction(2) ** -shift
+    return (math.floor(high) if floor else round_fraction(high, "half_up")) / Fraction(2) ** right
 
 
 def _q15_product(acc: int, factor: Fraction, shift: int) -> Fraction:
@@ -263,9 +277,11 @@ def _last_rounding(rule: RequantRule, value: Fraction) -> int:
         return _wrap32(rounded)
     if rule.form.startswith("float32_bias") and value >= 2**31:
         return -(2**31)
+    if rule.form == "float64_saturate":
+        return _saturate32(rounded)
     if rule.form == "float64" and not -(2**31) < rounded < 2**31:
         return -(2**31)
-    return max(rounded, -(2**31))
+    return max(rounded, -(2**31)) if rule.form.startswith("float32") else rounded
 
 
 def _clamp(side: Side, rounded: int, zero_point: int) -> int:
@@ -273,9 +289,15 @@ def _clamp(side: Side, rounded: int, zero_point: int) -> int:
         # This form limits the product before it rounds it, which is the same: the bound is a whole number.
         total = _wrap32(min(rounded, side.activation_max - zero_point) + zero_point)
         return max(side.activation_min, min(side.type_max, total))
-    if side.rule.form.startswith("float32_"):  # it saturates and never wraps
+    if (
+        side.rule.form.startswith("float32_") or side.rule.form == "q31_floor_up_saturate"
+    ):  # it saturates and never wraps
         return max(side.activation_min, min(side.activation_max, rounded + zero_point))
     return max(side.activation_min, min(side.activation_max, _wrap32(rounded + zero_point)))
+
+
+def _saturate32(value: int) -> int:
+    return min(max(value, -(2**31)), 2**31 - 1)
 
 
 def _wrap32(value: int) -> int:

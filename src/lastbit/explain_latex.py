@@ -124,11 +124,15 @@ def _rounding(element: Element) -> list[str]:
     values = {step.name: step for step in element.steps}
     form = element.prepared.requant.rule.form
     scaled = int(values["acc_scaled"].value)
-    if form == "float64":
-        product = values["product"].value
+    if form in ("float64", "float64_saturate", "float32_saturate"):
+        product, bits = values["product"].value, int(form[5:7])
+        acc = "a" if bits == 64 else r"\operatorname{f32}(a)"
+        rounded = r"\operatorname{round}(p)"
+        if form.endswith("_saturate"):
+            rounded = rf"\operatorname{{saturate}}_{{{32 if bits == 64 else 16}}}({rounded})"
         return [
-            rf"p &= \operatorname{{f64}}(a \cdot m) = {_number(product)}",
-            rf"r &= \operatorname{{round}}(p) = {scaled} \quad \text{{(half away)}}",
+            rf"p &= \operatorname{{f{bits}}}({acc} \cdot m) = {_number(product)}",
+            rf"r &= {rounded} = {scaled} \quad \text{{(half {'away' if bits == 64 else 'even'})}}",
         ]
     if form.startswith(("float32_clip", "float32_bias")):
         lines = []
@@ -170,15 +174,20 @@ def _rounding(element: Element) -> list[str]:
             rf"&= \operatorname{{round}}({_number(values['acc_scaled'].exact)}) = {scaled} \quad \text{{(half up)}}",
         ]
     high, shifted = values["high_mul"], int(values["acc_shifted"].value)
-    tie = "half up" if form == "q31_up_up" else "half away"
+    tie = "half away" if form.startswith("q31_up_away") else "half up"
+    floor = form.startswith("q31_floor")
+    right = max(-shift, int(floor))
+    left = shift + right
     lines = []
-    if shift > 0:
-        lines.append(rf"a' &= \operatorname{{wrap}}_{{32}}(a \cdot 2^{{{shift}}}) = {shifted}")
+    if left > 0:
+        register = "saturate" if form.endswith("_saturate") else "wrap"
+        lines.append(rf"a' &= \operatorname{{{register}}}_{{32}}(a \cdot 2^{{{left}}}) = {shifted}")
+    first, how = ("floor", "down") if floor else ("round", "half up")
     return [
         *lines,
-        rf"v &= \operatorname{{round}}({_p(shifted)} \cdot {q} / 2^{{31}})",
-        rf"&= \operatorname{{round}}({_number(high.exact)}) = {int(high.value)} \quad \text{{(half up)}}",
-        rf"r &= \operatorname{{round}}(v / 2^{{{max(-shift, 0)}}}) = "
+        rf"v &= \operatorname{{{first}}}({_p(shifted)} \cdot {q} / 2^{{31}})",
+        rf"&= \operatorname{{{first}}}({_number(high.exact)}) = {int(high.value)} \quad \text{{({how})}}",
+        rf"r &= \operatorname{{round}}(v / 2^{{{right}}}) = "
         rf"\operatorname{{round}}({_number(values['acc_scaled'].exact)}) = {scaled} \quad \text{{({tie})}}",
     ]
 

@@ -267,8 +267,7 @@ def _section_others(element: Element, others: Sequence[OtherRuntime], differing:
         elif other.acc is not None:
             yield _text(
                 f"{element.runtime.name} prints {element.output}, {other.name} {other.output}. The first step that "
-                f"makes the difference: the accumulator's width. The sum {element.total} is {element.acc} in "
-                f"{element.prepared.acc_bits} bits here, and {other.acc} there.",
+                f"makes the difference: {other.acc_cause}. So acc is {element.acc} here, and {other.acc} there.",
                 "warning",
             )
     if all(other.output in (None, element.output) for other in others):

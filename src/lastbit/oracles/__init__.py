@@ -61,14 +61,6 @@ ORACLES: dict[str, OracleSpec] = {
         worker=("litert", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
         machines=X86_64,
     ),
-    "litert-builtin-portable": OracleSpec(
-        name="litert-builtin-portable",
-        distribution="ai-edge-litert",
-        extra="litert",
-        mode="builtin, no delegate, ruy's portable code",
-        worker=("litert", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
-        environment={"RUY_PATHS": "0x1"},
-    ),
     "litert-reference": OracleSpec(
         name="litert-reference",
         distribution="ai-edge-litert",
@@ -76,6 +68,14 @@ ORACLES: dict[str, OracleSpec] = {
         mode="reference kernels",
         worker=("litert", "BUILTIN_REF"),
         machines=X86_64,
+    ),
+    "litert-builtin-portable": OracleSpec(
+        name="litert-builtin-portable",
+        distribution="ai-edge-litert",
+        extra="litert",
+        mode="builtin, no delegate, ruy's portable code",
+        worker=("litert", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
+        environment={"RUY_PATHS": "0x1"},
     ),
     "litert-xnnpack-arm64": OracleSpec(
         name="litert-xnnpack-arm64",
