@@ -59,8 +59,12 @@ def test_the_numbers_are_those_that_prepare_folds(per_channel):
     model = make_dense_model(units=12, per_channel=per_channel, activation="RELU6")
     dense = inspect(model).as_dict()["dense"][0]
     for name in RUNTIMES:
+        shown = dense["runtimes"][name]
+        if not shown["covered"]:
+            assert shown["reason"] == prepare(model, name).refusals[0]
+            continue
         prepared = prepare(model, name).operators[0]
-        params, shown = prepared.requant, dense["runtimes"][name]
+        params = prepared.requant
         assert shown["rule"] == prepared.rule
         assert shown["kernel"] == prepared.kernel
         decimal = shown["effective_scale"]["decimal"]
@@ -171,7 +175,7 @@ def test_text_shows_the_first_channels_and_says_how_to_see_all():
     model = make_dense_model(units=640, depth=4, per_channel=True)
     text = str(inspect(model, 0))
     assert "units 0 to 7 of 640 (all: --all-channels)" in text
-    assert len(text.splitlines()) < 120
+    assert len(text.splitlines()) < 150
     every = str(inspect(model, 0, full=True))
     assert "--all-channels" not in every
     assert len(every.splitlines()) > 4 * 640

@@ -128,9 +128,10 @@ def _version(distribution: str) -> str | None:
 
 
 def proven_versions() -> dict[str, str]:
-    """Distribution -> the version that the runtimes' claims were shown with."""
+    """Distribution -> the version that the claims for this machine's CPU were shown with."""
     # "ai-edge-litert 2.3.0, Interpreter(model)"
-    distributions = [runtime for runtime in RUNTIMES.values() if not ORACLES[runtime.name].library]
+    oracles = ((runtime, ORACLES[runtime.name]) for runtime in RUNTIMES.values())
+    distributions = [runtime for runtime, oracle in oracles if oracle.fits_machine and not oracle.library]
     pairs = (runtime.oracle.partition(",")[0].split() for runtime in distributions)
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
@@ -206,7 +207,11 @@ def _start_oracles(progress: Callable[[int, int, str], None]) -> list[dict[str, 
             with oracle:
                 entry |= {"fingerprint": oracle.fingerprint.as_dict(), **_try(oracle)}
         else:
-            detail = "needs a library that you build (docs/cmsis_nn.md)" if ORACLES[name].library else "not installed"
+            detail = "not installed"
+            if ORACLES[name].library:
+                detail = "needs a library that you build (docs/cmsis_nn.md)"
+            elif not ORACLES[name].fits_machine:
+                detail = "for another CPU"
             entry |= {"fingerprint": None, "state": "missing", "detail": detail}
         results.append(entry)
     progress(len(opened), len(opened), "")

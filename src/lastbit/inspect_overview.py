@@ -19,6 +19,7 @@ from .inspect_text import (
     type_text,
     zero_point_text,
 )
+from .prepare import DENSE_ONLY
 from .report import Block, Heading, Table, Text
 
 __all__ = ["model_blocks", "overview_blocks"]
@@ -81,7 +82,12 @@ def _operators(data: Data, full: bool) -> list[Block]:
     headers = ("op", "operator", "inputs", "outputs", "covered")
     blocks.append(Table(headers, cut(rows, ROWS, full), right=("op",)))
     blocks += left_out(len(rows), ROWS, full, "operators")
-    blocks.append(Text(f"covered: all means {', '.join(data['runtimes'])}", "dim"))
+    dense_only = {n for op in operators for n, entry in op["coverage"].items() if entry.get("reason") == DENSE_ONLY}
+    several = [name for name in data["runtimes"] if name not in dense_only]
+    blocks.append(Text(f"covered: all means {', '.join(several)}", "dim"))
+    if dense_only:
+        only = [name for name in data["runtimes"] if name in dense_only]
+        blocks.append(Text(f"and at dense layers, which alone are covered there: {', '.join(only)}", "dim"))
     return blocks
 
 

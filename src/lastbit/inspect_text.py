@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .prepare import DENSE_ONLY
 from .report import Block, Text
 
 __all__ = [
@@ -114,18 +115,29 @@ def left_out(count: int, limit: int, full: bool, noun: str) -> list[Block]:
     return [Text(f"The first {limit} of {count} {noun}; {count - limit} left out. --all-channels shows all.", "dim")]
 
 
+def _asked(coverage: Data) -> Data:
+    """The coverage without runtimes that are for dense layers only, at other operators."""
+    return {name: entry for name, entry in coverage.items() if entry.get("reason") != DENSE_ONLY}
+
+
 def covered_on(coverage: Data) -> str:
-    """The runtimes that an operator is covered on: `all`, `none`, or their names."""
-    on = [name for name, entry in coverage.items() if entry["covered"]]
-    if len(on) == len(coverage):
+    """The runtimes that an operator is covered on: `all`, `none`, their names, or `all but` those it is not."""
+    asked = _asked(coverage)
+    on = [name for name, entry in asked.items() if entry["covered"]]
+    if len(on) == len(asked):
         return "all"
+    if len(on) > len(asked) / 2:
+        return f"all but {', '.join(name for name in asked if name not in on)}"
     return ", ".join(on) if on else "none"
 
 
 def reasons(coverage: Data) -> list[str]:
     """Why an operator is not covered; one reason where all runtimes have the same, but for their names."""
-    reasons = {name: entry["reason"] for name, entry in coverage.items() if not entry["covered"]}
-    same = {reason.replace(f" on {name}", "") for name, reason in reasons.items()}
-    if len(same) == 1 and len(reasons) == len(coverage):
-        return sorted(same)
-    return [reason if name in reason else f"{name}: {reason}" for name, reason in reasons.items()]
+    asked = _asked(coverage)
+    found: dict[str, list[str]] = {}
+    for name, entry in asked.items():
+        if not entry["covered"]:
+            found.setdefault(entry["reason"].replace(f" on {name}", ""), []).append(name)
+    if len(found) == 1 and len(*found.values()) == len(asked):
+        return list(found)
+    return [f"{', '.join(names)}: {reason}" for reason, names in found.items()]

@@ -11,9 +11,9 @@ __all__ = ["html_table"]
 def html_table(
     caption: str, headers: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()
 ) -> str:
-    """An HTML table with a caption; every cell is escaped, and columns named in `right` are aligned right.
+    r"""An HTML table with a caption; every cell is escaped, and columns named in `right` are aligned right.
 
-    >>> print(html_table("c", ["a", "n"], [["<1>", 2]], right=["n"]).replace("><", ">\\n<"))
+    >>> print(html_table("c", ["a", "n"], [["<1>", 2]], right=["n"]).replace("><", ">\n<"))
     <table>
     <caption style="text-align:left">c</caption>
     <thead>

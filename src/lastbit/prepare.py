@@ -13,7 +13,9 @@ from .ops.kernel_checks import check_kernel, kernel_notes, xnnpack_declines
 from .ops.version_checks import check_version, version_declines
 from .runtimes import Refused, Rule, Runtime, find_rule, get_runtime
 
-__all__ = ["PreparedModel", "choose_rule", "prepare", "prepare_operator"]
+__all__ = ["DENSE_ONLY", "PreparedModel", "choose_rule", "prepare", "prepare_operator"]
+
+DENSE_ONLY = "this runtime is covered for single dense layers only"
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,8 @@ def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
     entry = OPERATORS.get(op.name)
     if entry is None:
         raise refuse(op, "this operator is not covered yet")
+    if runtime.dense_only and op.name != "FULLY_CONNECTED":
+        raise refuse(op, DENSE_ONLY)
     variant = entry.variant(model, op)
     declined = runtime.fallback is not None and (
         xnnpack_declines(model, op) is not None or version_declines(model, op, runtime) is not None

@@ -42,7 +42,8 @@ class Runtime:
         sources: repository and path of the kernels read for the rules.
         fallback: the runtime whose kernels do what this one's delegate declines, or None.
         declines: what a version's delegate declines that today's takes: `per_channel_bias` (dense layers with a
-            weights scale for each unit and a bias), `one_value` (a fused activation that leaves one value).
+            weights scale for each unit and a bias), `one_value` (a fused activation that leaves one value),
+            `int4_one_scale` (int4 weights with one scale for several units).
         operator_versions: operator -> the largest operator version that this version knows, where it was asked.
         written_in_part: variants of dense layers whose outputs of more than two dimensions this version leaves
             unwritten in part.
@@ -58,3 +59,8 @@ class Runtime:
     declines: frozenset[str] = frozenset()
     operator_versions: Mapping[str, int] = field(default_factory=dict)
     written_in_part: frozenset[str] = frozenset()
+
+    @property
+    def dense_only(self) -> bool:
+        """Whether it is handed single dense layers, and no other operator."""
+        return all(operator == "FULLY_CONNECTED" for operator, _ in self.rules)
