@@ -173,7 +173,8 @@ def jobs(args: argparse.Namespace) -> dict[str, list[Job]]:
             entry = prepared(layer, name)
             if entry is not None:
                 places.append((index, name, [m for m in applicable(entry) if m.name != "output_column_major"]))
-    made: dict[str, list[Job]] = {"none": [Job(i, name, ()) for i, name, _ in places]}
+    right = [Job(i, name, ()) for i, name, _ in places]
+    made: dict[str, list[Job]] = {"none": [right[k] for k in sorted(rng.permutation(len(right))[: args.right])]}
     singles = [Job(i, name, (m.name,)) for i, name, usable in places for m in usable]
     made["1"] = [singles[k] for k in sorted(rng.permutation(len(singles))[: args.singles])]
     for size, count in ((2, args.pairs), (3, args.triples)):
@@ -230,6 +231,7 @@ def speed() -> list[str]:
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--right", type=int, default=600, help="right outputs, in which nothing is to be found")
     parser.add_argument("--singles", type=int, default=1500)
     parser.add_argument("--pairs", type=int, default=1500)
     parser.add_argument("--triples", type=int, default=400)

@@ -133,7 +133,17 @@ def test_every_mistake_changes_some_output_of_some_layer():
         np.full((2, 900), 127, np.int8), input_quant=quant(0.001), weights_quant=quant(0.03),
         output_quant=quant(4.0), input_dtype="int16", bias_dtype="int64",
     )  # fmt: skip
+    clipped = dense_subgraph(
+        RNG.integers(-128, -120, (3, 9)).astype(np.int8), input_quant=quant(0.1, 3), weights_quant=quant(0.01),
+        output_quant=quant(0.07, -5), activation="RELU6",
+    )  # fmt: skip
+    deep = dense_subgraph(
+        np.full((1, 2001), 127, np.int8), input_quant=quant(1.0), weights_quant=quant(1.0),
+        output_quant=quant(1.0), bias=np.asarray([-(127 * 127 * 2001)]),
+    )  # fmt: skip
     for graph, runtime, x in (
+        (clipped, "litert-reference", RNG.integers(-128, 128, (50, 9)).astype(np.int8)),
+        (deep, "litert-reference", np.full((1, 2001), 127, np.int8)),
         (shifted, "litert-reference", RNG.integers(-128, 128, (50, 9)).astype(np.int8)),
         (steep, "tflm", RNG.integers(-20, 20, (50, 1)).astype(np.int8)),
         (huge, "litert-reference", RNG.integers(-128, 128, (50, 1)).astype(np.int8)),
@@ -141,7 +151,7 @@ def test_every_mistake_changes_some_output_of_some_layer():
         (long, "tflm", np.full((1, 900), 30000, np.int16)),
     ):
         layers.append((layer(load(write(graph)), runtime), x))
-    silent = set(MISTAKES)
+    silent = {m.name for m in MISTAKES.values() if m.slot != "whole" and not m.needs_real_input}
     for prepared, x in layers:
         right = prepared.evaluate([x])["output"]
         for mistake in applicable(prepared):
@@ -309,3 +319,53 @@ def test_what_the_file_rules_out_is_not_tried():
     assert not {n for n in per_tensor if n.startswith(("bias_", "scales_first", "weights_nibbles"))}
     assert "activation_missing" not in per_tensor
     assert "activation_missing" in {m.name for m in applicable(layer(make_dense_model(activation="RELU")))}
+
+
+def test_mistakes_in_quantizing_the_input_are_what_numpy_code_makes_of_it():
+    prepared = layer()
+    zx, s_x = prepared.layer.input_zero_point, np.float64(prepared.layer.input_scale)
+    real = RNG.uniform(-4, 4, (60, 7)).astype(np.float32)  # some lie outside the type's range
+    steps = real / s_x
+    x = np.clip(np.rint(steps) + zx, -128, 127).astype(np.int8)
+    read = {
+        "input_quantized_by_truncation": np.clip(steps + zx, -128, 127).astype(np.int8),
+        "input_truncated_before_zero_point": np.clip(steps.astype(np.int32) + zx, -128, 127).astype(np.int8),
+        "input_quantized_without_clamp": (np.rint(steps).astype(np.int32) + zx).astype(np.int8),
+        "input_quantized_without_zero_point": np.clip(np.rint(steps), -128, 127).astype(np.int8),
+        "input_cast_without_scale": real.astype(np.int8),
+    }
+    assert set(read) == {m.name for m in MISTAKES.values() if m.needs_real_input}
+    for name, wrong_x in read.items():
+        wanted = prepared.evaluate([wrong_x])["output"]
+        np.testing.assert_array_equal(wrong_output(prepared, x, [name], real=real), wanted, err_msg=name)
+        assert not np.array_equal(wanted, prepared.evaluate([x])["output"])
+    with pytest.raises(InputError, match="about quantizing the input"):
+        wrong_output(prepared, x, ["input_cast_without_scale"])
+
+
+def test_real_numbers_in_place_of_integers_are_what_numpy_prints():
+    model = make_dense_model(per_channel=True, output_scale=0.05)
+    prepared, x = layer(model), RNG.integers(-128, 128, (3000, 7)).astype(np.int8)
+    got = prepared.layer
+    kinds = {"calculated_in_real_numbers": np.float32, "calculated_in_real_numbers_float64": np.float64}
+    for name, kind in kinds.items():
+        real_x = (x.astype(kind) - got.input_zero_point) * kind(got.input_scale)
+        real_w = got.weights_values.astype(kind) * got.weights_scale.astype(kind)[:, None]
+        real_bias = got.bias_values.astype(kind) * (kind(got.input_scale) * got.weights_scale.astype(kind))
+        value = (real_x @ real_w.T + real_bias) / kind(got.output_scale)
+        wanted = np.clip(np.rint(value) + got.output_zero_point, -128, 127).astype(np.int8)
+        np.testing.assert_array_equal(wrong_output(prepared, x, [name]), wanted)
+    assert set(kinds) == {m.name for m in MISTAKES.values() if m.slot == "whole"}
+
+
+def test_pairs_of_products_saturate_as_the_instruction_does():
+    prepared = layer()
+    w, zx = prepared.layer.weights_values.astype(np.int64), prepared.layer.input_zero_point
+    up = X.astype(np.int64) + 128  # uint8 for the instruction, with an even depth
+    products = np.concatenate([up[:, None, :] * w, np.zeros((len(X), len(w), 1), np.int64)], axis=-1)
+    pairs = products.reshape(len(X), len(w), 4, 2).sum(axis=-1)
+    assert (np.abs(pairs) > 32767).any()
+    acc = np.clip(pairs, -32768, 32767).sum(axis=-1) - (128 + zx) * w.sum(axis=1) + prepared.layer.bias_values
+    value = acc * prepared.requant.effective_scale
+    wanted = np.clip(np.trunc(value + np.copysign(0.5, value)) - 5, -128, 127)
+    np.testing.assert_array_equal(wrong_output(prepared, X, ["product_pairs_saturate_int16"]), wanted)

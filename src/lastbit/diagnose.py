@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from .api import load
+from .diagnose_arithmetics import arithmetics, prepare_everywhere, right_output, that_follow
 from .diagnose_callable import Function, call
+from .diagnose_input import chosen_input, real_input
 from .diagnose_readings import Reading, readings, step_matrix
 from .diagnose_report import Diagnosis, Given, Tie
 from .diagnose_search import Arithmetic, Explanation, Nearest, Search, Target
-from .diagnose_separate import Separator, outputs, trial_inputs
+from .diagnose_separate import Separator, outputs
 from .diagnose_steps import Part, explain_acc, explain_finish, explain_scaled
 from .differences import compare_arrays
 from .errors import InputError, UnsupportedError
-from .layer_input import dense_operator, layer_input
+from .layer_input import dense_operator
+from .mistakes import MISTAKES
 from .mistakes.base import Case, Int64Array
-from .mistakes.pipeline import wrong_matrix
-from .model import Model, Operator
+from .model import Model
 from .ops.dense_8bit import PreparedDense
-from .ops.dense_by_rows import for_rows
 from .ops.dense_layer import DenseLayer
-from .prepare import prepare_operator
-from .runtimes import DEFAULT_RUNTIME, RUNTIMES, Runtime, get_runtime
+from .runtimes import DEFAULT_RUNTIME, Runtime, get_runtime
 from .types import Array
 
 __all__ = ["MOST_MISTAKES", "Diagnosis", "diagnose"]
@@ -37,22 +37,8 @@ MOST_MISTAKES = 3
 _ROUNDS = 6
 """A function is asked again at most this often, to tell explanations apart."""
 
-_ROWS_CHECKED = 8
-"""Rows on which the right output is calculated both ways, before any mistake is sought."""
-
 _TIES_TRIED = 12
 """Explanations of one length that an input is sought for, to tell them from the first."""
-
-# Forms that differ at most where values leave an int32: searched as one, verified each for itself.
-_SAME_FORM = {
-    "float32_clip": "float32",
-    "float32_saturate": "float32",
-    "float64_saturate": "float64",
-    "q31_single_wrap": "q31_single",
-    "q31_floor_up_wrap": "q31_single",
-    "q31_floor_up_saturate": "q31_single",
-    "q31_up_away_saturate": "q31_up_away",
-}
 
 
 def diagnose(
@@ -98,93 +84,28 @@ def diagnose(
     asked = None if runtime is None else get_runtime(runtime)
     if not 0 <= most <= MOST_MISTAKES:
         raise InputError(f"most is {most}; wanted 0 to {MOST_MISTAKES}")
-    layers, refused = _prepare_everywhere(loaded, operator, asked)
+    layers, refused = prepare_everywhere(loaded, operator, asked)
     first = asked.name if asked is not None else (DEFAULT_RUNTIME if DEFAULT_RUNTIME in layers else next(iter(layers)))
     prepared = layers[first]
     function = Function.bind(mine, prepared) if callable(mine) else None
-    values, source = _input(loaded, prepared.layer, x, get_runtime(first), function, seed)
+    values, source = chosen_input(loaded, prepared.layer, x, get_runtime(first), function, seed)
     if function is not None:
         matrix, own_acc, own_scaled = call(function, prepared.layer.rows(values), prepared.layer.units)
         acc, scaled = (own_acc if acc is None else acc), (own_scaled if scaled is None else scaled)
         source += f"; given to {function.name}"
+        real = None  # a function is given the quantized input
     else:
         matrix = np.asarray(mine)
-    followed = _that_follow(layers, values)
+        real = real_input(loaded, prepared.layer, x, values)
+    followed = that_follow(layers, values)
     odd = {name: entry for name, entry in layers.items() if name not in followed}
     refused |= {name: f"its rule {entry.rule} is not one that mistakes can be made in" for name, entry in odd.items()}
     if not followed:
         raise UnsupportedError(f"{operator.label} cannot be diagnosed:", list(refused.values()))
-    given = Given(loaded.source, operator.label, prepared, values, source, matrix, asked.name if asked else None, first)
-    return _Diagnoser(given, _arithmetics(followed, first), odd, refused, most, seed, function).run(acc, scaled)
-
-
-def _prepare_everywhere(
-    model: Model, operator: Operator, asked: Runtime | None
-) -> tuple[dict[str, PreparedDense], dict[str, str]]:
-    """The layer in every runtime that runs it, and why the others do not."""
-    layers: dict[str, PreparedDense] = {}
-    refused: dict[str, str] = {}
-    for name, runtime in RUNTIMES.items():
-        try:
-            prepared = prepare_operator(model, operator, runtime)
-        except UnsupportedError as error:
-            refused[name] = "; ".join(error.reasons) or str(error)
-            continue
-        if isinstance(prepared, PreparedDense):
-            layers[name] = prepared
-        else:
-            refused[name] = "the layer's activations are real numbers (hybrid); diagnose covers integer layers"
-    wanted = list(refused) if asked is None else [asked.name]
-    if not layers or (asked is not None and asked.name not in layers):
-        reasons = [f"{name}: {refused[name]}" for name in wanted]
-        raise UnsupportedError(f"{operator.label} cannot be diagnosed:", reasons)
-    return layers, refused
-
-
-def _that_follow(layers: dict[str, PreparedDense], x: Array) -> dict[str, PreparedDense]:
-    """Only the runtimes whose right output the pipeline of mistakes reproduces: it must start from what is right."""
-    kept = {}
-    layer = next(iter(layers.values())).layer
-    x = layer.rows(x)[:_ROWS_CHECKED]
-    for name, prepared in layers.items():
-        if np.array_equal(wrong_matrix(Case.of(prepared, x), {}), _right(prepared, x)):
-            kept[name] = prepared
-    return kept
-
-
-def _right(prepared: PreparedDense, x: Array) -> Array:
-    """A runtime's own output, `[rows, out]`."""
-    return prepared.evaluate([x])["output"].reshape(-1, prepared.layer.units)
-
-
-def _arithmetics(layers: dict[str, PreparedDense], first: str) -> list[Arithmetic]:
-    """The runtimes by arithmetic, the first one's at the front."""
-    groups: dict[tuple[Any, ...], dict[str, PreparedDense]] = {}
-    for name in sorted(layers, key=lambda name: name != first):
-        prepared = layers[name]
-        rule, requant = prepared.requant.rule, prepared.requant
-        form: str = _SAME_FORM.get(rule.form, rule.form)
-        one_row: str = for_rows(prepared, 1).requant.rule.form
-        if form.startswith("float32_bias") and not prepared.layer.bias_values.any():
-            form = one_row = "float32"
-        bounds = requant.activation_min, requant.activation_max
-        layer = prepared.layer  # as the runtime reads it: some leave out the weights' zero point, or misread a bias
-        read = layer.input_zero_point, layer.weights_zero_point, layer.bias_values.tobytes()
-        key = form, rule.scale_product, prepared.acc_bits, *bounds, _SAME_FORM.get(one_row, one_row), *read
-        groups.setdefault(key, {})[name] = prepared
-    return [Arithmetic(next(iter(members.values())), members) for members in groups.values()]
-
-
-def _input(
-    model: Model, layer: DenseLayer, x: Any, runtime: Runtime, function: Function | None, seed: int
-) -> tuple[Array, str]:
-    """The layer's input, and where it comes from."""
-    if x is not None:
-        return layer_input(model, layer, x, runtime)
-    if function is None:
-        raise InputError("there is no input; give the x that the output was calculated from")
-    rows = trial_inputs(layer, np.random.default_rng(seed), 64)
-    return rows, f"{len(rows)} rows chosen to tell mistakes apart (seed {seed})"
+    given = Given(
+        loaded.source, operator.label, prepared, values, source, matrix, asked.name if asked else None, first, real
+    )
+    return _Diagnoser(given, arithmetics(followed, first), odd, refused, most, seed, function).run(acc, scaled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +127,7 @@ class _Diagnoser:
     most: int
     seed: int
     function: Function | None
+    outputs: dict[str, Array] = field(default_factory=dict)
 
     def run(self, acc: Any, scaled: Any) -> Diagnosis:
         """Read the array, search, tell ties apart."""
@@ -215,8 +137,9 @@ class _Diagnoser:
             return Diagnosis(given, (), None, (), problem=problem, refused=self.refused)
         rows = made[0].rows
         if rows < len(layer.rows(given.x)):
-            self.given = given = replace(given, x=layer.rows(given.x)[:rows])
-        right = _right(given.prepared, given.x)
+            real = None if given.real is None else given.real.reshape(-1, layer.depth)[:rows]
+            self.given = given = replace(given, x=layer.rows(given.x)[:rows], real=real)
+        right = right_output(given.prepared, given.x)
         matrices = []
         for name, values in (("acc", acc), ("scaled", scaled)):
             matrix, problem = (None, "") if values is None else step_matrix(layer, rows, name, np.asarray(values))
@@ -242,6 +165,7 @@ class _Diagnoser:
                     self.arithmetics,
                     Target(reading.values, acc, reading.layout, reading.wide),
                     given.first,
+                    given.real,
                 ),
             )
             for reading in made
@@ -255,8 +179,8 @@ class _Diagnoser:
                     best = _Found(reading, found)
             if best is not None:
                 return best, None
-        candidates = [search.nearest for _, search in searches if search.nearest is not None]
-        return None, max(candidates, key=lambda n: (n.matching, -len(n.mistakes)), default=None)
+        nearest = max((search for _, search in searches), key=lambda search: search.nearest_score).nearest
+        return None, nearest
 
     def _right_answers(self, reading: Reading) -> list[Explanation]:
         """The runtimes whose own output this is: whatever else it could be, it is right."""
@@ -264,18 +188,24 @@ class _Diagnoser:
         names = [
             name
             for name in sorted(layers, key=lambda name: name != self.given.first)
-            if np.array_equal(_right(layers[name], self.given.x), reading.values)
+            if np.array_equal(self._own(name, layers[name]), reading.values)
         ]
         if reading.layout is not None or not names:
             return []
         return [Explanation((), tuple(names), layers[names[0]])]
+
+    def _own(self, name: str, prepared: PreparedDense) -> Array:
+        """A runtime's own output on the input, calculated once."""
+        if name not in self.outputs:
+            self.outputs[name] = right_output(prepared, self.given.x)
+        return self.outputs[name]
 
     def _with_steps(self, reading: Reading, right: Array, acc: Int64Array | None, scaled: Array | None) -> Diagnosis:
         """Part by part, each from the array before it that was given."""
         given, most = self.given, self.most
         parts: list[Part] = []
         if acc is not None:
-            parts.append(explain_acc(Case.of(given.prepared, given.x), self.arithmetics[0], acc, most))
+            parts.append(explain_acc(Case.of(given.prepared, given.x, given.real), self.arithmetics[0], acc, most))
         if scaled is not None:
             parts.append(explain_scaled(given.x, self.arithmetics, scaled, acc, given.first, most))
         if scaled is not None and scaled.dtype.kind != "f" and reading.values.dtype.kind != "f":
@@ -341,7 +271,12 @@ class _Diagnoser:
 
 def _ties(explanations: Sequence[Explanation], separator: Separator) -> list[Tie]:
     first = explanations[0]
-    return [Tie(other, separator.between(first, other)) for other in explanations[1 : 1 + _TIES_TRIED]]
+    ties = []
+    for other in explanations[1 : 1 + _TIES_TRIED]:
+        # The inputs tried are quantized ones: they say nothing of mistakes in quantizing the input.
+        tried = not any(MISTAKES[name].needs_real_input for name in (*first.mistakes, *other.mistakes))
+        ties.append(Tie(other, separator.between(first, other) if tried else None, tried))
+    return ties
 
 
 def _agreeing(

@@ -45,7 +45,8 @@ class Prefixes:
         self._units: dict[str | None, Int64Array] = {}
         self._by_slot: dict[str, list[Mistake | None]] = {}
         for slot in ("input", "weights", "input_zero_point", "weights_zero_point", "product", "bias"):
-            mistakes = [m for m in applicable(case.prepared) if m.slot == slot]
+            usable = applicable(case.prepared, real_input=case.real is not None)
+            mistakes = [m for m in usable if m.slot == slot]
             self._by_slot[slot] = [None, *mistakes]
 
     def of(self, count: int) -> Stack:

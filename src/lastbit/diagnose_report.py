@@ -12,10 +12,11 @@ from .diagnose_readings import Reading
 from .diagnose_search import Explanation, Nearest
 from .diagnose_separate import Separation
 from .diagnose_steps import Part
-from .diagnose_text import mistake_blocks, names_text, rest_text
+from .diagnose_text import mistake_blocks, names_text, percent, rest_text
 from .differences import Difference
 from .mistakes import MISTAKES, Mistake
 from .mistakes.base import Case
+from .mistakes.pipeline import unrounded_matrix
 from .mistakes.worked import WorkedStep, worked_steps
 from .ops.dense_8bit import PreparedDense
 from .report import Block, Code, Heading, Report, Table, Text
@@ -40,6 +41,7 @@ class Given:
         mine: the array.
         asked: the runtime that was asked for, or None.
         first: the runtime that comes first among equals.
+        real: the input before it was quantized, where it is known.
     """
 
     source: str
@@ -50,6 +52,7 @@ class Given:
     mine: Array
     asked: str | None
     first: str
+    real: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +62,12 @@ class Tie:
     Attributes:
         other: the explanation.
         separation: an input on which it parts from the first, or None where none was found.
+        tried: whether an input was sought.
     """
 
     other: Explanation
     separation: Separation | None
+    tried: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +148,7 @@ class Diagnosis(Report):
         at = self.element()
         if at is None or self.explanation is None or not self.explanation.mistakes or self.reading is None:
             return []
-        case = Case.of(self.explanation.prepared, self.given.x)
+        case = Case.of(self.explanation.prepared, self.given.x, self.given.real)
         chosen = {m.slot: m for m in self.mistakes if m.slot != "layout"}
         return worked_steps(case, chosen, *at, unrounded=self.reading.values.dtype.kind == "f")
 
@@ -287,12 +292,16 @@ class Diagnosis(Report):
     def _ties_blocks(self) -> list[Block]:
         if not self.ties:
             return []
-        equal = [tie.other for tie in self.ties if tie.separation is None]
+        equal = [tie.other for tie in self.ties if tie.separation is None and tie.tried]
+        untold = [tie.other for tie in self.ties if not tie.tried]
         parted = [tie for tie in self.ties if tie.separation is not None]
         blocks: list[Block] = []
         if equal:
             blocks.append(Text("The same on every input tried, so one of these is as good an answer:", "warning"))
             blocks.append(Code("\n".join(_sum(e) for e in equal)))
+        if untold:
+            blocks.append(Text("Explains these data as well; other real inputs may tell:", "warning"))
+            blocks.append(Code("\n".join(_sum(e) for e in untold)))
         if parted:
             blocks.append(Text("Explains these data as well, and other inputs would tell:", "warning"))
             blocks.append(Code("\n".join(_sum(tie.other) for tie in parted)))
@@ -320,10 +329,15 @@ class Diagnosis(Report):
         if nearest is None or reading is None:
             return blocks
         size = reading.values.size
-        share = f"{nearest.matching} of {size} elements ({100 * nearest.matching / max(size, 1):.3g} %)"
+        share = f"{nearest.matching} of {size} elements ({percent(nearest.matching, size)})"
+        if nearest.mistakes and self.difference is not None:
+            share += f", where the right calculation reproduces {size - self.difference.mismatched}"
         names = " + ".join(nearest.mistakes) or "the right calculation"
         blocks.append(Text(f"Nearest: {names}, in {nearest.runtime}'s arithmetic: {share}. It is no finding."))
-        rest = rest_text(nearest.values, reading.values)
+        chosen = {m.slot: m for m in (MISTAKES[name] for name in nearest.mistakes) if m.slot != "layout"}
+        case = Case.of(nearest.prepared, self.given.x, self.given.real)
+        real = None if "whole" in chosen else unrounded_matrix(case, chosen)
+        rest = rest_text(nearest.values, nearest.wanted, real)
         return [*blocks, Text(f"The rest: {rest}.")] if rest else blocks
 
     def _parts_blocks(self) -> list[Block]:

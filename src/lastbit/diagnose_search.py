@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .diagnose_prefixes import Prefixes
 from .diagnose_suffixes import ScaleSets, Stage, suffixes
-from .mistakes import MISTAKES, Mistake
+from .mistakes import MISTAKES, WHOLE, Mistake
 from .mistakes.base import Case, Int64Array
 from .mistakes.grid import Elements, Everything
 from .mistakes.pipeline import (
@@ -40,6 +40,9 @@ MOST_VERIFIED = 400
 REAL_TOLERANCE = 2.0**-20
 """How near a real value must come, relative to its size and its zero point's: code may have calculated in float32."""
 
+
+_WORTH = 0.02
+"""A mistake more must win this share of all elements to count as nearer, where nothing fits."""
 
 REAL_FLOOR = 2.0**-24
 """Real values are compared no finer than this."""
@@ -112,6 +115,7 @@ class Nearest:
         prepared: the layer in it.
         matching: elements reproduced.
         values: what the layer computes with these mistakes, `[rows, out]`.
+        wanted: what it was held against: the array, with a mistake in its layout undone.
     """
 
     mistakes: tuple[str, ...]
@@ -119,6 +123,7 @@ class Nearest:
     prepared: PreparedDense
     matching: int
     values: Array
+    wanted: Array
 
 
 @dataclass
@@ -137,14 +142,18 @@ class Search:
         arithmetics: those to try, the asked one first.
         target: what is to be reproduced.
         first: the runtime that is preferred among equals.
+        real: the input before it was quantized, where it is known.
         nearest: the best that did not fit, once `level` has run.
+        nearest_score: its elements, less what its mistakes have to be worth.
     """
 
     x: Array
     arithmetics: Sequence[Arithmetic]
     target: Target
     first: str
+    real: Array | None = None
     nearest: Nearest | None = None
+    nearest_score: float = -np.inf
     _cases: dict[int, Case] = field(default_factory=dict)
     _accumulated: dict[tuple[int, tuple[str, ...]], Accumulated] = field(default_factory=dict)
     _numbers: dict[int, int] = field(default_factory=dict)
@@ -156,6 +165,11 @@ class Search:
         self._few = telling_elements(right, self.target, FEW, np.random.default_rng(5))
 
     @property
+    def worth(self) -> float:
+        """Elements that a mistake more must win for what is nearest: among thousands of sets some win a few."""
+        return max(2.0, _WORTH * self.target.values.size)
+
+    @property
     def right_elements(self) -> int:
         """How many elements of the target are right in the first arithmetic."""
         return int(equal(self._output(self.arithmetics[0].prepared, {}), self.target.values).sum())
@@ -163,7 +177,7 @@ class Search:
     def _case(self, prepared: PreparedDense) -> Case:
         key = id(prepared)
         if key not in self._cases:
-            case = Case.of(prepared, self.x)
+            case = Case.of(prepared, self.x, self.real)
             self._cases[key] = case
             # Runtimes that read the layer's numbers in the same way share what comes before the scaling.
             same = (other for other, known in self._cases.items() if known.numbers == case.numbers)
@@ -182,6 +196,8 @@ class Search:
         hits: list[_Hit] = []
         for arithmetic in self.arithmetics:
             hits += self._hits(arithmetic, inner)
+            if inner == 1:
+                hits += self._whole(arithmetic)
         complete = [hit for hit in hits if hit.count == len(self._few[0])]
         found = self._verified(complete)
         if not found:
@@ -222,6 +238,14 @@ class Search:
                 floor = best[-1].count + 1
         best.sort(key=lambda hit: -hit.count)
         yield from best[:20]
+
+    def _whole(self, arithmetic: Arithmetic) -> Iterator[_Hit]:
+        """Candidates that replace the integer arithmetic altogether; each is calculated in full, and verified."""
+        if self.target.acc is not None or self.target.stage.real or self.target.scaled:
+            return
+        for mistake in WHOLE:
+            if mistake.applies(arithmetic.prepared):
+                yield _Hit(arithmetic, {mistake.slot: mistake}, len(self._few[0]))
 
     def _output(self, prepared: PreparedDense, chosen: Mapping[str, Mistake]) -> Array:
         """The full output; what comes before the scaling is kept, since many candidates share it."""
@@ -276,10 +300,12 @@ class Search:
         for hit in hits[:24]:
             values = self._output(hit.arithmetic.prepared, hit.chosen)
             matching = int(equal(values, self.target.values).sum())
-            if self.nearest is None or matching > self.nearest.matching:
-                names = (*(m.name for m in hit.chosen.values()), *layout)
+            names = (*(m.name for m in hit.chosen.values()), *layout)
+            score = matching - self.worth * len(names)
+            if score > self.nearest_score:
                 runtime = min(hit.arithmetic.members, key=lambda name: name != self.first)
-                self.nearest = Nearest(names, runtime, hit.arithmetic.prepared, matching, values)
+                self.nearest_score = score
+                self.nearest = Nearest(names, runtime, hit.arithmetic.prepared, matching, values, self.target.values)
 
 
 def equal(values: Array, wanted: Array) -> npt.NDArray[np.bool_]:

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from .mistakes import Mistake
+from .mistakes.links import TF_23384
 from .report import Block, Code, Text
 from .types import Array
 
-__all__ = ["mistake_blocks", "names_text", "rest_text"]
+__all__ = ["mistake_blocks", "names_text", "percent", "rest_text"]
 
 _MOST_NAMES = 4
+_NEAR_TIE = 1 / 64
+"""Values this near to a tie, in output steps, are called near."""
+_LEAST_SPAN = 8
+_DENSE = 0.8
+"""Wrong elements side by side: at least so many, and this share of them wrong."""
 
 
 def names_text(names: Sequence[str]) -> str:
@@ -25,31 +32,75 @@ def names_text(names: Sequence[str]) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def rest_text(ours: Array, mine: Array) -> str:
-    """What the elements look like that an explanation does not reproduce."""
+def percent(part: int, whole: int) -> str:
+    """A share in words, never rounded up to all.
+
+    >>> percent(359, 360), percent(99999, 100000), percent(4, 4), percent(0, 7)
+    ('99.7 %', 'more than 99.9 %', '100 %', '0 %')
+    """
+    share = 100 * part / max(whole, 1)
+    if part == whole or part == 0:
+        return f"{share:.0f} %"
+    return "more than 99.9 %" if share >= 99.95 else f"{share:.3g} %"
+
+
+def rest_text(ours: Array, mine: Array, unrounded: Array | None = None) -> str:
+    """What the elements look like that an explanation does not reproduce.
+
+    Args:
+        ours: what it prints, `[rows, out]`.
+        mine: what should be reproduced.
+        unrounded: its values before the rounding, where they are known.
+    """
     if mine.dtype.kind == "f":
         return f"the largest difference is {float(np.nanmax(np.abs(ours - mine))):.6g}"
     bad = ours != mine
     if not bad.any():
         return ""
-    said = []
     gap = np.unique((mine - ours)[bad])
+    said = [_gap_text(gap)]
+    if unrounded is not None and np.abs(gap).max() == 1:
+        values = unrounded[bad]
+        far = float(np.abs(values - np.floor(values) - 0.5).max())
+        if far < _NEAR_TIE:
+            said.append(
+                f"all of them lie within {far:.2g} of a rounding tie, as a calculation of less precision or another "
+                "rounding would do it"
+            )
+    said += _places_text(bad)
+    first = tuple(int(i) for i in np.argwhere(bad)[0])
+    said.append(f"first at {list(first)}: {ours[first]} expected, yours {mine[first]}")
+    return "; ".join(said)
+
+
+def _gap_text(gap: Array) -> str:
     if len(gap) == 1:
-        said.append(f"yours is {int(gap[0]):+d} everywhere there")
-    elif np.abs(gap).max() == 1:
-        said.append("off by one, in both directions")
-    else:
-        said.append(f"off by {int(gap.min())} .. {int(gap.max())}")
+        return f"yours is {int(gap[0]):+d} everywhere there"
+    if np.abs(gap).max() == 1:
+        return "off by one, in both directions"
+    return f"off by {int(gap.min())} .. {int(gap.max())}"
+
+
+def _places_text(bad: npt.NDArray[np.bool_]) -> list[str]:
+    """Where they are: in few units, in few rows, or side by side in memory."""
+    said = []
     units, rows = np.flatnonzero(bad.any(axis=0)), np.flatnonzero(bad.any(axis=1))
-    if len(units) <= max(bad.shape[1] // 4, 1) and bad.shape[1] > 1:
+    few_units = len(units) <= max(bad.shape[1] // 4, 1) and bad.shape[1] > 1
+    if few_units:
         said.append(
             f"only in unit{'s' * (len(units) != 1)} {', '.join(map(str, units[:8]))}{', ...' * (len(units) > 8)}"
         )
     if len(rows) <= max(bad.shape[0] // 4, 1) and bad.shape[0] > 1:
         said.append(f"only in row{'s' * (len(rows) != 1)} {', '.join(map(str, rows[:8]))}{', ...' * (len(rows) > 8)}")
-    first = tuple(int(i) for i in np.argwhere(bad)[0])
-    said.append(f"first at {list(first)}: {ours[first]} expected, yours {mine[first]}")
-    return "; ".join(said)
+    places = np.flatnonzero(bad)
+    span = int(places[-1] - places[0]) + 1
+    if not few_units and span >= _LEAST_SPAN and len(places) >= _DENSE * span and span < 0.9 * bad.size:
+        said.append(
+            f"they lie side by side, elements {places[0]} to {places[-1]} of {bad.size} in memory: was the array read "
+            "after the interpreter had used its memory again? experimental_preserve_all_tensors=True keeps it "
+            f"(seen: {TF_23384})"
+        )
+    return said
 
 
 def mistake_blocks(number: int, mistake: Mistake) -> list[Block]:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from .base import SLOTS, STAGES, Mistake
-from .catalogue import MISTAKES, applicable
+from .catalogue import MISTAKES, WHOLE, applicable
 from .pipeline import wrong_output
 
-__all__ = ["MISTAKES", "SLOTS", "STAGES", "Mistake", "applicable", "wrong_output"]
+__all__ = ["MISTAKES", "SLOTS", "STAGES", "WHOLE", "Mistake", "applicable", "wrong_output"]

@@ -1,8 +1,7 @@
-"""Mistakes in the sum of products, its zero-point terms, and the bias.
+"""Mistakes in the sum of products and its zero-point terms.
 
-Functions: `product` (case, grid, x, zx, w, zw) -> acc without bias, where x and w are what the slots before have made
-of them, with the zero points still to be taken off; `bias` (case, acc, bias) -> (acc, added after scaling, to be
-requantized apart), where the last two are 0 or arrays like bias.
+Function: `product` (case, grid, x, zx, w, zw) -> acc without bias, where x and w are what the slots before have made
+of them, with the zero points still to be taken off.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import numpy as np
 from ..ops.dense_8bit import PreparedDense
 from .base import Case, Int64Array, Mistake, wrap_bits
 from .grid import Grid
-from .links import FORUM
+from .links import COMFY_KITCHEN_133, FORUM, PYTORCH_76390, TRITON_2296
 
-__all__ = ["ACCUMULATE", "right_bias", "right_product"]
+__all__ = ["ACCUMULATE", "right_product"]
 
 Product = Callable[[Case, Grid, Int64Array, int, Int64Array, int], Int64Array]
 
@@ -24,11 +23,6 @@ Product = Callable[[Case, Grid, Int64Array, int, Int64Array, int], Int64Array]
 def right_product(_case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
     """Sum of (x - zx)(w - zw), taken apart into four sums."""
     return grid.dot(x, w) + _corrections(grid, x, zx, w, zw)
-
-
-def right_bias(_case: Case, acc: Int64Array, bias: Int64Array) -> tuple[Int64Array, Int64Array | int, Int64Array | int]:
-    """Acc + bias."""
-    return acc + bias, 0, 0
 
 
 def _corrections(grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
@@ -106,6 +100,25 @@ def _negative_cross_term(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int6
     return total
 
 
+def _saturating_pairs(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
+    """An int8 input is shifted to uint8 for the instruction, and what that adds is taken off again."""
+    up = 0 if case.layer.input.dtype.name.startswith("u") else 128
+    total: Int64Array = grid.dot_of(x + up, w, lambda v: np.clip(v, -(1 << 15), (1 << 15) - 1), together=2)
+    return total - up * grid.sum_w(w) + _corrections(grid, x, zx, w, zw)
+
+
+def _pairs_can_saturate(prepared: PreparedDense) -> bool:
+    w = np.abs(prepared.layer.weights_values.astype(np.int64))
+    w = w[:, : w.shape[1] // 2 * 2].reshape(len(w), -1, 2).sum(axis=-1)
+    signed = prepared.layer.weights.dtype.name == "int8"
+    return signed and _eight_bits(prepared) and bool((w * 255 >= 1 << 15).any())
+
+
+def _beyond_float32(prepared: PreparedDense) -> bool:
+    w = np.abs(prepared.layer.weights_values.astype(np.int64)).sum(axis=1)
+    return bool((w << prepared.layer.input.dtype.bits).max(initial=0) > 1 << 24)
+
+
 def _remainder(block: int) -> Callable[[PreparedDense], bool]:
     return lambda prepared: prepared.layer.depth > block and prepared.layer.depth % block != 0
 
@@ -130,22 +143,8 @@ def _sixteen_bits(prepared: PreparedDense) -> bool:
     return prepared.layer.input.dtype.bits == 16
 
 
-def _biased(prepared: PreparedDense) -> bool:
-    return bool(prepared.layer.bias_values.any())
-
-
-def _beyond(bits: int) -> Callable[[PreparedDense], bool]:
-    return lambda prepared: bool((np.abs(prepared.layer.bias_values) >= 1 << (bits - 1)).any())
-
-
-def _several_biases(prepared: PreparedDense) -> bool:
-    return bool((prepared.layer.bias_values != prepared.layer.bias_values[:1]).any())
-
-
 _WIDE = "acc = x.astype(np.int32) @ w.astype(np.int32).T"
 _WIDE_C = "int32_t acc; acc += (int32_t)x[k] * w[k];"
-_ADD = "acc = acc + bias  # int32, before the scaling"
-_ADD_C = "int32_t acc = bias[unit];"
 _LOOP = "for (int k = 0; k < depth; ++k)"
 
 ACCUMULATE: tuple[Mistake, ...] = (
@@ -158,7 +157,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         _raw(_low(8)),
         _eight_bits,
         rarity=1,
-        seen=(FORUM,),
+        seen=(FORUM, TRITON_2296),
     ),
     Mistake(
         "sum_wraps_int8",
@@ -169,6 +168,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         _sum(_low(8)),
         _eight_bits,
         rarity=1.5,
+        seen=(TRITON_2296,),
     ),
     Mistake(
         "each_product_wraps_int8",
@@ -188,6 +188,28 @@ ACCUMULATE: tuple[Mistake, ...] = (
         _WIDE_C,
         _each_centred(_low(8)),
         _eight_bits,
+    ),
+    Mistake(
+        "product_pairs_saturate_int16",
+        "product",
+        "pairs of neighbouring products are summed in int16 and saturate (vpmaddubsw on x86, with x as uint8)",
+        _WIDE,
+        _WIDE_C,
+        _saturating_pairs,
+        _pairs_can_saturate,
+        rarity=2.5,
+        seen=(PYTORCH_76390,),
+    ),
+    Mistake(
+        "sum_in_float32",
+        "product",
+        "the sum is taken through float32, which holds no odd numbers beyond 2^24",
+        _WIDE,
+        _WIDE_C,
+        _sum(lambda v: v.astype(np.float32).astype(np.int64)),
+        _beyond_float32,
+        rarity=2.5,
+        seen=(COMFY_KITCHEN_133,),
     ),
     Mistake(
         "product_wraps_int16",
@@ -291,80 +313,5 @@ ACCUMULATE: tuple[Mistake, ...] = (
         "acc += depth * zx * zw;",
         _negative_cross_term,
         _cross,
-    ),
-    Mistake(
-        "bias_missing",
-        "bias",
-        "the bias is not added",
-        _ADD,
-        _ADD_C,
-        lambda case, acc, bias: (acc, 0, 0),
-        _biased,
-        rarity=1,
-    ),
-    Mistake(
-        "bias_twice",
-        "bias",
-        "the bias is added twice",
-        _ADD,
-        _ADD_C,
-        lambda case, acc, bias: (acc + 2 * bias, 0, 0),
-        _biased,
-    ),
-    Mistake(
-        "bias_subtracted",
-        "bias",
-        "the bias is subtracted",
-        _ADD,
-        _ADD_C,
-        lambda case, acc, bias: (acc - bias, 0, 0),
-        _biased,
-        rarity=2.5,
-    ),
-    Mistake(
-        "bias_first_for_all",
-        "bias",
-        "bias[0] is added to every unit",
-        _ADD,
-        _ADD_C,
-        lambda case, acc, bias: (acc + case.bias[0], 0, 0),
-        _several_biases,
-    ),
-    Mistake(
-        "bias_as_int8",
-        "bias",
-        "the bias is cut to int8; it is int32",
-        "bias = buffer.view(np.int32)",
-        "const int32_t *bias;",
-        lambda case, acc, bias: (acc + wrap_bits(bias, 8), 0, 0),
-        _beyond(8),
-    ),
-    Mistake(
-        "bias_as_int16",
-        "bias",
-        "the bias is cut to int16; it is int32",
-        "bias = buffer.view(np.int32)",
-        "const int32_t *bias;",
-        lambda case, acc, bias: (acc + wrap_bits(bias, 16), 0, 0),
-        _beyond(16),
-    ),
-    Mistake(
-        "bias_after_scaling",
-        "bias",
-        "the int32 bias is added after the scaling; it is in accumulator steps and belongs before it",
-        _ADD,
-        _ADD_C,
-        lambda case, acc, bias: (acc, bias, 0),
-        _biased,
-        rarity=1.5,
-    ),
-    Mistake(
-        "bias_requantized_apart",
-        "bias",
-        "the bias is scaled and rounded by itself, then added: two roundings where there is one",
-        _ADD,
-        _ADD_C,
-        lambda case, acc, bias: (acc, 0, bias),
-        _biased,
     ),
 )

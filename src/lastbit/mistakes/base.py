@@ -38,6 +38,7 @@ SLOTS: dict[str, str] = {
     "activation": "clamp",
     "range": "clamp",
     "layout": "layout",
+    "whole": "whole layer",
 }
 
 STAGES: tuple[str, ...] = tuple(dict.fromkeys(SLOTS.values()))
@@ -69,6 +70,7 @@ class Mistake:
         applies: whether the mistake can make a difference on a layer in a rule, by what the file says.
         rarity: 1 for what is seen all the time, 3 for what is rare: orders explanations of one length.
         seen: links to where it was seen.
+        needs_real_input: whether it can be made only where the input is known before it was quantized.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Mistake:
     applies: Callable[[PreparedDense], bool] = field(default=always, repr=False)
     rarity: float = 2.0
     seen: tuple[str, ...] = ()
+    needs_real_input: bool = False
 
     @property
     def stage(self) -> str:
@@ -123,6 +126,7 @@ class Case:
         zy: the output's zero point.
         acc_bits: width of the accumulator: 32; 28 or 64 for some kernels.
         shape: the input's own shape.
+        real: the input before it was quantized, float32 `[rows, depth]`, where it is known.
     """
 
     prepared: PreparedDense
@@ -134,10 +138,16 @@ class Case:
     zy: int
     acc_bits: int
     shape: tuple[int, ...]
+    real: Array | None = None
 
     @classmethod
-    def of(cls, prepared: PreparedDense, x: Array) -> Case:
+    def of(cls, prepared: PreparedDense, x: Array, real: Array | None = None) -> Case:
         """Take a layer and its input apart.
+
+        Args:
+            prepared: the layer in one runtime's arithmetic.
+            x: its input.
+            real: the input before it was quantized, as many elements as x has, where it is known.
 
         Raises:
             InputError: the input's size is no multiple of the depth.
@@ -155,6 +165,7 @@ class Case:
             layer.output_zero_point,
             prepared.acc_bits,
             x.shape,
+            None if real is None else real.reshape(rows.shape),
         )
 
     @property

@@ -5,27 +5,42 @@ from __future__ import annotations
 from ..ops.dense_8bit import PreparedDense
 from .accumulate import ACCUMULATE
 from .base import SLOTS, Mistake
+from .biasing import BIASING
 from .finishing import FINISHING
 from .multiplying import MULTIPLYING
+from .quantizing import QUANTIZING
 from .reading import READING
 from .rounding import ROUNDING
 from .scaling import SCALING
+from .whole import WHOLE
 
-__all__ = ["MISTAKES", "applicable"]
+__all__ = ["MISTAKES", "WHOLE", "applicable"]
 
 _ORDER = list(SLOTS)
-_ALL = (*READING, *ACCUMULATE, *SCALING, *MULTIPLYING, *ROUNDING, *FINISHING)
 
 MISTAKES: dict[str, Mistake] = {
     mistake.name: mistake
     for mistake in sorted(
-        (*READING, *ACCUMULATE, *SCALING, *MULTIPLYING, *ROUNDING, *FINISHING),
+        (*READING, *QUANTIZING, *ACCUMULATE, *BIASING, *SCALING, *MULTIPLYING, *ROUNDING, *FINISHING, *WHOLE),
         key=lambda mistake: _ORDER.index(mistake.slot),
     )
 }
 """Name -> mistake, in order of calculation."""
 
 
-def applicable(prepared: PreparedDense) -> list[Mistake]:
-    """The mistakes that can make a difference on a layer in a rule, by what the file says."""
-    return [mistake for mistake in MISTAKES.values() if mistake.applies(prepared)]
+def applicable(prepared: PreparedDense, *, real_input: bool = False) -> list[Mistake]:
+    """The mistakes that can make a difference on a layer in a rule, by what the file says.
+
+    Args:
+        prepared: the layer in a rule.
+        real_input: whether the input is known before it was quantized: mistakes in quantizing it are among them then.
+
+    Returns:
+        Those that change one step. The ones of slot `whole`, which replace the integer arithmetic altogether, are not
+        among them: `WHOLE` has them.
+    """
+    return [
+        mistake
+        for mistake in MISTAKES.values()
+        if mistake.slot != "whole" and mistake.applies(prepared) and (real_input or not mistake.needs_real_input)
+    ]

@@ -6,13 +6,15 @@ Functions: `output_zero_point` (case) -> (added to acc before the scaling, added
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..ops.dense_8bit import PreparedDense
 from .base import Case, Int64Array, Mistake, wrap_to
-from .links import PYRTLNET_6, SO_PURE_PYTHON
+from .links import PYRTLNET_6, SO_PURE_PYTHON, TT_METAL_56327
 
-__all__ = ["FINISHING", "raw_output", "right_range"]
+__all__ = ["FINISHING", "RAW", "right_range"]
 
 
 def right_range(_case: Case, y: Int64Array, low: int, high: int) -> Int64Array:
@@ -37,6 +39,14 @@ def _only_activation(case: Case, y: Int64Array, low: int, high: int) -> Int64Arr
 def raw_output(case: Case, acc: Int64Array) -> Int64Array:
     """The accumulator as the output, after a ReLU at 0 where the layer has one."""
     return np.maximum(acc, 0) if case.layer.activation.startswith("RELU") else acc
+
+
+RAW: dict[str, Callable[[Case, Int64Array], Int64Array]] = {
+    "requantization_missing": raw_output,
+    "accumulator_cast_to_output": lambda case, acc: raw_output(case, wrap_to(acc, case.layer.output.dtype)),
+    "accumulator_clamped_to_output": lambda case, acc: raw_output(case, np.clip(acc, *_ends(case))),
+}
+"""Mistakes in the multiplier that leave out the output's zero point and clamp too: name -> accumulator to output."""
 
 
 def _wraps(case: Case, y: Int64Array, low: int, high: int) -> Int64Array:
@@ -71,6 +81,25 @@ def _relu(case: Case, low: int, high: int) -> tuple[int, int]:
 
 def _relu_at_zero(case: Case, low: int, high: int) -> tuple[int, int]:
     return max(low, 0), high
+
+
+def _relu6_as_relu(case: Case, low: int, high: int) -> tuple[int, int]:
+    return low, _ends(case)[1]
+
+
+def _relu6_at_six(case: Case, low: int, high: int) -> tuple[int, int]:
+    return low, min(_ends(case)[1], case.zy + 6)
+
+
+def _truncated_bound(case: Case, low: int, high: int) -> tuple[int, int]:
+    return low, min(_ends(case)[1], case.zy + int(6.0 / float(case.layer.output_scale)))
+
+
+def _relu6(prepared: PreparedDense) -> bool:
+    """The activation's upper bound is inside the type's range."""
+    return prepared.layer.activation == "RELU6" and prepared.requant.activation_max < (
+        prepared.layer.output.dtype.qmax or 0
+    )
 
 
 def _zy(prepared: PreparedDense) -> bool:
@@ -181,6 +210,34 @@ FINISHING: tuple[Mistake, ...] = (
         seen=(SO_PURE_PYTHON,),
     ),
     Mistake(
+        "relu6_without_upper_bound",
+        "activation",
+        "the layer has a ReLU6, and only its lower bound is applied",
+        _BOUNDS,
+        _BOUNDS_C,
+        _relu6_as_relu,
+        _relu6,
+        rarity=1.5,
+    ),
+    Mistake(
+        "relu6_at_integer_6",
+        "activation",
+        "the ReLU6's upper bound is zy + 6; it is zy + 6 / s_y",
+        _BOUNDS,
+        _BOUNDS_C,
+        _relu6_at_six,
+        _relu6,
+    ),
+    Mistake(
+        "relu6_bound_truncated",
+        "activation",
+        "the ReLU6's upper bound, 6 / s_y, is truncated; it is rounded",
+        _BOUNDS,
+        _BOUNDS_C,
+        _truncated_bound,
+        _relu6,
+    ),
+    Mistake(
         "relu_that_is_not_there",
         "activation",
         "a ReLU is applied, and the layer has none",
@@ -206,7 +263,7 @@ FINISHING: tuple[Mistake, ...] = (
         _CLIP_C,
         _wraps,
         rarity=1,
-        seen=(PYRTLNET_6,),
+        seen=(PYRTLNET_6, TT_METAL_56327),
     ),
     Mistake(
         "clamp_missing",

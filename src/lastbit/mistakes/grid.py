@@ -35,8 +35,10 @@ class Grid:
         """Sum over k of x * w, from `rows` and `units`."""
         raise NotImplementedError
 
-    def dot_of(self, x: Int64Array, w: Int64Array, each: Callable[[Int64Array], Int64Array]) -> Int64Array:
-        """Sum over k of each(x * w)."""
+    def dot_of(
+        self, x: Int64Array, w: Int64Array, each: Callable[[Int64Array], Int64Array], together: int = 1
+    ) -> Int64Array:
+        """Sum over k of each(x * w); of each(sum of so many neighbouring products) where they are taken together."""
         raise NotImplementedError
 
     def sum_x(self, x: Int64Array) -> Int64Array:
@@ -67,10 +69,14 @@ class Everything(Grid):
         """The matrix product, through float64: exact below 2^53, which no layer reaches."""
         return np.asarray(x.astype(np.float64) @ w.astype(np.float64).T).astype(np.int64)
 
-    def dot_of(self, x: Int64Array, w: Int64Array, each: Callable[[Int64Array], Int64Array]) -> Int64Array:
+    def dot_of(
+        self, x: Int64Array, w: Int64Array, each: Callable[[Int64Array], Int64Array], together: int = 1
+    ) -> Int64Array:
         """The same with a function applied to each product."""
         step = max(_PIECE // max(w.size, 1), 1)
-        pieces = [each(x[i : i + step, None, :] * w[None]).sum(axis=-1) for i in range(0, len(x), step)]
+        pieces = [
+            each(_neighbours(x[i : i + step, None, :] * w[None], together)).sum(axis=-1) for i in range(0, len(x), step)
+        ]
         return np.concatenate(pieces) if pieces else np.zeros((0, len(w)), np.int64)
 
     def sum_x(self, x: Int64Array) -> Int64Array:
@@ -100,10 +106,20 @@ class Elements(Grid):
         """Row by row."""
         return np.asarray(np.einsum("ek,ek->e", x, w))
 
-    def dot_of(self, x: Int64Array, w: Int64Array, each: Callable[[Int64Array], Int64Array]) -> Int64Array:
+    def dot_of(
+        self, x: Int64Array, w: Int64Array, each: Callable[[Int64Array], Int64Array], together: int = 1
+    ) -> Int64Array:
         """The same with a function applied to each product."""
-        return np.asarray(each(x * w).sum(axis=-1))
+        return np.asarray(each(_neighbours(x * w, together)).sum(axis=-1))
 
     def sum_x(self, x: Int64Array) -> Int64Array:
         """One for each element."""
         return np.asarray(x.sum(axis=-1))
+
+
+def _neighbours(products: Int64Array, together: int) -> Int64Array:
+    """Sums of so many neighbouring products each; the last may be of fewer."""
+    if together == 1:
+        return products
+    whole: Int64Array = np.add.reduceat(products, np.arange(0, products.shape[-1], together), axis=-1)
+    return whole

@@ -2,19 +2,41 @@
 
 __all__ = [
     "ARM_COMPUTE_834",
+    "ARM_COMPUTE_1033",
+    "CMSIS_5_327",
+    "CMSIS_5_1394",
+    "CMSIS_184",
     "CMSIS_214",
+    "COMFY_KITCHEN_133",
     "FORUM",
+    "FORUM_CONVERTED_TO_INT8",
     "FORUM_SCALE_ZERO",
+    "GEMMLOWP_66",
+    "LEETGPU_38",
     "LITERT_7441",
     "LITERT_8567",
+    "MURISCV_3",
+    "NETRON_1221",
+    "NNTRAINER_1994",
     "PYRTLNET_6",
+    "PYTORCH_76390",
     "SO_CONVOLVE",
     "SO_PURE_PYTHON",
+    "TF_23384",
     "TF_23800",
+    "TF_35072",
+    "TF_44215",
+    "TF_51853",
+    "TF_62110",
+    "TF_62640",
     "TF_102943",
     "TF_104605",
+    "TILELANG_2947",
     "TINYENGINE_59",
+    "TRITON_2296",
+    "TT_METAL_56327",
     "TT_METAL_56525",
+    "ZEPHYR_88638",
 ]
 
 FORUM = "https://discuss.ai.google.dev/t/calculation-of-quantized-dense-layers/29089"
@@ -24,6 +46,7 @@ FORUM_SCALE_ZERO = (
 )
 SO_PURE_PYTHON = "https://stackoverflow.com/questions/53420994"
 SO_CONVOLVE = "https://stackoverflow.com/questions/78228612"
+FORUM_CONVERTED_TO_INT8 = "https://discuss.ai.google.dev/t/how-are-conv-layer-and-others-layers-outputs-quantized/31772"
 TF_102943 = "https://github.com/tensorflow/tensorflow/issues/102943"
 TF_104605 = "https://github.com/tensorflow/tensorflow/issues/104605"
 TF_23800 = "https://github.com/tensorflow/tensorflow/issues/23800"
@@ -34,3 +57,24 @@ PYRTLNET_6 = "https://github.com/UCSBarchlab/pyrtlnet/issues/6"
 TINYENGINE_59 = "https://github.com/mit-han-lab/tinyengine/issues/59"
 ARM_COMPUTE_834 = "https://github.com/ARM-software/ComputeLibrary/issues/834"
 TT_METAL_56525 = "https://github.com/tenstorrent/tt-metal/issues/56525"
+CMSIS_184 = "https://github.com/ARM-software/CMSIS-NN/issues/184"
+CMSIS_5_327 = "https://github.com/ARM-software/CMSIS_5/issues/327"
+CMSIS_5_1394 = "https://github.com/ARM-software/CMSIS_5/issues/1394"
+ARM_COMPUTE_1033 = "https://github.com/ARM-software/ComputeLibrary/issues/1033"
+NETRON_1221 = "https://github.com/lutzroeder/netron/issues/1221"
+ZEPHYR_88638 = "https://github.com/zephyrproject-rtos/zephyr/issues/88638"
+TF_62640 = "https://github.com/tensorflow/tensorflow/issues/62640"
+TF_44215 = "https://github.com/tensorflow/tensorflow/issues/44215"
+TF_35072 = "https://github.com/tensorflow/tensorflow/issues/35072"
+TF_62110 = "https://github.com/tensorflow/tensorflow/pull/62110"
+TF_23384 = "https://github.com/tensorflow/tensorflow/issues/23384"
+NNTRAINER_1994 = "https://github.com/nntrainer/nntrainer/pull/1994"
+TRITON_2296 = "https://github.com/triton-lang/triton/issues/2296"
+PYTORCH_76390 = "https://github.com/pytorch/pytorch/issues/76390"
+TILELANG_2947 = "https://github.com/tile-ai/tilelang/issues/2947"
+COMFY_KITCHEN_133 = "https://github.com/Comfy-Org/comfy-kitchen/pull/133"
+LEETGPU_38 = "https://github.com/AlphaGPU/leetgpu-challenges/pull/38"
+TT_METAL_56327 = "https://github.com/tenstorrent/tt-metal/pull/56327"
+GEMMLOWP_66 = "https://github.com/google/gemmlowp/pull/66"
+MURISCV_3 = "https://github.com/tum-ei-eda/muriscv-nn/issues/3"
+TF_51853 = "https://github.com/tensorflow/tensorflow/issues/51853"

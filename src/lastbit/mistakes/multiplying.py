@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..ops.dense_8bit import PreparedDense
 from .base import Float64Array, Int64Array, Mistake, is_q31
-from .links import FORUM, SO_PURE_PYTHON, TF_102943
+from .links import CMSIS_184, FORUM, FORUM_CONVERTED_TO_INT8, SO_PURE_PYTHON, TF_102943
 from .scaling import QUANTIZE, QUANTIZE_C, several_scales
 
 __all__ = ["MULTIPLYING"]
@@ -76,6 +76,7 @@ MULTIPLYING: tuple[Mistake, ...] = (
         QUANTIZE_C,
         lambda q, shift: (q, shift + 1),
         is_q31,
+        seen=(CMSIS_184,),
     ),
     Mistake(
         "left_shift_left_out",
@@ -152,6 +153,24 @@ MULTIPLYING: tuple[Mistake, ...] = (
         lambda acc, factor: acc,
         rarity=1,
         seen=(SO_PURE_PYTHON,),
+    ),
+    Mistake(
+        "accumulator_cast_to_output",
+        "combine",
+        "the accumulator's low bits are the output (a cast): no scale, no zero point, no clamp (a ReLU is at 0)",
+        "y = np.clip(zy + round(acc * m), lo, hi)",
+        "y = zy + (int32_t)round(acc * m[unit]); y = y < lo ? lo : y > hi ? hi : y;",
+        lambda acc, factor: acc,
+        rarity=1.5,
+        seen=(FORUM_CONVERTED_TO_INT8,),
+    ),
+    Mistake(
+        "accumulator_clamped_to_output",
+        "combine",
+        "the accumulator, clamped to the output's type, is the output: no scale, no zero point (a ReLU is at 0)",
+        "y = np.clip(zy + round(acc * m), lo, hi)",
+        "y = zy + (int32_t)round(acc * m[unit]); y = y < lo ? lo : y > hi ? hi : y;",
+        lambda acc, factor: acc,
     ),
     Mistake(
         "scale_divided",

@@ -17,10 +17,11 @@ from ..arith.requantize import RequantParams, prepare_requantize, requantize
 from ..errors import InputError
 from ..ops.dense_8bit import PreparedDense
 from ..types import DTYPES, Array
-from .accumulate import right_bias, right_product
+from .accumulate import right_product
 from .base import SLOTS, Case, Float64Array, Int64Array, Mistake, Scales, wrap_bits
+from .biasing import right_bias
 from .catalogue import MISTAKES
-from .finishing import raw_output, right_range
+from .finishing import RAW, right_range
 from .grid import Everything, Grid
 from .rounding import LIMIT, Unrounded, last_tie
 
@@ -232,8 +233,8 @@ def _at(grid: Grid, values: Array) -> Array:
 
 def finish(case: Case, scaled: Int64Array, chosen: Chosen) -> Int64Array:
     """From whole output steps to the stored output: zero point and clamp."""
-    if "combine" in chosen and chosen["combine"].name == "requantization_missing":
-        return raw_output(case, scaled)
+    if "combine" in chosen and chosen["combine"].name in RAW:
+        return RAW[chosen["combine"].name](case, scaled)
     params = case.prepared.requant
     post = case.zy
     if "output_zero_point" in chosen:
@@ -266,6 +267,8 @@ def wrong_matrix(case: Case, chosen: Chosen, accumulated: Accumulated | None = N
 
 
 def _suffix(case: Case, chosen: Chosen, start: Accumulated) -> Int64Array:
+    if "whole" in chosen:
+        return finish(case, chosen["whole"].function(case), chosen)
     later = [slot for slot in chosen if slot not in PREFIX and slot != "layout"]
     plain = isinstance(start.after, int) and isinstance(start.apart, int)
     if plain and not later:
@@ -302,21 +305,26 @@ def _stored(case: Case, out: Int64Array, chosen: Chosen) -> Array:
     return out.astype(np.int32 if wide else dtype).reshape(case.layer.output_shape(case.shape))
 
 
-def wrong_output(prepared: PreparedDense, x: Array, mistakes: Sequence[str] = ()) -> Array:
+def wrong_output(
+    prepared: PreparedDense, x: Array, mistakes: Sequence[str] = (), *, real: Array | None = None
+) -> Array:
     """What code with these mistakes prints for a dense layer, in one runtime's arithmetic.
 
     Args:
         prepared: the layer, prepared for the runtime (`lastbit.prepare.prepare_operator`).
         x: the layer's input, in its own dtype and shape.
         mistakes: names in `MISTAKES`, at most one for each slot, in any order. Without any, the right output.
+        real: the input before it was quantized, float32 in the shape of x; mistakes in quantizing it need it.
 
     Returns:
         The output, in the layer's dtype and shape (int32 with `clamp_missing` and
         `requantization_missing`).
 
     Raises:
-        InputError: an unknown name, two mistakes of one slot, or an input that does not fit.
+        InputError: an unknown name, two mistakes of one slot, an input that does not fit, or no real one.
     """
     chosen = choose(mistakes)
-    case = Case.of(prepared, x)
+    for name in (m.name for m in chosen.values() if m.needs_real_input and real is None):
+        raise InputError(f"{name} is about quantizing the input, and the input before that was not given (real)")
+    case = Case.of(prepared, x, real)
     return _stored(case, wrong_matrix(case, chosen), chosen)

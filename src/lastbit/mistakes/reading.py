@@ -12,7 +12,18 @@ import numpy as np
 
 from ..ops.dense_8bit import PreparedDense
 from .base import Case, Int64Array, Mistake, wrap_bits
-from .links import SO_CONVOLVE, SO_PURE_PYTHON
+from .links import (
+    ARM_COMPUTE_1033,
+    CMSIS_5_1394,
+    NETRON_1221,
+    NNTRAINER_1994,
+    SO_CONVOLVE,
+    SO_PURE_PYTHON,
+    TF_35072,
+    TF_44215,
+    TF_51853,
+    TILELANG_2947,
+)
 
 __all__ = ["READING"]
 
@@ -80,6 +91,11 @@ def _sign_magnitude(_case: Case, w: Int64Array) -> Int64Array:
     return np.where(w < 0, -((w & 15) - 8), w)
 
 
+def _smallest_weight(prepared: PreparedDense) -> bool:
+    layer = prepared.layer
+    return bool((layer.weights_values == layer.weights.dtype.qmin).any()) and (layer.weights.dtype.qmin or 0) < 0
+
+
 def _zx(prepared: PreparedDense) -> bool:
     return prepared.layer.input_zero_point != 0
 
@@ -94,6 +110,18 @@ def _differs_from_zy(prepared: PreparedDense) -> bool:
 
 def _centred_beyond_int8(prepared: PreparedDense) -> bool:
     return prepared.layer.input.dtype.name == "int8" and _zx(prepared)
+
+
+def _centred_beyond_uint8(prepared: PreparedDense) -> bool:
+    return prepared.layer.input.dtype.name == "uint8" and _zx(prepared)
+
+
+def _not_the_usual_end(prepared: PreparedDense) -> bool:
+    return prepared.layer.input.dtype.name == "int8" and prepared.layer.input_zero_point != -128
+
+
+def _centred_weights_beyond_uint8(prepared: PreparedDense) -> bool:
+    return prepared.layer.weights.dtype.name == "uint8" and _zw(prepared)
 
 
 def _centred_weights_beyond_int8(prepared: PreparedDense) -> bool:
@@ -118,6 +146,7 @@ READING: tuple[Mistake, ...] = (
         "int32_t v = x[k];  /* no shift; or shift zx by 128 as well */",
         _input_shifted,
         _eight_bits,
+        seen=(TF_35072,),
     ),
     Mistake(
         "input_column_major",
@@ -137,6 +166,26 @@ READING: tuple[Mistake, ...] = (
         "x[(h * width + w) * channels + c]",
         _channels_first,
         _flattens,
+        seen=(NNTRAINER_1994,),
+    ),
+    Mistake(
+        "input_first_row_for_all",
+        "input",
+        "every row is calculated from the first row's input",
+        "acc = x @ w.T  # all rows of x",
+        "x[row * depth + k]",
+        lambda _case, x: np.repeat(x[:1], len(x), axis=0),
+        rarity=2.5,
+    ),
+    Mistake(
+        "weights_clamped_symmetric",
+        "weights",
+        "the weights' smallest value is read as the next one: -128 as -127",
+        "w = buffer.view(np.int8)  # as it is",
+        "const int8_t *w;",
+        lambda case, w: np.maximum(w, (case.layer.weights.dtype.qmin or 0) + 1),
+        _smallest_weight,
+        rarity=2.5,
     ),
     Mistake(
         "weights_as_in_out",
@@ -147,6 +196,7 @@ READING: tuple[Mistake, ...] = (
         _weights_as_in_out,
         _not_trivial,
         rarity=1.5,
+        seen=(TF_44215,),
     ),
     Mistake(
         "weights_as_uint8",
@@ -216,6 +266,7 @@ READING: tuple[Mistake, ...] = (
         lambda case, x: (x, -case.zx),
         _zx,
         rarity=1,
+        seen=(ARM_COMPUTE_1033, NETRON_1221),
     ),
     Mistake(
         "input_zero_point_twice",
@@ -256,6 +307,28 @@ READING: tuple[Mistake, ...] = (
         rarity=2.5,
     ),
     Mistake(
+        "input_minus_zero_point_wraps_uint8",
+        "input_zero_point",
+        "x - zx is calculated in uint8 and wraps",
+        "x.astype(np.int32) - zx",
+        "(int32_t)x[k] - zx",
+        lambda case, x: ((x - case.zx) & 255, 0),
+        _centred_beyond_uint8,
+        rarity=1.2,
+        seen=(TILELANG_2947,),
+    ),
+    Mistake(
+        "input_zero_point_taken_as_minus_128",
+        "input_zero_point",
+        "-128 is taken for the input's zero point (an input offset of 128); each layer has its own",
+        "zx = input_details['quantization_parameters']['zero_points'][0]",
+        "const int32_t input_offset = -input->params.zero_point;",
+        lambda case, x: (x, -128),
+        _not_the_usual_end,
+        rarity=2.5,
+        seen=(CMSIS_5_1394,),
+    ),
+    Mistake(
         "weights_zero_point_missing",
         "weights_zero_point",
         "the weights' zero point is not taken off",
@@ -264,7 +337,7 @@ READING: tuple[Mistake, ...] = (
         lambda case, w: (w, 0),
         _zw,
         rarity=1.5,
-        seen=(SO_PURE_PYTHON,),
+        seen=(SO_PURE_PYTHON, TF_51853),
     ),
     Mistake(
         "weights_zero_point_added",
@@ -274,6 +347,17 @@ READING: tuple[Mistake, ...] = (
         "(w[k] - zw)  /* filter_offset = -zw */",
         lambda case, w: (w, -case.zw),
         _zw,
+    ),
+    Mistake(
+        "weights_minus_zero_point_wraps_uint8",
+        "weights_zero_point",
+        "w - zw is calculated in uint8 and wraps",
+        "w.astype(np.int32) - zw",
+        "(int32_t)w[k] - zw",
+        lambda case, w: ((w - case.zw) & 255, 0),
+        _centred_weights_beyond_uint8,
+        rarity=1.5,
+        seen=(TILELANG_2947,),
     ),
     Mistake(
         "weights_minus_zero_point_wraps_int8",

@@ -23,16 +23,19 @@ from .base import Float64Array, Int64Array, Mistake
 from .links import (
     ARM_COMPUTE_834,
     CMSIS_214,
+    GEMMLOWP_66,
     LITERT_7441,
     LITERT_8567,
+    MURISCV_3,
     PYRTLNET_6,
     SO_CONVOLVE,
+    TF_62110,
     TF_102943,
     TF_104605,
     TT_METAL_56525,
 )
 
-__all__ = ["LIMIT", "ROUNDING", "Unrounded", "last_tie", "round_ratio"]
+__all__ = ["LIMIT", "ROUNDING", "Unrounded", "last_tie", "round_ratio", "to_int"]
 
 
 def _none() -> Int64Array:
@@ -305,6 +308,7 @@ ROUNDING: tuple[Mistake, ...] = (
         _after_zero_point(""),
         _real_tie,
         rarity=1.5,
+        seen=(TF_62110,),
     ),
     Mistake(
         "ties_half_even_after_zero_point",
@@ -315,6 +319,7 @@ ROUNDING: tuple[Mistake, ...] = (
         _after_zero_point("half_even"),
         lambda prepared: _shifted(prepared) and not prepared.requant.rule.form.startswith("float32"),
         rarity=1.5,
+        seen=(TF_62110,),
     ),
     Mistake(
         "rounded_once",
@@ -371,7 +376,7 @@ ROUNDING: tuple[Mistake, ...] = (
         _two_steps(_high_mul, rounding_shift_right_half_up),
         _form("q31_up_away"),
         rarity=1.2,
-        seen=(LITERT_8567,),
+        seen=(LITERT_8567, GEMMLOWP_66, MURISCV_3),
     ),
     Mistake(
         "second_step_half_away",

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..ops.dense_8bit import PreparedDense
 from .base import Case, Float64Array, Mistake, Scales
-from .links import FORUM, FORUM_SCALE_ZERO, TF_23800, TINYENGINE_59
+from .links import CMSIS_5_327, CMSIS_184, FORUM, FORUM_SCALE_ZERO, TF_23800, TINYENGINE_59
 
 __all__ = ["QUANTIZE", "QUANTIZE_C", "SCALING", "several_scales"]
 
@@ -34,11 +34,11 @@ def _decimals(count: int) -> Callable[[Case, Scales], Scales]:
 
 def _significant(count: int) -> Callable[[Case, Scales], Scales]:
     """All three scales as `%.Ng` prints them."""
+    return _digits(lambda value: _cut(value, count))
 
-    def cut(value: Float64Array) -> Float64Array:
-        return np.asarray([float(f"{v:.{count}g}") for v in value.ravel()]).reshape(value.shape)
 
-    return _digits(cut)
+def _cut(value: Float64Array, count: int) -> Float64Array:
+    return np.asarray([float(f"{v:.{count}g}") for v in value.ravel()]).reshape(value.shape)
 
 
 def _digits(cut: Callable[[Float64Array], Float64Array]) -> Callable[[Case, Scales], Scales]:
@@ -254,12 +254,41 @@ SCALING: tuple[Mistake, ...] = (
         seen=(TF_23800,),
     ),
     Mistake(
+        "factor_stored_as_float32",
+        "factor",
+        "s_x * s_w / s_y is calculated in float64 and kept as a float32",
+        "m = np.float64(s_x) * s_w.astype(np.float64) / np.float64(s_y)  # stays float64",
+        _M_C,
+        _factor(lambda m: m.astype(np.float32).astype(np.float64)),
+        lambda prepared: not prepared.requant.rule.form.startswith("float32"),
+        rarity=1.5,
+    ),
+    Mistake(
+        "factor_six_decimals",
+        "factor",
+        "the factor s_x * s_w / s_y is copied with six decimals",
+        _M,
+        _M_C,
+        _factor(lambda m: np.round(m, 6)),
+        rarity=1.5,
+    ),
+    Mistake(
+        "factor_six_digits",
+        "factor",
+        "the factor s_x * s_w / s_y is copied with six significant digits",
+        _M,
+        _M_C,
+        _factor(lambda m: _cut(m, 6)),
+        rarity=1.5,
+    ),
+    Mistake(
         "factor_16_fraction_bits",
         "factor",
         "the factor is rounded to 16 fraction bits",
         QUANTIZE,
         QUANTIZE_C,
         _fraction_bits(16),
+        seen=(CMSIS_184,),
     ),
     Mistake(
         "factor_8_fraction_bits",
@@ -278,5 +307,6 @@ SCALING: tuple[Mistake, ...] = (
         QUANTIZE_C,
         _factor(_nearest_power),
         rarity=2.5,
+        seen=(CMSIS_5_327,),
     ),
 )

@@ -82,6 +82,8 @@ def _steps(case: Case, chosen: Chosen, row: int, unit: int, acc: int | None) -> 
     with np.errstate(all="ignore"):
         real = scaling.with_late_bias_real(start.acc + pre, start)
         total = scaling.with_late_bias(start.acc + pre, start)
+    if "whole" in chosen:
+        total = chosen["whole"].function(case)[row : row + 1, unit]
     factor = str(float(params.effective_scale[0]))
     if params.rule.form.startswith("q"):
         shift = int(params.shift[0])
