@@ -102,7 +102,7 @@ def test_the_report_is_json_and_repeats_with_its_seed():
     assert data["schema"] == "lastbit.verify/1"
     assert data["exact"] is True
     assert data["runtimes"][0]["fingerprint"]["oracle"] == "tflite-micro"
-    assert data["runtimes"][0]["operators"][0]["comparisons"][0]["kernel"] == "micro kernels"
+    assert data["runtimes"][0]["operators"][0]["comparisons"][0]["kernel"] == "its own kernels"
     assert "<table>" in first._repr_html_()
 
 

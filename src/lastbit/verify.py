@@ -18,7 +18,7 @@ from .ops.base import PreparedOperator, output_values
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_layer import DenseLayer, PreparedLayer
 from .oracles import ORACLES, Oracle, OracleFailure, OracleRun, installed, open_oracle
-from .prepare import PreparedModel, prepare, prepare_operator
+from .prepare import DENSE_ONLY, PreparedModel, prepare, prepare_operator
 from .probing import (
     all_rules,
     boundary_inputs,
@@ -171,7 +171,10 @@ class _RuntimeCheck:
                 else:
                     self._check_refusal(oracle, op)
             yield "whole model"
-            self._check_whole_model(oracle)
+            if self.runtime.dense_only:
+                self.whole_model_note = f"{DENSE_ONLY}; it does not run whole models"
+            else:
+                self._check_whole_model(oracle)
 
     def _check_layer(self, oracle: Oracle, prepared: PreparedLayer) -> None:
         """A dense layer cut out: row by row, all rows at once, and its requantization probed."""
@@ -334,7 +337,7 @@ def _compare_outputs(
 def _kernel_seen(run: OracleRun, index: int | None = None) -> str:
     """Which kernel the interpreter itself says it used: for one operator of a model, or at all."""
     if run.delegated is None:
-        return "micro kernels"
+        return "its own kernels"
     taken = run.delegated_operators or ()
     delegated = run.delegated if index is None else index in taken
     return "XNNPACK delegate" if delegated else "own kernels, no delegate"

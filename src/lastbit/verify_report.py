@@ -8,6 +8,7 @@ from typing import Any
 
 from .differences import Difference
 from .model import Model
+from .prepare import DENSE_ONLY
 from .report import Block, Code, Heading, Report, Table, Text
 from .runtimes import Runtime
 
@@ -234,8 +235,9 @@ class Verification(Report):
             blocks += _runtime_blocks(result)
         blocks += self._notes()
         blocks += self._uncovered()
-        for name in self.missing:
-            blocks.append(Text(f"{name}: not verified, its interpreter is not installed (`lastbit doctor`)", "warning"))
+        if self.missing:
+            names = ", ".join(self.missing)
+            blocks.append(Text(f"Not verified, since their interpreters are not here (`lastbit doctor`): {names}", "dim"))
         blocks.append(self._verdict())
         return blocks
 
@@ -257,7 +259,7 @@ class Verification(Report):
         reasons: dict[tuple[str, str], dict[int, list[str]]] = {}
         for result in self.results:
             for op in result.operators:
-                if op.refusal:
+                if op.refusal and op.refusal != DENSE_ONLY:
                     told = op.refusal + (
                         f" (the real interpreter refuses it too: {op.refused_by_oracle})"
                         if op.refused_by_oracle
