@@ -44,6 +44,22 @@ def test_runtimes_that_are_left_are_told_apart_by_an_input_that_really_does():
     assert len({o.tobytes() for o in found.separating_outputs}) > 1
 
 
+def test_an_older_version_is_found_and_versions_that_agree_stand_together():
+    model = demo_model("per_tensor")
+    printed = lastbit.run(model, X, "litert-reference@1.2.0").output
+    found = lastbit.whence(model, X, printed)
+    by_name = {c.runtime.name: c for c in found.candidates}
+    old = by_name["litert-reference@1.2.0"]
+    assert old.status == "reproduces all"
+    assert {"1.0.0", "1.2.0", "tf2.19.1"} <= set(old.versions)
+    assert by_name["litert-reference"].status == "excluded"
+    assert {"1.3.0", "2.3.0", "tf2.20.0"} <= set(by_name["litert-reference"].versions)
+    text = " ".join(str(found).split())
+    assert "the same in 1.0.0 to 1.2.0" in text.replace(" ai-edge-litert", "")
+    entry = next(e for e in found.as_dict()["runtimes"] if e["name"] == "litert-reference@1.2.0")
+    assert entry["versions"] == list(old.versions)
+
+
 def test_numbers_of_nobody_exclude_everybody():
     wrong = lastbit.run(demo_model(), X).output + np.int8(1)
     found = lastbit.whence(demo_model(), X, wrong)

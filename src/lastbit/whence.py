@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,8 +22,9 @@ from .ops.dense_layer import dense_layer
 from .prepare import PreparedModel, prepare, prepare_operator
 from .probing import tie_seeking_inputs
 from .report import Block, Code, Heading, Report, Table, Text
-from .runtimes import RUNTIMES, Runtime
+from .runtimes import Runtime
 from .types import Array
+from .version_groups import VersionGroup, spans, version_groups
 
 __all__ = ["Attribution", "Candidate", "whence"]
 
@@ -40,12 +41,19 @@ class Candidate:
         difference: how its output and the numbers differ; None where it cannot run the model or layer.
         refusal: why it cannot, else empty.
         worked: the first element that excludes it, worked out in its arithmetic.
+        versions: the versions that were run and calculate this the same way.
     """
 
     runtime: Runtime
     difference: Difference | None
     refusal: str
     worked: tuple[str, ...]
+    versions: tuple[str, ...] = ()
+
+    @property
+    def stands_for(self) -> str:
+        """The real interpreter, and the versions of it that print the same."""
+        return self.runtime.oracle + (f"; the same in {spans(self.versions)}" if self.versions else "")
 
     @property
     def status(self) -> str:
@@ -97,6 +105,7 @@ class Attribution(Report):
                     "name": c.runtime.name,
                     "oracle": c.runtime.oracle,
                     "platform": c.runtime.platform,
+                    "versions": list(c.versions),
                     "status": c.status,
                     "refusal": c.refusal,
                     "difference": None if c.difference is None else c.difference.as_dict(),
@@ -116,15 +125,18 @@ class Attribution(Report):
             d = c.difference
             share = "" if d is None else f"{d.mismatched} of {d.elements}"
             first = "" if d is None or d.first is None else f"{list(d.first)}: it prints {d.found}, given {d.wanted}"
-            rows.append((c.runtime.name, c.status, share, first or c.refusal, c.runtime.oracle))
+            rows.append((c.runtime.name, c.status, share, first or c.refusal, c.stands_for))
         blocks: list[Block] = [
             Heading(f"Who printed these numbers? {self.subject} of {self.source}, {self.size} elements"),
             Table(("runtime", "", "differ", "first element that excludes it", "stands for"), rows, right=("differ",)),
         ]
+        near: dict[tuple[str, ...], list[str]] = {}
         for c in self.candidates:
             if c.worked and c.difference is not None and c.difference.mismatched * 20 <= c.difference.elements:
                 # Near misses are worth a look; a runtime that differs everywhere is not.
-                blocks += [Text(f"How {c.runtime.name} gets {c.difference.found} there:"), Code("\n".join(c.worked))]
+                near.setdefault(c.worked, []).append(c.runtime.name)
+        for worked, names in near.items():
+            blocks += [Text(f"How {', '.join(names)} got there:"), Code("\n".join(worked))]
         return blocks + self._verdict()
 
     def _verdict(self) -> list[Block]:
@@ -172,7 +184,7 @@ def whence(
         output: the numbers: the model's first output, or with `op` that dense layer's output. Dtype and size must be
             the tensor's own; the shape may differ.
         op: the index of a dense layer; None for the whole model.
-        runtimes: which to consider; default all of LastBit's.
+        runtimes: which to consider; default all of LastBit's, and the older versions that calculate this otherwise.
 
     Returns:
         The Attribution: what is left, what is excluded and by which element, and an input that would separate the rest.
@@ -182,17 +194,22 @@ def whence(
         InputError: an array does not fit.
     """
     loaded = load(model)
-    chosen = list(runtimes) if runtimes is not None else list(RUNTIMES.values())
     alone = len(loaded.operators) == 1 and len(loaded.dense_operators) == 1
     operator = dense_operator(loaded, op) if op is not None or alone else None
     tensor = loaded.outputs[0] if operator is None else loaded.tensors[operator.outputs[0]]
     given = _check_output(tensor, np.asarray(output))
+    if runtimes is None:
+        groups = version_groups(loaded, loaded.operators if operator is None else [operator])
+    else:
+        groups = [VersionGroup(runtime, ()) for runtime in runtimes]
+    chosen = [group.runtime for group in groups]
     if operator is not None:
         subject = f"output of {operator.label}"
         candidates = [_layer_candidate(loaded, operator, runtime, x, given) for runtime in chosen]
     else:
         subject = f"output {tensor.label}"
         candidates = [_model_candidate(loaded, runtime, x, given) for runtime in chosen]
+    candidates = [replace(c, versions=group.versions) for c, group in zip(candidates, groups, strict=True)]
     left = [c.runtime for c in candidates if c.status == "reproduces all"]
     if len(left) < 2:
         separation = _Separation(tuple((r.name,) for r in left))
