@@ -1,6 +1,7 @@
 """Diagnose: it names the mistake, never one that is not there, and says what it does not know."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,23 +9,28 @@ from click.testing import CliRunner
 
 import lastbit
 from conftest import make_dense_model
+from explain_models import flat
 from lastbit.cli import main
 from lastbit.demo import demo_model, numpy_as_asked, numpy_right
-from lastbit.diagnose import diagnose
 from lastbit.diagnose_callable import PARAMETERS
 from lastbit.diagnose_report import separating_inputs
 from lastbit.errors import InputError, UnsupportedError
 from lastbit.mistakes import MISTAKES, applicable, wrong_output
+from lastbit.model import Operator
 from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.types import DTYPES
 
 FORUM_MISTAKES = {"product_wraps_int8", "scales_first_for_all", "scale_added"}
 RNG = np.random.default_rng(8)
 # Some outputs saturate at both ends, so that mistakes in the clamp show.
 MODEL = make_dense_model(units=6, depth=11, per_channel=True, output_scale=0.018, seed=2)
 X = np.concatenate([RNG.integers(-128, 128, (30, 11)), RNG.integers(-12, 18, (30, 11))]).astype(np.int8)
+
+
+diagnose = lastbit.diagnose
 
 
 def layer(model=MODEL, runtime="litert-reference"):
@@ -221,6 +227,77 @@ def test_what_fits_nothing_is_not_guessed():
     assert "358 of 360 elements" in text
     assert "It is no finding" in text
     assert "only in unit 2" in text
+
+
+def test_a_few_more_elements_are_not_worth_a_mistake():
+    right = lastbit.run(MODEL, X, "litert-reference").output
+    mine = right.copy()
+    mine[right == right.max()] -= 1
+    mine[7, 1:4] ^= 9
+    report = diagnose(MODEL, X, mine, runtime="litert-reference", most=2)
+    assert report.verdict == "unexplained"
+    if report.nearest.mistakes:
+        assert report.nearest.matching >= (mine == right).sum() + 2 * len(report.nearest.mistakes)
+        assert "where the right calculation reproduces" in str(report)
+
+
+def test_memory_that_was_used_again_is_recognized():
+    mine = lastbit.run(MODEL, X, "litert-reference").output
+    mine.ravel()[40:170] = RNG.integers(-128, 128, 130)
+    text = flat(diagnose(MODEL, X, mine, most=1))
+    assert "side by side" in text
+    assert "experimental_preserve_all_tensors=True" in text
+
+
+def test_off_by_one_near_ties_is_told():
+    prepared, x = layer(), np.random.default_rng(6).integers(-12, 18, (900, 11)).astype(np.int8)
+    value = prepared.evaluate([x])["acc"] * prepared.requant.effective_scale
+    mine = np.clip(np.rint(value + 1 / 100) - 5, -128, 127).astype(np.int8)  # a rounding that nobody has
+    report = diagnose(MODEL, x, mine, runtime="litert-reference", most=1)
+    assert report.verdict == "unexplained"
+    assert "of a rounding tie" in flat(report)
+
+
+def test_real_numbers_in_place_of_integers_are_named():
+    rng = np.random.default_rng(11)
+    graph = dense_subgraph(  # half of all values lie at ties, as far as float32 tells
+        rng.integers(-9, 10, (6, 11)).astype(np.int8), input_quant=quant(0.1, 3), weights_quant=quant(0.3),
+        output_quant=quant(0.06, -5),
+    )  # fmt: skip
+    model, x = load(write(graph)), rng.integers(-12, 18, (400, 11)).astype(np.int8)
+    mine = wrong_output(layer(model), x, ["calculated_in_real_numbers"])
+    report = diagnose(model, x, mine, runtime="litert-reference")
+    assert report.difference.mismatched > 50
+    assert names(report) == {"calculated_in_real_numbers"}
+    steps = {step.name: step for step in report.worked()}
+    assert steps["rounded"].differs
+    assert not steps["acc: with the bias"].differs
+
+
+def quantized_first():
+    """The layer with a float32 input and a QUANTIZE before it."""
+    graph = MODEL.subgraphs[0]
+    own = graph.tensors[0]
+    real = replace(own, index=len(graph.tensors), name="real", dtype=DTYPES[0], quant=None)
+    quantize = Operator(0, "QUANTIZE", 1, (real.index,), (own.index,))
+    dense = replace(graph.operators[0], index=1)
+    tensors, operators = (*graph.tensors, real), (quantize, dense)
+    return load(write(replace(graph, tensors=tensors, operators=operators, inputs=(real.index,))))
+
+
+def test_mistakes_in_quantizing_the_input_are_named():
+    prepared = layer()
+    real = np.random.default_rng(4).uniform(-3, 3, (80, 11)).astype(np.float32)
+    own = lastbit.run(quantized_first(), real, "litert-reference").tensors[0]
+    for name in ("input_quantized_by_truncation", "input_cast_without_scale"):
+        mine = wrong_output(prepared, own, [name, "bias_missing"], real=real)
+        for model, options in ((quantized_first(), {}), (MODEL, {"quantize_input": True})):
+            report = diagnose(model, real, mine, runtime="litert-reference", **options)
+            assert names(report) == {name, "bias_missing"}
+            assert next(step for step in report.worked() if step.name == "x as it is read").differs
+    one = diagnose(quantized_first(), real[:1], wrong_output(prepared, own[:1], [name], real=real[:1]))
+    assert one.explanation is not None
+    assert all(tie.separation is None for tie in one.ties if not tie.tried)
 
 
 def test_ties_are_told_with_an_input_that_parts_them():

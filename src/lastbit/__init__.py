@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from .api import load, run
+from .api import build, load, run
 from .certify import compare
+from .diagnose import diagnose
 from .engines.reference import OperatorTrace, Trace
 from .errors import (
     InputError,
@@ -56,7 +57,9 @@ __all__ = [
     "Trace",
     "UnsupportedError",
     "__version__",
+    "build",
     "compare",
+    "diagnose",
     "explain",
     "inspect",
     "load",

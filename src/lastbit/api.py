@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .engines import reference
+from .engines import choose_engine, reference
+from .engines.executable import Executable
 from .engines.reference import Trace
 from .errors import InputError
 from .model import Model, Operator, Subgraph, Tensor
@@ -18,7 +19,7 @@ from .runtimes import DEFAULT_RUNTIME, Runtime
 from .tflite.reader import load as load_tflite
 from .types import DTYPES, Array
 
-__all__ = ["load", "run"]
+__all__ = ["load", "quantized_inputs", "run"]
 
 
 def load(source: str | os.PathLike[str] | bytes | Model) -> Model:
@@ -40,6 +41,8 @@ def run(
     *,
     quantize_input: bool = False,
     partial: bool = False,
+    engine: str = "reference",
+    threads: int = 1,
 ) -> Trace:
     """Run a model in one runtime's arithmetic, to the last bit, and record every step.
 
@@ -50,7 +53,10 @@ def run(
         runtime: the exact runtime or its name.
         quantize_input: quantize real-valued inputs of quantized tensors with the tensor's scale and zero point, as
             the runtime's own QUANTIZE operator does; without it they are refused.
-        partial: run the operators that are covered instead of raising when some are not.
+        partial: run the operators that are covered, by the reference engine, instead of raising when some are not.
+        engine: `reference` records every step. `numpy`, `jit` (extra `fast`) and `auto` (the faster of the two for the
+            amount of work) give the same outputs sooner and no steps.
+        threads: threads that the engine `jit` may use.
 
     Returns:
         The Trace: `trace.output`, `trace.outputs`, `trace[op].acc`, ...
@@ -60,6 +66,7 @@ def run(
         RuntimeNameError: no such runtime.
         InputError: an input does not fit.
         UnsupportedError: operators are refused or not covered (all are listed), and `partial` is false.
+        OracleMissingError: the engine is not installed.
     """
     loaded = load(model)
     prepared = prepare(loaded, runtime)
@@ -67,9 +74,56 @@ def run(
     several = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(loaded.inputs) > 1)
     inputs = x if several else [x]
     if quantize_input:
-        pairs = reference.match_inputs(loaded, inputs)
-        inputs = [_quantized(tensor, np.asarray(value), prepared.runtime) for tensor, value in pairs]
-    return reference.run(prepared, inputs, partial=partial)
+        inputs = quantized_inputs(loaded, inputs, prepared.runtime)
+    chosen = choose_engine(engine, _work(loaded, inputs))
+    if chosen == "reference" or (partial and prepared.refusals):
+        return reference.run(prepared, inputs, partial=partial)
+    return Executable(prepared, chosen, threads).trace(inputs)
+
+
+def build(
+    model: str | os.PathLike[str] | bytes | Model,
+    runtime: str | Runtime = DEFAULT_RUNTIME,
+    *,
+    engine: str = "auto",
+    threads: int = 1,
+) -> Executable:
+    """Build a model for many calls: constants are folded and weights packed once.
+
+    Args:
+        model: a Model, a path or a file's bytes.
+        runtime: the exact runtime or its name.
+        engine: `jit` (extra `fast`), `numpy`, `reference`, or `auto`: `jit` where it is installed, else `numpy`. All
+            give the same outputs.
+        threads: threads that share the rows of one call (`jit`).
+
+    Returns:
+        The Executable: `executable(x)` is the output.
+
+    Raises:
+        ModelError: the model is malformed.
+        RuntimeNameError: no such runtime.
+        UnsupportedError: operators are refused or not covered; all are listed.
+        InputError: no such engine, or no thread.
+        OracleMissingError: the engine is not installed.
+    """
+    return Executable(prepare(load(model), runtime), choose_engine(engine, float("inf")), threads)
+
+
+def _work(model: Model, inputs: Sequence[Any] | Mapping[int | str, Any]) -> float:
+    """About how many products a call adds up."""
+    values = list(inputs.values() if isinstance(inputs, Mapping) else inputs)
+    rows = max((np.shape(value)[0] for value in values if np.ndim(value)), default=1)
+    weights = (model.operand(op, 1) for op in model.operators if op.name in ("FULLY_CONNECTED", "CONV_2D"))
+    return float(rows) * sum(w.data.size for w in weights if w is not None and w.data is not None)
+
+
+def quantized_inputs(
+    model: Model, inputs: Sequence[Any] | Mapping[int | str, Any], runtime: Runtime
+) -> dict[int | str, Any]:
+    """The model's inputs by tensor index, real values turned into the tensors' integers as the runtime does it."""
+    pairs = reference.match_inputs(model, inputs)
+    return {tensor.index: _quantized(tensor, np.asarray(value), runtime) for tensor, value in pairs}
 
 
 def _quantized(tensor: Tensor, value: Array, runtime: Runtime) -> Array:

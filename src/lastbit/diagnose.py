@@ -50,6 +50,7 @@ def diagnose(
     acc: Any = None,
     scaled: Any = None,
     *,
+    quantize_input: bool = False,
     most: int = MOST_MISTAKES,
     seed: int = 0,
 ) -> Diagnosis:
@@ -67,6 +68,8 @@ def diagnose(
         runtime: whose output `mine` should be; default: any runtime's will do.
         acc: the accumulators of `mine`, `[rows, out]` integers, where they are known.
         scaled: its scaled values before the output zero point is added, rounded or not, where they are known.
+        quantize_input: quantize a real-valued x as the runtime does; mistakes in quantizing it are searched then, as
+            they are where the model begins with a QUANTIZE operator.
         most: the largest number of mistakes that are searched together.
         seed: of the inputs that are chosen.
 
@@ -88,7 +91,9 @@ def diagnose(
     first = asked.name if asked is not None else (DEFAULT_RUNTIME if DEFAULT_RUNTIME in layers else next(iter(layers)))
     prepared = layers[first]
     function = Function.bind(mine, prepared) if callable(mine) else None
-    values, source = chosen_input(loaded, prepared.layer, x, get_runtime(first), function, seed)
+    values, source = chosen_input(
+        loaded, prepared.layer, x, get_runtime(first), function=function, quantize_input=quantize_input, seed=seed
+    )
     if function is not None:
         matrix, own_acc, own_scaled = call(function, prepared.layer.rows(values), prepared.layer.units)
         acc, scaled = (own_acc if acc is None else acc), (own_scaled if scaled is None else scaled)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from .api import quantized_inputs
 from .diagnose_callable import Function
 from .diagnose_separate import trial_inputs
 from .errors import InputError
@@ -23,9 +24,20 @@ _COPIES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 
 def chosen_input(
-    model: Model, layer: DenseLayer, x: Any, runtime: Runtime, function: Function | None, seed: int
+    model: Model,
+    layer: DenseLayer,
+    x: Any,
+    runtime: Runtime,
+    *,
+    function: Function | None,
+    quantize_input: bool,
+    seed: int,
 ) -> tuple[Array, str]:
     """The layer's input, and where it comes from."""
+    if x is not None and quantize_input:
+        several = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(model.inputs) > 1)
+        values, source = layer_input(model, layer, quantized_inputs(model, x if several else [x], runtime), runtime)
+        return values, f"{source}; real values quantized as {runtime.name} does it"
     if x is not None:
         return layer_input(model, layer, x, runtime)
     if function is None:
@@ -44,16 +56,16 @@ def real_input(model: Model, layer: DenseLayer, x: Any, values: Array) -> Array 
         values: the layer's own input, which came of it.
 
     Returns:
-        float32 of the shape of values; None where the layer's input is no QUANTIZE of a real model input.
+        float32 of the shape of values; None where the layer's input is not a real model input, quantized.
     """
     makers = {index: op for op in model.operators for index in op.outputs}
     index = layer.input.index
     while index in makers and makers[index].name in _COPIES:
         index = makers[index].inputs[0]
-    if index not in makers or makers[index].name != "QUANTIZE":
-        return None
-    source = makers[index].inputs[0]
     inputs = [tensor.index for tensor in model.inputs]
+    source = index  # a quantized model input may have been given in real values
+    if index in makers and makers[index].name == "QUANTIZE":
+        source = makers[index].inputs[0]
     if source not in inputs:
         return None
     given = x

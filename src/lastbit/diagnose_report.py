@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from .diagnose_readings import Reading
 from .diagnose_search import Explanation, Nearest
-from .diagnose_separate import Separation
+from .diagnose_separate import Tie, separating_inputs
 from .diagnose_steps import Part
 from .diagnose_text import mistake_blocks, names_text, percent, rest_text
 from .differences import Difference
@@ -53,21 +53,6 @@ class Given:
     asked: str | None
     first: str
     real: Array | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Tie:
-    """Another explanation of the same length.
-
-    Attributes:
-        other: the explanation.
-        separation: an input on which it parts from the first, or None where none was found.
-        tried: whether an input was sought.
-    """
-
-    other: Explanation
-    separation: Separation | None
-    tried: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +152,10 @@ class Diagnosis(Report):
             "difference": None if self.difference is None else {"to": given.first, **self.difference.as_dict()},
             "explanations": [_explanation_dict(e) for e in self.explanations],
             "ties": [
-                {"mistakes": list(tie.other.mistakes), "separating": _separation_dict(tie.separation)}
+                {
+                    "mistakes": list(tie.other.mistakes),
+                    "separating": None if tie.separation is None else tie.separation.as_dict(),
+                }
                 for tie in self.ties
             ],
             "nearest": None
@@ -234,12 +222,22 @@ class Diagnosis(Report):
     def _other_runtime(self) -> list[Block]:
         assert self.explanation is not None
         given, names = self.given, names_text(self.explanation.runtimes)
+        few: list[Block] = []
+        if self.difference is not None and self.difference.mismatched < _FEW_WRONG:
+            few.append(
+                Text(
+                    f"Only {self.difference.mismatched} of these elements tells them apart, and some mistakes would "
+                    "print the same: an output of more inputs makes it sure.",
+                    "warning",
+                )
+            )
         return [
             Text(f"This is what {names} print{_s(self.explanation)}; you compared it with {given.asked}.", "good"),
             Text(
                 "Nothing is wrong with the calculation: the two round differently. `lastbit explain MODEL --at "
                 f"ROW,UNIT --runtime {given.asked}` shows the step at which they part."
             ),
+            *few,
         ]
 
     def _mistakes(self) -> list[Block]:
@@ -384,15 +382,3 @@ def _explanation_dict(explanation: Explanation) -> dict[str, Any]:
         ],
         "runtimes": list(explanation.runtimes),
     }
-
-
-def _separation_dict(separation: Separation | None) -> dict[str, Any] | None:
-    if separation is None:
-        return None
-    return {"x": separation.x.tolist(), "unit": separation.unit, "values": list(separation.values)}
-
-
-def separating_inputs(ties: Sequence[Tie]) -> Array | None:
-    """All inputs that tell ties apart, `[n, depth]`, or None where there are none."""
-    rows = [tie.separation.x for tie in ties if tie.separation is not None]
-    return np.concatenate(rows) if rows else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from .ops.dense_layer import DenseLayer
 from .probing import all_rules, boundary_inputs, tie_seeking_inputs
 from .types import Array
 
-__all__ = ["Separation", "Separator", "outputs", "trial_inputs"]
+__all__ = ["Separation", "Separator", "Tie", "outputs", "separating_inputs", "trial_inputs"]
 
 _REAL = 1e-3
 """Values before the rounding part where they are further apart than this."""
@@ -33,6 +35,31 @@ class Separation:
     x: Array
     unit: int
     values: tuple[float | int, float | int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {"x": self.x.tolist(), "unit": self.unit, "values": list(self.values)}
+
+
+@dataclass(frozen=True, eq=False)
+class Tie:
+    """Another explanation of the same length.
+
+    Attributes:
+        other: the explanation.
+        separation: an input on which it parts from the first, or None where none was found.
+        tried: whether an input was sought.
+    """
+
+    other: Explanation
+    separation: Separation | None
+    tried: bool = True
+
+
+def separating_inputs(ties: Sequence[Tie]) -> Array | None:
+    """All inputs that tell ties apart, `[n, depth]`, or None where there are none."""
+    rows = [tie.separation.x for tie in ties if tie.separation is not None]
+    return np.concatenate(rows) if rows else None
 
 
 def trial_inputs(layer: DenseLayer, rng: np.random.Generator, solved: int = 0) -> Array:

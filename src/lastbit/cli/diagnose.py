@@ -26,6 +26,9 @@ __all__ = ["diagnose"]
 )
 @click.option("--acc", metavar="FILE", help="Your accumulators, as integers: the step where it goes wrong is found.")
 @click.option("--scaled", metavar="FILE", help="Your scaled values before the output zero point, rounded or not.")
+@click.option(
+    "--quantize-input", is_flag=True, help="The input is real-valued: quantize it, and look for mistakes in that too."
+)
 @click.option("--separating", metavar="FILE", help="Write inputs that tell apart explanations that tie, as .npy.")
 @json_option
 @click.pass_context
@@ -38,6 +41,7 @@ def diagnose(
     runtime: str | None,
     acc: str | None,
     scaled: str | None,
+    quantize_input: bool,
     separating: str | None,
     as_json: bool,
 ) -> None:
@@ -65,7 +69,9 @@ def diagnose(
     tensor = loaded.tensors[operator.outputs[0]]
     own = read_layer_inputs(inputs, loaded, operator.index)
     steps = [None if path is None else read_array(path, tensor) for path in (acc, scaled)]
-    report = make(loaded, own, read_array(output, tensor), operator.index, runtime, *steps)
+    report = make(
+        loaded, own, read_array(output, tensor), operator.index, runtime, *steps, quantize_input=quantize_input
+    )
     rows = separating_inputs(report.ties)
     if separating is not None:
         if rows is None:
