@@ -84,6 +84,12 @@ FAMILIES: dict[str, Families] = {
         45,
         families_other_runtimes.INT16_RUNTIMES,
     ),
+    "compact": Families(
+        version_cases.compact_cases,
+        version_cases.rivals_compact,
+        2,
+        ("litert-builtin-portable", *(name for name, spec in ORACLES.items() if spec.machines)),
+    ),
     "rows": Families(version_cases.rows_cases, version_cases.rivals_dense, 60),
     "activations": Families(families_activations.cases, families_activations.rivals, 100),
 }
@@ -106,11 +112,21 @@ class Tally:
         self, case: Case, oracle: Oracle, rivals: Callable[[Model, Operator], Mapping[str, PreparedOperator]]
     ) -> None:
         """Run one case in the real interpreter and in every rule, and count."""
-        content = write(case.graph)
+        self.compare_model(write(case.graph), case.samples, case.family, oracle, rivals)
+
+    def compare_model(
+        self,
+        content: bytes,
+        samples: Sequence[np.ndarray],
+        family: str,
+        oracle: Oracle,
+        rivals: Callable[[Model, Operator], Mapping[str, PreparedOperator]],
+    ) -> None:
+        """The same for a file's bytes and inputs."""
         model = load(content)
         op = model.operators[0]
         variant = op.name, OPERATORS[op.name].variant(model, op)
-        key = (*variant, case.family)
+        key = (*variant, family)
         try:
             prepared: PreparedOperator | None = prepare_operator(model, op, oracle.name)
         except UnsupportedError as error:
@@ -118,7 +134,7 @@ class Tally:
                 return  # LastBit's own refusal, of what a kernel calculates from more than the layer
             prepared = None
         try:
-            run = oracle.run(content, [[x] for x in case.samples])
+            run = oracle.run(content, [[x] for x in samples])
         except OracleFailure as failure:
             if prepared is not None:
                 self._mismatch(key, 1, f"the interpreter refused: {failure}")
@@ -131,7 +147,7 @@ class Tally:
         # A layer that the delegate declines follows the fallback's rule: it says nothing about this runtime's own.
         declined = not isinstance(stated, Rule) or stated.name != prepared.rule
         others = {} if declined else {n: r for n, r in rivals(model, op).items() if n != prepared.rule}
-        for x, (observed,) in zip(case.samples, run.outputs, strict=True):
+        for x, (observed,) in zip(samples, run.outputs, strict=True):
             self._mismatch(key, _differing(prepared, x, observed), f"{model.tensors[0].shape}")
             if declined:
                 self.declined[variant] += observed.size
