@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import page_585
-from lastbit.arith.requantize import RULES
+from lastbit.ops import OPERATORS
 from lastbit.runtime_report import evidence
-from lastbit.runtimes import RUNTIMES, Rule
+from lastbit.runtimes import RUNTIMES, Refused, Rule
+from lastbit.runtimes.versions import CHANGES, versions_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,38 +29,56 @@ def runtimes_table() -> str:
         "|---|---|---|---:|---:|",
     ]
     for name, runtime in RUNTIMES.items():
-        entry = collected["runtimes"][name]
-        variants = [v for v in entry["variants"] if v["variant"] in ("int8 per_tensor", "int8 per_channel")]
+        variants = collected["runtimes"].get(name, {"variants": []})["variants"]
         rules = dict.fromkeys(
-            f"`{runtime.rules['FULLY_CONNECTED', v['variant']].name}`"  # type: ignore[union-attr]
-            for v in sorted(variants, key=lambda v: v["variant"], reverse=True)
+            f"`{rule.name}`"
+            for granularity in ("per_tensor", "per_channel")
+            if isinstance(rule := runtime.rules["FULLY_CONNECTED", f"int8 {granularity}"], Rule)
         )
-        outputs = sum(v["outputs"] for v in variants)
-        bad = sum(v["mismatches"] for v in variants)
+        outputs, bad = (sum(v[what] for v in variants) for what in ("outputs", "mismatches"))
         lines.append(f"| `{name}` | {runtime.oracle} | {', '.join(rules)} | {outputs:,} | {bad} |")
-    cpu = collected["runtimes"]["litert-xnnpack"]["fingerprint"]["cpu"]
-    lines += ["", f"Run on {collected['date']} on one x86-64 machine ({cpu.split(' (')[0]}, with AVX512-VNNI) by"]
-    lines.append(f"`{collected['script']}`. Where two rules stand, the first is per-tensor, the second per-channel.")
+    machines: dict[str, list[str]] = {}
+    for name, entry in collected["runtimes"].items():
+        machines.setdefault(_cpu(entry["fingerprint"]["cpu"]), []).append(f"`{name}`")
+    lines += [
+        "",
+        "Outputs of dense layers of every type and of the operators around them. Where two rules stand, the first",
+    ]
+    lines += ["is per-tensor, the second per-channel. Run by `tools/collect_evidence.py` on:", ""]
+    lines += [f"- {machine}: {', '.join(names)}" for machine, names in machines.items()]
     return "\n".join(lines)
 
 
+def _cpu(text: str) -> str:
+    """A fingerprint's CPU in few words: its name and the widest vector instructions."""
+    name, _, features = text.partition(" (")
+    words = features.split(";")[0].rstrip(")").split()
+    for feature, told in (("avx512_vnni", "AVX512-VNNI"), ("avx512f", "AVX512"), ("avx2", "AVX2"), ("dotprod", "NEON")):
+        if feature in words:
+            return f"{name} with {told}"
+    return name
+
+
 def rules_table() -> str:
-    """Every requantization rule with its equation and the runtimes that follow it."""
+    """Every rule of dense layers that a runtime follows, with its equation."""
+    followers: dict[str, dict[str, list[str]]] = {}
+    for name, runtime in RUNTIMES.items():
+        for (operator, variant), rule in runtime.rules.items():
+            if operator == "FULLY_CONNECTED" and isinstance(rule, Rule):
+                types = variant.partition(" per_")[0]
+                found = followers.setdefault(rule.name, {}).setdefault(name, [])
+                found += [types] * (types not in found)
     lines = ["| rule | equation | followed by |", "|---|---|---|"]
-    for name, rule in RULES.items():
-        users = [
-            f"`{runtime.name}` ({variant.split()[1]})"
-            for runtime in RUNTIMES.values()
-            for (operator, variant), entry in runtime.rules.items()
-            if operator == "FULLY_CONNECTED" and getattr(entry, "name", "") == name
-        ]
-        equation = rule.equation.replace("|", "\\|")
-        lines.append(f"| `{name}` | `{equation}` | {', '.join(dict.fromkeys(users)) or 'none here (a rival)'} |")
+    for rule_name, equation in OPERATORS["FULLY_CONNECTED"].rules.items():
+        if rule_name in followers:
+            users = "; ".join(f"`{name}`: {', '.join(types)}" for name, types in followers[rule_name].items())
+            escaped = equation.replace("|", "\\|")
+            lines.append(f"| `{rule_name}` | `{escaped}` | {users} |")
     return "\n".join(lines)
 
 
 def runtime_pages() -> str:
-    """For each runtime: what it stands for, and a table of its variants with rule and evidence."""
+    """For each runtime: what it stands for, its variants of dense layers with rule and evidence, what it refuses."""
     collected = evidence()
     parts = []
     for name, runtime in RUNTIMES.items():
@@ -68,25 +87,50 @@ def runtime_pages() -> str:
         lines = [f"### `{name}`", "", f"{runtime.title}. Stands for: {runtime.oracle}; {runtime.platform}."]
         if runtime.fallback:
             lines.append(f"What its delegate declines follows `{runtime.fallback}`.")
-        lines += ["", "| operator | variant | rule | outputs compared | mismatches |", "|---|---|---|---:|---:|"]
+        lines += ["", "| variant | rule | outputs compared | mismatches | rivals refuted, fewest at |"]
+        lines += ["|---|---|---:|---:|---:|"]
+        refused: dict[str, list[str]] = {}
         for (operator, variant), rule in sorted(runtime.rules.items(), key=lambda item: item[0]):
+            if operator != "FULLY_CONNECTED":
+                continue
+            if isinstance(rule, Refused):
+                refused.setdefault(rule.reason, []).append(variant)
+                continue
             seen = shown.get((operator, variant))
-            told = f"`{rule.name}` ({rule.kernel})" if isinstance(rule, Rule) else f"refused: {rule.reason}"
-            outputs = f"{seen['outputs']:,}" if seen and seen["outputs"] else ""
-            bad = str(seen["mismatches"]) if seen and seen["outputs"] else ""
-            lines.append(f"| {operator} | {variant} | {told} | {outputs} | {bad} |")
+            numbers = " |  | "
+            if seen and seen["outputs"]:
+                rivals = [count for count in seen["rivals_refuted_at"].values() if count]
+                numbers = f"{seen['outputs']:,} | {seen['mismatches']} | "
+                numbers += f"{len(rivals)}, {min(rivals):,}" if rivals else ""
+            lines.append(f"| {variant} | `{rule.name}` ({rule.kernel}) | {numbers} |")
+        if refused:
+            lines += ["", "Refused, with the runtime's reason:", ""]
+            lines += [f"- {reason}: {', '.join(variants)}" for reason, variants in refused.items()]
         if entry["fingerprint"]:
             f = entry["fingerprint"]
             lines += ["", f"Run on {f['cpu']}; {f['platform']}; {f['oracle']} {f['version']}."]
-        lines += ["", *(f"- source read: {source}" for source in runtime.sources)]
+        if runtime.sources:
+            lines += ["", *(f"- source read: {source}" for source in runtime.sources)]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def versions_table() -> str:
+    """What changed in which version, and which versions were run."""
+    lines = ["| runtime | in | what was other than today |", "|---|---|---|"]
+    for change in CHANGES:
+        spans = "; ".join(first if first == last else f"{first} to {last}" for first, last in change.spans)
+        lines.append(f"| `{change.runtime}` | {spans} | {change.what} |")
+    lines += ["", "Versions that were run (a name is `RUNTIME@VERSION`; tf: TensorFlow, tflite: tflite-runtime):", ""]
+    lines += [f"- `{name}`: {', '.join(run)}" for name in RUNTIMES if (run := versions_run(name))]
+    return "\n".join(lines)
 
 
 GENERATED: dict[str, Callable[[], str]] = {
     "runtimes": runtimes_table,
     "rules": rules_table,
     "runtime_pages": runtime_pages,
+    "versions": versions_table,
     "accumulator_585": page_585.page,
 }
 
