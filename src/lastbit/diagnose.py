@@ -177,13 +177,14 @@ class _Diagnoser:
         ]
         for count in range(self.most + 1):
             best: _Found | None = None
+            by: Search | None = None
             for reading, search in searches:
                 found = self._right_answers(reading) if count == 0 else []
                 found = found or search.level(count)
                 if found and (best is None or found[0].rarity < best.explanations[0].rarity - 0.5):
-                    best = _Found(reading, found)
-            if best is not None:
-                return best, None
+                    best, by = _Found(reading, found), search
+            if best is not None and by is not None:
+                return _Found(best.reading, by.longer(best.explanations, count, self.most)), None
         nearest = max((search for _, search in searches), key=lambda search: search.nearest_score).nearest
         return None, nearest
 

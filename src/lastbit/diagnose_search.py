@@ -41,6 +41,9 @@ REAL_TOLERANCE = 2.0**-20
 """How near a real value must come, relative to its size and its zero point's: code may have calculated in float32."""
 
 
+MUCH_NEARER = 8
+"""Of explanations of real values, one that comes nearer by this factor is meant, and not the others."""
+
 _WORTH = 0.02
 """A mistake more must win this share of all elements to count as nearer, where nothing fits."""
 
@@ -145,6 +148,8 @@ class Search:
         real: the input before it was quantized, where it is known.
         nearest: the best that did not fit, once `level` has run.
         nearest_score: its elements, less what its mistakes have to be worth.
+        limit: real values must come within this.
+        residual: how near the nearest of what `level` found comes to real values.
     """
 
     x: Array
@@ -154,6 +159,8 @@ class Search:
     real: Array | None = None
     nearest: Nearest | None = None
     nearest_score: float = -np.inf
+    limit: float = np.inf
+    residual: float = 0.0
     _cases: dict[int, Case] = field(default_factory=dict)
     _accumulated: dict[tuple[int, tuple[str, ...]], Accumulated] = field(default_factory=dict)
     _numbers: dict[int, int] = field(default_factory=dict)
@@ -204,6 +211,28 @@ class Search:
             self._remember_nearest(hits)
         return found
 
+    def longer(self, found: list[Explanation], count: int, most: int) -> list[Explanation]:
+        """Larger sets in place of what was found, where they come much nearer to real values.
+
+        Real values are compared with float32's precision. Where the array has more, what is left over may show a
+        mistake more, such as scales that are nearly equal. An array that was rounded to float32 has noise there.
+
+        Args:
+            found: what `level` gave for a number of mistakes.
+            count: that number.
+            most: the largest number to try.
+        """
+        values = self.target.values
+        if not found or not self.target.stage.real or bool((values == values.astype(np.float32)).all()):
+            return found
+        for size in range(count + 1, most + 1):
+            if self.residual <= REAL_FLOOR:
+                break
+            self.limit = self.residual / MUCH_NEARER
+            found = self.level(size) or found
+        self.limit = np.inf
+        return found
+
     def _hits(self, arithmetic: Arithmetic, count: int) -> Iterator[_Hit]:
         """Candidates of this many mistakes: those that fit all of the few elements, and the nearest."""
         case = self._case(arithmetic.prepared)
@@ -224,7 +253,7 @@ class Search:
             stack, scale_names = prefixes.of(before), sets.of(suffix.scales)[0]
             if not stack.names or not scale_names:
                 continue
-            matches = equal(suffix.apply(stack.accumulated, before), wanted).sum(axis=-1)
+            matches = equal(suffix.apply(stack.accumulated, before), wanted, self.limit).sum(axis=-1)
             for i, j in np.argwhere(matches >= max(floor, 1)):
                 chosen = {**stack.names[i], **scale_names[j], **suffix.chosen}
                 hit = _Hit(arithmetic, chosen, int(matches[i, j]))
@@ -267,7 +296,7 @@ class Search:
 
     def _fits(self, prepared: PreparedDense, chosen: Mapping[str, Mistake]) -> npt.NDArray[np.bool_]:
         """Element by element, whether these mistakes reproduce the target."""
-        return equal(self._output(prepared, chosen), self.target.values)
+        return equal(self._output(prepared, chosen), self.target.values, self.limit)
 
     def _verified(self, hits: list[_Hit]) -> list[Explanation]:
         """The hits that reproduce every element, those of one set of mistakes together."""
@@ -277,12 +306,13 @@ class Search:
         complete = []
         for hit in hits[:MOST_VERIFIED]:
             values = self._output(hit.arithmetic.prepared, hit.chosen)
-            if equal(values, self.target.values).all():
+            if equal(values, self.target.values, self.limit).all():
                 complete.append((hit, float(np.abs(values - self.target.values).max(initial=0))))
         # Real values are compared with a tolerance: what is much nearer than the rest is meant.
         nearest = min((residual for _, residual in complete), default=0.0)
+        self.residual = nearest if complete else self.residual
         for hit, residual in complete:
-            if residual > 8 * nearest + REAL_FLOOR:
+            if residual > MUCH_NEARER * nearest + REAL_FLOOR:
                 continue
             names = (*(m.name for m in hit.chosen.values()), *layout)
             for runtime, prepared in hit.arithmetic.members.items():
@@ -308,13 +338,13 @@ class Search:
                 self.nearest = Nearest(names, runtime, hit.arithmetic.prepared, matching, values, self.target.values)
 
 
-def equal(values: Array, wanted: Array) -> npt.NDArray[np.bool_]:
-    """Where values are what is wanted: integers exactly, real values to float32's precision."""
+def equal(values: Array, wanted: Array, limit: float = np.inf) -> npt.NDArray[np.bool_]:
+    """Where values are what is wanted: integers exactly, real values to float32's precision and within a limit."""
     if wanted.dtype.kind != "f":
         return np.asarray(values == wanted)
     size = np.maximum(np.maximum(np.abs(wanted), np.abs(values)), 128.0)
     with np.errstate(invalid="ignore", over="ignore"):
-        near = np.abs(values - wanted) <= REAL_TOLERANCE * size
+        near = np.abs(values - wanted) <= np.minimum(REAL_TOLERANCE * size, limit)
     return np.asarray(near & np.isfinite(values))
 
 

@@ -75,7 +75,7 @@ def explain_scaled(
 ) -> Part:
     """Mistakes that make these scaled values `[rows, out]`, from the accumulator where it is given."""
     search = Search(x, arithmetics, Target(scaled, acc, scaled=True), first)
-    explanations = _levels(most, search.level)
+    explanations = _levels(most, lambda count: search.longer(search.level(count), count, most))
     matching = scaled.size if explanations and not explanations[0].mistakes else search.right_elements
     return Part("scaled", explanations, matching, scaled.size)
 
