@@ -164,6 +164,20 @@ def run(job: Job) -> tuple[str, float, Job, tuple[str, ...]]:
     return "another that fits", seconds, job, answer.mistakes
 
 
+def per_channel(job: Job) -> bool:
+    """Whether the job's layer has a scale for each unit."""
+    layer = layers()[job.layer]
+    weights = layer.model.operand(layer.model.operators[layer.op], 1)
+    assert weights is not None
+    assert weights.quant is not None
+    return weights.quant.per_channel
+
+
+def share(found: Counter[bool]) -> str:
+    """How many of all were found."""
+    return f"{100 * found[True] / max(found.total(), 1):.1f} %"
+
+
 def jobs(args: argparse.Namespace) -> dict[str, list[Job]]:
     """What is run: right outputs, singles, pairs, triples."""
     rng = np.random.default_rng(args.seed)
@@ -247,28 +261,41 @@ def main() -> None:
         return
     work = jobs(args)
     print(f"{len(layers())} layers, {len(RUNTIMES)} runtimes, {len(MISTAKES)} mistakes, {ROWS} rows, seed {args.seed}")
-    print("| injected | tried | found | named exactly | the same function | a tie, told | fits, other | missed |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| injected | tried | found | per-tensor | per-channel | named exactly | the same function | a tie, told "
+        "| fits, other | missed | largest time |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     failures: dict[str, list[str]] = defaultdict(list)
     with ProcessPoolExecutor(args.processes) as pool:
         for size, chosen in work.items():
             outcomes: Counter[str] = Counter()
-            for outcome, _, job, answer in pool.map(run, chosen, chunksize=4):
+            kinds: dict[bool, Counter[bool]] = {False: Counter(), True: Counter()}
+            longest = 0.0
+            for outcome, seconds, job, answer in pool.map(run, chosen, chunksize=4):
                 outcomes[outcome] += 1
+                longest = max(longest, seconds)
+                if outcome != "nothing to find":
+                    kinds[per_channel(job)][outcome in ("named", "the same function")] += 1
                 if outcome not in ("named", "the same function", "nothing to find", "right"):
                     failures[size].append(
                         f"{outcome}: {layers()[job.layer].name}, {job.runtime}: {job.mistakes} -> {answer}"
                     )
             tried = sum(outcomes.values()) - outcomes["nothing to find"]
             if size == "none":
-                print(f"| nothing | {tried} | {outcomes['right']} right, {outcomes['false alarm']} false alarms |||||")
+                print(
+                    f"| nothing | {tried} | {outcomes['right']} right, {outcomes['false alarm']} false alarms ||||||||"
+                    f" {longest:.1f} s |"
+                )
                 continue
             found = outcomes["named"] + outcomes["the same function"]
             rest = " | ".join(
                 str(outcomes[key])
                 for key in ("named", "the same function", "told as a tie", "another that fits", "missed")
             )
-            print(f"| {size} | {tried} | {100 * found / max(tried, 1):.1f} % | {rest} |", flush=True)
+            each = " | ".join(f"{share(kinds[kind])} of {kinds[kind].total()}" for kind in (False, True))
+            print(f"| {size} | {tried} | {100 * found / max(tried, 1):.1f} % | {each} | {rest} | {longest:.1f} s |")
+            sys.stdout.flush()
     for size, lines in failures.items():
         for line in lines[: args.failures]:
             print(f"{size}: {line}", file=sys.stderr)

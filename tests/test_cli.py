@@ -164,7 +164,7 @@ def test_run_quantizes_real_values_only_when_asked(here):
         (["-i", "input=x.npy", "-o", "x.npy"], "x.npy: is being read and would be replaced"),
         (["-i", "x.npy", "-o", "out.npy", "--all"], "a .npy holds one array, but --all gives many; name the"),
         (["-i", "x.npy", "-o", "out.npz", "--runtime", "tflite"], "unknown runtime 'tflite'; wanted one of:"),
-        (["-i", "no.npy", "-o", "out.npz"], "no.npy: no such file. Check the path given with -i."),
+        (["-i", "no.npy", "-o", "out.npz"], "no.npy: no such file. Check the path."),
         (["-o", "out.npz"], "found 0 input files without a name, wanted 1, for tensor 0 'input'."),
         (["-i", "short.npy", "-o", "out.npz"], "found shape [4, 6], wanted [1, 7]"),
     ],

@@ -110,7 +110,7 @@ def write_text(name, content):
 @pytest.mark.parametrize(
     ("specs", "model", "message"),
     [
-        (["no.npy"], ONE, "no.npy: no such file. Check the path given with -i."),
+        (["no.npy"], ONE, "no.npy: no such file. Check the path."),
         (["folder"], ONE, "folder: is a folder, wanted an array file (.npy, .npz or .bin)."),
         (["empty.npy"], ONE, "empty.npy: the file is empty. Save the input with numpy.save"),
         (["text.csv"], ONE, "text.csv: the file is neither .npy nor .npz (it begins with b'1,2,3\\n"),

@@ -364,7 +364,8 @@ def telling_elements(
     """
     wanted = target.values
     wrong = ~equal(right.astype(wanted.dtype), wanted)
-    inside = (wanted > wanted.min(initial=0)) & (wanted < wanted.max(initial=0))
+    low, high = (wanted.min(), wanted.max()) if wanted.size else (0, 0)
+    inside = (wanted > low) & (wanted < high)
     order = rng.permutation(wanted.size)
     flat_wrong, flat_inside = wrong.ravel()[order], inside.ravel()[order]
     groups = (flat_wrong & flat_inside, flat_wrong, ~flat_wrong & flat_inside, np.ones(wanted.size, bool))

@@ -142,7 +142,7 @@ def _kind(path: str) -> str:
         with open(path, "rb") as file:
             head = file.read(8)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file. Check the path given with -i.") from None
+        raise InputError(f"{path}: no such file. Check the path.") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, wanted an array file (.npy, .npz or .bin).") from None
     except (OSError, ValueError) as error:
