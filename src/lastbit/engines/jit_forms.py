@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ..arith.fixedpoint import reduce_multiplier
 from ..arith.requantize import RequantParams
-from .jit_vectors import Vectors
+from .jit_vectors import F32, I32, Vectors
 
 __all__ = ["FORMS", "FORMS_64", "SCALARS", "form_scalars", "form_slots", "slot_bytes"]
 
@@ -65,8 +65,6 @@ class Unit:
 
     def scalar(self, name: str) -> Any:
         """A scalar in every lane."""
-        from .jit_vectors import F32, I32
-
         kind = F32 if name.endswith("_float") else I32
         pointer = self.v.at(self._scalars, 4 * SCALARS.index(name))
         return self.v.splat(self.v.b.load(pointer, typ=kind), self.v.lanes)
@@ -185,16 +183,21 @@ def _float32_clip(u: Unit, acc: Any) -> Any:
     return _finish(u, u.v.round_to_int(u.v.minimum_float(raised, u.scalar("type_high_float"))))
 
 
+def _finish_far(u: Unit, scaled: Any) -> Any:
+    """`_finish` for kernels that do not wrap: INT32_MIN plus a negative zero point stays at the lower end."""
+    return _finish(u, u.v.maximum(scaled, u.v.const(u.v.i32, -(2**30))))
+
+
 def _float32_bias_sum(u: Unit, acc: Any) -> Any:
     total = u.v.b.fadd(u.v.b.sitofp(acc, u.v.f32), u.f32("bias_float"))
-    return _finish(u, u.v.round_to_int(u.v.b.fmul(total, u.f32("factor"))))
+    return _finish_far(u, u.v.round_to_int(u.v.b.fmul(total, u.f32("factor"))))
 
 
 def _float32_bias_fused(u: Unit, acc: Any) -> Any:
     v = u.v
     args = [u.f32("bias_real"), u.f32("reciprocal"), v.b.sitofp(acc, v.f32)]
     total = v.call(f"llvm.fma.v{v.lanes}f32", v.f32, args)
-    return _finish(u, v.round_to_int(v.b.fmul(total, u.f32("factor"))))
+    return _finish_far(u, v.round_to_int(v.b.fmul(total, u.f32("factor"))))
 
 
 def _float64(u: Unit, acc: Any) -> Any:
@@ -262,6 +265,7 @@ FORMS_64: dict[str, tuple[dict[str, str], Code | None]] = {
         ("q15", {"multiplier": "i8", "nudge": "i8", "count": "i8"}, _q15),
         ("q15_wrap", {"multiplier": "i8", "count": "i8"}, _q15_wrap),
         ("float64", {"factor": "f8"}, _float64),
+        ("float64_saturate", {"factor": "f8"}, _float64_saturate),
     )
 }
 """Those on 64-bit sums."""

@@ -25,11 +25,12 @@ import numpy.typing as npt
 
 from ..arith.requantize import RequantParams
 from ..types import Array, IntArray
+from .steps import Table
 
 if TYPE_CHECKING:
     from .jit_vectors import Isa
 
-__all__ = ["Chain", "PackedDense", "Table", "available", "dense", "dot", "pack"]
+__all__ = ["Chain", "PackedDense", "available", "dense", "dot", "pack"]
 
 _INPUT_TYPES = {"int8": 0, "uint8": 1, "int16": 2}
 # Input rows that go through a chain together take about this much of the second level cache.
@@ -74,25 +75,6 @@ class PackedDense:
     def kernel(self) -> str:
         """The form's name among the micro-kernels."""
         return f"{self.form}/64" if self.wide else self.form
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Table:
-    """An operator from each 8-bit element to one, by its value (and its place in a period).
-
-    Attributes:
-        values: outputs `[2, 256]`, in the order of the input's values; the second row is for places from `split` on.
-        split: see `values`.
-        period: elements after which places begin anew.
-        elements: elements in one row of the chain.
-        unsigned: whether inputs are uint8.
-    """
-
-    values: Array
-    split: int
-    period: int
-    elements: int
-    unsigned: bool
 
 
 def pack(

@@ -23,17 +23,24 @@ class OperatorTrace:
 
     Attributes:
         prepared: the operator with its folded constants.
-        steps: name -> array, in order of calculation; the last is `output`.
+        steps: name -> array, in order of calculation; the last is `output`. Empty where another engine ran it.
+        engine: which engine ran it.
     """
 
-    def __init__(self, prepared: PreparedOperator, steps: Mapping[str, Array]) -> None:
+    def __init__(self, prepared: PreparedOperator, steps: Mapping[str, Array], engine: str = "reference") -> None:
         self.prepared = prepared
         self.steps = dict(steps)
+        self.engine = engine
 
     def __getattr__(self, name: str) -> Array:
         steps: dict[str, Array] = self.__dict__.get("steps", {})
         if name in steps:
             return steps[name]
+        if not steps and name != "steps" and not name.startswith("__"):
+            engine = self.__dict__.get("engine", "reference")
+            raise AttributeError(
+                f"{name!r}: the {engine} engine keeps the model's outputs only; engine='reference' records every step"
+            )
         raise AttributeError(f"{name!r} is no step of {self._label()}; its steps are: {', '.join(steps)}")
 
     def __dir__(self) -> list[str]:

@@ -1,0 +1,124 @@
+"""A model built for one runtime and one engine: weights packed once, then called with as many inputs as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..ops.dense_by_rows import PreparedByRows
+from ..prepare import PreparedModel
+from ..types import Array
+from . import reference
+from .plan import Backend, Step, make_steps
+from .reference import OperatorTrace, Trace, check_input
+
+__all__ = ["Executable"]
+
+
+class Executable:
+    """A model ready to be called. Made by `lastbit.build`.
+
+    Calls may come from several threads at once. It gives exactly what the reference engine gives.
+
+    Attributes:
+        prepared: the prepared model.
+        engine: `reference`, `numpy` or `jit`.
+        threads: threads that share the rows of one call (`jit` only; BLAS has its own).
+    """
+
+    def __init__(self, prepared: PreparedModel, engine: str, threads: int = 1) -> None:
+        prepared.require_all()
+        if threads < 1:
+            raise InputError(f"found {threads} threads, wanted 1 or more")
+        self.prepared = prepared
+        self.engine = engine
+        self.threads = threads
+        model = prepared.model
+        self._inputs = model.inputs
+        self._outputs = tuple(tensor.index for tensor in model.outputs)
+        self._by_rows = any(isinstance(entry, PreparedByRows) for entry in prepared.operators.values())
+        self._plans: dict[bool, list[Step]] = {}
+        self._backend: Backend | None = None
+        if engine != "reference":
+            self._backend = _backend(engine)
+            self._plan(False)
+        # What the only input must be, for calls that should cost little.
+        self._only = None
+        if len(self._inputs) == len(self._outputs) == 1 and len(self._inputs[0].shape) > 1:
+            tensor = self._inputs[0]
+            self._only = (tensor.index, tensor.dtype.numpy, tensor.shape[1:])
+
+    def _plan(self, one_row: bool) -> list[Step]:
+        one_row = one_row and self._by_rows
+        if one_row not in self._plans:
+            assert self._backend is not None
+            self._plans[one_row] = make_steps(self.prepared, self._backend, one_row)
+        return self._plans[one_row]
+
+    @property
+    def steps(self) -> list[Step]:
+        """How the model is run: chains of operators, and operators alone. Empty for the reference engine."""
+        return self._plan(False) if self._backend is not None else []
+
+    def __call__(self, x: Any) -> Array:
+        """The first (usually only) output for one input array, or for several as `outputs` takes them."""
+        if self._only is not None and self._backend is not None and type(x) is np.ndarray:
+            index, dtype, shape = self._only
+            if x.dtype == dtype and x.shape[1:] == shape and x.ndim and x.shape[0]:
+                tensors = {index: x}
+                for step in self._plan(x.shape[0] == 1):
+                    step.run(tensors, self.threads)
+                return tensors[self._outputs[0]]
+        return self.outputs(x)[0]
+
+    def outputs(self, x: Any) -> tuple[Array, ...]:
+        """All outputs, in the model's order.
+
+        Args:
+            x: the input array of a model with one input; else a sequence in the model's order, or a mapping from
+                tensor index or name.
+
+        Raises:
+            InputError: an input is missing or does not fit its tensor.
+        """
+        tensors = self._run(self._given(x))
+        return tuple(tensors[index] for index in self._outputs)
+
+    def trace(self, inputs: Sequence[Any] | Mapping[int | str, Any]) -> Trace:
+        """Inputs and outputs as a Trace, which has no steps.
+
+        Args:
+            inputs: one array for each of the model's inputs, in order, or a mapping.
+
+        Raises:
+            InputError: an input is missing or does not fit its tensor.
+        """
+        tensors = self._run(inputs)
+        kept = {tensor.index for tensor in (*self._inputs, *self.prepared.model.outputs)}
+        operators = {index: OperatorTrace(entry, {}, self.engine) for index, entry in self.prepared.operators.items()}
+        return Trace(self.prepared, {i: value for i, value in tensors.items() if i in kept}, operators)
+
+    def _given(self, x: Any) -> Sequence[Any] | Mapping[int | str, Any]:
+        several = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(self._inputs) > 1)
+        return x if several else [x]
+
+    def _run(self, inputs: Sequence[Any] | Mapping[int | str, Any]) -> dict[int, Array]:
+        pairs = reference.match_inputs(self.prepared.model, inputs)
+        if self._backend is None:
+            return dict(reference.run(self.prepared, inputs).tensors)
+        tensors = {tensor.index: check_input(tensor, value) for tensor, value in pairs}
+        batch = next(iter(tensors.values())).shape[:1] if tensors else (1,)
+        for step in self._plan(batch == (1,)):
+            step.run(tensors, self.threads)
+        return tensors
+
+
+def _backend(engine: str) -> Backend:
+    if engine == "numpy":
+        return Backend()
+    from .jit_backend import JitBackend
+
+    return JitBackend()

@@ -1,0 +1,47 @@
+"""The compiled engine's part of a plan: dense layers packed for the CPU's dot product instructions."""
+
+from __future__ import annotations
+
+from ..ops.dense_8bit import PreparedDense
+from . import jit_forms, jit_matmul
+from .jit_matmul import Chain
+from .plan import Backend
+from .steps import Runnable
+
+__all__ = ["JitBackend"]
+
+
+class JitBackend(Backend):
+    """Chains in compiled code; what its kernels do not cover runs by NumPy."""
+
+    def dense(self, entry: PreparedDense, rows: int) -> tuple[object, str] | None:
+        """See `Backend.dense`. Layers of one chain have one requantization form and one kind of input."""
+        layer = entry.layer
+        params, bias = entry.requant, entry.folded_bias
+        if layer.input.data is not None:
+            return None
+        if params.bias is not None:
+            bias = bias - params.bias  # these forms add it themselves
+        slots = jit_forms.form_slots(params, layer.input_scale, layer.weights_scale)
+        packed = None
+        if slots is not None:
+            packed = jit_matmul.pack(
+                layer.weights_values,
+                weights_zero_point=layer.weights_zero_point,
+                bias=bias,
+                params=params,
+                slots=slots,
+                acc_bits=entry.acc_bits,
+                input_type=layer.input.dtype.name,
+                rows=rows,
+            )
+        if packed is None:
+            made = super().dense(entry, rows)
+            return None if made is None else (made[0], "numpy")
+        return packed, f"{packed.isa.name} {packed.kernel} {packed.output}"
+
+    def chain(self, operators: list[object]) -> Runnable:
+        """See `Backend.chain`."""
+        if any(isinstance(op, jit_matmul.PackedDense) for op in operators):
+            return Chain(operators)  # type: ignore[arg-type]
+        return super().chain(operators)

@@ -1,0 +1,279 @@
+"""How a fast engine runs a prepared model: operators that can be chained are, all others run as the reference does.
+
+A chain is a path of dense layers, operators that go from element to element (RELU, QUANTIZE, LOGISTIC, ...) and
+operators that only change the shape. Its rows are the samples of the batch: what one sample becomes depends on no
+other, so a block of them goes through the whole chain before the next one begins.
+
+Element-wise operators become tables: the reference is asked for all 256 values at every place of a sample, since some
+kernels calculate the last elements of a sample otherwise than the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..model import Model, Tensor
+from ..ops.base import PreparedOperator
+from ..ops.dense_8bit import PreparedDense
+from ..ops.dense_by_rows import PreparedByRows, for_rows
+from ..prepare import PreparedModel
+from ..types import Array
+from .steps import DenseByBlas, NumpyChain, Runnable, SplitWeights, Table
+
+__all__ = ["ChainStep", "OperatorStep", "Step", "make_steps"]
+
+# One input, one output.
+_ELEMENTWISE = (
+    *("RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "HARD_SWISH", "LOGISTIC", "TANH"),
+    *("QUANTIZE", "DEQUANTIZE"),
+)
+_SHAPES_ONLY = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+# 256 samples of this size are probed for a table.
+_LARGEST_SAMPLE = 1 << 14
+
+
+@dataclass(frozen=True, eq=False)
+class OperatorStep:
+    """One operator, as the reference engine runs it or by a function of the same outcome.
+
+    Attributes:
+        entry: the operator.
+        function: its inputs -> its first output; None to run it as the reference does.
+    """
+
+    entry: PreparedOperator
+    function: Callable[[Sequence[Array], int], Array] | None = None
+
+    def run(self, tensors: dict[int, Array], threads: int) -> None:
+        """Read the operator's inputs from `tensors` and put its outputs there."""
+        values = [tensors[i] for i in self.entry.inputs]
+        outputs = self.entry.operator.outputs
+        if self.function is not None:
+            tensors[outputs[0]] = self.function(values, threads)
+            return
+        steps = self.entry.evaluate(values)
+        for i, index in enumerate(outputs):
+            tensors[index] = steps[f"output_{i}" if i else "output"]
+
+
+@dataclass(frozen=True, eq=False)
+class ChainStep:
+    """Several operators in one pass.
+
+    Attributes:
+        entries: the operators, in order.
+        source: the tensor that the first one reads.
+        chain: what runs them.
+        shapes: input shape -> output shape, filled as they come.
+    """
+
+    entries: tuple[PreparedOperator, ...]
+    source: int
+    chain: Runnable
+    shapes: dict[tuple[int, ...], tuple[int, ...]] = field(default_factory=dict)
+
+    def run(self, tensors: dict[int, Array], threads: int) -> None:
+        """Read the first operator's input from `tensors` and put the last one's output there."""
+        x = tensors[self.source]
+        shape = self.shapes.get(x.shape)
+        if shape is None:
+            shape = self.shapes[x.shape] = self._shape(x)
+        if not x.flags.c_contiguous:
+            x = np.ascontiguousarray(x)
+        tensors[self.entries[-1].operator.outputs[0]] = self.chain(x, threads).reshape(shape)
+
+    def _shape(self, x: Array) -> tuple[int, ...]:
+        """The output's shape; an input that does not fit is refused in the operator's own words."""
+        shape = x.shape
+        for entry in self.entries:
+            if isinstance(entry, PreparedDense):
+                # Memory that is never touched: only its shape counts.
+                entry.layer.rows(np.empty(shape, np.int8))
+                shape = entry.layer.output_shape(shape)
+            elif entry.operator.name in _SHAPES_ONLY:
+                shape = entry.evaluate([np.empty(shape, np.int8)])["output"].shape
+        return shape
+
+
+Step = OperatorStep | ChainStep
+
+
+class Backend:
+    """What an engine makes of dense layers and chains: here with NumPy. See `jit_backend.JitBackend`."""
+
+    def dense(self, entry: PreparedDense, rows: int) -> tuple[object, str] | None:
+        """A dense layer ready for a chain, and what all layers of one chain must have in common; None if it cannot."""
+        layer = entry.layer
+        dtype = layer.input.dtype
+        if layer.input.data is not None or dtype.qmin is None or dtype.qmax is None:
+            return None
+        weights = layer.weights_values
+        made = DenseByBlas(
+            weights=SplitWeights(weights, max(-dtype.qmin, dtype.qmax)),
+            units=layer.units,
+            depth=layer.depth,
+            bias=entry.folded_bias,
+            weights_zero_point=layer.weights_zero_point,
+            params=entry.requant,
+            acc_bits=entry.acc_bits,
+            rows=rows,
+        )
+        return made, ""
+
+    def chain(self, operators: list[object]) -> Runnable:
+        """A chain of what `dense` made and of tables."""
+        return NumpyChain(operators)  # type: ignore[arg-type]
+
+    def alone(self, entry: PreparedOperator) -> Callable[[Sequence[Array], int], Array] | None:
+        """A faster function for an operator that is in no chain; None to run it as the reference does."""
+        return None
+
+
+@dataclass
+class _Open:
+    """A chain that is being built.
+
+    Attributes:
+        source: the tensor it begins with.
+        end: the tensor that the next operator must read.
+        elements: elements of one sample of it.
+        common: what its dense layers have in common.
+        entries: its operators.
+        operators: those that do something.
+    """
+
+    source: int
+    end: int
+    elements: int
+    common: str | None = None
+    entries: list[PreparedOperator] = field(default_factory=list)
+    operators: list[object] = field(default_factory=list)
+
+
+def make_steps(prepared: PreparedModel, backend: Backend, one_row: bool) -> list[Step]:
+    """Cut a prepared model into steps.
+
+    Args:
+        prepared: the model; every operator is covered.
+        backend: what makes chains.
+        one_row: whether the batch has one sample, which some kernels calculate in another way.
+    """
+    model = prepared.model
+    readers: dict[int, int] = {}
+    for op in model.operators:
+        for index in set(op.inputs):
+            readers[index] = readers.get(index, 0) + 1
+    for tensor in model.outputs:
+        readers[tensor.index] = readers.get(tensor.index, 0) + 1
+    steps: list[Step] = []
+    current: _Open | None = None
+    for entry in prepared.operators.values():
+        if isinstance(entry, PreparedByRows):
+            given = model.tensors[entry.inputs[0]]
+            if len(given.shape) > 1 and _sample(given) == entry.layer.depth:
+                entry = for_rows(entry, 1 if one_row else 2)
+            else:
+                _close(current, steps, backend)
+                current = None
+                steps.append(OperatorStep(entry))
+                continue
+        continued = current is not None and entry.inputs == (current.end,) and readers.get(current.end) == 1
+        if not continued:
+            _close(current, steps, backend)
+            current = None
+        grown = _grow(model, entry, current, backend)
+        if grown is None and current is not None:
+            _close(current, steps, backend)
+            current = None
+            grown = _grow(model, entry, None, backend)
+        if grown is None:
+            steps.append(OperatorStep(entry, backend.alone(entry)))
+        current = grown
+    _close(current, steps, backend)
+    return steps
+
+
+def _sample(tensor: Tensor) -> int:
+    """Elements of one sample of a batch; of the whole tensor where it has no batch."""
+    return math.prod(tensor.shape[1:]) if len(tensor.shape) > 1 else math.prod(tensor.shape)
+
+
+def _grow(model: Model, entry: PreparedOperator, chain: _Open | None, backend: Backend) -> _Open | None:
+    """The chain with one operator more (a new one where there is none); None where it does not go in."""
+    op = entry.operator
+    if len(entry.inputs) != 1 or len(op.outputs) != 1:
+        return None
+    source = model.tensors[entry.inputs[0]]
+    elements = _sample(source) if chain is None else chain.elements
+    if elements <= 0 or source.dtype.numpy is None:
+        return None
+    common, made, after = None if chain is None else chain.common, None, elements
+    if type(entry) is not PreparedOperator and isinstance(entry, PreparedDense):
+        depth = entry.layer.depth
+        if elements % depth:
+            return None
+        found = backend.dense(entry, elements // depth)
+        if found is None or common not in (None, found[1]):
+            return None
+        made, common = found
+        after = elements // depth * entry.layer.units
+    elif op.name in _ELEMENTWISE:
+        made = _table(entry, source, model.tensors[op.outputs[0]], elements)
+        if made is None:
+            return None
+    elif op.name not in _SHAPES_ONLY or not _keeps_batch(source, model.tensors[op.outputs[0]]):
+        return None
+    if chain is None:
+        chain = _Open(source.index, source.index, elements)
+    chain.entries.append(entry)
+    if made is not None:
+        chain.operators.append(made)
+    chain.common, chain.elements, chain.end = common, after, op.outputs[0]
+    return chain
+
+
+def _keeps_batch(source: Tensor, output: Tensor) -> bool:
+    """Whether samples stay samples: a change of shape that leaves the first dimension as it is."""
+    return source.shape[:1] == output.shape[:1] and len(output.shape) > 1 and len(source.shape) > 1
+
+
+def _table(entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Table | None:
+    """An element-wise operator as a table; None where it has none."""
+    kind, made = source.dtype.numpy, output.dtype.numpy
+    if kind not in (np.int8, np.uint8) or made not in (np.int8, np.uint8, np.float32) or elements > _LARGEST_SAMPLE:
+        return None
+    batch = source.shape[0] if len(source.shape) > 1 else 1
+    values = np.arange(-128, 128).astype(np.int8) if kind == np.int8 else np.arange(256).astype(np.uint8)
+    # 256 runs of the file's shape, each with one value at every place.
+    shape = (256 * batch, *source.shape[1:]) if len(source.shape) > 1 else (256 * elements,)
+    probe = np.repeat(values, batch * elements).reshape(shape)
+    if len(source.shape) < 2:
+        return None
+    found = entry.evaluate([probe])["output"].reshape(256, batch * elements)
+    bits = found.view(np.int32) if found.dtype == np.float32 else found
+    first, last = bits[:, :1], bits[:, -1:]
+    as_first = (bits == first).all(axis=0)
+    split = int(np.argmin(as_first)) if not as_first.all() else batch * elements
+    if not (bits[:, split:] == last).all():
+        return None
+    if split < batch * elements and batch > 1:
+        return None  # places begin anew with every run of the file's batch, which need not end with the samples given
+    table = np.ascontiguousarray(np.stack([found[:, 0], found[:, -1]]))
+    period = batch * elements
+    if split >= period:
+        split = period = elements
+    return Table(values=table, split=split, period=period, elements=elements, unsigned=kind == np.uint8)
+
+
+def _close(chain: _Open | None, steps: list[Step], backend: Backend) -> None:
+    """Add a finished chain to the steps. One without dense layers is not worth it."""
+    if chain is None:
+        return
+    if any(isinstance(entry, PreparedDense) for entry in chain.entries):
+        steps.append(ChainStep(tuple(chain.entries), chain.source, backend.chain(chain.operators)))
+    else:
+        steps.extend(OperatorStep(entry) for entry in chain.entries)

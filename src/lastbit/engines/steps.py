@@ -1,0 +1,154 @@
+"""What fast engines are made of: dense layers by BLAS, tables, and chains of both, without Numba.
+
+A chain runs operators one after the other over blocks of rows, so that what lies between stays in the cache. This
+file has the NumPy form; `jit_matmul.Chain` is the compiled one. Both give what the reference engine gives, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arith.fixedpoint import wrap32
+from ..arith.requantize import RequantParams, requantize
+from ..types import Array, IntArray
+
+__all__ = ["DenseByBlas", "NumpyChain", "Runnable", "SplitWeights", "Table"]
+
+# Elements of a block's accumulators: as int64 with their rounding steps they stay in the second level cache.
+_BLOCK_ELEMENTS = 1 << 15
+# Below this length of a part, float64 over the whole depth is faster than float32 in parts.
+_SHORTEST_PART = 64
+
+
+class Runnable(Protocol):
+    """What runs a chain of operators."""
+
+    output: np.dtype[Any]
+
+    def __call__(self, x: Array, threads: int = 1) -> Array:
+        """`[rows, ...]` -> `[rows, elements of one row]`."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Table:
+    """An operator from each 8-bit element to one, by its value (and its place in a period).
+
+    Attributes:
+        values: outputs `[2, 256]`, in the order of the input's values; the second row is for places from `split` on.
+        split: see `values`.
+        period: elements after which places begin anew.
+        elements: elements in one row of the chain.
+        unsigned: whether inputs are uint8.
+    """
+
+    values: Array
+    split: int
+    period: int
+    elements: int
+    unsigned: bool
+
+    def __call__(self, x: Array) -> Array:
+        """Outputs for `[rows, elements]`."""
+        index = x if self.unsigned else x.view(np.uint8) ^ 128
+        if self.split >= self.period:
+            return np.asarray(self.values[0][index])
+        inside = np.arange(index.size) % self.period < self.split
+        flat = index.reshape(-1)
+        return np.asarray(np.where(inside, self.values[0][flat], self.values[1][flat])).reshape(x.shape)
+
+
+class SplitWeights:
+    """Weights for exact products by float BLAS, the depth in parts where that allows float32.
+
+    A float sum of integers is exact as long as no partial sum can leave the range in which every integer is
+    representable: 2^24 for float32, 2^53 for float64.
+
+    Args:
+        weights: integers `[out, depth]`.
+        largest_input: the largest absolute value of an input element.
+    """
+
+    def __init__(self, weights: IntArray, largest_input: int) -> None:
+        largest = np.abs(weights.astype(np.int64))
+        self._parts: list[tuple[int, int, Array]] = []
+        depth = weights.shape[1]
+        # A part's length at which even the largest products fit.
+        least = (2**24 - 1) // max(int(largest.max(initial=1)) * largest_input, 1)
+        if depth > least and least < _SHORTEST_PART:
+            assert int(largest.sum(axis=1).max(initial=0)) * largest_input < 2**53
+            self._parts.append((0, depth, np.ascontiguousarray(weights.T, np.float64)))
+            return
+        for begin in range(0, depth, max(least, 1)):
+            end = min(begin + max(least, 1), depth)
+            self._parts.append((begin, end, np.ascontiguousarray(weights[:, begin:end].T, np.float32)))
+
+    def dot(self, rows: IntArray) -> npt.NDArray[np.int64]:
+        """`rows @ weights.T` without rounding or wrapping: `[n, depth]` -> int64 `[n, out]`."""
+        total: Any = 0
+        for begin, end, part in self._parts:
+            total = total + (rows[:, begin:end].astype(part.dtype) @ part).astype(np.int64)
+        return np.asarray(total)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DenseByBlas:
+    """A dense layer with an integer accumulator, by BLAS and NumPy.
+
+    Attributes:
+        weights: the weights.
+        units: output units.
+        depth: accumulation depth.
+        bias: what the sums begin with, int64 `[out]`.
+        weights_zero_point: zw.
+        params: the requantization.
+        acc_bits: bits of the accumulator.
+        rows: rows of this layer for one row of a chain.
+    """
+
+    weights: SplitWeights
+    units: int
+    depth: int
+    bias: npt.NDArray[np.int64]
+    weights_zero_point: int
+    params: RequantParams
+    acc_bits: int
+    rows: int = 1
+
+    def __call__(self, x: Array) -> Array:
+        """Outputs for rows `[n, depth]`."""
+        acc = self.weights.dot(x) + self.bias
+        if self.weights_zero_point:
+            acc = acc - self.weights_zero_point * x.sum(axis=1, dtype=np.int64, keepdims=True)
+        if self.acc_bits < 32:
+            unused = 32 - self.acc_bits
+            acc = wrap32(acc << unused) >> unused
+        return requantize(acc, self.params)["output"]
+
+
+class NumpyChain:
+    """Operators one after the other over blocks of rows, by NumPy. `threads` is BLAS's own business here."""
+
+    def __init__(self, operators: Sequence[DenseByBlas | Table]) -> None:
+        self._operators = list(operators)
+        first, last = operators[0], operators[-1]
+        self._elements = first.elements if isinstance(first, Table) else first.rows * first.depth
+        self.output = last.values.dtype if isinstance(last, Table) else np.dtype(last.params.dtype.numpy)
+        widest = max(op.elements if isinstance(op, Table) else op.rows * op.units for op in operators)
+        self._block = max(_BLOCK_ELEMENTS // widest, 1)
+
+    def __call__(self, x: Array, threads: int = 1) -> Array:
+        """Run the chain: `[rows, ...]` -> `[rows, elements of one row]`."""
+        given = x.reshape(-1, self._elements)
+        parts = []
+        for start in range(0, len(given), self._block):
+            block = given[start : start + self._block]
+            rows = len(block)
+            for op in self._operators:
+                block = op(block) if isinstance(op, Table) else op(block.reshape(-1, op.depth)).reshape(rows, -1)
+            parts.append(block)
+        return np.concatenate(parts)

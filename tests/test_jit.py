@@ -1,0 +1,175 @@
+"""The compiled engine's kernels: exact sums, and every requantization form as NumPy has it."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from lastbit.arith.other_rules import EVERY_RULE, EVERY_RULE_INT16
+from lastbit.arith.requantize import prepare_requantize, requantize
+from lastbit.arith.requantize_more import with_float_bias
+from lastbit.types import DTYPES
+
+numba = pytest.importorskip("numba", reason="needs Numba: pip install 'lastbit[fast]'")
+
+from lastbit.engines import jit_forms, jit_kernels, jit_matmul  # noqa: E402
+from lastbit.engines.jit_vectors import ISAS, choose_isa  # noqa: E402
+
+INT8, UINT8, INT16 = DTYPES[9], DTYPES[3], DTYPES[7]
+RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def values(rng, dtype, shape, extreme):
+    """Random integers of a type; with `extreme`, only its two ends."""
+    low, high = RANGES[dtype]
+    found = rng.choice([low, high], shape) if extreme else rng.integers(low, high + 1, shape)
+    return found.astype(dtype)
+
+
+def test_every_32_bit_rule_of_the_tables_has_a_compiled_form():
+    forms = {rule.form for rule in EVERY_RULE.values()}
+    assert forms <= set(jit_forms.FORMS)
+    assert {rule.form for rule in EVERY_RULE_INT16.values() if rule.acc_bits == 64} <= set(jit_forms.FORMS_64)
+
+
+@QUICK
+@given(
+    st.tuples(st.integers(1, 300), st.integers(1, 300), st.integers(1, 300)),
+    st.sampled_from(["int8", "uint8", "int16"]),
+    st.sampled_from(["int8", "uint8"]),
+    st.integers(-128, 255),
+    st.sampled_from([32, 64]),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+@example((1, 300, 300), "uint8", "uint8", 255, 32, True, 0)
+@example((300, 300, 1), "int16", "uint8", 0, 64, True, 0)
+@example((7, 1, 17), "int8", "int8", -128, 32, True, 0)
+def test_sums_are_exact(shape, input_type, weights_type, zero_point, bits, extreme, seed):
+    rows, depth, units = shape
+    rng = np.random.default_rng(seed)
+    x = values(rng, input_type, (rows, depth), extreme)
+    w = values(rng, weights_type, (units, depth), extreme)
+    bias = rng.integers(-(2**31), 2**31, units)
+    packed = jit_matmul.pack(w, weights_zero_point=zero_point, bias=bias, input_type=input_type, acc_bits=bits)
+    wanted = x.astype(np.int64) @ (w.astype(np.int64) - zero_point).T + bias
+    found = jit_matmul.dot(x, packed)
+    assert found.dtype == (np.int64 if bits == 64 else np.int32)
+    np.testing.assert_array_equal(found, wanted if bits == 64 else wanted.astype(np.int32))
+
+
+def test_64_bit_sums_go_beyond_32_bits():
+    x, w = np.full((1, 2000), -32768, np.int16), np.full((1, 2000), -128, np.int8)
+    assert jit_matmul.dot(x, jit_matmul.pack(w, input_type="int16", acc_bits=64)).item() == 2000 * 32768 * 128
+
+
+def scale_triples(rng, units):
+    """Scales that separate rules: ordinary, powers of two and halves (ties), vanishing, above one."""
+    kind = rng.integers(0, 6)
+    target = [
+        rng.uniform(1e-4, 1, units),
+        2.0 ** rng.integers(-31, 3, units),
+        1.5 * 2.0 ** rng.integers(-20, 3, units),
+        2.0 ** rng.uniform(-40, -25, units),
+        2.0 ** rng.uniform(0, 7.9, units),
+        2.0 ** rng.integers(-10, 3, units) * (1 - 2.0**-24),
+    ][kind]
+    s_x, s_y = np.float32(rng.choice([1.0, 0.0371, 2.0**-7])), np.float32(rng.choice([1.0, 0.11, 2.0**-4]))
+    return s_x, (target * s_y / s_x).astype(np.float32), s_y
+
+
+def hard_accumulators(rng, factor, count, bits):
+    """Accumulators next to ties and steps of the output, both ends of the register, and small ones."""
+    steps = rng.integers(-300, 301, (count, factor.size)) + rng.choice([0.0, 0.5], (count, factor.size))
+    near = np.clip(np.rint(steps / np.maximum(factor, 1e-30)) + rng.integers(-1, 2, steps.shape), -(2.0**62), 2.0**62)
+    ends = rng.choice([-(2**31), -(2**31) + 1, 2**31 - 1, 2**31 - 2, 2**24 + 1, 0, -1, 1], steps.shape)
+    if bits == 64:
+        ends = ends * rng.choice([1, 2**16, 2**30], steps.shape)
+    small = rng.integers(-5000, 5000, steps.shape)
+    picked = rng.integers(0, 3, steps.shape)
+    acc = np.choose(picked, [near.astype(np.int64), ends, small])
+    return acc if bits == 64 else acc.astype(np.int32).astype(np.int64)
+
+
+FORM_CASES = [(name, rule, 32) for name, rule in EVERY_RULE.items()] + [
+    (name, rule, 64) for name, rule in EVERY_RULE_INT16.items() if rule.acc_bits == 64
+]
+
+
+@pytest.mark.parametrize(("name", "rule", "bits"), FORM_CASES, ids=[name for name, _, _ in FORM_CASES])
+def test_requantization_is_that_of_numpy(name, rule, bits):
+    # Zero weights: the sums are the bias, so that every accumulator can be asked for, one by each unit.
+    compared = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        wide = bits == 64 or (rule.form in ("q31_up_away", "float64") and seed % 5 == 4)
+        dtype = INT16 if wide else (INT8, UINT8)[seed % 2]
+        count, units = 13, int(rng.integers(1, 70))
+        s_x, s_w, s_y = scale_triples(rng, units)
+        if seed % 3 == 0:
+            s_w = s_w[:1]
+        if bits == 64 and (s_w * s_x / s_y >= 2**14).any():
+            continue
+        s_w = np.tile(s_w, count) if s_w.size > 1 else s_w
+        bias = rng.integers(-4000, 4000, count * units)
+        params = prepare_requantize(
+            rule,
+            input_scale=s_x,
+            weights_scale=s_w,
+            output_scale=s_y,
+            output_zero_point=0 if dtype is INT16 else int(rng.choice([dtype.qmin, dtype.qmax, 0, 3])),
+            activation=str(rng.choice(["NONE", "RELU", "RELU6", "RELU_N1_TO_1"])),
+            dtype=dtype,
+        )
+        params = with_float_bias(params, bias, s_x, s_w)
+        factor = np.broadcast_to(np.asarray(params.effective_scale, float), count * units)
+        acc = hard_accumulators(rng, factor, 1, bits)
+        acc_bits = 28 if rule.form == "float32" and seed % 2 else bits
+        slots = jit_forms.form_slots(params, s_x, s_w)
+        assert slots is not None or (params.shift > 25).any()
+        if slots is None:
+            continue
+        wanted = requantize((acc << 4).astype(np.int32) >> 4 if acc_bits == 28 else acc, params)["output"]
+        start = acc[0] - bias if params.bias is not None else acc[0]
+        weights = np.zeros((count * units, 1), np.int8)
+        layer = jit_matmul.pack(weights, bias=start, params=params, slots=slots, acc_bits=acc_bits)
+        for rows in (1, 3, 11):
+            found = jit_matmul.dense(np.ones((rows, 1), np.int8), layer)
+            np.testing.assert_array_equal(found, np.broadcast_to(wanted, found.shape), str(params))
+            compared += found.size
+    assert compared > 30_000, name
+
+
+def test_threads_share_rows_and_agree():
+    rng = np.random.default_rng(3)
+    x, w = values(rng, "int8", (301, 65), False), values(rng, "int8", (33, 65), False)
+    packed = jit_matmul.pack(w)
+    wanted = x.astype(np.int32) @ w.T.astype(np.int32)
+    for threads in (1, 2, 3, 8):
+        np.testing.assert_array_equal(jit_matmul.dot(x, packed, threads), wanted)
+
+
+@pytest.mark.parametrize("name", ["avx2", "portable"])
+def test_other_kernels_that_this_cpu_can_run_agree(name):
+    if name == "avx2" and not jit_kernels.host_isa().x86:
+        pytest.skip("this CPU has no AVX2")
+    rng = np.random.default_rng(4)
+    for rows, depth, units in ((1, 5, 3), (9, 70, 19), (6, 64, 64)):
+        x, w = values(rng, "int8", (rows, depth), False), values(rng, "uint8", (units, depth), False)
+        packed = jit_matmul.pack(w, weights_zero_point=7, isa=ISAS[name])
+        np.testing.assert_array_equal(jit_matmul.dot(x, packed), x.astype(np.int32) @ (w.astype(np.int32) - 7).T)
+
+
+@pytest.mark.parametrize(
+    ("features", "name"),
+    [
+        (["avx512vnni", "avx512f", "avx512vl", "avx512bw", "avx512dq", "avx2"], "avx512vnni"),
+        (["avxvnni", "avx2"], "avxvnni"),
+        (["avx512vnni", "avx2"], "avx2"),
+        (["dotprod", "neon"], "neon_dot"),
+        (["sse4.1"], "portable"),
+    ],
+)
+def test_kernels_are_chosen_by_the_cpus_features(features, name):
+    assert choose_isa(dict.fromkeys(features, True)).name == name
