@@ -141,6 +141,8 @@ def test_every_mistake_changes_some_output_of_some_layer():
         np.full((1, 2001), 127, np.int8), input_quant=quant(1.0), weights_quant=quant(1.0),
         output_quant=quant(1.0), bias=np.asarray([-(127 * 127 * 2001)]),
     )  # fmt: skip
+    unsigned = other_types()[1]
+    layers.append((layer(unsigned[1], unsigned[2]), RNG.integers(0, 256, (50, 10)).astype(np.uint8)))
     for graph, runtime, x in (
         (clipped, "litert-reference", RNG.integers(-128, 128, (50, 9)).astype(np.int8)),
         (deep, "litert-reference", np.full((1, 2001), 127, np.int8)),

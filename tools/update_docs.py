@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import gallery
 import page_585
 from lastbit.ops import OPERATORS
 from lastbit.runtime_report import evidence
@@ -132,6 +133,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "runtime_pages": runtime_pages,
     "versions": versions_table,
     "accumulator_585": page_585.page,
+    "gallery": gallery.page,
 }
 
 

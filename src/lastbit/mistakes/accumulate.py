@@ -80,6 +80,14 @@ def _low(bits: int) -> Callable[[Int64Array], Int64Array]:
     return lambda value: wrap_bits(value, bits)
 
 
+def _low_of(kind: str) -> Callable[[Int64Array], Int64Array]:
+    return _low(8) if kind == "int8" else lambda value: value & 255
+
+
+def _input_is(kind: str) -> Callable[[PreparedDense], bool]:
+    return lambda prepared: prepared.layer.input.dtype.name == kind
+
+
 def _once(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
     total: Int64Array = grid.dot(x, w) + _corrections(grid, x, 0, w, zw) - zx
     return total
@@ -148,37 +156,46 @@ _WIDE_C = "int32_t acc; acc += (int32_t)x[k] * w[k];"
 _LOOP = "for (int k = 0; k < depth; ++k)"
 
 ACCUMULATE: tuple[Mistake, ...] = (
-    Mistake(
-        "product_wraps_int8",
-        "product",
-        "the int8 matrix product stays int8 and wraps; the zero-point terms are added afterwards",
-        _WIDE,
-        _WIDE_C,
-        _raw(_low(8)),
-        _eight_bits,
-        rarity=1,
-        seen=(FORUM, TRITON_2296),
+    *(
+        Mistake(
+            f"product_wraps_{kind}",
+            "product",
+            f"the {kind} matrix product stays {kind} and wraps; the zero-point terms are added afterwards",
+            _WIDE,
+            _WIDE_C,
+            _raw(_low_of(kind)),
+            _input_is(kind),
+            rarity=1,
+            seen=(FORUM, TRITON_2296) if kind == "int8" else (),
+        )
+        for kind in ("int8", "uint8")
     ),
-    Mistake(
-        "sum_wraps_int8",
-        "product",
-        "the whole sum, zero points taken off, is held in int8 and wraps",
-        _WIDE,
-        _WIDE_C,
-        _sum(_low(8)),
-        _eight_bits,
-        rarity=1.5,
-        seen=(TRITON_2296,),
+    *(
+        Mistake(
+            f"sum_wraps_{kind}",
+            "product",
+            f"the whole sum, zero points taken off, is held in {kind} and wraps",
+            _WIDE,
+            _WIDE_C,
+            _sum(_low_of(kind)),
+            _input_is(kind),
+            rarity=1.5,
+            seen=(TRITON_2296,) if kind == "int8" else (),
+        )
+        for kind in ("int8", "uint8")
     ),
-    Mistake(
-        "each_product_wraps_int8",
-        "product",
-        "each product x * w wraps in int8 before it is summed",
-        "acc = (x.astype(np.int32)[:, None] * w).sum(axis=-1)",
-        _WIDE_C,
-        _each(_low(8)),
-        _eight_bits,
-        rarity=1.5,
+    *(
+        Mistake(
+            f"each_product_wraps_{kind}",
+            "product",
+            f"each product x * w wraps in {kind} before it is summed",
+            "acc = (x.astype(np.int32)[:, None] * w).sum(axis=-1)",
+            _WIDE_C,
+            _each(_low_of(kind)),
+            _input_is(kind),
+            rarity=1.5,
+        )
+        for kind in ("int8", "uint8")
     ),
     Mistake(
         "each_centred_product_wraps_int8",
@@ -187,7 +204,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         "acc = ((x.astype(np.int32) - zx)[:, None] * (w.astype(np.int32) - zw)).sum(axis=-1)",
         _WIDE_C,
         _each_centred(_low(8)),
-        _eight_bits,
+        _input_is("int8"),
     ),
     Mistake(
         "product_pairs_saturate_int16",
