@@ -262,7 +262,8 @@ THREADS: tuple[Thread, ...] = (
         "CMSIS-NN held against LiteRT's reference kernels: dense layers match only when CMSIS-NN is built with single "
         "rounding. [LiteRT#8567](https://github.com/google-ai-edge/LiteRT/issues/8567) says why: the reference kernel "
         "of dense layers requantizes in floating point. "
-        "[LiteRT#7441](https://github.com/google-ai-edge/LiteRT/issues/7441) finds XNNPACK rounding once and other kernels twice.",
+        "[LiteRT#7441](https://github.com/google-ai-edge/LiteRT/issues/7441) finds XNNPACK rounding once and other "
+        "kernels twice.",
         "None of them gives a dense layer's numbers: the forum's layer and 51,200 outputs of random inputs, each in "
         "one runtime's arithmetic, held against another's.",
         (
