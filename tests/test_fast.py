@@ -1,6 +1,7 @@
 """Fast engines on whole models: in every runtime, for every kind of dense layer, the bytes of the reference engine."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from conftest import MODELS, make_dense_model, needs_shared_models
 from lastbit.engines import ENGINES, choose_engine
 from lastbit.engines.jit_matmul import available
 from lastbit.engines.plan import ChainStep
+from lastbit.model import Operator, Subgraph
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.types import DTYPES
 
 FAST = [name for name in ENGINES if name != "reference"]
 needs_numba = pytest.mark.skipif(not available(), reason="needs Numba: pip install 'lastbit[fast]'")
@@ -73,6 +76,30 @@ def random_input(model, rows, rng):
     return rng.integers(tensor.dtype.qmin, tensor.dtype.qmax + 1, shape).astype(tensor.dtype.numpy)
 
 
+def float_to_float_model(depth, kind, rng):
+    """QUANTIZE, dense, RELU, DEQUANTIZE."""
+    dense = (
+        make_dense_model(units=depth - 2, depth=depth)
+        if kind == "int8"
+        else dense_model("uint8", depth - 2, depth, rng)
+    )
+    graph = dense.subgraphs[0]
+    x, y = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
+    first = len(graph.tensors)
+    extra = (
+        replace(x, index=first, name="real in", dtype=DTYPES[0], quant=None),
+        replace(y, index=first + 1, name="relu"),
+        replace(y, index=first + 2, name="real out", dtype=DTYPES[0], quant=None),
+    )
+    operators = (
+        Operator(0, "QUANTIZE", 1, (first,), (x.index,)),
+        replace(graph.operators[0], index=1),
+        Operator(2, "RELU", 2, (y.index,), (first + 1,)),
+        Operator(3, "DEQUANTIZE", 2, (first + 1,), (first + 2,)),
+    )
+    return load(write(Subgraph("main", (*graph.tensors, *extra), operators, (first,), (first + 2,))))
+
+
 def same(model, x, runtime, engine, **options):
     wanted = lastbit.run(model, x, runtime)
     found = lastbit.build(model, runtime, engine=engine, **options).outputs(x)
@@ -110,6 +137,28 @@ def test_any_shape(engine, family, which, shape, seed):
     model = dense_model(family, units, depth, rng)
     covered = [name for name in lastbit.RUNTIMES if not lastbit.prepare(model, name).refusals]
     same(model, random_input(model, rows, rng), covered[which % len(covered)], engine)
+
+
+@pytest.mark.parametrize("engine", ENGINE)
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_quantize_and_tables_in_a_chain(engine, kind, rng):
+    # Samples of 13 and 15 elements: vector loops of 8 and 16 leave some over.
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-42, -1e-42, 1e-30, 0.25, -0.25, 0.75, 1e9, -1e9]
+    compared = 0
+    for depth in (13, 15, 16):
+        model = float_to_float_model(depth, kind, rng)
+        for runtime in lastbit.RUNTIMES:
+            if lastbit.prepare(model, runtime).refusals:
+                continue
+            executable = lastbit.build(model, runtime, engine=engine)
+            assert [len(step.entries) for step in executable.steps] == [4]
+            x = rng.normal(scale=1.5, size=(40, depth)).astype(np.float32)
+            x[:20] = np.rint(x[:20] * 100) / 200  # ties
+            x[20:30] = rng.choice(special, (10, depth))
+            for batch in (x, x[:1]):
+                same(model, batch, runtime, engine)
+                compared += 1
+    assert compared >= 18
 
 
 def test_plain_outputs_are_not_all_alike(rng):

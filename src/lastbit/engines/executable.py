@@ -27,15 +27,18 @@ class Executable:
         prepared: the prepared model.
         engine: `reference`, `numpy` or `jit`.
         threads: threads that share the rows of one call (`jit` only; BLAS has its own).
+        one_by_one: whether each sample is calculated as if it came alone. A few runtimes calculate a batch of one in
+            another way than a larger one.
     """
 
-    def __init__(self, prepared: PreparedModel, engine: str, threads: int = 1) -> None:
+    def __init__(self, prepared: PreparedModel, engine: str, threads: int = 1, *, one_by_one: bool = False) -> None:
         prepared.require_all()
         if threads < 1:
             raise InputError(f"found {threads} threads, wanted 1 or more")
         self.prepared = prepared
         self.engine = engine
         self.threads = threads
+        self.one_by_one = one_by_one and engine != "reference"
         model = prepared.model
         self._inputs = model.inputs
         self._outputs = tuple(tensor.index for tensor in model.outputs)
@@ -52,7 +55,7 @@ class Executable:
             self._only = (tensor.index, tensor.dtype.numpy, tensor.shape[1:])
 
     def _plan(self, one_row: bool) -> list[Step]:
-        one_row = one_row and self._by_rows
+        one_row = (one_row or self.one_by_one) and self._by_rows
         if one_row not in self._plans:
             assert self._backend is not None
             self._plans[one_row] = make_steps(self.prepared, self._backend, one_row)

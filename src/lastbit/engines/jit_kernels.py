@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -24,7 +25,7 @@ __all__ = ["FIELDS", "STATE", "chain", "enter", "host_isa"]
 
 # The columns of a chain's table, one row for each operator. Pointers are addresses, distances are bytes.
 FIELDS = (
-    "kind",  # DENSE or TABLE
+    "kind",  # DENSE, TABLE or QUANTIZER
     "depth",  # of a dense layer; elements in one row of the chain for a table
     "row_bytes",  # of a converted input row
     "steps",
@@ -43,14 +44,14 @@ FIELDS = (
     "input_bytes",  # of one element
     "output_bytes",
     "rows",  # of this operator for one row of the chain
-    "table",
+    "table",  # of outputs, or the constants of a quantizer
     "table_split",
     "table_period",
 )
 # What a chain knows of itself. Places are bytes from the begin of the scratch memory, which has two buffers of
 # `between` bytes, a block's converted rows and one tile's more, their sums, and room for one tile.
 STATE = ("operators", "count", "input_bytes", "output_bytes", "block", "between", "converted", "sums", "spare")
-DENSE, TABLE = 0, 1
+DENSE, TABLE, QUANTIZER = 0, 1, 2
 INT8, UINT8, INT16 = 0, 1, 2
 
 
@@ -82,7 +83,7 @@ def _pointer(element: Any) -> Any:
 
 
 _int8_at, _uint8_at, _int16_at, _int32_at = (_pointer(t) for t in (types.int8, types.uint8, types.int16, types.int32))
-_int64_at = _pointer(types.int64)
+_int64_at, _float32_at = _pointer(types.int64), _pointer(types.float32)
 
 # State, scratch, input, rows, output: see `_make_chain`.
 _CHAIN_TYPE = types.void(*[types.intp] * 5)
@@ -205,6 +206,50 @@ def _look_up(x: int, n: int, kind: int, table: int, size: int, split: int, perio
                 found[i] = words[256 + (given[i] ^ flip)]
 
 
+_INT32_MIN, _BELOW_HALF, _SMALLEST_NORMAL = -(2**31), 0.49999999999999994, 2.0**-126
+
+
+@compiled
+def _to_int32(value):  # type: ignore[no-untyped-def]
+    """A whole float64 as x86 converts it: INT32_MIN where it does not fit."""
+    fits = abs(value) < 2147483648.0
+    return numba.int32(value if fits else 0.0) if fits else numba.int32(_INT32_MIN)
+
+
+@compiled
+def _limit(value, zero_point, low, high):  # type: ignore[no-untyped-def]
+    total = numba.int32(value + zero_point)
+    return numba.uint8(min(max(total, low), high))
+
+
+@compiled
+def _quantize(x: int, n: int, constants: int, split: int, period: int, out: int) -> None:
+    """Float32 to 8 bits by a rule of `ops.quantize`; of each `period` elements the first `split` in vectors."""
+    floats, whole = _float32_at(constants), _int32_at(constants)
+    scale, inverse, zero_point, low, high, rule = floats[0], floats[1], whole[2], whole[3], whole[4], whole[5]
+    given, taken = _float32_at(x), _uint8_at(out)
+    if rule == 2:
+        limit, lowest = numba.float32(32767.0), numba.float32(-32768.0)
+        for i in range(n):
+            value = given[i]
+            flushed = numba.float32(0.0) if abs(value) < numba.float32(_SMALLEST_NORMAL) else value
+            scaled = flushed * inverse
+            scaled = scaled if scaled < limit else limit  # NaN too
+            scaled = scaled if scaled > lowest else lowest
+            taken[i] = _limit(numba.int32(np.rint(scaled)), zero_point, low, high)
+        return
+    for start in range(0, n, period):
+        for i in range(start, start + (split if rule == 1 else 0)):
+            product = numba.float32(given[i] * inverse)
+            taken[i] = _limit(_to_int32(np.rint(numba.float64(product))), zero_point, low, high)
+        for i in range(start + (split if rule == 1 else 0), start + period):
+            quotient = numba.float64(given[i]) / numba.float64(scale)
+            if rule == 0:
+                quotient = numba.float64(numba.float32(given[i] / scale))
+            away = quotient + (_BELOW_HALF if quotient >= 0.0 else -_BELOW_HALF)
+            taken[i] = _limit(_to_int32(np.trunc(away)), zero_point, low, high)
+
+
 def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
     """Compile a chain for one requantization form.
 
@@ -245,6 +290,10 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
                     there = out + start * out_bytes
                 if p[0] == TABLE:
                     _look_up(here, chain_rows * p[1], p[15], p[19], p[17], p[20], p[21], there)
+                    here = there
+                    continue
+                if p[0] == QUANTIZER:
+                    _quantize(here, chain_rows * p[1], p[19], p[20], p[21], there)
                     here = there
                     continue
                 n = chain_rows * p[18]

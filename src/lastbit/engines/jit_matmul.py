@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from ..arith.requantize import RequantParams
 from ..types import Array, IntArray
-from .steps import Table
+from .steps import Quantizer, Table
 
 if TYPE_CHECKING:
     from .jit_vectors import Isa
@@ -228,8 +228,8 @@ class Chain:
     Calls may come from several threads at once.
     """
 
-    def __init__(self, operators: Sequence[PackedDense | Table]) -> None:
-        from .jit_kernels import FIELDS, INT8, TABLE, UINT8, chain, enter
+    def __init__(self, operators: Sequence[PackedDense | Table | Quantizer]) -> None:
+        from .jit_kernels import FIELDS, INT8, QUANTIZER, TABLE, UINT8, chain, enter
 
         layers = [op for op in operators if isinstance(op, PackedDense)]
         self._kept = list(operators)
@@ -241,20 +241,23 @@ class Chain:
                 widths.append(op.rows * op.units * op.output.itemsize)
             else:
                 fields = {
-                    "kind": TABLE,
+                    "kind": QUANTIZER if isinstance(op, Quantizer) else TABLE,
                     "depth": op.elements,
-                    "input_type": UINT8 if op.unsigned else INT8,
-                    "output_bytes": op.values.dtype.itemsize,
-                    "table": address(op.values),
+                    "output_bytes": op.output.itemsize,
+                    "table": address(op.constants if isinstance(op, Quantizer) else op.values),
                     "table_split": op.split,
                     "table_period": op.period,
+                    "input_type": UINT8 if isinstance(op, Table) and op.unsigned else INT8,
                 }
-                widths.append(op.elements * op.values.dtype.itemsize)
+                widths.append(op.elements * op.output.itemsize)
             row[:] = [fields.get(name, 0) for name in FIELDS]
         first, last = operators[0], operators[-1]
         self._table = table
-        in_bytes = first.elements if isinstance(first, Table) else first.rows * first.depth * first.input.itemsize
-        self.output = last.values.dtype if isinstance(last, Table) else last.output
+        if isinstance(first, PackedDense):
+            in_bytes = first.rows * first.depth * first.input.itemsize
+        else:
+            in_bytes = first.elements * (4 if isinstance(first, Quantizer) else 1)
+        self.output = last.output
         self._in_bytes = in_bytes
         self._elements = widths[-1] // self.output.itemsize
         isa = layers[0].isa

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..model import Model, Tensor
+from ..ops._unary import flush_subnormal, per_tensor
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_by_rows import PreparedByRows, for_rows
 from ..prepare import PreparedModel
 from ..types import Array
-from .steps import DenseByBlas, NumpyChain, Runnable, SplitWeights, Table
+from .steps import DenseByBlas, NumpyChain, Quantizer, Runnable, SplitWeights, Table
 
 __all__ = ["ChainStep", "OperatorStep", "Step", "make_steps"]
 
@@ -160,7 +161,7 @@ def make_steps(prepared: PreparedModel, backend: Backend, one_row: bool) -> list
     Args:
         prepared: the model; every operator is covered.
         backend: what makes chains.
-        one_row: whether the batch has one sample, which some kernels calculate in another way.
+        one_row: whether samples come one by one, which some kernels calculate in another way than a batch.
     """
     model = prepared.model
     readers: dict[int, int] = {}
@@ -174,8 +175,10 @@ def make_steps(prepared: PreparedModel, backend: Backend, one_row: bool) -> list
     for entry in prepared.operators.values():
         if isinstance(entry, PreparedByRows):
             given = model.tensors[entry.inputs[0]]
-            if len(given.shape) > 1 and _sample(given) == entry.layer.depth:
-                entry = for_rows(entry, 1 if one_row else 2)
+            rows, rest = divmod(_sample(given), entry.layer.depth)
+            if len(given.shape) > 1 and not rest:
+                # Samples of several rows are several rows whatever the batch is.
+                entry = for_rows(entry, 1 if one_row and rows == 1 else 2)
             else:
                 _close(current, steps, backend)
                 current = None
@@ -222,7 +225,9 @@ def _grow(model: Model, entry: PreparedOperator, chain: _Open | None, backend: B
         made, common = found
         after = elements // depth * entry.layer.units
     elif op.name in _ELEMENTWISE:
-        made = _table(entry, source, model.tensors[op.outputs[0]], elements)
+        output = model.tensors[op.outputs[0]]
+        make = _quantizer if source.dtype.name == "float32" else _table
+        made = make(entry, source, output, elements)
         if made is None:
             return None
     elif op.name not in _SHAPES_ONLY or not _keeps_batch(source, model.tensors[op.outputs[0]]):
@@ -239,6 +244,38 @@ def _grow(model: Model, entry: PreparedOperator, chain: _Open | None, backend: B
 def _keeps_batch(source: Tensor, output: Tensor) -> bool:
     """Whether samples stay samples: a change of shape that leaves the first dimension as it is."""
     return source.shape[:1] == output.shape[:1] and len(output.shape) > 1 and len(source.shape) > 1
+
+
+_QUANTIZE_RULES = ("float32_divide_half_away", "vector8_inverse_half_even", "float32_inverse_half_even_saturate")
+
+
+def _quantizer(entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Quantizer | None:
+    """QUANTIZE from float32 to 8 bits for a chain; None where it does not go in one."""
+    kind = output.dtype.numpy
+    if entry.operator.name != "QUANTIZE" or entry.rule not in _QUANTIZE_RULES or kind not in (np.int8, np.uint8):
+        return None
+    if len(source.shape) < 2 or source.data is not None:
+        return None
+    vector = entry.rule.startswith("vector8")
+    if vector and source.shape[0] != 1:
+        return None  # places begin anew with every run of the file's batch
+    to = per_tensor(entry.operator, output)
+    number = _QUANTIZE_RULES.index(entry.rule)
+    with np.errstate(under="ignore"):
+        floats = np.asarray([to.scale, np.float32(1) / to.scale], np.float32)
+    if entry.rule.endswith("saturate"):
+        floats[1:] = flush_subnormal(floats[1:])
+    whole = np.asarray([to.zero_point, to.qmin, to.qmax, number], np.int32)
+    shape = source.shape[1:]
+    assert kind is not None
+    return Quantizer(
+        constants=np.concatenate([floats.view(np.int32), whole]),
+        split=elements - elements % 8 if vector else elements,
+        period=elements,
+        elements=elements,
+        output=kind,
+        evaluate=lambda x: entry.evaluate([x.reshape(-1, *shape)])["output"],
+    )
 
 
 def _table(entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Table | None:

@@ -6,7 +6,7 @@ file has the NumPy form; `jit_matmul.Chain` is the compiled one. Both give what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from ..arith.fixedpoint import wrap32
 from ..arith.requantize import RequantParams, requantize
 from ..types import Array, IntArray
 
-__all__ = ["DenseByBlas", "NumpyChain", "Runnable", "SplitWeights", "Table"]
+__all__ = ["DenseByBlas", "NumpyChain", "Quantizer", "Runnable", "SplitWeights", "Table"]
 
 # Elements of a block's accumulators: as int64 with their rounding steps they stay in the second level cache.
 _BLOCK_ELEMENTS = 1 << 15
@@ -52,6 +52,11 @@ class Table:
     elements: int
     unsigned: bool
 
+    @property
+    def output(self) -> np.dtype[Any]:
+        """The type of the outputs."""
+        return self.values.dtype
+
     def __call__(self, x: Array) -> Array:
         """Outputs for `[rows, elements]`."""
         index = x if self.unsigned else x.view(np.uint8) ^ 128
@@ -60,6 +65,31 @@ class Table:
         inside = np.arange(index.size) % self.period < self.split
         flat = index.reshape(-1)
         return np.asarray(np.where(inside, self.values[0][flat], self.values[1][flat])).reshape(x.shape)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Quantizer:
+    """QUANTIZE from float32, with what is different at the end of a sample.
+
+    Attributes:
+        constants: float32 s and 1/s, then int32 zero point, smallest and largest output, number of the rule: 24 bytes.
+        split: of each `period` elements, so many are calculated by the rule's vector loop.
+        period: elements of a sample.
+        elements: the same.
+        output: the type of the outputs.
+        evaluate: the reference: float32 of any batch -> outputs.
+    """
+
+    constants: Array
+    split: int
+    period: int
+    elements: int
+    output: np.dtype[Any]
+    evaluate: Callable[[Array], Array]
+
+    def __call__(self, x: Array) -> Array:
+        """Outputs for `[rows, elements]`."""
+        return self.evaluate(x).reshape(x.shape)
 
 
 class SplitWeights:
@@ -119,6 +149,11 @@ class DenseByBlas:
     acc_bits: int
     rows: int = 1
 
+    @property
+    def output(self) -> np.dtype[Any]:
+        """The type of the outputs."""
+        return np.dtype(self.params.dtype.numpy)
+
     def __call__(self, x: Array) -> Array:
         """Outputs for rows `[n, depth]`."""
         acc = self.weights.dot(x) + self.bias
@@ -133,12 +168,12 @@ class DenseByBlas:
 class NumpyChain:
     """Operators one after the other over blocks of rows, by NumPy. `threads` is BLAS's own business here."""
 
-    def __init__(self, operators: Sequence[DenseByBlas | Table]) -> None:
+    def __init__(self, operators: Sequence[DenseByBlas | Table | Quantizer]) -> None:
         self._operators = list(operators)
         first, last = operators[0], operators[-1]
-        self._elements = first.elements if isinstance(first, Table) else first.rows * first.depth
-        self.output = last.values.dtype if isinstance(last, Table) else np.dtype(last.params.dtype.numpy)
-        widest = max(op.elements if isinstance(op, Table) else op.rows * op.units for op in operators)
+        self._elements = first.rows * first.depth if isinstance(first, DenseByBlas) else first.elements
+        self.output = last.output
+        widest = max(op.rows * op.units if isinstance(op, DenseByBlas) else op.elements for op in operators)
         self._block = max(_BLOCK_ELEMENTS // widest, 1)
 
     def __call__(self, x: Array, threads: int = 1) -> Array:
@@ -149,6 +184,6 @@ class NumpyChain:
             block = given[start : start + self._block]
             rows = len(block)
             for op in self._operators:
-                block = op(block) if isinstance(op, Table) else op(block.reshape(-1, op.depth)).reshape(rows, -1)
+                block = op(block.reshape(-1, op.depth)).reshape(rows, -1) if isinstance(op, DenseByBlas) else op(block)
             parts.append(block)
         return np.concatenate(parts)
