@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from operator_cases import Array, Case, Operand, scale, zero_point
 
-__all__ = ["convolutions", "pools"]
+__all__ = ["convolutions", "far_convolutions", "pools"]
 
 # The bias of a layer with int16 input: its type, and what `quantized_bias_type` says of it.
 BIASES_16 = (("int64", None), ("int32", "int32"), ("int64", "int64"))
@@ -128,6 +129,22 @@ def _convolution(rng: np.random.Generator, op: str, dtype: str, number: int, siz
         options,
         {"int8": 3, "uint8": 2, "int16": 8 if "quantized_bias_type" in options else 4}[dtype],
     )
+
+
+def far_convolutions(
+    rng: np.random.Generator, count: int, dtype: str = "int8", *, grouped: bool = False
+) -> Iterator[Case]:
+    """The same with a scale of 200 and biases up to 2^30: accumulators that are far outside of int32 when scaled."""
+    for case in convolutions(rng, count, dtype, grouped=grouped):
+        x, weights, bias = case.inputs
+        assert x is not None
+        assert weights is not None
+        assert bias is not None
+        factor = np.float32(200 * float(np.max(case.outputs[0].scale)) / float(np.max(x.scale)))  # type: ignore[arg-type]
+        scales = np.full(np.shape(np.atleast_1d(weights.scale)), factor, np.float32)  # type: ignore[arg-type]
+        ends = rng.choice([-(2**30), 2**30, -(2**25), 2**25, -11_000_000, -10_737_418, -3, 0], bias.shape)
+        far = [x, replace(weights, scale=scales), replace(bias, scale=np.float32(x.scale) * scales, data=ends)]
+        yield replace(case, inputs=far)
 
 
 def pools(rng: np.random.Generator, count: int, dtype: str = "int8") -> Iterator[Case]:

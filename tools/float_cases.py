@@ -10,7 +10,7 @@ import numpy as np
 from elementwise_cases import ACTIVATIONS, SHAPES
 from operator_cases import Array, Case, Operand
 
-__all__ = ["float_binaries", "float_pools", "float_unaries"]
+__all__ = ["float_binaries", "float_convolutions", "float_pools", "float_unaries"]
 
 
 def _numbers(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -55,6 +55,19 @@ def float_unaries(rng: np.random.Generator, count: int) -> Iterator[Case]:
             alpha = float(np.float32(rng.choice([0.5, 0.1, 0.3, 1.5, -0.5, 0.0])))
             options = {"alpha": alpha} if op == "LEAKY_RELU" else {}
             yield Case(op, [Operand(shape, "float32")], [Operand(shape, "float32")], [x], options, 1)
+
+
+def float_convolutions(rng: np.random.Generator, count: int) -> Iterator[Case]:
+    """`count` cases of CONV_2D, DEPTHWISE_CONV_2D and CONV_2D with groups: sums whose order shows."""
+    from convolution_cases import convolutions
+
+    for case in (*convolutions(rng, count), *convolutions(rng, max(count // 3, 1), grouped=True)):
+        shapes = [np.shape(case.values[0]), *(operand.shape for operand in case.inputs[1:] if operand is not None)]
+        x, weights, bias = (rng.normal(0, 1, shape).astype(np.float32) for shape in shapes)
+        if rng.random() < 0.3:
+            x = (x * 2.0 ** rng.integers(-140, 1, x.shape)).astype(np.float32)
+        inputs = [Operand(x.shape, "float32"), *(Operand(a.shape, "float32", data=a) for a in (weights, bias))]
+        yield Case(case.op, inputs, [Operand(case.outputs[0].shape, "float32")], [x], case.options, 1)
 
 
 def float_pools(rng: np.random.Generator, count: int) -> Iterator[Case]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from operator_cases import Case, Operand, scale, zero_point
 
-__all__ = ["positions", "products"]
+__all__ = ["far_products", "positions", "products"]
 
 BATCHES = (((), ()), ((2,), (2,)), ((3,), (1,)), ((1,), (2,)), ((2, 1), (1, 3)), ((2, 2), (2, 2)))
 
@@ -27,9 +27,8 @@ def products(rng: np.random.Generator, count: int, dtype: str = "int8") -> Itera
         if rng.random() < 0.6:  # small products, so that many land on ties
             values = [np.clip(v, -9, 9).astype(dtype) for v in values]
         to = scale(rng)
-        factor = float(
-            rng.choice([2.0 ** -int(rng.integers(0, 9)), int(rng.integers(1, 99)) / 256, np.exp(rng.uniform(-9, 1))])
-        )
+        ties = [2.0 ** -int(rng.integers(0, 9)), int(rng.integers(1, 99)) / 256]
+        factor = float(rng.choice([*ties, np.exp(rng.uniform(-9, 1))]))
         if dtype == "int16":
             factor *= float(rng.choice([1, 2.0**-12]))
         one = scale(rng)
@@ -43,6 +42,23 @@ def products(rng: np.random.Generator, count: int, dtype: str = "int8") -> Itera
         options = {"adj_x": adjoint[0], "adj_y": adjoint[1]}
         fed = [v for i, v in enumerate(values) if i != constant]
         yield Case("BATCH_MATMUL", operands, [Operand(output, dtype, to, zeros[2])], fed, options, 2)
+
+
+def far_products(rng: np.random.Generator, count: int) -> Iterator[Case]:
+    """BATCH_MATMUL with sums that are far outside of int32 when scaled."""
+    for number in range(count):
+        depth, end = 700, -128 if number % 2 else 127
+        one = np.full((2, depth), end, np.int8)
+        two = rng.choice(np.asarray([-128, 0, 127], np.int8), (1, 5)).repeat(depth, 0)
+        zero = -1 - end
+        yield Case(
+            "BATCH_MATMUL",
+            [Operand(one.shape, "int8", 255.0, zero), Operand(two.shape, "int8", 255.0, 0)],
+            [Operand((2, 5), "int8", 256.0, zero_point(rng, "int8"))],
+            [one, two],
+            {"adj_x": False, "adj_y": False},
+            2,
+        )
 
 
 def positions(rng: np.random.Generator, count: int, dtype: str = "int8") -> Iterator[Case]:

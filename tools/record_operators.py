@@ -2,10 +2,10 @@
 
     python tools/record_operators.py [--seed S]
 
-Writes tests/golden/operators.npz: one-operator models with their inputs, each interpreter's outputs, and fingerprints.
-Of many cases those are kept, the smallest first, in which two rules of an operator part, so that the golden file
-refutes every rival that the cases refute; and a few of each operator besides. LastBit's own rules choose the cases
-only: every expected number is an interpreter's.
+Writes tests/golden/operators.NAME.npz, where NAME is what XNNPACK is called on this CPU: one-operator models with their
+inputs, each interpreter's outputs, and fingerprints. Of many cases those are kept, the smallest first, in which two
+rules of an operator part, so that the golden file refutes every rival that the cases refute; and a few of each operator
+besides. LastBit's own rules choose the cases only: every expected number is an interpreter's.
 """
 
 from __future__ import annotations
@@ -14,24 +14,27 @@ import argparse
 import json
 import lzma
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from convolution_cases import convolutions, pools
+from convolution_cases import convolutions, far_convolutions, pools
 from copy_cases import copies
 from elementwise_cases import binaries
+from float_cases import float_binaries, float_convolutions, float_pools, float_unaries
 from lastbit.errors import UnsupportedError
 from lastbit.ops import OPERATORS
-from lastbit.oracles import OracleFailure, open_oracle
+from lastbit.oracles import OracleFailure, on_this_machine, open_oracle
+from matrix_cases import far_products, positions, products
 from operator_cases import Array, Case
 from reduce_cases import reductions
 from unary_cases import unaries
 
-GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "operators.npz"
-RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
+RUNTIMES = (on_this_machine("litert-xnnpack"), "litert-builtin-x86", "litert-reference", "tflm")
+# A machine with another CPU has other kernels; what it recorded stands in a file of its own.
+GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / f"operators.{RUNTIMES[0]}.npz"
 SEPARATED = 5  # how often two rules shall part
 BESIDES = 3  # cases of each operator that are kept whatever they show
 
@@ -60,6 +63,26 @@ def all_cases(seed: int, scale: float = 1.0) -> Iterator[Case]:
     yield from unaries(rng, count(40), "int16")
     for dtype in ("int16", "float32", "int32"):
         yield from copies(rng, count(6), dtype)
+    yield from _later_cases(np.random.default_rng([seed, 100]), count)
+
+
+def _later_cases(rng: np.random.Generator, count: Callable[[int], int]) -> Iterator[Case]:
+    """Families with random numbers of their own, so that the cases above stay as they were recorded."""
+    yield from convolutions(rng, count(700), "int16")
+    yield from convolutions(rng, count(300), "int16", grouped=True)
+    for dtype in ("int8", "uint8"):
+        yield from far_convolutions(rng, count(60), dtype)
+    yield from far_convolutions(rng, count(40), grouped=True)
+    yield from far_products(rng, count(10))
+    for dtype in ("int8", "int16"):
+        yield from products(rng, count(200), dtype)
+    yield from reductions(rng, count(100), "int16")
+    for dtype in ("int8", "uint8", "int16", "int32", "float32"):
+        yield from positions(rng, count(8), dtype)
+    yield from float_binaries(rng, ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM"), count(60))
+    yield from float_unaries(rng, count(40))
+    yield from float_pools(rng, count(40))
+    yield from float_convolutions(rng, count(60))
 
 
 def choose(cases: Iterator[Case]) -> list[Case]:

@@ -30,6 +30,8 @@ def reductions(rng: np.random.Generator, count: int, dtype: str = "int8") -> Ite
             if op == "SUM":
                 factor /= 2.0 ** int(rng.integers(0, 9))
             zeros = zero_point(rng, dtype), zero_point(rng, dtype)
+            if dtype == "int16":
+                factor /= float(rng.choice([1, 2**5]))
             given = float(np.float32(to * factor))
             if factor == 1.0 and rng.random() < 0.5:
                 zeros = zeros[0], zeros[0]

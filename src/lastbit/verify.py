@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .api import load
-from .differences import compare_arrays, worked_element
+from .differences import compare_arrays
 from .engines import reference
 from .errors import InputError, OracleMissingError, UnsupportedError
 from .model import Model, Operator, Subgraph, Tensor
+from .operator_element import worked_operator_element
 from .ops.base import PreparedOperator, output_values
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_layer import DenseLayer, PreparedLayer
@@ -326,11 +327,11 @@ def _compare_outputs(
 ) -> None:
     """Add an operator's outputs to a comparison, with the first bad element worked out."""
     ours = output_values(prepared.operator, prepared.evaluate(values)).values()
-    for wanted, found in zip(theirs, ours, strict=True):
+    for number, (wanted, found) in enumerate(zip(theirs, ours, strict=True)):
         difference = compare_arrays(wanted, found)
         worked = []
-        if difference.first is not None and values and not comparison.worked:
-            worked = worked_element(prepared, values[0], difference.first)
+        if difference.first is not None and not comparison.worked:
+            worked = worked_operator_element(prepared, values, difference.first, number)
         comparison.add(difference, worked)
 
 

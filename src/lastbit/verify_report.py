@@ -165,6 +165,11 @@ class RuntimeResult:
         """Whether anything is other than LastBit says."""
         return any(o.status == "differs" for o in self.operators) or bool(self.end_to_end and self.end_to_end.differs)
 
+    @property
+    def first_differing(self) -> OperatorResult | None:
+        """The first operator in the order of execution at which anything differs, or None."""
+        return next((o for o in self.operators if o.status == "differs"), None)
+
     def count(self, status: str) -> int:
         """How many operators have this status."""
         return sum(o.status == status for o in self.operators)
@@ -176,6 +181,7 @@ class RuntimeResult:
             "fingerprint": dict(self.fingerprint),
             "outputs": self.compared,
             "mismatches": self.mismatches,
+            "first_differing_operator": None if self.first_differing is None else self.first_differing.index,
             "operators": [o.as_dict() for o in self.operators],
             "end_to_end": None if self.end_to_end is None else self.end_to_end.as_dict(),
             "whole_model_note": self.whole_model_note,
@@ -231,13 +237,15 @@ class Verification(Report):
         blocks: list[Block] = [Heading(f"verify {self.model.source}")]
         machines = dict.fromkeys(f"{r.fingerprint['cpu']}; {r.fingerprint['platform']}" for r in self.results)
         blocks += [Text(f"on {machine}", "dim") for machine in machines]
+        blocks += self._uncovered()
         for result in self.results:
             blocks += _runtime_blocks(result)
         blocks += self._notes()
-        blocks += self._uncovered()
         if self.missing:
             names = ", ".join(self.missing)
-            blocks.append(Text(f"Not verified, since their interpreters are not here (`lastbit doctor`): {names}", "dim"))
+            blocks.append(
+                Text(f"Not verified, since their interpreters are not here (`lastbit doctor`): {names}", "dim")
+            )
         blocks.append(self._verdict())
         return blocks
 
@@ -317,6 +325,11 @@ def _runtime_blocks(result: RuntimeResult) -> list[Block]:
         blocks.append(Table(headers, rows, right=("outputs", "mismatches")))
     if result.whole_model_note:
         blocks.append(Text(result.whole_model_note, "warning"))
+    first = result.first_differing
+    if first is not None:
+        count = result.count("differs")
+        told = f"the first of {count} that differ" if count > 1 else "the only one that differs"
+        blocks.append(Text(f"It starts at operator {first.index} {first.name}, {told}.", "bad"))
     for op in result.operators:
         for comparison in op.comparisons:
             if comparison.differs:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..arith.fixedpoint import wrap32
 from ..arith.requantize import RequantParams, prepare_requantize, requantize
-from ..arith.rules_int16 import RULES_INT16 as REQUANT_RULES
+from ..arith.rules_operators import OPERATOR_REQUANT_RULES as REQUANT_RULES
 from ..arith.windows import Window
 from ..errors import InputError
 from ..model import Model, Operator, Tensor
@@ -119,9 +119,9 @@ def convolution_variant(model: Model, op: Operator) -> str:
     variant = names[0] if len(set(names)) == 1 else f"{' x '.join(names[:-1])} -> {names[-1]}"
     quant = weights.quant if weights is not None else None
     variant += f" {quant.granularity}" if quant is not None and quant.scale.size else " unquantized"
-    if x is None or weights is None or quant is None:
+    if x is None or weights is None:
         return variant
-    if weights.dtype.name in ("int8", "int4") and (quant.zero_point != 0).any():
+    if quant is not None and weights.dtype.name in ("int8", "int4") and (quant.zero_point != 0).any():
         variant += " weights_zero_point"
     if op.name == "CONV_2D" and len(weights.shape) == len(x.shape) == 4 and weights.shape[3] != x.shape[3]:
         variant += " grouped"
@@ -135,7 +135,8 @@ def convolution(model: Model, op: Operator, rule: str) -> Convolution:
         UnsupportedError: operands computed at run time, shapes, types or options outside of what is covered; all
             reasons at once.
     """
-    if rule not in RULES:
+    floating = rule.startswith("float32_")
+    if rule not in RULES and not floating:
         raise refuse(op, f"has no arithmetic rule named {rule!r}; it has {', '.join(sorted(RULES))}")
     x = required_operand(model, op, 0, "input")
     weights = constant_operand(model, op, 1, "weights")
@@ -160,7 +161,7 @@ def convolution(model: Model, op: Operator, rule: str) -> Convolution:
     )
     layer = Convolution(op, x, weights, bias, output, rows, columns)
     problems += _check_shapes(layer)
-    problems += _check_types(layer)
+    problems += [] if floating else _check_types(layer)
     if options.get("fused_activation_function", "NONE") not in ("NONE", "RELU", "RELU6", "RELU_N1_TO_1"):
         problems.append(f"fused activation {options['fused_activation_function']} is not covered")
     if problems:

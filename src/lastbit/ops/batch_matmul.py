@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arith.fixedpoint import wrap32
 from ..arith.requantize import prepare_requantize, requantize
-from ..arith.rules_int16 import RULES_INT16
+from ..arith.rules_operators import OPERATOR_REQUANT_RULES as REQUANT_RULES
 from ..errors import InputError
 from ..model import Model, Operator
 from ..types import Array
@@ -17,7 +17,7 @@ from .base import PreparedOperator, refuse, required_operand
 
 __all__ = ["RULES", "prepare_batch_matmul"]
 
-RULES: dict[str, str] = {name: rule.equation for name, rule in RULES_INT16.items()}
+RULES: dict[str, str] = {name: rule.equation for name, rule in REQUANT_RULES.items()}
 
 
 def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOperator:
@@ -53,7 +53,7 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
         raise refuse(op, "both inputs are constants; LastBit covers one at most")
     turned = bool(op.options.get("adj_x", False)), bool(op.options.get("adj_y", False))
     params = prepare_requantize(
-        RULES_INT16[rule],
+        REQUANT_RULES[rule],
         input_scale=one.scale,
         weights_scale=np.asarray([two.scale], np.float32),
         output_scale=to.scale,
@@ -79,7 +79,10 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
         return {"acc": acc, **requantize(acc, params)}
 
     try:
-        shapes = [(*t.shape[:-2], *(t.shape[-2:][::-1] if adj else t.shape[-2:])) for t, adj in zip(tensors, turned)]
+        shapes = [
+            (*t.shape[:-2], *(t.shape[-2:][::-1] if adj else t.shape[-2:]))
+            for t, adj in zip(tensors, turned, strict=True)
+        ]
         found = (*np.broadcast_shapes(*(s[:-2] for s in shapes)), shapes[0][-2], shapes[1][-1])
     except (ValueError, IndexError):
         found = ()

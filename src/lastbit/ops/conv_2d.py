@@ -1,4 +1,4 @@
-"""CONV_2D with quantized input: windows laid out as rows (im2col), one exact matrix product, requantization."""
+"""CONV_2D: windows laid out as rows (im2col), one exact matrix product, requantization."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from ..arith.windows import patches
 from ..model import Model, Operator
 from ..types import Array
 from ._convolution import RULES as CONVOLUTION_RULES
-from ._convolution import PreparedConvolution, convolution, finish
+from ._convolution import convolution, finish
+from ._float_convolution import FLOAT_CONVOLUTION_RULES, prepare_float_convolution
+from .base import PreparedOperator
 
 __all__ = ["RULES", "prepare_conv_2d"]
 
 # Its kernels treat all output channels alike.
 RULES: dict[str, str] = {name: text for name, text in CONVOLUTION_RULES.items() if "by_channel" not in name}
+RULES |= FLOAT_CONVOLUTION_RULES
 
 # Bytes that the laid-out windows of one matrix product may take.
 _CHUNK = 1 << 25
 
 
-def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedConvolution:
-    """Prepare CONV_2D: int8, uint8 or int16 x int8, with or without a bias; grouped, strided, dilated.
+def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
+    """Prepare CONV_2D: int8, uint8, int16 x int8 or float32, with or without a bias; grouped, strided, dilated.
 
     acc[n, y, x, o] = sum over the window and the group's channels of (input - zx)(weights - zw) + bias, in an int32
     that wraps, or in 64 bits where the rule says so. Padding counts as zx.
@@ -33,7 +36,7 @@ def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedConvolutio
         rule: a key of `RULES`.
 
     Returns:
-        Steps: `acc`, those of the requantization, `output`, all `[n, out_h, out_w, out]`.
+        Steps: `acc`, those of the requantization, `output`, all `[n, out_h, out_w, out]`; of float32: `sum`, `output`.
 
     Raises:
         UnsupportedError: the convolution is outside of what LastBit covers.
@@ -42,6 +45,8 @@ def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedConvolutio
     conv.h @4e3f91a2024a; google/XNNPACK, src/configs and src/qs8-gemm for the delegate.
     """
     layer = convolution(model, op, rule)
+    if rule in FLOAT_CONVOLUTION_RULES:
+        return prepare_float_convolution(layer, rule)
     assert layer.weights.data is not None
     groups = layer.groups
     zx, zw = layer.input_zero_point, layer.weights_zero_point

@@ -46,7 +46,7 @@ SUM_RULES = {name: text for name, text in _RULES.items() if name != "q31_height_
 
 
 def prepare_mean(model: Model, op: Operator, rule: str) -> PreparedOperator:
-    """Prepare MEAN or SUM of int8 or uint8 over constant axes.
+    """Prepare MEAN or SUM of int8, uint8 or int16 over constant axes.
 
     Args:
         model: the model.
@@ -66,14 +66,18 @@ def prepare_mean(model: Model, op: Operator, rule: str) -> PreparedOperator:
     pick_rule(op, rule, MEAN_RULES if op.name == "MEAN" else SUM_RULES)
     x, output = required_operand(model, op, 0, "input"), model.tensors[op.outputs[0]]
     given, to = per_tensor(op, x), per_tensor(op, output)
-    if x.dtype.name != output.dtype.name or x.dtype.name not in ("int8", "uint8") or x.data is not None:
-        raise refuse(op, f"{x.dtype.name} to {output.dtype.name} is not covered; covered: computed int8, uint8")
+    if x.dtype.name != output.dtype.name or x.dtype.name not in ("int8", "uint8", "int16") or x.data is not None:
+        raise refuse(op, f"{x.dtype.name} to {output.dtype.name} is not covered; covered: computed int8, uint8, int16")
     axes = tuple(sorted({check_axis(op, int(axis), len(x.shape)) for axis in integers(model, op, 1, "axes")}))
     if not axes:
         raise refuse(op, "reduces no axis; LastBit covers one or more")
     keep = bool(op.options.get("keep_dims", False))
     count = math.prod(x.shape[axis] for axis in axes)
     mean = op.name == "MEAN"
+    if rule in ("float32_sum", "q31_height_width"):
+        reach = 256.0 * count * float(given.scale) / float(to.scale)
+        if reach >= 2.0**31:
+            raise refuse(op, f"not exact: with s_x/s_y = {float(given.scale) / float(to.scale)!r} an int32 overflows")
     rank = len(x.shape)
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:

@@ -44,7 +44,7 @@ def xnnpack_declines_operator(model: Model, op: Operator) -> str | None:
             return "an axis is dropped, or a stride is not 1"
     if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
         bias = model.operand(op, 2)
-        if bias is not None and bias.quant is None:
+        if bias is not None and bias.quant is None and bias.dtype.name != "float32":
             return "the bias has no scale"
         if op.name == "DEPTHWISE_CONV_2D" and op.options.get("depth_multiplier") == 0:
             return "the depth multiplier is 0"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from .base import Rule, Runtime
+from .base import Refused, Rule, Runtime
 from .derive import AROUND_DENSE, kept, matrix_product
 from .litert_builtin_x86 import LITERT_BUILTIN_X86
+from .operator_rules import BUILTIN_OPERATORS
 from .shared import INT16_GRANULARITIES, int16_by_reference
 
 __all__ = ["LITERT_BUILTIN_PORTABLE"]
+
+_UNSETTLED_CONVOLUTION = Refused(
+    "not exact: ruy's portable product rounds once, but one output pixel goes another way, which is not settled"
+)
 
 LITERT_BUILTIN_PORTABLE = Runtime(
     name="litert-builtin-portable",
@@ -16,6 +21,12 @@ LITERT_BUILTIN_PORTABLE = Runtime(
     platform="portable C++ in ruy, shown on x86-64",
     rules={
         # Only the matrix product is ruy's; the operators around it are the same code.
+        **BUILTIN_OPERATORS,
+        **{
+            key: _UNSETTLED_CONVOLUTION
+            for key, rule in BUILTIN_OPERATORS.items()
+            if key[0] == "CONV_2D" and isinstance(rule, Rule) and rule.name.startswith("q31-half_up-half_up")
+        },
         **kept(LITERT_BUILTIN_X86, *AROUND_DENSE),
         **int16_by_reference("builtin", *INT16_GRANULARITIES),
         **matrix_product("q31-by_rows-single", "q31-single-half_up", "builtin"),

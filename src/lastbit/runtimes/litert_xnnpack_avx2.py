@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import Rule, Runtime
 from .litert_xnnpack import LITERT_XNNPACK
+from .operator_rules import XNNPACK_AVX2_OPERATORS
 
 __all__ = ["LITERT_XNNPACK_AVX2"]
 
@@ -14,6 +15,7 @@ LITERT_XNNPACK_AVX2 = Runtime(
     platform="x86-64 with AVX2, without AVX512-VNNI",
     rules={
         **LITERT_XNNPACK.rules,
+        **XNNPACK_AVX2_OPERATORS,
         ("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", "xnnpack"),
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", "xnnpack"),
         # The int4 kernel has the whole accumulator here; that of VNNI has its upper 28 bits.
@@ -24,6 +26,8 @@ LITERT_XNNPACK_AVX2 = Runtime(
             for g in ("per_tensor", "per_channel")
         },
     },
-    sources=("google/XNNPACK src/qs8-gemm/MRx8c8-avx2.c.in @a9fefe77cf0d: the zero point is added in 16 bits, saturating",),
+    sources=(
+        "google/XNNPACK src/qs8-gemm/MRx8c8-avx2.c.in @a9fefe77cf0d: the zero point is added in 16 bits, saturating",
+    ),
     fallback="litert-builtin-x86",
 )

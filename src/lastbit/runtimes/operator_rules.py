@@ -5,7 +5,13 @@ from __future__ import annotations
 from .base import Refused, Rule
 from .shared import EIGHT_BIT
 
-__all__ = ["BUILTIN_OPERATORS", "REFERENCE_OPERATORS", "TFLM_OPERATORS", "XNNPACK_OPERATORS"]
+__all__ = [
+    "BUILTIN_OPERATORS",
+    "REFERENCE_OPERATORS",
+    "TFLM_OPERATORS",
+    "XNNPACK_AVX2_OPERATORS",
+    "XNNPACK_OPERATORS",
+]
 
 Rules = dict[tuple[str, str], Rule | Refused]
 
@@ -99,11 +105,15 @@ def _positions(types: tuple[str, ...], outputs: tuple[str, ...], kernel: str) ->
 
 
 _READ_AS_INT64 = {"int64_bias": "q15-half_up/dd", "no_bias": "q15-half_up/dd"}
+_FLOAT = "float32 unquantized"
+_SATURATE = "float32-half_even-saturate"
 _HALF_AWAY = "q31-half_up-half_away/dd"
 
 XNNPACK_OPERATORS: Rules = {
     **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED, "uint8 per_tensor"), "float32-half_even", "xnnpack"),
-    **_convolutions(("DEPTHWISE_CONV_2D",), (*_INT8, "uint8 per_tensor"), "float32-half_even", "xnnpack"),
+    # Kernels for AVX512 add the zero point of a depthwise convolution in 16 bits too (source read, the ends not run).
+    **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, _SATURATE, "xnnpack"),
+    **_convolutions(("DEPTHWISE_CONV_2D",), ("uint8 per_tensor",), "float32-half_even", "xnnpack"),
     **_same(("MAX_POOL_2D",), EIGHT_BIT, "maximum/half_even", "xnnpack"),
     **_same(("ADD", "SUB"), EIGHT_BIT, "q20_half_up", "xnnpack"),
     **_same(("MUL",), EIGHT_BIT, "float32_half_even", "xnnpack"),
@@ -118,6 +128,14 @@ XNNPACK_OPERATORS: Rules = {
     ("AVERAGE_POOL_2D", "float32->float32"): Refused("not exact: the order in which XNNPACK adds is not settled"),
     ("MAX_POOL_2D", "float32->float32"): Refused("not exact: which of 0.0 and -0.0 XNNPACK takes is not settled"),
     ("BATCH_MATMUL", "int8->int8"): Rule("float32-half_even", "xnnpack"),
+    **_convolutions(("CONV_2D",), (_FLOAT, f"{_FLOAT} grouped"), "float32_fma/bias_first", "xnnpack"),
+    ("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma/bias_first", "xnnpack"),
+}
+
+# What AVX2's kernels do otherwise than those of AVX512-VNNI.
+XNNPACK_AVX2_OPERATORS: Rules = {
+    **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED), _SATURATE, "xnnpack"),
+    ("BATCH_MATMUL", "int8->int8"): Rule(_SATURATE, "xnnpack"),
 }
 
 BUILTIN_OPERATORS: Rules = {
@@ -138,12 +156,18 @@ BUILTIN_OPERATORS: Rules = {
     **_same(("MUL",), ("int16",), "q31_half_up_half_away/float32", "builtin"),
     **_same(("MUL",), EIGHT_BIT, "q31_vector/float32", "builtin"),
     **_same(("MEAN",), EIGHT_BIT, "q31_height_width", "builtin"),
+    **_same(("MEAN",), ("int16",), "q31_folded_count", "builtin"),
     **_same(("LEAKY_RELU",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", "builtin"),
     **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", "builtin"),
-    **_same(("SUM",), EIGHT_BIT, "float32_sum", "builtin"),
+    **_same(("SUM",), (*EIGHT_BIT, "int16"), "float32_sum", "builtin"),
     **_copies(_MOVED, "builtin"),
     **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", "builtin"),
     **_float_forms("builtin", "float32_vector4"),
+    ("CONV_2D", _FLOAT): Refused(
+        "not exact: Eigen's matrix product adds in an order that depends on the layer's shape and the CPU's cache sizes"
+    ),
+    ("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "builtin"),
+    ("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_in_order/bias_first", "builtin"),
     **_positions(_ARG_TYPES, ("int32", "int64"), "builtin"),
     ("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", "builtin"),
     ("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", "builtin"),
@@ -162,16 +186,18 @@ REFERENCE_OPERATORS: Rules = {
     **_same(("MAX_POOL_2D",), (*EIGHT_BIT, "int16"), "maximum/half_away", "reference"),
     **_same(("ADD", "SUB"), (*EIGHT_BIT, "int16"), "fixed_point", "reference"),
     **_same(("MUL",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", "reference"),
-    **_same(("MEAN",), EIGHT_BIT, "q31_folded_count", "reference"),
+    **_same(("MEAN",), (*EIGHT_BIT, "int16"), "q31_folded_count", "reference"),
     **_same(("LEAKY_RELU",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", "reference"),
     **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", "reference"),
     **{
-        ("SUM", f"{t}->{t}"): Refused("not exact: what the reference kernel adds up is not understood")
-        for t in EIGHT_BIT
+        ("SUM", f"{t}->{t}"): Refused("not exact: the reference kernel prints numbers that its input does not decide")
+        for t in (*EIGHT_BIT, "int16")
     },
     **_copies(_MOVED, "reference"),
     **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", "reference"),
     **_float_forms("reference", "float32_division"),
+    **_convolutions(_CONVOLUTIONS, (_FLOAT,), "float32_in_order/bias_last", "reference"),
+    ("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "reference"),
     **_positions(_ARG_TYPES, ("int32", "int64"), "reference"),
     ("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", "reference"),
     ("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", "reference"),
@@ -190,12 +216,14 @@ TFLM_OPERATORS: Rules = {
     **_same(("MAX_POOL_2D",), ("int8", "int16"), "maximum/half_away", "tflm"),
     **_same(("ADD", "SUB"), ("int8", "int16"), "fixed_point", "tflm"),
     **_same(("MUL",), ("int8", "int16"), "q31_half_up_half_away/float64", "tflm"),
-    **_same(("MEAN", "SUM"), ("int8",), "q31_folded_count", "tflm"),
+    **_same(("MEAN", "SUM"), ("int8", "int16"), "q31_folded_count", "tflm"),
     **_same(("LEAKY_RELU",), ("int8", "int16"), "q31_half_up_half_away/float64", "tflm"),
     **_same(("HARD_SWISH",), ("int8",), "fixed_point_int16", "tflm"),
     **_copies(tuple(t for t in _MOVED if t != "uint8"), "tflm"),
     **_same(_COMPARISONS, ("int8", "int16", "int32", "float32"), "compare", "tflm"),
     **_float_forms("tflm", "float32_division"),
+    **_convolutions(_CONVOLUTIONS, (_FLOAT,), "float32_in_order/bias_last", "tflm"),
+    ("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "tflm"),
     **_positions(("int8", "float32"), ("int32",), "tflm"),
     ("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/dd", "tflm"),
     ("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/dd", "tflm"),

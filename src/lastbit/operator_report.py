@@ -1,0 +1,163 @@
+"""runtimes --operators: which operator, element type and runtime is exact, refused or not covered yet, from evidence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from .ops import OPERATORS
+from .report import Block, Report, Table, Text
+from .runtime_report import evidence
+from .runtimes import RUNTIMES, Refused, find_rule
+
+__all__ = ["OPERATOR_RUNTIMES", "Cell", "OperatorsReport", "operator_cell", "operators_report"]
+
+OPERATOR_RUNTIMES = (
+    "litert-xnnpack",
+    "litert-xnnpack-avx2",
+    "litert-builtin-x86",
+    "litert-builtin-portable",
+    "litert-reference",
+    "tflm",
+)
+"""The runtimes whose operators around dense layers are held against their interpreters."""
+
+Status = Literal["exact", "refused", "not yet"]
+
+
+@cache
+def operator_evidence() -> dict[str, Any]:
+    """What was compared, as tools/collect_operators.py wrote it."""
+    text = (resources.files("lastbit") / "runtimes" / "operator_evidence.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One operator, variant and runtime.
+
+    Attributes:
+        status: `exact` (held against the interpreter, nothing differed), `refused` (the runtime itself refuses it) or
+            `not yet` (LastBit has no rule, or no evidence for it, or cannot state it exactly).
+        rule: the rule, else empty.
+        kernel: the kernel family that computes it, else empty.
+        reason: why it is not exact, else empty.
+        outputs: outputs compared.
+        mismatches: those that differed.
+    """
+
+    status: Status
+    rule: str = ""
+    kernel: str = ""
+    reason: str = ""
+    outputs: int = 0
+    mismatches: int = 0
+
+
+def operator_cell(operator: str, variant: str, runtime: str) -> Cell:
+    """What is known of one variant of an operator in one runtime.
+
+    Args:
+        operator: built-in operator name.
+        variant: as the runtime's rules are keyed.
+        runtime: one of `OPERATOR_RUNTIMES`.
+    """
+    rule = find_rule(RUNTIMES[runtime], operator, variant, declined=False)
+    if rule is None:
+        return Cell("not yet", reason="no rule")
+    if isinstance(rule, Refused):
+        return Cell("not yet" if "not exact" in rule.reason else "refused", reason=rule.reason)
+    # What a delegate leaves to its fallback's kernels is shown by either; what it does itself, by its own runs only.
+    fallback = RUNTIMES[runtime].fallback
+    names = [runtime] if fallback is None or rule.kernel == "xnnpack" else [runtime, fallback]
+    seen = next((entry for n in names if (entry := _seen(n).get((operator, variant))) and entry["outputs"]), None)
+    if seen is None:
+        return Cell("not yet", rule.name, rule.kernel, "not held against the interpreter")
+    status: Status = "not yet" if seen["mismatches"] else "exact"
+    return Cell(status, rule.name, rule.kernel, "", seen["outputs"], seen["mismatches"])
+
+
+@cache
+def _seen(runtime: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The evidence for a runtime, by operator and variant."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for source in (evidence(), operator_evidence()):
+        for variant in source["runtimes"].get(runtime, {"variants": []})["variants"]:
+            key = variant["operator"], variant["variant"]
+            if variant["outputs"] or key not in found:
+                found[key] = variant
+    return found
+
+
+class OperatorsReport(Report):
+    """The result of `operators_report`."""
+
+    def cells(self) -> dict[tuple[str, str], dict[str, Cell]]:
+        """(operator, variant) -> runtime -> cell, for every variant that any runtime says something of."""
+        keys = sorted(
+            {
+                key
+                for name in OPERATOR_RUNTIMES
+                for key in (*RUNTIMES[name].rules, *_seen(name))
+                if key[0] in OPERATORS and key[0] != "FULLY_CONNECTED"
+            }
+        )
+        return {key: {name: operator_cell(*key, name) for name in OPERATOR_RUNTIMES} for key in keys}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every cell as plain data, schema lastbit.operators/1."""
+        sources = operator_evidence()["runtimes"]
+        return {
+            "schema": "lastbit.operators/1",
+            "evidence": {
+                name: {key: entry[key] for key in ("fingerprint", "date", "how")} for name, entry in sources.items()
+            },
+            "operators": [
+                {
+                    "operator": operator,
+                    "variant": variant,
+                    "runtimes": {
+                        name: {
+                            "status": cell.status,
+                            "rule": cell.rule,
+                            "kernel": cell.kernel,
+                            "reason": cell.reason,
+                            "outputs": cell.outputs,
+                            "mismatches": cell.mismatches,
+                        }
+                        for name, cell in row.items()
+                    },
+                }
+                for (operator, variant), row in self.cells().items()
+            ],
+        }
+
+    def blocks(self) -> list[Block]:
+        """One table: a row for each operator and variant, a column for each runtime."""
+        rows = [
+            (operator, variant, *(_short(cell) for cell in row.values()))
+            for (operator, variant), row in self.cells().items()
+        ]
+        counts = {status: sum(text.startswith(status) for row in rows for text in row[2:]) for status in _STATUSES}
+        told = ", ".join(f"{count} {status}" for status, count in counts.items())
+        return [
+            Table(("operator", "variant", *OPERATOR_RUNTIMES), rows, title="Operators beside dense layers"),
+            Text(f"{told}. exact: held against the running interpreter, nothing differed (outputs compared).", "dim"),
+            Text("`--json` has every rule and reason; dense layers are in `lastbit runtimes`.", "dim"),
+        ]
+
+
+_STATUSES = ("exact", "refused", "not yet")
+
+
+def _short(cell: Cell) -> str:
+    return f"exact ({cell.outputs:,})" if cell.status == "exact" else cell.status
+
+
+def operators_report() -> OperatorsReport:
+    """Every operator beside dense layers by element type and runtime: exact, refused or not yet."""
+    return OperatorsReport()
