@@ -1,6 +1,7 @@
 """compare: certificates held against brute force over all accumulators, and inputs that must show what they claim."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from conftest import MODELS, make_dense_model, needs_all_interpreters, needs_sha
 from lastbit.arith.thresholds import outputs_at
 from lastbit.certify import compare
 from lastbit.errors import InputError, RuntimeNameError
-from lastbit.oracles import open_oracle
+from lastbit.oracles import on_this_machine, open_oracle
 from lastbit.prepare import prepare
 from lastbit.single_layer import rows_in_oracle
 from lastbit.solving import UnitSolver, reach_of, variants
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
+
+XNNPACK = on_this_machine("litert-xnnpack")
 
 
 def model_of(weights, bias=None, scales=(0.5, 1.0, 1.0), zx=0, zy=0):
@@ -163,10 +166,10 @@ def test_real_interpreters_confirm_the_input():
 @needs_all_interpreters
 @needs_shared_models
 def test_every_covered_dense_layer_of_the_hello_world_model():
-    report = compare(MODELS / "tflm_hello_world_int8.tflite", "tflm", "litert-xnnpack", samples=200)
+    report = compare(MODELS / "tflm_hello_world_int8.tflite", "tflm", XNNPACK, samples=200)
     assert [layer.status for layer in report.layers] == ["differs"] * 3
     for layer in report.layers:
-        assert layer.witness.confirmed == {"tflm": layer.witness.first, "litert-xnnpack": layer.witness.second}
+        assert layer.witness.confirmed == {"tflm": layer.witness.first, XNNPACK: layer.witness.second}
     assert report.data.outputs == 16
 
 
@@ -177,10 +180,10 @@ def test_the_number_that_people_argue_about_on_the_real_interpreters(rng):
     layer = prepare(model, "tflm").operators[0].layer
     x = UnitSolver(layer, 0).solve(585, rng)
     printed = {}
-    for name in ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm"):
+    for name in (XNNPACK, "litert-builtin-x86", "litert-reference", "tflm"):
         with open_oracle(name) as oracle:
             printed[name] = int(rows_in_oracle(oracle, model, layer, x[None], 1)[0, 0])
-    assert printed == {"litert-xnnpack": -120, "litert-builtin-x86": -119, "litert-reference": -119, "tflm": -119}
+    assert printed == {XNNPACK: -120, "litert-builtin-x86": -119, "litert-reference": -119, "tflm": -119}
 
 
 def test_the_page_about_it_lists_all_128_accumulators():
@@ -251,3 +254,67 @@ def test_variants_keep_one_accumulator_and_change_others(rng):
     assert (accs[:, 1] == accs[0, 1]).all()
     assert accs[0, 1] == prepared.evaluate([x[None]])["acc"][0, 1]
     assert len(np.unique(accs[:, 0])) > 5
+
+
+def _hybrid(seed=0):
+    rng = np.random.default_rng(seed)
+    graph = dense_subgraph(
+        rng.integers(-127, 128, (5, 24)).astype(np.int8),
+        input_quant=None,
+        weights_quant=quant(0.01),
+        output_quant=None,
+        bias=rng.normal(size=5).astype(np.float32),
+        input_dtype="float32",
+        output_dtype="float32",
+        bias_dtype="float32",
+    )
+    return load(write(graph))
+
+
+@needs_all_interpreters
+def test_hybrid_layers_are_proved_by_equal_operations_or_shown_to_differ():
+    same = compare(_hybrid(), "litert-builtin-x86", "litert-reference")
+    assert (same.layers[0].status, same.exit_code) == ("same", 0)
+    report = compare(_hybrid(), XNNPACK, "litert-reference", samples=300)
+    (layer,) = report.layers
+    assert (layer.status, report.exit_code) == ("differs", 1)
+    assert layer.random.rows == 300
+    assert layer.random.differing > 0
+    assert layer.witness.confirmed == {XNNPACK: layer.witness.first, "litert-reference": layer.witness.second}
+    assert layer.witness.first != layer.witness.second
+    data = json.loads(report.json())["layers"][0]
+    assert np.float32(data["witness"]["first"]) == np.float32(layer.witness.first)
+    assert data["random"]["distribution"] == "standard normal values"
+    assert "confirms it" in str(report)
+
+
+def test_float_operations_that_part_at_the_ends_of_float32_only():
+    """The two orders of a maximum differ for NaN, which only rows near float32's end come to."""
+    report = compare(_hybrid(1), "litert-xnnpack", "litert-xnnpack-avx2", oracles=False, samples=50)
+    (layer,) = report.layers
+    assert (layer.status, report.exit_code) == ("differs", 1)
+    assert layer.random.differing == 0
+    assert "0 of 250" in str(report)
+    assert np.abs(layer.witness.x).max() > 1e37
+    assert json.loads(report.json())["layers"][0]["witness"]["first"] == "nan"
+
+
+def test_two_versions_of_one_runtime():
+    model = make_dense_model(units=4, depth=30, seed=3)
+    report = compare(model, "litert-reference@1.2", "litert-reference", samples=0, oracles=False)
+    assert [r.name for r in report.runtimes] == ["litert-reference@1.2.0", "litert-reference"]
+    assert report.layers[0].status == "differs"
+    assert report.layers[0].first.requantization.startswith("q31")
+
+
+@needs_shared_models
+def test_an_int16_layer_in_little_memory():
+    tracemalloc.start()
+    report = compare(
+        MODELS / "adi_dtln_int16_1.tflite", "litert-reference@1.2", "litert-reference", op=5, oracles=False
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert report.layers[0].status == "differs"
+    assert report.layers[0].differing > 1000
+    assert peak < 500e6

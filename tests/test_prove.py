@@ -1,6 +1,7 @@
 """prove: real interpreters probed; and a runtime that follows another rule must be found out."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from cli_helpers import invoke
 from conftest import MODELS, make_dense_model, needs_all_interpreters, needs_shared_models
 from lastbit.errors import InputError, OracleMissingError
+from lastbit.oracles import on_this_machine
 from lastbit.prove import prove
 from lastbit.runtimes import RUNTIMES, Rule
 
-FOUR = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
+XNNPACK = on_this_machine("litert-xnnpack")
+FOUR = (XNNPACK, "litert-builtin-x86", "litert-reference", "tflm")
 
 
 @needs_all_interpreters
@@ -73,8 +76,9 @@ def _power_of_two(model):
 @needs_all_interpreters
 @needs_shared_models
 def test_the_autoencoder_is_proved_for_every_reachable_accumulator():
-    report = prove(MODELS / "mlt_toycar_fullint_micro_v01.tflite", "litert-xnnpack")
+    report = prove(MODELS / "mlt_toycar_fullint_micro_v01.tflite")
     assert report.proved
+    assert report.runtime.name == XNNPACK
     assert [layer.exhaustive for layer in report.layers] == [True] * 10
     assert sum(layer.probed for layer in report.layers) > 8_000_000
     data = json.loads(report.json())
@@ -92,13 +96,37 @@ def test_command(tmp_path):
     assert json.loads(result.stdout)["proved"] is True
     assert invoke("prove", path, "--op", "3").exit_code == 2
     assert "PROVED" in invoke("prove", path, "--probe", "thresholds").stdout
+    assert invoke("prove", path, "--runtime", "tflm", "--library", "cmsis.so").exit_code == 2
+
+
+@needs_all_interpreters
+def test_one_row_and_shallow_probes_go_through_the_kernel_of_the_layer():
+    """Depth 9: with fewer than 8 values a probe would miss the matrix-vector kernel, which rounds in another way."""
+    model = make_dense_model(units=4, depth=9, input_shape=(1, 9))
+    report = prove(model, "litert-builtin-portable", probe="thresholds")
+    assert report.layers[0].status == "proved", report.layers[0].not_probed
+
+
+@needs_all_interpreters
+@needs_shared_models
+@pytest.mark.parametrize("name", ["adi_dtln_int16_1", "cpetig_hello_cc_0", "mlt_toycar_quant_v01bench"])
+def test_int16_uint8_and_hybrid_layers(name):
+    report = prove(MODELS / f"{name}.tflite", "litert-reference", op=5 if name.startswith("adi") else 0)
+    (layer,) = report.layers
+    if name.startswith("mlt"):
+        assert (layer.status, report.exit_code) == ("not covered", 3)
+        assert "lastbit verify" in str(report)
+        return
+    assert report.proved
+    assert layer.exhaustive == (name == "cpetig_hello_cc_0")
+    assert layer.thresholds == (65535 if name.startswith("adi") else 255)
 
 
 def test_a_missing_interpreter_is_an_error_of_its_own(monkeypatch):
-    def missing(name):
+    def missing(name, library=None):
         raise OracleMissingError(f"oracle {name} is not installed")
 
-    monkeypatch.setattr("lastbit.prove.open_oracle", missing)
+    monkeypatch.setattr(sys.modules["lastbit.prove"], "open_oracle", missing)
     with pytest.raises(OracleMissingError):
         prove(make_dense_model())
     with pytest.raises(InputError, match="no operator 9"):

@@ -11,6 +11,7 @@ from conftest import MODELS, make_dense_model, needs_all_interpreters, needs_sha
 from lastbit.errors import InputError
 from lastbit.mistakes import MISTAKES, applicable, wrong_output
 from lastbit.ops.dense_by_rows import for_rows
+from lastbit.oracles import on_this_machine
 from lastbit.prepare import prepare, prepare_operator
 from lastbit.runtimes import RUNTIMES
 from lastbit.vectors import vectors
@@ -172,7 +173,7 @@ def test_command(tmp_path):
 @needs_all_interpreters
 def test_real_interpreters_confirm_the_outputs(tmp_path):
     model = make_dense_model(units=5, depth=30, seed=9, per_channel=True)
-    for runtime in ("litert-xnnpack", "tflm"):
+    for runtime in (on_this_machine("litert-xnnpack"), "tflm"):
         report = vectors(model, runtime, random=0, count=8)
         assert report.exit_code == 0
         assert report.layers[0].confirmed == report.layers[0].outputs.size > 0
@@ -185,3 +186,35 @@ def test_float_layers_are_listed(tmp_path):
     assert report.exit_code == 3
     assert report.layers[0].refusal
     assert "Without vectors" in str(report)
+
+
+@pytest.mark.parametrize("runtime", ["tflm", "litert-reference", "litert-xnnpack"])
+def test_what_cannot_be_caught_is_caught_by_no_input_at_all(runtime):
+    """Depth 1: all 256 inputs are run, so every reason can be checked, whatever it was concluded from."""
+    for seed in range(3):
+        model = make_dense_model(units=6, depth=1, seed=seed, output_scale=0.3, activation="RELU6")
+        (layer,) = vectors(model, runtime, random=0, oracle=False).layers
+        prepared = prepare(model, runtime).operators[0]
+        every = np.arange(-128, 128).astype(np.int8)[:, None]
+        wanted = prepared.evaluate([every])["output"]
+        unable = [c.name for c in layer.catches if c.kind == "mistake" and c.status == "cannot be caught"]
+        assert unable
+        for name in unable:
+            assert np.array_equal(wrong_output(prepared, every, [name]), wanted), name
+
+
+def test_reasons_that_need_no_trial():
+    """Even weights cannot make a sum leave 16 bits when there are few; the same claims hold on random inputs."""
+    model = make_dense_model(units=4, depth=3, seed=2)
+    (layer,) = vectors(model, "litert-reference", random=4000, oracle=False).layers
+    reasons = {c.name: c.equal for c in layer.catches}
+    assert reasons["sum_saturates_int16"] == reasons["sum_wraps_int16"] != ""
+    assert not [c.name for c in layer.catches if c.equal and c.random]
+
+
+@needs_shared_models
+def test_every_rival_of_an_int16_layer_is_decided():
+    (layer,) = vectors(MODELS / "adi_dtln_int16_1.tflite", "tflm", op=36, random=0, oracle=False).layers
+    assert len(layer.x) <= 32
+    assert not [c.name for c in layer.catches if c.status == "not caught"]
+    assert {c.name: c.equal for c in layer.catches}["sum_wraps_int32"]

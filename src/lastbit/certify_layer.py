@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from .layer_tables import Differing
-from .types import IntArray
+from .types import Array, IntArray
 
-__all__ = ["LayerCertificate", "Occurrence", "SideOfLayer", "UnitDifference", "Witness"]
+__all__ = ["LayerCertificate", "Occurrence", "SideOfLayer", "UnitDifference", "Witness", "plain_number"]
 
 
 @dataclass
@@ -61,22 +62,29 @@ class Witness:
     Attributes:
         x: `[depth]`, of the input's type.
         unit: the output unit that differs.
-        acc: its accumulator.
+        acc: its accumulator; None for a layer with a float output.
         first: the first runtime's output.
         second: the second's.
         confirmed: runtime name -> what its real interpreter printed, or why it printed nothing.
     """
 
-    x: IntArray
+    x: Array
     unit: int
-    acc: int
-    first: int
-    second: int
-    confirmed: dict[str, int | str] = field(default_factory=dict)
+    acc: int | None
+    first: int | float
+    second: int | float
+    confirmed: dict[str, int | float | str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The input as plain data."""
-        return {**vars(self), "x": self.x.tolist()}
+        """The input as plain data; floats in decimals that give the same float32 back, NaN and infinity as text."""
+        confirmed = {name: plain_number(found) for name, found in self.confirmed.items()}
+        numbers = {"first": plain_number(self.first), "second": plain_number(self.second)}
+        return {**vars(self), **numbers, "x": self.x.tolist(), "confirmed": confirmed}
+
+
+def plain_number(value: float | str) -> float | str:
+    """A number as JSON can hold it."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass
@@ -128,7 +136,8 @@ class LayerCertificate:
         shared: where one table holds for all units: the list over the range of all of them.
         undecided_units: units without a table.
         witness: an input that shows a difference.
-        random: how often differences occur with inputs drawn evenly and independently.
+        random: how often differences occur on random rows.
+        distribution: how they are drawn.
         data: how often on the data given.
     """
 
@@ -148,6 +157,7 @@ class LayerCertificate:
     undecided_units: list[int] = field(default_factory=list)
     witness: Witness | None = None
     random: Occurrence | None = None
+    distribution: str = ""
     data: Occurrence | None = None
 
     @property
@@ -185,6 +195,6 @@ class LayerCertificate:
             "differences": listed,
             "undecided_units": self.undecided_units,
             "witness": None if self.witness is None else self.witness.as_dict(),
-            "random": None if self.random is None else vars(self.random),
+            "random": None if self.random is None else {**vars(self.random), "distribution": self.distribution},
             "data": None if self.data is None else vars(self.data),
         }

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .certify_layer import LayerCertificate
+import numpy as np
+
+from .certify_layer import LayerCertificate, Witness
 from .differences import Difference
+from .growth import Growth
+from .inspect_text import merged, numbers
 from .model import Model, Operator
 from .report import Block, Code, Heading, Report, Table, Text
 from .runtimes import Runtime
@@ -30,6 +35,7 @@ class DataResult:
         mismatches: those that differ.
         largest: the largest difference of an output.
         uncovered: operators that are not covered on one side or both.
+        growth: every operator's outputs where each runtime goes its own way.
     """
 
     what: str
@@ -39,6 +45,7 @@ class DataResult:
     mismatches: int = 0
     largest: float = 0.0
     uncovered: list[str] = field(default_factory=list)
+    growth: Growth = field(default_factory=Growth)
 
     def add_operator(self, op: Operator, difference: Difference) -> None:
         """Count one operator's output."""
@@ -59,7 +66,7 @@ class DataResult:
     def as_dict(self) -> dict[str, Any]:
         """The result as plain data."""
         operators = [{"operator": k, "elements": n, "mismatches": bad} for k, (n, bad) in self.operators.items()]
-        return {**vars(self), "operators": operators}
+        return {**vars(self), "operators": operators, "growth": self.growth.as_dict()}
 
 
 class Certificate(Report):
@@ -114,32 +121,23 @@ class Certificate(Report):
         }
 
     def blocks(self) -> list[Block]:
-        """A row for each layer, the differences, the data, and the verdict."""
+        """The rules, a row for each layer, the differences, the data, and the verdict."""
         a, b = (r.name for r in self.runtimes)
+        compared = [layer for layer in self.layers if layer.status != "not covered"]
         blocks: list[Block] = [Heading(f"compare {self.model.source}: {a} with {b}")]
-        rows = [
-            (
-                layer.index,
-                " / ".join(dict.fromkeys((layer.first.requantization, layer.second.requantization))),
-                layer.units,
-                f"{layer.differing} of {layer.reachable}",
-                layer.random.text() if layer.random else "-",
-                layer.data.text() if layer.data else "-",
-                _status_text(layer),
-            )
-            for layer in self.layers
-            if layer.status != "not covered"
-        ]
-        if rows:
-            headers = (
-                "op", "rules", "units", "accumulators that differ", f"in {self.samples} random rows", "on the data", "",
-            )  # fmt: skip
-            shown = rows if any(layer.data for layer in self.layers) else [(*r[:5], r[6]) for r in rows]
-            heads = headers if any(layer.data for layer in self.layers) else (*headers[:5], headers[6])
-            blocks.append(Table(heads, shown, right=("op", "units")))
-        for layer in self.layers:
-            if layer.status == "differs":
-                blocks += self._difference_blocks(layer)
+        blocks += _grouped(compared, lambda x: f"{a} {x.first.requantization}; {b} {x.second.requantization}")
+        if compared:
+            headers = ["op", "units", "accumulators that differ", "random outputs that differ", "on the data", ""]
+            rows = [list(_row(layer)) for layer in compared]
+            if not any(layer.data for layer in compared):
+                headers, rows = [*headers[:4], ""], [[*row[:4], row[5]] for row in rows]
+            blocks.append(Table(headers, rows, right=("op", "units")))
+        drawn = [layer for layer in compared if layer.random is not None]
+        blocks += _grouped(drawn, lambda x: f"{x.random.rows if x.random else 0} random rows, {x.distribution}", "dim")
+        told = [layer for layer in compared if layer.why and layer.status != "differs"]
+        blocks += _grouped(told, lambda x: f"{_STATUS.get(x.status, x.status)}: {x.why}")
+        differing = [layer for layer in self.layers if layer.status == "differs"]
+        blocks += self._difference_blocks(differing[0]) if len(differing) == 1 else self._many_blocks(differing)
         bad = [
             (layer.index, layer.name, name, side.refusal)
             for layer in self.layers
@@ -147,10 +145,44 @@ class Certificate(Report):
             if side.refusal
         ]
         if bad:
-            blocks.append(Table(("op", "operator", "runtime", "why"), bad, title="Not covered", right=("op",)))
+            blocks.append(Table(("op", "operator", "runtime", "why"), merged(bad), title="Not covered"))
         if self.data is not None:
             blocks += _data_blocks(self.data)
         return [*blocks, self._verdict()]
+
+    def _many_blocks(self, layers: Sequence[LayerCertificate]) -> list[Block]:
+        """One input for each of several layers that differ."""
+        a, b = (r.name for r in self.runtimes)
+        rows = [
+            (
+                layer.index,
+                layer.witness.unit,
+                "-" if layer.witness.acc is None else layer.witness.acc,
+                _number(layer.witness.first),
+                _number(layer.witness.second),
+                self._confirmed_text(layer.witness),
+            )
+            for layer in layers
+            if layer.witness is not None
+        ]
+        if not rows:
+            return []
+        headers = ("op", "unit", "acc", a, b, "real interpreters")
+        return [
+            Table(headers, rows, title="An input of each layer that shows it", right=headers[:5]),
+            Text("--op N prints a layer's accumulators and that input; --json has all of everything", "dim"),
+        ]
+
+    def _confirmed_text(self, witness: Witness) -> str:
+        """In a few words what the real interpreters made of an input."""
+        wanted = dict(zip((r.name for r in self.runtimes), (witness.first, witness.second), strict=True))
+        agree = [name for name, found in witness.confirmed.items() if _agrees(found, wanted[name])]
+        wrong = [f"{name}: {_number(v)}" for name, v in witness.confirmed.items() if name not in agree and v != str(v)]
+        if wrong:
+            return f"NOT CONFIRMED: {', '.join(wrong)}"
+        if len(agree) == len(wanted):
+            return "both confirm"
+        return f"{agree[0]} confirms" if agree else "not asked"
 
     def _difference_blocks(self, layer: LayerCertificate) -> list[Block]:
         a, b = (r.name for r in self.runtimes)
@@ -160,10 +192,14 @@ class Certificate(Report):
         every = widest.rows()
         rows = every[:_RANGES_SHOWN]
         left = len(every) - len(rows)
-        where = f"{len(layer.differences)} of {layer.units} units differ somewhere"
-        title = f"operator {layer.index}, unit {widest.unit} ({widest.count} accumulators; {where})"
         headers = ("first acc", "last acc", a, b)
-        blocks: list[Block] = [Table(headers, rows, title=title, right=headers)]
+        blocks: list[Block] = [
+            Text(
+                f"operator {layer.index}: {len(layer.differences)} of {layer.units} units differ somewhere; unit "
+                f"{widest.unit} does at {widest.count} accumulators:"
+            ),
+            Table(headers, rows, right=headers),
+        ]
         if left:
             blocks.append(Text(f"{left} more ranges of this unit; --json has the complete list of every unit", "dim"))
         return [*blocks, *self._witness_blocks(layer)]
@@ -171,32 +207,34 @@ class Certificate(Report):
     def _witness_blocks(self, layer: LayerCertificate) -> list[Block]:
         a, b = (r.name for r in self.runtimes)
         witness = layer.witness
-        assert witness is not None
-        blocks: list[Block] = []
-        blocks.append(
+        if witness is None:
+            return []
+        where = f"unit {witness.unit}" if witness.acc is None else f"acc {witness.acc} at unit {witness.unit}"
+        blocks: list[Block] = [
             Text(
-                f"An input that shows it (acc {witness.acc} at unit {witness.unit}): {a} gives "
-                f"{witness.first}, {b} gives {witness.second}. x ="
-            )
-        )
-        blocks.append(Code(_wrapped(witness.x.tolist()[:_VALUES_SHOWN])))
+                f"An input that shows it ({where}): {a} gives {_number(witness.first)}, {b} gives "
+                f"{_number(witness.second)}. x ="
+            ),
+            Code(_wrapped([_number(v) for v in witness.x.reshape(-1)[:_VALUES_SHOWN].tolist()])),
+        ]
         if witness.x.size > _VALUES_SHOWN:
             blocks.append(Text(f"and {witness.x.size - _VALUES_SHOWN} more values; --json has all of them", "dim"))
         for name, found in witness.confirmed.items():
             expected = witness.first if name == a else witness.second
-            if isinstance(found, int):
-                agreed = found == expected
-                verb = "confirms it" if agreed else f"prints something else than LastBit's {expected}"
-                blocks.append(
-                    Text(f"The real interpreter of {name} prints {found}: {verb}.", "good" if agreed else "bad")
-                )
-            else:
+            if isinstance(found, str):
                 blocks.append(Text(f"The real interpreter of {name}: {found}.", "warning"))
+                continue
+            agreed = _agrees(found, expected)
+            verb = "confirms it" if agreed else f"prints something else than LastBit's {_number(expected)}"
+            text = f"The real interpreter of {name} prints {_number(found)}: {verb}."
+            blocks.append(Text(text, "good" if agreed else "bad"))
         return blocks
 
     def _verdict(self) -> Text:
         a, b = (r.name for r in self.runtimes)
         same, total = self.count("same"), len(self.layers)
+        if not total and self.exit_code == 3:
+            return Text("This model has no dense layer, so there is nothing to certify.", "warning")
         if self.exit_code == 1:
             text = f"DIFFERS: {a} and {b} differ in {self.count('differs')} of {total} dense layers"
             if self.data is not None and self.data.differs and not self.count("differs"):
@@ -211,11 +249,41 @@ class Certificate(Report):
         return Text(f"THE SAME: {a} and {b} agree on {total} of {total} dense layers for every input (proved).", "good")
 
 
-def _status_text(layer: LayerCertificate) -> str:
-    if layer.status == "differs":
-        return "differs"
-    told = "same for every input (proved)" if layer.status == "same" else layer.status
-    return f"{told}: {layer.why}"
+_STATUS = {"same": "the same for every input (proved)"}
+
+
+def _row(layer: LayerCertificate) -> tuple[object, ...]:
+    tables = layer.first.requantization and layer.reachable
+    return (
+        layer.index,
+        layer.units,
+        f"{layer.differing} of {layer.reachable}" if tables else "-",
+        layer.random.text() if layer.random else "-",
+        layer.data.text() if layer.data else "-",
+        "same (proved)" if layer.status == "same" else layer.status,
+    )
+
+
+def _grouped(
+    layers: Sequence[LayerCertificate], text: Callable[[LayerCertificate], str], style: str = ""
+) -> list[Block]:
+    """A line for each different text, with the operators that it is about where there are several."""
+    lines: dict[str, list[int]] = {}
+    for layer in layers:
+        lines.setdefault(text(layer), []).append(layer.index)
+    if len(lines) == 1:
+        return [Text(line, style) for line in lines]
+    return [Text(f"operator{'s' * (len(ops) > 1)} {numbers(ops, 12)}: {line}", style) for line, ops in lines.items()]
+
+
+def _agrees(found: float | str, wanted: float) -> bool:
+    """Whether a real interpreter printed what LastBit says; any NaN is equal to any NaN."""
+    return found == wanted or (found != found and wanted != wanted)
+
+
+def _number(value: float | str) -> str:
+    """A number in the fewest digits that give the same float32 back."""
+    return str(np.float32(value)) if isinstance(value, float) else str(value)
 
 
 def _data_blocks(data: DataResult) -> list[Block]:
@@ -224,6 +292,7 @@ def _data_blocks(data: DataResult) -> list[Block]:
     if rows:
         title = f"Operators that differ on {data.what}, given the same operator input"
         blocks.append(Table(("operator", "outputs", "differ"), rows, title=title, right=("outputs", "differ")))
+    blocks += data.growth.blocks()
     if data.outputs:
         share = 100 * data.mismatches / data.outputs
         blocks.append(
@@ -238,6 +307,6 @@ def _data_blocks(data: DataResult) -> list[Block]:
     return blocks
 
 
-def _wrapped(values: Sequence[int], per_line: int = 24) -> str:
-    lines = [", ".join(map(str, values[i : i + per_line])) for i in range(0, len(values), per_line)]
-    return "[" + ",\n ".join(lines) + "]"
+def _wrapped(values: Sequence[str], width: int = 76) -> str:
+    lines = textwrap.wrap(", ".join(values), width)
+    return "[" + "\n ".join(lines) + "]"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .prepare import DENSE_ONLY
@@ -15,6 +15,7 @@ __all__ = [
     "cut",
     "hex_text",
     "left_out",
+    "merged",
     "name_text",
     "numbers",
     "plural",
@@ -96,6 +97,18 @@ def numbers(values: Sequence[int], limit: int | None = None) -> str:
             runs.append([value, value])
     texts = [str(low) if low == high else f"{low}-{high}" for low, high in runs]
     return ", ".join([*texts[:limit], *(["..."] if limit is not None and len(runs) > limit else [])])
+
+
+def merged(rows: Iterable[tuple[int, *tuple[str, ...]]]) -> list[tuple[str, ...]]:
+    """Rows that are alike but for their operator, which comes first, as one row with all the operators.
+
+    >>> merged([(0, "a", "x"), (1, "a", "x"), (2, "b", "x")])
+    [('0-1', 'a', 'x'), ('2', 'b', 'x')]
+    """
+    found: dict[tuple[str, ...], list[int]] = {}
+    for index, *rest in rows:
+        found.setdefault(tuple(rest), []).append(index)
+    return [(numbers(indices, 12), *rest) for rest, indices in found.items()]
 
 
 def plural(count: int, noun: str) -> str:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .arith.requantize import RequantParams
 from .arith.thresholds import StepTable, channel_count, has_tables, step_tables, take_channels
+from .errors import InputError
 from .model import Model, Operator, Subgraph
 from .ops.base import PreparedOperator
 from .ops.dense_8bit import PreparedDense
@@ -27,6 +28,7 @@ __all__ = [
     "Differing",
     "LayerTables",
     "TablePair",
+    "dense_operators",
     "graph_of",
     "has_table",
     "layer_rows",
@@ -126,6 +128,21 @@ def why_no_tables(prepared: PreparedModel, op: Operator) -> str:
 def layer_rows(layer: DenseLayer) -> int:
     """How many rows the layer's input has in its model: some kernels round one row in another way than several."""
     return max(math.prod(layer.input.shape) // layer.depth, 1)
+
+
+def dense_operators(model: Model, op: int | None) -> tuple[Operator, ...]:
+    """The dense layer that is operator `op`, or all of them.
+
+    Raises:
+        InputError: there is no such operator, or it is no dense layer.
+    """
+    if op is None:
+        return model.dense_operators
+    operator = model.operator(op)
+    if operator.name != "FULLY_CONNECTED":
+        dense = ", ".join(str(o.index) for o in model.dense_operators) or "none"
+        raise InputError(f"{model.source}: {operator.label} is no dense layer; dense layers are: {dense}.")
+    return (operator,)
 
 
 class LayerTables:

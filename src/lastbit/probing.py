@@ -156,8 +156,8 @@ def probe_subgraph(layer: DenseLayer, accs: Sequence[Int64Array], channels: Sequ
     stated = str(layer.operator.options.get("quantized_bias_type", "float32"))
     wide = "int64" if layer.input.dtype.name == "int16" else "int32"
     bias_dtype = layer.bias.dtype.name if layer.bias is not None else stated if stated != "float32" else wide
-    # Kernels may depend on whether the depth is odd (int4), so that is kept.
-    depth = min(layer.depth, 8 - layer.depth % 2)
+    # Kernels may depend on whether the depth is odd (int4), and on whether it is 8 or more (matrix times vector).
+    depth = min(layer.depth, 8 + layer.depth % 2)
     return dense_subgraph(
         np.full((bias.size, depth), zw),  # w - zw is 0
         input_quant=quant(layer.input_scale, layer.input_zero_point),

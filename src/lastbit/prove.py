@@ -20,11 +20,11 @@ import numpy.typing as npt
 from .api import load
 from .arith.thresholds import StepTable, outputs_at
 from .errors import InputError, UnsupportedError
-from .layer_tables import LayerTables, has_table, why_no_tables
+from .layer_tables import LayerTables, dense_operators, has_table, why_no_tables
 from .model import Model, Operator, Subgraph
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_by_rows import for_rows
-from .oracles import Oracle, OracleFailure, open_oracle
+from .oracles import ORACLES, Oracle, OracleFailure, on_this_machine, open_oracle
 from .prepare import PreparedModel, prepare, prepare_operator
 from .probing import boundary_inputs, probe_subgraph
 from .prove_report import LayerProof, Proof
@@ -53,12 +53,13 @@ _MOST_ROWS_A_CALL = 16
 
 def prove(
     model: str | os.PathLike[str] | bytes | Model,
-    runtime: str | Runtime = DEFAULT_RUNTIME,
+    runtime: str | Runtime | None = None,
     *,
     op: int | None = None,
     probe: Probe = "auto",
     seed: int = 0,
     progress: Progress | None = None,
+    library: str | os.PathLike[str] | None = None,
 ) -> Proof:
     """Prove on a real interpreter that every dense layer of a model is exact for every accumulator it can reach.
 
@@ -69,13 +70,14 @@ def prove(
 
     Args:
         model: a Model, a path or a file's bytes.
-        runtime: the runtime whose interpreter is probed.
+        runtime: the runtime whose interpreter is probed; default: `litert-xnnpack`, as this machine's CPU has it.
         op: only this operator; default: every dense layer.
         probe: `every` prints every accumulator of the reachable range, so that nothing is assumed of the interpreter;
             `thresholds` only those at and beside the thresholds; `auto` every one where a layer has at most 50 million
             (over all tables; some ten seconds), else the thresholds.
         seed: of the accumulators inside the runs and of the rows.
         progress: called with (steps done, steps in total, what is done next).
+        library: the shared library that CMSIS-NN was built into, for the runtimes that need one.
 
     Returns:
         The Proof; `exit_code` is 0 when every covered layer was probed and nothing differs.
@@ -84,13 +86,15 @@ def prove(
         ModelError: the model is malformed.
         RuntimeNameError: no such runtime.
         OracleMissingError: its interpreter is not installed.
-        InputError: there is no such operator, or it is no dense layer.
+        InputError: there is no such operator, it is no dense layer, or a library is given that is not needed.
     """
     loaded = load(model)
-    prepared = prepare(loaded, runtime)
-    operators = _chosen(loaded, op)
+    prepared = prepare(loaded, on_this_machine(DEFAULT_RUNTIME) if runtime is None else runtime)
+    if library is not None and not ORACLES[prepared.runtime.name.partition("@")[0]].library:
+        raise InputError(f"a library ({library}) is given, and {prepared.runtime.name} needs none; leave it out")
+    operators = dense_operators(loaded, op)
     results = []
-    with open_oracle(prepared.runtime.name) as oracle:
+    with open_oracle(prepared.runtime.name, library=library) as oracle:
         for done, operator in enumerate(operators):
             if progress is not None:
                 progress(done, len(operators), operator.label)
@@ -99,20 +103,13 @@ def prove(
         return Proof(loaded, prepared.runtime, oracle.fingerprint.as_dict(), results)
 
 
-def _chosen(model: Model, op: int | None) -> tuple[Operator, ...]:
-    if op is None:
-        return model.dense_operators
-    operator = model.operator(op)
-    if operator.name != "FULLY_CONNECTED":
-        dense = ", ".join(str(o.index) for o in model.dense_operators) or "none"
-        raise InputError(f"{model.source}: {operator.label} is no dense layer; dense layers are: {dense}.")
-    return (operator,)
-
-
 def _layer(model: PreparedModel, op: Operator, oracle: Oracle, rng: np.random.Generator, probe: Probe) -> LayerProof:
     prepared = model.operators.get(op.index)
     if not isinstance(prepared, PreparedDense) or not has_table(prepared):
-        return LayerProof(op.index, op.name, refusal=why_no_tables(model, op))
+        refusal = why_no_tables(model, op)
+        if op.index in model.operators:
+            refusal += "; `lastbit verify` holds its outputs against the interpreter on chosen inputs"
+        return LayerProof(op.index, op.name, refusal=refusal)
     tables = LayerTables(prepared)
     shape = tables.layer.units, tables.tables_count
     result = LayerProof(op.index, op.name, prepared.rule, prepared.kernel, *shape)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .inspect_text import merged, numbers
 from .model import Model
 from .report import Block, Heading, Report, Table, Text
 from .runtimes import Runtime
@@ -146,27 +147,27 @@ class Proof(Report):
             Text(f"{f['oracle']} {f['version']}, {f['mode']}", "dim"),
             Text(f"on {f['cpu']}; {f['platform']}", "dim"),
         ]
+        covered = [layer for layer in self.layers if not layer.refusal]
+        rules: dict[str, list[int]] = {}
+        for layer in covered:
+            rules.setdefault(layer.rule, []).append(layer.index)
+        several = len(rules) > 1
+        blocks += [Text(f"rule {rule}{f' (operators {numbers(ops, 12)})' * several}") for rule, ops in rules.items()]
         rows = [
             (
                 layer.index,
-                layer.rule,
                 layer.units,
-                layer.tables,
                 layer.thresholds,
                 layer.probed,
                 layer.mismatches,
                 f"{layer.real_mismatches} of {layer.real_outputs}",
                 layer.status,
             )
-            for layer in self.layers
-            if not layer.refusal
+            for layer in covered
         ]
         if rows:
-            headers = (
-                "op", "rule", "units", "tables", "thresholds", "accumulators probed", "mismatches",
-                "own weights: mismatches", "",
-            )  # fmt: skip
-            blocks.append(Table(headers, rows, right=headers[2:8]))
+            headers = ("op", "units", "thresholds", "probed", "differ", "differ, own weights", "")
+            blocks.append(Table(headers, rows, right=headers[:6]))
         for layer in self.layers:
             blocks += [Text(f"operator {layer.index}: {line}", "bad") for line in layer.problems()]
             if layer.not_probed:
@@ -175,7 +176,7 @@ class Proof(Report):
                 blocks.append(Text(f"operator {layer.index}: {layer.units_left_out} units were not probed", "warning"))
         refused = [(layer.index, layer.name, layer.refusal) for layer in self.layers if layer.refusal]
         if refused:
-            blocks.append(Table(("op", "operator", "why"), refused, title="Not covered", right=("op",)))
+            blocks.append(Table(("op", "operator", "why"), merged(refused), title="Not covered"))
         return [*blocks, self._verdict()]
 
     def _verdict(self) -> Text:

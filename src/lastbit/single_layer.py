@@ -7,6 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from .arith.matmul import pack_weights
 from .arith.requantize import requantize
 from .errors import InputError
 from .model import Model, Subgraph, Tensor
@@ -16,7 +17,17 @@ from .oracles import Oracle
 from .tflite.writer import extract_operator, write
 from .types import Array, IntArray
 
-__all__ = ["accumulators", "cut_out", "filled", "random_inputs", "random_rows", "rows_in_oracle", "rows_in_rule"]
+__all__ = [
+    "Sums",
+    "accumulators",
+    "cut_out",
+    "filled",
+    "held",
+    "random_inputs",
+    "random_rows",
+    "rows_in_oracle",
+    "rows_in_rule",
+]
 
 
 def cut_out(model: Model, layer: DenseLayer, rows: int) -> Subgraph:
@@ -59,6 +70,42 @@ def rows_in_oracle(oracle: Oracle, model: Model, layer: DenseLayer, rows: IntArr
     return np.concatenate([outputs[0].reshape(-1, layer.units) for outputs in run.outputs])[: len(rows)]
 
 
+class Sums:
+    """A layer's sums of products, with its weights laid out once for many calls.
+
+    Args:
+        prepared: the layer.
+    """
+
+    def __init__(self, prepared: PreparedDense) -> None:
+        self._layer, self._bits, self._folded = prepared.layer, prepared.acc_bits, prepared.folded_bias
+        dtype = self._layer.input.dtype
+        assert dtype.qmin is not None
+        assert dtype.qmax is not None
+        self._packed = pack_weights(self._layer.weights_values, largest_input=max(-dtype.qmin, dtype.qmax))
+
+    def totals(self, rows: IntArray) -> npt.NDArray[np.int64]:
+        """The sums with the bias, before any wrap: rows `[n, depth]` -> int64 `[n, out]`."""
+        total = self._packed.dot(rows) + self._folded
+        if self._layer.weights_zero_point:
+            total -= self._layer.weights_zero_point * rows.astype(np.int64).sum(axis=1, keepdims=True)
+        return total
+
+    def accumulators(self, rows: IntArray) -> npt.NDArray[np.int64]:
+        """The same as the kernel's register holds them."""
+        return held(self.totals(rows), self._bits)
+
+
+def held(totals: npt.NDArray[np.int64], bits: int) -> npt.NDArray[np.int64]:
+    """What a signed register of this many bits holds of sums: the low bits.
+
+    >>> held(np.asarray([127, 128, -129]), 8).tolist()
+    [127, -128, 127]
+    """
+    unused = 64 - bits
+    return totals << unused >> unused
+
+
 def accumulators(prepared: PreparedDense, rows: IntArray) -> npt.NDArray[np.int64]:
     """The accumulators of rows, int64 `[n, out]`, as the kernel's register holds them.
 
@@ -66,13 +113,7 @@ def accumulators(prepared: PreparedDense, rows: IntArray) -> npt.NDArray[np.int6
         prepared: the layer.
         rows: `[n, depth]` of the input's type.
     """
-    layer = prepared.layer
-    # Every sum of a dense layer is far below 2^53, so float64 products are exact in any order.
-    x = rows.astype(np.float64) - layer.input_zero_point
-    w = layer.weights_values.astype(np.float64) - layer.weights_zero_point
-    total = (x @ w.T).astype(np.int64) + layer.bias_values
-    unused = 64 - prepared.acc_bits
-    return total << unused >> unused
+    return Sums(prepared).accumulators(rows)
 
 
 def rows_in_rule(prepared: PreparedDense, rows: IntArray) -> tuple[npt.NDArray[np.int64], Array]:

@@ -10,8 +10,9 @@ from typing import Any
 from .api import load
 from .arith.thresholds import MAX_RUNS, StepTable
 from .errors import InputError
-from .layer_tables import LayerTables, graph_of, has_table, layer_rows, why_no_tables
-from .model import Model, Operator
+from .inspect_text import merged
+from .layer_tables import LayerTables, dense_operators, graph_of, has_table, layer_rows, why_no_tables
+from .model import Model
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_layer import DenseLayer
 from .prepare import prepare
@@ -191,7 +192,7 @@ class Thresholds(Report):
             blocks += _layer_blocks(self.covered[0])
         bad = [(layer.index, layer.name, layer.refusal) for layer in self.layers if layer.prepared is None]
         if bad:
-            blocks.append(Table(("op", "operator", "why"), bad, title="Without thresholds", right=("op",)))
+            blocks.append(Table(("op", "operator", "why"), merged(bad), title="Without thresholds"))
         if not self.layers:
             blocks.append(Text("This model has no dense layer.", "warning"))
         return blocks
@@ -261,7 +262,7 @@ def thresholds(
     model = graph_of(layer_or_model) if isinstance(layer_or_model, DenseLayer) else load(layer_or_model)
     prepared = prepare(model, runtime)
     layers = []
-    for operator in _chosen(model, op):
+    for operator in dense_operators(model, op):
         entry = prepared.operators.get(operator.index)
         if isinstance(entry, PreparedDense) and has_table(entry):
             layers.append(LayerThresholds(operator.index, operator.name, entry, channel=channel))
@@ -271,14 +272,3 @@ def thresholds(
             refusal = why_no_tables(prepared, operator)
             layers.append(LayerThresholds(operator.index, operator.name, None, refusal))
     return Thresholds(model, prepared.runtime, layers)
-
-
-def _chosen(model: Model, op: int | None) -> tuple[Operator, ...]:
-    """The dense layers asked for."""
-    if op is None:
-        return model.dense_operators
-    operator = model.operator(op)
-    if operator.name != "FULLY_CONNECTED":
-        dense = ", ".join(str(o.index) for o in model.dense_operators) or "none"
-        raise InputError(f"{model.source}: {operator.label} is no dense layer; dense layers are: {dense}.")
-    return (operator,)

@@ -7,8 +7,10 @@ once where that can be had; then the fewest that catch everything that can be ca
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +18,18 @@ import numpy.typing as npt
 from .api import load
 from .arith.requantize import requantize
 from .errors import InputError
-from .layer_tables import LayerTables, has_table, layer_rows, why_no_tables
+from .layer_tables import LayerTables, dense_operators, has_table, layer_rows, why_no_tables
 from .model import Model, Operator
+from .ops.base import PreparedOperator
 from .ops.dense_8bit import PreparedDense
-from .ops.dense_layer import DenseLayer
 from .oracles import Oracle, OracleFailure, installed, open_oracle
 from .prepare import PreparedModel, prepare
 from .probing import boundary_inputs
 from .runtimes import DEFAULT_RUNTIME, Runtime
-from .single_layer import accumulators, random_rows, rows_in_oracle, rows_in_rule
+from .single_layer import Sums, accumulators, held, random_rows, rows_in_oracle, rows_in_rule
 from .solving import UnitSolver, variants
 from .types import Array, IntArray
+from .vectors_candidates import every_input, impulses, odd_rows
 from .vectors_report import Catch, LayerVectors, VectorSet
 from .vectors_rivals import Rival, arithmetic_of, rivals_of
 
@@ -43,8 +46,8 @@ Progress = Callable[[int, int, str], None]
 _SOLVED_PER_RIVAL = 6
 _SOLVED_FOR_UNITS = 192
 _VARIANTS = 256
+_VARIANT_ELEMENTS = 1 << 15
 _ELEMENTS = 1 << 22
-_EVERY_INPUT = 1 << 16
 _PRODUCTS = 1 << 26
 
 
@@ -84,12 +87,19 @@ def vectors(
         raise InputError(f"count is {count}, random is {random}; wanted 1 or more, and 0 or more")
     loaded = load(model)
     prepared = prepare(loaded, runtime)
-    operators = _chosen(loaded, op)
-    layers = []
+    operators = dense_operators(loaded, op)
+    layers: list[LayerVectors] = []
+    known: dict[bytes, LayerVectors] = {}
     for done, operator in enumerate(operators):
         if progress is not None:
             progress(done, len(operators), operator.label)
+        # Unrolled networks have one layer many times.
+        key = _content(prepared.operators.get(operator.index))
+        if key and key in known:
+            layers.append(replace(known[key], index=operator.index, same_as=known[key].index))
+            continue
         layers.append(_layer(prepared, operator, count, random, np.random.default_rng([seed, operator.index])))
+        known[key] = layers[-1]
     fingerprint = None
     if oracle and installed(prepared.runtime.name) is not None and any(layer.x.size for layer in layers):
         with open_oracle(prepared.runtime.name) as interpreter:
@@ -99,14 +109,19 @@ def vectors(
     return VectorSet(loaded, prepared.runtime, layers, fingerprint, random, seed)
 
 
-def _chosen(model: Model, op: int | None) -> tuple[Operator, ...]:
-    if op is None:
-        return model.dense_operators
-    operator = model.operator(op)
-    if operator.name != "FULLY_CONNECTED":
-        dense = ", ".join(str(o.index) for o in model.dense_operators) or "none"
-        raise InputError(f"{model.source}: {operator.label} is no dense layer; dense layers are: {dense}.")
-    return (operator,)
+def _content(prepared: PreparedOperator | None) -> bytes:
+    """All that a layer's vectors follow from; empty where it has none."""
+    if not isinstance(prepared, PreparedDense):
+        return b""
+    layer = prepared.layer
+    digest = hashlib.sha256(repr((prepared.rule, layer.operator.options, layer.bias is None)).encode())
+    for tensor in (layer.input, layer.weights, layer.bias, layer.output):
+        if tensor is not None:
+            digest.update(repr((tensor.dtype.name, tensor.shape)).encode())
+            if tensor.quant is not None:
+                digest.update(tensor.quant.scale.tobytes() + tensor.quant.zero_point.tobytes())
+            digest.update(b"" if tensor.data is None else tensor.data.tobytes())
+    return digest.digest()
 
 
 def _layer(side: PreparedModel, op: Operator, count: int, random: int, rng: np.random.Generator) -> LayerVectors:
@@ -175,8 +190,10 @@ class _Pool:
         self.tables, self.rivals, self.rng = tables, rivals, rng
         layer = tables.layer
         self._solvers: dict[int, UnitSolver] = {}
-        self.rules = list({arithmetic_of(r.prepared): r for r in rivals if r.prepared is not None}.values())
-        plain = [boundary_inputs(layer, rng, 8), _impulses(tables, rng), random_rows(layer, 24, rng)]
+        rules = {arithmetic_of(r.prepared): r for r in rivals if r.prepared is not None and not r.equal}
+        self.rules = list(rules.values())
+        self._sums = Sums(tables.prepared)
+        plain = [boundary_inputs(layer, rng, 8), impulses(tables, rng), random_rows(layer, 24, rng)]
         rows = np.unique(np.concatenate([*plain, *self._solved()]), axis=0)
         self.rows: IntArray = rng.permutation(rows)
         self.caught = caught_by(tables.prepared, rivals, self.rows)
@@ -205,8 +222,8 @@ class _Pool:
         if not missed:
             return
         layer = self.tables.layer
-        every = _every_input(layer)
-        rows = _odd_rows(layer, self.rng) if every is None else every
+        every = every_input(layer)
+        rows = odd_rows(self.tables, self.rng) if every is None else every
         caught = caught_by(self.tables.prepared, [self.rivals[k] for k in missed], rows)
         for k, found in zip(missed, caught.T, strict=True):
             if every is not None and not found.any():
@@ -245,7 +262,7 @@ class _Pool:
 
     def _best_variant(self, unit: int, x: IntArray) -> IntArray:
         """Of many inputs with the same accumulator at this unit, the one at which the most other units differ too."""
-        count = max(min(_VARIANTS, _ELEMENTS // (8 * self.tables.layer.units)), 8)
+        count = max(min(_VARIANTS, _VARIANT_ELEMENTS // self.tables.layer.units), 8)
         rows = np.concatenate([x[None], variants(self.tables.layer, unit, x, count, self.rng)])
         best: IntArray = rows[int(np.argmax(self._pairs(rows).sum(axis=1)))]
         return best
@@ -253,55 +270,18 @@ class _Pool:
     def _pairs(self, rows: IntArray) -> npt.NDArray[np.bool_]:
         """Which (rule, unit) pairs differ: `[n, rules * units]`."""
         right = self.tables.prepared
-        accs = accumulators(right, rows)
-        wanted = requantize(accs, right.requant)["output"]
         if not self.rules:
             return np.zeros((len(rows), 0), bool)
+        totals = self._sums.totals(rows)
+        wanted = requantize(held(totals, right.acc_bits), right.requant)["output"]
         found = []
         for rule in self.rules:
             other = rule.prepared
             assert other is not None
-            same = arithmetic_of(other)[1:] == arithmetic_of(right)[1:]
-            theirs = accs if same else accumulators(other, rows)
+            same = other.layer.weights_zero_point == right.layer.weights_zero_point
+            theirs = held(totals, other.acc_bits) if same else accumulators(other, rows)
             found.append(requantize(theirs, other.requant)["output"] != wanted)
         return np.concatenate(found, axis=1)
-
-
-def _every_input(layer: DenseLayer) -> IntArray | None:
-    """Every row there is, where they are few."""
-    dtype = layer.input.dtype
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
-    if (dtype.qmax - dtype.qmin + 1) ** min(layer.depth, 3) > _EVERY_INPUT:
-        return None
-    one = np.arange(dtype.qmin, dtype.qmax + 1)
-    grid: IntArray = np.stack(np.meshgrid(*[one] * layer.depth), axis=-1).reshape(-1, layer.depth)
-    return grid.astype(dtype.numpy)
-
-
-def _odd_rows(layer: DenseLayer, rng: np.random.Generator) -> IntArray:
-    """Rows of other kinds than evenly drawn ones: only the ends, few values, small values, every unit's extremes."""
-    dtype, count = layer.input.dtype, min(400, max(_ELEMENTS // (layer.units * layer.depth) * 8, 16))
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
-    shape = count, layer.depth
-    zx = layer.input_zero_point
-    ends = rng.choice([dtype.qmin, dtype.qmax], shape)
-    few = np.where(rng.random(shape) < 2 / layer.depth, rng.integers(dtype.qmin, dtype.qmax + 1, shape), zx)
-    small = np.clip(zx + rng.integers(-3, 4, shape), dtype.qmin, dtype.qmax)
-    extremes = boundary_inputs(layer, rng, min(layer.units, count))
-    return np.concatenate([ends, few, small, extremes]).astype(dtype.numpy)
-
-
-def _impulses(tables: LayerTables, rng: np.random.Generator) -> IntArray:
-    """The zero point everywhere but at one value, at some places: they show where a value went."""
-    layer = tables.layer
-    dtype = layer.input.dtype
-    places = rng.permutation(layer.depth)[:16]
-    rows = np.full((2 * len(places), layer.depth), layer.input_zero_point, dtype.numpy)
-    rows[np.arange(len(places)), places] = dtype.qmax
-    rows[len(places) + np.arange(len(places)), places] = dtype.qmin
-    return rows
 
 
 def _confirm(model: Model, layer: LayerVectors, oracle: Oracle) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .inspect_text import merged, numbers
 from .layer_tables import LayerTables
 from .model import Model
 from .report import Block, Heading, Report, Table, Text
@@ -55,6 +56,7 @@ class LayerVectors:
         index: the operator's index.
         name: its built-in name.
         refusal: why it has none, else empty.
+        same_as: an operator before it that is the same layer, and so has the same vectors; None for most.
         tables: the layer in the runtime's arithmetic.
         rule: the rule's name.
         x: `[n, depth]`, the inputs, in the input's type.
@@ -84,6 +86,7 @@ class LayerVectors:
     confirmed: int = 0
     mismatches: int = 0
     oracle_failure: str = ""
+    same_as: int | None = None
 
     def labels(self) -> list[list[str]]:
         """For each vector the names of what it catches."""
@@ -101,6 +104,7 @@ class LayerVectors:
             "operator": self.index,
             "name": self.name,
             "rule": self.rule,
+            "same_as": self.same_as,
             "vectors": len(self.x),
             "candidates": self.candidates,
             "random": self.random,
@@ -205,7 +209,7 @@ class VectorSet(Report):
             blocks += _uncaught_blocks(covered)
         refused = [(layer.index, layer.name, layer.refusal) for layer in self.layers if layer.refusal]
         if refused:
-            blocks.append(Table(("op", "operator", "why"), refused, title="Without vectors", right=("op",)))
+            blocks.append(Table(("op", "operator", "why"), merged(refused), title="Without vectors"))
         if self.files:
             blocks.append(Text(f"Wrote {len(self.files)} files: {', '.join(self.files[:8])}{_more(self.files, 8)}"))
         return blocks
@@ -215,7 +219,7 @@ class VectorSet(Report):
             (
                 c.kind,
                 c.name,
-                _indices(c.vectors) if c.vectors else "-",
+                numbers(c.vectors, 8) if c.vectors else "-",
                 "-" if c.random is None else f"{c.random} of {layer.random}",
                 c.status + (f": {c.equal}" if c.equal else ""),
             )
@@ -241,12 +245,8 @@ def _uncaught_blocks(layers: Sequence[LayerVectors]) -> list[Block]:
             if not c.vectors:
                 why = c.equal or "no difference on any candidate"
                 reasons.setdefault((c.kind, c.name, why), []).append(layer.index)
-    rows = [(kind, name, _indices(ops), why) for (kind, name, why), ops in reasons.items()]
+    rows = [(kind, name, numbers(ops, 12), why) for (kind, name, why), ops in reasons.items()]
     return [Table(("", "rival", "operators", "why"), rows, title="Caught by no vector")] if rows else []
-
-
-def _indices(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values[:8])) + (f" and {len(values) - 8} more" if len(values) > 8 else "")
 
 
 def _more(values: Sequence[str], shown: int) -> str:

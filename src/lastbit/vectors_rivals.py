@@ -8,18 +8,22 @@ it is proved that there is none.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from .arith.fixedpoint import INT32_MAX, INT32_MIN
 from .arith.requantize import requantize
+from .arith.thresholds import overflows
 from .errors import UnsupportedError
 from .layer_tables import LayerTables, TablePair, has_table, layer_rows
 from .mistakes import Mistake, applicable, wrong_output
 from .mistakes.base import Case
-from .mistakes.pipeline import PREFIX, Accumulated, wrong_matrix
+from .mistakes.grid import Everything
+from .mistakes.pipeline import PREFIX, Accumulated, add_bias, scale_params, wrong_matrix
 from .model import Model
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_by_rows import for_rows
@@ -35,8 +39,12 @@ Int64Array = npt.NDArray[np.int64]
 Key = tuple[str, int, int]
 
 # Accumulators of a mistake that are held at one time, and beyond how many it is not tried on all of them.
-_AT_A_TIME = 1 << 22
-_EVERY = 1 << 25
+_AT_A_TIME = 1 << 21
+_EVERY = 1 << 26
+# Ends of runs of one table that are tried first.
+_SOME = 2048
+# Slots that change nothing but the rule's constants.
+_CONSTANTS = ("channels", "members", "digits", "factor", "fixed_point")
 # Targets that are kept of one unit.
 _TARGETS = 64
 
@@ -104,7 +112,8 @@ def rivals_of(model: Model, tables: LayerTables, runtime: str, rng: np.random.Ge
         _compare_tables(tables, rival, rng)
     for mistake in applicable(tables.prepared):
         rival = Rival(mistake.name, "mistake", mistake.why, mistake=mistake)
-        if mistake.slot not in PREFIX and mistake.slot != "layout":
+        rival.equal = _never_overflows(tables, mistake.name)
+        if not rival.equal and _of_the_accumulator(mistake):
             _compare_function(tables, rival, rng)
         found.append(rival)
     return found
@@ -142,7 +151,9 @@ def _compare_tables(tables: LayerTables, rival: Rival, rng: np.random.Generator)
         found = pair.differing(unit)
         decided &= found is not None
         for part in found or ():
-            kept = rng.permutation(len(part))[:_TARGETS]
+            kept = np.arange(len(part))
+            if kept.size > _TARGETS:
+                kept = np.unique(rng.integers(0, kept.size, _TARGETS))
             low, high = (end[kept].tolist() for end in part.ends)
             targets += [(unit, acc) for acc in dict.fromkeys([*low, *high])]
     rival.targets = np.asarray(targets, np.int64).reshape(-1, 2)
@@ -152,48 +163,171 @@ def _compare_tables(tables: LayerTables, rival: Rival, rng: np.random.Generator)
 
 
 def _compare_function(tables: LayerTables, rival: Rival, rng: np.random.Generator) -> None:
-    """Where a mistake behind the accumulator shows: at thresholds and beside them, or at any reachable accumulator."""
+    """Where a mistake that is a function of the accumulator shows, or the proof that it does nowhere.
+
+    Some ends of runs of equal output are tried first. Where both sides are monotone, all of them are a proof: equal at
+    both ends of a run, they are equal inside it. Else every reachable accumulator is tried, where those are not too
+    many.
+    """
     low, high = tables.ranges  # of each table: one column for all units where there is one scale
-    points: list[Int64Array] = []
-    for index in range(tables.tables_count):
-        table = tables.table(index)
-        starts = np.zeros(0, np.int64) if table is None else table.starts
-        if starts.size > 2048:
-            starts = rng.choice(starts, 2048, replace=False)
-        ends = np.asarray([low[index], high[index]])
-        points.append(np.concatenate([starts, starts - 1, rng.integers(low[index], high[index] + 1, 64), ends]))
-    width = max(p.size for p in points)
-    grid = np.stack([np.resize(p, width) for p in points], axis=1)
-    _find(tables, rival, np.clip(grid, low, high), rng)
-    longest = int((high - low).max()) + 1
-    if rival.targets.size or longest * tables.tables_count > _EVERY:
+    if rival.mistake is not None and rival.mistake.slot in PREFIX:
+        low, high = _reachable(tables)  # the bias is each unit's own
+    points = [_run_ends(tables, index, rng, _SOME) for index in range(low.size)]
+    between = rng.integers(low, high + 1, (64, low.size))
+    if _try(tables, rival, [*_columns(points), between], low, high, rng):
         return
-    # Not one threshold shows it: look at every accumulator.
-    step = max(_AT_A_TIME // tables.tables_count, 1)
-    for first in range(0, longest, step):
-        offsets = np.arange(first, min(first + step, longest))[:, None]
-        _find(tables, rival, np.minimum(low + offsets, high), rng)
-        if rival.targets.size:
+    if _both_monotone(tables, rival):
+        points = [_run_ends(tables, index, rng) for index in range(low.size)]
+        if all(p.size for p in points) and sum(p.size for p in points) <= _EVERY:
+            if not _try(tables, rival, _columns(points), low, high, rng):
+                rival.equal = "both are monotone, and equal at both ends of every step: proved"
             return
-    rival.equal = "it gives the same output at every reachable accumulator: proved"
+    longest = int((high - low).max()) + 1
+    if longest * low.size > _EVERY:
+        return
+    step = max(_AT_A_TIME // low.size, 1)
+    every = (low + np.arange(first, min(first + step, longest))[:, None] for first in range(0, longest, step))
+    if not _try(tables, rival, every, low, high, rng):
+        rival.equal = "it gives the same output at every reachable accumulator: proved"
+
+
+def _run_ends(tables: LayerTables, index: int, rng: np.random.Generator, most: int | None = None) -> Int64Array:
+    """Both ends of all runs of a table, or of some; empty where there is no table."""
+    table = tables.table(index)
+    if table is None:
+        return np.zeros(0, np.int64)
+    starts = table.starts
+    if most is not None and starts.size > most:
+        starts = rng.choice(starts, most, replace=False)
+    return np.concatenate([starts, starts - 1, [table.low, table.high]])
+
+
+def _columns(points: Sequence[Int64Array]) -> Iterator[Int64Array]:
+    """Points of each table as pieces of a matrix `[n, tables]`; those that are over are repeated."""
+    width = max(p.size for p in points)
+    step = max(_AT_A_TIME // len(points), 1)
+    for first in range(0, width, step):
+        wanted = np.arange(first, min(first + step, width))
+        yield np.stack([p[wanted % p.size] if p.size else np.zeros(wanted.size, np.int64) for p in points], axis=1)
+
+
+def _try(
+    tables: LayerTables,
+    rival: Rival,
+    pieces: Iterable[Int64Array],
+    low: Int64Array,
+    high: Int64Array,
+    rng: np.random.Generator,
+) -> bool:
+    """Whether the mistake shows at any of these accumulators, each cut to its table's range."""
+    for accs in pieces:
+        _find(tables, rival, np.clip(accs, low, high), rng)
+        if rival.targets.size:
+            return True
+    return False
+
+
+def _both_monotone(tables: LayerTables, rival: Rival) -> bool:
+    """Whether the right rule and a mistake are known to be monotone functions of the accumulator in its range."""
+    mistake = rival.mistake
+    assert mistake is not None
+    low, high = (np.asarray([f(end)]) for f, end in zip((np.min, np.max), tables.ranges, strict=True))
+    if overflows(tables.params, low, high).any():
+        return False
+    if mistake.name.startswith("sum_saturates") or mistake.name == "sum_in_float32":
+        return True
+    if mistake.slot in _CONSTANTS:
+        params = scale_params(_empty_case(tables), Everything(), {mistake.slot: mistake})
+        return not overflows(params, low, high).any()
+    if mistake.slot != "rounding":
+        return False
+    if not tables.params.rule.form.startswith("q31"):
+        return True
+    # Wrong code shifts the accumulator left within 32 bits even where the right rule has more of them.
+    left = np.clip(tables.params.shift, 0, 31)
+    return bool(((low << left >= INT32_MIN) & (high << left <= INT32_MAX)).all())
+
+
+def _empty_case(tables: LayerTables) -> Case:
+    layer = tables.layer
+    return Case.of(tables.prepared, np.zeros((1, layer.depth), layer.input.dtype.numpy))
 
 
 def _find(tables: LayerTables, rival: Rival, accs: Int64Array, rng: np.random.Generator) -> None:
     """Keep some of the accumulators `[n, tables]` at which the mistake shows, each with a unit that may reach it."""
     assert rival.mistake is not None
     prepared = tables.prepared
-    dtype = prepared.layer.input.dtype.numpy
-    case = Case.of(prepared, np.zeros((1, prepared.layer.depth), dtype))
-    wrong = wrong_matrix(case, {rival.mistake.slot: rival.mistake}, Accumulated(accs))
+    case = _empty_case(tables)
+    chosen = {rival.mistake.slot: rival.mistake}
+    start = Accumulated(accs)
+    if rival.mistake.slot == "bias":
+        start = add_bias(case, Everything(), accs - case.bias, rival.mistake)
+    elif rival.mistake.slot == "product":
+        sums = rival.mistake.function(case, _Given(accs - case.bias), case.x, 0, case.w, 0)
+        start = add_bias(case, Everything(), sums, None)
+    wrong = wrong_matrix(case, chosen, start)
     right = requantize(accs, prepared.requant)["output"].astype(np.int64)
     at, column = np.nonzero(wrong != right)
-    chosen = rng.permutation(at.size)[: _TARGETS * 16]
-    found = accs[at[chosen], column[chosen] if accs.shape[1] > 1 else 0]
+    kept = rng.permutation(at.size)[: _TARGETS * 16]
+    found = accs[at[kept], column[kept] if accs.shape[1] > 1 else 0]
     units = tables.layer.units
-    unit = column[chosen] if wrong.shape[1] == units else rng.integers(0, units, found.size)
+    unit = column[kept] if wrong.shape[1] == units else rng.integers(0, units, found.size)
     low, high = _reachable(tables)
     inside = (found >= low[unit]) & (found <= high[unit])
     rival.targets = np.stack([unit[inside], found[inside]], axis=1)
+
+
+def _of_the_accumulator(mistake: Mistake) -> bool:
+    """Whether what a mistake makes of a unit depends on nothing of the input but the accumulator."""
+    if mistake.slot in PREFIX:
+        return mistake.slot == "bias" or mistake.name.startswith("sum_")
+    return mistake.slot != "layout"
+
+
+class _Given(Everything):
+    """Stands for the input of mistakes that change nothing but the finished sum: that sum is given."""
+
+    def __init__(self, sums: Int64Array) -> None:
+        self.sums = sums
+
+    def dot(self, x: Int64Array, w: Int64Array) -> Int64Array:
+        """The sum itself."""
+        return self.sums
+
+    def sum_w(self, w: Int64Array) -> Int64Array:
+        """Nothing is to be taken off it."""
+        return np.zeros(1, np.int64)
+
+
+# Mistakes of a register that is too narrow: what it holds, and its bits.
+_NARROW = re.compile("(sum|product|product_pairs|each_product|each_centred_product)_(?:wraps?|saturates?)_int([0-9]+)")
+
+
+def _never_overflows(tables: LayerTables, name: str) -> str:
+    """Why a register that is too narrow holds all there is on this layer; empty where it does not."""
+    narrow = _NARROW.fullmatch(name)
+    if narrow is None:
+        return ""
+    what, bits = narrow[1], int(narrow[2])
+    layer = tables.layer
+    assert layer.input.dtype.qmin is not None
+    assert layer.input.dtype.qmax is not None
+    x = np.asarray([layer.input.dtype.qmin, layer.input.dtype.qmax])
+    w = layer.weights_values.astype(np.int64)
+    if what in ("sum", "each_centred_product"):
+        x, w = x - layer.input_zero_point, w - layer.weights_zero_point
+    elif what == "product_pairs":
+        x = x - x[0]  # the instruction wants uint8
+    ends = np.stack([w * end for end in x.tolist()])
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    if what == "product_pairs":
+        low, high = (end[:, : end.shape[1] // 2 * 2].reshape(len(w), -1, 2).sum(axis=2) for end in (low, high))
+    elif not what.startswith("each"):
+        low, high = low.sum(axis=1), high.sum(axis=1)
+    half = 1 << (bits - 1)
+    if low.min(initial=0) < -half or high.max(initial=0) >= half:
+        return ""
+    return f"nothing leaves {bits} bits here: proved"
 
 
 def _reachable(tables: LayerTables) -> tuple[Int64Array, Int64Array]:

@@ -22,7 +22,16 @@ from ..types import Array, IntArray
 from .fixedpoint import INT32_MAX, reduce_multiplier, round_half_away
 from .requantize import Form, RequantParams, requantize
 
-__all__ = ["MAX_RUNS", "StepTable", "channel_count", "has_tables", "outputs_at", "step_tables", "take_channels"]
+__all__ = [
+    "MAX_RUNS",
+    "StepTable",
+    "channel_count",
+    "has_tables",
+    "outputs_at",
+    "overflows",
+    "step_tables",
+    "take_channels",
+]
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -127,6 +136,20 @@ def outputs_at(params: RequantParams, accs: IntArray, channel: int) -> Int64Arra
     flat = np.asarray(accs, np.int64).reshape(-1)
     one = take_channels(params, np.full(flat.shape, channel, np.int64))
     return requantize(flat, one)["output"].astype(np.int64).reshape(np.shape(accs))
+
+
+def overflows(params: RequantParams, low: IntArray, high: IntArray) -> npt.NDArray[np.bool_]:
+    """For each channel, whether a register overflows between two accumulators, `[out]` each (or `[1]`).
+
+    Where none does, the output is a monotone function of the accumulator from one to the other.
+    """
+    total = channel_count(params)
+    channel = np.arange(total)
+    ends = [np.broadcast_to(np.asarray(end, np.int64), total) for end in (low, high)]
+    # Each count is monotone where those before it are constant, so equal counts at both ends are constant between.
+    first, last = (_marks(params, channel, end)[:-1] for end in ends)
+    found: npt.NDArray[np.bool_] = (first != last).any(axis=0)
+    return found
 
 
 def step_tables(

@@ -6,7 +6,7 @@ from typing import cast
 
 import click
 
-from ..runtimes import RUNTIMES
+from ..runtimes import DEFAULT_RUNTIME, RUNTIMES
 from .options import inputs_option, json_option, model_argument, op_option, runtime_option
 
 __all__ = ["compare", "prove", "thresholds", "vectors"]
@@ -102,7 +102,11 @@ def compare(
 @click.command()
 @model_argument
 @op_option
-@runtime_option
+@click.option(
+    "--runtime",
+    metavar="NAME",
+    help=f"Whose interpreter: {', '.join(RUNTIMES)}.  [default: {DEFAULT_RUNTIME}, as this machine's CPU has it]",
+)
 @click.option(
     "--probe",
     type=click.Choice(["auto", "thresholds", "every"]),
@@ -110,10 +114,24 @@ def compare(
     show_default=True,
     help="Which accumulators: every reachable one, or those at the thresholds; auto: every one up to 50 million.",
 )
+@click.option(
+    "--library",
+    metavar="FILE",
+    help="CMSIS-NN as a shared library that you have built (docs/cmsis_nn.md), for the runtimes of that name.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of what is drawn.")
 @json_option
 @click.pass_context
-def prove(ctx: click.Context, model: str, op: int | None, runtime: str, probe: str, seed: int, as_json: bool) -> None:
+def prove(
+    ctx: click.Context,
+    model: str,
+    op: int | None,
+    runtime: str | None,
+    probe: str,
+    library: str | None,
+    seed: int,
+    as_json: bool,
+) -> None:
     """Prove a runtime exact for every reachable accumulator.
 
     The real interpreter itself prints its requantization function, which is held against LastBit's table. The exit
@@ -125,7 +143,7 @@ def prove(ctx: click.Context, model: str, op: int | None, runtime: str, probe: s
     from ..terminal import print_report, progress
 
     with progress("prove") as update:
-        report = make(model, runtime, op=op, probe=cast(Probe, probe), seed=seed, progress=update)
+        report = make(model, runtime, op=op, probe=cast(Probe, probe), seed=seed, progress=update, library=library)
     print_report(report, as_json)
     ctx.exit(report.exit_code)
 
