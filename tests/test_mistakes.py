@@ -1,14 +1,17 @@
 """The catalogue of mistakes: each is what wrong code really computes, and no more."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from conftest import make_dense_model
+from lastbit.arith.requantize import requantize
 from lastbit.errors import InputError, UnsupportedError
 from lastbit.mistakes import MISTAKES, SLOTS, STAGES, applicable, wrong_output
 from lastbit.mistakes.base import Case
+from lastbit.mistakes.fixes import fixes
 from lastbit.mistakes.grid import Elements
 from lastbit.mistakes.pipeline import Scaling, accumulate, finish, scale_params, wrong_matrix
 from lastbit.mistakes.rounding import round_ratio
@@ -17,6 +20,7 @@ from lastbit.probing import all_rules, critical_accumulators, probe_subgraph
 from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.types import DTYPES
 
 RNG = np.random.default_rng(3)
 X = RNG.integers(-128, 128, (9, 7)).astype(np.int8)
@@ -371,3 +375,24 @@ def test_pairs_of_products_saturate_as_the_instruction_does():
     value = acc * prepared.requant.effective_scale
     wanted = np.clip(np.trunc(value + np.copysign(0.5, value)) - 5, -128, 127)
     np.testing.assert_array_equal(wrong_output(prepared, X, ["product_pairs_saturate_int16"]), wanted)
+
+
+def test_the_right_line_of_each_rounding_is_what_the_rule_computes():
+    """The fixes that are shown, run as they stand."""
+    acc = np.concatenate([np.arange(-3000, 3000), RNG.integers(-(10**6), 10**6, 4000)])
+    seen = set()
+    for name in ("litert-xnnpack", "litert-reference", "litert-builtin-x86", "tflm", "cmsis-nn-single-rounding"):
+        prepared = layer(make_dense_model(output_scale=0.5), name)
+        params = prepared.requant
+        form = params.rule.form
+        line = fixes(MISTAKES["rounding_floor"], form)[0]
+        shift = int(params.shift[0])
+        given = {
+            "np": np, "acc": acc, "zy": 0, "m": params.effective_scale, "q": int(params.multiplier[0]), "shift": shift,
+            "L": max(shift, 0), "R": max(-shift, 0),
+        }  # fmt: skip
+        exec(line, given)
+        wide = replace(params, output_zero_point=0, activation_min=-(2**30), activation_max=2**30, dtype=DTYPES[2])
+        np.testing.assert_array_equal(given["y"], requantize(acc[:, None], wide)["output"].ravel(), err_msg=form)
+        seen.add(line)
+    assert len(seen) == 5

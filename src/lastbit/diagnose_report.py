@@ -16,6 +16,7 @@ from .diagnose_text import mistake_blocks, names_text, percent, rest_text
 from .differences import Difference
 from .mistakes import MISTAKES, Mistake
 from .mistakes.base import Case
+from .mistakes.fixes import fixes
 from .mistakes.pipeline import unrounded_matrix
 from .mistakes.worked import WorkedStep, worked_steps
 from .ops.dense_8bit import PreparedDense
@@ -259,7 +260,7 @@ class Diagnosis(Report):
                 )
             )
         for number, mistake in enumerate(self.mistakes, 1):
-            blocks += mistake_blocks(number, mistake)
+            blocks += mistake_blocks(number, mistake, explanation.prepared.requant.rule.form)
         blocks.append(Text(self._arithmetic_text(explanation)))
         blocks += self._worked_blocks()
         return blocks + self._ties_blocks()
@@ -368,14 +369,15 @@ def _s(explanation: Explanation) -> str:
 
 
 def _explanation_dict(explanation: Explanation) -> dict[str, Any]:
+    form = explanation.prepared.requant.rule.form
     return {
         "mistakes": [
             {
                 "name": name,
                 "stage": MISTAKES[name].stage,
                 "why": MISTAKES[name].why,
-                "fix_numpy": MISTAKES[name].fix_numpy,
-                "fix_c": MISTAKES[name].fix_c,
+                "fix_numpy": fixes(MISTAKES[name], form)[0],
+                "fix_c": fixes(MISTAKES[name], form)[1],
                 "seen": list(MISTAKES[name].seen),
             }
             for name in explanation.mistakes

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .mistakes import Mistake
+from .mistakes.fixes import fixes
 from .mistakes.links import TF_23384
 from .report import Block, Code, Text
 from .types import Array
@@ -103,9 +104,10 @@ def _places_text(bad: npt.NDArray[np.bool_]) -> list[str]:
     return said
 
 
-def mistake_blocks(number: int, mistake: Mistake) -> list[Block]:
-    """One mistake with its fixes, for people."""
-    lines = [f"NumPy: {mistake.fix_numpy}", f"C:     {mistake.fix_c}"]
+def mistake_blocks(number: int, mistake: Mistake, form: str) -> list[Block]:
+    """One mistake with its fixes, in the form of the rule that is meant, for people."""
+    fix_numpy, fix_c = fixes(mistake, form)
+    lines = [f"NumPy: {fix_numpy}", f"C:     {fix_c}"]
     if mistake.seen:
         lines.append("seen:  " + ", ".join(mistake.seen))
     return [Text(f"{number}. {mistake.name} ({mistake.stage}): {mistake.why}."), Code("\n".join(lines))]

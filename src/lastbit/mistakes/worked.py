@@ -15,6 +15,7 @@ from .pipeline import Accumulated, Chosen, Scaling, add_bias, finish, scale_para
 __all__ = ["WorkedStep", "worked_steps"]
 
 _SHOWN = 6
+_LATE = "added after the scaling"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def worked_steps(
     right, wrong = _steps(case, {}, row, unit, None), _steps(case, chosen, row, unit, acc)
     if unrounded:
         right, wrong = right[:-3], wrong[:-3]
-    return [WorkedStep(a, b, c) for (a, b), (_, c) in zip(right, wrong, strict=True)]
+    steps = [WorkedStep(a, b, c) for (a, b), (_, c) in zip(right, wrong, strict=True)]
+    return [step for step in steps if step.name != _LATE or step.differs]
 
 
 def _steps(case: Case, chosen: Chosen, row: int, unit: int, acc: int | None) -> list[tuple[str, str]]:
@@ -96,7 +98,7 @@ def _steps(case: Case, chosen: Chosen, row: int, unit: int, acc: int | None) -> 
         ("acc: with the bias", _one(start.acc)),
     ]
     if case.bias.any():
-        steps.append(("added after the scaling", _one(np.asarray(start.after))))
+        steps.append((_LATE, _one(np.asarray(start.after))))
     return [
         *steps,
         ("factor m", factor),
