@@ -23,6 +23,7 @@ from lastbit.explain import explain
 from lastbit.explain_differences import STEPS, Side, five_steps
 from lastbit.ops.fully_connected import prepare_fully_connected
 from lastbit.oracles import ORACLES, installed, open_oracle
+from lastbit.oracles.machine import cpu_features
 from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.tflite import load, write
@@ -36,9 +37,16 @@ CASES = LISTING["cases"]
 GROUPS = sorted({case["group"] for case in CASES})
 
 
+# Without one of these, fbgemm adds neighbouring uint8 x int8 products in 16 bits, which saturate: not modelled.
+DOT_PRODUCTS = {"avx512_vnni", "avx_vnni"}
+
+
 def live(name):
     there = all(importlib.util.find_spec(module) for module in DISTRIBUTIONS[name])
-    return pytest.param(name, marks=pytest.mark.skipif(not there, reason=f"needs {' and '.join(DISTRIBUTIONS[name])}"))
+    marks = [pytest.mark.skipif(not there, reason=f"needs {' and '.join(DISTRIBUTIONS[name])}")]
+    if name == "torch-fbgemm":
+        marks.append(pytest.mark.skipif(not DOT_PRODUCTS & cpu_features(), reason="needs a CPU with VNNI"))
+    return pytest.param(name, marks=marks)
 
 
 @cache
@@ -288,9 +296,8 @@ def test_the_real_runtime_gives_the_recorded_outputs_again(name):
 def test_verify_holds_a_layer_against_the_real_runtime(name):
     result = lastbit.verify(make_dense_model(units=12, depth=40, per_channel=True), [name], samples=24)
     assert result.exit_code == 0, str(result)
-    (runtime,) = result.results
-    assert runtime.end_to_end is not None
-    assert runtime.end_to_end.outputs > 0
+    ((operator,),) = (runtime.operators for runtime in result.results)
+    assert sum(comparison.outputs for comparison in operator.comparisons) > 0
 
 
 @needs_shared_models

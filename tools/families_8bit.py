@@ -146,6 +146,9 @@ def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     weights = model.operand(op, 1)
     dtype = "" if weights is None else weights.dtype.name
     names = [name for name in RULES if not name.endswith("/acc28")]
+    # What fbgemm's source says and no build does. It parts from what builds do at a few accumulators of large biases,
+    # which the golden set of fbgemm's own family has (families_other_runtimes.fused_bias).
+    names.remove("float32-bias_by_reciprocal-half_even")
     if dtype == "uint8":
         # float32-half_even once more: they differ where INT32_MIN plus a negative zero point wraps.
         names.remove("float32-half_even-saturate")

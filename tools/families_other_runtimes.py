@@ -7,7 +7,7 @@ operator (QLinearMatMul), products of the largest values may saturate in 16 bits
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -178,6 +178,44 @@ def all_cases(seed: int, rounds: int) -> Iterator[Case]:
         yield from kind_cases(np.random.default_rng([seed, number, 4]), rounds, kind, 6000)
 
 
+def spread(case: Case) -> Case:
+    """The same layer with an unused input beside each: weights of 0 bits, inputs at their zero point.
+
+    fbgemm on a CPU without VNNI adds neighbouring uint8 x int8 products in 16 bits, which saturate. With every other
+    product at 0 none does, and what is left to see is the accumulator and its requantization.
+    """
+    tensors = list(case.graph.tensors)
+    given, weights = tensors[0], tensors[1]
+    assert weights.data is not None
+    assert given.quant is not None
+    zero = 128 if weights.dtype.name == "uint8" else 0
+    wide = np.full((*weights.shape[:-1], 2 * weights.shape[-1]), zero, weights.data.dtype)
+    wide[..., ::2] = weights.data
+    tensors[1] = replace(weights, shape=wide.shape, shape_signature=wide.shape, data=wide)
+    shape = (*given.shape[:-1], 2 * given.shape[-1])
+    tensors[0] = replace(given, shape=shape, shape_signature=shape)
+    samples = []
+    for x in case.samples:
+        doubled = np.full((*x.shape[:-1], 2 * x.shape[-1]), given.quant.zero_point[0], x.dtype)
+        doubled[..., ::2] = x
+        samples.append(doubled)
+    return Case(f"{case.family}, spread", replace(case.graph, tensors=tuple(tensors)), tuple(samples))
+
+
+def spread_cases(seed: int, rounds: int) -> Iterator[Case]:
+    """`all_cases`, spread."""
+    return (spread(case) for case in all_cases(seed, rounds))
+
+
+def bulk_cases(seed: int, rounds: int) -> Iterator[Case]:
+    """Requantization functions printed with many probes each: most of the outputs for little time."""
+    for number, kind in enumerate(KINDS):
+        rng = np.random.default_rng([seed, number, 5])
+        # One layer has as many functions to print as it has channels.
+        for _ in range(rounds if kind.per_channel else 8 * rounds):
+            yield from (requantization(rng, kind, scales, 24_000) for scales in SCALE_KINDS)
+
+
 INT16_RUNTIMES = ("cmsis-nn", "cmsis-nn-single-rounding")
 INT16_KINDS = tuple(families_int16.Kind("int8", False, bias) for bias in ("int64_bias", "no_bias"))
 
@@ -262,29 +300,29 @@ def built_fingerprint(fingerprint: Fingerprint, build: tuple[str, str] | None) -
 
 def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     """Every requantization rule there is, of every runtime, prepared for a layer."""
-    return _remembered(model.content) if model.content else _rivals(model, op)
+    return remembered(model.content, _rivals) if model.content else _rivals(model)
 
 
-def _rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
+def _rivals(model: Model) -> dict[str, PreparedOperator]:
+    op = model.operators[0]
     wide = model.tensors[op.inputs[0]].dtype.name == "int16"
     return {name: prepare_fully_connected(model, op, name) for name in (EVERY_RULE_INT16 if wide else EVERY_RULE)}
 
 
 @lru_cache(maxsize=1)
-def _remembered(content: bytes) -> dict[str, PreparedOperator]:
+def remembered(content: bytes, prepare: Callable[[Model], dict[str, PreparedOperator]]) -> dict[str, PreparedOperator]:
     """The rivals of a layer, which calculate each input once although several runtimes are held against them."""
-    model = load(content)
 
     def once(evaluate: Evaluate) -> Evaluate:
         known: dict[bytes, dict[str, Any]] = {}
 
-        def remembered(values: Sequence[Any]) -> dict[str, Any]:
+        def remembering(values: Sequence[Any]) -> dict[str, Any]:
             key = values[0].tobytes()
             if key not in known:
                 known[key] = evaluate(values)
             return known[key]
 
-        return remembered
+        return remembering
 
-    found = _rivals(model, model.operators[0])
+    found = prepare(load(content))
     return {name: replace(rival, evaluate=once(rival.evaluate)) for name, rival in found.items()}

@@ -3,8 +3,8 @@
     python tools/time_machine.py --folder DIR [--only NAME ...] [--keep] [--rounds N] [--families NAME ...]
 
 Each target (`litert-1.2.0`, `tf-2.14.1`, `tflite-2.14.0`, `tflm-20240129122420`) gets a virtual environment in DIR,
-made if it is not there and removed afterwards unless --keep says otherwise: TensorFlow takes a gigabyte a version. Writes
-src/lastbit/runtimes/version_evidence.json, where the entries of targets that were not run stay, and
+made if it is not there and removed afterwards unless --keep says otherwise: TensorFlow takes a gigabyte a version.
+Writes src/lastbit/runtimes/version_evidence.json, where the entries of targets that were not run stay, and
 tests/golden/versions.npz and .json, which hold what they printed for few cases.
 
 What is found is then stated by hand in src/lastbit/runtimes/versions.py; a test holds the statement against both files.
@@ -55,9 +55,22 @@ TARGETS: dict[str, tuple[str, ...]] = {
     **{f"tf-{v}": (f"tensorflow-cpu=={v}",) for v in _TENSORFLOW.split()},
     "tflite-2.14.0": ("tflite-runtime==2.14.0", "numpy<2"),
     **{
-        f"tflm-{v}": (f"tflite-micro==0.dev{v}", "numpy<2" if v < "202409" else "numpy", "setuptools<80")
+        f"tflm-{v}": (
+            "--no-deps",
+            f"tflite-micro==0.dev{v}",
+            "numpy<2" if v < "202409" else "numpy",
+            "flatbuffers",
+            "setuptools<80",
+        )
         for v in _TFLM.split()
     },
+}
+
+# What old wheels of tflite-micro import TensorFlow for: opening files and hiding names. They get this in its place, and
+# load in a tenth of a second and not in ten, which each model that they crash on costs.
+_STAND_INS = {
+    "platform/gfile.py": "GFile = Open = open\n",
+    "util/all_util.py": "def remove_undocumented(*_): pass\n",
 }
 
 LITERT_RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference")
@@ -80,6 +93,12 @@ def environment(folder: Path, name: str) -> Path:
         venv.create(home, with_pip=False)
         command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", *TARGETS[name]]
         subprocess.run(command, check=True)
+        if name.startswith("tflm"):
+            site = next(home.glob("lib/python*/site-packages"))
+            for path, text in _STAND_INS.items():
+                target = site / "tensorflow" / "python" / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8")
     return python
 
 
@@ -258,7 +277,7 @@ class Golden:
 
 
 def encode(printed: Sequence[int | str], refusals: Sequence[str]) -> str:
-    """One version's entries as text: the output's number, with `d` where a delegate ran, or `r` and a refusal's number."""
+    """One version's entries as text: the output's number, `d` before it where a delegate ran; `r` and a refusal's."""
     words = []
     for entry in printed:
         if isinstance(entry, str):

@@ -11,10 +11,13 @@ import dense_families
 import families_8bit
 import families_activations
 import families_int16
+import families_other_runtimes
 from dense_families import Case, Kind, Rng
+from lastbit.arith.other_rules import EVERY_RULE_INT16
 from lastbit.errors import UnsupportedError
 from lastbit.model import Model, Operator, Subgraph, Tensor
 from lastbit.ops.base import PreparedOperator
+from lastbit.ops.dense_ignoring import SUFFIX
 from lastbit.ops.fully_connected import RULES, prepare_fully_connected
 from lastbit.probing import all_rules, boundary_inputs, critical_accumulators, tie_seeking_inputs
 from lastbit.runtimes.shared import COPIED
@@ -167,6 +170,46 @@ def rows_cases(seed: int, rounds: int) -> Iterator[Case]:
                 yield two_rows(rng, kind, scales, int(rng.choice([2, 3])))
             for _ in range(4):
                 yield few_units(rng, kind)
+
+
+# Probes in one case of `compact_cases`: an emulator's time goes into cases, not into outputs.
+MANY_PROBES = 24_000
+
+
+def compact_cases(seed: int, rounds: int) -> Iterator[Case]:
+    """For slow interpreters: few cases of every family, and requantization functions printed with many probes each."""
+    for number, kind in enumerate((*KINDS["int8"], *KINDS["8bit"])):
+        rng = np.random.default_rng([seed, 400 + number])
+        for _ in range(3 * rounds):
+            yield from families_8bit.cases(rng, 1, kind, PROBES)
+            yield from (few_units(rng, kind) for _ in range(4))
+            yield leading_dimensions(rng, kind)
+        # One layer has as many functions to print as it has channels.
+        for _ in range(rounds if kind.per_channel else 8 * rounds):
+            for scales in dense_families.SCALE_KINDS:
+                yield dense_families.requantization(rng, kind, scales, MANY_PROBES)
+                yield two_rows(rng, kind, scales, 3, MANY_PROBES)
+    for number, wide in enumerate((*families_int16.KINDS, *families_int16.MISREAD)):
+        rng = np.random.default_rng([seed, 500 + number])
+        for _ in range(rounds):
+            yield from families_int16.cases(rng, 1, wide, MANY_PROBES // 4)
+    yield from families_activations.cases(seed, 60 * rounds)
+    yield from reshapes(np.random.default_rng(seed), rounds)
+
+
+def rivals_compact(model: Model, op: Operator) -> dict[str, PreparedOperator]:
+    """Every rule of the operator's family but those that are another one by another name for this very layer."""
+    return families_other_runtimes.remembered(model.content, _rivals_compact)
+
+
+def _rivals_compact(model: Model) -> dict[str, PreparedOperator]:
+    op = model.operators[0]
+    if op.name != "FULLY_CONNECTED":
+        return families_activations.rivals(model, op)
+    types = model.operand(op, 0)
+    if types is not None and types.dtype.name == "int16":
+        return {name: prepare_fully_connected(model, op, name) for name in EVERY_RULE_INT16 if "_wrap-" not in name}
+    return {name: rule for name, rule in rivals_dense(model, op).items() if not name.endswith(SUFFIX)}
 
 
 @dataclass(frozen=True)

@@ -77,10 +77,11 @@ def prepare_operator(model: Model, op: Operator, runtime: str | Runtime) -> Prep
     chosen = get_runtime(runtime)
     rule = choose_rule(model, op, chosen)
     prepared = OPERATORS[op.name].prepare(model, op, rule.name)
-    check_kernel(prepared, rule.kernel)
+    check_kernel(prepared, rule.kernel, chosen.ignores)
+    prepared = replace(prepared, kernel=rule.kernel)
     check_version(prepared, OPERATORS[op.name].variant(model, op), chosen)
     notes = (*prepared.notes, *kernel_notes(prepared, rule.kernel))
-    return replace(prepared, kernel=rule.kernel, notes=notes)
+    return replace(prepared, notes=notes)
 
 
 def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .requantize import RequantRule, ScaleProduct
 
-__all__ = ["CPU_RULES"]
+__all__ = ["CPU_RULES", "CPU_RULES_INT16"]
 
 _FLOOR_UP = "v = floor({left} * q / 2^31),  R = max(-shift, 1);  y = clamp(zy + ((v + 2^(R-1)) >> R))"
 _WORDS: dict[ScaleProduct, str] = {"dd": "float64", "fd": "float32 then float64", "ff": "float32"}
@@ -54,3 +56,17 @@ CPU_RULES: dict[str, RequantRule] = {
         ),
     )
 }
+
+_SATURATING = CPU_RULES["float64-half_away-saturate"]
+
+CPU_RULES_INT16: dict[str, RequantRule] = {
+    _SATURATING.name: _SATURATING,
+    f"{_SATURATING.name}/acc64": replace(
+        _SATURATING,
+        name=f"{_SATURATING.name}/acc64",
+        equation=f"{_SATURATING.equation},  acc has 64 bits",
+        acc_bits=64,
+    ),
+    **{name: rule for name, rule in CPU_RULES.items() if rule.form == "q31_floor_up_wrap"},
+}
+"""Those that layers with int16 activations could follow."""

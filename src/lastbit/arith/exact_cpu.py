@@ -27,7 +27,7 @@ def cpu_steps(
 
     Args:
         rule: the rule; its form is one of `FORMS`.
-        acc: an int32 value.
+        acc: an int32 value, or an int64 value where the rule's accumulator has 64 bits.
         scale: the effective scale as the rule calculates it.
         output_zero_point: zy.
         bounds: the clamp bounds, (low, high).
@@ -52,8 +52,11 @@ def cpu_steps(
 def _scaled(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]:
     """Up to `acc_scaled`."""
     if rule.form == "float64_saturate":
-        product = round_to_float(acc * scale, 53)
-        yield _step("product", "acc * m", f"{acc} * {_g(scale)}", product, acc * scale, "float64")
+        converted = round_to_float(Fraction(acc), 53)
+        if rule.acc_bits > 53:
+            yield _step("acc_float", "float64(acc)", str(acc), converted, acc, "float64")
+        product = round_to_float(converted * scale, 53)
+        yield _step("product", "acc * m", f"{_g(converted)} * {_g(scale)}", product, converted * scale, "float64")
         kept = _saturate(round_fraction(product, "half_away"), 32)
         yield _step("acc_scaled", "round_half_away(product)", f"round({_g(product)})", kept, product, "half_away")
         return
@@ -100,7 +103,8 @@ def _step(
 
 
 def _saturate(value: int, bits: int) -> int:
-    return max(-(2 ** (bits - 1)), min(2 ** (bits - 1) - 1, value))
+    limit = 1 << (bits - 1)
+    return max(-limit, min(limit - 1, value))
 
 
 def _wrap(value: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .cpu_rules import CPU_RULES
+from .cpu_rules import CPU_RULES, CPU_RULES_INT16
 from .requantize import RULES, RequantRule
 from .rules_int16 import RULES_INT16
 
@@ -73,5 +73,5 @@ OTHER_RULES_INT16: dict[str, RequantRule] = {
     )
 }
 
-EVERY_RULE_INT16: dict[str, RequantRule] = {**RULES_INT16, **OTHER_RULES_INT16}
+EVERY_RULE_INT16: dict[str, RequantRule] = {**RULES_INT16, **OTHER_RULES_INT16, **CPU_RULES_INT16}
 """The same for int16 activations."""

@@ -23,9 +23,9 @@ import numpy.typing as npt
 
 from ..arith.fixedpoint import wrap32
 from ..arith.matmul import ExactWeights, pack_weights
-from ..arith.other_rules import EVERY_RULE_INT16, OTHER_RULES_INT16
+from ..arith.other_rules import EVERY_RULE_INT16
 from ..arith.requantize import RequantParams, RequantRule, prepare_requantize, requantize
-from ..arith.rules_int16 import RULES_64, RULES_INT16
+from ..arith.rules_int16 import RULES_INT16
 from ..model import Model, Operator
 from ..types import DTYPES, Array
 from .base import refuse
@@ -37,7 +37,7 @@ __all__ = ["RULES", "PreparedDenseInt16", "check_int16_kernel", "prepare_dense_i
 # (input, weights, output)
 TYPES = tuple(("int16", weights, "int16") for weights in ("int8", "int16", "int4"))
 
-RULES: dict[str, str] = {name: rule.equation for name, rule in {**RULES_64, **OTHER_RULES_INT16}.items()}
+RULES: dict[str, str] = {name: rule.equation for name, rule in EVERY_RULE_INT16.items() if rule.acc_bits == 64}
 """The rules that only this family has, each in one line."""
 
 _INT32 = next(dtype for dtype in DTYPES.values() if dtype.name == "int32")
@@ -65,7 +65,7 @@ def prepare_dense_int16(model: Model, op: Operator, rule: str) -> PreparedDenseI
     Args:
         model: the model.
         op: one of its FULLY_CONNECTED operators.
-        rule: a name in `lastbit.arith.rules_int16.RULES_INT16`.
+        rule: a name in `lastbit.arith.other_rules.EVERY_RULE_INT16`.
 
     Raises:
         UnsupportedError: the layer is outside what LastBit covers.

@@ -31,18 +31,19 @@ def xnnpack_declines(model: Model, op: Operator) -> str | None:
     return xnnpack_declines_operator(model, op)
 
 
-def check_kernel(prepared: PreparedOperator, kernel: str) -> None:
+def check_kernel(prepared: PreparedOperator, kernel: str, ignores: frozenset[str] = frozenset()) -> None:
     """Refuse what the real kernel refuses when it prepares an operator.
 
     Args:
         prepared: the operator with its constants folded.
         kernel: `xnnpack`, `builtin`, `reference` or `tflm`.
+        ignores: see `Runtime.ignores`.
 
     Raises:
         UnsupportedError: with the kernel's reason.
     """
     if isinstance(prepared, PreparedDense):
-        _check_dense(prepared, kernel)
+        _check_dense(prepared, kernel, ignores)
     if isinstance(prepared, PreparedHybrid):
         check_hybrid_kernel(prepared, kernel)
     check_operator_kernel(prepared, kernel)
@@ -81,7 +82,7 @@ def kernel_notes(prepared: PreparedOperator, kernel: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _check_dense(prepared: PreparedDense, kernel: str) -> None:
+def _check_dense(prepared: PreparedDense, kernel: str, ignores: frozenset[str]) -> None:
     if kernel in OTHER_KERNELS:
         check_other_kernel(prepared, kernel)
         return
@@ -90,7 +91,8 @@ def _check_dense(prepared: PreparedDense, kernel: str) -> None:
     if layer.input.dtype.name == "int16":
         check_int16_kernel(layer, kernel)
     stored = layer.weights.quant.zero_point
-    if kernel == "xnnpack" and layer.granularity == "per_channel" and (stored != 0).any():
+    ignored = layer.weights.dtype.name == "int4" and "int4_zero_points" in ignores
+    if kernel == "xnnpack" and layer.granularity == "per_channel" and (stored != 0).any() and not ignored:
         raise refuse(layer.operator, "XNNPACK fails on per-channel weights with a zero point that is not 0")
     if kernel in ("builtin", "reference") and layer.weights.dtype.name == "int4" and (stored != 0).any():
         raise refuse(layer.operator, "this kernel takes int4 weights with zero point 0 only")

@@ -18,6 +18,9 @@ def version_declines(model: Model, op: Operator, runtime: Runtime) -> str | None
     layer = dense_layer(model, op)
     if layer.weights.quant is None or layer.output.quant is None or layer.output.dtype.qmin is None:
         return None
+    one_scale = layer.weights.dtype.name == "int4" and layer.granularity == "per_tensor" and layer.units > 1
+    if "int4_one_scale" in runtime.declines and one_scale:
+        return "int4 weights have one scale for several units"
     if "per_channel_bias" in runtime.declines and layer.bias is not None and layer.granularity == "per_channel":
         return "the weights have a scale for each unit, and there is a bias"
     if "one_value" in runtime.declines:
@@ -29,7 +32,7 @@ def version_declines(model: Model, op: Operator, runtime: Runtime) -> str | None
 
 
 def check_version(prepared: PreparedOperator, variant: str, runtime: Runtime) -> None:
-    """Refuse what this version cannot run, or runs without writing the whole output.
+    """Refuse what this version cannot run, or runs without writing the whole output. `prepared` knows its kernel.
 
     Raises:
         UnsupportedError: with the reason.
@@ -38,11 +41,17 @@ def check_version(prepared: PreparedOperator, variant: str, runtime: Runtime) ->
     largest = runtime.operator_versions.get(op.name)
     if largest is not None and op.version > largest:
         raise refuse(op, f"operator version {op.version}; this version of the runtime knows versions up to {largest}")
+    if isinstance(prepared, PreparedLayer) and prepared.kernel == "xnnpack" and "int4_one_scale" in runtime.declines:
+        layer = prepared.layer
+        if layer.weights.dtype.name == "int4" and layer.units == 1 and layer.bias is not None:
+            raise refuse(
+                op, "the delegate takes int4 weights with one unit and fails to prepare them if there is a bias"
+            )
     if isinstance(prepared, PreparedLayer) and variant in runtime.written_in_part:
         layer = prepared.layer
         if layer.keep_num_dims and len(layer.output.shape) > 2:
             raise refuse(
                 op,
-                f"output of rank {len(layer.output.shape)}: this version's kernel takes it for two dimensions and leaves "
-                "the rest of it unwritten",
+                f"output of rank {len(layer.output.shape)}: this version's kernel takes it for two dimensions and "
+                "leaves the rest of it unwritten",
             )

@@ -44,6 +44,8 @@ class Runtime:
         declines: what a version's delegate declines that today's takes: `per_channel_bias` (dense layers with a
             weights scale for each unit and a bias), `one_value` (a fused activation that leaves one value),
             `int4_one_scale` (int4 weights with one scale for several units).
+        ignores: what this version's delegate takes and ignores, where today's fails: `int4_zero_points` (zero points of
+            int4 weights with a scale for each unit).
         operator_versions: operator -> the largest operator version that this version knows, where it was asked.
         written_in_part: variants of dense layers whose outputs of more than two dimensions this version leaves
             unwritten in part.
@@ -57,6 +59,7 @@ class Runtime:
     sources: tuple[str, ...] = ()
     fallback: str | None = None
     declines: frozenset[str] = frozenset()
+    ignores: frozenset[str] = frozenset()
     operator_versions: Mapping[str, int] = field(default_factory=dict)
     written_in_part: frozenset[str] = frozenset()
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from .base import Refused, Rule, Runtime
-from .shared import INT16_GRANULARITIES, int16_variant
+from .shared import INT16_GRANULARITIES, int16_by_reference, int16_variant
 
 __all__ = [
     "AROUND_DENSE",
     "DENSE_8BIT",
+    "NO_INT16_WEIGHTS",
     "UNSETTLED_ARM64",
     "Rules",
     "kept",
     "kept_arm64",
     "matrix_product",
+    "saturating_int16",
     "scale_product",
 ]
 
@@ -78,6 +81,23 @@ def kept(base: Runtime, *operators: str) -> dict[tuple[str, str], Rule | Refused
         key: rule
         for key, rule in base.rules.items()
         if key[0] in operators or (key[0] == "FULLY_CONNECTED" and isinstance(rule, Refused))
+    }
+
+
+NO_INT16_WEIGHTS = {
+    ("FULLY_CONNECTED", f"int16 {granularity}"): Refused("ai-edge-litert 1.4.0 and 2.0.2 take int16 weights nowhere")
+    for granularity in ("per_tensor", "per_channel")
+}
+"""int16 x int16 on ARM64."""
+
+
+def saturating_int16(kernel: str) -> dict[tuple[str, str], Rule | Refused]:
+    """LiteRT's reference arithmetic for int16 activations on ARM64: a float64 that does not fit an int32 saturates."""
+    return {
+        key: replace(rule, name=rule.name.replace("half_away", "half_away-saturate"))
+        if isinstance(rule, Rule)
+        else rule
+        for key, rule in int16_by_reference(kernel, *INT16_GRANULARITIES).items()
     }
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from .base import Runtime
-from .derive import UNSETTLED_ARM64, kept_arm64, matrix_product
+from .derive import NO_INT16_WEIGHTS, kept_arm64, matrix_product, saturating_int16
 from .litert_builtin_x86 import LITERT_BUILTIN_X86
-from .shared import INT16_GRANULARITIES, int16_by_reference
 
 __all__ = ["LITERT_BUILTIN_ARM64"]
 
@@ -22,8 +21,9 @@ LITERT_BUILTIN_ARM64 = Runtime(
             ("SOFTMAX", "int8->int8"),
             ("SOFTMAX", "uint8->uint8"),
         ),
-        **dict.fromkeys(int16_by_reference("builtin", *INT16_GRANULARITIES), UNSETTLED_ARM64),
+        **saturating_int16("builtin"),
         **matrix_product("q31-by_rows-floor", "q31-single-half_up", "builtin"),
+        **NO_INT16_WEIGHTS,
     },
     operator_versions={"FULLY_CONNECTED": 13},
     sources=(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from .base import Rule, Runtime
-from .derive import DENSE_8BIT, UNSETTLED_ARM64, kept_arm64
+from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, kept_arm64, saturating_int16
 from .litert_reference import LITERT_REFERENCE
-from .shared import INT16_GRANULARITIES, int16_by_reference
 
 __all__ = ["LITERT_REFERENCE_ARM64"]
 
@@ -16,7 +15,8 @@ LITERT_REFERENCE_ARM64 = Runtime(
     platform="ARM64, shown under qemu-aarch64",
     rules={
         **kept_arm64(LITERT_REFERENCE),
-        **dict.fromkeys(int16_by_reference("reference", *INT16_GRANULARITIES), UNSETTLED_ARM64),
+        **saturating_int16("reference"),
+        **NO_INT16_WEIGHTS,
         **{("FULLY_CONNECTED", variant): Rule("float64-half_away-saturate", "reference") for variant in DENSE_8BIT},
     },
     operator_versions={"FULLY_CONNECTED": 11},

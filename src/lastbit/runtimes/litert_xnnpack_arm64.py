@@ -1,4 +1,4 @@
-"""LiteRT as it comes, on ARM64: XNNPACK's NEON kernels saturate where those of x86-64 wrap, and uint8 is fixed point."""
+"""LiteRT as it comes, on ARM64: XNNPACK saturates where it wraps on x86-64, and its uint8 kernels are fixed point."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RULES: dict[tuple[str, str], Rule | Refused] = {
     ),
     ("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-floor-half_up-saturate/ff", "xnnpack"),
     **{
-        ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): UNSETTLED_ARM64
+        ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule("float32-half_even-saturate/acc28", "xnnpack")
         for granularity in ("per_tensor", "per_channel")
     },
 }
@@ -37,6 +37,8 @@ LITERT_XNNPACK_ARM64 = Runtime(
     oracle="ai-edge-litert 2.0.2, Interpreter(model), aarch64",
     platform="ARM64, shown under qemu-aarch64",
     rules=_RULES,
+    declines=frozenset({"int4_one_scale"}),
+    ignores=frozenset({"int4_zero_points"}),
     operator_versions={"FULLY_CONNECTED": 13},
     sources=(
         "google/XNNPACK src/qs8-gemm/neonv8-mlal-lane.c.in: int8",

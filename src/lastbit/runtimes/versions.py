@@ -81,7 +81,7 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "litert-reference",
         _BEFORE_FLOAT64,
-        "requantizes in fixed point and rounds twice, as gemmlowp does; since 1.3.0 and TensorFlow 2.20 once, in float64",
+        "requantizes in fixed point, rounding twice as gemmlowp does; since 1.3.0 and TensorFlow 2.20 once, in float64",
         {
             **_dense("q31-half_up-half_away", "reference", *DENSE_8BIT),
             **_int16("reference", *INT16_GRANULARITIES),
@@ -90,8 +90,8 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "litert-reference",
         (("1.0.0", "1.0.1"), ("tf2.12.1", "tf2.18.1"), ("tflite2.14.0", "tflite2.14.0")),
-        "the per-channel kernel takes every output for two dimensions: of an output with more (keep_num_dims) it leaves "
-        "a part unwritten",
+        "the per-channel kernel takes every output for two dimensions: of one with more (keep_num_dims) it leaves a "
+        "part unwritten",
         written_in_part=frozenset(("int8 per_channel", *_PER_CHANNEL_INT16)),
     ),
     Change(
@@ -132,7 +132,8 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "litert-builtin-x86",
         (("1.0.0", "1.0.1"), ("tf2.12.1", "tf2.18.1"), ("tflite2.14.0", "tflite2.14.0")),
-        "the reference kernel for int16 per-channel layers leaves a part of outputs of more than two dimensions unwritten",
+        "the reference kernel for int16 per-channel layers leaves a part of outputs of more than two dimensions "
+        "unwritten",
         written_in_part=frozenset(name for name in _PER_CHANNEL_INT16 if "int64" in name),
     ),
     Change(
@@ -146,6 +147,21 @@ CHANGES: tuple[Change, ...] = (
         (("1.0.0", "2.1.4"), ("tf2.16.2", "tf2.21.0")),
         "the delegate takes int8 layers whose weights have a zero point and ignores it: wrong results",
         {("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_IGNORED, "xnnpack")},
+    ),
+    Change(
+        "litert-xnnpack",
+        (("1.3.0", "2.1.4"), ("tf2.20.0", "tf2.21.0")),
+        "of int4 weights the delegate takes those with a scale for each unit only",
+        declines=frozenset({"int4_one_scale"}),
+    ),
+    Change(
+        "litert-xnnpack",
+        (("1.3.0", "1.4.0"), ("tf2.20.0", "tf2.20.0")),
+        "with int4 weights the delegate adds the zero point in saturating 16-bit lanes and clamps last",
+        {
+            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(f"{_OLD_DELEGATE}/acc28", "xnnpack")
+            for granularity in ("per_tensor", "per_channel")
+        },
     ),
     Change(
         "litert-xnnpack",
