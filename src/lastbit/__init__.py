@@ -25,6 +25,7 @@ from .errors import (
     RuntimeNameError,
     UnsupportedError,
 )
+from .evaluate import evaluate
 from .explain import explain
 from .inspect import inspect
 from .model import Model
@@ -60,6 +61,7 @@ __all__ = [
     "build",
     "compare",
     "diagnose",
+    "evaluate",
     "explain",
     "inspect",
     "load",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .about import demo, doctor, runtimes
 from .checks import explain, verify
 from .diagnose import diagnose
+from .evaluate import evaluate
 from .group import Commands
 from .models import extract, inspect, run
 from .proofs import compare, prove, thresholds, vectors
@@ -17,7 +18,7 @@ __all__ = ["main"]
 
 main = Commands.make(
     *(inspect, run, explain, verify, whence, diagnose),
-    *(thresholds, compare, prove, vectors),
+    *(thresholds, compare, prove, vectors, evaluate),
     *(extract, demo, runtimes, doctor),
 )
 """The entry point: `lastbit`."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 import click
 
 from ..errors import InputError, UnsupportedError
-from .options import inputs_option, json_option, model_argument, op_option, runtime_option
+from .options import (
+    engine_option,
+    inputs_option,
+    json_option,
+    model_argument,
+    op_option,
+    runtime_option,
+    threads_option,
+)
 
 __all__ = ["extract", "inspect", "run"]
 
@@ -39,6 +47,8 @@ def inspect(model: str, op: int | None, full: bool, as_json: bool) -> None:
 @runtime_option
 @click.option("--all", "every_step", is_flag=True, help="Write every step of every operator too, as op3/acc.")
 @click.option("--quantize-input", is_flag=True, help="Quantize real-valued inputs as the runtime itself does.")
+@engine_option
+@threads_option
 @json_option
 @click.pass_context
 def run(
@@ -49,13 +59,15 @@ def run(
     runtime: str,
     every_step: bool,
     quantize_input: bool,
+    engine: str,
+    threads: int,
     as_json: bool,
 ) -> None:
     """Run a model in one runtime's arithmetic and write its outputs.
 
     In a .npz each output is under its tensor's name: under the tensor's index where it has no name, and
     under NAME#INDEX where several have the same. With --all, every step of every operator is there as well
-    (op3/acc).
+    (op3/acc), as the reference engine records them whatever --engine says.
 
     Where some operators are not covered, whatever could be computed is written (without --all: the tensors
     at which the computation had to stop), all that is not covered is listed, and the exit code is 3.
@@ -74,7 +86,11 @@ def run(
         why = "--all gives many" if every_step else f"the model has {len(loaded.outputs)} outputs"
         raise InputError(f"{output}: a .npy holds one array, but {why}; name the output .npz.")
     arrays = read_inputs(inputs, loaded)
-    trace = run_model(loaded, arrays, runtime, quantize_input=quantize_input, partial=True)
+    # Only the reference engine records steps.
+    chosen = "reference" if every_step else engine
+    trace = run_model(
+        loaded, arrays, runtime, quantize_input=quantize_input, partial=True, engine=chosen, threads=threads
+    )
     report = make_run_report(trace, output, every_step)
     if report.written:
         write_arrays(output, {entry.key: entry.value for entry in report.arrays})

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import click
 
+from ..engines import AUTO, ENGINES
 from ..runtimes import DEFAULT_RUNTIME, RUNTIMES
 
-__all__ = ["inputs_option", "json_option", "model_argument", "op_option", "runtime_option"]
+__all__ = [
+    "engine_option",
+    "inputs_option",
+    "json_option",
+    "model_argument",
+    "op_option",
+    "runtime_option",
+    "threads_option",
+]
 
 # A plain string: a missing file is told by the reader, in the words it has for everything else.
 model_argument = click.argument("model", metavar="MODEL")
@@ -36,4 +45,21 @@ inputs_option = click.option(
         "of the input's own type (.f32 .i8 .u8 .i16 .i32: of that type). Give it again for each further "
         "input, in order or as NAME=FILE or INDEX=FILE."
     ),
+)
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice([*ENGINES, AUTO]),
+    default=AUTO,
+    show_default=True,
+    help="What calculates; the outputs are the same. jit needs the extra [fast].",
+)
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Threads that share the rows (engine jit).",
 )

@@ -1,0 +1,75 @@
+"""A command about data sets: evaluate."""
+
+from __future__ import annotations
+
+import click
+
+from ..runtimes import DEFAULT_RUNTIME, RUNTIMES
+from .options import engine_option, json_option, model_argument, threads_option
+
+__all__ = ["evaluate"]
+
+_INTERRUPTED = 130
+
+
+@click.command()
+@model_argument
+@click.option("--data", required=True, metavar="PATH", help="Inputs: .npy, .npz, or a folder of them (shards).")
+@click.option("--labels", metavar="PATH", help="For each row its class, or the wanted output in real units.")
+@click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    metavar="NAME",
+    help=(
+        f"Whose arithmetic; give it again to compare others with the first: {', '.join(RUNTIMES)}.  "
+        f"[default: {DEFAULT_RUNTIME}]"
+    ),
+)
+@click.option("-o", "--output", metavar="FILE", help="The report (.json). A partial one in it is taken up.")
+@click.option("--restart", is_flag=True, help="Begin anew, whatever FILE holds.")
+@click.option("--quantize-input", is_flag=True, help="Quantize real-valued data as the runtime itself does.")
+@engine_option
+@threads_option
+@json_option
+@click.pass_context
+def evaluate(
+    ctx: click.Context,
+    model: str,
+    data: str,
+    labels: str | None,
+    runtimes: tuple[str, ...],
+    output: str | None,
+    restart: bool,
+    quantize_input: bool,
+    engine: str,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Run a whole data set through a model, in any runtimes' arithmetic.
+
+    Counts accuracy and confusion, errors to wanted outputs, or an autoencoder's anomaly score; with several runtimes
+    also which rows change from one to the other, and at which operator that begins. Memory stays constant however
+    large the data is. Ctrl-C ends with the result so far; the same command goes on from there if -o was given.
+    """
+    from ..evaluate import evaluate as make
+    from ..terminal import print_report, progress, say
+
+    with progress("evaluate") as update:
+        report = make(
+            model,
+            data,
+            labels=labels,
+            runtimes=runtimes,
+            output=output,
+            engine=engine,
+            threads=threads,
+            quantize_input=quantize_input,
+            restart=restart,
+            progress=update,
+        )
+    print_report(report, as_json)
+    if output is not None:
+        say(f"wrote {output}")
+    if not report.complete:
+        ctx.exit(_INTERRUPTED)
