@@ -157,6 +157,7 @@ def forms(right, scale, zero_point):
         "its dtype is int32": right.astype(np.int32),
         "whole numbers": right.astype(np.float64),
         "dequantized": real,
+        "dequantized: output scale": real.astype(np.float16),
         "compared with the first 20": right[:20],
         "reshaped": right.reshape(1, *right.shape),
     }
@@ -202,10 +203,11 @@ def test_the_raw_accumulator_is_called_what_it_is():
         (np.zeros((60, 5), np.int8), "300 elements where 360 are wanted"),
         (np.zeros((60, 11), np.int8), "as many elements as the layer's input"),
         (np.zeros((120, 6), np.int8), "120 rows of 6 units"),
+        (np.zeros((60, 4), np.int8), "it has 4 units, the layer 6"),
         (np.full((60, 6), np.nan), "is nan; a quantized output is finite"),
         (np.zeros((60, 6), complex), "its dtype is complex128; wanted int8"),
     ],
-    ids=["size", "input", "rows", "nan", "complex"],
+    ids=["size", "input", "rows", "units", "nan", "complex"],
 )
 def test_what_cannot_be_an_output_is_said_and_not_searched(mine, words):
     report = diagnose(MODEL, X, mine)
@@ -324,6 +326,12 @@ def test_a_finding_on_few_wrong_elements_says_so():
     assert "by chance: diagnose an output of more inputs" in str(few)
     many = diagnose(MODEL, X, wrong_output(layer(), X, ["output_zero_point_missing"]))
     assert "by chance" not in str(many)
+
+
+def test_an_array_of_one_value_tells_little():
+    report = diagnose(MODEL, X, np.full((60, 6), -5, np.int8))  # -5 is the output's zero point
+    assert report.verdict == "mistakes"
+    assert "only 1 different value" in flat(report)
 
 
 def test_given_steps_show_the_first_that_is_wrong():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .api import load
-from .diagnose_arithmetics import arithmetics, prepare_everywhere, right_output, that_follow
+from .diagnose_arithmetics import arithmetics, grouped, prepare_everywhere, right_output, that_follow
 from .diagnose_callable import Function, call
 from .diagnose_input import chosen_input, real_input
 from .diagnose_readings import Reading, readings, step_matrix
@@ -106,7 +106,7 @@ def diagnose(
     odd = {name: entry for name, entry in layers.items() if name not in followed}
     refused |= {name: f"its rule {entry.rule} is not one that mistakes can be made in" for name, entry in odd.items()}
     if not followed:
-        raise UnsupportedError(f"{operator.label} cannot be diagnosed:", list(refused.values()))
+        raise UnsupportedError(f"{operator.label} cannot be diagnosed:", grouped(refused))
     given = Given(
         loaded.source, operator.label, prepared, values, source, matrix, asked.name if asked else None, first, real
     )

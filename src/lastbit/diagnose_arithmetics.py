@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,15 @@ from .prepare import prepare_operator
 from .runtimes import RUNTIMES, Runtime
 from .types import Array
 
-__all__ = ["arithmetics", "prepare_everywhere", "right_output", "that_follow"]
+__all__ = ["arithmetics", "grouped", "prepare_everywhere", "right_output", "that_follow"]
 
 _ROWS_CHECKED = 8
 """Rows on which the right output is calculated both ways, before any mistake is sought."""
+
+_REAL = (
+    "the layer's input and output are real numbers; diagnose knows mistakes of integer layers. `lastbit run MODEL "
+    "--runtime NAME` prints this runtime's own output to compare with"
+)
 
 # Forms that differ at most where values leave an int32: searched as one, verified each for itself.
 _SAME_FORM = {
@@ -49,12 +55,24 @@ def prepare_everywhere(
         if isinstance(prepared, PreparedDense):
             layers[name] = prepared
         else:
-            refused[name] = "the layer's activations are real numbers (hybrid); diagnose covers integer layers"
+            refused[name] = _REAL
     wanted = list(refused) if asked is None else [asked.name]
     if not layers or (asked is not None and asked.name not in layers):
-        reasons = [f"{name}: {refused[name]}" for name in wanted]
+        reasons = grouped({name: refused[name] for name in wanted})
         raise UnsupportedError(f"{operator.label} cannot be diagnosed:", reasons)
     return layers, refused
+
+
+def grouped(refused: Mapping[str, str]) -> list[str]:
+    """Runtimes with the same reason in one line.
+
+    >>> grouped({"a": "too wide", "b": "too deep", "c": "too wide"})
+    ['a, c: too wide', 'b: too deep']
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in refused.items():
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(group)}: {reason}" for reason, group in names.items()]
 
 
 def that_follow(layers: dict[str, PreparedDense], x: Array) -> dict[str, PreparedDense]:

@@ -18,6 +18,9 @@ _Read = tuple[Array, tuple[str, ...], bool]
 _NEAR = 1e-3
 """Output steps by which a dequantized value may miss a whole step."""
 
+_NEAR_HALF = 0.1
+"""The same in half precision, which has 11 bits."""
+
 
 @dataclass(frozen=True, eq=False)
 class Reading:
@@ -132,6 +135,8 @@ def _as_matrix(
     hint = ""
     if mine.size == rows * layer.depth:
         hint = "; it has as many elements as the layer's input"
+    elif mine.ndim == len(wanted) and mine.shape[:-1] == wanted[:-1]:
+        hint = f"; it has {mine.shape[-1]} units, the layer {units}"
     elif mine.size % units == 0:
         hint = f"; it has {mine.size // units} rows of {units} units, the input {rows}: is it another input's output?"
     return None, (), False, f"{found}: {mine.size} elements where {size} are wanted{hint}"
@@ -146,7 +151,8 @@ def _units(layer: DenseLayer, matrix: Array) -> tuple[list[_Read], str]:
     if matrix.dtype == dtype.numpy:
         return [(matrix.astype(np.int64), (), False)], ""
     if matrix.dtype.kind == "f":
-        return _floats(layer, matrix.astype(np.float64))
+        near = _NEAR_HALF if matrix.dtype.itemsize == 2 else _NEAR
+        return _floats(layer, matrix.astype(np.float64), near)
     if matrix.dtype.kind not in "iu":
         return [], f"its dtype is {matrix.dtype}; wanted {dtype.name}"
     steps = matrix.astype(np.int64)
@@ -168,7 +174,7 @@ def _units(layer: DenseLayer, matrix: Array) -> tuple[list[_Read], str]:
     return made, ""
 
 
-def _floats(layer: DenseLayer, matrix: Array) -> tuple[list[_Read], str]:
+def _floats(layer: DenseLayer, matrix: Array, near: float) -> tuple[list[_Read], str]:
     """Floating-point values: whole steps, dequantized, or not rounded yet."""
     if not np.isfinite(matrix).all():
         at = [int(i) for i in np.argwhere(~np.isfinite(matrix))[0]]
@@ -177,8 +183,8 @@ def _floats(layer: DenseLayer, matrix: Array) -> tuple[list[_Read], str]:
     if (matrix == np.rint(matrix)).all() and np.abs(matrix).max(initial=0) < 2**53:
         return [(matrix.astype(np.int64), (f"{said}; all its values are whole numbers",), True)], ""
     steps = matrix / float(layer.output_scale) + layer.output_zero_point
-    # Whole multiples of the scale by chance: a share of 2 * _NEAR for each element.
-    if (np.abs(steps - np.rint(steps)) < _NEAR).all():
+    # Whole multiples of the scale by chance: a share of 2 * near for each element.
+    if (np.abs(steps - np.rint(steps)) < near).all():
         text = f"{said}; its values are dequantized: output scale * (output - output zero point)"
         return [(np.rint(steps).astype(np.int64), (text,), True)], ""
     return [

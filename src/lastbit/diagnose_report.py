@@ -12,7 +12,7 @@ from .diagnose_readings import Reading
 from .diagnose_search import Explanation, Nearest
 from .diagnose_separate import Tie, separating_inputs
 from .diagnose_steps import Part
-from .diagnose_text import mistake_blocks, names_text, percent, rest_text
+from .diagnose_text import FEW_WRONG, caution_blocks, mistake_blocks, names_text, percent, rest_text
 from .differences import Difference
 from .mistakes import MISTAKES, Mistake
 from .mistakes.base import Case
@@ -24,9 +24,6 @@ from .report import Block, Code, Heading, Report, Table, Text
 from .types import Array
 
 __all__ = ["Diagnosis", "Given", "Tie", "separating_inputs"]
-
-_FEW_WRONG = 4
-"""Wrong elements for each mistake and one more, below which an explanation may be chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +221,7 @@ class Diagnosis(Report):
         assert self.explanation is not None
         given, names = self.given, names_text(self.explanation.runtimes)
         few: list[Block] = []
-        if self.difference is not None and self.difference.mismatched < _FEW_WRONG:
+        if self.difference is not None and self.difference.mismatched < FEW_WRONG:
             few.append(
                 Text(
                     f"Only {self.difference.mismatched} of these elements tells them apart, and some mistakes would "
@@ -251,14 +248,8 @@ class Diagnosis(Report):
             Text(f"{what} reproduce{'s' if count == 1 else ''} all {size} elements:", "bad"),
         ]
         wrong = size if self.difference is None else self.difference.mismatched
-        if wrong < _FEW_WRONG * (count + 1):
-            blocks.append(
-                Text(
-                    f"Only {wrong} element{'s are' if wrong != 1 else ' is'} wrong, which many mistakes can make by "
-                    "chance: diagnose an output of more inputs before you trust this.",
-                    "warning",
-                )
-            )
+        assert self.reading is not None
+        blocks += caution_blocks(wrong, count, len(np.unique(self.reading.values)))
         for number, mistake in enumerate(self.mistakes, 1):
             blocks += mistake_blocks(number, mistake, explanation.prepared.requant.rule.form)
         blocks.append(Text(self._arithmetic_text(explanation)))

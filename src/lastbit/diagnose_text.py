@@ -13,9 +13,13 @@ from .mistakes.links import TF_23384
 from .report import Block, Code, Text
 from .types import Array
 
-__all__ = ["mistake_blocks", "names_text", "percent", "rest_text"]
+__all__ = ["FEW_WRONG", "caution_blocks", "mistake_blocks", "names_text", "percent", "rest_text"]
 
 _MOST_NAMES = 4
+FEW_WRONG = 4
+"""Wrong elements for each mistake and one more, below which an explanation may be chance."""
+_FEW_VALUES = 2
+"""Different values, up to which an array is said to tell little."""
 _NEAR_TIE = 1 / 64
 """Values this near to a tie, in output steps, are called near."""
 _LEAST_SPAN = 8
@@ -102,6 +106,34 @@ def _places_text(bad: npt.NDArray[np.bool_]) -> list[str]:
             f"(seen: {TF_23384})"
         )
     return said
+
+
+def caution_blocks(wrong: int, mistakes: int, different: int) -> list[Block]:
+    """What to say where an explanation may be chance.
+
+    Args:
+        wrong: elements that are wrong.
+        mistakes: how many mistakes reproduce them.
+        different: how many different values the array has.
+    """
+    blocks: list[Block] = []
+    if wrong < FEW_WRONG * (mistakes + 1):
+        blocks.append(
+            Text(
+                f"Only {wrong} element{'s are' if wrong != 1 else ' is'} wrong, which many mistakes can make by "
+                "chance: diagnose an output of more inputs before you trust this.",
+                "warning",
+            )
+        )
+    if different <= _FEW_VALUES:
+        blocks.append(
+            Text(
+                f"Your array has only {different} different value{'s' * (different != 1)}, and so tells little: many "
+                "mistakes could make it, and one that is not known here as well.",
+                "warning",
+            )
+        )
+    return blocks
 
 
 def mistake_blocks(number: int, mistake: Mistake, form: str) -> list[Block]:
