@@ -9,13 +9,17 @@ import pytest
 from cli_helpers import invoke
 from conftest import MODELS, make_dense_model, needs_all_interpreters, needs_shared_models
 from lastbit.errors import InputError
+from lastbit.layer_tables import LayerTables
 from lastbit.mistakes import MISTAKES, applicable, wrong_output
 from lastbit.ops.dense_by_rows import for_rows
 from lastbit.oracles import on_this_machine
 from lastbit.prepare import prepare, prepare_operator
 from lastbit.runtimes import RUNTIMES
-from lastbit.vectors import vectors
+from lastbit.single_layer import random_rows
+from lastbit.vectors import caught_by, vectors
 from lastbit.vectors_formats import write_vectors
+from lastbit.vectors_random import _look_up
+from lastbit.vectors_rivals import of_the_accumulator, rivals_of
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +222,28 @@ def test_every_rival_of_an_int16_layer_is_decided():
     assert len(layer.x) <= 32
     assert not [c.name for c in layer.catches if c.status == "not caught"]
     assert {c.name: c.equal for c in layer.catches}["sum_wraps_int32"]
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_random_vectors_looked_up_are_those_that_are_run(per_channel):
+    model = make_dense_model(units=5, depth=12, seed=4, per_channel=per_channel, output_scale=2.0**-6)
+    tables = LayerTables(prepare(model, "litert-builtin-x86").operators[0])
+    found = rivals_of(model, tables, "litert-builtin-x86", np.random.default_rng(0))
+    rivals = [r for r in found if r.mistake is None or of_the_accumulator(r.mistake)]
+    count, hits = 3000, []
+    for first in range(0, len(rivals), 64):
+        hits += _look_up(tables, rivals[first : first + 64], count, np.random.default_rng(1))
+    run = caught_by(tables.prepared, rivals, random_rows(tables.layer, count, np.random.default_rng(1))).sum(axis=0)
+    assert dict(zip((r.name for r in rivals), hits, strict=True)) == {
+        r.name: int(n) for r, n in zip(rivals, run, strict=True)
+    }
+    assert 0 < min(n for n in hits if n) < 30
+
+
+def test_rare_catches_are_counted_on_more_random_vectors():
+    model = make_dense_model(units=5, depth=12, seed=4)
+    (layer,) = vectors(model, "litert-builtin-x86", random=20_000, oracle=False).layers
+    tried = {c.tried for c in layer.catches}
+    assert tried == {4096, 20_000}
+    assert all(c.random <= c.tried for c in layer.catches)
+    assert not [c.name for c in layer.catches if c.equal and c.random]

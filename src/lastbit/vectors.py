@@ -30,6 +30,7 @@ from .single_layer import Sums, accumulators, held, random_rows, rows_in_oracle,
 from .solving import UnitSolver, variants
 from .types import Array, IntArray
 from .vectors_candidates import every_input, impulses, odd_rows
+from .vectors_random import random_catches
 from .vectors_report import Catch, LayerVectors, VectorSet
 from .vectors_rivals import Rival, arithmetic_of, rivals_of
 
@@ -48,7 +49,6 @@ _SOLVED_FOR_UNITS = 192
 _VARIANTS = 256
 _VARIANT_ELEMENTS = 1 << 15
 _ELEMENTS = 1 << 22
-_PRODUCTS = 1 << 26
 
 
 def vectors(
@@ -135,9 +135,7 @@ def _layer(side: PreparedModel, op: Operator, count: int, random: int, rng: np.r
     rows = pool.rows[chosen]
     accs, outputs = rows_in_rule(tables.prepared, rows)
     by_vector = caught_by(tables.prepared, rivals, rows)
-    # Some mistakes are about single products, so large layers are compared on fewer random rows.
-    random = min(random, max(_PRODUCTS // (tables.layer.units * tables.layer.depth), 16))
-    drawn = caught_by(tables.prepared, rivals, random_rows(tables.layer, random, rng)) if random else None
+    drawn = random_catches(tables, rivals, random, rng, caught_by) if random else [(None, 0)] * len(rivals)
     catches = [
         Catch(
             rival.name,
@@ -145,7 +143,7 @@ def _layer(side: PreparedModel, op: Operator, count: int, random: int, rng: np.r
             rival.what,
             [int(i) for i in np.flatnonzero(by_vector[:, k])],
             rival.equal,
-            None if drawn is None else int(drawn[:, k].sum()),
+            *drawn[k],
         )
         for k, rival in enumerate(rivals)
     ]
@@ -241,12 +239,14 @@ class _Pool:
                 found += [x for unit, acc in some.tolist() if (x := self._solve(unit, acc)) is not None]
         wanted = [(k, unit) for k, rule in enumerate(self.rules) for unit in np.unique(rule.targets[:, 0]).tolist()]
         order = self.rng.permutation(len(wanted))[:_SOLVED_FOR_UNITS]
+        solved: list[tuple[int, IntArray]] = []
         for k, unit in (wanted[i] for i in order):
             targets = self.rules[k].targets
             acc = int(self.rng.choice(targets[targets[:, 0] == unit, 1]))
             x = self._solve(unit, acc)
             if x is not None:
-                found.append(self._best_variant(unit, x))
+                solved.append((unit, x))
+        found += self._best_variants(solved)
         return [np.stack(found)] if found else []
 
     def _solve(self, unit: int, acc: int) -> IntArray | None:
@@ -260,11 +260,24 @@ class _Pool:
                 return x
         return None
 
-    def _best_variant(self, unit: int, x: IntArray) -> IntArray:
-        """Of many inputs with the same accumulator at this unit, the one at which the most other units differ too."""
-        count = max(min(_VARIANTS, _VARIANT_ELEMENTS // self.tables.layer.units), 8)
-        rows = np.concatenate([x[None], variants(self.tables.layer, unit, x, count, self.rng)])
-        best: IntArray = rows[int(np.argmax(self._pairs(rows).sum(axis=1)))]
+    def _best_variants(self, solved: Sequence[tuple[int, IntArray]]) -> list[IntArray]:
+        """For each unit and input: of many with the same accumulator there, the one where most other units differ too.
+
+        Many at a time: a matrix product of few rows costs more to begin than to do.
+        """
+        layer = self.tables.layer
+        count = max(min(_VARIANTS, _VARIANT_ELEMENTS // layer.units), 8)
+        at_once = max(_ELEMENTS // ((count + 1) * layer.units), 1)
+        best: list[IntArray] = []
+        for first in range(0, len(solved), at_once):
+            rows = np.stack(
+                [
+                    np.concatenate([x[None], variants(layer, unit, x, count, self.rng)])
+                    for unit, x in solved[first : first + at_once]
+                ]
+            )
+            shown = self._pairs(rows.reshape(-1, layer.depth)).sum(axis=1).reshape(rows.shape[:2])
+            best += [group[at] for group, at in zip(rows, shown.argmax(axis=1), strict=True)]
         return best
 
     def _pairs(self, rows: IntArray) -> npt.NDArray[np.bool_]:

@@ -30,7 +30,8 @@ class Catch:
         what: in one line, what it does.
         vectors: indices of the vectors that catch it.
         equal: why none can, else empty.
-        random: how many of the random vectors catch it; None where none were tried.
+        random: how many random vectors catch it; None where none were tried.
+        tried: of how many.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Catch:
     vectors: list[int]
     equal: str
     random: int | None
+    tried: int
 
     @property
     def status(self) -> str:
@@ -65,7 +67,7 @@ class LayerVectors:
         catches: every rival.
         candidates: inputs that they were chosen from.
         pairs: (unit, rule) pairs that some candidate tells apart, and how many of them the vectors do.
-        random: random vectors that the same rivals were tried on.
+        random: random vectors asked for, to compare with.
         confirmed: outputs that the real interpreter printed too.
         mismatches: those at which it printed something else.
         oracle_failure: why it printed nothing, else empty.
@@ -220,7 +222,7 @@ class VectorSet(Report):
                 c.kind,
                 c.name,
                 numbers(c.vectors, 8) if c.vectors else "-",
-                "-" if c.random is None else f"{c.random} of {layer.random}",
+                "-" if c.random is None else f"{c.random} of {c.tried}",
                 c.status + (f": {c.equal}" if c.equal else ""),
             )
             for c in layer.catches
@@ -238,15 +240,26 @@ def _confirmed_text(layer: LayerVectors) -> str:
 
 
 def _uncaught_blocks(layers: Sequence[LayerVectors]) -> list[Block]:
-    """What is not caught, over all layers."""
-    reasons: dict[tuple[str, str, str], list[int]] = {}
-    for layer in layers:
-        for c in layer.catches:
-            if not c.vectors:
-                why = c.equal or "no difference on any candidate"
-                reasons.setdefault((c.kind, c.name, why), []).append(layer.index)
-    rows = [(kind, name, numbers(ops, 12), why) for (kind, name, why), ops in reasons.items()]
-    return [Table(("", "rival", "operators", "why"), rows, title="Caught by no vector")] if rows else []
+    """What the random vectors do not catch, and what nothing catches, over all layers."""
+    missed = [
+        (layer.index, c.kind, c.name, f"0 of {c.tried}")
+        for layer in layers
+        for c in layer.catches
+        if c.vectors and c.random == 0
+    ]
+    blocks: list[Block] = []
+    if missed:
+        headers = ("operators", "", "rival", "random vectors that catch it")
+        blocks.append(Table(headers, merged(missed), title="Caught by these vectors, and by no random one"))
+    never = [
+        (layer.index, c.kind, c.name, c.equal or "no difference on any candidate")
+        for layer in layers
+        for c in layer.catches
+        if not c.vectors
+    ]
+    if never:
+        blocks.append(Table(("operators", "", "rival", "why"), merged(never), title="Caught by no vector"))
+    return blocks
 
 
 def _more(values: Sequence[str], shown: int) -> str:

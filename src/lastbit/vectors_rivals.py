@@ -33,7 +33,7 @@ from .runtimes import RUNTIMES
 from .single_layer import accumulators
 from .types import Array, IntArray
 
-__all__ = ["Rival", "arithmetic_of", "rivals_of"]
+__all__ = ["Rival", "arithmetic_of", "differs_at", "of_the_accumulator", "reachable", "rivals_of"]
 
 Int64Array = npt.NDArray[np.int64]
 Key = tuple[str, int, int]
@@ -113,7 +113,7 @@ def rivals_of(model: Model, tables: LayerTables, runtime: str, rng: np.random.Ge
     for mistake in applicable(tables.prepared):
         rival = Rival(mistake.name, "mistake", mistake.why, mistake=mistake)
         rival.equal = _never_overflows(tables, mistake.name)
-        if not rival.equal and _of_the_accumulator(mistake):
+        if not rival.equal and of_the_accumulator(mistake):
             _compare_function(tables, rival, rng)
         found.append(rival)
     return found
@@ -171,7 +171,7 @@ def _compare_function(tables: LayerTables, rival: Rival, rng: np.random.Generato
     """
     low, high = tables.ranges  # of each table: one column for all units where there is one scale
     if rival.mistake is not None and rival.mistake.slot in PREFIX:
-        low, high = _reachable(tables)  # the bias is each unit's own
+        low, high = reachable(tables)  # the bias is each unit's own
     points = [_run_ends(tables, index, rng, _SOME) for index in range(low.size)]
     between = rng.integers(low, high + 1, (64, low.size))
     if _try(tables, rival, [*_columns(points), between], low, high, rng):
@@ -253,31 +253,38 @@ def _empty_case(tables: LayerTables) -> Case:
     return Case.of(tables.prepared, np.zeros((1, layer.depth), layer.input.dtype.numpy))
 
 
-def _find(tables: LayerTables, rival: Rival, accs: Int64Array, rng: np.random.Generator) -> None:
-    """Keep some of the accumulators `[n, tables]` at which the mistake shows, each with a unit that may reach it."""
+def differs_at(tables: LayerTables, rival: Rival, accs: Int64Array) -> npt.NDArray[np.bool_]:
+    """Where a mistake that is a function of the accumulator shows: accumulators `[n, tables or out]` -> the same shape.
+
+    Where the accumulators have one column for all units and the mistake is another one at each, `[n, out]`.
+    """
     assert rival.mistake is not None
-    prepared = tables.prepared
     case = _empty_case(tables)
-    chosen = {rival.mistake.slot: rival.mistake}
     start = Accumulated(accs)
     if rival.mistake.slot == "bias":
         start = add_bias(case, Everything(), accs - case.bias, rival.mistake)
     elif rival.mistake.slot == "product":
         sums = rival.mistake.function(case, _Given(accs - case.bias), case.x, 0, case.w, 0)
         start = add_bias(case, Everything(), sums, None)
-    wrong = wrong_matrix(case, chosen, start)
-    right = requantize(accs, prepared.requant)["output"].astype(np.int64)
-    at, column = np.nonzero(wrong != right)
+    wrong = wrong_matrix(case, {rival.mistake.slot: rival.mistake}, start)
+    found: npt.NDArray[np.bool_] = wrong != requantize(accs, tables.params)["output"].astype(np.int64)
+    return found
+
+
+def _find(tables: LayerTables, rival: Rival, accs: Int64Array, rng: np.random.Generator) -> None:
+    """Keep some of the accumulators `[n, tables]` at which the mistake shows, each with a unit that may reach it."""
+    wrong = differs_at(tables, rival, accs)
+    at, column = np.nonzero(wrong)
     kept = rng.permutation(at.size)[: _TARGETS * 16]
     found = accs[at[kept], column[kept] if accs.shape[1] > 1 else 0]
     units = tables.layer.units
     unit = column[kept] if wrong.shape[1] == units else rng.integers(0, units, found.size)
-    low, high = _reachable(tables)
+    low, high = reachable(tables)
     inside = (found >= low[unit]) & (found <= high[unit])
     rival.targets = np.stack([unit[inside], found[inside]], axis=1)
 
 
-def _of_the_accumulator(mistake: Mistake) -> bool:
+def of_the_accumulator(mistake: Mistake) -> bool:
     """Whether what a mistake makes of a unit depends on nothing of the input but the accumulator."""
     if mistake.slot in PREFIX:
         return mistake.slot == "bias" or mistake.name.startswith("sum_")
@@ -330,7 +337,7 @@ def _never_overflows(tables: LayerTables, name: str) -> str:
     return f"nothing leaves {bits} bits here: proved"
 
 
-def _reachable(tables: LayerTables) -> tuple[Int64Array, Int64Array]:
+def reachable(tables: LayerTables) -> tuple[Int64Array, Int64Array]:
     """Each unit's smallest and largest accumulator."""
     spans = [tables.intervals(unit) for unit in range(tables.layer.units)]
     return np.asarray([s[0][0] for s in spans]), np.asarray([s[-1][1] for s in spans])
