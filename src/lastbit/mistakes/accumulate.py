@@ -13,7 +13,18 @@ import numpy as np
 from ..ops.dense_8bit import PreparedDense
 from .base import Case, Int64Array, Mistake, wrap_bits
 from .grid import Grid
-from .links import COMFY_KITCHEN_133, FORUM, PYTORCH_76390, TRITON_2296
+from .links import (
+    BITNET_459,
+    COMFY_KITCHEN_133,
+    FORUM,
+    HALIDE_656,
+    LLAMA_RDNA_19,
+    ONEDNN_476,
+    PYTORCH_76390,
+    TF_53763,
+    TFLM_3598,
+    TRITON_2296,
+)
 
 __all__ = ["ACCUMULATE", "right_product"]
 
@@ -215,7 +226,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         _saturating_pairs,
         _pairs_can_saturate,
         rarity=2.5,
-        seen=(PYTORCH_76390,),
+        seen=(PYTORCH_76390, ONEDNN_476),
     ),
     Mistake(
         "sum_in_float32",
@@ -243,6 +254,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         _WIDE,
         _WIDE_C,
         _sum(_low(16)),
+        seen=(BITNET_459,),
     ),
     Mistake(
         "sum_saturates_int16",
@@ -261,6 +273,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         "int64_t acc;",
         _sum(_low(32)),
         _sixteen_bits,
+        seen=(TF_53763, TFLM_3598),
     ),
     Mistake(
         "last_product_left_out",
@@ -291,6 +304,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
             _part(0, lambda depth, block=block: depth // block * block),  # type: ignore[misc]
             _remainder(block),
             rarity=2.5,
+            seen=(HALIDE_656, LLAMA_RDNA_19),
         )
         for block in (4, 8, 16)
     ),

@@ -3,30 +3,42 @@
 __all__ = [
     "ARM_COMPUTE_834",
     "ARM_COMPUTE_1033",
+    "BITNET_459",
     "CMSIS_5_327",
     "CMSIS_5_1394",
     "CMSIS_184",
     "CMSIS_214",
     "COMFY_KITCHEN_133",
+    "EXECUTORCH_20655",
+    "FLATBUFFERS_6980",
     "FORUM",
     "FORUM_CONVERTED_TO_INT8",
     "FORUM_SCALE_ZERO",
     "GEMMLOWP_66",
+    "HALIDE_656",
     "LEETGPU_38",
     "LITERT_7441",
     "LITERT_8567",
+    "LLAMA_RDNA_19",
     "MURISCV_3",
     "NETRON_1221",
     "NNTRAINER_1994",
+    "ONEDNN_476",
+    "ONE_BIT_572",
+    "ORT_QNN_728",
     "PYRTLNET_6",
     "PYTORCH_76390",
+    "QUARK_30",
     "SO_CONVOLVE",
     "SO_PURE_PYTHON",
+    "TFLM_3598",
     "TF_23384",
     "TF_23800",
     "TF_35072",
+    "TF_42648",
     "TF_44215",
     "TF_51853",
+    "TF_53763",
     "TF_62110",
     "TF_62640",
     "TF_102943",
@@ -78,3 +90,15 @@ TT_METAL_56327 = "https://github.com/tenstorrent/tt-metal/pull/56327"
 GEMMLOWP_66 = "https://github.com/google/gemmlowp/pull/66"
 MURISCV_3 = "https://github.com/tum-ei-eda/muriscv-nn/issues/3"
 TF_51853 = "https://github.com/tensorflow/tensorflow/issues/51853"
+FLATBUFFERS_6980 = "https://github.com/google/flatbuffers/issues/6980"
+EXECUTORCH_20655 = "https://github.com/pytorch/executorch/pull/20655"
+TF_53763 = "https://github.com/tensorflow/tensorflow/issues/53763"
+TFLM_3598 = "https://github.com/tensorflow/tflite-micro/pull/3598"
+ONEDNN_476 = "https://github.com/uxlfoundation/oneDNN/issues/476"
+BITNET_459 = "https://github.com/microsoft/BitNet/pull/459"
+ORT_QNN_728 = "https://github.com/onnxruntime/onnxruntime-qnn/pull/728"
+QUARK_30 = "https://github.com/amd/Quark/pull/30"
+TF_42648 = "https://github.com/tensorflow/tensorflow/issues/42648"
+HALIDE_656 = "https://github.com/halide/Halide/pull/656"
+LLAMA_RDNA_19 = "https://github.com/stew675/llama-cpp-rdna-boosts/issues/19"
+ONE_BIT_572 = "https://github.com/1bit-MONSTER/1bit-MONSTER/pull/572"

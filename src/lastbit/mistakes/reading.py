@@ -15,8 +15,12 @@ from .base import Case, Int64Array, Mistake, wrap_bits
 from .links import (
     ARM_COMPUTE_1033,
     CMSIS_5_1394,
+    EXECUTORCH_20655,
     NETRON_1221,
     NNTRAINER_1994,
+    ONE_BIT_572,
+    ORT_QNN_728,
+    QUARK_30,
     SO_CONVOLVE,
     SO_PURE_PYTHON,
     TF_35072,
@@ -226,6 +230,7 @@ READING: tuple[Mistake, ...] = (
         "w = (k & 1) ? byte >> 4 : byte & 15;",
         _swap_nibbles,
         _int4_weights,
+        seen=(QUARK_30,),
     ),
     Mistake(
         "weights_int4_unsigned",
@@ -235,6 +240,18 @@ READING: tuple[Mistake, ...] = (
         "int8_t w = (int8_t)(byte << 4) >> 4;",
         lambda _case, w: w & 15,
         _int4_weights,
+        seen=(ORT_QNN_728,),
+    ),
+    Mistake(
+        "weights_int4_excess_8",
+        "weights",
+        "int4 weights are taken for a nibble less 8; they are two's complement",
+        "w = ((b & 15) ^ 8) - 8",
+        "int8_t w = (int8_t)(byte << 4) >> 4;",
+        lambda _case, w: (w & 15) - 8,
+        _int4_weights,
+        rarity=2.5,
+        seen=(ONE_BIT_572,),
     ),
     Mistake(
         "weights_int4_sign_magnitude",
@@ -295,6 +312,7 @@ READING: tuple[Mistake, ...] = (
         lambda case, x: (wrap_bits(x - case.zx, 8), 0),
         _centred_beyond_int8,
         rarity=1.2,
+        seen=(EXECUTORCH_20655,),
     ),
     Mistake(
         "input_minus_zero_point_saturates_int8",

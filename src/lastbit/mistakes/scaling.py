@@ -12,7 +12,7 @@ import numpy as np
 
 from ..ops.dense_8bit import PreparedDense
 from .base import Case, Float64Array, Mistake, Scales
-from .links import CMSIS_5_327, CMSIS_184, FORUM, FORUM_SCALE_ZERO, TF_23800, TINYENGINE_59
+from .links import CMSIS_5_327, CMSIS_184, FLATBUFFERS_6980, FORUM, FORUM_SCALE_ZERO, TF_23800, TF_42648, TINYENGINE_59
 
 __all__ = ["QUANTIZE", "QUANTIZE_C", "SCALING", "several_scales"]
 
@@ -195,6 +195,7 @@ SCALING: tuple[Mistake, ...] = (
         _ALL_C,
         _decimals(6),
         rarity=1.2,
+        seen=(FLATBUFFERS_6980,),
     ),
     Mistake(
         "scales_four_decimals",
@@ -240,7 +241,7 @@ SCALING: tuple[Mistake, ...] = (
         _precision("ff"),
         _not_precision("ff"),
         rarity=1.5,
-        seen=(TINYENGINE_59,),
+        seen=(TINYENGINE_59, TF_42648),
     ),
     Mistake(
         "factor_in_float64",
@@ -251,7 +252,7 @@ SCALING: tuple[Mistake, ...] = (
         _precision("dd"),
         _not_precision("dd"),
         rarity=1.5,
-        seen=(TF_23800,),
+        seen=(TF_23800, TF_42648),
     ),
     Mistake(
         "factor_stored_as_float32",
