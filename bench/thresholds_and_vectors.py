@@ -1,10 +1,10 @@
 """How long the proofs take: tables, compare, prove and vectors, with time and peak memory of each.
 
-    python bench/thresholds_and_vectors.py [--model FILE] [--random N] [--layers N] [--only NAME ...]
+    python bench/thresholds_and_vectors.py [--model FILE] [--random N] [--op N] [--only NAME ...]
 
-`vectors` is compared with --random random vectors (default ten million, a few minutes): for every rule, how many of
-them catch it, beside how many of the 32 solved ones do. Each measurement runs in a process of its own, so that its peak
-memory is its own.
+`random` holds the solved vectors of one layer against --random random ones (default ten million): for every rule,
+runtime and mistake, how many of each catch it. Each measurement runs in a process of its own, so that its peak memory
+is its own.
 """
 
 from __future__ import annotations
@@ -18,22 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
-from lastbit.api import load
+from lastbit import compare, load, prove, vectors
 from lastbit.arith.requantize import RULES, prepare_requantize
 from lastbit.arith.thresholds import step_tables
-from lastbit.certify import compare
-from lastbit.layer_tables import LayerTables, TablePair
 from lastbit.model import Model
-from lastbit.ops.dense_8bit import PreparedDense
-from lastbit.prepare import prepare
-from lastbit.prove import prove
-from lastbit.single_layer import accumulators, random_rows
+from lastbit.oracles import on_this_machine
 from lastbit.types import DTYPES
-from lastbit.vectors import vectors
-from lastbit.vectors_rivals import rivals_of
 
-MODEL = Path(__file__).parents[2] / "shared" / "models" / "mlt_toycar_fullint_micro_v01.tflite"
-RUNTIME = "litert-xnnpack"
+MODELS = Path(__file__).parents[2] / "shared" / "models"
+MODEL = MODELS / "mlt_toycar_fullint_micro_v01.tflite"
+INT16 = MODELS / "adi_dtln_int16_1.tflite"
+RUNTIME = on_this_machine("litert-xnnpack")
 
 
 def tables(dtype: int, channels: int, span: int) -> None:
@@ -54,65 +49,43 @@ def tables(dtype: int, channels: int, span: int) -> None:
         print(f"  {told}: {count} thresholds in {time.perf_counter() - start:.2f} s")
 
 
-def random_table(model: Model, count: int, most_layers: int) -> None:
-    """Solved against random vectors, side by side, for the rules and runtimes of some layers."""
-    prepared = prepare(model, RUNTIME)
-    report = vectors(model, RUNTIME, random=0, oracle=False, op=None)
-    done = 0
-    for layer in report.layers:
-        entry = prepared.operators.get(layer.index)
-        if not isinstance(entry, PreparedDense) or done >= most_layers:
-            continue
-        done += 1
+def int16() -> None:
+    """Everything on the model with int16 activations: 65,535 thresholds for each unit."""
+    model = load(str(INT16))
+    for name, work in {
+        "compare litert-reference@1.2": lambda: compare(model, "litert-reference@1.2", "litert-reference"),
+        "prove": lambda: prove(model, "litert-reference"),
+        "vectors": lambda: vectors(model, "litert-reference", op=5, random=100),
+    }.items():
         start = time.perf_counter()
-        right = LayerTables(entry)
-        rng = np.random.default_rng(0)
-        rivals = [r for r in rivals_of(model, right, RUNTIME, rng) if r.kind == "rule"]
-        hits = _random_hits(right, rivals, count, rng)
-        print(f"  operator {layer.index}, {layer.tables.layer.units} x {layer.tables.layer.depth}:")  # type: ignore[union-attr]
-        print(f"    {'rule':32} {f'of {len(layer.x)} solved':>14} {f'of {count} random':>20}")
-        by_name = {c.name: c for c in layer.catches}
-        for rival in rivals:
-            why = f"   cannot be caught: {rival.equal}" if rival.equal else ""
-            print(f"    {rival.name:32} {len(by_name[rival.name].vectors):14} {hits[rival.name]:20}{why}")
-        print(f"    {time.perf_counter() - start:.0f} s")
+        work()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"  {name}: {time.perf_counter() - start:.1f} s, peak so far {peak:.0f} MB")
 
 
-def _random_hits(right: LayerTables, rivals: list, count: int, rng: np.random.Generator) -> dict[str, int]:
-    """How many random rows print another output for each rule: looked up in the exact lists of accumulators."""
-    masks = {}
-    lowest, highest = (
-        int(end[0] if end.size == 1 else f(end)) for end, f in zip(right.ranges, (min, max), strict=True)
-    )
-    for rival in rivals:
-        pair = TablePair(right, LayerTables(rival.prepared))
-        mask = np.zeros((right.tables_count, highest - lowest + 1), bool)
-        for unit in range(right.layer.units):
-            for part in pair.differing(unit) or ():
-                for low, high, _, _ in part.rows():
-                    mask[unit % len(mask), low - lowest : high - lowest + 1] = True
-        masks[rival.name] = mask
-    hits = dict.fromkeys(masks, 0)
-    step = max((1 << 24) // max(right.layer.units, right.layer.depth), 1)
-    columns = np.arange(right.layer.units) % len(next(iter(masks.values())))
-    for first in range(0, count, step):
-        accs = accumulators(right.prepared, random_rows(right.layer, min(step, count - first), rng)) - lowest
-        for name, mask in masks.items():
-            hits[name] += int(mask[columns, accs].any(axis=1).sum())
-    return hits
+def side_by_side(model: Model, op: int, count: int) -> None:
+    """Solved against random vectors on one layer."""
+    (layer,) = vectors(model, RUNTIME, op=op, random=count, oracle=False).layers
+    print(f"  operator {op}, {layer.tables.layer.units} x {layer.tables.layer.depth}, {RUNTIME}:")  # type: ignore[union-attr]
+    print(f"    {'':8} {'rival':38} {f'of {len(layer.x)} solved':>12} {'random':>22}")
+    for c in layer.catches:
+        why = f"   cannot be caught: {c.equal}" if c.equal else ""
+        print(f"    {c.kind:8} {c.name:38} {len(c.vectors):12} {f'{c.random} of {c.tried}':>22}{why}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(MODEL))
     parser.add_argument("--random", type=int, default=10_000_000)
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--only", nargs="*", default=["tables", "int16", "compare", "prove", "vectors", "random"])
+    parser.add_argument("--op", type=int, default=5, help="of --model, for `random`")
+    parser.add_argument(
+        "--only", nargs="*", default=["tables", "wide", "compare", "prove", "vectors", "int16", "random"]
+    )
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not arguments.here:
         for name in arguments.only:
-            options = ["--model", arguments.model, "--random", str(arguments.random), "--layers", str(arguments.layers)]
+            options = ["--model", arguments.model, "--random", str(arguments.random), "--op", str(arguments.op)]
             subprocess.run([sys.executable, __file__, "--here", "--only", name, *options], check=True)
         return
     (name,) = arguments.only
@@ -120,11 +93,12 @@ def main() -> None:
     start = time.perf_counter()
     work = {
         "tables": lambda: tables(9, 1000, 2**31),
-        "int16": lambda: tables(7, 200, 2**31),
+        "wide": lambda: tables(7, 200, 2**31),
         "compare": lambda: print(f"  exit code {compare(model, RUNTIME, 'tflm', oracles=False).exit_code}"),
         "prove": lambda: print(f"  {prove(model, RUNTIME).blocks()[-1].text}"),  # type: ignore[union-attr]
         "vectors": lambda: print(vectors(model, RUNTIME, oracle=False)),
-        "random": lambda: random_table(model, arguments.random, arguments.layers),
+        "int16": int16,
+        "random": lambda: side_by_side(model, arguments.op, arguments.random),
     }
     print(name)
     work[name]()

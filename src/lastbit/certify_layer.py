@@ -107,10 +107,12 @@ class Occurrence:
         self.elements += differing.size
         self.differing += int(differing.sum())
 
-    def text(self) -> str:
-        """For people: how many of how many, and the share."""
+    def text(self, drawn: bool = True) -> str:
+        """For people: how many of how many, and the share; for rows drawn at random, how sure a zero is."""
         if not self.elements:
             return "-"
+        if not self.differing and not drawn:
+            return f"0 of {self.elements}"
         if not self.differing:
             return f"0 of {self.elements} (below {3 / self.elements:.1g} with 95 % confidence)"
         return f"{self.differing} of {self.elements} ({100 * self.differing / self.elements:.3g} %)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,7 +125,9 @@ class Certificate(Report):
         a, b = (r.name for r in self.runtimes)
         compared = [layer for layer in self.layers if layer.status != "not covered"]
         blocks: list[Block] = [Heading(f"compare {self.model.source}: {a} with {b}")]
-        blocks += _grouped(compared, lambda x: f"{a} {x.first.requantization}; {b} {x.second.requantization}")
+        blocks += _grouped(
+            compared, len(compared), lambda x: f"{a} {x.first.requantization}; {b} {x.second.requantization}"
+        )
         if compared:
             headers = ["op", "units", "accumulators that differ", "random outputs that differ", "on the data", ""]
             rows = [list(_row(layer)) for layer in compared]
@@ -133,9 +135,11 @@ class Certificate(Report):
                 headers, rows = [*headers[:4], ""], [[*row[:4], row[5]] for row in rows]
             blocks.append(Table(headers, rows, right=("op", "units")))
         drawn = [layer for layer in compared if layer.random is not None]
-        blocks += _grouped(drawn, lambda x: f"{x.random.rows if x.random else 0} random rows, {x.distribution}", "dim")
+        blocks += _grouped(
+            drawn, len(drawn), lambda x: f"{x.random.rows if x.random else 0} random rows, {x.distribution}", "dim"
+        )
         told = [layer for layer in compared if layer.why and layer.status != "differs"]
-        blocks += _grouped(told, lambda x: f"{_STATUS.get(x.status, x.status)}: {x.why}")
+        blocks += _grouped(told, [f"{_STATUS.get(x.status, x.status)}: {x.why}" for x in told], len(compared))
         differing = [layer for layer in self.layers if layer.status == "differs"]
         blocks += self._difference_blocks(differing[0]) if len(differing) == 1 else self._many_blocks(differing)
         bad = [
@@ -259,19 +263,17 @@ def _row(layer: LayerCertificate) -> tuple[object, ...]:
         layer.units,
         f"{layer.differing} of {layer.reachable}" if tables else "-",
         layer.random.text() if layer.random else "-",
-        layer.data.text() if layer.data else "-",
+        layer.data.text(drawn=False) if layer.data else "-",
         "same (proved)" if layer.status == "same" else layer.status,
     )
 
 
-def _grouped(
-    layers: Sequence[LayerCertificate], text: Callable[[LayerCertificate], str], style: str = ""
-) -> list[Block]:
-    """A line for each different text, with the operators that it is about where there are several."""
+def _grouped(layers: Sequence[LayerCertificate], texts: Sequence[str], total: int, style: str = "") -> list[Block]:
+    """A line for each different text, with the operators that it is about where those are not all."""
     lines: dict[str, list[int]] = {}
-    for layer in layers:
-        lines.setdefault(text(layer), []).append(layer.index)
-    if len(lines) == 1:
+    for layer, text in zip(layers, texts, strict=True):
+        lines.setdefault(text, []).append(layer.index)
+    if len(lines) == 1 and len(layers) == total:
         return [Text(line, style) for line in lines]
     return [Text(f"operator{'s' * (len(ops) > 1)} {numbers(ops, 12)}: {line}", style) for line, ops in lines.items()]
 
