@@ -78,9 +78,8 @@ def main() -> None:
     parser.add_argument("--model", default=str(MODEL))
     parser.add_argument("--random", type=int, default=10_000_000)
     parser.add_argument("--op", type=int, default=5, help="of --model, for `random`")
-    parser.add_argument(
-        "--only", nargs="*", default=["tables", "wide", "compare", "prove", "vectors", "int16", "random"]
-    )
+    every = ["tables", "wide", "compare", "prove", "vectors", "int16", "random"]
+    parser.add_argument("--only", nargs="*", default=every, help="some of: %(default)s")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not arguments.here:

@@ -125,9 +125,8 @@ class Certificate(Report):
         a, b = (r.name for r in self.runtimes)
         compared = [layer for layer in self.layers if layer.status != "not covered"]
         blocks: list[Block] = [Heading(f"compare {self.model.source}: {a} with {b}")]
-        blocks += _grouped(
-            compared, len(compared), lambda x: f"{a} {x.first.requantization}; {b} {x.second.requantization}"
-        )
+        rules = [f"{a} {x.first.requantization}; {b} {x.second.requantization}" for x in compared]
+        blocks += _grouped(compared, rules, len(compared))
         if compared:
             headers = ["op", "units", "accumulators that differ", "random outputs that differ", "on the data", ""]
             rows = [list(_row(layer)) for layer in compared]
@@ -135,9 +134,8 @@ class Certificate(Report):
                 headers, rows = [*headers[:4], ""], [[*row[:4], row[5]] for row in rows]
             blocks.append(Table(headers, rows, right=("op", "units")))
         drawn = [layer for layer in compared if layer.random is not None]
-        blocks += _grouped(
-            drawn, len(drawn), lambda x: f"{x.random.rows if x.random else 0} random rows, {x.distribution}", "dim"
-        )
+        rows_of = [f"{x.random.rows if x.random else 0} random rows, {x.distribution}" for x in drawn]
+        blocks += _grouped(drawn, rows_of, len(drawn), "dim")
         told = [layer for layer in compared if layer.why and layer.status != "differs"]
         blocks += _grouped(told, [f"{_STATUS.get(x.status, x.status)}: {x.why}" for x in told], len(compared))
         differing = [layer for layer in self.layers if layer.status == "differs"]
