@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import lastbit
-from conftest import make_dense_model
+from conftest import MODELS, make_dense_model, needs_shared_models
 from explain_models import flat
 from lastbit.cli import main
 from lastbit.demo import demo_model, numpy_as_asked, numpy_right
@@ -48,12 +48,12 @@ def forum():
     return model, x, prepare_operator(model, model.operators[0], "litert-xnnpack").layer
 
 
-def as_asked(forum):
+def as_asked(forum, rows=2):
     _, x, got = forum
     return numpy_as_asked(
         x.reshape(-1, 48), got.weights_values, got.input_scale, got.input_zero_point, got.weights_scale, 0,
         got.output_scale, got.output_zero_point,
-    ).reshape(2, 16, 32)  # fmt: skip
+    ).reshape(rows, 16, 32)  # fmt: skip
 
 
 def test_the_forums_array_is_named_with_exactly_its_three_mistakes(forum):
@@ -68,6 +68,17 @@ def test_the_forums_array_is_named_with_exactly_its_three_mistakes(forum):
         assert f"{name} ({MISTAKES[name].stage})" in text
         assert MISTAKES[name].fix_numpy in text
     assert "https://discuss.ai.google.dev/t/calculation-of-quantized-dense-layers/29089" in text
+
+
+@needs_shared_models
+def test_scales_that_are_nearly_equal_are_told_apart_before_the_rounding():
+    # Here the channels' factors differ by less than float32 holds beside the values: two mistakes nearly fit.
+    model = load(MODELS / "forum_dense_per_channel.tflite")
+    x = np.random.default_rng(0).integers(-128, 128, (1, 16, 48)).astype(np.int8)
+    mine = as_asked((model, x, layer(model).layer), rows=1)
+    report = diagnose(model, x, mine)
+    assert names(report) == FORUM_MISTAKES
+    assert len(report.explanations) == 1
 
 
 def test_the_forums_function_is_named_with_exactly_its_three_mistakes(forum):

@@ -18,24 +18,34 @@ __all__ = ["PARAMETERS", "Answer", "Function", "call"]
 
 # fmt: off
 PARAMETERS: dict[str, tuple[str, ...]] = {
-    "x": ("x", "input", "inputs", "input_data", "q_input", "x_q", "qx", "activations"),
-    "weights": ("w", "weights", "weight", "kernel", "filter", "filters", "w_q", "qw", "q_weights"),
-    "bias": ("b", "bias", "biases", "bias_q", "qb"),
-    "input_scale": ("s_x", "sx", "input_scale", "x_scale", "scale_x", "scale_in", "in_scale"),
-    "weights_scale": (
-        "s_w", "sw", "weights_scale", "weight_scale", "weights_scales", "weight_scales", "w_scale", "w_scales",
-        "scale_w", "scales_w", "scales", "filter_scale", "filter_scales", "kernel_scale", "kernel_scales",
+    "x": ("x", "input", "inputs", "input_data", "q_input", "x_q", "qx", "activations", "input_tensor", "x_int8"),
+    "weights": (
+        "w", "weights", "weight", "kernel", "filter", "filters", "w_q", "qw", "q_weights", "weight_tensor",
+        "weights_tensor", "w_int8",
     ),
-    "output_scale": ("s_y", "sy", "output_scale", "y_scale", "scale_y", "scale_out", "out_scale"),
+    "bias": ("b", "bias", "biases", "bias_q", "qb", "bias_tensor", "bias_int32"),
+    "input_scale": (
+        "s_x", "sx", "input_scale", "x_scale", "scale_x", "scale_in", "in_scale", "scale_input",
+        "scale_inputs",
+    ),
+    "weights_scale": (
+        "s_w", "sw", "weights_scale", "weight_scale", "weights_scales", "weight_scales", "w_scale",
+        "w_scales", "scale_w", "scales_w", "scales", "filter_scale", "filter_scales", "kernel_scale",
+        "kernel_scales", "scale_weight", "scale_weights",
+    ),
+    "output_scale": ("s_y", "sy", "output_scale", "y_scale", "scale_y", "scale_out", "out_scale", "scale_output"),
     "input_zero_point": (
         "z_x", "zx", "input_zero_point", "x_zero_point", "zero_point_x", "zp_x", "zp_in", "input_zp",
+        "zp_input", "x_zp", "zero_point_in", "zero_point_input",
     ),
     "weights_zero_point": (
-        "z_w", "zw", "weights_zero_point", "weight_zero_point", "w_zero_point", "zero_point_w", "zp_w", "weights_zp",
-        "weight_zp", "filter_zero_point",
+        "z_w", "zw", "weights_zero_point", "weight_zero_point", "w_zero_point", "zero_point_w", "zp_w",
+        "weights_zp", "weight_zp", "filter_zero_point", "zp_weight", "zp_weights", "w_zp",
+        "zero_point_weight", "zero_point_weights",
     ),
     "output_zero_point": (
         "z_y", "zy", "output_zero_point", "y_zero_point", "zero_point_y", "zp_y", "zp_out", "output_zp",
+        "zp_output", "y_zp", "zero_point_out", "zero_point_output",
     ),
     "effective_scale": ("m", "effective_scale", "effective_scales", "factor", "real_multiplier", "rescale"),
     "multiplier": ("q", "multiplier", "multipliers", "quantized_multiplier", "m0"),
