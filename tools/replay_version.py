@@ -4,7 +4,8 @@
     python tools/replay_version.py --command 'qemu-aarch64-static -L ROOT ... python3.11' --runtime litert-xnnpack-arm64
 
 The other Python needs NumPy and one of ai-edge-litert, tflite-runtime, tensorflow or tflite-micro, and nothing of
-LastBit: src/lastbit/oracles/_worker.py runs there as it is. Arithmetic is looked for by trying every rule there is; a
+LastBit: src/lastbit/oracles/_worker.py runs there as it is. (With onnxruntime, it needs what LastBit itself needs.)
+The first place on its path that has an interpreter counts. Arithmetic is looked for by trying every rule there is; a
 variant is settled where exactly one rule (or several that these cases cannot part) reproduces every output.
 
 tools/time_machine.py does this for many versions and writes the evidence and the golden file.
@@ -47,18 +48,17 @@ class Key(NamedTuple):
     delegated: bool
 
 
-WORKER = Path(oracles_base.__file__).with_name("_worker.py")
-
 # What the other Python is asked first. It prints one line of JSON, whatever else its modules print.
 _PROBE = """
-import importlib.metadata as m, json, platform
-names = ("ai-edge-litert", "tflite-runtime", "tensorflow-cpu", "tensorflow", "tflite-micro")
+import importlib.metadata as m, json, platform, sys
+names = ("ai-edge-litert", "tflite-runtime", "tensorflow-cpu", "tensorflow", "tflite-micro", "onnxruntime")
 found = {}
 for name in names:
-    try:
-        found[name] = m.version(name)
-    except m.PackageNotFoundError:
-        pass
+    for place in sys.path:
+        inside = list(m.distributions(name=name, path=[place]))
+        if inside:
+            found.setdefault(place, {})[name] = inside[0].version
+found = next((found[place] for place in sys.path if place in found), {})
 print("LASTBIT " + json.dumps([found, f"{platform.system()}-{platform.machine()}, Python {platform.python_version()}"]))
 """
 
@@ -68,6 +68,7 @@ _KINDS = {
     "tensorflow-cpu": "tensorflow",
     "tensorflow": "tensorflow",
     "tflite-micro": "tflm",
+    "onnxruntime": "onnxruntime",
 }
 
 
@@ -113,9 +114,10 @@ def open_target(target: Target, runtime: str, timeout: float = 300.0) -> Oracle:
     """The other Python's interpreter in the mode of one of our runtimes."""
     spec = ORACLES[runtime]
     kind = _KINDS[target.distribution]
-    if (kind == "tflm") != (spec.worker[0] == "tflm"):
+    if spec.worker[0] != (kind if kind in ("tflm", "onnxruntime") else "litert"):
         raise SystemExit(f"{target.name} has no mode for {runtime}")
-    command = [*target.command, "-P", str(WORKER), kind, spec.worker[1], "1"]
+    worker = str(Path(oracles_base.__file__).with_name(f"{spec.script}.py"))
+    command = [*target.command, "-P", worker, kind, spec.worker[1], "1"]
     cpu = target.cpu + "".join(f"; {k}={v}" for k, v in spec.environment.items())
     fingerprint = Fingerprint(target.distribution, target.version, spec.mode, cpu, target.platform)
     return Oracle(spec, command=command, fingerprint=fingerprint, timeout=timeout)
@@ -187,7 +189,11 @@ class Tally:
 
     def add(self, prepared: Prepared, run: OracleRun) -> None:
         """Count one case that ran."""
-        for number, (observed,) in enumerate(run.outputs):
+        self.compare(prepared, [observed for (observed,) in run.outputs])
+
+    def compare(self, prepared: Prepared, printed: Sequence[Array]) -> None:
+        """Count what was printed for a case's samples."""
+        for number, observed in enumerate(printed):
             self.outputs += observed.size
             for name, outputs in prepared.outputs.items():
                 self.mismatches[name] += (bad := differing(outputs[number], observed))

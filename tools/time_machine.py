@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -40,6 +41,8 @@ GOLDEN = ROOT / "tests" / "golden"
 
 # 1.1.0 runs nothing: its Python module fails.
 _LITERT = "1.0.0 1.0.1 1.1.1 1.1.2 1.2.0 1.3.0 1.4.0 2.0.2 2.0.3 2.1.0 2.1.1 2.1.2 2.1.3 2.1.4 2.1.5 2.1.6 2.2.0 2.3.0"
+# Two years, one of each minor version. They find what else they need in this Python.
+_ONNXRUNTIME = "1.20.1 1.21.1 1.22.1 1.23.2 1.24.4 1.25.1 1.26.0 1.27.0 1.28.0 1.29.0 1.30.0 1.31.1 1.32.0"
 _TENSORFLOW = "2.12.1 2.13.1 2.14.1 2.15.1 2.16.2 2.17.1 2.18.1 2.19.1 2.20.0 2.21.0"
 # Those of 2026-08-11 and 2026-09-01 do not load on Python 3.11.
 _TFLM = (
@@ -59,11 +62,11 @@ TARGETS: dict[str, tuple[str, ...]] = {
             "--no-deps",
             f"tflite-micro==0.dev{v}",
             "numpy<2" if v < "202409" else "numpy",
-            "flatbuffers",
-            "setuptools<80",
+            *("flatbuffers", "pyyaml", "setuptools<80"),
         )
         for v in _TFLM.split()
     },
+    **{f"onnxruntime-{v}": ("--no-deps", f"onnxruntime=={v}") for v in _ONNXRUNTIME.split()},
 }
 
 # What old wheels of tflite-micro import TensorFlow for: opening files and hiding names. They get this in its place, and
@@ -93,8 +96,10 @@ def environment(folder: Path, name: str) -> Path:
         venv.create(home, with_pip=False)
         command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", *TARGETS[name]]
         subprocess.run(command, check=True)
+        site = next(home.glob("lib/python*/site-packages"))
+        if name.startswith("onnxruntime"):
+            (site / "rest.pth").write_text("\n".join(path for path in sys.path if "site-packages" in path) + "\n")
         if name.startswith("tflm"):
-            site = next(home.glob("lib/python*/site-packages"))
             for path, text in _STAND_INS.items():
                 target = site / "tensorflow" / "python" / path
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +146,27 @@ def evidence_entry(oracle: Oracle, tallies: Mapping[Key, Tally]) -> dict[str, An
     }
 
 
-def golden_cases() -> list[Prepared]:
+def recheck(runs: Mapping[str, dict[str, Any]], golden: Golden, rules: Sequence[str]) -> None:
+    """Hold rules that were not known when versions ran against what these printed for the golden file.
+
+    A run's variant gets a `recorded` entry: outputs compared, and those of the rules that reproduce them all.
+    """
+    cases = golden_cases(evaluate=True)
+    for name, run in runs.items():
+        tallies: dict[Key, Tally] = defaultdict(Tally)
+        for number, (case, entry) in enumerate(zip(cases, golden.printed[name], strict=True)):
+            if not isinstance(entry, str):
+                outputs = golden.arrays[f"{number}/{entry if entry >= 0 else -1 - entry}"]
+                tallies[case.key(entry < 0)].compare(case, list(outputs))
+        for variant in run["variants"]:
+            tally = tallies.get(Key(*(variant[field] for field in Key._fields)))
+            fitting = [] if tally is None else [rule for rule in tally.fitting if rule in rules]
+            variant.pop("recorded", None)
+            if tally is not None and set(fitting) - set(variant["fitting"]):
+                variant["recorded"] = {"outputs": tally.outputs, "fitting": fitting}
+
+
+def golden_cases(evaluate: bool = False) -> list[Prepared]:
     """The small set whose outputs are committed."""
     chosen = version_cases.cases(["int8", "8bit"], GOLDEN_SEED, 1, GOLDEN_PROBES)
     return list(
@@ -152,7 +177,7 @@ def golden_cases() -> list[Prepared]:
                 if len(write(entry.case.graph)) <= LARGEST_GOLDEN_MODEL
                 and sum(x.nbytes for x in entry.case.samples) <= LARGEST_GOLDEN_INPUTS
             ),
-            evaluate=False,
+            evaluate=evaluate,
         )
     )
 
@@ -312,7 +337,7 @@ def unpack(path: Path) -> dict[str, np.ndarray]:
 def main() -> None:
     """Run the targets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--folder", type=Path)
     parser.add_argument("--only", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--runtimes", nargs="+", default=None)
     parser.add_argument(
@@ -323,16 +348,28 @@ def main() -> None:
     )
     parser.add_argument("--add", action="store_true", help="add to a run's evidence; leave the golden file as it is")
     parser.add_argument("--keep", action="store_true", help="keep the virtual environments")
+    parser.add_argument(
+        "--recheck", nargs="+", metavar="RULE", help="run nothing: hold new rules against the golden file"
+    )
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args()
-    prepared = list(prepare_cases(version_cases.cases(options.families, options.seed, options.rounds)))
     golden = Golden(golden_cases(), GOLDEN / "versions.npz")
     golden.keep_old()
     runs = read_evidence(EVIDENCE)
+    script = f"tools/time_machine.py --seed {options.seed} --rounds {options.rounds}"
+    if options.recheck:
+        recheck(runs, golden, options.recheck)
+        write_evidence(EVIDENCE, runs, script)
+        return
+    if options.folder is None:
+        parser.error("--folder is missing")
+    prepared = list(prepare_cases(version_cases.cases(options.families, options.seed, options.rounds)))
     for name in options.only:
         target = find_target([str(environment(options.folder, name))])
-        runtimes = ("tflm",) if target.distribution == "tflite-micro" else LITERT_RUNTIMES
+        runtimes = {"tflite-micro": ("tflm",), "onnxruntime": ("onnxruntime",)}.get(
+            target.distribution, LITERT_RUNTIMES
+        )
         for runtime in options.runtimes or runtimes:
             full = versioned_name(runtime, target)
             with open_target(target, runtime) as oracle:
@@ -350,7 +387,7 @@ def main() -> None:
             print(f"== {full}", *report(tallies), sep="\n", flush=True)
         if not options.keep:
             shutil.rmtree(options.folder / name)
-        write_evidence(EVIDENCE, runs, f"tools/time_machine.py --seed {options.seed} --rounds {options.rounds}")
+        write_evidence(EVIDENCE, runs, script)
         if not options.add:
             golden.write("tools/time_machine.py")
 

@@ -17,7 +17,7 @@ from lastbit.arith.other_rules import EVERY_RULE_INT16
 from lastbit.errors import UnsupportedError
 from lastbit.model import Model, Operator, Subgraph, Tensor
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_ignoring import SUFFIX
+from lastbit.ops.dense_ignoring import FIRST_SCALE, SUFFIX
 from lastbit.ops.fully_connected import RULES, prepare_fully_connected
 from lastbit.probing import all_rules, boundary_inputs, critical_accumulators, tie_seeking_inputs
 from lastbit.runtimes.shared import COPIED
@@ -209,7 +209,7 @@ def _rivals_compact(model: Model) -> dict[str, PreparedOperator]:
     types = model.operand(op, 0)
     if types is not None and types.dtype.name == "int16":
         return {name: prepare_fully_connected(model, op, name) for name in EVERY_RULE_INT16 if "_wrap-" not in name}
-    return {name: rule for name, rule in rivals_dense(model, op).items() if not name.endswith(SUFFIX)}
+    return {name: rule for name, rule in rivals_dense(model, op).items() if not name.endswith((SUFFIX, FIRST_SCALE))}
 
 
 @dataclass(frozen=True)

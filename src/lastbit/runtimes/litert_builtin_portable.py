@@ -30,6 +30,12 @@ LITERT_BUILTIN_PORTABLE = Runtime(
         **kept(LITERT_BUILTIN_X86, *AROUND_DENSE),
         **int16_by_reference("builtin", *INT16_GRANULARITIES),
         **matrix_product("q31-by_rows-single", "q31-single-half_up", "builtin"),
+        # Hybrid layers multiply integers without rounding: whose product it is changes nothing.
+        **{
+            key: rule
+            for key, rule in LITERT_BUILTIN_X86.rules.items()
+            if key[0] == "FULLY_CONNECTED" and key[1].startswith("float32 x int")
+        },
         ("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", "builtin"),
         ("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", "builtin"),
     },

@@ -1,0 +1,79 @@
+"""What is not known of the runtimes, and what was not known once: for docs/runtimes.md."""
+
+from __future__ import annotations
+
+__all__ = ["OPEN_POINTS", "SETTLED_POINTS"]
+
+SETTLED_POINTS: tuple[tuple[str, str], ...] = (
+    (
+        "tflite-runtime 2.14, per-channel int8 in the reference kernels",
+        "It rounds twice, as its per-tensor kernel does. What was not explained was the output: that kernel takes "
+        "every output for two dimensions, and of one with more (keep_num_dims) it leaves a part unwritten, up to "
+        "LiteRT 1.0.1 and TensorFlow 2.18.",
+    ),
+    (
+        "LiteRT 1.3.0",
+        "It is the first version whose reference kernels round once, in float64; 1.2.0 rounds twice.",
+    ),
+    (
+        "TensorFlow 2.21, int16 activations without a delegate",
+        "As LiteRT 2.1: ruy's two roundings half up on 32 bits, float64 on 64 bits or with a weights zero point.",
+    ),
+    (
+        "PyTorch fbgemm, per-tensor bias",
+        "The bias, as a real value, is multiplied by 1/(s_x*s_w) and added to the accumulator in one fused "
+        "multiply-add; the source has two operations. Per-channel layers divide by s_x*s_w instead.",
+    ),
+    (
+        "LiteRT on ARM64 with one row",
+        "The matrix-vector kernel rounds twice, half up, where the matrix product rounds once.",
+    ),
+    (
+        "LiteRT on ARM64 with int16 activations or int4 weights",
+        "Reference kernels saturate a float64 that leaves int32, with a 64-bit accumulator too. The delegate of 2.0.2 "
+        "takes int4 weights with a scale for each unit only.",
+    ),
+    (
+        "TensorFlow Lite Micro of 2023 and early 2024 with per-channel weights",
+        "The dense kernel takes the first unit's scale for every unit, and says nothing: wrong results.",
+    ),
+)
+"""(what was open, what it turned out to be)."""
+
+OPEN_POINTS: tuple[tuple[str, str], ...] = (
+    (
+        "Hybrid layers on ARM64",
+        "A compiler's choice of fused multiply-adds differs between the wheels 1.4.0 and 2.0.2; no rule fits both ends "
+        "of float32 yet.",
+    ),
+    (
+        "Hybrid and float32 layers in older versions, in the XNNPACK delegate",
+        "They were run on x86-64 with AVX512-VNNI only in LiteRT 2.3.0.",
+    ),
+    (
+        "The versions named `litert-xnnpack@...` on x86-64 without AVX512-VNNI",
+        "They were run on a CPU with it. `litert-xnnpack-avx2` has LiteRT 2.3.0 only.",
+    ),
+    (
+        "int16 x int4 without a delegate before LiteRT 1.1 and TensorFlow 2.19",
+        "No rule reproduces what these versions print; they may read packed weights as bytes. Later ones are settled.",
+    ),
+    (
+        "int16 layers with an int32 bias that quantized_bias_type does not name, in reference kernels",
+        "The kernel reads it as int64 and so beyond its end: what it adds depends on what lies behind it in the file.",
+    ),
+    (
+        "PyTorch fbgemm and uint8 x int8 products on x86-64 without VNNI",
+        "Neighbouring products are added in 16 bits, which saturate; where they do not, `torch-fbgemm` holds too.",
+    ),
+    (
+        "CMSIS-NN's code for DSP and MVE, and int16 per-channel",
+        "Only the plain C was run.",
+    ),
+    (
+        "x86-64 without AVX; int2, sparse, shuffled and blockwise weights; PyTorch's onednn and qnnpack; ONNX "
+        "Runtime's QDQ form; LiteRT's CompiledModel",
+        "Not run.",
+    ),
+)
+"""(what is open, what is known of it)."""
