@@ -227,6 +227,21 @@ def test_what_cannot_be_an_output_is_said_and_not_searched(mine, words):
     assert report.explanations == ()
 
 
+@needs_shared_models
+def test_another_operators_output_is_recognized():
+    model = load(MODELS / "arm_kws_dnn_s.tflite")
+    first, second = (op for op in model.dense_operators[:2])
+    tensor = model.inputs[0]
+    x = RNG.uniform(-60, 60, (3, *tensor.shape[1:])).astype(np.float32)
+    trace = lastbit.run(model, x, "litert-reference")
+    for asked, given in ((first, second), (second, model.dense_operators[-1])):
+        mine = trace.tensors[given.outputs[0]]
+        report = diagnose(model, x, mine, op=asked.index, runtime="litert-reference", most=1)
+        assert report.verdict in ("unexplained", "unreadable")
+        assert f"it is the output of {given.label}" in flat(report)
+        assert report.as_dict()["elsewhere"]
+
+
 def test_what_fits_nothing_is_not_guessed():
     right = lastbit.run(MODEL, X, "litert-reference").output
     mine = right.copy()

@@ -12,7 +12,7 @@ import numpy as np
 from .api import load
 from .diagnose_arithmetics import arithmetics, grouped, prepare_everywhere, right_output, that_follow
 from .diagnose_callable import Function, call
-from .diagnose_input import chosen_input, real_input
+from .diagnose_input import chosen_input, elsewhere, real_input
 from .diagnose_readings import Reading, readings, step_matrix
 from .diagnose_report import Diagnosis, Given, Tie
 from .diagnose_search import Arithmetic, Explanation, Nearest, Search, Target
@@ -110,7 +110,11 @@ def diagnose(
     given = Given(
         loaded.source, operator.label, prepared, values, source, matrix, asked.name if asked else None, first, real
     )
-    return _Diagnoser(given, arithmetics(followed, first), odd, refused, most, seed, function).run(acc, scaled)
+    report = _Diagnoser(given, arithmetics(followed, first), odd, refused, most, seed, function).run(acc, scaled)
+    if report.verdict not in ("unreadable", "unexplained"):
+        return report
+    other = elsewhere(loaded, x, get_runtime(first), matrix, operator, quantize_input)
+    return replace(report, elsewhere=other)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,20 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from .api import quantized_inputs
+from .api import quantized_inputs, run
 from .diagnose_callable import Function
 from .diagnose_separate import trial_inputs
-from .errors import InputError
+from .errors import InputError, LastBitError
 from .layer_input import layer_input
-from .model import Model
+from .model import Model, Operator
 from .ops.dense_layer import DenseLayer
 from .runtimes import Runtime
 from .types import Array
 
-__all__ = ["chosen_input", "real_input"]
+__all__ = ["chosen_input", "elsewhere", "real_input"]
 
 _COPIES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 """Operators that keep every value."""
+
+_LEAST = 4
+"""Elements, from which an array is looked for among the model's tensors."""
 
 
 def chosen_input(
@@ -44,6 +47,24 @@ def chosen_input(
         raise InputError("there is no input; give the x that the output was calculated from")
     rows = trial_inputs(layer, np.random.default_rng(seed), 64)
     return rows, f"{len(rows)} rows chosen to tell mistakes apart (seed {seed})"
+
+
+def elsewhere(model: Model, x: Any, runtime: Runtime, mine: Array, operator: Operator, quantize_input: bool) -> str:
+    """Which other tensor of the model an array is, in words; empty where it is none, or x is not the model's input."""
+    if x is None or mine.dtype.kind not in "iuf" or mine.size < _LEAST:
+        return ""
+    try:
+        trace = run(model, x, runtime, quantize_input=quantize_input, partial=True)
+    except LastBitError:
+        return ""
+    makers = {index: op for op in model.operators for index in op.outputs}
+    for index, values in trace.tensors.items():
+        if index in operator.outputs or values.size != mine.size:
+            continue
+        if np.array_equal(values.ravel(), mine.ravel()) and values.min() != values.max():
+            what = f"the output of {makers[index].label}" if index in makers else "an input of the model"
+            return f"it is {what}, {model.tensors[index].label}, as {runtime.name} computes it"
+    return ""
 
 
 def real_input(model: Model, layer: DenseLayer, x: Any, values: Array) -> Array | None:

@@ -69,6 +69,7 @@ class Diagnosis(Report):
         right: the first runtime's right output, `[rows, out]`.
         parts: where intermediate arrays were given, what is wrong up to each.
         refused: runtimes that do not run the layer -> why.
+        elsewhere: where the array fits nothing, which other tensor of the model it is, in words; else empty.
     """
 
     given: Given
@@ -81,6 +82,7 @@ class Diagnosis(Report):
     right: Array = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     parts: tuple[Part, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: str = ""
 
     @property
     def explanation(self) -> Explanation | None:
@@ -146,6 +148,7 @@ class Diagnosis(Report):
             "input_source": given.input_source,
             "verdict": self.verdict,
             "problem": self.problem,
+            "elsewhere": self.elsewhere,
             "findings": list(self.reading.findings) if self.reading is not None else [],
             "difference": None if self.difference is None else {"to": given.first, **self.difference.as_dict()},
             "explanations": [_explanation_dict(e) for e in self.explanations],
@@ -188,7 +191,8 @@ class Diagnosis(Report):
             Text(f"Input: {given.input_source}.", "dim"),
         ]
         if self.problem:
-            return [*blocks, Text(f"This cannot be the layer's output: {self.problem}.", "bad")]
+            blocks.append(Text(f"This cannot be the layer's output: {self.problem}.", "bad"))
+            return blocks + self._elsewhere()
         assert self.reading is not None
         blocks += [Text(f"The array: {finding}.", "warning") for finding in self.reading.findings]
         if self.difference:
@@ -311,10 +315,14 @@ class Diagnosis(Report):
             blocks.append(Text(f"And {left} more sets of as many mistakes.", "dim"))
         return blocks
 
+    def _elsewhere(self) -> list[Block]:
+        return [Text(f"But {self.elsewhere}: is the operator the right one?", "good")] if self.elsewhere else []
+
     def _unexplained(self) -> list[Block]:
         blocks: list[Block] = [
             Text("No set of up to three known mistakes, in any runtime's arithmetic, reproduces every element.", "bad")
         ]
+        blocks += self._elsewhere()
         nearest, reading = self.nearest, self.reading
         if nearest is None or reading is None:
             return blocks
