@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from golden_operators import read_golden
 from lastbit.errors import LastBitError, UnsupportedError
 from lastbit.model import Model
+from lastbit.operator_report import OPERATOR_RUNTIMES
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
-from lastbit.operator_report import OPERATOR_RUNTIMES
 from lastbit.oracles import OracleFailure, installed, open_oracle
 from lastbit.prepare import prepare_operator
 from operator_cases import Array

@@ -1,4 +1,4 @@
-"""runtimes --operators: which operator, element type and runtime is exact, refused or not covered yet, from evidence."""
+"""runtimes --operators: which operator is exact, refused or not covered yet, by element type and runtime."""
 
 from __future__ import annotations
 

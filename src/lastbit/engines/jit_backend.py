@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
+from ..types import Array
 from . import jit_forms, jit_matmul
+from .jit_images import fast_image_operator
 from .jit_matmul import Chain
 from .plan import Backend
 from .steps import Runnable
@@ -39,6 +44,10 @@ class JitBackend(Backend):
             made = super().dense(entry, rows)
             return None if made is None else (made[0], "numpy")
         return packed, f"{packed.isa.name} {packed.kernel} {packed.output}"
+
+    def alone(self, entry: PreparedOperator) -> Callable[[Sequence[Array], int], Array] | None:
+        """See `Backend.alone`: convolutions and sums of images."""
+        return fast_image_operator(entry)
 
     def chain(self, operators: list[object]) -> Runnable:
         """See `Backend.chain`."""

@@ -15,7 +15,7 @@ from ..types import Array
 from ._unary import Scale, per_tensor
 from .base import PreparedOperator, refuse, required_operand
 
-__all__ = ["Binary", "binary", "clamp_output", "operands_of_two", "prepared_binary"]
+__all__ = ["Binary", "PreparedBinary", "binary", "clamp_output", "operands_of_two", "prepared_binary"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,17 @@ class Binary:
     to: Scale
     low: int
     high: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedBinary(PreparedOperator):
+    """An operator of two arrays, element by element.
+
+    Attributes:
+        tensors: input 1, input 2; one may be a constant.
+    """
+
+    tensors: tuple[Tensor, Tensor]
 
 
 def operands_of_two(model: Model, op: Operator) -> tuple[tuple[Tensor, Tensor], Tensor]:
@@ -121,10 +132,11 @@ def prepared_binary(
         named = steps(first, second)
         return {**named, "output": named["output"].astype(output.dtype.numpy)}
 
-    return PreparedOperator(
+    return PreparedBinary(
         operator=op,
         rule=rule,
         inputs=tuple(tensor.index for tensor in computed),
         evaluate=evaluate,
         notes=tuple(notes),
+        tensors=tensors,
     )

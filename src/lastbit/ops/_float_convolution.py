@@ -8,7 +8,6 @@ import numpy as np
 
 from ..arith.floats import SMALLEST_NORMAL, fma32
 from ..arith.windows import taps
-from ..model import Operator
 from ..types import Array
 from ._convolution import Convolution
 from ._float import float_bounds

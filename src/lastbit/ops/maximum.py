@@ -60,7 +60,7 @@ def prepare_maximum(model: Model, op: Operator, rule: str) -> PreparedOperator:
 
 
 def _repeated_innermost(first: Sequence[int], second: Sequence[int]) -> bool:
-    """Whether the first input is one element along the innermost axis that is not 1 in both; True without such an axis."""
+    """Whether the first input has one element along the innermost axis that is not 1 in both; or there is no such."""
     rank = max(len(first), len(second))
     a, b = ((1,) * (rank - len(shape)) + tuple(shape) for shape in (first, second))
     innermost = next((i for i in reversed(range(rank)) if (a[i], b[i]) != (1, 1)), None)
