@@ -6,6 +6,7 @@ There is no arithmetic here, and nothing heavy is imported before a command runs
 from __future__ import annotations
 
 from .about import demo, doctor, runtimes
+from .bench import bench
 from .checks import explain, verify
 from .diagnose import diagnose
 from .evaluate import evaluate
@@ -18,7 +19,7 @@ __all__ = ["main"]
 
 main = Commands.make(
     *(inspect, run, explain, verify, whence, diagnose),
-    *(thresholds, compare, prove, vectors, evaluate),
+    *(thresholds, compare, prove, vectors, evaluate, bench),
     *(extract, demo, runtimes, doctor),
 )
 """The entry point: `lastbit`."""

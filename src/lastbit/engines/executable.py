@@ -12,7 +12,7 @@ from ..ops.dense_by_rows import PreparedByRows
 from ..prepare import PreparedModel
 from ..types import Array
 from . import reference
-from .plan import Backend, Step, make_steps
+from .plan import Backend, ChainStep, Step, make_steps
 from .reference import OperatorTrace, Trace, check_input
 
 __all__ = ["Executable"]
@@ -48,11 +48,11 @@ class Executable:
         if engine != "reference":
             self._backend = _backend(engine)
             self._plan(False)
-        # What the only input must be, for calls that should cost little.
-        self._only = None
-        if len(self._inputs) == len(self._outputs) == 1 and len(self._inputs[0].shape) > 1:
-            tensor = self._inputs[0]
-            self._only = (tensor.index, tensor.dtype.numpy, tensor.shape[1:])
+        # Models that are one chain are called without any detour, once an input's shape is known to fit.
+        steps = self._plans.get(False, [])
+        single = len(steps) == 1 and isinstance(steps[0], ChainStep) and not self._by_rows
+        self._chain = steps[0] if single and len(self._outputs) == 1 and isinstance(steps[0], ChainStep) else None
+        self._dtype = self._inputs[0].dtype.numpy
 
     def _plan(self, one_row: bool) -> list[Step]:
         one_row = (one_row or self.one_by_one) and self._by_rows
@@ -68,13 +68,12 @@ class Executable:
 
     def __call__(self, x: Any) -> Array:
         """The first (usually only) output for one input array, or for several as `outputs` takes them."""
-        if self._only is not None and self._backend is not None and type(x) is np.ndarray:
-            index, dtype, shape = self._only
-            if x.dtype == dtype and x.shape[1:] == shape and x.ndim and x.shape[0]:
-                tensors = {index: x}
-                for step in self._plan(x.shape[0] == 1):
-                    step.run(tensors, self.threads)
-                return tensors[self._outputs[0]]
+        chain = self._chain
+        if chain is not None and type(x) is np.ndarray:
+            shape = chain.shapes.get(x.shape)
+            if shape is not None and x.dtype == self._dtype and x.flags.c_contiguous:
+                y = chain.chain(x, self.threads)
+                return y if y.shape == shape else y.reshape(shape)
         return self.outputs(x)[0]
 
     def outputs(self, x: Any) -> tuple[Array, ...]:

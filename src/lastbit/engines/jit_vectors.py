@@ -236,7 +236,10 @@ class Vectors:
             activations: one row's group, four bytes in an int32.
             weights: the group's weights, one lane of four bytes for each unit.
         """
-        a = self.splat(activations, self.lanes)
+        return self.dot_vectors(acc, self.splat(activations, self.lanes), weights)
+
+    def dot_vectors(self, acc: Any, a: Any, weights: Any) -> Any:
+        """The same with a vector of activations."""
         name = self.isa.name
         # The operands' type is that of older LLVMs; newer ones (bytes) turn it into their own when they read the text.
         if name == "avx512vnni":

@@ -68,12 +68,14 @@ class ChainStep:
     Attributes:
         entries: the operators, in order.
         source: the tensor that the first one reads.
+        end: the tensor that the last one writes.
         chain: what runs them.
         shapes: input shape -> output shape, filled as they come.
     """
 
     entries: tuple[PreparedOperator, ...]
     source: int
+    end: int
     chain: Runnable
     shapes: dict[tuple[int, ...], tuple[int, ...]] = field(default_factory=dict)
 
@@ -85,7 +87,8 @@ class ChainStep:
             shape = self.shapes[x.shape] = self._shape(x)
         if not x.flags.c_contiguous:
             x = np.ascontiguousarray(x)
-        tensors[self.entries[-1].operator.outputs[0]] = self.chain(x, threads).reshape(shape)
+        y = self.chain(x, threads)
+        tensors[self.end] = y if y.shape == shape else y.reshape(shape)
 
     def _shape(self, x: Array) -> tuple[int, ...]:
         """The output's shape; an input that does not fit is refused in the operator's own words."""
@@ -311,6 +314,6 @@ def _close(chain: _Open | None, steps: list[Step], backend: Backend) -> None:
     if chain is None:
         return
     if any(isinstance(entry, PreparedDense) for entry in chain.entries):
-        steps.append(ChainStep(tuple(chain.entries), chain.source, backend.chain(chain.operators)))
+        steps.append(ChainStep(tuple(chain.entries), chain.source, chain.end, backend.chain(chain.operators)))
     else:
         steps.extend(OperatorStep(entry) for entry in chain.entries)
