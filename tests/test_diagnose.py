@@ -277,6 +277,23 @@ def test_memory_that_was_used_again_is_recognized():
     assert "experimental_preserve_all_tensors=True" in text
 
 
+def test_a_difference_that_is_constant_for_each_unit_is_told():
+    prepared = layer()
+    acc = prepared.evaluate([X])["acc"] + RNG.permutation(6) * 1700 - 4000  # a bias that belongs to another model
+    value = acc * prepared.requant.effective_scale
+    mine = np.clip(np.rint(value) - 5, -128, 127).astype(np.int8)
+    text = flat(diagnose(MODEL, X[30:], mine[30:], most=1))
+    assert "No set of up to" in text
+    assert "as a wrong bias does" in text
+
+
+def test_units_that_alone_are_right_are_told():
+    model = make_dense_model(units=16, depth=11, per_channel=True, output_scale=0.018, seed=2)
+    mine = lastbit.run(model, X, "litert-reference").output.copy()
+    mine[:, np.arange(16) != 5] ^= 37
+    assert "right only in unit 5" in flat(diagnose(model, X, mine, most=1))
+
+
 def test_off_by_one_near_ties_is_told():
     prepared, x = layer(), np.random.default_rng(6).integers(-12, 18, (900, 11)).astype(np.int8)
     value = prepared.evaluate([x])["acc"] * prepared.requant.effective_scale

@@ -108,7 +108,16 @@ def diagnose(
     if not followed:
         raise UnsupportedError(f"{operator.label} cannot be diagnosed:", grouped(refused))
     given = Given(
-        loaded.source, operator.label, prepared, values, source, matrix, asked.name if asked else None, first, real
+        loaded.source,
+        operator.label,
+        prepared,
+        values,
+        source,
+        matrix,
+        asked.name if asked else None,
+        first,
+        real,
+        most,
     )
     report = _Diagnoser(given, arithmetics(followed, first), odd, refused, most, seed, function).run(acc, scaled)
     if report.verdict not in ("unreadable", "unexplained"):

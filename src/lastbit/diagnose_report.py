@@ -40,6 +40,7 @@ class Given:
         asked: the runtime that was asked for, or None.
         first: the runtime that comes first among equals.
         real: the input before it was quantized, where it is known.
+        most: sets of up to this many mistakes were searched.
     """
 
     source: str
@@ -51,6 +52,7 @@ class Given:
     asked: str | None
     first: str
     real: Array | None = None
+    most: int = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,7 +322,10 @@ class Diagnosis(Report):
 
     def _unexplained(self) -> list[Block]:
         blocks: list[Block] = [
-            Text("No set of up to three known mistakes, in any runtime's arithmetic, reproduces every element.", "bad")
+            Text(
+                f"No set of up to {self.given.most} known mistakes, in any runtime's arithmetic, fits every element.",
+                "bad",
+            )
         ]
         blocks += self._elsewhere()
         nearest, reading = self.nearest, self.reading

@@ -22,6 +22,8 @@ _FEW_VALUES = 2
 """Different values, up to which an array is said to tell little."""
 _NEAR_TIE = 1 / 64
 """Values this near to a tie, in output steps, are called near."""
+_LEAST_ROWS = 3
+"""Rows of each unit that have to be seen, to say that all differ by the same number."""
 _LEAST_SPAN = 8
 _DENSE = 0.8
 """Wrong elements side by side: at least so many, and this share of them wrong."""
@@ -72,6 +74,10 @@ def rest_text(ours: Array, mine: Array, unrounded: Array | None = None) -> str:
                 f"all of them lie within {far:.2g} of a rounding tie, as a calculation of less precision or another "
                 "rounding would do it"
             )
+    if _constant_per_unit(ours, mine):
+        said.append(
+            "by the same number in all rows of a unit, where nothing is at its range's ends, as a wrong bias does"
+        )
     said += _places_text(bad)
     first = tuple(int(i) for i in np.argwhere(bad)[0])
     said.append(f"first at {list(first)}: {ours[first]} expected, yours {mine[first]}")
@@ -86,10 +92,24 @@ def _gap_text(gap: Array) -> str:
     return f"off by {int(gap.min())} .. {int(gap.max())}"
 
 
+def _constant_per_unit(ours: Array, mine: Array) -> bool:
+    """Whether the arrays differ by one number for each unit, several for all, away from the ends of both ranges."""
+    inside = (ours > ours.min()) & (ours < ours.max()) & (mine > mine.min()) & (mine < mine.max())
+    if (inside.sum(axis=0) < _LEAST_ROWS).any():
+        return False
+    gap = np.where(inside, (mine - ours).astype(np.float64), np.nan)
+    low, high = np.nanmin(gap, axis=0), np.nanmax(gap, axis=0)
+    # Rounding may part by one step what a constant before it has moved.
+    return bool((high - low <= 1).all() and np.unique(low).size > 1)
+
+
 def _places_text(bad: npt.NDArray[np.bool_]) -> list[str]:
     """Where they are: in few units, in few rows, or side by side in memory."""
     said = []
     units, rows = np.flatnonzero(bad.any(axis=0)), np.flatnonzero(bad.any(axis=1))
+    right = np.setdiff1d(np.arange(bad.shape[1]), units)
+    if 0 < len(right) <= bad.shape[1] // 8:
+        said.append(f"right only in unit{'s' * (len(right) != 1)} {', '.join(map(str, right[:8]))}")
     few_units = len(units) <= max(bad.shape[1] // 4, 1) and bad.shape[1] > 1
     if few_units:
         said.append(
