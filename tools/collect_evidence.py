@@ -1,7 +1,7 @@
 """Hold every exact runtime against its real interpreter and write what was compared, for `lastbit runtimes`.
 
     python tools/collect_evidence.py [--families NAME ...] [--rounds N] [--seed S] [--output PATH]
-        [--library RUNTIME=FILE ... --build VERSION TEXT]
+        [--library RUNTIME=FILE ... --build VERSION TEXT] [--runtimes NAME ...] [--command RUNTIME=COMMAND ...] [--add]
 
 Writes src/lastbit/runtimes/evidence.json: per runtime the interpreter's fingerprint, per variant and family the outputs
 compared and the mismatches, and per rival rule the number of outputs at which it is refuted. With --families only those
@@ -292,6 +292,41 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return new
 
 
+def added(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The old evidence with the counts of another seed added to it.
+
+    Raises:
+        SystemExit: a runtime's interpreter or CPU is another one now.
+    """
+    for name, entry in new["runtimes"].items():
+        known = old["runtimes"].setdefault(name, entry)
+        if known is entry:
+            continue
+        if known["fingerprint"] != entry["fingerprint"]:
+            raise SystemExit(f"{name} was run with {known['fingerprint']}, now it is {entry['fingerprint']}")
+        variants = {(v["operator"], v["variant"]): v for v in known["variants"]}
+        for more in entry["variants"]:
+            into = variants.setdefault((more["operator"], more["variant"]), more)
+            if into is more:
+                known["variants"].append(more)
+                continue
+            for count in ("outputs", "mismatches", "refused_by_both", "outputs_of_declined_layers"):
+                into[count] += more[count]
+            families = {f["family"]: f for f in into["families"]}
+            for family in more["families"]:
+                if family["family"] in families:
+                    for count in ("outputs", "mismatches"):
+                        families[family["family"]][count] += family[count]
+                else:
+                    into["families"].append(family)
+            rivals = into["rivals_refuted_at"]
+            into["rivals_refuted_at"] = {
+                rival: rivals.get(rival, 0) + more["rivals_refuted_at"].get(rival, 0)
+                for rival in sorted({*rivals, *more["rivals_refuted_at"]})
+            }
+    return {**old, "date": new["date"]}
+
+
 def main() -> None:
     """Parse the command line, collect, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -302,6 +337,7 @@ def main() -> None:
     parser.add_argument("--library", action="append", default=[], metavar="RUNTIME=FILE", help="see open_oracle")
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=None)
     parser.add_argument("--command", action="append", default=[], metavar="RUNTIME=COMMAND", help="of another Python")
+    parser.add_argument("--add", action="store_true", help="add to the file's counts: for another seed")
     parser.add_argument("--build", nargs=2, metavar=("VERSION", "TEXT"), help="of the libraries")
     options = parser.parse_args()
     libraries = dict(text.split("=", 1) for text in options.library)
@@ -323,7 +359,8 @@ def main() -> None:
         print("FIRST MISMATCH", name, text)
     target: Path = options.output
     if target.exists():
-        evidence = merged(json.loads(target.read_text(encoding="utf-8")), evidence)
+        combine = added if options.add else merged
+        evidence = combine(json.loads(target.read_text(encoding="utf-8")), evidence)
     target.write_text(json.dumps(evidence, indent=1) + "\n", encoding="utf-8")
 
 

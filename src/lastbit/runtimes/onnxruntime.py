@@ -12,7 +12,7 @@ ONNXRUNTIME = Runtime(
     name="onnxruntime",
     title="ONNX Runtime, CPU: QGemm (layers with a bias), QLinearMatMul (without); fused activation as Clip",
     oracle="onnxruntime 1.32.0, CPUExecutionProvider",
-    platform="x86-64 with AVX512-VNNI; without VNNI uint8 x int8 products saturate at 16 bits, which is not modelled",
+    platform="x86-64, shown with AVX2 and with AVX512-VNNI",
     rules={
         ("FULLY_CONNECTED", "int8 per_tensor"): _CLIP,
         ("FULLY_CONNECTED", "int8 per_channel"): _CLIP,

@@ -13,7 +13,7 @@ TORCH_FBGEMM = Runtime(
     name="torch-fbgemm",
     title="PyTorch quantized.linear, engine fbgemm; int8 is handed over as uint8 with 128 added to both zero points",
     oracle="torch 2.13.0, torch.ops.quantized.linear",
-    platform="x86-64 with AVX512-VNNI; without VNNI products saturate at 16 bits (reduce_range), not modelled",
+    platform="x86-64 with VNNI; without it, where no two neighbouring products leave 16 bits (else they saturate)",
     rules={
         ("FULLY_CONNECTED", "int8 per_tensor"): _FUSED,
         ("FULLY_CONNECTED", "int8 per_channel"): _DIVISION,
