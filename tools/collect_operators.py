@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
+import families_activations
 from golden_operators import read_golden
 from lastbit.errors import LastBitError, UnsupportedError
 from lastbit.model import Model
@@ -30,6 +31,7 @@ from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
 from lastbit.oracles import OracleFailure, installed, open_oracle
 from lastbit.prepare import prepare_operator
+from lastbit.tflite import load, write
 from operator_cases import Array
 from record_operators import all_cases
 
@@ -133,6 +135,16 @@ def live(runtime: str, seed: int, scale: float) -> tuple[dict[str, str], Iterato
                 except OracleFailure as failure:
                     found = failure.reason.splitlines()[0] if failure.reason else failure.kind
                 yield case.model(), case.values, found
+            for around in families_activations.cases(seed, max(round(100 * scale), 1)):
+                content = write(around.graph)
+                model = load(content)
+                try:
+                    outputs = oracle.run(content, [[x] for x in around.samples]).outputs
+                except OracleFailure as failure:
+                    yield model, [around.samples[0]], failure.reason.splitlines()[0] if failure.reason else failure.kind
+                    continue
+                for x, made in zip(around.samples, outputs, strict=True):
+                    yield model, [x], made
 
     return oracle.fingerprint.as_dict(), run()
 

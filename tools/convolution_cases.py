@@ -9,7 +9,7 @@ import numpy as np
 
 from operator_cases import Array, Case, Operand, scale, zero_point
 
-__all__ = ["convolutions", "far_convolutions", "pools"]
+__all__ = ["biases_16", "convolutions", "far_convolutions", "pools"]
 
 # The bias of a layer with int16 input: its type, and what `quantized_bias_type` says of it.
 BIASES_16 = (("int64", None), ("int32", "int32"), ("int64", "int64"))
@@ -145,6 +145,17 @@ def far_convolutions(
         ends = rng.choice([-(2**30), 2**30, -(2**25), 2**25, -11_000_000, -10_737_418, -3, 0], bias.shape)
         far = [x, replace(weights, scale=scales), replace(bias, scale=np.float32(x.scale) * scales, data=ends)]
         yield replace(case, inputs=far)
+
+
+def biases_16(case: Case) -> Iterator[Case]:
+    """A case with int16 input, with no bias and with an int32 bias of which its options say nothing."""
+    options = {name: value for name, value in case.options.items() if name != "quantized_bias_type"}
+    bias = case.inputs[2]
+    assert bias is not None
+    assert bias.data is not None
+    narrow = replace(bias, dtype="int32", data=np.clip(bias.data, -(2**30), 2**30))
+    for other in (None, narrow):
+        yield replace(case, inputs=[*case.inputs[:2], other], options=options, version=4)
 
 
 def pools(rng: np.random.Generator, count: int, dtype: str = "int8") -> Iterator[Case]:

@@ -60,12 +60,18 @@ def binaries(rng: np.random.Generator, names: tuple[str, ...], count: int, dtype
                     float(np.float32(scales[2] * (2.0 ** int(rng.integers(0, 14)) if op == "MUL" else 1))),
                 )
             values = [_near(rng, shape, dtype) for shape in shapes]
-            zeros = [zero_point(rng, dtype) for _ in range(3)]
+            zeros = [zero_point(rng, dtype) if dtype != "int32" else 0 for _ in range(3)]
             if op in ("MAXIMUM", "MINIMUM"):
                 scales, zeros = (scales[0],) * 3, [zeros[0]] * 3
             constant = int(rng.integers(0, 6))
             operands = [
-                Operand(shape, dtype, scales[i], zeros[i], values[i] if constant == i else None)
+                Operand(
+                    shape,
+                    dtype,
+                    scales[i] if dtype != "int32" else None,
+                    zeros[i],
+                    values[i] if constant == i else None,
+                )
                 for i, shape in enumerate(shapes)
             ]
             fed = [v for i, v in enumerate(values) if i != constant]
@@ -74,5 +80,5 @@ def binaries(rng: np.random.Generator, names: tuple[str, ...], count: int, dtype
                 options["fused_activation_function"] = str(rng.choice(ACTIVATIONS))
             if op in ("ADD", "SUB"):
                 options["pot_scale_int16"] = False
-            output = Operand(np.broadcast_shapes(*shapes), dtype, scales[2], zeros[2])
+            output = Operand(np.broadcast_shapes(*shapes), dtype, scales[2] if dtype != "int32" else None, zeros[2])
             yield Case(op, operands, [output], fed, options, 2)

@@ -71,11 +71,12 @@ def float_convolutions(rng: np.random.Generator, count: int) -> Iterator[Case]:
 
 
 def float_pools(rng: np.random.Generator, count: int) -> Iterator[Case]:
-    """`count` cases of MAX_POOL_2D."""
+    """`count` cases of MAX_POOL_2D and of AVERAGE_POOL_2D."""
     from convolution_cases import pools
 
     for case in pools(rng, count):
-        if case.op == "MAX_POOL_2D":
-            x = _numbers(rng, case.values[0].shape)
-            made = Operand(case.outputs[0].shape, "float32")
-            yield Case(case.op, [Operand(x.shape, "float32")], [made], [x], case.options, 1)
+        x = _numbers(rng, case.values[0].shape)
+        if case.op == "AVERAGE_POOL_2D":
+            x = (rng.normal(0, 1, x.shape) * 10.0 ** rng.integers(-3, 3, x.shape)).astype(np.float32)
+        made = Operand(case.outputs[0].shape, "float32")
+        yield Case(case.op, [Operand(x.shape, "float32")], [made], [x], case.options, 1)

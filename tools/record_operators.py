@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convolution_cases import convolutions, far_convolutions, pools
+from convolution_cases import biases_16, convolutions, far_convolutions, pools
 from copy_cases import copies
 from elementwise_cases import binaries
 from float_cases import float_binaries, float_convolutions, float_pools, float_unaries
@@ -83,6 +83,15 @@ def _later_cases(rng: np.random.Generator, count: Callable[[int], int]) -> Itera
     yield from float_unaries(rng, count(40))
     yield from float_pools(rng, count(40))
     yield from float_convolutions(rng, count(60))
+    rng = np.random.default_rng([7, len("more")])
+    for case in convolutions(rng, count(60), "int16"):
+        yield from biases_16(case)
+    for dtype in ("int8", "uint8", "int16", "int32", "float32"):
+        yield from positions(rng, count(40), dtype)
+    yield from binaries(rng, ("MAXIMUM", "MINIMUM"), count(20), "int32")
+    yield from binaries(rng, ("MINIMUM",), count(20), "int16")
+    for dtype in ("int8", "uint8", "int16", "float32", "int32"):
+        yield from copies(rng, count(24), dtype)
 
 
 def choose(cases: Iterator[Case]) -> list[Case]:

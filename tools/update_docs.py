@@ -14,6 +14,7 @@ from pathlib import Path
 
 import gallery
 import page_585
+from lastbit.operator_report import OPERATOR_RUNTIMES, Cell, operator_evidence, operators_report
 from lastbit.ops import OPERATORS
 from lastbit.runtime_report import evidence
 from lastbit.runtimes import RUNTIMES, Refused, Rule
@@ -127,7 +128,49 @@ def versions_table() -> str:
     return "\n".join(lines)
 
 
+def operators_tables() -> str:
+    """For each operator a table: a row for each variant, a column for each runtime, and the rules it follows."""
+    report = operators_report()
+    parts: list[str] = []
+    rows: dict[str, list[tuple[str, dict[str, Cell]]]] = {}
+    for (operator, variant), cells in report.cells().items():
+        rows.setdefault(operator, []).append((variant, cells))
+    for operator, variants in rows.items():
+        lines = [f"### {operator}", "", f"| variant | {' | '.join(f'`{n}`' for n in OPERATOR_RUNTIMES)} |"]
+        lines.append("|---" * (len(OPERATOR_RUNTIMES) + 1) + "|")
+        reasons: dict[str, int] = {}
+        rules: dict[str, list[str]] = {}
+        for variant, cells in variants:
+            texts = []
+            for name, cell in cells.items():
+                if cell.status == "exact":
+                    texts.append(f"exact, {cell.outputs:,}")
+                    rules.setdefault(cell.rule, []).append(name)
+                else:
+                    note = reasons.setdefault(cell.reason, len(reasons) + 1)
+                    texts.append(f"{cell.status} ({note})")
+            lines.append(f"| {variant} | {' | '.join(texts)} |")
+        lines.append("")
+        for rule, users in rules.items():
+            equation = OPERATORS[operator].rules[rule].replace("|", "\\|")
+            lines.append(f"- `{rule}`: {equation}. In {', '.join(dict.fromkeys(users))}.")
+        lines += [f"- ({number}) {reason}" for reason, number in reasons.items()]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def operators_source() -> str:
+    """Where the evidence of the operators is from."""
+    lines = ["| runtime | interpreter | machine | evidence |", "|---|---|---|---|"]
+    for name, entry in operator_evidence()["runtimes"].items():
+        f = entry["fingerprint"]
+        lines.append(f"| `{name}` | {f['oracle']} {f['version']}, {f['mode']} | {f['cpu']} | {entry['how']} |")
+    return "\n".join(lines)
+
+
 GENERATED: dict[str, Callable[[], str]] = {
+    "operators": operators_tables,
+    "operators_source": operators_source,
     "runtimes": runtimes_table,
     "rules": rules_table,
     "runtime_pages": runtime_pages,

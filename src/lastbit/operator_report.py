@@ -13,7 +13,14 @@ from .report import Block, Report, Table, Text
 from .runtime_report import evidence
 from .runtimes import RUNTIMES, Refused, find_rule
 
-__all__ = ["OPERATOR_RUNTIMES", "Cell", "OperatorsReport", "operator_cell", "operators_report"]
+__all__ = [
+    "OPERATOR_RUNTIMES",
+    "Cell",
+    "OperatorsReport",
+    "operator_cell",
+    "operator_evidence",
+    "operators_report",
+]
 
 OPERATOR_RUNTIMES = (
     "litert-xnnpack",
