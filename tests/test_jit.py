@@ -1,5 +1,7 @@
 """The compiled engine's kernels: exact sums, and every requantization form as NumPy has it."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -150,15 +152,84 @@ def test_threads_share_rows_and_agree():
         np.testing.assert_array_equal(jit_matmul.dot(x, packed, threads), wanted)
 
 
-@pytest.mark.parametrize("name", ["avx2", "portable"])
-def test_other_kernels_that_this_cpu_can_run_agree(name):
+@pytest.mark.parametrize("name", ["avx2", "portable", "plain_unsigned", "plain_signed"])
+@pytest.mark.parametrize("input_type", ["int8", "uint8"])
+@pytest.mark.parametrize("weights_type", ["int8", "uint8"])
+def test_other_kernels_that_this_cpu_can_run_agree(name, input_type, weights_type):
+    # plain_...: the tiles, packing, zero points and row sums of AVX512-VNNI and of ARM's dot product.
     if name == "avx2" and not jit_kernels.host_isa().x86:
         pytest.skip("this CPU has no AVX2")
     rng = np.random.default_rng(4)
-    for rows, depth, units in ((1, 5, 3), (9, 70, 19), (6, 64, 64)):
-        x, w = values(rng, "int8", (rows, depth), False), values(rng, "uint8", (units, depth), False)
-        packed = jit_matmul.pack(w, weights_zero_point=7, isa=ISAS[name])
-        np.testing.assert_array_equal(jit_matmul.dot(x, packed), x.astype(np.int32) @ (w.astype(np.int32) - 7).T)
+    for rows, depth, units in ((1, 5, 3), (3, 1, 70), (9, 70, 19), (6, 64, 64), (16, 33, 130)):
+        for extreme in (False, True):
+            x = values(rng, input_type, (rows, depth), extreme)
+            w = values(rng, weights_type, (units, depth), extreme)
+            zero_point = int(rng.integers(*RANGES[weights_type]))
+            packed = jit_matmul.pack(w, weights_zero_point=zero_point, input_type=input_type, isa=ISAS[name])
+            wanted = x.astype(np.int32) @ (w.astype(np.int32) - zero_point).T
+            np.testing.assert_array_equal(jit_matmul.dot(x, packed), wanted)
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("q31_up_away", "plain_unsigned"), ("float32", "portable"), ("float64", "portable"), ("q31_single", "portable")],
+)
+def test_requantization_in_other_widths(form, name):
+    rule = next(rule for rule in EVERY_RULE.values() if rule.form == form)
+    rng = np.random.default_rng(9)
+    units = 150
+    s_x, s_w, s_y = np.float32(0.5), (2.0 ** rng.integers(-9, -1, units)).astype(np.float32), np.float32(1)
+    params = prepare_requantize(
+        rule,
+        input_scale=s_x,
+        weights_scale=s_w,
+        output_scale=s_y,
+        output_zero_point=-3,
+        activation="NONE",
+        dtype=INT8,
+    )
+    acc = hard_accumulators(rng, np.asarray(params.effective_scale, float), 1, 32)
+    wanted = requantize(acc, params)["output"]
+    layer = jit_matmul.pack(np.zeros((units, 1), np.int8), bias=acc[0], params=params, isa=ISAS[name])
+    for rows in (1, 3, 8):
+        found = jit_matmul.dense(np.ones((rows, 1), np.int8), layer)
+        np.testing.assert_array_equal(found, np.broadcast_to(wanted, found.shape))
+
+
+CPUS = [
+    ("avx512vnni", "x86_64-unknown-linux-gnu", "icelake-server", "vpdpbusd", 2 * 6 * 4, r"\brsp\b"),
+    ("avxvnni", "x86_64-unknown-linux-gnu", "alderlake", "vpdpbusd", 2 * 6 * 2, r"\brsp\b"),
+    ("avx2", "x86_64-unknown-linux-gnu", "haswell", "vpmaddwd", 2 * 6 * 2, None),
+    ("neon_dot", "aarch64-unknown-linux-gnu", "neoverse-n1", "sdot", 2 * 6 * 4, r"\[sp"),
+]
+
+
+@pytest.mark.parametrize(
+    ("isa", "triple", "cpu", "instruction", "count", "stack"), CPUS, ids=[case[0] for case in CPUS]
+)
+def test_the_inner_loop_is_the_cpus_dot_product_and_nothing_is_spilled(isa, triple, cpu, instruction, count, stack):
+    # Machine code for CPUs that need not be this one: it is looked at, not run.
+    import llvmlite.binding as llvm
+    from llvmlite import ir
+
+    from lastbit.engines.jit_tile import build_tile
+
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    for form in ("float32", "q31_up_away", "float64"):
+        module = ir.Module()
+        module.triple = triple
+        build_tile(module, ISAS[isa], form, 6, "packed", "i1").linkage = "external"
+        parsed = llvm.parse_assembly(str(module))
+        machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3)
+        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+        builder.getModulePassManager().run(parsed, builder)
+        lines = machine.emit_assembly(parsed).splitlines()
+        found = [number for number, line in enumerate(lines) if instruction in line]
+        assert len(found) == count, form
+        if stack is not None:
+            inside = [line for line in lines[found[0] : found[-1]] if re.search(stack, line)]
+            assert not inside, (form, inside)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ class Isa:
     """How products are summed on one kind of CPU.
 
     Attributes:
-        name: `avx512vnni`, `avxvnni`, `avx2`, `neon_dot` or `portable`.
+        name: `avx512vnni`, `avxvnni`, `avx2`, `neon_dot`, `portable`, or `plain_...` (see `ISAS`).
         lanes: int32 lanes of a vector.
         group: neighbouring values of the depth that one lane takes per instruction.
         activations: the type that input rows are turned into: `int16`, `uint8` (int8 plus 128) or `int8` (uint8 less
@@ -56,6 +56,9 @@ ISAS: dict[str, Isa] = {
         Isa("avx2", 8, 2, "int16", 2, (6, 4), True),
         Isa("neon_dot", 4, 4, "int8", 4, (6, 4), False),
         Isa("portable", 4, 2, "int16", 2, (4, 2), False),
+        # The tiles of avx512vnni and of neon_dot in instructions that every CPU has: slow, for tests.
+        Isa("plain_unsigned", 16, 4, "uint8", 4, (6, 4), False),
+        Isa("plain_signed", 4, 4, "int8", 4, (6, 4), False),
     )
 }
 
@@ -250,6 +253,8 @@ class Vectors:
             bytes16 = ir.VectorType(I8, 16)
             pair = [self.b.bitcast(v, bytes16) for v in (weights, a)]
             return self.call("llvm.aarch64.neon.sdot.v4i32.v16i8", self.i32, [acc, *pair])
+        if self.isa.group == 4:
+            return self.b.add(acc, self._plain_bytes(a, weights))
         pairs = ir.VectorType(I16, 2 * self.lanes)
         a, w = self.b.bitcast(a, pairs), self.b.bitcast(weights, pairs)
         if name == "avx2":
@@ -258,3 +263,13 @@ class Vectors:
         product = self.b.mul(self.b.sext(a, wide), self.b.sext(w, wide))
         parts = [self.shuffle(product, product, list(range(start, 2 * self.lanes, 2))) for start in (0, 1)]
         return self.b.add(acc, self.b.add(*parts))
+
+    def _plain_bytes(self, a: Any, weights: Any) -> Any:
+        """The sums of four products of bytes in each lane."""
+        count = 4 * self.lanes
+        stored, wide = ir.VectorType(I8, count), ir.VectorType(I32, count)
+        a, w = self.b.bitcast(a, stored), self.b.bitcast(weights, stored)
+        extend = self.b.zext if self.isa.activations == "uint8" else self.b.sext
+        product = self.b.mul(extend(a, wide), self.b.sext(w, wide))
+        parts = [self.shuffle(product, product, list(range(start, count, 4))) for start in range(4)]
+        return self.b.add(self.b.add(parts[0], parts[1]), self.b.add(parts[2], parts[3]))
