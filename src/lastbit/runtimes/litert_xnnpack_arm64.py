@@ -8,11 +8,11 @@ from .litert_xnnpack import LITERT_XNNPACK
 
 __all__ = ["LITERT_XNNPACK_ARM64"]
 
-# What the delegate was seen to do as on x86-64.
+# What the delegate was seen to do as on x86-64. Its tanh was not: one table entry of 44,000 is another, since the C
+# library's tanhf is.
 _SAME = (
     *(("QUANTIZE", f"{t}->{t}") for t in ("int8", "uint8")),
     *(("DEQUANTIZE", f"{t}->float32") for t in ("int8", "uint8")),
-    *(("TANH", f"{t}->{t}") for t in ("int8", "uint8")),
     *(("RESHAPE", f"{t}->{t}") for t in ("float32", "int8", "uint8")),
 )
 
