@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..ops.dense_8bit import PreparedDense
 from .accumulate import ACCUMULATE
 from .base import SLOTS, Mistake
@@ -39,8 +41,13 @@ def applicable(prepared: PreparedDense, *, real_input: bool = False) -> list[Mis
         Those that change one step. The ones of slot `whole`, which replace the integer arithmetic altogether, are not
         among them: `WHOLE` has them.
     """
-    return [
+    return list(_applicable(prepared, real_input))
+
+
+@lru_cache(maxsize=32)  # a search asks for the same few layers again and again
+def _applicable(prepared: PreparedDense, real_input: bool) -> tuple[Mistake, ...]:
+    return tuple(
         mistake
         for mistake in MISTAKES.values()
         if mistake.slot != "whole" and mistake.applies(prepared) and (real_input or not mistake.needs_real_input)
-    ]
+    )
