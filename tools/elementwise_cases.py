@@ -8,7 +8,7 @@ import numpy as np
 
 from operator_cases import Array, Case, Operand, scale, zero_point
 
-__all__ = ["binaries"]
+__all__ = ["binaries", "power_of_two_sums"]
 
 ACTIVATIONS = ("NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 # Shapes of both inputs: equal, then every way of repeating one of them.
@@ -44,6 +44,21 @@ def _quantization(rng: np.random.Generator, op: str) -> tuple[float, float, floa
         s1 = scale(rng)
         return s1, float(np.float32(one * to / s1 * 2.0 ** -int(rng.integers(0, 9)))), to
     return float(np.float32(one * to)), float(np.float32(two * to)), to
+
+
+def power_of_two_sums(rng: np.random.Generator, count: int) -> Iterator[Case]:
+    """`count` cases of ADD and SUB of int16 whose scales are powers of two; some that the kernel for these refuses."""
+    for _ in range(count):
+        for op in ("ADD", "SUB"):
+            to = int(rng.integers(-14, -3))
+            shifts = [0, int(rng.choice([0, 1, 2, 3, 7, 14]))]
+            if rng.random() < 0.15:
+                shifts[0] = int(rng.choice([-1, 1]))
+            rng.shuffle(shifts)
+            values = [_near(rng, (1, 300), "int16") for _ in range(2)]
+            operands = [Operand((1, 300), "int16", 2.0 ** (to - shift)) for shift in shifts]
+            options = {"fused_activation_function": str(rng.choice(ACTIVATIONS)), "pot_scale_int16": True}
+            yield Case(op, operands, [Operand((1, 300), "int16", 2.0**to)], values, options, 2)
 
 
 def binaries(rng: np.random.Generator, names: tuple[str, ...], count: int, dtype: str = "int8") -> Iterator[Case]:

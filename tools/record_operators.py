@@ -22,7 +22,7 @@ import numpy as np
 
 from convolution_cases import biases_16, convolutions, far_convolutions, pools
 from copy_cases import copies
-from elementwise_cases import binaries
+from elementwise_cases import binaries, power_of_two_sums
 from float_cases import float_binaries, float_convolutions, float_pools, float_unaries
 from lastbit.errors import UnsupportedError
 from lastbit.ops import OPERATORS
@@ -92,6 +92,7 @@ def _later_cases(rng: np.random.Generator, count: Callable[[int], int]) -> Itera
     yield from binaries(rng, ("MINIMUM",), count(20), "int16")
     for dtype in ("int8", "uint8", "int16", "float32", "int32"):
         yield from copies(rng, count(24), dtype)
+    yield from power_of_two_sums(rng, count(60))
 
 
 def choose(cases: Iterator[Case]) -> list[Case]:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..arith.elementwise import InnerLoop, inner_loop, prepare_fixed_point_sum, prepare_q20_sum
+from ..arith.fixedpoint import rounding_divide_by_pot
 from ..model import Model, Operator
 from ..types import Array
 from ._binary import Binary, binary, clamp_output, prepared_binary
@@ -29,6 +30,11 @@ RULES: dict[str, str] = {
         "input a single element; groups of 8); as `fixed_point` in the rest" + _OUTPUT
     ),
     "q20_half_up": "y = clamp(zy + ((m_1 (x_1 - z_1) + m_2 (x_2 - z_2) + 2^(R-1)) >> R)), m of 21 bits",
+    **{
+        f"{name}/power_of_two": "the same, int16 only; with scales that are powers of two and `pot_scale_int16`: "
+        "y = clamp(saturate(x_1 / 2^(e_y - e_1)) + saturate(x_2 / 2^(e_y - e_2))), each rounded half away"
+        for name in ("fixed_point", "fixed_point_vector")
+    },
     **FLOAT_RULES,
 }
 
@@ -60,6 +66,13 @@ def prepare_add_sub(model: Model, op: Operator, rule: str) -> PreparedOperator:
         raise refuse(op, f"{node.output.dtype.name} is not covered; covered: int8, uint8, int16")
     if wide:
         _check_int16(node)
+    sums, _, branches = rule.partition("/")
+    if branches:
+        if not wide:
+            raise refuse(op, f"the rule {rule} is for int16, not {node.output.dtype.name}")
+        shifts = _power_of_two_shifts(node)
+        if shifts is not None:
+            return _power_of_two(node, rule, shifts)
     (one, two), to = node.given, node.to
     subtract = op.name == "SUB"
     if q20:
@@ -77,7 +90,7 @@ def prepare_add_sub(model: Model, op: Operator, rule: str) -> PreparedOperator:
     if folded is None:
         raise refuse(op, "an input scale is 2^19 output scales or more, and the real kernel aborts the process")
     loop = InnerLoop(0)
-    if rule == "fixed_point_vector":
+    if sums == "fixed_point_vector":
         loop = inner_loop(*(tensor.shape for tensor in node.tensors))
         if wide and (loop.scalar or loop.length != math.prod(node.output.shape)):
             loop = InnerLoop(0)  # the int16 kernel has no fast broadcasting
@@ -92,10 +105,42 @@ def prepare_add_sub(model: Model, op: Operator, rule: str) -> PreparedOperator:
 
 
 def _check_int16(node: Binary) -> None:
-    """Refuse zero points, which no runtime takes, and the kernel for powers of two, which is another one."""
-    op = node.operator
+    """Refuse zero points, which no runtime takes."""
     if any(side.zero_point for side in (*node.given, node.to)):
-        raise refuse(op, "int16 wants zero points of 0; the runtimes refuse anything else")
+        raise refuse(node.operator, "int16 wants zero points of 0; the runtimes refuse anything else")
+
+
+def _power_of_two_shifts(node: Binary) -> tuple[int, int] | None:
+    """By how many bits the inputs are shifted right where LiteRT's kernel for powers of two runs, else None.
+
+    Raises:
+        UnsupportedError: that kernel refuses the scales, or they lie where it begins.
+    """
+    op = node.operator
     logarithms = [math.log2(float(side.scale)) for side in (*node.given, node.to)]
-    if op.options.get("pot_scale_int16", True) and all(abs(x - round(x)) < 0.0011 for x in logarithms):
-        raise refuse(op, "int16 with scales that are powers of two goes to a kernel that LastBit does not cover yet")
+    distance = max(abs(x - round(x)) for x in logarithms)
+    if not op.options.get("pot_scale_int16", True) or distance > 0.0011:
+        return None
+    if distance > 0.0009:
+        raise refuse(op, "not exact: a scale's logarithm is 0.001 from an integer, where the kernels branch")
+    one, two, to = (round(x) for x in logarithms)
+    if one > to or two > to or (one != to and two != to):
+        raise refuse(
+            op,
+            "with scales that are powers of two LiteRT wants one input to have the output's scale and the other none "
+            "above it; set pot_scale_int16 to false",
+        )
+    if to - min(one, two) > 14:
+        raise refuse(op, f"not exact: an input is shifted by {to - min(one, two)} bits, which 16 bits do not have")
+    return to - one, to - two
+
+
+def _power_of_two(node: Binary, rule: str, shifts: tuple[int, int]) -> PreparedOperator:
+    sign = -1 if node.operator.name == "SUB" else 1
+
+    def steps(a: Array, b: Array) -> dict[str, Array]:
+        scaled = [rounding_divide_by_pot(x.astype(np.int64), shift) for x, shift in zip((a, b), shifts, strict=True)]
+        total = np.clip(scaled[0] + sign * scaled[1], -(2**15), 2**15 - 1)
+        return clamp_output(node, {"scaled_1": scaled[0], "scaled_2": scaled[1], "acc_scaled": total})
+
+    return prepared_binary(node.operator, rule, node.tensors, node.output, steps)

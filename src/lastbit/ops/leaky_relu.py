@@ -13,11 +13,15 @@ from .base import PreparedOperator, refuse
 
 __all__ = ["RULES", "prepare_leaky_relu"]
 
-_Q31 = "y = clamp(zy + round_half_away(SRDHM((x - zx) << L, q) / 2^R)), q from s_x/s_y, or alpha s_x/s_y below zx, in "
+_Q31 = (
+    "y = clamp(zy + round_half_away(SRDHM((x - zx) << L, q) / 2^R)), q from s_x/s_y; below zx from |alpha| s_x/s_y, "
+    "and the rounded product negated where alpha is negative; in "
+)
 
 RULES: dict[str, str] = {
     "q31_half_up_half_away/float32": _Q31 + "float32",
     "q31_half_up_half_away/float64": _Q31 + "float64",
+    "q31_half_up_half_away/float32_signed": _Q31 + "float32; q has the sign of alpha",
     "q8_half_up": "y = clamp(zy + (((x - zx) m + 2^7) >> 8)), m = round_half_even(256 s_x/s_y), or of alpha s_x/s_y",
     "float32": "y = x above 0, else x * alpha in float32",
     "float32_by_sign_flush": "y = x, or x * alpha in float32 where the sign bit is set; subnormals of that become zero",
@@ -51,8 +55,6 @@ def prepare_leaky_relu(model: Model, op: Operator, rule: str) -> PreparedOperato
     alpha = np.float32(op.options.get("alpha", 0.0))  # type: ignore[arg-type]
     if not np.isfinite(alpha):
         raise refuse(op, f"alpha is {float(alpha)!r}")
-    if np.signbit(alpha) and rule != "q8_half_up":
-        raise refuse(op, f"not exact: how this kernel rounds a negative alpha ({float(alpha)!r}) is not understood")
     with np.errstate(over="ignore", under="ignore"):
         if rule.endswith("float64"):
             factors = [float(given.scale) / float(to.scale), float(given.scale) * float(alpha) / float(to.scale)]
@@ -68,8 +70,10 @@ def prepare_leaky_relu(model: Model, op: Operator, rule: str) -> PreparedOperato
         if rule == "q8_half_up":
             multiplier = int(np.rint(np.float32(256) * np.float32(factor)))
             return (centered * multiplier + 0x80) >> 8
-        multiplier, shift = (int(part) for part in quantize_multiplier(factor))
-        return multiply_by_quantized_multiplier(centered, multiplier, shift)
+        multiplier, shift = (int(part) for part in quantize_multiplier(abs(factor)))
+        if factor >= 0 or rule.endswith("signed"):
+            return multiply_by_quantized_multiplier(centered, multiplier if factor >= 0 else -multiplier, shift)
+        return -multiply_by_quantized_multiplier(centered, multiplier, shift)
 
     def steps(x: Array) -> dict[str, Array]:
         centered = x.astype(np.int64) - given.zero_point
