@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
+from ..ops.dense_hybrid import PreparedHybrid
 from ..types import Array
 from . import jit_forms, jit_matmul
+from .jit_hybrid import fast_hybrid
 from .jit_images import fast_image_operator
 from .jit_matmul import Chain
 from .plan import Backend
@@ -46,7 +48,9 @@ class JitBackend(Backend):
         return packed, f"{packed.isa.name} {packed.kernel} {packed.output}"
 
     def alone(self, entry: PreparedOperator) -> Callable[[Sequence[Array], int], Array] | None:
-        """See `Backend.alone`: convolutions and sums of images."""
+        """See `Backend.alone`: hybrid dense layers, convolutions and sums of images."""
+        if isinstance(entry, PreparedHybrid):
+            return fast_hybrid(entry)
         return fast_image_operator(entry)
 
     def chain(self, operators: list[object]) -> Runnable:

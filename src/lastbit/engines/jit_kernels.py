@@ -1,11 +1,12 @@
 """Numba functions around the micro-kernels: whole layers, tile by tile, and whole chains of layers.
 
-Compiled code is kept by Numba's cache on disk: beside this file, or in the user's cache folder. The key of an entry has
-the function's closure in it, so the closure holds a digest of everything that code is generated from.
+Compiled code is kept by Numba's cache on disk: beside this file, or in the user's cache folder. A digest of everything
+that code is generated from is part of an entry's key.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 from .jit_tile import tile
@@ -65,7 +67,7 @@ def host_isa() -> Isa:
 @functools.cache
 def _digest() -> str:
     """Of the files that code is generated from."""
-    parts = [Path(__file__).with_name(f"jit_{name}.py") for name in ("forms", "kernels", "tile", "vectors")]
+    parts = sorted(Path(__file__).parent.glob("jit_*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()
 
 
@@ -109,17 +111,27 @@ def _call(_typing: Any, function: Any, state: Any, scratch: Any, x: Any, rows: A
     return types.void(*[types.intp] * 6), generate
 
 
-def cached(decorator: Callable[..., Any], function: Callable[..., Any]) -> Any:
-    """A Numba decorator with its cache on disk, where there is a place to write."""
-    try:
-        return decorator(cache=True)(function)
-    except RuntimeError:  # neither beside the file nor in the user's folder
-        return decorator()(function)
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache on disk, with the digest in the key: by itself it looks at the function's own file only."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), _digest())
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Numba's `njit` without the GIL, cached."""
-    return cached(functools.partial(numba.njit, nogil=True), function)
+    """Numba's `njit` without the GIL, cached where there is a place to write; floats divide by zero as the CPU does."""
+    made = numba.njit(nogil=True, error_model="numpy")(function)
+    with contextlib.suppress(RuntimeError):  # neither beside the file nor in the user's folder
+        made._cache = _Cache(function)
+    return made
+
+
+def _c_function(signature: Any, function: Callable[..., Any]) -> Any:
+    """Numba's `cfunc`, cached likewise: the digest is in the function's closure, which is part of the key."""
+    try:
+        return numba.cfunc(signature, cache=True)(function)
+    except RuntimeError:
+        return numba.cfunc(signature)(function)
 
 
 @compiled
@@ -330,7 +342,7 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
                         row += taken
                 here = there
 
-    return cached(functools.partial(numba.cfunc, _CHAIN_TYPE), run)
+    return _c_function(_CHAIN_TYPE, run)
 
 
 @compiled

@@ -14,11 +14,11 @@ Sums wrap at 32 bits, or at 64 where the weights were packed for 64-bit sums. Ne
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,9 @@ from .steps import Quantizer, Table
 if TYPE_CHECKING:
     from .jit_vectors import Isa
 
-__all__ = ["Chain", "PackedDense", "available", "dense", "dot", "pack"]
+__all__ = ["Chain", "PackedDense", "available", "dense", "dot", "in_parts", "pack"]
+
+T = TypeVar("T")
 
 _INPUT_TYPES = {"int8": 0, "uint8": 1, "int16": 2}
 # Input rows that go through a chain together take about this much of the second level cache.
@@ -291,15 +293,10 @@ class Chain:
         """
         rows = x.nbytes // self._in_bytes
         out = np.empty((rows, self._elements), self.output)
-        parts = min(threads, rows // _LEAST_ROWS_PER_THREAD)
-        if parts <= 1:
+        if threads == 1:
             self._part(x, out, 0, rows)
-            return out
-        edges = [rows * i // parts for i in range(parts + 1)]
-        done = [_pool(threads).submit(self._part, x, out, begin, end - begin) for begin, end in pairwise(edges[1:])]
-        self._part(x, out, 0, edges[1])
-        for future in done:
-            future.result()
+        else:
+            in_parts(lambda begin, end: self._part(x, out, begin, end - begin), rows, threads)
         return out
 
     def _part(self, x: Array, out: Array, start: int, rows: int) -> None:
@@ -321,6 +318,14 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     if threads not in _POOLS:
         _POOLS[threads] = ThreadPoolExecutor(threads - 1, thread_name_prefix="lastbit")
     return _POOLS[threads]
+
+
+def in_parts(work: Callable[[int, int], T], rows: int, threads: int) -> list[T]:
+    """Call `work(begin, end)` on parts of the rows, each in a thread of its own; the results in order."""
+    parts = max(min(threads, rows // _LEAST_ROWS_PER_THREAD), 1)
+    edges = [rows * i // parts for i in range(parts + 1)]
+    others = [_pool(threads).submit(work, begin, end) for begin, end in pairwise(edges[1:])]
+    return [work(0, edges[1]), *(future.result() for future in others)]
 
 
 def dense(rows: IntArray, layer: PackedDense, threads: int = 1) -> Array:
