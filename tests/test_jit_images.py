@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("numba")
 
+from conftest import MODELS, needs_shared_models
 from lastbit.engines.jit_images import fast_image_operator
 from lastbit.errors import InputError, UnsupportedError
 from lastbit.ops import OPERATORS
@@ -110,3 +111,27 @@ def test_images_of_another_size_are_refused():
         x = case.values[0]
         with pytest.raises(InputError, match="wanted"):
             function([np.zeros((1, x.shape[1] + 1, *x.shape[2:]), x.dtype)], 1)
+
+
+@needs_shared_models
+@pytest.mark.parametrize("name", ["mlt_resnet8_quant", "mlt_kws_ref", "tfliters_mnistnet_u8"])
+def test_whole_models_are_the_reference(name):
+    from lastbit import load
+    from lastbit.engines import reference
+    from lastbit.engines.executable import Executable
+    from lastbit.engines.plan import OperatorStep
+
+    model = load(MODELS / f"{name}.tflite")
+    tensor = model.inputs[0]
+    rng = np.random.default_rng(4)
+    shape = (3, *tensor.shape[1:])
+    x = rng.integers(tensor.dtype.qmin, tensor.dtype.qmax, shape, tensor.dtype.numpy, endpoint=True)
+    for runtime in RUNTIMES:
+        prepared = prepare(model, runtime)
+        if not prepared.refusals:
+            executable = Executable(prepared, "jit")
+            np.testing.assert_array_equal(executable(x), reference.run(prepared, [x]).output, strict=True)
+            alone = [step for step in executable.steps if isinstance(step, OperatorStep)]
+            slow = [step.entry.operator.name for step in alone if step.function is None]
+            assert "CONV_2D" not in slow
+            assert "DEPTHWISE_CONV_2D" not in slow
