@@ -44,7 +44,7 @@ def fast_hybrid(entry: PreparedHybrid) -> Callable[[Sequence[Array], int], Array
     bias = np.ascontiguousarray(flush_subnormals(bias) if fused else bias, np.float32)
     factors = np.ascontiguousarray(np.broadcast_to(entry.weights_scale, (layer.units,)), np.float32)
     sums = wrap32(entry.weights_sum).astype(np.int32)
-    low, high = (np.float32(bound) for bound in fused_bounds(layer.activation))
+    bounds = np.asarray(fused_bounds(layer.activation), np.float32)
     finish, unused = kernels.FMA if fused else kernels.UNFUSED, 4 if fused and int4 else 0
 
     def part(rows: Array, out: Array, start: int, stop: int) -> bool:
@@ -58,7 +58,7 @@ def fast_hybrid(entry: PreparedHybrid) -> Callable[[Sequence[Array], int], Array
                 return False
             acc = product(q[:n])
             target = out[begin : begin + n]
-            kernels.finish_rows(acc, finish, clamp, unused, sums, scales, zero_points, factors, bias, low, high, target)
+            kernels.finish_rows(acc, finish, clamp, unused, sums, scales, zero_points, factors, bias, bounds, target)
         return True
 
     def run(values: Sequence[Array], threads: int) -> Array:

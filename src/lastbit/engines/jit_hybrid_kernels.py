@@ -153,7 +153,7 @@ def _tiny(scaled, factor, bias):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def finish_rows(acc, kind, clamp, unused, sums, scales, zero_points, factors, bias, low, high, out):  # type: ignore[no-untyped-def]
+def finish_rows(acc, kind, clamp, unused, sums, scales, zero_points, factors, bias, bounds, out):  # type: ignore[no-untyped-def]
     """From int32 sums of products `[rows, out]` to float32 outputs.
 
     Args:
@@ -166,10 +166,10 @@ def finish_rows(acc, kind, clamp, unused, sums, scales, zero_points, factors, bi
         zero_points: each row's zero point.
         factors: the weights' scales `[out]`.
         bias: float32 `[out]`, flushed for `FMA`.
-        low: lower bound.
-        high: upper bound.
+        bounds: float32 `[2]`, the lower and the upper one. (In an array, since NumPy's scalars are slow to hand over.)
         out: where to.
     """
+    low, high = bounds[0], bounds[1]
     for r in range(acc.shape[0]):
         scale, zero = scales[r], zero_points[r]
         given, taken = acc[r], out[r]
