@@ -44,6 +44,9 @@ REAL_TOLERANCE = 2.0**-20
 MUCH_NEARER = 8
 """Of explanations of real values, one that comes nearer by this factor is meant, and not the others."""
 
+_PRECISION = frozenset(("factor_in_float32", "factor_in_float64", "factor_stored_as_float32"))
+"""Real values that differ by these alone are called equal: float32's precision is what they are compared with."""
+
 _WORTH = 0.02
 """A mistake more must win this share of all elements to count as nearer, where nothing fits."""
 
@@ -229,7 +232,11 @@ class Search:
             if self.residual <= REAL_FLOOR:
                 break
             self.limit = self.residual / MUCH_NEARER
-            found = self.level(size) or found
+            nearer = self.level(size)
+            more = [e for e in nearer if not any(set(e.mistakes) - set(f.mistakes) <= _PRECISION for f in found)]
+            if nearer and not more:
+                break  # what is left over is how the factor was rounded
+            found = more or found
         self.limit = np.inf
         return found
 
