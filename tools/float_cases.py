@@ -9,8 +9,9 @@ import numpy as np
 
 from elementwise_cases import ACTIVATIONS, SHAPES
 from operator_cases import Array, Case, Operand
+from reduce_cases import reductions
 
-__all__ = ["float_binaries", "float_convolutions", "float_pools", "float_unaries"]
+__all__ = ["float_binaries", "float_convolutions", "float_pools", "float_reductions", "float_unaries"]
 
 
 def _numbers(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -67,6 +68,15 @@ def float_convolutions(rng: np.random.Generator, count: int) -> Iterator[Case]:
         if rng.random() < 0.3:
             x = (x * 2.0 ** rng.integers(-140, 1, x.shape)).astype(np.float32)
         inputs = [Operand(x.shape, "float32"), *(Operand(a.shape, "float32", data=a) for a in (weights, bias))]
+        yield Case(case.op, inputs, [Operand(case.outputs[0].shape, "float32")], [x], case.options, 1)
+
+
+def float_reductions(rng: np.random.Generator, count: int) -> Iterator[Case]:
+    """`count` cases of MEAN and of SUM: sums whose order shows, some of subnormal numbers."""
+    for case in reductions(rng, count):
+        x = rng.normal(0, 1, case.values[0].shape) * 10.0 ** rng.integers(-3, 3, case.values[0].shape)
+        x = (x * (1e-38 if rng.random() < 0.25 else 1.0)).astype(np.float32)
+        inputs = [Operand(x.shape, "float32"), case.inputs[1]]
         yield Case(case.op, inputs, [Operand(case.outputs[0].shape, "float32")], [x], case.options, 1)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from convolution_cases import biases_16, convolutions, far_convolutions, pools
 from copy_cases import copies
 from elementwise_cases import binaries, power_of_two_sums
-from float_cases import float_binaries, float_convolutions, float_pools, float_unaries
+from float_cases import float_binaries, float_convolutions, float_pools, float_reductions, float_unaries
 from lastbit.errors import UnsupportedError
 from lastbit.ops import OPERATORS
 from lastbit.oracles import OracleFailure, on_this_machine, open_oracle
@@ -93,6 +93,7 @@ def _later_cases(rng: np.random.Generator, count: Callable[[int], int]) -> Itera
     for dtype in ("int8", "uint8", "int16", "float32", "int32"):
         yield from copies(rng, count(24), dtype)
     yield from power_of_two_sums(rng, count(60))
+    yield from float_reductions(rng, count(60))
 
 
 def choose(cases: Iterator[Case]) -> list[Case]:

@@ -1,4 +1,4 @@
-"""MEAN and SUM over axes, of quantized arrays."""
+"""MEAN and SUM over axes, of quantized and float32 arrays."""
 
 from __future__ import annotations
 
@@ -41,12 +41,16 @@ _RULES: dict[str, str] = {
 }
 
 
-MEAN_RULES = {name: text for name, text in _RULES.items() if name != "float32_sum"}
-SUM_RULES = {name: text for name, text in _RULES.items() if name != "q31_height_width"}
+_FLOAT_RULES = {
+    "float32_in_order": "y = sum (for MEAN by count), added in the order in which the elements lie, all float32",
+}
+
+MEAN_RULES = {name: text for name, text in _RULES.items() if name != "float32_sum"} | _FLOAT_RULES
+SUM_RULES = {name: text for name, text in _RULES.items() if name != "q31_height_width"} | _FLOAT_RULES
 
 
 def prepare_mean(model: Model, op: Operator, rule: str) -> PreparedOperator:
-    """Prepare MEAN or SUM of int8, uint8 or int16 over constant axes.
+    """Prepare MEAN or SUM of int8, uint8, int16 or float32 over constant axes.
 
     Args:
         model: the model.
@@ -54,7 +58,8 @@ def prepare_mean(model: Model, op: Operator, rule: str) -> PreparedOperator:
         rule: a key of `MEAN_RULES` or `SUM_RULES`.
 
     Returns:
-        Steps: `sum` (of the centered input), `acc_scaled` (with a bias: `product`), `with_zero_point`, `output`.
+        Steps: `sum` (of the centered input), `acc_scaled` (with a bias: `product`), `with_zero_point`, `output`; of
+        float32: `sum`, `output`.
 
     Raises:
         UnsupportedError: axes that are not constant, types or quantization outside of what is covered.
@@ -65,12 +70,15 @@ def prepare_mean(model: Model, op: Operator, rule: str) -> PreparedOperator:
     """
     pick_rule(op, rule, MEAN_RULES if op.name == "MEAN" else SUM_RULES)
     x, output = required_operand(model, op, 0, "input"), model.tensors[op.outputs[0]]
+    floating = rule.startswith("float32_in_order")
+    if floating and not (x.dtype.name == output.dtype.name == "float32" and x.data is None):
+        raise refuse(op, f"the rule {rule} is for computed float32, not {x.dtype.name} to {output.dtype.name}")
+    if floating:
+        return _float32(model, op, rule)
     given, to = per_tensor(op, x), per_tensor(op, output)
     if x.dtype.name != output.dtype.name or x.dtype.name not in ("int8", "uint8", "int16") or x.data is not None:
         raise refuse(op, f"{x.dtype.name} to {output.dtype.name} is not covered; covered: computed int8, uint8, int16")
-    axes = tuple(sorted({check_axis(op, int(axis), len(x.shape)) for axis in integers(model, op, 1, "axes")}))
-    if not axes:
-        raise refuse(op, "reduces no axis; LastBit covers one or more")
+    axes = _axes(model, op)
     keep = bool(op.options.get("keep_dims", False))
     count = math.prod(x.shape[axis] for axis in axes)
     mean = op.name == "MEAN"
@@ -103,6 +111,36 @@ def prepare_mean(model: Model, op: Operator, rule: str) -> PreparedOperator:
             steps["with_zero_point"] = wrap32(steps["acc_scaled"] + to.zero_point)
         steps["output"] = np.clip(steps["with_zero_point"], to.qmin, to.qmax).astype(output.dtype.numpy)
         return steps
+
+    return PreparedOperator(operator=op, rule=rule, inputs=(x.index,), evaluate=evaluate)
+
+
+def _axes(model: Model, op: Operator) -> tuple[int, ...]:
+    rank = len(required_operand(model, op, 0, "input").shape)
+    axes = tuple(sorted({check_axis(op, int(axis), rank) for axis in integers(model, op, 1, "axes")}))
+    if not axes:
+        raise refuse(op, "reduces no axis; LastBit covers one or more")
+    return axes
+
+
+def _float32(model: Model, op: Operator, rule: str) -> PreparedOperator:
+    """Sums in the order in which the elements lie."""
+    x, axes, keep = required_operand(model, op, 0, "input"), _axes(model, op), bool(op.options.get("keep_dims", False))
+    rest = [axis for axis in range(len(x.shape)) if axis not in axes]
+    count = np.float32(math.prod(x.shape[axis] for axis in axes))
+
+    def evaluate(values: Sequence[Array]) -> dict[str, Array]:
+        given = values[0]
+        if given.ndim != len(x.shape) or any(given.shape[axis] != x.shape[axis] for axis in axes):
+            raise InputError(f"{op.label}: found an input of shape {list(given.shape)}, wanted {list(x.shape)}")
+        rows = given.transpose(*rest, *axes).reshape([given.shape[axis] for axis in rest] + [-1])
+        total: Array = np.zeros(rows.shape[:-1], np.float32)
+        with np.errstate(all="ignore"):
+            for k in range(rows.shape[-1]):
+                total = total + rows[..., k]
+            mean = total if op.name == "SUM" else total / count
+        shape = [1 if axis in axes else given.shape[axis] for axis in range(given.ndim)] if keep else mean.shape
+        return {"sum": total.reshape(shape), "output": mean.reshape(shape)}
 
     return PreparedOperator(operator=op, rule=rule, inputs=(x.index,), evaluate=evaluate)
 

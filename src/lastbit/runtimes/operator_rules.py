@@ -87,6 +87,7 @@ def _float_forms(kernel: str, hard_swish: str) -> Rules:
     return {
         **_same(("ADD", "SUB", "MUL", "LEAKY_RELU"), ("float32",), "float32", kernel),
         ("HARD_SWISH", "float32->float32"): Rule(hard_swish, kernel),
+        **_same(("MEAN", "SUM"), ("float32",), "float32_in_order", kernel),
         ("AVERAGE_POOL_2D", "float32->float32"): Rule("float32_in_order", kernel),
         ("MAX_POOL_2D", "float32->float32"): Rule("float32_first", kernel),
     }
@@ -105,6 +106,7 @@ def _positions(types: tuple[str, ...], outputs: tuple[str, ...], kernel: str) ->
 
 
 _READ_AS_INT64 = {"int64_bias": "q15-half_up/dd", "no_bias": "q15-half_up/dd"}
+_UNSETTLED_ORDER = Refused("not exact: the order in which this kernel adds depends on the shape and is not settled")
 _FLOAT = "float32 unquantized"
 _SATURATE = "float32-half_even-saturate"
 _HALF_AWAY = "q31-half_up-half_away/dd"
@@ -125,6 +127,7 @@ XNNPACK_OPERATORS: Rules = {
     **_same(_COMPARISONS, ("float32",), "compare_flush", "xnnpack"),
     **_same(("LEAKY_RELU",), ("float32",), "float32_by_sign_flush", "xnnpack"),
     **_same(("HARD_SWISH",), ("float32",), "float32_fused_flush", "xnnpack"),
+    **{(operator, "float32->float32"): _UNSETTLED_ORDER for operator in ("MEAN", "SUM")},
     ("AVERAGE_POOL_2D", "float32->float32"): Refused("not exact: the order in which XNNPACK adds is not settled"),
     ("MAX_POOL_2D", "float32->float32"): Refused("not exact: which of 0.0 and -0.0 XNNPACK takes is not settled"),
     ("BATCH_MATMUL", "int8->int8"): Rule("float32-half_even", "xnnpack"),
@@ -166,6 +169,7 @@ BUILTIN_OPERATORS: Rules = {
     **_copies(_MOVED, "builtin"),
     **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", "builtin"),
     **_float_forms("builtin", "float32_vector4"),
+    ("MEAN", "float32->float32"): _UNSETTLED_ORDER,
     ("CONV_2D", _FLOAT): Refused(
         "not exact: Eigen's matrix product adds in an order that depends on the layer's shape and the CPU's cache sizes"
     ),
