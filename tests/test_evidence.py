@@ -48,7 +48,9 @@ def test_shipped_evidence_is_five_million_outputs_without_a_mismatch(name):
     assert not any(unrefuted.values()), unrefuted
     version = entry["fingerprint"]["version"].partition("+")[0]
     assert version in RUNTIMES[name].oracle
-    assert ORACLES[name].library or version in (ROOT / "pyproject.toml").read_text()
+    # The ARM64 runtimes stand for older wheels: newer ones do not run under the emulator.
+    pinned = not ORACLES[name].library and not name.endswith("-arm64")
+    assert not pinned or version in (ROOT / "pyproject.toml").read_text()
 
 
 def test_the_report_is_json_with_a_schema_and_readable_text():
