@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from lastbit.api import load
-from lastbit.bench import BATCHES, bench
+from lastbit.api import build, load
+from lastbit.bench import BATCHES, bench, random_input
+from lastbit.bench_measure import by_turns
+from lastbit.bench_peers import contenders
 from lastbit.bench_report import BenchReport, time_text
+from lastbit.evaluate import evaluate
 from lastbit.model import Model
 from lastbit.tflite.synthesize import dense_subgraph, quant
 from lastbit.tflite.writer import write
@@ -76,6 +80,35 @@ def table(reports: dict[str, BenchReport]) -> str:
     return "\n".join(lines)
 
 
+def threads_table(runtime: str = "tflm") -> list[str]:
+    """Two threads beside one, by turns."""
+    lines = []
+    for name, model, _ in cases(["640x128", "1024x1024", "autoencoder"]):
+        x = random_input(model, 4096, np.random.default_rng(0))
+        calls = [build(model, runtime, engine="jit", threads=count) for count in (1, 2)]
+        one, two = by_turns([lambda call=call, x=x: call(x) for call in calls], 6.0)  # type: ignore[misc]
+        lines.append(f"two threads, {name}, batch 4096, {runtime}: {one / two:.2f} times one")
+    return lines
+
+
+def evaluation(rows: int = 100_000) -> str:
+    """How long a data set takes in TensorFlow Lite Micro's arithmetic, beside its own interpreter."""
+    path = MODELS / f"{WHOLE['autoencoder']}.tflite"
+    model = load(path)
+    micro = next(c for c in contenders(model, ["tflm"], "jit", 1) if c.name == "TensorFlow Lite Micro").make(1)
+    assert micro is not None
+    few = random_input(model, 300, np.random.default_rng(0))
+    each = by_turns([lambda: micro(few)], 1.0)[0] / len(few)
+    with tempfile.TemporaryDirectory() as folder:
+        data = str(Path(folder) / "x.npy")
+        np.save(data, random_input(model, rows, np.random.default_rng(1)))
+        seconds = evaluate(path, data, runtimes=["tflm"], engine="jit").seconds
+    return (
+        f"lastbit evaluate, autoencoder, {rows:,} rows in TFLM's arithmetic: {seconds:.1f} s, so "
+        f"{1e6 * seconds / rows:.0f} s for a million; TFLM's interpreter alone: {1e6 * each:.0f} s for a million"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
@@ -103,6 +136,9 @@ def main() -> None:
     for name, report in reports.items():
         for what, size in report.memory.items():
             print(f"peak memory, {name}, {what}: {size / 2**20:.0f} MiB")
+    if not arguments.only:
+        for line in (*threads_table(), evaluation()):
+            print(line, flush=True)
     if arguments.output:
         content = {name: report.as_dict() for name, report in reports.items()}
         Path(arguments.output).write_text(json.dumps(content, indent=1))

@@ -1,6 +1,8 @@
 """The compiled engine's kernels: exact sums, and every requantization form as NumPy has it."""
 
 import re
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -150,6 +152,29 @@ def test_threads_share_rows_and_agree():
     wanted = x.astype(np.int32) @ w.T.astype(np.int32)
     for threads in (1, 2, 3, 8):
         np.testing.assert_array_equal(jit_matmul.dot(x, packed, threads), wanted)
+
+
+def test_other_threads_run_meanwhile():
+    # A call of about half a second without the GIL: this thread goes on counting while it runs.
+    rng = np.random.default_rng(5)
+    x, packed = values(rng, "int8", (6000, 2048), False), jit_matmul.pack(values(rng, "int8", (1024, 2048), False))
+    jit_matmul.dot(x[:2], packed)
+    steps = []
+
+    def work():
+        steps.append("begun")
+        jit_matmul.dot(x, packed)
+        steps.append("done")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    counted = 0
+    while len(steps) < 2:
+        if steps:
+            counted += 1
+        time.sleep(0.001)
+    thread.join()
+    assert counted >= 5
 
 
 @pytest.mark.parametrize("name", ["avx2", "portable", "plain_unsigned", "plain_signed"])
