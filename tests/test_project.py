@@ -76,6 +76,7 @@ def test_links_between_documents_lead_somewhere(document):
 
 FILES_OF_SEVERAL = {
     "add_sub": {"ADD", "SUB"},
+    "arg_max": {"ARG_MAX", "ARG_MIN"},
     "maximum": {"MAXIMUM", "MINIMUM"},
     "mean": {"MEAN", "SUM"},
     "pad": {"PAD", "PADV2"},
