@@ -11,10 +11,10 @@ from elementwise_cases import ACTIVATIONS, SHAPES
 from operator_cases import Array, Case, Operand
 from reduce_cases import reductions
 
-__all__ = ["float_binaries", "float_convolutions", "float_pools", "float_reductions", "float_unaries"]
+__all__ = ["float_binaries", "float_convolutions", "float_pools", "float_reductions", "float_unaries", "numbers"]
 
 
-def _numbers(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+def numbers(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Random bit patterns without NaN, and numbers near each other whose sums and products are inexact."""
     patterns = rng.integers(0, 2**32, shape, np.uint64).astype(np.uint32)
     wild = np.asarray(patterns).view(np.float32)
@@ -33,7 +33,7 @@ def float_binaries(rng: np.random.Generator, names: tuple[str, ...], count: int)
             shapes = SHAPES[number % len(SHAPES)]
             if rng.random() < 0.5:
                 shapes = shapes[1], shapes[0]
-            values = [_numbers(rng, shape) for shape in shapes]
+            values = [numbers(rng, shape) for shape in shapes]
             if op in ("ADD", "SUB", "MUL"):
                 values = [np.where(np.isinf(v), np.float32(2), v).astype(np.float32) for v in values]
             constant = int(rng.integers(0, 6))
@@ -50,7 +50,7 @@ def float_unaries(rng: np.random.Generator, count: int) -> Iterator[Case]:
     for _ in range(count):
         for op in ("LEAKY_RELU", "HARD_SWISH"):
             shape = (1, int(rng.integers(1, 90)))
-            x = _numbers(rng, shape)
+            x = numbers(rng, shape)
             if op == "HARD_SWISH":
                 x = np.where(np.isinf(x), np.float32(2), x).astype(np.float32)
             alpha = float(np.float32(rng.choice([0.5, 0.1, 0.3, 1.5, -0.5, 0.0])))
@@ -85,7 +85,7 @@ def float_pools(rng: np.random.Generator, count: int) -> Iterator[Case]:
     from convolution_cases import pools
 
     for case in pools(rng, count):
-        x = _numbers(rng, case.values[0].shape)
+        x = numbers(rng, case.values[0].shape)
         if case.op == "AVERAGE_POOL_2D":
             x = (rng.normal(0, 1, x.shape) * 10.0 ** rng.integers(-3, 3, x.shape)).astype(np.float32)
         made = Operand(case.outputs[0].shape, "float32")

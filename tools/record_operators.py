@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from around_cases import clamps, conversions, reshapes
 from convolution_cases import biases_16, convolutions, far_convolutions, pools
 from copy_cases import copies
 from elementwise_cases import binaries, power_of_two_sums
@@ -94,6 +95,9 @@ def _later_cases(rng: np.random.Generator, count: Callable[[int], int]) -> Itera
         yield from copies(rng, count(24), dtype)
     yield from power_of_two_sums(rng, count(60))
     yield from float_reductions(rng, count(60))
+    yield from reshapes(rng, count(30))
+    yield from clamps(rng, count(30))
+    yield from conversions(rng, count(30))
 
 
 def choose(cases: Iterator[Case]) -> list[Case]:

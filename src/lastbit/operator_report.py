@@ -81,7 +81,11 @@ def operator_cell(operator: str, variant: str, runtime: str) -> Cell:
     # What a delegate leaves to its fallback's kernels is shown by either; what it does itself, by its own runs only.
     fallback = RUNTIMES[runtime].fallback
     names = [runtime] if fallback is None or rule.kernel == "xnnpack" else [runtime, fallback]
-    seen = next((entry for n in names if (entry := _seen(n).get((operator, variant))) and entry["outputs"]), None)
+    entries = [entry for n in names if (entry := _seen(n).get((operator, variant)))]
+    seen = next((entry for entry in entries if entry["outputs"]), None)
+    if seen is None and any(entry.get("refused_by_both") for entry in entries):
+        words = next((entry["interpreters_words"] for entry in entries if entry.get("interpreters_words")), "")
+        return Cell("refused", reason=words or "the interpreter refuses every layer that was tried")
     if seen is None:
         return Cell("not yet", rule.name, rule.kernel, "not held against the interpreter")
     status: Status = "not yet" if seen["mismatches"] else "exact"
