@@ -13,7 +13,7 @@ from conftest import MODELS, make_dense_model, needs_shared_models
 from lastbit.engines import ENGINES, choose_engine
 from lastbit.engines.jit_matmul import available
 from lastbit.engines.plan import ChainStep
-from lastbit.model import Operator, Subgraph
+from lastbit.model import Operator, Subgraph, Tensor
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 from lastbit.types import DTYPES
@@ -219,6 +219,40 @@ def test_hybrid_layers_on_hard_rows(engine, weights, asymmetric):
             with pytest.raises(lastbit.InputError, match="found NaN in row 1"):
                 lastbit.build(model, runtime, engine=engine)(np.stack([x[0], np.full_like(x[0], np.nan)]))
     assert fast >= 8 or engine == "numpy"
+
+
+def softmax_model(kind, classes, scale, beta):
+    """SOFTMAX, then DEQUANTIZE."""
+    low = LIMITS["uint8"][0] if kind == "uint8" else -128
+    dtype = next(d for d in DTYPES.values() if d.name == kind)
+    shape = (1, classes)
+    tensors = (
+        Tensor(0, "x", shape, shape, dtype, quant(scale, low + 100), None),
+        Tensor(1, "y", shape, shape, dtype, quant(1 / 256, low), None),
+        Tensor(2, "real", shape, shape, DTYPES[0], None, None),
+    )
+    operators = (
+        Operator(0, "SOFTMAX", 1, (0,), (1,), {"beta": beta}),
+        Operator(1, "DEQUANTIZE", 2, (1,), (2,)),
+    )
+    return load(write(Subgraph("main", tensors, operators, (0,), (2,))))
+
+
+@pytest.mark.parametrize("engine", ENGINE)
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_softmax(engine, kind, rng):
+    compared = 0
+    for classes, scale, beta in ((2, 0.05, 1.0), (12, 0.3, 1.0), (17, 0.004, 0.5), (100, 2.0, 1.0), (1, 0.1, 1.0)):
+        model = softmax_model(kind, classes, scale, beta)
+        for runtime in lastbit.RUNTIMES:
+            if lastbit.prepare(model, runtime).refusals:
+                continue
+            x = random_input(model, 60, rng)
+            x[:20] = np.minimum(x[:20], x[:20].min() + 3)
+            for batch in (x, x[:1]):
+                same(model, batch, runtime, engine)
+                compared += 1
+    assert compared >= 20
 
 
 def test_plain_outputs_are_not_all_alike(rng):

@@ -45,7 +45,7 @@ _EXTRAS = (
     _Extra("tflite-micro", "tflm", "the real TensorFlow Lite Micro, for verify and demo"),
     _Extra("onnxruntime", "onnxruntime", "the real ONNX Runtime, for verify of single dense layers"),
     _Extra("torch", "torch", "the real PyTorch with fbgemm, for verify of single dense layers (large)"),
-    _Extra("numba", "fast", "compiled engines (none in this version)"),
+    _Extra("numba", "fast", "the compiled engine: run, evaluate and bench at the speed of the CPU"),
     _Extra("tensorflow-cpu", "converter", "making the demo models again (large)"),
 )
 

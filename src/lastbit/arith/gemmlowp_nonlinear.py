@@ -22,6 +22,7 @@ from .fixedpoint import (
 )
 
 __all__ = [
+    "NEWTON_CONSTANTS",
     "exp_on_negative_values",
     "input_radius",
     "logistic",
@@ -54,6 +55,9 @@ _EXP_OF_BIT = {
 _48_OVER_17 = int(np.floor(48 / 17 * 2.0**29 + 0.5))
 _MINUS_32_OVER_17 = -int(np.floor(32 / 17 * 2.0**29 + 0.5))
 _ONE_Q2 = 2**29
+
+NEWTON_CONSTANTS = (_48_OVER_17, _MINUS_32_OVER_17, _ONE_Q2)
+"""What Newton's division starts from and its 1, for code that does the same elsewhere."""
 
 
 def multiply_by_quantized_multiplier(x: IntArray | int, multiplier: IntArray | int, shift: int) -> Int64Array:

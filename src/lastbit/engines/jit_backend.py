@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ..model import Model
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_hybrid import PreparedHybrid
@@ -12,6 +13,7 @@ from . import jit_forms, jit_matmul
 from .jit_hybrid import fast_hybrid
 from .jit_images import fast_image_operator
 from .jit_matmul import Chain
+from .jit_softmax import fast_softmax
 from .plan import Backend
 from .steps import Runnable
 
@@ -47,10 +49,12 @@ class JitBackend(Backend):
             return None if made is None else (made[0], "numpy")
         return packed, f"{packed.isa.name} {packed.kernel} {packed.output}"
 
-    def alone(self, entry: PreparedOperator) -> Callable[[Sequence[Array], int], Array] | None:
-        """See `Backend.alone`: hybrid dense layers, convolutions and sums of images."""
+    def alone(self, entry: PreparedOperator, model: Model) -> Callable[[Sequence[Array], int], Array] | None:
+        """See `Backend.alone`: hybrid dense layers, softmax, convolutions and sums of images."""
         if isinstance(entry, PreparedHybrid):
             return fast_hybrid(entry)
+        if entry.operator.name == "SOFTMAX":
+            return fast_softmax(entry, model)
         return fast_image_operator(entry)
 
     def chain(self, operators: list[object]) -> Runnable:

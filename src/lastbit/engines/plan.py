@@ -132,7 +132,7 @@ class Backend:
         """A chain of what `dense` made and of tables."""
         return NumpyChain(operators)  # type: ignore[arg-type]
 
-    def alone(self, entry: PreparedOperator) -> Callable[[Sequence[Array], int], Array] | None:
+    def alone(self, entry: PreparedOperator, model: Model) -> Callable[[Sequence[Array], int], Array] | None:
         """A faster function for an operator that is in no chain; None to run it as the reference does."""
         return None
 
@@ -197,7 +197,7 @@ def make_steps(prepared: PreparedModel, backend: Backend, one_row: bool) -> list
             current = None
             grown = _grow(model, entry, None, backend)
         if grown is None:
-            steps.append(OperatorStep(entry, backend.alone(entry)))
+            steps.append(OperatorStep(entry, backend.alone(entry, model)))
         current = grown
     _close(current, steps, backend)
     return steps
@@ -310,10 +310,13 @@ def _table(entry: PreparedOperator, source: Tensor, output: Tensor, elements: in
 
 
 def _close(chain: _Open | None, steps: list[Step], backend: Backend) -> None:
-    """Add a finished chain to the steps. One without dense layers is not worth it."""
+    """Add a finished chain to the steps. Tables without dense layers are looked up with NumPy."""
     if chain is None:
         return
     if any(isinstance(entry, PreparedDense) for entry in chain.entries):
         steps.append(ChainStep(tuple(chain.entries), chain.source, chain.end, backend.chain(chain.operators)))
+    elif chain.operators and all(isinstance(op, Table) for op in chain.operators):
+        tables = [op for op in chain.operators if isinstance(op, Table)]
+        steps.append(ChainStep(tuple(chain.entries), chain.source, chain.end, NumpyChain(tables)))
     else:
         steps.extend(OperatorStep(entry) for entry in chain.entries)

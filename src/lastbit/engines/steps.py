@@ -186,4 +186,4 @@ class NumpyChain:
             for op in self._operators:
                 block = op(block.reshape(-1, op.depth)).reshape(rows, -1) if isinstance(op, DenseByBlas) else op(block)
             parts.append(block)
-        return np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
