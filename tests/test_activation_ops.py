@@ -20,7 +20,7 @@ from lastbit.arith import tables
 from lastbit.errors import InputError, UnsupportedError
 from lastbit.model import Model
 from lastbit.ops import dequantize, logistic, quantize, relu, softmax, tanh
-from lastbit.oracles import installed, open_oracle
+from lastbit.oracles import installed, on_this_machine, open_oracle
 from lastbit.tflite import write
 
 GOLDEN = Path(__file__).parent / "golden" / "activations"
@@ -188,10 +188,10 @@ def test_recorded_outputs(runtime: str) -> None:
 
 @pytest.mark.parametrize("runtime", RULES)
 def test_running_interpreter(runtime: str) -> None:
-    if installed(runtime) is None:
+    if installed(on_this_machine(runtime)) is None:
         pytest.skip(f"the interpreter of {runtime} is not installed")
     tally: Counter[str] = Counter()
-    with open_oracle(runtime) as oracle:
+    with open_oracle(on_this_machine(runtime)) as oracle:
         given = list(RECORD.cases(seed=7, count=6))
         results = oracle.run_batch([(write(case.graph()), [[case.values]]) for case in given])
         for case, result in zip(given, results, strict=True):

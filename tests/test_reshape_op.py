@@ -11,7 +11,7 @@ from lastbit.errors import InputError, UnsupportedError
 from lastbit.model import Model, Operator, Subgraph, Tensor
 from lastbit.ops.base import PreparedOperator
 from lastbit.ops.reshape import RULES, prepare_reshape
-from lastbit.oracles import OracleFailure, OracleRun, installed, open_oracle
+from lastbit.oracles import OracleFailure, OracleRun, installed, on_this_machine, open_oracle
 from lastbit.tflite import write
 from lastbit.types import DTYPES, QuantParams
 
@@ -65,10 +65,10 @@ def test_refusals() -> None:
 @pytest.mark.parametrize("runtime", ["litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm"])
 @pytest.mark.parametrize(("shape", "options"), [(None, (4, 6)), (None, (4, -1)), ((4, -1), (3, 8)), (None, (5, 5))])
 def test_running_interpreter(runtime: str, shape: Any, options: Any) -> None:
-    if installed(runtime) is None:
+    if installed(on_this_machine(runtime)) is None:
         pytest.skip(f"the interpreter of {runtime} is not installed")
     x = np.arange(24, dtype=np.int8).reshape(2, 12)
-    with open_oracle(runtime) as oracle:
+    with open_oracle(on_this_machine(runtime)) as oracle:
         job = (write(_graph(shape, options)), [[x]])
         result = oracle.run_batch([job])[0]
     try:
