@@ -224,7 +224,9 @@ def test_explain_says_when_the_accumulators_width_makes_the_difference():
     text = " ".join(str(explanation).split())
     assert explanation.output == -128
     assert "acc = wrap28(sum) the low 28 bits are kept" in text
-    assert "the accumulator's width. The sum 134217768 is kept in 28 bits here, and in 32 bits there. So acc is " in text
+    assert (
+        "the accumulator's width. The sum 134217768 is kept in 28 bits here, and in 32 bits there. So acc is " in text
+    )
     other = next(o for o in explanation.as_dict()["runtimes"] if o["runtime"] == "tflm")
     assert (other["output"], other["acc"], other["first_difference"]) == (127, 2**27 + 40, None)
     assert r"a \bmod 2^{28}" in explanation.latex()

@@ -1,7 +1,6 @@
 """inspect: exact constants, everything that the file says, and text that stays readable."""
 
 import json
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -214,16 +213,13 @@ def test_names_that_would_steer_a_terminal_are_escaped():
 
 
 @pytest.mark.parametrize("path", shared_models(), ids=lambda path: path.stem)
-def test_every_real_model_is_inspected_quickly_and_completely(path):
+def test_every_real_model_is_inspected_completely(path):
     model = load(path)
-    start = time.perf_counter()
     report = inspect(path)
     text, data = str(report), json.loads(report.json())
-    seconds = time.perf_counter() - start
     assert [op["index"] for op in data["operators"]] == list(range(len(model.operators)))
     assert [entry["operator"] for entry in data["dense"]] == [op.index for op in model.dense_operators]
     assert len(data["tensors"]) == len(model.tensors)
     assert len(text.splitlines()) < 300
     for op in model.dense_operators[:12]:
         assert f"Operator {op.index} FULLY_CONNECTED" in str(inspect(model, op.index))
-    assert seconds < 3  # it takes 0.4 s; machines that are busy take longer

@@ -55,7 +55,7 @@ def test_ci_runs_the_readmes_test_command():
 
 def test_readme_is_short_and_has_the_words_people_search_for():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(readme.splitlines()) <= 150
+    assert len(readme.splitlines()) <= 180
     for words in ("off by one", "does not match the TFLite interpreter"):
         assert words in readme
 

@@ -111,7 +111,7 @@ def float_bias_steps(
     ...     print(float(float_bias_steps(np.asarray([9]), np.float32(0.1), scale, form)[0]))
     9.0
     9.000000953674316
-    9.000000634696331
+    9.000000567075176
     """
     scales = np.float32(input_scale) * weights_scale.astype(np.float32)
     real = bias.astype(np.float32) * scales

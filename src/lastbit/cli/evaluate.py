@@ -46,7 +46,7 @@ def evaluate(
     threads: int,
     as_json: bool,
 ) -> None:
-    """Run a whole data set through a model, in any runtimes' arithmetic.
+    """Run a whole data set in any runtimes' arithmetic.
 
     Counts accuracy and confusion, errors to wanted outputs, or an autoencoder's anomaly score; with several runtimes
     also which rows change from one to the other, and at which operator that begins. Memory stays constant however
