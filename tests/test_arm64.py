@@ -112,5 +112,5 @@ def test_batch_1_and_more_differ_without_a_delegate():
 def test_oracle_is_missing_on_another_machine(runtime):
     assert RUNTIMES[runtime].platform.startswith("ARM64")
     if installed(runtime) is None:
-        with pytest.raises(OracleMissingError, match="aarch64|not installed"):
+        with pytest.raises(OracleMissingError, match=r"aarch64|not installed"):
             open_oracle(runtime)

@@ -32,6 +32,8 @@ import version_cases
 from dense_families import PER_TENSOR, Case, make_layer, random_case
 from lastbit.errors import OracleMissingError
 from lastbit.oracles import Oracle, OracleFailure
+from lastbit.runtimes import Rule
+from lastbit.runtimes.versions import CHANGES
 from lastbit.tflite import write
 from replay_version import Key, Prepared, Tally, Target, find_target, open_target, prepare_cases, replay, report
 
@@ -62,7 +64,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
             "--no-deps",
             f"tflite-micro==0.dev{v}",
             "numpy<2" if v < "202409" else "numpy",
-            *("flatbuffers", "pyyaml", "setuptools<80"),
+            *("flatbuffers", "pyyaml", "bitarray", "setuptools<80"),
         )
         for v in _TFLM.split()
     },
@@ -149,10 +151,12 @@ def evidence_entry(oracle: Oracle, tallies: Mapping[Key, Tally]) -> dict[str, An
 def recheck(runs: Mapping[str, dict[str, Any]], golden: Golden, rules: Sequence[str]) -> None:
     """Hold rules that were not known when versions ran against what these printed for the golden file.
 
-    A run's variant gets a `recorded` entry: outputs compared, and those of the rules that reproduce them all.
+    A variant gets a `recorded` entry: outputs compared, and those rules that a change states and that reproduce all.
     """
     cases = golden_cases(evaluate=True)
     for name, run in runs.items():
+        changes = [change.rules.values() for change in CHANGES if change.runtime == name.partition("@")[0]]
+        stated = {rule.name for stated in changes for rule in stated if isinstance(rule, Rule)}
         tallies: dict[Key, Tally] = defaultdict(Tally)
         for number, (case, entry) in enumerate(zip(cases, golden.printed[name], strict=True)):
             if not isinstance(entry, str):
@@ -160,7 +164,7 @@ def recheck(runs: Mapping[str, dict[str, Any]], golden: Golden, rules: Sequence[
                 tallies[case.key(entry < 0)].compare(case, list(outputs))
         for variant in run["variants"]:
             tally = tallies.get(Key(*(variant[field] for field in Key._fields)))
-            fitting = [] if tally is None else [rule for rule in tally.fitting if rule in rules]
+            fitting = [] if tally is None else [rule for rule in tally.fitting if rule in rules and rule in stated]
             variant.pop("recorded", None)
             if tally is not None and set(fitting) - set(variant["fitting"]):
                 variant["recorded"] = {"outputs": tally.outputs, "fitting": fitting}

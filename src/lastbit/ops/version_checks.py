@@ -53,5 +53,5 @@ def check_version(prepared: PreparedOperator, variant: str, runtime: Runtime) ->
             raise refuse(
                 op,
                 f"output of rank {len(layer.output.shape)}: this version's kernel takes it for two dimensions and "
-                "leaves the rest of it unwritten",
+                "leaves the rest unwritten, or ends the process",
             )

@@ -48,7 +48,7 @@ class Runtime:
             int4 weights with a scale for each unit).
         operator_versions: operator -> the largest operator version that this version knows, where it was asked.
         written_in_part: variants of dense layers whose outputs of more than two dimensions this version leaves
-            unwritten in part.
+            unwritten in part, or crashes on.
     """
 
     name: str

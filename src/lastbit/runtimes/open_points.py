@@ -65,6 +65,10 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
         "No rule reproduces what these versions print; they may read packed weights as bytes. Later ones are settled.",
     ),
     (
+        "TensorFlow Lite Micro of 2023 and early 2024, int16 activations with per-channel weights",
+        "Probably the first unit's scale for every unit, as with int8; no golden outputs to hold that against.",
+    ),
+    (
         "int16 layers with an int32 bias that quantized_bias_type does not name, in reference kernels",
         "The kernel reads it as int64 and so beyond its end: what it adds depends on what lies behind it in the file.",
     ),
