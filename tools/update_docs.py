@@ -18,6 +18,7 @@ from lastbit.operator_report import OPERATOR_RUNTIMES, Cell, operator_evidence, 
 from lastbit.ops import OPERATORS
 from lastbit.runtime_report import evidence
 from lastbit.runtimes import RUNTIMES, Refused, Rule
+from lastbit.runtimes.open_points import OPEN_POINTS, SETTLED_POINTS
 from lastbit.runtimes.versions import CHANGES, versions_run
 
 ROOT = Path(__file__).parents[1]
@@ -168,7 +169,14 @@ def operators_source() -> str:
     return "\n".join(lines)
 
 
+def open_points() -> str:
+    """What is not known, and what was not known once."""
+    lines = [f"- {what}: {known}" for what, known in OPEN_POINTS]
+    return "\n".join([*lines, "", "Open once, and settled:", "", *(f"- {what}: {now}" for what, now in SETTLED_POINTS)])
+
+
 GENERATED: dict[str, Callable[[], str]] = {
+    "open_points": open_points,
     "operators": operators_tables,
     "operators_source": operators_source,
     "runtimes": runtimes_table,
