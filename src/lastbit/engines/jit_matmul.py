@@ -37,6 +37,8 @@ T = TypeVar("T")
 _INPUT_TYPES = {"int8": 0, "uint8": 1, "int16": 2}
 # Input rows that go through a chain together take about this much of the second level cache.
 _BLOCK_BYTES = 160_000
+# Fewer rows would read the weights of a deep layer from memory too often.
+_LEAST_BLOCK = 96
 _LEAST_ROWS_PER_THREAD = 24
 
 
@@ -267,7 +269,7 @@ class Chain:
         self._enter = enter
         converted = max(op.rows * op.fields["row_bytes"] for op in layers)
         step = 2 * isa.rows[0]
-        block = max(_BLOCK_BYTES // converted // step * step, step)
+        block = max(_BLOCK_BYTES // converted // step * step, _LEAST_BLOCK // step * step)
         most_rows = block * max(op.rows for op in layers) + isa.rows[0]
         sizes = (
             2 * block * max(widths) if len(operators) > 1 else 0,
