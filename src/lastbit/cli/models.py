@@ -69,15 +69,16 @@ def run(
     under NAME#INDEX where several have the same. With --all, every step of every operator is there as well
     (op3/acc), as the reference engine records them whatever --engine says.
 
-    Where some operators are not covered, whatever could be computed is written (without --all: the tensors
-    at which the computation had to stop), all that is not covered is listed, and the exit code is 3.
+    Where some operators are not covered, all of them are listed first, whatever could be computed is written
+    (without --all: the tensors at which the computation had to stop), and the exit code is 3.
     """
     from ..api import load
     from ..api import run as run_model
     from ..files import check_target, write_arrays
     from ..input_files import read_inputs
+    from ..prepare import prepare
     from ..terminal import print_error, print_report
-    from .run_report import make_run_report
+    from .run_report import make_run_report, uncovered_text
 
     loaded = load(model)
     check_target(output, (".npz", ".npy"), keep=[model, *(path for spec in inputs for path in _paths(spec))])
@@ -86,6 +87,9 @@ def run(
         why = "--all gives many" if every_step else f"the model has {len(loaded.outputs)} outputs"
         raise InputError(f"{output}: a .npy holds one array, but {why}; name the output .npz.")
     arrays = read_inputs(inputs, loaded)
+    prepared = prepare(loaded, runtime)
+    if prepared.refusals:  # all of it, before anything runs
+        print_error(uncovered_text(prepared))
     # Only the reference engine records steps.
     chosen = "reference" if every_step else engine
     trace = run_model(
@@ -98,7 +102,6 @@ def run(
     if as_json:
         print_report(report, as_json=True)
     if not trace.complete:
-        print_error(report.uncovered_text())
         ctx.exit(UnsupportedError.exit_code)
 
 

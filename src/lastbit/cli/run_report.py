@@ -10,11 +10,12 @@ from ..engines.reference import Trace
 from ..files import array_keys
 from ..inspect_text import plural
 from ..model import Tensor
+from ..prepare import PreparedModel
 from ..report import Block, Report, Text
 from ..terminal import say
 from ..types import Array
 
-__all__ = ["RunReport", "WrittenArray", "make_run_report"]
+__all__ = ["RunReport", "WrittenArray", "make_run_report", "uncovered_text"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,25 +85,6 @@ class RunReport(Report):
         for line in self._lines():
             say(line)
 
-    def uncovered_text(self) -> str:
-        """Every operator that is not covered, in one text; operators with the same reason in one line."""
-        prepared = self.trace.prepared
-        model = prepared.model
-        kinds: dict[tuple[str, str], list[int]] = {}
-        for index, reason in prepared.refusals.items():
-            kinds.setdefault((model.operators[index].name, reason), []).append(index)
-        lines = [
-            f"{model.source}: {len(prepared.refusals)} of {len(model.operators)} operators are not covered "
-            f"on {prepared.runtime.name}:"
-        ]
-        for (name, reason), indices in kinds.items():
-            noun = "operator" if len(indices) == 1 else "operators"
-            lines.append(f"  - {noun} {', '.join(map(str, indices))} {name}: {reason}")
-        waiting = len(model.operators) - len(self.trace) - len(prepared.refusals)
-        if waiting:
-            lines.append(f"{waiting} more did not run because they need the results of these.")
-        return "\n".join(lines)
-
     def _notes(self) -> list[str]:
         notes = (f"{entry.prepared.operator.label}: {note}" for entry in self.trace for note in entry.prepared.notes)
         return list(dict.fromkeys(notes))
@@ -112,6 +94,9 @@ class RunReport(Report):
         model = trace.prepared.model
         lines = [f"warning: {note}" for note in self._notes()]
         lines.append(f"{trace.prepared.runtime.name}: {len(trace)} of {len(model.operators)} operators ran")
+        waiting = len(model.operators) - len(trace) - len(trace.prepared.refusals)
+        if waiting:
+            lines.append(f"{waiting} more did not run because they need the results of those that are not covered")
         tensors = [entry for entry in self.arrays if "tensor" in entry.where]
         kind = "output" if self.reached else "inner tensor"
         lines += [f"  {kind} {entry.key}: {entry.value.dtype}{list(entry.value.shape)}" for entry in tensors]
@@ -124,6 +109,22 @@ class RunReport(Report):
         else:
             lines.append("nothing written: no operator could be computed")
         return lines
+
+
+def uncovered_text(prepared: PreparedModel) -> str:
+    """Every operator that is not covered, in one text; operators with the same reason in one line."""
+    model = prepared.model
+    kinds: dict[tuple[str, str], list[int]] = {}
+    for index, reason in prepared.refusals.items():
+        kinds.setdefault((model.operators[index].name, reason), []).append(index)
+    lines = [
+        f"{model.source}: {len(prepared.refusals)} of {len(model.operators)} operators are not covered "
+        f"on {prepared.runtime.name}:"
+    ]
+    for (name, reason), indices in kinds.items():
+        noun = "operator" if len(indices) == 1 else "operators"
+        lines.append(f"  - {noun} {', '.join(map(str, indices))} {name}: {reason}")
+    return "\n".join(lines)
 
 
 def make_run_report(trace: Trace, output: str, every_step: bool) -> RunReport:
