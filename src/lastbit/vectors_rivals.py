@@ -40,7 +40,7 @@ Key = tuple[str, int, int]
 
 # Accumulators of a mistake that are held at one time, and beyond how many it is not tried on all of them.
 _AT_A_TIME = 1 << 21
-_EVERY = 1 << 26
+_EVERY = 1 << 27
 # Ends of runs of one table that are tried first.
 _SOME = 2048
 # Slots that change nothing but the rule's constants.
@@ -177,7 +177,8 @@ def _compare_function(tables: LayerTables, rival: Rival, rng: np.random.Generato
     if _try(tables, rival, [*_columns(points), between], low, high, rng):
         return
     if _both_monotone(tables, rival):
-        points = [_run_ends(tables, index, rng) for index in range(low.size)]
+        made = [_run_ends(tables, index, rng) for index in range(tables.tables_count)]
+        points = made * low.size if len(made) == 1 else made  # one table's ends are held once
         if all(p.size for p in points) and sum(p.size for p in points) <= _EVERY:
             if not _try(tables, rival, _columns(points), low, high, rng):
                 rival.equal = "both are monotone, and equal at both ends of every step: proved"
