@@ -262,6 +262,7 @@ def collect(
             "script": f"tools/collect_evidence.py --seed {seed}",
             "runtimes": {
                 name: {
+                    "date": date,
                     "fingerprint": families_other_runtimes.built_fingerprint(oracle.fingerprint, build),
                     "variants": tallies[name].variants(),
                 }

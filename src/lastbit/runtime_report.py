@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from .ops import OPERATORS
 from .report import Block, Heading, Report, Table, Text
-from .runtimes import RUNTIMES, Refused, Rule, Runtime, find_rule
+from .runtimes import RUNTIMES, Refused, Rule, Runtime, find_rule, get_runtime
 
 __all__ = ["RuntimesReport", "evidence", "runtimes_report"]
 
@@ -23,7 +24,16 @@ def evidence() -> dict[str, Any]:
 
 
 class RuntimesReport(Report):
-    """The result of `runtimes_report`."""
+    """The result of `runtimes_report`.
+
+    Attributes:
+        chosen: the runtimes that it is about.
+        details: whether rules, equations and every rival are printed, or one line for each variant.
+    """
+
+    def __init__(self, chosen: Sequence[Runtime], details: bool) -> None:
+        self.chosen = tuple(chosen)
+        self.details = details
 
     def as_dict(self) -> dict[str, Any]:
         """Every runtime as plain data, schema lastbit.runtimes/1."""
@@ -46,12 +56,12 @@ class RuntimesReport(Report):
                     ],
                     "evidence": collected["runtimes"].get(runtime.name),
                 }
-                for runtime in RUNTIMES.values()
+                for runtime in self.chosen
             ],
         }
 
     def blocks(self) -> list[Block]:
-        """An overview, then for each runtime its rules, evidence and the rivals excluded."""
+        """An overview, then for each runtime its variants of dense layers with rule, evidence and rivals excluded."""
         blocks: list[Block] = [
             Table(
                 ("runtime", "what it is", "proven against", "outputs compared", "mismatches"),
@@ -63,28 +73,71 @@ class RuntimesReport(Report):
                         f"{sum(v['outputs'] for v in _variants(runtime)):,}",
                         sum(v["mismatches"] for v in _variants(runtime)),
                     )
-                    for runtime in RUNTIMES.values()
+                    for runtime in self.chosen
                 ],
                 right=("outputs compared", "mismatches"),
             )
         ]
-        for runtime in RUNTIMES.values():
+        for runtime in self.chosen:
             blocks += [Heading(f"{runtime.name}: {runtime.title}")]
-            for variant in _variants(runtime):
-                blocks += _variant_blocks(runtime, variant)
-            others = sorted({o for o, _ in runtime.rules if o != "FULLY_CONNECTED"})
-            if others:
-                blocks.append(Text(f"Also, exact where not refused: {', '.join(others)} (`--json` lists each variant)"))
-            blocks += [
-                *_shown_on(runtime),
-                *(Text(f"Source read: {source}", "dim") for source in runtime.sources),
-            ]
+            blocks += _detailed(runtime) if self.details else _in_short(runtime)
+            blocks += _shown_on(runtime)
+        if not self.details:
+            blocks.append(
+                Text(
+                    "`lastbit runtimes NAME`: equations, every rival, sources. `--operators`: the operators beside "
+                    "dense layers. `--json`: all of it.",
+                    "dim",
+                )
+            )
         return blocks
 
 
-def runtimes_report() -> RuntimesReport:
-    """Every exact runtime with its rules, sources and evidence."""
-    return RuntimesReport()
+def runtimes_report(names: Sequence[str] = ()) -> RuntimesReport:
+    """Every exact runtime with its rules, sources and evidence.
+
+    Args:
+        names: only these, in detail; none for all, in short.
+
+    Raises:
+        RuntimeNameError: there is no such runtime.
+    """
+    chosen = [get_runtime(name) for name in names] if names else list(RUNTIMES.values())
+    return RuntimesReport(chosen, bool(names))
+
+
+def _in_short(runtime: Runtime) -> list[Block]:
+    """A table with a line for each variant of dense layers."""
+    rows = []
+    refused = 0
+    for variant in _variants(runtime):
+        rule = find_rule(runtime, variant["operator"], variant["variant"], declined=False)
+        if variant["operator"] != "FULLY_CONNECTED":
+            continue
+        if not isinstance(rule, Rule) or not variant["outputs"]:
+            refused += 1
+            continue
+        counts = variant["rivals_refuted_at"].values()
+        refuted = [count for count in counts if count]
+        of = f"{len(refuted)}" if len(refuted) == len(counts) else f"{len(refuted)} of {len(counts)}"
+        fewest = f"{min(refuted):,}" if refuted else "-"
+        rows.append((variant["variant"], rule.name, f"{variant['outputs']:,}", variant["mismatches"], of, fewest))
+    headers = ("dense layer", "rule", "outputs compared", "mismatches", "rivals refuted", "fewest at")
+    blocks: list[Block] = [Table(headers, rows, right=headers[2:])] if rows else []
+    if refused:
+        blocks.append(Text(f"{refused} more variants are refused by the interpreter and here, with its reason", "dim"))
+    return blocks
+
+
+def _detailed(runtime: Runtime) -> list[Block]:
+    """Each variant's rule, equation, evidence and rivals; the other operators' names; the sources."""
+    blocks: list[Block] = []
+    for variant in _variants(runtime):
+        blocks += _variant_blocks(runtime, variant)
+    others = sorted({o for o, _ in runtime.rules if o != "FULLY_CONNECTED"})
+    if others:
+        blocks.append(Text(f"Also, exact where not refused: {', '.join(others)} (`--operators`)"))
+    return [*blocks, *(Text(f"Source read: {source}", "dim") for source in runtime.sources)]
 
 
 def _variants(runtime: Runtime) -> list[dict[str, Any]]:
@@ -98,7 +151,7 @@ def _shown_on(runtime: Runtime) -> list[Block]:
     if entry is None:
         return [Text("No evidence collected yet", "dim")]
     f = entry["fingerprint"]
-    return [Text(f"Shown on {f['cpu']}; {f['platform']}; {evidence()['date']}", "dim")]
+    return [Text(f"Shown on {f['cpu']}; {f['platform']}; {entry.get('date', evidence()['date'])}", "dim")]
 
 
 def _variant_blocks(runtime: Runtime, variant: dict[str, Any]) -> list[Block]:
@@ -109,12 +162,14 @@ def _variant_blocks(runtime: Runtime, variant: dict[str, Any]) -> list[Block]:
     if isinstance(rule, Rule):
         rivals = {n: c for n, c in variant["rivals_refuted_at"].items() if c}
         told = ", ".join(f"{name} {count:,}" for name, count in rivals.items())
+        left = ", ".join(n for n, c in variant["rivals_refuted_at"].items() if not c)
         blocks += [
             Text(f"{name}: {rule.name}"),
             Text(f"  {OPERATORS[variant['operator']].rules[rule.name]}"),
             Text(
                 f"  {variant['outputs']:,} outputs, {variant['mismatches']} mismatches"
-                + (f"; rivals refuted at: {told}" if told else ""),
+                + (f"; rivals refuted at: {told}" if told else "")
+                + (f"; not told apart here: {left}" if left else ""),
                 "dim",
             ),
         ]

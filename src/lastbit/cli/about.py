@@ -24,15 +24,19 @@ def demo(ctx: click.Context, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--operators", is_flag=True, help="List the operators beside dense layers: exact, refused or not yet.")
 @json_option
-def runtimes(operators: bool, as_json: bool) -> None:
-    """List the exact runtimes, their rules and evidence."""
+def runtimes(names: tuple[str, ...], operators: bool, as_json: bool) -> None:
+    """List the exact runtimes, their rules and evidence.
+
+    With NAMEs only these, with every equation, rival and source.
+    """
     from ..operator_report import operators_report
     from ..runtime_report import runtimes_report
     from ..terminal import print_report
 
-    print_report(operators_report() if operators else runtimes_report(), as_json)
+    print_report(operators_report() if operators else runtimes_report(names), as_json)
 
 
 @click.command()
