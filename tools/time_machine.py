@@ -19,6 +19,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,7 +154,7 @@ def read_evidence(path: Path) -> dict[str, dict[str, Any]]:
     runs = content["runs"]
     for run in runs.values():
         if "results" in run:
-            run["variants"] = [content["results"][number] for number in run.pop("results")]
+            run["variants"] = [deepcopy(content["results"][number]) for number in run.pop("results")]
     return dict(runs)
 
 

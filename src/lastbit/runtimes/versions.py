@@ -200,31 +200,70 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.0.1", "2.0.3"),),
-        "the delegate takes int8 and hybrid int8 layers with one weights scale whose weights have a zero point, and "
-        "ignores it: wrong results",
+        (("1.0.1", "2.0.3"), ("tf2.16.2", "tf2.21.0")),
+        "the delegate takes int8 layers whose weights have a zero point and ignores it: wrong results",
         {
             ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
                 f"{_OLD_DELEGATE}/weights_zero_point_ignored", "xnnpack"
             )
         },
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("1.0.1", "2.0.3"), ("tf2.18.1", "tf2.21.0")),
+        "the delegate takes hybrid layers with one weights scale and int8 weights that have a zero point, and ignores "
+        "it: wrong results",
         ignores=frozenset({"hybrid_zero_point"}),
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.3.0", "2.0.3"),),
+        (("1.0.1", "1.2.0"), ("tf2.18.1", "tf2.18.1")),
+        "the delegate fails to prepare hybrid layers with int4 weights of one scale and even depth",
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("1.3.0", "2.0.3"), ("tf2.20.0", "tf2.21.0")),
         "of int4 weights the delegate takes those with a scale for each unit only",
         declines=frozenset({"int4_one_scale"}),
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.3.0", "1.4.0"),),
+        (("1.3.0", "1.4.0"), ("tf2.20.0", "tf2.20.0")),
         "with int4 weights the delegate has the accumulator's upper 28 bits, adds the zero point in saturating 16-bit "
         "lanes and clamps last",
         {
             ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(f"{_OLD_DELEGATE}/acc28", "xnnpack")
             for granularity in ("per_tensor", "per_channel")
         },
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("tf2.14.1", "tf2.14.1"),),
+        "the delegate takes no hybrid and no per-channel layers, and none whose activation leaves one value; it ignores "
+        "a zero point of int8 weights",
+        {
+            ("FULLY_CONNECTED", "int8 per_channel"): None,
+            ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
+                f"{_OLD_DELEGATE}/weights_zero_point_ignored", "xnnpack"
+            ),
+            **{
+                ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): None
+                for weights in ("int8", "int4")
+                for granularity in ("per_tensor", "per_channel")
+            },
+        },
+        declines=frozenset({"one_value"}),
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("tf2.16.2", "tf2.16.2"),),
+        "the delegate takes no hybrid layers, and of per-channel ones those without a bias only",
+        {
+            ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): None
+            for weights in ("int8", "int4")
+            for granularity in ("per_tensor", "per_channel")
+        },
+        declines=frozenset({"per_channel_bias"}),
     ),
     Change(
         "tflm",
