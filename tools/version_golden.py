@@ -1,6 +1,6 @@
 """The golden files of versions: what each printed for few small cases, and rules held against it.
 
-`versions` has layers with 8-bit activations; `versions_float` hybrid and float32 ones, run later and for fewer versions.
+`versions` has layers with 8-bit activations; `versions_float` hybrid and float32 ones, of fewer versions.
 """
 
 from __future__ import annotations
