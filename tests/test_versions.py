@@ -11,6 +11,7 @@ import pytest
 from conftest import GOLDEN, make_dense_model
 from lastbit import run
 from lastbit.api import load
+from lastbit.differences import same_bits
 from lastbit.errors import OracleMissingError, RuntimeNameError, UnsupportedError
 from lastbit.explain import explain
 from lastbit.inspect import inspect
@@ -26,17 +27,18 @@ from lastbit.verify import verify
 time_machine = pytest.importorskip("time_machine")
 
 LISTING = json.loads((GOLDEN / "versions.json").read_text())
+LISTING_FLOAT = json.loads((GOLDEN / "versions_float.json").read_text())
 RUNS = sorted(version_evidence()["runs"])
 
 
 @cache
-def arrays():
-    return time_machine.unpack(GOLDEN / "versions.npz")
+def arrays(golden="versions"):
+    return time_machine.unpack(GOLDEN / f"{golden}.npz")
 
 
 @cache
-def model_of(number):
-    return load(arrays()[f"{number}/model"].tobytes())
+def model_of(number, golden="versions"):
+    return load(arrays(golden)[f"{number}/model"].tobytes())
 
 
 def arithmetic(runtime):
@@ -84,6 +86,46 @@ def test_equals_what_that_version_printed(name):
         assert (kernel == "xnnpack") == (entry < 0), number
         compared += outputs.size
     assert compared > 2500
+
+
+@pytest.mark.parametrize("name", sorted(LISTING_FLOAT["printed"]))
+def test_hybrid_and_float32_layers_equal_what_that_version_printed_bit_for_bit(name):
+    runtime, golden = get_runtime(name), arrays("versions_float")
+    compared = 0
+    for number, entry in enumerate(time_machine.decode(LISTING_FLOAT["printed"][name], LISTING_FLOAT["refusals"])):
+        model, case = model_of(number, "versions_float"), LISTING_FLOAT["cases"][number]
+        try:
+            prepared = prepare_operator(model, model.operators[0], runtime)
+        except UnsupportedError as error:
+            refusal = str(error)
+        else:
+            refusal = None
+        if refusal is not None:
+            told = ("settled", "not exact", "not held against", "refuses it", "weights with zero point 0 only")
+            assert isinstance(entry, str) or any(words in refusal for words in told), (number, case, refusal)
+            continue
+        assert not isinstance(entry, str), (number, case, entry)
+        outputs = np.stack([prepared.evaluate([x])["output"] for x in golden[f"{number}/x"]])
+        assert same_bits(outputs, golden[f"{number}/{entry if entry >= 0 else -1 - entry}"]).all(), (number, case)
+        assert (prepared.kernel == "xnnpack") == (entry < 0), (number, case)
+        compared += outputs.size
+    assert compared > 400
+
+
+def test_kernels_without_a_delegate_did_not_change_for_hybrid_layers_since_litert_1_0_1():
+    variants = [f"float32 x {w} -> float32 {g}" for w in ("int8", "int4") for g in ("per_tensor", "per_channel")]
+    for base in ("litert-builtin-x86", "litert-reference"):
+        for version in ("1.0.1", "1.2.0", "1.4.0", "2.1.6", "2.3.0", "tf2.18.1"):
+            for variant in variants:
+                key = "FULLY_CONNECTED", variant
+                assert get_runtime(f"{base}@{version}").rules[key] == get_runtime(base).rules[key]
+
+
+def test_per_channel_hybrid_layers_of_tensorflow_2_14_are_refused():
+    """That version takes them and follows no rule that is known: it must not be given today's."""
+    for base in ("litert-builtin-x86", "litert-reference"):
+        rule = get_runtime(f"{base}@tf2.14.1").rules["FULLY_CONNECTED", "float32 x int8 -> float32 per_channel"]
+        assert "not settled" in rule.reason
 
 
 def test_every_run_has_golden_outputs_and_fingerprints():

@@ -5,7 +5,7 @@
 Each target (`litert-1.2.0`, `tf-2.14.1`, `tflite-2.14.0`, `tflm-20240129122420`) gets a virtual environment in DIR,
 made if it is not there and removed afterwards unless --keep says otherwise: TensorFlow takes a gigabyte a version.
 Writes src/lastbit/runtimes/version_evidence.json, where the entries of targets that were not run stay, and
-tests/golden/versions.npz and .json, which hold what they printed for few cases.
+the golden files tests/golden/versions*.npz and .json, which hold what they printed for few cases (version_golden.py).
 
 What is found is then stated by hand in src/lastbit/runtimes/versions.py; a test holds the statement against both files.
 """
@@ -18,8 +18,8 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,15 +31,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 import version_cases
 from dense_families import PER_TENSOR, Case, make_layer, random_case
 from lastbit.errors import OracleMissingError
-from lastbit.oracles import Oracle, OracleFailure
-from lastbit.runtimes import Rule
-from lastbit.runtimes.versions import CHANGES
+from lastbit.oracles import Oracle, OracleFailure, on_this_machine
 from lastbit.tflite import write
-from replay_version import Key, Prepared, Tally, Target, find_target, open_target, prepare_cases, replay, report
+from replay_version import Key, Tally, Target, find_target, open_target, prepare_cases, replay, report
+from version_golden import FILES, FOLDER, Golden, decode, golden_cases, recheck, unpack
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "src" / "lastbit" / "runtimes" / "version_evidence.json"
-GOLDEN = ROOT / "tests" / "golden"
+
+__all__ = ["decode", "golden_cases", "unpack"]
 
 # 1.1.0 runs nothing: its Python module fails.
 _LITERT = "1.0.0 1.0.1 1.1.1 1.1.2 1.2.0 1.3.0 1.4.0 2.0.2 2.0.3 2.1.0 2.1.1 2.1.2 2.1.3 2.1.4 2.1.5 2.1.6 2.2.0 2.3.0"
@@ -78,10 +78,8 @@ _STAND_INS = {
     "util/all_util.py": "def remove_undocumented(*_): pass\n",
 }
 
-LITERT_RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference")
-# Bytes of a model, and of its inputs, in the golden file.
-LARGEST_GOLDEN_MODEL, LARGEST_GOLDEN_INPUTS = 2600, 1200
-GOLDEN_SEED, GOLDEN_PROBES = 31, 64
+# A delegate's answers depend on the CPU: they go under the name that is for this one.
+LITERT_RUNTIMES = (on_this_machine("litert-xnnpack"), "litert-builtin-x86", "litert-reference")
 
 
 def versioned_name(runtime: str, target: Target) -> str:
@@ -148,44 +146,6 @@ def evidence_entry(oracle: Oracle, tallies: Mapping[Key, Tally]) -> dict[str, An
     }
 
 
-def recheck(runs: Mapping[str, dict[str, Any]], golden: Golden, rules: Sequence[str]) -> None:
-    """Hold rules that were not known when versions ran against what these printed for the golden file.
-
-    A variant gets a `recorded` entry: outputs compared, and those rules that a change states and that reproduce all.
-    """
-    cases = golden_cases(evaluate=True)
-    for name, run in runs.items():
-        changes = [change.rules.values() for change in CHANGES if change.runtime == name.partition("@")[0]]
-        stated = {rule.name for stated in changes for rule in stated if isinstance(rule, Rule)}
-        tallies: dict[Key, Tally] = defaultdict(Tally)
-        for number, (case, entry) in enumerate(zip(cases, golden.printed[name], strict=True)):
-            if not isinstance(entry, str):
-                outputs = golden.arrays[f"{number}/{entry if entry >= 0 else -1 - entry}"]
-                tallies[case.key(entry < 0)].compare(case, list(outputs))
-        for variant in run["variants"]:
-            tally = tallies.get(Key(*(variant[field] for field in Key._fields)))
-            fitting = [] if tally is None else [rule for rule in tally.fitting if rule in rules and rule in stated]
-            variant.pop("recorded", None)
-            if tally is not None and set(fitting) - set(variant["fitting"]):
-                variant["recorded"] = {"outputs": tally.outputs, "fitting": fitting}
-
-
-def golden_cases(evaluate: bool = False) -> list[Prepared]:
-    """The small set whose outputs are committed."""
-    chosen = version_cases.cases(["int8", "8bit"], GOLDEN_SEED, 1, GOLDEN_PROBES)
-    return list(
-        prepare_cases(
-            (
-                entry
-                for entry in chosen
-                if len(write(entry.case.graph)) <= LARGEST_GOLDEN_MODEL
-                and sum(x.nbytes for x in entry.case.samples) <= LARGEST_GOLDEN_INPUTS
-            ),
-            evaluate=evaluate,
-        )
-    )
-
-
 def read_evidence(path: Path) -> dict[str, dict[str, Any]]:
     """The evidence file's runs, each with its own list of variants."""
     if not path.exists():
@@ -194,7 +154,7 @@ def read_evidence(path: Path) -> dict[str, dict[str, Any]]:
     runs = content["runs"]
     for run in runs.values():
         if "results" in run:
-            run["variants"] = [content["results"][number] for number in run.pop("results")]
+            run["variants"] = [deepcopy(content["results"][number]) for number in run.pop("results")]
     return dict(runs)
 
 
@@ -232,112 +192,6 @@ def add_variants(known: list[dict[str, Any]], more: Sequence[dict[str, Any]]) ->
     known.sort(key=lambda entry: tuple(entry[key] for key in keys))
 
 
-class Golden:
-    """The golden file: models and inputs once, each distinct output once, and which version printed which."""
-
-    def __init__(self, cases: Sequence[Prepared], path: Path) -> None:
-        self.cases = list(cases)
-        self.path = path
-        self.outputs: list[dict[bytes, int]] = [{} for _ in self.cases]
-        self.arrays: dict[str, np.ndarray] = {}
-        self.printed: dict[str, list[int | str]] = {}
-        self.fingerprints: dict[str, dict[str, str]] = {}
-        for number, entry in enumerate(self.cases):
-            self.arrays[f"{number}/model"] = np.frombuffer(entry.content, np.uint8)
-            self.arrays[f"{number}/x"] = np.stack(entry.case.samples)
-
-    def keep_old(self) -> None:
-        """Take over what the file says of versions that are not run now, if it is of the same cases."""
-        if not self.path.exists():
-            return
-        listing = json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8"))
-        old = unpack(self.path)
-        same = listing["cases"] == self._listing() and all(
-            np.array_equal(old.get(f"{n}/model"), self.arrays[f"{n}/model"]) for n in range(len(self.cases))
-        )
-        if not same:
-            return
-        self.printed = {name: decode(codes, listing["refusals"]) for name, codes in listing["printed"].items()}
-        self.fingerprints = listing["fingerprints"]
-        for number, known in enumerate(self.outputs):
-            while (key := f"{number}/{len(known)}") in old:
-                self.arrays[key] = old[key]
-                known[old[key].tobytes()] = len(known)
-
-    def add(self, name: str, oracle: Oracle) -> None:
-        """Run all cases."""
-        _, runs = replay(oracle, self.cases)
-        printed: list[int | str] = []
-        for number, run in enumerate(runs):
-            if isinstance(run, OracleFailure):
-                printed.append(f"{run.kind}: {' '.join(run.reason.split())[:70]}")
-                continue
-            outputs = np.stack([observed for (observed,) in run.outputs])
-            known = self.outputs[number]
-            index = known.setdefault(outputs.tobytes(), len(known))
-            self.arrays.setdefault(f"{number}/{index}", outputs)
-            printed.append(index if not run.delegated else -1 - index)
-        self.printed[name] = printed
-        self.fingerprints[name] = oracle.fingerprint.as_dict()
-
-    def _listing(self) -> list[dict[str, str]]:
-        return [{"variant": c.variant, "family": c.case.family} for c in self.cases]
-
-    def write(self, made_by: str) -> None:
-        """Write both files. A version's entry is the output's number, -1 - number where a delegate took the layer."""
-        index, parts, start = {}, [], 0
-        for key, array in self.arrays.items():
-            index[key] = [array.dtype.str, list(array.shape), start]
-            parts.append(array.tobytes())
-            start += len(parts[-1])
-        np.savez_compressed(
-            self.path, bytes=np.frombuffer(b"".join(parts), np.uint8), index=np.asarray(json.dumps(index))
-        )
-        refusals = sorted({entry for printed in self.printed.values() for entry in printed if isinstance(entry, str)})
-        content = {
-            "made_by": made_by,
-            "cases": self._listing(),
-            "refusals": refusals,
-            "printed": {name: encode(printed, refusals) for name, printed in sorted(self.printed.items())},
-            "fingerprints": dict(sorted(self.fingerprints.items())),
-        }
-        text = json.dumps(content).replace('"printed"', '\n"printed"').replace('], "', '],\n"').replace('}, "', '},\n"')
-        self.path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
-
-
-def encode(printed: Sequence[int | str], refusals: Sequence[str]) -> str:
-    """One version's entries as text: the output's number, `d` before it where a delegate ran; `r` and a refusal's."""
-    words = []
-    for entry in printed:
-        if isinstance(entry, str):
-            words.append(f"r{refusals.index(entry)}")
-        else:
-            words.append(str(entry) if entry >= 0 else f"d{-1 - entry}")
-    return " ".join(words)
-
-
-def decode(codes: str, refusals: Sequence[str]) -> list[int | str]:
-    """What `encode` wrote."""
-    entries: list[int | str] = []
-    for word in codes.split():
-        if word[0] == "r":
-            entries.append(refusals[int(word[1:])])
-        else:
-            entries.append(-1 - int(word[1:]) if word[0] == "d" else int(word))
-    return entries
-
-
-def unpack(path: Path) -> dict[str, np.ndarray]:
-    """The golden file's arrays: `<case>/model`, `<case>/x`, `<case>/<number of an output>`."""
-    with np.load(path) as file:
-        content, index = file["bytes"].tobytes(), json.loads(str(file["index"]))
-    arrays = {}
-    for key, (dtype, shape, start) in index.items():
-        count = int(np.prod(shape, dtype=np.int64))
-        arrays[key] = np.frombuffer(content, np.dtype(dtype), count, start).reshape(shape)
-    return arrays
-
-
 def main() -> None:
     """Run the targets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -348,9 +202,9 @@ def main() -> None:
         "--families",
         nargs="+",
         choices=version_cases.FAMILIES,
-        default=["int8", "8bit", "int16", "activations", "reshape"],
+        default=["int8", "8bit", "int16", "activations", "reshape", "hybrid", "float"],
     )
-    parser.add_argument("--add", action="store_true", help="add to a run's evidence; leave the golden file as it is")
+    parser.add_argument("--add", action="store_true", help="add to a run's evidence, and keep what it has")
     parser.add_argument("--keep", action="store_true", help="keep the virtual environments")
     parser.add_argument(
         "--recheck", nargs="+", metavar="RULE", help="run nothing: hold new rules against the golden file"
@@ -358,16 +212,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=2026)
     options = parser.parse_args()
-    golden = Golden(golden_cases(), GOLDEN / "versions.npz")
-    golden.keep_old()
+    every_golden = {name: Golden(golden_cases(name), FOLDER / f"{name}.npz") for name in FILES}
+    for golden in every_golden.values():
+        golden.keep_old()
     runs = read_evidence(EVIDENCE)
     script = f"tools/time_machine.py --seed {options.seed} --rounds {options.rounds}"
     if options.recheck:
-        recheck(runs, golden, options.recheck)
+        recheck(runs, every_golden["versions"], options.recheck)
         write_evidence(EVIDENCE, runs, script)
         return
     if options.folder is None:
         parser.error("--folder is missing")
+    recorded = [name for name, families in FILES.items() if set(families) <= set(options.families)]
     prepared = list(prepare_cases(version_cases.cases(options.families, options.seed, options.rounds)))
     for name in options.only:
         target = find_target([str(environment(options.folder, name))])
@@ -385,15 +241,19 @@ def main() -> None:
                 entry = evidence_entry(oracle, tallies)
                 if options.add:
                     add_variants(runs[full]["variants"], entry["variants"])
-                    continue
-                runs[full] = entry
-                golden.add(full, oracle)
+                    # These families may have been run on another CPU than the first ones.
+                    added = {"families": options.families, "cpu": oracle.fingerprint.cpu}
+                    runs[full]["added"] = [*runs[full].get("added", []), added]
+                else:
+                    runs[full] = entry
+                for golden_name in recorded:
+                    every_golden[golden_name].add(full, oracle)
             print(f"== {full}", *report(tallies), sep="\n", flush=True)
         if not options.keep:
             shutil.rmtree(options.folder / name)
         write_evidence(EVIDENCE, runs, script)
-        if not options.add:
-            golden.write("tools/time_machine.py")
+        for golden_name in recorded:
+            every_golden[golden_name].write("tools/time_machine.py")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import numpy as np
 import dense_families
 import families_8bit
 import families_activations
+import families_float
+import families_hybrid
 import families_int16
 import families_other_runtimes
 from dense_families import Case, Kind, Rng
@@ -172,6 +174,16 @@ def rows_cases(seed: int, rounds: int) -> Iterator[Case]:
                 yield few_units(rng, kind)
 
 
+def without_quantized_output(seed: int, rounds: int, floats: bool) -> Iterator[Case]:
+    """Hybrid layers, or float32 ones: enough of each family to tell its rival rules apart."""
+    if floats:
+        # float16 weights by themselves are refused by every version.
+        every = families_float.all_cases(seed, 4 * rounds)
+        yield from (case for case in every if "refuse" not in case.family)
+    else:
+        yield from families_hybrid.all_cases(seed, 4 * rounds)
+
+
 # Probes in one case of `compact_cases`: an emulator's time goes into cases, not into outputs.
 MANY_PROBES = 24_000
 
@@ -235,6 +247,12 @@ FAMILIES: dict[str, Families] = {
         lambda seed, rounds, _: families_int16.all_cases(seed, 1),
         families_int16.rivals,
     ),
+    "hybrid": Families(
+        lambda seed, rounds, _: without_quantized_output(seed, rounds, floats=False), families_hybrid.rivals
+    ),
+    "float": Families(
+        lambda seed, rounds, _: without_quantized_output(seed, rounds, floats=True), families_float.rivals
+    ),
     "activations": Families(
         lambda seed, rounds, _: families_activations.cases(seed, 12 * rounds), families_activations.rivals
     ),
@@ -260,7 +278,7 @@ def lowered(case: Case) -> Case:
     types = [case.graph.tensors[i].dtype.name for i in op.inputs[:2]]
     lowest = {"uint8": 1, "int8": 4, "int16": 7, "float32": 1}[types[0]]
     if types[1] != types[0] and types[0] == "float32":
-        lowest = op.version
+        lowest = 3
     if "int4" in types:
         lowest = 10
     if op.options["quantized_bias_type"] != "float32":

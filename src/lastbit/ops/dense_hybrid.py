@@ -173,8 +173,13 @@ def hybrid_by_rule(model: Model, op: Operator, rule: HybridRule) -> PreparedHybr
     return prepared
 
 
-def check_hybrid_kernel(prepared: PreparedHybrid, kernel: str) -> None:
+def check_hybrid_kernel(prepared: PreparedHybrid, kernel: str, ignores: frozenset[str] = frozenset()) -> None:
     """Refuse what the real kernel refuses when it prepares a hybrid layer.
+
+    Args:
+        prepared: the layer.
+        kernel: `xnnpack`, `builtin`, `reference` or `tflm`.
+        ignores: see `Runtime.ignores`.
 
     Raises:
         UnsupportedError: with the kernel's reason.
@@ -186,7 +191,7 @@ def check_hybrid_kernel(prepared: PreparedHybrid, kernel: str) -> None:
         raise refuse(layer.operator, "the runtime takes int4 weights with zero point 0 only")
     if kernel != "xnnpack":
         return
-    if shifted:
+    if shifted and not ("hybrid_zero_point" in ignores and layer.granularity == "per_tensor"):
         raise refuse(
             layer.operator,
             "XNNPACK fails to prepare a hybrid layer whose weights have a zero point that is not 0, and LiteRT does "

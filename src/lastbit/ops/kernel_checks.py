@@ -45,7 +45,7 @@ def check_kernel(prepared: PreparedOperator, kernel: str, ignores: frozenset[str
     if isinstance(prepared, PreparedDense):
         _check_dense(prepared, kernel, ignores)
     if isinstance(prepared, PreparedHybrid):
-        check_hybrid_kernel(prepared, kernel)
+        check_hybrid_kernel(prepared, kernel, ignores)
     check_operator_kernel(prepared, kernel)
 
 

@@ -6,6 +6,7 @@ from ..arith.requantize import activation_bounds
 from ..model import Model, Operator
 from ..runtimes.base import Runtime
 from .base import PreparedOperator, refuse
+from .dense_8bit import PreparedDense
 from .dense_layer import PreparedLayer, dense_layer
 
 __all__ = ["check_version", "version_declines"]
@@ -16,11 +17,13 @@ def version_declines(model: Model, op: Operator, runtime: Runtime) -> str | None
     if op.name != "FULLY_CONNECTED" or not runtime.declines:
         return None
     layer = dense_layer(model, op)
-    if layer.weights.quant is None or layer.output.quant is None or layer.output.dtype.qmin is None:
+    if layer.weights.quant is None:
         return None
     one_scale = layer.weights.dtype.name == "int4" and layer.granularity == "per_tensor" and layer.units > 1
     if "int4_one_scale" in runtime.declines and one_scale:
         return "int4 weights have one scale for several units"
+    if layer.output.quant is None or layer.output.dtype.qmin is None:
+        return None
     if "per_channel_bias" in runtime.declines and layer.bias is not None and layer.granularity == "per_channel":
         return "the weights have a scale for each unit, and there is a bias"
     if "one_value" in runtime.declines:
@@ -41,7 +44,7 @@ def check_version(prepared: PreparedOperator, variant: str, runtime: Runtime) ->
     largest = runtime.operator_versions.get(op.name)
     if largest is not None and op.version > largest:
         raise refuse(op, f"operator version {op.version}; this version of the runtime knows versions up to {largest}")
-    if isinstance(prepared, PreparedLayer) and prepared.kernel == "xnnpack" and "int4_one_scale" in runtime.declines:
+    if isinstance(prepared, PreparedDense) and prepared.kernel == "xnnpack" and "int4_one_scale" in runtime.declines:
         layer = prepared.layer
         if layer.weights.dtype.name == "int4" and layer.units == 1 and layer.bias is not None:
             raise refuse(

@@ -45,7 +45,7 @@ class Runtime:
             weights scale for each unit and a bias), `one_value` (a fused activation that leaves one value),
             `int4_one_scale` (int4 weights with one scale for several units).
         ignores: what this version's delegate takes and ignores, where today's fails: `int4_zero_points` (zero points of
-            int4 weights with a scale for each unit).
+            int4 weights with a scale for each unit), `hybrid_zero_point` (that of int8 weights with one scale, hybrid).
         operator_versions: operator -> the largest operator version that this version knows, where it was asked.
         written_in_part: variants of dense layers whose outputs of more than two dimensions this version leaves
             unwritten in part, or crashes on.

@@ -1,0 +1,280 @@
+"""What the runtimes of older versions do otherwise than today's, stated by hand; see `lastbit.runtimes.versions`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .base import Refused, Rule
+from .derive import DENSE_8BIT, scale_product
+from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
+
+__all__ = ["CHANGES", "Change"]
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a span of versions does otherwise than today's.
+
+    Attributes:
+        runtime: the runtime it is about, without a version.
+        spans: first and last version of each span, as names have them; one span for each distribution.
+        what: what is other, in words.
+        rules: the rules that hold there; None where the delegate does not take the variant.
+        declines: see `Runtime.declines`.
+        written_in_part: see `Runtime.written_in_part`.
+        ignores: see `Runtime.ignores`.
+    """
+
+    runtime: str
+    spans: tuple[tuple[str, str], ...]
+    what: str
+    rules: Mapping[Key, Rule | Refused | None] = field(default_factory=dict)
+    declines: frozenset[str] = frozenset()
+    written_in_part: frozenset[str] = frozenset()
+    ignores: frozenset[str] = frozenset()
+
+
+def _dense(rule: str, kernel: str, *variants: str) -> dict[Key, Rule | Refused | None]:
+    """One rule, with each variant's scale product."""
+    return {("FULLY_CONNECTED", v): Rule(f"{rule}/{scale_product(v)}", kernel) for v in variants}
+
+
+def _int16(
+    kernel: str, *granularities: str, biases: tuple[str, ...] = INT16_BIASES
+) -> dict[Key, Rule | Refused | None]:
+    """Gemmlowp's two roundings on 32 bits where the bias says so, else a multiplier of 16 bits on 64."""
+    rules: dict[Key, Rule | Refused | None] = {}
+    for weights in ("int8", "int4"):
+        for granularity in granularities:
+            for bias in biases:
+                key = int16_variant(weights, granularity, bias)
+                name = "q31-half_up-half_away" if bias == "int32_bias_type" else "q15-half_up"
+                rules[key] = Rule(f"{name}/{scale_product(granularity)}", kernel)
+    return rules
+
+
+_PER_CHANNEL_INT16 = tuple(f"int16 x {w} -> int16 per_channel {b}" for w in ("int8", "int4") for b in INT16_BIASES)
+_INT16_NO_BIAS = tuple(f"int16 x int8 -> int16 {g} no_bias" for g in INT16_GRANULARITIES)
+_IGNORED = "float32-half_even/weights_zero_point_ignored"
+_OLD_DELEGATE = "float32-half_even-saturate"
+_FIRST = "/first_weights_scale"
+# Between the last of these and the next wheel that was run lie months: when it changed is not known better.
+_TFLM_FLOAT32 = ("20231010131554", "20250604163413")
+_TFLM_FIRST_SCALE = ("20231010131554", "20240418150435")
+_BEFORE_FLOAT64 = (("1.0.0", "1.2.0"), ("tf2.12.1", "tf2.19.1"), ("tflite2.14.0", "tflite2.14.0"))
+
+CHANGES: tuple[Change, ...] = (
+    Change(
+        "litert-reference",
+        _BEFORE_FLOAT64,
+        "requantizes in fixed point, rounding twice as gemmlowp does; since 1.3.0 and TensorFlow 2.20 once, in float64",
+        {
+            **_dense("q31-half_up-half_away", "reference", *DENSE_8BIT),
+            **_int16("reference", *INT16_GRANULARITIES),
+        },
+    ),
+    Change(
+        "litert-reference",
+        (("1.0.0", "1.0.1"), ("tf2.12.1", "tf2.18.1"), ("tflite2.14.0", "tflite2.14.0")),
+        "the per-channel kernel takes every output for two dimensions: of one with more (keep_num_dims) it leaves a "
+        "part unwritten",
+        written_in_part=frozenset(("int8 per_channel", *_PER_CHANNEL_INT16)),
+    ),
+    Change(
+        "litert-builtin-x86",
+        _BEFORE_FLOAT64,
+        "what it hands to the reference kernels (int16 activations with a 64-bit accumulator, or with a weights zero "
+        "point) is requantized as they did",
+        {
+            **_int16("builtin", "per_tensor weights_zero_point"),
+            **_int16("builtin", "per_tensor", "per_channel", biases=("int64_bias",)),
+        },
+    ),
+    Change(
+        "litert-reference",
+        (("tf2.12.1", "tf2.14.1"), ("tflite2.14.0", "tflite2.14.0")),
+        "int16 layers without a bias have an accumulator of 32 bits",
+        _dense("q31-half_up-half_away", "reference", *_INT16_NO_BIAS),
+    ),
+    Change(
+        "litert-builtin-x86",
+        (("tf2.12.1", "tf2.14.1"), ("tflite2.14.0", "tflite2.14.0")),
+        "int16 layers without a bias whose weights have a zero point have an accumulator of 32 bits",
+        _dense("q31-half_up-half_away", "builtin", *(v for v in _INT16_NO_BIAS if "zero_point" in v)),
+    ),
+    Change(
+        "litert-builtin-x86",
+        (("tflite2.14.0", "tflite2.14.0"),),
+        "QUANTIZE between 8-bit types and DEQUANTIZE have no vector kernels",
+        {
+            ("QUANTIZE", "int8->uint8"): Rule("q31_half_up_half_away", "builtin"),
+            ("QUANTIZE", "uint8->int8"): Rule("q31_half_up_half_away", "builtin"),
+            ("QUANTIZE", "uint8->uint8"): Rule("q31_half_up_half_away", "builtin"),
+            ("QUANTIZE", "int8->int8"): Rule("q31_half_up_half_away", "builtin"),
+            ("DEQUANTIZE", "int8->float32"): Rule("float32_difference_times_scale", "builtin"),
+            ("DEQUANTIZE", "uint8->float32"): Rule("float32_difference_times_scale", "builtin"),
+        },
+    ),
+    Change(
+        "litert-builtin-x86",
+        (("1.0.0", "1.0.1"), ("tf2.12.1", "tf2.18.1"), ("tflite2.14.0", "tflite2.14.0")),
+        "the reference kernel for int16 per-channel layers leaves a part of outputs of more than two dimensions "
+        "unwritten",
+        written_in_part=frozenset(name for name in _PER_CHANNEL_INT16 if "int64" in name),
+    ),
+    Change(
+        "litert-builtin-x86",
+        (("tflite2.14.0", "tflite2.14.0"),),
+        "uint8 goes through the gemmlowp library, not ruy",
+        {("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-half_up-half_away-saturate/fd", "builtin")},
+    ),
+    Change(
+        "litert-xnnpack",
+        (("1.0.0", "2.1.4"), ("tf2.16.2", "tf2.21.0")),
+        "the delegate takes int8 layers whose weights have a zero point and ignores it: wrong results",
+        {("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_IGNORED, "xnnpack")},
+    ),
+    Change(
+        "litert-xnnpack",
+        (("1.3.0", "2.1.4"), ("tf2.20.0", "tf2.21.0")),
+        "of int4 weights the delegate takes those with a scale for each unit only",
+        declines=frozenset({"int4_one_scale"}),
+    ),
+    Change(
+        "litert-xnnpack",
+        (("1.3.0", "1.4.0"), ("tf2.20.0", "tf2.20.0")),
+        "with int4 weights the delegate adds the zero point in saturating 16-bit lanes and clamps last",
+        {
+            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(f"{_OLD_DELEGATE}/acc28", "xnnpack")
+            for granularity in ("per_tensor", "per_channel")
+        },
+    ),
+    Change(
+        "litert-xnnpack",
+        (("tf2.12.1", "tf2.15.1"),),
+        "the delegate adds the zero point in saturating 16-bit lanes and clamps last; it takes no per-channel layers, "
+        "and none whose activation leaves one value; it ignores a zero point of int8 weights",
+        {
+            ("FULLY_CONNECTED", "int8 per_tensor"): Rule(_OLD_DELEGATE, "xnnpack"),
+            ("FULLY_CONNECTED", "int8 per_channel"): None,
+            ("FULLY_CONNECTED", "uint8 per_tensor"): Rule(_OLD_DELEGATE, "xnnpack"),
+            ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
+                f"{_OLD_DELEGATE}/weights_zero_point_ignored", "xnnpack"
+            ),
+        },
+        declines=frozenset({"one_value"}),
+    ),
+    Change(
+        "litert-xnnpack",
+        (("tf2.12.1", "tf2.12.1"),),
+        "the delegate takes no uint8",
+        {("FULLY_CONNECTED", "uint8 per_tensor"): None},
+    ),
+    Change(
+        "litert-xnnpack",
+        (("tf2.16.2", "tf2.16.2"),),
+        "the delegate takes per-channel layers without a bias only",
+        declines=frozenset({"per_channel_bias"}),
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("1.0.1", "2.0.3"), ("tf2.16.2", "tf2.21.0")),
+        "the delegate takes int8 layers whose weights have a zero point and ignores it: wrong results",
+        {
+            ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
+                f"{_OLD_DELEGATE}/weights_zero_point_ignored", "xnnpack"
+            )
+        },
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("1.0.1", "2.0.3"), ("tf2.18.1", "tf2.21.0")),
+        "the delegate takes hybrid layers with one weights scale and int8 weights that have a zero point, and ignores "
+        "it: wrong results",
+        ignores=frozenset({"hybrid_zero_point"}),
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("1.0.1", "1.2.0"), ("tf2.18.1", "tf2.18.1")),
+        "the delegate fails to prepare hybrid layers with int4 weights of one scale and even depth",
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("1.3.0", "2.0.3"), ("tf2.20.0", "tf2.21.0")),
+        "of int4 weights the delegate takes those with a scale for each unit only",
+        declines=frozenset({"int4_one_scale"}),
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("1.3.0", "1.4.0"), ("tf2.20.0", "tf2.20.0")),
+        "with int4 weights the delegate has the accumulator's upper 28 bits, adds the zero point in saturating 16-bit "
+        "lanes and clamps last",
+        {
+            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(f"{_OLD_DELEGATE}/acc28", "xnnpack")
+            for granularity in ("per_tensor", "per_channel")
+        },
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("tf2.14.1", "tf2.14.1"),),
+        "the delegate takes no hybrid and no per-channel layers, and none whose activation leaves one value; it "
+        "ignores a zero point of int8 weights",
+        {
+            ("FULLY_CONNECTED", "int8 per_channel"): None,
+            ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
+                f"{_OLD_DELEGATE}/weights_zero_point_ignored", "xnnpack"
+            ),
+            **{
+                ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): None
+                for weights in ("int8", "int4")
+                for granularity in ("per_tensor", "per_channel")
+            },
+        },
+        declines=frozenset({"one_value"}),
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("tf2.16.2", "tf2.16.2"),),
+        "the delegate takes no hybrid layers, and of per-channel ones those without a bias only",
+        {
+            ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): None
+            for weights in ("int8", "int4")
+            for granularity in ("per_tensor", "per_channel")
+        },
+        declines=frozenset({"per_channel_bias"}),
+    ),
+    Change(
+        "tflm",
+        (_TFLM_FLOAT32,),
+        "the product of the scales is rounded to float32",
+        {
+            **_dense("q31-half_up-half_away", "tflm", "int8 per_tensor", "int8 x int4 -> int8 per_tensor"),
+            **{
+                int16_variant("int8", "per_tensor", bias): Rule("q15-half_up/fd", "tflm")
+                for bias in ("int64_bias", "no_bias")
+            },
+        },
+    ),
+    Change(
+        "tflm",
+        (("20241025232721", "20241025232721"),),
+        "a per-channel layer whose output has more than two dimensions (keep_num_dims) ends the process",
+        written_in_part=frozenset({"int8 per_channel"}),
+    ),
+    Change(
+        "tflm",
+        (_TFLM_FIRST_SCALE,),
+        "the first unit's weights scale is taken for every unit: wrong results per-channel",
+        {
+            ("FULLY_CONNECTED", "int8 per_channel"): Rule(f"q31-half_up-half_away/fd{_FIRST}", "tflm"),
+            ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule(f"q31-half_up-half_away/fd{_FIRST}", "tflm"),
+            **{
+                int16_variant("int8", "per_channel", bias): Rule(f"q15-half_up/fd{_FIRST}", "tflm")
+                for bias in ("int64_bias", "no_bias")
+            },
+        },
+    ),
+)
