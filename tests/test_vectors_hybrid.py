@@ -174,8 +174,17 @@ def test_rows_of_zeros_are_inputs_of_their_own_even_where_an_input_has_many_rows
 def test_what_no_candidate_catches_is_not_said_to_be_uncatchable(small):
     _, report = small
     (layer,) = report.layers
-    catches = [replace(c, vectors=[]) if c.name == "float64" else c for c in layer.catches]
+    catches = [replace(c, vectors=[], candidate=False) if c.name == "float64" else c for c in layer.catches]
     assert f"not caught by any of {layer.candidates} candidates" in str(replace_layer(report, catches=catches))
+
+
+def test_too_few_vectors_are_not_said_to_be_all_that_candidates_show():
+    report = vectors(make_hybrid(), "litert-xnnpack", random=0, oracle=False, count=1)
+    left = [c for c in report.layers[0].catches if not c.vectors]
+    assert left
+    assert all(c.candidate and c.status == "not caught" for c in left)
+    assert "the number of vectors left out" in str(report)
+    assert "not caught by any" not in str(report)
 
 
 def replace_layer(report, **changes):

@@ -149,7 +149,9 @@ def _layer(side: PreparedModel, op: Operator, count: int, random: int, rng: np.r
             rival.what,
             [int(i) for i in np.flatnonzero(by_vector[:, k])],
             rival.equal,
-            *drawn[k],
+            random=drawn[k][0],
+            tried=drawn[k][1],
+            candidate=bool(pool.caught[:, k].any()),
         )
         for k, rival in enumerate(rivals)
     ]

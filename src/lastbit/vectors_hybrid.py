@@ -79,6 +79,7 @@ def hybrid_vectors(
                 "the same operations on the same constants" if at is None else "",
                 None if not random else 0 if at is None else int(drawn[at]),
                 random,
+                at is not None and bool(shown[:, at].any()),
             )
         )
     steps = _evaluate(prepared, rows[chosen])

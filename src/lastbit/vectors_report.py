@@ -33,6 +33,7 @@ class Catch:
         equal: why none can, else empty.
         random: how many random vectors catch it; None where none were tried.
         tried: of how many.
+        candidate: whether any candidate catches it, chosen or not.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Catch:
     equal: str
     random: int | None
     tried: int
+    candidate: bool
 
     @property
     def status(self) -> str:
@@ -105,6 +107,8 @@ class LayerVectors:
 
     def why_not(self, catch: Catch) -> str:
         """What is known of a rival that is neither caught nor shown to be the same."""
+        if catch.candidate:
+            return "a candidate catches it, which the number of vectors left out"
         return f"not caught by any of {self.candidates} candidates"
 
     def count(self, status: str) -> int:
