@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arith.fixedpoint import INT32_MAX, INT32_MIN
-from .arith.requantize import RULES, RequantParams, RequantRule, prepare_requantize, requantize
+from .arith.requantize import RULES, RequantParams, RequantRule, requantize
 from .model import Subgraph
 from .ops.dense_layer import DenseLayer
 from .tflite.synthesize import dense_subgraph, quant
@@ -45,18 +45,7 @@ INT32_ENDS = np.asarray(
 
 def all_rules(layer: DenseLayer, rules: Mapping[str, RequantRule] = RULES) -> dict[str, RequantParams]:
     """This layer's constants folded for every requantization rule there is, or for those that are given."""
-    return {
-        name: prepare_requantize(
-            rule,
-            input_scale=layer.input_scale,
-            weights_scale=layer.weights_scale,
-            output_scale=layer.output_scale,
-            output_zero_point=layer.output_zero_point,
-            activation=layer.activation,
-            dtype=layer.output.dtype,
-        )
-        for name, rule in rules.items()
-    }
+    return {name: layer.requantization(rule) for name, rule in rules.items()}
 
 
 def one_channel(params: RequantParams, channel: int) -> RequantParams:

@@ -28,6 +28,7 @@ from .probing import (
     tie_seeking_inputs,
 )
 from .runtimes import RUNTIMES, Runtime, get_runtime
+from .single_layer import random_inputs
 from .tflite.reader import load as load_tflite
 from .tflite.writer import extract_operator, with_outputs, write
 from .types import Array
@@ -250,7 +251,7 @@ class _RuntimeCheck:
             if index not in fed
         )
         rng = np.random.default_rng([self.seed, 2**20])
-        samples = [_random_inputs(self.model, rng) for _ in range(min(self.samples, WHOLE_MODEL_SAMPLES))]
+        samples = [random_inputs(self.model, rng) for _ in range(min(self.samples, WHOLE_MODEL_SAMPLES))]
         try:
             run = oracle.run(with_outputs(self.model.content, list(wanted)), samples, label="the whole model")
         except OracleFailure as failure:
@@ -342,26 +343,3 @@ def _kernel_seen(run: OracleRun, index: int | None = None) -> str:
     taken = run.delegated_operators or ()
     delegated = run.delegated if index is None else index in taken
     return "XNNPACK delegate" if delegated else "own kernels, no delegate"
-
-
-def _random_inputs(model: Model, rng: np.random.Generator) -> list[Array]:
-    """Random inputs over the whole range of each input tensor."""
-    return [_random_values(model, tensor, rng) for tensor in model.inputs]
-
-
-def _random_values(model: Model, tensor: Tensor, rng: np.random.Generator) -> Array:
-    dtype = tensor.dtype
-    if dtype.qmin is not None and dtype.qmax is not None:
-        return rng.integers(dtype.qmin, dtype.qmax, tensor.shape, dtype.numpy, endpoint=True)
-    if dtype.name != "float32":
-        return np.zeros(tensor.shape, dtype.numpy)
-    low, high = -1.0, 1.0
-    for op in model.operators:
-        output = model.tensors[op.outputs[0]]
-        if op.name == "QUANTIZE" and op.inputs[0] == tensor.index and output.quant is not None:
-            # A little beyond what the quantized type can hold, so that it saturates at times.
-            assert output.dtype.qmin is not None
-            assert output.dtype.qmax is not None
-            scale, zero_point = float(output.quant.scale[0]), int(output.quant.zero_point[0])
-            low, high = (1.1 * scale * (q - zero_point) for q in (output.dtype.qmin, output.dtype.qmax))
-    return rng.uniform(low, high, tensor.shape).astype(np.float32)

@@ -15,11 +15,14 @@ from .requantize import RequantRule
 __all__ = [
     "ExactStep",
     "exact_requantize",
+    "make_step",
     "multiplier_steps",
+    "number_text",
     "round_fraction",
     "round_multiplier",
     "round_to_float",
     "split_fraction",
+    "wrap_int32",
 ]
 
 
@@ -50,6 +53,32 @@ class ExactStep:
     def cut_off(self) -> Fraction:
         """What the step lost: exact - value."""
         return self.exact - self.value
+
+
+def make_step(
+    name: str, formula: str, numbers: str, value: Fraction | int, exact: Fraction | int, effect: str = ""
+) -> ExactStep:
+    """A step; its effect is kept only where something was lost."""
+    lost = Fraction(exact) != Fraction(value)
+    return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), effect if lost else "", effect)
+
+
+def wrap_int32(value: int) -> int:
+    """The low 32 bits as a signed integer.
+
+    >>> wrap_int32(2**31)
+    -2147483648
+    """
+    return (value + 2**31) % 2**32 - 2**31
+
+
+def number_text(value: Fraction) -> str:
+    """A number for people: the shortest decimal that is the same float64, or the integer itself.
+
+    >>> number_text(Fraction(1, 4)), number_text(Fraction(7))
+    ('0.25', '7')
+    """
+    return str(value.numerator) if value.denominator == 1 else repr(float(value))
 
 
 def round_fraction(value: Fraction, tie: str) -> int:
@@ -187,23 +216,25 @@ def exact_requantize(
     if rule.form == "float64":
         converted = round_to_float(Fraction(acc), 53)
         if rule.acc_bits > 53:
-            steps.append(_step("acc_float", "float64(acc)", str(acc), converted, Fraction(acc), "float64"))
+            steps.append(make_step("acc_float", "float64(acc)", str(acc), converted, Fraction(acc), "float64"))
         product = round_to_float(converted * scale, 53)
-        numbers = f"{_g(converted)} * {_g(scale)}"
-        steps.append(_step("product", "acc * m", numbers, product, converted * scale, "float64"))
+        numbers = f"{number_text(converted)} * {number_text(scale)}"
+        steps.append(make_step("product", "acc * m", numbers, product, converted * scale, "float64"))
         rounded = round_fraction(product, "half_away")
         kept = rounded if -(2**31) < rounded < 2**31 else -(2**31)
         effect = "half_away" if kept == rounded else "half_away, then int32 overflow gives INT32_MIN"
-        steps.append(_step("acc_scaled", "round_half_away(product)", f"round({_g(product)})", kept, product, effect))
+        steps.append(
+            make_step("acc_scaled", "round_half_away(product)", f"round({number_text(product)})", kept, product, effect)
+        )
     elif rule.form == "float32":
         converted = round_to_float(Fraction(acc), 24)
         product = round_to_float(converted * scale, 24)
-        steps.append(_step("acc_float", "float32(acc)", str(acc), converted, Fraction(acc), "float32"))
+        steps.append(make_step("acc_float", "float32(acc)", str(acc), converted, Fraction(acc), "float32"))
         steps.append(
-            _step(
+            make_step(
                 "product",
                 "acc_float * m",
-                f"{_g(converted)} * {_g(scale)}",
+                f"{number_text(converted)} * {number_text(scale)}",
                 product,
                 converted * scale,
                 "float32",
@@ -211,10 +242,10 @@ def exact_requantize(
         )
         limited = min(product, Fraction(high - zy))
         steps.append(
-            _step(
+            make_step(
                 "limited",
                 "min(product, hi - zy)",
-                f"min({_g(product)}, {high - zy})",
+                f"min({number_text(product)}, {high - zy})",
                 limited,
                 product,
                 "clamp",
@@ -222,10 +253,10 @@ def exact_requantize(
         )
         rounded = max(round_fraction(limited, "half_even"), -(2**31))
         steps.append(
-            _step(
+            make_step(
                 "acc_scaled",
                 "round_half_even(limited)",
-                f"rint({_g(limited)})",
+                f"rint({number_text(limited)})",
                 rounded,
                 limited,
                 "half_even",
@@ -238,15 +269,15 @@ def exact_requantize(
     else:
         steps.extend(_q31(rule, acc, scale))
     scaled = int(steps[-1].value)
-    total = _wrap(scaled + zy)
-    steps.append(_step("with_zero_point", "acc_scaled + zy", f"{scaled} + ({zy})", total, scaled + zy, "wrap32"))
+    total = wrap_int32(scaled + zy)
+    steps.append(make_step("with_zero_point", "acc_scaled + zy", f"{scaled} + ({zy})", total, scaled + zy, "wrap32"))
     # The float32 form has applied the upper bound already, before it rounded; here only the type saturates.
     upper = type_max if rule.form == "float32" else high
     output = max(low, min(upper, total))
     formula = "clamp(with_zero_point, lo, hi)"
     if rule.form == "float32":
         formula = "max(lo, saturate(with_zero_point))"
-    steps.append(_step("output", formula, f"clamp({total}, {low}, {upper})", output, total, "clamp"))
+    steps.append(make_step("output", formula, f"clamp({total}, {low}, {upper})", output, total, "clamp"))
     return steps
 
 
@@ -257,10 +288,10 @@ def multiplier_steps(scale: Fraction) -> tuple[ExactStep, ExactStep]:
     q, shift = round_multiplier(scale)
     if q == 2**30 and fraction > Fraction(1, 2):
         exact_q /= 2  # the fraction was rounded up to 1, which is 1/2 with the next exponent
-    numbers = f"{_g(scale)} = {_g(fraction)} * 2^{exponent}; {_g(fraction)} * 2^31"
+    numbers = f"{number_text(scale)} = {number_text(fraction)} * 2^{exponent}; {number_text(fraction)} * 2^31"
     return (
-        _step("multiplier", "q = round_half_away(fraction * 2^31)", numbers, q, exact_q, "half_away"),
-        _step("shift", "the power of two, positive = left", f"{shift}", shift, shift),
+        make_step("multiplier", "q = round_half_away(fraction * 2^31)", numbers, q, exact_q, "half_away"),
+        make_step("shift", "the power of two, positive = left", f"{shift}", shift, shift),
     )
 
 
@@ -273,8 +304,8 @@ def _q31(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]:
         product = acc * q
         bits = 31 - shift
         exact = Fraction(product, 2**bits) if bits >= 0 else Fraction(product * 2**-bits)
-        yield _step("product", "acc * q", f"{acc} * {q}", product, product)
-        yield _step(
+        yield make_step("product", "acc * q", f"{acc} * {q}", product, product)
+        yield make_step(
             "acc_scaled",
             "(product + 2^(30-shift)) >> (31-shift)",
             f"{product} / 2^{bits}",
@@ -284,14 +315,16 @@ def _q31(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]:
         )
         return
     left, right = min(max(shift, 0), 31), max(-shift, 0)  # beyond 31 nothing is left of an int32
-    shifted = _wrap(acc * 2**left)
-    yield _step("acc_shifted", "wrap32(acc << L)", f"{acc} << {left}", shifted, acc * 2**left, "wrap32")
+    shifted = wrap_int32(acc * 2**left)
+    yield make_step("acc_shifted", "wrap32(acc << L)", f"{acc} << {left}", shifted, acc * 2**left, "wrap32")
     exact_high = Fraction(shifted * q, 2**31)
     high = round_fraction(exact_high, "half_up")
-    yield _step("high_mul", "(acc_shifted * q + 2^30) >> 31", f"{shifted} * {q} / 2^31", high, exact_high, "half_up")
+    yield make_step(
+        "high_mul", "(acc_shifted * q + 2^30) >> 31", f"{shifted} * {q} / 2^31", high, exact_high, "half_up"
+    )
     tie = "half_up" if rule.form == "q31_up_up" else "half_away"
     exact_scaled = Fraction(high, 2**right)
-    yield _step(
+    yield make_step(
         "acc_scaled",
         f"round_{tie}(high_mul / 2^R)",
         f"{high} / 2^{right}",
@@ -312,20 +345,11 @@ def _effective_scale(rule: RequantRule, sx: Fraction, sw: Fraction, sy: Fraction
         "ff": "m = float32(float32(s_x * s_w) / s_y)",
     }[rule.scale_product]
     precision = {"dd": "float64", "fd": "float32, then float64", "ff": "float32"}[rule.scale_product]
-    return _step("effective_scale", formula, f"{_g(sx)} * {_g(sw)} / {_g(sy)}", value, sx * sw / sy, precision)
-
-
-def _step(
-    name: str, formula: str, numbers: str, value: Fraction | int, exact: Fraction | int, effect: str = ""
-) -> ExactStep:
-    lost = Fraction(exact) != Fraction(value)
-    return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), effect if lost else "", effect)
-
-
-def _wrap(value: int) -> int:
-    return (value + 2**31) % 2**32 - 2**31
-
-
-def _g(value: Fraction) -> str:
-    """A number for people: the shortest decimal that is the same float64, or the integer itself."""
-    return str(value.numerator) if value.denominator == 1 else repr(float(value))
+    return make_step(
+        "effective_scale",
+        formula,
+        f"{number_text(sx)} * {number_text(sw)} / {number_text(sy)}",
+        value,
+        sx * sw / sy,
+        precision,
+    )

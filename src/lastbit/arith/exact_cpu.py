@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from .exact import ExactStep, multiplier_steps, round_fraction, round_to_float
+from .exact import ExactStep, make_step, multiplier_steps, number_text, round_fraction, round_to_float, wrap_int32
 from .requantize import RequantRule
 
 __all__ = ["FORMS", "cpu_steps"]
@@ -37,16 +37,16 @@ def cpu_steps(
     exact = scaled + output_zero_point
     # Lanes of 16 bits, and results that cannot come near the end of int32, do not wrap.
     wraps = rule.form not in ("float32_saturate", "q31_floor_up_saturate")
-    total = _wrap(exact) if wraps else exact
+    total = wrap_int32(exact) if wraps else exact
     if rule.form == "float32_saturate":
         total = _saturate(exact, 16)
     effect = "wrap32" if wraps else ""
     numbers = f"{scaled} + ({output_zero_point})"
-    steps.append(_step("with_zero_point", "acc_scaled + zy", numbers, total, exact, effect))
+    steps.append(make_step("with_zero_point", "acc_scaled + zy", numbers, total, exact, effect))
     low, high = bounds
     output = max(low, min(high, total))
     clamp = f"clamp({total}, {low}, {high})"
-    return [*steps, _step("output", "clamp(with_zero_point, lo, hi)", clamp, output, total, "clamp")]
+    return [*steps, make_step("output", "clamp(with_zero_point, lo, hi)", clamp, output, total, "clamp")]
 
 
 def _scaled(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]:
@@ -54,21 +54,32 @@ def _scaled(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]
     if rule.form == "float64_saturate":
         converted = round_to_float(Fraction(acc), 53)
         if rule.acc_bits > 53:
-            yield _step("acc_float", "float64(acc)", str(acc), converted, acc, "float64")
+            yield make_step("acc_float", "float64(acc)", str(acc), converted, acc, "float64")
         product = round_to_float(converted * scale, 53)
-        yield _step("product", "acc * m", f"{_g(converted)} * {_g(scale)}", product, converted * scale, "float64")
+        yield make_step(
+            "product",
+            "acc * m",
+            f"{number_text(converted)} * {number_text(scale)}",
+            product,
+            converted * scale,
+            "float64",
+        )
         kept = _saturate(round_fraction(product, "half_away"), 32)
-        yield _step("acc_scaled", "round_half_away(product)", f"round({_g(product)})", kept, product, "half_away")
+        yield make_step(
+            "acc_scaled", "round_half_away(product)", f"round({number_text(product)})", kept, product, "half_away"
+        )
         return
     if rule.form == "float32_saturate":
         converted = round_to_float(Fraction(acc), 24)
-        yield _step("acc_float", "float32(acc)", str(acc), converted, acc, "float32")
+        yield make_step("acc_float", "float32(acc)", str(acc), converted, acc, "float32")
         exact = converted * scale
         product = round_to_float(exact, 24)
-        yield _step("product", "acc_float * m", f"{_g(converted)} * {_g(scale)}", product, exact, "float32")
+        yield make_step(
+            "product", "acc_float * m", f"{number_text(converted)} * {number_text(scale)}", product, exact, "float32"
+        )
         kept = _saturate(round_fraction(product, "half_even"), 16)
         formula = "saturate16(round_half_even(product))"
-        yield _step("acc_scaled", formula, f"rint({_g(product)})", kept, product, "half_even")
+        yield make_step("acc_scaled", formula, f"rint({number_text(product)})", kept, product, "half_even")
         return
     first, second = multiplier_steps(scale)
     yield from (first, second)
@@ -76,10 +87,12 @@ def _scaled(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]
     right = max(-shift, 0 if rule.form == "q31_up_away_saturate" else 1)
     left = min(shift + right, 32)
     exact_left = acc * 2**left
-    word, keep = ("wrap32", _wrap) if rule.form == "q31_floor_up_wrap" else ("saturate32", lambda v: _saturate(v, 32))
+    word, keep = (
+        ("wrap32", wrap_int32) if rule.form == "q31_floor_up_wrap" else ("saturate32", lambda v: _saturate(v, 32))
+    )
     shifted = keep(exact_left)
     formula = f"{word}(acc << {left})"
-    yield _step(
+    yield make_step(
         "acc_shifted", formula, f"{acc} << {left}", shifted, exact_left, "wrap32" if word == "wrap32" else "clamp"
     )
     exact_high = Fraction(shifted * q, 2**31)
@@ -89,28 +102,12 @@ def _scaled(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]
     else:
         high, effect, tie = exact_high.numerator // exact_high.denominator, "floor", "half_up"
         formula = "acc_shifted * q >> 31"
-    yield _step("high_mul", formula, f"{shifted} * {q} / 2^31", high, exact_high, effect)
+    yield make_step("high_mul", formula, f"{shifted} * {q} / 2^31", high, exact_high, effect)
     exact_scaled = Fraction(high, 2**right)
     rounded = round_fraction(exact_scaled, tie)
-    yield _step("acc_scaled", f"round_{tie}(high_mul / 2^R)", f"{high} / 2^{right}", rounded, exact_scaled, tie)
-
-
-def _step(
-    name: str, formula: str, numbers: str, value: Fraction | int, exact: Fraction | int, effect: str = ""
-) -> ExactStep:
-    lost = Fraction(exact) != Fraction(value)
-    return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), effect if lost else "", effect)
+    yield make_step("acc_scaled", f"round_{tie}(high_mul / 2^R)", f"{high} / 2^{right}", rounded, exact_scaled, tie)
 
 
 def _saturate(value: int, bits: int) -> int:
     limit = 1 << (bits - 1)
     return max(-limit, min(limit - 1, value))
-
-
-def _wrap(value: int) -> int:
-    return (value + 2**31) % 2**32 - 2**31
-
-
-def _g(value: Fraction) -> str:
-    """A number for people: the shortest decimal that is the same float64, or the integer itself."""
-    return str(value.numerator) if value.denominator == 1 else repr(float(value))

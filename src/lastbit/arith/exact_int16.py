@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from .exact import ExactStep, multiplier_steps, round_fraction
+from .exact import ExactStep, make_step, multiplier_steps, round_fraction
 
 __all__ = ["q15_steps", "reduced_multiplier", "wrap"]
 
@@ -37,11 +37,11 @@ def q15_steps(acc: int, scale: Fraction) -> Iterator[ExactStep]:
     q15 = reduced_multiplier(q)
     exact_q15 = Fraction(q, 2**16)
     operation = "half_up" if round_fraction(exact_q15, "half_up") == q15 else "half_up, then at most 0x7fff"
-    yield _step(
+    yield make_step(
         "multiplier_q15", "q15 = min(round_half_up(q / 2^16), 0x7fff)", f"{q} / 2^16", q15, exact_q15, operation
     )
     product = wrap(acc * q15, 64)
-    yield _step("product", "wrap64(acc * q15)", f"{acc} * {q15}", product, acc * q15, "wrap64")
+    yield make_step("product", "wrap64(acc * q15)", f"{acc} * {q15}", product, acc * q15, "wrap64")
     bits = 15 - shift
     # A shift by a count outside 0 to 63 takes the count's low six bits on x86-64.
     half, count = wrap(2 ** ((bits - 1) % 64), 64), bits % 64
@@ -53,11 +53,4 @@ def q15_steps(acc: int, scale: Fraction) -> Iterator[ExactStep]:
     elif result != round_fraction(exact, "half_up"):
         operation = "half_up, then wrap64 and wrap32"
     numbers = f"{product} / 2^{bits}"
-    yield _step("acc_scaled", "(product + 2^(14-shift)) >> (15-shift)", numbers, result, exact, operation)
-
-
-def _step(
-    name: str, formula: str, numbers: str, value: Fraction | int, exact: Fraction | int, operation: str
-) -> ExactStep:
-    lost = Fraction(exact) != Fraction(value)
-    return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), operation if lost else "", operation)
+    yield make_step("acc_scaled", "(product + 2^(14-shift)) >> (15-shift)", numbers, result, exact, operation)

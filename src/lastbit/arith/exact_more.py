@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from .exact import ExactStep, round_fraction, round_multiplier, round_to_float, split_fraction
+from .exact import (
+    ExactStep,
+    make_step,
+    number_text,
+    round_fraction,
+    round_multiplier,
+    round_to_float,
+    split_fraction,
+    wrap_int32,
+)
 from .exact_int16 import q15_steps
 from .requantize import RequantRule
 
@@ -55,13 +64,15 @@ def more_steps(
         steps = list(_bias(rule, acc, scale, scales, bias))
     scaled = int(steps[-1].value)
     exact = scaled + output_zero_point
-    total = _wrap(exact) if rule.form.endswith("wrap") else exact
+    total = wrap_int32(exact) if rule.form.endswith("wrap") else exact
     wraps = "wrap32" if rule.form.endswith("wrap") else ""
-    steps.append(_step("with_zero_point", "acc_scaled + zy", f"{scaled} + ({output_zero_point})", total, exact, wraps))
+    steps.append(
+        make_step("with_zero_point", "acc_scaled + zy", f"{scaled} + ({output_zero_point})", total, exact, wraps)
+    )
     low, high = bounds
     output = max(low, min(high, total))
     formula = "clamp(with_zero_point, lo, hi)"
-    return [*steps, _step("output", formula, f"clamp({total}, {low}, {high})", output, total, "clamp")]
+    return [*steps, make_step("output", formula, f"clamp({total}, {low}, {high})", output, total, "clamp")]
 
 
 def _single_wrap(acc: int, scale: Fraction) -> Iterator[ExactStep]:
@@ -70,11 +81,11 @@ def _single_wrap(acc: int, scale: Fraction) -> Iterator[ExactStep]:
     q, shift = round_multiplier(scale)
     if q == 2**30 and fraction > Fraction(1, 2):
         exact_q /= 2
-    numbers = f"{_g(scale)} = {_g(fraction)} * 2^{exponent}; {_g(fraction)} * 2^31"
-    yield _step("multiplier", "q = round_half_away(fraction * 2^31)", numbers, q, exact_q, "half_away")
-    yield _step("shift", "the power of two, positive = left", f"{shift}", shift, shift)
+    numbers = f"{number_text(scale)} = {number_text(fraction)} * 2^{exponent}; {number_text(fraction)} * 2^31"
+    yield make_step("multiplier", "q = round_half_away(fraction * 2^31)", numbers, q, exact_q, "half_away")
+    yield make_step("shift", "the power of two, positive = left", f"{shift}", shift, shift)
     product = acc * q
-    yield _step("product", "acc * q", f"{acc} * {q}", product, product)
+    yield make_step("product", "acc * q", f"{acc} * {q}", product, product)
     yield from _halved(product, 30 - shift, "30-shift")
 
 
@@ -88,30 +99,41 @@ def _halved(product: int, bits: int, count: str) -> Iterator[ExactStep]:
     """Twice the result in an int32, then half of it."""
     twice = Fraction(product) / Fraction(2) ** bits
     floor = twice.numerator // twice.denominator
-    yield _step(
+    yield make_step(
         "doubled",
         f"wrap32(product >> ({count}))",
         f"{product} / 2^{bits}",
-        _wrap(floor),
+        wrap_int32(floor),
         twice,
-        "floor" if _wrap(floor) == floor else "floor, then wrap32",
+        "floor" if wrap_int32(floor) == floor else "floor, then wrap32",
     )
-    more = _wrap(_wrap(floor) + 1)
-    exact = Fraction(_wrap(floor), 2)
-    effect = "half_up" if more == _wrap(floor) + 1 else "wrap32"
-    yield _step("acc_scaled", "(doubled + 1) >> 1", f"({_wrap(floor)} + 1) >> 1", more // 2, exact, effect)
+    more = wrap_int32(wrap_int32(floor) + 1)
+    exact = Fraction(wrap_int32(floor), 2)
+    effect = "half_up" if more == wrap_int32(floor) + 1 else "wrap32"
+    yield make_step("acc_scaled", "(doubled + 1) >> 1", f"({wrap_int32(floor)} + 1) >> 1", more // 2, exact, effect)
 
 
 def _clip(acc: int, scale: Fraction, lowest: int, highest: int) -> Iterator[ExactStep]:
     converted = round_to_float(Fraction(acc), 24)
-    yield _step("acc_float", "float32(acc)", str(acc), converted, acc, "float32")
+    yield make_step("acc_float", "float32(acc)", str(acc), converted, acc, "float32")
     product = round_to_float(converted * scale, 24)
-    yield _step("product", "acc_float * m", f"{_g(converted)} * {_g(scale)}", product, converted * scale, "float32")
+    yield make_step(
+        "product",
+        "acc_float * m",
+        f"{number_text(converted)} * {number_text(scale)}",
+        product,
+        converted * scale,
+        "float32",
+    )
     limited = min(max(product, Fraction(lowest)), Fraction(highest))
     formula = "max(qmin - zy, min(product, qmax - zy))"
-    yield _step("limited", formula, f"{_g(product)} within {lowest} .. {highest}", limited, product, "clamp")
+    yield make_step(
+        "limited", formula, f"{number_text(product)} within {lowest} .. {highest}", limited, product, "clamp"
+    )
     rounded = round_fraction(limited, "half_even")
-    yield _step("acc_scaled", "round_half_even(limited)", f"rint({_g(limited)})", rounded, limited, "half_even")
+    yield make_step(
+        "acc_scaled", "round_half_even(limited)", f"rint({number_text(limited)})", rounded, limited, "half_even"
+    )
 
 
 def float_bias(rule: RequantRule, bias: int, input_scale: Fraction, weights_scale: Fraction) -> Fraction:
@@ -130,33 +152,19 @@ def _bias(
     steps = float_bias(rule, bias, *scales) if bias else Fraction(0)
     way = "b / s" if rule.form == "float32_bias_division" else "b * (1/s)"
     operation = "float32, fused with the sum" if rule.form == "float32_bias_fused" else "float32"
-    yield _step("bias_float", f"{way}, b = bias * s, s = s_x*s_w", str(bias), steps, bias, operation)
-    dot = _wrap(acc - bias)
-    yield _step("acc_without_bias", "acc - bias", f"{acc} - ({bias})", dot, acc - bias, "wrap32")
+    yield make_step("bias_float", f"{way}, b = bias * s, s = s_x*s_w", str(bias), steps, bias, operation)
+    dot = wrap_int32(acc - bias)
+    yield make_step("acc_without_bias", "acc - bias", f"{acc} - ({bias})", dot, acc - bias, "wrap32")
     exact = round_to_float(Fraction(dot), 24) + steps
     added = round_to_float(exact, 24)
-    numbers = f"{_g(round_to_float(Fraction(dot), 24))} + {_g(steps)}"
+    numbers = f"{number_text(round_to_float(Fraction(dot), 24))} + {number_text(steps)}"
     formula = "float32(float32(acc_without_bias) + bias_float)"
-    yield _step("acc_float", formula, numbers, added, dot + steps, "float32")
+    yield make_step("acc_float", formula, numbers, added, dot + steps, "float32")
     product = round_to_float(added * scale, 24)
-    yield _step("product", "acc_float * m", f"{_g(added)} * {_g(scale)}", product, added * scale, "float32")
+    yield make_step(
+        "product", "acc_float * m", f"{number_text(added)} * {number_text(scale)}", product, added * scale, "float32"
+    )
     rounded, effect = round_fraction(product, "half_even"), "half_even"
     if not -(2**31) <= product < 2**31:
         rounded, effect = -(2**31), "half_even, then int32 overflow gives INT32_MIN"
-    yield _step("acc_scaled", "round_half_even(product)", f"rint({_g(product)})", rounded, product, effect)
-
-
-def _step(
-    name: str, formula: str, numbers: str, value: Fraction | int, exact: Fraction | int, effect: str = ""
-) -> ExactStep:
-    lost = Fraction(exact) != Fraction(value)
-    return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), effect if lost else "", effect)
-
-
-def _wrap(value: int) -> int:
-    return (value + 2**31) % 2**32 - 2**31
-
-
-def _g(value: Fraction) -> str:
-    """A number for people: the shortest decimal that is the same float64, or the integer itself."""
-    return str(value.numerator) if value.denominator == 1 else repr(float(value))
+    yield make_step("acc_scaled", "round_half_even(product)", f"rint({number_text(product)})", rounded, product, effect)

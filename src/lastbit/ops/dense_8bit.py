@@ -12,7 +12,7 @@ from ..arith.fixedpoint import wrap32
 from ..arith.matmul import ExactWeights, pack_weights
 from ..arith.other_rules import EVERY_RULE
 from ..arith.requantize import RULES as REQUANT_RULES
-from ..arith.requantize import RequantParams, RequantRule, prepare_requantize, requantize
+from ..arith.requantize import RequantParams, RequantRule, requantize
 from ..arith.requantize_more import with_float_bias
 from ..model import Model, Operator
 from ..types import Array
@@ -85,15 +85,7 @@ def prepare_dense_8bit(model: Model, op: Operator, rule: str) -> PreparedDense:
     layer = dense_layer(model, op)
     check_types(layer, TYPES, ("int32",))
     acc_bits = 28 if rule.endswith(_ACC28) else 32
-    params = prepare_requantize(
-        EVERY_RULE[rule.removesuffix(_ACC28)],
-        input_scale=layer.input_scale,
-        weights_scale=layer.weights_scale,
-        output_scale=layer.output_scale,
-        output_zero_point=layer.output_zero_point,
-        activation=layer.activation,
-        dtype=layer.output.dtype,
-    )
+    params = layer.requantization(EVERY_RULE[rule.removesuffix(_ACC28)])
     params = with_float_bias(params, layer.bias_values, layer.input_scale, layer.weights_scale)
     w = layer.weights_values
     zx, zw = layer.input_zero_point, layer.weights_zero_point

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from ..arith.fixedpoint import wrap32
 from ..arith.matmul import ExactWeights, pack_weights
 from ..arith.other_rules import EVERY_RULE_INT16
-from ..arith.requantize import RequantParams, RequantRule, prepare_requantize, requantize
+from ..arith.requantize import RequantParams, RequantRule, requantize
 from ..arith.rules_int16 import RULES_INT16
 from ..model import Model, Operator
 from ..types import DTYPES, Array
@@ -73,15 +73,7 @@ def prepare_dense_int16(model: Model, op: Operator, rule: str) -> PreparedDenseI
     layer = dense_layer(model, op)
     check_types(layer, TYPES, ("int32", "int64"))
     layer, notes = _with_bias_as_read(layer)
-    params = prepare_requantize(
-        EVERY_RULE_INT16[rule],
-        input_scale=layer.input_scale,
-        weights_scale=layer.weights_scale,
-        output_scale=layer.output_scale,
-        output_zero_point=layer.output_zero_point,
-        activation=layer.activation,
-        dtype=layer.output.dtype,
-    )
+    params = layer.requantization(EVERY_RULE_INT16[rule])
     w = layer.weights_values
     zx, zw = layer.input_zero_point, layer.weights_zero_point
     # int64 arrays wrap, as the accumulator does.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..arith.requantize import RequantParams, RequantRule, prepare_requantize
 from ..errors import InputError
 from ..model import Model, Operator, Tensor
 from ..types import Array, IntArray, QuantParams
@@ -104,6 +105,18 @@ class DenseLayer:
         if self.keep_num_dims:
             return (*input_shape[:-1], self.units)
         return (int(np.prod(input_shape)) // self.depth, self.units)
+
+    def requantization(self, rule: RequantRule) -> RequantParams:
+        """This layer's scales, output zero point and fused activation folded for a rule."""
+        return prepare_requantize(
+            rule,
+            input_scale=self.input_scale,
+            weights_scale=self.weights_scale,
+            output_scale=self.output_scale,
+            output_zero_point=self.output_zero_point,
+            activation=self.activation,
+            dtype=self.output.dtype,
+        )
 
     def rows(self, x: Array) -> Array:
         """The input as a matrix `[rows, depth]`.
