@@ -8,6 +8,7 @@ import pytest
 
 from cli_helpers import invoke
 from conftest import MODELS, make_dense_model, needs_all_interpreters, needs_shared_models
+from lastbit import load
 from lastbit.errors import InputError
 from lastbit.layer_tables import LayerTables
 from lastbit.mistakes import MISTAKES, applicable, wrong_output
@@ -16,6 +17,8 @@ from lastbit.oracles import on_this_machine
 from lastbit.prepare import prepare, prepare_operator
 from lastbit.runtimes import RUNTIMES
 from lastbit.single_layer import random_rows
+from lastbit.tflite import write
+from lastbit.tflite.synthesize import dense_subgraph
 from lastbit.vectors import caught_by, vectors
 from lastbit.vectors_formats import write_vectors
 from lastbit.vectors_random import _look_up
@@ -184,9 +187,17 @@ def test_real_interpreters_confirm_the_outputs(tmp_path):
         assert report.fingerprint["confirmed_by"]["version"]
 
 
-@needs_shared_models
-def test_float_layers_are_listed(tmp_path):
-    report = vectors(MODELS / "mlt_toycar_quant_v01bench.tflite", oracle=False, op=0)
+def test_float_layers_are_listed():
+    graph = dense_subgraph(
+        np.ones((2, 3), np.float32),
+        input_quant=None,
+        weights_quant=None,
+        output_quant=None,
+        input_dtype="float32",
+        weights_dtype="float32",
+        bias_dtype="float32",
+    )
+    report = vectors(load(write(graph)), oracle=False)
     assert report.exit_code == 3
     assert report.layers[0].refusal
     assert "Without vectors" in str(report)

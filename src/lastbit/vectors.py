@@ -8,6 +8,7 @@ once where that can be had; then the fewest that catch everything that can be ca
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,19 +18,22 @@ import numpy.typing as npt
 
 from .api import load
 from .arith.requantize import requantize
+from .differences import same_bits
 from .errors import InputError
 from .layer_tables import LayerTables, dense_operators, has_table, layer_rows, why_no_tables
 from .model import Model, Operator
 from .ops.base import PreparedOperator
 from .ops.dense_8bit import PreparedDense
-from .oracles import Oracle, OracleFailure, installed, open_oracle
+from .ops.dense_hybrid import PreparedHybrid
+from .oracles import Oracle, OracleFailure, installed, on_this_machine, open_oracle
 from .prepare import PreparedModel, prepare
 from .probing import boundary_inputs
 from .runtimes import DEFAULT_RUNTIME, Runtime
-from .single_layer import Sums, accumulators, held, random_rows, rows_in_oracle, rows_in_rule
+from .single_layer import Sums, accumulators, cut_out, held, random_rows, rows_in_oracle, rows_in_rule
 from .solving import UnitSolver, variants
 from .types import Array, IntArray
-from .vectors_candidates import every_input, impulses, odd_rows
+from .vectors_candidates import every_input, fewest, impulses, odd_rows
+from .vectors_hybrid import hybrid_vectors
 from .vectors_random import random_catches
 from .vectors_report import Catch, LayerVectors, VectorSet
 from .vectors_rivals import Rival, arithmetic_of, rivals_of
@@ -53,7 +57,7 @@ _ELEMENTS = 1 << 22
 
 def vectors(
     model: str | os.PathLike[str] | bytes | Model,
-    runtime: str | Runtime = DEFAULT_RUNTIME,
+    runtime: str | Runtime | None = None,
     *,
     op: int | None = None,
     count: int = DEFAULT_COUNT,
@@ -66,7 +70,7 @@ def vectors(
 
     Args:
         model: a Model, a path or a file's bytes.
-        runtime: whose arithmetic the outputs are.
+        runtime: whose arithmetic the outputs are; default: XNNPACK's on this machine's CPU.
         op: only this operator; default: every dense layer.
         count: vectors for each layer, at most.
         random: random vectors on which the same rivals are tried, to compare with (fewer on large layers); 0 for
@@ -86,7 +90,7 @@ def vectors(
     if count < 1 or random < 0:
         raise InputError(f"count is {count}, random is {random}; wanted 1 or more, and 0 or more")
     loaded = load(model)
-    prepared = prepare(loaded, runtime)
+    prepared = prepare(loaded, on_this_machine(DEFAULT_RUNTIME) if runtime is None else runtime)
     operators = dense_operators(loaded, op)
     layers: list[LayerVectors] = []
     known: dict[bytes, LayerVectors] = {}
@@ -111,7 +115,7 @@ def vectors(
 
 def _content(prepared: PreparedOperator | None) -> bytes:
     """All that a layer's vectors follow from; empty where it has none."""
-    if not isinstance(prepared, PreparedDense):
+    if not isinstance(prepared, PreparedDense | PreparedHybrid):
         return b""
     layer = prepared.layer
     digest = hashlib.sha256(repr((prepared.rule, layer.operator.options, layer.bias is None)).encode())
@@ -126,6 +130,8 @@ def _content(prepared: PreparedOperator | None) -> bytes:
 
 def _layer(side: PreparedModel, op: Operator, count: int, random: int, rng: np.random.Generator) -> LayerVectors:
     entry = side.operators.get(op.index)
+    if isinstance(entry, PreparedHybrid):
+        return hybrid_vectors(side.model, entry, side.runtime.name, count, random, rng)
     if not isinstance(entry, PreparedDense) or not has_table(entry):
         return LayerVectors(op.index, op.name, refusal=why_no_tables(side, op))
     tables = LayerTables(entry)
@@ -143,7 +149,9 @@ def _layer(side: PreparedModel, op: Operator, count: int, random: int, rng: np.r
             rival.what,
             [int(i) for i in np.flatnonzero(by_vector[:, k])],
             rival.equal,
-            *drawn[k],
+            random=drawn[k][0],
+            tried=drawn[k][1],
+            candidate=bool(pool.caught[:, k].any()),
         )
         for k, rival in enumerate(rivals)
     ]
@@ -151,7 +159,19 @@ def _layer(side: PreparedModel, op: Operator, count: int, random: int, rng: np.r
     possible = sum(len(np.unique(rule.targets[:, 0])) for rule in pool.rules)
     pairs = possible, int(pool.pairs[chosen].any(axis=0).sum())
     return LayerVectors(
-        op.index, op.name, "", tables, entry.rule, rows, accs, outputs, catches, len(pool.rows), pairs, random
+        op.index,
+        op.name,
+        layer=tables.layer,
+        tables=tables,
+        rule=entry.rule,
+        equation=tables.params.rule.equation,
+        x=rows,
+        accs=accs,
+        outputs=outputs,
+        catches=catches,
+        candidates=len(pool.rows),
+        pairs=pairs,
+        random=random,
     )
 
 
@@ -200,19 +220,7 @@ class _Pool:
 
     def choose(self, count: int) -> list[int]:
         """At most `count` candidates: first those that catch every rival, then those that show it at more units."""
-        chosen: list[int] = []
-        left = self.caught.any(axis=0)
-        open_pairs = self.pairs.any(axis=0)
-        while len(chosen) < count:
-            gain = (self.caught & left).sum(axis=1) * 1_000_000 + (self.pairs & open_pairs).sum(axis=1)
-            gain[chosen] = 0
-            best = int(np.argmax(gain))
-            if gain[best] == 0:
-                break
-            chosen.append(best)
-            left &= ~self.caught[best]
-            open_pairs &= ~self.pairs[best]
-        return chosen
+        return fewest(self.caught, self.pairs, count)
 
     def _look_further(self) -> None:
         """More candidates for what none has caught yet: every input there is where they are few, else odd ones."""
@@ -299,13 +307,18 @@ class _Pool:
 
 def _confirm(model: Model, layer: LayerVectors, oracle: Oracle) -> None:
     """Hold the outputs against the real interpreter."""
-    if layer.tables is None or not len(layer.x):
+    source = layer.layer
+    if source is None or not len(layer.x):
         return
     try:
-        own = layer_rows(layer.tables.layer)
-        found = rows_in_oracle(oracle, model, layer.tables.layer, layer.x, own)
+        if layer.tables is None:
+            # Each row is an input of its own, repeated where the layer takes several.
+            times = math.prod(cut_out(model, source, 1).tensors[0].shape) // source.depth
+            found = rows_in_oracle(oracle, model, source, np.repeat(layer.x, times, axis=0), 1)[::times]
+        else:
+            found = rows_in_oracle(oracle, model, source, layer.x, layer_rows(source))
     except OracleFailure as failure:
         layer.oracle_failure = str(failure)
         return
     layer.confirmed = found.size
-    layer.mismatches = int((found != layer.outputs).sum())
+    layer.mismatches = int((~same_bits(layer.outputs, found)).sum())

@@ -10,7 +10,7 @@ from .ops.dense_layer import DenseLayer
 from .probing import boundary_inputs
 from .types import IntArray
 
-__all__ = ["every_input", "impulses", "odd_rows"]
+__all__ = ["every_input", "fewest", "impulses", "odd_rows"]
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -43,6 +43,28 @@ def odd_rows(tables: LayerTables, rng: np.random.Generator) -> IntArray:
     small = np.clip(zx + rng.integers(-3, 4, shape), low, high)
     extremes = boundary_inputs(layer, rng, min(layer.units, count))
     return np.concatenate([ends, few, small, extremes, _pairs(tables, count)]).astype(layer.input.dtype.numpy)
+
+
+def fewest(caught: npt.NDArray[np.bool_], pairs: npt.NDArray[np.bool_], count: int) -> list[int]:
+    """Choose at most `count` candidates: first those that catch every rival, then those that show them at more units.
+
+    Args:
+        caught: bool `[n, rivals]`: what each candidate catches.
+        pairs: bool `[n, rivals * units]`: for which rivals and units it shows a difference.
+        count: how many are wanted.
+    """
+    chosen: list[int] = []
+    left, open_pairs = caught.any(axis=0), pairs.any(axis=0)
+    while len(chosen) < count:
+        gain = (caught & left).sum(axis=1) * 1_000_000 + (pairs & open_pairs).sum(axis=1)
+        gain[chosen] = 0
+        best = int(np.argmax(gain)) if gain.size else 0
+        if not gain.size or gain[best] == 0:
+            break
+        chosen.append(best)
+        left &= ~caught[best]
+        open_pairs &= ~pairs[best]
+    return chosen
 
 
 def impulses(tables: LayerTables, rng: np.random.Generator) -> IntArray:

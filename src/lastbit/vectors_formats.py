@@ -28,7 +28,14 @@ __all__ = ["FORMATS", "check_folder", "write_vectors"]
 FORMATS = ("npz", "json", "h", "mem", "bin")
 """The formats, by the endings of their files."""
 
-_C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "int64": "int64_t"}
+_C_TYPES = {
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+    "float32": "float",
+}
 _PER_LINE = 20
 
 
@@ -68,8 +75,8 @@ def write_vectors(report: VectorSet, folder: str, formats: Sequence[str] = FORMA
     formats = check_folder(folder, formats)
     files: dict[str, bytes] = {}
     for layer in report.layers:
-        if layer.tables is not None and len(layer.x):
-            files |= _layer_files(report, layer, layer.tables, formats)
+        if len(layer.x):
+            files |= _layer_files(report, layer, formats)
     try:
         if not os.path.isdir(folder):
             os.mkdir(folder)
@@ -83,19 +90,18 @@ def write_vectors(report: VectorSet, folder: str, formats: Sequence[str] = FORMA
     return paths
 
 
-def _layer_files(
-    report: VectorSet, layer: LayerVectors, tables: LayerTables, formats: Sequence[str]
-) -> dict[str, bytes]:
+def _layer_files(report: VectorSet, layer: LayerVectors, formats: Sequence[str]) -> dict[str, bytes]:
     """File name -> content, for one layer."""
     stem = f"op{layer.index}"
-    arrays = _arrays(layer, tables)
-    about = _about(report, layer, tables)
+    arrays = layer.arrays if layer.tables is None else _arrays(layer, layer.tables)
+    about = _about(report, layer)
+    single = [key for key in arrays if key not in ("multiplier", "shift")]
     files: dict[str, bytes] = {}
     if "mem" in formats:
-        for key in ("input", "weights", "bias", "acc", "output"):
+        for key in single:
             files[f"{stem}_{key}.mem"] = _mem(key, arrays[key], about)
     if "bin" in formats:
-        for key in ("input", "weights", "bias", "acc", "output"):
+        for key in single:
             little = arrays[key].astype(arrays[key].dtype.newbyteorder("<"), copy=False)
             files[f"{stem}_{key}.bin"] = np.ascontiguousarray(little).tobytes()
     if "h" in formats:
@@ -126,8 +132,25 @@ def _arrays(layer: LayerVectors, tables: LayerTables) -> dict[str, Array]:
     return arrays
 
 
-def _about(report: VectorSet, layer: LayerVectors, tables: LayerTables) -> dict[str, Any]:
+def _about(report: VectorSet, layer: LayerVectors) -> dict[str, Any]:
     """What the vectors are for, and the layer's constants; scales as decimal and as hexadecimal floats."""
+    assert layer.layer is not None
+    return {
+        "schema": "lastbit.vector_file/1",
+        **report.fingerprint,
+        "operator": layer.index,
+        "rule": layer.rule,
+        "equation": layer.equation,
+        "units": layer.layer.units,
+        "depth": layer.layer.depth,
+        "vectors": len(layer.x),
+        **(layer.constants if layer.tables is None else _constants(layer.tables)),
+        "catches": [{"name": c.name, "kind": c.kind, "vectors": c.vectors, "status": c.status} for c in layer.catches],
+        "labels": layer.labels(),
+    }
+
+
+def _constants(tables: LayerTables) -> dict[str, Any]:
     source, params = tables.layer, tables.params
     scales: dict[str, Array] = {
         "input_scale": np.atleast_1d(source.input_scale),
@@ -136,14 +159,6 @@ def _about(report: VectorSet, layer: LayerVectors, tables: LayerTables) -> dict[
         "effective_scale": np.asarray(params.effective_scale),
     }
     return {
-        "schema": "lastbit.vector_file/1",
-        **report.fingerprint,
-        "operator": layer.index,
-        "rule": layer.rule,
-        "equation": params.rule.equation,
-        "units": source.units,
-        "depth": source.depth,
-        "vectors": len(layer.x),
         "accumulator_bits": tables.bits,
         "input_zero_point": source.input_zero_point,
         "weights_zero_point": source.weights_zero_point,
@@ -151,14 +166,17 @@ def _about(report: VectorSet, layer: LayerVectors, tables: LayerTables) -> dict[
         "activation_min": params.activation_min,
         "activation_max": params.activation_max,
         **{key: {"decimal": [float(v) for v in s], "hex": [hex_float(v) for v in s]} for key, s in scales.items()},
-        "catches": [{"name": c.name, "kind": c.kind, "vectors": c.vectors, "status": c.status} for c in layer.catches],
-        "labels": layer.labels(),
     }
 
 
 def _plain(arrays: Mapping[str, Array]) -> dict[str, Any]:
     return {
-        key: {"dtype": str(a.dtype), "shape": list(a.shape), "values": a.reshape(-1).tolist()}
+        key: {
+            "dtype": str(a.dtype),
+            "shape": list(a.shape),
+            # Floats as text that loses nothing: hexadecimal, "inf" or "nan".
+            "values": [hex_float(v) for v in a.reshape(-1)] if a.dtype.kind == "f" else a.reshape(-1).tolist(),
+        }
         for key, a in arrays.items()
     }
 
@@ -192,8 +210,9 @@ def _one_line(text: str) -> str:
 
 
 def _mem(key: str, array: Array, about: Mapping[str, Any]) -> bytes:
-    """For $readmemh: one value a line, two's complement, as many hex digits as the type has."""
+    """For $readmemh: one value a line, two's complement or IEEE bits, as many hex digits as the type has."""
     bits = array.dtype.itemsize * 8
+    array = array.view(np.uint32) if array.dtype.kind == "f" else array
     digits, mask = bits // 4, (1 << bits) - 1
     shape = " x ".join(map(str, array.shape))
     head = [f"// {line}" for line in (*_fingerprint_lines(about), f"{key}: {shape}, {bits} bits, row by row")]
@@ -208,12 +227,18 @@ def _header(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) ->
     lines += [f" *   {i}: {_one_line(', '.join(names)) or '-'}" for i, names in enumerate(about["labels"])]
     guard = f"{name.upper()}_H"
     lines += [" */", f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
-    for key in ("vectors", "depth", "units", "input_zero_point", "weights_zero_point", "output_zero_point"):
-        lines.append(f"#define {name.upper()}_{key.upper()} ({about[key]})")
-    for key in ("activation_min", "activation_max"):
-        lines.append(f"#define {name.upper()}_{key.upper()} ({about[key]})")
+    if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in arrays.values()):
+        lines[-1:] = ["#include <math.h>", ""]
+    for key in (
+        "vectors", "depth", "units", "input_zero_point", "weights_zero_point", "output_zero_point",
+        "activation_min", "activation_max",
+    ):  # fmt: skip
+        if key in about:
+            lines.append(f"#define {name.upper()}_{key.upper()} ({about[key]})")
     lines.append("")
     for key in ("input_scale", "weights_scale", "output_scale", "effective_scale"):
+        if key not in about:
+            continue
         real = "double" if key == "effective_scale" else "float"
         suffix = "" if real == "double" else "f"
         values = [f"{text}{suffix}" for text in about[key]["hex"]]
@@ -225,6 +250,9 @@ def _header(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) ->
 
 
 def _c_values(array: Array) -> list[str]:
+    if array.dtype.kind == "f":
+        special = {"inf": "INFINITY", "-inf": "-INFINITY", "nan": "NAN"}
+        return [special.get(text, f"{text}f") for text in map(hex_float, array.reshape(-1))]
     bits = array.dtype.itemsize * 8
     if bits < 32 or array.dtype.kind == "u":
         return [str(v) for v in array.reshape(-1).tolist()]

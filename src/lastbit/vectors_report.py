@@ -13,6 +13,7 @@ import numpy as np
 from .inspect_text import merged, numbers
 from .layer_tables import LayerTables
 from .model import Model
+from .ops.dense_layer import DenseLayer
 from .report import Block, Heading, Report, Table, Text
 from .runtimes import Runtime
 from .types import Array, IntArray
@@ -32,6 +33,7 @@ class Catch:
         equal: why none can, else empty.
         random: how many random vectors catch it; None where none were tried.
         tried: of how many.
+        candidate: whether any candidate catches it, chosen or not.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Catch:
     equal: str
     random: int | None
     tried: int
+    candidate: bool
 
     @property
     def status(self) -> str:
@@ -59,8 +62,10 @@ class LayerVectors:
         name: its built-in name.
         refusal: why it has none, else empty.
         same_as: an operator before it that is the same layer, and so has the same vectors; None for most.
-        tables: the layer in the runtime's arithmetic.
+        layer: the layer.
+        tables: the layer in the runtime's arithmetic; None for hybrid layers, which have no finite table.
         rule: the rule's name.
+        equation: the rule in one line.
         x: `[n, depth]`, the inputs, in the input's type.
         accs: int64 `[n, out]`, the accumulators.
         outputs: `[n, out]`, in the output's type.
@@ -71,14 +76,18 @@ class LayerVectors:
         confirmed: outputs that the real interpreter printed too.
         mismatches: those at which it printed something else.
         oracle_failure: why it printed nothing, else empty.
+        arrays: what files hold of a layer without tables, by name.
+        constants: what else they say of it.
     """
 
     index: int
     name: str
     refusal: str = ""
+    layer: DenseLayer | None = None
     tables: LayerTables | None = None
     rule: str = ""
-    x: IntArray = field(default_factory=lambda: np.zeros((0, 0), np.int8))
+    equation: str = ""
+    x: Array = field(default_factory=lambda: np.zeros((0, 0), np.int8))
     accs: IntArray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     outputs: Array = field(default_factory=lambda: np.zeros((0, 0), np.int8))
     catches: Sequence[Catch] = ()
@@ -89,10 +98,18 @@ class LayerVectors:
     mismatches: int = 0
     oracle_failure: str = ""
     same_as: int | None = None
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
     def labels(self) -> list[list[str]]:
         """For each vector the names of what it catches."""
         return [[c.name for c in self.catches if i in c.vectors] for i in range(len(self.x))]
+
+    def why_not(self, catch: Catch) -> str:
+        """What is known of a rival that is neither caught nor shown to be the same."""
+        if catch.candidate:
+            return "a candidate catches it, which the number of vectors left out"
+        return f"not caught by any of {self.candidates} candidates"
 
     def count(self, status: str) -> int:
         """How many rivals have this status."""
@@ -223,7 +240,7 @@ class VectorSet(Report):
                 c.name,
                 numbers(c.vectors, 8) if c.vectors else "-",
                 "-" if c.random is None else f"{c.random} of {c.tried}",
-                c.status + (f": {c.equal}" if c.equal else ""),
+                f"cannot be caught: {c.equal}" if c.equal else layer.why_not(c) if not c.vectors else c.status,
             )
             for c in layer.catches
         ]
@@ -252,7 +269,7 @@ def _uncaught_blocks(layers: Sequence[LayerVectors]) -> list[Block]:
         headers = ("operators", "", "rival", "random vectors that catch it")
         blocks.append(Table(headers, merged(missed), title="Caught by these vectors, and by no random one"))
     never = [
-        (layer.index, c.kind, c.name, c.equal or "no difference on any candidate")
+        (layer.index, c.kind, c.name, c.equal or layer.why_not(c))
         for layer in layers
         for c in layer.catches
         if not c.vectors

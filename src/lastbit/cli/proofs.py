@@ -151,7 +151,11 @@ def prove(
 @click.command()
 @model_argument
 @op_option
-@runtime_option
+@click.option(
+    "--runtime",
+    metavar="NAME",
+    help=f"Whose arithmetic: {', '.join(RUNTIMES)}.  [default: XNNPACK's on this machine's CPU]",
+)
 @click.option("-o", "--output", "folder", required=True, metavar="DIR", help="The folder to write to.")
 @click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="Vectors for each layer, at most.  [default: 32]"
@@ -177,7 +181,7 @@ def vectors(
     ctx: click.Context,
     model: str,
     op: int | None,
-    runtime: str,
+    runtime: str | None,
     folder: str,
     count: int | None,
     random: int | None,

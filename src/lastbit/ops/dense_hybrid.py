@@ -216,7 +216,7 @@ def _evaluator(prepared: PreparedHybrid) -> Callable[[Array], dict[str, Array]]:
         # -|q| * -128 comes out as |q| * -128: what is too much is 2 * 128 * q.
         fault = pack_weights(256 * prepared.wrong_signs.astype(np.int64), largest_input=128)
     quantize = rule.asymmetric if prepared.asymmetric else rule.symmetric
-    if prepared.nibbles:
+    if prepared.nibbles and quantize is quantize_symmetric:
         quantize = quantize_for_nibbles
 
     def steps(x: Array) -> dict[str, Array]:
