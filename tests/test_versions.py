@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from conftest import GOLDEN, make_dense_model
+from conftest import GOLDEN, XNNPACK, make_dense_model
 from lastbit import run
 from lastbit.api import load
 from lastbit.differences import same_bits
@@ -319,7 +319,7 @@ def test_verify_wants_the_very_version():
         open_oracle("tflm@20240129122420")
 
 
-@pytest.mark.parametrize("runtime", ["litert-reference@2.3.0", "litert-xnnpack@2.3.0"])
+@pytest.mark.parametrize("runtime", ["litert-reference@2.3.0", f"{XNNPACK}@2.3.0"])
 def test_verify_runs_where_the_version_is_installed(runtime):
     if installed(runtime) is None:
         pytest.skip("needs ai-edge-litert 2.3.0")
