@@ -63,12 +63,14 @@ def _signature(model: Model, operators: Sequence[Operator], runtime: Runtime) ->
     rules = []
     for op in operators:
         try:
-            rule = choose_rule(model, op, runtime)
-            if op.name == "FULLY_CONNECTED":
-                prepare_operator(model, op, runtime)  # what a version refuses of the layer itself
+            if op.name == "FULLY_CONNECTED":  # a version may refuse the layer itself
+                entry = prepare_operator(model, op, runtime)
+                rules.append((entry.rule, entry.kernel))
+            else:
+                rule = choose_rule(model, op, runtime)
+                rules.append((rule.name, rule.kernel))
         except UnsupportedError:
             return None
-        rules.append((rule.name, rule.kernel))
     return tuple(rules)
 
 

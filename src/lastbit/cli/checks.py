@@ -6,7 +6,7 @@ import click
 
 from ..errors import InputError
 from ..runtimes import RUNTIMES
-from .options import inputs_option, json_option, model_argument, op_option, runtime_option
+from .options import inputs_option, json_option, library_option, model_argument, op_option, runtime_option
 
 __all__ = ["explain", "verify"]
 
@@ -78,12 +78,7 @@ def _position(text: str | None) -> tuple[int, int] | None:
     metavar="NAME",
     help=f"A runtime to verify; give it again for more. By default all that are installed of: {', '.join(RUNTIMES)}.",
 )
-@click.option(
-    "--library",
-    type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE",
-    help="CMSIS-NN as a shared library that you have built (docs/cmsis_nn.md), for the runtimes of that name.",
-)
+@library_option
 @click.option(
     "--samples",
     type=click.IntRange(min=1),

@@ -11,6 +11,7 @@ __all__ = [
     "engine_option",
     "inputs_option",
     "json_option",
+    "library_option",
     "model_argument",
     "op_option",
     "runtime_option",
@@ -45,6 +46,13 @@ inputs_option = click.option(
         "of the input's own type (.f32 .i8 .u8 .i16 .i32: of that type). Give it again for each further "
         "input, in order or as NAME=FILE or INDEX=FILE."
     ),
+)
+
+library_option = click.option(
+    "--library",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="CMSIS-NN as a shared library that you have built (docs/cmsis_nn.md), for the runtimes of that name.",
 )
 
 engine_option = click.option(

@@ -7,7 +7,7 @@ from typing import cast
 import click
 
 from ..runtimes import DEFAULT_RUNTIME, RUNTIMES
-from .options import inputs_option, json_option, model_argument, op_option, runtime_option
+from .options import inputs_option, json_option, library_option, model_argument, op_option, runtime_option
 
 __all__ = ["compare", "prove", "thresholds", "vectors"]
 
@@ -114,11 +114,7 @@ def compare(
     show_default=True,
     help="Which accumulators: every reachable one, or those at the thresholds; auto: every one up to 50 million.",
 )
-@click.option(
-    "--library",
-    metavar="FILE",
-    help="CMSIS-NN as a shared library that you have built (docs/cmsis_nn.md), for the runtimes of that name.",
-)
+@library_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of what is drawn.")
 @json_option
 @click.pass_context

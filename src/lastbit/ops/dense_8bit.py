@@ -87,13 +87,11 @@ def prepare_dense_8bit(model: Model, op: Operator, rule: str) -> PreparedDense:
     acc_bits = 28 if rule.endswith(_ACC28) else 32
     params = layer.requantization(EVERY_RULE[rule.removesuffix(_ACC28)])
     params = with_float_bias(params, layer.bias_values, layer.input_scale, layer.weights_scale)
-    w = layer.weights_values
-    zx, zw = layer.input_zero_point, layer.weights_zero_point
-    folded = layer.bias_values - zx * w.astype(np.int64).sum(axis=1) + layer.depth * zx * zw
+    folded = layer.folded_bias
     dtype = layer.input.dtype
     assert dtype.qmin is not None
     assert dtype.qmax is not None
-    packed = pack_weights(w, largest_input=max(-dtype.qmin, dtype.qmax))
+    packed = pack_weights(layer.weights_values, largest_input=max(-dtype.qmin, dtype.qmax))
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         return _trace(layer, packed, folded, params, acc_bits, values[0])

@@ -263,27 +263,31 @@ def finish_fma(
     prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
 ) -> dict[str, Array]:
     """XNNPACK: the row's scale first, then one fused multiply-add; subnormals are read and written as zero."""
-    steps = finish_fma_bound_first(prepared, quantized, dot, any_input)
     # The kernel for int4 has the operands of its maximum the other way round.
-    if prepared.layer.weights.dtype.name != "int4":
-        steps["output"] = clamp_value_first(steps["with_bias"], prepared.layer.activation)
-    return steps
+    if prepared.layer.weights.dtype.name == "int4":
+        return finish_fma_bound_first(prepared, quantized, dot, any_input)
+    steps = _fused_steps(prepared, quantized, dot)
+    return {**steps, "output": clamp_value_first(steps["with_bias"], prepared.layer.activation)}
 
 
 def finish_fma_bound_first(
     prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], _: bool
 ) -> dict[str, Array]:
     """The same on AVX2, where a NaN (of an infinite scale) comes out of the clamp as its lower bound."""
-    layer = prepared.layer
+    steps = _fused_steps(prepared, quantized, dot)
+    return {**steps, "output": clamp_bound_first(steps["with_bias"], prepared.layer.activation, always=True)}
+
+
+def _fused_steps(prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64]) -> dict[str, Array]:
+    """XNNPACK's steps before the clamp."""
     acc = _acc(prepared, quantized, dot)
-    if layer.weights.dtype.name == "int4":
+    if prepared.layer.weights.dtype.name == "int4":
         # The kernel sums 16 times the products and shifts right: 28 bits are left.
         acc = wrap32(acc << 4) >> 4
     bias = np.float32(0) if prepared.bias is None else flush_subnormals(prepared.bias)
     scaled = multiply32(convert_int32(acc), quantized.scale[:, None], flush=True)
     with_bias = fma32(scaled, prepared.weights_scale, bias, flush=True)
-    clamped = clamp_bound_first(with_bias, layer.activation, always=True)
-    return {"acc": acc.astype(np.int32), "scaled": scaled, "with_bias": with_bias, "output": clamped}
+    return {"acc": acc.astype(np.int32), "scaled": scaled, "with_bias": with_bias}
 
 
 def finish_unfused(

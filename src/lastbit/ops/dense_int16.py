@@ -74,11 +74,8 @@ def prepare_dense_int16(model: Model, op: Operator, rule: str) -> PreparedDenseI
     check_types(layer, TYPES, ("int32", "int64"))
     layer, notes = _with_bias_as_read(layer)
     params = layer.requantization(EVERY_RULE_INT16[rule])
-    w = layer.weights_values
-    zx, zw = layer.input_zero_point, layer.weights_zero_point
-    # int64 arrays wrap, as the accumulator does.
-    folded = layer.bias_values - zx * w.astype(np.int64).sum(axis=1) + layer.depth * zx * zw
-    packed = pack_weights(w, largest_input=2**15)
+    folded = layer.folded_bias
+    packed = pack_weights(layer.weights_values, largest_input=2**15)
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         return _trace(layer, packed, folded, params, values[0])

@@ -106,6 +106,13 @@ class DenseLayer:
             return (*input_shape[:-1], self.units)
         return (int(np.prod(input_shape)) // self.depth, self.units)
 
+    @property
+    def folded_bias(self) -> npt.NDArray[np.int64]:
+        """What no input changes of acc, int64 `[out]`, which wraps: bias - zx * sum(weights) + depth * zx * zw."""
+        zx, zw = self.input_zero_point, self.weights_zero_point
+        sums: npt.NDArray[np.int64] = self.weights_values.astype(np.int64).sum(axis=1)
+        return self.bias_values - zx * sums + self.depth * zx * zw
+
     def requantization(self, rule: RequantRule) -> RequantParams:
         """This layer's scales, output zero point and fused activation folded for a rule."""
         return prepare_requantize(
