@@ -17,7 +17,7 @@ import os
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -44,6 +44,7 @@ from lastbit.tflite.synthesize import dense_subgraph, quant
 ROOT = Path(__file__).parents[1]
 MODELS = (ROOT / "src" / "lastbit" / "data", ROOT.parent / "shared" / "models")
 ROWS = 192
+NOTHING = "nothing to find"
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,13 @@ class Job:
     mistakes: tuple[str, ...]
 
 
-def run(job: Job) -> tuple[str, float, Job, tuple[str, ...]]:
+def run(alternatives: Sequence[Job]) -> tuple[str, float, Job, tuple[str, ...]]:
+    """Inject at the first of these places where there is something to find: (outcome, seconds, job, answer)."""
+    judged = (judge(job) for job in alternatives)
+    return next((found for found in judged if found[0] != NOTHING), (NOTHING, 0.0, alternatives[0], ()))
+
+
+def judge(job: Job) -> tuple[str, float, Job, tuple[str, ...]]:
     """Inject, diagnose, judge: (outcome, seconds, job, answer)."""
     layer = layers()[job.layer]
     entry = prepared(layer, job.runtime)
@@ -149,7 +156,7 @@ def run(job: Job) -> tuple[str, float, Job, tuple[str, ...]]:
     everywhere = [e for e in (prepared(layer, name) for name in RUNTIMES) if e is not None]
     smaller = (part for size in range(len(job.mistakes)) for part in itertools.combinations(job.mistakes, size))
     if any(np.array_equal(wrong, wrong_output(e, x, part)) for part in smaller for e in everywhere):
-        return "nothing to find", 0.0, job, ()
+        return NOTHING, 0.0, job, ()
     start = time.perf_counter()
     report = diagnose(layer.model, {layer.model.operators[layer.op].inputs[0]: x}, wrong, layer.op)
     seconds = time.perf_counter() - start
@@ -212,8 +219,11 @@ def places() -> dict[bool, list[Place]]:
     return found
 
 
-def jobs(args: argparse.Namespace) -> dict[str, list[Job]]:
-    """What is run: right outputs, singles, pairs, triples; per-tensor and per-channel layers in turn."""
+def jobs(args: argparse.Namespace) -> dict[str, list[tuple[Job, ...]]]:
+    """What is run: right outputs, singles, pairs, triples; per-tensor and per-channel layers in turn.
+
+    Each is made at one place, but every pair at up to `--places`, until one shows both mistakes.
+    """
     rng = np.random.default_rng(args.seed)
     everywhere = places()
 
@@ -225,28 +235,30 @@ def jobs(args: argparse.Namespace) -> dict[str, list[Job]]:
         place = some(bool(number % 2), chosen) or some(not number % 2, chosen)
         return None if place is None else place.job(chosen)
 
-    made: dict[str, list[Job]] = {}
+    made: dict[str, list[tuple[Job, ...]]] = {}
     right = (some(bool(number % 2)) for number in range(args.right))
-    made["none"] = [place.job(()) for place in right if place is not None]
+    made["none"] = [(place.job(()),) for place in right if place is not None]
     made["1"] = []
     for number in range(args.singles):
         mistake = list(MISTAKES.values())[number % len(MISTAKES)]
         job = made_with(number // len(MISTAKES), {mistake})
-        made["1"] += [] if job is None else [job]
+        made["1"] += [] if job is None else [(job,)]
     for size, count in ((2, args.pairs), (3, args.triples)):
-        chosen: list[Job] = []
+        chosen: list[tuple[Job, ...]] = []
         if size == 2 and args.every_pair:
             every = [set(p) for p in itertools.combinations(MISTAKES.values(), 2) if p[0].slot != p[1].slot]
-            chosen = [job for number, pair in enumerate(every) if (job := made_with(number, pair)) is not None]
+            tried = ([made_with(number + k, pair) for k in range(args.places)] for number, pair in enumerate(every))
+            chosen = [there for jobs in tried if (there := tuple(job for job in jobs if job is not None))]
+            print(f"{len(every):,} pairs of mistakes in different places; {len(chosen):,} have a layer for both")
         while len(chosen) < count:
             place = some(bool(len(chosen) % 2))
             assert place is not None
             picked = [place.usable[int(k)] for k in rng.permutation(len(place.usable))[:size]]
             if len({m.slot for m in picked}) == size:
-                chosen.append(place.job(picked))
+                chosen.append((place.job(picked),))
         made[str(size)] = chosen
     # By layer, since inputs are made once for each.
-    return {size: sorted(chosen, key=lambda job: job.layer) for size, chosen in made.items()}
+    return {size: sorted(chosen, key=lambda jobs: jobs[0].layer) for size, chosen in made.items()}
 
 
 def speed() -> list[str]:
@@ -287,6 +299,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1500)
     parser.add_argument("--triples", type=int, default=400)
     parser.add_argument("--every-pair", action="store_true", help="every pair there is, once, before random ones")
+    parser.add_argument("--places", type=int, default=8, help="where every pair is tried until it shows")
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--no-speed", action="store_true")
@@ -312,13 +325,13 @@ def main() -> None:
             for outcome, seconds, job, answer in pool.map(run, chosen, chunksize=4):
                 outcomes[outcome] += 1
                 longest = max(longest, seconds)
-                if outcome != "nothing to find":
+                if outcome != NOTHING:
                     kinds[per_channel(job)][outcome in ("named", "the same function")] += 1
-                if outcome not in ("named", "the same function", "nothing to find", "right"):
+                if outcome not in ("named", "the same function", NOTHING, "right"):
                     failures[size].append(
                         f"{outcome}: {layers()[job.layer].name}, {job.runtime}: {job.mistakes} -> {answer}"
                     )
-            tried = sum(outcomes.values()) - outcomes["nothing to find"]
+            tried = sum(outcomes.values()) - outcomes[NOTHING]
             if size == "none":
                 print(
                     f"| nothing | {tried} | {outcomes['right']} right, {outcomes['false alarm']} false alarms ||||||||"
