@@ -1,7 +1,8 @@
 """Hold every exact runtime against its real interpreter and write what was compared, for `lastbit runtimes`.
 
     python tools/collect_evidence.py [--families NAME ...] [--rounds N] [--seed S] [--output PATH]
-        [--library RUNTIME=FILE ... --build VERSION TEXT] [--runtimes NAME ...] [--command RUNTIME=COMMAND ...] [--add]
+        [--library RUNTIME=FILE ... --build VERSION TEXT] [--runtimes NAME ...] [--command RUNTIME=COMMAND ...]
+        [--tape RUNTIME=FILE ...] [--add]
 
 Writes src/lastbit/runtimes/evidence.json: per runtime the interpreter's fingerprint, per variant and family the outputs
 compared and the mismatches, and per rival rule the number of outputs at which it is refuted. With --families only those
@@ -45,6 +46,7 @@ from lastbit.oracles.machine import cpu_features
 from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES, Rule, find_rule
 from lastbit.tflite import load, write
+from tape import open_tape
 
 TARGET = Path(__file__).parents[1] / "src" / "lastbit" / "runtimes" / "evidence.json"
 
@@ -212,6 +214,7 @@ def collect(
     build: tuple[str, str] | None = None,
     runtimes: Sequence[str] | None = None,
     commands: Mapping[str, str] | None = None,
+    tapes: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Run families on every runtime.
 
@@ -224,25 +227,30 @@ def collect(
         build: of these libraries, the version of their source and how they were built.
         runtimes: only these.
         commands: runtime -> a command that starts another Python, or an emulator, that has its interpreter.
+        tapes: runtime -> a tape of jobs to record, or to play once another machine has answered them (tape.py).
 
     Returns:
         The evidence file's content, and runtime -> its first mismatch where there is one.
     """
-    libraries, commands = libraries or {}, commands or {}
+    libraries, commands, tapes = libraries or {}, commands or {}, tapes or {}
     chosen = names or list(FAMILIES)
     wanted = [name for name in RUNTIMES if any(name in FAMILIES[family].runtimes for family in chosen)]
     wanted = [name for name in wanted if runtimes is None or name in runtimes]
-    there = [name for name in wanted if installed(name) is not None or name in libraries or name in commands]
+    elsewhere = {*libraries, *commands, *tapes}
+    there = [name for name in wanted if installed(name) is not None or name in elsewhere]
     for name in wanted:
         if name not in there:
             print(f"{name} is left out: its interpreter is not there", file=sys.stderr)
     tallies = {name: Tally() for name in there}
-    oracles = {
-        name: replay_version.open_target(replay_version.find_target(shlex.split(commands[name])), name)
-        if name in commands
-        else open_oracle(name, library=libraries.get(name))
-        for name in there
-    }
+
+    def opened(name: str) -> Oracle:
+        if name in tapes:
+            return open_tape(name, tapes[name])
+        if name in commands:
+            return replay_version.open_target(replay_version.find_target(shlex.split(commands[name])), name)
+        return open_oracle(name, library=libraries.get(name))
+
+    oracles = {name: opened(name) for name in there}
     try:
         for name in chosen:
             families = FAMILIES[name]
@@ -276,7 +284,11 @@ def collect(
 
 
 def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The new evidence, with the old one's entries for variants and runtimes that were not run again."""
+    """The new evidence, with the old one's entries for variants and runtimes that were not run again.
+
+    Where these were run on another machine, the runtime's fingerprint stays that machine's, and the new variants have
+    their own.
+    """
     for name, entry in new["runtimes"].items():
         fresh = {(v["operator"], v["variant"]) for v in entry["variants"]}
         kept = [
@@ -284,6 +296,10 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
             for v in old["runtimes"].get(name, {"variants": []})["variants"]
             if (v["operator"], v["variant"]) not in fresh
         ]
+        if kept and (machine := old["runtimes"][name]["fingerprint"]) != entry["fingerprint"]:
+            for variant in entry["variants"]:
+                variant["fingerprint"] = entry["fingerprint"]
+            entry["fingerprint"] = machine
         entry["variants"] = sorted([*entry["variants"], *kept], key=lambda v: (v["operator"], v["variant"]))
     new["runtimes"] = {
         name: new["runtimes"].get(name) or old["runtimes"][name]
@@ -338,6 +354,7 @@ def main() -> None:
     parser.add_argument("--library", action="append", default=[], metavar="RUNTIME=FILE", help="see open_oracle")
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=None)
     parser.add_argument("--command", action="append", default=[], metavar="RUNTIME=COMMAND", help="of another Python")
+    parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see tools/tape.py")
     parser.add_argument("--add", action="store_true", help="add to the file's counts: for another seed")
     parser.add_argument("--build", nargs=2, metavar=("VERSION", "TEXT"), help="of the libraries")
     options = parser.parse_args()
@@ -351,6 +368,7 @@ def main() -> None:
         build=tuple(options.build) if options.build else None,
         runtimes=options.runtimes,
         commands=dict(text.split("=", 1) for text in options.command),
+        tapes=dict(text.split("=", 1) for text in options.tape),
     )
     for name, entry in evidence["runtimes"].items():
         for variant in entry["variants"]:

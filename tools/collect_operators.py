@@ -1,6 +1,7 @@
 """Hold the operators around dense layers against the real interpreters, and write what was compared.
 
-    python tools/collect_operators.py [--scale X] [--seed S] [--output PATH]
+    python tools/collect_operators.py [--scale X] [--seed S] [--output PATH] [--runtimes NAME ...]
+        [--tape RUNTIME=FILE ...]
 
 Writes src/lastbit/runtimes/operator_evidence.json, of which docs/operators.md and `lastbit runtimes --operators` are
 made: per runtime the fingerprint, and per variant of an operator the outputs compared, the mismatches, the
@@ -29,11 +30,12 @@ from lastbit.model import Model
 from lastbit.operator_report import OPERATOR_RUNTIMES
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
-from lastbit.oracles import OracleFailure, installed, open_oracle
+from lastbit.oracles import Oracle, OracleFailure, installed, open_oracle
 from lastbit.prepare import prepare_operator
 from lastbit.tflite import load, write
 from operator_cases import Array
 from record_operators import all_cases
+from tape import open_tape
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "src" / "lastbit" / "runtimes" / "operator_evidence.json"
@@ -121,9 +123,8 @@ def differing(ours: Any, theirs: Outputs) -> int:
     return total
 
 
-def live(runtime: str, seed: int, scale: float) -> tuple[dict[str, str], Iterator[Seen]]:
+def live(runtime: str, oracle: Oracle, seed: int, scale: float) -> tuple[dict[str, str], Iterator[Seen]]:
     """The interpreter's fingerprint, and every case with what it printed."""
-    oracle = open_oracle(runtime)
 
     def run() -> Iterator[Seen]:
         with oracle:
@@ -175,11 +176,21 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--output", type=Path, default=TARGET)
+    parser.add_argument("--runtimes", nargs="+", choices=OPERATOR_RUNTIMES, default=OPERATOR_RUNTIMES)
+    parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see tools/tape.py")
     options = parser.parse_args()
+    tapes = dict(text.split("=", 1) for text in options.tape)
+    kept: dict[str, Any] = {}
+    if options.output.exists():
+        kept = json.loads(options.output.read_text(encoding="utf-8"))["runtimes"]
     runtimes: dict[str, Any] = {}
     for name in OPERATOR_RUNTIMES:
-        if installed(name) is not None:
-            fingerprint, cases = live(name, options.seed, options.scale)
+        if name not in options.runtimes:
+            if name in kept:
+                runtimes[name] = kept[name]
+        elif name in tapes or installed(name) is not None:
+            oracle = open_tape(name, tapes[name]) if name in tapes else open_oracle(name)
+            fingerprint, cases = live(name, oracle, options.seed, options.scale)
             how = f"tools/collect_operators.py --seed {options.seed} --scale {options.scale:g}"
             runtimes[name] = entry(name, fingerprint, cases, how)
         elif (found := recorded(name)) is not None:

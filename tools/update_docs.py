@@ -16,7 +16,7 @@ import gallery
 import page_585
 from lastbit.operator_report import OPERATOR_RUNTIMES, Cell, operator_evidence, operators_report
 from lastbit.ops import OPERATORS
-from lastbit.runtime_report import evidence
+from lastbit.runtime_report import evidence, machines_of
 from lastbit.runtimes import RUNTIMES, Refused, Rule
 from lastbit.runtimes.open_points import OPEN_POINTS, SETTLED_POINTS
 from lastbit.runtimes.versions import CHANGES, versions_run
@@ -42,7 +42,8 @@ def runtimes_table() -> str:
         lines.append(f"| `{name}` | {runtime.oracle} | {', '.join(rules)} | {outputs:,} | {bad} |")
     machines: dict[str, list[str]] = {}
     for name, entry in collected["runtimes"].items():
-        machines.setdefault(_cpu(entry["fingerprint"]["cpu"]), []).append(f"`{name}`")
+        for fingerprint, _ in machines_of(entry):
+            machines.setdefault(_cpu(fingerprint["cpu"]), []).append(f"`{name}`")
     lines += [
         "",
         "Outputs of dense layers of every type and of the operators around them. Where two rules stand, the first",
@@ -110,8 +111,10 @@ def runtime_pages() -> str:
             lines += ["", "Refused, with the runtime's reason:", ""]
             lines += [f"- {reason}: {', '.join(variants)}" for reason, variants in refused.items()]
         if entry["fingerprint"]:
-            f = entry["fingerprint"]
-            lines += ["", f"Run on {f['cpu']}; {f['platform']}; {f['oracle']} {f['version']}."]
+            machines = machines_of(entry)
+            for f, variants in machines:
+                of = "" if len(machines) == 1 else f" Variants: {', '.join(variants)}."
+                lines += ["", f"Run on {f['cpu']}; {f['platform']}; {f['oracle']} {f['version']}.{of}"]
         if runtime.sources:
             lines += ["", *(f"- source read: {source}" for source in runtime.sources)]
         parts.append("\n".join(lines))

@@ -12,7 +12,7 @@ from .ops import OPERATORS
 from .report import Block, Heading, Report, Table, Text
 from .runtimes import RUNTIMES, Refused, Rule, Runtime, find_rule, get_runtime
 
-__all__ = ["RuntimesReport", "evidence", "runtimes_report"]
+__all__ = ["RuntimesReport", "evidence", "machines_of", "runtimes_report"]
 
 
 @cache
@@ -21,6 +21,23 @@ def evidence() -> dict[str, Any]:
     text = (resources.files("lastbit") / "runtimes" / "evidence.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
+
+
+def machines_of(entry: dict[str, Any]) -> list[tuple[dict[str, str], list[str]]]:
+    """The machines that a runtime's evidence is from: (fingerprint, names of dense variants).
+
+    Args:
+        entry: a runtime's part of `evidence()`. A variant has a fingerprint of its own where it is not the runtime's.
+    """
+    found: list[tuple[dict[str, str], list[str]]] = [(entry["fingerprint"], [])]
+    for variant in entry["variants"]:
+        own = variant.get("fingerprint", entry["fingerprint"])
+        names = next((names for fingerprint, names in found if fingerprint == own), None)
+        if names is None:
+            found.append((own, names := []))
+        if variant["operator"] == "FULLY_CONNECTED" and variant["outputs"]:
+            names.append(variant["variant"])
+    return found
 
 
 class RuntimesReport(Report):
@@ -150,8 +167,12 @@ def _shown_on(runtime: Runtime) -> list[Block]:
     entry = evidence()["runtimes"].get(runtime.name)
     if entry is None:
         return [Text("No evidence collected yet", "dim")]
-    f = entry["fingerprint"]
-    return [Text(f"Shown on {f['cpu']}; {f['platform']}; {entry.get('date', evidence()['date'])}", "dim")]
+    machines = machines_of(entry)
+    lines = []
+    for f, names in machines:
+        of = "" if len(machines) == 1 else f": {', '.join(names)}"
+        lines.append(Text(f"Shown on {f['cpu']}; {f['platform']}; {entry.get('date', evidence()['date'])}{of}", "dim"))
+    return [*lines]
 
 
 def _variant_blocks(runtime: Runtime, variant: dict[str, Any]) -> list[Block]:
