@@ -1,4 +1,4 @@
-"""Write WORK/boot.iso: isolinux, Debian's kernel and WORK/initrd.gz. Run as `boot_cd.py PACKAGES WORK`; see README.md."""
+"""Write WORK/boot.iso: isolinux, Debian's kernel and WORK/initrd.gz. `boot_cd.py PACKAGES WORK`; see README.md."""
 
 from __future__ import annotations
 
