@@ -13,7 +13,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from .jit_kernels import compiled
+from .jit_compile import compiled
 
 __all__ = ["FMA", "UNFUSED", "finish_rows", "quantize_rows"]
 
