@@ -83,8 +83,7 @@ def test_chains_in_every_runtime(chain, family, engine, rng):
             if engine == "jit":
                 steps = lastbit.build(model, runtime, engine=engine).steps
                 assert [len(step.entries) for step in steps] == [len(model.operators)], runtime
-    # Kernels of uint8 are rare, and so are those of LOGISTIC and TANH to other scales.
-    assert compared >= 2 or family == "uint8" or chain >= 4
+    assert compared >= 10
 
 
 @needs_numba
@@ -103,9 +102,9 @@ def test_any_chain(kind, first, names, shape, beta, seed):
     # Only QUANTIZE takes float32, and it gives int8.
     kept, real = [], False
     for name in names:
-        if real == (name == "QUANTIZE") or name == "QUANTIZE":
+        if not real or name == "QUANTIZE":
             kept.append(name)
-            real = name == "DEQUANTIZE" if not real else False
+            real = name == "DEQUANTIZE"
     model = continued(
         dense_model({"int8": "int8 per-channel"}.get(kind, kind), units, depth, rng).subgraphs[0], kept, first, beta
     )
@@ -126,6 +125,10 @@ def test_softmax_without_dense_layers(engine, bits, rng):
             same(model, random_input(model, rows, rng), runtime, engine)
 
 
+# One runtime without such rows, two with them.
+ABORTING = ("litert-builtin-x86", "litert-reference", "tflm")
+
+
 def aborting_model(first):
     """600 classes that are alike for an input of zeros: the sum of exponentials is 600, above what kernels have."""
     weights = np.zeros((600, 8), np.int8)
@@ -141,12 +144,12 @@ def aborting_model(first):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_rows_on_which_the_real_kernel_aborts_are_refused_in_the_same_words(engine, first, threads):
     model = aborting_model(first)
-    good = np.ones((700, 8), np.float32) if first else np.full((700, 8), 10, np.int8)
+    good = np.ones((300, 8), np.float32) if first else np.full((300, 8), 10, np.int8)
     refused = 0
-    for runtime in covered(model):
+    for runtime in ABORTING:
         same(model, good, runtime, engine, threads=threads)
         executable = lastbit.build(model, runtime, engine=engine, threads=threads)
-        for place, rows in ((0, 1), (0, 300), (299, 300), (650, 700)):
+        for place, rows in ((0, 1), (299, 300)):
             bad = good[:rows].copy()
             bad[place] = 0
             try:
@@ -163,7 +166,7 @@ def test_rows_on_which_the_real_kernel_aborts_are_refused_in_the_same_words(engi
                 assert str(caught.value) == wanted
             refused += 1
             assert executable(good[:rows]).tobytes() == lastbit.run(model, good[:rows], runtime).output.tobytes()
-    assert refused >= 4
+    assert refused == 4
 
 
 @pytest.mark.parametrize("engine", ENGINE)
