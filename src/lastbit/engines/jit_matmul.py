@@ -307,15 +307,28 @@ class Chain:
         return self._refuse(x) if refused and self._refuse is not None else out
 
     def _part(self, x: Array, out: Array, start: int, rows: int) -> int:
+        memory = self.take()
+        refused: int = self._enter(self._run, self._state_at, memory[0], x, out, start, rows)
+        self.give(memory)
+        return refused
+
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Of the compiled chain and of its state, for compiled code that calls it (see `jit_kernels.enter`)."""
+        return self._run, self._state_at
+
+    def take(self) -> tuple[int, Array]:
+        """Scratch memory for one call, first its address. It goes back by `give`."""
         # Lists give and take in one step, so two threads never get the same memory.
         try:
-            memory = self._free.pop()
+            return self._free.pop()
         except IndexError:
             array = aligned(self._scratch_bytes)
-            memory = address(array), array
-        refused: int = self._enter(self._run, self._state_at, memory[0], x, out, start, rows)
+            return address(array), array
+
+    def give(self, memory: tuple[int, Array]) -> None:
+        """See `take`."""
         self._free.append(memory)
-        return refused
 
 
 def _elementwise_fields(op: Elementwise) -> dict[str, int]:
