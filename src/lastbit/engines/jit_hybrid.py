@@ -38,7 +38,8 @@ def fast_hybrid(entry: PreparedHybrid) -> Callable[[Sequence[Array], int], Array
         clamp = kernels.NO_CLAMP
     elif rule.finish is finish_fma and not int4:
         clamp = kernels.VALUE_FIRST
-    units = layer.units
+    units, depth = layer.units, layer.depth
+    chain, state = product.addresses
     constants = np.zeros((3, units + 2), np.float32)
     constants[0] = [*np.broadcast_to(entry.weights_scale, (units,)), *fused_bounds(layer.activation)]
     if entry.bias is not None:
@@ -51,7 +52,7 @@ def fast_hybrid(entry: PreparedHybrid) -> Callable[[Sequence[Array], int], Array
     def part(rows: Array, out: Array, start: int, stop: int) -> int:
         """Some rows; see `hybrid_rows`."""
         memory = product.take()
-        done: int = kernels.hybrid_rows(rows, out, start, stop, how, constants, *product.addresses, memory[0])
+        done: int = kernels.hybrid_rows(rows, out, start, stop, how, constants, chain, state, memory[0])
         product.give(memory)
         return done
 
@@ -61,7 +62,7 @@ def fast_hybrid(entry: PreparedHybrid) -> Callable[[Sequence[Array], int], Array
         if shape is None:
             layer.rows(x)
             shape = shapes[x.shape] = layer.output_shape(x.shape)
-        rows = np.ascontiguousarray(x, np.float32).reshape(-1, layer.depth)
+        rows = np.ascontiguousarray(x, np.float32).reshape(-1, depth)
         out = np.empty((len(rows), units), np.float32)
         if threads == 1:
             done = {part(rows, out, 0, len(rows))}
