@@ -52,7 +52,8 @@ class Executable:
         steps = self._plans.get(False, [])
         single = len(steps) == 1 and isinstance(steps[0], ChainStep) and not self._by_rows
         self._chain = steps[0] if single and len(self._outputs) == 1 and isinstance(steps[0], ChainStep) else None
-        self._dtype = self._inputs[0].dtype.numpy
+        kind = self._inputs[0].dtype.numpy if self._inputs else None
+        self._dtype = None if kind is None else np.dtype(kind)
 
     def _plan(self, one_row: bool) -> list[Step]:
         one_row = (one_row or self.one_by_one) and self._by_rows

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..model import Model
+from ..model import Model, Tensor
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_hybrid import PreparedHybrid
 from ..types import Array
-from . import jit_forms, jit_matmul
+from . import jit_forms, jit_matmul, jit_softmax
 from .jit_hybrid import fast_hybrid
 from .jit_images import fast_image_operator
 from .jit_matmul import Chain
-from .jit_softmax import fast_softmax
 from .plan import Backend
-from .steps import Runnable
+from .steps import DenseByBlas, Runnable, Softmax
 
 __all__ = ["JitBackend"]
 
@@ -50,15 +49,17 @@ class JitBackend(Backend):
         return packed, f"{packed.isa.name} {packed.kernel} {packed.output}"
 
     def alone(self, entry: PreparedOperator, model: Model) -> Callable[[Sequence[Array], int], Array] | None:
-        """See `Backend.alone`: hybrid dense layers, softmax, convolutions and sums of images."""
+        """See `Backend.alone`: hybrid dense layers, convolutions and sums of images."""
         if isinstance(entry, PreparedHybrid):
             return fast_hybrid(entry)
-        if entry.operator.name == "SOFTMAX":
-            return fast_softmax(entry, model)
         return fast_image_operator(entry)
 
-    def chain(self, operators: list[object]) -> Runnable:
+    def softmax(self, entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Softmax | None:
+        """See `Backend.softmax`."""
+        return jit_softmax.make_softmax(entry, source, output, elements)
+
+    def chain(self, operators: list[object], refuse: Callable[[Array], Array]) -> Runnable | None:
         """See `Backend.chain`."""
-        if any(isinstance(op, jit_matmul.PackedDense) for op in operators):
-            return Chain(operators)  # type: ignore[arg-type]
-        return super().chain(operators)
+        if any(isinstance(op, DenseByBlas) for op in operators):
+            return super().chain(operators, refuse)
+        return Chain(operators, refuse)  # type: ignore[arg-type]

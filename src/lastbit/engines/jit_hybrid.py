@@ -16,8 +16,6 @@ from .jit_matmul import Chain, in_parts, pack
 
 __all__ = ["fast_hybrid"]
 
-_BLOCK_ROWS = 96
-
 
 def fast_hybrid(entry: PreparedHybrid) -> Callable[[Sequence[Array], int], Array] | None:
     """A function of the same outcome as the layer's `evaluate`; None where the kernels' faults need the reference."""
@@ -40,35 +38,40 @@ def fast_hybrid(entry: PreparedHybrid) -> Callable[[Sequence[Array], int], Array
         clamp = kernels.NO_CLAMP
     elif rule.finish is finish_fma and not int4:
         clamp = kernels.VALUE_FIRST
-    bias = np.zeros(layer.units, np.float32) if entry.bias is None else entry.bias
-    bias = np.ascontiguousarray(flush_subnormals(bias) if fused else bias, np.float32)
-    factors = np.ascontiguousarray(np.broadcast_to(entry.weights_scale, (layer.units,)), np.float32)
-    sums = wrap32(entry.weights_sum).astype(np.int32)
-    bounds = np.asarray(fused_bounds(layer.activation), np.float32)
+    units, depth = layer.units, layer.depth
+    chain, state = product.addresses
+    constants = np.zeros((3, units + 2), np.float32)
+    constants[0] = [*np.broadcast_to(entry.weights_scale, (units,)), *fused_bounds(layer.activation)]
+    if entry.bias is not None:
+        constants[1, :units] = flush_subnormals(entry.bias) if fused else entry.bias
+    constants[2, :units] = wrap32(entry.weights_sum).astype(np.int32).view(np.float32)
     finish, unused = kernels.FMA if fused else kernels.UNFUSED, 4 if fused and int4 else 0
+    how = kind, finish, clamp, unused
+    shapes: dict[tuple[int, ...], tuple[int, ...]] = {}  # input shape -> output shape, of those that fit
 
-    def part(rows: Array, out: Array, start: int, stop: int) -> bool:
-        """Some rows; False where there is a NaN."""
-        most = min(_BLOCK_ROWS, stop - start)
-        q = np.empty((most, layer.depth), np.int8)
-        scales, zero_points = np.empty(most, np.float32), np.empty(most, np.int32)
-        for begin in range(start, stop, most):
-            n = min(most, stop - begin)
-            if kernels.quantize_rows(rows[begin : begin + n], kind, q[:n], scales, zero_points):
-                return False
-            acc = product(q[:n])
-            target = out[begin : begin + n]
-            kernels.finish_rows(acc, finish, clamp, unused, sums, scales, zero_points, factors, bias, bounds, target)
-        return True
+    def part(rows: Array, out: Array, start: int, stop: int) -> int:
+        """Some rows; see `hybrid_rows`."""
+        memory = product.take()
+        done: int = kernels.hybrid_rows(rows, out, start, stop, how, constants, chain, state, memory[0])
+        product.give(memory)
+        return done
 
     def run(values: Sequence[Array], threads: int) -> Array:
-        rows = np.ascontiguousarray(layer.rows(np.asarray(values[0], np.float32)))
-        if not fused and not rows[0].any() and not rows.any():
-            return entry.evaluate(values)["output"]  # the kernel does not multiply such an input at all
-        out = np.empty((len(rows), layer.units), np.float32)
-        if not all(in_parts(lambda a, b: part(rows, out, a, b), len(rows), threads)):
-            return entry.evaluate(values)["output"]  # which refuses the NaN, in its own words
-        return out.reshape(layer.output_shape(values[0].shape))
+        x = values[0]
+        shape = shapes.get(x.shape)
+        if shape is None:
+            layer.rows(x)
+            shape = shapes[x.shape] = layer.output_shape(x.shape)
+        rows = np.ascontiguousarray(x, np.float32).reshape(-1, depth)
+        out = np.empty((len(rows), units), np.float32)
+        if threads == 1:
+            done = {part(rows, out, 0, len(rows))}
+        else:
+            done = set(in_parts(lambda a, b: part(rows, out, a, b), len(rows), threads))
+        # A NaN is refused in the reference's words; kernels that do not fuse do not multiply zeros at all.
+        if kernels.NAN in done or (not fused and done == {kernels.ZEROS}):
+            return entry.evaluate(values)["output"]
+        return out.reshape(shape)
 
     return run
 

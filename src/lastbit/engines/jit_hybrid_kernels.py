@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from .jit_kernels import compiled
+from .jit_compile import compiled
+from .jit_kernels import enter
 
-__all__ = ["FMA", "UNFUSED", "finish_rows", "quantize_rows"]
+__all__ = ["DONE", "FMA", "NAN", "UNFUSED", "ZEROS", "hybrid_rows"]
 
+_BLOCK_ROWS = 96
 # How rows are quantized, how sums are finished, how outputs are clamped.
 SYMMETRIC, ASYMMETRIC, QD8 = 0, 1, 2
 UNFUSED, FMA = 0, 1
 NO_CLAMP, VALUE_FIRST, BOUND_FIRST = 0, 1, 2
+DONE, ZEROS, NAN = 0, 1, 2
 
 _F32, _F64, _I32 = np.float32, np.float64, np.int32
 _SMALLEST = np.float32(2.0**-126)
@@ -51,14 +53,20 @@ def _away(value):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _head(v):  # type: ignore[no-untyped-def]
-    """What the vector code makes of a scaled value before the zero point: an int32 as int64."""
-    nudged = v + (_F32(-0.5) if v < _F32(0.0) else _F32(0.5))
-    if nudged >= _F32(2147483648.0):
-        return 2147483647
-    if nudged > _F32(-2147483648.0):
-        return int(np.trunc(nudged))
-    return -2147483648  # NaN too
+def _range(row):  # type: ignore[no-untyped-def]
+    """The smallest and the largest value of a row, zero among them, and whether there is a NaN.
+
+    Bits as integers: their minimum is one instruction for many elements, that of floats is one after the other.
+    """
+    bits = row.view(np.int32)
+    least, most, size = _I32(0), _I32(0), _I32(0)
+    for k in range(bits.size):
+        magnitude = bits[k] & _I32(0x7FFFFFFF)
+        ordered = bits[k] ^ ((bits[k] >> _I32(31)) & _I32(0x7FFFFFFF))
+        least, most, size = min(least, ordered), max(most, ordered), max(size, magnitude)
+    both = np.array([least ^ ((least >> _I32(31)) & _I32(0x7FFFFFFF)), most], np.int32).view(np.float32)
+    # Adding zero makes +0.0 of -0.0.
+    return both[0] + _F32(0.0), both[1], size > _I32(0x7F800000)
 
 
 @compiled
@@ -72,13 +80,7 @@ def quantize_rows(x, kind, q, scales, zero_points):  # type: ignore[no-untyped-d
     whole = depth - depth % 8
     for r in range(x.shape[0]):
         row, taken = x[r], q[r]
-        low, high = _F32(0.0), _F32(0.0)
-        bad = False
-        for k in range(depth):
-            v = row[k]
-            bad |= v != v
-            low = v if v < low else low
-            high = v if v > high else high
+        low, high, bad = _range(row)
         if bad:
             return True
         if kind == QD8:
@@ -122,13 +124,19 @@ def quantize_rows(x, kind, q, scales, zero_points):  # type: ignore[no-untyped-d
             scales[r] = scale
             inverse = _F32(0.0) if empty or scale == _F32(0.0) else _F32(_F32(1.0) / scale)
         zero_points[r] = zero
+        # The vector code makes an int32 of a scaled value, the nearest end where there is none (the lower one for NaN),
+        # then adds the zero point, which wraps.
+        lower = _I32(-127 if kind == SYMMETRIC else -128)
+        over = lower if zero > 0 else _I32(127)
+        under = _I32(127) if zero < 0 else lower
         for k in range(whole):
-            first = _head(_F32(0.0) if empty else _F32(row[k] * inverse))
-            if kind == SYMMETRIC:
-                taken[k] = min(max(first, -127), 127)
-            else:
-                total = numba.int64(_I32(first + zero))
-                taken[k] = min(max(total, -128), 127)
+            v = _F32(row[k] * inverse)  # zeros where the row is empty
+            nudged = v + (_F32(-0.5) if v < _F32(0.0) else _F32(0.5))
+            near = nudged if nudged < _F32(1000.0) else _F32(1000.0)
+            near = near if near > _F32(-1000.0) else _F32(-1000.0)
+            inside = min(max(_I32(_I32(near) + _I32(zero)), lower), _I32(127))
+            inside = over if nudged >= _F32(2147483648.0) else inside
+            taken[k] = inside if nudged > _F32(-2147483648.0) else under
         for k in range(whole, depth):
             last = _away(_F32(0.0) if empty else _F32(row[k] * inverse))
             if kind == SYMMETRIC:
@@ -199,3 +207,43 @@ def finish_rows(acc, kind, clamp, unused, sums, scales, zero_points, factors, bi
                 v = taken[u]
                 v = v if low < v else low
                 taken[u] = high if high < v else v
+
+
+@compiled
+def hybrid_rows(x, out, start, stop, how, constants, chain, state, scratch):  # type: ignore[no-untyped-def]
+    """A layer on some rows, in blocks that stay in the cache.
+
+    Args:
+        x: float32 `[rows, depth]`.
+        out: float32 `[rows, out]`.
+        start: the first row.
+        stop: behind the last row.
+        how: how rows are quantized, sums finished and outputs clamped, and `unused` of `finish_rows`: a tuple.
+        constants: float32 `[3, out + 2]`: the weights' scales, the bias, and the bits of their sums as int32; the last
+            two of the first row are the bounds.
+        chain: the address of the compiled product.
+        state: the address of its state.
+        scratch: the address of its scratch memory.
+
+    Returns:
+        `DONE`, `NAN` where there is one (then nothing else holds), or `ZEROS` where there is nothing else.
+    """
+    quantized, finish, clamp, unused = how
+    units = out.shape[1]
+    factors, bias, bounds = constants[0, :units], constants[1, :units], constants[0, units:]
+    sums = constants[2, :units].view(np.int32)
+    most = min(_BLOCK_ROWS, stop - start)
+    q, acc = np.empty((most, x.shape[1]), np.int8), np.empty((most, units), np.int32)
+    scales, zero_points = np.empty(most, np.float32), np.empty(most, np.int32)
+    for begin in range(start, stop, most):
+        n = min(most, stop - begin)
+        if quantize_rows(x[begin : begin + n], quantized, q, scales, zero_points):
+            return NAN
+        enter(chain, state, scratch, q, acc, 0, n)
+        target = out[begin : begin + n]
+        finish_rows(acc[:n], finish, clamp, unused, sums, scales, zero_points, factors, bias, bounds, target)
+    for r in range(start, stop):
+        for k in range(x.shape[1]):
+            if x[r, k] != _F32(0.0):
+                return DONE
+    return ZEROS

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from .jit_kernels import _float32_at, _int16_at, _int32_at, _int64_at, _uint8_at, compiled
+from .jit_compile import compiled, float32_at, int16_at, int32_at, int64_at, uint8_at
 
 __all__ = ["depthwise", "gather", "look_up_pairs"]
 
@@ -17,7 +17,7 @@ FLOAT32, FLOAT32_SATURATE, Q31_UP_UP, Q31_UP_AWAY = 0, 1, 2, 3
 @compiled
 def _copy(source, target, size):  # type: ignore[no-untyped-def]
     """Bytes from address to address, and up to 7 more."""
-    given, taken = _int64_at(source), _int64_at(target)
+    given, taken = int64_at(source), int64_at(target)
     for k in range((size + 7) >> 3):
         taken[k] = given[k]
 
@@ -50,8 +50,8 @@ def gather(  # type: ignore[no-untyped-def]
     for n in range(x.shape[0]):
         for i in range(x.shape[1]):
             given, taken = (
-                _uint8_at(x.ctypes.data + (n * x.shape[1] + i) * x.shape[2]),
-                _uint8_at(base + (top + i) * row_bytes + left),
+                uint8_at(x.ctypes.data + (n * x.shape[1] + i) * x.shape[2]),
+                uint8_at(base + (top + i) * row_bytes + left),
             )
             for k in range(x.shape[2]):
                 taken[k] = given[k]
@@ -77,7 +77,7 @@ def _requantize(  # type: ignore[no-untyped-def]
     form, acc, start, stop, factor, multiplier, left, right, zero_point, low, high, qmax, out
 ):
     """One pixel's channels from int32 sums to bytes, by the address of each, as `arith.requantize` does it."""
-    sums, by, taken = _int32_at(acc), _float32_at(factor), _uint8_at(out)
+    sums, by, taken = int32_at(acc), float32_at(factor), uint8_at(out)
     if form <= FLOAT32_SATURATE:
         # Adding and taking off 1.5 * 2^23 rounds half even, and unlike a function is vector code.
         magic = numba.float32(12582912.0)
@@ -156,14 +156,14 @@ def depthwise(  # type: ignore[no-untyped-def]
     times = channels // depth
     acc = np.empty(channels, np.int32)
     zero_point, low, high, qmax = bounds[0], bounds[1], bounds[2], bounds[3]
-    sums, first = _int32_at(acc.ctypes.data), _int32_at(begin.ctypes.data)
+    sums, first = int32_at(acc.ctypes.data), int32_at(begin.ctypes.data)
     image, kernel = padded.ctypes.data, weights.ctypes.data
     pixel_bytes = 2 * depth
     line_bytes = pixel_bytes * padded.shape[1]
     target = out.ctypes.data
     for n in range(x.shape[0]):
         for i in range(x.shape[1]):
-            line = _int16_at(image + (top + i) * line_bytes + left_pad * pixel_bytes)
+            line = int16_at(image + (top + i) * line_bytes + left_pad * pixel_bytes)
             for k in range(x.shape[2]):
                 line[k] = numba.int16(numba.int16(x[n, i, k]) - numba.int16(zero))
         for oy in range(out.shape[1]):
@@ -175,13 +175,13 @@ def depthwise(  # type: ignore[no-untyped-def]
                     factors = kernel + 4 * channels * weights.shape[1] * i
                     j = 0
                     while j < weights.shape[1]:
-                        seen, by = _int16_at(at), _int32_at(factors)
+                        seen, by = int16_at(at), int32_at(factors)
                         if times == 1 and j + 3 <= weights.shape[1]:
                             # Three taps at once: the sums are read and written once.
-                            seen_1, by_1 = _int16_at(at + dilation_w * pixel_bytes), _int32_at(factors + 4 * channels)
+                            seen_1, by_1 = int16_at(at + dilation_w * pixel_bytes), int32_at(factors + 4 * channels)
                             seen_2, by_2 = (
-                                _int16_at(at + 2 * dilation_w * pixel_bytes),
-                                _int32_at(factors + 8 * channels),
+                                int16_at(at + 2 * dilation_w * pixel_bytes),
+                                int32_at(factors + 8 * channels),
                             )
                             for c in range(channels):
                                 two = seen[c] * by[c] + seen_1[c] * by_1[c]

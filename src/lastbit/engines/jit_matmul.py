@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from ..arith.requantize import RequantParams
 from ..types import Array, IntArray
-from .steps import Quantizer, Table
+from .steps import Elementwise, Quantizer, Softmax, Table
 
 if TYPE_CHECKING:
     from .jit_vectors import Isa
@@ -230,10 +230,17 @@ class Chain:
 
     All dense layers have the same requantization form; see `engines.plan` for how a model is cut into chains.
     Calls may come from several threads at once.
+
+    Args:
+        operators: what it runs; at least one.
+        refuse: its input -> its output, slowly. Asked where the real kernel of an operator aborts the process, for the
+            words of the refusal.
     """
 
-    def __init__(self, operators: Sequence[PackedDense | Table | Quantizer]) -> None:
-        from .jit_kernels import FIELDS, INT8, QUANTIZER, TABLE, UINT8, chain, enter
+    def __init__(
+        self, operators: Sequence[PackedDense | Elementwise], refuse: Callable[[Array], Array] | None = None
+    ) -> None:
+        from .jit_kernels import FIELDS, chain, enter, host_isa
 
         layers = [op for op in operators if isinstance(op, PackedDense)]
         self._kept = list(operators)
@@ -244,15 +251,7 @@ class Chain:
                 fields = op.fields
                 widths.append(op.rows * op.units * op.output.itemsize)
             else:
-                fields = {
-                    "kind": QUANTIZER if isinstance(op, Quantizer) else TABLE,
-                    "depth": op.elements,
-                    "output_bytes": op.output.itemsize,
-                    "table": address(op.constants if isinstance(op, Quantizer) else op.values),
-                    "table_split": op.split,
-                    "table_period": op.period,
-                    "input_type": UINT8 if isinstance(op, Table) and op.unsigned else INT8,
-                }
+                fields = _elementwise_fields(op)
                 widths.append(op.elements * op.output.itemsize)
             row[:] = [fields.get(name, 0) for name in FIELDS]
         first, last = operators[0], operators[-1]
@@ -264,16 +263,19 @@ class Chain:
         self.output = last.output
         self._in_bytes = in_bytes
         self._elements = widths[-1] // self.output.itemsize
-        isa = layers[0].isa
-        self._run = chain(layers[0].kernel, isa, layers[0].output.itemsize)
+        # Without dense layers no tile is called: any form will do.
+        isa = layers[0].isa if layers else host_isa()
+        self._run = chain(layers[0].kernel, isa, layers[0].output.itemsize) if layers else chain("acc", isa, 4)
         self._enter = enter
-        converted = max(op.rows * op.fields["row_bytes"] for op in layers)
-        step = 2 * isa.rows[0]
-        block = max(_BLOCK_BYTES // converted // step * step, _LEAST_BLOCK // step * step)
-        most_rows = block * max(op.rows for op in layers) + isa.rows[0]
+        self._refuse = refuse
+        converted = max((op.rows * op.fields["row_bytes"] for op in layers), default=max(widths))
+        # Whole tiles; nothing is read again for each block where there are no weights.
+        step, least = (2 * isa.rows[0], _LEAST_BLOCK) if layers else (1, 1)
+        block = max(_BLOCK_BYTES // converted // step * step, least // step * step)
+        most_rows = block * max((op.rows for op in layers), default=0) + isa.rows[0]
         sizes = (
             2 * block * max(widths) if len(operators) > 1 else 0,
-            most_rows * max(op.fields["row_bytes"] for op in layers),
+            most_rows * max((op.fields["row_bytes"] for op in layers), default=0),
             4 * most_rows,
             isa.rows[0] * isa.columns * 8,
         )
@@ -292,24 +294,62 @@ class Chain:
 
         Returns:
             `[rows, elements of one row]`.
+
+        Raises:
+            InputError: on one of these rows the real kernel of an operator aborts the process.
         """
         rows = x.nbytes // self._in_bytes
         out = np.empty((rows, self._elements), self.output)
         if threads == 1:
-            self._part(x, out, 0, rows)
+            refused = self._part(x, out, 0, rows)
         else:
-            in_parts(lambda begin, end: self._part(x, out, begin, end - begin), rows, threads)
-        return out
+            refused = any(in_parts(lambda begin, end: self._part(x, out, begin, end - begin), rows, threads))
+        return self._refuse(x) if refused and self._refuse is not None else out
 
-    def _part(self, x: Array, out: Array, start: int, rows: int) -> None:
+    def _part(self, x: Array, out: Array, start: int, rows: int) -> int:
+        memory = self.take()
+        refused: int = self._enter(self._run, self._state_at, memory[0], x, out, start, rows)
+        self.give(memory)
+        return refused
+
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Of the compiled chain and of its state, for compiled code that calls it (see `jit_kernels.enter`)."""
+        return self._run, self._state_at
+
+    def take(self) -> tuple[int, Array]:
+        """Scratch memory for one call, first its address. It goes back by `give`."""
         # Lists give and take in one step, so two threads never get the same memory.
         try:
-            memory = self._free.pop()
+            return self._free.pop()
         except IndexError:
             array = aligned(self._scratch_bytes)
-            memory = address(array), array
-        self._enter(self._run, self._state_at, memory[0], x, out, start, rows)
+            return address(array), array
+
+    def give(self, memory: tuple[int, Array]) -> None:
+        """See `take`."""
         self._free.append(memory)
+
+
+def _elementwise_fields(op: Elementwise) -> dict[str, int]:
+    """The row of a chain's table for what is no dense layer."""
+    from . import jit_elements, jit_kernels
+
+    fields = {"depth": op.elements, "output_bytes": op.output.itemsize}
+    if isinstance(op, Softmax):
+        return fields | {
+            "kind": jit_kernels.SOFTMAX_FLOAT if op.floats else jit_kernels.SOFTMAX_FIXED,
+            "table": address(op.table),
+            "scalars": address(op.constants),
+            "table_period": op.classes,
+        }
+    return fields | {
+        "kind": jit_kernels.QUANTIZER if isinstance(op, Quantizer) else jit_kernels.TABLE,
+        "table": address(op.constants if isinstance(op, Quantizer) else op.values),
+        "table_split": op.split,
+        "table_period": op.period,
+        "input_type": jit_elements.UINT8 if isinstance(op, Table) and op.unsigned else jit_elements.INT8,
+    }
 
 
 _POOLS: dict[int, ThreadPoolExecutor] = {}

@@ -8,7 +8,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit_kernels import compiled, host_isa
+from .jit_compile import compiled
+from .jit_kernels import host_isa
 from .jit_vectors import I64, ISAS, Vectors
 
 __all__ = ["operations", "spin"]

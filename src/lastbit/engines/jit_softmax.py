@@ -6,52 +6,57 @@ with the same roundings in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
+import numba
 import numpy as np
 
 from ..arith.fixedpoint import INT32_MAX
 from ..arith.gemmlowp_nonlinear import NEWTON_CONSTANTS
-from ..model import Model
+from ..model import Tensor
 from ..ops._unary import per_tensor
 from ..ops.base import PreparedOperator
-from ..types import Array
-from .jit_kernels import compiled
+from .jit_compile import compiled, float32_at, int64_at, uint8_at
+from .steps import Softmax
 
-__all__ = ["fast_softmax"]
+__all__ = ["fixed_softmax", "float_softmax", "make_softmax"]
 
 _SUM_BITS = 12
 _FIRST, _SECOND, _ONE = NEWTON_CONSTANTS
 
 
-def fast_softmax(entry: PreparedOperator, model: Model) -> Callable[[Sequence[Array], int], Array] | None:
-    """A function of the same outcome as the operator's `evaluate`; None for other rules and types."""
-    source, output = model.tensors[entry.operator.inputs[0]], model.tensors[entry.operator.outputs[0]]
+def make_softmax(entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Softmax | None:
+    """The operator for a chain; None for other rules and types.
+
+    Args:
+        entry: SOFTMAX.
+        source: its input.
+        output: its output.
+        elements: elements in one row of the chain.
+    """
     kind = source.dtype.numpy
     if kind not in (np.int8, np.uint8) or output.dtype.numpy != kind or source.data is not None or not source.shape:
         return None
-    if not entry.rule.startswith(("gemmlowp_fixed_point", "lut_float32_sum")):
+    if not entry.rule.startswith(("gemmlowp_fixed_point", "lut_float32_sum")) or elements % source.shape[-1]:
         return None
     to = per_tensor(entry.operator, output)
     # Rows of two: the maximum, and a value so many steps below it.
     top = int(source.dtype.qmax or 0)
     probe = np.stack([np.full(256, top), top - np.arange(256)], axis=1).astype(kind)
-    table = np.ascontiguousarray(entry.evaluate([probe])["exp"][:, 1])
-    floats = entry.rule == "lut_float32_sum"
-    constants = np.asarray([to.zero_point, to.qmin, to.qmax, kind == np.uint8], np.int64)
-    scale = np.asarray([to.scale], np.float32)
-
-    def run(values: Sequence[Array], threads: int) -> Array:
-        x = np.ascontiguousarray(values[0])
-        rows = x.reshape(-1, x.shape[-1])
-        out = np.empty_like(rows)
-        if floats:
-            _float_rows(rows, table, scale, constants, out)
-        elif not _fixed_rows(rows, table, constants, out):
-            return entry.evaluate(values)["output"]  # which says that the kernel aborts
-        return out.reshape(x.shape)
-
-    return run
+    found = entry.evaluate([probe])
+    unsigned, floats = kind == np.uint8, entry.rule == "lut_float32_sum"
+    # What the float32 rule does not add to an unsigned output, and the fixed-point rule replaces by the smallest value.
+    added = to.qmin if not floats else 0 if unsigned else to.zero_point
+    scale = int(np.asarray(to.scale, np.float32).view(np.int32))
+    assert kind is not None
+    return Softmax(
+        table=np.ascontiguousarray(found["exp"][:, 1], np.float32 if floats else np.int64),
+        constants=np.asarray([added, to.qmin, to.qmax, unsigned, scale], np.int64),
+        classes=source.shape[-1],
+        elements=elements,
+        floats=floats,
+        unsigned=unsigned,
+        output=np.dtype(kind),
+        evaluate=lambda x: entry.evaluate([x])["output"],
+    )
 
 
 @compiled
@@ -75,17 +80,26 @@ def _divide_away(value, exponent):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _fixed_rows(x, table, constants, out):  # type: ignore[no-untyped-def]
+def _largest(given, classes, flip):  # type: ignore[no-untyped-def]
+    """The maximum of a row. int8 with the upper bit changed is in the order of uint8."""
+    top = given[0] ^ flip
+    for k in range(1, classes):
+        top = max(top, given[k] ^ flip)
+    return top
+
+
+@compiled
+def fixed_softmax(x: int, rows: int, classes: int, table: int, constants: int, out: int) -> bool:
     """Integers only: see `gemmlowp_fixed_point`. False where a kernel would abort."""
-    low, high = constants[1], constants[2]
-    for r in range(x.shape[0]):
-        row, taken = x[r], out[r]
-        top = np.int64(row[0])
-        for k in range(row.size):
-            top = max(top, np.int64(row[k]))
+    known, exp = int64_at(constants), int64_at(table)
+    low, high = known[1], known[2]
+    flip = 0 if known[3] else 128
+    for r in range(rows):
+        given, taken = uint8_at(x + r * classes), uint8_at(out + r * classes)
+        top = _largest(given, classes, flip)
         total = 0
-        for k in range(row.size):
-            total += _divide_away(table[top - row[k]], _SUM_BITS)
+        for k in range(classes):
+            total += _divide_away(exp[top - (given[k] ^ flip)], _SUM_BITS)
         if total > INT32_MAX:
             return False
         zeros = 32
@@ -100,29 +114,29 @@ def _fixed_rows(x, table, constants, out):  # type: ignore[no-untyped-def]
         exponent = _SUM_BITS - zeros + 31 - 8
         if exponent > 31:
             return False
-        for k in range(row.size):
-            rounded = _divide_away(_high_mul(scale, table[top - row[k]]), exponent) + low
-            taken[k] = min(max(rounded, low), high)
+        for k in range(classes):
+            rounded = _divide_away(_high_mul(scale, exp[top - (given[k] ^ flip)]), exponent) + known[0]
+            taken[k] = numba.uint8(min(max(rounded, low), high))
     return True
 
 
 @compiled
-def _float_rows(x, table, scale, constants, out):  # type: ignore[no-untyped-def]
+def float_softmax(x: int, rows: int, classes: int, table: int, constants: int, out: int) -> None:
     """Float32 sums from left to right: see `lut_float32_sum`."""
-    zero_point, low, high, unsigned = constants[0], constants[1], constants[2], constants[3]
-    for r in range(x.shape[0]):
-        row, taken = x[r], out[r]
-        top = np.int64(row[0])
-        for k in range(row.size):
-            top = max(top, np.int64(row[k]))
-        total = table[top - row[0]]
-        for k in range(1, row.size):
-            total = np.float32(total + table[top - row[k]])
-        factor = np.float32(np.float32(1.0) / np.float32(total * scale[0]))
-        for k in range(row.size):
-            scaled = np.float32(table[top - row[k]] * factor)
+    known, exp, scale = int64_at(constants), float32_at(table), float32_at(constants + 32)[0]
+    added, low, high, unsigned = known[0], known[1], known[2], known[3]
+    flip = 0 if unsigned else 128
+    for r in range(rows):
+        given, taken = uint8_at(x + r * classes), uint8_at(out + r * classes)
+        top = _largest(given, classes, flip)
+        total = exp[top - (given[0] ^ flip)]
+        for k in range(1, classes):
+            total = np.float32(total + exp[top - (given[k] ^ flip)])
+        factor = np.float32(np.float32(1.0) / np.float32(total * scale))
+        for k in range(classes):
+            scaled = np.float32(exp[top - (given[k] ^ flip)] * factor)
             if unsigned:
                 rounded = np.int64(np.trunc(np.float32(scaled + np.float32(0.5))))
             else:
-                rounded = np.int64(np.trunc(np.float64(scaled) + 0.49999999999999994)) + zero_point
-            taken[k] = min(max(rounded, low), high)
+                rounded = np.int64(np.trunc(np.float64(scaled) + 0.49999999999999994)) + added
+            taken[k] = numba.uint8(min(max(rounded, low), high))

@@ -1,7 +1,7 @@
 """How a fast engine runs a prepared model: operators that can be chained are, all others run as the reference does.
 
-A chain is a path of dense layers, operators that go from element to element (RELU, QUANTIZE, LOGISTIC, ...) and
-operators that only change the shape. Its rows are the samples of the batch: what one sample becomes depends on no
+A chain is a path of dense layers, operators that go from element to element (RELU, QUANTIZE, LOGISTIC, ...), SOFTMAX
+and operators that only change the shape. Its rows are the samples of the batch: what one sample becomes depends on no
 other, so a block of them goes through the whole chain before the next one begins.
 
 Element-wise operators become tables: the reference is asked for all 256 values at every place of a sample, since some
@@ -10,6 +10,7 @@ kernels calculate the last elements of a sample otherwise than the rest.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_by_rows import PreparedByRows, for_rows
 from ..prepare import PreparedModel
 from ..types import Array
-from .steps import DenseByBlas, NumpyChain, Quantizer, Runnable, SplitWeights, Table
+from .steps import DenseByBlas, NumpyChain, Quantizer, Runnable, Softmax, SplitWeights, Table
 
 __all__ = ["ChainStep", "OperatorStep", "Step", "make_steps"]
 
@@ -128,9 +129,21 @@ class Backend:
         )
         return made, ""
 
-    def chain(self, operators: list[object]) -> Runnable:
-        """A chain of what `dense` made and of tables."""
-        return NumpyChain(operators)  # type: ignore[arg-type]
+    def softmax(self, entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Softmax | None:
+        """SOFTMAX ready for a chain with so many elements in one row; None where it runs as the reference does."""
+        return None
+
+    def chain(self, operators: list[object], refuse: Callable[[Array], Array]) -> Runnable | None:
+        """A chain of what `dense` and `softmax` made, and of tables. None: its operators are faster one by one.
+
+        Args:
+            operators: what it runs.
+            refuse: its input -> its output as the reference calculates it. Asked where an operator refuses a row.
+        """
+        layers = any(isinstance(op, DenseByBlas) for op in operators)
+        if not layers and not all(isinstance(op, Table) for op in operators):
+            return None
+        return NumpyChain(operators, refuse)  # type: ignore[arg-type]
 
     def alone(self, entry: PreparedOperator, model: Model) -> Callable[[Sequence[Array], int], Array] | None:
         """A faster function for an operator that is in no chain; None to run it as the reference does."""
@@ -183,23 +196,23 @@ def make_steps(prepared: PreparedModel, backend: Backend, one_row: bool) -> list
                 # Samples of several rows are several rows whatever the batch is.
                 entry = for_rows(entry, 1 if one_row and rows == 1 else 2)
             else:
-                _close(current, steps, backend)
+                _close(current, model, steps, backend)
                 current = None
                 steps.append(OperatorStep(entry))
                 continue
         continued = current is not None and entry.inputs == (current.end,) and readers.get(current.end) == 1
         if not continued:
-            _close(current, steps, backend)
+            _close(current, model, steps, backend)
             current = None
         grown = _grow(model, entry, current, backend)
         if grown is None and current is not None:
-            _close(current, steps, backend)
+            _close(current, model, steps, backend)
             current = None
             grown = _grow(model, entry, None, backend)
         if grown is None:
             steps.append(OperatorStep(entry, backend.alone(entry, model)))
         current = grown
-    _close(current, steps, backend)
+    _close(current, model, steps, backend)
     return steps
 
 
@@ -227,9 +240,12 @@ def _grow(model: Model, entry: PreparedOperator, chain: _Open | None, backend: B
             return None
         made, common = found
         after = elements // depth * entry.layer.units
-    elif op.name in _ELEMENTWISE:
+    elif op.name in _ELEMENTWISE or op.name == "SOFTMAX":
+        if len(source.shape) < 2 or elements != _sample(source):
+            return None
         output = model.tensors[op.outputs[0]]
-        make = _quantizer if source.dtype.name == "float32" else _table
+        table = _quantizer if source.dtype.name == "float32" else _table
+        make = backend.softmax if op.name == "SOFTMAX" else table
         made = make(entry, source, output, elements)
         if made is None:
             return None
@@ -257,7 +273,7 @@ def _quantizer(entry: PreparedOperator, source: Tensor, output: Tensor, elements
     kind = output.dtype.numpy
     if entry.operator.name != "QUANTIZE" or entry.rule not in _QUANTIZE_RULES or kind not in (np.int8, np.uint8):
         return None
-    if len(source.shape) < 2 or source.data is not None:
+    if source.data is not None:
         return None
     vector = entry.rule.startswith("vector8")
     if vector and source.shape[0] != 1:
@@ -286,13 +302,10 @@ def _table(entry: PreparedOperator, source: Tensor, output: Tensor, elements: in
     kind, made = source.dtype.numpy, output.dtype.numpy
     if kind not in (np.int8, np.uint8) or made not in (np.int8, np.uint8, np.float32) or elements > _LARGEST_SAMPLE:
         return None
-    batch = source.shape[0] if len(source.shape) > 1 else 1
+    batch = source.shape[0]
     values = np.arange(-128, 128).astype(np.int8) if kind == np.int8 else np.arange(256).astype(np.uint8)
     # 256 runs of the file's shape, each with one value at every place.
-    shape = (256 * batch, *source.shape[1:]) if len(source.shape) > 1 else (256 * elements,)
-    probe = np.repeat(values, batch * elements).reshape(shape)
-    if len(source.shape) < 2:
-        return None
+    probe = np.repeat(values, batch * elements).reshape(256 * batch, *source.shape[1:])
     found = entry.evaluate([probe])["output"].reshape(256, batch * elements)
     bits = found.view(np.int32) if found.dtype == np.float32 else found
     first, last = bits[:, :1], bits[:, -1:]
@@ -309,14 +322,20 @@ def _table(entry: PreparedOperator, source: Tensor, output: Tensor, elements: in
     return Table(values=table, split=split, period=period, elements=elements, unsigned=kind == np.uint8)
 
 
-def _close(chain: _Open | None, steps: list[Step], backend: Backend) -> None:
-    """Add a finished chain to the steps. Tables without dense layers are looked up with NumPy."""
+def _close(chain: _Open | None, model: Model, steps: list[Step], backend: Backend) -> None:
+    """Add a finished chain to the steps."""
     if chain is None:
         return
-    if any(isinstance(entry, PreparedDense) for entry in chain.entries):
-        steps.append(ChainStep(tuple(chain.entries), chain.source, chain.end, backend.chain(chain.operators)))
-    elif chain.operators and all(isinstance(op, Table) for op in chain.operators):
-        tables = [op for op in chain.operators if isinstance(op, Table)]
-        steps.append(ChainStep(tuple(chain.entries), chain.source, chain.end, NumpyChain(tables)))
+    entries = tuple(chain.entries)
+    made = backend.chain(chain.operators, functools.partial(_evaluate, entries)) if chain.operators else None
+    if made is None:
+        steps.extend(OperatorStep(entry, backend.alone(entry, model)) for entry in entries)
     else:
-        steps.extend(OperatorStep(entry) for entry in chain.entries)
+        steps.append(ChainStep(entries, chain.source, chain.end, made))
+
+
+def _evaluate(entries: Sequence[PreparedOperator], x: Array) -> Array:
+    """Operators one after the other, as the reference runs them."""
+    for entry in entries:
+        x = entry.evaluate([x])["output"]
+    return x

@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from ..arith.fixedpoint import wrap32
 from ..arith.requantize import RequantParams, requantize
+from ..errors import InputError
 from ..types import Array, IntArray
 
-__all__ = ["DenseByBlas", "NumpyChain", "Quantizer", "Runnable", "SplitWeights", "Table"]
+__all__ = ["DenseByBlas", "Elementwise", "NumpyChain", "Quantizer", "Runnable", "Softmax", "SplitWeights", "Table"]
 
 # Elements of a block's accumulators: as int64 with their rounding steps they stay in the second level cache.
 _BLOCK_ELEMENTS = 1 << 15
@@ -90,6 +91,40 @@ class Quantizer:
     def __call__(self, x: Array) -> Array:
         """Outputs for `[rows, elements]`."""
         return self.evaluate(x).reshape(x.shape)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Softmax:
+    """SOFTMAX from 8 bits to the same 8 bits, see `jit_softmax`.
+
+    Attributes:
+        table: the exponential of so many steps below a row's maximum `[256]`: float32, or int64 in Q0.31.
+        constants: what is added to outputs, their smallest and largest value, whether they are uint8, the bits of
+            the output's scale: int64 `[5]`.
+        classes: elements that are normalized together.
+        elements: elements in one row of the chain, a multiple of that.
+        floats: whether it is calculated in float32.
+        unsigned: whether inputs are uint8.
+        output: the type of the outputs.
+        evaluate: the reference: `[rows, classes]` -> outputs. Raises InputError where the real kernel aborts.
+    """
+
+    table: Array
+    constants: npt.NDArray[np.int64]
+    classes: int
+    elements: int
+    floats: bool
+    unsigned: bool
+    output: np.dtype[Any]
+    evaluate: Callable[[Array], Array]
+
+    def __call__(self, x: Array) -> Array:
+        """Outputs for `[rows, elements]`."""
+        return self.evaluate(x.reshape(-1, self.classes)).reshape(x.shape)
+
+
+Elementwise = Table | Quantizer | Softmax
+"""What stands in a chain beside dense layers."""
 
 
 class SplitWeights:
@@ -166,10 +201,18 @@ class DenseByBlas:
 
 
 class NumpyChain:
-    """Operators one after the other over blocks of rows, by NumPy. `threads` is BLAS's own business here."""
+    """Operators one after the other over blocks of rows, by NumPy. `threads` is BLAS's own business here.
 
-    def __init__(self, operators: Sequence[DenseByBlas | Table | Quantizer]) -> None:
+    Args:
+        operators: what it runs.
+        refuse: asked where one of them refuses a row: the same operators over all rows, for its words.
+    """
+
+    def __init__(
+        self, operators: Sequence[DenseByBlas | Elementwise], refuse: Callable[[Array], Array] | None = None
+    ) -> None:
         self._operators = list(operators)
+        self._refuse = refuse
         first, last = operators[0], operators[-1]
         self._elements = first.rows * first.depth if isinstance(first, DenseByBlas) else first.elements
         self.output = last.output
@@ -178,6 +221,14 @@ class NumpyChain:
 
     def __call__(self, x: Array, threads: int = 1) -> Array:
         """Run the chain: `[rows, ...]` -> `[rows, elements of one row]`."""
+        try:
+            return self._blocks(x)
+        except InputError:
+            if self._refuse is None:
+                raise
+            return self._refuse(x)
+
+    def _blocks(self, x: Array) -> Array:
         given = x.reshape(-1, self._elements)
         parts = []
         for start in range(0, len(given), self._block):

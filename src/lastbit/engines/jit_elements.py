@@ -1,0 +1,77 @@
+"""Numba functions of a chain's operators that are no products: tables and QUANTIZE, on memory by its address."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from .jit_compile import compiled, float32_at, int32_at, uint8_at
+
+__all__ = ["INT8", "INT16", "UINT8", "look_up", "quantize"]
+
+INT8, UINT8, INT16 = 0, 1, 2
+
+
+@compiled
+def look_up(x: int, n: int, kind: int, table: int, size: int, split: int, period: int, out: int) -> None:
+    """Outputs of one byte or four from two tables of 256: of each `period` elements, the first `split` by the first."""
+    given = uint8_at(x)
+    flip = 128 if kind == INT8 else 0
+    if size == 1:
+        first, taken = uint8_at(table), uint8_at(out)
+        for start in range(0, n, period):
+            for i in range(start, start + split):
+                taken[i] = first[given[i] ^ flip]
+            for i in range(start + split, start + period):
+                taken[i] = first[256 + (given[i] ^ flip)]
+    else:
+        words, found = int32_at(table), int32_at(out)
+        for start in range(0, n, period):
+            for i in range(start, start + split):
+                found[i] = words[given[i] ^ flip]
+            for i in range(start + split, start + period):
+                found[i] = words[256 + (given[i] ^ flip)]
+
+
+_INT32_MIN, _BELOW_HALF, _SMALLEST_NORMAL = -(2**31), 0.49999999999999994, 2.0**-126
+
+
+@compiled
+def _to_int32(value):  # type: ignore[no-untyped-def]
+    """A whole float64 as x86 converts it: INT32_MIN where it does not fit."""
+    fits = abs(value) < 2147483648.0
+    return numba.int32(value if fits else 0.0) if fits else numba.int32(_INT32_MIN)
+
+
+@compiled
+def _limit(value, zero_point, low, high):  # type: ignore[no-untyped-def]
+    total = numba.int32(value + zero_point)
+    return numba.uint8(min(max(total, low), high))
+
+
+@compiled
+def quantize(x: int, n: int, constants: int, split: int, period: int, out: int) -> None:
+    """Float32 to 8 bits by a rule of `ops.quantize`; of each `period` elements the first `split` in vectors."""
+    floats, whole = float32_at(constants), int32_at(constants)
+    scale, inverse, zero_point, low, high, rule = floats[0], floats[1], whole[2], whole[3], whole[4], whole[5]
+    given, taken = float32_at(x), uint8_at(out)
+    if rule == 2:
+        limit, lowest = numba.float32(32767.0), numba.float32(-32768.0)
+        for i in range(n):
+            value = given[i]
+            flushed = numba.float32(0.0) if abs(value) < numba.float32(_SMALLEST_NORMAL) else value
+            scaled = flushed * inverse
+            scaled = scaled if scaled < limit else limit  # NaN too
+            scaled = scaled if scaled > lowest else lowest
+            taken[i] = _limit(numba.int32(np.rint(scaled)), zero_point, low, high)
+        return
+    for start in range(0, n, period):
+        for i in range(start, start + (split if rule == 1 else 0)):
+            product = numba.float32(given[i] * inverse)
+            taken[i] = _limit(_to_int32(np.rint(numba.float64(product))), zero_point, low, high)
+        for i in range(start + (split if rule == 1 else 0), start + period):
+            quotient = numba.float64(given[i]) / numba.float64(scale)
+            if rule == 0:
+                quotient = numba.float64(numba.float32(given[i] / scale))
+            away = quotient + (_BELOW_HALF if quotient >= 0.0 else -_BELOW_HALF)
+            taken[i] = _limit(_to_int32(np.trunc(away)), zero_point, low, high)
