@@ -1,0 +1,158 @@
+"""Hold the compiled engine against the reference on this machine's CPU, real or emulated: every output, bit for bit.
+
+    python tools/emulated/check_engine.py [--parts sums,forms,...] [--rounds N] [--seed N] [--kernels NAME]
+
+Prints the CPU kind whose kernels were chosen, what was compared in every part, and one line of JSON at the end. Exit
+code 1 where anything differs. Needs Numba; tools/emulated/ENGINE.md says how a machine in an emulator runs it, for
+which `--needs FILE` writes what it compiles to a file, and `--compile FILE` compiles that for another CPU, without
+running it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import engine_cases
+import numba
+from engine_cases import Comparison
+from numba.core.registry import CPUDispatcher
+
+from lastbit.engines import jit_hybrid, jit_image_kernels, jit_kernels, jit_matmul, jit_softmax
+from lastbit.engines import jit_hybrid_kernels as hybrid_kernels
+from lastbit.engines.jit_vectors import ISAS
+
+MODULES = (jit_kernels, hybrid_kernels, jit_softmax, jit_image_kernels)
+
+
+def dispatchers() -> dict[str, CPUDispatcher]:
+    """Every function that Numba compiles when it is called."""
+    found = {}
+    for module in MODULES:
+        for name, value in vars(module).items():
+            if isinstance(value, CPUDispatcher) and value.py_func.__module__ == module.__name__:
+                found[f"{module.__name__}:{name}"] = value
+    return found
+
+
+class Watch:
+    """Counts outputs by the kernels that make them, and notes what was compiled."""
+
+    def __init__(self, isa: str | None) -> None:
+        self.kernels: Counter[str] = Counter()
+        self.packed: set[tuple[str, int, bool]] = set()
+        original, chain = jit_matmul.pack, jit_matmul.Chain
+
+        def pack(*args: Any, **options: Any) -> Any:
+            if isa is not None and options.get("isa") is None:
+                options["isa"] = ISAS[isa]
+            layer = original(*args, **options)
+            if layer is not None:
+                bytes_only = layer.input.itemsize == 1 and not layer.wide
+                self.packed.add((layer.kernel, layer.output.itemsize, bytes_only))
+            return layer
+
+        class Counted(chain):  # type: ignore[misc, valid-type]
+            """A chain that says what it ran."""
+
+            def __call__(this, x: Any, threads: int = 1) -> Any:
+                out = super().__call__(x, threads)
+                layers = [op for op in this._kept if isinstance(op, jit_matmul.PackedDense)]
+                rows = "one row" if len(out) * layers[0].rows == 1 else "rows"
+                self.kernels[f"{layers[0].isa.name} {layers[0].kernel} {rows}"] += out.size
+                return out
+
+        for module in (jit_matmul, jit_hybrid):
+            module.pack = pack  # type: ignore[attr-defined]
+            module.Chain = Counted  # type: ignore[attr-defined]
+        from lastbit.engines import jit_backend
+
+        jit_backend.Chain = Counted  # type: ignore[misc]
+
+    def needs(self) -> dict[str, Any]:
+        """The chains, and the signatures of every function that was called."""
+        return {
+            "chains": sorted(self.packed),
+            "signatures": {name: list(function.signatures) for name, function in dispatchers().items()},
+        }
+
+
+def compile_needs(path: Path, isa: str) -> int:
+    """Compile what a file of `--needs` lists, for the CPU that NUMBA_CPU_NAME names, into Numba's cache."""
+    needs = pickle.loads(path.read_bytes())
+    functions = dispatchers()
+    begun = time.time()
+    done = 0
+    for name, signatures in needs["signatures"].items():
+        for signature in signatures:
+            functions[name].compile(signature)
+            done += 1
+    for form, output_bytes, bytes_only in needs["chains"]:
+        kind = ISAS[isa]
+        if not bytes_only and kind.activations != "int16":
+            kind = ISAS["avx2" if kind.x86 else "portable"]
+        jit_kernels.chain(form, kind, output_bytes)
+        done += 1
+        print(f"{time.time() - begun:6.0f} s  {kind.name} {form} {output_bytes}", file=sys.stderr)
+    print(f"compiled {done} functions for {numba.config.CPU_NAME}", file=sys.stderr)
+    return 0
+
+
+PARTS: dict[str, Callable[[np.random.Generator, int], Iterator[Comparison]]] = engine_cases.PARTS
+
+
+def main() -> int:
+    """Run the parts asked for; 1 where an output differs."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--parts", default=",".join(PARTS), help="of: %(default)s")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each part is gone through")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kernels", choices=ISAS, help="another kind than the CPU's best")
+    parser.add_argument("--needs", type=Path, metavar="FILE", help="write what was compiled to FILE")
+    parser.add_argument("--compile", type=Path, metavar="FILE", help="compile that for --kernels, run nothing")
+    args = parser.parse_args()
+    if args.compile is not None:
+        return compile_needs(args.compile, args.kernels or jit_kernels.host_isa().name)
+    host = jit_kernels.host_isa().name
+    print(f"CPU kind: {host}; kernels: {args.kernels or host}", flush=True)
+    watch = Watch(args.kernels)
+    outputs: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for number in range(args.rounds):
+        for part in args.parts.split(","):
+            begun = time.time()
+            for comparison in PARTS[part](np.random.default_rng([args.seed, number, len(part)]), number):
+                outputs[part] += comparison.wanted.size
+                wrong[part] += comparison.differing
+                if comparison.differing and wrong[part] < 2000:
+                    print(f"DIFFERS {part}: {comparison.what}: {comparison.example()}", flush=True)
+            seconds = time.time() - begun
+            print(f"{part}: {outputs[part]} outputs, {wrong[part]} differ ({seconds:.0f} s)", flush=True)
+    for kernel, count in sorted(watch.kernels.items()):
+        print(f"  {kernel}: {count}")
+    if args.needs is not None:
+        args.needs.write_bytes(pickle.dumps(watch.needs()))
+    summary = {
+        "host": host,
+        "kernels": args.kernels or host,
+        "outputs": dict(outputs),
+        "differ": sum(wrong.values()),
+        "by_kernel": dict(sorted(watch.kernels.items())),
+    }
+    print(json.dumps(summary))
+    return 1 if sum(wrong.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
