@@ -42,6 +42,11 @@ SETTLED_POINTS: tuple[tuple[str, str], ...] = (
 
 OPEN_POINTS: tuple[tuple[str, str], ...] = (
     (
+        "XNNPACK on AVX512-VNNI: DEPTHWISE_CONV_2D int8 far below -2^31, LEAKY_RELU float32",
+        "LiteRT 2.3.0 on an Ice Lake emulated by Bochs differs from the rules here: DEPTHWISE in 1,993 of 103,494 "
+        "outputs of layers made to reach that far, LEAKY_RELU in 35 of 514. The other 199 variants do not differ.",
+    ),
+    (
         "Hybrid layers on ARM64",
         "The wheels 1.4.0 and 2.0.2 print different last bits, which look like fused multiply-adds that a compiler "
         "chose; no rule that was tried fits all of either.",
