@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from hard_numbers import RANGES, hard_accumulators, scale_triples, values
 from lastbit.arith.other_rules import EVERY_RULE, EVERY_RULE_INT16
 from lastbit.arith.requantize import prepare_requantize, requantize
 from lastbit.arith.requantize_more import with_float_bias
@@ -20,15 +21,7 @@ from lastbit.engines import jit_forms, jit_kernels, jit_matmul  # noqa: E402
 from lastbit.engines.jit_vectors import ISAS, choose_isa  # noqa: E402
 
 INT8, UINT8, INT16 = DTYPES[9], DTYPES[3], DTYPES[7]
-RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-def values(rng, dtype, shape, extreme):
-    """Random integers of a type; with `extreme`, only its two ends."""
-    low, high = RANGES[dtype]
-    found = rng.choice([low, high], shape) if extreme else rng.integers(low, high + 1, shape)
-    return found.astype(dtype)
 
 
 def test_every_32_bit_rule_of_the_tables_has_a_compiled_form():
@@ -68,34 +61,6 @@ def test_64_bit_sums_go_beyond_32_bits():
     assert jit_matmul.dot(x, jit_matmul.pack(w, input_type="int16", acc_bits=64)).item() == 2000 * 32768 * 128
 
 
-def scale_triples(rng, units):
-    """Scales that separate rules: ordinary, powers of two and halves (ties), vanishing, above one."""
-    kind = rng.integers(0, 6)
-    target = [
-        rng.uniform(1e-4, 1, units),
-        2.0 ** rng.integers(-31, 3, units),
-        1.5 * 2.0 ** rng.integers(-20, 3, units),
-        2.0 ** rng.uniform(-40, -25, units),
-        2.0 ** rng.uniform(0, 7.9, units),
-        2.0 ** rng.integers(-10, 3, units) * (1 - 2.0**-24),
-    ][kind]
-    s_x, s_y = np.float32(rng.choice([1.0, 0.0371, 2.0**-7])), np.float32(rng.choice([1.0, 0.11, 2.0**-4]))
-    return s_x, (target * s_y / s_x).astype(np.float32), s_y
-
-
-def hard_accumulators(rng, factor, count, bits):
-    """Accumulators next to ties and steps of the output, both ends of the register, and small ones."""
-    steps = rng.integers(-300, 301, (count, factor.size)) + rng.choice([0.0, 0.5], (count, factor.size))
-    near = np.clip(np.rint(steps / np.maximum(factor, 1e-30)) + rng.integers(-1, 2, steps.shape), -(2.0**62), 2.0**62)
-    ends = rng.choice([-(2**31), -(2**31) + 1, 2**31 - 1, 2**31 - 2, 2**24 + 1, 0, -1, 1], steps.shape)
-    if bits == 64:
-        ends = ends * rng.choice([1, 2**16, 2**30], steps.shape)
-    small = rng.integers(-5000, 5000, steps.shape)
-    picked = rng.integers(0, 3, steps.shape)
-    acc = np.choose(picked, [near.astype(np.int64), ends, small])
-    return acc if bits == 64 else acc.astype(np.int32).astype(np.int64)
-
-
 FORM_CASES = [(name, rule, 32) for name, rule in EVERY_RULE.items()] + [
     (name, rule, 64) for name, rule in EVERY_RULE_INT16.items() if rule.acc_bits == 64
 ]
@@ -110,7 +75,7 @@ def test_requantization_is_that_of_numpy(name, rule, bits):
         wide = bits == 64 or (rule.form in ("q31_up_away", "float64") and seed % 5 == 4)
         dtype = INT16 if wide else (INT8, UINT8)[seed % 2]
         count, units = 13, int(rng.integers(1, 70))
-        s_x, s_w, s_y = scale_triples(rng, units)
+        s_x, s_w, s_y = scale_triples(rng, units, int(rng.integers(0, 6)))
         if seed % 3 == 0:
             s_w = s_w[:1]
         if bits == 64 and (s_w * s_x / s_y >= 2**14).any():
@@ -128,7 +93,7 @@ def test_requantization_is_that_of_numpy(name, rule, bits):
         )
         params = with_float_bias(params, bias, s_x, s_w)
         factor = np.broadcast_to(np.asarray(params.effective_scale, float), count * units)
-        acc = hard_accumulators(rng, factor, 1, bits)
+        acc = hard_accumulators(rng, factor, bits)[None]
         acc_bits = 28 if rule.form == "float32" and seed % 2 else bits
         slots = jit_forms.form_slots(params, s_x, s_w)
         assert slots is not None or (params.shift > 25).any()
@@ -213,7 +178,7 @@ def test_requantization_in_other_widths(form, name):
         activation="NONE",
         dtype=INT8,
     )
-    acc = hard_accumulators(rng, np.asarray(params.effective_scale, float), 1, 32)
+    acc = hard_accumulators(rng, np.asarray(params.effective_scale, float), 32)[None]
     wanted = requantize(acc, params)["output"]
     layer = jit_matmul.pack(np.zeros((units, 1), np.int8), bias=acc[0], params=params, isa=ISAS[name])
     for rows in (1, 3, 8):

@@ -29,17 +29,14 @@ import numba
 from engine_cases import Comparison
 from numba.core.registry import CPUDispatcher
 
-from lastbit.engines import jit_hybrid, jit_image_kernels, jit_kernels, jit_matmul, jit_softmax
-from lastbit.engines import jit_hybrid_kernels as hybrid_kernels
+from lastbit.engines import jit_hybrid, jit_kernels, jit_matmul
 from lastbit.engines.jit_vectors import ISAS
-
-MODULES = (jit_kernels, hybrid_kernels, jit_softmax, jit_image_kernels)
 
 
 def dispatchers() -> dict[str, CPUDispatcher]:
     """Every function that Numba compiles when it is called."""
     found = {}
-    for module in MODULES:
+    for module in [m for name, m in sys.modules.items() if name.startswith("lastbit.engines.jit_")]:
         for name, value in vars(module).items():
             if isinstance(value, CPUDispatcher) and value.py_func.__module__ == module.__name__:
                 found[f"{module.__name__}:{name}"] = value
@@ -47,7 +44,7 @@ def dispatchers() -> dict[str, CPUDispatcher]:
 
 
 class Watch:
-    """Counts outputs by the kernels that make them, and notes what was compiled."""
+    """Counts outputs by the kernels that make them, but the products in hybrid layers; notes what was compiled."""
 
     def __init__(self, isa: str | None) -> None:
         self.kernels: Counter[str] = Counter()
@@ -68,9 +65,10 @@ class Watch:
 
             def __call__(this, x: Any, threads: int = 1) -> Any:
                 out = super().__call__(x, threads)
-                layers = [op for op in this._kept if isinstance(op, jit_matmul.PackedDense)]
-                rows = "one row" if len(out) * layers[0].rows == 1 else "rows"
-                self.kernels[f"{layers[0].isa.name} {layers[0].kernel} {rows}"] += out.size
+                layer = next((op for op in this._kept if isinstance(op, jit_matmul.PackedDense)), None)
+                if layer is not None:
+                    rows = "one row" if len(out) * layer.rows == 1 else "rows"
+                    self.kernels[f"{layer.isa.name} {layer.kernel} {rows}"] += out.size
                 return out
 
         for module in (jit_matmul, jit_hybrid):

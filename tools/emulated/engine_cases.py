@@ -15,6 +15,7 @@ import families_hybrid
 import families_int16
 import families_other_runtimes
 from convolution_cases import convolutions, far_convolutions
+from hard_numbers import RANGES, hard_accumulators, scale_triples, values
 from lastbit.arith.other_rules import EVERY_RULE, EVERY_RULE_INT16
 from lastbit.arith.requantize import RequantParams, prepare_requantize, requantize
 from lastbit.arith.requantize_more import with_float_bias
@@ -31,7 +32,6 @@ __all__ = ["PARTS", "Comparison"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Rng = np.random.Generator
-_RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 _TYPES = {dtype.name: dtype for dtype in DTYPES.values()}
 # Edges of tiles, vectors and steps of the depth.
 _EDGES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 70)
@@ -64,12 +64,6 @@ class Comparison:
         return f"at {at} of {self.found.shape}: {self.found.flat[at]}, wanted {self.wanted.flat[at]}"
 
 
-def _values(rng: Rng, dtype: str, shape: tuple[int, ...], extreme: bool) -> Array:
-    low, high = _RANGES[dtype]
-    found = rng.choice([low, high], shape) if extreme else rng.integers(low, high + 1, shape)
-    return found.astype(dtype)
-
-
 def sums(rng: Rng, _round: int) -> Iterator[Comparison]:
     """Sums of products without requantization: all types, zero points and shapes; two in five of one row."""
     for number in range(300):
@@ -81,9 +75,9 @@ def sums(rng: Rng, _round: int) -> Iterator[Comparison]:
         input_type = ("int8", "uint8", "int16")[number % 3]
         weights_type = str(rng.choice(["int8", "uint8"]))
         bits, extreme = int(rng.choice([32, 32, 64])), bool(rng.random() < 0.4)
-        zero_point = int(rng.choice([0, *_RANGES[weights_type], rng.integers(-128, 256)]))
-        x = _values(rng, input_type, (rows, depth), extreme)
-        w = _values(rng, weights_type, (units, depth), extreme)
+        zero_point = int(rng.choice([0, *RANGES[weights_type], rng.integers(-128, 256)]))
+        x = values(rng, input_type, (rows, depth), extreme)
+        w = values(rng, weights_type, (units, depth), extreme)
         if number % 4 == 0 and weights_type == "int8":
             w = (w >> 4).astype(np.int8)  # 4 bits
         bias = rng.integers(-(2**31), 2**31, units)
@@ -92,32 +86,6 @@ def sums(rng: Rng, _round: int) -> Iterator[Comparison]:
         wanted = x.astype(np.int64) @ (w.astype(np.int64) - zero_point).T + bias
         what = f"{input_type} x {weights_type} ({zero_point}) {rows}x{depth}x{units}, {bits} bits"
         yield Comparison(what, jit_matmul.dot(x, packed), wanted if bits == 64 else wanted.astype(np.int32))
-
-
-def _scales(rng: Rng, units: int, kind: int) -> tuple[np.float32, Array, np.float32]:
-    """Ordinary scales, powers of two and halves (ties), vanishing ones, above one, next to a power of two."""
-    target = [
-        rng.uniform(1e-4, 1, units),
-        2.0 ** rng.integers(-31, 3, units),
-        1.5 * 2.0 ** rng.integers(-20, 3, units),
-        2.0 ** rng.uniform(-40, -25, units),
-        2.0 ** rng.uniform(0, 7.9, units),
-        2.0 ** rng.integers(-10, 3, units) * (1 - 2.0**-24),
-    ][kind % 6]
-    s_x, s_y = np.float32(rng.choice([1.0, 0.0371, 2.0**-7])), np.float32(rng.choice([1.0, 0.11, 2.0**-4]))
-    return s_x, (target * s_y / s_x).astype(np.float32), s_y
-
-
-def _accumulators(rng: Rng, factor: Array, bits: int) -> Array:
-    """Next to ties and steps of the output, both ends of the register, and small ones."""
-    steps = rng.integers(-300, 301, factor.size) + rng.choice([0.0, 0.5], factor.size)
-    near = np.clip(np.rint(steps / np.maximum(factor, 1e-30)) + rng.integers(-1, 2, factor.size), -(2.0**62), 2.0**62)
-    ends = rng.choice([-(2**31), -(2**31) + 1, 2**31 - 1, 2**31 - 2, 2**24 + 1, 0, -1, 1], factor.size)
-    if bits == 64:
-        ends = ends * rng.choice([1, 2**16, 2**30], factor.size)
-    picked = rng.integers(0, 3, factor.size)
-    acc = np.choose(picked, [near.astype(np.int64), ends, rng.integers(-5000, 5000, factor.size)])
-    return acc if bits == 64 else acc.astype(np.int32).astype(np.int64)
 
 
 def forms(rng: Rng, _round: int) -> Iterator[Comparison]:
@@ -129,7 +97,7 @@ def forms(rng: Rng, _round: int) -> Iterator[Comparison]:
             wide = bits == 64 or (rule.form in ("q31_up_away", "float64") and number % 5 == 4)
             dtype = _TYPES["int16"] if wide else _TYPES[("int8", "uint8")[number % 2]]
             depth, units = int(rng.integers(1, 71)), int(rng.choice([*_EDGES, 300]))
-            s_x, s_w, s_y = _scales(rng, units, number)
+            s_x, s_w, s_y = scale_triples(rng, units, number)
             if number % 4 == 0:
                 s_w = s_w[:1]
             if bits == 64 and (s_w * s_x / s_y >= 2**14).any():
@@ -156,7 +124,7 @@ def _form(
     if slots is None:
         return
     units, factor = bias.size, np.broadcast_to(np.asarray(params.effective_scale, float), bias.size)
-    acc = _accumulators(rng, factor, bits)
+    acc = hard_accumulators(rng, factor, bits)
     start = acc - bias if params.bias is not None else acc
     kind = "int16" if params.dtype.name == "int16" else ("int8", "uint8")[number // 2 % 2]
     for products in (False, True):
@@ -173,7 +141,7 @@ def _form(
         )
         assert layer is not None
         for rows in (1, int(rng.choice(_EDGES))):
-            x = _values(rng, kind, (rows, depth), bool(rng.random() < 0.3))
+            x = values(rng, kind, (rows, depth), bool(rng.random() < 0.3))
             total = acc + x.astype(np.int64) @ (weights.astype(np.int64) - zero_point).T
             if bits != 64:
                 total = total.astype(np.int32).astype(np.int64)
@@ -231,7 +199,7 @@ def chains(rng: Rng, _round: int) -> Iterator[Comparison]:
     """Several layers with functions between them and SOFTMAX behind: shapes of every remainder, one row and more."""
     for number in range(24):
         dtype = ("int8", "uint8")[number % 2]
-        low, high = _RANGES[dtype]
+        low, high = RANGES[dtype]
         widths = [int(rng.choice(_EDGES)) if rng.random() < 0.7 else int(rng.integers(1, 200)) for _ in range(4)]
         x = Operand((1, widths[0]), dtype, 0.02, int(rng.integers(low, high + 1)))
         operands, operators = [x], []
@@ -247,10 +215,10 @@ def chains(rng: Rng, _round: int) -> Iterator[Comparison]:
                 "int4" if dtype == "int8" and number % 6 == 4 else dtype,
                 step,
                 zero_point,
-                rng.integers(-7, 8, (units, depth)) if number % 6 == 4 else _values(rng, dtype, (units, depth), False),
+                rng.integers(-7, 8, (units, depth)) if number % 6 == 4 else values(rng, dtype, (units, depth), False),
             )
             if w.dtype == "uint8" and number % 6 == 4:
-                w = Operand(w.shape, w.dtype, step, zero_point, _values(rng, dtype, (units, depth), False))
+                w = Operand(w.shape, w.dtype, step, zero_point, values(rng, dtype, (units, depth), False))
             bias = Operand((units,), "int32", given.scale * step, 0, rng.integers(-2000, 2000, units))
             reach = given.scale * float(step.mean()) * 128 * depth**0.5 * (8 if w.dtype == "int4" else 75)
             y = Operand((1, units), dtype, reach / 64, int(rng.integers(low, high + 1)))
@@ -273,7 +241,7 @@ def chains(rng: Rng, _round: int) -> Iterator[Comparison]:
             (0,),
             (len(operands) - 1,),
         )  # fmt: skip
-        batches = [_values(rng, dtype, (rows, widths[0]), False) for rows in (1, int(rng.integers(2, 71)))]
+        batches = [values(rng, dtype, (rows, widths[0]), False) for rows in (1, int(rng.integers(2, 71)))]
         what = f"chain {[op for op, *_ in operators]} {widths} {dtype}"
         yield from _model(what, load(write(graph)), batches)
 
@@ -286,7 +254,7 @@ def images(rng: Rng, _round: int) -> Iterator[Comparison]:
             cases += far_convolutions(rng, 2, dtype)
         for case in cases:
             x = case.values[0]
-            batch = _values(rng, dtype, (2, *x.shape[1:]), False)
+            batch = values(rng, dtype, (2, *x.shape[1:]), False)
             runtimes = tuple(name for name in _turns(rng, 13) if not name.startswith(("cmsis", "torch", "onnx")))[:3]
             yield from _model(case.op, case.model(), [x, batch], runtimes)
 

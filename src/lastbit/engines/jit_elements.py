@@ -13,24 +13,23 @@ INT8, UINT8, INT16 = 0, 1, 2
 
 
 @compiled
+def _by_two_tables(given, flip, tables, n, split, period, taken):  # type: ignore[no-untyped-def]
+    for start in range(0, n, period):
+        for i in range(start, start + split):
+            taken[i] = tables[given[i] ^ flip]
+        for i in range(start + split, start + period):
+            taken[i] = tables[256 + (given[i] ^ flip)]
+
+
+@compiled
 def look_up(x: int, n: int, kind: int, table: int, size: int, split: int, period: int, out: int) -> None:
     """Outputs of one byte or four from two tables of 256: of each `period` elements, the first `split` by the first."""
     given = uint8_at(x)
     flip = 128 if kind == INT8 else 0
     if size == 1:
-        first, taken = uint8_at(table), uint8_at(out)
-        for start in range(0, n, period):
-            for i in range(start, start + split):
-                taken[i] = first[given[i] ^ flip]
-            for i in range(start + split, start + period):
-                taken[i] = first[256 + (given[i] ^ flip)]
+        _by_two_tables(given, flip, uint8_at(table), n, split, period, uint8_at(out))
     else:
-        words, found = int32_at(table), int32_at(out)
-        for start in range(0, n, period):
-            for i in range(start, start + split):
-                found[i] = words[given[i] ^ flip]
-            for i in range(start + split, start + period):
-                found[i] = words[256 + (given[i] ^ flip)]
+        _by_two_tables(given, flip, int32_at(table), n, split, period, int32_at(out))
 
 
 _INT32_MIN, _BELOW_HALF, _SMALLEST_NORMAL = -(2**31), 0.49999999999999994, 2.0**-126
