@@ -8,21 +8,14 @@ tools/emulated/run_tape.py answers them on the other machine; and the same comma
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from emulated.tape_entry import CRASHED, KEY_BYTES, job_key
 from lastbit.oracles import ORACLES, Fingerprint, Oracle
 from lastbit.oracles._worker import read_frame, write_frame
-
-CRASHED = "crashed"
-
-
-def digest(content: bytes) -> str:
-    """What an answer and its job are recognised by."""
-    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def open_tape(runtime: str, path: str | Path) -> Oracle:
@@ -50,14 +43,14 @@ def record(tape: Path) -> None:
 
 def play(tape: Path) -> None:
     """Answer every job that was on the tape as the other machine did."""
-    found: dict[str, int] = {}
+    found: dict[bytes, int] = {}
     with Path(f"{tape}.answers").open("rb") as answers:
-        while key := answers.read(32):
-            found[key.decode()] = answers.tell()
+        while key := answers.read(KEY_BYTES):
+            found[key] = answers.tell()
             if read_frame(answers) is None:
                 break
         while (job := read_frame(sys.stdin.buffer)) is not None:
-            answers.seek(found[digest(json.dumps(job[0]).encode() + job[1])])
+            answers.seek(found[job_key(*job)])
             answer = read_frame(answers)
             assert answer is not None
             if answer[0]["status"] == CRASHED:

@@ -55,11 +55,12 @@ def runtimes_table() -> str:
 
 def _cpu(text: str) -> str:
     """A fingerprint's CPU in few words: its name and the widest vector instructions."""
-    name, _, features = text.partition(" (")
-    words = features.split(";")[0].rstrip(")").split()
+    name, _, rest = text.partition(" (")
+    features, _, how = rest.partition(")")
+    words = features.split()
     for feature, told in (("avx512_vnni", "AVX512-VNNI"), ("avx512f", "AVX512"), ("avx2", "AVX2"), ("dotprod", "NEON")):
         if feature in words:
-            return f"{name} with {told}"
+            return f"{name} with {told}" + (how if "emulated" in how else "")
     return name
 
 

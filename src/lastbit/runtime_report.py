@@ -168,11 +168,11 @@ def _shown_on(runtime: Runtime) -> list[Block]:
     if entry is None:
         return [Text("No evidence collected yet", "dim")]
     machines = machines_of(entry)
-    lines = []
+    blocks: list[Block] = []
     for f, names in machines:
         of = "" if len(machines) == 1 else f": {', '.join(names)}"
-        lines.append(Text(f"Shown on {f['cpu']}; {f['platform']}; {entry.get('date', evidence()['date'])}{of}", "dim"))
-    return [*lines]
+        blocks.append(Text(f"Shown on {f['cpu']}; {f['platform']}; {entry.get('date', evidence()['date'])}{of}", "dim"))
+    return blocks
 
 
 def _variant_blocks(runtime: Runtime, variant: dict[str, Any]) -> list[Block]:

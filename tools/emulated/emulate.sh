@@ -13,14 +13,14 @@ shift 3
 run=$(mktemp -d)
 trap 'rm -rf "$run"' EXIT
 mkdir "$run/job"
-cp "$here/run_tape.py" "$here/../../src/lastbit/oracles/_worker.py" "$run/job/"
+cp "$here"/{run_tape,tape_entry}.py "$here"/../../src/lastbit/oracles/{_worker,machine}.py "$run/job/"
 echo 'cd /job' > "$run/job/job.sh"
 size=64
 for entry in "$@"; do
     tape=${entry%:*} name=$(basename "${entry%:*}")
     cp "$tape" "$run/job/"
     [ ! -f "$tape.answers" ] || cp "$tape.answers" "$run/job/"
-    echo "/bin/python run_tape.py $name ${entry##*:}" >> "$run/job/job.sh"
+    echo "/bin/python run_tape.py $name ${entry##*:} 'emulated by Bochs 3.0'" >> "$run/job/job.sh"
     size=$((size + 3 * $(stat -c %s "$tape") / 1000000 + 1))
 done
 mke2fs -q -F -t ext4 -O ^has_journal -d "$run/job" "$run/job.img" "${size}M"
