@@ -21,7 +21,7 @@ from lastbit.tflite import write
 from lastbit.tflite.synthesize import dense_subgraph
 from lastbit.vectors import caught_by, vectors
 from lastbit.vectors.formats import write_vectors
-from lastbit.vectors.random import _look_up
+from lastbit.vectors.random_catches import _look_up
 from lastbit.vectors.rivals import of_the_accumulator, rivals_of
 
 

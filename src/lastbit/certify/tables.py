@@ -16,7 +16,7 @@ from ..prepare import PreparedModel
 from ..single_layer import accumulators, random_rows, rows_in_rule
 from ..solving import Reach, UnitSolver
 from ..types import IntArray
-from .float import compare_rows, has_float_output, same_operations, separating_row
+from .float_rows import compare_rows, has_float_output, same_operations, separating_row
 from .layer import LayerCertificate, Occurrence, UnitDifference, Witness
 
 __all__ = ["LayerPair"]

@@ -21,8 +21,8 @@ from ..ops.dense_layer import DenseLayer
 from ..runtimes import DEFAULT_RUNTIME, Runtime, get_runtime
 from ..types import Array
 from .arithmetics import arithmetics, grouped, prepare_everywhere, right_output, that_follow
-from .callable import Function, call
-from .input import chosen_input, elsewhere, real_input
+from .function import Function, call
+from .given_input import chosen_input, elsewhere, real_input
 from .readings import Reading, readings, step_matrix
 from .report import Diagnosis, Given, Tie
 from .search import Arithmetic, Explanation, Nearest, Search, Target
@@ -61,7 +61,7 @@ def diagnose(
         x: the model's input or the layer's own, as `lastbit.explain` takes it. With a function it may be None:
             inputs are chosen then that tell mistakes apart.
         mine: the output that is to be diagnosed, an array; or a function that calculates it. A function gets what it
-            asks for by parameter name (`lastbit.diagnose.callable.PARAMETERS`): x `[rows, depth]`, weights, bias,
+            asks for by parameter name (`lastbit.diagnose.function.PARAMETERS`): x `[rows, depth]`, weights, bias,
             input_scale, weights_scale, output_scale, the zero points, multiplier, shift, ...; the common short names
             (w, s_x, zx, ...) do as well. It returns the output, or a mapping with `output`, `acc` and `scaled`.
         op: the dense layer's operator index; default: the first dense layer.

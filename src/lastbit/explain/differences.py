@@ -173,7 +173,7 @@ def find_cause(acc: int, scales: tuple[float, float, float], zero_point: int, he
         here: the side that is explained.
         there: the side it is compared with; its output must differ.
 
-    >>> from .arith.requantize import RULES
+    >>> from lastbit.arith.requantize import RULES
     >>> sides = [Side(RULES[name], -128, 127, 127) for name in ("float32-half_even", "float64-half_away")]
     >>> cause = find_cause(5, (1.0, 0.5, 1.0), 0, *sides)
     >>> cause.step, cause.tie, [int(v) for v in cause.numbers]
@@ -206,7 +206,7 @@ def five_steps(
         zero_point: the output's zero point.
         sides: for each of `STEPS`, whose way.
 
-    >>> from .arith.requantize import RULES
+    >>> from lastbit.arith.requantize import RULES
     >>> side = Side(RULES["q31-half_up-half_away/dd"], -128, 127, 127)
     >>> [float(v) for v in five_steps(-5, (1.0, 0.25, 0.5), 3, (side,) * 5)]
     [0.5, 0.5, -2.0, -2.0, 1.0]

@@ -34,7 +34,7 @@ from ..solving import UnitSolver, variants
 from ..types import Array, IntArray
 from .candidates import every_input, fewest, impulses, odd_rows
 from .hybrid import hybrid_vectors
-from .random import random_catches
+from .random_catches import random_catches
 from .report import Catch, LayerVectors, VectorSet
 from .rivals import Rival, arithmetic_of, rivals_of
 

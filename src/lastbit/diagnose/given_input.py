@@ -14,7 +14,7 @@ from ..model import Model, Operator
 from ..ops.dense_layer import DenseLayer
 from ..runtimes import Runtime
 from ..types import Array
-from .callable import Function
+from .function import Function
 from .separate import trial_inputs
 
 __all__ = ["chosen_input", "elsewhere", "real_input"]
