@@ -17,9 +17,9 @@ import numpy as np
 
 from lastbit.api import build, load
 from lastbit.bench import BATCHES, bench, random_input
-from lastbit.bench_measure import by_turns
-from lastbit.bench_peers import contenders
-from lastbit.bench_report import BenchReport, time_text
+from lastbit.bench.measure import by_turns
+from lastbit.bench.peers import contenders
+from lastbit.bench.report import BenchReport, time_text
 from lastbit.evaluate import evaluate
 from lastbit.model import Model
 from lastbit.tflite.synthesize import dense_subgraph, quant

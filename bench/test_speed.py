@@ -18,7 +18,7 @@ from engine import MODELS, SHAPES, WHOLE, dense
 
 from lastbit.api import load
 from lastbit.bench import BATCHES, DEFAULT_RUNTIMES, random_input
-from lastbit.bench_peers import Contender, contenders, operations
+from lastbit.bench.peers import Contender, contenders, operations
 from lastbit.model import Model
 from lastbit.oracles import on_this_machine
 from lastbit.types import Array

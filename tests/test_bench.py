@@ -14,9 +14,9 @@ import lastbit
 from cli_helpers import invoke
 from conftest import make_dense_model, needs_all_interpreters
 from lastbit.bench import bench
-from lastbit.bench_measure import by_turns, machine_peak
-from lastbit.bench_peers import contenders, operations
-from lastbit.bench_report import BenchReport, BenchRow, time_text
+from lastbit.bench.measure import by_turns, machine_peak
+from lastbit.bench.peers import contenders, operations
+from lastbit.bench.report import BenchReport, BenchRow, time_text
 from lastbit.engines.jit_matmul import available
 from lastbit.oracles import on_this_machine
 

@@ -17,11 +17,11 @@ from lastbit.arith.int4_nibbles import packed_nibbles
 from lastbit.arith.sse_sums import sums_in_16_bits
 from lastbit.differences import same_bits
 from lastbit.errors import InputError, UnsupportedError
+from lastbit.float_inputs import float_rows
 from lastbit.prepare import prepare, prepare_operator
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 from lastbit.verify import verify
-from lastbit.verify_float import float_rows
 
 LITERT = ("litert-xnnpack", "litert-builtin-x86", "litert-reference")
 F = np.float32
@@ -255,7 +255,7 @@ def test_explain_shows_every_step_of_one_element(rng):
         output = prepared.evaluate([x])["output"][1, 2]
         assert explanation.output == float(output)
         data = json.loads(explanation.json())
-        assert data["schema"] == "lastbit.explain_hybrid/1"
+        assert data["schema"] == "lastbit.explain.hybrid/1"
         assert float.fromhex(data["output"]["hex"]) == float(output)
         assert sum(data["accumulation"]["products"]) == data["accumulation"]["dot"]
         assert data["steps"][0]["name"] == "input_scale"

@@ -12,8 +12,8 @@ from conftest import MODELS, make_dense_model, needs_shared_models
 from explain_models import flat
 from lastbit.cli import main
 from lastbit.demo import demo_model, numpy_as_asked, numpy_right
-from lastbit.diagnose_callable import PARAMETERS
-from lastbit.diagnose_report import separating_inputs
+from lastbit.diagnose.function import PARAMETERS
+from lastbit.diagnose.report import separating_inputs
 from lastbit.errors import InputError, UnsupportedError
 from lastbit.mistakes import MISTAKES, applicable, wrong_output
 from lastbit.model import Operator

@@ -16,7 +16,7 @@ import lastbit
 from cli_helpers import invoke
 from conftest import make_dense_model
 from lastbit import evaluate
-from lastbit.evaluate_data import open_data
+from lastbit.evaluate.data import open_data
 
 ROWS = 1000
 evaluate_module = importlib.import_module("lastbit.evaluate")  # the package's name is the function

@@ -9,7 +9,7 @@ import pytest
 from explain_models import dense_model, flat, random_layer, scaling, two_layers
 from lastbit import explain, load
 from lastbit.errors import InputError, RuntimeNameError
-from lastbit.explain_element import make_element
+from lastbit.explain.element import make_element
 from lastbit.model import Operator, Subgraph
 from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES

@@ -12,7 +12,7 @@ from explain_models import INT8, dense_model, flat, scaling
 from lastbit import explain
 from lastbit.arith.requantize import RULES, prepare_requantize, requantize
 from lastbit.errors import UnsupportedError
-from lastbit.explain_differences import STEPS, Side, find_cause, five_steps
+from lastbit.explain.differences import STEPS, Side, find_cause, five_steps
 
 FOUR = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 

@@ -9,8 +9,8 @@ import pytest
 
 from explain_models import dense_model, random_layer
 from lastbit import explain
-from lastbit.explain_element import decimal_text
-from lastbit.explain_latex import escape_latex
+from lastbit.explain.element import decimal_text
+from lastbit.explain.latex import escape_latex
 from lastbit.runtimes import RUNTIMES
 
 

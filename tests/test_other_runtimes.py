@@ -20,7 +20,7 @@ from lastbit.arith.requantize import prepare_requantize, requantize
 from lastbit.arith.requantize_more import with_float_bias
 from lastbit.errors import InputError, OracleMissingError, UnsupportedError
 from lastbit.explain import explain
-from lastbit.explain_differences import STEPS, Side, five_steps
+from lastbit.explain.differences import STEPS, Side, five_steps
 from lastbit.ops.fully_connected import prepare_fully_connected
 from lastbit.oracles import ORACLES, installed, open_oracle
 from lastbit.oracles.machine import cpu_features

@@ -13,7 +13,7 @@ from lastbit.arith.exact_int16 import reduced_multiplier, wrap
 from lastbit.arith.fixedpoint import reduce_multiplier, shift_right_half_up_64
 from lastbit.arith.requantize import prepare_requantize, requantize
 from lastbit.arith.rules_int16 import RULES_64, RULES_INT16
-from lastbit.explain_differences import STEPS, Side, find_cause, five_steps
+from lastbit.explain.differences import STEPS, Side, find_cause, five_steps
 from lastbit.tflite.synthesize import DTYPE_BY_NAME
 
 INT16 = DTYPE_BY_NAME["int16"]

@@ -20,9 +20,9 @@ from lastbit.single_layer import random_rows
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import dense_subgraph
 from lastbit.vectors import caught_by, vectors
-from lastbit.vectors_formats import write_vectors
-from lastbit.vectors_random import _look_up
-from lastbit.vectors_rivals import of_the_accumulator, rivals_of
+from lastbit.vectors.formats import write_vectors
+from lastbit.vectors.random_catches import _look_up
+from lastbit.vectors.rivals import of_the_accumulator, rivals_of
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_a_path_cannot_end_a_comment(small, tmp_path):
 
 
 def test_least_integers_are_written_so_that_c_takes_them():
-    from lastbit.vectors_formats import _c_values
+    from lastbit.vectors.formats import _c_values
 
     assert _c_values(np.asarray([-(2**31), 5], np.int32)) == ["(-2147483647 - 1)", "5"]
     assert _c_values(np.asarray([-(2**63)], np.int64)) == ["(-9223372036854775807LL - 1)"]

@@ -20,8 +20,8 @@ from lastbit.tflite import write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 from lastbit.thresholds import thresholds
 from lastbit.vectors import vectors
-from lastbit.vectors_formats import write_vectors
-from lastbit.vectors_hybrid_rivals import function_of, hybrid_rivals
+from lastbit.vectors.formats import write_vectors
+from lastbit.vectors.hybrid_rivals import function_of, hybrid_rivals
 
 RULES = ("litert-xnnpack", "litert-xnnpack-avx2", "litert-builtin-x86", "litert-reference")
 AUTOENCODER = MODELS / "mlt_toycar_quant_v01bench.tflite"

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .inspect_text import merged, numbers
 from .model import Model
 from .report import Block, Heading, Report, Table, Text
 from .runtimes import Runtime
+from .texts import merged, numbers
 
 __all__ = ["LayerProof", "Proof"]
 

@@ -10,7 +10,6 @@ from typing import Any
 from .api import load
 from .arith.thresholds import MAX_RUNS, StepTable
 from .errors import InputError
-from .inspect_text import merged
 from .layer_tables import LayerTables, dense_operators, graph_of, has_table, layer_rows, why_no_tables
 from .model import Model
 from .ops.dense_8bit import PreparedDense
@@ -18,6 +17,7 @@ from .ops.dense_layer import DenseLayer
 from .prepare import prepare
 from .report import Block, Heading, Report, Table, Text
 from .runtimes import DEFAULT_RUNTIME, Runtime
+from .texts import merged
 
 __all__ = ["LayerThresholds", "Thresholds", "thresholds"]
 

@@ -13,6 +13,7 @@ from .api import load
 from .differences import compare_arrays
 from .engines import reference
 from .errors import InputError, OracleMissingError, UnsupportedError
+from .float_inputs import float_rows
 from .model import Model, Operator, Subgraph, Tensor
 from .operator_element import worked_operator_element
 from .ops.base import PreparedOperator, output_values
@@ -32,7 +33,6 @@ from .single_layer import random_inputs
 from .tflite.reader import load as load_tflite
 from .tflite.writer import extract_operator, with_outputs, write
 from .types import Array
-from .verify_float import float_rows
 from .verify_report import Comparison, OperatorResult, RuntimeResult, Verification
 
 __all__ = ["DEFAULT_SAMPLES", "verify"]

@@ -53,7 +53,7 @@ def diagnose(
     """
     from ..api import load
     from ..diagnose import diagnose as make
-    from ..diagnose_report import separating_inputs
+    from ..diagnose.report import separating_inputs
     from ..files import check_target, write_arrays
     from ..input_files import read_array, read_layer_inputs
     from ..layer_input import dense_operator

@@ -194,7 +194,7 @@ def vectors(
     from ..terminal import print_report, progress
     from ..vectors import DEFAULT_COUNT, DEFAULT_RANDOM
     from ..vectors import vectors as make
-    from ..vectors_formats import FORMATS, check_folder, write_vectors
+    from ..vectors.formats import FORMATS, check_folder, write_vectors
 
     chosen = check_folder(folder, formats or FORMATS)
     with progress("vectors") as update:

@@ -8,11 +8,11 @@ from typing import Any
 
 from ..engines.reference import Trace
 from ..files import array_keys
-from ..inspect_text import plural
 from ..model import Tensor
 from ..prepare import PreparedModel
 from ..report import Block, Report, Text
 from ..terminal import say
+from ..texts import plural
 from ..types import Array
 
 __all__ = ["RunReport", "WrittenArray", "make_run_report", "uncovered_text"]

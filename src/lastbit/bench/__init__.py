@@ -1,0 +1,203 @@
+"""How fast a model runs: LastBit's engines beside the real interpreters, same model, same data, by turns."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..api import load
+from ..engines import choose_engine
+from ..errors import InputError
+from ..model import Model
+from ..oracles import on_this_machine
+from ..oracles.machine import cpu_text
+from ..runtimes import get_runtime
+from ..types import Array
+from .measure import by_turns, machine_peak
+from .peers import Contender, contenders, operations
+from .report import BenchReport, BenchRow
+
+__all__ = ["BATCHES", "DEFAULT_RUNTIMES", "bench"]
+
+BATCHES = (1, 16, 256, 4096)
+DEFAULT_RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
+
+# A contender that would need longer for all rows is timed on fewer.
+_LONGEST_CALL = 0.4
+
+Update = Callable[[int, int, str], None]
+
+
+def bench(
+    model: str | os.PathLike[str] | bytes | Model,
+    *,
+    batches: Sequence[int] = BATCHES,
+    runtimes: Sequence[str] = (),
+    engine: str = "auto",
+    threads: int = 1,
+    seconds: float = 2.0,
+    memory: bool = True,
+    seed: int = 0,
+    progress: Update | None = None,
+) -> BenchReport:
+    """Time a model.
+
+    Args:
+        model: a model with one input, a path or a file's bytes.
+        batches: rows in one call.
+        runtimes: whose arithmetic LastBit calculates; default: LiteRT's three kinds of kernels and TensorFlow Lite
+            Micro. LiteRT's default stands for the variant of this CPU.
+        engine: see `lastbit.build`.
+        threads: threads of LastBit and of LiteRT; with more than one the interpreters that have one are left out.
+        seconds: about how long each batch may take.
+        memory: measure the peak memory of LastBit and of LiteRT too, each in a process of its own.
+        seed: of the random input.
+        progress: told how far it is.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: the model has not one input, or a batch is not positive.
+    """
+    loaded = load(model)
+    if len(loaded.inputs) != 1:
+        raise InputError(f"{loaded.source}: found {len(loaded.inputs)} inputs; bench takes models with one.")
+    if any(batch < 1 for batch in batches) or not batches:
+        raise InputError(f"found batches {list(batches)}, wanted numbers from 1.")
+    chosen = choose_engine(engine, float("inf"))
+    names = [on_this_machine(name) if name == "litert-xnnpack" else name for name in (runtimes or DEFAULT_RUNTIMES)]
+    names = [get_runtime(name).name for name in names]
+    runners = contenders(loaded, names, chosen, threads)
+    rows: list[BenchRow] = []
+    for done, batch in enumerate(batches):
+        if progress is not None:
+            progress(done, len(batches), f"batch {batch}")
+        rows += _batch(loaded, runners, batch, seconds, np.random.default_rng(seed))
+    used = _memory(loaded, max(batches), names[0], chosen) if memory else {}
+    return BenchReport(
+        model=loaded.source,
+        operations=operations(loaded),
+        cpu=cpu_text(),
+        peak=machine_peak(),
+        engine=chosen,
+        threads=threads,
+        rows=tuple(rows),
+        memory=used,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """A contender that is timed: its function, its input, and its output for the first rows."""
+
+    contender: Contender
+    call: Callable[[Array], Array]
+    x: Array
+    output: Array
+
+
+def _batch(
+    model: Model, runners: Sequence[Contender], batch: int, seconds: float, rng: np.random.Generator
+) -> list[BenchRow]:
+    x = random_input(model, batch, rng)
+    entries: list[_Entry] = []
+    for runner in runners:
+        rows = batch
+        call = runner.make(rows)
+        if call is None:
+            continue
+        if not runner.ours and batch > 16:
+            rows = _affordable(runner, x, batch)
+            call = runner.make(rows)
+            assert call is not None
+        part = x[:rows]
+        entries.append(_Entry(runner, call, part, call(part)))
+    times = by_turns([lambda e=e: e.call(e.x) for e in entries], seconds)  # type: ignore[misc]
+    per_row = [spent / len(entry.x) for entry, spent in zip(entries, times, strict=True)]
+    found = []
+    for entry, spent in zip(entries, per_row, strict=True):
+        mine = entry.contender
+        real = next(
+            (i for i, e in enumerate(entries) if e.contender.runtime == mine.runtime and not e.contender.ours), None
+        )
+        if not mine.ours:
+            real = None
+        default = next((s for e, s in zip(entries, per_row, strict=True) if e.contender.name == "LiteRT"), None)
+        found.append(
+            BenchRow(
+                batch=batch,
+                name=mine.name,
+                ours=mine.ours,
+                seconds=spent * batch,
+                timed_rows=len(entry.x),
+                to_real=per_row[real] / spent if real is not None else None,
+                to_default=default / spent if default is not None else None,
+                same=_same(entry, entries[real]) if real is not None else None,
+            )
+        )
+    return found
+
+
+def _same(a: _Entry, b: _Entry) -> bool:
+    """Whether two gave the same bytes for the rows that both ran."""
+    rows = min(len(a.x), len(b.x))
+    first, second = (entry.output.reshape(len(entry.x), -1)[:rows] for entry in (a, b))
+    return first.tobytes() == second.tobytes()
+
+
+def _affordable(runner: Contender, x: Array, batch: int) -> int:
+    """So many rows that a call stays below the limit, from the time of 16."""
+    few = runner.make(16)
+    assert few is not None
+    each = by_turns([lambda: few(x[:16])], 0.0)[0] / 16
+    return max(min(batch, int(_LONGEST_CALL / each)), 16)
+
+
+def random_input(model: Model, rows: int, rng: np.random.Generator) -> Array:
+    """Random values over the input's whole range; ordinary ones where it is float."""
+    tensor = model.inputs[0]
+    shape = (rows, *tensor.shape[1:]) if len(tensor.shape) > 1 else tensor.shape
+    if tensor.dtype.qmin is None or tensor.dtype.qmax is None:
+        return rng.normal(scale=3.0, size=shape).astype(tensor.dtype.numpy)
+    return rng.integers(tensor.dtype.qmin, tensor.dtype.qmax + 1, shape).astype(tensor.dtype.numpy)
+
+
+_CHILD = """
+import resource, sys
+import numpy as np
+import lastbit
+from lastbit.bench import random_input
+from lastbit.bench.peers import contenders
+path, batch, runtime, engine, which = sys.argv[1:]
+model = lastbit.load(path)
+runners = contenders(model, [runtime], engine, 1)
+runner = next(r for r in runners if (r.ours if which == "ours" else r.name == "LiteRT"))
+x = random_input(model, int(batch), np.random.default_rng(0))
+call = runner.make(int(batch))
+for _ in range(2):
+    call(x)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def _memory(model: Model, batch: int, runtime: str, engine: str) -> dict[str, int]:
+    """Peak memory of a whole process that runs the largest batch, in bytes: LastBit's and LiteRT's."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="lastbit-bench-") as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(model.content)
+        for name, which in ((f"LastBit {runtime}", "ours"), ("LiteRT", "theirs")):
+            command = [sys.executable, "-P", "-c", _CHILD, str(path), str(batch), runtime, engine, which]
+            result = subprocess.run(command, capture_output=True, text=True)
+            if result.returncode == 0:
+                scale = 1 if sys.platform == "darwin" else 1024
+                found[name] = int(result.stdout.split()[-1]) * scale
+    return found

@@ -1,0 +1,167 @@
+"""compare: a certificate that two runtimes print the same for every input of a dense layer, or where they do not.
+
+Both runtimes' requantization tables are held against each other on every accumulator that the layer's weights and its
+input's type can reach. Equal tables prove equal outputs for all inputs, of which no sample can tell. Where they differ,
+every such accumulator is listed, and an input is solved for that shows it, and run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..api import load
+from ..differences import compare_arrays
+from ..engines import reference
+from ..engines.reference import Trace
+from ..errors import InputError, OracleMissingError
+from ..layer_tables import dense_operators
+from ..model import Model
+from ..ops.dense_layer import PreparedLayer
+from ..oracles import OracleFailure, open_oracle
+from ..prepare import PreparedModel, prepare
+from ..runtimes import Runtime, get_runtime
+from ..single_layer import random_inputs, rows_in_oracle
+from ..types import Array
+from .layer import LayerCertificate
+from .report import Certificate, DataResult
+from .tables import LayerPair
+
+__all__ = ["DEFAULT_SAMPLES", "compare"]
+
+DEFAULT_SAMPLES = 20_000
+"""Random rows on which differences are counted, for each layer that has some."""
+
+# Inputs of the whole model that are run where none are given.
+_MODEL_SAMPLES = 16
+Progress = Callable[[int, int, str], None]
+
+
+def compare(
+    model: str | os.PathLike[str] | bytes | Model,
+    first: str | Runtime,
+    second: str | Runtime,
+    *,
+    op: int | None = None,
+    x: Any = None,
+    samples: int = DEFAULT_SAMPLES,
+    oracles: bool = True,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Certificate:
+    """Certify where two runtimes, or two versions of one, print the same, and list where they do not.
+
+    For each dense layer: either both give the same output for every input (proved: their tables are equal on every
+    accumulator of the reachable range, or those at which they are not are reached by no input); or every accumulator
+    at which they differ, how often that happens, and an input that shows it. Then every covered operator on the same
+    data, and the whole model end to end on data.
+
+    Args:
+        model: a Model, a path or a file's bytes.
+        first: a runtime or its name.
+        second: another one.
+        op: only this operator; default: every dense layer, and the whole model on data.
+        x: inputs of the model, as `lastbit.run` takes them; default: random ones.
+        samples: random rows on which differences of a layer are counted; 0 counts none.
+        oracles: confirm each input found on the real interpreters too, where they are installed.
+        seed: of all random inputs.
+        progress: called with (steps done, steps in total, what is done next).
+
+    Returns:
+        The Certificate; `exit_code` is 0 where all is the same, 1 where something differs, 3 where a layer is not
+        covered or not decided and nothing differs.
+
+    Raises:
+        ModelError: the model is malformed.
+        RuntimeNameError: no such runtime.
+        InputError: both runtimes are one, an input does not fit, or there is no such dense operator.
+    """
+    loaded = load(model)
+    pair = get_runtime(first), get_runtime(second)
+    if pair[0].name == pair[1].name:
+        raise InputError(f"both runtimes are {pair[0].name}; name two different ones. `lastbit runtimes` lists them.")
+    if samples < 0:
+        raise InputError(f"samples is {samples}; wanted 0 or more")
+    sides = prepare(loaded, pair[0]), prepare(loaded, pair[1])
+    operators = dense_operators(loaded, op)
+    steps = len(operators) + (op is None)
+    traces = list(_runs(sides[0], x, seed)) if x is not None or op is None else []
+    layers = []
+    for done, operator in enumerate(operators):
+        if progress is not None:
+            progress(done, steps, operator.label)
+        rng = np.random.default_rng([seed, operator.index])
+        layers.append(LayerPair(sides, operator, samples, rng).certify(traces if x is not None else []))
+    if oracles:
+        for side in sides:
+            _confirm(side, [layer for layer in layers if layer.witness is not None])
+    data = None
+    if op is None:
+        if progress is not None:
+            progress(len(operators), steps, "the whole model on data")
+        data = _on_data(sides, traces, x is None)
+    return Certificate(loaded, pair, layers, data, samples, seed)
+
+
+def _confirm(side: PreparedModel, layers: Sequence[LayerCertificate]) -> None:
+    """Run the inputs that were found on a real interpreter, where it is installed."""
+    if not layers:
+        return
+    name = side.runtime.name
+    try:
+        oracle = open_oracle(name)
+    except OracleMissingError as error:
+        for layer in layers:
+            assert layer.witness is not None
+            layer.witness.confirmed[name] = str(error).split(". ")[0]
+        return
+    with oracle:
+        for layer in layers:
+            prepared, witness = side.operators[layer.index], layer.witness
+            assert isinstance(prepared, PreparedLayer)
+            assert witness is not None
+            rows = np.repeat(witness.x[None], min(layer.rows, 16), axis=0)
+            try:
+                outputs = rows_in_oracle(oracle, side.model, prepared.layer, rows, layer.rows)
+                witness.confirmed[name] = outputs[0, witness.unit].item()
+            except OracleFailure as failure:
+                witness.confirmed[name] = f"did not run it: {failure.reason}"
+
+
+def _runs(side: PreparedModel, x: Any, seed: int) -> Iterator[Trace]:
+    """The model in one runtime's arithmetic, on the data given or on random data."""
+    if x is not None:
+        several = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(side.model.inputs) > 1)
+        yield reference.run(side, x if several else [x], partial=True)
+        return
+    rng = np.random.default_rng([seed, 2**20])
+    for _ in range(_MODEL_SAMPLES):
+        yield reference.run(side, random_inputs(side.model, rng), partial=True)
+
+
+def _on_data(sides: tuple[PreparedModel, PreparedModel], traces: Sequence[Trace], drawn: bool) -> DataResult:
+    """Every operator on the same inputs, and the whole model end to end."""
+    result = DataResult("random inputs over the whole range" if drawn else "the inputs given", len(traces))
+    model = sides[0].model
+    for trace in traces:
+        for index, entry in trace.operators.items():
+            other = sides[1].operators.get(index)
+            if other is None:
+                continue
+            steps = other.evaluate([trace.tensors[i] for i in other.inputs])
+            result.add_operator(model.operators[index], compare_arrays(entry.output, steps["output"]))
+        other_trace = reference.run(sides[1], {t.index: trace.tensors[t.index] for t in model.inputs}, partial=True)
+        result.growth.add(trace, other_trace)
+        for tensor in model.outputs:
+            if tensor.index in trace.tensors and tensor.index in other_trace.tensors:
+                result.add_output(compare_arrays(_value(trace, tensor.index), _value(other_trace, tensor.index)))
+    uncovered = {i for side in sides for i in side.refusals}
+    result.uncovered = [model.operators[i].label for i in sorted(uncovered)]
+    return result
+
+
+def _value(trace: Trace, index: int) -> Array:
+    return trace.tensors[index]

@@ -1,0 +1,322 @@
+"""diagnose: which mistakes make a dense layer's output what it is?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..api import load
+from ..differences import compare_arrays
+from ..errors import InputError, UnsupportedError
+from ..layer_input import dense_operator
+from ..mistakes import MISTAKES
+from ..mistakes.base import Case, Int64Array
+from ..model import Model
+from ..ops.dense_8bit import PreparedDense
+from ..ops.dense_layer import DenseLayer
+from ..runtimes import DEFAULT_RUNTIME, Runtime, get_runtime
+from ..types import Array
+from .arithmetics import arithmetics, grouped, prepare_everywhere, right_output, that_follow
+from .function import Function, call
+from .given_input import chosen_input, elsewhere, real_input
+from .readings import Reading, readings, step_matrix
+from .report import Diagnosis, Given, Tie
+from .search import Arithmetic, Explanation, Nearest, Search, Target
+from .separate import Separator, outputs
+from .steps import Part, explain_acc, explain_finish, explain_scaled
+
+__all__ = ["MOST_MISTAKES", "Diagnosis", "diagnose"]
+
+MOST_MISTAKES = 3
+"""Sets of up to this many mistakes are searched."""
+
+_ROUNDS = 6
+"""A function is asked again at most this often, to tell explanations apart."""
+
+_TIES_TRIED = 12
+"""Explanations of one length that an input is sought for, to tell them from the first."""
+
+
+def diagnose(
+    model: str | os.PathLike[str] | bytes | Model,
+    x: Any,
+    mine: Any,
+    op: int | None = None,
+    runtime: str | Runtime | None = None,
+    acc: Any = None,
+    scaled: Any = None,
+    *,
+    quantize_input: bool = False,
+    most: int = MOST_MISTAKES,
+    seed: int = 0,
+) -> Diagnosis:
+    """Name the mistakes that make a dense layer's output what it is.
+
+    Args:
+        model: a Model, a path or a file's bytes.
+        x: the model's input or the layer's own, as `lastbit.explain` takes it. With a function it may be None:
+            inputs are chosen then that tell mistakes apart.
+        mine: the output that is to be diagnosed, an array; or a function that calculates it. A function gets what it
+            asks for by parameter name (`lastbit.diagnose.function.PARAMETERS`): x `[rows, depth]`, weights, bias,
+            input_scale, weights_scale, output_scale, the zero points, multiplier, shift, ...; the common short names
+            (w, s_x, zx, ...) do as well. It returns the output, or a mapping with `output`, `acc` and `scaled`.
+        op: the dense layer's operator index; default: the first dense layer.
+        runtime: whose output `mine` should be; default: any runtime's will do.
+        acc: the accumulators of `mine`, `[rows, out]` integers, where they are known.
+        scaled: its scaled values before the output zero point is added, rounded or not, where they are known.
+        quantize_input: quantize a real-valued x as the runtime does; mistakes in quantizing it are searched then, as
+            they are where the model begins with a QUANTIZE operator.
+        most: the largest number of mistakes that are searched together.
+        seed: of the inputs that are chosen.
+
+    Returns:
+        The Diagnosis: a Report. `explanations` has the shortest sets of mistakes that reproduce every element.
+
+    Raises:
+        ModelError: the model is malformed.
+        RuntimeNameError: no such runtime.
+        InputError: x does not fit, or the function cannot be called.
+        UnsupportedError: the layer is no integer dense layer that LastBit covers.
+    """
+    loaded = load(model)
+    operator = dense_operator(loaded, op)
+    asked = None if runtime is None else get_runtime(runtime)
+    if not 0 <= most <= MOST_MISTAKES:
+        raise InputError(f"most is {most}; wanted 0 to {MOST_MISTAKES}")
+    layers, refused = prepare_everywhere(loaded, operator, asked)
+    first = asked.name if asked is not None else (DEFAULT_RUNTIME if DEFAULT_RUNTIME in layers else next(iter(layers)))
+    prepared = layers[first]
+    function = Function.bind(mine, prepared) if callable(mine) else None
+    values, source = chosen_input(
+        loaded, prepared.layer, x, get_runtime(first), function=function, quantize_input=quantize_input, seed=seed
+    )
+    if function is not None:
+        matrix, own_acc, own_scaled = call(function, prepared.layer.rows(values), prepared.layer.units)
+        acc, scaled = (own_acc if acc is None else acc), (own_scaled if scaled is None else scaled)
+        source += f"; given to {function.name}"
+        real = None  # a function is given the quantized input
+    else:
+        matrix = np.asarray(mine)
+        real = real_input(loaded, prepared.layer, x, values)
+    followed = that_follow(layers, values)
+    odd = {name: entry for name, entry in layers.items() if name not in followed}
+    refused |= {name: f"its rule {entry.rule} is not one that mistakes can be made in" for name, entry in odd.items()}
+    if not followed:
+        raise UnsupportedError(f"{operator.label} cannot be diagnosed:", grouped(refused))
+    given = Given(
+        loaded.source,
+        operator.label,
+        prepared,
+        values,
+        source,
+        matrix,
+        asked.name if asked else None,
+        first,
+        real,
+        most,
+    )
+    report = _Diagnoser(given, arithmetics(followed, first), odd, refused, most, seed, function).run(acc, scaled)
+    if report.verdict not in ("unreadable", "unexplained"):
+        return report
+    other = elsewhere(loaded, x, get_runtime(first), matrix, operator, quantize_input)
+    return replace(report, elsewhere=other)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The shortest explanations of one reading."""
+
+    reading: Reading
+    explanations: list[Explanation]
+
+
+@dataclass(eq=False)
+class _Diagnoser:
+    """One diagnosis in the making."""
+
+    given: Given
+    arithmetics: Sequence[Arithmetic]
+    odd: dict[str, PreparedDense]
+    refused: dict[str, str]
+    most: int
+    seed: int
+    function: Function | None
+    outputs: dict[str, Array] = field(default_factory=dict)
+
+    def run(self, acc: Any, scaled: Any) -> Diagnosis:
+        """Read the array, search, tell ties apart."""
+        given, layer = self.given, self.given.prepared.layer
+        made, problem = readings(given.prepared, given.x.shape, given.mine)
+        if problem:
+            return Diagnosis(given, (), None, (), problem=problem, refused=self.refused)
+        rows = made[0].rows
+        if rows < len(layer.rows(given.x)):
+            real = None if given.real is None else given.real.reshape(-1, layer.depth)[:rows]
+            self.given = given = replace(given, x=layer.rows(given.x)[:rows], real=real)
+        right = right_output(given.prepared, given.x)
+        matrices = []
+        for name, values in (("acc", acc), ("scaled", scaled)):
+            matrix, problem = (None, "") if values is None else step_matrix(layer, rows, name, np.asarray(values))
+            if problem:
+                raise InputError(problem)
+            matrices.append(matrix)
+        acc_matrix, scaled_matrix = matrices
+        if acc_matrix is not None and acc_matrix.dtype.kind == "f":
+            raise InputError("acc has values that are no whole numbers; an accumulator is an integer")
+        if acc_matrix is not None or scaled_matrix is not None:
+            return self._with_steps(made[0], right, acc_matrix, scaled_matrix)
+        found, nearest = self._search(made, None)
+        return self._finished(found, nearest, made, right, ())
+
+    def _search(self, made: Sequence[Reading], acc: Int64Array | None) -> tuple[_Found | None, Nearest | None]:
+        """The shortest explanations over all readings, or what comes nearest."""
+        given = self.given
+        searches = [
+            (
+                reading,
+                Search(
+                    given.x,
+                    self.arithmetics,
+                    Target(reading.values, acc, reading.layout, reading.wide),
+                    given.first,
+                    given.real,
+                ),
+            )
+            for reading in made
+        ]
+        for count in range(self.most + 1):
+            best: _Found | None = None
+            by: Search | None = None
+            for reading, search in searches:
+                found = self._right_answers(reading) if count == 0 else []
+                found = found or search.level(count)
+                if found and (best is None or found[0].rarity < best.explanations[0].rarity - 0.5):
+                    best, by = _Found(reading, found), search
+            if best is not None and by is not None:
+                return _Found(best.reading, by.longer(best.explanations, count, self.most)), None
+        nearest = max((search for _, search in searches), key=lambda search: search.nearest_score).nearest
+        return None, nearest
+
+    def _right_answers(self, reading: Reading) -> list[Explanation]:
+        """The runtimes whose own output this is: whatever else it could be, it is right."""
+        layers = self.odd | {name: entry for a in self.arithmetics for name, entry in a.members.items()}
+        names = [
+            name
+            for name in sorted(layers, key=lambda name: name != self.given.first)
+            if np.array_equal(self._own(name, layers[name]), reading.values)
+        ]
+        if reading.layout is not None or not names:
+            return []
+        return [Explanation((), tuple(names), layers[names[0]])]
+
+    def _own(self, name: str, prepared: PreparedDense) -> Array:
+        """A runtime's own output on the input, calculated once."""
+        if name not in self.outputs:
+            self.outputs[name] = right_output(prepared, self.given.x)
+        return self.outputs[name]
+
+    def _with_steps(self, reading: Reading, right: Array, acc: Int64Array | None, scaled: Array | None) -> Diagnosis:
+        """Part by part, each from the array before it that was given."""
+        given, most = self.given, self.most
+        parts: list[Part] = []
+        if acc is not None:
+            parts.append(explain_acc(Case.of(given.prepared, given.x, given.real), self.arithmetics[0], acc, most))
+        if scaled is not None:
+            parts.append(explain_scaled(given.x, self.arithmetics, scaled, acc, given.first, most))
+        if scaled is not None and scaled.dtype.kind != "f" and reading.values.dtype.kind != "f":
+            parts.append(explain_finish(given.x, self.arithmetics, scaled, reading.values, reading.wide, most))
+            nearest = None
+        else:
+            found, nearest = self._search([reading], acc)
+            explanations = () if found is None else tuple(found.explanations)
+            matching = int((right == reading.values).sum())
+            parts.append(Part("output", explanations, matching, right.size))
+        whole = _joined(parts)
+        found = None if whole is None else _Found(reading, [whole])
+        return self._finished(found, None if whole else nearest, [reading], right, tuple(parts))
+
+    def _finished(
+        self,
+        found: _Found | None,
+        nearest: Nearest | None,
+        made: Sequence[Reading],
+        right: Array,
+        parts: tuple[Part, ...],
+    ) -> Diagnosis:
+        given = self.given
+        reading = made[0] if found is None else found.reading
+        difference = None
+        if reading.values.dtype.kind != "f":
+            shown = reading.values if reading.layout is None else reading.layout.function(reading.values)
+            difference = compare_arrays(right.astype(np.int64), shown)
+        ties: tuple[Tie, ...] = ()
+        explanations: tuple[Explanation, ...] = ()
+        if found is not None:
+            explanations, ties = self._told_apart(found)
+        return Diagnosis(
+            given,
+            explanations,
+            nearest,
+            ties,
+            reading=reading,
+            difference=difference,
+            right=right,
+            parts=parts,
+            refused=self.refused,
+        )
+
+    def _told_apart(self, found: _Found) -> tuple[tuple[Explanation, ...], tuple[Tie, ...]]:
+        """The explanations that are left, the first with what tells the others from it."""
+        layer = self.given.prepared.layer
+        real = found.reading.values.dtype.kind == "f"
+        separator = Separator(layer, real, self.seed)
+        left = list(found.explanations)
+        for _ in range(_ROUNDS if self.function is not None and not real else 0):
+            ties = _ties(left, separator)
+            rows = [tie.separation.x for tie in ties if tie.separation is not None]
+            if not rows:
+                break
+            assert self.function is not None
+            kept = _agreeing(left, np.concatenate(rows), self.function, layer, self.given, found.reading)
+            if not kept or len(kept) == len(left):
+                break
+            left = kept
+        return tuple(left), tuple(_ties(left, separator))
+
+
+def _ties(explanations: Sequence[Explanation], separator: Separator) -> list[Tie]:
+    first = explanations[0]
+    ties = []
+    for other in explanations[1 : 1 + _TIES_TRIED]:
+        # The inputs tried are quantized ones: they say nothing of mistakes in quantizing the input.
+        tried = not any(MISTAKES[name].needs_real_input for name in (*first.mistakes, *other.mistakes))
+        ties.append(Tie(other, separator.between(first, other) if tried else None, tried))
+    return ties
+
+
+def _agreeing(
+    left: Sequence[Explanation], rows: Array, function: Function, layer: DenseLayer, given: Given, reading: Reading
+) -> list[Explanation]:
+    """The explanations that print what the function does for more rows; all where that cannot be read the same way."""
+    answer, _, _ = call(function, rows, layer.units)
+    made, problem = readings(given.prepared, rows.shape, answer)
+    same = [r for r in made if r.layout is None and r.values.dtype.kind != "f"]
+    if problem or not same:
+        return list(left)
+    values = same[0].values
+    return [e for e in left if np.array_equal(outputs(rows, e, False), values)]
+
+
+def _joined(parts: Sequence[Part]) -> Explanation | None:
+    """The first explanations of all parts as one, or None where a part has none."""
+    if any(not part.explanations for part in parts):
+        return None
+    chosen = [part.explanations[0] for part in parts]
+    names = tuple(dict.fromkeys(name for e in chosen for name in e.mistakes))
+    last = chosen[-1] if len(chosen) == 1 else chosen[-1 if parts[-1].name != "output" or len(parts) == 1 else -2]
+    runtimes = [name for name in last.runtimes if all(name in e.runtimes for e in chosen)] or list(last.runtimes)
+    return Explanation(names, tuple(runtimes), last.prepared)

@@ -1,0 +1,101 @@
+"""The input that a layer is diagnosed on, and that input before it was quantized where it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..api import quantized_inputs, run
+from ..errors import InputError, LastBitError
+from ..layer_input import layer_input
+from ..model import Model, Operator
+from ..ops.dense_layer import DenseLayer
+from ..runtimes import Runtime
+from ..types import Array
+from .function import Function
+from .separate import trial_inputs
+
+__all__ = ["chosen_input", "elsewhere", "real_input"]
+
+_COPIES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+"""Operators that keep every value."""
+
+_LEAST = 4
+"""Elements, from which an array is looked for among the model's tensors."""
+
+
+def chosen_input(
+    model: Model,
+    layer: DenseLayer,
+    x: Any,
+    runtime: Runtime,
+    *,
+    function: Function | None,
+    quantize_input: bool,
+    seed: int,
+) -> tuple[Array, str]:
+    """The layer's input, and where it comes from."""
+    if x is not None and quantize_input:
+        several = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(model.inputs) > 1)
+        values, source = layer_input(model, layer, quantized_inputs(model, x if several else [x], runtime), runtime)
+        return values, f"{source}; real values quantized as {runtime.name} does it"
+    if x is not None:
+        return layer_input(model, layer, x, runtime)
+    if function is None:
+        raise InputError("there is no input; give the x that the output was calculated from")
+    rows = trial_inputs(layer, np.random.default_rng(seed), 64)
+    return rows, f"{len(rows)} rows chosen to tell mistakes apart (seed {seed})"
+
+
+def elsewhere(model: Model, x: Any, runtime: Runtime, mine: Array, operator: Operator, quantize_input: bool) -> str:
+    """Which other tensor of the model an array is, in words; empty where it is none, or x is not the model's input."""
+    if x is None or mine.dtype.kind not in "iuf" or mine.size < _LEAST:
+        return ""
+    try:
+        trace = run(model, x, runtime, quantize_input=quantize_input, partial=True)
+    except LastBitError:
+        return ""
+    makers = {index: op for op in model.operators for index in op.outputs}
+    for index, values in trace.tensors.items():
+        if index in operator.outputs or values.size != mine.size:
+            continue
+        if np.array_equal(values.ravel(), mine.ravel()) and values.min() != values.max():
+            what = f"the output of {makers[index].label}" if index in makers else "an input of the model"
+            return f"it is {what}, {model.tensors[index].label}, as {runtime.name} computes it"
+    return ""
+
+
+def real_input(model: Model, layer: DenseLayer, x: Any, values: Array) -> Array | None:
+    """The layer's input before it was quantized.
+
+    Args:
+        model: the model.
+        layer: one of its dense layers.
+        x: what was given for the model's inputs.
+        values: the layer's own input, which came of it.
+
+    Returns:
+        float32 of the shape of values; None where the layer's input is not a real model input, quantized.
+    """
+    makers = {index: op for op in model.operators for index in op.outputs}
+    index = layer.input.index
+    while index in makers and makers[index].name in _COPIES:
+        index = makers[index].inputs[0]
+    inputs = [tensor.index for tensor in model.inputs]
+    source = index  # a quantized model input may have been given in real values
+    if index in makers and makers[index].name == "QUANTIZE":
+        source = makers[index].inputs[0]
+    if source not in inputs:
+        return None
+    given = x
+    if isinstance(x, Mapping):
+        tensor = model.tensors[source]
+        given = next((x[key] for key in (source, str(source), tensor.name) if key in x), None)
+    elif len(inputs) > 1:
+        given = x[inputs.index(source)]
+    array = np.asarray(given)
+    if array.dtype.kind != "f" or array.size != values.size:
+        return None
+    return array.astype(np.float32).reshape(values.shape)
