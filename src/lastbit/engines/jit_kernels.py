@@ -12,6 +12,8 @@ from numba.extending import intrinsic
 
 from .jit_compile import c_function, compiled, int8_at, int16_at, int32_at, int64_at, source_digest, uint8_at
 from .jit_elements import INT8, UINT8, look_up, quantize
+from .jit_hybrid_forms import HYBRID_FORMS, RECORD_BYTES
+from .jit_hybrid_kernels import NAN, ZEROS, quantize_rows
 from .jit_softmax import fixed_softmax, float_softmax
 from .jit_tile import tile
 from .jit_vectors import Isa, choose_isa
@@ -20,7 +22,7 @@ __all__ = ["FIELDS", "STATE", "chain", "enter", "host_isa"]
 
 # The columns of a chain's table, one row for each operator. Pointers are addresses, distances are bytes.
 FIELDS = (
-    "kind",  # DENSE, TABLE, QUANTIZER, SOFTMAX_FIXED or SOFTMAX_FLOAT
+    "kind",  # DENSE, HYBRID, TABLE, QUANTIZER, SOFTMAX_FIXED or SOFTMAX_FLOAT
     "depth",  # of a dense layer; elements in one row of the chain for the others
     "row_bytes",  # of a converted input row
     "steps",
@@ -42,11 +44,13 @@ FIELDS = (
     "table",  # of outputs, of exponentials, or the constants of a quantizer
     "table_split",
     "table_period",  # classes of softmax
+    "quantizer",  # how a hybrid layer quantizes its rows
+    "zeros_matter",  # whether a hybrid layer calculates otherwise where the whole batch is zeros
 )
 # What a chain knows of itself. Places are bytes from the begin of the scratch memory, which has two buffers of
-# `between` bytes, a block's converted rows and one tile's more, their sums, and room for one tile.
+# `between` bytes, a block's converted rows and one tile's more, their sums or records, and room for one tile.
 STATE = ("operators", "count", "input_bytes", "output_bytes", "block", "between", "converted", "sums", "spare")
-DENSE, TABLE, QUANTIZER, SOFTMAX_FIXED, SOFTMAX_FLOAT = 0, 1, 2, 3, 4
+DENSE, TABLE, QUANTIZER, SOFTMAX_FIXED, SOFTMAX_FLOAT, HYBRID = 0, 1, 2, 3, 4, 5
 
 
 def host_isa() -> Isa:
@@ -146,11 +150,14 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
     """Compile a chain for one requantization form.
 
     The function takes the addresses of its state and of scratch memory, the address of the input, how many rows, and
-    the address of the output. The state is int64 with `STATE`. It returns 0, or 1 where it met a row on which the real
-    kernel of an operator aborts the process; the outputs are not complete then.
+    the address of the output. The state is int64 with `STATE`. It returns 0, or 1 where only the reference says what
+    is right: at a row on which the real kernel of an operator aborts the process, and at a NaN, or nothing but zeros,
+    before a hybrid layer that takes them otherwise. The outputs are not complete then.
     """
     # Everything stands in one function: one that called another closure would have a new cache key in every process.
     digest = source_digest()
+    hybrid = form in HYBRID_FORMS
+    row_sum_bytes = RECORD_BYTES if hybrid else 4
     kind, columns = isa.name, isa.columns
     many, few = isa.rows
     to = ("int16", "uint8", "int8").index(isa.activations)
@@ -189,7 +196,7 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
                     quantize(here, chain_rows * p[1], p[19], p[20], p[21], there)
                     here = there
                     continue
-                if p[0] >= SOFTMAX_FIXED:
+                if p[0] == SOFTMAX_FIXED or p[0] == SOFTMAX_FLOAT:
                     softmax_rows = chain_rows * p[1] // p[21]
                     if p[0] == SOFTMAX_FLOAT:
                         float_softmax(here, softmax_rows, p[21], p[19], p[13], there)
@@ -200,9 +207,14 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
                 n = chain_rows * p[18]
                 row_bytes, steps, chunk, units, scalars = p[2], p[3], p[4], p[5], p[13]
                 out_stride = units * output_bytes
-                _convert_rows(here, p[1] * p[16], n, p[1], p[15], converted, row_bytes, to)
-                if to != 0 or n == 1:
-                    _add_rows(converted, n, p[1], row_bytes, to, p[14], sums)
+                if hybrid:
+                    outcome = quantize_rows(here, n, p[1], p[22], to, converted, row_bytes, sums)
+                    if outcome == NAN or (outcome == ZEROS and p[23]):
+                        return 1
+                else:
+                    _convert_rows(here, p[1] * p[16], n, p[1], p[15], converted, row_bytes, to)
+                    if to != 0 or n == 1:
+                        _add_rows(converted, n, p[1], row_bytes, to, p[14], sums)
                 for panel in range(p[6]):
                     constants = p[11] + panel * p[12]
                     wide = min(units - panel * columns, columns)
@@ -211,7 +223,7 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
                     row = 0
                     while row < n:
                         a = converted + row * row_bytes
-                        row_sums = sums + 4 * row
+                        row_sums = sums + row_sum_bytes * row
                         taken = min(n - row, many)
                         target, stride = place + row * out_stride, out_stride
                         # What is no whole tile is calculated as one, beside the output, and cut.

@@ -14,7 +14,7 @@ Sums wrap at 32 bits, or at 64 where the weights were packed for 64-bit sums. Ne
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -88,6 +88,7 @@ def pack(
     bias: npt.NDArray[np.int64] | None = None,
     params: RequantParams | None = None,
     slots: dict[str, Array] | None = None,
+    form: str | None = None,
     acc_bits: int = 32,
     input_type: str = "int8",
     rows: int = 1,
@@ -102,6 +103,7 @@ def pack(
         params: the requantization; None for the sums themselves.
         slots: its constants by slot, from `jit_forms.form_slots`; None to make them from `params` (forms that
             add a real-valued bias need the scales and must give them).
+        form: what finishes the sums, where that is no requantization: one of `jit_hybrid_forms.HYBRID_FORMS`.
         acc_bits: 64 for 64-bit sums, fewer than 32 for narrow accumulators.
         input_type: int8, uint8 or int16.
         rows: rows of this layer for one row of a chain.
@@ -110,7 +112,7 @@ def pack(
     Returns:
         The layer; None where the kernels do not cover it (see `jit_forms`).
     """
-    from . import jit_forms, jit_kernels
+    from . import jit_forms, jit_hybrid_forms, jit_kernels
     from .jit_tile import UNROLL
     from .jit_vectors import ISAS
 
@@ -120,8 +122,10 @@ def pack(
     if (given.itemsize > 1 or wide) and isa.activations != "int16":
         # The byte kernels take bytes only; what CPUs with them can do as well is the widening product.
         isa = ISAS["avx2" if isa.x86 else "portable"]
-    form = "acc" if params is None else params.rule.form
-    forms = jit_forms.FORMS_64 if wide else jit_forms.FORMS
+    form = form or ("acc" if params is None else params.rule.form)
+    forms: Mapping[str, tuple[dict[str, str], Any]] = jit_forms.FORMS_64 if wide else jit_forms.FORMS
+    if form in jit_hybrid_forms.HYBRID_FORMS:
+        forms = jit_hybrid_forms.HYBRID_FORMS
     if slots is None:
         slots = {} if params is None else jit_forms.form_slots(params)
     if slots is None or form not in forms or weights.dtype.itemsize > 1:
@@ -276,7 +280,7 @@ class Chain:
         sizes = (
             2 * block * max(widths) if len(operators) > 1 else 0,
             most_rows * max((op.fields["row_bytes"] for op in layers), default=0),
-            4 * most_rows,
+            8 * most_rows,
             isa.rows[0] * isa.columns * 8,
         )
         *places, self._scratch_bytes = np.cumsum([-(-size // 128) * 128 for size in sizes]).tolist()

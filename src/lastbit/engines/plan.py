@@ -1,8 +1,8 @@
 """How a fast engine runs a prepared model: operators that can be chained are, all others run as the reference does.
 
-A chain is a path of dense layers, operators that go from element to element (RELU, QUANTIZE, LOGISTIC, ...), SOFTMAX
-and operators that only change the shape. Its rows are the samples of the batch: what one sample becomes depends on no
-other, so a block of them goes through the whole chain before the next one begins.
+A chain is a path of dense layers (hybrid ones too), operators that go from element to element (RELU, QUANTIZE,
+LOGISTIC, ...), SOFTMAX and operators that only change the shape. Its rows are the samples of the batch: what one sample
+becomes depends on no other, so a block of them goes through the whole chain before the next one begins.
 
 Element-wise operators become tables: the reference is asked for all 256 values at every place of a sample, since some
 kernels calculate the last elements of a sample otherwise than the rest.
@@ -22,6 +22,7 @@ from ..ops._unary import flush_subnormal, per_tensor
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_by_rows import PreparedByRows, for_rows
+from ..ops.dense_hybrid import PreparedHybrid
 from ..prepare import PreparedModel
 from ..types import Array
 from .steps import DenseByBlas, NumpyChain, Quantizer, Runnable, Softmax, SplitWeights, Table
@@ -95,7 +96,7 @@ class ChainStep:
         """The output's shape; an input that does not fit is refused in the operator's own words."""
         shape = x.shape
         for entry in self.entries:
-            if isinstance(entry, PreparedDense):
+            if isinstance(entry, PreparedDense | PreparedHybrid):
                 # Memory that is never touched: only its shape counts.
                 entry.layer.rows(np.empty(shape, np.int8))
                 shape = entry.layer.output_shape(shape)
@@ -128,6 +129,10 @@ class Backend:
             rows=rows,
         )
         return made, ""
+
+    def hybrid(self, entry: PreparedHybrid, rows: int) -> tuple[object, str] | None:
+        """The same of a hybrid dense layer."""
+        return None
 
     def softmax(self, entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Softmax | None:
         """SOFTMAX ready for a chain with so many elements in one row; None where it runs as the reference does."""
@@ -231,15 +236,16 @@ def _grow(model: Model, entry: PreparedOperator, chain: _Open | None, backend: B
     if elements <= 0 or source.dtype.numpy is None:
         return None
     common, made, after = None if chain is None else chain.common, None, elements
-    if type(entry) is not PreparedOperator and isinstance(entry, PreparedDense):
+    if isinstance(entry, PreparedDense | PreparedHybrid):
         depth = entry.layer.depth
         if elements % depth:
             return None
-        found = backend.dense(entry, elements // depth)
+        rows = elements // depth
+        found = backend.dense(entry, rows) if isinstance(entry, PreparedDense) else backend.hybrid(entry, rows)
         if found is None or common not in (None, found[1]):
             return None
         made, common = found
-        after = elements // depth * entry.layer.units
+        after = rows * entry.layer.units
     elif op.name in _ELEMENTWISE or op.name == "SOFTMAX":
         if len(source.shape) < 2 or elements != _sample(source):
             return None
