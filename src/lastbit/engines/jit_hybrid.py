@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,18 +15,22 @@ from ..types import fused_bounds
 from .jit_hybrid_forms import fused_slots
 from .jit_matmul import PackedDense, pack
 
+if TYPE_CHECKING:
+    from .jit_vectors import Isa
+
 __all__ = ["pack_hybrid"]
 
 # The kernels for int4 weights have accumulators of 28 bits. Layers whose sums cannot reach that need no care.
 _MOST_28 = 2**27 - 1
 
 
-def pack_hybrid(entry: PreparedHybrid, rows: int) -> PackedDense | None:
+def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> PackedDense | None:
     """A hybrid layer laid out for a chain.
 
     Args:
         entry: the layer.
         rows: rows of this layer for one row of the chain.
+        isa: kernels of another kind than this machine's best.
 
     Returns:
         The layer; None where faults of the real kernels (or an accumulator of 28 bits) need the reference.
@@ -62,7 +67,7 @@ def pack_hybrid(entry: PreparedHybrid, rows: int) -> PackedDense | None:
     low, high = (np.full(units, bound, np.float32) for bound in fused_bounds(layer.activation))
     sums = wrap32(entry.weights_sum).astype(np.int32)
     slots |= {"weights_sum": sums, "low": low, "high": high}
-    packed = pack(weights.astype(np.int8), form=form, slots=slots, rows=rows)
+    packed = pack(weights.astype(np.int8), form=form, slots=slots, rows=rows, isa=isa)
     if packed is None:
         return None
     # A batch of nothing but zeros is not multiplied at all by kernels that do not fuse. That shows in a bias of -0.0,
