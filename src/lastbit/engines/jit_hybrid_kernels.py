@@ -7,14 +7,10 @@ sums again.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from .jit_compile import compiled, float32_at, int16_at, int32_at, uint8_at
+from .jit_hybrid_vectors import LEAST, row_range, row_steps_away, row_steps_even
 
 __all__ = ["ASYMMETRIC", "DONE", "NAN", "QD8", "SYMMETRIC", "ZEROS", "quantize_rows"]
 
@@ -26,18 +22,7 @@ _F32, _F64, _I32 = np.float32, np.float64, np.int32
 _SMALLEST = np.float32(2.0**-126)
 _BELOW_HALF = np.float32(0.49999997)
 # With an inverse up to this, a subnormal value comes to less than one half: it need not be set to zero.
-_NO_FLUSH = np.float32(2.0**125)
-_INFINITY_BITS, _MAGNITUDE = _I32(0x7F800000), _I32(0x7FFFFFFF)
-
-
-@intrinsic
-def _float_of(_typing: Any, bits: Any) -> Any:
-    """The float32 that an int32's bits are."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.int32), generate
+_NO_FLUSH, _INFINITY = np.float32(2.0**125), np.float32(np.inf)
 
 
 @compiled
@@ -52,19 +37,13 @@ def _away(value):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _range(bits, depth):  # type: ignore[no-untyped-def]
-    """The smallest and the largest value of a row, zero among them, and whether there is a NaN.
-
-    Bits as integers: their minimum is one instruction for many elements, that of floats is one after the other.
-    """
-    least, most = _I32(0), _I32(0)
+def _range(row, depth):  # type: ignore[no-untyped-def]
+    """The smallest and the largest value of a row, zero among them, and whether there is a NaN."""
+    low, high, nan = _F32(0.0), _F32(0.0), False
     for k in range(depth):
-        ordered = bits[k] ^ ((bits[k] >> _I32(31)) & _MAGNITUDE)
-        least, most = min(least, ordered), max(most, ordered)
-    nan = most > _INFINITY_BITS or least < _I32(_I32(-1) - _INFINITY_BITS)
-    # Adding zero makes +0.0 of -0.0.
-    low = _float_of(_I32(least ^ ((least >> _I32(31)) & _MAGNITUDE))) + _F32(0.0)
-    return low, _float_of(most), nan
+        nan |= row[k] != row[k]
+        low, high = row[k] if row[k] < low else low, row[k] if row[k] > high else high
+    return low, high, nan
 
 
 @compiled
@@ -84,13 +63,6 @@ def _qd8_factors(low, high):  # type: ignore[no-untyped-def]
 @compiled
 def _qd8(row, depth, inverse, zero, flip, taken):  # type: ignore[no-untyped-def]
     largest = _F32(_I32(127) - zero)
-    if inverse <= _NO_FLUSH:
-        # No value is far below the range, so that every product fits an int. (NaN, of an infinite range, is `largest`.)
-        for k in range(depth):
-            scaled = _F32(row[k] * inverse)
-            scaled = scaled if scaled < largest else largest
-            taken[k] = max(_I32(_I32(np.rint(scaled)) + zero), _I32(-128)) ^ flip
-        return
     for k in range(depth):
         scaled = _F32(_flush(row[k]) * inverse)
         scaled = scaled if scaled < largest else largest
@@ -124,14 +96,14 @@ def _asymmetric_factors(low, high):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _to_steps(row, depth, empty, inverse, zero, lower, flip, taken):  # type: ignore[no-untyped-def]
-    """See `arith.dynamic_range._to_steps`: the vector code's part, then the last few."""
+def _to_steps(row, begin, depth, empty, inverse, zero, lower, flip, taken):  # type: ignore[no-untyped-def]
+    """See `arith.dynamic_range._to_steps`: the vector code's part, from `begin` on, then the last few."""
     whole = depth - depth % 8
     # The vector code makes an int32 of a scaled value, the nearest end where there is none (the lower one for NaN),
     # then adds the zero point, which wraps.
     over = lower if zero > _I32(0) else _I32(127)
     under = _I32(127) if zero < _I32(0) else lower
-    for k in range(whole):
+    for k in range(begin, whole):
         v = _F32(row[k] * inverse)  # zeros where the row is empty
         nudged = v + (_F32(-0.5) if v < _F32(0.0) else _F32(0.5))
         near = nudged if nudged < _F32(1000.0) else _F32(1000.0)
@@ -152,15 +124,6 @@ def _to_steps(row, depth, empty, inverse, zero, lower, flip, taken):  # type: ig
 
 
 @compiled
-def _quantize(row, depth, kind, low, high, inverse, zero, flip, taken):  # type: ignore[no-untyped-def]
-    if kind == QD8:
-        _qd8(row, depth, inverse, zero, flip, taken)
-    else:
-        lower = _I32(-127) if kind == SYMMETRIC else _I32(-128)
-        _to_steps(row, depth, low == high, inverse, zero, lower, flip, taken)
-
-
-@compiled
 def quantize_rows(x: int, rows: int, depth: int, kind: int, to: int, out: int, row_bytes: int, found: int) -> int:
     """Quantize rows of float32, each by itself, into the type that products take.
 
@@ -178,9 +141,15 @@ def quantize_rows(x: int, rows: int, depth: int, kind: int, to: int, out: int, r
         `DONE`, `NAN` where there is one (then nothing else holds), or `ZEROS` where there is nothing else.
     """
     nothing = True
+    whole = depth - depth % 8
     for r in range(rows):
         start, end = x + 4 * r * depth, out + r * row_bytes
-        low, high, bad = _range(int32_at(start), depth)
+        row = float32_at(start)
+        if depth >= LEAST:
+            low, high, nan = row_range(start, depth)
+            bad = nan != 0
+        else:
+            low, high, bad = _range(row, depth)
         if bad:
             return NAN
         if kind == QD8:
@@ -191,16 +160,39 @@ def quantize_rows(x: int, rows: int, depth: int, kind: int, to: int, out: int, r
             inverse, scale, zero = _asymmetric_factors(low, high)
         int32_at(found)[2 * r] = zero
         float32_at(found)[2 * r + 1] = scale
-        nothing &= low == high
-        row = float32_at(start)
+        empty = low == high
+        nothing &= empty
+        lower = _I32(-127) if kind == SYMMETRIC else _I32(-128)
+        flip = _I32(128 if to == 1 else 0)
+        wide, taken = int16_at(end), uint8_at(end)
+        # Where the range and its inverse are finite, no product is beyond it. For QD8 a NaN, made of an infinite value
+        # and the inverse 0, is the largest step.
+        usual = inverse <= _NO_FLUSH if kind == QD8 else max(_F32(-low), high) < _INFINITY and inverse < _INFINITY
+        if kind == QD8:
+            if usual and depth >= LEAST:
+                if to == 0:
+                    row_steps_even(16, start, depth, inverse, zero, lower, flip, end)
+                else:
+                    row_steps_even(8, start, depth, inverse, zero, lower, flip, end)
+            elif to == 0:
+                _qd8(row, depth, inverse, zero, flip, wide)
+            else:
+                _qd8(row, depth, inverse, zero, flip, taken)
+        else:
+            done = whole if usual else 0
+            if done > 0:
+                if to == 0:
+                    row_steps_away(16, start, done, inverse, zero, lower, flip, end)
+                else:
+                    row_steps_away(8, start, done, inverse, zero, lower, flip, end)
+            if to == 0:
+                _to_steps(row, done, depth, empty, inverse, zero, lower, flip, wide)
+            else:
+                _to_steps(row, done, depth, empty, inverse, zero, lower, flip, taken)
         if to == 0:
-            wide = int16_at(end)
-            _quantize(row, depth, kind, low, high, inverse, zero, _I32(0), wide)
             for k in range(depth, row_bytes // 2):
                 wide[k] = 0
         else:
-            taken = uint8_at(end)
-            _quantize(row, depth, kind, low, high, inverse, zero, _I32(128 if to == 1 else 0), taken)
             for k in range(depth, row_bytes):
                 taken[k] = 0
     return ZEROS if nothing else DONE

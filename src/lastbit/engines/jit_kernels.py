@@ -18,7 +18,7 @@ from .jit_softmax import fixed_softmax, float_softmax
 from .jit_tile import tile
 from .jit_vectors import Isa, choose_isa
 
-__all__ = ["FIELDS", "STATE", "chain", "enter", "host_isa"]
+__all__ = ["FIELDS", "HEADER_BYTES", "STATE", "chain", "enter", "host_isa"]
 
 # The columns of a chain's table, one row for each operator. Pointers are addresses, distances are bytes.
 FIELDS = (
@@ -48,8 +48,11 @@ FIELDS = (
     "zeros_matter",  # whether a hybrid layer calculates otherwise where the whole batch is zeros
 )
 # What a chain knows of itself. Places are bytes from the begin of the scratch memory, which has two buffers of
-# `between` bytes, a block's converted rows and one tile's more, their sums or records, and room for one tile.
-STATE = ("operators", "count", "input_bytes", "output_bytes", "block", "between", "converted", "sums", "spare")
+# `between` bytes, a block's converted rows and one tile's more, their sums or records, and room for one tile. Threads
+# take a multiple of `step` rows at a time.
+STATE = ("operators", "count", "input_bytes", "output_bytes", "block", "between", "converted", "sums", "spare", "step")
+HEADER_BYTES = 128
+"""Before the scratch memory: the addresses of the compiled chain and of its state."""
 DENSE, TABLE, QUANTIZER, SOFTMAX_FIXED, SOFTMAX_FLOAT, HYBRID = 0, 1, 2, 3, 4, 5
 
 
@@ -60,8 +63,8 @@ def host_isa() -> Isa:
     return choose_isa(dict(llvm.get_host_cpu_features()))
 
 
-# State, scratch, input, rows, output: see `_make_chain`.
-_CHAIN_TYPE = types.intp(*[types.intp] * 5)
+# State, scratch, input, rows, output, what threads share: see `_make_chain`.
+_CHAIN_TYPE = types.intp(*[types.intp] * 6)
 
 
 @functools.cache
@@ -72,15 +75,42 @@ def chain(form: str, isa: Isa, output_bytes: int) -> int:
 
 
 @intrinsic
-def _call(_typing: Any, function: Any, state: Any, scratch: Any, x: Any, rows: Any, out: Any) -> Any:
+def _call(_typing: Any, function: Any, state: Any, scratch: Any, x: Any, rows: Any, out: Any, shared: Any) -> Any:
     """Call a chain by its address."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         number = args[0].type
-        kind = ir.FunctionType(number, [number] * 5)
+        kind = ir.FunctionType(number, [number] * 6)
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
 
-    return types.intp(*[types.intp] * 6), generate
+    return types.intp(*[types.intp] * 7), generate
+
+
+@intrinsic
+def _exchange(_typing: Any, address: Any, wanted: Any, new: Any) -> Any:
+    """Write an int64 where it is as wanted, in one step; what was there."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], ir.PointerType())
+        found = builder.cmpxchg(pointer, args[1], args[2], "monotonic", "monotonic")
+        return builder.extract_value(found, 0)
+
+    return types.int64(types.intp, types.int64, types.int64), generate
+
+
+@compiled
+def _take_rows(shared: int, rows: int, block: int, step: int) -> tuple[int, int]:
+    """The next rows for one of several threads, the first and how many: fewer towards the end, to end together."""
+    begin, threads = int64_at(shared)[0], int64_at(shared)[1]
+    while True:
+        left = rows - begin
+        count = min(max(left // (2 * threads) // step, 2) * step, block, left)
+        if left <= 0:
+            return begin, 0
+        found = _exchange(shared, begin, begin + count)
+        if found == begin:
+            return begin, count
+        begin = found
 
 
 @compiled
@@ -149,8 +179,9 @@ def _copy_tile(source: int, source_stride: int, out: int, out_stride: int, rows:
 def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
     """Compile a chain for one requantization form.
 
-    The function takes the addresses of its state and of scratch memory, the address of the input, how many rows, and
-    the address of the output. The state is int64 with `STATE`. It returns 0, or 1 where only the reference says what
+    The function takes the addresses of its state and of scratch memory, the address of the input, how many rows, the
+    address of the output, and 0 or the address of what threads that call it at once share: rows that are taken, and how
+    many threads, int64 each. The state is int64 with `STATE`. It returns 0, or 1 where only the reference says what
     is right: at a row on which the real kernel of an operator aborts the process, and at a NaN, or nothing but zeros,
     before a hybrid layer that takes them otherwise. The outputs are not complete then.
     """
@@ -168,7 +199,7 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
     field_bytes = 8 * len(FIELDS)
     tile_bytes = columns * output_bytes
 
-    def run(state_at, scratch, x, rows, out):  # type: ignore[no-untyped-def]
+    def run(state_at, scratch, x, rows, out, shared):  # type: ignore[no-untyped-def]
         _ = digest
         state = int64_at(state_at)
         operators, count, x_bytes, out_bytes, block, between = (
@@ -180,8 +211,15 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
             state[5],
         )
         converted, sums, spare = scratch + state[6], scratch + state[7], scratch + state[8]
-        for start in range(0, rows, block):
-            chain_rows = min(block, rows - start)
+        start, chain_rows = -block, block
+        while True:
+            if shared:
+                start, chain_rows = _take_rows(shared, rows, block, state[9])
+            else:
+                start += block
+                chain_rows = min(block, rows - start)
+            if chain_rows <= 0:
+                return 0
             here = x + start * x_bytes
             for index in range(count):
                 p = int64_at(operators + index * field_bytes)
@@ -242,26 +280,23 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
                             _copy_tile(target, stride, place + row * out_stride, out_stride, taken, wide * output_bytes)
                         row += taken
                 here = there
-        return 0
 
     return c_function(_CHAIN_TYPE, run)
 
 
 @compiled
-def enter(function, state, scratch, x, out, start, rows):  # type: ignore[no-untyped-def]
-    """Run a chain over some rows of whole arrays. Asking NumPy for an array's address takes longer than a small layer.
+def enter(memory, x, out, rows, shared):  # type: ignore[no-untyped-def]
+    """Run a chain over whole arrays. Asking NumPy for an array's address takes longer than a small layer.
 
     Args:
-        function: the address of the chain.
-        state: the address of its state.
-        scratch: the address of scratch memory.
+        memory: the address of the addresses of the compiled chain and of its state, then scratch memory.
         x: the input, C-contiguous.
         out: the output.
-        start: the first row.
         rows: how many.
+        shared: 0, or the address of what threads share.
 
     Returns:
         What the chain returns: see `_make_chain`.
     """
-    known = int64_at(state)
-    return _call(function, state, scratch, x.ctypes.data + start * known[2], rows, out.ctypes.data + start * known[3])
+    known = int64_at(memory)
+    return _call(known[0], known[1], memory + HEADER_BYTES, x.ctypes.data, rows, out.ctypes.data, shared)

@@ -72,25 +72,23 @@ class ChainStep:
         source: the tensor that the first one reads.
         end: the tensor that the last one writes.
         chain: what runs them.
-        shapes: input shape -> output shape, filled as they come.
+        shapes: input shape -> output shape, and whether the chain's own output is of another; filled as they come.
     """
 
     entries: tuple[PreparedOperator, ...]
     source: int
     end: int
     chain: Runnable
-    shapes: dict[tuple[int, ...], tuple[int, ...]] = field(default_factory=dict)
+    shapes: dict[tuple[int, ...], tuple[tuple[int, ...], bool]] = field(default_factory=dict)
 
     def run(self, tensors: dict[int, Array], threads: int) -> None:
         """Read the first operator's input from `tensors` and put the last one's output there."""
         x = tensors[self.source]
-        shape = self.shapes.get(x.shape)
-        if shape is None:
-            shape = self.shapes[x.shape] = self._shape(x)
-        if not x.flags.c_contiguous:
-            x = np.ascontiguousarray(x)
-        y = self.chain(x, threads)
-        tensors[self.end] = y if y.shape == shape else y.reshape(shape)
+        known = self.shapes.get(x.shape)
+        shape = self._shape(x) if known is None else known[0]
+        y = self.chain(np.ascontiguousarray(x), threads)
+        self.shapes[x.shape] = shape, y.shape != shape
+        tensors[self.end] = y.reshape(shape)
 
     def _shape(self, x: Array) -> tuple[int, ...]:
         """The output's shape; an input that does not fit is refused in the operator's own words."""
