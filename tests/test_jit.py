@@ -253,10 +253,10 @@ def test_the_inner_loop_is_the_cpus_dot_product_and_nothing_is_spilled(isa, trip
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    for form in ("float32", "q31_up_away", "float64"):
+    for form in ("float32", "q31_up_away", "float64", "hybrid_fused_value_first"):
         module = ir.Module()
         module.triple = triple
-        build_tile(module, ISAS[isa], form, 6, "packed", "i1").linkage = "external"
+        build_tile(module, ISAS[isa], form, 6, "packed", "i4" if "hybrid" in form else "i1").linkage = "external"
         parsed = llvm.parse_assembly(str(module))
         machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3)
         builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
