@@ -14,7 +14,7 @@ from .jit_compile import c_function, compiled, int8_at, int16_at, int32_at, int6
 from .jit_elements import INT8, UINT8, look_up, quantize
 from .jit_hybrid_forms import HYBRID_FORMS, RECORD_BYTES
 from .jit_hybrid_kernels import NAN, ZEROS, quantize_rows
-from .jit_softmax import fixed_softmax, float_softmax
+from .jit_softmax import fixed_softmax, float_softmax, interpolated_softmax
 from .jit_tile import tile
 from .jit_vectors import Isa, choose_isa
 
@@ -22,7 +22,7 @@ __all__ = ["FIELDS", "HEADER_BYTES", "STATE", "chain", "enter", "host_isa"]
 
 # The columns of a chain's table, one row for each operator. Pointers are addresses, distances are bytes.
 FIELDS = (
-    "kind",  # DENSE, HYBRID, TABLE, QUANTIZER, SOFTMAX_FIXED or SOFTMAX_FLOAT
+    "kind",  # DENSE, HYBRID, TABLE, QUANTIZER or one of SOFTMAX
     "depth",  # of a dense layer; elements in one row of the chain for the others
     "row_bytes",  # of a converted input row
     "steps",
@@ -53,7 +53,8 @@ FIELDS = (
 STATE = ("operators", "count", "input_bytes", "output_bytes", "block", "between", "converted", "sums", "spare", "step")
 HEADER_BYTES = 128
 """Before the scratch memory: the addresses of the compiled chain and of its state."""
-DENSE, TABLE, QUANTIZER, SOFTMAX_FIXED, SOFTMAX_FLOAT, HYBRID = 0, 1, 2, 3, 4, 5
+DENSE, TABLE, QUANTIZER, HYBRID, SOFTMAX_FIXED, SOFTMAX_FLOAT, SOFTMAX_INTERPOLATED = 0, 1, 2, 3, 4, 5, 6
+SOFTMAX = {"fixed": SOFTMAX_FIXED, "float": SOFTMAX_FLOAT, "interpolated": SOFTMAX_INTERPOLATED}
 
 
 def host_isa() -> Isa:
@@ -234,11 +235,14 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
                     quantize(here, chain_rows * p[1], p[19], p[20], p[21], there)
                     here = there
                     continue
-                if p[0] == SOFTMAX_FIXED or p[0] == SOFTMAX_FLOAT:
+                if p[0] >= SOFTMAX_FIXED:
                     softmax_rows = chain_rows * p[1] // p[21]
                     if p[0] == SOFTMAX_FLOAT:
                         float_softmax(here, softmax_rows, p[21], p[19], p[13], there)
-                    elif not fixed_softmax(here, softmax_rows, p[21], p[19], p[13], there):
+                    elif p[0] == SOFTMAX_FIXED:
+                        if not fixed_softmax(here, softmax_rows, p[21], p[19], p[13], there):
+                            return 1
+                    elif not interpolated_softmax(here, softmax_rows, p[21], p[19], there):
                         return 1
                     here = there
                     continue

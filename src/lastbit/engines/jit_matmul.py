@@ -242,7 +242,8 @@ class Chain:
         if isinstance(first, PackedDense):
             in_bytes = first.rows * first.depth * first.input.itemsize
         else:
-            in_bytes = first.elements * (4 if isinstance(first, Quantizer) else 1)
+            each = first.output.itemsize if isinstance(first, Softmax) else 4 if isinstance(first, Quantizer) else 1
+            in_bytes = first.elements * each
         self.output = last.output
         self._in_bytes = in_bytes
         self._elements = widths[-1] // self.output.itemsize
@@ -331,7 +332,7 @@ def _elementwise_fields(op: Elementwise) -> dict[str, int]:
     fields = {"depth": op.elements, "output_bytes": op.output.itemsize}
     if isinstance(op, Softmax):
         return fields | {
-            "kind": jit_kernels.SOFTMAX_FLOAT if op.floats else jit_kernels.SOFTMAX_FIXED,
+            "kind": jit_kernels.SOFTMAX[op.rule],
             "table": address(op.table),
             "scalars": address(op.constants),
             "table_period": op.classes,
