@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arith.dynamic_range import quantize_qd8, quantize_symmetric
+from ..arith.dynamic_range import quantize_asymmetric, quantize_qd8, quantize_symmetric
 from ..arith.fixedpoint import wrap32
 from ..arith.floats import flush_subnormals
 from ..ops.dense_hybrid import PreparedHybrid, finish_fma, finish_fma_bound_first, finish_unfused
@@ -53,10 +53,14 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
         form = "hybrid_fused_value_first" if value_first else "hybrid_fused_bound_first"
     else:
         form = "hybrid_unfused"
-    quantize = rule.asymmetric if entry.asymmetric else rule.symmetric
-    kind = kernels.QD8 if quantize is quantize_qd8 else kernels.ASYMMETRIC
-    if quantize is quantize_symmetric:
-        kind = kernels.SYMMETRIC
+    quantizers = {
+        quantize_symmetric: kernels.SYMMETRIC,
+        quantize_asymmetric: kernels.ASYMMETRIC,
+        quantize_qd8: kernels.QD8,
+    }
+    kind = quantizers.get(rule.asymmetric if entry.asymmetric else rule.symmetric)
+    if kind is None:
+        return None
     factor = np.broadcast_to(entry.weights_scale, (units,))
     addend = np.zeros(units, np.float32) if entry.bias is None else entry.bias
     if fused:
