@@ -1,6 +1,11 @@
 """bench: what is timed gives the right outputs, and the report says what was measured. No test looks at a time."""
 
+import importlib.util
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,3 +101,15 @@ def test_command_line(tmp_path, monkeypatch):
     assert {row["same_outputs"] for row in found["rows"] if row["ours"]} == {True}
     assert invoke("bench", "m.tflite", "--batch", "0").exit_code == 2
     assert invoke("bench", "nothing.tflite").exit_code == 2
+
+
+@needs_all_interpreters
+def test_the_benchmark_of_pytest_runs_and_agrees():
+    """bench/test_speed.py on one small layer, each contender once."""
+    command = [sys.executable, "-m", "pytest", "bench/test_speed.py", "--benchmark-disable", "-q", "-k", "128x128-16-"]
+    root = Path(__file__).parents[1]
+    if importlib.util.find_spec("numba") is None or not (root / "bench").exists():
+        pytest.skip("needs Numba and a checkout")
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert int(re.search(r"(\d+) passed", result.stdout)[1]) >= 9, result.stdout

@@ -84,7 +84,8 @@ class _Tile:
     def emit(self) -> None:
         """Everything between the entry and the return."""
         (a, stride, panel, steps, chunk, columns, scalars, row_sums, out, out_stride) = self.fn.args
-        starts = [self.b.gep(a, [self.b.mul(stride, ir.Constant(I64, r))], source_etype=I8) for r in range(self.rows)]
+        rows = [self.b.gep(a, [self.b.mul(stride, ir.Constant(I64, r))], source_etype=I8) for r in range(self.rows)]
+        starts = [self._opaque(row) for row in rows]
         tiles = [(r, n) for r in range(self.rows) for n in range(self.isa.vectors)]
         if self.wide:
             sums = self._wide_sums(starts, panel, steps, chunk, columns, tiles)
@@ -103,6 +104,14 @@ class _Tile:
                 unit.row = self.v.at(row_sums, RECORD_BYTES * r)
                 done = sums[r, n] if self.code is None else self.code(unit, sums[r, n])
                 self._store(done, out, out_stride, r, n)
+
+    def _opaque(self, pointer: Any) -> Any:
+        """The pointer, as something that LLVM knows nothing of.
+
+        Else it sees that rows are equally far apart, keeps one pointer and calculates the others anew in every step of
+        the loop, on the ports that the products need.
+        """
+        return self.b.asm(ir.FunctionType(_POINTER, [_POINTER]), "", "=r,0", [pointer], False)
 
     def _bias(self, columns: Any, n: int, vector: Any) -> Any:
         return self.v.load(vector, columns, n * self.unit_bytes + self.offsets["bias"])
