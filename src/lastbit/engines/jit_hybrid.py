@@ -53,7 +53,7 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
         form = "hybrid_fused_value_first" if value_first else "hybrid_fused_bound_first"
     else:
         form = "hybrid_unfused"
-    quantizers = {
+    quantizers: dict[object, int] = {
         quantize_symmetric: kernels.SYMMETRIC,
         quantize_asymmetric: kernels.ASYMMETRIC,
         quantize_qd8: kernels.QD8,
