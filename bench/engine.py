@@ -1,4 +1,4 @@
-"""LastBit's engines beside the real interpreters: layers of many shapes, the autoencoder and the keyword spotter.
+"""LastBit's engines beside the real interpreters: layers of many shapes, two autoencoders and the keyword spotter.
 
     python bench/engine.py [--quick] [--threads N] [--only 640x128 autoencoder ...] [-o figures.json]
 
@@ -22,12 +22,17 @@ from lastbit.bench.peers import contenders
 from lastbit.bench.report import BenchReport, time_text
 from lastbit.evaluate import evaluate
 from lastbit.model import Model
+from lastbit.oracles import on_this_machine
 from lastbit.tflite.synthesize import dense_subgraph, quant
 from lastbit.tflite.writer import write
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"
 SHAPES = ((640, 128), (128, 128), (784, 512), (1024, 1024), (4096, 4096))
-WHOLE = {"autoencoder": "mlt_toycar_fullint_micro_v01", "keyword spotter": "arm_kws_dnn_s"}
+WHOLE = {
+    "autoencoder": "mlt_toycar_fullint_micro_v01",
+    "keyword spotter": "arm_kws_dnn_s",
+    "hybrid autoencoder": "mlt_toycar_quant_v01bench",
+}
 # What a call of the largest shape takes is left out where nothing new would be learnt from it.
 MOST_PRODUCTS = 4096 * 4096 * 256
 
@@ -67,10 +72,12 @@ def table(reports: dict[str, BenchReport]) -> str:
     for name, report in reports.items():
         for batch in dict.fromkeys(row.batch for row in report.rows):
             ours = {row.name.split("-")[-1].split()[-1]: row for row in report.rows if row.batch == batch and row.ours}
-            first, *others = ours.values()
+            first = next(iter(ours.values()))
             rate = report.rate(first)
             share = "-" if report.peak is None else f"{100 * rate / report.peak / report.threads:.0f} %"
-            ratios = [f"{row.to_default:.2f}" if row.to_default else "-" for row in (first, *others)]
+            # A rule that has no such layers has no row.
+            columns = (first, ours.get("x86"), ours.get("reference"), ours.get("tflm"))
+            ratios = [f"{row.to_default:.2f}" if row and row.to_default else "-" for row in columns]
             micro = ours.get("tflm")
             times = f"{micro.to_real:.0f}" if micro is not None and micro.to_real else "-"
             lines.append(
@@ -80,10 +87,11 @@ def table(reports: dict[str, BenchReport]) -> str:
     return "\n".join(lines)
 
 
-def threads_table(runtime: str = "tflm") -> list[str]:
+def threads_table() -> list[str]:
     """Two threads beside one, by turns."""
     lines = []
-    for name, model, _ in cases(["640x128", "1024x1024", "autoencoder"]):
+    for name, model, _ in cases(["640x128", "1024x1024", "autoencoder", "hybrid autoencoder"]):
+        runtime = on_this_machine("litert-xnnpack") if name.startswith("hybrid") else "tflm"
         x = random_input(model, 4096, np.random.default_rng(0))
         calls = [build(model, runtime, engine="jit", threads=count) for count in (1, 2)]
         one, two = by_turns([lambda call=call, x=x: call(x) for call in calls], 6.0)  # type: ignore[misc]

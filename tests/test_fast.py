@@ -161,66 +161,6 @@ def test_quantize_and_tables_in_a_chain(engine, kind, rng):
     assert compared >= 18
 
 
-def hybrid_rows(rng, depth):
-    """Rows that are hard to quantize: infinite, huge, subnormal, zero, one-sided, full of ties."""
-    tiny, huge = np.float32(1e-38), np.float32(3e38)
-    kinds = [
-        rng.normal(size=(6, depth)) * 3,
-        rng.choice([np.inf, -np.inf, 1.0, 0.0], (6, depth)),
-        rng.choice([huge, -huge, 1.0], (6, depth)),
-        rng.choice([tiny, -tiny, 1e-40, -1e-45, 0.0], (6, depth)),
-        rng.uniform(1, 2, (3, depth)),
-        -rng.uniform(1, 2, (3, depth)),
-        rng.integers(-254, 255, (6, depth)) / 2,
-        rng.choice([127.0, 63.5, -63.5, 0.49999997, -0.49999997], (6, depth)),
-        rng.choice([1e-37, -3e-37, 5e-38], (4, depth)),
-        np.zeros((2, depth)),
-        np.full((1, depth), -0.0),
-    ]
-    with np.errstate(over="ignore", under="ignore"):
-        return np.concatenate(kinds).astype(np.float32)
-
-
-def hybrid_model(rng, depth, units, weights, asymmetric, activation):
-    low, high = LIMITS[weights]
-    graph = dense_subgraph(
-        rng.integers(low, high + 1, (units, depth)).astype(np.int8),
-        input_quant=None,
-        weights_quant=quant(rng.choice([1.0, 0.37, 2.0**-126, 2.0**-100, 1e-30], units)),
-        output_quant=None,
-        bias=rng.choice([0.0, -0.0, 1.0, 2.0**-126, -(2.0**-126), 1e-40, -1e-38, 3e-38], units).astype(np.float32),
-        activation=activation,
-        input_dtype="float32",
-        weights_dtype=weights,
-        bias_dtype="float32",
-        asymmetric_quantize_inputs=asymmetric,
-    )
-    return load(write(graph))
-
-
-@pytest.mark.parametrize("engine", ENGINE)
-@pytest.mark.parametrize("weights", ["int8", "int4"])
-@pytest.mark.parametrize("asymmetric", [False, True])
-def test_hybrid_layers_on_hard_rows(engine, weights, asymmetric):
-    fast = 0
-    for seed, (depth, units, activation) in enumerate(
-        [(1, 3, "NONE"), (13, 17, "RELU"), (40, 5, "RELU6"), (8, 4, "NONE")]
-    ):
-        rng = np.random.default_rng(seed)
-        model = hybrid_model(rng, depth, units, weights, asymmetric, activation)
-        x = hybrid_rows(rng, depth)
-        for runtime in lastbit.RUNTIMES:
-            if lastbit.prepare(model, runtime).refusals:
-                continue
-            for rows in (x, x[:1], x[-3:], np.repeat(x, 5, axis=0)):
-                same(model, rows, runtime, engine, threads=2)
-            step = lastbit.build(model, runtime, engine=engine).steps[0]
-            fast += step.function is not None
-            with pytest.raises(lastbit.InputError, match="found NaN in row 1"):
-                lastbit.build(model, runtime, engine=engine)(np.stack([x[0], np.full_like(x[0], np.nan)]))
-    assert fast >= 8 or engine == "numpy"
-
-
 def softmax_model(kind, classes, scale, beta):
     """SOFTMAX, then DEQUANTIZE."""
     low = LIMITS["uint8"][0] if kind == "uint8" else -128

@@ -125,6 +125,46 @@ def test_softmax_without_dense_layers(engine, bits, rng):
             same(model, random_input(model, rows, rng), runtime, engine)
 
 
+def softmax_16(classes, scale, beta, rng, dense=True):
+    """A dense layer of int16 activations and SOFTMAX of 16 bits, or SOFTMAX alone."""
+    graph = dense_subgraph(
+        rng.integers(-127, 128, (classes, 9)).astype(np.int8),
+        input_quant=quant(0.001),
+        weights_quant=quant(0.02),
+        output_quant=quant(scale),
+        input_dtype="int16",
+    )
+    start, end = graph.inputs[0], graph.outputs[0]
+    y = graph.tensors[end]
+    last = Tensor(len(graph.tensors), "softmax", y.shape, y.shape, y.dtype, quant(1 / 32768), None)
+    softmax = Operator(1, "SOFTMAX", 1, (end,), (last.index,), {"beta": beta})
+    operators = (graph.operators[0], softmax) if dense else (replace(softmax, index=0),)
+    start = start if dense else end
+    return load(write(Subgraph("main", (*graph.tensors, last), operators, (start,), (last.index,))))
+
+
+@pytest.mark.parametrize("engine", ENGINE)
+@pytest.mark.parametrize("dense", [True, False])
+def test_softmax_of_16_bits(engine, dense):
+    compared = 0
+    for seed, (classes, scale, beta) in enumerate(
+        [(12, 0.0005, 1.0), (1, 0.01, 1.0), (2, 0.001, 4.0), (100, 1e-6, 1.0), (70, 0.1, 0.5), (9, 0.001, 0.0)]
+    ):
+        rng = np.random.default_rng(seed)
+        model = softmax_16(classes, scale, beta, rng, dense)
+        for runtime in covered(model):
+            x = random_input(model, 60, rng)
+            x[:10] = x[:10, :1]  # all alike
+            x[10:20] = np.where(rng.random(x[10:20].shape) < 0.5, 32767, -32768)
+            for rows in (x, x[:1], x[10:11]):
+                same(model, rows, runtime, engine, threads=2)
+                compared += 1
+            if engine == "jit":
+                steps = lastbit.build(model, runtime, engine=engine).steps
+                assert [len(step.entries) for step in steps] == [len(model.operators)], runtime
+    assert compared >= 50
+
+
 # One runtime without such rows, two with them.
 ABORTING = ("litert-builtin-x86", "litert-reference", "tflm")
 

@@ -17,7 +17,7 @@ from lastbit.types import DTYPES
 
 numba = pytest.importorskip("numba", reason="needs Numba: pip install 'lastbit[fast]'")
 
-from lastbit.engines import jit_forms, jit_kernels, jit_matmul  # noqa: E402
+from lastbit.engines import jit_forms, jit_kernels, jit_matmul, jit_memory  # noqa: E402
 from lastbit.engines.jit_vectors import ISAS, choose_isa  # noqa: E402
 
 INT8, UINT8, INT16 = DTYPES[9], DTYPES[3], DTYPES[7]
@@ -119,6 +119,53 @@ def test_threads_share_rows_and_agree():
         np.testing.assert_array_equal(jit_matmul.dot(x, packed, threads), wanted)
 
 
+@pytest.mark.parametrize(("rows", "block"), [(1, 120), (23, 12), (48, 120), (1000, 96), (4097, 120), (5000, 24)])
+@pytest.mark.parametrize("threads", [2, 3, 16])
+def test_threads_take_every_row_once_and_fewer_towards_the_end(rows, block, threads):
+    shared = np.asarray([0, threads], np.int64)
+    counts = []
+    while True:
+        begin, count = jit_kernels._take_rows(jit_memory.address(shared), rows, block, 12)
+        if not count:
+            break
+        assert begin == sum(counts)
+        counts.append(count)
+    assert sum(counts) == rows
+    assert counts == sorted(counts, reverse=True)
+    assert max(counts) <= block
+    assert all(count % 12 == 0 for count in counts[:-1])
+
+
+def test_large_outputs_lie_in_memory_that_nobody_holds():
+    outputs, shape, kind = jit_memory.Outputs(), (1000, 700), np.dtype(np.float32)
+    first = outputs.empty(shape, kind)
+    assert (first.shape, first.dtype, first.flags.c_contiguous, first.flags.writeable) == (shape, kind, True, True)
+    part = first[5:, 3].reshape(-1, 5)
+    raw = memoryview(first)
+    second = outputs.empty(shape, kind)
+    assert not np.shares_memory(first, second)
+    del first, second
+    third = outputs.empty(shape, kind)
+    assert not np.shares_memory(part, third)
+    place = jit_memory.address(third)
+    del third, raw
+    assert jit_memory.address(outputs.empty((999, 700), kind)) == place
+    assert jit_memory.address(outputs.empty((100, 700), kind)) != place  # that would hold too much
+
+
+def test_outputs_that_are_kept_do_not_change():
+    rng = np.random.default_rng(2)
+    packed = jit_matmul.pack(values(rng, "int8", (300, 40), False))
+    chain = jit_matmul.Chain([packed])
+    inputs = [values(rng, "int8", (rows, 40), False) for rows in (1200, 1200, 1100, 1200)]
+    found = [(chain(x), chain(x, 2)) for x in inputs]
+    del found[1]
+    found.append((chain(inputs[1]), chain(inputs[1], 3)))
+    for x, pair in zip([inputs[0], *inputs[2:], inputs[1]], found, strict=True):
+        for y in pair:
+            np.testing.assert_array_equal(y, jit_matmul.dot(x, packed))
+
+
 def test_other_threads_run_meanwhile():
     # A call of about half a second without the GIL: this thread goes on counting while it runs.
     rng = np.random.default_rng(5)
@@ -206,10 +253,10 @@ def test_the_inner_loop_is_the_cpus_dot_product_and_little_else(isa, triple, cpu
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    for form in ("float32", "q31_up_away", "float64"):
+    for form in ("float32", "q31_up_away", "float64", "hybrid_fused_value_first"):
         module = ir.Module()
         module.triple = triple
-        build_tile(module, ISAS[isa], form, 6, "packed", "i1").linkage = "external"
+        build_tile(module, ISAS[isa], form, 6, "packed", "i4" if "hybrid" in form else "i1").linkage = "external"
         parsed = llvm.parse_assembly(str(module))
         machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3)
         builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))

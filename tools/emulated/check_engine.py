@@ -44,7 +44,7 @@ def dispatchers() -> dict[str, CPUDispatcher]:
 
 
 class Watch:
-    """Counts outputs by the kernels that make them, but the products in hybrid layers; notes what was compiled."""
+    """Counts outputs by the kernels that make them; notes what was compiled."""
 
     def __init__(self, isa: str | None) -> None:
         self.kernels: Counter[str] = Counter()
@@ -73,7 +73,7 @@ class Watch:
 
         for module in (jit_matmul, jit_hybrid):
             module.pack = pack  # type: ignore[attr-defined]
-            module.Chain = Counted  # type: ignore[attr-defined]
+        jit_matmul.Chain = Counted  # type: ignore[misc]
         from lastbit.engines import jit_backend
 
         jit_backend.Chain = Counted  # type: ignore[misc]

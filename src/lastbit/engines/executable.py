@@ -71,10 +71,10 @@ class Executable:
         """The first (usually only) output for one input array, or for several as `outputs` takes them."""
         chain = self._chain
         if chain is not None and type(x) is np.ndarray:
-            shape = chain.shapes.get(x.shape)
-            if shape is not None and x.dtype == self._dtype and x.flags.c_contiguous:
+            known = chain.shapes.get(x.shape)
+            if known is not None and x.dtype is self._dtype and x.flags.c_contiguous:
                 y = chain.chain(x, self.threads)
-                return y if y.shape == shape else y.reshape(shape)
+                return y.reshape(known[0]) if known[1] else y
         return self.outputs(x)[0]
 
     def outputs(self, x: Any) -> tuple[Array, ...]:

@@ -10,7 +10,7 @@ from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_hybrid import PreparedHybrid
 from ..types import Array
 from . import jit_forms, jit_matmul, jit_softmax
-from .jit_hybrid import fast_hybrid
+from .jit_hybrid import pack_hybrid
 from .jit_images import fast_image_operator
 from .jit_matmul import Chain
 from .plan import Backend
@@ -48,10 +48,13 @@ class JitBackend(Backend):
             return None if made is None else (made[0], "numpy")
         return packed, f"{packed.isa.name} {packed.kernel} {packed.output}"
 
+    def hybrid(self, entry: PreparedHybrid, rows: int) -> tuple[object, str] | None:
+        """See `Backend.hybrid`."""
+        packed = pack_hybrid(entry, rows)
+        return None if packed is None else (packed, f"{packed.isa.name} {packed.kernel} {packed.output}")
+
     def alone(self, entry: PreparedOperator, model: Model) -> Callable[[Sequence[Array], int], Array] | None:
-        """See `Backend.alone`: hybrid dense layers, convolutions and sums of images."""
-        if isinstance(entry, PreparedHybrid):
-            return fast_hybrid(entry)
+        """See `Backend.alone`: convolutions and sums of images."""
         return fast_image_operator(entry)
 
     def softmax(self, entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Softmax | None:

@@ -39,6 +39,15 @@ class Unit:
         self._columns = columns
         self._scalars = scalars
         self._offsets = offsets
+        self.row: Any = None  # the record of the row that is finished, of forms that have one
+
+    def row_i32(self, offset: int) -> Any:
+        """An int32 of the row's record in every lane."""
+        return self.v.splat(self.v.b.load(self.v.at(self.row, offset), typ=I32), self.v.lanes)
+
+    def row_f32(self, offset: int) -> Any:
+        """A float32 of the row's record in every lane."""
+        return self.v.splat(self.v.b.load(self.v.at(self.row, offset), typ=F32), self.v.lanes)
 
     def i32(self, name: str) -> Any:
         """An int32 slot."""

@@ -1,79 +1,92 @@
-"""Hybrid dense layers in compiled code: rows are quantized, multiplied and finished in blocks that fit the cache."""
+"""Hybrid dense layers for chains of compiled code: weights packed, and what their outputs are finished with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arith.dynamic_range import quantize_qd8, quantize_symmetric
+from ..arith.dynamic_range import quantize_asymmetric, quantize_qd8, quantize_symmetric
 from ..arith.fixedpoint import wrap32
 from ..arith.floats import flush_subnormals
 from ..ops.dense_hybrid import PreparedHybrid, finish_fma, finish_fma_bound_first, finish_unfused
-from ..types import Array, fused_bounds
-from . import jit_hybrid_kernels as kernels
-from .jit_matmul import Chain, in_parts, pack
+from ..types import fused_bounds
+from .jit_hybrid_forms import fused_slots
+from .jit_matmul import PackedDense, pack
 
-__all__ = ["fast_hybrid"]
+if TYPE_CHECKING:
+    from .jit_vectors import Isa
+
+__all__ = ["pack_hybrid"]
+
+# The kernels for int4 weights have accumulators of 28 bits. Layers whose sums cannot reach that need no care.
+_MOST_28 = 2**27 - 1
 
 
-def fast_hybrid(entry: PreparedHybrid) -> Callable[[Sequence[Array], int], Array] | None:
-    """A function of the same outcome as the layer's `evaluate`; None where the kernels' faults need the reference."""
+def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> PackedDense | None:
+    """A hybrid layer laid out for a chain.
+
+    Args:
+        entry: the layer.
+        rows: rows of this layer for one row of the chain.
+        isa: kernels of another kind than this machine's best.
+
+    Returns:
+        The layer; None where faults of the real kernels (or an accumulator of 28 bits) need the reference.
+    """
+    from . import jit_hybrid_kernels as kernels
+    from . import jit_kernels
+
     rule, layer = entry.arithmetic, entry.layer
-    finishes = (finish_unfused, finish_fma, finish_fma_bound_first)
-    if entry.nibbles or entry.wrong_signs.any() or rule.finish not in finishes or not _has_fma():
+    if entry.nibbles or entry.wrong_signs.any() or layer.input.data is not None:
         return None
-    fused = rule.finish is not finish_unfused
-    quantize = rule.asymmetric if entry.asymmetric else rule.symmetric
-    kind = kernels.QD8 if quantize is quantize_qd8 else kernels.ASYMMETRIC
-    if quantize is quantize_symmetric:
-        kind = kernels.SYMMETRIC
-    packed = pack(entry.weights_used.astype(np.int8))
+    if rule.finish not in (finish_unfused, finish_fma, finish_fma_bound_first):
+        return None
+    weights, units = entry.weights_used, layer.units
+    fused, int4 = rule.finish is not finish_unfused, layer.weights.dtype.name == "int4"
+    if fused:
+        # A quantized value less its zero point is at most 255.
+        if not _has_fma() or (int4 and 255 * np.abs(weights).sum(axis=1).max(initial=0) > _MOST_28):
+            return None
+        value_first = rule.finish is finish_fma and not int4
+        form = "hybrid_fused_value_first" if value_first else "hybrid_fused_bound_first"
+    else:
+        form = "hybrid_unfused"
+    quantizers: dict[object, int] = {
+        quantize_symmetric: kernels.SYMMETRIC,
+        quantize_asymmetric: kernels.ASYMMETRIC,
+        quantize_qd8: kernels.QD8,
+    }
+    kind = quantizers.get(rule.asymmetric if entry.asymmetric else rule.symmetric)
+    if kind is None:
+        return None
+    factor = np.broadcast_to(entry.weights_scale, (units,))
+    addend = np.zeros(units, np.float32) if entry.bias is None else entry.bias
+    if fused:
+        slots = fused_slots(factor, flush_subnormals(addend))
+    else:
+        unclamped = np.full(units, layer.activation == "NONE", np.int32)
+        slots = {"factor": factor, "addend": addend, "unclamped": unclamped}
+    low, high = (np.full(units, bound, np.float32) for bound in fused_bounds(layer.activation))
+    sums = wrap32(entry.weights_sum).astype(np.int32)
+    slots |= {"weights_sum": sums, "low": low, "high": high}
+    packed = pack(weights.astype(np.int8), form=form, slots=slots, rows=rows, isa=isa)
     if packed is None:
         return None
-    product = Chain([packed])
-    int4 = layer.weights.dtype.name == "int4"
-    clamp = kernels.BOUND_FIRST
-    if not fused and layer.activation == "NONE":
-        clamp = kernels.NO_CLAMP
-    elif rule.finish is finish_fma and not int4:
-        clamp = kernels.VALUE_FIRST
-    units, depth = layer.units, layer.depth
-    chain, state = product.addresses
-    constants = np.zeros((3, units + 2), np.float32)
-    constants[0] = [*np.broadcast_to(entry.weights_scale, (units,)), *fused_bounds(layer.activation)]
-    if entry.bias is not None:
-        constants[1, :units] = flush_subnormals(entry.bias) if fused else entry.bias
-    constants[2, :units] = wrap32(entry.weights_sum).astype(np.int32).view(np.float32)
-    finish, unused = kernels.FMA if fused else kernels.UNFUSED, 4 if fused and int4 else 0
-    how = kind, finish, clamp, unused
-    shapes: dict[tuple[int, ...], tuple[int, ...]] = {}  # input shape -> output shape, of those that fit
-
-    def part(rows: Array, out: Array, start: int, stop: int) -> int:
-        """Some rows; see `hybrid_rows`."""
-        memory = product.take()
-        done: int = kernels.hybrid_rows(rows, out, start, stop, how, constants, chain, state, memory[0])
-        product.give(memory)
-        return done
-
-    def run(values: Sequence[Array], threads: int) -> Array:
-        x = values[0]
-        shape = shapes.get(x.shape)
-        if shape is None:
-            layer.rows(x)
-            shape = shapes[x.shape] = layer.output_shape(x.shape)
-        rows = np.ascontiguousarray(x, np.float32).reshape(-1, depth)
-        out = np.empty((len(rows), units), np.float32)
-        if threads == 1:
-            done = {part(rows, out, 0, len(rows))}
-        else:
-            done = set(in_parts(lambda a, b: part(rows, out, a, b), len(rows), threads))
-        # A NaN is refused in the reference's words; kernels that do not fuse do not multiply zeros at all.
-        if kernels.NAN in done or (not fused and done == {kernels.ZEROS}):
-            return entry.evaluate(values)["output"]
-        return out.reshape(shape)
-
-    return run
+    # A batch of nothing but zeros is not multiplied at all by kernels that do not fuse. That shows in a bias of -0.0,
+    # to which +0.0 would be added, and in what is no number.
+    negative_zero = (addend == 0) & np.signbit(addend)
+    zeros_matter = not fused and bool(negative_zero.any() or not np.isfinite(factor).all() or np.isnan(addend).any())
+    real = np.dtype(np.float32)
+    fields = packed.fields | {
+        "kind": jit_kernels.HYBRID,
+        "input_bytes": real.itemsize,
+        "output_bytes": real.itemsize,
+        "quantizer": kind,
+        "zeros_matter": int(zeros_matter),
+    }
+    return dataclasses.replace(packed, input=real, output=real, fields=fields)
 
 
 def _has_fma() -> bool:

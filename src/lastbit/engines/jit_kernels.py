@@ -12,15 +12,17 @@ from numba.extending import intrinsic
 
 from .jit_compile import c_function, compiled, int8_at, int16_at, int32_at, int64_at, source_digest, uint8_at
 from .jit_elements import INT8, UINT8, look_up, quantize
-from .jit_softmax import fixed_softmax, float_softmax
+from .jit_hybrid_forms import HYBRID_FORMS, RECORD_BYTES
+from .jit_hybrid_kernels import NAN, ZEROS, quantize_rows
+from .jit_softmax import fixed_softmax, float_softmax, interpolated_softmax
 from .jit_tile import tile
 from .jit_vectors import Isa, choose_isa
 
-__all__ = ["FIELDS", "STATE", "chain", "enter", "host_isa"]
+__all__ = ["FIELDS", "HEADER_BYTES", "STATE", "chain", "enter", "host_isa"]
 
 # The columns of a chain's table, one row for each operator. Pointers are addresses, distances are bytes.
 FIELDS = (
-    "kind",  # DENSE, TABLE, QUANTIZER, SOFTMAX_FIXED or SOFTMAX_FLOAT
+    "kind",  # DENSE, HYBRID, TABLE, QUANTIZER or one of SOFTMAX
     "depth",  # of a dense layer; elements in one row of the chain for the others
     "row_bytes",  # of a converted input row
     "steps",
@@ -42,11 +44,17 @@ FIELDS = (
     "table",  # of outputs, of exponentials, or the constants of a quantizer
     "table_split",
     "table_period",  # classes of softmax
+    "quantizer",  # how a hybrid layer quantizes its rows
+    "zeros_matter",  # whether a hybrid layer calculates otherwise where the whole batch is zeros
 )
 # What a chain knows of itself. Places are bytes from the begin of the scratch memory, which has two buffers of
-# `between` bytes, a block's converted rows and one tile's more, their sums, and room for one tile.
-STATE = ("operators", "count", "input_bytes", "output_bytes", "block", "between", "converted", "sums", "spare")
-DENSE, TABLE, QUANTIZER, SOFTMAX_FIXED, SOFTMAX_FLOAT = 0, 1, 2, 3, 4
+# `between` bytes, a block's converted rows and one tile's more, their sums or records, and room for one tile. Threads
+# take a multiple of `step` rows at a time.
+STATE = ("operators", "count", "input_bytes", "output_bytes", "block", "between", "converted", "sums", "spare", "step")
+HEADER_BYTES = 128
+"""Before the scratch memory: the addresses of the compiled chain and of its state."""
+DENSE, TABLE, QUANTIZER, HYBRID, SOFTMAX_FIXED, SOFTMAX_FLOAT, SOFTMAX_INTERPOLATED = 0, 1, 2, 3, 4, 5, 6
+SOFTMAX = {"fixed": SOFTMAX_FIXED, "float": SOFTMAX_FLOAT, "interpolated": SOFTMAX_INTERPOLATED}
 
 
 def host_isa() -> Isa:
@@ -56,8 +64,8 @@ def host_isa() -> Isa:
     return choose_isa(dict(llvm.get_host_cpu_features()))
 
 
-# State, scratch, input, rows, output: see `_make_chain`.
-_CHAIN_TYPE = types.intp(*[types.intp] * 5)
+# State, scratch, input, rows, output, what threads share: see `_make_chain`.
+_CHAIN_TYPE = types.intp(*[types.intp] * 6)
 
 
 @functools.cache
@@ -68,15 +76,42 @@ def chain(form: str, isa: Isa, output_bytes: int) -> int:
 
 
 @intrinsic
-def _call(_typing: Any, function: Any, state: Any, scratch: Any, x: Any, rows: Any, out: Any) -> Any:
+def _call(_typing: Any, function: Any, state: Any, scratch: Any, x: Any, rows: Any, out: Any, shared: Any) -> Any:
     """Call a chain by its address."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         number = args[0].type
-        kind = ir.FunctionType(number, [number] * 5)
+        kind = ir.FunctionType(number, [number] * 6)
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
 
-    return types.intp(*[types.intp] * 6), generate
+    return types.intp(*[types.intp] * 7), generate
+
+
+@intrinsic
+def _exchange(_typing: Any, address: Any, wanted: Any, new: Any) -> Any:
+    """Write an int64 where it is as wanted, in one step; what was there."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], ir.PointerType())
+        found = builder.cmpxchg(pointer, args[1], args[2], "monotonic", "monotonic")
+        return builder.extract_value(found, 0)
+
+    return types.int64(types.intp, types.int64, types.int64), generate
+
+
+@compiled
+def _take_rows(shared: int, rows: int, block: int, step: int) -> tuple[int, int]:
+    """The next rows for one of several threads, the first and how many: fewer towards the end, to end together."""
+    begin, threads = int64_at(shared)[0], int64_at(shared)[1]
+    while True:
+        left = rows - begin
+        count = min(max(left // (2 * threads) // step, 2) * step, block, left)
+        if left <= 0:
+            return begin, 0
+        found = _exchange(shared, begin, begin + count)
+        if found == begin:
+            return begin, count
+        begin = found
 
 
 @compiled
@@ -145,12 +180,16 @@ def _copy_tile(source: int, source_stride: int, out: int, out_stride: int, rows:
 def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
     """Compile a chain for one requantization form.
 
-    The function takes the addresses of its state and of scratch memory, the address of the input, how many rows, and
-    the address of the output. The state is int64 with `STATE`. It returns 0, or 1 where it met a row on which the real
-    kernel of an operator aborts the process; the outputs are not complete then.
+    The function takes the addresses of its state and of scratch memory, the address of the input, how many rows, the
+    address of the output, and 0 or the address of what threads that call it at once share: rows that are taken, and how
+    many threads, int64 each. The state is int64 with `STATE`. It returns 0, or 1 where only the reference says what
+    is right: at a row on which the real kernel of an operator aborts the process, and at a NaN, or nothing but zeros,
+    before a hybrid layer that takes them otherwise. The outputs are not complete then.
     """
     # Everything stands in one function: one that called another closure would have a new cache key in every process.
     digest = source_digest()
+    hybrid = form in HYBRID_FORMS
+    row_sum_bytes = RECORD_BYTES if hybrid else 4
     kind, columns = isa.name, isa.columns
     many, few = isa.rows
     to = ("int16", "uint8", "int8").index(isa.activations)
@@ -161,7 +200,7 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
     field_bytes = 8 * len(FIELDS)
     tile_bytes = columns * output_bytes
 
-    def run(state_at, scratch, x, rows, out):  # type: ignore[no-untyped-def]
+    def run(state_at, scratch, x, rows, out, shared):  # type: ignore[no-untyped-def]
         _ = digest
         state = int64_at(state_at)
         operators, count, x_bytes, out_bytes, block, between = (
@@ -173,8 +212,15 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
             state[5],
         )
         converted, sums, spare = scratch + state[6], scratch + state[7], scratch + state[8]
-        for start in range(0, rows, block):
-            chain_rows = min(block, rows - start)
+        start, chain_rows = -block, block
+        while True:
+            if shared:
+                start, chain_rows = _take_rows(shared, rows, block, state[9])
+            else:
+                start += block
+                chain_rows = min(block, rows - start)
+            if chain_rows <= 0:
+                return 0
             here = x + start * x_bytes
             for index in range(count):
                 p = int64_at(operators + index * field_bytes)
@@ -193,16 +239,24 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
                     softmax_rows = chain_rows * p[1] // p[21]
                     if p[0] == SOFTMAX_FLOAT:
                         float_softmax(here, softmax_rows, p[21], p[19], p[13], there)
-                    elif not fixed_softmax(here, softmax_rows, p[21], p[19], p[13], there):
+                    elif p[0] == SOFTMAX_FIXED:
+                        if not fixed_softmax(here, softmax_rows, p[21], p[19], p[13], there):
+                            return 1
+                    elif not interpolated_softmax(here, softmax_rows, p[21], p[19], there):
                         return 1
                     here = there
                     continue
                 n = chain_rows * p[18]
                 row_bytes, steps, chunk, units, scalars = p[2], p[3], p[4], p[5], p[13]
                 out_stride = units * output_bytes
-                _convert_rows(here, p[1] * p[16], n, p[1], p[15], converted, row_bytes, to)
-                if to != 0 or n == 1:
-                    _add_rows(converted, n, p[1], row_bytes, to, p[14], sums)
+                if hybrid:
+                    outcome = quantize_rows(here, n, p[1], p[22], to, converted, row_bytes, sums)
+                    if outcome == NAN or (outcome == ZEROS and p[23]):
+                        return 1
+                else:
+                    _convert_rows(here, p[1] * p[16], n, p[1], p[15], converted, row_bytes, to)
+                    if to != 0 or n == 1:
+                        _add_rows(converted, n, p[1], row_bytes, to, p[14], sums)
                 for panel in range(p[6]):
                     constants = p[11] + panel * p[12]
                     wide = min(units - panel * columns, columns)
@@ -211,7 +265,7 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
                     row = 0
                     while row < n:
                         a = converted + row * row_bytes
-                        row_sums = sums + 4 * row
+                        row_sums = sums + row_sum_bytes * row
                         taken = min(n - row, many)
                         target, stride = place + row * out_stride, out_stride
                         # What is no whole tile is calculated as one, beside the output, and cut.
@@ -230,26 +284,23 @@ def _make_chain(form: str, isa: Isa, output_bytes: int) -> Any:
                             _copy_tile(target, stride, place + row * out_stride, out_stride, taken, wide * output_bytes)
                         row += taken
                 here = there
-        return 0
 
     return c_function(_CHAIN_TYPE, run)
 
 
 @compiled
-def enter(function, state, scratch, x, out, start, rows):  # type: ignore[no-untyped-def]
-    """Run a chain over some rows of whole arrays. Asking NumPy for an array's address takes longer than a small layer.
+def enter(memory, x, out, rows, shared):  # type: ignore[no-untyped-def]
+    """Run a chain over whole arrays. Asking NumPy for an array's address takes longer than a small layer.
 
     Args:
-        function: the address of the chain.
-        state: the address of its state.
-        scratch: the address of scratch memory.
+        memory: the address of the addresses of the compiled chain and of its state, then scratch memory.
         x: the input, C-contiguous.
         out: the output.
-        start: the first row.
         rows: how many.
+        shared: 0, or the address of what threads share.
 
     Returns:
         What the chain returns: see `_make_chain`.
     """
-    known = int64_at(state)
-    return _call(function, state, scratch, x.ctypes.data + start * known[2], rows, out.ctypes.data + start * known[3])
+    known = int64_at(memory)
+    return _call(known[0], known[1], memory + HEADER_BYTES, x.ctypes.data, rows, out.ctypes.data, shared)

@@ -14,25 +14,23 @@ Sums wrap at 32 bits, or at 64 where the weights were packed for 64-bit sums. Ne
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arith.requantize import RequantParams
 from ..types import Array, IntArray
+from .jit_memory import Outputs, address, aligned, line_aligned
+from .jit_threads import together
 from .steps import Elementwise, Quantizer, Softmax, Table
 
 if TYPE_CHECKING:
     from .jit_vectors import Isa
 
-__all__ = ["Chain", "PackedDense", "available", "dense", "dot", "in_parts", "pack"]
-
-T = TypeVar("T")
+__all__ = ["Chain", "PackedDense", "available", "dense", "dot", "pack"]
 
 _INPUT_TYPES = {"int8": 0, "uint8": 1, "int16": 2}
 # Input rows that go through a chain together take about this much of the second level cache.
@@ -88,6 +86,7 @@ def pack(
     bias: npt.NDArray[np.int64] | None = None,
     params: RequantParams | None = None,
     slots: dict[str, Array] | None = None,
+    form: str | None = None,
     acc_bits: int = 32,
     input_type: str = "int8",
     rows: int = 1,
@@ -102,6 +101,7 @@ def pack(
         params: the requantization; None for the sums themselves.
         slots: its constants by slot, from `jit_forms.form_slots`; None to make them from `params` (forms that
             add a real-valued bias need the scales and must give them).
+        form: what finishes the sums, where that is no requantization: one of `jit_hybrid_forms.HYBRID_FORMS`.
         acc_bits: 64 for 64-bit sums, fewer than 32 for narrow accumulators.
         input_type: int8, uint8 or int16.
         rows: rows of this layer for one row of a chain.
@@ -110,7 +110,7 @@ def pack(
     Returns:
         The layer; None where the kernels do not cover it (see `jit_forms`).
     """
-    from . import jit_forms, jit_kernels
+    from . import jit_forms, jit_hybrid_forms, jit_kernels
     from .jit_tile import UNROLL
     from .jit_vectors import ISAS
 
@@ -120,8 +120,10 @@ def pack(
     if (given.itemsize > 1 or wide) and isa.activations != "int16":
         # The byte kernels take bytes only; what CPUs with them can do as well is the widening product.
         isa = ISAS["avx2" if isa.x86 else "portable"]
-    form = "acc" if params is None else params.rule.form
-    forms = jit_forms.FORMS_64 if wide else jit_forms.FORMS
+    form = form or ("acc" if params is None else params.rule.form)
+    forms: Mapping[str, tuple[dict[str, str], Any]] = jit_forms.FORMS_64 if wide else jit_forms.FORMS
+    if form in jit_hybrid_forms.HYBRID_FORMS:
+        forms = jit_hybrid_forms.HYBRID_FORMS
     if slots is None:
         slots = {} if params is None else jit_forms.form_slots(params)
     if slots is None or form not in forms or weights.dtype.itemsize > 1:
@@ -186,32 +188,13 @@ def pack(
     )
 
 
-def address(array: Array) -> int:
-    """Where an array's memory begins."""
-    found: int = array.__array_interface__["data"][0]
-    return found
-
-
-def aligned(size: int) -> npt.NDArray[np.uint8]:
-    """Memory that begins at a cache line, with one line to spare behind it."""
-    memory = np.empty(size + 128, np.uint8)
-    start = -address(memory) % 64
-    return memory[start : start + size + 64]
-
-
-def _line_aligned(values: Array) -> Array:
-    memory = aligned(values.nbytes)[: values.nbytes].view(values.dtype).reshape(values.shape)
-    memory[...] = values
-    return memory
-
-
 def _panels(isa: Isa, weights: Array, groups: int) -> Array:
     """`[out, depth]` -> `[panel, group of the depth, unit of the panel, value of the group]`, filled up with zeros."""
     units, depth = weights.shape
     panels = -(-units // isa.columns)
     padded = np.zeros((panels * isa.columns, groups * isa.group), weights.dtype)
     padded[:units, :depth] = weights
-    return _line_aligned(padded.reshape(panels, isa.columns, groups, isa.group).transpose(0, 2, 1, 3))
+    return line_aligned(padded.reshape(panels, isa.columns, groups, isa.group).transpose(0, 2, 1, 3))
 
 
 def _columns(isa: Isa, kinds: dict[str, str], values: dict[str, Array], units: int) -> Array:
@@ -222,7 +205,7 @@ def _columns(isa: Isa, kinds: dict[str, str], values: dict[str, Array], units: i
         padded = np.zeros(vectors * isa.lanes, np.asarray(values[name]).dtype)
         padded[:units] = values[name]
         parts.append(padded.astype(f"<{kind}").reshape(vectors, isa.lanes).view(np.uint8))
-    return _line_aligned(np.concatenate(parts, axis=1))
+    return line_aligned(np.concatenate(parts, axis=1))
 
 
 class Chain:
@@ -243,7 +226,7 @@ class Chain:
         from .jit_kernels import FIELDS, chain, enter, host_isa
 
         layers = [op for op in operators if isinstance(op, PackedDense)]
-        self._kept = list(operators)
+        self._kept: list[object] = list(operators)
         table = np.zeros((len(operators), len(FIELDS)), np.int64)
         widths = []
         for row, op in zip(table, operators, strict=True):
@@ -259,13 +242,14 @@ class Chain:
         if isinstance(first, PackedDense):
             in_bytes = first.rows * first.depth * first.input.itemsize
         else:
-            in_bytes = first.elements * (4 if isinstance(first, Quantizer) else 1)
+            each = first.output.itemsize if isinstance(first, Softmax) else 4 if isinstance(first, Quantizer) else 1
+            in_bytes = first.elements * each
         self.output = last.output
         self._in_bytes = in_bytes
         self._elements = widths[-1] // self.output.itemsize
         # Without dense layers no tile is called: any form will do.
         isa = layers[0].isa if layers else host_isa()
-        self._run = chain(layers[0].kernel, isa, layers[0].output.itemsize) if layers else chain("acc", isa, 4)
+        self._function = chain(layers[0].kernel, isa, layers[0].output.itemsize) if layers else chain("acc", isa, 4)
         self._enter = enter
         self._refuse = refuse
         converted = max((op.rows * op.fields["row_bytes"] for op in layers), default=max(widths))
@@ -276,14 +260,15 @@ class Chain:
         sizes = (
             2 * block * max(widths) if len(operators) > 1 else 0,
             most_rows * max((op.fields["row_bytes"] for op in layers), default=0),
-            4 * most_rows,
+            8 * most_rows,
             isa.rows[0] * isa.columns * 8,
         )
         *places, self._scratch_bytes = np.cumsum([-(-size // 128) * 128 for size in sizes]).tolist()
-        state = [address(table), len(operators), in_bytes, widths[-1], block, places[0] // 2, *places]
+        state = [address(table), len(operators), in_bytes, widths[-1], block, places[0] // 2, *places, step]
         self._state = np.asarray(state, np.int64)
-        self._state_at = address(self._state)
-        self._free: list[tuple[int, Array]] = []
+        self._free: list[int] = []
+        self._few = 2 * _LEAST_ROWS_PER_THREAD - 1
+        self._outputs = Outputs()
 
     def __call__(self, x: Array, threads: int = 1) -> Array:
         """Run the chain.
@@ -299,36 +284,45 @@ class Chain:
             InputError: on one of these rows the real kernel of an operator aborts the process.
         """
         rows = x.nbytes // self._in_bytes
+        if rows > self._few:
+            return self._many(x, rows, threads)
         out = np.empty((rows, self._elements), self.output)
-        if threads == 1:
-            refused = self._part(x, out, 0, rows)
-        else:
-            refused = any(in_parts(lambda begin, end: self._part(x, out, begin, end - begin), rows, threads))
-        return self._refuse(x) if refused and self._refuse is not None else out
-
-    def _part(self, x: Array, out: Array, start: int, rows: int) -> int:
-        memory = self.take()
-        refused: int = self._enter(self._run, self._state_at, memory[0], x, out, start, rows)
-        self.give(memory)
-        return refused
-
-    @property
-    def addresses(self) -> tuple[int, int]:
-        """Of the compiled chain and of its state, for compiled code that calls it (see `jit_kernels.enter`)."""
-        return self._run, self._state_at
-
-    def take(self) -> tuple[int, Array]:
-        """Scratch memory for one call, first its address. It goes back by `give`."""
         # Lists give and take in one step, so two threads never get the same memory.
         try:
-            return self._free.pop()
+            memory = self._free.pop()
         except IndexError:
-            array = aligned(self._scratch_bytes)
-            return address(array), array
-
-    def give(self, memory: tuple[int, Array]) -> None:
-        """See `take`."""
+            memory = self._memory()
+        refused = self._enter(memory, x, out, rows, 0)
         self._free.append(memory)
+        return self._refuse(x) if refused and self._refuse is not None else out
+
+    def _many(self, x: Array, rows: int, threads: int) -> Array:
+        """So many rows that threads and the memory of the output matter."""
+        out = self._outputs.empty((rows, self._elements), self.output)
+        threads = min(threads, rows // _LEAST_ROWS_PER_THREAD)
+        shared = np.asarray([0, threads], np.int64)  # rows that are taken, and by how many threads
+        shared_at = address(shared) if threads > 1 else 0
+
+        def part() -> int:
+            try:
+                memory = self._free.pop()
+            except IndexError:
+                memory = self._memory()
+            refused: int = self._enter(memory, x, out, rows, shared_at)
+            self._free.append(memory)
+            return refused
+
+        refused = together(part, threads)
+        return self._refuse(x) if refused and self._refuse is not None else out
+
+    def _memory(self) -> int:
+        """The address of memory for one call: what is called, then scratch memory (see `jit_kernels.enter`)."""
+        from .jit_kernels import HEADER_BYTES
+
+        array = aligned(HEADER_BYTES + self._scratch_bytes)
+        array[:16].view(np.int64)[:] = self._function, address(self._state)
+        self._kept.append(array)
+        return address(array)
 
 
 def _elementwise_fields(op: Elementwise) -> dict[str, int]:
@@ -338,7 +332,7 @@ def _elementwise_fields(op: Elementwise) -> dict[str, int]:
     fields = {"depth": op.elements, "output_bytes": op.output.itemsize}
     if isinstance(op, Softmax):
         return fields | {
-            "kind": jit_kernels.SOFTMAX_FLOAT if op.floats else jit_kernels.SOFTMAX_FIXED,
+            "kind": jit_kernels.SOFTMAX[op.rule],
             "table": address(op.table),
             "scalars": address(op.constants),
             "table_period": op.classes,
@@ -350,24 +344,6 @@ def _elementwise_fields(op: Elementwise) -> dict[str, int]:
         "table_period": op.period,
         "input_type": jit_elements.UINT8 if isinstance(op, Table) and op.unsigned else jit_elements.INT8,
     }
-
-
-_POOLS: dict[int, ThreadPoolExecutor] = {}
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that wait for work; the caller does a part itself."""
-    if threads not in _POOLS:
-        _POOLS[threads] = ThreadPoolExecutor(threads - 1, thread_name_prefix="lastbit")
-    return _POOLS[threads]
-
-
-def in_parts(work: Callable[[int, int], T], rows: int, threads: int) -> list[T]:
-    """Call `work(begin, end)` on parts of the rows, each in a thread of its own; the results in order."""
-    parts = max(min(threads, rows // _LEAST_ROWS_PER_THREAD), 1)
-    edges = [rows * i // parts for i in range(parts + 1)]
-    others = [_pool(threads).submit(work, begin, end) for begin, end in pairwise(edges[1:])]
-    return [work(0, edges[1]), *(future.result() for future in others)]
 
 
 def dense(rows: IntArray, layer: PackedDense, threads: int = 1) -> Array:

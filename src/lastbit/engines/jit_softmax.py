@@ -1,6 +1,6 @@
-"""SOFTMAX from 8 bits to 8 bits in compiled code, for the two rules of `ops.softmax` that do that.
+"""SOFTMAX from 8 bits to 8 bits, and from 16 to 16, in compiled code: see `ops.softmax` for the rules.
 
-The exponentials are a table of 256, asked from the reference; sums, the reciprocal and the outputs are calculated here,
+The exponentials are a table, asked from the reference; sums, the reciprocal and the outputs are calculated here,
 with the same roundings in the same order.
 """
 
@@ -14,10 +14,11 @@ from ..arith.gemmlowp_nonlinear import NEWTON_CONSTANTS
 from ..model import Tensor
 from ..ops._unary import per_tensor
 from ..ops.base import PreparedOperator
-from .jit_compile import compiled, float32_at, int64_at, uint8_at
+from ..ops.softmax import interpolated_reciprocals
+from .jit_compile import compiled, float32_at, int16_at, int64_at, uint8_at
 from .steps import Softmax
 
-__all__ = ["fixed_softmax", "float_softmax", "make_softmax"]
+__all__ = ["fixed_softmax", "float_softmax", "interpolated_softmax", "make_softmax"]
 
 _SUM_BITS = 12
 _FIRST, _SECOND, _ONE = NEWTON_CONSTANTS
@@ -33,6 +34,8 @@ def make_softmax(entry: PreparedOperator, source: Tensor, output: Tensor, elemen
         elements: elements in one row of the chain.
     """
     kind = source.dtype.numpy
+    if kind == np.int16 and entry.rule.startswith("interpolated_int16"):
+        return _make_interpolated(entry, source, output, elements)
     if kind not in (np.int8, np.uint8) or output.dtype.numpy != kind or source.data is not None or not source.shape:
         return None
     if not entry.rule.startswith(("gemmlowp_fixed_point", "lut_float32_sum")) or elements % source.shape[-1]:
@@ -52,9 +55,26 @@ def make_softmax(entry: PreparedOperator, source: Tensor, output: Tensor, elemen
         constants=np.asarray([added, to.qmin, to.qmax, unsigned, scale], np.int64),
         classes=source.shape[-1],
         elements=elements,
-        floats=floats,
+        rule="float" if floats else "fixed",
         unsigned=unsigned,
         output=np.dtype(kind),
+        evaluate=lambda x: entry.evaluate([x])["output"],
+    )
+
+
+def _make_interpolated(entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Softmax | None:
+    if source.data is not None or output.dtype.numpy != np.int16 or elements % source.shape[-1]:
+        return None
+    # One row of all values, from the largest down.
+    exp = entry.evaluate([np.arange(32767, -32769, -1).astype(np.int16)[None]])["exp"][0]
+    return Softmax(
+        table=np.stack([exp, interpolated_reciprocals(entry.rule)]).astype(np.int16),
+        constants=np.zeros(5, np.int64),
+        classes=source.shape[-1],
+        elements=elements,
+        rule="interpolated",
+        unsigned=False,
+        output=np.dtype(np.int16),
         evaluate=lambda x: entry.evaluate([x])["output"],
     )
 
@@ -140,3 +160,30 @@ def float_softmax(x: int, rows: int, classes: int, table: int, constants: int, o
             else:
                 rounded = np.int64(np.trunc(np.float64(scaled) + 0.49999999999999994)) + added
             taken[k] = numba.uint8(min(max(rounded, low), high))
+
+
+@compiled
+def interpolated_softmax(x: int, rows: int, classes: int, table: int, out: int) -> bool:
+    """16 bits: see `interpolated_int16`. False where a sum is beyond what is meant; then the reference knows more."""
+    exp, reciprocals = int16_at(table), int16_at(table + 2 * 65536)
+    for r in range(rows):
+        given, taken = int16_at(x + 2 * r * classes), int16_at(out + 2 * r * classes)
+        top = np.int64(given[0])
+        for k in range(1, classes):
+            top = max(top, np.int64(given[k]))
+        total = 0
+        for k in range(classes):
+            total += exp[top - given[k]]
+        if total <= 0 or total > INT32_MAX:
+            return False
+        zeros = 32
+        while total >> (32 - zeros):
+            zeros -= 1
+        shifted = ((total << (zeros - 1)) + (1 << 13)) >> 14
+        scale = reciprocals[min(max(shifted - (1 << 15) - (1 << 16), -32768), 32767) + 32768]
+        bits = 31 - zeros
+        half = (1 << bits) >> 1
+        for k in range(classes):
+            rounded = (np.int64(exp[top - given[k]]) * scale + half) >> bits
+            taken[k] = numba.int16(min(max(rounded, 0), 32767))
+    return True

@@ -20,6 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit_forms import FORMS, FORMS_64, Unit, slot_bytes
+from .jit_hybrid_forms import HYBRID_FORMS, RECORD_BYTES
 from .jit_vectors import I8, I16, I32, I64, ISAS, Isa, Vectors
 
 __all__ = ["UNROLL", "build_tile", "tile"]
@@ -28,7 +29,8 @@ UNROLL = 2
 """Groups of the depth in one step of the loop."""
 
 _POINTER = ir.PointerType()
-# Input rows, their distance in bytes, panel, steps, steps in a chunk, columns, scalars, row sums, output, its distance.
+# Input rows, their distance in bytes, panel, steps, steps in a chunk, columns, scalars, row sums (or records), output,
+# its distance.
 _ARGUMENTS = (_POINTER, I64, _POINTER, I64, I64, _POINTER, _POINTER, _POINTER, _POINTER, I64)
 
 
@@ -38,7 +40,7 @@ def build_tile(module: Any, isa: Isa, form: str, rows: int, weights: str, output
     Args:
         module: the LLVM module.
         isa: the CPU kind.
-        form: a key of `FORMS`, or of `FORMS_64` with `/64` behind it.
+        form: a key of `FORMS` or `HYBRID_FORMS`, or of `FORMS_64` with `/64` behind it.
         rows: input rows.
         weights: `packed` (the type that products take) or `int8` (half the memory where products take int16).
         output: `i1` (8 bits), `i2`, `i4` or `i8`: bytes of an output element.
@@ -70,7 +72,9 @@ class _Tile:
         self.v, self.b, self.isa = v, v.b, v.isa
         self.fn, self.rows, self.output = fn, rows, output
         self.wide = form.endswith("/64")
-        self.slots, self.code = (FORMS_64 if self.wide else FORMS)[form.removesuffix("/64")]
+        self.records = form in HYBRID_FORMS
+        forms = FORMS_64 if self.wide else {**FORMS, **HYBRID_FORMS}
+        self.slots, self.code = forms[form.removesuffix("/64")]
         self.offsets, self.unit_bytes = slot_bytes(self.slots, v.lanes)
         # Bytes of one vector of weights: one lane takes a group.
         values = v.lanes * self.isa.group
@@ -87,7 +91,7 @@ class _Tile:
             sums = self._wide_sums(starts, panel, steps, chunk, columns, tiles)
         else:
             biases = [self._bias(columns, n, self.v.i32) for n in range(self.isa.vectors)]
-            if self.isa.activations != "int16" or self.narrow:
+            if not self.records and (self.isa.activations != "int16" or self.narrow):
                 # What a zero point of the weights adds to every unit of a row.
                 adds = [self._row_add(row_sums, r) for r in range(self.rows)]
                 first = {(r, n): self.b.add(biases[n], adds[r]) for r, n in tiles}
@@ -97,6 +101,7 @@ class _Tile:
         for n in range(self.isa.vectors):
             unit = Unit(self.v, self.v.at(columns, n * self.unit_bytes), scalars, self.offsets)
             for r in range(self.rows):
+                unit.row = self.v.at(row_sums, RECORD_BYTES * r)
                 done = sums[r, n] if self.code is None else self.code(unit, sums[r, n])
                 self._store(done, out, out_stride, r, n)
 

@@ -1,8 +1,8 @@
 """How a fast engine runs a prepared model: operators that can be chained are, all others run as the reference does.
 
-A chain is a path of dense layers, operators that go from element to element (RELU, QUANTIZE, LOGISTIC, ...), SOFTMAX
-and operators that only change the shape. Its rows are the samples of the batch: what one sample becomes depends on no
-other, so a block of them goes through the whole chain before the next one begins.
+A chain is a path of dense layers (hybrid ones too), operators that go from element to element (RELU, QUANTIZE,
+LOGISTIC, ...), SOFTMAX and operators that only change the shape. Its rows are the samples of the batch: what one sample
+becomes depends on no other, so a block of them goes through the whole chain before the next one begins.
 
 Element-wise operators become tables: the reference is asked for all 256 values at every place of a sample, since some
 kernels calculate the last elements of a sample otherwise than the rest.
@@ -22,6 +22,7 @@ from ..ops._unary import flush_subnormal, per_tensor
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_by_rows import PreparedByRows, for_rows
+from ..ops.dense_hybrid import PreparedHybrid
 from ..prepare import PreparedModel
 from ..types import Array
 from .steps import DenseByBlas, NumpyChain, Quantizer, Runnable, Softmax, SplitWeights, Table
@@ -71,31 +72,29 @@ class ChainStep:
         source: the tensor that the first one reads.
         end: the tensor that the last one writes.
         chain: what runs them.
-        shapes: input shape -> output shape, filled as they come.
+        shapes: input shape -> output shape, and whether the chain's own output is of another; filled as they come.
     """
 
     entries: tuple[PreparedOperator, ...]
     source: int
     end: int
     chain: Runnable
-    shapes: dict[tuple[int, ...], tuple[int, ...]] = field(default_factory=dict)
+    shapes: dict[tuple[int, ...], tuple[tuple[int, ...], bool]] = field(default_factory=dict)
 
     def run(self, tensors: dict[int, Array], threads: int) -> None:
         """Read the first operator's input from `tensors` and put the last one's output there."""
         x = tensors[self.source]
-        shape = self.shapes.get(x.shape)
-        if shape is None:
-            shape = self.shapes[x.shape] = self._shape(x)
-        if not x.flags.c_contiguous:
-            x = np.ascontiguousarray(x)
-        y = self.chain(x, threads)
-        tensors[self.end] = y if y.shape == shape else y.reshape(shape)
+        known = self.shapes.get(x.shape)
+        shape = self._shape(x) if known is None else known[0]
+        y = self.chain(np.ascontiguousarray(x), threads)
+        self.shapes[x.shape] = shape, y.shape != shape
+        tensors[self.end] = y.reshape(shape)
 
     def _shape(self, x: Array) -> tuple[int, ...]:
         """The output's shape; an input that does not fit is refused in the operator's own words."""
         shape = x.shape
         for entry in self.entries:
-            if isinstance(entry, PreparedDense):
+            if isinstance(entry, PreparedDense | PreparedHybrid):
                 # Memory that is never touched: only its shape counts.
                 entry.layer.rows(np.empty(shape, np.int8))
                 shape = entry.layer.output_shape(shape)
@@ -128,6 +127,10 @@ class Backend:
             rows=rows,
         )
         return made, ""
+
+    def hybrid(self, entry: PreparedHybrid, rows: int) -> tuple[object, str] | None:
+        """The same of a hybrid dense layer."""
+        return None
 
     def softmax(self, entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Softmax | None:
         """SOFTMAX ready for a chain with so many elements in one row; None where it runs as the reference does."""
@@ -231,15 +234,16 @@ def _grow(model: Model, entry: PreparedOperator, chain: _Open | None, backend: B
     if elements <= 0 or source.dtype.numpy is None:
         return None
     common, made, after = None if chain is None else chain.common, None, elements
-    if type(entry) is not PreparedOperator and isinstance(entry, PreparedDense):
+    if isinstance(entry, PreparedDense | PreparedHybrid):
         depth = entry.layer.depth
         if elements % depth:
             return None
-        found = backend.dense(entry, elements // depth)
+        rows = elements // depth
+        found = backend.dense(entry, rows) if isinstance(entry, PreparedDense) else backend.hybrid(entry, rows)
         if found is None or common not in (None, found[1]):
             return None
         made, common = found
-        after = elements // depth * entry.layer.units
+        after = rows * entry.layer.units
     elif op.name in _ELEMENTWISE or op.name == "SOFTMAX":
         if len(source.shape) < 2 or elements != _sample(source):
             return None

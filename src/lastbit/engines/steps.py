@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -95,15 +95,16 @@ class Quantizer:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Softmax:
-    """SOFTMAX from 8 bits to the same 8 bits, see `jit_softmax`.
+    """SOFTMAX from 8 bits to the same 8 bits, or from 16 to 16, see `jit_softmax`.
 
     Attributes:
-        table: the exponential of so many steps below a row's maximum `[256]`: float32, or int64 in Q0.31.
+        table: the exponential of so many steps below a row's maximum `[256]`: float32, or int64 in Q0.31. Of 16 bits
+            int16 `[2, 65536]`: exponentials, and 1 / (1 + x) of every int16 x.
         constants: what is added to outputs, their smallest and largest value, whether they are uint8, the bits of
-            the output's scale: int64 `[5]`.
+            the output's scale: int64 `[5]`. Of 16 bits nothing.
         classes: elements that are normalized together.
         elements: elements in one row of the chain, a multiple of that.
-        floats: whether it is calculated in float32.
+        rule: whether sums are fixed-point numbers or float32, or (16 bits) tables are interpolated.
         unsigned: whether inputs are uint8.
         output: the type of the outputs.
         evaluate: the reference: `[rows, classes]` -> outputs. Raises InputError where the real kernel aborts.
@@ -113,7 +114,7 @@ class Softmax:
     constants: npt.NDArray[np.int64]
     classes: int
     elements: int
-    floats: bool
+    rule: Literal["fixed", "float", "interpolated"]
     unsigned: bool
     output: np.dtype[Any]
     evaluate: Callable[[Array], Array]

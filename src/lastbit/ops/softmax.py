@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from ..arith.fixedpoint import (
     INT32_MAX,
@@ -27,7 +29,7 @@ from ..types import Array
 from ._unary import Scale, operands, per_tensor, pick_rule, prepared
 from .base import PreparedOperator, refuse
 
-__all__ = ["RULES", "prepare_softmax"]
+__all__ = ["RULES", "interpolated_reciprocals", "prepare_softmax"]
 
 RULES: dict[str, str] = {
     "gemmlowp_fixed_point": "exp in Q0.31, sum in Q12.19, reciprocal by Newton's method; integers only",
@@ -180,14 +182,28 @@ def _lut(
     return prepared(op, rule, source, output, calculate, notes=notes)
 
 
+def _precision(rule: str) -> type[np.floating]:
+    return np.float64 if rule.endswith("float64_tables") else np.float32
+
+
+def _reciprocal_table(precision: type[np.floating]) -> npt.NDArray[np.int64]:
+    return interpolation_table(lambda v: 1.0 / (1.0 + v), 0.0, 1.0, precision)
+
+
+@functools.cache
+def interpolated_reciprocals(rule: str) -> npt.NDArray[np.int64]:
+    """1 / (1 + x) as an int16 rule interpolates it, for every int16 from the smallest on: int64 `[65536]`."""
+    return interpolate(np.arange(-32768, 32768), _reciprocal_table(_precision(rule)))
+
+
 def _interpolated(
     op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, beta: np.float32
 ) -> PreparedOperator:
     if given.zero_point:
         raise refuse(op, f"has the int16 input zero point {given.zero_point}; the runtimes want 0")
-    precision: type[np.floating] = np.float64 if rule.endswith("float64_tables") else np.float32
+    precision = _precision(rule)
     exp_table = interpolation_table(math.exp, -10.0, 0.0, precision)
-    reciprocal_table = interpolation_table(lambda v: 1.0 / (1.0 + v), 0.0, 1.0, precision)
+    reciprocal_table = _reciprocal_table(precision)
     if precision is np.float64:
         factor = np.float64(given.scale * beta) / (10.0 / 65535.0)
     else:
