@@ -29,7 +29,7 @@ import numba
 from engine_cases import Comparison
 from numba.core.registry import CPUDispatcher
 
-from lastbit.engines import jit_hybrid, jit_kernels, jit_matmul
+from lastbit.engines import jit_cpu, jit_hybrid, jit_kernels, jit_matmul
 from lastbit.engines.jit_vectors import ISAS
 
 
@@ -121,8 +121,8 @@ def main() -> int:
     parser.add_argument("--compile", type=Path, metavar="FILE", help="compile that for --kernels, run nothing")
     args = parser.parse_args()
     if args.compile is not None:
-        return compile_needs(args.compile, args.kernels or jit_kernels.host_isa().name)
-    host = jit_kernels.host_isa().name
+        return compile_needs(args.compile, args.kernels or jit_cpu.host_isa().name)
+    host = jit_cpu.host_isa().name
     print(f"CPU kind: {host}; kernels: {args.kernels or host}", flush=True)
     watch = Watch(args.kernels)
     outputs: Counter[str] = Counter()

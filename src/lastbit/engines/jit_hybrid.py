@@ -12,6 +12,7 @@ from ..arith.floats import flush_subnormals
 from ..ops.dense_hybrid import PreparedHybrid, finish_fma, finish_fma_bound_first, finish_unfused
 from ..types import Array, fused_bounds
 from . import jit_hybrid_kernels as kernels
+from .jit_cpu import has_fma
 from .jit_matmul import Chain, in_parts, pack
 
 __all__ = ["fast_hybrid"]
@@ -21,7 +22,7 @@ def fast_hybrid(entry: PreparedHybrid) -> Callable[[Sequence[Array], int], Array
     """A function of the same outcome as the layer's `evaluate`; None where the kernels' faults need the reference."""
     rule, layer = entry.arithmetic, entry.layer
     finishes = (finish_unfused, finish_fma, finish_fma_bound_first)
-    if entry.nibbles or entry.wrong_signs.any() or rule.finish not in finishes or not _has_fma():
+    if entry.nibbles or entry.wrong_signs.any() or rule.finish not in finishes or not has_fma():
         return None
     fused = rule.finish is not finish_unfused
     quantize = rule.asymmetric if entry.asymmetric else rule.symmetric
@@ -74,11 +75,3 @@ def fast_hybrid(entry: PreparedHybrid) -> Callable[[Sequence[Array], int], Array
         return out.reshape(shape)
 
     return run
-
-
-def _has_fma() -> bool:
-    """Whether the CPU has a fused multiply-add."""
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
-    return bool(features.get("fma") or features.get("neon"))

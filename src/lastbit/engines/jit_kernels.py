@@ -14,9 +14,9 @@ from .jit_compile import c_function, compiled, int8_at, int16_at, int32_at, int6
 from .jit_elements import INT8, UINT8, look_up, quantize
 from .jit_softmax import fixed_softmax, float_softmax
 from .jit_tile import tile
-from .jit_vectors import Isa, choose_isa
+from .jit_vectors import Isa
 
-__all__ = ["FIELDS", "STATE", "chain", "enter", "host_isa"]
+__all__ = ["FIELDS", "STATE", "chain", "enter"]
 
 # The columns of a chain's table, one row for each operator. Pointers are addresses, distances are bytes.
 FIELDS = (
@@ -47,13 +47,6 @@ FIELDS = (
 # `between` bytes, a block's converted rows and one tile's more, their sums, and room for one tile.
 STATE = ("operators", "count", "input_bytes", "output_bytes", "block", "between", "converted", "sums", "spare")
 DENSE, TABLE, QUANTIZER, SOFTMAX_FIXED, SOFTMAX_FLOAT = 0, 1, 2, 3, 4
-
-
-def host_isa() -> Isa:
-    """The kernels for this machine's CPU."""
-    import llvmlite.binding as llvm
-
-    return choose_isa(dict(llvm.get_host_cpu_features()))
 
 
 # State, scratch, input, rows, output: see `_make_chain`.
