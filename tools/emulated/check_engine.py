@@ -11,6 +11,7 @@ running it.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import pickle
 import sys
@@ -89,6 +90,8 @@ class Watch:
 def compile_needs(path: Path, isa: str) -> int:
     """Compile what a file of `--needs` lists, for the CPU that NUMBA_CPU_NAME names, into Numba's cache."""
     needs = pickle.loads(path.read_bytes())
+    for name in needs["signatures"]:
+        importlib.import_module(name.partition(":")[0])
     functions = dispatchers()
     begun = time.time()
     done = 0
