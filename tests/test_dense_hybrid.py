@@ -300,6 +300,16 @@ def test_every_runtime_equals_its_interpreter_on_every_family():
         assert sum(tally.outputs.values()) > 1000 or runtime == "tflm"
 
 
+def test_a_row_of_negative_zeros_has_a_range_of_positive_ones():
+    # Which of two zeros is the smaller, NumPy leaves to the CPU: ARM's instruction says -0.0, x86's the second one.
+    for depth in (1, 3, 4, 7, 8, 64):
+        for x in (np.full((2, depth), -0.0, np.float32), np.full((2, depth), -1e-42, np.float32)):
+            for quantize in (quantize_symmetric, quantize_asymmetric, quantize_qd8):
+                rows = quantize(x)
+                assert not np.signbit(rows.high).any()
+                assert not np.signbit(rows.low[rows.low == 0]).any()
+
+
 @needs_all_interpreters
 @needs_shared_models
 def test_the_dynamic_range_autoencoder_verifies_end_to_end():

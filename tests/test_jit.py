@@ -17,7 +17,7 @@ from lastbit.types import DTYPES
 
 numba = pytest.importorskip("numba", reason="needs Numba: pip install 'lastbit[fast]'")
 
-from lastbit.engines import jit_forms, jit_kernels, jit_matmul, jit_memory  # noqa: E402
+from lastbit.engines import jit_cpu, jit_forms, jit_kernels, jit_matmul, jit_memory  # noqa: E402
 from lastbit.engines.jit_vectors import ISAS, choose_isa  # noqa: E402
 
 INT8, UINT8, INT16 = DTYPES[9], DTYPES[3], DTYPES[7]
@@ -194,7 +194,7 @@ def test_other_threads_run_meanwhile():
 @pytest.mark.parametrize("weights_type", ["int8", "uint8"])
 def test_other_kernels_that_this_cpu_can_run_agree(name, input_type, weights_type):
     # plain_...: the tiles, packing, zero points and row sums of AVX512-VNNI and of ARM's dot product.
-    if name == "avx2" and not jit_kernels.host_isa().x86:
+    if name == "avx2" and not jit_cpu.host_isa().x86:
         pytest.skip("this CPU has no AVX2")
     rng = np.random.default_rng(4)
     for rows, depth, units in ((1, 5, 3), (3, 1, 70), (9, 70, 19), (6, 64, 64), (16, 33, 130)):

@@ -11,6 +11,7 @@ running it.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import pickle
 import sys
@@ -29,7 +30,7 @@ import numba
 from engine_cases import Comparison
 from numba.core.registry import CPUDispatcher
 
-from lastbit.engines import jit_hybrid, jit_kernels, jit_matmul
+from lastbit.engines import jit_cpu, jit_hybrid, jit_kernels, jit_matmul
 from lastbit.engines.jit_vectors import ISAS
 
 
@@ -89,6 +90,8 @@ class Watch:
 def compile_needs(path: Path, isa: str) -> int:
     """Compile what a file of `--needs` lists, for the CPU that NUMBA_CPU_NAME names, into Numba's cache."""
     needs = pickle.loads(path.read_bytes())
+    for name in needs["signatures"]:
+        importlib.import_module(name.partition(":")[0])
     functions = dispatchers()
     begun = time.time()
     done = 0
@@ -121,8 +124,8 @@ def main() -> int:
     parser.add_argument("--compile", type=Path, metavar="FILE", help="compile that for --kernels, run nothing")
     args = parser.parse_args()
     if args.compile is not None:
-        return compile_needs(args.compile, args.kernels or jit_kernels.host_isa().name)
-    host = jit_kernels.host_isa().name
+        return compile_needs(args.compile, args.kernels or jit_cpu.host_isa().name)
+    host = jit_cpu.host_isa().name
     print(f"CPU kind: {host}; kernels: {args.kernels or host}", flush=True)
     watch = Watch(args.kernels)
     outputs: Counter[str] = Counter()

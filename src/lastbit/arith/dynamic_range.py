@@ -48,7 +48,8 @@ class QuantizedRows:
 def _range(x: Float32Array) -> tuple[Float32Array, Float32Array]:
     """The smallest and the largest value of each row, and 0: float32 `[rows]` each."""
     zero = np.float32(0)
-    return np.minimum(x.min(axis=1, initial=zero), zero), np.maximum(x.max(axis=1, initial=zero), zero)
+    # Which of two zeros is the smaller one, NumPy leaves to the CPU: adding zero makes +0.0 of -0.0 on all.
+    return np.minimum(x.min(axis=1, initial=zero), zero) + zero, np.maximum(x.max(axis=1, initial=zero), zero) + zero
 
 
 def _divide(a: Float32Array | np.float32, b: Float32Array | np.float32) -> Float32Array:

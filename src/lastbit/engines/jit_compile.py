@@ -21,6 +21,7 @@ from numba.extending import intrinsic
 __all__ = [
     "c_function",
     "compiled",
+    "compiled_for",
     "float32_at",
     "int8_at",
     "int16_at",
@@ -53,6 +54,12 @@ def _pointer(element: Any) -> Any:
 
 int8_at, uint8_at, int16_at, int32_at = (_pointer(t) for t in (types.int8, types.uint8, types.int16, types.int32))
 int64_at, float32_at = _pointer(types.int64), _pointer(types.float32)
+
+
+def compiled_for(context: Any) -> str:
+    """The CPU features that Numba compiles a function for, in LLVM's words: `+neon,-sve`. From a code generator."""
+    _triple, _cpu, features = context.codegen().magic_tuple()
+    return str(features)
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]

@@ -12,6 +12,7 @@ from ..arith.fixedpoint import wrap32
 from ..arith.floats import flush_subnormals
 from ..ops.dense_hybrid import PreparedHybrid, finish_fma, finish_fma_bound_first, finish_unfused
 from ..types import fused_bounds
+from .jit_cpu import has_fma
 from .jit_hybrid_forms import fused_slots
 from .jit_matmul import PackedDense, pack
 
@@ -47,7 +48,7 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
     fused, int4 = rule.finish is not finish_unfused, layer.weights.dtype.name == "int4"
     if fused:
         # A quantized value less its zero point is at most 255.
-        if not _has_fma() or (int4 and 255 * np.abs(weights).sum(axis=1).max(initial=0) > _MOST_28):
+        if not has_fma() or (int4 and 255 * np.abs(weights).sum(axis=1).max(initial=0) > _MOST_28):
             return None
         value_first = rule.finish is finish_fma and not int4
         form = "hybrid_fused_value_first" if value_first else "hybrid_fused_bound_first"
@@ -87,11 +88,3 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
         "zeros_matter": int(zeros_matter),
     }
     return dataclasses.replace(packed, input=real, output=real, fields=fields)
-
-
-def _has_fma() -> bool:
-    """Whether the CPU has a fused multiply-add."""
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
-    return bool(features.get("fma") or features.get("neon"))

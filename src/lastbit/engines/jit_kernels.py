@@ -16,9 +16,9 @@ from .jit_hybrid_forms import HYBRID_FORMS, RECORD_BYTES
 from .jit_hybrid_kernels import NAN, ZEROS, quantize_rows
 from .jit_softmax import fixed_softmax, float_softmax, interpolated_softmax
 from .jit_tile import tile
-from .jit_vectors import Isa, choose_isa
+from .jit_vectors import Isa
 
-__all__ = ["FIELDS", "HEADER_BYTES", "STATE", "chain", "enter", "host_isa"]
+__all__ = ["FIELDS", "HEADER_BYTES", "STATE", "chain", "enter"]
 
 # The columns of a chain's table, one row for each operator. Pointers are addresses, distances are bytes.
 FIELDS = (
@@ -55,13 +55,6 @@ HEADER_BYTES = 128
 """Before the scratch memory: the addresses of the compiled chain and of its state."""
 DENSE, TABLE, QUANTIZER, HYBRID, SOFTMAX_FIXED, SOFTMAX_FLOAT, SOFTMAX_INTERPOLATED = 0, 1, 2, 3, 4, 5, 6
 SOFTMAX = {"fixed": SOFTMAX_FIXED, "float": SOFTMAX_FLOAT, "interpolated": SOFTMAX_INTERPOLATED}
-
-
-def host_isa() -> Isa:
-    """The kernels for this machine's CPU."""
-    import llvmlite.binding as llvm
-
-    return choose_isa(dict(llvm.get_host_cpu_features()))
 
 
 # State, scratch, input, rows, output, what threads share: see `_make_chain`.

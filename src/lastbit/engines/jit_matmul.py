@@ -110,11 +110,11 @@ def pack(
     Returns:
         The layer; None where the kernels do not cover it (see `jit_forms`).
     """
-    from . import jit_forms, jit_hybrid_forms, jit_kernels
+    from . import jit_cpu, jit_forms, jit_hybrid_forms, jit_kernels
     from .jit_tile import UNROLL
     from .jit_vectors import ISAS
 
-    isa = isa or jit_kernels.host_isa()
+    isa = isa or jit_cpu.host_isa()
     wide = acc_bits == 64
     given = np.dtype(input_type)
     if (given.itemsize > 1 or wide) and isa.activations != "int16":
@@ -223,7 +223,8 @@ class Chain:
     def __init__(
         self, operators: Sequence[PackedDense | Elementwise], refuse: Callable[[Array], Array] | None = None
     ) -> None:
-        from .jit_kernels import FIELDS, chain, enter, host_isa
+        from .jit_cpu import host_isa
+        from .jit_kernels import FIELDS, chain, enter
 
         layers = [op for op in operators if isinstance(op, PackedDense)]
         self._kept: list[object] = list(operators)

@@ -8,8 +8,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit_compile import compiled
-from .jit_kernels import host_isa
+from .jit_compile import compiled, compiled_for
+from .jit_cpu import allow, host_isa
 from .jit_vectors import I64, ISAS, Vectors
 
 __all__ = ["operations", "spin"]
@@ -33,6 +33,7 @@ def _spin(_typing: Any, isa: Any, rounds: Any, values: Any) -> Any:
         fn = ir.Function(builder.module, ir.FunctionType(I64, [I64, I64]), "lastbit_peak")
         fn.linkage = "internal"
         fn.attributes.add("noinline")
+        allow(fn, kind, compiled_for(context))
         b = ir.IRBuilder(fn.append_basic_block("entry"))
         v = Vectors(b, kind)
         entry = b.block

@@ -19,6 +19,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .jit_compile import compiled_for
+from .jit_cpu import allow
 from .jit_forms import FORMS, FORMS_64, Unit, slot_bytes
 from .jit_hybrid_forms import HYBRID_FORMS, RECORD_BYTES
 from .jit_vectors import I8, I16, I32, I64, ISAS, Isa, Vectors
@@ -34,7 +36,7 @@ _POINTER = ir.PointerType()
 _ARGUMENTS = (_POINTER, I64, _POINTER, I64, I64, _POINTER, _POINTER, _POINTER, _POINTER, I64)
 
 
-def build_tile(module: Any, isa: Isa, form: str, rows: int, weights: str, output: str) -> Any:
+def build_tile(module: Any, isa: Isa, form: str, rows: int, weights: str, output: str, features: str = "") -> Any:
     """The LLVM function of one micro-kernel, made where the module does not have it yet.
 
     Args:
@@ -44,6 +46,7 @@ def build_tile(module: Any, isa: Isa, form: str, rows: int, weights: str, output
         rows: input rows.
         weights: `packed` (the type that products take) or `int8` (half the memory where products take int16).
         output: `i1` (8 bits), `i2`, `i4` or `i8`: bytes of an output element.
+        features: what the module's functions are compiled for (see `jit_cpu.allow`).
 
     Returns:
         A function `(input, input_stride, panel, steps, chunk, columns, scalars, row_sums, output, output_stride)`.
@@ -56,6 +59,7 @@ def build_tile(module: Any, isa: Isa, form: str, rows: int, weights: str, output
     fn.linkage = "internal"
     fn.attributes.add("noinline")
     fn.attributes.add("nounwind")
+    allow(fn, isa, features)
     for argument in fn.args:
         if argument.type == _POINTER:
             argument.add_attribute("noalias")
@@ -214,7 +218,7 @@ def tile(_typing: Any, isa: Any, form: Any, rows: Any, weights: Any, output: Any
     signature = types.void(*fixed, types.UniTuple(types.int64, len(_ARGUMENTS)))
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        fn = build_tile(builder.module, ISAS[kind], name, count, packing, size)
+        fn = build_tile(builder.module, ISAS[kind], name, count, packing, size, compiled_for(context))
         values = cgutils.unpack_tuple(builder, args[5], len(_ARGUMENTS))
         given = [
             builder.inttoptr(value, _POINTER) if wanted == _POINTER else value

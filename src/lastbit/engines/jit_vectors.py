@@ -31,6 +31,7 @@ class Isa:
         vectors: vectors of units that a tile is wide.
         rows: rows of the large and of the small tile.
         x86: whether x86's conversions from float to int may be used.
+        features: what the CPU must have, in LLVM's words.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Isa:
     vectors: int
     rows: tuple[int, int]
     x86: bool
+    features: tuple[str, ...] = ()
 
     @property
     def columns(self) -> int:
@@ -47,14 +49,15 @@ class Isa:
         return self.lanes * self.vectors
 
 
-# The tiles fill the register file: sums, the weights of one step, one activation and one product.
+_AVX512 = ("avx512f", "avx512vl", "avx512bw", "avx512dq")
+# The best comes first. The tiles fill the register file: sums, the weights of one step, one activation and one product.
 ISAS: dict[str, Isa] = {
     isa.name: isa
     for isa in (
-        Isa("avx512vnni", 16, 4, "uint8", 4, (6, 4), True),
-        Isa("avxvnni", 8, 4, "uint8", 2, (6, 4), True),
-        Isa("avx2", 8, 2, "int16", 2, (6, 4), True),
-        Isa("neon_dot", 4, 4, "int8", 4, (6, 4), False),
+        Isa("avx512vnni", 16, 4, "uint8", 4, (6, 4), True, ("avx512vnni", *_AVX512)),
+        Isa("avxvnni", 8, 4, "uint8", 2, (6, 4), True, ("avxvnni", "avx2")),
+        Isa("avx2", 8, 2, "int16", 2, (6, 4), True, ("avx2",)),
+        Isa("neon_dot", 4, 4, "int8", 4, (6, 4), False, ("dotprod", "neon")),
         Isa("portable", 4, 2, "int16", 2, (4, 2), False),
         # The tiles of avx512vnni and of neon_dot in instructions that every CPU has: slow, for tests.
         Isa("plain_unsigned", 16, 4, "uint8", 4, (6, 4), False),
@@ -71,15 +74,7 @@ def choose_isa(features: dict[str, bool]) -> Isa:
     >>> choose_isa({}).name
     'portable'
     """
-    if all(features.get(name) for name in ("avx512vnni", "avx512f", "avx512vl", "avx512bw", "avx512dq")):
-        return ISAS["avx512vnni"]
-    if features.get("avxvnni") and features.get("avx2"):
-        return ISAS["avxvnni"]
-    if features.get("avx2"):
-        return ISAS["avx2"]
-    if features.get("dotprod"):
-        return ISAS["neon_dot"]
-    return ISAS["portable"]
+    return next(isa for isa in ISAS.values() if all(features.get(name) for name in isa.features))
 
 
 class Vectors:
