@@ -3,9 +3,10 @@
     python tools/record_operators.py [--seed S] [--scale X] [--tape RUNTIME=FILE ...]
 
 Writes tests/golden/operators.NAME.npz, where NAME is what XNNPACK is called on this CPU; with --tape (tools/tape.py)
-those runtimes are asked instead, and NAME is `emulated`. The file has one-operator models with their inputs, each interpreter's outputs, and fingerprints. Of many cases those are kept, the smallest first, in which two
-rules of an operator part, so that the golden file refutes every rival that the cases refute; and a few of each operator
-besides. LastBit's own rules choose the cases only: every expected number is an interpreter's.
+those runtimes are asked instead, and NAME is `emulated`. The file has one-operator models with their inputs, each
+interpreter's outputs, and fingerprints. Of many cases those are kept, the smallest first, in which two rules of an
+operator part, so that the golden file refutes every rival that the cases refute; and a few of each operator besides.
+LastBit's own rules choose the cases only: every expected number is an interpreter's.
 """
 
 from __future__ import annotations

@@ -34,12 +34,13 @@ _BY_WINDOW = {"float32-half_even/by_window": ("float32-half_even-saturate", "flo
 RULES: dict[str, str] = (
     {name: rule.equation for name, rule in REQUANT_RULES.items()}
     | {
-        name: f"whole groups of {LANES} channels: {REQUANT_RULES[one].equation};  the rest: {REQUANT_RULES[two].equation}"
+        name: f"whole groups of {LANES} channels: {REQUANT_RULES[one].equation};  "
+        f"the rest: {REQUANT_RULES[two].equation}"
         for name, (one, two) in _BY_CHANNEL.items()
     }
     | {
-        name: f"where every output channel sees one input channel that no other sees and the window has {DEPTHWISE_TAPS} "
-        f"taps or fewer: {REQUANT_RULES[one].equation};  else: {REQUANT_RULES[two].equation}"
+        name: "where every output channel sees one input channel that no other sees and the window has "
+        f"{DEPTHWISE_TAPS} taps or fewer: {REQUANT_RULES[one].equation};  else: {REQUANT_RULES[two].equation}"
         for name, (one, two) in _BY_WINDOW.items()
     }
 )

@@ -41,7 +41,7 @@ SETTLED_POINTS: tuple[tuple[str, str], ...] = (
         "XNNPACK on AVX512-VNNI: DEPTHWISE_CONV_2D int8 beyond int32, LEAKY_RELU of float32 subnormals",
         "Depthwise kernels, for windows of up to 25 taps where every output channel has its own input channel, add the "
         "zero point in 16 bits, which saturate; all other convolutions are matrix products, which add it in 32 bits, "
-        "where INT32_MIN wraps. LEAKY_RELU multiplies what is below zero, and its comparison takes subnormals for zero: "
+        "where INT32_MIN wraps. LEAKY_RELU multiplies what is below zero, and its comparison takes subnormals for 0: "
         "they come back as they are; AVX2's kernel goes by the sign bit. Run on an emulated Ice Lake.",
     ),
 )
