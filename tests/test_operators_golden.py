@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from conftest import GOLDEN
+from dense_families import RUNTIMES
 from lastbit.errors import UnsupportedError
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
 from lastbit.prepare import choose_rule, prepare
 from lastbit.runtimes import get_runtime
 
-RUNTIMES = ("litert-xnnpack", "litert-xnnpack-avx2", "litert-builtin-x86", "litert-reference", "tflm")
 # One for each CPU that recorded.
 FILES = sorted(GOLDEN.glob("operators.*.npz"))
 # They part at accumulators below -2^31 when scaled, of which the files have few. With uint8 they are one function: no

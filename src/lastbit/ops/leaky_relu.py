@@ -25,7 +25,7 @@ RULES: dict[str, str] = {
     "q8_half_up": "y = clamp(zy + (((x - zx) m + 2^7) >> 8)), m = round_half_even(256 s_x/s_y), or of alpha s_x/s_y",
     "float32": "y = x above 0, else x * alpha in float32",
     "float32_by_sign_flush": "y = x, or x * alpha in float32 where the sign bit is set; subnormals of that become zero",
-    "float32_below_zero_flush": "y = x, or x * alpha in float32 where x < 0; subnormals are not below zero, and that gives none",
+    "float32_below_zero_flush": "the same where x < 0 and x is not subnormal",
 }
 
 

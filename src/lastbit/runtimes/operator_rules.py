@@ -10,6 +10,7 @@ __all__ = [
     "REFERENCE_OPERATORS",
     "TFLM_OPERATORS",
     "XNNPACK_AVX2_OPERATORS",
+    "XNNPACK_AVXVNNI_OPERATORS",
     "XNNPACK_OPERATORS",
 ]
 
@@ -135,11 +136,15 @@ XNNPACK_OPERATORS: Rules = {
     ("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma/bias_first", "xnnpack"),
 }
 
-# What AVX2's kernels do otherwise than those of AVX512-VNNI.
+# What other kernels do otherwise than those of AVX512-VNNI: those of AVX-VNNI, and those of AVX2.
+XNNPACK_AVXVNNI_OPERATORS: Rules = {
+    **_same(("LEAKY_RELU",), ("float32",), "float32_by_sign_flush", "xnnpack"),
+}
+
 XNNPACK_AVX2_OPERATORS: Rules = {
+    **XNNPACK_AVXVNNI_OPERATORS,
     **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED), _SATURATE, "xnnpack"),
     **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, _SATURATE, "xnnpack"),
-    **_same(("LEAKY_RELU",), ("float32",), "float32_by_sign_flush", "xnnpack"),
     ("BATCH_MATMUL", "int8->int8"): Rule(_SATURATE, "xnnpack"),
 }
 
