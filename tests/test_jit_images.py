@@ -8,13 +8,12 @@ import pytest
 pytest.importorskip("numba")
 
 from conftest import MODELS, needs_shared_models
+from dense_families import RUNTIMES
 from lastbit.engines.jit_images import fast_image_operator
 from lastbit.errors import InputError, UnsupportedError
 from lastbit.ops import OPERATORS
 from lastbit.ops._convolution import PreparedConvolution
 from lastbit.prepare import prepare
-
-RUNTIMES = ("litert-xnnpack", "litert-xnnpack-avx2", "litert-builtin-x86", "litert-reference", "tflm")
 
 
 def batch(rng, case, count):

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from conftest import MODELS, needs_all_interpreters, needs_shared_models
+from lastbit import operator_report
 from lastbit.cli import main
 from lastbit.engines import reference
 from lastbit.growth import Growth
@@ -46,7 +47,11 @@ def test_a_status_says_what_the_rules_say():
                 assert cell.status == ("not yet" if "not exact" in rule.reason else "refused")
 
 
-def test_a_rule_of_the_delegate_is_not_shown_by_its_fallback():
+def test_a_rule_of_the_delegate_is_not_shown_by_its_fallback(monkeypatch):
+    assert operator_cell("ADD", "float32->float32", "litert-xnnpack").status == "exact"
+    seen = operator_report._seen
+    monkeypatch.setattr(operator_report, "_seen", lambda name: {} if name == "litert-xnnpack" else seen(name))
+    assert operator_cell("ADD", "int16->int16", "litert-xnnpack").status == "exact"
     cell = operator_cell("ADD", "float32->float32", "litert-xnnpack")
     assert cell.kernel == "xnnpack"
     assert cell.status == "not yet"

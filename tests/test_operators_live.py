@@ -50,6 +50,16 @@ def test_fresh_cases_of_every_operator_are_exact(runtime):
         assert hold(oracle, all_cases(seed=7, scale=0.05)) > 50_000
 
 
+@needs_all_interpreters
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_windows_of_more_taps_than_depthwise_kernels_take_are_exact(runtime):
+    from convolution_cases import windows
+
+    rng = np.random.default_rng(11)
+    with open_oracle(on_this_machine(runtime)) as oracle:
+        assert hold(oracle, [*windows(rng, 20, "int8"), *windows(rng, 20, "float32")]) > 1000
+
+
 def changed(case, **inputs):
     """A case with other attributes of its inputs: `changed(case, i2={"zero_point": 3})`."""
     from dataclasses import replace

@@ -34,7 +34,7 @@ from lastbit.oracles import (
     on_this_machine,
     open_oracle,
 )
-from lastbit.oracles.machine import cpu_features, cpu_text
+from lastbit.oracles.machine import cpu_text, widest_vectors
 from lastbit.oracles.process import WorkerProcess
 from lastbit.runtimes import RUNTIMES
 
@@ -115,22 +115,38 @@ def test_missing_interpreter_names_the_extra(name: str, monkeypatch: pytest.Monk
         open_oracle(name)
     advice = "--library FILE" if absent.library else f"pip install 'lastbit[{absent.extra}]'"
     if not absent.fits_machine:
-        advice = "AVX512-VNNI" if platform.machine() in absent.machines else "on a machine of type"
+        told = "needs a CPU of the kind"
+        advice = told if platform.machine() in absent.machines else "on a machine of type"
     assert advice in str(caught.value)
     assert ("Linux on x86-64 only" in str(caught.value)) == (name == "tflm")
 
 
 def test_an_interpreter_of_another_cpu_is_not_there_and_the_one_of_this_cpu_is_named() -> None:
-    vnni = "avx512_vnni" in cpu_features()
     if platform.machine() not in ORACLES["litert-xnnpack"].machines:
         pytest.skip("needs x86-64")
-    here, elsewhere = ("litert-xnnpack", "litert-xnnpack-avx2")[:: 1 if vnni else -1]
-    assert on_this_machine(here) == on_this_machine(elsewhere) == here
+    kinds = {spec.vectors: name for name, spec in ORACLES.items() if spec.vectors}
+    here = kinds.pop(widest_vectors())
+    assert {on_this_machine(name) for name in (here, *kinds.values())} == {here}
     assert on_this_machine("litert-reference-arm64") == "litert-reference"
     assert on_this_machine("tflm") == "tflm"
-    assert installed(elsewhere) is None
-    with pytest.raises(OracleMissingError, match=rf"needs a CPU with{'out' if vnni else ''} AVX512-VNNI; this one is"):
-        open_oracle(elsewhere)
+    for kind, elsewhere in kinds.items():
+        assert installed(elsewhere) is None
+        with pytest.raises(OracleMissingError, match=f"needs a CPU of the kind {kind}; this one is "):
+            open_oracle(elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("features", "kind"),
+    [
+        ({"avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx_vnni"}, "AVX512-VNNI"),
+        ({"avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl"}, "AVX2"),
+        ({"avx2", "avx_vnni"}, "AVX-VNNI"),
+        ({"avx2"}, "AVX2"),
+        (set(), None),
+    ],
+)
+def test_a_cpu_is_of_one_kind(features: set[str], kind: str | None) -> None:
+    assert widest_vectors(frozenset(features)) == kind
 
 
 def test_fingerprint_is_plain_text_for_json(obedient: Oracle) -> None:

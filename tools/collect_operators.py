@@ -185,15 +185,14 @@ def main() -> None:
         kept = json.loads(options.output.read_text(encoding="utf-8"))["runtimes"]
     runtimes: dict[str, Any] = {}
     for name in OPERATOR_RUNTIMES:
-        if name not in options.runtimes:
-            if name in kept:
-                runtimes[name] = kept[name]
-        elif name in tapes or installed(name) is not None:
+        if name in options.runtimes and (name in tapes or installed(name) is not None):
             oracle = open_tape(name, tapes[name]) if name in tapes else open_oracle(name)
             fingerprint, cases = live(name, oracle, options.seed, options.scale)
             how = f"tools/collect_operators.py --seed {options.seed} --scale {options.scale:g}"
             runtimes[name] = entry(name, fingerprint, cases, how)
-        elif (found := recorded(name)) is not None:
+        elif name in kept:
+            runtimes[name] = kept[name]
+        elif name in options.runtimes and (found := recorded(name)) is not None:
             runtimes[name] = entry(name, *found, "cases recorded in tests/golden")
         if name in runtimes:
             variants = runtimes[name]["variants"]

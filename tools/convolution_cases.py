@@ -9,7 +9,7 @@ import numpy as np
 
 from operator_cases import Array, Case, Operand, scale, zero_point
 
-__all__ = ["biases_16", "convolutions", "far_convolutions", "pools"]
+__all__ = ["biases_16", "convolutions", "far_convolutions", "pools", "windows"]
 
 # The bias of a layer with int16 input: its type, and what `quantized_bias_type` says of it.
 BIASES_16 = (("int64", None), ("int32", "int32"), ("int64", "int64"))
@@ -145,6 +145,53 @@ def far_convolutions(
         ends = rng.choice([-(2**30), 2**30, -(2**25), 2**25, -11_000_000, -10_737_418, -3, 0], bias.shape)
         far = [x, replace(weights, scale=scales), replace(bias, scale=np.float32(x.scale) * scales, data=ends)]
         yield replace(case, inputs=far)
+
+
+WINDOWS = ((1, 1), (1, 3), (2, 2), (3, 3), (5, 5), (1, 25), (2, 13), (13, 2), (4, 7), (7, 7))
+
+
+def windows(rng: np.random.Generator, count: int, dtype: str) -> Iterator[Case]:
+    """CONV_2D and DEPTHWISE_CONV_2D of int8 or float32, `count` of each, with up to and more than 25 taps.
+
+    An output channel sees an input channel that no other sees in most, and shares it in the rest. Of int8, what
+    accumulators are scaled to lies on both sides of -2^31.
+    """
+    for number in range(count):
+        for op in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            kh, kw = WINDOWS[number % len(WINDOWS)]
+            depth, multiplier = int(rng.choice([1, 7, 16, 17, 33, 48])), int(rng.choice([1, 1, 2]))
+            units = depth * multiplier
+            shape = (units, kh, kw, 1) if op == "CONV_2D" else (1, kh, kw, units)
+            size = (1, kh + int(rng.integers(0, 3)), kw + 1, depth)
+            outputs = (1, size[1] - kh + 1, 2, units)
+            options = {"padding": "VALID", "stride_h": 1, "stride_w": 1, "dilation_w_factor": 1, "dilation_h_factor": 1}
+            if op == "DEPTHWISE_CONV_2D":
+                options["depth_multiplier"] = multiplier
+            if dtype == "float32":
+                x, weights, bias = (rng.normal(0, 1, s).astype(np.float32) for s in (size, shape, (units,)))
+                inputs = [Operand(size, dtype), *(Operand(a.shape, dtype, data=a) for a in (weights, bias))]
+                yield Case(op, inputs, [Operand(outputs, dtype)], [x], options, 1)
+                continue
+            factors = np.exp(rng.uniform(np.log(20), np.log(255), units if rng.random() < 0.5 else 1))
+            sx, sy = 0.5, 0.25
+            scales = (factors * sy / sx).astype(np.float32)
+            edge = np.rint(-(2.0**31) / np.resize(factors, units)) + rng.integers(-40_000, 40_000, units)
+            ends = rng.choice([-(2**30), 2**30, -(2**25), 2**25, 0], units)
+            bias = np.where(rng.random(units) < 0.5, edge, ends).astype(np.int64)
+            options["fused_activation_function"] = str(rng.choice(ACTIVATIONS))
+            inputs = [
+                Operand(size, dtype, sx, 3),
+                Operand(shape, dtype, scales, 0, _random(rng, shape, dtype), 0 if op == "CONV_2D" else 3),
+                Operand((units,), "int32", np.float32(sx) * scales, 0, bias),
+            ]
+            yield Case(
+                op,
+                inputs,
+                [Operand(outputs, dtype, sy, int(rng.choice([-128, -1, 0, 127])))],
+                [_random(rng, size, dtype)],
+                options,
+                3,
+            )
 
 
 def biases_16(case: Case) -> Iterator[Case]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from dense_families import ACTIVATIONS, Case, Rng
+from dense_families import ACTIVATIONS, XNNPACKS, Case, Rng
 from lastbit.arith.floats import flush_subnormals, fma32, fma_in_order, sum_in_order
 from lastbit.model import Model, Operator, Subgraph
 from lastbit.ops.base import PreparedOperator
@@ -17,7 +17,7 @@ from lastbit.ops.dense_float import FLOAT_RULES, FloatRule, float_by_rule
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph
 
-RUNTIMES = ("litert-xnnpack", "litert-xnnpack-avx2", "litert-reference", "tflm")
+RUNTIMES = (*XNNPACKS, "litert-reference", "tflm")
 GOLDEN_SEED, GOLDEN_ROUNDS, LARGEST_CASE = 10, 6, 8_000
 
 Float32Array = npt.NDArray[np.float32]

@@ -1,11 +1,11 @@
 """Record what real interpreters print for small, discriminating sets of dense layers: golden files for the tests.
 
-    python tools/record_dense.py [--stored-cases] [NAME ...]
+    python tools/record_dense.py [--stored-cases] [--tape RUNTIME=FILE ...] [NAME ...]
 
 Each set of SETS, or those named, goes to tests/golden/NAME.npz (models, inputs and each runtime's outputs) and
 tests/golden/NAME.json (fingerprints and which case is which). With --stored-cases this machine's interpreters are asked
-about the cases in the files, and what the files hold of runtimes that cannot run here stays. Expected data never comes
-from LastBit's own arithmetic.
+about the cases in the files, and what the files hold of runtimes that cannot run here stays. With --tape only that
+runtime is asked about them, by tapes FILE.NAME (tools/tape.py). Expected data never comes from LastBit.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from lastbit.model import Model, Operator
 from lastbit.ops.base import PreparedOperator
 from lastbit.oracles import OracleFailure, installed, open_oracle
 from lastbit.tflite import write
+from tape import open_tape
 
 Array = npt.NDArray[Any]
 
@@ -83,13 +84,14 @@ SETS: dict[str, GoldenSet] = {
 }
 
 
-def record(name: str, stored_cases: bool = False) -> None:
+def record(name: str, stored_cases: bool = False, tapes: Mapping[str, str] | None = None) -> None:
     """Run one set on every interpreter that is there, and write its files.
 
     Args:
         name: a key of `SETS`.
         stored_cases: take the cases from the files, and keep what they hold of runtimes that cannot run here. Without
             it the cases are made anew, and may be others where the rules are.
+        tapes: runtime -> its tape but for the set's name: only these are asked.
     """
     listing: list[dict[str, Any]]
     fingerprints: dict[str, dict[str, str]] = {}
@@ -103,11 +105,11 @@ def record(name: str, stored_cases: bool = False) -> None:
         ]
         listing = [{"family": case.family, "group": group, "refused": {}} for group, case in chosen]
     for runtime in SETS[name].runtimes:
-        if installed(runtime) is None:
+        if runtime not in tapes if tapes else installed(runtime) is None:
             what = "what was recorded stays" if runtime in fingerprints else "left out"
-            print(f"{runtime} cannot run here: {what}", file=sys.stderr)
+            print(f"{runtime} is not asked: {what}", file=sys.stderr)
             continue
-        with open_oracle(runtime) as oracle:
+        with open_tape(runtime, f"{tapes[runtime]}.{name}") if tapes else open_oracle(runtime) as oracle:
             fingerprints[runtime] = oracle.fingerprint.as_dict()
             for entry, arrays in zip(listing, recorded, strict=True):
                 entry["refused"].pop(runtime, None)
@@ -161,11 +163,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SETS)}; default: all")
     parser.add_argument("--stored-cases", action="store_true")
+    parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see tools/tape.py")
     options = parser.parse_args()
+    tapes = dict(text.split("=", 1) for text in options.tape)
     for name in options.names or SETS:
         if name not in SETS:
             raise SystemExit(f"there is no golden set {name!r}; wanted: {', '.join(SETS)}")
-        record(name, options.stored_cases)
+        record(name, options.stored_cases or bool(tapes), tapes)
 
 
 if __name__ == "__main__":

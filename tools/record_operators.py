@@ -1,11 +1,12 @@
 """Record what real interpreters make of the operators around dense layers.
 
-    python tools/record_operators.py [--seed S]
+    python tools/record_operators.py [--seed S] [--scale X] [--tape RUNTIME=FILE ...]
 
-Writes tests/golden/operators.NAME.npz, where NAME is what XNNPACK is called on this CPU: one-operator models with their
-inputs, each interpreter's outputs, and fingerprints. Of many cases those are kept, the smallest first, in which two
-rules of an operator part, so that the golden file refutes every rival that the cases refute; and a few of each operator
-besides. LastBit's own rules choose the cases only: every expected number is an interpreter's.
+Writes tests/golden/operators.NAME.npz, where NAME is what XNNPACK is called on this CPU; with --tape (tools/tape.py)
+those runtimes are asked instead, and NAME is `emulated`. The file has one-operator models with their inputs, each
+interpreter's outputs, and fingerprints. Of many cases those are kept, the smallest first, in which two rules of an
+operator part, so that the golden file refutes every rival that the cases refute; and a few of each operator besides.
+LastBit's own rules choose the cases only: every expected number is an interpreter's.
 """
 
 from __future__ import annotations
@@ -14,28 +15,28 @@ import argparse
 import json
 import lzma
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from around_cases import clamps, conversions, reshapes
-from convolution_cases import biases_16, convolutions, far_convolutions, pools
+from convolution_cases import biases_16, convolutions, far_convolutions, pools, windows
 from copy_cases import copies
 from elementwise_cases import binaries, power_of_two_sums
 from float_cases import float_binaries, float_convolutions, float_pools, float_reductions, float_unaries
 from lastbit.errors import UnsupportedError
 from lastbit.ops import OPERATORS
-from lastbit.oracles import OracleFailure, on_this_machine, open_oracle
+from lastbit.oracles import Oracle, OracleFailure, on_this_machine, open_oracle
 from matrix_cases import far_products, positions, products
 from operator_cases import Array, Case
 from reduce_cases import reductions
+from tape import open_tape
 from unary_cases import unaries
 
 RUNTIMES = (on_this_machine("litert-xnnpack"), "litert-builtin-x86", "litert-reference", "tflm")
-# A machine with another CPU has other kernels; what it recorded stands in a file of its own.
-GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / f"operators.{RUNTIMES[0]}.npz"
+GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
 SEPARATED = 5  # how often two rules shall part
 BESIDES = 3  # cases of each operator that are kept whatever they show
 
@@ -65,6 +66,10 @@ def all_cases(seed: int, scale: float = 1.0) -> Iterator[Case]:
     for dtype in ("int16", "float32", "int32"):
         yield from copies(rng, count(6), dtype)
     yield from _later_cases(np.random.default_rng([seed, 100]), count)
+    rng = np.random.default_rng([seed, 101])
+    for dtype in ("int8", "float32"):
+        yield from windows(rng, count(120), dtype)
+    yield from float_unaries(rng, count(40))
 
 
 def _later_cases(rng: np.random.Generator, count: Callable[[int], int]) -> Iterator[Case]:
@@ -135,13 +140,14 @@ def _by_rule(case: Case) -> dict[str, Array]:
     return outputs
 
 
-def record(cases: list[Case]) -> dict[str, Array]:
-    """The arrays of the golden file."""
+def record(cases: list[Case], oracles: Iterable[Oracle]) -> dict[str, Array]:
+    """The arrays of the golden file. Every oracle is closed when it has been asked."""
     outcomes: list[dict[str, str | int]] = [{} for _ in cases]
     results: list[list[bytes]] = [[] for _ in cases]
     fingerprints = {}
-    for runtime in RUNTIMES:
-        with open_oracle(runtime) as oracle:
+    for oracle in oracles:
+        with oracle:
+            runtime = oracle.name
             fingerprints[runtime] = oracle.fingerprint.as_dict()
             for case, outcome, seen in zip(cases, outcomes, results, strict=True):
                 try:
@@ -171,10 +177,16 @@ def main() -> None:
     """Write the golden file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=20261123)
+    parser.add_argument("--scale", type=float, default=1.0, help="how many cases there are to choose from")
+    parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see tools/tape.py")
     arguments = parser.parse_args()
-    cases = choose(all_cases(arguments.seed))
-    np.savez_compressed(GOLDEN, **record(cases))  # type: ignore[arg-type]
-    print(f"{GOLDEN}: {len(cases)} cases, {GOLDEN.stat().st_size} bytes")
+    tapes = dict(text.split("=", 1) for text in arguments.tape)
+    # A machine with another CPU has other kernels; what it recorded stands in a file of its own.
+    path = GOLDEN / f"operators.{'emulated' if tapes else RUNTIMES[0]}.npz"
+    cases = choose(all_cases(arguments.seed, arguments.scale))
+    taped = (open_tape(name, tape) for name, tape in tapes.items())
+    np.savez_compressed(path, **record(cases, taped if tapes else map(open_oracle, RUNTIMES)))  # type: ignore[arg-type]
+    print(f"{path}: {len(cases)} cases, {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -53,12 +53,21 @@ def runtimes_table() -> str:
     return "\n".join(lines)
 
 
+_WIDEST = {
+    "avx512_vnni": "AVX512-VNNI",
+    "avx512f": "AVX512",
+    "avx_vnni": "AVX-VNNI",
+    "avx2": "AVX2",
+    "dotprod": "NEON",
+}
+
+
 def _cpu(text: str) -> str:
     """A fingerprint's CPU in few words: its name and the widest vector instructions."""
     name, _, rest = text.partition(" (")
     features, _, how = rest.partition(")")
     words = features.split()
-    for feature, told in (("avx512_vnni", "AVX512-VNNI"), ("avx512f", "AVX512"), ("avx2", "AVX2"), ("dotprod", "NEON")):
+    for feature, told in _WIDEST.items():
         if feature in words:
             return f"{name} with {told}" + (how if "emulated" in how else "")
     return name

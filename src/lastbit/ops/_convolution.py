@@ -27,10 +27,23 @@ _BY_CHANNEL = {
     for product in ("dd", "fd")
 }
 
-RULES: dict[str, str] = {name: rule.equation for name, rule in REQUANT_RULES.items()} | {
-    name: f"whole groups of {LANES} channels: {REQUANT_RULES[one].equation};  the rest: {REQUANT_RULES[two].equation}"
-    for name, (one, two) in _BY_CHANNEL.items()
-}
+# XNNPACK has depthwise kernels for windows of up to 25 taps; all else is a matrix product.
+DEPTHWISE_TAPS = 25
+_BY_WINDOW = {"float32-half_even/by_window": ("float32-half_even-saturate", "float32-half_even")}
+
+RULES: dict[str, str] = (
+    {name: rule.equation for name, rule in REQUANT_RULES.items()}
+    | {
+        name: f"whole groups of {LANES} channels: {REQUANT_RULES[one].equation};  "
+        f"the rest: {REQUANT_RULES[two].equation}"
+        for name, (one, two) in _BY_CHANNEL.items()
+    }
+    | {
+        name: "where every output channel sees one input channel that no other sees and the window has "
+        f"{DEPTHWISE_TAPS} taps or fewer: {REQUANT_RULES[one].equation};  else: {REQUANT_RULES[two].equation}"
+        for name, (one, two) in _BY_WINDOW.items()
+    }
+)
 
 # (input, weights, output)
 TYPES = (("int8", "int8", "int8"), ("uint8", "uint8", "uint8"), ("int16", "int8", "int16"))
@@ -77,6 +90,15 @@ class Convolution:
     def groups(self) -> int:
         """Into how many parts the input channels are cut, each seen by its own output channels."""
         return self.input.shape[3] // self.weights.shape[3] if self.operator.name == "CONV_2D" else self.input.shape[3]
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether XNNPACK has a depthwise kernel for it: few taps, and every output channel has its input channel.
+
+        Source: google/XNNPACK, src/operators/convolution-nhwc.c; both sides of the limit run, 25 and 26 taps.
+        """
+        taps = self.weights.shape[1] * self.weights.shape[2]
+        return self.groups == self.channels == self.input.shape[3] and taps <= DEPTHWISE_TAPS
 
     @property
     def bias_values(self) -> npt.NDArray[np.int64]:
@@ -226,7 +248,9 @@ def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDAr
     scales = layer.weights.quant.scale
     vector = layer.channels - layer.channels % LANES
     first, second = _BY_CHANNEL.get(rule, (rule, rule))
-    ends = ((0, vector, first), (vector, layer.channels, second)) if first != second else ((0, layer.channels, rule),)
+    if rule in _BY_WINDOW:
+        first = second = _BY_WINDOW[rule][0 if layer.depthwise else 1]
+    ends = ((0, vector, first), (vector, layer.channels, second)) if first != second else ((0, layer.channels, first),)
     parts = tuple(
         (
             start,

@@ -9,7 +9,7 @@ import numpy as np
 from ..arith.floats import SMALLEST_NORMAL, fma32
 from ..arith.windows import taps
 from ..types import Array
-from ._convolution import Convolution
+from ._convolution import DEPTHWISE_TAPS, Convolution
 from ._float import float_bounds
 from .base import PreparedOperator, refuse
 
@@ -22,7 +22,7 @@ FLOAT_CONVOLUTION_RULES: dict[str, str] = {
     "float32_in_order/bias_first": f"y = clamp(bias + x w + x w + ...), {_ORDER}; every product and sum rounded",
     "float32_fma/bias_first": (
         f"y = clamp(fma(x, w, ... fma(x, w, bias))), {_ORDER}, or column by column where every output channel sees one "
-        "input channel that no other sees; subnormals become zero"
+        f"input channel that no other sees and the window has {DEPTHWISE_TAPS} taps or fewer; subnormals become zero"
     ),
 }
 
@@ -57,12 +57,11 @@ def prepare_float_convolution(layer: Convolution, rule: str) -> PreparedOperator
     if op.name == "DEPTHWISE_CONV_2D":
         # [1, kh, kw, out] to CONV_2D's [out, kh, kw, 1]: it is a convolution with a group for each input channel.
         weights = weights.transpose(3, 1, 2, 0)
-    by_column = groups == layer.channels and weights.shape[3] == 1
 
     def accumulate(x: Array) -> Array:
         depth, each = weights.shape[3], layer.channels // groups
         seen = {(i, j): part for i, j, part in taps(_flush(x, fused), layer.rows, layer.columns, 0)}
-        order = sorted(seen, key=lambda place: place[::-1]) if fused and by_column else sorted(seen)
+        order = sorted(seen, key=lambda place: place[::-1]) if fused and layer.depthwise else sorted(seen)
         shape = (*next(iter(seen.values())).shape[:3], layer.channels)
         total = np.broadcast_to(np.float32(0) if rule.endswith("last") else bias, shape)
         for i, j in order:

@@ -25,6 +25,7 @@ RULES: dict[str, str] = {
     "q8_half_up": "y = clamp(zy + (((x - zx) m + 2^7) >> 8)), m = round_half_even(256 s_x/s_y), or of alpha s_x/s_y",
     "float32": "y = x above 0, else x * alpha in float32",
     "float32_by_sign_flush": "y = x, or x * alpha in float32 where the sign bit is set; subnormals of that become zero",
+    "float32_below_zero_flush": "the same where x < 0 and x is not subnormal",
 }
 
 
@@ -43,7 +44,8 @@ def prepare_leaky_relu(model: Model, op: Operator, rule: str) -> PreparedOperato
         UnsupportedError: types that differ, or scales outside of what is covered.
 
     Source: google-ai-edge/LiteRT, tflite/kernels/activations.cc (LeakyReluPrepare), tflite/kernels/internal/reference/
-    leaky_relu.h; google/XNNPACK, src/qs8-vlrelu.
+    leaky_relu.h; google/XNNPACK, src/qs8-vlrelu; src/f32-vlrelu/sse.c.in and
+    src/f32-vlrelu/avx512f.c.in @641e2bd133d1, whose comparison takes subnormals for zero.
     """
     pick_rule(op, rule, RULES)
     source, output = operands(model, op)
@@ -102,4 +104,9 @@ def _float32(op: Operator, rule: str, source: Tensor, output: Tensor) -> Prepare
         with np.errstate(all="ignore"):
             return {"output": np.where(np.signbit(x), flush_subnormal(flush_subnormal(x) * alpha), x)}
 
-    return prepared(op, rule, source, output, plain if rule == "float32" else by_sign)
+    def below_zero(x: Array) -> dict[str, Array]:
+        with np.errstate(all="ignore"):
+            return {"output": np.where(flush_subnormal(x) < 0, flush_subnormal(x * alpha), x)}
+
+    steps = {"float32": plain, "float32_by_sign_flush": by_sign, "float32_below_zero_flush": below_zero}
+    return prepared(op, rule, source, output, steps[rule])

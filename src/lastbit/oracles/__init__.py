@@ -42,7 +42,16 @@ ORACLES: dict[str, OracleSpec] = {
         mode="default delegates (XNNPACK)",
         worker=("litert", "AUTO"),
         machines=X86_64,
-        vnni=True,
+        vectors="AVX512-VNNI",
+    ),
+    "litert-xnnpack-avxvnni": OracleSpec(
+        name="litert-xnnpack-avxvnni",
+        distribution="ai-edge-litert",
+        extra="litert",
+        mode="default delegates (XNNPACK)",
+        worker=("litert", "AUTO"),
+        machines=X86_64,
+        vectors="AVX-VNNI",
     ),
     "litert-xnnpack-avx2": OracleSpec(
         name="litert-xnnpack-avx2",
@@ -51,7 +60,7 @@ ORACLES: dict[str, OracleSpec] = {
         mode="default delegates (XNNPACK)",
         worker=("litert", "AUTO"),
         machines=X86_64,
-        vnni=False,
+        vectors="AVX2",
     ),
     "litert-builtin-x86": OracleSpec(
         name="litert-builtin-x86",

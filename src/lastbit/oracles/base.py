@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from lastbit.errors import InputError, OracleError, OracleMissingError
 from lastbit.oracles import _worker
-from lastbit.oracles.machine import cpu_features, cpu_text, platform_text
+from lastbit.oracles.machine import Vectors, cpu_text, platform_text, widest_vectors
 from lastbit.oracles.process import WorkerFailure, WorkerProcess
 
 __all__ = [
@@ -52,8 +52,7 @@ class OracleSpec:
         environment: variables that its worker process gets beside this process's.
         machines: the machine types it holds for, as `platform.machine` spells them; empty for any.
         version: the version that must be installed; empty for any.
-        vnni: whether it holds for x86-64 CPUs with AVX512-VNNI only (True), for those without only (False), or
-            for both (None).
+        vectors: the kind of x86-64 CPUs for which alone it holds; None for all.
     """
 
     name: str
@@ -67,7 +66,7 @@ class OracleSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     machines: tuple[str, ...] = ()
     version: str = ""
-    vnni: bool | None = None
+    vectors: Vectors | None = None
 
     @property
     def whole_models(self) -> bool:
@@ -79,8 +78,7 @@ class OracleSpec:
         """Whether this machine and CPU are those that it holds for. A CPU that does not tell is taken for fit."""
         if self.machines and platform.machine() not in self.machines:
             return False
-        features = cpu_features()
-        return self.vnni is None or not features or ("avx512_vnni" in features) == self.vnni
+        return self.vectors is None or widest_vectors() in (self.vectors, None)
 
 
 @dataclass(frozen=True)
@@ -384,9 +382,9 @@ def _missing_text(spec: OracleSpec) -> str:
         )
     if not spec.fits_machine:
         return (
-            f"oracle {spec.name} needs a CPU {'with' if spec.vnni else 'without'} AVX512-VNNI; this one is "
-            f"{cpu_text()}, where the same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose "
-            "interpreters run here."
+            f"oracle {spec.name} needs a CPU of the kind {spec.vectors}; this one is {widest_vectors()}: {cpu_text()}, "
+            "where the same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose interpreters "
+            "run here."
         )
     if spec.version:
         try:

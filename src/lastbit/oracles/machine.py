@@ -8,10 +8,11 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-__all__ = ["cpu_features", "cpu_text", "platform_text"]
+__all__ = ["Vectors", "cpu_features", "cpu_text", "platform_text", "widest_vectors"]
 
 # As Linux spells them. XNNPACK and ruy choose their 8-bit kernels by these.
 _FEATURES = (
@@ -51,6 +52,31 @@ def cpu_features() -> frozenset[str]:
     True
     """
     return frozenset(_detected()[1])
+
+
+Vectors = Literal["AVX512-VNNI", "AVX-VNNI", "AVX2"]
+"""The kinds of x86-64 CPUs that runtimes are told apart by, the best first; AVX2 is all else."""
+
+_NEEDED: dict[Vectors, frozenset[str]] = {
+    "AVX512-VNNI": frozenset({"avx512_vnni"}),
+    "AVX-VNNI": frozenset({"avx_vnni"}),
+    "AVX2": frozenset(),
+}
+
+
+def widest_vectors(features: frozenset[str] | None = None) -> Vectors | None:
+    """The kind of this x86-64 CPU, by what XNNPACK's 8-bit kernels use of it. None where the system does not tell.
+
+    NumPy, which tells where Linux does not, knows nothing of AVX-VNNI: such a CPU then counts as AVX2.
+
+    Args:
+        features: as Linux spells them; default: this machine's.
+
+    >>> widest_vectors(frozenset({"avx2", "avx_vnni"}))
+    'AVX-VNNI'
+    """
+    present = cpu_features() if features is None else features
+    return next((kind for kind, needed in _NEEDED.items() if needed <= present), None) if present else None
 
 
 @cache

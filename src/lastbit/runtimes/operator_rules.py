@@ -10,6 +10,7 @@ __all__ = [
     "REFERENCE_OPERATORS",
     "TFLM_OPERATORS",
     "XNNPACK_AVX2_OPERATORS",
+    "XNNPACK_AVXVNNI_OPERATORS",
     "XNNPACK_OPERATORS",
 ]
 
@@ -112,10 +113,10 @@ _SATURATE = "float32-half_even-saturate"
 _HALF_AWAY = "q31-half_up-half_away/dd"
 
 XNNPACK_OPERATORS: Rules = {
-    **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED, "uint8 per_tensor"), "float32-half_even", "xnnpack"),
-    # Kernels for AVX512 add the zero point of a depthwise convolution in 16 bits too (source read, the ends not run).
-    **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, _SATURATE, "xnnpack"),
-    **_convolutions(("DEPTHWISE_CONV_2D",), ("uint8 per_tensor",), "float32-half_even", "xnnpack"),
+    # The depthwise kernels add the zero point in 16 bits, saturating; the matrix products in 32.
+    **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED), "float32-half_even/by_window", "xnnpack"),
+    **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, "float32-half_even/by_window", "xnnpack"),
+    **_convolutions(_CONVOLUTIONS, ("uint8 per_tensor",), "float32-half_even", "xnnpack"),
     **_same(("MAX_POOL_2D",), EIGHT_BIT, "maximum/half_even", "xnnpack"),
     **_same(("ADD", "SUB"), EIGHT_BIT, "q20_half_up", "xnnpack"),
     **_same(("MUL",), EIGHT_BIT, "float32_half_even", "xnnpack"),
@@ -125,7 +126,7 @@ XNNPACK_OPERATORS: Rules = {
     **{("SPLIT", f"int32->{t}"): Rule("copy", "xnnpack") for t in ("int8", "uint8", "float32")},
     **_same(("ADD", "SUB", "MUL"), ("float32",), "float32_flush", "xnnpack"),
     **_same(_COMPARISONS, ("float32",), "compare_flush", "xnnpack"),
-    **_same(("LEAKY_RELU",), ("float32",), "float32_by_sign_flush", "xnnpack"),
+    **_same(("LEAKY_RELU",), ("float32",), "float32_below_zero_flush", "xnnpack"),
     **_same(("HARD_SWISH",), ("float32",), "float32_fused_flush", "xnnpack"),
     **{(operator, "float32->float32"): _UNSETTLED_ORDER for operator in ("MEAN", "SUM")},
     ("AVERAGE_POOL_2D", "float32->float32"): Refused("not exact: the order in which XNNPACK adds is not settled"),
@@ -135,9 +136,15 @@ XNNPACK_OPERATORS: Rules = {
     ("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma/bias_first", "xnnpack"),
 }
 
-# What AVX2's kernels do otherwise than those of AVX512-VNNI.
+# What other kernels do otherwise than those of AVX512-VNNI: those of AVX-VNNI, and those of AVX2.
+XNNPACK_AVXVNNI_OPERATORS: Rules = {
+    **_same(("LEAKY_RELU",), ("float32",), "float32_by_sign_flush", "xnnpack"),
+}
+
 XNNPACK_AVX2_OPERATORS: Rules = {
+    **XNNPACK_AVXVNNI_OPERATORS,
     **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED), _SATURATE, "xnnpack"),
+    **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, _SATURATE, "xnnpack"),
     ("BATCH_MATMUL", "int8->int8"): Rule(_SATURATE, "xnnpack"),
 }
 
