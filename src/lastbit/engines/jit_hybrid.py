@@ -9,7 +9,8 @@ import numpy as np
 from ..arith.dynamic_range import quantize_qd8, quantize_symmetric
 from ..arith.fixedpoint import wrap32
 from ..arith.floats import flush_subnormals
-from ..ops.dense_hybrid import PreparedHybrid, finish_fma, finish_fma_bound_first, finish_unfused
+from ..ops.dense_hybrid import PreparedHybrid
+from ..ops.hybrid_finish import finish_fma, finish_fma_bound_first, finish_unfused
 from ..types import Array, fused_bounds
 from . import jit_hybrid_kernels as kernels
 from .jit_matmul import Chain, in_parts, pack
