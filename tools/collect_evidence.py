@@ -31,6 +31,7 @@ import families_8bit
 import families_activations
 import families_float
 import families_hybrid
+import families_hybrid_arm64
 import families_int16
 import families_other_runtimes
 import replay_version
@@ -69,6 +70,7 @@ class Families:
 
 
 VNNI = {"avx512_vnni", "avx_vnni"}
+ARM64 = tuple(name for name in ORACLES if name.endswith("-arm64"))
 
 # Keyed by the name that --families takes. Without VNNI, PyTorch's products saturate in 16 bits but for "spread".
 FAMILIES: dict[str, Families] = {
@@ -89,6 +91,7 @@ FAMILIES: dict[str, Families] = {
     ),
     "int16": Families(families_int16.all_cases, families_int16.rivals, 55),
     "hybrid": Families(families_hybrid.all_cases, families_hybrid.rivals, 50),
+    "hybrid-arm64": Families(families_hybrid_arm64.all_cases, families_hybrid_arm64.rivals, 12, ARM64),
     "float32": Families(families_float.all_cases, families_float.rivals, 100),
     "other-runtimes-int16": Families(
         families_other_runtimes.int16_cases,
@@ -100,7 +103,7 @@ FAMILIES: dict[str, Families] = {
         version_cases.compact_cases,
         version_cases.rivals_compact,
         2,
-        ("litert-builtin-portable", *(name for name in ORACLES if name.endswith("-arm64"))),
+        ("litert-builtin-portable", *ARM64),
     ),
     "rows": Families(version_cases.rows_cases, version_cases.rivals_dense, 60),
     "activations": Families(families_activations.cases, families_activations.rivals, 100),

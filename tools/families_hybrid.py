@@ -23,14 +23,8 @@ from lastbit.arith.dynamic_range import (
 from lastbit.arith.floats import clamp_value_first, convert_int32, flush_subnormals, fma32, multiply32, round_away32
 from lastbit.model import Model, Operator, Subgraph
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_hybrid import (
-    HYBRID_RULES,
-    HybridRule,
-    PreparedHybrid,
-    finish_fma,
-    finish_unfused,
-    hybrid_by_rule,
-)
+from lastbit.ops.dense_hybrid import HYBRID_RULES, HybridRule, PreparedHybrid, hybrid_by_rule
+from lastbit.ops.hybrid_finish import finish_fma, finish_unfused
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 

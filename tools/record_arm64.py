@@ -1,9 +1,10 @@
-"""Record what LiteRT prints on ARM64 for the small set of tools/time_machine.py, and for int16 activations.
+"""Record what LiteRT prints on ARM64: the small set of tools/time_machine.py, int16 and float32 activations.
 
     python tools/record_arm64.py --command 'qemu-aarch64-static -L ROOT ... python3.11' [--command ...]
 
 Each command starts a Python on ARM64 that has NumPy and one version of ai-edge-litert: on an ARM64 machine just a
-Python, elsewhere an emulator (docs: CONTRIBUTING.md). Writes tests/golden/dense_arm64.npz and .json.
+Python, elsewhere an emulator (docs: CONTRIBUTING.md). Writes tests/golden/dense_arm64.npz and .json, and those of
+dense_arm64_float (layers with float32 activations).
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import families_hybrid_arm64
 import families_int16
-from replay_version import find_target, open_target, prepare_cases
-from time_machine import GOLDEN, Golden, golden_cases
+from replay_version import Prepared, find_target, open_target, prepare_cases
 from version_cases import VersionCase, lowered
+from version_golden import FOLDER as GOLDEN
+from version_golden import Golden, golden_cases
 
 RUNTIMES = ("litert-xnnpack-arm64", "litert-builtin-arm64", "litert-reference-arm64")
 
@@ -34,22 +37,34 @@ def int16_cases() -> Iterator[VersionCase]:
             yield VersionCase(lowered(case), families_int16.rivals)
 
 
+def float_cases() -> Iterator[VersionCase]:
+    """Layers with float32 activations and integer weights."""
+    for case in families_hybrid_arm64.golden_cases():
+        yield VersionCase(lowered(case), families_hybrid_arm64.rivals)
+
+
 def main() -> None:
     """Record and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--command", action="append", required=True)
-    more = (
-        entry
-        for entry in prepare_cases(int16_cases(), evaluate=False)
-        if len(entry.content) + sum(x.nbytes for x in entry.case.samples) <= LARGEST_CASE
-    )
-    golden = Golden([*golden_cases(), *more], GOLDEN / "dense_arm64.npz")
-    for command in parser.parse_args().command:
-        target = find_target(shlex.split(command))
-        for runtime in RUNTIMES:
-            with open_target(target, runtime) as oracle:
-                golden.add(f"{runtime}@{target.version}", oracle)
-    golden.write("tools/record_arm64.py")
+    parser.add_argument("--only", choices=("dense_arm64", "dense_arm64_float"), help="one of the two files")
+    options = parser.parse_args()
+    every: dict[str, Callable[[], list[Prepared]]] = {
+        "dense_arm64": lambda: [*golden_cases(), *filter(_small, prepare_cases(int16_cases(), evaluate=False))],
+        "dense_arm64_float": lambda: list(prepare_cases(float_cases(), evaluate=False)),
+    }
+    for name in [options.only] if options.only else every:
+        golden = Golden(every[name](), GOLDEN / f"{name}.npz")
+        for command in options.command:
+            target = find_target(shlex.split(command))
+            for runtime in RUNTIMES:
+                with open_target(target, runtime) as oracle:
+                    golden.add(f"{runtime}@{target.version}", oracle)
+        golden.write("tools/record_arm64.py")
+
+
+def _small(entry: Prepared) -> bool:
+    return len(entry.content) + sum(x.nbytes for x in entry.case.samples) <= LARGEST_CASE
 
 
 if __name__ == "__main__":

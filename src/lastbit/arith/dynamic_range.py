@@ -14,7 +14,15 @@ import numpy.typing as npt
 from .fixedpoint import INT32_MAX, wrap32
 from .floats import flush_subnormals, multiply32, round_away32, trunc_to_int32
 
-__all__ = ["QuantizedRows", "quantize_asymmetric", "quantize_for_nibbles", "quantize_qd8", "quantize_symmetric"]
+__all__ = [
+    "QuantizedRows",
+    "asymmetric_range",
+    "quantize_asymmetric",
+    "quantize_for_nibbles",
+    "quantize_qd8",
+    "quantize_symmetric",
+    "row_range",
+]
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -45,7 +53,7 @@ class QuantizedRows:
     quantized: npt.NDArray[np.int64]
 
 
-def _range(x: Float32Array) -> tuple[Float32Array, Float32Array]:
+def row_range(x: Float32Array) -> tuple[Float32Array, Float32Array]:
     """The smallest and the largest value of each row, and 0: float32 `[rows]` each."""
     zero = np.float32(0)
     # Which of two zeros is the smaller one, NumPy leaves to the CPU: adding zero makes +0.0 of -0.0 on all.
@@ -93,7 +101,7 @@ def quantize_symmetric(x: Float32Array) -> QuantizedRows:
     Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0
     (NeonSymmetricQuantizeFloats, which x86 builds run through a NEON to SSE translation).
     """
-    low, high = _range(x)
+    low, high = row_range(x)
     largest = np.maximum(-low, high)
     empty = largest == 0
     with np.errstate(all="ignore"):
@@ -117,7 +125,7 @@ def quantize_for_nibbles(x: Float32Array) -> QuantizedRows:
     Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/4bit/sse_fully_connected.cc @7d88950ea445
     (SseBatchQuantizeFloats4Bit).
     """
-    low, high = _range(x)
+    low, high = row_range(x)
     largest = np.maximum(-low, high)
     largest[largest == 0] = np.float32(127)
     with np.errstate(all="ignore"):
@@ -127,6 +135,30 @@ def quantize_for_nibbles(x: Float32Array) -> QuantizedRows:
     # The low 8 bits, read as a signed integer.
     quantized = (whole + 128 & 255) - 128
     return QuantizedRows(low, high, scale, inverse, np.zeros(len(x), np.int64), scaled, quantized)
+
+
+def asymmetric_range(
+    x: Float32Array,
+) -> tuple[Float32Array, Float32Array, npt.NDArray[np.bool_], Float32Array, npt.NDArray[np.int64]]:
+    """LiteRT's own asymmetric range of each row: (low, high, whether they are the same, scale, zero point), `[rows]`.
+
+    >>> [v.tolist() for v in asymmetric_range(np.float32([[-1.0, 254.0]]))]
+    [[-1.0], [254.0], [False], [1.0], [-127]]
+    """
+    low, high = row_range(x)
+    empty = low == high
+    with np.errstate(all="ignore"):
+        # The difference is taken in float32, the rest in float64.
+        wide = np.where(empty, 1.0, (high - low).astype(np.float64) / 255.0)
+        from_low, from_high = low / wide, high / wide
+        low_is_better = 128.0 + np.abs(from_low) < 127.0 + np.abs(from_high)
+        exact = np.where(low_is_better, -128.0 - from_low, 127.0 - from_high)
+        whole = np.trunc(exact)
+        rounded = whole + np.copysign(np.abs(exact - whole) >= 0.5, exact)
+        # An infinite end of the range makes NaN here, which the conversion to int8 takes to 0.
+        zero_point = np.where(empty | np.isnan(rounded), 0, np.clip(rounded, -128, 127)).astype(np.int64)
+        scale = wide.astype(np.float32)
+    return low, high, empty, scale, zero_point
 
 
 def quantize_asymmetric(x: Float32Array) -> QuantizedRows:
@@ -141,19 +173,8 @@ def quantize_asymmetric(x: Float32Array) -> QuantizedRows:
     Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0
     (NeonAsymmetricQuantizeFloats).
     """
-    low, high = _range(x)
-    empty = low == high
+    low, high, empty, scale, zero_point = asymmetric_range(x)
     with np.errstate(all="ignore"):
-        # The difference is taken in float32, the rest in float64.
-        wide = np.where(empty, 1.0, (high - low).astype(np.float64) / 255.0)
-        from_low, from_high = low / wide, high / wide
-        low_is_better = 128.0 + np.abs(from_low) < 127.0 + np.abs(from_high)
-        exact = np.where(low_is_better, -128.0 - from_low, 127.0 - from_high)
-        whole = np.trunc(exact)
-        rounded = whole + np.copysign(np.abs(exact - whole) >= 0.5, exact)
-        # An infinite end of the range makes NaN here, which the conversion to int8 takes to 0.
-        zero_point = np.where(empty | np.isnan(rounded), 0, np.clip(rounded, -128, 127)).astype(np.int64)
-        scale = wide.astype(np.float32)
         inverse = np.where(empty | (scale == 0), np.float32(0), np.float32(1) / scale)
         scaled = x * inverse[:, None]
     scaled = np.where(empty[:, None], np.float32(0), scaled)
@@ -172,7 +193,7 @@ def quantize_qd8(x: Float32Array) -> QuantizedRows:
     src/f32-qs8-vcvt/avx512skx.c.in.
     """
     x = flush_subnormals(x)
-    low, high = _range(x)
+    low, high = row_range(x)
     one = np.float32(1)
     with np.errstate(all="ignore"):
         width = flush_subnormals(high - low)

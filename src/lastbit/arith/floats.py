@@ -13,6 +13,7 @@ from ..types import Array, fused_bounds
 
 __all__ = [
     "clamp_bound_first",
+    "clamp_maximum",
     "clamp_value_first",
     "convert_int32",
     "flush_subnormals",
@@ -44,32 +45,35 @@ def flush_subnormals(value: Float32Array) -> Float32Array:
     return np.where(np.abs(v) < SMALLEST_NORMAL, np.copysign(np.float32(0), v), v)
 
 
-def _narrow(value: Float64Array, flush: bool) -> Float32Array:
+def _narrow(value: Float64Array, flush: bool, arm: bool) -> Float32Array:
     """Float64 (exact, or rounded to odd) to float32, ties to even."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         result = value.astype(np.float32)
     if flush:
-        result = np.where(np.abs(value) < _NOT_TINY, np.copysign(np.float32(0), result), result)
+        # ARM64 looks at the value before it is rounded.
+        least = float(SMALLEST_NORMAL) if arm else _NOT_TINY
+        result = np.where(np.abs(value) < least, np.copysign(np.float32(0), result), result)
     return result
 
 
-def multiply32(a: npt.ArrayLike, b: npt.ArrayLike, flush: bool = False) -> Float32Array:
+def multiply32(a: npt.ArrayLike, b: npt.ArrayLike, flush: bool = False, arm: bool = False) -> Float32Array:
     """`a * b` rounded once to float32, ties to even; both float32.
 
     Args:
         a: one factor.
         b: the other one; they are broadcast.
         flush: a subnormal result becomes zero, as in x86's flush-to-zero mode.
+        arm: as in ARM64's: what is below 2^-126 before it is rounded becomes zero.
 
     >>> multiply32(np.float32(1e-20), np.float32(1e-20), flush=True).item()
     0.0
     """
     with np.errstate(invalid="ignore"):
         product = np.asarray(a, np.float32).astype(np.float64) * np.asarray(b, np.float32).astype(np.float64)
-    return _narrow(product, flush)
+    return _narrow(product, flush, arm)
 
 
-def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = False) -> Float32Array:
+def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = False, arm: bool = False) -> Float32Array:
     """`a * b + c` rounded once to float32, ties to even: a fused multiply-add. All three are float32, broadcast.
 
     The product is exact in float64 (48 bits). Its sum with c is rounded to odd: to nearest, and where that was not
@@ -80,6 +84,7 @@ def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = Fa
         b: the other one.
         c: the addend.
         flush: a subnormal result becomes zero.
+        arm: as ARM64 decides which that are: see `multiply32`.
 
     Returns:
         float32, broadcast.
@@ -94,10 +99,10 @@ def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = Fa
     with np.errstate(invalid="ignore"):
         product = np.asarray(a, np.float32).astype(np.float64) * np.asarray(b, np.float32).astype(np.float64)
         addend = np.asarray(c, np.float32).astype(np.float64)
-    return sum32(product, addend, flush)
+    return sum32(product, addend, flush, arm)
 
 
-def sum32(product: npt.ArrayLike, addend: npt.ArrayLike, flush: bool = False) -> Float32Array:
+def sum32(product: npt.ArrayLike, addend: npt.ArrayLike, flush: bool = False, arm: bool = False) -> Float32Array:
     """The sum of two float64 values rounded once to float32, ties to even, as `fma32` does it.
 
     >>> float(sum32(2.0**-54, 1 + 2.0**-24)), float(np.float32(2.0**-54 + (1 + 2.0**-24)))
@@ -113,10 +118,12 @@ def sum32(product: npt.ArrayLike, addend: npt.ArrayLike, flush: bool = False) ->
     even = (total.view(np.int64) & 1) == 0
     step = np.where(inexact & even, np.where((error > 0) == (total > 0), 1, -1), 0)
     odd = (total.view(np.int64) + step).view(np.float64)
-    return _narrow(odd, flush)
+    return _narrow(odd, flush, arm)
 
 
-def fma_in_order(rows: Float32Array, weights: Float32Array, start: Float32Array, flush: bool = False) -> Float32Array:
+def fma_in_order(
+    rows: Float32Array, weights: Float32Array, start: Float32Array, flush: bool = False, arm: bool = False
+) -> Float32Array:
     """`start + rows @ weights.T`, one fused multiply-add after the other along the depth: `[rows, out]`.
 
     Args:
@@ -124,13 +131,14 @@ def fma_in_order(rows: Float32Array, weights: Float32Array, start: Float32Array,
         weights: float32 `[out, depth]`.
         start: float32 `[out]`, what the sums begin with.
         flush: subnormals become zero at every step.
+        arm: as ARM64 decides which that are: see `multiply32`.
 
     >>> fma_in_order(np.float32([[1, 1, 1]]), np.float32([[1e8, 1, -1e8]]), np.zeros(1, np.float32)).tolist()
     [[0.0]]
     """
     total = np.broadcast_to(start, (len(rows), len(weights)))
     for k in range(rows.shape[1]):
-        total = fma32(rows[:, k, None], weights[:, k], total, flush)
+        total = fma32(rows[:, k, None], weights[:, k], total, flush, arm)
     return np.asarray(total, np.float32)
 
 
@@ -215,3 +223,14 @@ def clamp_value_first(value: Float32Array, activation: str) -> Float32Array:
     with np.errstate(invalid="ignore"):
         result = np.where(low > value, low, value)
         return np.where(high < result, high, result)
+
+
+def clamp_maximum(value: Float32Array, activation: str) -> Float32Array:
+    """The same as ARM64's FMAX and FMIN do it: NaN stays, and -0.0 is less than 0.0.
+
+    >>> clamp_maximum(np.float32([-0.0, np.nan, 7.0]), "RELU6").tolist()
+    [0.0, nan, 6.0]
+    """
+    result = clamp_value_first(value, activation)
+    low = np.float32(fused_bounds(activation)[0])
+    return np.where(result == 0, low, result) if low == 0 else result

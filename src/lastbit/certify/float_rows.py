@@ -45,8 +45,10 @@ def _equal(a: object, b: object) -> bool:
 
 
 def evaluate_rows(prepared: PreparedLayer, rows: Array) -> Array:
-    """What a layer makes of rows `[n, depth]`: `[n, out]`."""
+    """What a layer makes of rows `[n, depth]`, none of them beside another one: `[n, out]`."""
     layer = prepared.layer
+    if isinstance(prepared, PreparedHybrid):
+        prepared = prepared.alone
     step = max(_ELEMENTS // (layer.depth + layer.units), 1)
     parts = [prepared.evaluate([rows[i : i + step]])["output"] for i in range(0, len(rows), step)]
     return np.concatenate([part.reshape(-1, layer.units) for part in parts])

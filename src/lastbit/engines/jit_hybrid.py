@@ -10,7 +10,8 @@ import numpy as np
 from ..arith.dynamic_range import quantize_asymmetric, quantize_qd8, quantize_symmetric
 from ..arith.fixedpoint import wrap32
 from ..arith.floats import flush_subnormals
-from ..ops.dense_hybrid import PreparedHybrid, finish_fma, finish_fma_bound_first, finish_unfused
+from ..ops.dense_hybrid import PreparedHybrid
+from ..ops.hybrid_finish import finish_fma, finish_fma_bound_first, finish_unfused
 from ..types import fused_bounds
 from .jit_cpu import has_fma
 from .jit_hybrid_forms import fused_slots

@@ -72,6 +72,7 @@ class HybridExplanation(Report):
         input_source: where the layer's input came from.
         row: the element's row.
         unit: the element's unit.
+        rows: how many rows the input has.
         x: the row's values.
         trace: the steps of this row, unit and element.
         steps: the calculations in float32, in order.
@@ -84,6 +85,7 @@ class HybridExplanation(Report):
     input_source: str
     row: int
     unit: int
+    rows: int
     x: Array
     trace: Mapping[str, Any]
     steps: tuple[HybridStep, ...]
@@ -100,7 +102,11 @@ class HybridExplanation(Report):
         q, w = self.trace["quantized_input"], self.prepared.weights_used[self.unit]
         products = q.astype(np.int64) * w
         fault = self.prepared.wrong_signs[self.unit] & (q < 0)
-        return [int(v) for v in np.where(fault, -products, products)]
+        products = np.where(fault, -products, products)
+        # A sum of two that wraps in 16 bits is 65536 too small: that is told of the second product.
+        first = np.flatnonzero(self.prepared.wrapping_pairs(self.rows)[self.unit])
+        products[[k + 8 for k in first if q[k] == q[k + 8] == -128]] -= 65536
+        return [int(v) for v in products]
 
     def blocks(self) -> list[Block]:
         """Five sections."""
@@ -301,7 +307,17 @@ def explain_hybrid(
     ]
     steps = hybrid_steps(prepared, element, unit, bool(matrix.any()))
     return HybridExplanation(
-        prepared, runtime, model.source, input_source, row, unit, matrix[row], element, tuple(steps), tuple(others)
+        prepared,
+        runtime,
+        model.source,
+        input_source,
+        row,
+        unit,
+        len(matrix),
+        matrix[row],
+        element,
+        tuple(steps),
+        tuple(others),
     )
 
 
@@ -340,6 +356,9 @@ def _element(trace: Mapping[str, Array], units: int, row: int, unit: int) -> dic
 def _first_difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     """The first step that is not the same, with its numbers; empty where all are."""
     for name, text in _STEP_NAMES.items():
+        # The scaled accumulator is not there where one fused multiply-add takes it to the sum with the bias.
+        if name not in here or name not in there:
+            continue
         a, b = np.asarray(here[name]), np.asarray(there[name])
         if not same_bits(a, b).all():
             return text if a.ndim else f"{text}: {a.item()!r} here, {b.item()!r} there"

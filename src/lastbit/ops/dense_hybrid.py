@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,32 +16,39 @@ from ..arith.dynamic_range import (
     quantize_symmetric,
 )
 from ..arith.fixedpoint import wrap32
-from ..arith.floats import (
-    clamp_bound_first,
-    clamp_value_first,
-    convert_int32,
-    flush_subnormals,
-    fma32,
-    multiply32,
-)
-from ..arith.int4_nibbles import BLOCK, NIBBLE_ZERO_POINT, packed_nibbles
+from ..arith.int4_nibbles import BLOCK, NIBBLE_ZERO_POINT, packed_nibbles, packed_nibbles_neon
 from ..arith.matmul import ExactWeights, pack_weights
+from ..arith.neon import (
+    NeonLoop,
+    neon_loop,
+    pairs_beyond_16_bits,
+    quantize_kleidiai,
+    quantize_neon_asymmetric,
+    quantize_neon_nibbles,
+    quantize_neon_symmetric,
+)
 from ..arith.sse_sums import sums_in_16_bits, wrong_signs
 from ..errors import InputError
 from ..model import Model, Operator
 from ..types import Array, IntArray
 from .base import refuse
-from .dense_layer import DenseLayer, PreparedLayer, check_types, dense_layer
+from .dense_layer import PreparedLayer, check_types, dense_layer
+from .hybrid_finish import (
+    finish_fma,
+    finish_fma_bound_first,
+    finish_kleidiai,
+    finish_neon,
+    finish_neon_nibbles,
+    finish_nibbles,
+    finish_unfused,
+)
+from .hybrid_notes import hybrid_notes
 
 __all__ = [
     "HYBRID_RULES",
     "HybridRule",
     "PreparedHybrid",
     "check_hybrid_kernel",
-    "finish_fma",
-    "finish_fma_bound_first",
-    "finish_nibbles",
-    "finish_unfused",
     "hybrid_by_rule",
     "prepare_dense_hybrid",
 ]
@@ -71,6 +78,8 @@ class HybridRule:
         finish: from the dot products to the output.
         packing: the 4-bit kernel's packing of int4 weights, used where its conditions hold; None for the others.
         equation: the rule in one line of text.
+        neon: whether the sums are the NEON code's: where `arith.neon.neon_loop` says so, pairs of products are added in
+            16 bits.
     """
 
     name: str
@@ -80,6 +89,15 @@ class HybridRule:
     finish: Finish
     packing: Packing | None
     equation: str
+    neon: bool = False
+
+
+# What the 4-bit kernels do instead of the plain ones of the same CPU.
+_NIBBLE_QUANTIZERS: dict[Quantizer, Quantizer] = {
+    quantize_symmetric: quantize_for_nibbles,
+    quantize_neon_symmetric: quantize_neon_nibbles,
+}
+_NIBBLE_FINISHES: dict[Finish, Finish] = {finish_unfused: finish_nibbles, finish_neon: finish_neon_nibbles}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,6 +112,7 @@ class PreparedHybrid(PreparedLayer):
         weights_sum: int64 `[out]`: sums of the stored weights, for the zero point's part, as the kernel gets them.
         weights_scale: float32 `[1]` or `[out]`.
         bias: float32 `[out]`, or None.
+        rows_at_once: how many rows one call of the kernel has; None: as many as the input.
     """
 
     arithmetic: HybridRule
@@ -103,6 +122,16 @@ class PreparedHybrid(PreparedLayer):
     weights_sum: npt.NDArray[np.int64]
     weights_scale: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32] | None
+    rows_at_once: int | None = None
+
+    @property
+    def alone(self) -> PreparedHybrid:
+        """The layer where every row is an input of its own; some kernels calculate several rows in another way."""
+        if not self.arithmetic.neon:
+            return self
+        one = replace(self, rows_at_once=1, evaluate=lambda values: steps(values[0]))
+        steps = _evaluator(one)
+        return one
 
     @property
     def wrong_signs(self) -> npt.NDArray[np.bool_]:
@@ -110,6 +139,26 @@ class PreparedHybrid(PreparedLayer):
         if not self.arithmetic.sse or self.nibbles:
             return np.zeros(self.layer.weights_values.shape, np.bool_)
         return wrong_signs(self.layer.weights_values)
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """How rows are quantized."""
+        used = self.arithmetic.asymmetric if self.asymmetric else self.arithmetic.symmetric
+        return _NIBBLE_QUANTIZERS.get(used, used) if self.nibbles else used
+
+    @property
+    def finish(self) -> Finish:
+        """From the dot products to the output."""
+        used = self.arithmetic.finish
+        return _NIBBLE_FINISHES.get(used, used) if self.nibbles else used
+
+    def wrapping_pairs(self, rows: int) -> npt.NDArray[np.bool_]:
+        """Where two weights of -128 share a 16-bit sum in the kernel for this many rows: `[out, depth]`, the first."""
+        layer = self.layer
+        in_16_bits = self.arithmetic.neon and not self.nibbles
+        if not in_16_bits or neon_loop(self.rows_at_once or rows, layer.units, layer.depth) is not NeonLoop.VECTOR:
+            return np.zeros(layer.weights_values.shape, np.bool_)
+        return pairs_beyond_16_bits(layer.weights_values)
 
 
 def prepare_dense_hybrid(model: Model, op: Operator, rule: str) -> PreparedHybrid:
@@ -123,7 +172,8 @@ def prepare_dense_hybrid(model: Model, op: Operator, rule: str) -> PreparedHybri
     Returns:
         The prepared operator. Its steps: `range_low`, `range_high`, `input_scale`, `input_zero_point`, `input_inverse`
         `[rows]`; `scaled_input`, `quantized_input` `[rows, depth]`; `dot` (the kernel's sum of products), `acc` (less
-        the zero point's part), `scaled`, `with_bias` `[rows, out]`; `output`.
+        the zero point's part), `scaled` (but where one fused multiply-add follows), `with_bias` `[rows, out]`;
+        `output`.
 
     Raises:
         UnsupportedError: the layer is outside what LastBit covers.
@@ -132,7 +182,8 @@ def prepare_dense_hybrid(model: Model, op: Operator, rule: str) -> PreparedHybri
 
     Source: google/XNNPACK src/qs8-gemm/MRx16c8-avx512vnni.c.in @028aae4f5fcf; google-ai-edge/LiteRT
     tflite/kernels/fully_connected.cc @02f540346b50 (EvalHybridDense, EvalHybridDense4Bit) and
-    tflite/kernels/internal/optimized/sse_tensor_utils.cc @7d88950ea445. Shown on the running interpreters.
+    tflite/kernels/internal/optimized/sse_tensor_utils.cc @7d88950ea445; for ARM64 see `arith.neon`. Shown on the
+    running interpreters.
     """
     return hybrid_by_rule(model, op, HYBRID_RULES[rule])
 
@@ -159,7 +210,7 @@ def hybrid_by_rule(model: Model, op: Operator, rule: HybridRule) -> PreparedHybr
         rule=rule.name,
         inputs=(layer.input.index,),
         evaluate=lambda values: steps(values[0]),
-        notes=_notes(layer, rule, nibbles, used, asked),
+        notes=hybrid_notes(layer, rule, nibbles, used, asked),
         layer=layer,
         arithmetic=rule,
         asymmetric=not nibbles and (asked or rule.symmetric is rule.asymmetric),
@@ -208,16 +259,14 @@ def check_hybrid_kernel(prepared: PreparedHybrid, kernel: str, ignores: frozense
 
 
 def _evaluator(prepared: PreparedHybrid) -> Callable[[Array], dict[str, Array]]:
-    layer, rule = prepared.layer, prepared.arithmetic
+    layer = prepared.layer
     offset = NIBBLE_ZERO_POINT if prepared.nibbles else 0
     packed = pack_weights(prepared.weights_used + offset, largest_input=128)
     fault = None
     if prepared.wrong_signs.any():
         # -|q| * -128 comes out as |q| * -128: what is too much is 2 * 128 * q.
         fault = pack_weights(256 * prepared.wrong_signs.astype(np.int64), largest_input=128)
-    quantize = rule.asymmetric if prepared.asymmetric else rule.symmetric
-    if prepared.nibbles and quantize is quantize_symmetric:
-        quantize = quantize_for_nibbles
+    quantize, finish = prepared.quantizer, prepared.finish
 
     def steps(x: Array) -> dict[str, Array]:
         rows = layer.rows(np.asarray(x, np.float32))
@@ -229,7 +278,7 @@ def _evaluator(prepared: PreparedHybrid) -> Callable[[Array], dict[str, Array]]:
                 "state it; wanted numbers (infinities are covered)."
             )
         quantized = quantize(rows)
-        dot = wrap32(_dot(packed, fault, quantized.quantized))
+        dot = wrap32(_dot(packed, fault, quantized.quantized) - _lost(prepared, quantized.quantized))
         found: dict[str, Array] = {
             "range_low": quantized.low,
             "range_high": quantized.high,
@@ -240,7 +289,6 @@ def _evaluator(prepared: PreparedHybrid) -> Callable[[Array], dict[str, Array]]:
             "quantized_input": quantized.quantized.astype(np.int8),
             "dot": dot.astype(np.int32),
         }
-        finish = finish_nibbles if prepared.nibbles and rule.finish is finish_unfused else rule.finish
         found |= finish(prepared, quantized, dot, bool(rows.any()))
         found["output"] = found["output"].reshape(layer.output_shape(x.shape))
         return found
@@ -254,121 +302,16 @@ def _dot(packed: ExactWeights, fault: ExactWeights | None, q: npt.NDArray[np.int
     return dot if fault is None else dot + fault.dot(np.minimum(q, 0))
 
 
-def _acc(prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The dot products less the zero point's part, in 32 bits that wrap: `[rows, out]`."""
-    return wrap32(dot - quantized.zero_point[:, None] * prepared.weights_sum)
-
-
-def finish_fma(
-    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
-) -> dict[str, Array]:
-    """XNNPACK: the row's scale first, then one fused multiply-add; subnormals are read and written as zero."""
-    # The kernel for int4 has the operands of its maximum the other way round.
-    if prepared.layer.weights.dtype.name == "int4":
-        return finish_fma_bound_first(prepared, quantized, dot, any_input)
-    steps = _fused_steps(prepared, quantized, dot)
-    return {**steps, "output": clamp_value_first(steps["with_bias"], prepared.layer.activation)}
-
-
-def finish_fma_bound_first(
-    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], _: bool
-) -> dict[str, Array]:
-    """The same on AVX2, where a NaN (of an infinite scale) comes out of the clamp as its lower bound."""
-    steps = _fused_steps(prepared, quantized, dot)
-    return {**steps, "output": clamp_bound_first(steps["with_bias"], prepared.layer.activation, always=True)}
-
-
-def _fused_steps(prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64]) -> dict[str, Array]:
-    """XNNPACK's steps before the clamp."""
-    acc = _acc(prepared, quantized, dot)
-    if prepared.layer.weights.dtype.name == "int4":
-        # The kernel sums 16 times the products and shifts right: 28 bits are left.
-        acc = wrap32(acc << 4) >> 4
-    bias = np.float32(0) if prepared.bias is None else flush_subnormals(prepared.bias)
-    scaled = multiply32(convert_int32(acc), quantized.scale[:, None], flush=True)
-    with_bias = fma32(scaled, prepared.weights_scale, bias, flush=True)
-    return {"acc": acc.astype(np.int32), "scaled": scaled, "with_bias": with_bias}
-
-
-def finish_unfused(
-    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
-) -> dict[str, Array]:
-    """LiteRT's own kernels: the two scales first, then product and sum, each rounded."""
-    layer = prepared.layer
-    bias = np.zeros(layer.units, np.float32) if prepared.bias is None else prepared.bias
-    acc = _acc(prepared, quantized, dot)
-    scaled = multiply32(convert_int32(acc), multiply32(prepared.weights_scale, quantized.scale[:, None]))
-    with np.errstate(all="ignore"):
-        with_bias = bias + scaled
-    if not any_input:
-        # An input of nothing but zeros is not multiplied at all: the bias stays as it is, -0.0 included.
-        with_bias = np.broadcast_to(bias, scaled.shape).copy()
-    output = clamp_bound_first(with_bias, layer.activation)
-    return {"acc": acc.astype(np.int32), "scaled": scaled, "with_bias": with_bias, "output": output}
-
-
-def finish_nibbles(
-    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], _: bool
-) -> dict[str, Array]:
-    """LiteRT's 4-bit kernel: the nibbles' zero point is taken off in float32, together with the bias."""
-    layer = prepared.layer
-    sums = wrap32(-NIBBLE_ZERO_POINT * quantized.quantized.sum(axis=1))
-    scale, w_scale = quantized.scale[:, None], np.broadcast_to(prepared.weights_scale, (layer.units,))
-    correction = multiply32(multiply32(convert_int32(sums)[:, None], scale), w_scale)
-    scaled = multiply32(multiply32(convert_int32(dot), scale), w_scale)
-    with np.errstate(all="ignore"):
-        start = correction if prepared.bias is None else correction + prepared.bias
-        with_bias = start + scaled
-    return {
-        "acc": (dot + sums[:, None]).astype(np.int32),
-        "correction": correction,
-        "scaled": scaled,
-        "with_bias": with_bias,
-        "output": clamp_bound_first(with_bias, layer.activation),
-    }
-
-
-def _notes(
-    layer: DenseLayer, rule: HybridRule, nibbles: bool, used: npt.NDArray[np.int64], asked: bool
-) -> tuple[str, ...]:
-    """What a user must know of this layer on this kernel."""
-    notes = []
-    stored = layer.weights_values
-    faulty = wrong_signs(stored)
-    if rule.sse and not nibbles and faulty.any():
-        units = np.flatnonzero(faulty.any(axis=1))
-        notes.append(
-            f"kernel fault: {int(faulty.sum())} weights are -128 ({_some(units)}); wherever the quantized input is "
-            "negative, the x86 kernel adds their product with the wrong sign. Quantize the weights to -127 ... 127"
-        )
-    if nibbles and (stored == -8).any():
-        changed = int((used != stored).sum())
-        units = np.flatnonzero((used != stored).any(axis=1))
-        notes.append(
-            f"kernel fault: {int((stored == -8).sum())} weights are -8, which the 4-bit kernel takes for +8, and "
-            f"{changed - int((stored == -8).sum())} more are changed by them ({_some(units)}). Quantize the weights "
-            "to -7 ... 7"
-        )
-    if not nibbles and asked and rule.sse:
-        wrong = np.flatnonzero(sums_in_16_bits(stored) != stored.sum(axis=1, dtype=np.int64))
-        if wrong.size:
-            notes.append(
-                f"kernel fault: the sums of the weights of {wrong.size} units overflow 16 bits ({_some(wrong)}), so "
-                "that the input's zero point is taken off wrongly. Set asymmetric_quantize_inputs to false"
-            )
-    assert layer.weights.quant is not None
-    if rule.sse and (layer.weights.quant.zero_point != 0).any():
-        notes.append("the weights' zero point is not 0, and the kernel ignores it")
-    if rule.symmetric is rule.asymmetric and not asked:
-        notes.append("the model asks for symmetric input quantization; XNNPACK quantizes asymmetrically all the same")
-    if nibbles and asked:
-        notes.append("the model sets asymmetric_quantize_inputs; the 4-bit kernel quantizes symmetrically all the same")
-    return tuple(notes)
-
-
-def _some(units: npt.NDArray[np.int64]) -> str:
-    shown = ", ".join(str(int(u)) for u in units[:5])
-    return f"unit{'s' * (len(units) > 1)} {shown}{', ...' if len(units) > 5 else ''}"
+def _lost(prepared: PreparedHybrid, q: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | int:
+    """What sums in 16 bits lose where they wrap: `[rows, out]`."""
+    pairs = prepared.wrapping_pairs(len(q))
+    if not pairs.any():
+        return 0
+    lowest = q == -128
+    # A pair is 8 columns apart; the last columns are never the first of one.
+    both = lowest & np.roll(lowest, -8, axis=1)
+    lost: npt.NDArray[np.int64] = both.astype(np.int64) @ pairs.T.astype(np.int64) << 16
+    return lost
 
 
 _QD8_EQUATION = (
@@ -408,6 +351,41 @@ HYBRID_RULES: dict[str, HybridRule] = {
             "4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  "
             "y = (float32(-7 * sum q) * s_row * s_w + bias) + float32(sum n*q) * s_row * s_w;  "
             "depth odd or < 32, or < 4 units: as hybrid-int8-unfused",
+        ),
+        HybridRule(
+            "hybrid-int8-neon",
+            quantize_neon_symmetric,
+            quantize_neon_asymmetric,
+            False,
+            finish_neon,
+            None,
+            "q = round_half_away(x * 127/max|x|) (or asymmetric, as the model says);  "
+            "y = fma(float32(acc), s_row * s_w, bias), but bias + float32(acc) * (s_row * s_w) where four rows are "
+            "taken at once",
+            neon=True,
+        ),
+        HybridRule(
+            "hybrid-int4-nibbles-neon",
+            quantize_neon_symmetric,
+            quantize_neon_asymmetric,
+            False,
+            finish_neon,
+            packed_nibbles_neon,
+            "4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  "
+            "t = fma(float32(-7 * sum q) * s_row, s_w, bias);  y = fma(float32(sum n*q) * s_row, s_w, t), of several "
+            "rows t + float32(sum n*q) * s_row * s_w but in the last units % 4;  "
+            "depth odd or < 32, or < 4 units: as hybrid-int8-neon",
+            neon=True,
+        ),
+        HybridRule(
+            "hybrid-kleidiai-unfused",
+            quantize_kleidiai,
+            quantize_kleidiai,
+            False,
+            finish_kleidiai,
+            None,
+            "q = round_half_even(x * 255/(max-min)) + zp, last depth % 8 half_away, always asymmetric;  "
+            "y = float32(acc) * (s_w * s_row) + bias",
         ),
     )
 }

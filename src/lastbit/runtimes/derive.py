@@ -14,6 +14,7 @@ __all__ = [
     "NO_INT16_WEIGHTS",
     "UNSETTLED_ARM64",
     "Rules",
+    "hybrid_rules",
     "kept",
     "kept_arm64",
     "matrix_product",
@@ -89,6 +90,15 @@ NO_INT16_WEIGHTS = {
     for granularity in ("per_tensor", "per_channel")
 }
 """int16 x int16 on ARM64."""
+
+
+def hybrid_rules(kernel: str, int8: str, int4: str) -> dict[tuple[str, str], Rule | Refused]:
+    """Rules of dense layers with float32 activations and integer weights."""
+    return {
+        ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(rule, kernel)
+        for weights, rule in (("int8", int8), ("int4", int4))
+        for granularity in ("per_tensor", "per_channel")
+    }
 
 
 def saturating_int16(kernel: str) -> dict[tuple[str, str], Rule | Refused]:

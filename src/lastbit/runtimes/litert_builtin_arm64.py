@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Runtime
-from .derive import NO_INT16_WEIGHTS, kept_arm64, matrix_product, saturating_int16
+from .derive import NO_INT16_WEIGHTS, hybrid_rules, kept_arm64, matrix_product, saturating_int16
 from .litert_builtin_x86 import LITERT_BUILTIN_X86
 
 __all__ = ["LITERT_BUILTIN_ARM64"]
@@ -25,10 +25,13 @@ LITERT_BUILTIN_ARM64 = Runtime(
         **saturating_int16("builtin"),
         **matrix_product("q31-by_rows-floor", "q31-single-half_up", "builtin"),
         **NO_INT16_WEIGHTS,
+        **hybrid_rules("builtin", "hybrid-int8-neon", "hybrid-int4-nibbles-neon"),
     },
     operator_versions={"FULLY_CONNECTED": 13},
     sources=(
         "google/ruy ruy/kernel_arm64.cc: several rows",
         "tensorflow/tensorflow tensorflow/lite/kernels/cpu_backend_gemm_custom_gemv.h @1d4aae3e0ba9: one row",
+        "google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0, "
+        "4bit/neon_fully_connected.cc @01d971c556e3: hybrid",
     ),
 )

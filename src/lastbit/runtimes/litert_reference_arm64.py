@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Rule, Runtime
-from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, kept_arm64, saturating_int16
+from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, hybrid_rules, kept_arm64, saturating_int16
 from .litert_reference import LITERT_REFERENCE
 
 __all__ = ["LITERT_REFERENCE_ARM64"]
@@ -12,13 +12,17 @@ LITERT_REFERENCE_ARM64 = Runtime(
     name="litert-reference-arm64",
     title="LiteRT's reference kernels, on ARM64",
     oracle="ai-edge-litert 2.0.2, OpResolverType.BUILTIN_REF, aarch64",
-    platform="ARM64, shown under qemu-aarch64",
+    platform="ARM64, shown under qemu-aarch64; hybrid layers with dot product instructions",
     rules={
         **kept_arm64(LITERT_REFERENCE),
         **saturating_int16("reference"),
         **NO_INT16_WEIGHTS,
+        **hybrid_rules("reference", "hybrid-int8-neon", "hybrid-int8-neon"),
         **{("FULLY_CONNECTED", variant): Rule("float64-half_away-saturate", "reference") for variant in DENSE_8BIT},
     },
     operator_versions={"FULLY_CONNECTED": 11},
-    sources=("google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h @13eade63b67f",),
+    sources=(
+        "google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h @13eade63b67f",
+        "google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0: hybrid",
+    ),
 )

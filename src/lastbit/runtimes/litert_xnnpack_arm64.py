@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Refused, Rule, Runtime
-from .derive import UNSETTLED_ARM64
+from .derive import UNSETTLED_ARM64, hybrid_rules
 from .litert_xnnpack import LITERT_XNNPACK
 
 __all__ = ["LITERT_XNNPACK_ARM64"]
@@ -29,20 +29,22 @@ _RULES: dict[tuple[str, str], Rule | Refused] = {
         ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule("float32-half_even-saturate/acc28", "xnnpack")
         for granularity in ("per_tensor", "per_channel")
     },
+    **hybrid_rules("xnnpack", "hybrid-kleidiai-unfused", "hybrid-kleidiai-unfused"),
 }
 
 LITERT_XNNPACK_ARM64 = Runtime(
     name="litert-xnnpack-arm64",
     title="LiteRT's default on ARM64: XNNPACK delegate, builtin kernels for what it declines",
     oracle="ai-edge-litert 2.0.2, Interpreter(model), aarch64",
-    platform="ARM64, shown under qemu-aarch64",
+    platform="ARM64, shown under qemu-aarch64; hybrid layers on CPUs with 8-bit matrix multiply instructions (i8mm)",
     rules=_RULES,
     declines=frozenset({"int4_one_scale"}),
-    ignores=frozenset({"int4_zero_points"}),
+    ignores=frozenset({"int4_zero_points", "hybrid_zero_point"}),
     operator_versions={"FULLY_CONNECTED": 13},
     sources=(
         "google/XNNPACK src/qs8-gemm/neonv8-mlal-lane.c.in: int8",
         "google/XNNPACK src/qs8-gemm/neon-mlal-lane.c.in, src/microparams-init.c: uint8 (rndnu)",
+        "ARM-software/kleidiai kai/ukernels/matmul: hybrid (qai8dxp x qsi8cxp and qsi4cxp), as disassembled",
     ),
     fallback="litert-builtin-arm64",
 )

@@ -124,14 +124,14 @@ def _constants(prepared: PreparedHybrid) -> dict[str, Any]:
 
 def _evaluate(prepared: PreparedHybrid, rows: Float32Array) -> dict[str, Array]:
     """The steps of rows `[n, depth]`, each an input of its own; those of zeros take a short cut in some kernels."""
-    layer = prepared.layer
+    layer, alone = prepared.layer, prepared.alone
     zero = ~rows.any(axis=1)
     order = np.concatenate([np.flatnonzero(~zero), np.flatnonzero(zero)])
     parts: dict[str, list[Array]] = {key: [] for key in _STEPS}
     step = max(_ELEMENTS // (layer.depth + layer.units), 1)
     for some in (rows[~zero], rows[zero]):
         for first in range(0, len(some), step):
-            found = prepared.evaluate([some[first : first + step]])
+            found = alone.evaluate([some[first : first + step]])
             found["output"] = found["output"].reshape(-1, layer.units)
             for key in _STEPS:
                 parts[key].append(found[key])

@@ -18,6 +18,7 @@ from ..arith.dynamic_range import (
 )
 from ..arith.floats import (
     clamp_bound_first,
+    clamp_maximum,
     clamp_value_first,
     convert_int32,
     flush_subnormals,
@@ -25,18 +26,16 @@ from ..arith.floats import (
     multiply32,
     round_away32,
 )
+from ..arith.neon import (
+    quantize_kleidiai,
+    quantize_neon_asymmetric,
+    quantize_neon_nibbles,
+    quantize_neon_symmetric,
+)
 from ..errors import UnsupportedError
 from ..model import Model
-from ..ops.dense_hybrid import (
-    Finish,
-    PreparedHybrid,
-    Quantizer,
-    finish_fma,
-    finish_fma_bound_first,
-    finish_nibbles,
-    finish_unfused,
-    hybrid_by_rule,
-)
+from ..ops.dense_hybrid import Finish, PreparedHybrid, Quantizer, hybrid_by_rule
+from ..ops.hybrid_finish import finish_fma, finish_fma_bound_first, finish_kleidiai, finish_neon, finish_unfused
 from ..prepare import prepare_operator
 from ..runtimes import RUNTIMES
 from ..types import Array
@@ -44,6 +43,9 @@ from ..types import Array
 __all__ = ["HybridRival", "function_of", "hybrid_rivals"]
 
 Float32Array = npt.NDArray[np.float32]
+
+_SYMMETRIC = (quantize_symmetric, quantize_for_nibbles, quantize_neon_symmetric, quantize_neon_nibbles)
+_ASYMMETRIC = (quantize_qd8, quantize_kleidiai, quantize_asymmetric, quantize_neon_asymmetric)
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,8 @@ def _runtimes(model: Model, right: PreparedHybrid, own: str) -> Iterator[HybridR
             yield HybridRival(name, "runtime", runtime.title, prepared)
 
 
-def _quantizer(prepared: PreparedHybrid) -> Quantizer:
-    rule = prepared.arithmetic
-    used = rule.asymmetric if prepared.asymmetric else rule.symmetric
-    return quantize_for_nibbles if prepared.nibbles and used is quantize_symmetric else used
-
-
 def _finish(prepared: PreparedHybrid) -> Finish:
-    finish = prepared.arithmetic.finish
-    if prepared.nibbles and finish is finish_unfused:
-        return finish_nibbles
+    finish = prepared.finish
     # For int4 weights the two clamp alike.
     return finish_fma_bound_first if finish is finish_fma and _int4(prepared) else finish
 
@@ -102,13 +96,13 @@ def _int4(prepared: PreparedHybrid) -> bool:
 def function_of(prepared: PreparedHybrid) -> Hashable:
     """All that the output depends on beside the input: equal for two rules that are the same function on this layer."""
     return (
-        _quantizer(prepared),
+        prepared.quantizer,
         _finish(prepared),
         prepared.nibbles,
         prepared.weights_used.tobytes(),
         prepared.wrong_signs.tobytes() if prepared.wrong_signs.any() else b"",
         # Taken with the zero point, which symmetric quantization has not.
-        b"" if _quantizer(prepared) in (quantize_symmetric, quantize_for_nibbles) else prepared.weights_sum.tobytes(),
+        b"" if prepared.quantizer in _SYMMETRIC else prepared.weights_sum.tobytes(),
         prepared.weights_scale.tobytes(),
         None if prepared.bias is None else prepared.bias.tobytes(),
     )
@@ -122,15 +116,17 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
         rule = replace(right.arithmetic, name=f"{right.rule}/{name}", **changes)
         return HybridRival(name, "mistake", what, hybrid_by_rule(model, right.operator, rule))
 
-    quantize = _quantizer(right)
-    qd8 = quantize is quantize_qd8
-    if qd8 or quantize is quantize_asymmetric:
-        other, name, what = quantize_symmetric, "rows_symmetric", "quantizes rows with zero point 0"
+    quantize = right.quantizer
+    neon = right.arithmetic.neon
+    if quantize in _ASYMMETRIC:
+        other, name = quantize_neon_symmetric if neon else quantize_symmetric, "rows_symmetric"
+        what = "quantizes rows with zero point 0"
     else:
-        other, name, what = quantize_asymmetric, "rows_asymmetric", "quantizes rows with a zero point"
-    own = np.rint if qd8 else round_away32 if quantize is quantize_for_nibbles else None
+        other, name = quantize_neon_asymmetric if neon else quantize_asymmetric, "rows_asymmetric"
+        what = "quantizes rows with a zero point"
+    own = _own_rounding(right)
     # The 4-bit kernel has no zero point to take off: asymmetric rows are summed up by the plain formula.
-    plain = {"packing": None} if other is quantize_asymmetric else {}
+    plain = {"packing": None} if other in _ASYMMETRIC else {}
     yield rival(name, what, symmetric=other, asymmetric=other, **plain)
     for name, what, rounding in (
         ("rows_half_away", "rounds a quantized input's ties away from zero", round_away32),
@@ -141,9 +137,12 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
         if rounding is not own:
             changed = _rounded(quantize, rounding)
             yield rival(name, what, symmetric=changed, asymmetric=changed)
-    if qd8:
+    if quantize is quantize_qd8:
         yield rival("unfused", "rounds the product before the bias is added", finish=_wrong(right, _unfused))
         yield rival("scales_first", "multiplies the two scales first", finish=_wrong(right, _scales_first))
+    elif right.finish is finish_neon:
+        yield rival("unfused", "rounds the product before the bias is added", finish=_wrong(right, _both_rounded))
+        yield rival("scale_by_scale", "multiplies by one scale after the other", finish=_wrong(right, _unfused))
     else:
         yield rival("fused", "adds the bias in a fused multiply-add", finish=_wrong(right, _scales_first))
         yield rival("scale_by_scale", "multiplies by one scale after the other", finish=_wrong(right, _unfused))
@@ -153,9 +152,19 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
         yield rival("bias_int32", what, finish=_wrong(right, _bias_int32))
 
 
+def _own_rounding(right: PreparedHybrid) -> Callable[[Float32Array], Float32Array] | None:
+    """The rounding of all of a row's values, or None where it is another one than those held against it."""
+    quantize, rest = right.quantizer, right.layer.depth % 8
+    if quantize is quantize_qd8 or (quantize is quantize_kleidiai and not rest):
+        return np.rint
+    if quantize is quantize_for_nibbles or right.arithmetic.neon:
+        return round_away32
+    return round_away32 if quantize is quantize_kleidiai and rest == right.layer.depth else None
+
+
 def _rounded(quantize: Quantizer, rounding: Callable[[Float32Array], Float32Array]) -> Quantizer:
     """The same quantization with every value rounded in one way."""
-    low = -128 if quantize in (quantize_qd8, quantize_asymmetric) else -127
+    low = -128 if quantize in _ASYMMETRIC else -127
 
     def rows(x: Float32Array) -> QuantizedRows:
         right = quantize(x)
@@ -175,13 +184,13 @@ Formula = Callable[[npt.NDArray[np.int64], Float32Array, Float32Array, Float32Ar
 def _wrong(right: PreparedHybrid, formula: Formula) -> Finish:
     """The right rule's accumulators and clamp with another formula between them."""
     finish = _finish(right)
-    xnnpack = finish in (finish_fma, finish_fma_bound_first)
+    xnnpack = finish in (finish_fma, finish_fma_bound_first, finish_kleidiai)
 
     def wrong(
         prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
     ) -> dict[str, Array]:
         steps = finish(prepared, rows, dot, any_input)
-        if finish is finish_unfused and not any_input:
+        if finish in (finish_unfused, finish_neon) and not any_input:
             return steps  # nothing is multiplied
         bias = np.zeros(prepared.layer.units, np.float32) if prepared.bias is None else prepared.bias
         bias = flush_subnormals(bias) if xnnpack else bias
@@ -189,7 +198,9 @@ def _wrong(right: PreparedHybrid, formula: Formula) -> Finish:
             found = formula(steps["acc"].astype(np.int64), rows.scale[:, None], prepared.weights_scale, bias, xnnpack)
         activation = prepared.layer.activation
         clamped = clamp_value_first(found, activation)
-        if finish is not finish_fma:
+        if finish is finish_kleidiai:
+            clamped = clamp_maximum(found, activation)
+        elif finish is not finish_fma:
             clamped = clamp_bound_first(found, activation, always=xnnpack)
         return {**steps, "output": clamped}
 
@@ -200,6 +211,14 @@ def _unfused(
     acc: npt.NDArray[np.int64], row: Float32Array, weights: Float32Array, bias: Float32Array, flush: bool
 ) -> Float32Array:
     product = multiply32(multiply32(convert_int32(acc), row, flush), weights, flush)
+    total: Float32Array = product + bias
+    return flush_subnormals(total) if flush else total
+
+
+def _both_rounded(
+    acc: npt.NDArray[np.int64], row: Float32Array, weights: Float32Array, bias: Float32Array, flush: bool
+) -> Float32Array:
+    product = multiply32(convert_int32(acc), multiply32(weights, row, flush), flush)
     total: Float32Array = product + bias
     return flush_subnormals(total) if flush else total
 

@@ -1,0 +1,223 @@
+"""What LiteRT's hybrid dense kernels do on ARM64: NEON conversions, 16-bit sums of products, and which loop runs.
+
+A float becomes an integer there by an instruction that rounds half away, or half even, and saturates; NaN becomes 0.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from ..types import IntArray
+from .dynamic_range import QuantizedRows, asymmetric_range, row_range
+from .fixedpoint import INT32_MAX, INT32_MIN, wrap32
+from .floats import flush_subnormals, multiply32, round_away32
+
+__all__ = [
+    "NeonLoop",
+    "neon_loop",
+    "nibble_row_sums",
+    "pairs_beyond_16_bits",
+    "quantize_kleidiai",
+    "quantize_neon_asymmetric",
+    "quantize_neon_nibbles",
+    "quantize_neon_symmetric",
+]
+
+Float32Array = npt.NDArray[np.float32]
+Int64Array = npt.NDArray[np.int64]
+
+_LANES = 8  # values that vector code quantizes at once; scalar code has the rest of a row
+_PAIR = 8  # columns between the two whose products share a 16-bit sum
+_BOX = 32  # columns that the 4-bit kernel quantizes before it adds up
+
+
+class NeonLoop(Enum):
+    """Which of three loops multiplies a hybrid layer.
+
+    Attributes:
+        VECTOR: one unit after the other; pairs of products are added in 16 bits, the output is a fused multiply-add.
+        FOUR_ROWS: four rows at once with dot product instructions; the output is multiplied, then added.
+        MATRIX: the matrix library; the output is a fused multiply-add.
+    """
+
+    VECTOR = "vector"
+    FOUR_ROWS = "four_rows"
+    MATRIX = "matrix"
+
+
+def neon_loop(rows: int, units: int, depth: int) -> NeonLoop:
+    """Which loop LiteRT's own kernels choose for a layer's sizes, on a CPU with dot product instructions.
+
+    >>> [neon_loop(rows, 16, 32).value for rows in (1, 3, 4, 16)]
+    ['vector', 'vector', 'four_rows', 'matrix']
+
+    Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0
+    (UseCpuBackendGemm, NeonMatrixBatchVectorMultiplyAccumulate). Shown on ai-edge-litert 2.0.2 for aarch64.
+    """
+    if rows >= 16 and units % 4 == 0:
+        longer, shorter = max(units, depth), min(units, depth)
+        if (rows.bit_length() - 1) - ((longer // shorter).bit_length() - 1) > 2:
+            return NeonLoop.MATRIX
+    whole = depth % 16 == 0 and units % 2 == 0 and units >= rows
+    if whole and (rows % 4 == 0 or (rows >= 2 and units * depth >= 128 * 128)):
+        return NeonLoop.FOUR_ROWS
+    return NeonLoop.VECTOR
+
+
+def pairs_beyond_16_bits(weights: IntArray) -> npt.NDArray[np.bool_]:
+    """Where two weights of -128 share a 16-bit sum of products: `[out, depth]`, true at the first of the two.
+
+    With two inputs of -128 the sum is 32768, which wraps to -32768: the accumulator is 65536 too small. Such pairs are
+    columns k and k + 8 of a whole block of sixteen.
+
+    Args:
+        weights: int8 values, `[out, depth]`.
+
+    >>> w = np.full((1, 20), -128)
+    >>> int(pairs_beyond_16_bits(w).sum())
+    8
+    """
+    lowest = np.asarray(weights) == -128
+    result = np.zeros(lowest.shape, np.bool_)
+    for start in range(0, lowest.shape[1] - 15, 16):
+        first, second = lowest[:, start : start + _PAIR], lowest[:, start + _PAIR : start + 16]
+        result[:, start : start + _PAIR] = first & second
+    return result
+
+
+def _saturate(value: npt.NDArray[np.floating]) -> Int64Array:
+    """Whole numbers in float to int32 values: what does not fit becomes the nearer end, NaN 0."""
+    wide = np.nan_to_num(np.asarray(value, np.float64), nan=0.0, posinf=2.0**31, neginf=-(2.0**31))
+    return np.clip(wide, INT32_MIN, INT32_MAX).astype(np.int64)
+
+
+def quantize_neon_symmetric(x: Float32Array) -> QuantizedRows:
+    """LiteRT's own kernels without asymmetric_quantize_inputs on ARM64: every value is rounded half away.
+
+    >>> rows = quantize_neon_symmetric(np.float32([[0.49999997, -127.0, 2.5]]))
+    >>> rows.quantized.tolist(), rows.scale.tolist()
+    ([[0, -127, 3]], [1.0])
+
+    Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0
+    (NeonSymmetricQuantizeFloats). Shown on ai-edge-litert 2.0.2 for aarch64.
+    """
+    low, high = row_range(x)
+    largest = np.maximum(-low, high)
+    empty = largest == 0
+    with np.errstate(all="ignore"):
+        scale = np.where(empty, np.float32(1), largest / np.float32(127))
+        inverse = np.where(empty, np.float32(0), np.float32(127) / largest)
+        scaled = np.where(empty[:, None], np.float32(0), x * inverse[:, None])
+        quantized = np.clip(_saturate(round_away32(scaled)), -127, 127)
+    return QuantizedRows(low, high, scale, inverse, np.zeros(len(x), np.int64), scaled, quantized)
+
+
+def quantize_neon_asymmetric(x: Float32Array) -> QuantizedRows:
+    """LiteRT's own kernels with asymmetric_quantize_inputs on ARM64: the same range, every value rounded half away.
+
+    The first `depth & ~7` values add the zero point in 32 bits that wrap, the others in float32.
+
+    >>> rows = quantize_neon_asymmetric(np.float32([[0.0, 255.0, 2.5]]))
+    >>> rows.quantized.tolist(), rows.scale.tolist(), rows.zero_point.tolist()
+    ([[-128, 127, -125]], [1.0], [-128])
+
+    Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0
+    (NeonAsymmetricQuantizeFloats). Shown on ai-edge-litert 2.0.2 for aarch64.
+    """
+    low, high, empty, scale, zero_point = asymmetric_range(x)
+    split = x.shape[1] - x.shape[1] % _LANES
+    with np.errstate(all="ignore"):
+        inverse = np.where(empty | (scale == 0), np.float32(0), np.float32(1) / scale)
+        scaled = np.where(empty[:, None], np.float32(0), x * inverse[:, None])
+        whole = round_away32(scaled)
+        head = wrap32(_saturate(whole[:, :split]) + zero_point[:, None])
+        tail = _saturate(whole[:, split:] + zero_point[:, None].astype(np.float32))
+    # A row of one value is not rounded at all: it is zeros.
+    steps = np.where(empty[:, None], 0, np.concatenate([head, tail], axis=1))
+    return QuantizedRows(low, high, scale, inverse, zero_point, scaled, np.clip(steps, -128, 127))
+
+
+def quantize_neon_nibbles(x: Float32Array) -> QuantizedRows:
+    """LiteRT's 4-bit kernel on ARM64: scale = largest magnitude / 127, zero point 0, every value rounded half away.
+
+    A row of zeros has the largest magnitude 127. The first `depth & ~7` values saturate; of the others the low 8 bits
+    of a saturated int32 are kept.
+
+    >>> rows = quantize_neon_nibbles(np.float32([[0.49999997, -127.0, 2.5]]))
+    >>> rows.quantized.tolist(), rows.scale.tolist()
+    ([[0, -127, 3]], [1.0])
+
+    Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/4bit/neon_fully_connected.cc @01d971c556e3
+    (NeonBatchQuantizeFloats4Bit). Shown on ai-edge-litert 2.0.2 for aarch64.
+    """
+    low, high = row_range(x)
+    largest = np.maximum(-low, high)
+    largest[largest == 0] = np.float32(127)
+    split = x.shape[1] - x.shape[1] % _LANES
+    with np.errstate(all="ignore"):
+        scale = (largest.astype(np.float64) / 127.0).astype(np.float32)
+        inverse = (127.0 / largest.astype(np.float64)).astype(np.float32)
+        scaled = multiply32(x, inverse[:, None])
+        whole = _saturate(round_away32(scaled))
+    tail = (whole[:, split:] + 128 & 255) - 128
+    quantized = np.concatenate([np.clip(whole[:, :split], -128, 127), tail], axis=1)
+    return QuantizedRows(low, high, scale, inverse, np.zeros(len(x), np.int64), scaled, quantized)
+
+
+def nibble_row_sums(rows: QuantizedRows) -> Int64Array:
+    """The 4-bit kernel's own sum of a row's quantized values, int64 `[rows]`.
+
+    It adds the values before they saturate to 8 bits, in eight lanes of 16 bits that wrap, box by box of 32 columns:
+    rows with infinities, and tiny ones, have another sum than their quantized values.
+
+    >>> nibble_row_sums(quantize_neon_nibbles(np.float32([[1.0, -127.0, 2.0]]))).tolist()
+    [-124]
+    """
+    depth = rows.scaled.shape[1]
+    split = depth - depth % _LANES
+    with np.errstate(all="ignore"):
+        values = np.clip(_saturate(round_away32(rows.scaled[:, :split])), -(2**15), 2**15 - 1)
+    total = rows.quantized[:, split:].sum(axis=1)
+    for start in range(0, split, _BOX):
+        box = values[:, start : start + _BOX]
+        lanes = box.reshape(len(box), -1, _LANES).sum(axis=1)
+        total = total + ((lanes + 2**15 & 0xFFFF) - 2**15).sum(axis=1)
+    return wrap32(total)
+
+
+def quantize_kleidiai(x: Float32Array) -> QuantizedRows:
+    """XNNPACK on ARM64 (KleidiAI): the row's range over 255 steps in float32, subnormals read and written as zero.
+
+    The first `depth & ~7` values are rounded half even, saturate to 16 bits and add the zero point with wrap; the
+    others are rounded half away and add it in 32 bits with wrap. The zero point is rounded half even.
+
+    >>> rows = quantize_kleidiai(np.float32([[0.0, 255.0] + 7 * [2.5]]))
+    >>> rows.quantized[0].tolist(), rows.scale.tolist(), rows.zero_point.tolist()
+    ([-128, 127, -126, -126, -126, -126, -126, -126, -125], [1.0], [-128])
+
+    Source: ARM-software/kleidiai kai/ukernels/matmul/pack/kai_lhs_quant_pack_qai8dxp_f32.c, in the form that the
+    disassembled wheel has it. Shown on ai-edge-litert 2.0.2 for aarch64.
+    """
+    x = flush_subnormals(x)
+    low, high = row_range(x)
+    one, lowest, highest = np.float32(1), np.float32(-128), np.float32(127)
+    split = x.shape[1] - x.shape[1] % _LANES
+    with np.errstate(all="ignore"):
+        width = flush_subnormals(high - low)
+        inverse = np.where(low == high, one, flush_subnormals(np.divide(np.float32(255), width, dtype=np.float32)))
+        below, above = multiply32(low, inverse, True, True), multiply32(high, inverse, True, True)
+        low_is_better = (below + lowest) + (above + highest) > 0
+        exact = np.where(low_is_better, lowest - below, highest - above)
+        # A NaN loses to either bound, the lower one first.
+        limited = np.fmin(np.fmax(exact, lowest), highest)
+        zero_point = np.rint(limited).astype(np.int64)
+        scale = np.where(inverse == 0, np.float32(0), flush_subnormals(np.divide(one, inverse, dtype=np.float32)))
+        scaled = multiply32(x, inverse[:, None], True, True)
+        head = np.clip(_saturate(np.rint(scaled[:, :split])), -(2**15), 2**15 - 1) + zero_point[:, None]
+        tail = wrap32(_saturate(round_away32(scaled[:, split:])) + zero_point[:, None])
+    head = (head + 2**15 & 0xFFFF) - 2**15
+    quantized = np.clip(np.concatenate([head, tail], axis=1), -128, 127)
+    return QuantizedRows(low, high, scale.astype(np.float32), inverse, zero_point, scaled, quantized)

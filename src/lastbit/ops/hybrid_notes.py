@@ -1,0 +1,75 @@
+"""What a user is warned of where a kernel calculates a hybrid dense layer: its known faults, and what it ignores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arith.neon import pairs_beyond_16_bits
+from ..arith.sse_sums import sums_in_16_bits, wrong_signs
+from .dense_layer import DenseLayer
+
+if TYPE_CHECKING:
+    from .dense_hybrid import HybridRule
+
+__all__ = ["hybrid_notes"]
+
+
+def hybrid_notes(
+    layer: DenseLayer, rule: HybridRule, nibbles: bool, used: npt.NDArray[np.int64], asked: bool
+) -> tuple[str, ...]:
+    """What a user must know of a hybrid layer on a kernel.
+
+    Args:
+        layer: the layer.
+        rule: the kernel's rule.
+        nibbles: whether its 4-bit kernel takes the layer.
+        used: the weights that it multiplies with.
+        asked: whether the model sets asymmetric_quantize_inputs.
+    """
+    notes = []
+    stored = layer.weights_values
+    faulty = wrong_signs(stored)
+    if rule.sse and not nibbles and faulty.any():
+        units = np.flatnonzero(faulty.any(axis=1))
+        notes.append(
+            f"kernel fault: {int(faulty.sum())} weights are -128 ({_some(units)}); wherever the quantized input is "
+            "negative, the x86 kernel adds their product with the wrong sign. Quantize the weights to -127 ... 127"
+        )
+    if nibbles and (stored == -8).any():
+        changed = int((used != stored).sum())
+        units = np.flatnonzero((used != stored).any(axis=1))
+        notes.append(
+            f"kernel fault: {int((stored == -8).sum())} weights are -8, which the 4-bit kernel takes for +8, and "
+            f"{changed - int((stored == -8).sum())} more are changed by them ({_some(units)}). Quantize the weights "
+            "to -7 ... 7"
+        )
+    if not nibbles and asked and rule.sse:
+        wrong = np.flatnonzero(sums_in_16_bits(stored) != stored.sum(axis=1, dtype=np.int64))
+        if wrong.size:
+            notes.append(
+                f"kernel fault: the sums of the weights of {wrong.size} units overflow 16 bits ({_some(wrong)}), so "
+                "that the input's zero point is taken off wrongly. Set asymmetric_quantize_inputs to false"
+            )
+    pairs = pairs_beyond_16_bits(stored)
+    if rule.neon and not nibbles and asked and pairs.any():
+        notes.append(
+            f"kernel fault: {int(pairs.sum())} pairs of weights are -128, eight columns apart "
+            f"({_some(np.flatnonzero(pairs.any(axis=1)))}); where both quantized inputs are -128 too, and the kernel "
+            "takes one row at a time, their sum wraps in 16 bits. Quantize the weights to -127 ... 127"
+        )
+    assert layer.weights.quant is not None
+    if (rule.sse or rule.neon) and (layer.weights.quant.zero_point != 0).any():
+        notes.append("the weights' zero point is not 0, and the kernel ignores it")
+    if rule.symmetric is rule.asymmetric and not asked:
+        notes.append("the model asks for symmetric input quantization; XNNPACK quantizes asymmetrically all the same")
+    if nibbles and asked:
+        notes.append("the model sets asymmetric_quantize_inputs; the 4-bit kernel quantizes symmetrically all the same")
+    return tuple(notes)
+
+
+def _some(units: npt.NDArray[np.int64]) -> str:
+    shown = ", ".join(str(int(u)) for u in units[:5])
+    return f"unit{'s' * (len(units) > 1)} {shown}{', ...' if len(units) > 5 else ''}"

@@ -1,0 +1,245 @@
+"""Dense layers with float32 activations on ARM64 against what LiteRT printed there: tools/record_arm64.py."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lastbit
+from conftest import GOLDEN
+from lastbit.arith.neon import NeonLoop, neon_loop
+from lastbit.differences import same_bits
+from lastbit.engines import ENGINES
+from lastbit.errors import UnsupportedError
+from lastbit.model import Model
+from lastbit.prepare import prepare_operator
+from lastbit.runtimes import get_runtime
+from lastbit.tflite import load, write
+from test_dense_hybrid import exact, round32
+from test_dense_hybrid import hybrid_model as newest_model
+
+time_machine = pytest.importorskip("time_machine")
+
+LISTING = json.loads((GOLDEN / "dense_arm64_float.json").read_text())
+ARM64 = ("litert-xnnpack-arm64", "litert-builtin-arm64", "litert-reference-arm64")
+TODAY = [name for name in sorted(LISTING["printed"]) if name.endswith("@2.0.2")]
+F = np.float32
+
+
+def hybrid_model(weights, **options):
+    """A layer under an operator version that the wheels for ARM64 know."""
+    model = newest_model(weights, **options)
+    graph = model.subgraphs[0]
+    return load(write(replace(graph, operators=(replace(graph.operators[0], version=10),))))
+
+
+def hybrid(weights, runtime, **options):
+    model = hybrid_model(weights, **options)
+    return prepare_operator(model, model.operators[0], runtime)
+
+
+@cache
+def arrays():
+    return time_machine.unpack(GOLDEN / "dense_arm64_float.npz")
+
+
+@cache
+def model_of(number) -> Model:
+    return load(arrays()[f"{number}/model"].tobytes())
+
+
+@cache
+def outputs_of(number, runtime):
+    """The outputs and the kernel, or None where LastBit refuses."""
+    model = model_of(number)
+    try:
+        prepared = prepare_operator(model, model.operators[0], runtime)
+    except UnsupportedError:
+        return None
+    return np.stack([prepared.evaluate([x])["output"] for x in arrays()[f"{number}/x"]]), prepared.kernel
+
+
+def printed(name):
+    """(case, its output or refusal, whether the delegate took it) of a runtime's version."""
+    for number, entry in enumerate(time_machine.decode(LISTING["printed"][name], LISTING["refusals"])):
+        if isinstance(entry, str):
+            yield number, entry, False
+        else:
+            yield number, arrays()[f"{number}/{entry if entry >= 0 else -1 - entry}"], entry < 0
+
+
+@pytest.mark.parametrize("name", TODAY)
+def test_equals_what_was_printed(name):
+    runtime = name.partition("@")[0]
+    compared = Counter()
+    for number, found, delegated in printed(name):
+        mine = outputs_of(number, runtime)
+        case = LISTING["cases"][number]
+        if isinstance(found, str):
+            assert mine is None, (number, case, found)
+            continue
+        assert mine is not None, (number, case)
+        outputs, kernel = mine
+        assert same_bits(outputs, found).all(), (number, case)
+        assert (kernel == "xnnpack") == delegated, number
+        compared[case["variant"]] += outputs.size
+    assert sum(compared.values()) > 5000
+    assert len(compared) >= 4
+
+
+@pytest.mark.parametrize("name", TODAY)
+def test_the_golden_set_refutes_every_rival(name):
+    import families_hybrid_arm64
+
+    runtime = name.partition("@")[0]
+    refuted, seen = {}, {}
+    for number, found, delegated in printed(name):
+        case = LISTING["cases"][number]
+        if isinstance(found, str) or (runtime == "litert-xnnpack-arm64") != delegated:
+            continue
+        # int8 and int4 weights, where they follow one rule, refute rivals together.
+        rule = get_runtime(runtime).rules["FULLY_CONNECTED", case["variant"]].name
+        model = model_of(number)
+        for rival, prepared in families_hybrid_arm64.rivals(model, model.operators[0]).items():
+            seen.setdefault(rule, set()).add(rival)
+            ours = np.stack([prepared.evaluate([x])["output"] for x in arrays()[f"{number}/x"]])
+            if not same_bits(ours, found).all():
+                refuted.setdefault(rule, set()).add(rival)
+    for rule, rivals in seen.items():
+        assert rivals - refuted[rule] == {rule}, rule
+
+
+def twin(prepared, x, rows):
+    """One row of several through the formulas in fractions and Python integers, apart from the fast code."""
+    values = [exact(v) for v in x]
+    low, high = min(0, *values), max(0, *values)
+
+    def away(value):
+        return int(abs(value) + Fraction(1, 2)) * (1 if value >= 0 else -1)
+
+    zero_point = 0
+    if prepared.rule == "hybrid-kleidiai-unfused":
+        inverse = exact(round32(Fraction(255) / exact(round32(high - low))))
+        scale = exact(round32(1 / inverse))
+        below, above = exact(round32(low * inverse)), exact(round32(high * inverse))
+        errors = exact(round32(exact(round32(-128 + below)) + exact(round32(127 + above))))
+        zero = exact(round32(-128 - below if errors > 0 else 127 - above))
+        zero_point = round(min(max(zero, -128), 127))
+        whole = len(values) // 8 * 8
+        scaled = [exact(round32(v * inverse)) for v in values]
+        q = [min(max((round(s) if k < whole else away(s)) + zero_point, -128), 127) for k, s in enumerate(scaled)]
+    else:
+        scale = exact(round32(max(-low, high) / 127))
+        inverse = exact(round32(127 / max(-low, high)))
+        q = [away(exact(round32(v * inverse))) for v in values]
+    layer = prepared.layer
+    fused = prepared.rule == "hybrid-int8-neon" and neon_loop(rows, layer.units, layer.depth) is not NeonLoop.FOUR_ROWS
+    outputs = []
+    for unit in range(layer.units):
+        weights = [int(w) for w in layer.weights_values[unit]]
+        acc = exact(round32(Fraction(sum((a - zero_point) * w for a, w in zip(q, weights, strict=True)))))
+        w_scale = exact(prepared.weights_scale[unit if prepared.weights_scale.size > 1 else 0])
+        product = acc * exact(round32(w_scale * scale))
+        bias = exact(prepared.bias[unit])
+        outputs.append(round32((product if fused else exact(round32(product))) + bias))
+    return outputs
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1, 3, 7, 8, 9, 16, 32]),
+    st.sampled_from([1, 2, 3, 4, 8]),
+    st.sampled_from(["litert-xnnpack-arm64", "litert-reference-arm64"]),
+)
+def test_the_engine_equals_a_twin_in_fractions(seed, depth, rows, runtime):
+    rng = np.random.default_rng(seed)
+    units = int(rng.choice([3, 4, 8]))
+    prepared = hybrid(
+        rng.integers(-127, 128, (units, depth)),
+        runtime,
+        scale=rng.uniform(0.001, 0.1, units),
+        bias=rng.normal(size=units),
+    )
+    x = rng.normal(size=(rows, depth)).astype(F)
+    if seed % 2:
+        x = ((rng.integers(-127, 127, (rows, depth)) + 0.5) * 0.25).astype(F)
+    found = prepared.evaluate([x])["output"]
+    for row in range(rows):
+        assert found[row].tolist() == twin(prepared, x[row], rows)
+
+
+def test_one_fma_alone_and_two_roundings_beside_three_other_rows():
+    rng = np.random.default_rng(5)
+    prepared = hybrid(rng.integers(-127, 128, (8, 32)), "litert-builtin-arm64", scale=0.01, bias=rng.normal(size=8))
+    row = rng.normal(size=(1, 32)).astype(F)
+    alone, four = (prepared.evaluate([np.repeat(row, count, axis=0)]) for count in (1, 4))
+    np.testing.assert_array_equal(four["output"], np.repeat(four["output"][:1], 4, axis=0))
+    assert (alone["output"] != four["output"][:1]).any()
+    assert "scaled" not in alone
+    assert "scaled" in four
+    np.testing.assert_array_equal(prepared.alone.evaluate([np.repeat(row, 4, axis=0)])["output"][:1], alone["output"])
+
+
+def test_pairs_of_minus_128_wrap_where_one_row_is_taken_at_a_time():
+    weights = np.zeros((4, 32), int)
+    weights[:, [2, 10]] = -128
+    x = np.full((4, 32), 1.0, F)
+    x[:, [2, 10]] = 0.0  # nothing is below zero: zero is quantized to -128
+    prepared = hybrid(weights, "litert-reference-arm64", scale=1.0, asymmetric_quantize_inputs=True)
+    one, four = prepared.evaluate([x[:1]]), prepared.evaluate([x])
+    assert set(four["dot"].reshape(-1).tolist()) == {32768}
+    assert set(one["dot"].reshape(-1).tolist()) == {-32768}
+    (note,) = [note for note in prepared.notes if "-128" in note]
+    assert "4 pairs" in note
+    explanation = lastbit.explain(
+        hybrid_model(weights, scale=1.0, asymmetric_quantize_inputs=True), x[:1], runtime="litert-reference-arm64"
+    )
+    assert sum(explanation.products) == -32768
+
+
+@pytest.mark.parametrize("runtime", ARM64)
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+@pytest.mark.parametrize("rows", [1, 4])
+def test_explain_shows_the_operations_that_the_kernel_does(runtime, dtype, rows):
+    rng = np.random.default_rng(3)
+    weights, bias = rng.integers(-7, 8, (6, 32)), rng.normal(size=6)
+    model = hybrid_model(weights, scale=rng.uniform(0.01, 0.02, 6), bias=bias, dtype=dtype, rows=rows)
+    for unit in (0, 5):
+        explanation = lastbit.explain(model, runtime=runtime, at=(0, unit))
+        steps = {step.name: step for step in explanation.steps}
+        assert steps["output"].value == explanation.output
+        fused = "fma" in steps["with_bias"].formula
+        assert fused == ("scaled" not in steps)
+        if runtime == "litert-xnnpack-arm64":
+            assert not fused
+            assert ("weights_scale" in steps) == (dtype == "int4")
+        elif dtype == "int8" or runtime == "litert-reference-arm64":
+            assert fused == (rows == 1)
+        else:
+            assert "fma" in steps["correction"].formula
+        assert steps["with_bias"].exact or "correction" in steps
+        json.loads(explanation.json())
+
+
+@pytest.mark.parametrize("runtime", ARM64)
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "reference"])
+def test_fast_engines_take_the_loop_that_the_number_of_rows_asks_for(engine, runtime):
+    if not ENGINES[engine]():
+        pytest.skip(f"{engine} needs what is not installed")
+    rng = np.random.default_rng(7)
+    for dtype, depth in (("int8", 32), ("int4", 64)):
+        weights = rng.integers(-7, 8, (16, depth))
+        model = hybrid_model(weights, scale=rng.uniform(0.01, 0.02, 16), bias=rng.normal(size=16), dtype=dtype)
+        for rows in (1, 2, 4, 6, 8, 16, 40):
+            x = rng.normal(size=(rows, depth)).astype(F)
+            wanted = lastbit.run(model, x, runtime).output
+            for threads in (1, 2):
+                found = lastbit.build(model, runtime, engine=engine, threads=threads).outputs(x)[0]
+                assert same_bits(found, wanted).all(), (dtype, rows, threads)

@@ -1,0 +1,186 @@
+"""Families of hybrid dense layers that separate rules on ARM64, where the number of rows chooses the loop; and rivals.
+
+They are those of families_hybrid.py, and layers at the borders between the loops, with pairs of weights of -128.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from dense_families import Case, Rng
+from families_hybrid import FAMILIES, KINDS, Kind, _bias, _layer, _limit, _normal, _rounded, many_rows, sums_of_weights
+from lastbit.arith.dynamic_range import QuantizedRows
+from lastbit.arith.int4_nibbles import packed_nibbles
+from lastbit.arith.neon import quantize_kleidiai, quantize_neon_asymmetric, quantize_neon_nibbles
+from lastbit.arith.neon import quantize_neon_symmetric as symmetric
+from lastbit.model import Model, Operator
+from lastbit.ops.base import PreparedOperator
+from lastbit.ops.dense_hybrid import HYBRID_RULES, HybridRule, PreparedHybrid, hybrid_by_rule
+from lastbit.ops.hybrid_finish import finish_fma, finish_neon, finish_unfused
+from lastbit.tflite import write
+
+Steps = dict[str, npt.NDArray]
+GOLDEN_SEED, GOLDEN_ROUNDS, LARGEST_CASE = 29, 6, 2_600
+
+
+def loops(rng: Rng, kind: Kind) -> Case:
+    """Sizes around which the loop changes: depths of whole sixteens, even units, rows by fours, sixteen and more."""
+    depth = int(rng.choice([16, 32, 48, 64, 96, 128, 256]) + rng.choice([0, 0, 0, 0, 8]))
+    units = int(rng.choice([2, 4, 6, 8, 10, 12, 16, 18, 32, 34]))
+    rows = int(rng.choice([2, 3, 4, 4, 4, 5, 6, 8, 8, 12, 15, 16, 17, 20, 32, 64]))
+    activation = str(rng.choice(["NONE", "NONE", "NONE", "RELU"]))
+    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=_bias(rng, units), activation=activation)
+    return Case("around the loops' borders", graph, tuple(_normal(rng, (rows, depth)) for _ in range(2)))
+
+
+def large(rng: Rng, kind: Kind) -> Case:
+    """Units times depth around 128 * 128, from where two rows are padded to four."""
+    depth, units = ((128, 128), (128, 126), (256, 64), (256, 62), (640, 26), (640, 24))[int(rng.integers(6))]
+    rows = int(rng.choice([1, 2, 3, 5, 7]))
+    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=_bias(rng, units))
+    return Case("around 128 x 128 weights", graph, (_normal(rng, (rows, depth)),))
+
+
+def lowest_pairs(rng: Rng, kind: Kind) -> Case:
+    """The lowest weights and inputs, eight columns apart: sums of two products that do not fit 16 bits."""
+    limit = _limit(kind)
+    depth, units = int(rng.choice([16, 24, 31, 32, 40, 64])), int(rng.choice([2, 3, 4, 8]))
+    rows = int(rng.choice([1, 2, 3, 4]))
+    weights = rng.integers(1 - limit, limit, (units, depth))
+    weights[rng.random(weights.shape) < rng.choice([0.5, 0.9])] = -limit
+    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, weights=weights, bias=_bias(rng, units))
+    samples = []
+    for _ in range(3):
+        values = rng.uniform(0, 1, (rows, depth))
+        values[rng.random(values.shape) < 0.6] = 0.0  # with nothing below zero, zero becomes -128
+        values[:, int(rng.integers(depth))] = 1.0
+        samples.append((values * 10.0 ** rng.integers(-3, 3)).astype(np.float32))
+    return Case("lowest weights and inputs", graph, tuple(samples))
+
+
+def tiny_scales(rng: Rng, kind: Kind) -> Case:
+    """Weights scales near the smallest normal number, with products that are subnormal or round to it."""
+    depth, units, rows = int(rng.choice([1, 8, 16])), int(rng.choice([1, 4, 8])), int(rng.choice([1, 2]))
+    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=None)
+    tensors = list(graph.tensors)
+    assert tensors[1].quant is not None
+    count = tensors[1].quant.scale.size
+    scales = rng.uniform(1, 2, count) * 2.0 ** rng.integers(-126, -105)
+    tensors[1] = replace(tensors[1], quant=replace(tensors[1].quant, scale=scales.astype(np.float32)))
+    samples = tuple((rng.normal(size=(rows, depth)) * 2.0**e).astype(np.float32) for e in (-20, -8, -1, 3))
+    return Case("tiny weights scales", replace(graph, tensors=tuple(tensors)), samples)
+
+
+def one_unit(rng: Rng, kind: Kind) -> Case:
+    """A single unit: all that a delegate takes of int4 weights with one scale."""
+    depth, rows = int(rng.choice([2, 6, 8, 16, 20, 32, 46, 64, 128])), 64
+    graph = _layer(rng, kind, units=1, depth=depth, rows=rows, bias=_bias(rng, 1), activation="NONE")
+    magnitudes = 10.0 ** rng.uniform(-6, 6, (4, rows, 1))
+    values = (rng.normal(size=(4, rows, depth)) + rng.normal(size=(4, rows, 1))) * magnitudes
+    ties = rng.integers(-128, 127, (rows, depth)) + 0.5
+    ties[:, 0], ties[:, -1] = -128, 127
+    return Case("one unit", graph, (*values.astype(np.float32), (ties / 16).astype(np.float32)))
+
+
+def tail_ties(rng: Rng, kind: Kind) -> Case:
+    """Ties among the last values of a row, which vector code of eight leaves over."""
+    depth, units, rows = int(rng.choice([4, 6, 12, 20])), 4, int(rng.choice([1, 2]))
+    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=_bias(rng, units), activation="NONE")
+    samples = []
+    for low, high in ((-127, 127), (-128, 127), (-30, 225)):
+        values = rng.integers(low, high, (rows, depth)) + 0.5
+        values[:, 0], values[:, 1] = low, high
+        samples.append((values * 2.0 ** rng.integers(-6, 3)).astype(np.float32))
+    return Case("ties at the end of a row", graph, tuple(samples))
+
+
+ARM64_FAMILIES = (*FAMILIES, loops, lowest_pairs, tiny_scales, tail_ties)
+
+
+def cases(rng: Rng, rounds: int, kind: Kind) -> Iterator[Case]:
+    """`rounds` cases of every family, and now and then a large layer."""
+    for number in range(rounds):
+        for family in ARM64_FAMILIES:
+            yield family(rng, kind)
+        if kind == ("int4", False):
+            yield one_unit(rng, kind)
+        if number % 4 == 1:
+            yield large(rng, kind)
+        if number % 10 == 0:
+            yield sums_of_weights(rng, kind)
+        if number % 3 == 2:
+            yield many_rows(rng, kind)
+
+
+def golden_cases() -> Iterator[Case]:
+    """A small set."""
+    for number, kind in enumerate(KINDS):
+        for case in cases(np.random.default_rng([GOLDEN_SEED, number]), GOLDEN_ROUNDS, kind):
+            if len(write(case.graph)) + sum(x.nbytes for x in case.samples) <= LARGEST_CASE:
+                yield case
+
+
+def all_cases(seed: int, rounds: int) -> Iterator[Case]:
+    """All kinds, one after the other."""
+    for number, kind in enumerate(KINDS):
+        yield from cases(np.random.default_rng([seed, number]), rounds, kind)
+
+
+# Rival rules: each changes one thing of a real one.
+
+
+def _always_fused(prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool) -> Steps:
+    """A fused multiply-add in every loop: one row at a time is never the loop of four."""
+    return finish_neon(replace(prepared, rows_at_once=1), rows, dot, any_input)
+
+
+def _without_short_cut(prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], _: bool) -> Steps:
+    """Zeros are multiplied as anything else."""
+    return finish_neon(prepared, rows, dot, True)
+
+
+def _rival_rules(int4: bool) -> Iterator[HybridRule]:
+    for name in ("qd8-fma", "int8-unfused", "int8-neon", "kleidiai-unfused"):
+        yield HYBRID_RULES[f"hybrid-{name}"]
+    own, kleidiai = HYBRID_RULES["hybrid-int8-neon"], HYBRID_RULES["hybrid-kleidiai-unfused"]
+    yield replace(own, name=f"{own.name}/always_fused", finish=_always_fused)
+    yield replace(own, name=f"{own.name}/never_fused", finish=finish_unfused)
+    yield replace(own, name=f"{own.name}/no_short_cut", finish=_without_short_cut)
+    if not int4:
+        yield replace(own, name=f"{own.name}/without_faults", neon=False)
+    for how in ("half_even", "nudged"):
+        yield replace(
+            own,
+            name=f"{own.name}/{how}",
+            symmetric=_rounded(symmetric, how),
+            asymmetric=_rounded(quantize_neon_asymmetric, how),
+        )
+    for how in ("half_even", "half_away"):
+        changed = _rounded(quantize_kleidiai, how)
+        yield replace(kleidiai, name=f"{kleidiai.name}/{how}", symmetric=changed, asymmetric=changed)
+    yield replace(kleidiai, name=f"{kleidiai.name}/fused", finish=finish_fma)
+    yield replace(kleidiai, name=f"{kleidiai.name}/no_flush", finish=finish_unfused)
+    if int4:
+        nibbles = HYBRID_RULES["hybrid-int4-nibbles-neon"]
+        yield nibbles
+        yield HYBRID_RULES["hybrid-int4-nibbles"]
+        yield replace(nibbles, name=f"{nibbles.name}/x86_packing", packing=packed_nibbles)
+        yield replace(nibbles, name=f"{nibbles.name}/x86_finish", finish=finish_unfused)
+        yield replace(
+            nibbles,
+            name=f"{nibbles.name}/one_formula",
+            symmetric=quantize_neon_nibbles,
+            asymmetric=quantize_neon_nibbles,
+            packing=None,
+        )
+
+
+def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
+    """Every rule that could be thought to be a hybrid layer's on ARM64, prepared for it."""
+    weights = model.operand(op, 1)
+    assert weights is not None
+    return {rule.name: hybrid_by_rule(model, op, rule) for rule in _rival_rules(weights.dtype.name == "int4")}
