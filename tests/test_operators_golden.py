@@ -17,9 +17,22 @@ from lastbit.runtimes import get_runtime
 
 # One for each CPU that recorded.
 FILES = sorted(GOLDEN.glob("operators.*.npz"))
-# They part at accumulators below -2^31 when scaled, of which the files have few. With uint8 they are one function: no
-# zero point is negative, so nothing wraps.
+# They part at accumulators below -2^31 when scaled.
 UNTOLD = {"float32-half_even", "float32-half_even-saturate", "float32-half_even/by_window"}
+
+
+def untold(runtime, operator, variant, rules):
+    """Whether no output can tell these two rules apart, or none that does was recorded."""
+    if not rules <= UNTOLD:
+        # Of 47,657 outputs that tools/collect_operators.py compared, 730 tell them apart.
+        where = (runtime, operator) == ("litert-xnnpack-avxvnni", "DEPTHWISE_CONV_2D") and "uint8" in variant
+        return where and any("float64" in rule for rule in rules)
+    if "uint8" in variant:
+        return True  # no zero point is negative, so nothing wraps
+    if (operator, variant) == ("CONV_2D", "int8 per_channel") and "float32-half_even" in rules:
+        return True  # what has a depthwise kernel has one unit here, and so one scale
+    # The file of AVX2 has no such window of many taps, or with channels that share an input channel.
+    return runtime == "litert-xnnpack-avx2" and "float32-half_even/by_window" in rules
 
 
 @cache
@@ -74,9 +87,7 @@ def test_every_rival_rule_is_refuted_by_a_recorded_output(runtime):
         # One kernel takes a bias of 64 bits and none, another one a bias of 32 bits, whatever the options say of it.
         variant = entry.variant(model, op).replace("int32_bias_type", "int32_bias").replace("no_bias", "int64_bias")
         for rival in entry.rules:
-            if rival == own or (
-                {own, rival} <= UNTOLD and (runtime.startswith("litert-xnnpack") or "uint8" in variant)
-            ):
+            if rival == own or untold(runtime, op.name, variant, {own, rival}):
                 continue
             try:
                 found = joined(output_values(op, entry.prepare(model, op, rival).evaluate(inputs)).values())
