@@ -61,10 +61,10 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Float32 layers on ARM64 in LiteRT's delegate and in its optimized kernels",
-        "The delegate's kernel depends on the CPU. With -cpu max, 2.0.2 does one fused multiply-add after the other "
-        "from the bias, as on x86-64; but what is below 2^-126 before it is rounded becomes zero, and a bias of -0.0 is "
-        "not always kept. With -cpu cortex-a76 some layers of one row differ, and so do those of 1.4.0 with -cpu max. The "
-        "optimized kernels were not read. The reference kernels are settled.",
+        "The delegate's kernel depends on the CPU. With -cpu max, 2.0.2 does one fused multiply-add after the "
+        "other from the bias, as on x86-64; but what is below 2^-126 before it is rounded becomes zero, and a "
+        "bias of -0.0 is not always kept. With -cpu cortex-a76 some layers of one row differ, and so do those of "
+        "1.4.0 with -cpu max. The optimized kernels were not read. The reference kernels are settled.",
     ),
     (
         "Hybrid layers in LiteRT 1.4.0 on ARM64",
