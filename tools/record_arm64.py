@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import families_float
 import families_hybrid_arm64
 import families_int16
+from lastbit.tflite import write
 from replay_version import Prepared, find_target, open_target, prepare_cases
 from version_cases import VersionCase, lowered
 from version_golden import FOLDER as GOLDEN
@@ -38,9 +40,12 @@ def int16_cases() -> Iterator[VersionCase]:
 
 
 def float_cases() -> Iterator[VersionCase]:
-    """Layers with float32 activations and integer weights."""
+    """Layers with float32 activations and integer or float32 weights."""
     for case in families_hybrid_arm64.golden_cases():
         yield VersionCase(lowered(case), families_hybrid_arm64.rivals)
+    for _, case in families_float.golden_cases():
+        if len(write(case.graph)) + sum(x.nbytes for x in case.samples) <= LARGEST_CASE:
+            yield VersionCase(lowered(case), families_float.rivals)
 
 
 def main() -> None:

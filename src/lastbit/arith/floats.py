@@ -45,7 +45,7 @@ def flush_subnormals(value: Float32Array) -> Float32Array:
     return np.where(np.abs(v) < SMALLEST_NORMAL, np.copysign(np.float32(0), v), v)
 
 
-def _narrow(value: Float64Array, flush: bool, arm: bool) -> Float32Array:
+def _narrow(value: Float64Array, flush: bool, arm: bool = False) -> Float32Array:
     """Float64 (exact, or rounded to odd) to float32, ties to even."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         result = value.astype(np.float32)
@@ -73,7 +73,7 @@ def multiply32(a: npt.ArrayLike, b: npt.ArrayLike, flush: bool = False, arm: boo
     return _narrow(product, flush, arm)
 
 
-def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = False, arm: bool = False) -> Float32Array:
+def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = False) -> Float32Array:
     """`a * b + c` rounded once to float32, ties to even: a fused multiply-add. All three are float32, broadcast.
 
     The product is exact in float64 (48 bits). Its sum with c is rounded to odd: to nearest, and where that was not
@@ -84,7 +84,6 @@ def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = Fa
         b: the other one.
         c: the addend.
         flush: a subnormal result becomes zero.
-        arm: as ARM64 decides which that are: see `multiply32`.
 
     Returns:
         float32, broadcast.
@@ -99,10 +98,10 @@ def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = Fa
     with np.errstate(invalid="ignore"):
         product = np.asarray(a, np.float32).astype(np.float64) * np.asarray(b, np.float32).astype(np.float64)
         addend = np.asarray(c, np.float32).astype(np.float64)
-    return sum32(product, addend, flush, arm)
+    return sum32(product, addend, flush)
 
 
-def sum32(product: npt.ArrayLike, addend: npt.ArrayLike, flush: bool = False, arm: bool = False) -> Float32Array:
+def sum32(product: npt.ArrayLike, addend: npt.ArrayLike, flush: bool = False) -> Float32Array:
     """The sum of two float64 values rounded once to float32, ties to even, as `fma32` does it.
 
     >>> float(sum32(2.0**-54, 1 + 2.0**-24)), float(np.float32(2.0**-54 + (1 + 2.0**-24)))
@@ -118,27 +117,24 @@ def sum32(product: npt.ArrayLike, addend: npt.ArrayLike, flush: bool = False, ar
     even = (total.view(np.int64) & 1) == 0
     step = np.where(inexact & even, np.where((error > 0) == (total > 0), 1, -1), 0)
     odd = (total.view(np.int64) + step).view(np.float64)
-    return _narrow(odd, flush, arm)
+    return _narrow(odd, flush)
 
 
-def fma_in_order(
-    rows: Float32Array, weights: Float32Array, start: Float32Array, flush: bool = False, arm: bool = False
-) -> Float32Array:
+def fma_in_order(rows: Float32Array, weights: Float32Array, start: Float32Array, flush: bool = False) -> Float32Array:
     """`start + rows @ weights.T`, one fused multiply-add after the other along the depth: `[rows, out]`.
 
     Args:
         rows: float32 `[rows, depth]`.
         weights: float32 `[out, depth]`.
-        start: float32 `[out]`, what the sums begin with.
+        start: float32 `[out]` or `[rows, out]`, what the sums begin with.
         flush: subnormals become zero at every step.
-        arm: as ARM64 decides which that are: see `multiply32`.
 
     >>> fma_in_order(np.float32([[1, 1, 1]]), np.float32([[1e8, 1, -1e8]]), np.zeros(1, np.float32)).tolist()
     [[0.0]]
     """
     total = np.broadcast_to(start, (len(rows), len(weights)))
     for k in range(rows.shape[1]):
-        total = fma32(rows[:, k, None], weights[:, k], total, flush, arm)
+        total = fma32(rows[:, k, None], weights[:, k], total, flush)
     return np.asarray(total, np.float32)
 
 

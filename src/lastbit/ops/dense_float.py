@@ -43,6 +43,14 @@ def _fma_from_bias(rows: Float32Array, weights: Float32Array, bias: Float32Array
     return fma_in_order(flush_subnormals(rows), flush_subnormals(weights), start, flush=True)
 
 
+def _fused_tail(rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
+    whole = rows.shape[1] - rows.shape[1] % 8
+    total = sum_in_order(rows[:, :whole], weights[:, :whole])
+    total = fma_in_order(rows[:, whole:], weights[:, whole:], total)
+    with np.errstate(all="ignore"):
+        return total + (np.float32(0) if bias is None else bias)
+
+
 def _bias_last(rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
     total = sum_in_order(rows, weights)
     with np.errstate(all="ignore"):
@@ -57,6 +65,13 @@ FLOAT_RULES: dict[str, FloatRule] = {
             _fma_from_bias,
             False,
             "t = bias;  t = fma(x_k, w_k, t) for k = 0, 1, ...;  y = clamp(t); subnormals are read and written as zero",
+        ),
+        FloatRule(
+            "float32-in_order-fma_tail-bias_last",
+            _fused_tail,
+            True,
+            "t = 0;  t = t + x_k * w_k for k = 0, 1, ..., each product and sum rounded, but for the last depth % 8: "
+            "t = fma(x_k, w_k, t);  y = clamp(t + bias)",
         ),
         FloatRule(
             "float32-in_order-bias_last",
@@ -104,8 +119,8 @@ def prepare_dense_float32(model: Model, op: Operator, rule: str) -> PreparedLaye
         UnsupportedError: the layer is outside what LastBit covers.
 
     Source: google/XNNPACK src/f32-gemm/avx512-broadcast.c.in; tensorflow/tensorflow
-    tensorflow/lite/kernels/internal/reference/fully_connected.h, which tensorflow/tflite-micro has too. Shown on the
-    running interpreters.
+    tensorflow/lite/kernels/internal/reference/fully_connected.h, which tensorflow/tflite-micro has too; what a
+    compiler made of it for ARM64, from the disassembled wheel. Shown on the running interpreters.
     """
     if rule in HYBRID_RULES:
         return prepare_dense_hybrid(model, op, rule)

@@ -18,11 +18,13 @@ LITERT_REFERENCE_ARM64 = Runtime(
         **saturating_int16("reference"),
         **NO_INT16_WEIGHTS,
         **hybrid_rules("reference", "hybrid-int8-neon", "hybrid-int8-neon"),
+        ("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-fma_tail-bias_last", "reference"),
         **{("FULLY_CONNECTED", variant): Rule("float64-half_away-saturate", "reference") for variant in DENSE_8BIT},
     },
     operator_versions={"FULLY_CONNECTED": 11},
     sources=(
         "google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h @13eade63b67f",
         "google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0: hybrid",
+        "tflite/kernels/internal/reference/fully_connected.h as compiled: float32, eight products at a time, then one",
     ),
 )
