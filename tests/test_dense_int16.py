@@ -218,7 +218,7 @@ def test_explain_wraps_at_64_bits_too():
 def test_inspect_says_which_accumulators_can_overflow():
     model = layer(np.full((2, 700), [[127], [1]]), scales=(1.0, 2.0**-17, 1.0))
     text = " ".join(str(lastbit.inspect(model, op=0)).split())
-    assert "CAN OVERFLOW int32 (it wraps) in units 0 on litert-xnnpack, litert-xnnpack-avx2, litert-builtin-x86" in text
+    assert "CAN OVERFLOW int32 (it wraps) in units 0 on litert-xnnpack," in text
     entry = lastbit.inspect(model, op=0).as_dict()["dense"][0]
     assert entry["runtimes"]["tflm"]["multiplier_q15"] == [2**14]
     assert entry["runtimes"]["litert-builtin-x86"]["multiplier_q15"] is None

@@ -86,6 +86,11 @@ def covered(model):
     return [name for name in lastbit.RUNTIMES if not lastbit.prepare(model, name).refusals]
 
 
+def in_one_chain(runtime):
+    """Whether compiled chains have a runtime's hybrid int8 layers; those of ARM64 stay with the reference."""
+    return not runtime.endswith("-arm64")
+
+
 def joined(graphs, before=(), after=()):
     """Graphs of one operator each, one behind the other; QUANTIZE or DEQUANTIZE before and behind them."""
     tensors, operators = [], []
@@ -178,7 +183,7 @@ def test_chains_in_every_runtime(chain, asymmetric, engine):
         for rows in (usual, x, usual[:1], *(x[i : i + 1] for i in range(0, len(x), 7))):
             equal += same_or_refused(model, rows, runtime, engine, threads=2)
         steps = lastbit.build(model, runtime, engine=engine).steps
-        if engine == "jit" and "int4" not in kinds:
+        if engine == "jit" and "int4" not in kinds and in_one_chain(runtime):
             assert [len(step.entries) for step in steps] == [len(graphs)], runtime
     assert equal >= 8
 
@@ -296,7 +301,8 @@ def test_sums_of_weights_that_overflow_16_bits(asymmetric, rng):
     model = joined([layer(rng, 2080, 5, values=values, asymmetric_quantize_inputs=asymmetric), layer(rng, 5, 4)])
     for runtime in covered(model):
         same(model, rng.uniform(1, 2, (9, 2080)).astype(np.float32), runtime, "jit")
-        assert len(lastbit.build(model, runtime, engine="jit").steps) == 1
+        if in_one_chain(runtime):
+            assert len(lastbit.build(model, runtime, engine="jit").steps) == 1
 
 
 @pytest.mark.parametrize("engine", ENGINE)
@@ -307,7 +313,7 @@ def test_between_quantize_and_dequantize(engine, rng):
     for runtime in covered(model):
         for rows in (x, x[:1]):
             same(model, rows, runtime, engine, threads=2)
-        if engine == "jit":
+        if engine == "jit" and in_one_chain(runtime):
             steps = lastbit.build(model, runtime, engine=engine).steps
             assert [len(step.entries) for step in steps] == [4], runtime
 
@@ -355,6 +361,6 @@ def test_kernels_of_other_cpus(name, runtimes):
 @needs_numba
 def test_the_hybrid_autoencoder_is_one_call(rng):
     model = lastbit.load(MODELS / "mlt_toycar_quant_v01bench.tflite")
-    for runtime in covered(model):
+    for runtime in filter(in_one_chain, covered(model)):
         steps = lastbit.build(model, runtime, engine="jit").steps
         assert [len(step.entries) for step in steps] == [10], runtime
