@@ -14,6 +14,7 @@ from .arith.dynamic_range import (
     quantize_asymmetric,
     quantize_for_nibbles,
     quantize_qd8,
+    quantize_qd8_inverted,
     quantize_symmetric,
 )
 from .arith.floats import (
@@ -123,7 +124,7 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
         return HybridRival(name, "mistake", what, hybrid_by_rule(model, right.operator, rule))
 
     quantize = _quantizer(right)
-    qd8 = quantize is quantize_qd8
+    qd8 = quantize in (quantize_qd8, quantize_qd8_inverted)
     if qd8 or quantize is quantize_asymmetric:
         other, name, what = quantize_symmetric, "rows_symmetric", "quantizes rows with zero point 0"
     else:
@@ -155,7 +156,7 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
 
 def _rounded(quantize: Quantizer, rounding: Callable[[Float32Array], Float32Array]) -> Quantizer:
     """The same quantization with every value rounded in one way."""
-    low = -128 if quantize in (quantize_qd8, quantize_asymmetric) else -127
+    low = -128 if quantize in (quantize_qd8, quantize_qd8_inverted, quantize_asymmetric) else -127
 
     def rows(x: Float32Array) -> QuantizedRows:
         right = quantize(x)

@@ -6,15 +6,22 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..arith.dynamic_range import quantize_qd8, quantize_symmetric
+from ..arith.dynamic_range import quantize_asymmetric, quantize_qd8, quantize_symmetric
 from ..arith.fixedpoint import wrap32
 from ..arith.floats import flush_subnormals
-from ..ops.dense_hybrid import PreparedHybrid, finish_fma, finish_fma_bound_first, finish_unfused
+from ..ops.dense_hybrid import PreparedHybrid, Quantizer, finish_fma, finish_fma_bound_first, finish_unfused
 from ..types import Array, fused_bounds
 from . import jit_hybrid_kernels as kernels
 from .jit_matmul import Chain, in_parts, pack
 
 __all__ = ["fast_hybrid"]
+
+
+_KINDS: dict[Quantizer, int] = {
+    quantize_qd8: kernels.QD8,
+    quantize_asymmetric: kernels.ASYMMETRIC,
+    quantize_symmetric: kernels.SYMMETRIC,
+}
 
 
 def fast_hybrid(entry: PreparedHybrid) -> Callable[[Sequence[Array], int], Array] | None:
@@ -25,9 +32,9 @@ def fast_hybrid(entry: PreparedHybrid) -> Callable[[Sequence[Array], int], Array
         return None
     fused = rule.finish is not finish_unfused
     quantize = rule.asymmetric if entry.asymmetric else rule.symmetric
-    kind = kernels.QD8 if quantize is quantize_qd8 else kernels.ASYMMETRIC
-    if quantize is quantize_symmetric:
-        kind = kernels.SYMMETRIC
+    kind = _KINDS.get(quantize)
+    if kind is None:
+        return None
     packed = pack(entry.weights_used.astype(np.int8))
     if packed is None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +13,10 @@ from ..arith.dynamic_range import (
     quantize_asymmetric,
     quantize_for_nibbles,
     quantize_qd8,
+    quantize_qd8_inverted,
     quantize_symmetric,
 )
 from ..arith.fixedpoint import wrap32
-from ..arith.floats import (
-    clamp_bound_first,
-    clamp_value_first,
-    convert_int32,
-    flush_subnormals,
-    fma32,
-    multiply32,
-)
 from ..arith.int4_nibbles import BLOCK, NIBBLE_ZERO_POINT, packed_nibbles
 from ..arith.matmul import ExactWeights, pack_weights
 from ..arith.sse_sums import sums_in_16_bits, wrong_signs
@@ -31,10 +24,12 @@ from ..errors import InputError
 from ..model import Model, Operator
 from ..types import Array, IntArray
 from .base import refuse
+from .dense_hybrid_finish import finish_fma, finish_fma_bound_first, finish_nibbles, finish_unfused
 from .dense_layer import DenseLayer, PreparedLayer, check_types, dense_layer
 
 __all__ = [
     "HYBRID_RULES",
+    "LOST_SCALES",
     "HybridRule",
     "PreparedHybrid",
     "check_hybrid_kernel",
@@ -51,6 +46,9 @@ TYPES = (("float32", "int8", "float32"), ("float32", "int4", "float32"))
 
 # The 4-bit kernel is chosen for at least this many units.
 _NIBBLE_UNITS = 4
+
+# At the end of a rule's name: kernels that read the scale of weights where there is none if they have more than one.
+LOST_SCALES = "/channel_scales_lost"
 
 Quantizer = Callable[[npt.NDArray[np.float32]], QuantizedRows]
 # (layer, quantized rows, dot products, whether any input is not 0) -> the steps from `acc` to `output`, `[rows, out]`.
@@ -71,6 +69,7 @@ class HybridRule:
         finish: from the dot products to the output.
         packing: the 4-bit kernel's packing of int4 weights, used where its conditions hold; None for the others.
         equation: the rule in one line of text.
+        loses_scales: whether weights with more than one scale are multiplied with the scale 0, but by the 4-bit kernel.
     """
 
     name: str
@@ -80,6 +79,7 @@ class HybridRule:
     finish: Finish
     packing: Packing | None
     equation: str
+    loses_scales: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -154,6 +154,10 @@ def hybrid_by_rule(model: Model, op: Operator, rule: HybridRule) -> PreparedHybr
     bias = None
     if layer.bias is not None and layer.bias.data is not None:
         bias = layer.bias.data.reshape(-1).astype(np.float32)
+    scale = layer.weights_scale
+    if rule.loses_scales and not nibbles and scale.size > 1:
+        # The tensor's field for one scale and one zero point, which has zeros where there are more.
+        scale = np.zeros_like(scale)
     prepared = PreparedHybrid(
         operator=op,
         rule=rule.name,
@@ -166,7 +170,7 @@ def hybrid_by_rule(model: Model, op: Operator, rule: HybridRule) -> PreparedHybr
         nibbles=nibbles,
         weights_used=used,
         weights_sum=sums_in_16_bits(stored) if rule.sse else stored.sum(axis=1),
-        weights_scale=layer.weights_scale,
+        weights_scale=scale,
         bias=bias,
     )
     steps = _evaluator(prepared)
@@ -254,80 +258,6 @@ def _dot(packed: ExactWeights, fault: ExactWeights | None, q: npt.NDArray[np.int
     return dot if fault is None else dot + fault.dot(np.minimum(q, 0))
 
 
-def _acc(prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The dot products less the zero point's part, in 32 bits that wrap: `[rows, out]`."""
-    return wrap32(dot - quantized.zero_point[:, None] * prepared.weights_sum)
-
-
-def finish_fma(
-    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
-) -> dict[str, Array]:
-    """XNNPACK: the row's scale first, then one fused multiply-add; subnormals are read and written as zero."""
-    # The kernel for int4 has the operands of its maximum the other way round.
-    if prepared.layer.weights.dtype.name == "int4":
-        return finish_fma_bound_first(prepared, quantized, dot, any_input)
-    steps = _fused_steps(prepared, quantized, dot)
-    return {**steps, "output": clamp_value_first(steps["with_bias"], prepared.layer.activation)}
-
-
-def finish_fma_bound_first(
-    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], _: bool
-) -> dict[str, Array]:
-    """The same on AVX2, where a NaN (of an infinite scale) comes out of the clamp as its lower bound."""
-    steps = _fused_steps(prepared, quantized, dot)
-    return {**steps, "output": clamp_bound_first(steps["with_bias"], prepared.layer.activation, always=True)}
-
-
-def _fused_steps(prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64]) -> dict[str, Array]:
-    """XNNPACK's steps before the clamp."""
-    acc = _acc(prepared, quantized, dot)
-    if prepared.layer.weights.dtype.name == "int4":
-        # The kernel sums 16 times the products and shifts right: 28 bits are left.
-        acc = wrap32(acc << 4) >> 4
-    bias = np.float32(0) if prepared.bias is None else flush_subnormals(prepared.bias)
-    scaled = multiply32(convert_int32(acc), quantized.scale[:, None], flush=True)
-    with_bias = fma32(scaled, prepared.weights_scale, bias, flush=True)
-    return {"acc": acc.astype(np.int32), "scaled": scaled, "with_bias": with_bias}
-
-
-def finish_unfused(
-    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
-) -> dict[str, Array]:
-    """LiteRT's own kernels: the two scales first, then product and sum, each rounded."""
-    layer = prepared.layer
-    bias = np.zeros(layer.units, np.float32) if prepared.bias is None else prepared.bias
-    acc = _acc(prepared, quantized, dot)
-    scaled = multiply32(convert_int32(acc), multiply32(prepared.weights_scale, quantized.scale[:, None]))
-    with np.errstate(all="ignore"):
-        with_bias = bias + scaled
-    if not any_input:
-        # An input of nothing but zeros is not multiplied at all: the bias stays as it is, -0.0 included.
-        with_bias = np.broadcast_to(bias, scaled.shape).copy()
-    output = clamp_bound_first(with_bias, layer.activation)
-    return {"acc": acc.astype(np.int32), "scaled": scaled, "with_bias": with_bias, "output": output}
-
-
-def finish_nibbles(
-    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], _: bool
-) -> dict[str, Array]:
-    """LiteRT's 4-bit kernel: the nibbles' zero point is taken off in float32, together with the bias."""
-    layer = prepared.layer
-    sums = wrap32(-NIBBLE_ZERO_POINT * quantized.quantized.sum(axis=1))
-    scale, w_scale = quantized.scale[:, None], np.broadcast_to(prepared.weights_scale, (layer.units,))
-    correction = multiply32(multiply32(convert_int32(sums)[:, None], scale), w_scale)
-    scaled = multiply32(multiply32(convert_int32(dot), scale), w_scale)
-    with np.errstate(all="ignore"):
-        start = correction if prepared.bias is None else correction + prepared.bias
-        with_bias = start + scaled
-    return {
-        "acc": (dot + sums[:, None]).astype(np.int32),
-        "correction": correction,
-        "scaled": scaled,
-        "with_bias": with_bias,
-        "output": clamp_bound_first(with_bias, layer.activation),
-    }
-
-
 def _notes(
     layer: DenseLayer, rule: HybridRule, nibbles: bool, used: npt.NDArray[np.int64], asked: bool
 ) -> tuple[str, ...]:
@@ -361,6 +291,11 @@ def _notes(
         notes.append("the weights' zero point is not 0, and the kernel ignores it")
     if rule.symmetric is rule.asymmetric and not asked:
         notes.append("the model asks for symmetric input quantization; XNNPACK quantizes asymmetrically all the same")
+    if rule.loses_scales and not nibbles and layer.weights_scale.size > 1:
+        notes.append(
+            "kernel fault: this version multiplies weights that have more than one scale with the scale 0, so that the "
+            "output is the bias whatever the input is. Use one scale for all units, or a later version"
+        )
     if nibbles and asked:
         notes.append("the model sets asymmetric_quantize_inputs; the 4-bit kernel quantizes symmetrically all the same")
     return tuple(notes)
@@ -371,9 +306,9 @@ def _some(units: npt.NDArray[np.int64]) -> str:
     return f"unit{'s' * (len(units) > 1)} {shown}{', ...' if len(units) > 5 else ''}"
 
 
-_QD8_EQUATION = (
-    "q = round_half_even(x * 255/(max-min)) + zp, always asymmetric;  y = fma(float32(acc) * s_row, s_w, bias)"
-)
+_QD8_FINISH = "always asymmetric;  y = fma(float32(acc) * s_row, s_w, bias)"
+_QD8_EQUATION = f"q = round_half_even(x * 255/(max-min)) + zp, {_QD8_FINISH}"
+
 
 HYBRID_RULES: dict[str, HybridRule] = {
     rule.name: rule
@@ -387,6 +322,16 @@ HYBRID_RULES: dict[str, HybridRule] = {
             finish_fma_bound_first,
             None,
             f"{_QD8_EQUATION};  NaN becomes the lower clamp bound",
+        ),
+        HybridRule(
+            "hybrid-qd8-scale_inverted-fma-bound_first",
+            quantize_qd8_inverted,
+            quantize_qd8_inverted,
+            False,
+            finish_fma_bound_first,
+            None,
+            f"s_row = 1/(255/(max-min)), and q = round_half_even(x * (1/s_row)) + zp;  {_QD8_FINISH};  NaN becomes the "
+            "lower clamp bound",
         ),
         HybridRule(
             "hybrid-int8-unfused",
@@ -410,4 +355,13 @@ HYBRID_RULES: dict[str, HybridRule] = {
             "depth odd or < 32, or < 4 units: as hybrid-int8-unfused",
         ),
     )
+}
+HYBRID_RULES |= {
+    f"{name}{LOST_SCALES}": replace(
+        HYBRID_RULES[name],
+        name=f"{name}{LOST_SCALES}",
+        equation=f"s_w = 0 where weights have more than one scale{but}, so y = bias;  {HYBRID_RULES[name].equation}",
+        loses_scales=True,
+    )
+    for name, but in (("hybrid-int8-unfused", ""), ("hybrid-int4-nibbles", ", but in the 4-bit kernel"))
 }
