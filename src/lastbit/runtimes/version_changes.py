@@ -199,7 +199,7 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.0.0", "1.0.1"),),
+        (("1.0.0", "1.0.1"), ("tf2.17.1", "tf2.17.1")),
         "hybrid rows are multiplied with the inverse of the rounded scale; since 1.1 with 255 over the row's range",
         {
             ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(_INVERTED, "xnnpack")
@@ -208,7 +208,18 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.0.0", "1.0.1"), ("tf2.15.1", "tf2.15.1")),
+        (("tf2.18.1", "tf2.18.1"),),
+        "how the delegate scales hybrid rows is not known: it ran before the two ways were told apart",
+        {
+            ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Refused(
+                "not exact: with which inverse of the scale this version multiplies rows is not settled"
+            )
+            for weights, granularity in (("int8", "per_tensor"), ("int8", "per_channel"), ("int4", "per_channel"))
+        },
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("1.0.0", "1.0.1"), ("tf2.15.1", "tf2.15.1"), ("tf2.17.1", "tf2.17.1")),
         "float32 layers of fewer than 16 units are summed up in four lanes, without fused multiply-adds",
         {("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-or-four_lanes", "xnnpack")},
     ),
@@ -231,7 +242,7 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.0.0", "1.2.0"), ("tf2.18.1", "tf2.18.1")),
+        (("1.0.0", "1.2.0"), ("tf2.17.1", "tf2.18.1")),
         "the delegate fails to prepare hybrid layers with int4 weights of one scale and even depth",
     ),
     Change(
