@@ -64,8 +64,8 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
         "without AVX512 (`litert-xnnpack-avx2@...`), in the builtin and in the reference kernels. Not settled: in the "
         "delegate int4 with a scale for each unit in LiteRT 1.1 to 1.3, where outputs differ whose row has a minus "
         "infinity (they have the sign of the weight that meets it). TensorFlow 2.14.1, 2.16.2 and 2.18.1 ran "
-        "before rules were known that fit their neighbours (per-channel scales lost; four lanes; the scale inverted) and were not "
-        "run against these. `litert-xnnpack@...` was not asked.",
+        "before rules were known that fit their neighbours (per-channel scales lost; four lanes; the scale inverted) "
+        "and were not run against these. `litert-xnnpack@...` was not asked.",
     ),
     (
         "The other versions named `litert-xnnpack@...` on x86-64 without AVX512-VNNI",
