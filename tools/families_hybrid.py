@@ -13,20 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dense_families import ACTIVATIONS, Case, Rng
-from lastbit.arith.dynamic_range import (
-    QuantizedRows,
-    quantize_asymmetric,
-    quantize_for_nibbles,
-    quantize_qd8,
-    quantize_symmetric,
-)
-from lastbit.arith.floats import clamp_value_first, convert_int32, flush_subnormals, fma32, multiply32, round_away32
-from lastbit.model import Model, Operator, Subgraph
-from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_hybrid import HYBRID_RULES, HybridRule, PreparedHybrid, hybrid_by_rule
-from lastbit.ops.hybrid_finish import finish_fma, finish_unfused
+from families_hybrid_rivals import rivals
+from lastbit.model import Subgraph
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import dense_subgraph, quant
+
+__all__ = ["KINDS", "all_cases", "cases", "golden_cases", "group", "rivals"]
 
 GOLDEN_SEED, GOLDEN_ROUNDS, LARGEST_CASE = 9, 3, 8_000
 
@@ -45,7 +37,7 @@ def _limit(kind: Kind) -> int:
     return 8 if kind[0] == "int4" else 128
 
 
-def _layer(
+def make_layer(
     rng: Rng,
     kind: Kind,
     *,
@@ -59,6 +51,7 @@ def _layer(
     activation: str | None = None,
     asymmetric: bool | None = None,
 ) -> Subgraph:
+    """A layer of random weights and scales, unless they are given."""
     limit = _limit(kind)
     if weights is None:
         weights = rng.integers(1 - limit, limit, (units, depth))
@@ -79,7 +72,8 @@ def _layer(
     )
 
 
-def _bias(rng: Rng, units: int) -> Float32Array | None:
+def some_bias(rng: Rng, units: int) -> Float32Array | None:
+    """A bias, or now and then none."""
     return rng.normal(size=units).astype(np.float32) if rng.random() < 0.7 else None
 
 
@@ -93,14 +87,14 @@ def random_layers(rng: Rng, kind: Kind) -> Case:
     """Ordinary layers of every depth and batch: sums, scales, bias and each rounding of the output."""
     depth = int(rng.choice([1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 34, 36, 62, 64, 66, 100, 128, 255, 640, 1024]))
     units, rows = int(rng.choice([1, 2, 3, 4, 5, 8, 16, 17, 64])), int(rng.choice([1, 1, 2, 3, 4, 5, 8, 16, 33]))
-    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=_bias(rng, units))
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=some_bias(rng, units))
     return Case("random layers", graph, tuple(_normal(rng, (rows, depth)) for _ in range(6)))
 
 
 def many_rows(rng: Rng, kind: Kind) -> Case:
     """Many rows of every magnitude and units at once: the bulk of the outputs."""
     depth, units, rows = int(rng.choice([6, 8, 14, 32, 46, 64])), 128, 64
-    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=_bias(rng, units), activation="NONE")
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=some_bias(rng, units), activation="NONE")
     magnitudes = 10.0 ** rng.uniform(-6, 6, (8, rows, 1))
     values = (rng.normal(size=(8, rows, depth)) + rng.normal(size=(8, rows, 1))) * magnitudes
     return Case("many rows", graph, tuple(values.astype(np.float32)))
@@ -111,7 +105,7 @@ def ranks(rng: Rng, kind: Kind) -> Case:
     depth, units, rank = int(rng.integers(1, 40)), int(rng.integers(1, 20)), int(rng.integers(1, 5))
     shape = (*(int(v) for v in rng.integers(1, 4, rank - 1)), depth)
     keep = bool(rng.random() < 0.5) and rank > 1
-    graph = _layer(rng, kind, units=units, depth=depth, bias=_bias(rng, units), shape=shape, keep_num_dims=keep)
+    graph = make_layer(rng, kind, units=units, depth=depth, bias=some_bias(rng, units), shape=shape, keep_num_dims=keep)
     return Case("ranks 1 to 4, keep_num_dims", graph, tuple(_normal(rng, shape) for _ in range(4)))
 
 
@@ -119,7 +113,7 @@ def input_ties(rng: Rng, kind: Kind) -> Case:
     """Inputs half way between two steps of the row's grid, and one float beside: how rows are rounded."""
     depth = int(rng.choice([2, 5, 8, 12, 16, 31, 32, 40, 64])) + 1
     units, rows = int(rng.choice([3, 4, 8])), int(rng.choice([1, 2, 3]))
-    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=_bias(rng, units), activation="NONE")
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=some_bias(rng, units), activation="NONE")
     samples = []
     for asymmetric in (False, True, True, True):
         step = 2.0 ** rng.integers(-8, 3)
@@ -139,7 +133,7 @@ def input_ties(rng: Rng, kind: Kind) -> Case:
 def zero_points(rng: Rng, kind: Kind) -> Case:
     """Rows whose zero point falls on a tie, or whose ends have the same error: how the zero point is found."""
     depth, units, rows = 9, 4, 8
-    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=_bias(rng, units), asymmetric=True)
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=some_bias(rng, units), asymmetric=True)
     samples = []
     for _ in range(3):
         ends = np.sort(rng.integers(0, 255, (rows, 1)) + 0.5, axis=1)
@@ -157,7 +151,7 @@ def zeros(rng: Rng, kind: Kind) -> Case:
     depth, units, rows = int(rng.choice([3, 8, 32, 40])), int(rng.choice([2, 4, 6])), int(rng.choice([1, 2, 3]))
     bias = rng.choice(np.float32([0.0, -0.0, 1.5, -1e-40]), units)
     bias[0] = -0.0
-    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=bias if rng.random() < 0.9 else None)
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=bias if rng.random() < 0.9 else None)
     some = _normal(rng, (rows, depth))
     some[0] = 0
     zero = np.zeros((rows, depth), np.float32)
@@ -170,7 +164,7 @@ def ends_of_float32(rng: Rng, kind: Kind) -> Case:
     depth = int(rng.choice([1, 3, 8, 17, 32, 34, 64]))
     units, rows = int(rng.choice([1, 4, 9])), int(rng.choice([1, 3]))
     bias = rng.normal(size=units) * 10.0 ** int(rng.choice([-44, -38, 0, 38]))
-    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=bias.astype(np.float32))
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=bias.astype(np.float32))
     shape = (rows, depth)
     samples = [
         rng.integers(-3000, 3000, shape) * 2.0**-149,
@@ -194,7 +188,7 @@ def lowest_weights(rng: Rng, kind: Kind) -> Case:
     limit = _limit(kind)
     weights = rng.integers(1 - limit, limit, (units, depth))
     weights[rng.random(weights.shape) < rng.choice([0.05, 0.5, 1.0])] = -limit
-    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, weights=weights, bias=_bias(rng, units))
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, weights=weights, bias=some_bias(rng, units))
     return Case("lowest weights", graph, tuple(_normal(rng, (rows, depth)) for _ in range(4)))
 
 
@@ -204,7 +198,7 @@ def sums_of_weights(rng: Rng, kind: Kind) -> Case:
     depth = int(rng.choice([2064, 2080, 2090, 4111] if kind[0] == "int8" else [33000, 33001, 34010]))
     weights = np.full((2, depth), limit - 1)
     weights[1] = -limit
-    graph = _layer(rng, kind, units=2, depth=depth, weights=weights, bias=_bias(rng, 2), asymmetric=True)
+    graph = make_layer(rng, kind, units=2, depth=depth, weights=weights, bias=some_bias(rng, 2), asymmetric=True)
     # A short pattern over and over: it makes golden files small.
     values = np.resize(np.abs(rng.normal(size=(1, 7))), (1, depth))
     return Case("sums of weights beyond 16 bits", graph, (values.astype(np.float32), (1 - values).astype(np.float32)))
@@ -213,7 +207,7 @@ def sums_of_weights(rng: Rng, kind: Kind) -> Case:
 def refusals(rng: Rng, kind: Kind) -> Case:
     """Layers that some kernels refuse: weights with a zero point or a subnormal scale."""
     units, depth = 4, int(rng.choice([8, 32]))
-    graph = _layer(rng, kind, units=units, depth=depth, bias=_bias(rng, units))
+    graph = make_layer(rng, kind, units=units, depth=depth, bias=some_bias(rng, units))
     tensors = list(graph.tensors)
     assert tensors[1].quant is not None
     scales, zero_points = tensors[1].quant.scale.copy(), tensors[1].quant.zero_point.copy()
@@ -263,132 +257,3 @@ def golden_cases() -> Iterator[tuple[str, Case]]:
             size = len(write(case.graph)) + sum(x.nbytes for x in case.samples)
             if constant or size <= LARGEST_CASE:
                 yield group(kind), case
-
-
-# Rival rules: each changes one thing of a real one.
-
-
-def _rounded(quantize: Callable[[Float32Array], QuantizedRows], how: str) -> Callable[[Float32Array], QuantizedRows]:
-    """The same quantization with every value rounded in one way, whatever its place in the row."""
-
-    def rival(x: Float32Array) -> QuantizedRows:
-        rows = quantize(x)
-        with np.errstate(all="ignore"):
-            scaled = x / rows.scale[:, None] if how == "division" else rows.scaled
-            whole = np.rint(scaled) if how in ("half_even", "division") else round_away32(scaled)
-            if how == "nudged":
-                whole = np.trunc(scaled + np.copysign(np.float32(0.5), scaled))
-        low = -127 if quantize is quantize_symmetric else -128
-        steps = np.where(np.isfinite(whole), whole, 0) + rows.zero_point[:, None]
-        return replace(rows, quantized=np.clip(steps, low, 127).astype(np.int64))
-
-    return rival
-
-
-def _zero_point_in_float64(x: Float32Array) -> QuantizedRows:
-    """LiteRT's zero point with XNNPACK's rounding."""
-    rows, other = quantize_qd8(x), quantize_asymmetric(x)
-    steps = np.nan_to_num(np.rint(rows.scaled)) + other.zero_point[:, None]
-    return replace(rows, zero_point=other.zero_point, quantized=np.clip(steps, -128, 127).astype(np.int64))
-
-
-def _unfused_in_xnnpack(
-    prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
-) -> dict[str, npt.NDArray]:
-    """XNNPACK's order without the fused multiply-add."""
-    steps = finish_fma(prepared, rows, dot, any_input)
-    bias = np.float32(0) if prepared.bias is None else flush_subnormals(prepared.bias)
-    product = multiply32(steps["scaled"], prepared.weights_scale, flush=True)
-    with np.errstate(all="ignore"):
-        output = flush_subnormals(product + bias)
-    return {**steps, "output": clamp_value_first(output, prepared.layer.activation)}
-
-
-def _no_flush(
-    prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
-) -> dict[str, npt.NDArray]:
-    """XNNPACK's formula with subnormals kept."""
-    steps = finish_fma(prepared, rows, dot, any_input)
-    scaled = multiply32(convert_int32(steps["acc"].astype(np.int64)), rows.scale[:, None])
-    bias = np.float32(0) if prepared.bias is None else prepared.bias
-    output = fma32(scaled, prepared.weights_scale, bias)
-    return {**steps, "output": clamp_value_first(output, prepared.layer.activation)}
-
-
-def _scale_by_scale(
-    prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
-) -> dict[str, npt.NDArray]:
-    """LiteRT's formula with the accumulator multiplied by one scale after the other."""
-    steps = finish_unfused(prepared, rows, dot, any_input)
-    scaled = multiply32(convert_int32(steps["acc"].astype(np.int64)), rows.scale[:, None])
-    product = multiply32(scaled, prepared.weights_scale)
-    bias = np.float32(0) if prepared.bias is None else prepared.bias
-    with np.errstate(all="ignore"):
-        return {**steps, "output": clamp_value_first(product + bias, prepared.layer.activation)}
-
-
-def _fused(
-    prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
-) -> dict[str, npt.NDArray]:
-    """LiteRT's formula with a fused multiply-add."""
-    steps = finish_unfused(prepared, rows, dot, any_input)
-    scale = multiply32(prepared.weights_scale, rows.scale[:, None])
-    bias = np.float32(0) if prepared.bias is None else prepared.bias
-    output = fma32(convert_int32(steps["acc"].astype(np.int64)), scale, bias)
-    return {**steps, "output": clamp_value_first(output, prepared.layer.activation)}
-
-
-def _always(
-    prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], _: bool
-) -> dict[str, npt.NDArray]:
-    """LiteRT's formula without the short cut for an input of nothing but zeros."""
-    return finish_unfused(prepared, rows, dot, True)
-
-
-def _unspilt(weights: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Nibbles as they were meant: -8 becomes -1."""
-    return weights.astype(np.int64) + 7
-
-
-def _rival_rules(int4: bool) -> Iterator[HybridRule]:
-    qd8, own, nibbles = (HYBRID_RULES[f"hybrid-{name}"] for name in ("qd8-fma", "int8-unfused", "int4-nibbles"))
-    yield qd8
-    if not int4:  # for int4 they are one
-        yield HYBRID_RULES["hybrid-qd8-fma-bound_first"]
-    yield own
-    for how in ("half_away", "division"):
-        rows = _rounded(quantize_qd8, how)
-        yield replace(qd8, name=f"{qd8.name}/{how}", symmetric=rows, asymmetric=rows)
-    yield replace(
-        qd8, name=f"{qd8.name}/float64_zero_point", symmetric=_zero_point_in_float64, asymmetric=_zero_point_in_float64
-    )
-    yield replace(qd8, name=f"{qd8.name}/unfused", finish=_unfused_in_xnnpack)
-    yield replace(qd8, name=f"{qd8.name}/no_flush", finish=_no_flush)
-    for how in ("half_away", "half_even", "nudged"):
-        yield replace(
-            own,
-            name=f"{own.name}/{how}",
-            symmetric=_rounded(quantize_symmetric, how),
-            asymmetric=_rounded(quantize_asymmetric, how),
-        )
-    yield replace(own, name=f"{own.name}/scale_by_scale", finish=_scale_by_scale)
-    yield replace(own, name=f"{own.name}/fused", finish=_fused)
-    yield replace(own, name=f"{own.name}/no_short_cut", finish=_always)
-    yield replace(own, name=f"{own.name}/without_faults", sse=False)
-    if int4:
-        yield nibbles
-        yield replace(nibbles, name=f"{nibbles.name}/without_spill", packing=_unspilt)
-        yield replace(
-            nibbles,
-            name=f"{nibbles.name}/one_formula",
-            symmetric=quantize_for_nibbles,
-            asymmetric=quantize_for_nibbles,
-            packing=None,
-        )
-
-
-def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
-    """Every rule that could be thought to be a hybrid layer's, prepared for it."""
-    weights = model.operand(op, 1)
-    assert weights is not None
-    return {rule.name: hybrid_by_rule(model, op, rule) for rule in _rival_rules(weights.dtype.name == "int4")}

@@ -184,6 +184,34 @@ def without_quantized_output(seed: int, rounds: int, floats: bool) -> Iterator[C
         yield from families_hybrid.all_cases(seed, 4 * rounds)
 
 
+def _inverses(rng: Rng, kind: families_hybrid.Kind) -> Case:
+    """Inputs that 255 over the row's range and the inverse of its rounded scale take to different steps."""
+    depth, units, rows = 32, 6, 24
+    values = rng.normal(size=(rows, depth)).astype(np.float32)
+    for row in values:
+        while True:
+            row[0], row[1] = -rng.uniform(3, 5), rng.uniform(3, 5)
+            exact = np.float32(255) / (row[1] - row[0])
+            twice = np.float32(1) / (np.float32(1) / exact)
+            near = ((rng.permutation(200) - 99.5) / np.float64(exact)).astype(np.float32)
+            near = np.concatenate([near, np.nextafter(near, np.float32(9)), np.nextafter(near, np.float32(-9))])
+            parted = near[(np.rint(near * exact) != np.rint(near * twice)) & (near > row[0]) & (near < row[1])]
+            if parted.size:
+                row[2:6] = np.resize(parted, 4)
+                break
+    graph = families_hybrid.make_layer(
+        rng, kind, units=units, depth=depth, rows=rows, bias=families_hybrid.some_bias(rng, units), activation="NONE"
+    )
+    return Case("inverse of the scale", graph, (values,))
+
+
+def inverse_cases(seed: int, rounds: int) -> Iterator[Case]:
+    """These for all kinds; not in its `FAMILIES`, whose random numbers golden files depend on."""
+    for number, kind in enumerate(families_hybrid.KINDS):
+        rng = np.random.default_rng([seed, number, 7])
+        yield from (_inverses(rng, kind) for _ in range(rounds))
+
+
 # Probes in one case of `compact_cases`: an emulator's time goes into cases, not into outputs.
 MANY_PROBES = 24_000
 
@@ -250,6 +278,7 @@ FAMILIES: dict[str, Families] = {
     "hybrid": Families(
         lambda seed, rounds, _: without_quantized_output(seed, rounds, floats=False), families_hybrid.rivals
     ),
+    "hybrid-inverse": Families(lambda seed, rounds, _: inverse_cases(seed, 2 * rounds), families_hybrid.rivals),
     "float": Families(
         lambda seed, rounds, _: without_quantized_output(seed, rounds, floats=True), families_float.rivals
     ),

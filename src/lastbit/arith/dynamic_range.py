@@ -20,6 +20,7 @@ __all__ = [
     "quantize_asymmetric",
     "quantize_for_nibbles",
     "quantize_qd8",
+    "quantize_qd8_inverted",
     "quantize_symmetric",
     "row_range",
 ]
@@ -182,8 +183,12 @@ def quantize_asymmetric(x: Float32Array) -> QuantizedRows:
     return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)
 
 
-def quantize_qd8(x: Float32Array) -> QuantizedRows:
+def quantize_qd8(x: Float32Array, invert_scale: bool = False) -> QuantizedRows:
     """XNNPACK: the row's range over 255 steps, all in float32, ties to even, subnormals read and written as zero.
+
+    Args:
+        x: float32 `[rows, depth]`.
+        invert_scale: whether the input is multiplied with the rounded scale's inverse, not with 255 over the range.
 
     >>> rows = quantize_qd8(np.float32([[0.0, 255.0, 2.5]]))
     >>> rows.quantized.tolist(), rows.scale.tolist(), rows.zero_point.tolist()
@@ -205,9 +210,16 @@ def quantize_qd8(x: Float32Array) -> QuantizedRows:
         limited = np.where(exact > -128, np.minimum(exact, np.float32(127)), np.float32(-128))
         zero_point = np.rint(limited).astype(np.int64)
         scale = flush_subnormals(_divide(one, inverse))
+        if invert_scale:
+            inverse = flush_subnormals(_divide(one, scale))
     scaled = multiply32(x, inverse[:, None], flush=True)
     # An inverse that overflows (rows below 7.5e-37) makes NaN of zeros; the minimum then gives its other operand.
     largest = (127 - zero_point[:, None]).astype(np.float32)
     steps = np.rint(np.where(scaled < largest, scaled, largest))
     quantized = np.clip(trunc_to_int32(steps) + zero_point[:, None], -128, 127)
     return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)
+
+
+def quantize_qd8_inverted(x: Float32Array) -> QuantizedRows:
+    """The same with the inverse of the rounded scale in place of 255 over the range, as LiteRT 1.0 has it."""
+    return quantize_qd8(x, invert_scale=True)

@@ -13,6 +13,7 @@ from ..types import Array, fused_bounds
 
 __all__ = [
     "clamp_bound_first",
+    "clamp_high_first",
     "clamp_maximum",
     "clamp_value_first",
     "convert_int32",
@@ -22,6 +23,7 @@ __all__ = [
     "multiply32",
     "round_away32",
     "sum32",
+    "sum_in_four_lanes",
     "sum_in_order",
     "trunc_to_int32",
 ]
@@ -155,6 +157,40 @@ def sum_in_order(rows: Float32Array, weights: Float32Array) -> Float32Array:
     return total
 
 
+def sum_in_four_lanes(rows: Float32Array, weights: Float32Array, start: Float32Array) -> Float32Array:
+    """`start + rows @ weights.T` in four sums side by side, `[rows, out]`; subnormals are read and written as zero.
+
+    Sum i has the products of places i, i + 4, ..., each product and each sum rounded, and the first one begins at
+    `start`; the result is (sum 0 + sum 2) + (sum 1 + sum 3). In a last block of fewer than four, weights that are zero
+    meet zero, whatever the input is.
+
+    Args:
+        rows: float32 `[rows, depth]`.
+        weights: float32 `[out, depth]`.
+        start: float32 `[out]`.
+
+    >>> sum_in_four_lanes(np.float32([[1, 2, 3, 4, 5]]), np.ones((1, 5), np.float32), np.float32([0.5])).tolist()
+    [[15.5]]
+
+    Source: google/XNNPACK src/f32-gemm/MRx2c4-sse.c.in @028aae4f5fcf.
+    """
+    rows, weights = flush_subnormals(rows), flush_subnormals(weights)
+    depth = rows.shape[1]
+    lanes = np.zeros((4, len(rows), len(weights)), np.float32)
+    lanes[0] = flush_subnormals(start)
+    with np.errstate(all="ignore"):
+        for k in range(-(-depth // 4) * 4):
+            product = np.zeros(1, np.float32)  # beyond the depth
+            if k < depth:
+                column, row = weights[:, k], np.broadcast_to(rows[:, k, None], lanes[0].shape)
+                if k >= depth // 4 * 4:
+                    row = np.where(column == 0, np.float32(0), row)
+                product = multiply32(row, column, flush=True)
+            lanes[k % 4] = flush_subnormals(lanes[k % 4] + product)
+        pairs = flush_subnormals(lanes[:2] + lanes[2:])
+        return flush_subnormals(pairs[0] + pairs[1])
+
+
 def convert_int32(value: npt.NDArray[np.int64]) -> Float32Array:
     """Integers of int32 range to float32, ties to even.
 
@@ -207,6 +243,18 @@ def clamp_bound_first(value: Float32Array, activation: str, always: bool = False
     with np.errstate(invalid="ignore"):
         result = np.where(low < value, value, low)
         return np.where(high < result, high, result)
+
+
+def clamp_high_first(value: Float32Array, activation: str) -> Float32Array:
+    """`max(min(value, high), low)` where a comparison that fails gives the bound: NaN becomes high, -0.0 at low low.
+
+    >>> clamp_high_first(np.float32([-0.0, np.nan, 7.0]), "RELU6").tolist()
+    [0.0, 6.0, 6.0]
+    """
+    low, high = (np.float32(bound) for bound in fused_bounds(activation))
+    with np.errstate(invalid="ignore"):
+        result = np.where(value < high, value, high)
+        return np.where(result > low, result, low)
 
 
 def clamp_value_first(value: Float32Array, activation: str) -> Float32Array:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arith.floats import clamp_value_first, flush_subnormals, fma_in_order, sum_in_order
+from ..arith.floats import (
+    clamp_high_first,
+    clamp_value_first,
+    flush_subnormals,
+    fma_in_order,
+    sum_in_four_lanes,
+    sum_in_order,
+)
 from ..model import Model, Operator
 from ..types import Array
 from .dense_hybrid import HYBRID_RULES, prepare_dense_hybrid
@@ -30,12 +37,16 @@ class FloatRule:
         product: the sums with the bias.
         finite: whether the clamp's ends are the largest float32 where the activation has none, not infinities.
         equation: the rule in one line of text.
+        clamp: from the sums and the activation's name to the output.
+        narrow: the rule for layers of fewer than 16 units, if it is another.
     """
 
     name: str
     product: Product
     finite: bool
     equation: str
+    clamp: Callable[[Float32Array, str], Float32Array] = clamp_value_first
+    narrow: FloatRule | None = None
 
 
 def _fma_from_bias(rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
@@ -56,6 +67,13 @@ def _bias_last(rows: Float32Array, weights: Float32Array, bias: Float32Array | N
     with np.errstate(all="ignore"):
         return total + (np.float32(0) if bias is None else bias)
 
+
+def _four_lanes(rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
+    return sum_in_four_lanes(rows, weights, np.zeros(len(weights), np.float32) if bias is None else bias)
+
+
+# Fewer units than the matrix product's kernel has columns: XNNPACK took one of two columns for them.
+_NARROW_UNITS = 16
 
 FLOAT_RULES: dict[str, FloatRule] = {
     rule.name: rule
@@ -81,6 +99,14 @@ FLOAT_RULES: dict[str, FloatRule] = {
         ),
     )
 }
+FLOAT_RULES["float32-fma-or-four_lanes"] = replace(
+    FLOAT_RULES["float32-fma-bias_first"],
+    name="float32-fma-or-four_lanes",
+    equation="16 units or more: as float32-fma-bias_first;  fewer: four sums side by side, sum i = x_k * w_k for "
+    "k = i, i + 4, ..., each product and sum rounded, sum 0 begins at the bias;  y = clamp((sum 0 + sum 2) + (sum 1 + "
+    "sum 3)), NaN becomes the upper bound; subnormals are read and written as zero",
+    narrow=FloatRule("float32-four_lanes-bias_first", _four_lanes, False, "four sums side by side", clamp_high_first),
+)
 
 RULES: dict[str, str] = {
     **{name: rule.equation for name, rule in HYBRID_RULES.items()},
@@ -118,9 +144,9 @@ def prepare_dense_float32(model: Model, op: Operator, rule: str) -> PreparedLaye
     Raises:
         UnsupportedError: the layer is outside what LastBit covers.
 
-    Source: google/XNNPACK src/f32-gemm/avx512-broadcast.c.in; tensorflow/tensorflow
-    tensorflow/lite/kernels/internal/reference/fully_connected.h, which tensorflow/tflite-micro has too; what a
-    compiler made of it for ARM64, from the disassembled wheel. Shown on the running interpreters.
+    Source: google/XNNPACK src/f32-gemm/avx512-broadcast.c.in, src/f32-gemm/MRx2c4-sse.c.in @028aae4f5fcf;
+    tensorflow/tensorflow tensorflow/lite/kernels/internal/reference/fully_connected.h, which tensorflow/tflite-micro
+    has too; what a compiler made of it for ARM64, from the disassembled wheel. Shown on the running interpreters.
     """
     if rule in HYBRID_RULES:
         return prepare_dense_hybrid(model, op, rule)
@@ -133,19 +159,20 @@ def float_by_rule(model: Model, op: Operator, rule: FloatRule) -> PreparedFloat:
     check_types(layer, (("float32", "float32", "float32"),), ("float32",))
     assert layer.weights.data is not None
     weights = np.asarray(layer.weights.data, np.float32)
+    chosen = rule.narrow if rule.narrow is not None and layer.units < _NARROW_UNITS else rule
     bias = None
     if layer.bias is not None and layer.bias.data is not None:
         bias = np.asarray(layer.bias.data, np.float32).reshape(-1)
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         rows = layer.rows(np.asarray(values[0], np.float32))
-        with_bias = rule.product(rows, weights, bias)
+        with_bias = chosen.product(rows, weights, bias)
         limited = with_bias
-        if rule.finite:
+        if chosen.finite:
             # NaN passes both comparisons.
             largest = np.finfo(np.float32).max
             limited = np.where(with_bias < -largest, -largest, np.where(with_bias > largest, largest, with_bias))
-        output = clamp_value_first(limited, layer.activation)
+        output = chosen.clamp(limited, layer.activation)
         return {"with_bias": with_bias, "output": output.reshape(layer.output_shape(values[0].shape))}
 
     return PreparedFloat(

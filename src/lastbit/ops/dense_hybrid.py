@@ -13,6 +13,7 @@ from ..arith.dynamic_range import (
     quantize_asymmetric,
     quantize_for_nibbles,
     quantize_qd8,
+    quantize_qd8_inverted,
     quantize_symmetric,
 )
 from ..arith.fixedpoint import wrap32
@@ -46,6 +47,7 @@ from .hybrid_notes import hybrid_notes
 
 __all__ = [
     "HYBRID_RULES",
+    "LOST_SCALES",
     "HybridRule",
     "PreparedHybrid",
     "check_hybrid_kernel",
@@ -58,6 +60,9 @@ TYPES = (("float32", "int8", "float32"), ("float32", "int4", "float32"))
 
 # The 4-bit kernel is chosen for at least this many units.
 _NIBBLE_UNITS = 4
+
+# At the end of a rule's name: kernels that read the scale of weights where there is none if they have more than one.
+LOST_SCALES = "/channel_scales_lost"
 
 Quantizer = Callable[[npt.NDArray[np.float32]], QuantizedRows]
 # (layer, quantized rows, dot products, whether any input is not 0) -> the steps from `acc` to `output`, `[rows, out]`.
@@ -80,6 +85,7 @@ class HybridRule:
         equation: the rule in one line of text.
         neon: whether the sums are the NEON code's: where `arith.neon.neon_loop` says so, pairs of products are added in
             16 bits.
+        loses_scales: whether weights with more than one scale are multiplied with the scale 0, but by the 4-bit kernel.
     """
 
     name: str
@@ -89,6 +95,7 @@ class HybridRule:
     finish: Finish
     packing: Packing | None
     equation: str
+    loses_scales: bool = False
     neon: bool = False
 
 
@@ -205,6 +212,10 @@ def hybrid_by_rule(model: Model, op: Operator, rule: HybridRule) -> PreparedHybr
     bias = None
     if layer.bias is not None and layer.bias.data is not None:
         bias = layer.bias.data.reshape(-1).astype(np.float32)
+    scale = layer.weights_scale
+    if rule.loses_scales and not nibbles and scale.size > 1:
+        # The tensor's field for one scale and one zero point, which has zeros where there are more.
+        scale = np.zeros_like(scale)
     prepared = PreparedHybrid(
         operator=op,
         rule=rule.name,
@@ -217,7 +228,7 @@ def hybrid_by_rule(model: Model, op: Operator, rule: HybridRule) -> PreparedHybr
         nibbles=nibbles,
         weights_used=used,
         weights_sum=sums_in_16_bits(stored) if rule.sse else stored.sum(axis=1),
-        weights_scale=layer.weights_scale,
+        weights_scale=scale,
         bias=bias,
     )
     steps = _evaluator(prepared)
@@ -314,9 +325,9 @@ def _lost(prepared: PreparedHybrid, q: npt.NDArray[np.int64]) -> npt.NDArray[np.
     return lost
 
 
-_QD8_EQUATION = (
-    "q = round_half_even(x * 255/(max-min)) + zp, always asymmetric;  y = fma(float32(acc) * s_row, s_w, bias)"
-)
+_QD8_FINISH = "always asymmetric;  y = fma(float32(acc) * s_row, s_w, bias)"
+_QD8_EQUATION = f"q = round_half_even(x * 255/(max-min)) + zp, {_QD8_FINISH}"
+
 
 HYBRID_RULES: dict[str, HybridRule] = {
     rule.name: rule
@@ -330,6 +341,16 @@ HYBRID_RULES: dict[str, HybridRule] = {
             finish_fma_bound_first,
             None,
             f"{_QD8_EQUATION};  NaN becomes the lower clamp bound",
+        ),
+        HybridRule(
+            "hybrid-qd8-scale_inverted-fma-bound_first",
+            quantize_qd8_inverted,
+            quantize_qd8_inverted,
+            False,
+            finish_fma_bound_first,
+            None,
+            f"s_row = 1/(255/(max-min)), and q = round_half_even(x * (1/s_row)) + zp;  {_QD8_FINISH};  NaN becomes the "
+            "lower clamp bound",
         ),
         HybridRule(
             "hybrid-int8-unfused",
@@ -388,4 +409,13 @@ HYBRID_RULES: dict[str, HybridRule] = {
             "y = float32(acc) * (s_w * s_row) + bias",
         ),
     )
+}
+HYBRID_RULES |= {
+    f"{name}{LOST_SCALES}": replace(
+        HYBRID_RULES[name],
+        name=f"{name}{LOST_SCALES}",
+        equation=f"s_w = 0 where weights have more than one scale{but}, so y = bias;  {HYBRID_RULES[name].equation}",
+        loses_scales=True,
+    )
+    for name, but in (("hybrid-int8-unfused", ""), ("hybrid-int4-nibbles", ", but in the 4-bit kernel"))
 }

@@ -65,6 +65,11 @@ def hybrid_notes(
         notes.append("the weights' zero point is not 0, and the kernel ignores it")
     if rule.symmetric is rule.asymmetric and not asked:
         notes.append("the model asks for symmetric input quantization; XNNPACK quantizes asymmetrically all the same")
+    if rule.loses_scales and not nibbles and layer.weights_scale.size > 1:
+        notes.append(
+            "kernel fault: this version multiplies weights that have more than one scale with the scale 0, so that the "
+            "output is the bias whatever the input is. Use one scale for all units, or a later version"
+        )
     if nibbles and asked:
         notes.append("the model sets asymmetric_quantize_inputs; the 4-bit kernel quantizes symmetrically all the same")
     return tuple(notes)

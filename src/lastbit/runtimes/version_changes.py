@@ -60,6 +60,7 @@ _PER_CHANNEL_INT16 = tuple(f"int16 x {w} -> int16 per_channel {b}" for w in ("in
 _INT16_NO_BIAS = tuple(f"int16 x int8 -> int16 {g} no_bias" for g in INT16_GRANULARITIES)
 _IGNORED = "float32-half_even/weights_zero_point_ignored"
 _OLD_DELEGATE = "float32-half_even-saturate"
+_INVERTED = "hybrid-qd8-scale_inverted-fma-bound_first"
 _FIRST = "/first_weights_scale"
 # Between the last of these and the next wheel that was run lie months: when it changed is not known better.
 _TFLM_FLOAT32 = ("20231010131554", "20250604163413")
@@ -179,9 +180,52 @@ CHANGES: tuple[Change, ...] = (
         "the delegate takes per-channel layers without a bias only",
         declines=frozenset({"per_channel_bias"}),
     ),
+    *(
+        Change(
+            runtime,
+            (("tf2.15.1", "tf2.15.1"),),
+            "hybrid weights with a scale for each unit are multiplied with the scale 0: the output is the bias" + but,
+            {
+                ("FULLY_CONNECTED", f"float32 x {w} -> float32 per_channel"): Rule(
+                    f"{rule}/channel_scales_lost", kernel
+                )
+                for w, rule in (("int8", "hybrid-int8-unfused"), ("int4", int4))
+            },
+        )
+        for runtime, kernel, int4, but in (
+            ("litert-builtin-x86", "builtin", "hybrid-int4-nibbles", " (but in the 4-bit kernel)"),
+            ("litert-reference", "reference", "hybrid-int8-unfused", ""),
+        )
+    ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.0.1", "2.0.3"), ("tf2.16.2", "tf2.21.0")),
+        (("1.0.0", "1.0.1"), ("tf2.17.1", "tf2.17.1")),
+        "hybrid rows are multiplied with the inverse of the rounded scale; since 1.1 with 255 over the row's range",
+        {
+            ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(_INVERTED, "xnnpack")
+            for weights, granularity in (("int8", "per_tensor"), ("int8", "per_channel"), ("int4", "per_channel"))
+        },
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("tf2.18.1", "tf2.18.1"),),
+        "how the delegate scales hybrid rows is not known: it ran before the two ways were told apart",
+        {
+            ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Refused(
+                "not exact: with which inverse of the scale this version multiplies rows is not settled"
+            )
+            for weights, granularity in (("int8", "per_tensor"), ("int8", "per_channel"), ("int4", "per_channel"))
+        },
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("1.0.0", "1.0.1"), ("tf2.15.1", "tf2.15.1"), ("tf2.17.1", "tf2.17.1")),
+        "float32 layers of fewer than 16 units are summed up in four lanes, without fused multiply-adds",
+        {("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-or-four_lanes", "xnnpack")},
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("1.0.0", "2.1.4"), ("tf2.16.2", "tf2.21.0")),
         "the delegate takes int8 layers whose weights have a zero point and ignores it: wrong results",
         {
             ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
@@ -191,19 +235,19 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.0.1", "2.0.3"), ("tf2.18.1", "tf2.21.0")),
+        (("1.0.0", "2.1.3"), ("tf2.18.1", "tf2.21.0")),
         "the delegate takes hybrid layers with one weights scale and int8 weights that have a zero point, and ignores "
         "it: wrong results",
         ignores=frozenset({"hybrid_zero_point"}),
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.0.1", "1.2.0"), ("tf2.18.1", "tf2.18.1")),
+        (("1.0.0", "1.2.0"), ("tf2.17.1", "tf2.18.1")),
         "the delegate fails to prepare hybrid layers with int4 weights of one scale and even depth",
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.3.0", "2.0.3"), ("tf2.20.0", "tf2.21.0")),
+        (("1.3.0", "2.1.4"), ("tf2.20.0", "tf2.21.0")),
         "of int4 weights the delegate takes those with a scale for each unit only",
         declines=frozenset({"int4_one_scale"}),
     ),
@@ -219,7 +263,7 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("tf2.14.1", "tf2.14.1"),),
+        (("tf2.14.1", "tf2.15.1"),),
         "the delegate takes no hybrid and no per-channel layers, and none whose activation leaves one value; it "
         "ignores a zero point of int8 weights",
         {

@@ -14,6 +14,7 @@ from ..arith.dynamic_range import (
     quantize_asymmetric,
     quantize_for_nibbles,
     quantize_qd8,
+    quantize_qd8_inverted,
     quantize_symmetric,
 )
 from ..arith.floats import (
@@ -45,7 +46,8 @@ __all__ = ["HybridRival", "function_of", "hybrid_rivals"]
 Float32Array = npt.NDArray[np.float32]
 
 _SYMMETRIC = (quantize_symmetric, quantize_for_nibbles, quantize_neon_symmetric, quantize_neon_nibbles)
-_ASYMMETRIC = (quantize_qd8, quantize_kleidiai, quantize_asymmetric, quantize_neon_asymmetric)
+_QD8 = (quantize_qd8, quantize_qd8_inverted)
+_ASYMMETRIC = (*_QD8, quantize_kleidiai, quantize_asymmetric, quantize_neon_asymmetric)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
         if rounding is not own:
             changed = _rounded(quantize, rounding)
             yield rival(name, what, symmetric=changed, asymmetric=changed)
-    if quantize is quantize_qd8:
+    if quantize in _QD8:
         yield rival("unfused", "rounds the product before the bias is added", finish=_wrong(right, _unfused))
         yield rival("scales_first", "multiplies the two scales first", finish=_wrong(right, _scales_first))
     elif right.finish is finish_neon:
@@ -155,7 +157,7 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
 def _own_rounding(right: PreparedHybrid) -> Callable[[Float32Array], Float32Array] | None:
     """The rounding of all of a row's values, or None where it is another one than those held against it."""
     quantize, rest = right.quantizer, right.layer.depth % 8
-    if quantize is quantize_qd8 or (quantize is quantize_kleidiai and not rest):
+    if quantize in _QD8 or (quantize is quantize_kleidiai and not rest):
         return np.rint
     if quantize is quantize_for_nibbles or right.arithmetic.neon:
         return round_away32
