@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dense_families import Case, Rng
-from families_hybrid import FAMILIES, KINDS, Kind, _bias, _layer, _limit, _normal, _rounded, many_rows, sums_of_weights
+from families_hybrid import FAMILIES, KINDS, Kind, _limit, _normal, make_layer, many_rows, some_bias, sums_of_weights
+from families_hybrid_rivals import rounded
 from lastbit.arith.dynamic_range import QuantizedRows
 from lastbit.arith.int4_nibbles import packed_nibbles
 from lastbit.arith.neon import quantize_kleidiai, quantize_neon_asymmetric, quantize_neon_nibbles
@@ -33,7 +34,9 @@ def loops(rng: Rng, kind: Kind) -> Case:
     units = int(rng.choice([2, 4, 6, 8, 10, 12, 16, 18, 32, 34]))
     rows = int(rng.choice([2, 3, 4, 4, 4, 5, 6, 8, 8, 12, 15, 16, 17, 20, 32, 64]))
     activation = str(rng.choice(["NONE", "NONE", "NONE", "RELU"]))
-    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=_bias(rng, units), activation=activation)
+    graph = make_layer(
+        rng, kind, units=units, depth=depth, rows=rows, bias=some_bias(rng, units), activation=activation
+    )
     return Case("around the loops' borders", graph, tuple(_normal(rng, (rows, depth)) for _ in range(2)))
 
 
@@ -41,7 +44,7 @@ def large(rng: Rng, kind: Kind) -> Case:
     """Units times depth around 128 * 128, from where two rows are padded to four."""
     depth, units = ((128, 128), (128, 126), (256, 64), (256, 62), (640, 26), (640, 24))[int(rng.integers(6))]
     rows = int(rng.choice([1, 2, 3, 5, 7]))
-    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=_bias(rng, units))
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=some_bias(rng, units))
     return Case("around 128 x 128 weights", graph, (_normal(rng, (rows, depth)),))
 
 
@@ -52,7 +55,7 @@ def lowest_pairs(rng: Rng, kind: Kind) -> Case:
     rows = int(rng.choice([1, 2, 3, 4]))
     weights = rng.integers(1 - limit, limit, (units, depth))
     weights[rng.random(weights.shape) < rng.choice([0.5, 0.9])] = -limit
-    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, weights=weights, bias=_bias(rng, units))
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, weights=weights, bias=some_bias(rng, units))
     samples = []
     for _ in range(3):
         values = rng.uniform(0, 1, (rows, depth))
@@ -65,7 +68,7 @@ def lowest_pairs(rng: Rng, kind: Kind) -> Case:
 def tiny_scales(rng: Rng, kind: Kind) -> Case:
     """Weights scales near the smallest normal number, with products that are subnormal or round to it."""
     depth, units, rows = int(rng.choice([1, 8, 16])), int(rng.choice([1, 4, 8])), int(rng.choice([1, 2]))
-    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=None)
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=None)
     tensors = list(graph.tensors)
     assert tensors[1].quant is not None
     count = tensors[1].quant.scale.size
@@ -78,7 +81,7 @@ def tiny_scales(rng: Rng, kind: Kind) -> Case:
 def one_unit(rng: Rng, kind: Kind) -> Case:
     """A single unit: all that a delegate takes of int4 weights with one scale."""
     depth, rows = int(rng.choice([2, 6, 8, 16, 20, 32, 46, 64, 128])), 64
-    graph = _layer(rng, kind, units=1, depth=depth, rows=rows, bias=_bias(rng, 1), activation="NONE")
+    graph = make_layer(rng, kind, units=1, depth=depth, rows=rows, bias=some_bias(rng, 1), activation="NONE")
     magnitudes = 10.0 ** rng.uniform(-6, 6, (4, rows, 1))
     values = (rng.normal(size=(4, rows, depth)) + rng.normal(size=(4, rows, 1))) * magnitudes
     ties = rng.integers(-128, 127, (rows, depth)) + 0.5
@@ -89,7 +92,7 @@ def one_unit(rng: Rng, kind: Kind) -> Case:
 def tail_ties(rng: Rng, kind: Kind) -> Case:
     """Ties among the last values of a row, which vector code of eight leaves over."""
     depth, units, rows = int(rng.choice([4, 6, 12, 20])), 4, int(rng.choice([1, 2]))
-    graph = _layer(rng, kind, units=units, depth=depth, rows=rows, bias=_bias(rng, units), activation="NONE")
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=some_bias(rng, units), activation="NONE")
     samples = []
     for low, high in ((-127, 127), (-128, 127), (-30, 225)):
         values = rng.integers(low, high, (rows, depth)) + 0.5
@@ -156,11 +159,11 @@ def _rival_rules(int4: bool) -> Iterator[HybridRule]:
         yield replace(
             own,
             name=f"{own.name}/{how}",
-            symmetric=_rounded(symmetric, how),
-            asymmetric=_rounded(quantize_neon_asymmetric, how),
+            symmetric=rounded(symmetric, how),
+            asymmetric=rounded(quantize_neon_asymmetric, how),
         )
     for how in ("half_even", "half_away"):
-        changed = _rounded(quantize_kleidiai, how)
+        changed = rounded(quantize_kleidiai, how)
         yield replace(kleidiai, name=f"{kleidiai.name}/{how}", symmetric=changed, asymmetric=changed)
     yield replace(kleidiai, name=f"{kleidiai.name}/fused", finish=finish_fma)
     yield replace(kleidiai, name=f"{kleidiai.name}/no_flush", finish=finish_unfused)

@@ -24,7 +24,7 @@ from lastbit.ops.hybrid_finish import finish_fma, finish_unfused
 Float32Array = npt.NDArray[np.float32]
 
 
-def _rounded(quantize: Callable[[Float32Array], QuantizedRows], how: str) -> Callable[[Float32Array], QuantizedRows]:
+def rounded(quantize: Callable[[Float32Array], QuantizedRows], how: str) -> Callable[[Float32Array], QuantizedRows]:
     """The same quantization with every value rounded in one way, whatever its place in the row."""
 
     def rival(x: Float32Array) -> QuantizedRows:
@@ -114,7 +114,7 @@ def _rival_rules(int4: bool, one_scale: bool) -> Iterator[HybridRule]:
         yield HYBRID_RULES["hybrid-qd8-fma-bound_first"]
     yield own
     for how in ("half_away", "division"):
-        rows = _rounded(quantize_qd8, how)
+        rows = rounded(quantize_qd8, how)
         yield replace(qd8, name=f"{qd8.name}/{how}", symmetric=rows, asymmetric=rows)
     yield replace(
         qd8, name=f"{qd8.name}/float64_zero_point", symmetric=_zero_point_in_float64, asymmetric=_zero_point_in_float64
@@ -125,8 +125,8 @@ def _rival_rules(int4: bool, one_scale: bool) -> Iterator[HybridRule]:
         yield replace(
             own,
             name=f"{own.name}/{how}",
-            symmetric=_rounded(quantize_symmetric, how),
-            asymmetric=_rounded(quantize_asymmetric, how),
+            symmetric=rounded(quantize_symmetric, how),
+            asymmetric=rounded(quantize_asymmetric, how),
         )
     yield replace(own, name=f"{own.name}/scale_by_scale", finish=_scale_by_scale)
     yield replace(own, name=f"{own.name}/fused", finish=_fused)
