@@ -24,7 +24,7 @@ from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
 # The runtimes of today's interpreters on x86-64, and those of them that this machine's CPU can be asked about.
-XNNPACKS = ("litert-xnnpack", "litert-xnnpack-avxvnni", "litert-xnnpack-avx2")
+XNNPACKS = ("litert-xnnpack", "litert-xnnpack-avx512", "litert-xnnpack-avxvnni", "litert-xnnpack-avx2")
 RUNTIMES = (*XNNPACKS, "litert-builtin-x86", "litert-reference", "tflm")
 HERE = tuple(name for name in RUNTIMES if ORACLES[name].fits_machine)
 

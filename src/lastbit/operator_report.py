@@ -24,6 +24,7 @@ __all__ = [
 
 OPERATOR_RUNTIMES = (
     "litert-xnnpack",
+    "litert-xnnpack-avx512",
     "litert-xnnpack-avxvnni",
     "litert-xnnpack-avx2",
     "litert-builtin-x86",

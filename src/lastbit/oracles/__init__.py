@@ -44,6 +44,15 @@ ORACLES: dict[str, OracleSpec] = {
         machines=X86_64,
         vectors="AVX512-VNNI",
     ),
+    "litert-xnnpack-avx512": OracleSpec(
+        name="litert-xnnpack-avx512",
+        distribution="ai-edge-litert",
+        extra="litert",
+        mode="default delegates (XNNPACK)",
+        worker=("litert", "AUTO"),
+        machines=X86_64,
+        vectors="AVX512",
+    ),
     "litert-xnnpack-avxvnni": OracleSpec(
         name="litert-xnnpack-avxvnni",
         distribution="ai-edge-litert",

@@ -54,11 +54,12 @@ def cpu_features() -> frozenset[str]:
     return frozenset(_detected()[1])
 
 
-Vectors = Literal["AVX512-VNNI", "AVX-VNNI", "AVX2"]
+Vectors = Literal["AVX512-VNNI", "AVX512", "AVX-VNNI", "AVX2"]
 """The kinds of x86-64 CPUs that runtimes are told apart by, the best first; AVX2 is all else."""
 
 _NEEDED: dict[Vectors, frozenset[str]] = {
     "AVX512-VNNI": frozenset({"avx512_vnni"}),
+    "AVX512": frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
     "AVX-VNNI": frozenset({"avx_vnni"}),
     "AVX2": frozenset(),
 }

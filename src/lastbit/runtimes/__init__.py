@@ -14,6 +14,7 @@ from .litert_reference_arm64 import LITERT_REFERENCE_ARM64
 from .litert_xnnpack import LITERT_XNNPACK
 from .litert_xnnpack_arm64 import LITERT_XNNPACK_ARM64
 from .litert_xnnpack_avx2 import LITERT_XNNPACK_AVX2
+from .litert_xnnpack_avx512 import LITERT_XNNPACK_AVX512
 from .litert_xnnpack_avxvnni import LITERT_XNNPACK_AVXVNNI
 from .onnxruntime import ONNXRUNTIME
 from .tflm import TFLM
@@ -24,6 +25,7 @@ __all__ = ["ALIASES", "DEFAULT_RUNTIME", "RUNTIMES", "Refused", "Rule", "Runtime
 
 RUNTIMES: dict[str, Runtime] = {
     "litert-xnnpack": LITERT_XNNPACK,
+    "litert-xnnpack-avx512": LITERT_XNNPACK_AVX512,
     "litert-xnnpack-avxvnni": LITERT_XNNPACK_AVXVNNI,
     "litert-xnnpack-avx2": LITERT_XNNPACK_AVX2,
     "litert-builtin-x86": LITERT_BUILTIN_X86,

@@ -1,4 +1,4 @@
-"""LiteRT as it comes, on x86-64 without AVX512-VNNI: XNNPACK's AVX2 kernels saturate where those of VNNI wrap."""
+"""LiteRT as it comes, on x86-64 with AVX2 and no better: XNNPACK's AVX2 kernels saturate where those of VNNI wrap."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["LITERT_XNNPACK_AVX2"]
 
 LITERT_XNNPACK_AVX2 = Runtime(
     name="litert-xnnpack-avx2",
-    title="LiteRT's default on x86-64 without AVX512-VNNI: XNNPACK delegate, builtin kernels for what it declines",
+    title="LiteRT's default on x86-64 with AVX2: XNNPACK delegate, builtin kernels for what it declines",
     oracle="ai-edge-litert 2.3.0, Interpreter(model)",
-    platform="x86-64 with AVX2, without AVX512-VNNI",
+    platform="x86-64 with AVX2, without AVX512 and AVX-VNNI",
     rules={
         **LITERT_XNNPACK.rules,
         **XNNPACK_AVX2_OPERATORS,
