@@ -1,6 +1,7 @@
 """Dense layers against what real interpreters printed, recorded with their fingerprints by tools/record_dense.py."""
 
 import itertools
+import re
 from functools import cache
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from lastbit.differences import same_bits
 from lastbit.errors import UnsupportedError
+from lastbit.ops.dense_hybrid import LOST_SCALES
 from lastbit.prepare import prepare_operator
 from lastbit.tflite import load
 from record_dense import SETS, stored
@@ -54,6 +56,8 @@ def test_every_golden_set_holds_what_it_says(name):
         assert fingerprint["cpu"]
 
 
+# Rules of older versions only: tests/test_versions.py holds them apart from later ones, by inputs made for it.
+OLDER = re.compile(rf"hybrid-qd8-scale_inverted-.*|.*{LOST_SCALES}")
 GROUPS = [(name, group) for name in SETS for group in dict.fromkeys(c["group"] for c in LISTINGS[name]["cases"])]
 
 
@@ -67,7 +71,8 @@ def test_kill_matrix_every_pair_of_rules_is_separated_by_the_golden_set(name, gr
         if case["group"] != group or alive == set() or "refuse" in case["family"]:
             continue
         model = model_of(name, number)
-        rules = SETS[name].rivals(model, model.operators[0])
+        rivals = SETS[name].rivals(model, model.operators[0])
+        rules = {rule: prepared for rule, prepared in rivals.items() if not OLDER.fullmatch(rule)}
         if alive is None:
             alive = set(itertools.combinations(sorted(rules), 2)) - proven_equal
             assert alive
