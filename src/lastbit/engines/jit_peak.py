@@ -49,8 +49,8 @@ def _spin(_typing: Any, isa: Any, rounds: Any, values: Any) -> Any:
             phi.add_incoming(fixed, entry)
         b.cbranch(b.icmp_signed("<", count, fn.args[0]), body, done)
         b.position_at_end(body)
-        # Two places by turns: a product that is always the same would be taken out of the loop. So would both where LLVM
-        # makes two rounds one, if it knew of them: what passes through (empty) assembler is new in each round.
+        # Two places by turns: a product that is always the same would be taken out of the loop. So would these two,
+        # where LLVM makes two rounds one: but what passes through (empty) assembler is new to it in each round.
         turn = b.mul(b.and_(count, ir.Constant(I64, 1)), ir.Constant(I64, 4 * kind.lanes * _SUMS))
         turn = b.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [turn], True)
         here = b.gep(base, [turn], source_etype=ir.IntType(8))
