@@ -95,7 +95,9 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
         "delegate int4 with a scale for each unit in LiteRT 1.1 to 1.3, where outputs differ whose row has a minus "
         "infinity (they have the sign of the weight that meets it). TensorFlow 2.14.1, 2.16.2 and 2.18.1 ran "
         "before rules were known that fit their neighbours (per-channel scales lost; four lanes; the scale inverted) "
-        "and were not run against these. `litert-xnnpack@...` was not asked.",
+        "and were not run against these. Whether the scale is inverted was asked of LiteRT 1.0.0 to 1.2.0, 2.0.2, "
+        "2.1.0, 2.1.5 and 2.3.0 only; those between have 255 over the range as their neighbours have. TensorFlow "
+        "2.12, 2.13 and 2.19 were not run. `litert-xnnpack@...` was not asked.",
     ),
     (
         "The other versions named `litert-xnnpack@...` on x86-64 without AVX512-VNNI",
