@@ -87,7 +87,8 @@ class ChainStep:
         known = self.shapes.get(x.shape)
         shape = self._shape(x) if known is None else known[0]
         y = self.chain(np.ascontiguousarray(x), threads)
-        self.shapes[x.shape] = shape, y.shape != shape
+        if known is None:
+            self.shapes[x.shape] = shape, y.shape != shape
         tensors[self.end] = y.reshape(shape)
 
     def _shape(self, x: Array) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -159,13 +160,17 @@ class PreparedHybrid(PreparedLayer):
         used = self.arithmetic.finish
         return _NIBBLE_FINISHES.get(used, used) if self.nibbles else used
 
-    def wrapping_pairs(self, rows: int) -> npt.NDArray[np.bool_]:
-        """Where two weights of -128 share a 16-bit sum in the kernel for this many rows: `[out, depth]`, the first."""
-        layer = self.layer
+    @cached_property
+    def pairs(self) -> npt.NDArray[np.bool_]:
+        """Where two weights of -128 share a 16-bit sum in the loop that takes one row: `[out, depth]`, the first."""
+        weights = self.layer.weights_values
         in_16_bits = self.arithmetic.neon and not self.nibbles
-        if not in_16_bits or neon_loop(self.rows_at_once or rows, layer.units, layer.depth) is not NeonLoop.VECTOR:
-            return np.zeros(layer.weights_values.shape, np.bool_)
-        return pairs_beyond_16_bits(layer.weights_values)
+        return pairs_beyond_16_bits(weights) if in_16_bits else np.zeros(weights.shape, np.bool_)
+
+    def wrapping_pairs(self, rows: int) -> npt.NDArray[np.bool_]:
+        """Those of `pairs` that matter in the kernel's loop for this many rows: `[out, depth]`."""
+        loop = neon_loop(self.rows_at_once or rows, self.layer.units, self.layer.depth)
+        return self.pairs if loop is NeonLoop.VECTOR else np.zeros_like(self.pairs)
 
 
 def prepare_dense_hybrid(model: Model, op: Operator, rule: str) -> PreparedHybrid:
@@ -277,6 +282,7 @@ def _evaluator(prepared: PreparedHybrid) -> Callable[[Array], dict[str, Array]]:
     if prepared.wrong_signs.any():
         # -|q| * -128 comes out as |q| * -128: what is too much is 2 * 128 * q.
         fault = pack_weights(256 * prepared.wrong_signs.astype(np.int64), largest_input=128)
+    lossy = bool(prepared.pairs.any())
     quantize, finish = prepared.quantizer, prepared.finish
 
     def steps(x: Array) -> dict[str, Array]:
@@ -289,7 +295,8 @@ def _evaluator(prepared: PreparedHybrid) -> Callable[[Array], dict[str, Array]]:
                 "state it; wanted numbers (infinities are covered)."
             )
         quantized = quantize(rows)
-        dot = wrap32(_dot(packed, fault, quantized.quantized) - _lost(prepared, quantized.quantized))
+        dot = _dot(packed, fault, quantized.quantized)
+        dot = wrap32(dot - _lost(prepared, quantized.quantized) if lossy else dot)
         found: dict[str, Array] = {
             "range_low": quantized.low,
             "range_high": quantized.high,
@@ -313,11 +320,9 @@ def _dot(packed: ExactWeights, fault: ExactWeights | None, q: npt.NDArray[np.int
     return dot if fault is None else dot + fault.dot(np.minimum(q, 0))
 
 
-def _lost(prepared: PreparedHybrid, q: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | int:
+def _lost(prepared: PreparedHybrid, q: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """What sums in 16 bits lose where they wrap: `[rows, out]`."""
     pairs = prepared.wrapping_pairs(len(q))
-    if not pairs.any():
-        return 0
     lowest = q == -128
     # A pair is 8 columns apart; the last columns are never the first of one.
     both = lowest & np.roll(lowest, -8, axis=1)

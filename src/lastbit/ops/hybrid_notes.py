@@ -53,8 +53,7 @@ def hybrid_notes(
                 f"kernel fault: the sums of the weights of {wrong.size} units overflow 16 bits ({_some(wrong)}), so "
                 "that the input's zero point is taken off wrongly. Set asymmetric_quantize_inputs to false"
             )
-    pairs = pairs_beyond_16_bits(stored)
-    if rule.neon and not nibbles and asked and pairs.any():
+    if rule.neon and not nibbles and asked and (pairs := pairs_beyond_16_bits(stored)).any():
         notes.append(
             f"kernel fault: {int(pairs.sum())} pairs of weights are -128, eight columns apart "
             f"({_some(np.flatnonzero(pairs.any(axis=1)))}); where both quantized inputs are -128 too, and the kernel "

@@ -13,6 +13,7 @@ __all__ = [
     "DENSE_8BIT",
     "NO_INT16_WEIGHTS",
     "UNSETTLED_ARM64",
+    "WHOLE_INT4_SUMS",
     "Rules",
     "hybrid_rules",
     "kept",
@@ -90,6 +91,13 @@ NO_INT16_WEIGHTS = {
     for granularity in ("per_tensor", "per_channel")
 }
 """int16 x int16 on ARM64."""
+
+
+WHOLE_INT4_SUMS = {
+    ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule("float32-half_even", "xnnpack")
+    for granularity in ("per_tensor", "per_channel")
+}
+"""XNNPACK's int4 kernels that have the whole accumulator; that of AVX512-VNNI has its upper 28 bits."""
 
 
 def hybrid_rules(kernel: str, int8: str, int4: str) -> dict[tuple[str, str], Rule | Refused]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import Refused, Rule, Runtime
+from .derive import hybrid_rules
 from .operator_rules import XNNPACK_OPERATORS
 from .shared import FLOAT_FUNCTIONS
 
@@ -17,11 +18,7 @@ LITERT_XNNPACK = Runtime(
         ("FULLY_CONNECTED", "uint8 per_tensor"): Rule("float32-half_even", "xnnpack"),
         ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("float32-half_even/acc28", "xnnpack"),
         ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule("float32-half_even/acc28", "xnnpack"),
-        **{
-            ("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Rule("hybrid-qd8-fma", "xnnpack")
-            for w in ("int8", "int4")
-            for g in ("per_tensor", "per_channel")
-        },
+        **hybrid_rules("xnnpack", "hybrid-qd8-fma", "hybrid-qd8-fma"),
         ("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-bias_first", "xnnpack"),
         ("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
             "the runtime takes float16 weights through a DEQUANTIZE only"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import Rule, Runtime
+from .derive import WHOLE_INT4_SUMS, hybrid_rules
 from .litert_xnnpack import LITERT_XNNPACK
 from .operator_rules import XNNPACK_AVX2_OPERATORS
 
@@ -18,13 +19,8 @@ LITERT_XNNPACK_AVX2 = Runtime(
         **XNNPACK_AVX2_OPERATORS,
         ("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", "xnnpack"),
         ("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", "xnnpack"),
-        # The int4 kernel has the whole accumulator here; that of VNNI has its upper 28 bits.
-        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("float32-half_even", "xnnpack"),
-        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule("float32-half_even", "xnnpack"),
-        **{
-            ("FULLY_CONNECTED", f"float32 x int8 -> float32 {g}"): Rule("hybrid-qd8-fma-bound_first", "xnnpack")
-            for g in ("per_tensor", "per_channel")
-        },
+        **WHOLE_INT4_SUMS,
+        **hybrid_rules("xnnpack", "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
     },
     sources=(
         "google/XNNPACK src/qs8-gemm/MRx8c8-avx2.c.in @a9fefe77cf0d: the zero point is added in 16 bits, saturating",

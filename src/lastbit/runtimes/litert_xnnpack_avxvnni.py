@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .base import Rule, Runtime
+from .base import Runtime
+from .derive import hybrid_rules
 from .litert_xnnpack import LITERT_XNNPACK
 from .operator_rules import XNNPACK_AVXVNNI_OPERATORS
 
@@ -16,10 +17,7 @@ LITERT_XNNPACK_AVXVNNI = Runtime(
     rules={
         **LITERT_XNNPACK.rules,
         **XNNPACK_AVXVNNI_OPERATORS,
-        **{
-            ("FULLY_CONNECTED", f"float32 x int8 -> float32 {g}"): Rule("hybrid-qd8-fma-bound_first", "xnnpack")
-            for g in ("per_tensor", "per_channel")
-        },
+        **hybrid_rules("xnnpack", "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
     },
     sources=(
         "google/XNNPACK src/qs8-gemm/MRx8c8-avxvnni.c.in @028aae4f5fcf: the zero point is added in 32 bits; in hybrid "

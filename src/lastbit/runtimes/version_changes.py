@@ -60,6 +60,11 @@ _PER_CHANNEL_INT16 = tuple(f"int16 x {w} -> int16 per_channel {b}" for w in ("in
 _INT16_NO_BIAS = tuple(f"int16 x int8 -> int16 {g} no_bias" for g in INT16_GRANULARITIES)
 _IGNORED = "float32-half_even/weights_zero_point_ignored"
 _OLD_DELEGATE = "float32-half_even-saturate"
+# Of int4 weights the delegate of most versions takes those with a scale for each unit only.
+_DELEGATED_HYBRID = tuple(
+    ("FULLY_CONNECTED", f"float32 x {variant}")
+    for variant in ("int8 -> float32 per_tensor", "int8 -> float32 per_channel", "int4 -> float32 per_channel")
+)
 _INVERTED = "hybrid-qd8-scale_inverted-fma-bound_first"
 _FIRST = "/first_weights_scale"
 # Between the last of these and the next wheel that was run lie months: when it changed is not known better.
@@ -201,21 +206,16 @@ CHANGES: tuple[Change, ...] = (
         "litert-xnnpack-avx2",
         (("1.0.0", "1.0.1"), ("tf2.17.1", "tf2.17.1")),
         "hybrid rows are multiplied with the inverse of the rounded scale; since 1.1 with 255 over the row's range",
-        {
-            ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(_INVERTED, "xnnpack")
-            for weights, granularity in (("int8", "per_tensor"), ("int8", "per_channel"), ("int4", "per_channel"))
-        },
+        dict.fromkeys(_DELEGATED_HYBRID, Rule(_INVERTED, "xnnpack")),
     ),
     Change(
         "litert-xnnpack-avx2",
         (("tf2.18.1", "tf2.18.1"),),
         "how the delegate scales hybrid rows is not known: it ran before the two ways were told apart",
-        {
-            ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Refused(
-                "not exact: with which inverse of the scale this version multiplies rows is not settled"
-            )
-            for weights, granularity in (("int8", "per_tensor"), ("int8", "per_channel"), ("int4", "per_channel"))
-        },
+        dict.fromkeys(
+            _DELEGATED_HYBRID,
+            Refused("not exact: with which inverse of the scale this version multiplies rows is not settled"),
+        ),
     ),
     Change(
         "litert-xnnpack-avx2",
