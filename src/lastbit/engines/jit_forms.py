@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ..arith.fixedpoint import reduce_multiplier
 from ..arith.requantize import RequantParams
+from .jit_hybrid_forms import HYBRID_FORMS
 from .jit_vectors import F32, I32, Vectors
 
 __all__ = ["FORMS", "FORMS_64", "SCALARS", "form_scalars", "form_slots", "slot_bytes"]
@@ -264,8 +265,8 @@ FORMS: dict[str, tuple[dict[str, str], Code | None]] = {
         ("float64", {"factor": "f8"}, _float64),
         ("float64_saturate", {"factor": "f8"}, _float64_saturate),
     )
-}
-"""Those on 32-bit sums. `acc` gives the sums themselves."""
+} | HYBRID_FORMS
+"""Those on 32-bit sums, hybrid layers' among them. `acc` gives the sums themselves."""
 
 FORMS_64: dict[str, tuple[dict[str, str], Code | None]] = {
     name: ({"bias": "i8", **slots}, code)

@@ -94,9 +94,9 @@ def _unfused(u: Unit, acc: Any) -> Any:
 _SUMS = {"bias": "i4", "weights_sum": "i4", "factor": "f4", "addend": "f4", "low": "f4", "high": "f4"}
 _FUSED = {**_SUMS, "factor_larger": "f4", "addend_larger": "f4"}
 
-HYBRID_FORMS: dict[str, tuple[dict[str, str], Callable[[Unit, Any], Any]]] = {
+HYBRID_FORMS: dict[str, tuple[dict[str, str], Callable[[Unit, Any], Any] | None]] = {
     "hybrid_fused_value_first": (_FUSED, _fused_value_first),
     "hybrid_fused_bound_first": (_FUSED, _fused_bound_first),
     "hybrid_unfused": ({**_SUMS, "unclamped": "i4"}, _unfused),
 }
-"""As `jit_forms.FORMS`. `bias` is what the integer sums begin with, `addend` the layer's bias."""
+"""A part of `jit_forms.FORMS`. `bias` is what the integer sums begin with, `addend` the layer's bias."""

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit_vectors import F32, I8, I16, I32, I64, ISAS, Vectors
+from .jit_vectors import F32, I8, I16, I32, I64, ISAS, POINTER, Vectors, internal_function
 
 __all__ = ["LEAST", "row_range", "row_steps_away", "row_steps_even"]
 
@@ -21,24 +21,8 @@ LEAST = 8
 """Rows must have so many values."""
 
 _LANES = dataclasses.replace(ISAS["portable"], lanes=LEAST)
-_POINTER = ir.PointerType()
 # Vectors in one turn of the main loop.
 _UNROLL = 4
-
-
-def _function(module: Any, name: str, result: Any, arguments: tuple[Any, ...]) -> tuple[Any, bool]:
-    """An internal LLVM function, and whether it must still be written."""
-    fn = module.globals.get(name)
-    if fn is not None:
-        return fn, False
-    fn = ir.Function(module, ir.FunctionType(result, arguments), name)
-    fn.linkage = "internal"
-    fn.attributes.add("noinline")
-    fn.attributes.add("nounwind")
-    for argument in fn.args:
-        if argument.type == _POINTER:
-            argument.add_attribute("noalias")
-    return fn, True
 
 
 def _loops(v: Vectors, n: Any, state: list[Any], turn: Callable[[list[Any], list[Any]], list[Any]]) -> list[Any]:
@@ -90,7 +74,7 @@ def _at(v: Vectors, pointer: Any, index: Any, size: int) -> Any:
 def _build_range(module: Any) -> Any:
     """(values, how many) -> the smallest, the largest, zero among them, and 1 where there is a NaN."""
     result = ir.LiteralStructType([F32, F32, I32])
-    fn, new = _function(module, "lastbit_row_range", result, (_POINTER, I64))
+    fn, new = internal_function(module, "lastbit_row_range", result, (POINTER, I64))
     if not new:
         return fn
     v = Vectors(ir.IRBuilder(fn.append_basic_block("entry")), _LANES)
@@ -129,9 +113,9 @@ def _build_range(module: Any) -> Any:
 
 def _build_steps(module: Any, even: bool, bits: int) -> Any:
     """(values, how many, inverse, zero point, smallest step, flip, out): out = steps, of that many bits."""
-    arguments = (_POINTER, I64, F32, I32, I32, I32, _POINTER)
+    arguments = (POINTER, I64, F32, I32, I32, I32, POINTER)
     name = f"lastbit_row_steps_{'even' if even else 'away'}_{bits}"
-    fn, new = _function(module, name, ir.VoidType(), arguments)
+    fn, new = internal_function(module, name, ir.VoidType(), arguments)
     if not new:
         return fn
     v = Vectors(ir.IRBuilder(fn.append_basic_block("entry")), _LANES)
@@ -167,7 +151,7 @@ def row_range(_typing: Any, x: Any, n: Any) -> Any:
     result = types.Tuple((types.float32, types.float32, types.int32))
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        found = builder.call(_build_range(builder.module), [builder.inttoptr(args[0], _POINTER), args[1]])
+        found = builder.call(_build_range(builder.module), [builder.inttoptr(args[0], POINTER), args[1]])
         return context.make_tuple(builder, result, [builder.extract_value(found, i) for i in range(3)])
 
     return result(types.intp, types.intp), generate
@@ -187,7 +171,7 @@ def _steps(even: bool, what: str) -> Any:
         def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
             _, start, count, *numbers, end = args
             fn = _build_steps(builder.module, even, width)
-            builder.call(fn, [builder.inttoptr(start, _POINTER), count, *numbers, builder.inttoptr(end, _POINTER)])
+            builder.call(fn, [builder.inttoptr(start, POINTER), count, *numbers, builder.inttoptr(end, POINTER)])
             return context.get_dummy_value()
 
         return signature, generate

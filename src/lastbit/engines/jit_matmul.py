@@ -14,7 +14,7 @@ Sums wrap at 32 bits, or at 64 where the weights were packed for 64-bit sums. Ne
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +110,7 @@ def pack(
     Returns:
         The layer; None where the kernels do not cover it (see `jit_forms`).
     """
-    from . import jit_cpu, jit_forms, jit_hybrid_forms, jit_kernels
+    from . import jit_cpu, jit_forms, jit_kernels
     from .jit_tile import UNROLL
     from .jit_vectors import ISAS
 
@@ -121,9 +121,7 @@ def pack(
         # The byte kernels take bytes only; what CPUs with them can do as well is the widening product.
         isa = ISAS["avx2" if isa.x86 else "portable"]
     form = form or ("acc" if params is None else params.rule.form)
-    forms: Mapping[str, tuple[dict[str, str], Any]] = jit_forms.FORMS_64 if wide else jit_forms.FORMS
-    if form in jit_hybrid_forms.HYBRID_FORMS:
-        forms = jit_hybrid_forms.HYBRID_FORMS
+    forms = jit_forms.FORMS_64 if wide else jit_forms.FORMS
     if slots is None:
         slots = {} if params is None else jit_forms.form_slots(params)
     if slots is None or form not in forms or weights.dtype.itemsize > 1:

@@ -23,17 +23,16 @@ from .jit_compile import compiled_for
 from .jit_cpu import allow
 from .jit_forms import FORMS, FORMS_64, Unit, slot_bytes
 from .jit_hybrid_forms import HYBRID_FORMS, RECORD_BYTES
-from .jit_vectors import I8, I16, I32, I64, ISAS, Isa, Vectors
+from .jit_vectors import I8, I16, I32, I64, ISAS, POINTER, Isa, Vectors, internal_function
 
 __all__ = ["UNROLL", "build_tile", "tile"]
 
 UNROLL = 2
 """Groups of the depth in one step of the loop."""
 
-_POINTER = ir.PointerType()
 # Input rows, their distance in bytes, panel, steps, steps in a chunk, columns, scalars, row sums (or records), output,
 # its distance.
-_ARGUMENTS = (_POINTER, I64, _POINTER, I64, I64, _POINTER, _POINTER, _POINTER, _POINTER, I64)
+_ARGUMENTS = (POINTER, I64, POINTER, I64, I64, POINTER, POINTER, POINTER, POINTER, I64)
 
 
 def build_tile(module: Any, isa: Isa, form: str, rows: int, weights: str, output: str, features: str = "") -> Any:
@@ -42,7 +41,7 @@ def build_tile(module: Any, isa: Isa, form: str, rows: int, weights: str, output
     Args:
         module: the LLVM module.
         isa: the CPU kind.
-        form: a key of `FORMS` or `HYBRID_FORMS`, or of `FORMS_64` with `/64` behind it.
+        form: a key of `FORMS`, or of `FORMS_64` with `/64` behind it.
         rows: input rows.
         weights: `packed` (the type that products take) or `int8` (half the memory where products take int16).
         output: `i1` (8 bits), `i2`, `i4` or `i8`: bytes of an output element.
@@ -52,17 +51,10 @@ def build_tile(module: Any, isa: Isa, form: str, rows: int, weights: str, output
         A function `(input, input_stride, panel, steps, chunk, columns, scalars, row_sums, output, output_stride)`.
     """
     name = f"lastbit_{isa.name}_{form.replace('/', '_')}_{rows}_{weights}_{output}"
-    fn = module.globals.get(name)
-    if fn is not None:
+    fn, new = internal_function(module, name, ir.VoidType(), _ARGUMENTS)
+    if not new:
         return fn
-    fn = ir.Function(module, ir.FunctionType(ir.VoidType(), _ARGUMENTS), name)
-    fn.linkage = "internal"
-    fn.attributes.add("noinline")
-    fn.attributes.add("nounwind")
     allow(fn, isa, features)
-    for argument in fn.args:
-        if argument.type == _POINTER:
-            argument.add_attribute("noalias")
     builder = ir.IRBuilder(fn.append_basic_block("entry"))
     _Tile(Vectors(builder, isa), fn, form, rows, weights, output).emit()
     builder.ret_void()
@@ -77,8 +69,7 @@ class _Tile:
         self.fn, self.rows, self.output = fn, rows, output
         self.wide = form.endswith("/64")
         self.records = form in HYBRID_FORMS
-        forms = FORMS_64 if self.wide else {**FORMS, **HYBRID_FORMS}
-        self.slots, self.code = forms[form.removesuffix("/64")]
+        self.slots, self.code = (FORMS_64 if self.wide else FORMS)[form.removesuffix("/64")]
         self.offsets, self.unit_bytes = slot_bytes(self.slots, v.lanes)
         # Bytes of one vector of weights: one lane takes a group.
         values = v.lanes * self.isa.group
@@ -115,7 +106,7 @@ class _Tile:
         Else it sees that rows are equally far apart, keeps one pointer and calculates the others anew in every step of
         the loop, on the ports that the products need.
         """
-        return self.b.asm(ir.FunctionType(_POINTER, [_POINTER]), "", "=r,0", [pointer], False)
+        return self.b.asm(ir.FunctionType(POINTER, [POINTER]), "", "=r,0", [pointer], False)
 
     def _bias(self, columns: Any, n: int, vector: Any) -> Any:
         return self.v.load(vector, columns, n * self.unit_bytes + self.offsets["bias"])
@@ -139,7 +130,7 @@ class _Tile:
         b.position_at_end(head)
         step = b.phi(I64)
         step.add_incoming(begin, before)
-        place = b.phi(_POINTER)
+        place = b.phi(POINTER)
         place.add_incoming(panel, before)
         sums = {}
         for key, value in first.items():
@@ -177,7 +168,7 @@ class _Tile:
         head, body, done = (b.append_basic_block(name) for name in ("chunk_head", "chunk_body", "chunk_done"))
         b.branch(head)
         b.position_at_end(head)
-        begin, place = b.phi(I64), b.phi(_POINTER)
+        begin, place = b.phi(I64), b.phi(POINTER)
         begin.add_incoming(ir.Constant(I64, 0), before)
         place.add_incoming(panel, before)
         b.cbranch(b.icmp_signed("<", begin, steps), body, done)
@@ -221,7 +212,7 @@ def tile(_typing: Any, isa: Any, form: Any, rows: Any, weights: Any, output: Any
         fn = build_tile(builder.module, ISAS[kind], name, count, packing, size, compiled_for(context))
         values = cgutils.unpack_tuple(builder, args[5], len(_ARGUMENTS))
         given = [
-            builder.inttoptr(value, _POINTER) if wanted == _POINTER else value
+            builder.inttoptr(value, POINTER) if wanted == POINTER else value
             for value, wanted in zip(values, _ARGUMENTS, strict=True)
         ]
         builder.call(fn, given)

@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from llvmlite import ir
 
-__all__ = ["ISAS", "Isa", "Vectors", "choose_isa"]
+__all__ = ["ISAS", "Isa", "Vectors", "choose_isa", "internal_function"]
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F32, F64 = ir.FloatType(), ir.DoubleType()
+POINTER = ir.PointerType()
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,21 @@ def choose_isa(features: dict[str, bool]) -> Isa:
     'portable'
     """
     return next(isa for isa in ISAS.values() if all(features.get(name) for name in isa.features))
+
+
+def internal_function(module: Any, name: str, result: Any, arguments: tuple[Any, ...]) -> tuple[Any, bool]:
+    """An LLVM function of its own (not inlined), and whether it must still be written."""
+    fn = module.globals.get(name)
+    if fn is not None:
+        return fn, False
+    fn = ir.Function(module, ir.FunctionType(result, arguments), name)
+    fn.linkage = "internal"
+    fn.attributes.add("noinline")
+    fn.attributes.add("nounwind")
+    for argument in fn.args:
+        if argument.type == POINTER:
+            argument.add_attribute("noalias")
+    return fn, True
 
 
 class Vectors:
