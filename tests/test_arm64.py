@@ -1,63 +1,37 @@
 """Dense layers on ARM64 against what LiteRT printed there (under qemu-aarch64): tools/record_arm64.py."""
 
-import json
-from functools import cache
-
 import numpy as np
 import pytest
 
-from conftest import GOLDEN
 from lastbit.errors import OracleMissingError, UnsupportedError
 from lastbit.ops.dense_by_rows import PreparedByRows, for_rows
 from lastbit.oracles import installed, open_oracle
 from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES, Refused, get_runtime
-from lastbit.tflite import load
 
-time_machine = pytest.importorskip("time_machine")
+pytest.importorskip("time_machine")
+from arm64_golden import ARM64, Recorded
 
-LISTING = json.loads((GOLDEN / "dense_arm64.json").read_text())
-ARM64 = ("litert-xnnpack-arm64", "litert-builtin-arm64", "litert-reference-arm64")
-
-
-@cache
-def arrays():
-    return time_machine.unpack(GOLDEN / "dense_arm64.npz")
-
-
-@cache
-def model_of(number):
-    return load(arrays()[f"{number}/model"].tobytes())
-
-
-@cache
-def ours(number, runtime):
-    """The outputs and the kernel, or None where LastBit refuses."""
-    model = model_of(number)
-    try:
-        prepared = prepare_operator(model, model.operators[0], runtime)
-    except UnsupportedError:
-        return None
-    return np.stack([prepared.evaluate([x])["output"] for x in arrays()[f"{number}/x"]]), prepared.kernel
+RECORDED = Recorded("dense_arm64")
+LISTING, arrays, model_of, ours = RECORDED.listing, RECORDED.arrays, RECORDED.model_of, RECORDED.ours
 
 
 @pytest.mark.parametrize("name", sorted(LISTING["printed"]))
 def test_equals_what_was_printed(name):
     runtime = name.partition("@")[0]
     compared = 0
-    for number, entry in enumerate(time_machine.decode(LISTING["printed"][name], LISTING["refusals"])):
+    for number, found, delegated in RECORDED.printed(name):
         mine = ours(number, runtime)
-        if isinstance(entry, str):
-            assert mine is None, (number, entry)
+        if isinstance(found, str):
+            assert mine is None, (number, found)
             continue
         if mine is None:
             variant = LISTING["cases"][number]["variant"]
             assert isinstance(get_runtime(runtime).rules.get(("FULLY_CONNECTED", variant)), Refused), (number, variant)
             continue
         outputs, kernel = mine
-        printed = arrays()[f"{number}/{entry if entry >= 0 else -1 - entry}"]
-        np.testing.assert_array_equal(outputs, printed, err_msg=f"case {number} {LISTING['cases'][number]}")
-        assert (kernel == "xnnpack") == (entry < 0), number
+        np.testing.assert_array_equal(outputs, found, err_msg=f"case {number} {LISTING['cases'][number]}")
+        assert (kernel == "xnnpack") == delegated, number
         compared += outputs.size
     assert compared > 9000
 

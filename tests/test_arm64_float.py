@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
-from functools import cache
 
 import numpy as np
 import pytest
@@ -12,12 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lastbit
-from conftest import GOLDEN
 from lastbit.arith.neon import NeonLoop, neon_loop
 from lastbit.differences import same_bits
 from lastbit.engines import ENGINES
-from lastbit.errors import UnsupportedError
-from lastbit.model import Model
 from lastbit.prepare import prepare_operator
 from lastbit.runtimes import Refused, get_runtime
 from lastbit.tflite import load, write
@@ -25,10 +21,11 @@ from lastbit.tflite.synthesize import dense_subgraph
 from test_dense_hybrid import exact, round32
 from test_dense_hybrid import hybrid_model as newest_model
 
-time_machine = pytest.importorskip("time_machine")
+pytest.importorskip("time_machine")
+from arm64_golden import ARM64, Recorded
 
-LISTING = json.loads((GOLDEN / "dense_arm64_float.json").read_text())
-ARM64 = ("litert-xnnpack-arm64", "litert-builtin-arm64", "litert-reference-arm64")
+RECORDED = Recorded("dense_arm64_float")
+LISTING, arrays, model_of, outputs_of = RECORDED.listing, RECORDED.arrays, RECORDED.model_of, RECORDED.ours
 TODAY = [name for name in sorted(LISTING["printed"]) if name.endswith("@2.0.2")]
 F = np.float32
 
@@ -45,41 +42,11 @@ def hybrid(weights, runtime, **options):
     return prepare_operator(model, model.operators[0], runtime)
 
 
-@cache
-def arrays():
-    return time_machine.unpack(GOLDEN / "dense_arm64_float.npz")
-
-
-@cache
-def model_of(number) -> Model:
-    return load(arrays()[f"{number}/model"].tobytes())
-
-
-@cache
-def outputs_of(number, runtime):
-    """The outputs and the kernel, or None where LastBit refuses."""
-    model = model_of(number)
-    try:
-        prepared = prepare_operator(model, model.operators[0], runtime)
-    except UnsupportedError:
-        return None
-    return np.stack([prepared.evaluate([x])["output"] for x in arrays()[f"{number}/x"]]), prepared.kernel
-
-
-def printed(name):
-    """(case, its output or refusal, whether the delegate took it) of a runtime's version."""
-    for number, entry in enumerate(time_machine.decode(LISTING["printed"][name], LISTING["refusals"])):
-        if isinstance(entry, str):
-            yield number, entry, False
-        else:
-            yield number, arrays()[f"{number}/{entry if entry >= 0 else -1 - entry}"], entry < 0
-
-
 @pytest.mark.parametrize("name", TODAY)
 def test_equals_what_was_printed(name):
     runtime = name.partition("@")[0]
     compared = Counter()
-    for number, found, delegated in printed(name):
+    for number, found, delegated in RECORDED.printed(name):
         mine = outputs_of(number, runtime)
         case = LISTING["cases"][number]
         if isinstance(found, str):
@@ -105,7 +72,7 @@ def test_the_golden_set_refutes_every_rival(name):
 
     runtime = name.partition("@")[0]
     refuted, seen = {}, {}
-    for number, found, delegated in printed(name):
+    for number, found, delegated in RECORDED.printed(name):
         case = LISTING["cases"][number]
         if isinstance(found, str) or (runtime == "litert-xnnpack-arm64") != delegated:
             continue

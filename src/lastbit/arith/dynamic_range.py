@@ -23,6 +23,7 @@ __all__ = [
     "quantize_qd8_inverted",
     "quantize_symmetric",
     "row_range",
+    "symmetric_range",
 ]
 
 Float32Array = npt.NDArray[np.float32]
@@ -92,6 +93,23 @@ def _to_steps(scaled: Float32Array, zero_point: npt.NDArray[np.int64] | None) ->
     return np.concatenate([np.clip(wrap32(first + zero_point[:, None]), -128, 127), last], axis=1)
 
 
+def symmetric_range(
+    x: Float32Array,
+) -> tuple[Float32Array, Float32Array, npt.NDArray[np.bool_], Float32Array, Float32Array]:
+    """LiteRT's own symmetric range of each row: (low, high, whether it is zeros, scale, its inverse), `[rows]`.
+
+    >>> [v.tolist() for v in symmetric_range(np.float32([[-127.0, 2.0], [0.0, 0.0]]))]
+    [[-127.0, 0.0], [2.0, 0.0], [False, True], [1.0, 1.0], [1.0, 0.0]]
+    """
+    low, high = row_range(x)
+    largest = np.maximum(-low, high)
+    empty = largest == 0
+    with np.errstate(all="ignore"):
+        scale = np.where(empty, np.float32(1), largest / np.float32(127))
+        inverse = np.where(empty, np.float32(0), np.float32(127) / largest)
+    return low, high, empty, scale, inverse
+
+
 def quantize_symmetric(x: Float32Array) -> QuantizedRows:
     """LiteRT's own kernels without asymmetric_quantize_inputs: scale = largest magnitude / 127, zero point 0.
 
@@ -102,12 +120,8 @@ def quantize_symmetric(x: Float32Array) -> QuantizedRows:
     Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0
     (NeonSymmetricQuantizeFloats, which x86 builds run through a NEON to SSE translation).
     """
-    low, high = row_range(x)
-    largest = np.maximum(-low, high)
-    empty = largest == 0
+    low, high, empty, scale, inverse = symmetric_range(x)
     with np.errstate(all="ignore"):
-        scale = np.where(empty, np.float32(1), largest / np.float32(127))
-        inverse = np.where(empty, np.float32(0), np.float32(127) / largest)
         scaled = x * inverse[:, None]
     scaled = np.where(empty[:, None], np.float32(0), scaled)
     zero_point = np.zeros(len(x), np.int64)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..types import IntArray
-from .dynamic_range import QuantizedRows, asymmetric_range, row_range
+from .dynamic_range import QuantizedRows, asymmetric_range, row_range, symmetric_range
 from .fixedpoint import INT32_MAX, INT32_MIN, wrap32
 from .floats import flush_subnormals, multiply32, round_away32
 
@@ -104,12 +104,8 @@ def quantize_neon_symmetric(x: Float32Array) -> QuantizedRows:
     Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0
     (NeonSymmetricQuantizeFloats). Shown on ai-edge-litert 2.0.2 for aarch64.
     """
-    low, high = row_range(x)
-    largest = np.maximum(-low, high)
-    empty = largest == 0
+    low, high, empty, scale, inverse = symmetric_range(x)
     with np.errstate(all="ignore"):
-        scale = np.where(empty, np.float32(1), largest / np.float32(127))
-        inverse = np.where(empty, np.float32(0), np.float32(127) / largest)
         scaled = np.where(empty[:, None], np.float32(0), x * inverse[:, None])
         quantized = np.clip(_saturate(round_away32(scaled)), -127, 127)
     return QuantizedRows(low, high, scale, inverse, np.zeros(len(x), np.int64), scaled, quantized)

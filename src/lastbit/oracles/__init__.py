@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import Any
 
 from lastbit.errors import RuntimeNameError
 from lastbit.oracles.base import (
@@ -33,92 +34,42 @@ __all__ = [
 ARM64 = ("aarch64", "arm64", "ARM64")
 X86_64 = ("x86_64", "AMD64")
 
+# LiteRT's op resolvers -> how their kernels are called.
+_MODES = {
+    "AUTO": "default delegates (XNNPACK)",
+    "BUILTIN_WITHOUT_DEFAULT_DELEGATES": "builtin, no delegate",
+    "BUILTIN_REF": "reference kernels",
+}
+
+
+def _litert(name: str, resolver: str, **more: Any) -> OracleSpec:
+    """LiteRT's interpreter under one op resolver; `more` as OracleSpec takes it."""
+    given = {"mode": _MODES[resolver]} | more
+    return OracleSpec(name=name, distribution="ai-edge-litert", extra="litert", worker=("litert", resolver), **given)
+
+
 # Keyed by the name of the runtime that the oracle is held against.
 ORACLES: dict[str, OracleSpec] = {
-    "litert-xnnpack": OracleSpec(
-        name="litert-xnnpack",
-        distribution="ai-edge-litert",
-        extra="litert",
-        mode="default delegates (XNNPACK)",
-        worker=("litert", "AUTO"),
-        machines=X86_64,
-        vectors="AVX512-VNNI",
-    ),
-    "litert-xnnpack-avx512": OracleSpec(
-        name="litert-xnnpack-avx512",
-        distribution="ai-edge-litert",
-        extra="litert",
-        mode="default delegates (XNNPACK)",
-        worker=("litert", "AUTO"),
-        machines=X86_64,
-        vectors="AVX512",
-    ),
-    "litert-xnnpack-avxvnni": OracleSpec(
-        name="litert-xnnpack-avxvnni",
-        distribution="ai-edge-litert",
-        extra="litert",
-        mode="default delegates (XNNPACK)",
-        worker=("litert", "AUTO"),
-        machines=X86_64,
-        vectors="AVX-VNNI",
-    ),
-    "litert-xnnpack-avx2": OracleSpec(
-        name="litert-xnnpack-avx2",
-        distribution="ai-edge-litert",
-        extra="litert",
-        mode="default delegates (XNNPACK)",
-        worker=("litert", "AUTO"),
-        machines=X86_64,
-        vectors="AVX2",
-    ),
-    "litert-builtin-x86": OracleSpec(
-        name="litert-builtin-x86",
-        distribution="ai-edge-litert",
-        extra="litert",
-        mode="builtin, no delegate",
-        worker=("litert", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
-        machines=X86_64,
-    ),
-    "litert-reference": OracleSpec(
-        name="litert-reference",
-        distribution="ai-edge-litert",
-        extra="litert",
-        mode="reference kernels",
-        worker=("litert", "BUILTIN_REF"),
-        machines=X86_64,
-    ),
-    "litert-builtin-portable": OracleSpec(
-        name="litert-builtin-portable",
-        distribution="ai-edge-litert",
-        extra="litert",
-        mode="builtin, no delegate, ruy's portable code",
-        worker=("litert", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
-        environment={"RUY_PATHS": "0x1"},
-    ),
-    "litert-xnnpack-arm64": OracleSpec(
-        name="litert-xnnpack-arm64",
-        distribution="ai-edge-litert",
-        extra="litert",
-        mode="default delegates (XNNPACK)",
-        worker=("litert", "AUTO"),
-        machines=ARM64,
-    ),
-    "litert-builtin-arm64": OracleSpec(
-        name="litert-builtin-arm64",
-        distribution="ai-edge-litert",
-        extra="litert",
-        mode="builtin, no delegate",
-        worker=("litert", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
-        machines=ARM64,
-    ),
-    "litert-reference-arm64": OracleSpec(
-        name="litert-reference-arm64",
-        distribution="ai-edge-litert",
-        extra="litert",
-        mode="reference kernels",
-        worker=("litert", "BUILTIN_REF"),
-        machines=ARM64,
-    ),
+    **{
+        spec.name: spec
+        for spec in (
+            _litert("litert-xnnpack", "AUTO", machines=X86_64, vectors="AVX512-VNNI"),
+            _litert("litert-xnnpack-avx512", "AUTO", machines=X86_64, vectors="AVX512"),
+            _litert("litert-xnnpack-avxvnni", "AUTO", machines=X86_64, vectors="AVX-VNNI"),
+            _litert("litert-xnnpack-avx2", "AUTO", machines=X86_64, vectors="AVX2"),
+            _litert("litert-builtin-x86", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", machines=X86_64),
+            _litert("litert-reference", "BUILTIN_REF", machines=X86_64),
+            _litert(
+                "litert-builtin-portable",
+                "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+                mode="builtin, no delegate, ruy's portable code",
+                environment={"RUY_PATHS": "0x1"},
+            ),
+            _litert("litert-xnnpack-arm64", "AUTO", machines=ARM64),
+            _litert("litert-builtin-arm64", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", machines=ARM64),
+            _litert("litert-reference-arm64", "BUILTIN_REF", machines=ARM64),
+        )
+    },
     "tflm": OracleSpec(
         name="tflm",
         distribution="tflite-micro",
