@@ -9,7 +9,7 @@ import pytest
 
 from lastbit.differences import same_bits
 from lastbit.errors import UnsupportedError
-from lastbit.ops.dense_hybrid import LOST_SCALES
+from lastbit.ops.hybrid_rules import LOST_SCALES
 from lastbit.prepare import prepare_operator
 from lastbit.tflite import load
 from record_dense import SETS, stored

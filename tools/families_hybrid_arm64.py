@@ -20,8 +20,9 @@ from lastbit.arith.neon import quantize_kleidiai, quantize_neon_asymmetric, quan
 from lastbit.arith.neon import quantize_neon_symmetric as symmetric
 from lastbit.model import Model, Operator
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_hybrid import HYBRID_RULES, HybridRule, PreparedHybrid, hybrid_by_rule
+from lastbit.ops.dense_hybrid import PreparedHybrid, hybrid_by_rule
 from lastbit.ops.hybrid_finish import finish_fma, finish_neon, finish_unfused
+from lastbit.ops.hybrid_rules import HYBRID_RULES, HybridRule
 from lastbit.tflite import write
 
 Steps = dict[str, npt.NDArray]

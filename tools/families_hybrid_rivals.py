@@ -18,8 +18,9 @@ from lastbit.arith.dynamic_range import (
 from lastbit.arith.floats import clamp_value_first, convert_int32, flush_subnormals, fma32, multiply32, round_away32
 from lastbit.model import Model, Operator
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_hybrid import HYBRID_RULES, LOST_SCALES, HybridRule, PreparedHybrid, hybrid_by_rule
+from lastbit.ops.dense_hybrid import PreparedHybrid, hybrid_by_rule
 from lastbit.ops.hybrid_finish import finish_fma, finish_unfused
+from lastbit.ops.hybrid_rules import HYBRID_RULES, LOST_SCALES, HybridRule
 
 Float32Array = npt.NDArray[np.float32]
 

@@ -18,8 +18,9 @@ from ..arith.floats import (
 )
 from ..model import Model, Operator
 from ..types import Array
-from .dense_hybrid import HYBRID_RULES, prepare_dense_hybrid
+from .dense_hybrid import prepare_dense_hybrid
 from .dense_layer import PreparedLayer, check_types, dense_layer
+from .hybrid_rules import HYBRID_RULES
 
 __all__ = ["FLOAT_RULES", "RULES", "FloatRule", "PreparedFloat", "float_by_rule", "prepare_dense_float32"]
 

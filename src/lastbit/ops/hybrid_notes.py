@@ -12,7 +12,7 @@ from ..arith.sse_sums import sums_in_16_bits, wrong_signs
 from .dense_layer import DenseLayer
 
 if TYPE_CHECKING:
-    from .dense_hybrid import HybridRule
+    from .hybrid_rules import HybridRule
 
 __all__ = ["hybrid_notes"]
 

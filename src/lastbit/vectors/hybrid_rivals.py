@@ -35,8 +35,9 @@ from ..arith.neon import (
 )
 from ..errors import UnsupportedError
 from ..model import Model
-from ..ops.dense_hybrid import Finish, PreparedHybrid, Quantizer, hybrid_by_rule
+from ..ops.dense_hybrid import PreparedHybrid, hybrid_by_rule
 from ..ops.hybrid_finish import finish_fma, finish_fma_bound_first, finish_kleidiai, finish_neon, finish_unfused
+from ..ops.hybrid_rules import Finish, Quantizer
 from ..prepare import prepare_operator
 from ..runtimes import RUNTIMES
 from ..types import Array

@@ -1,0 +1,191 @@
+"""The ways of calculating a hybrid dense layer: how rows are quantized, weights packed, and sums finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arith.dynamic_range import (
+    QuantizedRows,
+    quantize_asymmetric,
+    quantize_for_nibbles,
+    quantize_qd8,
+    quantize_qd8_inverted,
+    quantize_symmetric,
+)
+from ..arith.int4_nibbles import packed_nibbles, packed_nibbles_neon
+from ..arith.neon import (
+    quantize_kleidiai,
+    quantize_neon_asymmetric,
+    quantize_neon_nibbles,
+    quantize_neon_symmetric,
+)
+from ..types import Array, IntArray
+from .hybrid_finish import (
+    finish_fma,
+    finish_fma_bound_first,
+    finish_kleidiai,
+    finish_neon,
+    finish_neon_nibbles,
+    finish_nibbles,
+    finish_unfused,
+)
+
+if TYPE_CHECKING:
+    from .dense_hybrid import PreparedHybrid
+
+__all__ = [
+    "HYBRID_RULES",
+    "LOST_SCALES",
+    "NIBBLE_FINISHES",
+    "NIBBLE_QUANTIZERS",
+    "Finish",
+    "HybridRule",
+    "Packing",
+    "Quantizer",
+]
+
+# At the end of a rule's name: kernels that read the scale of weights where there is none if they have more than one.
+LOST_SCALES = "/channel_scales_lost"
+
+Quantizer = Callable[[npt.NDArray[np.float32]], QuantizedRows]
+# (layer, quantized rows, dot products, whether any input is not 0) -> the steps from `acc` to `output`, `[rows, out]`.
+Finish = Callable[["PreparedHybrid", QuantizedRows, npt.NDArray[np.int64], bool], dict[str, Array]]
+Packing = Callable[[IntArray], npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class HybridRule:
+    """One way of calculating a hybrid layer.
+
+    Attributes:
+        name: the key in `HYBRID_RULES`.
+        symmetric: how rows are quantized where the model says nothing else.
+        asymmetric: how they are quantized where it sets asymmetric_quantize_inputs.
+        sse: whether the sums are the SSE code's: a weight of -128 meets a negative input with the wrong sign, and sums
+            of weights have 16 bits.
+        finish: from the dot products to the output.
+        packing: the 4-bit kernel's packing of int4 weights, used where its conditions hold; None for the others.
+        equation: the rule in one line of text.
+        neon: whether the sums are the NEON code's: where `arith.neon.neon_loop` says so, pairs of products are added in
+            16 bits.
+        loses_scales: whether weights with more than one scale are multiplied with the scale 0, but by the 4-bit kernel.
+    """
+
+    name: str
+    symmetric: Quantizer
+    asymmetric: Quantizer
+    sse: bool
+    finish: Finish
+    packing: Packing | None
+    equation: str
+    loses_scales: bool = False
+    neon: bool = False
+
+
+# What the 4-bit kernels do instead of the plain ones of the same CPU.
+NIBBLE_QUANTIZERS: dict[Quantizer, Quantizer] = {
+    quantize_symmetric: quantize_for_nibbles,
+    quantize_neon_symmetric: quantize_neon_nibbles,
+}
+NIBBLE_FINISHES: dict[Finish, Finish] = {finish_unfused: finish_nibbles, finish_neon: finish_neon_nibbles}
+
+
+_QD8_FINISH = "always asymmetric;  y = fma(float32(acc) * s_row, s_w, bias)"
+_QD8_EQUATION = f"q = round_half_even(x * 255/(max-min)) + zp, {_QD8_FINISH}"
+
+
+HYBRID_RULES: dict[str, HybridRule] = {
+    rule.name: rule
+    for rule in (
+        HybridRule("hybrid-qd8-fma", quantize_qd8, quantize_qd8, False, finish_fma, None, _QD8_EQUATION),
+        HybridRule(
+            "hybrid-qd8-fma-bound_first",
+            quantize_qd8,
+            quantize_qd8,
+            False,
+            finish_fma_bound_first,
+            None,
+            f"{_QD8_EQUATION};  NaN becomes the lower clamp bound",
+        ),
+        HybridRule(
+            "hybrid-qd8-scale_inverted-fma-bound_first",
+            quantize_qd8_inverted,
+            quantize_qd8_inverted,
+            False,
+            finish_fma_bound_first,
+            None,
+            f"s_row = 1/(255/(max-min)), and q = round_half_even(x * (1/s_row)) + zp;  {_QD8_FINISH};  NaN becomes the "
+            "lower clamp bound",
+        ),
+        HybridRule(
+            "hybrid-int8-unfused",
+            quantize_symmetric,
+            quantize_asymmetric,
+            True,
+            finish_unfused,
+            None,
+            "q = trunc(x * 127/max|x| +- 0.5), last depth % 8 half_away (or asymmetric, as the model says);  "
+            "y = bias + float32(acc) * (s_row * s_w)",
+        ),
+        HybridRule(
+            "hybrid-int4-nibbles",
+            quantize_symmetric,
+            quantize_asymmetric,
+            True,
+            finish_unfused,
+            packed_nibbles,
+            "4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  "
+            "y = (float32(-7 * sum q) * s_row * s_w + bias) + float32(sum n*q) * s_row * s_w;  "
+            "depth odd or < 32, or < 4 units: as hybrid-int8-unfused",
+        ),
+        HybridRule(
+            "hybrid-int8-neon",
+            quantize_neon_symmetric,
+            quantize_neon_asymmetric,
+            False,
+            finish_neon,
+            None,
+            "q = round_half_away(x * 127/max|x|) (or asymmetric, as the model says);  "
+            "y = fma(float32(acc), s_row * s_w, bias), but bias + float32(acc) * (s_row * s_w) where four rows are "
+            "taken at once",
+            neon=True,
+        ),
+        HybridRule(
+            "hybrid-int4-nibbles-neon",
+            quantize_neon_symmetric,
+            quantize_neon_asymmetric,
+            False,
+            finish_neon,
+            packed_nibbles_neon,
+            "4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  "
+            "t = fma(float32(-7 * sum q) * s_row, s_w, bias);  y = fma(float32(sum n*q) * s_row, s_w, t), of several "
+            "rows t + float32(sum n*q) * s_row * s_w but in the last units % 4;  "
+            "depth odd or < 32, or < 4 units: as hybrid-int8-neon",
+            neon=True,
+        ),
+        HybridRule(
+            "hybrid-kleidiai-unfused",
+            quantize_kleidiai,
+            quantize_kleidiai,
+            False,
+            finish_kleidiai,
+            None,
+            "q = round_half_even(x * 255/(max-min)) + zp, last depth % 8 half_away, always asymmetric;  "
+            "y = float32(acc) * (s_w * s_row) + bias",
+        ),
+    )
+}
+HYBRID_RULES |= {
+    f"{name}{LOST_SCALES}": replace(
+        HYBRID_RULES[name],
+        name=f"{name}{LOST_SCALES}",
+        equation=f"s_w = 0 where weights have more than one scale{but}, so y = bias;  {HYBRID_RULES[name].equation}",
+        loses_scales=True,
+    )
+    for name, but in (("hybrid-int8-unfused", ""), ("hybrid-int4-nibbles", ", but in the 4-bit kernel"))
+}
