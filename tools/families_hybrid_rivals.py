@@ -109,8 +109,10 @@ def _unspilt(weights: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 def _rival_rules(int4: bool, one_scale: bool) -> Iterator[HybridRule]:
     qd8, own, nibbles = (HYBRID_RULES[f"hybrid-{name}"] for name in ("qd8-fma", "int8-unfused", "int4-nibbles"))
+    portable = HYBRID_RULES["hybrid-int8-portable"]
     yield qd8
     yield HYBRID_RULES["hybrid-qd8-scale_inverted-fma-bound_first"]
+    yield HYBRID_RULES["hybrid-qd8-nan_takes_low-fma-bound_first"]
     if not int4:  # for int4 they are one
         yield HYBRID_RULES["hybrid-qd8-fma-bound_first"]
     yield own
@@ -133,12 +135,17 @@ def _rival_rules(int4: bool, one_scale: bool) -> Iterator[HybridRule]:
     yield replace(own, name=f"{own.name}/fused", finish=_fused)
     yield replace(own, name=f"{own.name}/no_short_cut", finish=_always)
     yield replace(own, name=f"{own.name}/without_faults", sse=False)
+    yield HYBRID_RULES["hybrid-int8-tail_32-unfused"]
+    yield portable
     if not one_scale:
         yield HYBRID_RULES[f"{own.name}{LOST_SCALES}"]
+        yield HYBRID_RULES[f"{portable.name}{LOST_SCALES}"]
     if int4:
         yield nibbles
+        yield HYBRID_RULES[f"{nibbles.name}-portable"]
         if not one_scale:
             yield HYBRID_RULES[f"{nibbles.name}{LOST_SCALES}"]
+            yield HYBRID_RULES[f"{nibbles.name}-portable{LOST_SCALES}"]
         yield replace(nibbles, name=f"{nibbles.name}/without_spill", packing=_unspilt)
         yield replace(
             nibbles,

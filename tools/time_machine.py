@@ -64,7 +64,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
             "--no-deps",
             f"tflite-micro==0.dev{v}",
             "numpy<2" if v < "202409" else "numpy",
-            *("flatbuffers", "pyyaml", "bitarray", "setuptools<80"),
+            *("absl-py", "flatbuffers", "pyyaml", "bitarray", "setuptools<80"),
         )
         for v in _TFLM.split()
     },

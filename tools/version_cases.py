@@ -146,6 +146,16 @@ def rivals_dense(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     return prepared
 
 
+def rivals_int16(model: Model, op: Operator) -> dict[str, PreparedOperator]:
+    """Every rule of the int16 family, and those that take the first unit's scale for every unit."""
+    weights = model.operand(op, 1)
+    assert weights is not None
+    assert weights.quant is not None
+    several = weights.quant.scale.size > 1
+    names = [f"{name}{FIRST_SCALE}" for name in EVERY_RULE_INT16 if several and f"{name}{FIRST_SCALE}" in RULES]
+    return {**families_int16.rivals(model, op), **{name: prepare_fully_connected(model, op, name) for name in names}}
+
+
 def reshapes(rng: Rng, rounds: int) -> Iterator[Case]:
     """RESHAPE of every element type, by an option and by a constant shape."""
     for dtype in (DTYPE_BY_NAME[name] for name in COPIED):
@@ -271,10 +281,7 @@ FAMILIES: dict[str, Families] = {
         ),
         rivals_dense,
     ),
-    "int16": Families(
-        lambda seed, rounds, _: families_int16.all_cases(seed, 1),
-        families_int16.rivals,
-    ),
+    "int16": Families(lambda seed, rounds, _: families_int16.all_cases(seed, 1), rivals_int16),
     "hybrid": Families(
         lambda seed, rounds, _: without_quantized_output(seed, rounds, floats=False), families_hybrid.rivals
     ),

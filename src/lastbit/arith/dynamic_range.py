@@ -18,10 +18,14 @@ __all__ = [
     "QuantizedRows",
     "asymmetric_range",
     "quantize_asymmetric",
+    "quantize_asymmetric_2_12",
+    "quantize_asymmetric_portable",
     "quantize_for_nibbles",
     "quantize_qd8",
     "quantize_qd8_inverted",
+    "quantize_qd8_nan_low",
     "quantize_symmetric",
+    "quantize_symmetric_portable",
     "row_range",
     "symmetric_range",
 ]
@@ -68,7 +72,9 @@ def _divide(a: Float32Array | np.float32, b: Float32Array | np.float32) -> Float
     return result
 
 
-def _to_steps(scaled: Float32Array, zero_point: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+def _to_steps(
+    scaled: Float32Array, zero_point: npt.NDArray[np.int64] | None, tail_saturates: bool = True
+) -> npt.NDArray[np.int64]:
     """`scaled` rounded, plus the zero point, clamped: int64 `[rows, depth]`. No zero point means symmetric.
 
     The first `depth & ~7` values: 0.5 added away from zero in float32, then truncated; the others: half away. The two
@@ -76,7 +82,8 @@ def _to_steps(scaled: Float32Array, zero_point: npt.NDArray[np.int64] | None) ->
 
     They also differ for infinity and NaN, which rows below about 4e-37 come to, since the inverse of their scale
     overflows: the vector code saturates upwards, makes NaN INT32_MIN and adds the zero point with wrap; the scalar
-    code makes both INT32_MIN if symmetric, and else saturates infinity and makes NaN 0.
+    code makes both INT32_MIN if symmetric, and else saturates infinity and makes NaN 0; in TensorFlow 2.12
+    (`tail_saturates` False) it makes both INT32_MIN there too.
     """
     depth = scaled.shape[1]
     split = depth - depth % _LANES
@@ -89,7 +96,10 @@ def _to_steps(scaled: Float32Array, zero_point: npt.NDArray[np.int64] | None) ->
             both: npt.NDArray[np.int64] = np.concatenate([first, trunc_to_int32(rounded)], axis=1)
             return np.clip(both, -127, 127)
         last = rounded + zero_point[:, None].astype(np.float32)
-    last = np.where(np.isnan(last), 0, np.clip(last, -128, 127)).astype(np.int64)
+    if tail_saturates:
+        last = np.where(np.isnan(last), 0, np.clip(last, -128, 127)).astype(np.int64)
+    else:
+        last = np.clip(trunc_to_int32(last), -128, 127)
     return np.concatenate([np.clip(wrap32(first + zero_point[:, None]), -128, 127), last], axis=1)
 
 
@@ -152,10 +162,30 @@ def quantize_for_nibbles(x: Float32Array) -> QuantizedRows:
     return QuantizedRows(low, high, scale, inverse, np.zeros(len(x), np.int64), scaled, quantized)
 
 
+def quantize_symmetric_portable(x: Float32Array) -> QuantizedRows:
+    """The same in LiteRT's portable code, which has no lanes: every value is rounded half away.
+
+    >>> quantize_symmetric_portable(np.float32([[0.49999997, -127.0, 2.5] + [0.0] * 5])).quantized[0, :3].tolist()
+    [0, -127, 3]
+
+    Source: tensorflow/tensorflow tensorflow/lite/kernels/internal/reference/portable_tensor_utils.cc.
+    """
+    low, high, empty, scale, inverse = symmetric_range(x)
+    with np.errstate(all="ignore"):
+        scaled = np.where(empty[:, None], np.float32(0), x * inverse[:, None])
+        quantized = np.clip(trunc_to_int32(round_away32(scaled)), -127, 127)
+    return QuantizedRows(low, high, scale, inverse, np.zeros(len(x), np.int64), scaled, quantized)
+
+
 def asymmetric_range(
     x: Float32Array,
+    wide: bool = False,
 ) -> tuple[Float32Array, Float32Array, npt.NDArray[np.bool_], Float32Array, npt.NDArray[np.int64]]:
     """LiteRT's own asymmetric range of each row: (low, high, whether they are the same, scale, zero point), `[rows]`.
+
+    Args:
+        x: float32 `[rows, depth]`.
+        wide: whether the range itself is taken in float64, where it cannot overflow.
 
     >>> [v.tolist() for v in asymmetric_range(np.float32([[-1.0, 254.0]]))]
     [[-1.0], [254.0], [False], [1.0], [-127]]
@@ -163,23 +193,28 @@ def asymmetric_range(
     low, high = row_range(x)
     empty = low == high
     with np.errstate(all="ignore"):
-        # The difference is taken in float32, the rest in float64.
-        wide = np.where(empty, 1.0, (high - low).astype(np.float64) / 255.0)
-        from_low, from_high = low / wide, high / wide
+        # But for portable code, the difference is taken in float32. The rest is in float64.
+        difference = high.astype(np.float64) - low if wide else (high - low).astype(np.float64)
+        step = np.where(empty, 1.0, difference / 255.0)
+        from_low, from_high = low / step, high / step
         low_is_better = 128.0 + np.abs(from_low) < 127.0 + np.abs(from_high)
         exact = np.where(low_is_better, -128.0 - from_low, 127.0 - from_high)
         whole = np.trunc(exact)
         rounded = whole + np.copysign(np.abs(exact - whole) >= 0.5, exact)
         # An infinite end of the range makes NaN here, which the conversion to int8 takes to 0.
         zero_point = np.where(empty | np.isnan(rounded), 0, np.clip(rounded, -128, 127)).astype(np.int64)
-        scale = wide.astype(np.float32)
+        scale = step.astype(np.float32)
     return low, high, empty, scale, zero_point
 
 
-def quantize_asymmetric(x: Float32Array) -> QuantizedRows:
+def quantize_asymmetric(x: Float32Array, tail_saturates: bool = True) -> QuantizedRows:
     """LiteRT's own kernels with asymmetric_quantize_inputs: the row's range over 255 steps.
 
     The zero point is calculated in float64 from the end of the range with the smaller error, half away.
+
+    Args:
+        x: float32 `[rows, depth]`.
+        tail_saturates: whether the last `depth % 8` values saturate where they leave int32; else they are the lowest.
 
     >>> rows = quantize_asymmetric(np.float32([[0.0, 255.0, 2.5]]))
     >>> rows.quantized.tolist(), rows.scale.tolist(), rows.zero_point.tolist()
@@ -189,20 +224,50 @@ def quantize_asymmetric(x: Float32Array) -> QuantizedRows:
     (NeonAsymmetricQuantizeFloats).
     """
     low, high, empty, scale, zero_point = asymmetric_range(x)
-    with np.errstate(all="ignore"):
-        inverse = np.where(empty | (scale == 0), np.float32(0), np.float32(1) / scale)
-        scaled = x * inverse[:, None]
-    scaled = np.where(empty[:, None], np.float32(0), scaled)
-    quantized = _to_steps(scaled, zero_point)
+    inverse, scaled = _asymmetric_scaled(x, empty, scale)
+    quantized = _to_steps(scaled, zero_point, tail_saturates)
     return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)
 
 
-def quantize_qd8(x: Float32Array, invert_scale: bool = False) -> QuantizedRows:
+def _asymmetric_scaled(
+    x: Float32Array, empty: npt.NDArray[np.bool_], scale: Float32Array
+) -> tuple[Float32Array, Float32Array]:
+    """What rows are multiplied with, and the products."""
+    with np.errstate(all="ignore"):
+        inverse = np.where(empty | (scale == 0), np.float32(0), np.float32(1) / scale)
+        scaled = x * inverse[:, None]
+    return inverse, np.where(empty[:, None], np.float32(0), scaled)
+
+
+def quantize_asymmetric_2_12(x: Float32Array) -> QuantizedRows:
+    """The same in TensorFlow 2.12, where the last `depth % 8` values do not saturate."""
+    return quantize_asymmetric(x, tail_saturates=False)
+
+
+def quantize_asymmetric_portable(x: Float32Array) -> QuantizedRows:
+    """The same in LiteRT's portable code: the range in float64, and the zero point added before the value is rounded.
+
+    >>> rows = quantize_asymmetric_portable(np.float32([[0.0, 255.0, 2.5]]))
+    >>> rows.quantized.tolist(), rows.scale.tolist(), rows.zero_point.tolist()
+    ([[-128, 127, -126]], [1.0], [-128])
+
+    Source: tensorflow/tensorflow tensorflow/lite/kernels/internal/reference/portable_tensor_utils.cc.
+    """
+    low, high, empty, scale, zero_point = asymmetric_range(x, wide=True)
+    inverse, scaled = _asymmetric_scaled(x, empty, scale)
+    with np.errstate(all="ignore"):
+        shifted = round_away32(scaled + zero_point[:, None].astype(np.float32))
+        quantized = np.clip(trunc_to_int32(shifted), -128, 127)
+    return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)
+
+
+def quantize_qd8(x: Float32Array, invert_scale: bool = False, nan_takes_low: bool = False) -> QuantizedRows:
     """XNNPACK: the row's range over 255 steps, all in float32, ties to even, subnormals read and written as zero.
 
     Args:
         x: float32 `[rows, depth]`.
         invert_scale: whether the input is multiplied with the rounded scale's inverse, not with 255 over the range.
+        nan_takes_low: whether the zero point comes from the row's low end where an infinity makes NaN of the errors.
 
     >>> rows = quantize_qd8(np.float32([[0.0, 255.0, 2.5]]))
     >>> rows.quantized.tolist(), rows.scale.tolist(), rows.zero_point.tolist()
@@ -218,7 +283,8 @@ def quantize_qd8(x: Float32Array, invert_scale: bool = False) -> QuantizedRows:
         width = flush_subnormals(high - low)
         inverse = np.where(low == high, one, flush_subnormals(_divide(np.float32(255), width)))
         below, above = multiply32(low, inverse, flush=True), multiply32(high, inverse, flush=True)
-        low_is_better = (np.float32(-128) + below) + (np.float32(127) + above) > 0
+        errors = (np.float32(-128) + below) + (np.float32(127) + above)
+        low_is_better = (errors > 0) | (nan_takes_low & np.isnan(errors))
         exact = np.where(low_is_better, np.float32(-128) - below, np.float32(127) - above)
         # A range that overflows float32 makes NaN here; comparisons take it to the lower end.
         limited = np.where(exact > -128, np.minimum(exact, np.float32(127)), np.float32(-128))
@@ -237,3 +303,8 @@ def quantize_qd8(x: Float32Array, invert_scale: bool = False) -> QuantizedRows:
 def quantize_qd8_inverted(x: Float32Array) -> QuantizedRows:
     """The same with the inverse of the rounded scale in place of 255 over the range, as LiteRT 1.0 has it."""
     return quantize_qd8(x, invert_scale=True)
+
+
+def quantize_qd8_nan_low(x: Float32Array) -> QuantizedRows:
+    """The same where a row with a minus infinity gets the lowest zero point, as LiteRT 1.1 to 1.3 do for int4."""
+    return quantize_qd8(x, nan_takes_low=True)

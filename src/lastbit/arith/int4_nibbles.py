@@ -5,12 +5,14 @@ Weights are stored as w + 7 in a nibble. For -8 that is -1: its sign bits spill 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from ..types import IntArray
 
-__all__ = ["BLOCK", "NIBBLE_ZERO_POINT", "packed_nibbles", "packed_nibbles_neon"]
+__all__ = ["BLOCK", "NIBBLE_ZERO_POINT", "packed_nibbles", "packed_nibbles_neon", "packed_nibbles_portable"]
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -43,13 +45,7 @@ def packed_nibbles(weights: IntArray) -> Int64Array:
     Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/4bit/sse_fully_connected.cc @7d88950ea445
     (SsePackInner) and fully_connected_common.h (merge).
     """
-    units, depth = weights.shape
-    blocks = []
-    for start in range(0, depth, BLOCK):
-        block = weights[:, start : start + BLOCK].astype(np.int64)
-        packed = _vector(block) if block.shape[1] == BLOCK else _scalar(block)
-        blocks.append(np.concatenate([packed >> 4, packed & 15], axis=1)[:, : block.shape[1]])
-    return np.concatenate(blocks, axis=1) if blocks else np.zeros((units, 0), np.int64)
+    return _packed(weights, _vector, _scalar)
 
 
 def packed_nibbles_neon(weights: IntArray) -> Int64Array:
@@ -69,13 +65,39 @@ def packed_nibbles_neon(weights: IntArray) -> Int64Array:
     Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/4bit/neon_fully_connected.cc @01d971c556e3
     (NeonPackInner). Shown on ai-edge-litert 2.0.2 for aarch64.
     """
+    return _packed(weights, _scalar, _scalar)
+
+
+def packed_nibbles_portable(weights: IntArray) -> Int64Array:
+    """The same in the portable kernel of tflite-runtime 2.14: it packs as ARM64's, but loses weights.
+
+    Of a last, shorter block it takes the first 16 weights only; those after them are as good as 0.
+
+    Args:
+        weights: -8 to 7, `[out, depth]`, depth even.
+
+    Returns:
+        int64 `[out, depth]`.
+
+    >>> (packed_nibbles_portable(np.full((1, 50), 3, np.int8))[0, 46:] - 7).tolist()
+    [3, 3, 0, 0]
+
+    Shown on tflite-runtime 2.14.0 for x86-64.
+    """
+    return _packed(weights, _scalar, lambda block: _scalar(block[:, : BLOCK // 2]))
+
+
+def _packed(
+    weights: IntArray, full: Callable[[Int64Array], Int64Array], last: Callable[[Int64Array], Int64Array]
+) -> Int64Array:
+    """Every block by the code for full ones or by that for a last, shorter one."""
     units, depth = weights.shape
-    blocks = []
+    blocks = [np.zeros((units, 0), np.int64)]
     for start in range(0, depth, BLOCK):
         block = weights[:, start : start + BLOCK].astype(np.int64)
-        packed = _scalar(block)
+        packed = full(block) if block.shape[1] == BLOCK else last(block)
         blocks.append(np.concatenate([packed >> 4, packed & 15], axis=1)[:, : block.shape[1]])
-    return np.concatenate(blocks, axis=1) if blocks else np.zeros((units, 0), np.int64)
+    return np.concatenate(blocks, axis=1)
 
 
 def _scalar(block: Int64Array) -> Int64Array:

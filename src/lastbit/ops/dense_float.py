@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arith.floats import (
+    clamp_bound_first,
     clamp_high_first,
     clamp_value_first,
     flush_subnormals,
@@ -107,6 +109,12 @@ FLOAT_RULES["float32-fma-or-four_lanes"] = replace(
     "k = i, i + 4, ..., each product and sum rounded, sum 0 begins at the bias;  y = clamp((sum 0 + sum 2) + (sum 1 + "
     "sum 3)), NaN becomes the upper bound; subnormals are read and written as zero",
     narrow=FloatRule("float32-four_lanes-bias_first", _four_lanes, False, "four sums side by side", clamp_high_first),
+)
+FLOAT_RULES["float32-fma-bias_first-bound_first"] = replace(
+    FLOAT_RULES["float32-fma-bias_first"],
+    name="float32-fma-bias_first-bound_first",
+    equation=f"{FLOAT_RULES['float32-fma-bias_first'].equation};  NaN becomes the lower clamp bound",
+    clamp=partial(clamp_bound_first, always=True),
 )
 
 RULES: dict[str, str] = {

@@ -12,12 +12,16 @@ import numpy.typing as npt
 from ..arith.dynamic_range import (
     QuantizedRows,
     quantize_asymmetric,
+    quantize_asymmetric_2_12,
+    quantize_asymmetric_portable,
     quantize_for_nibbles,
     quantize_qd8,
     quantize_qd8_inverted,
+    quantize_qd8_nan_low,
     quantize_symmetric,
+    quantize_symmetric_portable,
 )
-from ..arith.int4_nibbles import packed_nibbles, packed_nibbles_neon
+from ..arith.int4_nibbles import packed_nibbles, packed_nibbles_neon, packed_nibbles_portable
 from ..arith.neon import (
     quantize_kleidiai,
     quantize_neon_asymmetric,
@@ -90,6 +94,7 @@ class HybridRule:
 # What the 4-bit kernels do instead of the plain ones of the same CPU.
 NIBBLE_QUANTIZERS: dict[Quantizer, Quantizer] = {
     quantize_symmetric: quantize_for_nibbles,
+    quantize_symmetric_portable: quantize_for_nibbles,
     quantize_neon_symmetric: quantize_neon_nibbles,
 }
 NIBBLE_FINISHES: dict[Finish, Finish] = {finish_unfused: finish_nibbles, finish_neon: finish_neon_nibbles}
@@ -97,6 +102,15 @@ NIBBLE_FINISHES: dict[Finish, Finish] = {finish_unfused: finish_nibbles, finish_
 
 _QD8_FINISH = "always asymmetric;  y = fma(float32(acc) * s_row, s_w, bias)"
 _QD8_EQUATION = f"q = round_half_even(x * 255/(max-min)) + zp, {_QD8_FINISH}"
+
+_NIBBLES = (
+    "4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  "
+    "y = (float32(-7 * sum q) * s_row * s_w + bias) + float32(sum n*q) * s_row * s_w"
+)
+_PORTABLE = (
+    "q = round_half_away(x * 127/max|x|) (or asymmetric, as the model says: the range in float64, "
+    "q = round_half_away(x/s_row + zp))"
+)
 
 
 HYBRID_RULES: dict[str, HybridRule] = {
@@ -123,6 +137,15 @@ HYBRID_RULES: dict[str, HybridRule] = {
             "lower clamp bound",
         ),
         HybridRule(
+            "hybrid-qd8-nan_takes_low-fma-bound_first",
+            quantize_qd8_nan_low,
+            quantize_qd8_nan_low,
+            False,
+            finish_fma_bound_first,
+            None,
+            f"{_QD8_EQUATION};  zp = -128 where the row has an infinity;  NaN becomes the lower clamp bound",
+        ),
+        HybridRule(
             "hybrid-int8-unfused",
             quantize_symmetric,
             quantize_asymmetric,
@@ -139,9 +162,35 @@ HYBRID_RULES: dict[str, HybridRule] = {
             True,
             finish_unfused,
             packed_nibbles,
-            "4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  "
-            "y = (float32(-7 * sum q) * s_row * s_w + bias) + float32(sum n*q) * s_row * s_w;  "
-            "depth odd or < 32, or < 4 units: as hybrid-int8-unfused",
+            f"{_NIBBLES};  depth odd or < 32, or < 4 units: as hybrid-int8-unfused",
+        ),
+        HybridRule(
+            "hybrid-int8-tail_32-unfused",
+            quantize_symmetric,
+            quantize_asymmetric_2_12,
+            True,
+            finish_unfused,
+            None,
+            "as hybrid-int8-unfused, but if asymmetric, of the last depth % 8, q = -128 where x/s_row is beyond int32",
+        ),
+        HybridRule(
+            "hybrid-int8-portable",
+            quantize_symmetric_portable,
+            quantize_asymmetric_portable,
+            False,
+            finish_unfused,
+            None,
+            f"{_PORTABLE};  y = bias + float32(acc) * (s_row * s_w)",
+        ),
+        HybridRule(
+            "hybrid-int4-nibbles-portable",
+            quantize_symmetric_portable,
+            quantize_asymmetric_portable,
+            False,
+            finish_unfused,
+            packed_nibbles_portable,
+            f"{_PORTABLE};  {_NIBBLES}, but n = 7 for the weights after the last depth % 32's first 16;  "
+            "depth odd or < 32, or < 4 units: as hybrid-int8-portable",
         ),
         HybridRule(
             "hybrid-int8-neon",
@@ -187,5 +236,10 @@ HYBRID_RULES |= {
         equation=f"s_w = 0 where weights have more than one scale{but}, so y = bias;  {HYBRID_RULES[name].equation}",
         loses_scales=True,
     )
-    for name, but in (("hybrid-int8-unfused", ""), ("hybrid-int4-nibbles", ", but in the 4-bit kernel"))
+    for name, but in (
+        ("hybrid-int8-unfused", ""),
+        ("hybrid-int4-nibbles", ", but in the 4-bit kernel"),
+        ("hybrid-int8-portable", ""),
+        ("hybrid-int4-nibbles-portable", ", but in the 4-bit kernel"),
+    )
 }

@@ -7,6 +7,7 @@ from ..model import Model, Operator
 from ..runtimes.base import Runtime
 from .base import PreparedOperator, refuse
 from .dense_8bit import PreparedDense
+from .dense_hybrid import PreparedHybrid
 from .dense_layer import PreparedLayer, dense_layer
 
 __all__ = ["check_version", "version_declines"]
@@ -50,6 +51,10 @@ def check_version(prepared: PreparedOperator, variant: str, runtime: Runtime) ->
             raise refuse(
                 op, "the delegate takes int4 weights with one unit and fails to prepare them if there is a bias"
             )
+    if isinstance(prepared, PreparedHybrid) and prepared.kernel == "xnnpack" and "hybrid_one_unit" in runtime.declines:
+        layer = prepared.layer
+        if layer.weights.dtype.name == "int8" and layer.units == 1:
+            raise refuse(op, "this version's delegate fails to prepare hybrid layers of one unit")
     if isinstance(prepared, PreparedLayer) and variant in runtime.written_in_part:
         layer = prepared.layer
         if layer.keep_num_dims and len(layer.output.shape) > 2:

@@ -43,7 +43,8 @@ class Runtime:
         fallback: the runtime whose kernels do what this one's delegate declines, or None.
         declines: what a version's delegate declines that today's takes: `per_channel_bias` (dense layers with a
             weights scale for each unit and a bias), `one_value` (a fused activation that leaves one value),
-            `int4_one_scale` (int4 weights with one scale for several units).
+            `int4_one_scale` (int4 weights with one scale for several units); or what it fails to prepare:
+            `hybrid_one_unit` (hybrid layers of one unit with int8 weights).
         ignores: what this version's delegate takes and ignores, where today's fails: `int4_zero_points` (zero points of
             int4 weights with a scale for each unit), `hybrid_zero_point` (that of int8 weights with one scale, hybrid).
         operator_versions: operator -> the largest operator version that this version knows, where it was asked.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Refused, Rule
-from .shared import EIGHT_BIT
+from .shared import EIGHT_BIT, MISREAD_BIAS
 
 __all__ = [
     "BUILTIN_OPERATORS",
@@ -58,10 +58,6 @@ def _copies(types: tuple[str, ...], kernel: str) -> Rules:
 _GROUPED = tuple(f"{variant} grouped" for variant in _INT8)
 _INT16 = tuple(f"int16 x int8 -> int16 {granularity}" for granularity in ("per_tensor", "per_channel"))
 _GROUPED_INT16 = tuple(f"{variant} grouped" for variant in _INT16)
-_MISREAD = Refused(
-    "not exact: this kernel reads the int32 bias as int64 and so beyond its end. Store the bias as int64, or let "
-    "quantized_bias_type say INT32"
-)
 
 
 def _int16_convolutions(rules: dict[str, str], grouped: dict[str, str], kernel: str) -> Rules:
@@ -75,8 +71,8 @@ def _int16_convolutions(rules: dict[str, str], grouped: dict[str, str], kernel: 
         if operator == "CONV_2D" or bias in ("int64_bias", "no_bias")
     }
     if "int32_bias" not in rules:
-        table |= {("CONV_2D", f"{variant} int32_bias"): _MISREAD for variant in (*_INT16, *_GROUPED_INT16)}
-    reason = _MISREAD if kernel == "tflm" else Refused("the runtime wants an int64 bias")
+        table |= {("CONV_2D", f"{variant} int32_bias"): MISREAD_BIAS for variant in (*_INT16, *_GROUPED_INT16)}
+    reason = MISREAD_BIAS if kernel == "tflm" else Refused("the runtime wants an int64 bias")
     return table | {("DEPTHWISE_CONV_2D", f"{variant} int32_bias"): reason for variant in _INT16}
 
 

@@ -56,6 +56,14 @@ def _int16(
     return rules
 
 
+def _hybrid(kernel: str, int8: str, int4: str, granularity: str, suffix: str = "") -> dict[Key, Rule | Refused | None]:
+    """Rules of hybrid layers of one granularity."""
+    return {
+        ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(f"{rule}{suffix}", kernel)
+        for weights, rule in (("int8", int8), ("int4", int4))
+    }
+
+
 _PER_CHANNEL_INT16 = tuple(f"int16 x {w} -> int16 per_channel {b}" for w in ("int8", "int4") for b in INT16_BIASES)
 _INT16_NO_BIAS = tuple(f"int16 x int8 -> int16 {g} no_bias" for g in INT16_GRANULARITIES)
 _IGNORED = "float32-half_even/weights_zero_point_ignored"
@@ -65,8 +73,17 @@ _DELEGATED_HYBRID = tuple(
     ("FULLY_CONNECTED", f"float32 x {variant}")
     for variant in ("int8 -> float32 per_tensor", "int8 -> float32 per_channel", "int4 -> float32 per_channel")
 )
+_LOST = "hybrid weights with a scale for each unit are multiplied with the scale 0: the output is the bias"
+_UNWRITTEN = Refused(
+    "not exact: what TensorFlow 2.13 prints for hybrid layers with int4 weights depends on memory that it did not write"
+)
+_BEYOND_WEIGHTS = Refused(
+    "not exact: this version reads every byte of int4 weights as one weight; for the second half of the units it reads "
+    "beyond the weights' end, and what it prints depends on what lies there in the file"
+)
 _INVERTED = "hybrid-qd8-scale_inverted-fma-bound_first"
 _FIRST = "/first_weights_scale"
+_LOST_SCALES = "/channel_scales_lost"
 # Between the last of these and the next wheel that was run lie months: when it changed is not known better.
 _TFLM_FLOAT32 = ("20231010131554", "20250604163413")
 _TFLM_FIRST_SCALE = ("20231010131554", "20240418150435")
@@ -173,11 +190,14 @@ CHANGES: tuple[Change, ...] = (
         },
         declines=frozenset({"one_value"}),
     ),
-    Change(
-        "litert-xnnpack",
-        (("tf2.12.1", "tf2.12.1"),),
-        "the delegate takes no uint8",
-        {("FULLY_CONNECTED", "uint8 per_tensor"): None},
+    *(
+        Change(
+            runtime,
+            (("tf2.12.1", "tf2.12.1"),),
+            "the delegate takes no uint8",
+            {("FULLY_CONNECTED", "uint8 per_tensor"): None},
+        )
+        for runtime in ("litert-xnnpack", "litert-xnnpack-avx2")
     ),
     Change(
         "litert-xnnpack",
@@ -188,40 +208,95 @@ CHANGES: tuple[Change, ...] = (
     *(
         Change(
             runtime,
-            (("tf2.15.1", "tf2.15.1"),),
-            "hybrid weights with a scale for each unit are multiplied with the scale 0: the output is the bias" + but,
-            {
-                ("FULLY_CONNECTED", f"float32 x {w} -> float32 per_channel"): Rule(
-                    f"{rule}/channel_scales_lost", kernel
-                )
-                for w, rule in (("int8", "hybrid-int8-unfused"), ("int4", int4))
-            },
+            (("tf2.12.1", "tf2.15.1"),),
+            _LOST + but,
+            _hybrid(kernel, "hybrid-int8-unfused", int4, "per_channel", _LOST_SCALES),
         )
         for runtime, kernel, int4, but in (
             ("litert-builtin-x86", "builtin", "hybrid-int4-nibbles", " (but in the 4-bit kernel)"),
             ("litert-reference", "reference", "hybrid-int8-unfused", ""),
         )
     ),
+    *(
+        Change(
+            runtime,
+            (("tflite2.14.0", "tflite2.14.0"),),
+            f"hybrid layers go through portable code; {_LOST}; of int4 weights those after the last depth % 32's first "
+            "16 are lost",
+            _hybrid(kernel, "hybrid-int8-portable", "hybrid-int4-nibbles-portable", "per_tensor")
+            | _hybrid(kernel, "hybrid-int8-portable", "hybrid-int4-nibbles-portable", "per_channel", _LOST_SCALES),
+        )
+        for runtime, kernel in (("litert-builtin-x86", "builtin"), ("litert-reference", "reference"))
+    ),
+    *(
+        Change(
+            runtime,
+            (("tf2.12.1", "tf2.12.1"),),
+            "of an asymmetric hybrid row the last depth % 8 values are -128 where they do not fit an int32",
+            {("FULLY_CONNECTED", "float32 x int8 -> float32 per_tensor"): Rule("hybrid-int8-tail_32-unfused", kernel)},
+        )
+        for runtime, kernel in (("litert-builtin-x86", "builtin"), ("litert-reference", "reference"))
+    ),
+    Change(
+        "litert-builtin-x86",
+        (("tf2.13.1", "tf2.13.1"),),
+        "hybrid layers with int4 weights read memory that was not written: some end the process",
+        {
+            ("FULLY_CONNECTED", f"float32 x int4 -> float32 {granularity}"): _UNWRITTEN
+            for granularity in ("per_tensor", "per_channel")
+        },
+    ),
+    Change(
+        "litert-builtin-x86",
+        (("1.0.0", "1.0.1"), ("tf2.18.1", "tf2.18.1")),
+        "int16 layers with int4 weights go through the reference kernels",
+        {
+            key: rule
+            for key, rule in _int16("builtin", "per_tensor", "per_channel").items()
+            if key[1].startswith("int16 x int4")
+        },
+    ),
+    *(
+        Change(
+            runtime,
+            spans,
+            "of int16 layers with int4 weights every byte is read as one weight, and so beyond the weights' end",
+            {int16_variant("int4", "per_tensor", bias): _BEYOND_WEIGHTS for bias in INT16_BIASES},
+        )
+        for runtime, spans in (
+            ("litert-builtin-x86", (("tf2.13.1", "tf2.17.1"), ("tflite2.14.0", "tflite2.14.0"))),
+            ("litert-reference", (("tf2.15.1", "tf2.17.1"),)),
+        )
+    ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.0.0", "1.0.1"), ("tf2.17.1", "tf2.17.1")),
+        (("1.0.0", "1.0.1"), ("tf2.17.1", "tf2.18.1")),
         "hybrid rows are multiplied with the inverse of the rounded scale; since 1.1 with 255 over the row's range",
         dict.fromkeys(_DELEGATED_HYBRID, Rule(_INVERTED, "xnnpack")),
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("tf2.18.1", "tf2.18.1"),),
-        "how the delegate scales hybrid rows is not known: it ran before the two ways were told apart",
-        dict.fromkeys(
-            _DELEGATED_HYBRID,
-            Refused("not exact: with which inverse of the scale this version multiplies rows is not settled"),
-        ),
+        (("1.1.1", "1.3.0"), ("tf2.19.1", "tf2.19.1")),
+        "hybrid rows with a minus infinity get the lowest zero point where weights are int4, and the output has the "
+        "sign of the weight that meets it",
+        {
+            ("FULLY_CONNECTED", f"float32 x int4 -> float32 {granularity}"): Rule(
+                "hybrid-qd8-nan_takes_low-fma-bound_first", "xnnpack"
+            )
+            for granularity in ("per_tensor", "per_channel")
+        },
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.0.0", "1.0.1"), ("tf2.15.1", "tf2.15.1"), ("tf2.17.1", "tf2.17.1")),
+        (("1.0.0", "1.0.1"), ("tf2.15.1", "tf2.18.1")),
         "float32 layers of fewer than 16 units are summed up in four lanes, without fused multiply-adds",
         {("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-or-four_lanes", "xnnpack")},
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("tf2.12.1", "tf2.12.1"),),
+        "float32 layers take NaN to the lower bound",
+        {("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-bias_first-bound_first", "xnnpack")},
     ),
     Change(
         "litert-xnnpack-avx2",
@@ -242,7 +317,13 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("1.0.0", "1.2.0"), ("tf2.17.1", "tf2.18.1")),
+        (("tf2.17.1", "tf2.17.1"),),
+        "the delegate fails to prepare hybrid layers of one unit with int8 weights",
+        declines=frozenset({"hybrid_one_unit"}),
+    ),
+    Change(
+        "litert-xnnpack-avx2",
+        (("1.0.0", "1.2.0"), ("tf2.17.1", "tf2.19.1")),
         "the delegate fails to prepare hybrid layers with int4 weights of one scale and even depth",
     ),
     Change(
@@ -263,7 +344,7 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         "litert-xnnpack-avx2",
-        (("tf2.14.1", "tf2.15.1"),),
+        (("tf2.12.1", "tf2.15.1"),),
         "the delegate takes no hybrid and no per-channel layers, and none whose activation leaves one value; it "
         "ignores a zero point of int8 weights",
         {

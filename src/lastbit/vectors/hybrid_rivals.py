@@ -12,10 +12,14 @@ import numpy.typing as npt
 from ..arith.dynamic_range import (
     QuantizedRows,
     quantize_asymmetric,
+    quantize_asymmetric_2_12,
+    quantize_asymmetric_portable,
     quantize_for_nibbles,
     quantize_qd8,
     quantize_qd8_inverted,
+    quantize_qd8_nan_low,
     quantize_symmetric,
+    quantize_symmetric_portable,
 )
 from ..arith.floats import (
     clamp_bound_first,
@@ -46,9 +50,15 @@ __all__ = ["HybridRival", "function_of", "hybrid_rivals"]
 
 Float32Array = npt.NDArray[np.float32]
 
-_SYMMETRIC = (quantize_symmetric, quantize_for_nibbles, quantize_neon_symmetric, quantize_neon_nibbles)
-_QD8 = (quantize_qd8, quantize_qd8_inverted)
-_ASYMMETRIC = (*_QD8, quantize_kleidiai, quantize_asymmetric, quantize_neon_asymmetric)
+_SYMMETRIC = (
+    *(quantize_symmetric, quantize_symmetric_portable, quantize_for_nibbles),
+    *(quantize_neon_symmetric, quantize_neon_nibbles),
+)
+_QD8 = (quantize_qd8, quantize_qd8_inverted, quantize_qd8_nan_low)
+_ASYMMETRIC = (
+    *(*_QD8, quantize_kleidiai, quantize_neon_asymmetric),
+    *(quantize_asymmetric, quantize_asymmetric_2_12, quantize_asymmetric_portable),
+)
 
 
 @dataclass(frozen=True)
