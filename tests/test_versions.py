@@ -145,6 +145,21 @@ def test_what_depends_on_memory_is_refused_with_the_reason(name, variant):
     assert re.search(r"depends on (memory|what lies there)", get_runtime(name).rules["FULLY_CONNECTED", variant].reason)
 
 
+def test_the_portable_4_bit_kernel_of_tflite_runtime_loses_the_last_weights():
+    """What tflite-runtime 2.14.0 printed, for 127 in one place of the input after the other, divided by 127."""
+    weights = np.arange(50)[None] % 7 + np.array([[1], [-4], [0], [-7]])
+    graph = dense_subgraph(
+        weights, input_quant=None, weights_quant=quant(1.0, 0), output_quant=None, bias=None, input_shape=(50, 50),
+        input_dtype="float32", weights_dtype="int4",
+    )  # fmt: skip
+    model = load(write(graph))
+    prepared = prepare_operator(model, model.operators[0], get_runtime("litert-builtin-x86@tflite2.14"))
+    assert any("takes the last 2 weights of every unit for 0" in note for note in prepared.notes)
+    seen = prepared.evaluate([127 * np.eye(50, dtype=np.float32)])["output"].T / 127
+    np.testing.assert_array_equal(seen[:, :48], weights[:, :48])
+    assert not seen[:, 48:].any()
+
+
 def test_every_run_has_golden_outputs_and_fingerprints():
     assert set(LISTING["printed"]) == set(RUNS) == set(LISTING["fingerprints"])
     assert len(RUNS) > 90

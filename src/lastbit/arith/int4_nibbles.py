@@ -12,7 +12,14 @@ import numpy.typing as npt
 
 from ..types import IntArray
 
-__all__ = ["BLOCK", "NIBBLE_ZERO_POINT", "packed_nibbles", "packed_nibbles_neon", "packed_nibbles_portable"]
+__all__ = [
+    "BLOCK",
+    "NIBBLE_ZERO_POINT",
+    "lost_weights",
+    "packed_nibbles",
+    "packed_nibbles_neon",
+    "packed_nibbles_portable",
+]
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -85,6 +92,15 @@ def packed_nibbles_portable(weights: IntArray) -> Int64Array:
     Shown on tflite-runtime 2.14.0 for x86-64.
     """
     return _packed(weights, _scalar, lambda block: _scalar(block[:, : BLOCK // 2]))
+
+
+def lost_weights(depth: int) -> int:
+    """How many of a unit's weights, the last ones, `packed_nibbles_portable` loses.
+
+    >>> lost_weights(50), lost_weights(48)
+    (2, 0)
+    """
+    return max(depth % BLOCK - BLOCK // 2, 0)
 
 
 def _packed(

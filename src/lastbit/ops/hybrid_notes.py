@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ..arith.int4_nibbles import lost_weights, packed_nibbles_portable
 from ..arith.neon import pairs_beyond_16_bits
 from ..arith.sse_sums import sums_in_16_bits, wrong_signs
 from .dense_layer import DenseLayer
@@ -38,13 +39,19 @@ def hybrid_notes(
             f"kernel fault: {int(faulty.sum())} weights are -128 ({_some(units)}); wherever the quantized input is "
             "negative, the x86 kernel adds their product with the wrong sign. Quantize the weights to -127 ... 127"
         )
-    if nibbles and (stored == -8).any():
-        changed = int((used != stored).sum())
-        units = np.flatnonzero((used != stored).any(axis=1))
+    lost = lost_weights(layer.depth) if nibbles and rule.packing is packed_nibbles_portable else 0
+    if lost:
         notes.append(
-            f"kernel fault: {int((stored == -8).sum())} weights are -8, which the 4-bit kernel takes for +8, and "
-            f"{changed - int((stored == -8).sum())} more are changed by them ({_some(units)}). Quantize the weights "
-            "to -7 ... 7"
+            f"kernel fault: this version's 4-bit kernel takes the last {lost} weights of every unit for 0. Make the "
+            "depth a multiple of 32, or use a later version"
+        )
+    kept = stored[:, : layer.depth - lost]
+    if nibbles and (kept == -8).any():
+        lowest, changed = int((kept == -8).sum()), used[:, : kept.shape[1]] != kept
+        notes.append(
+            f"kernel fault: {lowest} weights are -8, which the 4-bit kernel takes for +8, and "
+            f"{int(changed.sum()) - lowest} more are changed by them ({_some(np.flatnonzero(changed.any(axis=1)))}). "
+            "Quantize the weights to -7 ... 7"
         )
     if not nibbles and asked and rule.sse:
         wrong = np.flatnonzero(sums_in_16_bits(stored) != stored.sum(axis=1, dtype=np.int64))
@@ -60,7 +67,7 @@ def hybrid_notes(
             "takes one row at a time, their sum wraps in 16 bits. Quantize the weights to -127 ... 127"
         )
     assert layer.weights.quant is not None
-    if (rule.sse or rule.neon) and (layer.weights.quant.zero_point != 0).any():
+    if rule.symmetric is not rule.asymmetric and (layer.weights.quant.zero_point != 0).any():
         notes.append("the weights' zero point is not 0, and the kernel ignores it")
     if rule.symmetric is rule.asymmetric and not asked:
         notes.append("the model asks for symmetric input quantization; XNNPACK quantizes asymmetrically all the same")

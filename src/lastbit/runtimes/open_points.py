@@ -41,7 +41,33 @@ SETTLED_POINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         "TensorFlow Lite Micro of 2023 and early 2024 with per-channel weights",
-        "The dense kernel takes the first unit's scale for every unit, and says nothing: wrong results.",
+        "The dense kernel takes the first unit's scale for every unit, and says nothing: wrong results, with int16 "
+        "activations too.",
+    ),
+    (
+        "When TensorFlow Lite Micro's product of the scales went from float32 to float64",
+        "Between the wheels of 2026-10-09 and 2026-10-13, for all layers with one weights scale. All earlier ones "
+        "round it to float32.",
+    ),
+    (
+        "XNNPACK on AVX512-VNNI without GFNI (Cascade Lake)",
+        "As with GFNI: an Ice Lake emulated without it printed the same bytes for 10.1 million outputs of dense "
+        "layers and other operators.",
+    ),
+    (
+        "Hybrid and float32 layers in older versions",
+        "Run for every LiteRT and TensorFlow there is a wheel of, in the delegate on AVX2, in the builtin and in the "
+        "reference kernels. In the delegate, rows are multiplied with the inverse of the rounded scale up to LiteRT "
+        "1.0 and TensorFlow 2.18; with int4 weights, rows with a minus infinity get the lowest zero point in LiteRT "
+        "1.1 to 1.3 and TensorFlow 2.19. Without it, weights with several scales are multiplied with 0 up to "
+        "TensorFlow 2.15, and tflite-runtime 2.14 for x86-64 has portable code, which loses int4 weights where depth "
+        "% 32 is more than 16. TensorFlow 2.13's int4 kernel reads memory that nobody wrote.",
+    ),
+    (
+        "int16 x int4 without a delegate before LiteRT 1.1 and TensorFlow 2.19",
+        "LiteRT 1.0 and TensorFlow 2.18 hand them to the reference kernels. TensorFlow 2.13 to 2.17 and "
+        "tflite-runtime 2.14 read every byte as one weight, and so beyond the weights' end: units of the first half "
+        "were seen to have those weights, the others what lies behind them in the file.",
     ),
     (
         "XNNPACK on AVX512-VNNI: DEPTHWISE_CONV_2D int8 beyond int32, LEAKY_RELU of float32 subnormals",
@@ -60,8 +86,14 @@ SETTLED_POINTS: tuple[tuple[str, str], ...] = (
 
 OPEN_POINTS: tuple[tuple[str, str], ...] = (
     (
-        "XNNPACK on AVX512-VNNI without GFNI (Cascade Lake) and on AMX",
-        "They count as `litert-xnnpack`, which ran on CPUs with AVX512-VNNI and GFNI, and without AMX.",
+        "XNNPACK on AMX (Sapphire Rapids and later)",
+        "It counts as `litert-xnnpack`, which ran on CPUs with AVX512-VNNI and without AMX.",
+    ),
+    (
+        "The versions named `litert-xnnpack@...`",
+        "8-bit and int16 layers were run on a CPU with AVX512-VNNI, hybrid and float32 ones on none: "
+        "`litert-xnnpack-avx2@...` has them, and `litert-xnnpack`'s today are as its own but for int8 hybrid layers, "
+        "where NaN stays.",
     ),
     (
         "Hybrid layers on other ARM64 CPUs",
@@ -87,29 +119,6 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
         "Where two stored weights of 0 next to each other meet two stored inputs of 0, ruy's product is wrong: as int8 "
         "all are -128, and the sum of two products overflows 16 bits. Seen under qemu with -cpu cortex-a53, in layers "
         "whose weights have zero point 0; int8 layers, and all with -cpu cortex-a76, are as with -cpu max.",
-    ),
-    (
-        "Hybrid and float32 layers in older versions",
-        "Run for every LiteRT that runs, 1.0.0 to 2.3.0, and for TensorFlow 2.14.1 to 2.18.1, 2.20.0 and 2.21.0, "
-        "without AVX512 (`litert-xnnpack-avx2@...`), in the builtin and in the reference kernels. Not settled: in the "
-        "delegate int4 with a scale for each unit in LiteRT 1.1 to 1.3, where outputs differ whose row has a minus "
-        "infinity (they have the sign of the weight that meets it). TensorFlow 2.14.1, 2.16.2 and 2.18.1 ran "
-        "before rules were known that fit their neighbours (per-channel scales lost; four lanes; the scale inverted) "
-        "and were not run against these. Whether the scale is inverted was asked of LiteRT 1.0.0 to 1.2.0, 2.0.2, "
-        "2.1.0, 2.1.5 and 2.3.0 only; those between have 255 over the range as their neighbours have. TensorFlow "
-        "2.12, 2.13 and 2.19 were not run. `litert-xnnpack@...` was not asked.",
-    ),
-    (
-        "The other versions named `litert-xnnpack@...` on x86-64 without AVX512-VNNI",
-        "They were run on a CPU with it. `litert-xnnpack-avx2@...` has those named above.",
-    ),
-    (
-        "int16 x int4 without a delegate before LiteRT 1.1 and TensorFlow 2.19",
-        "No rule reproduces what these versions print; they may read packed weights as bytes. Later ones are settled.",
-    ),
-    (
-        "TensorFlow Lite Micro of 2023 and early 2024, int16 activations with per-channel weights",
-        "Probably the first unit's scale for every unit, as with int8; no golden outputs to hold that against.",
     ),
     (
         "int16 layers with an int32 bias that quantized_bias_type does not name, in reference kernels",

@@ -1,6 +1,6 @@
 """Runtimes as older versions calculated them: `litert-reference@1.2`, `litert-xnnpack@tf2.14`, `tflm@20240129`.
 
-What changed when is stated in version_changes.py, by hand; what was run is in version_evidence.json, written by
+What changed when is stated in changes_*.py, by hand; what was run is in version_evidence.json, written by
 tools/time_machine.py. A rule is offered for a version only if the interpreter of that version was run and the rule
 reproduced every output; everything else is refused and says so. A version that was never run is not guessed at, even
 between two that agree.
@@ -20,12 +20,15 @@ from typing import Any
 
 from ..errors import RuntimeNameError
 from .base import Refused, Rule, Runtime
+from .change import Change, Key
+from .changes_litert import LITERT_CHANGES
+from .changes_tflm import TFLM_CHANGES
+from .changes_xnnpack import XNNPACK_CHANGES
 from .shared import MISREAD_BIAS
-from .version_changes import CHANGES, Change
 
 __all__ = ["CHANGES", "Change", "version_evidence", "versioned_runtime", "versions_run"]
 
-Key = tuple[str, str]
+CHANGES: tuple[Change, ...] = (*LITERT_CHANGES, *XNNPACK_CHANGES, *TFLM_CHANGES)
 
 DISTRIBUTIONS = {"tf": "tensorflow-cpu", "tflite": "tflite-runtime"}
 """What a prefix of a version stands for; without one it is the runtime's own distribution."""

@@ -1,0 +1,41 @@
+"""What a span of versions does otherwise than today's runtime: one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .base import Refused, Rule
+from .derive import scale_product
+
+__all__ = ["Change", "Key", "dense_rules"]
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a span of versions does otherwise than today's.
+
+    Attributes:
+        runtime: the runtime it is about, without a version.
+        spans: first and last version of each span, as names have them; one span for each distribution.
+        what: what is other, in words.
+        rules: the rules that hold there; None where the delegate does not take the variant.
+        declines: see `Runtime.declines`.
+        written_in_part: see `Runtime.written_in_part`.
+        ignores: see `Runtime.ignores`.
+    """
+
+    runtime: str
+    spans: tuple[tuple[str, str], ...]
+    what: str
+    rules: Mapping[Key, Rule | Refused | None] = field(default_factory=dict)
+    declines: frozenset[str] = frozenset()
+    written_in_part: frozenset[str] = frozenset()
+    ignores: frozenset[str] = frozenset()
+
+
+def dense_rules(rule: str, kernel: str, *variants: str) -> dict[Key, Rule | Refused | None]:
+    """One rule, with each variant's scale product."""
+    return {("FULLY_CONNECTED", v): Rule(f"{rule}/{scale_product(v)}", kernel) for v in variants}
