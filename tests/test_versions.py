@@ -145,6 +145,16 @@ def test_what_depends_on_memory_is_refused_with_the_reason(name, variant):
     assert re.search(r"depends on (memory|what lies there)", get_runtime(name).rules["FULLY_CONNECTED", variant].reason)
 
 
+def test_tflite_micro_rounded_the_product_of_the_scales_to_float32_until_october_2026():
+    rules = {v: get_runtime(f"tflm@{v}").rules for v in versions_run("tflm")}
+    variant, no_bias = "int8 per_tensor", "int16 x int8 -> int16 per_tensor no_bias"
+    float32 = {v for v in rules if rules[v]["FULLY_CONNECTED", variant].name.endswith("/fd")}
+    assert float32 == {v for v in rules if v < "2026101"}
+    assert len(rules) == 18
+    on_32_bits = {v for v in rules if rules[v]["FULLY_CONNECTED", no_bias].name.startswith("q31-")}
+    assert on_32_bits == {v for v in rules if "202506" <= v < "202603"}
+
+
 def test_the_portable_4_bit_kernel_of_tflite_runtime_loses_the_last_weights():
     """What tflite-runtime 2.14.0 printed, for 127 in one place of the input after the other, divided by 127."""
     weights = np.arange(50)[None] % 7 + np.array([[1], [-4], [0], [-7]])

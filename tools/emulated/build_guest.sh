@@ -22,7 +22,10 @@ for module in $modules; do cp "$(find "$packages/lib/modules" -name "$module.ko"
     echo 'mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev'
     echo "for m in" $modules"; do insmod /lib/\$m.ko; done"
     echo 'until [ -b /dev/sdb ]; do sleep 1; done'
-    echo 'mount -o ro,noload /dev/sda /mnt && mount /dev/sdb /mnt/job'
+    echo 'root=sda job=sdb # in this order on most CPUs'
+    echo 'mount -o ro,noload /dev/sda /mnt; [ -e /mnt/bin/sh ] || { umount /mnt; root=sdb job=sda; }'
+    echo '[ $root = sda ] || mount -o ro,noload /dev/$root /mnt'
+    echo 'mount /dev/$job /mnt/job'
     echo 'for d in proc sys dev; do mount --bind /$d /mnt/$d; done; mount -t tmpfs tmp /mnt/tmp'
     echo 'chroot /mnt /bin/sh /job/job.sh; echo "JOB ended with $?"'
     echo 'umount /mnt/job; sync; poweroff -f'

@@ -11,7 +11,7 @@ __all__ = ["TFLM_CHANGES"]
 _FIRST = "/first_weights_scale"
 # First and last wheel that was run; the next one has something else.
 _TFLM_FLOAT32 = ("20231010131554", "20261009205824")
-_TFLM_NO_BIAS = ("20250604163413", "20250604163413")
+_TFLM_NO_BIAS = ("20250604163413", "20260203175027")
 _TFLM_PER_TENSOR = tuple(
     f"{types} per_tensor{zero_point}"
     for types in ("int8", "int8 x int4 -> int8")
