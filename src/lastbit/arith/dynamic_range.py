@@ -18,8 +18,8 @@ __all__ = [
     "QuantizedRows",
     "asymmetric_range",
     "quantize_asymmetric",
-    "quantize_asymmetric_2_12",
     "quantize_asymmetric_portable",
+    "quantize_asymmetric_tail_32",
     "quantize_for_nibbles",
     "quantize_qd8",
     "quantize_qd8_inverted",
@@ -239,7 +239,7 @@ def _asymmetric_scaled(
     return inverse, np.where(empty[:, None], np.float32(0), scaled)
 
 
-def quantize_asymmetric_2_12(x: Float32Array) -> QuantizedRows:
+def quantize_asymmetric_tail_32(x: Float32Array) -> QuantizedRows:
     """The same in TensorFlow 2.12, where the last `depth % 8` values do not saturate."""
     return quantize_asymmetric(x, tail_saturates=False)
 

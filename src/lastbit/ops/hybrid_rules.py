@@ -12,8 +12,8 @@ import numpy.typing as npt
 from ..arith.dynamic_range import (
     QuantizedRows,
     quantize_asymmetric,
-    quantize_asymmetric_2_12,
     quantize_asymmetric_portable,
+    quantize_asymmetric_tail_32,
     quantize_for_nibbles,
     quantize_qd8,
     quantize_qd8_inverted,
@@ -167,7 +167,7 @@ HYBRID_RULES: dict[str, HybridRule] = {
         HybridRule(
             "hybrid-int8-tail_32-unfused",
             quantize_symmetric,
-            quantize_asymmetric_2_12,
+            quantize_asymmetric_tail_32,
             True,
             finish_unfused,
             None,

@@ -87,7 +87,8 @@ SETTLED_POINTS: tuple[tuple[str, str], ...] = (
 OPEN_POINTS: tuple[tuple[str, str], ...] = (
     (
         "XNNPACK on AMX (Sapphire Rapids and later)",
-        "It counts as `litert-xnnpack`, which ran on CPUs with AVX512-VNNI and without AMX.",
+        "It counts as `litert-xnnpack`, which ran on CPUs with AVX512-VNNI and without AMX. An emulated Sapphire "
+        "Rapids printed the same, but the emulated system did not turn AMX on.",
     ),
     (
         "The versions named `litert-xnnpack@...`",

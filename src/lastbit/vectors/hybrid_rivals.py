@@ -12,8 +12,8 @@ import numpy.typing as npt
 from ..arith.dynamic_range import (
     QuantizedRows,
     quantize_asymmetric,
-    quantize_asymmetric_2_12,
     quantize_asymmetric_portable,
+    quantize_asymmetric_tail_32,
     quantize_for_nibbles,
     quantize_qd8,
     quantize_qd8_inverted,
@@ -57,7 +57,7 @@ _SYMMETRIC = (
 _QD8 = (quantize_qd8, quantize_qd8_inverted, quantize_qd8_nan_low)
 _ASYMMETRIC = (
     *(*_QD8, quantize_kleidiai, quantize_neon_asymmetric),
-    *(quantize_asymmetric, quantize_asymmetric_2_12, quantize_asymmetric_portable),
+    *(quantize_asymmetric, quantize_asymmetric_tail_32, quantize_asymmetric_portable),
 )
 
 
