@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engines.reference import Trace
 from ..float_inputs import normal_rows
-from ..layer_tables import LayerTables, TablePair, has_table, layer_rows, same_sums, why_no_tables
+from ..layer_tables import LayerTables, TablePair, has_table, layer_rows, same_sums, saturating_units, why_no_tables
 from ..model import Operator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_layer import PreparedLayer
@@ -46,7 +46,7 @@ class LayerPair:
         sides: list[PreparedLayer] = []
         for side, reasons in zip(self.sides, (result.first, result.second), strict=True):
             prepared = side.operators.get(self.op.index)
-            if has_table(prepared) or has_float_output(prepared):
+            if has_table(prepared) or has_float_output(prepared) or saturating_units(prepared):
                 assert isinstance(prepared, PreparedLayer)
                 sides.append(prepared)
                 reasons.rule, reasons.kernel = prepared.rule, prepared.kernel

@@ -147,24 +147,53 @@ def _section_expansion(element: Element) -> Iterable[Block]:
         ("+ bias", "" if element.layer.bias is not None else "the layer has none", element.bias),
         ("= acc", "", element.total),
     ]
-    if element.acc != element.total:
+    pairs, whole = element.saturated, element.total + element.lost
+    if pairs:
+        many = f"{len(pairs)} saturated {'pair' if len(pairs) == 1 else 'pairs'}"
+        rows[-1:] = [("= exact sum", "", element.total), ("+ saturation", many, element.lost), ("= acc", "", whole)]
+    if element.acc != whole:
         bits = element.prepared.acc_bits
-        rows[-1] = ("= sum", f"does not fit int{bits}", element.total)
+        rows[-1] = ("= sum", f"does not fit int{bits}", whole)
         rows.append((f"acc = wrap{bits}(sum)", f"the low {bits} bits are kept", element.acc))
     yield Heading("4. The same sum with the zero points multiplied out, as firmware calculates it")
     yield Code("\n".join(f"{a:<27}{b:<28}{c:>14}" for a, b, c in rows))
+    if element.prepared.pairs is not None:
+        yield from _pair_blocks(element)
     yield _text(
         f"What no input changes can be folded into the bias: bias - zx * sum(w) + depth * zx * zw = "
         f"{element.folded_bias}. " + _acc_of_folded(element)
     )
 
 
+def _pair_blocks(element: Element) -> Iterable[Block]:
+    """What becomes of neighbouring products in a kernel that adds them in 16 bits."""
+    pairs, count = element.saturated, element.layer.depth // 2
+    how = "This kernel has no dot product instruction: it adds the products of two neighbours in 16 bits (VPMADDUBSW"
+    given = element.prepared.pairs
+    assert given is not None
+    ups = [f"{name} {up:+}" for name, up in (("x", given.input_up), ("w", given.weights_up)) if up]
+    how += f", on {' and '.join(ups)})" if ups else ")"
+    if not pairs:
+        yield _text(f"{how}. All {count} sums of two fit here, so acc is the exact sum.")
+        return
+    first = pairs[0]
+    yield _text(
+        f"{how}. {len(pairs)} of {count} such sums {'does' if len(pairs) == 1 else 'do'} not fit and "
+        f"{'saturates' if len(pairs) == 1 else 'saturate'}: acc is {element.lost:+} off the exact sum. The first:",
+        "warning",
+    )
+    products = " + ".join(f"{x} * {_p(w)}" for x, w in zip(first.x, first.w, strict=True))
+    yield Code(f"k = {first.place}, {first.place + 1}: {products} = {first.total}, kept as {first.kept}")
+
+
 def _acc_of_folded(element: Element) -> str:
     """The accumulator from the folded bias, in numbers."""
     zw, sum_x = element.layer.weights_zero_point, sum(element.x)
     middle = f" - {_p(zw)} * {_p(sum_x)}" if zw else ""
-    end = "" if element.acc == element.total else f", which wraps to {element.acc}"
-    return f"Then acc = {element.dot}{middle} + {_p(element.folded_bias)} = {element.total}{end}."
+    whole = element.total + element.lost
+    end = "" if element.acc == whole else f", which wraps to {element.acc}"
+    lost = f" + {_p(element.lost)}" if element.lost else ""
+    return f"Then acc = {element.dot}{middle} + {_p(element.folded_bias)}{lost} = {whole}{end}."
 
 
 def _section_multiplier(element: Element) -> Iterable[Block]:

@@ -34,6 +34,8 @@ __all__ = [
 Array = npt.NDArray[Any]
 Kind = Literal["refused", "crashed", "timeout"]
 _LOG_LINES = 12
+X86_64 = ("x86_64", "AMD64")
+"""As `platform.machine` calls it on Linux and macOS, and on Windows."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class OracleSpec:
         machines: the machine types it holds for, as `platform.machine` spells them; empty for any.
         version: the version that must be installed; empty for any.
         vectors: the kind of x86-64 CPUs for which alone it holds; None for all.
+        like: further kinds whose kernels come to the same, as their source says.
     """
 
     name: str
@@ -67,6 +70,7 @@ class OracleSpec:
     machines: tuple[str, ...] = ()
     version: str = ""
     vectors: Vectors | None = None
+    like: tuple[Vectors, ...] = ()
 
     @property
     def whole_models(self) -> bool:
@@ -78,7 +82,9 @@ class OracleSpec:
         """Whether this machine and CPU are those that it holds for. A CPU that does not tell is taken for fit."""
         if self.machines and platform.machine() not in self.machines:
             return False
-        return self.vectors is None or widest_vectors() in (self.vectors, None)
+        if self.vectors is None or (not self.machines and platform.machine() not in X86_64):
+            return True
+        return widest_vectors() in (self.vectors, *self.like, None)
 
 
 @dataclass(frozen=True)
@@ -382,7 +388,8 @@ def _missing_text(spec: OracleSpec) -> str:
         )
     if not spec.fits_machine:
         return (
-            f"oracle {spec.name} needs a CPU of the kind {spec.vectors}; this one is {widest_vectors()}: {cpu_text()}, "
+            f"oracle {spec.name} needs a CPU of the kind {' or '.join(str(k) for k in (spec.vectors, *spec.like))}; "
+            f"this one is {widest_vectors()}: {cpu_text()}, "
             "where the same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose interpreters "
             "run here."
         )
