@@ -174,7 +174,7 @@ def golden_cases() -> Iterator[tuple[str, Case]]:
     for number, kind in enumerate(KINDS):
         rng = np.random.default_rng([16, number])
         for family in FAMILIES:
-            yield from ((kind.group, family(rng, kind)) for _ in range(3))
+            yield from ((kind.group, family(rng, kind)) for _ in range(9))
 
 
 # Sums of a kernel: its uint8 inputs `[n, 1, depth]`, its int8 weights `[1, out, depth]`.

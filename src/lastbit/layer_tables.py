@@ -23,6 +23,7 @@ from .ops.dense_8bit import PreparedDense
 from .ops.dense_by_rows import for_rows
 from .ops.dense_layer import DenseLayer
 from .prepare import PreparedModel
+from .types import Array
 
 __all__ = [
     "Differing",
@@ -312,13 +313,18 @@ def _merge(a: StepTable, b: StepTable) -> Differing:
 def _same_constants(a: RequantParams, b: RequantParams, unit: int) -> bool:
     """Whether two layers requantize a unit by the same rule and the same numbers, so that no table is needed."""
     return a.rule == b.rule and all(
-        np.array_equal(getattr(a, name)[unit], getattr(b, name)[unit])
-        for name in ("effective_scale", "multiplier", "shift")
+        _of_unit(getattr(a, name), unit) == _of_unit(getattr(b, name), unit)
+        for name in ("effective_scale", "multiplier", "shift", "bias", "float_bias")
     ) and (a.output_zero_point, a.activation_min, a.activation_max) == (
         b.output_zero_point,
         b.activation_min,
         b.activation_max,
     )  # fmt: skip
+
+
+def _of_unit(values: Array | None, unit: int) -> float | int | None:
+    """A unit's own value, or the one that all have."""
+    return None if values is None else values[unit if values.size > 1 else 0].item()
 
 
 def graph_of(layer: DenseLayer) -> Model:

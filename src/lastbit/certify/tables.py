@@ -135,9 +135,12 @@ class LayerPair:
             result.why = "the tables differ, but no input was found that reaches an accumulator at which they do"
 
     def _compare_sums(self, tables: tuple[LayerTables, LayerTables]) -> None:
-        """The accumulators themselves are different sums: no table tells, so random rows are tried."""
+        """The accumulators are no sums of products, or different ones: no table tells, so random rows are tried."""
         result = self.result
-        result.status, result.why = "not decided", "the accumulators are different sums, and no random row differs"
+        why = "the accumulators are different sums"
+        if any(saturating_units(t.prepared) for t in tables):
+            why = "neighbouring products can saturate in 16 bits, and there is no table of such sums"
+        result.status, result.why = "not decided", f"{why}; no random row differs"
         rows = random_rows(tables[0].layer, min(max(self.samples, 100), 1000), self.rng)
         (accs, first), (_, second) = (rows_in_rule(t.prepared, rows) for t in tables)
         bad = first != second
@@ -146,7 +149,7 @@ class LayerPair:
         if bad.any():
             row, unit = (int(i) for i in np.argwhere(bad)[0])
             outputs = int(first[row, unit]), int(second[row, unit])
-            result.status, result.why = "differs", "the accumulators are different sums"
+            result.status, result.why = "differs", why
             result.witness = Witness(rows[row], unit, int(accs[row, unit]), *outputs)
 
     def _why_same(self, tables: tuple[LayerTables, LayerTables]) -> str:

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from lastbit.errors import RuntimeNameError
+from lastbit.errors import OracleMissingError, RuntimeNameError
 from lastbit.oracles.base import (
     X86_64,
     Fingerprint,
@@ -150,7 +150,13 @@ def open_oracle(
         InputError: `timeout` or `threads` is not positive.
     """
     spec = _spec(name)
-    return Oracle(spec, timeout=timeout, threads=threads, library=library if spec.library else None)
+    try:
+        return Oracle(spec, timeout=timeout, threads=threads, library=library if spec.library else None)
+    except OracleMissingError as error:
+        here = on_this_machine(name)
+        if here == name:
+            raise
+        raise OracleMissingError(f"{error} On this CPU, ask for {here}.") from None
 
 
 def installed(name: str) -> Fingerprint | None:
