@@ -279,15 +279,13 @@ def test_the_real_runtime_gives_the_recorded_outputs_again(name):
                 continue
             model, inputs, outputs = golden()[number]
             prepared = prepare_operator(model, model.operators[0], here)
-            if any(
-                "saturated_pairs" in (steps := prepared.evaluate([x])) and steps["saturated_pairs"].any()
-                for x in inputs
-            ):
-                continue  # recorded on a CPU where nothing saturates; test_pairs16.py has what this one prints
             run = oracle.run(model.content, [[x] for x in inputs])
-            for (found,), wanted in zip(run.outputs, outputs[name], strict=True):
-                np.testing.assert_array_equal(found, wanted)
-                compared += wanted.size
+            for x, (found,), wanted in zip(inputs, run.outputs, outputs[name], strict=True):
+                # Recorded on a CPU where no pair of products saturates; test_pairs16.py has what others print.
+                pairs = prepared.evaluate([x]).get("saturated_pairs", np.zeros(1)).reshape(-1)
+                kept = np.broadcast_to(pairs == 0, wanted.size)
+                np.testing.assert_array_equal(found.reshape(-1)[kept], wanted.reshape(-1)[kept])
+                compared += int(kept.sum())
     assert compared > 3000
 
 

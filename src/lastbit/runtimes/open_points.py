@@ -58,7 +58,7 @@ SETTLED_POINTS: tuple[tuple[str, str], ...] = (
     (
         "PyTorch fbgemm and ONNX Runtime's uint8 x int8 products on x86-64 without VNNI",
         "Products of an even place and the one after it are added in 16 bits, which saturate; all else is 32 bits, "
-        "zero points and bias come later. It does not depend on the number of rows; a last place alone cannot saturate. "
+        "zero points and bias come later. The number of rows changes nothing; a last place alone cannot saturate. "
         "fbgemm does so in every layer, ONNX Runtime with uint8 inputs and int8 weights only: int8 x int8 and uint8 x "
         "uint8 are exact. Runtimes of their own: `torch-fbgemm-avx2`, `onnxruntime-avx2`.",
     ),
