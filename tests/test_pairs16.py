@@ -85,8 +85,8 @@ def test_kill_matrix_no_other_sum_prints_what_was_recorded(group, name):
     for model, x, outputs in golden(group):
         own = prepared(model, name)
         rivals = families_pairs.rivals(model, model.operators[0])
-        plain = own.rule.removesuffix("/pairs16")
-        wanted = {n for n in rivals if n.startswith("sum: ")} | {plain, f"{plain}/pairs16"}
+        plain = own.rule.removesuffix("/pairs")
+        wanted = {n for n in rivals if n.startswith("sum: ")} | {plain, f"{plain}/pairs"}
         alive = wanted - {own.rule} if alive is None else alive
         alive = {n for n in alive if np.array_equal(rivals[n].evaluate([x])["output"], outputs[name])}
         if not alive:

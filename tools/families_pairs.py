@@ -221,7 +221,7 @@ RIVALS: Mapping[str, Sum] = {
 
 def rules(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     """All rules of requantization on the exact sum, and those of these runtimes on the sum of saturating pairs."""
-    names = [name for name in RULES if name.endswith("/pairs16")]
+    names = [name for name in RULES if name.endswith("/pairs")]
     return {**others.rivals(model, op), **{name: prepare_fully_connected(model, op, name) for name in names}}
 
 
@@ -233,7 +233,7 @@ def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     divided = "per_channel" if model.tensors[op.inputs[1]].quant.per_channel else "per_tensor"  # type: ignore[union-attr]
     fused = {"per_channel": "float32-bias_by_division-half_even", "per_tensor": "float32-bias_fused-half_even"}[divided]
     for base, whose in ((own, "clip"), (fused, "fbgemm")):
-        prepared = prepare_fully_connected(model, op, f"{base}/pairs16")
+        prepared = prepare_fully_connected(model, op, f"{base}/pairs")
         assert isinstance(prepared, PreparedDense)
         for name, function in RIVALS.items():
             found[f"{name} ({whose})"] = _rival(prepared, f"{name} ({whose})", function)

@@ -66,7 +66,9 @@ class LayerPair:
 
     def _certify_integers(self, first: LayerTables, second: LayerTables, traces: Sequence[Trace]) -> None:
         result, tables = self.result, (first, second)
-        result.first.requantization, result.second.requantization = (t.params.rule.name for t in tables)
+        result.first.requantization, result.second.requantization = (
+            t.params.rule.name if t.prepared.pairs is None else t.prepared.rule for t in tables
+        )
         result.tables = first.tables_count
         result.distribution = f"each value drawn evenly from all of {first.layer.input.dtype.name}"
         if not same_sums(*tables):

@@ -90,7 +90,7 @@ def _accumulator(element: Element) -> list[str]:
         whole = element.total + element.lost
         lines.append(
             rf"a &\leftarrow a + \sum_{{j}} (\operatorname{{saturate}}_{{16}}(p_j) - p_j) = {element.total} "
-            rf"{element.lost:+} = {whole} \quad \text{{({len(element.saturated)} pairs $p_j$ saturate)}}"
+            rf"{element.lost:+} = {whole} \quad \text{{({len(element.saturated)} pairs saturate)}}"
         )
     if element.acc != element.total + element.lost:
         bits = element.prepared.acc_bits

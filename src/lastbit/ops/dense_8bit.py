@@ -33,7 +33,7 @@ TYPES = (
 _ACC28 = "/acc28"
 
 # x86-64 kernels without VNNI add two neighbouring products in 16 bits, which saturate.
-_PAIRS16 = "/pairs16"
+_PAIRS16 = "/pairs"
 
 RULES: dict[str, str] = {name: rule.equation for name, rule in EVERY_RULE.items()} | {
     f"{name}{_ACC28}": "acc wraps to 28 bits;  " + EVERY_RULE[name].equation
@@ -93,14 +93,14 @@ def prepare_dense_8bit(model: Model, op: Operator, rule: str) -> PreparedDense:
     Args:
         model: the model.
         op: one of its FULLY_CONNECTED operators.
-        rule: a name in `RULES`; any of them may end in `/acc28` or `/pairs16`.
+        rule: a name in `RULES`; any of them may end in `/acc28` or `/pairs`.
 
     Raises:
         UnsupportedError: the layer is outside what LastBit covers.
 
     Source: for `/acc28` google/XNNPACK, src/qs8-qc4w-gemm/gen/qs8-qc4w-gemm-1x16c8-minmax-fp32-avx512vnnigfni.c,
     commit e1c0479a: weights in the upper nibbles, the sum shifted right by 4 before it is converted to float32. Shown
-    on the running interpreter with biases around 2^27. For `/pairs16` pytorch/FBGEMM,
+    on the running interpreter with biases around 2^27. For `/pairs` pytorch/FBGEMM,
     src/GenerateKernelU8S8S32ACC32.cc; microsoft/onnxruntime, onnxruntime/core/mlas/lib/x86_64/QgemmU8X8KernelAvx2.S;
     pairs and their order shown on the running libraries.
     """

@@ -113,7 +113,7 @@ def hybrid_rules(kernel: str, int8: str, int4: str) -> dict[tuple[str, str], Rul
 def in_pairs(base: Runtime, *variants: str) -> dict[tuple[str, str], Rule | Refused]:
     """What a runtime says, with some dense layers' products added in pairs of 16 bits, which saturate."""
     return {
-        key: replace(rule, name=f"{rule.name}/pairs16") if isinstance(rule, Rule) and key[1] in variants else rule
+        key: replace(rule, name=f"{rule.name}/pairs") if isinstance(rule, Rule) and key[1] in variants else rule
         for key, rule in base.rules.items()
     }
 
