@@ -13,6 +13,7 @@ from ..report import Block, Code, Heading, Table, Text
 from ..types import hex_float
 from .differences import STEPS, Cause, OtherRuntime, Side
 from .element import Element, decimal_text
+from .pairs import pairs_text
 
 __all__ = ["Head", "explanation_blocks"]
 
@@ -158,32 +159,13 @@ def _section_expansion(element: Element) -> Iterable[Block]:
     yield Heading("4. The same sum with the zero points multiplied out, as firmware calculates it")
     yield Code("\n".join(f"{a:<27}{b:<28}{c:>14}" for a, b, c in rows))
     if element.prepared.pairs is not None:
-        yield from _pair_blocks(element)
+        told, worked = pairs_text(element)
+        yield _text(told, "warning" if worked else "")
+        yield from [Code(worked)] if worked else []
     yield _text(
         f"What no input changes can be folded into the bias: bias - zx * sum(w) + depth * zx * zw = "
         f"{element.folded_bias}. " + _acc_of_folded(element)
     )
-
-
-def _pair_blocks(element: Element) -> Iterable[Block]:
-    """What becomes of neighbouring products in a kernel that adds them in 16 bits."""
-    pairs, count = element.saturated, element.layer.depth // 2
-    how = "This kernel has no dot product instruction: it adds the products of two neighbours in 16 bits (VPMADDUBSW"
-    given = element.prepared.pairs
-    assert given is not None
-    ups = [f"{name} {up:+}" for name, up in (("x", given.input_up), ("w", given.weights_up)) if up]
-    how += f", on {' and '.join(ups)})" if ups else ")"
-    if not pairs:
-        yield _text(f"{how}. All {count} sums of two fit here, so acc is the exact sum.")
-        return
-    first = pairs[0]
-    yield _text(
-        f"{how}. {len(pairs)} of {count} such sums {'does' if len(pairs) == 1 else 'do'} not fit and "
-        f"{'saturates' if len(pairs) == 1 else 'saturate'}: acc is {element.lost:+} off the exact sum. The first:",
-        "warning",
-    )
-    products = " + ".join(f"{x} * {_p(w)}" for x, w in zip(first.x, first.w, strict=True))
-    yield Code(f"k = {first.place}, {first.place + 1}: {products} = {first.total}, kept as {first.kept}")
 
 
 def _acc_of_folded(element: Element) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 from lastbit.errors import OracleMissingError, RuntimeNameError
 from lastbit.oracles.base import (
-    X86_64,
     Fingerprint,
     Oracle,
     OracleFailure,
@@ -17,6 +16,7 @@ from lastbit.oracles.base import (
     OracleSpec,
     fingerprint_of,
 )
+from lastbit.oracles.machine import X86_64
 
 __all__ = [
     "ORACLES",

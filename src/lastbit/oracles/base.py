@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from lastbit.errors import InputError, OracleError, OracleMissingError
 from lastbit.oracles import _worker
-from lastbit.oracles.machine import Vectors, cpu_text, platform_text, widest_vectors
+from lastbit.oracles.machine import X86_64, Vectors, cpu_text, platform_text, widest_vectors
 from lastbit.oracles.process import WorkerFailure, WorkerProcess
 
 __all__ = [
@@ -34,8 +34,6 @@ __all__ = [
 Array = npt.NDArray[Any]
 Kind = Literal["refused", "crashed", "timeout"]
 _LOG_LINES = 12
-X86_64 = ("x86_64", "AMD64")
-"""As `platform.machine` calls it on Linux and macOS, and on Windows."""
 
 
 @dataclass(frozen=True)
@@ -387,11 +385,10 @@ def _missing_text(spec: OracleSpec) -> str:
             f"is {platform.machine()}. tools/replay_version.py runs it under an emulator."
         )
     if not spec.fits_machine:
+        kinds = " or ".join(kind for kind in (spec.vectors, *spec.like) if kind)
         return (
-            f"oracle {spec.name} needs a CPU of the kind {' or '.join(str(k) for k in (spec.vectors, *spec.like))}; "
-            f"this one is {widest_vectors()}: {cpu_text()}, "
-            "where the same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose interpreters "
-            "run here."
+            f"oracle {spec.name} needs a CPU of the kind {kinds}; this one is {widest_vectors()}: {cpu_text()}, where the "
+            "same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose interpreters run here."
         )
     if spec.version:
         try:
