@@ -101,8 +101,9 @@ def prepare_dense_8bit(model: Model, op: Operator, rule: str) -> PreparedDense:
     Source: for `/acc28` google/XNNPACK, src/qs8-qc4w-gemm/gen/qs8-qc4w-gemm-1x16c8-minmax-fp32-avx512vnnigfni.c,
     commit e1c0479a: weights in the upper nibbles, the sum shifted right by 4 before it is converted to float32. Shown
     on the running interpreter with biases around 2^27. For `/pairs` pytorch/FBGEMM,
-    src/GenerateKernelU8S8S32ACC32.cc; microsoft/onnxruntime, onnxruntime/core/mlas/lib/x86_64/QgemmU8X8KernelAvx2.S;
-    pairs and their order shown on the running libraries.
+    src/GenerateKernelU8S8S32ACC32.cc, commit 0055968f; microsoft/onnxruntime,
+    onnxruntime/core/mlas/lib/x86_64/QgemmU8X8KernelAvx2.S, commit 04c3d924; pairs and their order shown on the running
+    libraries.
     """
     layer = dense_layer(model, op)
     check_types(layer, TYPES, ("int32",))

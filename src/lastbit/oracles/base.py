@@ -387,8 +387,8 @@ def _missing_text(spec: OracleSpec) -> str:
     if not spec.fits_machine:
         kinds = " or ".join(kind for kind in (spec.vectors, *spec.like) if kind)
         return (
-            f"oracle {spec.name} needs a CPU of the kind {kinds}; this one is {widest_vectors()}: {cpu_text()}, where the "
-            "same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose interpreters run here."
+            f"oracle {spec.name} needs a CPU of the kind {kinds}; this one is {widest_vectors()}: {cpu_text()}, where "
+            "the same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose interpreters run here."
         )
     if spec.version:
         try:

@@ -18,6 +18,6 @@ ONNXRUNTIME_AVX2 = replace(
     rules=in_pairs(ONNXRUNTIME, "uint8 x int8 -> uint8 per_tensor", "uint8 x int8 -> uint8 per_channel"),
     sources=(
         *ONNXRUNTIME.sources,
-        "microsoft/onnxruntime onnxruntime/core/mlas/lib/x86_64/QgemmU8X8KernelAvx2.S: VPMADDUBSW for uint8 x int8",
+        "microsoft/onnxruntime onnxruntime/core/mlas/lib/x86_64/QgemmU8X8KernelAvx2.S @04c3d924bb04: VPMADDUBSW",
     ),
 )

@@ -18,6 +18,6 @@ TORCH_FBGEMM_AVX2 = replace(
     rules=in_pairs(TORCH_FBGEMM, *(variant for (_, variant), r in TORCH_FBGEMM.rules.items() if isinstance(r, Rule))),
     sources=(
         *TORCH_FBGEMM.sources,
-        "pytorch/FBGEMM src/GenerateKernelU8S8S32ACC32.cc: VPMADDUBSW, then VPMADDWD by ones",
+        "pytorch/FBGEMM src/GenerateKernelU8S8S32ACC32.cc @0055968febd1: VPMADDUBSW, then VPMADDWD by ones",
     ),
 )
