@@ -32,7 +32,9 @@ def test_json_is_exact_and_reads_back(report):
     zw = data["quantization"]["weights"]["zero_point"]
     products = [(x - zx) * (w - zw) for x, w in zip(accumulation["input"], accumulation["weights"], strict=True)]
     assert products == accumulation["products"]
-    assert sum(products) + accumulation["bias"] == accumulation["acc"]
+    lost = accumulation["lost_to_saturation"]
+    assert sum(products) + accumulation["bias"] + lost == accumulation["acc"]
+    assert bool(accumulation["saturated_pairs"]) == bool(lost) == (report.element.runtime.name == "torch-fbgemm-avx2")
     for entry in data["quantization"].values():
         assert Fraction(entry["scale"]["decimal"]) == Fraction(float.fromhex(entry["scale"]["hex"]))
     for step in data["steps"]:

@@ -116,7 +116,7 @@ def test_missing_interpreter_names_the_extra(name: str, monkeypatch: pytest.Monk
     advice = "--library FILE" if absent.library else f"pip install 'lastbit[{absent.extra}]'"
     if not absent.fits_machine:
         told = "needs a CPU of the kind"
-        advice = told if platform.machine() in absent.machines else "on a machine of type"
+        advice = told if platform.machine() in absent.machines or not absent.machines else "on a machine of type"
     assert advice in str(caught.value)
     assert ("Linux on x86-64 only" in str(caught.value)) == (name == "tflm")
 
@@ -124,7 +124,7 @@ def test_missing_interpreter_names_the_extra(name: str, monkeypatch: pytest.Monk
 def test_an_interpreter_of_another_cpu_is_not_there_and_the_one_of_this_cpu_is_named() -> None:
     if platform.machine() not in ORACLES["litert-xnnpack"].machines:
         pytest.skip("needs x86-64")
-    kinds = {spec.vectors: name for name, spec in ORACLES.items() if spec.vectors}
+    kinds = {s.vectors: name for name, s in ORACLES.items() if s.vectors and s.distribution == "ai-edge-litert"}
     here = kinds.pop(widest_vectors())
     assert {on_this_machine(name) for name in (here, *kinds.values())} == {here}
     assert on_this_machine("litert-reference-arm64") == "litert-reference"
@@ -133,6 +133,27 @@ def test_an_interpreter_of_another_cpu_is_not_there_and_the_one_of_this_cpu_is_n
         assert installed(elsewhere) is None
         with pytest.raises(OracleMissingError, match=f"needs a CPU of the kind {kind}; this one is "):
             open_oracle(elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("AVX512-VNNI", ("onnxruntime", "torch-fbgemm")),
+        ("AVX-VNNI", ("onnxruntime", "torch-fbgemm-avx2")),
+        ("AVX512", ("onnxruntime-avx2", "torch-fbgemm-avx2")),
+        ("AVX2", ("onnxruntime-avx2", "torch-fbgemm-avx2")),
+    ],
+)
+def test_single_layer_runtimes_are_told_apart_by_whether_products_saturate(kind, names, monkeypatch) -> None:
+    monkeypatch.setattr("lastbit.oracles.base.widest_vectors", lambda: kind)
+    monkeypatch.setattr("lastbit.oracles.base.platform.machine", lambda: "x86_64")
+    for name in ("onnxruntime", "torch-fbgemm"):
+        assert {on_this_machine(name), on_this_machine(f"{name}-avx2")} == {
+            next(n for n in names if n.startswith(name))
+        }
+    assert on_this_machine("onnxruntime@1.20.1") == "onnxruntime@1.20.1"
+    monkeypatch.setattr("lastbit.oracles.base.platform.machine", lambda: "arm64")
+    assert on_this_machine("onnxruntime-avx2") == on_this_machine("onnxruntime") == "onnxruntime"
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,8 @@ def test_random_vectors_looked_up_are_those_that_are_run(per_channel):
     tables = LayerTables(prepare(model, "litert-builtin-x86").operators[0])
     found = rivals_of(model, tables, "litert-builtin-x86", np.random.default_rng(0))
     rivals = [r for r in found if r.mistake is None or of_the_accumulator(r.mistake)]
+    # What saturates on the way to the accumulator is no function of it.
+    rivals = [r for r in rivals if r.prepared is None or r.prepared.pairs is None]
     count, hits = 3000, []
     for first in range(0, len(rivals), 64):
         hits += _look_up(tables, rivals[first : first + 64], count, np.random.default_rng(1))

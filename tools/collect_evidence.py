@@ -18,7 +18,7 @@ import shlex
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ import families_hybrid
 import families_hybrid_arm64
 import families_int16
 import families_other_runtimes
+import families_pairs
 import replay_version
 import version_cases
 from dense_families import Case
@@ -42,8 +43,7 @@ from lastbit.errors import UnsupportedError
 from lastbit.model import Model, Operator
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import PreparedOperator
-from lastbit.oracles import ORACLES, Oracle, OracleFailure, installed, open_oracle
-from lastbit.oracles.machine import cpu_features
+from lastbit.oracles import ORACLES, Oracle, OracleFailure, fingerprint_of, open_oracle
 from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES, Rule, find_rule
 from lastbit.tflite import load, write
@@ -69,10 +69,11 @@ class Families:
     runtimes: Sequence[str] = tuple(name for name, spec in ORACLES.items() if spec.whole_models)
 
 
-VNNI = {"avx512_vnni", "avx_vnni"}
+# On CPUs without VNNI they follow another runtime's rules, but not where no pair of products leaves 16 bits.
+SATURATING = ("onnxruntime", "torch-fbgemm")
 ARM64 = tuple(name for name in ORACLES if name.endswith("-arm64"))
 
-# Keyed by the name that --families takes. Without VNNI, PyTorch's products saturate in 16 bits but for "spread".
+# Keyed by the name that --families takes.
 FAMILIES: dict[str, Families] = {
     "int8": Families(dense_families.all_cases, dense_families.rivals, 210),
     "8bit": Families(families_8bit.all_cases, families_8bit.rivals, 130),
@@ -80,9 +81,13 @@ FAMILIES: dict[str, Families] = {
         families_other_runtimes.all_cases,
         families_other_runtimes.rivals,
         10,
-        tuple(n for n in families_other_runtimes.RUNTIMES if VNNI & cpu_features() or n != "torch-fbgemm"),
+        families_other_runtimes.RUNTIMES,
     ),
     "spread": Families(families_other_runtimes.spread_cases, families_other_runtimes.rivals, 10, ("torch-fbgemm",)),
+    "spread-mixed": Families(families_pairs.spread_cases, families_other_runtimes.rivals, 10, SATURATING),
+    "pairs": Families(families_pairs.all_cases, families_pairs.rivals, 60, families_pairs.RUNTIMES),
+    "pairs-many": Families(families_pairs.many_cases, families_pairs.no_rivals, 50, families_pairs.RUNTIMES),
+    "pairs-layers": Families(families_pairs.layer_cases, families_pairs.rules, 10, families_pairs.RUNTIMES),
     "bulk": Families(
         families_other_runtimes.bulk_cases,
         families_other_runtimes.rivals,
@@ -240,7 +245,10 @@ def collect(
     wanted = [name for name in RUNTIMES if any(name in FAMILIES[family].runtimes for family in chosen)]
     wanted = [name for name in wanted if runtimes is None or name in runtimes]
     elsewhere = {*libraries, *commands, *tapes}
-    there = [name for name in wanted if installed(name) is not None or name in elsewhere]
+    specs = {name: ORACLES[name] for name in wanted}
+    if all(family.startswith("spread") for family in chosen):
+        specs = {name: replace(spec, vectors=None) for name, spec in specs.items()}
+    there = [name for name in wanted if fingerprint_of(specs[name]) is not None or name in elsewhere]
     for name in wanted:
         if name not in there:
             print(f"{name} is left out: its interpreter is not there", file=sys.stderr)
@@ -251,6 +259,8 @@ def collect(
             return open_tape(name, tapes[name])
         if name in commands:
             return replay_version.open_target(replay_version.find_target(shlex.split(commands[name])), name)
+        if specs[name] is not ORACLES[name]:
+            return Oracle(specs[name], timeout=300.0, threads=1)
         return open_oracle(name, library=libraries.get(name))
 
     oracles = {name: opened(name) for name in there}

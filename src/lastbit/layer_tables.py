@@ -23,6 +23,7 @@ from .ops.dense_8bit import PreparedDense
 from .ops.dense_by_rows import for_rows
 from .ops.dense_layer import DenseLayer
 from .prepare import PreparedModel
+from .types import Array
 
 __all__ = [
     "Differing",
@@ -34,6 +35,7 @@ __all__ = [
     "layer_rows",
     "no_table_reason",
     "same_sums",
+    "saturating_units",
     "why_no_tables",
 ]
 
@@ -102,10 +104,17 @@ class Differing:
 
 
 def has_table(prepared: PreparedOperator | None) -> bool:
-    """Whether an operator is a dense layer whose integer output is a function of an integer accumulator."""
+    """Whether an operator is a dense layer whose integer output is a function of a sum of products."""
     if not isinstance(prepared, PreparedDense) or prepared.layer.output.dtype.qmin is None:
         return False
-    return has_tables(prepared.requant)
+    return has_tables(prepared.requant) and not saturating_units(prepared)
+
+
+def saturating_units(prepared: PreparedOperator | None) -> int:
+    """In how many units of a dense layer neighbouring products can saturate in 16 bits before they are summed up."""
+    if not isinstance(prepared, PreparedDense) or prepared.pairs is None:
+        return 0
+    return int(prepared.pairs.units.sum())
 
 
 def no_table_reason(prepared: PreparedOperator) -> str:
@@ -113,6 +122,11 @@ def no_table_reason(prepared: PreparedOperator) -> str:
     output = getattr(getattr(prepared, "layer", None), "output", None)
     if output is not None and output.dtype.qmin is None:
         return f"no thresholds: the output is {output.dtype.name}, not an integer with a finite number of steps"
+    if isinstance(prepared, PreparedDense) and prepared.pairs is not None:
+        return (
+            f"no thresholds: in {saturating_units(prepared)} of {prepared.layer.units} units neighbouring products can "
+            "saturate in 16 bits, so that which accumulators an input reaches does not follow from sums of products"
+        )
     if isinstance(prepared, PreparedDense):
         return f"no thresholds: it is not known where the form {prepared.requant.rule.form} overflows"
     return "no thresholds: it has no integer accumulator that is requantized"
@@ -232,10 +246,11 @@ class LayerTables:
 
 
 def same_sums(first: LayerTables, second: LayerTables) -> bool:
-    """Whether both sum up the same numbers: a kernel with a fault may ignore a zero point."""
+    """Whether both sum up the same numbers: a kernel may ignore a zero point, or saturate on the way."""
     a, b = first.layer, second.layer
     return (
-        (a.input_zero_point, a.weights_zero_point) == (b.input_zero_point, b.weights_zero_point)
+        first.prepared.pairs is second.prepared.pairs is None
+        and (a.input_zero_point, a.weights_zero_point) == (b.input_zero_point, b.weights_zero_point)
         and np.array_equal(a.weights_values, b.weights_values)
         and np.array_equal(a.bias_values, b.bias_values)
     )
@@ -298,13 +313,18 @@ def _merge(a: StepTable, b: StepTable) -> Differing:
 def _same_constants(a: RequantParams, b: RequantParams, unit: int) -> bool:
     """Whether two layers requantize a unit by the same rule and the same numbers, so that no table is needed."""
     return a.rule == b.rule and all(
-        np.array_equal(getattr(a, name)[unit], getattr(b, name)[unit])
-        for name in ("effective_scale", "multiplier", "shift")
+        _of_unit(getattr(a, name), unit) == _of_unit(getattr(b, name), unit)
+        for name in ("effective_scale", "multiplier", "shift", "bias", "float_bias")
     ) and (a.output_zero_point, a.activation_min, a.activation_max) == (
         b.output_zero_point,
         b.activation_min,
         b.activation_max,
     )  # fmt: skip
+
+
+def _of_unit(values: Array | None, unit: int) -> float | int | None:
+    """A unit's own value, or the one that all have."""
+    return None if values is None else values[unit if values.size > 1 else 0].item()
 
 
 def graph_of(layer: DenseLayer) -> Model:

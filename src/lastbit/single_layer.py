@@ -79,6 +79,7 @@ class Sums:
 
     def __init__(self, prepared: PreparedDense) -> None:
         self._layer, self._bits, self._folded = prepared.layer, prepared.acc_bits, prepared.folded_bias
+        self._pairs = prepared.pairs
         dtype = self._layer.input.dtype
         assert dtype.qmin is not None
         assert dtype.qmax is not None
@@ -89,7 +90,7 @@ class Sums:
         total = self._packed.dot(rows) + self._folded
         if self._layer.weights_zero_point:
             total -= self._layer.weights_zero_point * rows.astype(np.int64).sum(axis=1, keepdims=True)
-        return total
+        return total if self._pairs is None else total + self._pairs.lost(rows)[0]
 
     def accumulators(self, rows: IntArray) -> npt.NDArray[np.int64]:
         """The same as the kernel's register holds them."""

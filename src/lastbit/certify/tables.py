@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engines.reference import Trace
 from ..float_inputs import normal_rows
-from ..layer_tables import LayerTables, TablePair, has_table, layer_rows, same_sums, why_no_tables
+from ..layer_tables import LayerTables, TablePair, has_table, layer_rows, same_sums, saturating_units, why_no_tables
 from ..model import Operator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_layer import PreparedLayer
@@ -46,7 +46,7 @@ class LayerPair:
         sides: list[PreparedLayer] = []
         for side, reasons in zip(self.sides, (result.first, result.second), strict=True):
             prepared = side.operators.get(self.op.index)
-            if has_table(prepared) or has_float_output(prepared):
+            if has_table(prepared) or has_float_output(prepared) or saturating_units(prepared):
                 assert isinstance(prepared, PreparedLayer)
                 sides.append(prepared)
                 reasons.rule, reasons.kernel = prepared.rule, prepared.kernel
@@ -66,7 +66,9 @@ class LayerPair:
 
     def _certify_integers(self, first: LayerTables, second: LayerTables, traces: Sequence[Trace]) -> None:
         result, tables = self.result, (first, second)
-        result.first.requantization, result.second.requantization = (t.params.rule.name for t in tables)
+        result.first.requantization, result.second.requantization = (
+            t.params.rule.name if t.prepared.pairs is None else t.prepared.rule for t in tables
+        )
         result.tables = first.tables_count
         result.distribution = f"each value drawn evenly from all of {first.layer.input.dtype.name}"
         if not same_sums(*tables):
@@ -135,9 +137,12 @@ class LayerPair:
             result.why = "the tables differ, but no input was found that reaches an accumulator at which they do"
 
     def _compare_sums(self, tables: tuple[LayerTables, LayerTables]) -> None:
-        """The accumulators themselves are different sums: no table tells, so random rows are tried."""
+        """The accumulators are no sums of products, or different ones: no table tells, so random rows are tried."""
         result = self.result
-        result.status, result.why = "not decided", "the accumulators are different sums, and no random row differs"
+        why = "the accumulators are different sums"
+        if any(saturating_units(t.prepared) for t in tables):
+            why = "neighbouring products can saturate in 16 bits, and there is no table of such sums"
+        result.status, result.why = "not decided", f"{why}; no random row differs"
         rows = random_rows(tables[0].layer, min(max(self.samples, 100), 1000), self.rng)
         (accs, first), (_, second) = (rows_in_rule(t.prepared, rows) for t in tables)
         bad = first != second
@@ -146,7 +151,7 @@ class LayerPair:
         if bad.any():
             row, unit = (int(i) for i in np.argwhere(bad)[0])
             outputs = int(first[row, unit]), int(second[row, unit])
-            result.status, result.why = "differs", "the accumulators are different sums"
+            result.status, result.why = "differs", why
             result.witness = Witness(rows[row], unit, int(accs[row, unit]), *outputs)
 
     def _why_same(self, tables: tuple[LayerTables, LayerTables]) -> str:

@@ -104,6 +104,7 @@ def arithmetics(layers: dict[str, PreparedDense], first: str) -> list[Arithmetic
         bounds = requant.activation_min, requant.activation_max
         layer = prepared.layer  # as the runtime reads it: some leave out the weights' zero point, or misread a bias
         read = layer.input_zero_point, layer.weights_zero_point, layer.bias_values.tobytes()
-        key = form, rule.scale_product, prepared.acc_bits, *bounds, _SAME_FORM.get(one_row, one_row), *read
+        sums = prepared.acc_bits, prepared.pairs is not None
+        key = form, rule.scale_product, *sums, *bounds, _SAME_FORM.get(one_row, one_row), *read
         groups.setdefault(key, {})[name] = prepared
     return [Arithmetic(next(iter(members.values())), members) for members in groups.values()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..mistakes import Mistake, applicable
-from ..mistakes.accumulate import right_product
+from ..mistakes.accumulate import product_of
 from ..mistakes.base import Case, Int64Array
 from ..mistakes.grid import Elements
 from ..mistakes.pipeline import Accumulated, add_bias
@@ -90,7 +90,7 @@ class Prefixes:
                             five = (*four, *_made(product))
                             if not len(five) <= count <= len(five) + 1:
                                 continue
-                            function = right_product if product is None else product.function
+                            function = product_of(case) if product is None else product.function
                             dot = function(case, grid, x, zx, w, zw)
                             for bias in slots["bias"]:
                                 every = (*five, *_made(bias))

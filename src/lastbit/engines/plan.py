@@ -114,7 +114,7 @@ class Backend:
         """A dense layer ready for a chain, and what all layers of one chain must have in common; None if it cannot."""
         layer = entry.layer
         dtype = layer.input.dtype
-        if layer.input.data is not None or dtype.qmin is None or dtype.qmax is None:
+        if layer.input.data is not None or dtype.qmin is None or dtype.qmax is None or entry.pairs is not None:
             return None
         weights = layer.weights_values
         made = DenseByBlas(

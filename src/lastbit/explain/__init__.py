@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -114,8 +114,10 @@ class Explanation(Report):
                 "folded_bias": element.folded_bias,
                 "total": element.total,
                 "acc": element.acc,
-                "wrapped": element.acc != element.total,
+                "wrapped": element.acc != element.total + element.lost,
                 "acc_bits": element.prepared.acc_bits,
+                "saturated_pairs": [asdict(pair) for pair in element.saturated],
+                "lost_to_saturation": element.lost,
             },
             "multiplier": {
                 "exact_scale": fraction_data(element.exact_scale),
@@ -276,6 +278,15 @@ def _acc_cause(element: Element, prepared: PreparedDense) -> str:
     here, there = element.layer.weights_zero_point, prepared.layer.weights_zero_point
     if here != there:
         return f"the weights' zero point, which is taken to be {here} here, and {there} there"
+    if (element.prepared.pairs is None) != (prepared.pairs is None):
+        where, pairs = "here", element.saturated
+        if not pairs:
+            where, pairs = "there", replace(element, prepared=prepared).saturated
+        lost = sum(pair.kept - pair.total for pair in pairs)
+        return (
+            f"neighbouring products are added in 16 bits {where}, and {len(pairs)} such "
+            f"{'sum saturates' if len(pairs) == 1 else 'sums saturate'}, which changes acc by {lost:+}"
+        )
     return (
         f"the accumulator's width. The sum {element.total} is kept in {element.prepared.acc_bits} bits here, and in "
         f"{prepared.acc_bits} bits there"

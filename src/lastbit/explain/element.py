@@ -14,13 +14,33 @@ from typing import Any
 import numpy as np
 
 from ..arith.exact import ExactStep, split_fraction
+from ..arith.pairs16 import INT16_MAX, INT16_MIN
 from ..differences import steps_of
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_layer import DenseLayer
 from ..runtimes import Runtime
 from ..types import Array, hex_float
 
-__all__ = ["Element", "decimal_text", "float_data", "fraction_data", "make_element"]
+__all__ = ["Element", "PairSum", "decimal_text", "float_data", "fraction_data", "make_element"]
+
+
+@dataclass(frozen=True)
+class PairSum:
+    """Two neighbouring products whose sum leaves 16 bits in a kernel that adds them there.
+
+    Attributes:
+        place: the first one's k.
+        x: both inputs as the kernel has them: uint8.
+        w: both weights as the kernel has them: int8.
+        total: the sum of the two products.
+        kept: what 16 bits hold of it.
+    """
+
+    place: int
+    x: tuple[int, int]
+    w: tuple[int, int]
+    total: int
+    kept: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +105,28 @@ class Element:
         return sum(self.products) + self.bias
 
     @property
+    def saturated(self) -> list[PairSum]:
+        """The pairs of neighbouring products that saturate, where the kernel adds them in 16 bits; most rules: none."""
+        pairs, found = self.prepared.pairs, []
+        for k in range(0, self.layer.depth - 1, 2) if pairs is not None else ():
+            assert pairs is not None
+            x = self.x[k] + pairs.input_up, self.x[k + 1] + pairs.input_up
+            w = self.w[k] + pairs.weights_up, self.w[k + 1] + pairs.weights_up
+            total = x[0] * w[0] + x[1] * w[1]
+            kept = min(max(total, INT16_MIN), INT16_MAX)
+            if kept != total:
+                found.append(PairSum(k, x, w, total, kept))
+        return found
+
+    @property
+    def lost(self) -> int:
+        """What saturated pairs change of the accumulator: 0 almost everywhere."""
+        return sum(pair.kept - pair.total for pair in self.saturated)
+
+    @property
     def acc(self) -> int:
-        """The accumulator: `total` as a register of `acc_bits` bits holds it (modulo 2^32 almost everywhere)."""
-        return self.prepared.wrap(self.total)
+        """The accumulator: `total`, less what pairs lose, in a register of `acc_bits` bits (modulo 2^32 mostly)."""
+        return self.prepared.wrap(self.total + self.lost)
 
     @property
     def channel(self) -> int:
@@ -190,6 +229,11 @@ def _check(element: Element, trace: Mapping[str, Array]) -> None:
         ("folded_bias", prepared.folded_bias[element.unit], element.folded_bias),
         ("acc", trace["acc"][element.row, element.unit], element.acc),
     ]
+    if "saturated_pairs" in trace:
+        pairs += [
+            ("lost_to_saturation", trace["lost_to_saturation"][element.row, element.unit], element.lost),
+            ("saturated_pairs", trace["saturated_pairs"][element.row, element.unit], len(element.saturated)),
+        ]
     for step in element.steps:
         if step.name in ("effective_scale", "multiplier", "shift"):
             folded = np.broadcast_to(getattr(prepared.requant, step.name), (units,))

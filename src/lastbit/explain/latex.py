@@ -86,7 +86,13 @@ def _accumulator(element: Element) -> list[str]:
         rf"&= {element.dot} - {_p(zw)} \cdot {_p(sum(element.x))} - {_p(zx)} \cdot {_p(sum(element.w))}",
         rf"&\quad + {depth} \cdot {_p(zx)} \cdot {_p(zw)} + {_p(element.bias)} = {element.total}",
     ]
-    if element.acc != element.total:
+    if element.lost:
+        whole = element.total + element.lost
+        lines.append(
+            rf"a &\leftarrow a + \sum_{{j}} (\operatorname{{saturate}}_{{16}}(p_j) - p_j) = {element.total} "
+            rf"{element.lost:+} = {whole} \quad \text{{({len(element.saturated)} pairs saturate)}}"
+        )
+    if element.acc != element.total + element.lost:
         bits = element.prepared.acc_bits
         lines.append(rf"a &\leftarrow a \bmod 2^{{{bits}}} = {element.acc} \quad \text{{(as int{bits})}}")
     return lines

@@ -13,6 +13,7 @@ from ..report import Block, Code, Heading, Table, Text
 from ..types import hex_float
 from .differences import STEPS, Cause, OtherRuntime, Side
 from .element import Element, decimal_text
+from .pairs import pairs_text
 
 __all__ = ["Head", "explanation_blocks"]
 
@@ -147,12 +148,20 @@ def _section_expansion(element: Element) -> Iterable[Block]:
         ("+ bias", "" if element.layer.bias is not None else "the layer has none", element.bias),
         ("= acc", "", element.total),
     ]
-    if element.acc != element.total:
+    pairs, whole = element.saturated, element.total + element.lost
+    if pairs:
+        many = f"{len(pairs)} saturated {'pair' if len(pairs) == 1 else 'pairs'}"
+        rows[-1:] = [("= exact sum", "", element.total), ("+ saturation", many, element.lost), ("= acc", "", whole)]
+    if element.acc != whole:
         bits = element.prepared.acc_bits
-        rows[-1] = ("= sum", f"does not fit int{bits}", element.total)
+        rows[-1] = ("= sum", f"does not fit int{bits}", whole)
         rows.append((f"acc = wrap{bits}(sum)", f"the low {bits} bits are kept", element.acc))
     yield Heading("4. The same sum with the zero points multiplied out, as firmware calculates it")
     yield Code("\n".join(f"{a:<27}{b:<28}{c:>14}" for a, b, c in rows))
+    if element.prepared.pairs is not None:
+        told, worked = pairs_text(element)
+        yield _text(told, "warning" if worked else "")
+        yield from [Code(worked)] if worked else []
     yield _text(
         f"What no input changes can be folded into the bias: bias - zx * sum(w) + depth * zx * zw = "
         f"{element.folded_bias}. " + _acc_of_folded(element)
@@ -163,8 +172,10 @@ def _acc_of_folded(element: Element) -> str:
     """The accumulator from the folded bias, in numbers."""
     zw, sum_x = element.layer.weights_zero_point, sum(element.x)
     middle = f" - {_p(zw)} * {_p(sum_x)}" if zw else ""
-    end = "" if element.acc == element.total else f", which wraps to {element.acc}"
-    return f"Then acc = {element.dot}{middle} + {_p(element.folded_bias)} = {element.total}{end}."
+    whole = element.total + element.lost
+    end = "" if element.acc == whole else f", which wraps to {element.acc}"
+    lost = f" + {_p(element.lost)}" if element.lost else ""
+    return f"Then acc = {element.dot}{middle} + {_p(element.folded_bias)}{lost} = {whole}{end}."
 
 
 def _section_multiplier(element: Element) -> Iterable[Block]:
@@ -280,7 +291,9 @@ def _whole(other: OtherRuntime, element: Element, size: int) -> str:
         return "-"
     if other.name == element.runtime.name:
         return "(explained here)"
-    return f"{other.mismatched} of {size} differ ({other.mismatched / size:.3%})" if other.mismatched else "equal"
+    return (
+        f"{other.mismatched} of {size} differ ({100 * other.mismatched / size:.3g}%)" if other.mismatched else "equal"
+    )
 
 
 def _cause_blocks(element: Element, other: OtherRuntime, cause: Cause, there: Side) -> Iterable[Block]:

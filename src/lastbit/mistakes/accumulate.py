@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..arith.pairs16 import INT16_MAX, INT16_MIN
 from ..ops.dense_8bit import PreparedDense
 from .base import Case, Int64Array, Mistake, wrap_bits
 from .grid import Grid
@@ -26,7 +27,7 @@ from .links import (
     TRITON_2296,
 )
 
-__all__ = ["ACCUMULATE", "right_product"]
+__all__ = ["ACCUMULATE", "product_of", "right_product"]
 
 Product = Callable[[Case, Grid, Int64Array, int, Int64Array, int], Int64Array]
 
@@ -34,6 +35,11 @@ Product = Callable[[Case, Grid, Int64Array, int, Int64Array, int], Int64Array]
 def right_product(_case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
     """Sum of (x - zx)(w - zw), taken apart into four sums."""
     return grid.dot(x, w) + _corrections(grid, x, zx, w, zw)
+
+
+def product_of(case: Case) -> Product:
+    """What is right for a layer: the exact sum, or where its kernel adds in pairs of 16 bits, theirs."""
+    return right_product if case.prepared.pairs is None else _saturating_pairs
 
 
 def _corrections(grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
@@ -120,16 +126,19 @@ def _negative_cross_term(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int6
 
 
 def _saturating_pairs(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
-    """An int8 input is shifted to uint8 for the instruction, and what that adds is taken off again."""
+    """int8 inputs and uint8 weights are shifted for the instruction, and what that adds is taken off again."""
     up = 0 if case.layer.input.dtype.name.startswith("u") else 128
-    total: Int64Array = grid.dot_of(x + up, w, lambda v: np.clip(v, -(1 << 15), (1 << 15) - 1), together=2)
+    down = 128 if case.layer.weights.dtype.name.startswith("u") else 0
+    total: Int64Array = grid.dot_of(x + up, w - down, lambda v: np.clip(v, INT16_MIN, INT16_MAX), together=2)
+    if down:
+        total = total + down * (grid.sum_x(x) + up * x.shape[-1])
     return total - up * grid.sum_w(w) + _corrections(grid, x, zx, w, zw)
 
 
 def _pairs_can_saturate(prepared: PreparedDense) -> bool:
     w = np.abs(prepared.layer.weights_values.astype(np.int64))
     w = w[:, : w.shape[1] // 2 * 2].reshape(len(w), -1, 2).sum(axis=-1)
-    signed = prepared.layer.weights.dtype.name == "int8"
+    signed = prepared.layer.weights.dtype.name == "int8" and prepared.pairs is None
     return signed and _eight_bits(prepared) and bool((w * 255 >= 1 << 15).any())
 
 

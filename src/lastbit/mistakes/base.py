@@ -176,7 +176,7 @@ class Case:
     @property
     def numbers(self) -> tuple[int | bytes, ...]:
         """What the accumulator depends on besides x: equal where two runtimes read a layer in the same way."""
-        return self.acc_bits, self.zx, self.zw, self.bias.tobytes(), self.w.tobytes()
+        return self.acc_bits, self.prepared.pairs is not None, self.zx, self.zw, self.bias.tobytes(), self.w.tobytes()
 
     @property
     def scales(self) -> Scales:

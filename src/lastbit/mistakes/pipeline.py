@@ -17,7 +17,7 @@ from ..arith.requantize import RequantParams, prepare_requantize, requantize
 from ..errors import InputError
 from ..ops.dense_8bit import PreparedDense
 from ..types import DTYPES, Array
-from .accumulate import right_product
+from .accumulate import product_of
 from .base import SLOTS, Case, Float64Array, Int64Array, Mistake, Scales, wrap_bits
 from .biasing import right_bias
 from .catalogue import MISTAKES
@@ -158,7 +158,7 @@ def accumulate(case: Case, grid: Grid, chosen: Chosen) -> Accumulated:
         x, zx = chosen["input_zero_point"].function(case, x)
     if "weights_zero_point" in chosen:
         w, zw = chosen["weights_zero_point"].function(case, w)
-    product = chosen["product"].function if "product" in chosen else right_product
+    product = chosen["product"].function if "product" in chosen else product_of(case)
     dot = product(case, grid, x, zx, w, zw)
     return add_bias(case, grid, dot, chosen.get("bias"))
 

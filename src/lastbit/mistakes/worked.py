@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .accumulate import right_product
+from .accumulate import product_of
 from .base import Case
 from .grid import Elements
 from .pipeline import Accumulated, Chosen, Scaling, add_bias, finish, scale_params
@@ -67,7 +67,7 @@ def _steps(case: Case, chosen: Chosen, row: int, unit: int, acc: int | None) -> 
         x, zx = chosen["input_zero_point"].function(case, x)
     if "weights_zero_point" in chosen:
         w, zw = chosen["weights_zero_point"].function(case, w)
-    product = chosen["product"].function if "product" in chosen else right_product
+    product = chosen["product"].function if "product" in chosen else product_of(case)
     dot = product(case, grid, x, zx, w, zw)
     start = add_bias(case, grid, dot, chosen.get("bias"))
     if acc is not None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..arith.fixedpoint import wrap32
 from ..arith.matmul import ExactWeights, pack_weights
 from ..arith.other_rules import EVERY_RULE
+from ..arith.pairs16 import SaturatingPairs, saturating_pairs
 from ..arith.requantize import RULES as REQUANT_RULES
 from ..arith.requantize import RequantParams, RequantRule, requantize
 from ..arith.requantize_more import with_float_bias
@@ -21,16 +22,30 @@ from .dense_layer import DenseLayer, PreparedLayer, check_types, dense_layer
 __all__ = ["RULES", "PreparedDense", "prepare_dense_8bit"]
 
 # (input, weights, output)
-TYPES = (("int8", "int8", "int8"), ("uint8", "uint8", "uint8"), ("int8", "int4", "int8"))
+TYPES = (
+    ("int8", "int8", "int8"),
+    ("uint8", "uint8", "uint8"),
+    ("int8", "int4", "int8"),
+    ("uint8", "int8", "uint8"),  # of ONNX Runtime and PyTorch; LiteRT has no such kernel
+)
 
 # XNNPACK keeps int4 weights in the upper half of a byte, so its int32 register holds 16 times the accumulator.
 _ACC28 = "/acc28"
+
+# x86-64 kernels without VNNI add two neighbouring products in 16 bits, which saturate.
+_PAIRS16 = "/pairs"
 
 RULES: dict[str, str] = {name: rule.equation for name, rule in EVERY_RULE.items()} | {
     f"{name}{_ACC28}": "acc wraps to 28 bits;  " + EVERY_RULE[name].equation
     for name in ("float32-half_even", "float32-half_even-saturate")
 }
-"""Each rule in one line: a rule of `lastbit.arith.requantize`, or one with a narrower accumulator before it."""
+"""Each rule in one line: a rule of `lastbit.arith.requantize`, or one with another accumulator before it."""
+
+_IN_PAIRS = "acc = sum over pairs of saturate16(x0*w0 + x1*w1), x as uint8, w as int8, then zero points and bias;  "
+RULES |= {
+    f"{name}{_PAIRS16}": _IN_PAIRS + EVERY_RULE[name].equation
+    for name in ("float32-clip-half_even", "float32-bias_fused-half_even", "float32-bias_by_division-half_even")
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,15 +56,20 @@ class PreparedDense(PreparedLayer):
         folded_bias: int64 `[out]`: bias - zx * sum(weights) + depth * zx * zw, the part of acc that no input changes.
         requant: the requantization's folded constants.
         acc_bits: bits of the accumulator; it wraps.
+        pairs: where the kernel adds neighbouring products in 16 bits, those that can saturate. None where none can:
+            then the accumulator is the sum of the products, as everywhere else.
     """
 
     folded_bias: npt.NDArray[np.int64]
     requant: RequantParams
     acc_bits: int = 32
+    pairs: SaturatingPairs | None = None
 
     @property
     def equation(self) -> str:
         """The rule in one line."""
+        if self.pairs is not None:
+            return _IN_PAIRS + self.requant.rule.equation
         narrow = "" if self.acc_bits >= 32 else f"acc wraps to {self.acc_bits} bits;  "
         return narrow + self.requant.rule.equation
 
@@ -67,34 +87,38 @@ class PreparedDense(PreparedLayer):
 def prepare_dense_8bit(model: Model, op: Operator, rule: str) -> PreparedDense:
     """Fold a dense layer's constants for one rule.
 
-    Covered are int8 x int8 -> int8 and int8 x int4 -> int8, per-tensor and per-channel, and uint8 x uint8 -> uint8;
-    bias int32 or none.
+    Covered are int8 x int8 -> int8, int8 x int4 -> int8 and uint8 x int8 -> uint8, per-tensor and per-channel, and
+    uint8 x uint8 -> uint8; bias int32 or none.
 
     Args:
         model: the model.
         op: one of its FULLY_CONNECTED operators.
-        rule: a name in `RULES`; any of them may end in `/acc28`.
+        rule: a name in `RULES`; any of them may end in `/acc28` or `/pairs`.
 
     Raises:
         UnsupportedError: the layer is outside what LastBit covers.
 
     Source: for `/acc28` google/XNNPACK, src/qs8-qc4w-gemm/gen/qs8-qc4w-gemm-1x16c8-minmax-fp32-avx512vnnigfni.c,
     commit e1c0479a: weights in the upper nibbles, the sum shifted right by 4 before it is converted to float32. Shown
-    on the running interpreter with biases around 2^27.
+    on the running interpreter with biases around 2^27. For `/pairs` pytorch/FBGEMM,
+    src/GenerateKernelU8S8S32ACC32.cc, commit 0055968f; microsoft/onnxruntime,
+    onnxruntime/core/mlas/lib/x86_64/QgemmU8X8KernelAvx2.S, commit 04c3d924; pairs and their order shown on the running
+    libraries.
     """
     layer = dense_layer(model, op)
     check_types(layer, TYPES, ("int32",))
     acc_bits = 28 if rule.endswith(_ACC28) else 32
-    params = layer.requantization(EVERY_RULE[rule.removesuffix(_ACC28)])
+    params = layer.requantization(EVERY_RULE[rule.removesuffix(_ACC28).removesuffix(_PAIRS16)])
     params = with_float_bias(params, layer.bias_values, layer.input_scale, layer.weights_scale)
     folded = layer.folded_bias
     dtype = layer.input.dtype
     assert dtype.qmin is not None
     assert dtype.qmax is not None
     packed = pack_weights(layer.weights_values, largest_input=max(-dtype.qmin, dtype.qmax))
+    pairs = _pairs_of(layer) if rule.endswith(_PAIRS16) else None
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
-        return _trace(layer, packed, folded, params, acc_bits, values[0])
+        return _trace(layer, packed, folded, params, acc_bits, pairs, values[0])
 
     return PreparedDense(
         operator=op,
@@ -105,7 +129,15 @@ def prepare_dense_8bit(model: Model, op: Operator, rule: str) -> PreparedDense:
         folded_bias=folded,
         requant=params,
         acc_bits=acc_bits,
+        pairs=pairs,
     )
+
+
+def _pairs_of(layer: DenseLayer) -> SaturatingPairs | None:
+    """The layer's pairs as a kernel for uint8 inputs and int8 weights meets them."""
+    input_up = 0 if layer.input.dtype.name == "uint8" else 128
+    weights_up = -128 if layer.weights.dtype.name == "uint8" else 0
+    return saturating_pairs(layer.weights_values, input_up, weights_up)
 
 
 def _trace(
@@ -114,6 +146,7 @@ def _trace(
     folded: npt.NDArray[np.int64],
     params: RequantParams,
     acc_bits: int,
+    pairs: SaturatingPairs | None,
     x: Array,
 ) -> dict[str, Array]:
     """Every step of the layer for one input; steps are `[rows, out]`, the output has the tensor's own shape."""
@@ -122,8 +155,12 @@ def _trace(
     total = dot + folded
     if layer.weights_zero_point:
         total = total - layer.weights_zero_point * rows.astype(np.int64).sum(axis=1, keepdims=True)
+    steps: dict[str, Array] = {"dot": dot}
+    if pairs is not None:
+        steps["lost_to_saturation"], steps["saturated_pairs"] = pairs.lost(rows)
+        total = total + steps["lost_to_saturation"]
     unused = 32 - acc_bits
     acc = wrap32(total << unused) >> unused
-    steps: dict[str, Array] = {"dot": dot, "acc": acc.astype(np.int32), **requantize(acc, params)}
+    steps |= {"acc": acc.astype(np.int32), **requantize(acc, params)}
     steps["output"] = steps["output"].reshape(layer.output_shape(x.shape))
     return steps

@@ -74,6 +74,13 @@ def kernel_notes(prepared: PreparedOperator, kernel: str) -> tuple[str, ...]:
                 f"this kernel's accumulator has {prepared.acc_bits} bits; inputs exist for which it wraps in {beyond} "
                 f"of {layer.units} units, where kernels with 32 bits do not"
             )
+    if prepared.pairs is not None:
+        notes.append(
+            "this CPU's kernel adds neighbouring products in 16 bits, which saturate: some inputs make outputs of "
+            f"{int(prepared.pairs.units.sum())} of {layer.units} units wrong, where CPUs with VNNI print the right "
+            "ones. Weights of 7 bits (-64 to 64, ONNX Runtime's reduce_range) never saturate, nor do inputs of 7 bits "
+            "(PyTorch's)"
+        )
     if kernel == "xnnpack" and _bias_scale_differs(layer, kernel):
         notes.append(
             "the bias scale is more than 2 % of the output scale away from input scale x weights scale: this kernel "

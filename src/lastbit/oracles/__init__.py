@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from lastbit.errors import RuntimeNameError
+from lastbit.errors import OracleMissingError, RuntimeNameError
 from lastbit.oracles.base import (
     Fingerprint,
     Oracle,
@@ -16,6 +16,7 @@ from lastbit.oracles.base import (
     OracleSpec,
     fingerprint_of,
 )
+from lastbit.oracles.machine import X86_64
 
 __all__ = [
     "ORACLES",
@@ -32,7 +33,6 @@ __all__ = [
 
 # As `platform.machine` calls it on Linux, macOS and Windows.
 ARM64 = ("aarch64", "arm64", "ARM64")
-X86_64 = ("x86_64", "AMD64")
 
 # LiteRT's op resolvers -> how their kernels are called.
 _MODES = {
@@ -46,6 +46,32 @@ def _litert(name: str, resolver: str, **more: Any) -> OracleSpec:
     """LiteRT's interpreter under one op resolver; `more` as OracleSpec takes it."""
     given = {"mode": _MODES[resolver]} | more
     return OracleSpec(name=name, distribution="ai-edge-litert", extra="litert", worker=("litert", resolver), **given)
+
+
+def _onnxruntime(name: str, **more: Any) -> OracleSpec:
+    """ONNX Runtime on one kind of CPU."""
+    return OracleSpec(
+        name=name,
+        distribution="onnxruntime",
+        extra="onnxruntime",
+        mode="CPU, QGemm and QLinearMatMul",
+        worker=("onnxruntime", "-"),
+        script="dense_worker",
+        **more,
+    )
+
+
+def _torch(name: str, **more: Any) -> OracleSpec:
+    """PyTorch on one kind of CPU."""
+    return OracleSpec(
+        name=name,
+        distribution="torch",
+        extra="torch",
+        mode="quantized.linear, engine fbgemm",
+        worker=("torch", "-"),
+        script="dense_worker",
+        **more,
+    )
 
 
 # Keyed by the name of the runtime that the oracle is held against.
@@ -96,22 +122,11 @@ ORACLES: dict[str, OracleSpec] = {
         script="dense_worker",
         library=True,
     ),
-    "onnxruntime": OracleSpec(
-        name="onnxruntime",
-        distribution="onnxruntime",
-        extra="onnxruntime",
-        mode="CPU, QGemm and QLinearMatMul",
-        worker=("onnxruntime", "-"),
-        script="dense_worker",
-    ),
-    "torch-fbgemm": OracleSpec(
-        name="torch-fbgemm",
-        distribution="torch",
-        extra="torch",
-        mode="quantized.linear, engine fbgemm",
-        worker=("torch", "-"),
-        script="dense_worker",
-    ),
+    # Without VNNI, both add uint8 x int8 products in pairs of 16 bits. fbgemm does not use AVX-VNNI.
+    "onnxruntime": _onnxruntime("onnxruntime", vectors="AVX512-VNNI", like=("AVX-VNNI",)),
+    "onnxruntime-avx2": _onnxruntime("onnxruntime-avx2", machines=X86_64, vectors="AVX2", like=("AVX512",)),
+    "torch-fbgemm": _torch("torch-fbgemm", vectors="AVX512-VNNI"),
+    "torch-fbgemm-avx2": _torch("torch-fbgemm-avx2", machines=X86_64, vectors="AVX2", like=("AVX512", "AVX-VNNI")),
 }
 
 
@@ -135,7 +150,13 @@ def open_oracle(
         InputError: `timeout` or `threads` is not positive.
     """
     spec = _spec(name)
-    return Oracle(spec, timeout=timeout, threads=threads, library=library if spec.library else None)
+    try:
+        return Oracle(spec, timeout=timeout, threads=threads, library=library if spec.library else None)
+    except OracleMissingError as error:
+        here = on_this_machine(name)
+        if here == name:
+            raise
+        raise OracleMissingError(f"{error} On this CPU, ask for {here}.") from None
 
 
 def installed(name: str) -> Fingerprint | None:
@@ -184,6 +205,8 @@ def _spec(name: str) -> OracleSpec:
         if distribution == "tflite-micro":
             number = f"0.dev{number}"
         worker = (kind, spec.worker[1])
-        return replace(spec, name=name, distribution=distribution, worker=worker, version=number)
+        # Of versions of the single-layer runtimes, only types are stated in which no CPU's products saturate.
+        vectors = spec.vectors if spec.whole_models else None
+        return replace(spec, name=name, distribution=distribution, worker=worker, version=number, vectors=vectors)
     except KeyError:
         raise RuntimeNameError(f"no oracle is named {name!r}; there are {', '.join(ORACLES)}") from None

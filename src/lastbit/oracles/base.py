@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from lastbit.errors import InputError, OracleError, OracleMissingError
 from lastbit.oracles import _worker
-from lastbit.oracles.machine import Vectors, cpu_text, platform_text, widest_vectors
+from lastbit.oracles.machine import X86_64, Vectors, cpu_text, platform_text, widest_vectors
 from lastbit.oracles.process import WorkerFailure, WorkerProcess
 
 __all__ = [
@@ -53,6 +53,7 @@ class OracleSpec:
         machines: the machine types it holds for, as `platform.machine` spells them; empty for any.
         version: the version that must be installed; empty for any.
         vectors: the kind of x86-64 CPUs for which alone it holds; None for all.
+        like: further kinds whose kernels come to the same, as their source says.
     """
 
     name: str
@@ -67,6 +68,7 @@ class OracleSpec:
     machines: tuple[str, ...] = ()
     version: str = ""
     vectors: Vectors | None = None
+    like: tuple[Vectors, ...] = ()
 
     @property
     def whole_models(self) -> bool:
@@ -78,7 +80,9 @@ class OracleSpec:
         """Whether this machine and CPU are those that it holds for. A CPU that does not tell is taken for fit."""
         if self.machines and platform.machine() not in self.machines:
             return False
-        return self.vectors is None or widest_vectors() in (self.vectors, None)
+        if self.vectors is None or (not self.machines and platform.machine() not in X86_64):
+            return True
+        return widest_vectors() in (self.vectors, *self.like, None)
 
 
 @dataclass(frozen=True)
@@ -381,10 +385,10 @@ def _missing_text(spec: OracleSpec) -> str:
             f"is {platform.machine()}. tools/replay_version.py runs it under an emulator."
         )
     if not spec.fits_machine:
+        kinds = " or ".join(kind for kind in (spec.vectors, *spec.like) if kind)
         return (
-            f"oracle {spec.name} needs a CPU of the kind {spec.vectors}; this one is {widest_vectors()}: {cpu_text()}, "
-            "where the same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose interpreters "
-            "run here."
+            f"oracle {spec.name} needs a CPU of the kind {kinds}; this one is {widest_vectors()}: {cpu_text()}, where "
+            "the same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose interpreters run here."
         )
     if spec.version:
         try:

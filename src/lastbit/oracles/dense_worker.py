@@ -29,6 +29,7 @@ from lastbit.types import fused_bounds
 Run = Callable[[Array], Array]
 INT8 = ("int8", "int8", "int8")
 UINT8 = ("uint8", "uint8", "uint8")
+UINT8_BY_INT8 = ("uint8", "int8", "uint8")
 INT16 = ("int16", "int8", "int16")
 _NOTHING_TOLD: Header = {"operators": [], "delegated": None, "delegated_operators": None}
 
@@ -83,7 +84,7 @@ def _one_layer(content: bytes) -> DenseLayer:
 class OnnxRuntime(DenseInterpreter):
     """ONNX Runtime on the CPU: QGemm where the layer has a bias, QLinearMatMul where it has none."""
 
-    types = (INT8, UINT8)
+    types = (INT8, UINT8, UINT8_BY_INT8)
 
     def __init__(self, threads: int) -> None:
         self._onnx: Any = importlib.import_module("onnx")
@@ -101,9 +102,9 @@ class OnnxRuntime(DenseInterpreter):
 
     def _model(self, layer: DenseLayer) -> Any:
         helper, numpy_helper = self._onnx.helper, self._onnx.numpy_helper
-        dtype = layer.input.dtype.numpy
+        dtype, weights_dtype = layer.input.dtype.numpy, layer.weights.dtype.numpy
         scale = layer.weights_scale if layer.granularity == "per_channel" else layer.weights_scale[0]
-        weights_zero = np.full(np.shape(scale), layer.weights_zero_point, dtype)
+        weights_zero = np.full(np.shape(scale), layer.weights_zero_point, weights_dtype)
         constants = {
             "x_scale": np.asarray(layer.input_scale),
             "x_zero_point": np.asarray(layer.input_zero_point, dtype),
@@ -146,7 +147,7 @@ class OnnxRuntime(DenseInterpreter):
 class TorchFbgemm(DenseInterpreter):
     """PyTorch's quantized linear. Signed activations become unsigned: 128 is added to them and to their zero points."""
 
-    types = (INT8, UINT8)
+    types = (INT8, UINT8, UINT8_BY_INT8)
 
     def __init__(self, threads: int) -> None:
         self._torch: Any = importlib.import_module("torch")
@@ -158,15 +159,15 @@ class TorchFbgemm(DenseInterpreter):
     def prepare(self, layer: DenseLayer) -> Run:
         """Pack the weights; the bias is given as the real values float32(bias) * (s_x*s_w)."""
         torch = self._torch
-        unsigned = layer.input.dtype.name == "uint8"
-        up = 0 if unsigned else 128
-        weights = torch.from_numpy((layer.weights_values.astype(np.int16) - (128 - up)).astype(np.int8))
+        up = 0 if layer.input.dtype.name == "uint8" else 128
+        down = 128 if layer.weights.dtype.name == "uint8" else 0
+        weights = torch.from_numpy((layer.weights_values.astype(np.int16) - down).astype(np.int8))
         if layer.granularity == "per_channel":
             scales = torch.from_numpy(layer.weights_scale.astype(np.float64))
             zeros = torch.zeros(layer.units, dtype=torch.int64)
             quantized = torch._make_per_channel_quantized_tensor(weights, scales, zeros, 0)
         else:
-            zero_point = layer.weights_zero_point - (128 - up)
+            zero_point = layer.weights_zero_point - down
             quantized = torch._make_per_tensor_quantized_tensor(weights, float(layer.weights_scale[0]), zero_point)
         bias = None
         if layer.bias is not None:

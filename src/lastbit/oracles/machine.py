@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["Vectors", "cpu_features", "cpu_text", "platform_text", "widest_vectors"]
+__all__ = ["X86_64", "Vectors", "cpu_features", "cpu_text", "platform_text", "widest_vectors"]
 
 # As Linux spells them. XNNPACK and ruy choose their 8-bit kernels by these.
 _FEATURES = (
@@ -53,6 +53,9 @@ def cpu_features() -> frozenset[str]:
     """
     return frozenset(_detected()[1])
 
+
+X86_64 = ("x86_64", "AMD64")
+"""As `platform.machine` calls it on Linux and macOS, and on Windows."""
 
 Vectors = Literal["AVX512-VNNI", "AVX512", "AVX-VNNI", "AVX2"]
 """The kinds of x86-64 CPUs that runtimes are told apart by, the best first; AVX2 is all else."""

@@ -17,8 +17,10 @@ from .litert_xnnpack_avx2 import LITERT_XNNPACK_AVX2
 from .litert_xnnpack_avx512 import LITERT_XNNPACK_AVX512
 from .litert_xnnpack_avxvnni import LITERT_XNNPACK_AVXVNNI
 from .onnxruntime import ONNXRUNTIME
+from .onnxruntime_avx2 import ONNXRUNTIME_AVX2
 from .tflm import TFLM
 from .torch_fbgemm import TORCH_FBGEMM
+from .torch_fbgemm_avx2 import TORCH_FBGEMM_AVX2
 from .versions import versioned_runtime
 
 __all__ = ["ALIASES", "DEFAULT_RUNTIME", "RUNTIMES", "Refused", "Rule", "Runtime", "find_rule", "get_runtime"]
@@ -38,7 +40,9 @@ RUNTIMES: dict[str, Runtime] = {
     "cmsis-nn": CMSIS_NN,
     "cmsis-nn-single-rounding": CMSIS_NN_SINGLE_ROUNDING,
     "onnxruntime": ONNXRUNTIME,
+    "onnxruntime-avx2": ONNXRUNTIME_AVX2,
     "torch-fbgemm": TORCH_FBGEMM,
+    "torch-fbgemm-avx2": TORCH_FBGEMM_AVX2,
 }
 
 ALIASES = {"litert-builtin": "litert-builtin-x86"}

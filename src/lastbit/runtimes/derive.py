@@ -16,6 +16,7 @@ __all__ = [
     "WHOLE_INT4_SUMS",
     "Rules",
     "hybrid_rules",
+    "in_pairs",
     "kept",
     "kept_arm64",
     "matrix_product",
@@ -106,6 +107,14 @@ def hybrid_rules(kernel: str, int8: str, int4: str) -> dict[tuple[str, str], Rul
         ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(rule, kernel)
         for weights, rule in (("int8", int8), ("int4", int4))
         for granularity in ("per_tensor", "per_channel")
+    }
+
+
+def in_pairs(base: Runtime, *variants: str) -> dict[tuple[str, str], Rule | Refused]:
+    """What a runtime says, with some dense layers' products added in pairs of 16 bits, which saturate."""
+    return {
+        key: replace(rule, name=f"{rule.name}/pairs") if isinstance(rule, Rule) and key[1] in variants else rule
+        for key, rule in base.rules.items()
     }
 
 

@@ -12,12 +12,14 @@ ONNXRUNTIME = Runtime(
     name="onnxruntime",
     title="ONNX Runtime, CPU: QGemm (layers with a bias), QLinearMatMul (without); fused activation as Clip",
     oracle="onnxruntime 1.32.0, CPUExecutionProvider",
-    platform="x86-64, shown with AVX2 and with AVX512-VNNI",
+    platform="x86-64 with VNNI; without it all but uint8 x int8, which is right where no two products leave 16 bits",
     rules={
         ("FULLY_CONNECTED", "int8 per_tensor"): _CLIP,
         ("FULLY_CONNECTED", "int8 per_channel"): _CLIP,
         ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _CLIP,
         ("FULLY_CONNECTED", "uint8 per_tensor"): _CLIP,
+        ("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_tensor"): _CLIP,
+        ("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_channel"): _CLIP,
         **{
             ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Refused(_NO_TYPE)
             for granularity in ("per_tensor", "per_channel", "per_tensor weights_zero_point")

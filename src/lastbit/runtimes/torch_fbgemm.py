@@ -13,12 +13,14 @@ TORCH_FBGEMM = Runtime(
     name="torch-fbgemm",
     title="PyTorch quantized.linear, engine fbgemm; int8 is handed over as uint8 with 128 added to both zero points",
     oracle="torch 2.13.0, torch.ops.quantized.linear",
-    platform="x86-64 with VNNI; without it, where no two neighbouring products leave 16 bits (else they saturate)",
+    platform="x86-64 with AVX512-VNNI; without it, where no two neighbouring products leave 16 bits",
     rules={
         ("FULLY_CONNECTED", "int8 per_tensor"): _FUSED,
         ("FULLY_CONNECTED", "int8 per_channel"): _DIVISION,
         ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _FUSED,
         ("FULLY_CONNECTED", "uint8 per_tensor"): _FUSED,
+        ("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_tensor"): _FUSED,
+        ("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_channel"): _DIVISION,
         **{
             ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Refused(_NO_TYPE)
             for granularity in ("per_tensor", "per_channel", "per_tensor weights_zero_point")

@@ -36,7 +36,7 @@ from .candidates import every_input, fewest, impulses, odd_rows
 from .hybrid import hybrid_vectors
 from .random_catches import random_catches
 from .report import Catch, LayerVectors, VectorSet
-from .rivals import Rival, arithmetic_of, rivals_of
+from .rivals import Key, Rival, arithmetic_of, rivals_of
 
 __all__ = ["DEFAULT_COUNT", "DEFAULT_RANDOM", "vectors"]
 
@@ -182,7 +182,7 @@ def caught_by(right: PreparedDense, rivals: Sequence[Rival], rows: IntArray) -> 
     for first in range(0, len(rows), step):
         part = rows[first : first + step]
         wanted = rows_in_rule(right, part)[1].astype(np.int64)
-        known: dict[tuple[str, int, int], Array] = {}
+        known: dict[Key, Array] = {}
         for k, rival in enumerate(rivals):
             if rival.prepared is not None:
                 key = arithmetic_of(rival.prepared)
@@ -299,7 +299,7 @@ class _Pool:
         for rule in self.rules:
             other = rule.prepared
             assert other is not None
-            same = other.layer.weights_zero_point == right.layer.weights_zero_point
+            same = other.pairs is None and other.layer.weights_zero_point == right.layer.weights_zero_point
             theirs = held(totals, other.acc_bits) if same else accumulators(other, rows)
             found.append(requantize(theirs, other.requant)["output"] != wanted)
         return np.concatenate(found, axis=1)

@@ -36,7 +36,7 @@ from ..types import Array, IntArray
 __all__ = ["Rival", "arithmetic_of", "differs_at", "of_the_accumulator", "reachable", "rivals_of"]
 
 Int64Array = npt.NDArray[np.int64]
-Key = tuple[str, int, int]
+Key = tuple[str, tuple[int, bool], int]
 
 # Accumulators of a mistake that are held at one time, and beyond how many it is not tried on all of them.
 _AT_A_TIME = 1 << 21
@@ -88,7 +88,8 @@ class Rival:
 
 def arithmetic_of(prepared: PreparedDense) -> Key:
     """What tells the arithmetic of one layer in two runtimes apart: the rule, the register, and what is summed up."""
-    return prepared.requant.rule.name, prepared.acc_bits, prepared.layer.weights_zero_point
+    rule, sums = prepared.requant.rule.name, (prepared.acc_bits, prepared.pairs is not None)
+    return rule, sums, prepared.layer.weights_zero_point
 
 
 def rivals_of(model: Model, tables: LayerTables, runtime: str, rng: np.random.Generator) -> list[Rival]:
@@ -137,7 +138,7 @@ def _runtimes(model: Model, tables: LayerTables, own: str) -> Iterator[Rival]:
             prepared = prepare_operator(model, tables.layer.operator, runtime)
         except UnsupportedError:
             continue
-        if isinstance(prepared, PreparedDense) and has_table(prepared):
+        if isinstance(prepared, PreparedDense) and (has_table(prepared) or prepared.pairs is not None):
             yield Rival(name, "runtime", runtime.title, for_rows(prepared, layer_rows(tables.layer)))
 
 
