@@ -8,10 +8,11 @@ import numpy as np
 from conftest import GOLDEN
 from lastbit.errors import UnsupportedError
 from lastbit.prepare import prepare_operator
+from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import load
 from time_machine import decode, unpack
 
-ARM64 = ("litert-xnnpack-arm64", "litert-builtin-arm64", "litert-reference-arm64")
+ARM64 = tuple(name for name in RUNTIMES if "-arm64" in name)
 
 
 class Recorded:

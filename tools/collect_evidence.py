@@ -70,7 +70,7 @@ class Families:
 
 
 VNNI = {"avx512_vnni", "avx_vnni"}
-ARM64 = tuple(name for name in ORACLES if name.endswith("-arm64"))
+ARM64 = tuple(name for name in ORACLES if "-arm64" in name)
 
 # Keyed by the name that --families takes. Without VNNI, PyTorch's products saturate in 16 bits but for "spread".
 FAMILIES: dict[str, Families] = {

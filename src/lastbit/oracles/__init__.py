@@ -53,10 +53,10 @@ ORACLES: dict[str, OracleSpec] = {
     **{
         spec.name: spec
         for spec in (
-            _litert("litert-xnnpack", "AUTO", machines=X86_64, vectors="AVX512-VNNI"),
-            _litert("litert-xnnpack-avx512", "AUTO", machines=X86_64, vectors="AVX512"),
-            _litert("litert-xnnpack-avxvnni", "AUTO", machines=X86_64, vectors="AVX-VNNI"),
-            _litert("litert-xnnpack-avx2", "AUTO", machines=X86_64, vectors="AVX2"),
+            _litert("litert-xnnpack", "AUTO", machines=X86_64, vectors=("AVX512-VNNI",)),
+            _litert("litert-xnnpack-avx512", "AUTO", machines=X86_64, vectors=("AVX512",)),
+            _litert("litert-xnnpack-avxvnni", "AUTO", machines=X86_64, vectors=("AVX-VNNI",)),
+            _litert("litert-xnnpack-avx2", "AUTO", machines=X86_64, vectors=("AVX2",)),
             _litert("litert-builtin-x86", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", machines=X86_64),
             _litert("litert-reference", "BUILTIN_REF", machines=X86_64),
             _litert(
@@ -65,7 +65,8 @@ ORACLES: dict[str, OracleSpec] = {
                 mode="builtin, no delegate, ruy's portable code",
                 environment={"RUY_PATHS": "0x1"},
             ),
-            _litert("litert-xnnpack-arm64", "AUTO", machines=ARM64),
+            _litert("litert-xnnpack-arm64", "AUTO", machines=ARM64, vectors=("I8MM",)),
+            _litert("litert-xnnpack-arm64-dotprod", "AUTO", machines=ARM64, vectors=("DOTPROD",)),
             _litert("litert-builtin-arm64", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", machines=ARM64),
             _litert("litert-reference-arm64", "BUILTIN_REF", machines=ARM64),
         )

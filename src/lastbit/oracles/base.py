@@ -52,7 +52,7 @@ class OracleSpec:
         environment: variables that its worker process gets beside this process's.
         machines: the machine types it holds for, as `platform.machine` spells them; empty for any.
         version: the version that must be installed; empty for any.
-        vectors: the kind of x86-64 CPUs for which alone it holds; None for all.
+        vectors: the kinds of CPUs for which alone it holds; empty for all.
     """
 
     name: str
@@ -66,7 +66,7 @@ class OracleSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     machines: tuple[str, ...] = ()
     version: str = ""
-    vectors: Vectors | None = None
+    vectors: tuple[Vectors, ...] = ()
 
     @property
     def whole_models(self) -> bool:
@@ -78,7 +78,7 @@ class OracleSpec:
         """Whether this machine and CPU are those that it holds for. A CPU that does not tell is taken for fit."""
         if self.machines and platform.machine() not in self.machines:
             return False
-        return self.vectors is None or widest_vectors() in (self.vectors, None)
+        return not self.vectors or widest_vectors() in (*self.vectors, None)
 
 
 @dataclass(frozen=True)
@@ -381,8 +381,9 @@ def _missing_text(spec: OracleSpec) -> str:
             f"is {platform.machine()}. tools/replay_version.py runs it under an emulator."
         )
     if not spec.fits_machine:
+        kinds = " or ".join(spec.vectors)
         return (
-            f"oracle {spec.name} needs a CPU of the kind {spec.vectors}; this one is {widest_vectors()}: {cpu_text()}, "
+            f"oracle {spec.name} needs a CPU of the kind {kinds}; this one is {widest_vectors()}: {cpu_text()}, "
             "where the same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose interpreters "
             "run here."
         )

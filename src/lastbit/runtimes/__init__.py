@@ -13,6 +13,7 @@ from .litert_reference import LITERT_REFERENCE
 from .litert_reference_arm64 import LITERT_REFERENCE_ARM64
 from .litert_xnnpack import LITERT_XNNPACK
 from .litert_xnnpack_arm64 import LITERT_XNNPACK_ARM64
+from .litert_xnnpack_arm64_dotprod import LITERT_XNNPACK_ARM64_DOTPROD
 from .litert_xnnpack_avx2 import LITERT_XNNPACK_AVX2
 from .litert_xnnpack_avx512 import LITERT_XNNPACK_AVX512
 from .litert_xnnpack_avxvnni import LITERT_XNNPACK_AVXVNNI
@@ -32,6 +33,7 @@ RUNTIMES: dict[str, Runtime] = {
     "litert-reference": LITERT_REFERENCE,
     "litert-builtin-portable": LITERT_BUILTIN_PORTABLE,
     "litert-xnnpack-arm64": LITERT_XNNPACK_ARM64,
+    "litert-xnnpack-arm64-dotprod": LITERT_XNNPACK_ARM64_DOTPROD,
     "litert-builtin-arm64": LITERT_BUILTIN_ARM64,
     "litert-reference-arm64": LITERT_REFERENCE_ARM64,
     "tflm": TFLM,

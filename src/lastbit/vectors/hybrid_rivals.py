@@ -28,15 +28,25 @@ from ..arith.floats import (
     round_away32,
 )
 from ..arith.neon import (
+    NeonLoop,
     quantize_kleidiai,
+    quantize_kleidiai_away,
     quantize_neon_asymmetric,
     quantize_neon_nibbles,
     quantize_neon_symmetric,
+    quantize_qd8_neon,
 )
 from ..errors import UnsupportedError
 from ..model import Model
 from ..ops.dense_hybrid import PreparedHybrid, hybrid_by_rule
-from ..ops.hybrid_finish import finish_fma, finish_fma_bound_first, finish_kleidiai, finish_neon, finish_unfused
+from ..ops.hybrid_finish import (
+    finish_fma,
+    finish_fma_bound_first,
+    finish_fma_neon,
+    finish_kleidiai,
+    finish_neon,
+    finish_unfused,
+)
 from ..ops.hybrid_rules import Finish, Quantizer
 from ..prepare import prepare_operator
 from ..runtimes import RUNTIMES
@@ -47,8 +57,9 @@ __all__ = ["HybridRival", "function_of", "hybrid_rivals"]
 Float32Array = npt.NDArray[np.float32]
 
 _SYMMETRIC = (quantize_symmetric, quantize_for_nibbles, quantize_neon_symmetric, quantize_neon_nibbles)
-_QD8 = (quantize_qd8, quantize_qd8_inverted)
-_ASYMMETRIC = (*_QD8, quantize_kleidiai, quantize_asymmetric, quantize_neon_asymmetric)
+_QD8 = (quantize_qd8, quantize_qd8_inverted, quantize_qd8_neon)
+_NEON = (quantize_neon_symmetric, quantize_neon_asymmetric, quantize_neon_nibbles)
+_ASYMMETRIC = (*_QD8, quantize_kleidiai, quantize_kleidiai_away, quantize_asymmetric, quantize_neon_asymmetric)
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,9 @@ def function_of(prepared: PreparedHybrid) -> Hashable:
         b"" if prepared.quantizer in _SYMMETRIC else prepared.weights_sum.tobytes(),
         prepared.weights_scale.tobytes(),
         None if prepared.bias is None else prepared.bias.tobytes(),
+        # Which loops there are decides where a sum is fused, and where pairs of products wrap.
+        () if prepared.nibbles else tuple(prepared.loop(rows) is NeonLoop.FOUR_ROWS for rows in range(1, 17)),
+        prepared.pairs.tobytes() if prepared.pairs.any() else b"",
     )
 
 
@@ -120,7 +134,7 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
         return HybridRival(name, "mistake", what, hybrid_by_rule(model, right.operator, rule))
 
     quantize = right.quantizer
-    neon = right.arithmetic.neon
+    neon = quantize in _NEON
     if quantize in _ASYMMETRIC:
         other, name = quantize_neon_symmetric if neon else quantize_symmetric, "rows_symmetric"
         what = "quantizes rows with zero point 0"
@@ -160,7 +174,7 @@ def _own_rounding(right: PreparedHybrid) -> Callable[[Float32Array], Float32Arra
     quantize, rest = right.quantizer, right.layer.depth % 8
     if quantize in _QD8 or (quantize is quantize_kleidiai and not rest):
         return np.rint
-    if quantize is quantize_for_nibbles or right.arithmetic.neon:
+    if quantize in (quantize_for_nibbles, quantize_kleidiai_away, *_NEON):
         return round_away32
     return round_away32 if quantize is quantize_kleidiai and rest == right.layer.depth else None
 
@@ -187,7 +201,7 @@ Formula = Callable[[npt.NDArray[np.int64], Float32Array, Float32Array, Float32Ar
 def _wrong(right: PreparedHybrid, formula: Formula) -> Finish:
     """The right rule's accumulators and clamp with another formula between them."""
     finish = _finish(right)
-    xnnpack = finish in (finish_fma, finish_fma_bound_first, finish_kleidiai)
+    xnnpack = finish in (finish_fma, finish_fma_bound_first, finish_fma_neon, finish_kleidiai)
 
     def wrong(
         prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
@@ -201,7 +215,7 @@ def _wrong(right: PreparedHybrid, formula: Formula) -> Finish:
             found = formula(steps["acc"].astype(np.int64), rows.scale[:, None], prepared.weights_scale, bias, xnnpack)
         activation = prepared.layer.activation
         clamped = clamp_value_first(found, activation)
-        if finish is finish_kleidiai:
+        if finish in (finish_kleidiai, finish_fma_neon):
             clamped = clamp_maximum(found, activation)
         elif finish is not finish_fma:
             clamped = clamp_bound_first(found, activation, always=xnnpack)
