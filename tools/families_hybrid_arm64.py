@@ -72,10 +72,10 @@ def lowest_pairs(rng: Rng, kind: Kind) -> Case:
     return Case("lowest weights and inputs", graph, tuple(samples))
 
 
-def tiny_scales(rng: Rng, kind: Kind) -> Case:
+def tiny_scales(rng: Rng, kind: Kind, activation: str | None = None) -> Case:
     """Weights scales near the smallest normal number, with products that are subnormal or round to it."""
     depth, units, rows = int(rng.choice([1, 8, 16])), int(rng.choice([1, 4, 8])), int(rng.choice([1, 2]))
-    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=None)
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=None, activation=activation)
     tensors = list(graph.tensors)
     assert tensors[1].quant is not None
     count = tensors[1].quant.scale.size
@@ -108,9 +108,9 @@ def tail_ties(rng: Rng, kind: Kind) -> Case:
     return Case("ties at the end of a row", graph, tuple(samples))
 
 
-def four_rows(rng: Rng, kind: Kind) -> Case:
-    """Four rows of sixteen columns, which dot product instructions take at once, with pairs of the lowest weights."""
-    limit, depth, rows = _limit(kind), 16, 4
+def four_rows(rng: Rng, kind: Kind, depth: int = 16) -> Case:
+    """Four rows, of sixteen columns taken at once by dot product instructions, with pairs of the lowest weights."""
+    limit, rows = _limit(kind), 4
     units = int(rng.choice([4, 6, 8]))
     weights = rng.integers(1 - limit, limit, (units, depth))
     weights[rng.random(weights.shape) < 0.5] = -limit
@@ -127,7 +127,11 @@ def four_rows(rng: Rng, kind: Kind) -> Case:
         asymmetric=asymmetric,
     )
     values = rng.uniform(0, 1, (2, rows, depth)) * (rng.random((2, rows, depth)) < 0.6)
-    return Case("four rows of sixteen columns", graph, tuple(values.astype(np.float32)))
+    return Case(
+        "four rows of sixteen columns" if depth == 16 else "four rows, whose depth is filled up",
+        graph,
+        tuple(values.astype(np.float32)),
+    )
 
 
 ARM64_FAMILIES = (*FAMILIES, loops, lowest_pairs, tiny_scales, tail_ties)
@@ -154,14 +158,17 @@ def golden_cases() -> Iterator[Case]:
         for case in cases(np.random.default_rng([GOLDEN_SEED, number]), GOLDEN_ROUNDS, kind):
             if len(write(case.graph)) + sum(x.nbytes for x in case.samples) <= LARGEST_CASE:
                 yield case
-        yield from (four_rows(np.random.default_rng([GOLDEN_SEED, number, k]), kind) for k in range(2))
+        yield from (four_rows(np.random.default_rng([GOLDEN_SEED, number, k]), kind, (16, 16, 31)[k]) for k in range(3))
 
 
 def all_cases(seed: int, rounds: int) -> Iterator[Case]:
     """All kinds, one after the other."""
     for number, kind in enumerate(KINDS):
         yield from cases(np.random.default_rng([seed, number]), rounds, kind)
-        yield from (four_rows(np.random.default_rng([seed, number, k]), kind) for k in range(rounds))
+        for k in range(rounds):
+            rng = np.random.default_rng([seed, number, k])
+            yield four_rows(rng, kind, (16, 31)[k % 2])
+            yield tiny_scales(rng, kind, "RELU")  # where a negative result underflows, FMAX makes +0.0 of -0.0
 
 
 # Rival rules: each changes one thing of a real one.

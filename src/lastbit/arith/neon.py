@@ -91,7 +91,7 @@ def vector_loop(rows: int, units: int, depth: int) -> NeonLoop:
     >>> vector_loop(4, 16, 32).value
     'vector'
 
-    Source: google/XNNPACK src/qs8-gemm/c2-neon-mull-dup.c.in and its likes (mlal).
+    Source: google/XNNPACK src/qd8-f32-qc8w-gemm/gen/qd8-f32-qc8w-gemm-1x8c2s4-minmax-neon-mlal.c @dd83e68dc013.
     """
     del rows, units, depth
     return NeonLoop.VECTOR
@@ -285,8 +285,8 @@ def quantize_qd8_neon(x: Float32Array) -> QuantizedRows:
     >>> rows.quantized.tolist(), rows.scale.tolist(), rows.zero_point.tolist()
     ([[-128, 127, -126]], [1.0], [-128])
 
-    Source: google/XNNPACK src/f32-qs8-vcvt/neonv8.c.in. Shown on ai-edge-litert 2.0.2 for aarch64, emulated Cortex-A53
-    and A72.
+    Source: google/XNNPACK src/f32-qs8-vcvt/neonv8.c.in @cce7f35a72e4. Shown on ai-edge-litert 2.0.2 for aarch64,
+    emulated Cortex-A53 and A72.
     """
     x = flush_subnormals(x)
     low, high, inverse, zero_point, scaled = _xnnpack_range(x)

@@ -74,6 +74,8 @@ def _check_pairs(prepared: PreparedDense) -> None:
     if layer.input.dtype.name not in ("int8", "uint8") or layer.weights.dtype.name not in ("int8", "uint8"):
         return
     lowest = np.asarray(layer.weights_values == layer.weights.dtype.qmin)
+    if prepared.kernel == "xnnpack" and layer.input.dtype.name == "uint8":
+        return  # widened to 16 bits before they are multiplied
     step, filled = (8, False) if prepared.kernel == "xnnpack" else (16, _zero_points_are_lowest(layer))
     pairs = pairs_of_lowest(np.pad(lowest, ((0, 0), (0, -layer.depth % step)), constant_values=filled))
     if pairs.any():

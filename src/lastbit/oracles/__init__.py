@@ -67,8 +67,21 @@ ORACLES: dict[str, OracleSpec] = {
             ),
             _litert("litert-xnnpack-arm64", "AUTO", machines=ARM64, vectors=("I8MM",)),
             _litert("litert-xnnpack-arm64-dotprod", "AUTO", machines=ARM64, vectors=("DOTPROD",)),
-            _litert("litert-builtin-arm64", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", machines=ARM64),
-            _litert("litert-reference-arm64", "BUILTIN_REF", machines=ARM64),
+            _litert("litert-xnnpack-arm64-neon", "AUTO", machines=ARM64, vectors=("NEON",)),
+            _litert(
+                "litert-builtin-arm64",
+                "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+                machines=ARM64,
+                vectors=("I8MM", "DOTPROD"),
+            ),
+            _litert(
+                "litert-builtin-arm64-neon",
+                "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+                machines=ARM64,
+                vectors=("NEON", "NEON-A53"),
+            ),
+            _litert("litert-reference-arm64", "BUILTIN_REF", machines=ARM64, vectors=("I8MM", "DOTPROD")),
+            _litert("litert-reference-arm64-neon", "BUILTIN_REF", machines=ARM64, vectors=("NEON", "NEON-A53")),
         )
     },
     "tflm": OracleSpec(

@@ -55,12 +55,19 @@ def cpu_features() -> frozenset[str]:
     return frozenset(_detected()[1])
 
 
-Vectors = Literal["I8MM", "DOTPROD", "NEON", "AVX512-VNNI", "AVX512", "AVX-VNNI", "AVX2"]
-"""The kinds of CPUs that runtimes are told apart by, ARM64 and x86-64, the best first; NEON and AVX2 are all else."""
+Vectors = Literal["I8MM", "DOTPROD", "NEON-A53", "NEON", "AVX512-VNNI", "AVX512", "AVX-VNNI", "AVX2"]
+"""The kinds of CPUs that runtimes are told apart by, ARM64 and x86-64, the best first; NEON and AVX2 are all else.
+
+XNNPACK has kernels of its own for Cortex-A53 and A35: NEON-A53.
+"""
+
+# As Linux lists them ("CPU part") of implementer 0x41. LastBit's own word for them stands among the features.
+_A53_PARTS, _A53 = frozenset({"0xd03", "0xd04"}), "cortex_a53"
 
 _NEEDED: dict[Vectors, frozenset[str]] = {
     "I8MM": frozenset({"asimd", "i8mm"}),
     "DOTPROD": frozenset({"asimd", "asimddp"}),
+    "NEON-A53": frozenset({"asimd", _A53}),
     "NEON": frozenset({"asimd"}),
     "AVX512-VNNI": frozenset({"avx512_vnni"}),
     "AVX512": frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
@@ -112,7 +119,10 @@ def _linux(path: str = "/proc/cpuinfo") -> tuple[str, set[str]]:
     name = fields.get("model name", "")
     if not name and "cpu part" in fields:  # 64-bit Arm lists numbers only
         name = f"Arm implementer {fields.get('cpu implementer', '?')} part {fields['cpu part']}"
-    return name, set(fields.get("flags", fields.get("features", "")).split())
+    features = set(fields.get("flags", fields.get("features", "")).split())
+    if fields.get("cpu implementer") == "0x41" and fields.get("cpu part", "").lower() in _A53_PARTS:
+        features.add(_A53)
+    return name, features
 
 
 def _from_numpy() -> set[str]:

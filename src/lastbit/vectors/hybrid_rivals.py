@@ -52,7 +52,7 @@ from ..prepare import prepare_operator
 from ..runtimes import RUNTIMES
 from ..types import Array
 
-__all__ = ["HybridRival", "function_of", "hybrid_rivals"]
+__all__ = ["HybridRival", "function_of", "hybrid_rivals", "same_function"]
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -107,11 +107,31 @@ def _int4(prepared: PreparedHybrid) -> bool:
     return prepared.layer.weights.dtype.name == "int4"
 
 
+# A bias of at least this size hides what underflows: the differences between ways of flushing are below 2^-100.
+_HIDES_UNDERFLOW = np.float32(2.0**-60)
+
+
+def same_function(right: PreparedHybrid, rival: PreparedHybrid) -> str:
+    """In words, why two rules with one `function_of` print the same."""
+    if right.quantizer is rival.quantizer:
+        return "the same operations on the same constants"
+    return "the same for all finite inputs: they differ in what underflows, which this layer's bias hides"
+
+
 def function_of(prepared: PreparedHybrid) -> Hashable:
-    """All that the output depends on beside the input: equal for two rules that are the same function on this layer."""
+    """All that the output depends on beside the input: equal for two rules that are the same function on this layer.
+
+    Inputs are finite here. So ARM64's kernels without dot products are x86's where a bias hides what underflows and no
+    pair of weights wraps.
+    """
+    quantizer, finish = prepared.quantizer, _finish(prepared)
+    bias = prepared.bias
+    hidden = bias is not None and bool((np.isfinite(bias) & (np.abs(bias) >= _HIDES_UNDERFLOW)).all())
+    if finish is finish_fma_neon and hidden and not _int4(prepared):
+        quantizer, finish = quantize_qd8, finish_fma
     return (
-        prepared.quantizer,
-        _finish(prepared),
+        quantizer,
+        finish,
         prepared.nibbles,
         prepared.weights_used.tobytes(),
         prepared.wrong_signs.tobytes() if prepared.wrong_signs.any() else b"",
