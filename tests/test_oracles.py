@@ -34,6 +34,8 @@ from lastbit.oracles import (
     on_this_machine,
     open_oracle,
 )
+from lastbit.oracles import base as oracles_base
+from lastbit.oracles import machine as machines
 from lastbit.oracles.machine import cpu_text, widest_vectors
 from lastbit.oracles.process import WorkerProcess
 from lastbit.runtimes import RUNTIMES
@@ -124,7 +126,8 @@ def test_missing_interpreter_names_the_extra(name: str, monkeypatch: pytest.Monk
 def test_an_interpreter_of_another_cpu_is_not_there_and_the_one_of_this_cpu_is_named() -> None:
     if platform.machine() not in ORACLES["litert-xnnpack"].machines:
         pytest.skip("needs x86-64")
-    kinds = {s.vectors: name for name, s in ORACLES.items() if s.vectors and s.distribution == "ai-edge-litert"}
+    litert = [spec for spec in ORACLES.values() if spec.extra == "litert"]
+    kinds = {s.vectors[0]: s.name for s in litert if s.vectors and s.machines == ORACLES["litert-xnnpack"].machines}
     here = kinds.pop(widest_vectors())
     assert {on_this_machine(name) for name in (here, *kinds.values())} == {here}
     assert on_this_machine("litert-reference-arm64") == "litert-reference"
@@ -164,11 +167,40 @@ def test_single_layer_runtimes_are_told_apart_by_whether_products_saturate(kind,
         ({"avx2", "avx512f"}, "AVX2"),
         ({"avx2", "avx_vnni"}, "AVX-VNNI"),
         ({"avx2"}, "AVX2"),
+        ({"fp", "asimd", "fphp", "asimdhp", "asimddp", "sve", "i8mm"}, "I8MM"),
+        ({"fp", "asimd", "aes", "fphp", "asimdhp", "asimddp"}, "DOTPROD"),
+        ({"fp", "asimd", "crc32"}, "NEON"),
+        ({"fp", "asimd", "crc32", "cortex_a53"}, "NEON-A53"),
         (set(), None),
     ],
 )
 def test_a_cpu_is_of_one_kind(features: set[str], kind: str | None) -> None:
     assert widest_vectors(frozenset(features)) == kind
+
+
+@pytest.mark.parametrize(
+    ("part", "features", "delegate", "reference"),
+    [
+        ("0xd03", "fp asimd crc32", None, "litert-reference-arm64-neon"),
+        ("0xd08", "fp asimd crc32", "litert-xnnpack-arm64-neon", "litert-reference-arm64-neon"),
+        ("0xd0b", "fp asimd asimddp", "litert-xnnpack-arm64-dotprod", "litert-reference-arm64"),
+        ("0xd4f", "fp asimd asimddp i8mm", "litert-xnnpack-arm64", "litert-reference-arm64"),
+    ],
+)
+def test_on_arm64_the_cpu_chooses(
+    part: str, features: str, delegate: str | None, reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = tmp_path / "cpuinfo"
+    listing.write_text(f"processor\t: 0\nFeatures\t: {features}\nCPU implementer\t: 0x41\nCPU part\t: {part}\n")
+    name, found = machines._linux(str(listing))
+    assert part in name
+    monkeypatch.setattr(oracles_base, "widest_vectors", lambda: widest_vectors(frozenset(found)))
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert on_this_machine("litert-reference") == reference
+    # A Cortex-A53's delegate follows no runtime that LastBit has: the name stays, and nothing is there to run.
+    assert on_this_machine("litert-xnnpack") == (delegate or "litert-xnnpack")
+    if delegate is None:
+        assert not any(spec.fits_machine for spec in ORACLES.values() if spec.worker == ("litert", "AUTO"))
 
 
 def test_fingerprint_is_plain_text_for_json(obedient: Oracle) -> None:

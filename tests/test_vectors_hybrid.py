@@ -180,7 +180,7 @@ def test_what_no_candidate_catches_is_not_said_to_be_uncatchable(small):
 
 def test_too_few_vectors_are_not_said_to_be_all_that_candidates_show():
     report = vectors(make_hybrid(), "litert-xnnpack", random=0, oracle=False, count=1)
-    left = [c for c in report.layers[0].catches if not c.vectors]
+    left = [c for c in report.layers[0].catches if not c.vectors and not c.equal]
     assert left
     assert all(c.candidate and c.status == "not caught" for c in left)
     assert "the number of vectors left out" in str(report)

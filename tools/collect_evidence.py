@@ -71,7 +71,7 @@ class Families:
 
 # On CPUs without VNNI they follow another runtime's rules, but not where no pair of products leaves 16 bits.
 SATURATING = ("onnxruntime", "torch-fbgemm")
-ARM64 = tuple(name for name in ORACLES if name.endswith("-arm64"))
+ARM64 = tuple(name for name in ORACLES if "-arm64" in name)
 
 # Keyed by the name that --families takes.
 FAMILIES: dict[str, Families] = {

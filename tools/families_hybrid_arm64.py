@@ -16,13 +16,19 @@ from families_hybrid import FAMILIES, KINDS, Kind, _limit, _normal, make_layer, 
 from families_hybrid_rivals import rounded
 from lastbit.arith.dynamic_range import QuantizedRows
 from lastbit.arith.int4_nibbles import packed_nibbles
-from lastbit.arith.neon import quantize_kleidiai, quantize_neon_asymmetric, quantize_neon_nibbles
+from lastbit.arith.neon import (
+    pairs_beyond_16_bits,
+    quantize_kleidiai,
+    quantize_neon_asymmetric,
+    quantize_neon_nibbles,
+    quantize_qd8_neon,
+)
 from lastbit.arith.neon import quantize_neon_symmetric as symmetric
 from lastbit.model import Model, Operator
 from lastbit.ops.base import PreparedOperator
 from lastbit.ops.dense_hybrid import PreparedHybrid, hybrid_by_rule
-from lastbit.ops.hybrid_finish import finish_fma, finish_neon, finish_unfused
-from lastbit.ops.hybrid_rules import HYBRID_RULES, HybridRule
+from lastbit.ops.hybrid_finish import finish_fma, finish_kleidiai, finish_neon, finish_unfused
+from lastbit.ops.hybrid_rules import HYBRID_RULES, WITHOUT_DOT, HybridRule
 from lastbit.tflite import write
 
 Steps = dict[str, npt.NDArray]
@@ -66,10 +72,10 @@ def lowest_pairs(rng: Rng, kind: Kind) -> Case:
     return Case("lowest weights and inputs", graph, tuple(samples))
 
 
-def tiny_scales(rng: Rng, kind: Kind) -> Case:
+def tiny_scales(rng: Rng, kind: Kind, activation: str | None = None) -> Case:
     """Weights scales near the smallest normal number, with products that are subnormal or round to it."""
     depth, units, rows = int(rng.choice([1, 8, 16])), int(rng.choice([1, 4, 8])), int(rng.choice([1, 2]))
-    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=None)
+    graph = make_layer(rng, kind, units=units, depth=depth, rows=rows, bias=None, activation=activation)
     tensors = list(graph.tensors)
     assert tensors[1].quant is not None
     count = tensors[1].quant.scale.size
@@ -102,6 +108,32 @@ def tail_ties(rng: Rng, kind: Kind) -> Case:
     return Case("ties at the end of a row", graph, tuple(samples))
 
 
+def four_rows(rng: Rng, kind: Kind, depth: int = 16) -> Case:
+    """Four rows, of sixteen columns taken at once by dot product instructions, with pairs of the lowest weights."""
+    limit, rows = _limit(kind), 4
+    units = int(rng.choice([4, 6, 8]))
+    weights = rng.integers(1 - limit, limit, (units, depth))
+    weights[rng.random(weights.shape) < 0.5] = -limit
+    bias, asymmetric = some_bias(rng, units), bool(rng.random() < 0.7)
+    graph = make_layer(
+        rng,
+        kind,
+        units=units,
+        depth=depth,
+        rows=rows,
+        weights=weights,
+        bias=bias,
+        activation="NONE",
+        asymmetric=asymmetric,
+    )
+    values = rng.uniform(0, 1, (2, rows, depth)) * (rng.random((2, rows, depth)) < 0.6)
+    return Case(
+        "four rows of sixteen columns" if depth == 16 else "four rows, whose depth is filled up",
+        graph,
+        tuple(values.astype(np.float32)),
+    )
+
+
 ARM64_FAMILIES = (*FAMILIES, loops, lowest_pairs, tiny_scales, tail_ties)
 
 
@@ -126,20 +158,20 @@ def golden_cases() -> Iterator[Case]:
         for case in cases(np.random.default_rng([GOLDEN_SEED, number]), GOLDEN_ROUNDS, kind):
             if len(write(case.graph)) + sum(x.nbytes for x in case.samples) <= LARGEST_CASE:
                 yield case
+        yield from (four_rows(np.random.default_rng([GOLDEN_SEED, number, k]), kind, (16, 16, 31)[k]) for k in range(3))
 
 
 def all_cases(seed: int, rounds: int) -> Iterator[Case]:
     """All kinds, one after the other."""
     for number, kind in enumerate(KINDS):
         yield from cases(np.random.default_rng([seed, number]), rounds, kind)
+        for k in range(rounds):
+            rng = np.random.default_rng([seed, number, k])
+            yield four_rows(rng, kind, (16, 31)[k % 2])
+            yield tiny_scales(rng, kind, "RELU")  # where a negative result underflows, FMAX makes +0.0 of -0.0
 
 
 # Rival rules: each changes one thing of a real one.
-
-
-def _always_fused(prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool) -> Steps:
-    """A fused multiply-add in every loop: one row at a time is never the loop of four."""
-    return finish_neon(replace(prepared, rows_at_once=1), rows, dot, any_input)
 
 
 def _without_short_cut(prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], _: bool) -> Steps:
@@ -147,15 +179,23 @@ def _without_short_cut(prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.N
     return finish_neon(prepared, rows, dot, True)
 
 
+def _no_pairs(weights: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Sums that never wrap."""
+    return np.zeros(weights.shape, np.bool_)
+
+
 def _rival_rules(int4: bool) -> Iterator[HybridRule]:
-    for name in ("qd8-fma", "int8-unfused", "int8-neon", "kleidiai-unfused"):
-        yield HYBRID_RULES[f"hybrid-{name}"]
     own, kleidiai = HYBRID_RULES["hybrid-int8-neon"], HYBRID_RULES["hybrid-kleidiai-unfused"]
-    yield replace(own, name=f"{own.name}/always_fused", finish=_always_fused)
+    plain = HYBRID_RULES["hybrid-qd8-fma-pairs_of_16_bits"]
+    yield from (own, HYBRID_RULES[f"{own.name}{WITHOUT_DOT}"], kleidiai, plain)
+    for name in ("qd8-fma", "int8-unfused", "kleidiai_away-unfused"):
+        yield HYBRID_RULES[f"hybrid-{name}"]
     yield replace(own, name=f"{own.name}/never_fused", finish=finish_unfused)
     yield replace(own, name=f"{own.name}/no_short_cut", finish=_without_short_cut)
     if not int4:
-        yield replace(own, name=f"{own.name}/without_faults", neon=False)
+        yield replace(own, name=f"{own.name}/without_faults", pairs=_no_pairs)
+        yield replace(plain, name=f"{plain.name}/without_faults", pairs=_no_pairs)
+        yield replace(plain, name=f"{plain.name}/whole_sixteens", pairs=pairs_beyond_16_bits)
     for how in ("half_even", "nudged"):
         yield replace(
             own,
@@ -163,14 +203,17 @@ def _rival_rules(int4: bool) -> Iterator[HybridRule]:
             symmetric=rounded(symmetric, how),
             asymmetric=rounded(quantize_neon_asymmetric, how),
         )
-    for how in ("half_even", "half_away"):
-        changed = rounded(quantize_kleidiai, how)
-        yield replace(kleidiai, name=f"{kleidiai.name}/{how}", symmetric=changed, asymmetric=changed)
+    changed = rounded(quantize_kleidiai, "half_even")
+    yield replace(kleidiai, name=f"{kleidiai.name}/half_even", symmetric=changed, asymmetric=changed)
+    changed = rounded(quantize_qd8_neon, "half_away")
+    yield replace(plain, name=f"{plain.name}/half_away", symmetric=changed, asymmetric=changed)
+    yield replace(plain, name=f"{plain.name}/unfused", finish=finish_kleidiai)
+    yield replace(plain, name=f"{plain.name}/x86_flush", finish=finish_fma)
     yield replace(kleidiai, name=f"{kleidiai.name}/fused", finish=finish_fma)
     yield replace(kleidiai, name=f"{kleidiai.name}/no_flush", finish=finish_unfused)
     if int4:
         nibbles = HYBRID_RULES["hybrid-int4-nibbles-neon"]
-        yield nibbles
+        yield from (nibbles, HYBRID_RULES[f"{nibbles.name}{WITHOUT_DOT}"])
         yield HYBRID_RULES["hybrid-int4-nibbles"]
         yield replace(nibbles, name=f"{nibbles.name}/x86_packing", packing=packed_nibbles)
         yield replace(nibbles, name=f"{nibbles.name}/x86_finish", finish=finish_unfused)

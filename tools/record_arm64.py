@@ -1,10 +1,12 @@
 """Record what LiteRT prints on ARM64: the small set of tools/time_machine.py, int16 and float32 activations.
 
     python tools/record_arm64.py --command 'qemu-aarch64-static -L ROOT ... python3.11' [--command ...]
+        [--dotprod COMMAND ...] [--neon COMMAND ...]
 
 Each command starts a Python on ARM64 that has NumPy and one version of ai-edge-litert: on an ARM64 machine just a
-Python, elsewhere an emulator (docs: CONTRIBUTING.md). Writes tests/golden/dense_arm64.npz and .json, and those of
-dense_arm64_float (layers with float32 activations).
+Python, elsewhere an emulator (docs: CONTRIBUTING.md). --dotprod is for CPUs without i8mm (qemu: -cpu cortex-a76),
+--neon for those without dot products (-cpu cortex-a72); what the file holds of CPUs not asked stays. Writes
+tests/golden/dense_arm64.npz and .json, and those of dense_arm64_float (layers with float32 activations).
 """
 
 from __future__ import annotations
@@ -26,6 +28,13 @@ from version_golden import FOLDER as GOLDEN
 from version_golden import Golden, golden_cases
 
 RUNTIMES = ("litert-xnnpack-arm64", "litert-builtin-arm64", "litert-reference-arm64")
+
+# Kind of CPU -> the runtimes that it follows, in the order of RUNTIMES.
+KINDS = {
+    "command": RUNTIMES,
+    "dotprod": ("litert-xnnpack-arm64-dotprod", *RUNTIMES[1:]),
+    "neon": tuple(f"{name}-neon" for name in RUNTIMES),
+}
 
 
 # Of models and their inputs, in bytes: the larger ones separate nothing more.
@@ -51,7 +60,8 @@ def float_cases() -> Iterator[VersionCase]:
 def main() -> None:
     """Record and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--command", action="append", required=True)
+    for kind in KINDS:
+        parser.add_argument(f"--{kind}", action="append", default=[])
     parser.add_argument("--only", choices=("dense_arm64", "dense_arm64_float"), help="one of the two files")
     options = parser.parse_args()
     every: dict[str, Callable[[], list[Prepared]]] = {
@@ -60,11 +70,15 @@ def main() -> None:
     }
     for name in [options.only] if options.only else every:
         golden = Golden(every[name](), GOLDEN / f"{name}.npz")
-        for command in options.command:
-            target = find_target(shlex.split(command))
-            for runtime in RUNTIMES:
-                with open_target(target, runtime) as oracle:
-                    golden.add(f"{runtime}@{target.version}", oracle)
+        golden.keep_old()
+        for kind, runtimes in KINDS.items():
+            for command in getattr(options, kind):
+                target = find_target(shlex.split(command))
+                for runtime in runtimes:
+                    # A runtime that another kind of CPU follows too has that kind's name behind its version.
+                    also = kind != "command" and runtime in RUNTIMES
+                    with open_target(target, runtime) as oracle:
+                        golden.add(f"{runtime}@{target.version}{f' {kind}' if also else ''}", oracle)
         golden.write("tools/record_arm64.py")
 
 

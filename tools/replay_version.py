@@ -59,8 +59,21 @@ for name in names:
         if inside:
             found.setdefault(place, {})[name] = inside[0].version
 found = next((found[place] for place in sys.path if place in found), {})
-print("LASTBIT " + json.dumps([found, f"{platform.system()}-{platform.machine()}, Python {platform.python_version()}"]))
+cpu = ""
+if platform.machine() == "aarch64":
+    import ctypes
+    ask = ctypes.CDLL(None).getauxval
+    ask.restype, ask.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
+    bits = ((16, 1, "asimd"), (16, 10, "asimdhp"), (16, 20, "dotprod"), (16, 22, "sve"), (26, 13, "i8mm"))
+    lines = dict(line.split(":", 1) for line in open("/proc/cpuinfo") if ":" in line)
+    part = next((value.strip() for name, value in lines.items() if name.strip() == "CPU part"), "")
+    if part:
+        cpu = part + " (" + " ".join(word for entry, bit, word in bits if ask(entry) >> bit & 1) + ")"
+system = f"{platform.system()}-{platform.machine()}, Python {platform.python_version()}"
+print("LASTBIT " + json.dumps([found, system, cpu]))
 """
+# As /proc/cpuinfo has them on ARM ("CPU part"): of implementer 0x41.
+_ARM_PARTS = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76"}
 
 _KINDS = {
     "ai-edge-litert": "litert",
@@ -100,13 +113,16 @@ def find_target(command: Sequence[str], cpu: str | None = None) -> Target:
     """Ask a Python which interpreter it has."""
     answer = subprocess.run([*command, "-c", _PROBE], capture_output=True, text=True, check=True, timeout=120)
     line = next(line for line in answer.stdout.splitlines() if line.startswith("LASTBIT "))
-    found, platform = json.loads(line.removeprefix("LASTBIT "))
+    found, platform, arm = json.loads(line.removeprefix("LASTBIT "))
     if "tflite-micro" in found:  # old wheels of it need TensorFlow beside them
         found = {"tflite-micro": found["tflite-micro"]}
     if len(found) != 1:
         raise SystemExit(f"{shlex.join(command)}: wanted one interpreter, found {found or 'none'}")
     ((distribution, version),) = found.items()
     emulated = f"emulated by {Path(command[0]).name}" if "qemu" in command[0] else ""
+    if emulated and arm:  # the emulator was told to be one: its /proc/cpuinfo is not this machine's
+        part, _, features = arm.partition(" ")
+        emulated = f"{_ARM_PARTS.get(part, part)} {features}, {emulated}"
     return Target(tuple(command), distribution, version, platform, cpu or emulated or oracles_base.cpu_text())
 
 

@@ -58,7 +58,8 @@ _WIDEST = {
     "avx512f": "AVX512",
     "avx_vnni": "AVX-VNNI",
     "avx2": "AVX2",
-    "dotprod": "NEON",
+    "dotprod": "NEON and dot products",
+    "asimd": "NEON, no dot products",
 }
 
 

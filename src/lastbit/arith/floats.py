@@ -75,7 +75,7 @@ def multiply32(a: npt.ArrayLike, b: npt.ArrayLike, flush: bool = False, arm: boo
     return _narrow(product, flush, arm)
 
 
-def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = False) -> Float32Array:
+def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = False, arm: bool = False) -> Float32Array:
     """`a * b + c` rounded once to float32, ties to even: a fused multiply-add. All three are float32, broadcast.
 
     The product is exact in float64 (48 bits). Its sum with c is rounded to odd: to nearest, and where that was not
@@ -86,6 +86,7 @@ def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = Fa
         b: the other one.
         c: the addend.
         flush: a subnormal result becomes zero.
+        arm: as `multiply32` has it.
 
     Returns:
         float32, broadcast.
@@ -100,10 +101,10 @@ def fma32(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike, flush: bool = Fa
     with np.errstate(invalid="ignore"):
         product = np.asarray(a, np.float32).astype(np.float64) * np.asarray(b, np.float32).astype(np.float64)
         addend = np.asarray(c, np.float32).astype(np.float64)
-    return sum32(product, addend, flush)
+    return sum32(product, addend, flush, arm)
 
 
-def sum32(product: npt.ArrayLike, addend: npt.ArrayLike, flush: bool = False) -> Float32Array:
+def sum32(product: npt.ArrayLike, addend: npt.ArrayLike, flush: bool = False, arm: bool = False) -> Float32Array:
     """The sum of two float64 values rounded once to float32, ties to even, as `fma32` does it.
 
     >>> float(sum32(2.0**-54, 1 + 2.0**-24)), float(np.float32(2.0**-54 + (1 + 2.0**-24)))
@@ -119,7 +120,7 @@ def sum32(product: npt.ArrayLike, addend: npt.ArrayLike, flush: bool = False) ->
     even = (total.view(np.int64) & 1) == 0
     step = np.where(inexact & even, np.where((error > 0) == (total > 0), 1, -1), 0)
     odd = (total.view(np.int64) + step).view(np.float64)
-    return _narrow(odd, flush)
+    return _narrow(odd, flush, arm)
 
 
 def fma_in_order(rows: Float32Array, weights: Float32Array, start: Float32Array, flush: bool = False) -> Float32Array:

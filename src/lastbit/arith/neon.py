@@ -19,11 +19,17 @@ __all__ = [
     "NeonLoop",
     "neon_loop",
     "nibble_row_sums",
+    "padded_pairs",
     "pairs_beyond_16_bits",
+    "pairs_of_lowest",
+    "plain_neon_loop",
     "quantize_kleidiai",
+    "quantize_kleidiai_away",
     "quantize_neon_asymmetric",
     "quantize_neon_nibbles",
     "quantize_neon_symmetric",
+    "quantize_qd8_neon",
+    "vector_loop",
 ]
 
 Float32Array = npt.NDArray[np.float32]
@@ -67,6 +73,40 @@ def neon_loop(rows: int, units: int, depth: int) -> NeonLoop:
     return NeonLoop.VECTOR
 
 
+def plain_neon_loop(rows: int, units: int, depth: int) -> NeonLoop:
+    """The same on a CPU without dot product instructions: four rows are never taken at once.
+
+    >>> [plain_neon_loop(rows, 16, 32).value for rows in (1, 3, 4, 16)]
+    ['vector', 'vector', 'vector', 'matrix']
+
+    Source: as above (HasSdotInstruction). Shown on ai-edge-litert 2.0.2 for aarch64, emulated Cortex-A53.
+    """
+    loop = neon_loop(rows, units, depth)
+    return NeonLoop.VECTOR if loop is NeonLoop.FOUR_ROWS else loop
+
+
+def vector_loop(rows: int, units: int, depth: int) -> NeonLoop:
+    """XNNPACK's kernels without dot product instructions: pairs of products are added in 16 bits for all sizes.
+
+    >>> vector_loop(4, 16, 32).value
+    'vector'
+
+    Source: google/XNNPACK src/qd8-f32-qc8w-gemm/gen/qd8-f32-qc8w-gemm-1x8c2s4-minmax-neon-mlal.c @dd83e68dc013.
+    """
+    del rows, units, depth
+    return NeonLoop.VECTOR
+
+
+def padded_pairs(weights: IntArray) -> npt.NDArray[np.bool_]:
+    """As `pairs_beyond_16_bits` for XNNPACK's kernels, where zeros fill the depth up to whole eights: `[out, depth]`.
+
+    >>> int(padded_pairs(np.full((1, 31), -128)).sum())
+    15
+    """
+    depth = weights.shape[1]
+    return pairs_beyond_16_bits(np.pad(np.asarray(weights), ((0, 0), (0, -depth % _PAIR))))[:, :depth]
+
+
 def pairs_beyond_16_bits(weights: IntArray) -> npt.NDArray[np.bool_]:
     """Where two weights of -128 share a 16-bit sum of products: `[out, depth]`, true at the first of the two.
 
@@ -80,7 +120,15 @@ def pairs_beyond_16_bits(weights: IntArray) -> npt.NDArray[np.bool_]:
     >>> int(pairs_beyond_16_bits(w).sum())
     8
     """
-    lowest = np.asarray(weights) == -128
+    return pairs_of_lowest(np.asarray(weights) == -128)
+
+
+def pairs_of_lowest(lowest: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The same from where weights are the lowest value, `[out, depth]`: columns k and k + 8 of whole sixteens.
+
+    >>> int(pairs_of_lowest(np.ones((1, 31), np.bool_)).sum())
+    8
+    """
     result = np.zeros(lowest.shape, np.bool_)
     for start in range(0, lowest.shape[1] - 15, 16):
         first, second = lowest[:, start : start + _PAIR], lowest[:, start + _PAIR : start + 16]
@@ -185,7 +233,7 @@ def nibble_row_sums(rows: QuantizedRows) -> Int64Array:
 
 
 def quantize_kleidiai(x: Float32Array) -> QuantizedRows:
-    """XNNPACK on ARM64 (KleidiAI): the row's range over 255 steps in float32, subnormals read and written as zero.
+    """XNNPACK on ARM64 with i8mm (KleidiAI): the row's range over 255 steps in float32, subnormals are zero.
 
     The first `depth & ~7` values are rounded half even, saturate to 16 bits and add the zero point with wrap; the
     others are rounded half away and add it in 32 bits with wrap. The zero point is rounded half even.
@@ -197,23 +245,76 @@ def quantize_kleidiai(x: Float32Array) -> QuantizedRows:
     Source: ARM-software/kleidiai kai/ukernels/matmul/pack/kai_lhs_quant_pack_qai8dxp_f32.c, in the form that the
     disassembled wheel has it. Shown on ai-edge-litert 2.0.2 for aarch64.
     """
+    return _kleidiai(x, x.shape[1] - x.shape[1] % _LANES)
+
+
+def quantize_kleidiai_away(x: Float32Array) -> QuantizedRows:
+    """The same with dot product instructions and without i8mm: all of a row is rounded half away.
+
+    Kernels with dot products take rows in blocks of four values, which the vector code of eight has no use for.
+
+    >>> rows = quantize_kleidiai_away(np.float32([[0.0, 255.0] + 7 * [2.5]]))
+    >>> rows.quantized[0].tolist(), rows.scale.tolist(), rows.zero_point.tolist()
+    ([-128, 127, -125, -125, -125, -125, -125, -125, -125], [1.0], [-128])
+
+    Source: Zijie-Tian/kleidiai kai/ukernels/matmul/pack/kai_lhs_quant_pack_qai8dxp_f32.c @3637c6ec5319, a copy of
+    ARM-software/kleidiai. Shown on ai-edge-litert 2.0.2 for aarch64, emulated Cortex-A76.
+    """
+    return _kleidiai(x, 0)
+
+
+def _kleidiai(x: Float32Array, split: int) -> QuantizedRows:
+    """Both: the first `split` values by vector code."""
     x = flush_subnormals(x)
-    low, high = row_range(x)
-    one, lowest, highest = np.float32(1), np.float32(-128), np.float32(127)
-    split = x.shape[1] - x.shape[1] % _LANES
+    low, high, inverse, zero_point, scaled = _xnnpack_range(x)
     with np.errstate(all="ignore"):
-        width = flush_subnormals(high - low)
-        inverse = np.where(low == high, one, flush_subnormals(np.divide(np.float32(255), width, dtype=np.float32)))
-        below, above = multiply32(low, inverse, True, True), multiply32(high, inverse, True, True)
-        low_is_better = (below + lowest) + (above + highest) > 0
-        exact = np.where(low_is_better, lowest - below, highest - above)
-        # A NaN loses to either bound, the lower one first.
-        limited = np.fmin(np.fmax(exact, lowest), highest)
-        zero_point = np.rint(limited).astype(np.int64)
-        scale = np.where(inverse == 0, np.float32(0), flush_subnormals(np.divide(one, inverse, dtype=np.float32)))
-        scaled = multiply32(x, inverse[:, None], True, True)
+        scale = np.where(inverse == 0, np.float32(0), _inverted(inverse))
         head = np.clip(_saturate(np.rint(scaled[:, :split])), -(2**15), 2**15 - 1) + zero_point[:, None]
         tail = wrap32(_saturate(round_away32(scaled[:, split:])) + zero_point[:, None])
     head = (head + 2**15 & 0xFFFF) - 2**15
     quantized = np.clip(np.concatenate([head, tail], axis=1), -128, 127)
-    return QuantizedRows(low, high, scale.astype(np.float32), inverse, zero_point, scaled, quantized)
+    return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)
+
+
+def quantize_qd8_neon(x: Float32Array) -> QuantizedRows:
+    """XNNPACK on ARM64 without dot product instructions: the same range, all of a row rounded half even.
+
+    Values saturate to 16 bits, and so does their sum with the zero point.
+
+    >>> rows = quantize_qd8_neon(np.float32([[0.0, 255.0, 2.5]]))
+    >>> rows.quantized.tolist(), rows.scale.tolist(), rows.zero_point.tolist()
+    ([[-128, 127, -126]], [1.0], [-128])
+
+    Source: google/XNNPACK src/f32-qs8-vcvt/neonv8.c.in @cce7f35a72e4. Shown on ai-edge-litert 2.0.2 for aarch64,
+    emulated Cortex-A53 and A72.
+    """
+    x = flush_subnormals(x)
+    low, high, inverse, zero_point, scaled = _xnnpack_range(x)
+    with np.errstate(all="ignore"):
+        whole = np.clip(_saturate(np.rint(scaled)), -(2**15), 2**15 - 1)
+        scale = _inverted(inverse)
+    quantized = np.clip(whole + zero_point[:, None], -128, 127)
+    return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)
+
+
+def _xnnpack_range(
+    x: Float32Array,
+) -> tuple[Float32Array, Float32Array, Float32Array, Int64Array, Float32Array]:
+    """(low, high, steps per unit, zero point) of rows without subnormals, `[rows]`, and the rows in steps."""
+    low, high = row_range(x)
+    lowest, highest = np.float32(-128), np.float32(127)
+    with np.errstate(all="ignore"):
+        width = flush_subnormals(high - low)
+        steps = flush_subnormals(np.divide(np.float32(255), width, dtype=np.float32))
+        inverse = np.where(low == high, np.float32(1), steps)
+        below, above = multiply32(low, inverse, True, True), multiply32(high, inverse, True, True)
+        low_is_better = (below + lowest) + (above + highest) > 0
+        exact = np.where(low_is_better, lowest - below, highest - above)
+        # A NaN loses to either bound, the lower one first.
+        zero_point = np.rint(np.fmin(np.fmax(exact, lowest), highest)).astype(np.int64)
+        scaled = multiply32(x, inverse[:, None], True, True)
+    return low, high, inverse, zero_point, scaled
+
+
+def _inverted(value: Float32Array) -> Float32Array:
+    return flush_subnormals(np.divide(np.float32(1), value, dtype=np.float32))

@@ -13,7 +13,13 @@ import numpy as np
 from ..arith.exact_floats import nearest_float32
 from ..arith.floats import multiply32
 from ..ops.dense_hybrid import PreparedHybrid
-from ..ops.hybrid_finish import finish_fma, finish_fma_bound_first, finish_kleidiai, finish_neon_nibbles
+from ..ops.hybrid_finish import (
+    finish_fma,
+    finish_fma_bound_first,
+    finish_fma_neon,
+    finish_kleidiai,
+    finish_neon_nibbles,
+)
 
 __all__ = ["HybridStep", "hybrid_steps"]
 
@@ -39,7 +45,7 @@ class HybridStep:
 
 def hybrid_steps(prepared: PreparedHybrid, t: Mapping[str, Any], unit: int, any_input: bool) -> list[HybridStep]:
     """Every calculation in float32 of one element, from the row's scale to the output."""
-    flush = prepared.finish in (finish_fma, finish_fma_bound_first)
+    flush = prepared.finish in (finish_fma, finish_fma_bound_first, finish_fma_neon)
     kleidiai = prepared.finish is finish_kleidiai
     w_scale = prepared.weights_scale[unit if prepared.weights_scale.size > 1 else 0]
     bias = np.float32(0) if prepared.bias is None else prepared.bias[unit]

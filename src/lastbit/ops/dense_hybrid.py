@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..arith.fixedpoint import wrap32
 from ..arith.int4_nibbles import BLOCK, NIBBLE_ZERO_POINT
 from ..arith.matmul import ExactWeights, pack_weights
-from ..arith.neon import NeonLoop, neon_loop, pairs_beyond_16_bits
+from ..arith.neon import NeonLoop
 from ..arith.sse_sums import sums_in_16_bits, wrong_signs
 from ..errors import InputError
 from ..model import Model, Operator
@@ -58,7 +58,7 @@ class PreparedHybrid(PreparedLayer):
     @property
     def alone(self) -> PreparedHybrid:
         """The layer where every row is an input of its own; some kernels calculate several rows in another way."""
-        if not self.arithmetic.neon:
+        if self.arithmetic.loop is None:
             return self
         one = replace(self, rows_at_once=1, evaluate=lambda values: steps(values[0]))
         steps = _evaluator(one)
@@ -87,13 +87,17 @@ class PreparedHybrid(PreparedLayer):
     def pairs(self) -> npt.NDArray[np.bool_]:
         """Where two weights of -128 share a 16-bit sum in the loop that takes one row: `[out, depth]`, the first."""
         weights = self.layer.weights_values
-        in_16_bits = self.arithmetic.neon and not self.nibbles
-        return pairs_beyond_16_bits(weights) if in_16_bits else np.zeros(weights.shape, np.bool_)
+        in_16_bits = self.arithmetic.loop is not None and not self.nibbles
+        return self.arithmetic.pairs(weights) if in_16_bits else np.zeros(weights.shape, np.bool_)
+
+    def loop(self, rows: int) -> NeonLoop | None:
+        """The kernel's loop for an input of this many rows, where it has several."""
+        choose, layer = self.arithmetic.loop, self.layer
+        return None if choose is None else choose(self.rows_at_once or rows, layer.units, layer.depth)
 
     def wrapping_pairs(self, rows: int) -> npt.NDArray[np.bool_]:
         """Those of `pairs` that matter in the kernel's loop for this many rows: `[out, depth]`."""
-        loop = neon_loop(self.rows_at_once or rows, self.layer.units, self.layer.depth)
-        return self.pairs if loop is NeonLoop.VECTOR else np.zeros_like(self.pairs)
+        return self.pairs if self.loop(rows) is NeonLoop.VECTOR else np.zeros_like(self.pairs)
 
 
 def prepare_dense_hybrid(model: Model, op: Operator, rule: str) -> PreparedHybrid:

@@ -23,7 +23,7 @@ from ..arith.floats import (
     multiply32,
 )
 from ..arith.int4_nibbles import NIBBLE_ZERO_POINT
-from ..arith.neon import NeonLoop, neon_loop, nibble_row_sums
+from ..arith.neon import NeonLoop, nibble_row_sums
 from ..types import Array
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "finish_fma",
     "finish_fma_bound_first",
+    "finish_fma_neon",
     "finish_kleidiai",
     "finish_neon",
     "finish_neon_nibbles",
@@ -64,15 +65,25 @@ def finish_fma_bound_first(
     return {**steps, "output": clamp_bound_first(steps["with_bias"], prepared.layer.activation, always=True)}
 
 
-def _fused_steps(prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64]) -> dict[str, Array]:
+def finish_fma_neon(
+    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], _: bool
+) -> dict[str, Array]:
+    """The same on ARM64 without dot products, where a result below 2^-126 becomes zero before it is rounded."""
+    steps = _fused_steps(prepared, quantized, dot, arm=True)
+    return {**steps, "output": clamp_maximum(steps["with_bias"], prepared.layer.activation)}
+
+
+def _fused_steps(
+    prepared: PreparedHybrid, quantized: QuantizedRows, dot: npt.NDArray[np.int64], arm: bool = False
+) -> dict[str, Array]:
     """XNNPACK's steps before the clamp."""
     acc = _acc(prepared, quantized, dot)
     if prepared.layer.weights.dtype.name == "int4":
         # The kernel sums 16 times the products and shifts right: 28 bits are left.
         acc = wrap32(acc << 4) >> 4
     bias = np.float32(0) if prepared.bias is None else flush_subnormals(prepared.bias)
-    scaled = multiply32(convert_int32(acc), quantized.scale[:, None], flush=True)
-    with_bias = fma32(scaled, prepared.weights_scale, bias, flush=True)
+    scaled = multiply32(convert_int32(acc), quantized.scale[:, None], True, arm)
+    with_bias = fma32(scaled, prepared.weights_scale, bias, True, arm)
     return {"acc": acc.astype(np.int32), "scaled": scaled, "with_bias": with_bias}
 
 
@@ -119,7 +130,7 @@ def finish_neon(
 ) -> dict[str, Array]:
     """LiteRT's own kernels on ARM64: a fused multiply-add, but in the loop that takes four rows at once."""
     layer = prepared.layer
-    if neon_loop(prepared.rows_at_once or len(dot), layer.units, layer.depth) is NeonLoop.FOUR_ROWS or not any_input:
+    if prepared.loop(len(dot)) is NeonLoop.FOUR_ROWS or not any_input:
         return finish_unfused(prepared, quantized, dot, any_input)
     bias = np.zeros(layer.units, np.float32) if prepared.bias is None else prepared.bias
     acc = _acc(prepared, quantized, dot)

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arith.int4_nibbles import lost_weights, packed_nibbles_portable
-from ..arith.neon import pairs_beyond_16_bits
 from ..arith.sse_sums import sums_in_16_bits, wrong_signs
 from .dense_layer import DenseLayer
 
@@ -60,16 +59,18 @@ def hybrid_notes(
                 f"kernel fault: the sums of the weights of {wrong.size} units overflow 16 bits ({_some(wrong)}), so "
                 "that the input's zero point is taken off wrongly. Set asymmetric_quantize_inputs to false"
             )
-    if rule.neon and not nibbles and asked and (pairs := pairs_beyond_16_bits(stored)).any():
+    always = rule.symmetric is rule.asymmetric
+    if rule.loop and not nibbles and (asked or always) and (pairs := rule.pairs(stored)).any():
         notes.append(
             f"kernel fault: {int(pairs.sum())} pairs of weights are -128, eight columns apart "
-            f"({_some(np.flatnonzero(pairs.any(axis=1)))}); where both quantized inputs are -128 too, and the kernel "
-            "takes one row at a time, their sum wraps in 16 bits. Quantize the weights to -127 ... 127"
+            f"({_some(np.flatnonzero(pairs.any(axis=1)))}); where both quantized inputs are -128 too"
+            f"{'' if always else ', and the kernel takes one row at a time'}, their sum wraps in 16 bits. Quantize the "
+            "weights to -127 ... 127"
         )
     assert layer.weights.quant is not None
-    if rule.symmetric is not rule.asymmetric and (layer.weights.quant.zero_point != 0).any():
+    if not always and (layer.weights.quant.zero_point != 0).any():
         notes.append("the weights' zero point is not 0, and the kernel ignores it")
-    if rule.symmetric is rule.asymmetric and not asked:
+    if always and not asked:
         notes.append("the model asks for symmetric input quantization; XNNPACK quantizes asymmetrically all the same")
     if rule.loses_scales and not nibbles and layer.weights_scale.size > 1:
         notes.append(

@@ -23,15 +23,24 @@ from ..arith.dynamic_range import (
 )
 from ..arith.int4_nibbles import packed_nibbles, packed_nibbles_neon, packed_nibbles_portable
 from ..arith.neon import (
+    NeonLoop,
+    neon_loop,
+    padded_pairs,
+    pairs_beyond_16_bits,
+    plain_neon_loop,
     quantize_kleidiai,
+    quantize_kleidiai_away,
     quantize_neon_asymmetric,
     quantize_neon_nibbles,
     quantize_neon_symmetric,
+    quantize_qd8_neon,
+    vector_loop,
 )
 from ..types import Array, IntArray
 from .hybrid_finish import (
     finish_fma,
     finish_fma_bound_first,
+    finish_fma_neon,
     finish_kleidiai,
     finish_neon,
     finish_neon_nibbles,
@@ -47,19 +56,25 @@ __all__ = [
     "LOST_SCALES",
     "NIBBLE_FINISHES",
     "NIBBLE_QUANTIZERS",
+    "WITHOUT_DOT",
     "Finish",
     "HybridRule",
+    "Loop",
     "Packing",
     "Quantizer",
 ]
 
 # At the end of a rule's name: kernels that read the scale of weights where there is none if they have more than one.
 LOST_SCALES = "/channel_scales_lost"
+# Likewise: CPUs without dot product instructions.
+WITHOUT_DOT = "/never_four_rows"
 
 Quantizer = Callable[[npt.NDArray[np.float32]], QuantizedRows]
 # (layer, quantized rows, dot products, whether any input is not 0) -> the steps from `acc` to `output`, `[rows, out]`.
 Finish = Callable[["PreparedHybrid", QuantizedRows, npt.NDArray[np.int64], bool], dict[str, Array]]
 Packing = Callable[[IntArray], npt.NDArray[np.int64]]
+# (rows, units, depth) -> the loop that multiplies them.
+Loop = Callable[[int, int, int], NeonLoop]
 
 
 @dataclass(frozen=True)
@@ -75,8 +90,8 @@ class HybridRule:
         finish: from the dot products to the output.
         packing: the 4-bit kernel's packing of int4 weights, used where its conditions hold; None for the others.
         equation: the rule in one line of text.
-        neon: whether the sums are the NEON code's: where `arith.neon.neon_loop` says so, pairs of products are added in
-            16 bits.
+        loop: which of NEON code's loops runs: in one, pairs of products are added in 16 bits. None: no such loops.
+        pairs: weights -> where two of -128 share such a sum (see `arith.neon.pairs_beyond_16_bits`).
         loses_scales: whether weights with more than one scale are multiplied with the scale 0, but by the 4-bit kernel.
     """
 
@@ -88,7 +103,8 @@ class HybridRule:
     packing: Packing | None
     equation: str
     loses_scales: bool = False
-    neon: bool = False
+    loop: Loop | None = None
+    pairs: Callable[[IntArray], npt.NDArray[np.bool_]] = pairs_beyond_16_bits
 
 
 # What the 4-bit kernels do instead of the plain ones of the same CPU.
@@ -100,6 +116,7 @@ NIBBLE_QUANTIZERS: dict[Quantizer, Quantizer] = {
 NIBBLE_FINISHES: dict[Finish, Finish] = {finish_unfused: finish_nibbles, finish_neon: finish_neon_nibbles}
 
 
+_FOUR_ROWS = ", but bias + float32(acc) * (s_row * s_w) where four rows are taken at once"
 _QD8_FINISH = "always asymmetric;  y = fma(float32(acc) * s_row, s_w, bias)"
 _QD8_EQUATION = f"q = round_half_even(x * 255/(max-min)) + zp, {_QD8_FINISH}"
 
@@ -200,9 +217,8 @@ HYBRID_RULES: dict[str, HybridRule] = {
             finish_neon,
             None,
             "q = round_half_away(x * 127/max|x|) (or asymmetric, as the model says);  "
-            "y = fma(float32(acc), s_row * s_w, bias), but bias + float32(acc) * (s_row * s_w) where four rows are "
-            "taken at once",
-            neon=True,
+            f"y = fma(float32(acc), s_row * s_w, bias){_FOUR_ROWS}",
+            loop=neon_loop,
         ),
         HybridRule(
             "hybrid-int4-nibbles-neon",
@@ -215,7 +231,7 @@ HYBRID_RULES: dict[str, HybridRule] = {
             "t = fma(float32(-7 * sum q) * s_row, s_w, bias);  y = fma(float32(sum n*q) * s_row, s_w, t), of several "
             "rows t + float32(sum n*q) * s_row * s_w but in the last units % 4;  "
             "depth odd or < 32, or < 4 units: as hybrid-int8-neon",
-            neon=True,
+            loop=neon_loop,
         ),
         HybridRule(
             "hybrid-kleidiai-unfused",
@@ -227,7 +243,37 @@ HYBRID_RULES: dict[str, HybridRule] = {
             "q = round_half_even(x * 255/(max-min)) + zp, last depth % 8 half_away, always asymmetric;  "
             "y = float32(acc) * (s_w * s_row) + bias",
         ),
+        HybridRule(
+            "hybrid-kleidiai_away-unfused",
+            quantize_kleidiai_away,
+            quantize_kleidiai_away,
+            False,
+            finish_kleidiai,
+            None,
+            "q = round_half_away(x * 255/(max-min)) + zp, always asymmetric;  y = float32(acc) * (s_w * s_row) + bias",
+        ),
+        HybridRule(
+            "hybrid-qd8-fma-pairs_of_16_bits",
+            quantize_qd8_neon,
+            quantize_qd8_neon,
+            False,
+            finish_fma_neon,
+            None,
+            f"{_QD8_EQUATION};  columns k and k + 8 of every sixteen are added in 16 bits, which wrap; what is below "
+            "2^-126 before it is rounded becomes zero",
+            loop=vector_loop,
+            pairs=padded_pairs,
+        ),
     )
+}
+HYBRID_RULES |= {
+    f"{name}{WITHOUT_DOT}": replace(
+        HYBRID_RULES[name],
+        name=f"{name}{WITHOUT_DOT}",
+        equation=HYBRID_RULES[name].equation.replace(_FOUR_ROWS, ""),
+        loop=plain_neon_loop,
+    )
+    for name in ("hybrid-int8-neon", "hybrid-int4-nibbles-neon")
 }
 HYBRID_RULES |= {
     f"{name}{LOST_SCALES}": replace(

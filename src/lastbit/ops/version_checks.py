@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from ..arith.neon import pairs_of_lowest
 from ..arith.requantize import activation_bounds
 from ..model import Model, Operator
 from ..runtimes.base import Runtime
 from .base import PreparedOperator, refuse
 from .dense_8bit import PreparedDense
 from .dense_hybrid import PreparedHybrid
-from .dense_layer import PreparedLayer, dense_layer
+from .dense_layer import DenseLayer, PreparedLayer, dense_layer
 
 __all__ = ["check_version", "version_declines"]
 
@@ -55,6 +58,8 @@ def check_version(prepared: PreparedOperator, variant: str, runtime: Runtime) ->
         layer = prepared.layer
         if layer.weights.dtype.name == "int8" and layer.units == 1:
             raise refuse(op, "this version's delegate fails to prepare hybrid layers of one unit")
+    if isinstance(prepared, PreparedDense) and prepared.kernel in runtime.overflowing:
+        _check_pairs(prepared)
     if isinstance(prepared, PreparedLayer) and variant in runtime.written_in_part:
         layer = prepared.layer
         if layer.keep_num_dims and len(layer.output.shape) > 2:
@@ -63,3 +68,31 @@ def check_version(prepared: PreparedOperator, variant: str, runtime: Runtime) ->
                 f"output of rank {len(layer.output.shape)}: this version's kernel takes it for two dimensions and "
                 "leaves the rest unwritten, or ends the process",
             )
+
+
+def _check_pairs(prepared: PreparedDense) -> None:
+    """Refuse 8-bit layers with two weights that, as int8, are -128 and whose products share a sum of 16 bits.
+
+    XNNPACK fills the depth up to whole eights with zeros, ruy up to whole sixteens with zero points.
+    """
+    layer = prepared.layer
+    if layer.input.dtype.name not in ("int8", "uint8") or layer.weights.dtype.name not in ("int8", "uint8"):
+        return
+    lowest = np.asarray(layer.weights_values == layer.weights.dtype.qmin)
+    if prepared.kernel == "xnnpack" and layer.input.dtype.name == "uint8":
+        return  # widened to 16 bits before they are multiplied
+    step, filled = (8, False) if prepared.kernel == "xnnpack" else (16, _zero_points_are_lowest(layer))
+    pairs = pairs_of_lowest(np.pad(lowest, ((0, 0), (0, -layer.depth % step)), constant_values=filled))
+    if pairs.any():
+        units = np.flatnonzero(pairs.any(axis=1))
+        raise refuse(
+            layer.operator,
+            f"not exact: {int(pairs.sum())} pairs of weights in {units.size} units (first: {int(units[0])}) are the "
+            f"lowest value, {layer.weights.dtype.qmin}, eight columns apart; where both inputs are the lowest too, "
+            "this CPU's kernel adds their products in 16 bits, which overflow. Quantize the weights so that the lowest "
+            "value does not occur (int8: -127 ... 127)",
+        )
+
+
+def _zero_points_are_lowest(layer: DenseLayer) -> bool:
+    return layer.weights_zero_point == layer.weights.dtype.qmin and layer.input_zero_point == layer.input.dtype.qmin

@@ -79,10 +79,10 @@ ORACLES: dict[str, OracleSpec] = {
     **{
         spec.name: spec
         for spec in (
-            _litert("litert-xnnpack", "AUTO", machines=X86_64, vectors="AVX512-VNNI"),
-            _litert("litert-xnnpack-avx512", "AUTO", machines=X86_64, vectors="AVX512"),
-            _litert("litert-xnnpack-avxvnni", "AUTO", machines=X86_64, vectors="AVX-VNNI"),
-            _litert("litert-xnnpack-avx2", "AUTO", machines=X86_64, vectors="AVX2"),
+            _litert("litert-xnnpack", "AUTO", machines=X86_64, vectors=("AVX512-VNNI",)),
+            _litert("litert-xnnpack-avx512", "AUTO", machines=X86_64, vectors=("AVX512",)),
+            _litert("litert-xnnpack-avxvnni", "AUTO", machines=X86_64, vectors=("AVX-VNNI",)),
+            _litert("litert-xnnpack-avx2", "AUTO", machines=X86_64, vectors=("AVX2",)),
             _litert("litert-builtin-x86", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", machines=X86_64),
             _litert("litert-reference", "BUILTIN_REF", machines=X86_64),
             _litert(
@@ -91,9 +91,23 @@ ORACLES: dict[str, OracleSpec] = {
                 mode="builtin, no delegate, ruy's portable code",
                 environment={"RUY_PATHS": "0x1"},
             ),
-            _litert("litert-xnnpack-arm64", "AUTO", machines=ARM64),
-            _litert("litert-builtin-arm64", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", machines=ARM64),
-            _litert("litert-reference-arm64", "BUILTIN_REF", machines=ARM64),
+            _litert("litert-xnnpack-arm64", "AUTO", machines=ARM64, vectors=("I8MM",)),
+            _litert("litert-xnnpack-arm64-dotprod", "AUTO", machines=ARM64, vectors=("DOTPROD",)),
+            _litert("litert-xnnpack-arm64-neon", "AUTO", machines=ARM64, vectors=("NEON",)),
+            _litert(
+                "litert-builtin-arm64",
+                "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+                machines=ARM64,
+                vectors=("I8MM", "DOTPROD"),
+            ),
+            _litert(
+                "litert-builtin-arm64-neon",
+                "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+                machines=ARM64,
+                vectors=("NEON", "NEON-A53"),
+            ),
+            _litert("litert-reference-arm64", "BUILTIN_REF", machines=ARM64, vectors=("I8MM", "DOTPROD")),
+            _litert("litert-reference-arm64-neon", "BUILTIN_REF", machines=ARM64, vectors=("NEON", "NEON-A53")),
         )
     },
     "tflm": OracleSpec(
@@ -123,10 +137,10 @@ ORACLES: dict[str, OracleSpec] = {
         library=True,
     ),
     # Without VNNI, both add uint8 x int8 products in pairs of 16 bits. fbgemm does not use AVX-VNNI.
-    "onnxruntime": _onnxruntime("onnxruntime", vectors="AVX512-VNNI", like=("AVX-VNNI",)),
-    "onnxruntime-avx2": _onnxruntime("onnxruntime-avx2", machines=X86_64, vectors="AVX2", like=("AVX512",)),
-    "torch-fbgemm": _torch("torch-fbgemm", vectors="AVX512-VNNI"),
-    "torch-fbgemm-avx2": _torch("torch-fbgemm-avx2", machines=X86_64, vectors="AVX2", like=("AVX512", "AVX-VNNI")),
+    "onnxruntime": _onnxruntime("onnxruntime", vectors=("AVX512-VNNI", "AVX-VNNI")),
+    "onnxruntime-avx2": _onnxruntime("onnxruntime-avx2", machines=X86_64, vectors=("AVX2", "AVX512")),
+    "torch-fbgemm": _torch("torch-fbgemm", vectors=("AVX512-VNNI",)),
+    "torch-fbgemm-avx2": _torch("torch-fbgemm-avx2", machines=X86_64, vectors=("AVX2", "AVX512", "AVX-VNNI")),
 }
 
 
@@ -206,7 +220,7 @@ def _spec(name: str) -> OracleSpec:
             number = f"0.dev{number}"
         worker = (kind, spec.worker[1])
         # Of versions of the single-layer runtimes, only types are stated in which no CPU's products saturate.
-        vectors = spec.vectors if spec.whole_models else None
+        vectors = spec.vectors if spec.whole_models else ()
         return replace(spec, name=name, distribution=distribution, worker=worker, version=number, vectors=vectors)
     except KeyError:
         raise RuntimeNameError(f"no oracle is named {name!r}; there are {', '.join(ORACLES)}") from None

@@ -52,8 +52,8 @@ class OracleSpec:
         environment: variables that its worker process gets beside this process's.
         machines: the machine types it holds for, as `platform.machine` spells them; empty for any.
         version: the version that must be installed; empty for any.
-        vectors: the kind of x86-64 CPUs for which alone it holds; None for all.
-        like: further kinds whose kernels come to the same, as their source says.
+        vectors: the kinds of CPUs for which alone it holds; empty for all. Of other machine types than x86-64 it says
+            nothing where `machines` is empty.
     """
 
     name: str
@@ -67,8 +67,7 @@ class OracleSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     machines: tuple[str, ...] = ()
     version: str = ""
-    vectors: Vectors | None = None
-    like: tuple[Vectors, ...] = ()
+    vectors: tuple[Vectors, ...] = ()
 
     @property
     def whole_models(self) -> bool:
@@ -80,9 +79,9 @@ class OracleSpec:
         """Whether this machine and CPU are those that it holds for. A CPU that does not tell is taken for fit."""
         if self.machines and platform.machine() not in self.machines:
             return False
-        if self.vectors is None or (not self.machines and platform.machine() not in X86_64):
+        if not self.vectors or (not self.machines and platform.machine() not in X86_64):
             return True
-        return widest_vectors() in (self.vectors, *self.like, None)
+        return widest_vectors() in (*self.vectors, None)
 
 
 @dataclass(frozen=True)
@@ -385,10 +384,11 @@ def _missing_text(spec: OracleSpec) -> str:
             f"is {platform.machine()}. tools/replay_version.py runs it under an emulator."
         )
     if not spec.fits_machine:
-        kinds = " or ".join(kind for kind in (spec.vectors, *spec.like) if kind)
+        kinds = " or ".join(spec.vectors)
         return (
-            f"oracle {spec.name} needs a CPU of the kind {kinds}; this one is {widest_vectors()}: {cpu_text()}, where "
-            "the same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose interpreters run here."
+            f"oracle {spec.name} needs a CPU of the kind {kinds}; this one is {widest_vectors()}: {cpu_text()}, "
+            "where the same interpreter picks other kernels. `lastbit doctor` lists the runtimes whose interpreters "
+            "run here."
         )
     if spec.version:
         try:

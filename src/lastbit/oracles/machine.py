@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import sys
@@ -57,10 +58,20 @@ def cpu_features() -> frozenset[str]:
 X86_64 = ("x86_64", "AMD64")
 """As `platform.machine` calls it on Linux and macOS, and on Windows."""
 
-Vectors = Literal["AVX512-VNNI", "AVX512", "AVX-VNNI", "AVX2"]
-"""The kinds of x86-64 CPUs that runtimes are told apart by, the best first; AVX2 is all else."""
+Vectors = Literal["I8MM", "DOTPROD", "NEON-A53", "NEON", "AVX512-VNNI", "AVX512", "AVX-VNNI", "AVX2"]
+"""The kinds of CPUs that runtimes are told apart by, ARM64 and x86-64, the best first; NEON and AVX2 are all else.
+
+XNNPACK has kernels of its own for Cortex-A53 and A35: NEON-A53.
+"""
+
+# As Linux lists them ("CPU part") of implementer 0x41. LastBit's own word for them stands among the features.
+_A53_PARTS, _A53 = frozenset({"0xd03", "0xd04"}), "cortex_a53"
 
 _NEEDED: dict[Vectors, frozenset[str]] = {
+    "I8MM": frozenset({"asimd", "i8mm"}),
+    "DOTPROD": frozenset({"asimd", "asimddp"}),
+    "NEON-A53": frozenset({"asimd", _A53}),
+    "NEON": frozenset({"asimd"}),
     "AVX512-VNNI": frozenset({"avx512_vnni"}),
     "AVX512": frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
     "AVX-VNNI": frozenset({"avx_vnni"}),
@@ -69,15 +80,16 @@ _NEEDED: dict[Vectors, frozenset[str]] = {
 
 
 def widest_vectors(features: frozenset[str] | None = None) -> Vectors | None:
-    """The kind of this x86-64 CPU, by what XNNPACK's 8-bit kernels use of it. None where the system does not tell.
+    """The kind of this CPU, by what XNNPACK's 8-bit kernels use of it. None where the system does not tell.
 
-    NumPy, which tells where Linux does not, knows nothing of AVX-VNNI: such a CPU then counts as AVX2.
+    NumPy, which tells where Linux does not, knows nothing of AVX-VNNI: such a CPU then counts as AVX2. Nor does it know
+    ARM's i8mm, for which macOS is asked.
 
     Args:
         features: as Linux spells them; default: this machine's.
 
-    >>> widest_vectors(frozenset({"avx2", "avx_vnni"}))
-    'AVX-VNNI'
+    >>> widest_vectors(frozenset({"avx2", "avx_vnni"})), widest_vectors(frozenset({"asimd", "asimddp"}))
+    ('AVX-VNNI', 'DOTPROD')
     """
     present = cpu_features() if features is None else features
     return next((kind for kind, needed in _NEEDED.items() if needed <= present), None) if present else None
@@ -94,7 +106,7 @@ def _cpu_text() -> str:
 @cache
 def _detected() -> tuple[str, set[str]]:
     name, present = _linux() if sys.platform == "linux" else ("", set[str]())
-    return name, present or _from_numpy()
+    return name, present or _from_numpy() | _from_macos()
 
 
 def _linux(path: str = "/proc/cpuinfo") -> tuple[str, set[str]]:
@@ -110,7 +122,10 @@ def _linux(path: str = "/proc/cpuinfo") -> tuple[str, set[str]]:
     name = fields.get("model name", "")
     if not name and "cpu part" in fields:  # 64-bit Arm lists numbers only
         name = f"Arm implementer {fields.get('cpu implementer', '?')} part {fields['cpu part']}"
-    return name, set(fields.get("flags", fields.get("features", "")).split())
+    features = set(fields.get("flags", fields.get("features", "")).split())
+    if fields.get("cpu implementer") == "0x41" and fields.get("cpu part", "").lower() in _A53_PARTS:
+        features.add(_A53)
+    return name, features
 
 
 def _from_numpy() -> set[str]:
@@ -122,3 +137,20 @@ def _from_numpy() -> set[str]:
     spelling = {"fma3": "fma", "sse41": "sse4_1", "avx512vnni": "avx512_vnni", "avx512_vnni": "avx512_vnni"}
     names = (name.lower() for name, present in detected.items() if present)
     return {spelling.get(name, name) for name in names}
+
+
+def _from_macos() -> set[str]:
+    """What macOS tells of ARM's 8-bit products, by Linux's names; elsewhere nothing.
+
+    Source: Apple, "Determining instruction set characteristics".
+    """
+    if sys.platform != "darwin" or platform.machine() != "arm64":
+        return set()
+    by_name = ctypes.CDLL(None).sysctlbyname
+    found = {"asimd"}
+    for name, key in (("asimddp", b"hw.optional.arm.FEAT_DotProd"), ("i8mm", b"hw.optional.arm.FEAT_I8MM")):
+        value, size = ctypes.c_int32(0), ctypes.c_size_t(4)
+        failed = by_name(key, ctypes.byref(value), ctypes.byref(size), None, ctypes.c_size_t(0))
+        if not failed and value.value == 1:
+            found.add(name)
+    return found

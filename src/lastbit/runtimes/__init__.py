@@ -7,12 +7,16 @@ from .base import Refused, Rule, Runtime
 from .cmsis_nn import CMSIS_NN
 from .cmsis_nn_single_rounding import CMSIS_NN_SINGLE_ROUNDING
 from .litert_builtin_arm64 import LITERT_BUILTIN_ARM64
+from .litert_builtin_arm64_neon import LITERT_BUILTIN_ARM64_NEON
 from .litert_builtin_portable import LITERT_BUILTIN_PORTABLE
 from .litert_builtin_x86 import LITERT_BUILTIN_X86
 from .litert_reference import LITERT_REFERENCE
 from .litert_reference_arm64 import LITERT_REFERENCE_ARM64
+from .litert_reference_arm64_neon import LITERT_REFERENCE_ARM64_NEON
 from .litert_xnnpack import LITERT_XNNPACK
 from .litert_xnnpack_arm64 import LITERT_XNNPACK_ARM64
+from .litert_xnnpack_arm64_dotprod import LITERT_XNNPACK_ARM64_DOTPROD
+from .litert_xnnpack_arm64_neon import LITERT_XNNPACK_ARM64_NEON
 from .litert_xnnpack_avx2 import LITERT_XNNPACK_AVX2
 from .litert_xnnpack_avx512 import LITERT_XNNPACK_AVX512
 from .litert_xnnpack_avxvnni import LITERT_XNNPACK_AVXVNNI
@@ -34,8 +38,12 @@ RUNTIMES: dict[str, Runtime] = {
     "litert-reference": LITERT_REFERENCE,
     "litert-builtin-portable": LITERT_BUILTIN_PORTABLE,
     "litert-xnnpack-arm64": LITERT_XNNPACK_ARM64,
+    "litert-xnnpack-arm64-dotprod": LITERT_XNNPACK_ARM64_DOTPROD,
+    "litert-xnnpack-arm64-neon": LITERT_XNNPACK_ARM64_NEON,
     "litert-builtin-arm64": LITERT_BUILTIN_ARM64,
+    "litert-builtin-arm64-neon": LITERT_BUILTIN_ARM64_NEON,
     "litert-reference-arm64": LITERT_REFERENCE_ARM64,
+    "litert-reference-arm64-neon": LITERT_REFERENCE_ARM64_NEON,
     "tflm": TFLM,
     "cmsis-nn": CMSIS_NN,
     "cmsis-nn-single-rounding": CMSIS_NN_SINGLE_ROUNDING,

@@ -50,6 +50,7 @@ class Runtime:
         operator_versions: operator -> the largest operator version that this version knows, where it was asked.
         written_in_part: variants of dense layers whose outputs of more than two dimensions this version leaves
             unwritten in part, or crashes on.
+        overflowing: kernel families whose 8-bit layers add two products in 16 bits, which -128 * -128 twice overflows.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Runtime:
     ignores: frozenset[str] = frozenset()
     operator_versions: Mapping[str, int] = field(default_factory=dict)
     written_in_part: frozenset[str] = frozenset()
+    overflowing: frozenset[str] = frozenset()
 
     @property
     def dense_only(self) -> bool:

@@ -12,8 +12,7 @@ LITERT_BUILTIN_ARM64 = Runtime(
     name="litert-builtin-arm64",
     title="LiteRT's optimized kernels without a delegate, on ARM64 (ruy)",
     oracle="ai-edge-litert 2.0.2, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES, aarch64",
-    platform="ARM64 with dot product instructions, shown under qemu-aarch64; without them, where weights or inputs of "
-    "uint8 layers have no 0 (two such products overflow 16 bits)",
+    platform="ARM64 with dot product instructions, shown under qemu-aarch64",
     rules={
         **kept_arm64(
             LITERT_BUILTIN_X86,

@@ -12,7 +12,7 @@ LITERT_REFERENCE_ARM64 = Runtime(
     name="litert-reference-arm64",
     title="LiteRT's reference kernels, on ARM64",
     oracle="ai-edge-litert 2.0.2, OpResolverType.BUILTIN_REF, aarch64",
-    platform="ARM64, shown under qemu-aarch64; hybrid layers with dot product instructions",
+    platform="ARM64 with dot product instructions, shown under qemu-aarch64",
     rules={
         **kept_arm64(LITERT_REFERENCE),
         **saturating_int16("reference"),

@@ -19,7 +19,7 @@ from ..ops.dense_hybrid import PreparedHybrid
 from ..ops.dense_layer import DenseLayer
 from ..types import Array, hex_float
 from .candidates import fewest
-from .hybrid_rivals import function_of, hybrid_rivals
+from .hybrid_rivals import function_of, hybrid_rivals, same_function
 from .report import Catch, LayerVectors
 
 __all__ = ["hybrid_vectors"]
@@ -75,7 +75,7 @@ def hybrid_vectors(
                 rival.kind,
                 rival.what,
                 [] if at is None else [int(i) for i in np.flatnonzero(caught[:, at])],
-                "the same operations on the same constants" if at is None else "",
+                same_function(prepared, rival.prepared) if at is None else "",
                 None if not random else 0 if at is None else int(drawn[at]),
                 random,
                 at is not None and bool(shown[:, at].any()),

@@ -32,21 +32,31 @@ from ..arith.floats import (
     round_away32,
 )
 from ..arith.neon import (
+    NeonLoop,
     quantize_kleidiai,
+    quantize_kleidiai_away,
     quantize_neon_asymmetric,
     quantize_neon_nibbles,
     quantize_neon_symmetric,
+    quantize_qd8_neon,
 )
 from ..errors import UnsupportedError
 from ..model import Model
 from ..ops.dense_hybrid import PreparedHybrid, hybrid_by_rule
-from ..ops.hybrid_finish import finish_fma, finish_fma_bound_first, finish_kleidiai, finish_neon, finish_unfused
+from ..ops.hybrid_finish import (
+    finish_fma,
+    finish_fma_bound_first,
+    finish_fma_neon,
+    finish_kleidiai,
+    finish_neon,
+    finish_unfused,
+)
 from ..ops.hybrid_rules import Finish, Quantizer
 from ..prepare import prepare_operator
 from ..runtimes import RUNTIMES
 from ..types import Array
 
-__all__ = ["HybridRival", "function_of", "hybrid_rivals"]
+__all__ = ["HybridRival", "function_of", "hybrid_rivals", "same_function"]
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -54,9 +64,10 @@ _SYMMETRIC = (
     *(quantize_symmetric, quantize_symmetric_portable, quantize_for_nibbles),
     *(quantize_neon_symmetric, quantize_neon_nibbles),
 )
-_QD8 = (quantize_qd8, quantize_qd8_inverted, quantize_qd8_nan_low)
+_QD8 = (quantize_qd8, quantize_qd8_inverted, quantize_qd8_nan_low, quantize_qd8_neon)
+_NEON = (quantize_neon_symmetric, quantize_neon_asymmetric, quantize_neon_nibbles)
 _ASYMMETRIC = (
-    *(*_QD8, quantize_kleidiai, quantize_neon_asymmetric),
+    *(*_QD8, quantize_kleidiai, quantize_kleidiai_away, quantize_neon_asymmetric),
     *(quantize_asymmetric, quantize_asymmetric_tail_32, quantize_asymmetric_portable),
 )
 
@@ -106,11 +117,31 @@ def _int4(prepared: PreparedHybrid) -> bool:
     return prepared.layer.weights.dtype.name == "int4"
 
 
+# A bias of at least this size hides what underflows: the differences between ways of flushing are below 2^-100.
+_HIDES_UNDERFLOW = np.float32(2.0**-60)
+
+
+def same_function(right: PreparedHybrid, rival: PreparedHybrid) -> str:
+    """In words, why two rules with one `function_of` print the same."""
+    if right.quantizer is rival.quantizer:
+        return "the same operations on the same constants"
+    return "the same for all finite inputs: they differ in what underflows, which this layer's bias hides"
+
+
 def function_of(prepared: PreparedHybrid) -> Hashable:
-    """All that the output depends on beside the input: equal for two rules that are the same function on this layer."""
+    """All that the output depends on beside the input: equal for two rules that are the same function on this layer.
+
+    Inputs are finite here. So ARM64's kernels without dot products are x86's where a bias hides what underflows and no
+    pair of weights wraps.
+    """
+    quantizer, finish = prepared.quantizer, _finish(prepared)
+    bias = prepared.bias
+    hidden = bias is not None and bool((np.isfinite(bias) & (np.abs(bias) >= _HIDES_UNDERFLOW)).all())
+    if finish is finish_fma_neon and hidden and not _int4(prepared):
+        quantizer, finish = quantize_qd8, finish_fma
     return (
-        prepared.quantizer,
-        _finish(prepared),
+        quantizer,
+        finish,
         prepared.nibbles,
         prepared.weights_used.tobytes(),
         prepared.wrong_signs.tobytes() if prepared.wrong_signs.any() else b"",
@@ -118,6 +149,9 @@ def function_of(prepared: PreparedHybrid) -> Hashable:
         b"" if prepared.quantizer in _SYMMETRIC else prepared.weights_sum.tobytes(),
         prepared.weights_scale.tobytes(),
         None if prepared.bias is None else prepared.bias.tobytes(),
+        # Which loops there are decides where a sum is fused, and where pairs of products wrap.
+        () if prepared.nibbles else tuple(prepared.loop(rows) is NeonLoop.FOUR_ROWS for rows in range(1, 17)),
+        prepared.pairs.tobytes() if prepared.pairs.any() else b"",
     )
 
 
@@ -130,7 +164,7 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
         return HybridRival(name, "mistake", what, hybrid_by_rule(model, right.operator, rule))
 
     quantize = right.quantizer
-    neon = right.arithmetic.neon
+    neon = quantize in _NEON
     if quantize in _ASYMMETRIC:
         other, name = quantize_neon_symmetric if neon else quantize_symmetric, "rows_symmetric"
         what = "quantizes rows with zero point 0"
@@ -170,7 +204,7 @@ def _own_rounding(right: PreparedHybrid) -> Callable[[Float32Array], Float32Arra
     quantize, rest = right.quantizer, right.layer.depth % 8
     if quantize in _QD8 or (quantize is quantize_kleidiai and not rest):
         return np.rint
-    if quantize is quantize_for_nibbles or right.arithmetic.neon:
+    if quantize in (quantize_for_nibbles, quantize_kleidiai_away, *_NEON):
         return round_away32
     return round_away32 if quantize is quantize_kleidiai and rest == right.layer.depth else None
 
@@ -197,7 +231,7 @@ Formula = Callable[[npt.NDArray[np.int64], Float32Array, Float32Array, Float32Ar
 def _wrong(right: PreparedHybrid, formula: Formula) -> Finish:
     """The right rule's accumulators and clamp with another formula between them."""
     finish = _finish(right)
-    xnnpack = finish in (finish_fma, finish_fma_bound_first, finish_kleidiai)
+    xnnpack = finish in (finish_fma, finish_fma_bound_first, finish_fma_neon, finish_kleidiai)
 
     def wrong(
         prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
@@ -211,7 +245,7 @@ def _wrong(right: PreparedHybrid, formula: Formula) -> Finish:
             found = formula(steps["acc"].astype(np.int64), rows.scale[:, None], prepared.weights_scale, bias, xnnpack)
         activation = prepared.layer.activation
         clamped = clamp_value_first(found, activation)
-        if finish is finish_kleidiai:
+        if finish in (finish_kleidiai, finish_fma_neon):
             clamped = clamp_maximum(found, activation)
         elif finish is not finish_fma:
             clamped = clamp_bound_first(found, activation, always=xnnpack)
