@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -197,6 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--only", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--command", help="run this Python, which may be emulated, and no target: names --runtimes too")
     parser.add_argument("--runtimes", nargs="+", default=None)
     parser.add_argument(
         "--families",
@@ -221,12 +223,13 @@ def main() -> None:
         recheck(runs, every_golden["versions"], options.recheck)
         write_evidence(EVIDENCE, runs, script)
         return
-    if options.folder is None:
+    if options.folder is None and options.command is None:
         parser.error("--folder is missing")
     recorded = [name for name, families in FILES.items() if set(families) <= set(options.families)]
     prepared = list(prepare_cases(version_cases.cases(options.families, options.seed, options.rounds)))
-    for name in options.only:
-        target = find_target([str(environment(options.folder, name))])
+    for name in [None] if options.command else options.only:
+        command = shlex.split(options.command) if name is None else [str(environment(options.folder, name))]
+        target = find_target(command)
         runtimes = {"tflite-micro": ("tflm",), "onnxruntime": ("onnxruntime",)}.get(
             target.distribution, LITERT_RUNTIMES
         )
@@ -249,7 +252,7 @@ def main() -> None:
                 for golden_name in recorded:
                     every_golden[golden_name].add(full, oracle)
             print(f"== {full}", *report(tallies), sep="\n", flush=True)
-        if not options.keep:
+        if not options.keep and name is not None:
             shutil.rmtree(options.folder / name)
         write_evidence(EVIDENCE, runs, script)
         for golden_name in recorded:

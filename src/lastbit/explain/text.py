@@ -290,10 +290,8 @@ def _whole(other: OtherRuntime, element: Element, size: int) -> str:
     if other.output is None:
         return "-"
     if other.name == element.runtime.name:
-        return "(explained here)"
-    return (
-        f"{other.mismatched} of {size} differ ({100 * other.mismatched / size:.3g}%)" if other.mismatched else "equal"
-    )
+        return "(this one)"
+    return f"{other.mismatched} of {size} differ" if other.mismatched else "equal"
 
 
 def _cause_blocks(element: Element, other: OtherRuntime, cause: Cause, there: Side) -> Iterable[Block]:
