@@ -12,6 +12,7 @@ import families_8bit
 import families_activations
 import families_float
 import families_hybrid
+import families_hybrid_arm64
 import families_int16
 import families_other_runtimes
 from dense_families import Case, Kind, Rng
@@ -153,7 +154,13 @@ def rivals_int16(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     assert weights.quant is not None
     several = weights.quant.scale.size > 1
     names = [f"{name}{FIRST_SCALE}" for name in EVERY_RULE_INT16 if several and f"{name}{FIRST_SCALE}" in RULES]
+    names += [name for name in EVERY_RULE_INT16 if "saturate" in name]
     return {**families_int16.rivals(model, op), **{name: prepare_fully_connected(model, op, name) for name in names}}
+
+
+def rivals_hybrid(model: Model, op: Operator) -> dict[str, PreparedOperator]:
+    """Every rule of hybrid layers, x86-64's and ARM64's."""
+    return {**families_hybrid.rivals(model, op), **families_hybrid_arm64.rivals(model, op)}
 
 
 def reshapes(rng: Rng, rounds: int) -> Iterator[Case]:
@@ -282,9 +289,7 @@ FAMILIES: dict[str, Families] = {
         rivals_dense,
     ),
     "int16": Families(lambda seed, rounds, _: families_int16.all_cases(seed, 1), rivals_int16),
-    "hybrid": Families(
-        lambda seed, rounds, _: without_quantized_output(seed, rounds, floats=False), families_hybrid.rivals
-    ),
+    "hybrid": Families(lambda seed, rounds, _: without_quantized_output(seed, rounds, floats=False), rivals_hybrid),
     "hybrid-inverse": Families(lambda seed, rounds, _: inverse_cases(seed, 2 * rounds), families_hybrid.rivals),
     "float": Families(
         lambda seed, rounds, _: without_quantized_output(seed, rounds, floats=True), families_float.rivals

@@ -148,6 +148,8 @@ def hybrid_by_rule(model: Model, op: Operator, rule: HybridRule) -> PreparedHybr
     if rule.loses_scales and not nibbles and scale.size > 1:
         # The tensor's field for one scale and one zero point, which has zeros where there are more.
         scale = np.zeros_like(scale)
+    if rule.ignores_scales and not nibbles and not asked and scale.size > 1:
+        scale = np.ones_like(scale)
     prepared = PreparedHybrid(
         operator=op,
         rule=rule.name,

@@ -77,6 +77,11 @@ def hybrid_notes(
             "kernel fault: this version multiplies weights that have more than one scale with the scale 0, so that the "
             "output is the bias whatever the input is. Use one scale for all units, or a later version"
         )
+    if rule.ignores_scales and not nibbles and not asked and layer.weights_scale.size > 1:
+        notes.append(
+            "kernel fault: this version leaves out the weights' scales where there are more than one and the input is "
+            "quantized symmetrically: wrong results. Set asymmetric_quantize_inputs, or use a later version"
+        )
     if nibbles and asked:
         notes.append("the model sets asymmetric_quantize_inputs; the 4-bit kernel quantizes symmetrically all the same")
     return tuple(notes)

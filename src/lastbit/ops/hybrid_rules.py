@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HYBRID_RULES",
+    "IGNORED_SCALES",
     "LOST_SCALES",
     "NIBBLE_FINISHES",
     "NIBBLE_QUANTIZERS",
@@ -66,6 +67,8 @@ __all__ = [
 
 # At the end of a rule's name: kernels that read the scale of weights where there is none if they have more than one.
 LOST_SCALES = "/channel_scales_lost"
+# Kernels that leave the scales of weights out if there are more than one.
+IGNORED_SCALES = "/channel_scales_ignored"
 # Likewise: CPUs without dot product instructions.
 WITHOUT_DOT = "/never_four_rows"
 
@@ -93,6 +96,8 @@ class HybridRule:
         loop: which of NEON code's loops runs: in one, pairs of products are added in 16 bits. None: no such loops.
         pairs: weights -> where two of -128 share such a sum (see `arith.neon.pairs_beyond_16_bits`).
         loses_scales: whether weights with more than one scale are multiplied with the scale 0, but by the 4-bit kernel.
+        ignores_scales: whether they are multiplied with the scale 1 where rows are quantized symmetrically, but by the
+            4-bit kernel.
     """
 
     name: str
@@ -103,6 +108,7 @@ class HybridRule:
     packing: Packing | None
     equation: str
     loses_scales: bool = False
+    ignores_scales: bool = False
     loop: Loop | None = None
     pairs: Callable[[IntArray], npt.NDArray[np.bool_]] = pairs_beyond_16_bits
 
@@ -288,4 +294,14 @@ HYBRID_RULES |= {
         ("hybrid-int8-portable", ""),
         ("hybrid-int4-nibbles-portable", ", but in the 4-bit kernel"),
     )
+}
+HYBRID_RULES |= {
+    f"{name}{IGNORED_SCALES}": replace(
+        HYBRID_RULES[name],
+        name=f"{name}{IGNORED_SCALES}",
+        equation=f"s_w = 1 where weights have more than one scale and rows are symmetric{but};  "
+        f"{HYBRID_RULES[name].equation}",
+        ignores_scales=True,
+    )
+    for name, but in (("hybrid-int8-neon", ""), ("hybrid-int4-nibbles-neon", ", but in the 4-bit kernel"))
 }

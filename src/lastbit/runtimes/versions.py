@@ -128,7 +128,7 @@ def _build(base: Runtime, version: str) -> Runtime:
     """Today's rules with the changes that hold for this version, as far as it was run."""
     letters, number = _order(version)
     stated: dict[Key, Rule | Refused | None] = dict(base.rules)
-    declines, in_part, ignores = frozenset[str](), frozenset[str](), base.ignores
+    declines, in_part, ignores = base.declines, base.written_in_part, base.ignores
     notes = []
     for change in CHANGES:
         spans = [(_order(first), _order(last)) for first, last in change.spans]
