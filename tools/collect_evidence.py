@@ -247,7 +247,7 @@ def collect(
     elsewhere = {*libraries, *commands, *tapes}
     specs = {name: ORACLES[name] for name in wanted}
     if all(family.startswith("spread") for family in chosen):
-        specs = {name: replace(spec, vectors=None) for name, spec in specs.items()}
+        specs = {name: replace(spec, vectors=()) for name, spec in specs.items()}
     there = [name for name in wanted if fingerprint_of(specs[name]) is not None or name in elsewhere]
     for name in wanted:
         if name not in there:

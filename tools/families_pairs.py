@@ -16,7 +16,7 @@ import numpy.typing as npt
 import families_other_runtimes as others
 from dense_families import Case, Kind, Rng, dtype_range, make_layer
 from lastbit.arith.fixedpoint import wrap32
-from lastbit.arith.pairs16 import INT16_MAX, INT16_MIN
+from lastbit.arith.pairs16 import INT16_MAX, INT16_MIN, kernel_shifts
 from lastbit.arith.requantize import requantize
 from lastbit.model import Model, Operator
 from lastbit.ops.base import Evaluate, PreparedOperator
@@ -241,11 +241,6 @@ def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     return found
 
 
-def _ups(prepared: PreparedDense) -> tuple[int, int]:
-    layer = prepared.layer
-    return 128 * (layer.input.dtype.name == "int8"), -128 * (layer.weights.dtype.name == "uint8")
-
-
 def _finished(prepared: PreparedDense, name: str, total: Callable[[Int64Array], Int64Array]) -> PreparedOperator:
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         rows = prepared.layer.rows(values[0]).astype(np.int64)
@@ -259,7 +254,7 @@ def _finished(prepared: PreparedDense, name: str, total: Callable[[Int64Array], 
 
 def _rival(prepared: PreparedDense, name: str, function: Sum) -> PreparedOperator:
     layer = prepared.layer
-    up, down = _ups(prepared)
+    up, down = kernel_shifts(layer.input.dtype.name, layer.weights.dtype.name)
     w = layer.weights_values.astype(np.int64) + down
     zx, zw = layer.input_zero_point + up, layer.weights_zero_point + down
 

@@ -17,6 +17,7 @@ from .floats import flush_subnormals, multiply32, round_away32, trunc_to_int32
 __all__ = [
     "QuantizedRows",
     "asymmetric_range",
+    "inverse_of",
     "quantize_asymmetric",
     "quantize_asymmetric_portable",
     "quantize_asymmetric_tail_32",
@@ -27,6 +28,7 @@ __all__ = [
     "quantize_symmetric",
     "quantize_symmetric_portable",
     "row_range",
+    "scaled_rows",
     "symmetric_range",
 ]
 
@@ -103,6 +105,26 @@ def _to_steps(
     return np.concatenate([np.clip(wrap32(first + zero_point[:, None]), -128, 127), last], axis=1)
 
 
+def inverse_of(scale: Float32Array, empty: npt.NDArray[np.bool_]) -> Float32Array:
+    """What asymmetric rows are multiplied with, `[rows]`: 0 where there is nothing to multiply or the scale is 0.
+
+    >>> inverse_of(np.float32([2, 0, 1]), np.array([False, False, True])).tolist()
+    [0.5, 0.0, 0.0]
+    """
+    with np.errstate(all="ignore"):
+        return np.where(empty | (scale == 0), np.float32(0), np.float32(1) / scale)
+
+
+def scaled_rows(x: Float32Array, inverse: Float32Array, empty: npt.NDArray[np.bool_]) -> Float32Array:
+    """Rows in steps, `[rows, depth]`: rows that are empty are zeros, whatever the product would be.
+
+    >>> scaled_rows(np.float32([[2, 4], [0, 0]]), np.float32([0.5, 1]), np.array([False, True])).tolist()
+    [[1.0, 2.0], [0.0, 0.0]]
+    """
+    with np.errstate(all="ignore"):
+        return np.where(empty[:, None], np.float32(0), x * inverse[:, None])
+
+
 def symmetric_range(
     x: Float32Array,
 ) -> tuple[Float32Array, Float32Array, npt.NDArray[np.bool_], Float32Array, Float32Array]:
@@ -131,9 +153,7 @@ def quantize_symmetric(x: Float32Array) -> QuantizedRows:
     (NeonSymmetricQuantizeFloats, which x86 builds run through a NEON to SSE translation).
     """
     low, high, empty, scale, inverse = symmetric_range(x)
-    with np.errstate(all="ignore"):
-        scaled = x * inverse[:, None]
-    scaled = np.where(empty[:, None], np.float32(0), scaled)
+    scaled = scaled_rows(x, inverse, empty)
     zero_point = np.zeros(len(x), np.int64)
     return QuantizedRows(low, high, scale, inverse, zero_point, scaled, _to_steps(scaled, None))
 
@@ -171,8 +191,8 @@ def quantize_symmetric_portable(x: Float32Array) -> QuantizedRows:
     Source: tensorflow/tensorflow tensorflow/lite/kernels/internal/reference/portable_tensor_utils.cc.
     """
     low, high, empty, scale, inverse = symmetric_range(x)
+    scaled = scaled_rows(x, inverse, empty)
     with np.errstate(all="ignore"):
-        scaled = np.where(empty[:, None], np.float32(0), x * inverse[:, None])
         quantized = np.clip(trunc_to_int32(round_away32(scaled)), -127, 127)
     return QuantizedRows(low, high, scale, inverse, np.zeros(len(x), np.int64), scaled, quantized)
 
@@ -224,19 +244,10 @@ def quantize_asymmetric(x: Float32Array, tail_saturates: bool = True) -> Quantiz
     (NeonAsymmetricQuantizeFloats).
     """
     low, high, empty, scale, zero_point = asymmetric_range(x)
-    inverse, scaled = _asymmetric_scaled(x, empty, scale)
+    inverse = inverse_of(scale, empty)
+    scaled = scaled_rows(x, inverse, empty)
     quantized = _to_steps(scaled, zero_point, tail_saturates)
     return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)
-
-
-def _asymmetric_scaled(
-    x: Float32Array, empty: npt.NDArray[np.bool_], scale: Float32Array
-) -> tuple[Float32Array, Float32Array]:
-    """What rows are multiplied with, and the products."""
-    with np.errstate(all="ignore"):
-        inverse = np.where(empty | (scale == 0), np.float32(0), np.float32(1) / scale)
-        scaled = x * inverse[:, None]
-    return inverse, np.where(empty[:, None], np.float32(0), scaled)
 
 
 def quantize_asymmetric_tail_32(x: Float32Array) -> QuantizedRows:
@@ -254,7 +265,8 @@ def quantize_asymmetric_portable(x: Float32Array) -> QuantizedRows:
     Source: tensorflow/tensorflow tensorflow/lite/kernels/internal/reference/portable_tensor_utils.cc.
     """
     low, high, empty, scale, zero_point = asymmetric_range(x, wide=True)
-    inverse, scaled = _asymmetric_scaled(x, empty, scale)
+    inverse = inverse_of(scale, empty)
+    scaled = scaled_rows(x, inverse, empty)
     with np.errstate(all="ignore"):
         shifted = round_away32(scaled + zero_point[:, None].astype(np.float32))
         quantized = np.clip(trunc_to_int32(shifted), -128, 127)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..types import IntArray
-from .dynamic_range import QuantizedRows, asymmetric_range, row_range, symmetric_range
+from .dynamic_range import QuantizedRows, asymmetric_range, inverse_of, row_range, scaled_rows, symmetric_range
 from .fixedpoint import INT32_MAX, INT32_MIN, wrap32
 from .floats import flush_subnormals, multiply32, round_away32
 
@@ -153,8 +153,8 @@ def quantize_neon_symmetric(x: Float32Array) -> QuantizedRows:
     (NeonSymmetricQuantizeFloats). Shown on ai-edge-litert 2.0.2 for aarch64.
     """
     low, high, empty, scale, inverse = symmetric_range(x)
+    scaled = scaled_rows(x, inverse, empty)
     with np.errstate(all="ignore"):
-        scaled = np.where(empty[:, None], np.float32(0), x * inverse[:, None])
         quantized = np.clip(_saturate(round_away32(scaled)), -127, 127)
     return QuantizedRows(low, high, scale, inverse, np.zeros(len(x), np.int64), scaled, quantized)
 
@@ -173,9 +173,9 @@ def quantize_neon_asymmetric(x: Float32Array) -> QuantizedRows:
     """
     low, high, empty, scale, zero_point = asymmetric_range(x)
     split = x.shape[1] - x.shape[1] % _LANES
+    inverse = inverse_of(scale, empty)
+    scaled = scaled_rows(x, inverse, empty)
     with np.errstate(all="ignore"):
-        inverse = np.where(empty | (scale == 0), np.float32(0), np.float32(1) / scale)
-        scaled = np.where(empty[:, None], np.float32(0), x * inverse[:, None])
         whole = round_away32(scaled)
         head = wrap32(_saturate(whole[:, :split]) + zero_point[:, None])
         tail = _saturate(whole[:, split:] + zero_point[:, None].astype(np.float32))

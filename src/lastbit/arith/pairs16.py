@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..types import IntArray
 
-__all__ = ["INT16_MAX", "INT16_MIN", "SaturatingPairs", "saturating_pairs"]
+__all__ = ["INT16_MAX", "INT16_MIN", "SaturatingPairs", "kernel_shifts", "saturating_pairs"]
 
 INT16_MIN, INT16_MAX = -(1 << 15), (1 << 15) - 1
 _LARGEST_INPUT = 255
@@ -73,6 +73,15 @@ class SaturatingPairs:
                 lost[first : first + many] += change.sum(axis=1, dtype=np.int64)
                 count[first : first + many] += np.count_nonzero(change, axis=1)
         return lost, count
+
+
+def kernel_shifts(input_dtype: str, weights_dtype: str) -> tuple[int, int]:
+    """What is added to stored inputs for the instruction's uint8, and to stored weights for its int8.
+
+    >>> kernel_shifts("int8", "int8"), kernel_shifts("uint8", "uint8")
+    ((128, 0), (0, -128))
+    """
+    return 0 if input_dtype == "uint8" else 128, -128 if weights_dtype == "uint8" else 0
 
 
 def saturating_pairs(weights: IntArray, input_up: int, weights_up: int) -> SaturatingPairs | None:

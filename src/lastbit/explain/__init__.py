@@ -279,13 +279,11 @@ def _acc_cause(element: Element, prepared: PreparedDense) -> str:
     if here != there:
         return f"the weights' zero point, which is taken to be {here} here, and {there} there"
     if (element.prepared.pairs is None) != (prepared.pairs is None):
-        where, pairs = "here", element.saturated
-        if not pairs:
-            where, pairs = "there", replace(element, prepared=prepared).saturated
-        lost = sum(pair.kept - pair.total for pair in pairs)
+        where, side = ("here", element) if element.saturated else ("there", replace(element, prepared=prepared))
+        count = len(side.saturated)
         return (
-            f"neighbouring products are added in 16 bits {where}, and {len(pairs)} such "
-            f"{'sum saturates' if len(pairs) == 1 else 'sums saturate'}, which changes acc by {lost:+}"
+            f"neighbouring products are added in 16 bits {where}, and {count} such "
+            f"{'sum saturates' if count == 1 else 'sums saturate'}, which changes acc by {side.lost:+}"
         )
     return (
         f"the accumulator's width. The sum {element.total} is kept in {element.prepared.acc_bits} bits here, and in "

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Context, Decimal, Inexact
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class Element:
         """The sum of the products plus the bias, before the accumulator's register wraps it."""
         return sum(self.products) + self.bias
 
-    @property
+    @cached_property
     def saturated(self) -> list[PairSum]:
         """The pairs of neighbouring products that saturate, where the kernel adds them in 16 bits; most rules: none."""
         pairs, found = self.prepared.pairs, []

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..arith.pairs16 import INT16_MAX, INT16_MIN
+from ..arith.pairs16 import INT16_MAX, INT16_MIN, kernel_shifts
 from ..ops.dense_8bit import PreparedDense
 from .base import Case, Int64Array, Mistake, wrap_bits
 from .grid import Grid
@@ -127,11 +127,10 @@ def _negative_cross_term(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int6
 
 def _saturating_pairs(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
     """int8 inputs and uint8 weights are shifted for the instruction, and what that adds is taken off again."""
-    up = 0 if case.layer.input.dtype.name.startswith("u") else 128
-    down = 128 if case.layer.weights.dtype.name.startswith("u") else 0
-    total: Int64Array = grid.dot_of(x + up, w - down, lambda v: np.clip(v, INT16_MIN, INT16_MAX), together=2)
-    if down:
-        total = total + down * (grid.sum_x(x) + up * x.shape[-1])
+    up, w_up = kernel_shifts(case.layer.input.dtype.name, case.layer.weights.dtype.name)
+    total: Int64Array = grid.dot_of(x + up, w + w_up, lambda v: np.clip(v, INT16_MIN, INT16_MAX), together=2)
+    if w_up:
+        total = total - w_up * (grid.sum_x(x) + up * x.shape[-1])
     return total - up * grid.sum_w(w) + _corrections(grid, x, zx, w, zw)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..arith.fixedpoint import wrap32
 from ..arith.matmul import ExactWeights, pack_weights
 from ..arith.other_rules import EVERY_RULE
-from ..arith.pairs16 import SaturatingPairs, saturating_pairs
+from ..arith.pairs16 import SaturatingPairs, kernel_shifts, saturating_pairs
 from ..arith.requantize import RULES as REQUANT_RULES
 from ..arith.requantize import RequantParams, RequantRule, requantize
 from ..arith.requantize_more import with_float_bias
@@ -135,9 +135,7 @@ def prepare_dense_8bit(model: Model, op: Operator, rule: str) -> PreparedDense:
 
 def _pairs_of(layer: DenseLayer) -> SaturatingPairs | None:
     """The layer's pairs as a kernel for uint8 inputs and int8 weights meets them."""
-    input_up = 0 if layer.input.dtype.name == "uint8" else 128
-    weights_up = -128 if layer.weights.dtype.name == "uint8" else 0
-    return saturating_pairs(layer.weights_values, input_up, weights_up)
+    return saturating_pairs(layer.weights_values, *kernel_shifts(layer.input.dtype.name, layer.weights.dtype.name))
 
 
 def _trace(

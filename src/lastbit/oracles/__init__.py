@@ -48,27 +48,18 @@ def _litert(name: str, resolver: str, **more: Any) -> OracleSpec:
     return OracleSpec(name=name, distribution="ai-edge-litert", extra="litert", worker=("litert", resolver), **given)
 
 
-def _onnxruntime(name: str, **more: Any) -> OracleSpec:
-    """ONNX Runtime on one kind of CPU."""
-    return OracleSpec(
-        name=name,
-        distribution="onnxruntime",
-        extra="onnxruntime",
-        mode="CPU, QGemm and QLinearMatMul",
-        worker=("onnxruntime", "-"),
-        script="dense_worker",
-        **more,
-    )
+# Libraries that are handed single dense layers -> the kernels that these go to.
+_LIBRARY_MODES = {"onnxruntime": "CPU, QGemm and QLinearMatMul", "torch": "quantized.linear, engine fbgemm"}
 
 
-def _torch(name: str, **more: Any) -> OracleSpec:
-    """PyTorch on one kind of CPU."""
+def _library(name: str, library: str, **more: Any) -> OracleSpec:
+    """One of these libraries on one kind of CPU; `more` as OracleSpec takes it."""
     return OracleSpec(
         name=name,
-        distribution="torch",
-        extra="torch",
-        mode="quantized.linear, engine fbgemm",
-        worker=("torch", "-"),
+        distribution=library,
+        extra=library,
+        mode=_LIBRARY_MODES[library],
+        worker=(library, "-"),
         script="dense_worker",
         **more,
     )
@@ -137,10 +128,12 @@ ORACLES: dict[str, OracleSpec] = {
         library=True,
     ),
     # Without VNNI, both add uint8 x int8 products in pairs of 16 bits. fbgemm does not use AVX-VNNI.
-    "onnxruntime": _onnxruntime("onnxruntime", vectors=("AVX512-VNNI", "AVX-VNNI")),
-    "onnxruntime-avx2": _onnxruntime("onnxruntime-avx2", machines=X86_64, vectors=("AVX2", "AVX512")),
-    "torch-fbgemm": _torch("torch-fbgemm", vectors=("AVX512-VNNI",)),
-    "torch-fbgemm-avx2": _torch("torch-fbgemm-avx2", machines=X86_64, vectors=("AVX2", "AVX512", "AVX-VNNI")),
+    "onnxruntime": _library("onnxruntime", "onnxruntime", vectors=("AVX512-VNNI", "AVX-VNNI")),
+    "onnxruntime-avx2": _library("onnxruntime-avx2", "onnxruntime", machines=X86_64, vectors=("AVX2", "AVX512")),
+    "torch-fbgemm": _library("torch-fbgemm", "torch", vectors=("AVX512-VNNI",)),
+    "torch-fbgemm-avx2": _library(
+        "torch-fbgemm-avx2", "torch", machines=X86_64, vectors=("AVX2", "AVX512", "AVX-VNNI")
+    ),
 }
 
 

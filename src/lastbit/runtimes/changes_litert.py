@@ -43,6 +43,7 @@ _BEYOND_WEIGHTS = Refused(
     "beyond the weights' end, and what it prints depends on what lies there in the file"
 )
 _LOST_SCALES = "/channel_scales_lost"
+_IGNORED_SCALES = "/channel_scales_ignored"
 _BEFORE_FLOAT64 = (("1.0.0", "1.2.0"), ("tf2.12.1", "tf2.19.1"), ("tflite2.14.0", "tflite2.14.0"))
 
 LITERT_CHANGES: tuple[Change, ...] = (
@@ -157,7 +158,7 @@ LITERT_CHANGES: tuple[Change, ...] = (
             (("1.4.0", "1.4.0"),),
             "the scales of hybrid weights are left out where there are more than one and rows are symmetric (but in "
             "the 4-bit kernel): wrong results",
-            _hybrid(kernel, "hybrid-int8-neon", int4, "per_channel", "/channel_scales_ignored"),
+            _hybrid(kernel, "hybrid-int8-neon", int4, "per_channel", _IGNORED_SCALES),
         )
         for runtime, kernel, int4 in (
             ("litert-builtin-arm64", "builtin", "hybrid-int4-nibbles-neon"),

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from .base import Runtime
+from dataclasses import replace
+
 from .derive import hybrid_rules
 from .litert_builtin_arm64 import LITERT_BUILTIN_ARM64
 
 __all__ = ["LITERT_BUILTIN_ARM64_NEON"]
 
-LITERT_BUILTIN_ARM64_NEON = Runtime(
+LITERT_BUILTIN_ARM64_NEON = replace(
+    LITERT_BUILTIN_ARM64,
     name="litert-builtin-arm64-neon",
     title="LiteRT's optimized kernels without a delegate, on ARM64 without dot products (ruy)",
-    oracle=LITERT_BUILTIN_ARM64.oracle,
     platform="ARM64 without dot product instructions (asimddp): Cortex-A53, A72 and A73, Raspberry Pi 3 and 4; shown "
     "under qemu-aarch64 as a Cortex-A72",
     rules={
         **LITERT_BUILTIN_ARM64.rules,
         **hybrid_rules("builtin", "hybrid-int8-neon/never_four_rows", "hybrid-int4-nibbles-neon/never_four_rows"),
     },
-    operator_versions=LITERT_BUILTIN_ARM64.operator_versions,
     overflowing=frozenset({"builtin"}),
     sources=(
         "google/ruy ruy/kernel_arm64.cc: several rows, pairs of products in 16 bits",

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from .base import Runtime
+from dataclasses import replace
+
 from .derive import hybrid_rules
 from .litert_reference_arm64 import LITERT_REFERENCE_ARM64
 
 __all__ = ["LITERT_REFERENCE_ARM64_NEON"]
 
-LITERT_REFERENCE_ARM64_NEON = Runtime(
+LITERT_REFERENCE_ARM64_NEON = replace(
+    LITERT_REFERENCE_ARM64,
     name="litert-reference-arm64-neon",
     title="LiteRT's reference kernels, on ARM64 without dot products",
-    oracle=LITERT_REFERENCE_ARM64.oracle,
     platform="ARM64 without dot product instructions (asimddp): Cortex-A53, A72 and A73, Raspberry Pi 3 and 4; shown "
     "under qemu-aarch64 as a Cortex-A72",
     rules={
         **LITERT_REFERENCE_ARM64.rules,
         **hybrid_rules("reference", "hybrid-int8-neon/never_four_rows", "hybrid-int8-neon/never_four_rows"),
     },
-    operator_versions=LITERT_REFERENCE_ARM64.operator_versions,
     sources=("google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0: hybrid",),
 )

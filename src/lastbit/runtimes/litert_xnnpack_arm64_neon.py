@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from .base import Runtime
+from dataclasses import replace
+
 from .derive import hybrid_rules
 from .litert_xnnpack_arm64 import LITERT_XNNPACK_ARM64
 
 __all__ = ["LITERT_XNNPACK_ARM64_NEON"]
 
-LITERT_XNNPACK_ARM64_NEON = Runtime(
+LITERT_XNNPACK_ARM64_NEON = replace(
+    LITERT_XNNPACK_ARM64,
     name="litert-xnnpack-arm64-neon",
     title="LiteRT's default on ARM64 without dot products: XNNPACK delegate, builtin kernels for what it declines",
-    oracle=LITERT_XNNPACK_ARM64.oracle,
     platform="ARM64 without dot product instructions (asimddp): Cortex-A72 and A73, Raspberry Pi 4, and cores that "
     "XNNPACK does not know; not Cortex-A53, whose uint8 kernel is another; shown under qemu-aarch64 as a Cortex-A72",
     rules={
         **LITERT_XNNPACK_ARM64.rules,
         **hybrid_rules("xnnpack", "hybrid-qd8-fma-pairs_of_16_bits", "hybrid-qd8-fma-pairs_of_16_bits"),
     },
-    declines=LITERT_XNNPACK_ARM64.declines,
-    ignores=LITERT_XNNPACK_ARM64.ignores,
-    operator_versions=LITERT_XNNPACK_ARM64.operator_versions,
     overflowing=frozenset({"xnnpack", "builtin"}),
     sources=(
         "google/XNNPACK src/configs/gemm-config.c @0011854617d9: which kernels run on which core",

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from ..arith.dynamic_range import (
     QuantizedRows,
     quantize_asymmetric,
-    quantize_asymmetric_portable,
-    quantize_asymmetric_tail_32,
     quantize_for_nibbles,
     quantize_qd8,
     quantize_qd8_inverted,
@@ -66,10 +64,6 @@ _SYMMETRIC = (
 )
 _QD8 = (quantize_qd8, quantize_qd8_inverted, quantize_qd8_nan_low, quantize_qd8_neon)
 _NEON = (quantize_neon_symmetric, quantize_neon_asymmetric, quantize_neon_nibbles)
-_ASYMMETRIC = (
-    *(*_QD8, quantize_kleidiai, quantize_kleidiai_away, quantize_neon_asymmetric),
-    *(quantize_asymmetric, quantize_asymmetric_tail_32, quantize_asymmetric_portable),
-)
 
 
 @dataclass(frozen=True)
@@ -165,7 +159,7 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
 
     quantize = right.quantizer
     neon = quantize in _NEON
-    if quantize in _ASYMMETRIC:
+    if quantize not in _SYMMETRIC:
         other, name = quantize_neon_symmetric if neon else quantize_symmetric, "rows_symmetric"
         what = "quantizes rows with zero point 0"
     else:
@@ -173,7 +167,7 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
         what = "quantizes rows with a zero point"
     own = _own_rounding(right)
     # The 4-bit kernel has no zero point to take off: asymmetric rows are summed up by the plain formula.
-    plain = {"packing": None} if other in _ASYMMETRIC else {}
+    plain = {"packing": None} if other not in _SYMMETRIC else {}
     yield rival(name, what, symmetric=other, asymmetric=other, **plain)
     for name, what, rounding in (
         ("rows_half_away", "rounds a quantized input's ties away from zero", round_away32),
@@ -211,7 +205,7 @@ def _own_rounding(right: PreparedHybrid) -> Callable[[Float32Array], Float32Arra
 
 def _rounded(quantize: Quantizer, rounding: Callable[[Float32Array], Float32Array]) -> Quantizer:
     """The same quantization with every value rounded in one way."""
-    low = -128 if quantize in _ASYMMETRIC else -127
+    low = -127 if quantize in _SYMMETRIC else -128
 
     def rows(x: Float32Array) -> QuantizedRows:
         right = quantize(x)
