@@ -393,7 +393,11 @@ def test_no_worker_outlives_its_parent(ending: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True, timeout=60
     )
-    pid = int(done.stdout)
+    _assert_ends(int(done.stdout))
+
+
+def _assert_ends(pid: int) -> None:
+    """A process is gone, at once or soon."""
     for _ in range(100):
         try:
             os.kill(pid, 0)
@@ -405,7 +409,119 @@ def test_no_worker_outlives_its_parent(ending: str) -> None:
                 return  # ended; whoever adopted it has not looked yet
         time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
-    pytest.fail(f"worker {pid} outlived its parent")
+    pytest.fail(f"process {pid} outlived its parent")
+
+
+def _await(path: Path) -> int:
+    """The number that a process writes to a file."""
+    for _ in range(600):
+        if path.exists() and (text := path.read_text()).endswith("."):
+            return int(text[:-1])
+        time.sleep(0.05)
+    pytest.fail(f"{path} was not written")
+
+
+# A worker whose interpreter tells its process id and then calculates for ever.
+BUSY = """
+import ctypes, os, pathlib, sys, time
+sys.path.insert(0, {folder!r})
+import _worker
+class Interpreter:
+    def run(self, content, samples, resize, packer):
+        pathlib.Path({started!r}).write_text(f"{{os.getpid()}}.")
+        {busy}
+_worker.serve(Interpreter)
+"""
+BUSY_PARENT = """
+import os, sys, threading, time
+from lastbit.oracles.process import WorkerProcess
+{before}
+worker = WorkerProcess([sys.executable, "-c", {worker!r}])
+{after}
+worker.ask({header!r}, [], 600)
+"""
+NATIVE = "ctypes.CDLL(None).sleep(600)"
+NATIVE_WITH_LOCK = "ctypes.PyDLL(None).sleep(600)"  # no thread of Python's runs meanwhile
+PYTHON = "while True: pass"
+HEIR = "os.fork() or time.sleep(600)"  # a process that keeps the pipe to the worker open
+
+
+def _busy_worker(tmp_path: Path, busy: str, before: str = "", after: str = "", **header: float) -> tuple[int, int]:
+    """The process ids of a parent and of its worker, which is in the middle of a job."""
+    started = tmp_path / "started"
+    worker = BUSY.format(folder=str(Path(_worker.__file__).parent), started=str(started), busy=busy)
+    job = {"model_bytes": 0, "resize": False, **_worker.Packer().header(), **header}
+    script = BUSY_PARENT.format(before=before, after=after, worker=worker, header=job)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return parent.pid, _await(started)
+    except BaseException:
+        parent.kill()
+        raise
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("busy", "after"),
+    [(NATIVE, ""), (NATIVE_WITH_LOCK, ""), (PYTHON, ""), (NATIVE, HEIR), (PYTHON, HEIR)],
+    ids=["native", "native with Python's lock", "Python", "native, an heir of the pipe", "Python, an heir of the pipe"],
+)
+def test_a_worker_in_the_middle_of_a_job_does_not_outlive_its_parent(tmp_path: Path, busy: str, after: str) -> None:
+    parent, worker = _busy_worker(tmp_path, busy, after=after)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    try:
+        _assert_ends(worker)
+    finally:
+        if after:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(parent, signal.SIGKILL)
+
+
+@posix_only
+@pytest.mark.parametrize("busy", [NATIVE_WITH_LOCK, PYTHON], ids=["native with Python's lock", "Python"])
+def test_a_worker_has_a_deadline_of_its_own(tmp_path: Path, busy: str) -> None:
+    # A parent that is stopped keeps the pipe open and ends nobody.
+    parent, worker = _busy_worker(tmp_path, busy, deadline=1.0)
+    os.kill(parent, signal.SIGSTOP)
+    try:
+        _assert_ends(worker)
+    finally:
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
+
+
+@posix_only
+@pytest.mark.skipif(not WHOLE_MODELS or installed(WHOLE_MODELS[0]) is None, reason="needs an interpreter")
+def test_a_real_interpreter_in_the_middle_of_a_job_does_not_outlive_its_parent(tmp_path: Path) -> None:
+    script = f"""
+    import pathlib, numpy as np
+    from lastbit.oracles import open_oracle
+    from lastbit.tflite import write
+    from lastbit.tflite.synthesize import dense_subgraph, quant
+    w = np.ones((2048, 2048), np.int8)
+    given = dict(weights_quant=quant(0.02), input_quant=quant(0.1), output_quant=quant(0.1))
+    content = write(dense_subgraph(w, bias=np.zeros(2048, np.int64), **given))
+    oracle = open_oracle({WHOLE_MODELS[0]!r}, timeout=600)
+    pathlib.Path({str(tmp_path / "started")!r}).write_text(f"{{oracle._worker.pid}}.")
+    sample = [np.zeros((4096, 2048), np.int8)]
+    oracle.run(content, [sample] * 40, resize=True)
+    """
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=environment)
+    worker = _await(tmp_path / "started")
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        parent.wait(1.5)  # it loads the interpreter, then calculates: it may be killed anywhere
+    parent.kill()
+    parent.wait()
+    _assert_ends(worker)
 
 
 def test_a_dropped_oracle_ends_its_worker() -> None:

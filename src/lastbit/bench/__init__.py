@@ -171,7 +171,8 @@ def random_input(model: Model, rows: int, rng: np.random.Generator) -> Array:
 
 
 _CHILD = """
-import resource, sys
+import os, resource, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()  # ends with its parent
 import numpy as np
 import lastbit
 from lastbit.bench import random_input
@@ -196,8 +197,12 @@ def _memory(model: Model, batch: int, runtime: str, engine: str) -> dict[str, in
         path.write_bytes(model.content)
         for name, which in ((f"LastBit {runtime}", "ours"), ("LiteRT", "theirs")):
             command = [sys.executable, "-P", "-c", _CHILD, str(path), str(batch), runtime, engine, which]
-            result = subprocess.run(command, capture_output=True, text=True)
-            if result.returncode == 0:
+            pipe = subprocess.PIPE
+            with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as child:
+                assert child.stdout is not None
+                printed = child.stdout.read()
+                code = child.wait()
+            if code == 0:
                 scale = 1 if sys.platform == "darwin" else 1024
-                found[name] = int(result.stdout.split()[-1]) * scale
+                found[name] = int(printed.split()[-1]) * scale
     return found

@@ -11,12 +11,19 @@ of a body starts at a multiple of 16 bytes, so that the interpreters get aligned
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import faulthandler
 import importlib
 import json
 import os
+import queue
+import select
 import signal
 import struct
 import sys
+import threading
+import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import IO, Any, Protocol
 
@@ -309,9 +316,75 @@ def _quiet_crashes() -> None:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "win32":
-        import ctypes
-
         ctypes.windll.kernel32.SetErrorMode(0x0001 | 0x0002)
+
+
+class _Jobs:
+    """The jobs that come in, and the end of this process when the other side is gone, also in the middle of a job.
+
+    A thread reads stdin, so that it notices the end while an interpreter calculates. An interpreter that holds Python's
+    lock stops every thread. So two things watch that need no lock: a signal at the end of stdin (POSIX; the other side
+    writes nothing while it waits for an answer), and a deadline.
+    """
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self._waiting: queue.SimpleQueue[tuple[Header, bytes]] = queue.SimpleQueue()
+        if sys.platform != "win32":
+            # Another process may keep stdin open, such as one that the other side has forked.
+            threading.Thread(target=_end_without_parent, args=(os.getppid(),), daemon=True).start()
+            with contextlib.suppress(OSError, AttributeError):
+                libc = ctypes.CDLL(None)
+                handler = ctypes.cast(libc._exit, ctypes.c_void_p)  # the C function itself
+                libc.signal(signal.SIGIO, handler)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def next(self) -> tuple[Header, bytes]:
+        """The next job, when it has come. It is to be done by its deadline."""
+        header, body = self._waiting.get()
+        if "deadline" in header:
+            faulthandler.dump_traceback_later(float(header["deadline"]), exit=True)
+        return header, body
+
+    def done(self) -> None:
+        """No job is worked on: the answer may be written, and the next job may come."""
+        faulthandler.cancel_dump_traceback_later()
+        self._signal_at_end(False)
+
+    def _read(self) -> None:
+        try:
+            while (frame := read_frame(self._source)) is not None:
+                self._signal_at_end(True)
+                self._waiting.put(frame)
+        except OSError:
+            pass  # how Windows tells that the other side is gone
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)  # nothing is left to save, and an interpreter's clean-up can only cost time or crash
+
+    def _signal_at_end(self, wanted: bool) -> None:
+        """Ask for SIGIO when stdin ends; it ends this process."""
+        if sys.platform == "win32":
+            return
+        import fcntl
+
+        descriptor = self._source.fileno()
+        with contextlib.suppress(OSError):  # no pipe
+            flags = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~fcntl.FASYNC
+            if wanted:
+                fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | (fcntl.FASYNC if wanted else 0))
+            # It may have ended before it was asked for.
+            if wanted and select.select([descriptor], [], [], 0)[0]:
+                os._exit(0)
+
+
+def _end_without_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
 
 
 def serve(make: Callable[[], Interpreter]) -> None:
@@ -327,13 +400,15 @@ def serve(make: Callable[[], Interpreter]) -> None:
     # to stderr.
     source, channel = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    jobs = _Jobs(source)
     interpreter: Interpreter | None = None
     broken = ""
     try:
         interpreter = make()
     except Exception as error:  # a wheel that does not load on this machine is told with the first job
         broken = f"{type(error).__name__}: {error}"
-    while (frame := read_frame(source)) is not None:
+    while True:
+        frame = jobs.next()
         if interpreter is None:
             answer: tuple[Header, list[bytes]] = ({"status": "broken", "reason": broken}, [])
         else:
@@ -341,8 +416,8 @@ def serve(make: Callable[[], Interpreter]) -> None:
         del frame
         sys.stdout.flush()
         sys.stderr.flush()
+        jobs.done()
         write_frame(channel, *answer)
-    os._exit(0)  # nothing is left to save, and an interpreter's clean-up can only cost time or crash
 
 
 def main(kind: str, resolver: str, threads: int) -> None:

@@ -34,6 +34,8 @@ __all__ = [
 Array = npt.NDArray[Any]
 Kind = Literal["refused", "crashed", "timeout"]
 _LOG_LINES = 12
+# A worker ends by itself where nobody is left to end it at the timeout.
+_DEADLINE_GRACE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,12 @@ class Oracle:
         packer.raw(content)
         for number, sample in enumerate(samples):
             packer.group([_as_array(number, array) for array in sample])
-        header = {"model_bytes": len(content), "resize": resize, **packer.header()}
+        header = {
+            "model_bytes": len(content),
+            "resize": resize,
+            "deadline": self._timeout + _DEADLINE_GRACE_SECONDS,
+            **packer.header(),
+        }
         answer, body, log = self._ask(header, packer.parts, label)
         if answer["status"] == "broken" and self._spec.library:
             raise OracleMissingError(f"oracle {self.name}: the library does not load: {answer['reason']}")
