@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .requantize import RequantRule, ScaleProduct
+from .requantize_types import RequantRule, ScaleProduct
 
 __all__ = ["CPU_RULES", "CPU_RULES_INT16"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from .exact import ExactStep, make_step, multiplier_steps, number_text, round_fraction, round_to_float, wrap_int32
-from .requantize import RequantRule
+from .exact_steps import ExactStep, make_step, multiplier_steps, number_text, round_fraction, round_to_float, wrap_int32
+from .requantize_types import RequantRule
 
 __all__ = ["FORMS", "cpu_steps"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from .exact import ExactStep, make_step, multiplier_steps, round_fraction
+from .exact_steps import ExactStep, make_step, multiplier_steps, round_fraction
 
 __all__ = ["q15_steps", "reduced_multiplier", "wrap"]
 

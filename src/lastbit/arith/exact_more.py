@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from .exact import (
+from .exact_int16 import q15_steps
+from .exact_steps import (
     ExactStep,
     make_step,
     number_text,
@@ -15,8 +16,7 @@ from .exact import (
     split_fraction,
     wrap_int32,
 )
-from .exact_int16 import q15_steps
-from .requantize import RequantRule
+from .requantize_types import RequantRule
 
 __all__ = ["FORMS", "float_bias", "more_steps"]
 

@@ -6,8 +6,6 @@ Within int32 each is the same as a form there; what differs is where an intermed
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
@@ -20,9 +18,7 @@ from .fixedpoint import (
     saturating_rounding_doubling_high_mul,
     wrap32,
 )
-
-if TYPE_CHECKING:
-    from .requantize import RequantParams
+from .requantize_types import RequantParams
 
 __all__ = [
     "float32_saturate",

@@ -6,16 +6,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from ..types import Array
 from .fixedpoint import reduce_multiplier, shift_right_half_up_64, wrap32
-
-if TYPE_CHECKING:
-    from .requantize import RequantParams
+from .requantize_types import RequantParams
 
 __all__ = ["q15"]
 

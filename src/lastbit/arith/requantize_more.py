@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,7 @@ import numpy.typing as npt
 from ..types import Array
 from .fixedpoint import INT32_MIN, reduce_multiplier, wrap32
 from .floats import sum32
-
-if TYPE_CHECKING:
-    from .requantize import RequantParams
+from .requantize_types import RequantParams
 
 __all__ = ["float32_bias", "float32_clip", "float_bias_steps", "q15_wrap", "q31_single_wrap", "with_float_bias"]
 

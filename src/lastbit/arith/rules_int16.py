@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .requantize import RULES, RequantRule, ScaleProduct
+from .requantize import RULES
+from .requantize_types import RequantRule, ScaleProduct
 
 __all__ = ["RULES_64", "RULES_INT16"]
 

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from ..types import Array, IntArray
 from .fixedpoint import INT32_MAX, reduce_multiplier, round_half_away
-from .requantize import Form, RequantParams, requantize
+from .requantize import requantize
+from .requantize_types import Form, RequantParams
 
 __all__ = [
     "MAX_RUNS",

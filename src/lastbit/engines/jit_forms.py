@@ -20,64 +20,13 @@ import numpy.typing as npt
 from ..arith.fixedpoint import reduce_multiplier
 from ..arith.requantize import RequantParams
 from .jit_hybrid_forms import HYBRID_FORMS
-from .jit_vectors import F32, I32, Vectors
+from .jit_unit import SCALARS, Unit
 
 __all__ = ["FORMS", "FORMS_64", "SCALARS", "form_scalars", "form_slots", "slot_bytes"]
 
 Slots = dict[str, npt.NDArray[Any]]
 
-# Scalars, each an int32 or the bits of a float32.
-SCALARS = ("zero_point", "low", "high", "type_max", "limit_float", "type_low_float", "type_high_float", "unused_bits")
-
 _INT32_MAX = 2**31 - 1
-
-
-class Unit:
-    """What a form's code may ask for: its slots for one vector of units, and the scalars."""
-
-    def __init__(self, v: Vectors, columns: Any, scalars: Any, offsets: Mapping[str, int]) -> None:
-        self.v = v
-        self._columns = columns
-        self._scalars = scalars
-        self._offsets = offsets
-        self.row: Any = None  # the record of the row that is finished, of forms that have one
-
-    def row_i32(self, offset: int) -> Any:
-        """An int32 of the row's record in every lane."""
-        return self.v.splat(self.v.b.load(self.v.at(self.row, offset), typ=I32), self.v.lanes)
-
-    def row_f32(self, offset: int) -> Any:
-        """A float32 of the row's record in every lane."""
-        return self.v.splat(self.v.b.load(self.v.at(self.row, offset), typ=F32), self.v.lanes)
-
-    def i32(self, name: str) -> Any:
-        """An int32 slot."""
-        return self.v.load(self.v.i32, self._columns, self._offsets[name])
-
-    def f32(self, name: str) -> Any:
-        """A float32 slot."""
-        return self.v.load(self.v.f32, self._columns, self._offsets[name])
-
-    def f64(self, name: str) -> Any:
-        """A float64 slot."""
-        return self.v.load(self.v.f64, self._columns, self._offsets[name])
-
-    def i64(self, name: str) -> Any:
-        """An int64 slot."""
-        return self.v.load(self.v.i64, self._columns, self._offsets[name])
-
-    def i64_halves(self, name: str) -> tuple[Any, Any]:
-        """An int64 slot: its even and its odd units."""
-        whole = self.i64(name)
-        lanes = self.v.lanes
-        even, odd = (self.v.shuffle(whole, whole, list(range(start, lanes, 2))) for start in (0, 1))
-        return even, odd
-
-    def scalar(self, name: str) -> Any:
-        """A scalar in every lane."""
-        kind = F32 if name.endswith("_float") else I32
-        pointer = self.v.at(self._scalars, 4 * SCALARS.index(name))
-        return self.v.splat(self.v.b.load(pointer, typ=kind), self.v.lanes)
 
 
 def _finish(u: Unit, scaled: Any) -> Any:

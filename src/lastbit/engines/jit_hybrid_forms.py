@@ -11,15 +11,13 @@ overflows, the result is far from that: a sum that large, or one of addends that
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..types import Array
+from .jit_unit import Unit
 from .jit_vectors import Vectors
-
-if TYPE_CHECKING:
-    from .jit_forms import Unit
 
 __all__ = ["HYBRID_FORMS", "RECORD_BYTES", "fused_slots"]
 

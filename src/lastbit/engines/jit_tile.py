@@ -21,8 +21,9 @@ from numba.extending import intrinsic
 
 from .jit_compile import compiled_for
 from .jit_cpu import allow
-from .jit_forms import FORMS, FORMS_64, Unit, slot_bytes
+from .jit_forms import FORMS, FORMS_64, slot_bytes
 from .jit_hybrid_forms import HYBRID_FORMS, RECORD_BYTES
+from .jit_unit import Unit
 from .jit_vectors import I8, I16, I32, I64, ISAS, POINTER, Isa, Vectors, internal_function
 
 __all__ = ["UNROLL", "build_tile", "tile"]

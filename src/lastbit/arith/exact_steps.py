@@ -1,0 +1,151 @@
+"""Exact arithmetic of one number at a time, in Python integers and fractions, and the steps that it records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+__all__ = [
+    "ExactStep",
+    "make_step",
+    "multiplier_steps",
+    "number_text",
+    "round_fraction",
+    "round_multiplier",
+    "round_to_float",
+    "split_fraction",
+    "wrap_int32",
+]
+
+
+@dataclass(frozen=True)
+class ExactStep:
+    """One step of a calculation.
+
+    Attributes:
+        name: the step's name, the same as in a Trace where it is there too.
+        formula: what is calculated, in symbols.
+        numbers: the same with the numbers put in.
+        value: the result.
+        exact: the value before this step's rounding, wrap or clamp; equal to `value` where nothing was lost.
+        effect: what happened between `exact` and `value`: a tie rule, `wrap32`, `clamp`, or empty.
+        operation: what the step does to every value, whether or not it changed this one: a tie rule, a
+            precision, `wrap32`, `clamp`, or empty where it is exact.
+    """
+
+    name: str
+    formula: str
+    numbers: str
+    value: Fraction
+    exact: Fraction
+    effect: str = ""
+    operation: str = ""
+
+    @property
+    def cut_off(self) -> Fraction:
+        """What the step lost: exact - value."""
+        return self.exact - self.value
+
+
+def make_step(
+    name: str, formula: str, numbers: str, value: Fraction | int, exact: Fraction | int, effect: str = ""
+) -> ExactStep:
+    """A step; its effect is kept only where something was lost."""
+    lost = Fraction(exact) != Fraction(value)
+    return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), effect if lost else "", effect)
+
+
+def wrap_int32(value: int) -> int:
+    """The low 32 bits as a signed integer.
+
+    >>> wrap_int32(2**31)
+    -2147483648
+    """
+    return (value + 2**31) % 2**32 - 2**31
+
+
+def number_text(value: Fraction) -> str:
+    """A number for people: the shortest decimal that is the same float64, or the integer itself.
+
+    >>> number_text(Fraction(1, 4)), number_text(Fraction(7))
+    ('0.25', '7')
+    """
+    return str(value.numerator) if value.denominator == 1 else repr(float(value))
+
+
+def round_fraction(value: Fraction, tie: str) -> int:
+    """The nearest integer; `tie` is `half_up`, `half_away` or `half_even`.
+
+    >>> [round_fraction(Fraction(-5, 2), tie) for tie in ("half_up", "half_away", "half_even")]
+    [-2, -3, -2]
+    """
+    below, rest = divmod(value, 1)
+    if rest != Fraction(1, 2):
+        return int(below) + (rest > Fraction(1, 2))
+    if tie == "half_up":
+        return int(below) + 1
+    if tie == "half_away":
+        return int(below) + (value > 0)
+    return int(below) + int(below) % 2
+
+
+def round_to_float(value: Fraction, bits: int) -> Fraction:
+    """The nearest binary floating-point number with `bits` of significand; ties go to the even neighbour.
+
+    24 bits are float32, 53 float64. Overflow is not modelled: no value met here comes near it.
+
+    >>> round_to_float(Fraction(2**24 + 1), 24) == 2**24
+    True
+    """
+    if value == 0:
+        return value
+    smallest_exponent = -149 if bits == 24 else -1074  # of a subnormal's last bit
+    magnitude = abs(value)
+    exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
+    if Fraction(2) ** exponent > magnitude:
+        exponent -= 1
+    ulp = Fraction(2) ** max(exponent - bits + 1, smallest_exponent)
+    return round_fraction(value / ulp, "half_even") * ulp
+
+
+def split_fraction(value: Fraction) -> tuple[Fraction, int]:
+    """C's `frexp`: write a value >= 0 as `fraction * 2**exponent`, fraction in [1/2, 1). Zero gives (0, 0).
+
+    >>> split_fraction(Fraction(3)), split_fraction(Fraction(1, 5))
+    ((Fraction(3, 4), 2), (Fraction(4, 5), -2))
+    """
+    exponent = 0
+    while value >= 1:
+        value, exponent = value / 2, exponent + 1
+    while 0 < value < Fraction(1, 2):
+        value, exponent = value * 2, exponent - 1
+    return value, exponent
+
+
+def round_multiplier(scale: Fraction) -> tuple[int, int]:
+    """The multiplier q and the shift (positive = left) of a real factor; the fraction is rounded half_away.
+
+    >>> round_multiplier(Fraction(3, 2)), round_multiplier(1 - Fraction(1, 2**40))
+    ((1610612736, 1), (1073741824, 1))
+    >>> round_multiplier(Fraction(1, 2**40))
+    (0, 0)
+    """
+    fraction, shift = split_fraction(scale)
+    q = round_fraction(fraction * 2**31, "half_away")
+    if q == 2**31:
+        q, shift = 2**30, shift + 1
+    return (0, 0) if shift < -31 else (q, shift)
+
+
+def multiplier_steps(scale: Fraction) -> tuple[ExactStep, ExactStep]:
+    """The two steps from an effective scale to its multiplier q and its shift."""
+    fraction, exponent = split_fraction(scale)
+    exact_q = fraction * 2**31
+    q, shift = round_multiplier(scale)
+    if q == 2**30 and fraction > Fraction(1, 2):
+        exact_q /= 2  # the fraction was rounded up to 1, which is 1/2 with the next exponent
+    numbers = f"{number_text(scale)} = {number_text(fraction)} * 2^{exponent}; {number_text(fraction)} * 2^31"
+    return (
+        make_step("multiplier", "q = round_half_away(fraction * 2^31)", numbers, q, exact_q, "half_away"),
+        make_step("shift", "the power of two, positive = left", f"{shift}", shift, shift),
+    )
