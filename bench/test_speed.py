@@ -20,14 +20,14 @@ from lastbit.api import load
 from lastbit.bench import BATCHES, DEFAULT_RUNTIMES, random_input
 from lastbit.bench.peers import Contender, contenders, operations
 from lastbit.model import Model
-from lastbit.oracles import on_this_machine
+from lastbit.runtimes import get_runtime
 from lastbit.types import Array
 
 # A call that takes more operations is left to the fast ones, and beyond that to nobody.
 MOST_FOR_SLOW, MOST = 2e9, 4e10
 FAST = ("LastBit", "LiteRT", "LiteRT builtin")
 CASES = [f"{depth}x{units}" for depth, units in SHAPES] + list(WHOLE)
-RUNTIMES = [on_this_machine(name) for name in DEFAULT_RUNTIMES]
+RUNTIMES = [get_runtime(name).name for name in DEFAULT_RUNTIMES]
 PEERS = ["LiteRT", "LiteRT builtin", "LiteRT reference", "TensorFlow Lite Micro", "ONNX Runtime", "NumPy int32"]
 NAMES = [f"LastBit {name}" for name in RUNTIMES] + PEERS
 

@@ -35,10 +35,10 @@ from lastbit.oracles import (
     open_oracle,
 )
 from lastbit.oracles import base as oracles_base
-from lastbit.oracles import machine as machines
-from lastbit.oracles.machine import cpu_text, widest_vectors
 from lastbit.oracles.process import WorkerProcess
 from lastbit.runtimes import RUNTIMES
+from lastbit.runtimes import machine as machines
+from lastbit.runtimes.machine import cpu_text, widest_vectors
 
 MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
 SOURCE = Path(_worker.__file__).resolve().parents[2]

@@ -68,9 +68,9 @@ def test_real_values_are_quantized_only_on_request(rng):
         lastbit.run(model, np.where(x == x[0, 2], np.float32(np.nan), x), quantize_input=True)
 
 
-def test_an_unknown_runtime_names_those_there_are():
-    with pytest.raises(lastbit.RuntimeNameError, match="unknown runtime 'litert'; wanted one of: litert-xnnpack"):
-        lastbit.run(make_dense_model(), np.zeros((1, 7), np.int8), "litert")
+def test_an_unknown_runtime_names_the_nearest():
+    with pytest.raises(lastbit.RuntimeNameError, match=r"unknown runtime 'lite'\. Did you mean tflite or litert"):
+        lastbit.run(make_dense_model(), np.zeros((1, 7), np.int8), "lite")
 
 
 def test_a_layer_whose_scale_xnnpack_refuses_is_refused_there_and_only_there():
@@ -84,7 +84,7 @@ def test_a_layer_whose_scale_xnnpack_refuses_is_refused_there_and_only_there():
 
 def test_notebook_and_text_forms_are_escaped_and_short(rng):
     model = demo_model()
-    trace = lastbit.run(model, rng.integers(-128, 128, (1, 16, 48)).astype(np.int8))
+    trace = lastbit.run(model, rng.integers(-128, 128, (1, 16, 48)).astype(np.int8), "litert-xnnpack")
     assert "FULLY_CONNECTED" in model._repr_html_()
     assert "acc_scaled" in trace._repr_html_()
     assert "litert-xnnpack, 1 of 1 operators" in repr(trace)

@@ -7,6 +7,7 @@ import lastbit
 from conftest import make_dense_model
 from lastbit.demo import demo_model, numpy_as_asked, numpy_right
 from lastbit.ops.dense_layer import dense_layer
+from lastbit.runtimes import get_runtime
 from lastbit.testing import assert_bitexact
 
 X = np.random.default_rng(3).integers(-128, 128, (1, 16, 48)).astype(np.int8)
@@ -38,12 +39,13 @@ def test_a_right_implementation_passes_as_function_and_as_array():
 
 
 def test_one_wrong_element_is_counted_placed_and_worked_out():
-    wrong = lastbit.run(demo_model(), X).output.copy()
+    wrong = lastbit.run(demo_model(), X, "litert-xnnpack").output.copy()
     right = int(wrong[0, 5, 7])
     wrong[0, 5, 7] = right + 1 if right < 127 else right - 1
     with pytest.raises(AssertionError) as caught:
-        assert_bitexact(wrong, demo_model(), X)
+        assert_bitexact(wrong, demo_model(), X, "litert-xnnpack")
     text = str(caught.value)
+    assert "another CPU" not in text
     assert "Mismatched elements: 1 / 512 (0.195%)" in text
     assert "Max absolute difference: 1" in text
     assert f"First at [0, 5, 7]: litert-xnnpack {right}, yours {wrong[0, 5, 7]}" in text
@@ -61,3 +63,16 @@ def test_wrong_shape_and_dtype_are_said_before_any_value():
     x = np.zeros((2, 7), np.int8)
     with pytest.raises(AssertionError, match=r"found int8 array of shape \[10\], wanted int8 of shape \[2, 5\]"):
         assert_bitexact(lastbit.run(model, x).output.ravel(), model, x)
+
+
+@pytest.mark.parametrize("runtime", [None, "auto", "LiteRT"])
+def test_where_no_runtime_is_named_the_failure_says_which_was_taken(runtime):
+    named = () if runtime is None else (runtime,)
+    right = lastbit.run(demo_model(), X).output
+    assert_bitexact(right, demo_model(), X, *named)
+    with pytest.raises(AssertionError) as caught:
+        assert_bitexact(~right, demo_model(), X, *named)
+    here = get_runtime("auto").name
+    assert f"not bit-exact with {here} on" in str(caught.value)
+    assert f"{here} was taken because no runtime is named; another CPU takes another one." in str(caught.value)
+    assert f"Name it in the test: runtime='{here}'" in str(caught.value)

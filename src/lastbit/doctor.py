@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from .engines import reference
-from .errors import LastBitError
+from .errors import LastBitError, UnsupportedError
 from .oracles import ORACLES, Oracle, open_oracle
-from .oracles.machine import cpu_text, platform_text
 from .prepare import prepare
 from .report import Block, Heading, Report, Table, Text
-from .runtimes import RUNTIMES
+from .runtimes import RUNTIMES, interpreter_here
+from .runtimes.machine import cpu_text, platform_text
 from .tflite.reader import load
 from .tflite.synthesize import dense_subgraph, quant
 from .tflite.writer import write
@@ -72,7 +72,7 @@ class Diagnosis(Report):
     def blocks(self) -> list[Block]:
         """The findings, and what to do about each."""
         data = self.data
-        blocks: list[Block] = [Heading(f"LastBit {data['lastbit']}")]
+        blocks: list[Block] = [_this_cpu_block(data["this_cpu"]), Heading(f"LastBit {data['lastbit']}")]
         blocks.append(Text(f"{data['platform']}, {data['python_implementation']} at {data['executable']}"))
         blocks.append(Text(f"CPU: {data['cpu']}"))
         blocks.append(Text(", ".join(f"{name} {version or 'MISSING'}" for name, version in data["versions"].items())))
@@ -113,11 +113,26 @@ def doctor(*, progress: Callable[[int, int, str], None] | None = None) -> Diagno
             "platform": platform_text(),
             "cpu": cpu_text(),
             "versions": {name: _version(name) for name in CORE},
+            "this_cpu": _this_cpu(),
             "core": _check_core(),
             "extras": [_extra(extra) for extra in _EXTRAS],
             "oracles": _start_oracles(progress or (lambda done, total, what: None)),
         }
     )
+
+
+def _this_cpu() -> dict[str, str | None]:
+    """The runtime that `auto` means here, or why none."""
+    try:
+        return {"runtime": interpreter_here(), "why_none": None}
+    except UnsupportedError as error:
+        return {"runtime": None, "why_none": str(error)}
+
+
+def _this_cpu_block(found: dict[str, str | None]) -> Text:
+    if found["runtime"] is None:
+        return Text(str(found["why_none"]), "warning")
+    return Text(f"Interpreter(model) on this CPU is {found['runtime']}")
 
 
 def _version(distribution: str) -> str | None:

@@ -24,7 +24,7 @@ from .layer_tables import LayerTables, dense_operators, has_table, why_no_tables
 from .model import Model, Operator, Subgraph
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_by_rows import for_rows
-from .oracles import ORACLES, Oracle, OracleFailure, on_this_machine, open_oracle
+from .oracles import ORACLES, Oracle, OracleFailure, open_oracle
 from .prepare import PreparedModel, prepare, prepare_operator
 from .probing import boundary_inputs, probe_subgraph
 from .prove_report import LayerProof, Proof
@@ -53,7 +53,7 @@ _MOST_ROWS_A_CALL = 16
 
 def prove(
     model: str | os.PathLike[str] | bytes | Model,
-    runtime: str | Runtime | None = None,
+    runtime: str | Runtime = DEFAULT_RUNTIME,
     *,
     op: int | None = None,
     probe: Probe = "auto",
@@ -70,7 +70,7 @@ def prove(
 
     Args:
         model: a Model, a path or a file's bytes.
-        runtime: the runtime whose interpreter is probed; default: `litert-xnnpack`, as this machine's CPU has it.
+        runtime: the runtime whose interpreter is probed; default: what `Interpreter(model)` does on this CPU.
         op: only this operator; default: every dense layer.
         probe: `every` prints every accumulator of the reachable range, so that nothing is assumed of the interpreter;
             `thresholds` only those at and beside the thresholds; `auto` every one where a layer has at most 50 million
@@ -89,7 +89,7 @@ def prove(
         InputError: there is no such operator, it is no dense layer, or a library is given that is not needed.
     """
     loaded = load(model)
-    prepared = prepare(loaded, on_this_machine(DEFAULT_RUNTIME) if runtime is None else runtime)
+    prepared = prepare(loaded, runtime)
     if library is not None and not ORACLES[prepared.runtime.name.partition("@")[0]].library:
         raise InputError(f"a library ({library}) is given, and {prepared.runtime.name} needs none; leave it out")
     operators = dense_operators(loaded, op)

@@ -11,7 +11,7 @@ import numpy as np
 from .api import load, run
 from .differences import compare_arrays, worked_element
 from .model import Model
-from .runtimes import DEFAULT_RUNTIME, Runtime
+from .runtimes import DEFAULT_RUNTIME, Runtime, goes_by_cpu
 from .types import Array
 
 __all__ = ["assert_bitexact"]
@@ -30,7 +30,8 @@ def assert_bitexact(
             tensor's own.
         model: a Model, a path or a file's bytes.
         x: the input, as `lastbit.run` takes it.
-        runtime: the exact runtime or its name.
+        runtime: the exact runtime or its name. Name it: the default is what `Interpreter(model)` does on the CPU that
+            runs the test, which is another arithmetic on another CPU.
 
     Raises:
         AssertionError: something differs; the message counts it and works the first bad element out by hand.
@@ -39,7 +40,7 @@ def assert_bitexact(
     >>> import lastbit, numpy as np
     >>> from lastbit.demo import demo_model
     >>> x = np.zeros((1, 16, 48), np.int8)
-    >>> assert_bitexact(lambda x: lastbit.run(demo_model(), x).output, demo_model(), x)
+    >>> assert_bitexact(lambda x: lastbit.run(demo_model(), x, "tflm").output, demo_model(), x, runtime="tflm")
     """
     __tracebackhide__ = True  # pytest then points at the caller's line
     loaded = load(model)
@@ -50,7 +51,13 @@ def assert_bitexact(
     if not difference:
         return
     name = trace.prepared.runtime.name
-    lines = [f"not bit-exact with {name} on {loaded.source}", difference.text(wanted_name=name, found_name="yours")]
+    lines = [f"not bit-exact with {name} on {loaded.source}"]
+    if goes_by_cpu(runtime):
+        lines.append(
+            f"{name} was taken because no runtime is named; another CPU takes another one. "
+            f"Name it in the test: runtime={name!r}"
+        )
+    lines += [difference.text(wanted_name=name, found_name="yours")]
     last = trace.prepared.operators.get(len(loaded.operators) - 1)
     if difference.first is not None and last is not None and loaded.outputs[0].index == last.operator.outputs[0]:
         worked = worked_element(last, trace.tensors[last.inputs[0]], difference.first)

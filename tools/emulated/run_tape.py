@@ -2,10 +2,10 @@
 
     python run_tape.py TAPE RESOLVER [HOW]
 
-Beside this file: tape_entry.py, and _worker.py and machine.py of src/lastbit/oracles. HOW is added to the CPU's name.
-Writes TAPE.answers and TAPE.machine, which tools/tape.py reads. A child process does the work, forked once the
-interpreter is loaded, which is what takes long in an emulator. Where a job ends it, this is the answer, and the next
-child goes on. What is answered stands when the machine is switched off: the same command goes on from there.
+Beside this file: tape_entry.py, and of src/lastbit: oracles/_worker.py and runtimes/machine.py. HOW is added to the
+CPU's name. Writes TAPE.answers and TAPE.machine, which tools/tape.py reads. A child process does the work, forked once
+the interpreter is loaded, which is what takes long in an emulator. Where a job ends it, this is the answer, and the
+next child goes on. What is answered stands when the machine is switched off: the same command goes on from there.
 """
 
 from __future__ import annotations

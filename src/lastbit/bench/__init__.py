@@ -16,9 +16,8 @@ from ..api import load
 from ..engines import choose_engine
 from ..errors import InputError
 from ..model import Model
-from ..oracles import on_this_machine
-from ..oracles.machine import cpu_text
-from ..runtimes import get_runtime
+from ..runtimes import DEFAULT_RUNTIME, get_runtime
+from ..runtimes.machine import cpu_text
 from ..types import Array
 from .measure import by_turns, machine_peak
 from .peers import Contender, contenders, operations
@@ -27,7 +26,7 @@ from .report import BenchReport, BenchRow
 __all__ = ["BATCHES", "DEFAULT_RUNTIMES", "bench"]
 
 BATCHES = (1, 16, 256, 4096)
-DEFAULT_RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
+DEFAULT_RUNTIMES = (DEFAULT_RUNTIME, "litert-builtin-x86", "litert-reference", "tflm")
 
 # A contender that would need longer for all rows is timed on fewer.
 _LONGEST_CALL = 0.4
@@ -73,8 +72,7 @@ def bench(
     if any(batch < 1 for batch in batches) or not batches:
         raise InputError(f"found batches {list(batches)}, wanted numbers from 1.")
     chosen = choose_engine(engine, float("inf"))
-    names = [on_this_machine(name) if name == "litert-xnnpack" else name for name in (runtimes or DEFAULT_RUNTIMES)]
-    names = [get_runtime(name).name for name in names]
+    names = [get_runtime(name).name for name in (runtimes or DEFAULT_RUNTIMES)]
     runners = contenders(loaded, names, chosen, threads)
     rows: list[BenchRow] = []
     for done, batch in enumerate(batches):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..runtimes import RUNTIMES
-from .options import engine_option, json_option, model_argument, threads_option
+from .options import ABOUT_NAMES, engine_option, json_option, model_argument, threads_option
 
 __all__ = ["bench"]
 
@@ -25,7 +24,7 @@ __all__ = ["bench"]
     "runtimes",
     multiple=True,
     metavar="NAME",
-    help=f"Whose arithmetic LastBit calculates: {', '.join(RUNTIMES)}.  [default: LiteRT's three kinds, tflm]",
+    help=f"Whose arithmetic LastBit calculates. {ABOUT_NAMES}  [default: LiteRT's three kinds, tflm]",
 )
 @click.option("--seconds", type=float, default=2.0, show_default=True, help="About how long each batch may take.")
 @click.option("--memory/--no-memory", default=True, help="Measure peak memory, in processes of their own.")

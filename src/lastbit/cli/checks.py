@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from ..errors import InputError
-from ..runtimes import RUNTIMES
-from .options import inputs_option, json_option, library_option, model_argument, op_option, runtime_option
+from .options import ABOUT_NAMES, inputs_option, json_option, library_option, model_argument, op_option, runtime_option
 
 __all__ = ["explain", "verify"]
 
@@ -76,7 +75,7 @@ def _position(text: str | None) -> tuple[int, int] | None:
     "runtimes",
     multiple=True,
     metavar="NAME",
-    help=f"A runtime to verify; give it again for more. By default all that are installed of: {', '.join(RUNTIMES)}.",
+    help=f"A runtime to verify; give it again for more. By default all that are installed. {ABOUT_NAMES}",
 )
 @library_option
 @click.option(

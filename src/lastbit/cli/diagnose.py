@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..runtimes import RUNTIMES
-from .options import inputs_option, json_option, model_argument, op_option
+from .options import ABOUT_NAMES, inputs_option, json_option, model_argument, op_option
 
 __all__ = ["diagnose"]
 
@@ -22,7 +21,7 @@ __all__ = ["diagnose"]
 )
 @op_option
 @click.option(
-    "--runtime", metavar="NAME", help=f"Whose output it should be: {', '.join(RUNTIMES)}. Any one's, if not given."
+    "--runtime", metavar="NAME", help=f"Whose output it should be; any runtime's, if not given. {ABOUT_NAMES}"
 )
 @click.option("--acc", metavar="FILE", help="Your accumulators, as integers: the step where it goes wrong is found.")
 @click.option("--scaled", metavar="FILE", help="Your scaled values before the output zero point, rounded or not.")

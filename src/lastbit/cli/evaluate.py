@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ..runtimes import DEFAULT_RUNTIME, RUNTIMES
-from .options import engine_option, json_option, model_argument, threads_option
+from ..runtimes import DEFAULT_RUNTIME
+from .options import ABOUT_NAMES, engine_option, json_option, model_argument, threads_option
 
 __all__ = ["evaluate"]
 
@@ -22,8 +22,7 @@ _INTERRUPTED = 130
     multiple=True,
     metavar="NAME",
     help=(
-        f"Whose arithmetic; give it again to compare others with the first: {', '.join(RUNTIMES)}.  "
-        f"[default: {DEFAULT_RUNTIME}]"
+        f"Whose arithmetic; give it again to compare others with the first. {ABOUT_NAMES}  [default: {DEFAULT_RUNTIME}]"
     ),
 )
 @click.option("-o", "--output", metavar="FILE", help="The report (.json). A partial one in it is taken up.")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from ..engines import AUTO, ENGINES
-from ..runtimes import DEFAULT_RUNTIME, RUNTIMES
+from ..runtimes import DEFAULT_RUNTIME
 
 __all__ = [
+    "ABOUT_NAMES",
     "engine_option",
     "inputs_option",
     "json_option",
@@ -17,6 +18,8 @@ __all__ = [
     "runtime_option",
     "threads_option",
 ]
+
+ABOUT_NAMES = "`lastbit runtimes` lists the names; auto: what Interpreter(model) does on this CPU."
 
 # A plain string: a missing file is told by the reader, in the words it has for everything else.
 model_argument = click.argument("model", metavar="MODEL")
@@ -32,7 +35,7 @@ runtime_option = click.option(
     default=DEFAULT_RUNTIME,
     show_default=True,
     metavar="NAME",
-    help=f"Whose arithmetic: {', '.join(RUNTIMES)}.",
+    help=f"Whose arithmetic. {ABOUT_NAMES}",
 )
 
 inputs_option = click.option(

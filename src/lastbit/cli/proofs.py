@@ -6,8 +6,7 @@ from typing import cast
 
 import click
 
-from ..runtimes import DEFAULT_RUNTIME, RUNTIMES
-from .options import inputs_option, json_option, library_option, model_argument, op_option, runtime_option
+from .options import ABOUT_NAMES, inputs_option, json_option, library_option, model_argument, op_option, runtime_option
 
 __all__ = ["compare", "prove", "thresholds", "vectors"]
 
@@ -43,7 +42,7 @@ def thresholds(
     multiple=True,
     required=True,
     metavar="NAME",
-    help=f"Two of: {', '.join(RUNTIMES)}. Give it twice.",
+    help=f"Give it twice, for two runtimes. {ABOUT_NAMES}",
 )
 @op_option
 @inputs_option
@@ -102,11 +101,7 @@ def compare(
 @click.command()
 @model_argument
 @op_option
-@click.option(
-    "--runtime",
-    metavar="NAME",
-    help=f"Whose interpreter: {', '.join(RUNTIMES)}.  [default: {DEFAULT_RUNTIME}, as this machine's CPU has it]",
-)
+@runtime_option
 @click.option(
     "--probe",
     type=click.Choice(["auto", "thresholds", "every"]),
@@ -122,7 +117,7 @@ def prove(
     ctx: click.Context,
     model: str,
     op: int | None,
-    runtime: str | None,
+    runtime: str,
     probe: str,
     library: str | None,
     seed: int,
@@ -147,11 +142,7 @@ def prove(
 @click.command()
 @model_argument
 @op_option
-@click.option(
-    "--runtime",
-    metavar="NAME",
-    help=f"Whose arithmetic: {', '.join(RUNTIMES)}.  [default: XNNPACK's on this machine's CPU]",
-)
+@runtime_option
 @click.option("-o", "--output", "folder", required=True, metavar="DIR", help="The folder to write to.")
 @click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="Vectors for each layer, at most.  [default: 32]"
@@ -177,7 +168,7 @@ def vectors(
     ctx: click.Context,
     model: str,
     op: int | None,
-    runtime: str | None,
+    runtime: str,
     folder: str,
     count: int | None,
     random: int | None,

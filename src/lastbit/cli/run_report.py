@@ -92,8 +92,8 @@ class RunReport(Report):
     def _lines(self) -> list[str]:
         trace = self.trace
         model = trace.prepared.model
-        lines = [f"warning: {note}" for note in self._notes()]
-        lines.append(f"{trace.prepared.runtime.name}: {len(trace)} of {len(model.operators)} operators ran")
+        lines = [f"{trace.prepared.runtime.name}: {len(trace)} of {len(model.operators)} operators ran"]
+        lines += [f"warning: {note}" for note in self._notes()]
         waiting = len(model.operators) - len(trace) - len(trace.prepared.refusals)
         if waiting:
             lines.append(f"{waiting} more did not run because they need the results of those that are not covered")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..mistakes.base import Case, Int64Array
 from ..model import Model
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_layer import DenseLayer
-from ..runtimes import DEFAULT_RUNTIME, Runtime, get_runtime
+from ..runtimes import Runtime, get_runtime, interpreter_here
 from ..types import Array
 from .arithmetics import arithmetics, grouped, prepare_everywhere, right_output, that_follow
 from .function import Function, call
@@ -88,7 +88,7 @@ def diagnose(
     if not 0 <= most <= MOST_MISTAKES:
         raise InputError(f"most is {most}; wanted 0 to {MOST_MISTAKES}")
     layers, refused = prepare_everywhere(loaded, operator, asked)
-    first = asked.name if asked is not None else (DEFAULT_RUNTIME if DEFAULT_RUNTIME in layers else next(iter(layers)))
+    first = asked.name if asked is not None else _shown_first(layers)
     prepared = layers[first]
     function = Function.bind(mine, prepared) if callable(mine) else None
     values, source = chosen_input(
@@ -124,6 +124,15 @@ def diagnose(
         return report
     other = elsewhere(loaded, x, get_runtime(first), matrix, operator, quantize_input)
     return replace(report, elsewhere=other)
+
+
+def _shown_first(layers: Mapping[str, Any]) -> str:
+    """Of the runtimes that take the layer the one that this CPU's interpreter follows, or the first of all."""
+    try:
+        here = interpreter_here()
+    except UnsupportedError:
+        here = ""
+    return here if here in layers else next(iter(layers))
 
 
 @dataclass(frozen=True, eq=False)

@@ -168,7 +168,7 @@ class HybridExplanation(Report):
     def _head(self) -> list[Block]:
         layer, prepared = self.prepared.layer, self.prepared
         return [
-            Heading(f"1. {layer.operator.label}, element (row {self.row}, unit {self.unit})"),
+            Heading(f"1. {layer.operator.label}, element (row {self.row}, unit {self.unit}), {self.runtime.name}"),
             Code(
                 f"model       {self.source}\n"
                 f"weights     {layer.weights.dtype.name} [{layer.units}, {layer.depth}] ([out, in]), "

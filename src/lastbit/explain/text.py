@@ -73,7 +73,7 @@ def explanation_blocks(
 def _section_layer(element: Element, head: Head) -> Iterable[Block]:
     layer, prepared = element.layer, element.prepared
     count = layer.weights_scale.size
-    yield Heading(f"1. {layer.operator.label}, element (row {element.row}, unit {element.unit})")
+    yield Heading(f"1. {element.label}, {element.runtime.name}")
     yield _facts(
         ("model", head.source),
         (

@@ -16,7 +16,8 @@ from lastbit.oracles.base import (
     OracleSpec,
     fingerprint_of,
 )
-from lastbit.oracles.machine import X86_64
+from lastbit.runtimes.machine import X86_64
+from lastbit.runtimes.this_cpu import ON_ARM64, ON_X86_64
 
 __all__ = [
     "ORACLES",
@@ -70,10 +71,7 @@ ORACLES: dict[str, OracleSpec] = {
     **{
         spec.name: spec
         for spec in (
-            _litert("litert-xnnpack", "AUTO", machines=X86_64, vectors=("AVX512-VNNI",)),
-            _litert("litert-xnnpack-avx512", "AUTO", machines=X86_64, vectors=("AVX512",)),
-            _litert("litert-xnnpack-avxvnni", "AUTO", machines=X86_64, vectors=("AVX-VNNI",)),
-            _litert("litert-xnnpack-avx2", "AUTO", machines=X86_64, vectors=("AVX2",)),
+            *(_litert(name, "AUTO", machines=X86_64, vectors=(kind,)) for kind, name in ON_X86_64.items()),
             _litert("litert-builtin-x86", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", machines=X86_64),
             _litert("litert-reference", "BUILTIN_REF", machines=X86_64),
             _litert(
@@ -82,9 +80,7 @@ ORACLES: dict[str, OracleSpec] = {
                 mode="builtin, no delegate, ruy's portable code",
                 environment={"RUY_PATHS": "0x1"},
             ),
-            _litert("litert-xnnpack-arm64", "AUTO", machines=ARM64, vectors=("I8MM",)),
-            _litert("litert-xnnpack-arm64-dotprod", "AUTO", machines=ARM64, vectors=("DOTPROD",)),
-            _litert("litert-xnnpack-arm64-neon", "AUTO", machines=ARM64, vectors=("NEON",)),
+            *(_litert(name, "AUTO", machines=ARM64, vectors=(kind,)) for kind, name in ON_ARM64.items()),
             _litert(
                 "litert-builtin-arm64",
                 "BUILTIN_WITHOUT_DEFAULT_DELEGATES",

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from lastbit.errors import InputError, OracleError, OracleMissingError
 from lastbit.oracles import _worker
-from lastbit.oracles.machine import X86_64, Vectors, cpu_text, platform_text, widest_vectors
 from lastbit.oracles.process import WorkerFailure, WorkerProcess
+from lastbit.runtimes.machine import X86_64, Vectors, cpu_text, platform_text, widest_vectors
 
 __all__ = [
     "Fingerprint",

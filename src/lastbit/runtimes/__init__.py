@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from ..errors import RuntimeNameError
 from .base import Refused, Rule, Runtime
 from .cmsis_nn import CMSIS_NN
@@ -23,11 +25,23 @@ from .litert_xnnpack_avxvnni import LITERT_XNNPACK_AVXVNNI
 from .onnxruntime import ONNXRUNTIME
 from .onnxruntime_avx2 import ONNXRUNTIME_AVX2
 from .tflm import TFLM
+from .this_cpu import THIS_CPU, interpreter_here
 from .torch_fbgemm import TORCH_FBGEMM
 from .torch_fbgemm_avx2 import TORCH_FBGEMM_AVX2
 from .versions import versioned_runtime
 
-__all__ = ["ALIASES", "DEFAULT_RUNTIME", "RUNTIMES", "Refused", "Rule", "Runtime", "find_rule", "get_runtime"]
+__all__ = [
+    "ALIASES",
+    "DEFAULT_RUNTIME",
+    "RUNTIMES",
+    "Refused",
+    "Rule",
+    "Runtime",
+    "find_rule",
+    "get_runtime",
+    "goes_by_cpu",
+    "interpreter_here",
+]
 
 RUNTIMES: dict[str, Runtime] = {
     "litert-xnnpack": LITERT_XNNPACK,
@@ -56,29 +70,52 @@ RUNTIMES: dict[str, Runtime] = {
 ALIASES = {"litert-builtin": "litert-builtin-x86"}
 """Shorter names that are accepted too."""
 
-DEFAULT_RUNTIME = "litert-xnnpack"
-"""What an Interpreter made without options runs."""
+DEFAULT_RUNTIME = THIS_CPU[0]
+"""What an Interpreter made without options runs on this machine's CPU."""
+
+
+def goes_by_cpu(runtime: str | Runtime) -> bool:
+    """Whether this name means another runtime on another CPU.
+
+    >>> goes_by_cpu("LiteRT"), goes_by_cpu("litert-xnnpack")
+    (True, False)
+    """
+    return isinstance(runtime, str) and _parts(runtime)[0] in THIS_CPU
 
 
 def get_runtime(runtime: str | Runtime) -> Runtime:
     """The runtime of this name (a Runtime is returned as it is).
 
+    Upper and lower case are the same. `auto`, `litert` and `tflite` are what `Interpreter(model)` does on this CPU.
     After an `@` may stand the version of an interpreter: `litert-reference@1.2`; see `lastbit.runtimes.versions`.
 
     Raises:
         RuntimeNameError: there is none, or this version of it was never run.
+        UnsupportedError: `auto`, and no runtime is proven for this CPU.
     """
     if isinstance(runtime, Runtime):
         return runtime
-    runtime, at, version = runtime.partition("@")
-    runtime = ALIASES.get(runtime, runtime)
-    if runtime in RUNTIMES and at:
-        return versioned_runtime(RUNTIMES[runtime], version)
-    if runtime not in RUNTIMES:
-        raise RuntimeNameError(
-            f"unknown runtime {runtime!r}; wanted one of: {', '.join(RUNTIMES)}. `lastbit runtimes` describes them."
-        )
-    return RUNTIMES[runtime]
+    name, version = _parts(runtime)
+    name = interpreter_here() if name in THIS_CPU else ALIASES.get(name, name)
+    if name not in RUNTIMES:
+        raise RuntimeNameError(_unknown(runtime, name))
+    return versioned_runtime(RUNTIMES[name], version) if "@" in runtime else RUNTIMES[name]
+
+
+def _parts(runtime: str) -> tuple[str, str]:
+    """A name and the version after it, as the tables spell them."""
+    name, _, version = runtime.strip().lower().partition("@")
+    return name, version
+
+
+def _unknown(given: str, name: str) -> str:
+    """What to say of a name that no runtime has."""
+    near = get_close_matches(name, [*RUNTIMES, *ALIASES, *THIS_CPU], n=3, cutoff=0.5)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    return (
+        f"unknown runtime {given!r}.{meant} `lastbit runtimes` lists all names; "
+        f"{DEFAULT_RUNTIME} is what Interpreter(model) does on this CPU."
+    )
 
 
 def find_rule(runtime: Runtime, operator: str, variant: str, declined: bool) -> Rule | Refused | None:

@@ -25,7 +25,7 @@ from ..model import Model, Operator
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_hybrid import PreparedHybrid
-from ..oracles import Oracle, OracleFailure, installed, on_this_machine, open_oracle
+from ..oracles import Oracle, OracleFailure, installed, open_oracle
 from ..prepare import PreparedModel, prepare
 from ..probing import boundary_inputs
 from ..runtimes import DEFAULT_RUNTIME, Runtime
@@ -57,7 +57,7 @@ _ELEMENTS = 1 << 22
 
 def vectors(
     model: str | os.PathLike[str] | bytes | Model,
-    runtime: str | Runtime | None = None,
+    runtime: str | Runtime = DEFAULT_RUNTIME,
     *,
     op: int | None = None,
     count: int = DEFAULT_COUNT,
@@ -70,7 +70,7 @@ def vectors(
 
     Args:
         model: a Model, a path or a file's bytes.
-        runtime: whose arithmetic the outputs are; default: XNNPACK's on this machine's CPU.
+        runtime: whose arithmetic the outputs are; default: what `Interpreter(model)` does on this CPU.
         op: only this operator; default: every dense layer.
         count: vectors for each layer, at most.
         random: random vectors on which the same rivals are tried, to compare with (fewer on large layers); 0 for
@@ -90,7 +90,7 @@ def vectors(
     if count < 1 or random < 0:
         raise InputError(f"count is {count}, random is {random}; wanted 1 or more, and 0 or more")
     loaded = load(model)
-    prepared = prepare(loaded, on_this_machine(DEFAULT_RUNTIME) if runtime is None else runtime)
+    prepared = prepare(loaded, runtime)
     operators = dense_operators(loaded, op)
     layers: list[LayerVectors] = []
     known: dict[bytes, LayerVectors] = {}

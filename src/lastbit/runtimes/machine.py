@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["X86_64", "Vectors", "cpu_features", "cpu_text", "platform_text", "widest_vectors"]
+__all__ = ["X86_64", "Vectors", "cpu_features", "cpu_text", "platform_text", "tells_avx_vnni", "widest_vectors"]
 
 # As Linux spells them. XNNPACK and ruy choose their 8-bit kernels by these.
 _FEATURES = (
@@ -58,8 +58,8 @@ def cpu_features() -> frozenset[str]:
 X86_64 = ("x86_64", "AMD64")
 """As `platform.machine` calls it on Linux and macOS, and on Windows."""
 
-Vectors = Literal["I8MM", "DOTPROD", "NEON-A53", "NEON", "AVX512-VNNI", "AVX512", "AVX-VNNI", "AVX2"]
-"""The kinds of CPUs that runtimes are told apart by, ARM64 and x86-64, the best first; NEON and AVX2 are all else.
+Vectors = Literal["I8MM", "DOTPROD", "NEON-A53", "NEON", "AVX512-VNNI", "AVX512", "AVX-VNNI", "AVX2", "OLDER"]
+"""The kinds of CPUs that runtimes are told apart by, ARM64 and x86-64, the best first; no runtime is for OLDER ones.
 
 XNNPACK has kernels of its own for Cortex-A53 and A35: NEON-A53.
 """
@@ -75,8 +75,14 @@ _NEEDED: dict[Vectors, frozenset[str]] = {
     "AVX512-VNNI": frozenset({"avx512_vnni"}),
     "AVX512": frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
     "AVX-VNNI": frozenset({"avx_vnni"}),
-    "AVX2": frozenset(),
+    "AVX2": frozenset({"avx2"}),
+    "OLDER": frozenset(),
 }
+
+# Families and models of Intel's CPUs that have AVX2 and neither AVX512 nor AVX-VNNI: Haswell to Comet Lake.
+_INTEL_AVX2 = frozenset(
+    f"Family 6 Model {model} " for model in (60, 61, 63, 69, 70, 71, 78, 79, 86, 94, 142, 158, 165, 166)
+)
 
 
 def widest_vectors(features: frozenset[str] | None = None) -> Vectors | None:
@@ -93,6 +99,24 @@ def widest_vectors(features: frozenset[str] | None = None) -> Vectors | None:
     """
     present = cpu_features() if features is None else features
     return next((kind for kind, needed in _NEEDED.items() if needed <= present), None) if present else None
+
+
+def tells_avx_vnni(processor: str | None = None) -> bool:
+    """Whether an AVX2 CPU without AVX-VNNI among its features is known to have none.
+
+    NumPy, which is asked where there is no /proc, does not look for it. macOS runs on no CPU that has it. Windows names
+    the CPU: AMD's and Intel's older ones have none.
+
+    Args:
+        processor: what Windows calls it; default: this machine's.
+
+    Source: LLVM's table of Intel's models, llvm/lib/TargetParser/Host.cpp.
+    """
+    if processor is None:
+        if sys.platform != "win32":
+            return True
+        processor = platform.processor()
+    return "AuthenticAMD" in processor or any(model in processor for model in _INTEL_AVX2)
 
 
 @cache
