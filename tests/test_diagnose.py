@@ -575,4 +575,4 @@ def test_the_command_says_what_it_needs(files):
     missing = CliRunner().invoke(main, ["diagnose", str(files / "m.tflite"), "--output", str(files / "mine.npy")])
     assert missing.exit_code == 2
     assert "Give the input" in missing.stderr
-    assert run(files, "--output", str(files / "mine.npy"), "--runtime", "tflite").exit_code == 2
+    assert run(files, "--output", str(files / "mine.npy"), "--runtime", "tflite2").exit_code == 2

@@ -25,7 +25,7 @@ def causes(report):
 def test_a_tie_is_named_as_the_cause():
     # 2^-4: acc = 40 and -40 are 2.5 and -2.5 in every rule, exactly.
     model = scaling([40, -40, 3], (0.5, 0.25, 2.0))
-    report = explain(model, at=(0, 0))
+    report = explain(model, at=(0, 0), runtime="litert-xnnpack")
     assert report.output == 2
     found = causes(report)
     assert set(found) == {"litert-builtin-x86", "litert-reference", "tflm"}
@@ -50,7 +50,7 @@ def test_the_accumulator_people_argue_about_is_a_tie_in_float32_only():
         np.float32(0.024093778803944588),
         np.float32(0.11484327912330627),
     )
-    report = explain(scaling([585], scales, zy=-126))
+    report = explain(scaling([585], scales, zy=-126), runtime="litert-xnnpack")
     assert report.output == -120
     found = causes(report)
     assert set(found) == {"litert-builtin-x86", "litert-reference", "tflm"}
@@ -96,7 +96,7 @@ def test_a_clamp_bound_is_named_as_the_cause():
     # 6 is 4.5 steps: half_away gives 5, half_even 4.
     scale = np.float32(6 / 4.5)
     model = scaling([100], (scale, 1.0, scale), activation="RELU6")
-    report = explain(model)
+    report = explain(model, runtime="litert-xnnpack")
     assert set(causes(report)) == {"litert-builtin-x86", "litert-reference", "tflm"}
     for cause in causes(report).values():
         assert (cause.step, cause.before, cause.numbers) == ("clamp", (100, 100), (4, 5))
@@ -106,7 +106,7 @@ def test_a_clamp_bound_is_named_as_the_cause():
 
 
 def test_no_difference_is_said():
-    report = explain(scaling([3], (1.0, 1.0, 1.0)))
+    report = explain(scaling([3], (1.0, 1.0, 1.0)), runtime="litert-xnnpack")
     assert causes(report) == {}
     assert "No runtime prints another value for this element." in str(report)
     assert "Not the same in all runtimes: 0 of the layer's 1 output elements." in str(report)

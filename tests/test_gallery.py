@@ -62,5 +62,5 @@ def test_the_argued_accumulator_is_another_runtimes_right_answer():
     thread = next(thread for thread in THREADS if thread.title == "tensorflow#102943")
     report = thread.diagnoses[0][1]()
     assert report.verdict == "other runtime"
-    np.testing.assert_array_equal(report.right, [[-120]])
+    np.testing.assert_array_equal(report.right_output, [[-120]])
     assert {"litert-reference", "tflm", "litert-builtin-x86"} <= set(report.explanation.runtimes)

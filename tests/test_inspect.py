@@ -193,8 +193,8 @@ def test_one_operator_has_only_its_own_tensors():
 
 def test_some_runtimes_only():
     assert inspect(make_dense_model(), runtimes=["tflm"]).as_dict()["runtimes"] == ["tflm"]
-    with pytest.raises(RuntimeNameError, match="unknown runtime 'tflite'"):
-        inspect(make_dense_model(), runtimes=["tflite"])
+    with pytest.raises(RuntimeNameError, match="unknown runtime 'tflite2'"):
+        inspect(make_dense_model(), runtimes=["tflite2"])
 
 
 def test_an_operator_that_is_not_there():

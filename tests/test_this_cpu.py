@@ -99,6 +99,12 @@ def test_a_name_like_none_gets_no_suggestion():
         get_runtime("zzzzz")
 
 
+def test_what_is_no_name_is_said_so():
+    for wrong in (None, 3, ["tflm"]):
+        with pytest.raises(lastbit.RuntimeNameError, match="wanted a name such as 'auto'"):
+            get_runtime(wrong)
+
+
 def test_upper_and_lower_case_are_the_same_and_versions_go_with_every_name(monkeypatch):
     assert get_runtime("TFLM") is get_runtime(" tflm ") is RUNTIMES["tflm"]
     assert get_runtime("LiteRT-Reference@TF2.14").name == "litert-reference@tf2.14.1"

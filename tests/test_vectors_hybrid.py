@@ -214,7 +214,7 @@ def test_depth_one():
 def test_real_interpreters_confirm_the_outputs(shape, tmp_path):
     path = tmp_path / "m.tflite"
     path.write_bytes(make_hybrid(shape=shape).content)
-    for runtime in (None, "litert-builtin-x86", "litert-reference"):
+    for runtime in ("auto", "litert-builtin-x86", "litert-reference"):
         report = vectors(path, runtime, random=0)
         (layer,) = report.layers
         assert layer.confirmed == layer.outputs.size > 0

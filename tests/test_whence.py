@@ -37,10 +37,10 @@ def test_runtimes_that_are_left_are_told_apart_by_an_input_that_really_does():
     x = np.full((1, 7), 3, np.int8)  # the input zero point: acc is 0
     found = lastbit.whence(model, x, lastbit.run(model, x).output)
     assert len(found.groups) > 1
-    assert found.separating.shape == (1, 7)
+    assert found.separating_input.shape == (1, 7)
     for group, output in zip(found.groups, found.separating_outputs, strict=True):
         for name in group:
-            np.testing.assert_array_equal(lastbit.run(model, found.separating, name).output, output)
+            np.testing.assert_array_equal(lastbit.run(model, found.separating_input, name).output, output)
     assert len({o.tobytes() for o in found.separating_outputs}) > 1
 
 

@@ -134,6 +134,16 @@ class Demo(Report):
             ],
         }
 
+    def in_short(self) -> list[str]:
+        """How many outputs the question's code and the right one have, for the first model."""
+        first = self.models[0]
+        missing = sum(isinstance(entry, str) for entry in first.oracles.values())
+        equal = sum(not isinstance(entry, str) and not entry[2] for entry in first.oracles.values())
+        return [
+            f"{equal} of {len(first.oracles)} runtimes equal their real interpreter ({missing} not installed)",
+            f"the question's code has {first.asked} of {first.outputs} outputs right, the corrected one {first.right}",
+        ]
+
     def blocks(self) -> list[Block]:
         """The question, then for each model: the layer, one output worked out, the runtimes, the NumPy code."""
         blocks: list[Block] = [

@@ -50,7 +50,7 @@ _EXTRAS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis(Report):
     """What `doctor` found.
 
@@ -64,6 +64,15 @@ class Diagnosis(Report):
     def exit_code(self) -> int:
         """0, or 70 where LastBit's own core does not work. A missing interpreter is no fault."""
         return 0 if self.data["core"]["works"] else BROKEN
+
+    def in_short(self) -> list[str]:
+        """This CPU's runtime, whether the core works, and which interpreters do."""
+        works = [entry["name"] for entry in self.data["oracles"] if entry["state"] == "works"]
+        return [
+            _this_cpu_block(self.data["this_cpu"]).text,
+            f"LastBit {self.data['lastbit']}: {self.data['core']['detail']}",
+            f"{len(works)} of {len(self.data['oracles'])} real interpreters run: {', '.join(works)}",
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """The findings as plain data (schema `lastbit.doctor/1`)."""

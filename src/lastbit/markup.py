@@ -1,11 +1,31 @@
-"""HTML for notebooks: one escaped table, used by every `_repr_html_`."""
+"""What shells and notebooks show of a result: a few lines for `repr`, one escaped table for `_repr_html_`."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["html_table"]
+__all__ = ["few_lines", "html_table"]
+
+_REPR_LINES, _REPR_WIDTH = 5, 100
+
+
+def few_lines(texts: Sequence[str]) -> str:
+    r"""Texts as a `repr`: the first is the name of what it is, each further one begins a line; five lines at most.
+
+    >>> few_lines(["Proof: ", "PROVED for 1 layer", "0 differ"])
+    'Proof: PROVED for 1 layer\n  0 differ'
+    """
+    name, first, *rest = texts
+    lines: list[str] = []
+    for text in (name + first, *rest):
+        found = textwrap.wrap(text, _REPR_WIDTH, initial_indent="  " if lines else "", subsequent_indent="  ")
+        lines += found
+    if len(lines) > _REPR_LINES:
+        lines = lines[:_REPR_LINES]
+        lines[-1] = lines[-1][: _REPR_WIDTH - 4] + " ..."
+    return "\n".join(lines)
 
 
 def html_table(

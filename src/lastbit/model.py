@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .errors import InputError
-from .markup import html_table
+from .markup import few_lines, html_table
 from .types import Array, DType, QuantParams
 
 __all__ = ["Model", "Operator", "Subgraph", "Tensor"]
@@ -146,10 +146,8 @@ class Model:
         return self.tensors[op.inputs[position]]
 
     def __repr__(self) -> str:
-        return (
-            f"Model({self.source!r}, {len(self.operators)} operators, {len(self.tensors)} tensors, "
-            f"{len(self.dense_operators)} dense)"
-        )
+        counts = f"{len(self.operators)} operators, {len(self.tensors)} tensors, {len(self.dense_operators)} dense"
+        return few_lines(["Model(", f"{self.source!r}, {counts})"])
 
     def _repr_html_(self) -> str:
         rows = [

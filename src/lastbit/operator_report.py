@@ -149,6 +149,10 @@ class OperatorsReport(Report):
             ],
         }
 
+    def in_short(self) -> list[str]:
+        """How much it lists."""
+        return [f"{len(self.cells())} variants of operators on {len(OPERATOR_RUNTIMES)} runtimes"]
+
     def blocks(self) -> list[Block]:
         """One table: a row for each operator and variant, a column for each runtime."""
         rows = [

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from .errors import UnsupportedError
+from .markup import few_lines
 from .model import Model, Operator
 from .ops import OPERATORS
 from .ops.base import PreparedOperator, refuse
@@ -18,7 +19,7 @@ __all__ = ["DENSE_ONLY", "PreparedModel", "choose_rule", "prepare", "prepare_ope
 DENSE_ONLY = "this runtime is covered for single dense layers only"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PreparedModel:
     """A model ready to run in one runtime's arithmetic.
 
@@ -33,6 +34,12 @@ class PreparedModel:
     runtime: Runtime
     operators: Mapping[int, PreparedOperator]
     refusals: Mapping[int, str]
+
+    def __repr__(self) -> str:
+        ready, total = len(self.operators), len(self.model.operators)
+        return few_lines(
+            ["PreparedModel(", f"{self.model.source!r}, {self.runtime.name}, {ready} of {total} operators covered)"]
+        )
 
     def require_all(self) -> None:
         """Raise one UnsupportedError that lists every operator refused or not covered, if there is any."""

@@ -139,6 +139,10 @@ class Proof(Report):
             "layers": [layer.as_dict() for layer in self.layers],
         }
 
+    def in_short(self) -> list[str]:
+        """The verdict, and on which runtime."""
+        return [self._verdict().text, f"{self.runtime.name}, {self.model.source}"]
+
     def blocks(self) -> list[Block]:
         """A row for each layer, what differs, what is not covered, and the verdict."""
         f = self.fingerprint

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from .markup import html_table
+from .markup import few_lines, html_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +58,7 @@ Block = Heading | Text | Code | Table
 
 
 class Report(ABC):
-    """The result of a verb. `print(report)` reads well, notebooks show HTML, `report.json()` is for machines."""
+    """The result of a verb. `print(report)` is all of it, `repr` its verdict; `report.json()` is for machines."""
 
     @abstractmethod
     def as_dict(self) -> dict[str, Any]:
@@ -68,9 +68,16 @@ class Report(ABC):
     def blocks(self) -> list[Block]:
         """What a person should read, in order."""
 
+    @abstractmethod
+    def in_short(self) -> list[str]:
+        """The verdict in one to four sentences, the most important first: what `repr` shows."""
+
     def json(self) -> str:
         """`as_dict()` as JSON text. Infinities and NaN do not occur in it."""
         return json.dumps(self.as_dict(), indent=2, allow_nan=False)
+
+    def __repr__(self) -> str:
+        return few_lines([f"{type(self).__name__}: ", *self.in_short()])
 
     def __str__(self) -> str:
         from rich.console import Console

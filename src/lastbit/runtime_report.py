@@ -77,6 +77,10 @@ class RuntimesReport(Report):
             ],
         }
 
+    def in_short(self) -> list[str]:
+        """The names."""
+        return [f"{len(self.chosen)} exact: {', '.join(runtime.name for runtime in self.chosen)}"]
+
     def blocks(self) -> list[Block]:
         """An overview, then for each runtime its variants of dense layers with rule, evidence and rivals excluded."""
         blocks: list[Block] = [

@@ -18,6 +18,7 @@ __all__ = [
     "merged",
     "name_text",
     "numbers",
+    "others_text",
     "plural",
     "reasons",
     "scale_text",
@@ -154,3 +155,12 @@ def reasons(coverage: Data) -> list[str]:
     if len(found) == 1 and len(*found.values()) == len(asked):
         return list(found)
     return [f"{', '.join(names)}: {reason}" for reason, names in found.items()]
+
+
+def others_text(names: Sequence[str]) -> str:
+    """Which runtimes print another value for an element, for a reader who sees one line.
+
+    >>> others_text(["tflm"]), others_text([])
+    ('another value: tflm', 'no runtime prints another value')
+    """
+    return f"another value: {', '.join(names)}" if names else "no runtime prints another value"

@@ -153,6 +153,11 @@ class Thresholds(Report):
         found = ", ".join(str(layer.index) for layer in self.layers) or "none"
         raise InputError(f"{self.model.source}: operator {op} is not among the dense layers asked for ({found})")
 
+    def in_short(self) -> list[str]:
+        """How many layers have tables."""
+        verdict = f"{len(self.covered)} of {len(self.layers)} dense layers have tables"
+        return [verdict, f"{self.runtime.name}, {self.model.source}"]
+
     def as_dict(self) -> dict[str, Any]:
         """The tables as plain data, schema lastbit.thresholds/1."""
         return {

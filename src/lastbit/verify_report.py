@@ -232,6 +232,10 @@ class Verification(Report):
             "runtimes": [r.as_dict() for r in self.results],
         }
 
+    def in_short(self) -> list[str]:
+        """The verdict, and on which runtimes."""
+        return [self._verdict().text, ", ".join(r.runtime.name for r in self.results), self.model.source]
+
     def blocks(self) -> list[Block]:
         """Runtime by runtime: what ran, a table of settings, what differs, what is not covered."""
         blocks: list[Block] = [Heading(f"verify {self.model.source}")]

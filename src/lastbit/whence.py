@@ -63,7 +63,7 @@ class Candidate:
         return "excluded" if self.difference else "reproduces all"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Attribution(Report):
     """The result of `whence`.
 
@@ -73,8 +73,8 @@ class Attribution(Report):
         size: output elements.
         candidates: every runtime.
         groups: the runtimes that are left, those that cannot be told apart on these data by any input tried together.
-        separating: an input on which the groups differ, in the dtype and shape that `-i` takes; None where there is
-            one group only or no input was found.
+        separating_input: an input on which the groups differ, in the dtype and shape that `-i` takes; None where there
+            is one group only or no input was found.
         separating_outputs: for each group, what it prints for that input.
     """
 
@@ -83,7 +83,7 @@ class Attribution(Report):
     size: int
     candidates: tuple[Candidate, ...]
     groups: tuple[tuple[str, ...], ...]
-    separating: Array | None
+    separating_input: Array | None
     separating_outputs: tuple[Array, ...]
 
     @property
@@ -114,9 +114,15 @@ class Attribution(Report):
                 for c in self.candidates
             ],
             "left": [list(group) for group in self.groups],
-            "separating_input": None if self.separating is None else self.separating.tolist(),
+            "separating_input": None if self.separating_input is None else self.separating_input.tolist(),
             "separating_outputs": [output.tolist() for output in self.separating_outputs],
         }
+
+    def in_short(self) -> list[str]:
+        """What is left."""
+        first = self._verdict()[0]
+        assert isinstance(first, Text)
+        return [first.text, f"{self.subject}, {self.size} elements, of {self.source}"]
 
     def blocks(self) -> list[Block]:
         """The table of runtimes, the first element that excludes each, and what would separate those left."""
@@ -154,8 +160,8 @@ class Attribution(Report):
             blocks.append(
                 Text("Runtimes named together follow the same rules here, or no input tried tells them apart.")
             )
-        if self.separating is not None:
-            given = f"input {list(self.separating.shape)}: {self.separating.ravel().tolist()}"
+        if self.separating_input is not None:
+            given = f"input {list(self.separating_input.shape)}: {self.separating_input.ravel().tolist()}"
             outputs = [
                 f"{', '.join(group)}: {output.ravel().tolist()}"
                 for group, output in zip(self.groups, self.separating_outputs, strict=True)

@@ -36,7 +36,7 @@ class BenchRow:
     same: bool | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BenchReport(Report):
     """The outcome of `lastbit bench`.
 
@@ -90,6 +90,12 @@ class BenchReport(Report):
             ],
             "peak_memory_bytes": dict(self.memory),
         }
+
+    def in_short(self) -> list[str]:
+        """What was timed, and LastBit's time for the smallest batch."""
+        ours = [row for row in self.rows if row.ours][:1]
+        head = f"{self.model}, engine {self.engine}, {len(self.rows)} timings"
+        return [head, *(f"{row.name}, batch {row.batch}: {time_text(row.seconds)}" for row in ours)]
 
     def blocks(self) -> list[Block]:
         """What a person should read."""

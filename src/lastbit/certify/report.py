@@ -120,6 +120,10 @@ class Certificate(Report):
             "data": None if self.data is None else self.data.as_dict(),
         }
 
+    def in_short(self) -> list[str]:
+        """The verdict, and which two runtimes it is about."""
+        return [self._verdict().text, " and ".join(r.name for r in self.runtimes), self.model.source]
+
     def blocks(self) -> list[Block]:
         """The rules, a row for each layer, the differences, the data, and the verdict."""
         a, b = (r.name for r in self.runtimes)

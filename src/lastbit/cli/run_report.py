@@ -33,7 +33,7 @@ class WrittenArray:
     where: Mapping[str, int | str]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunReport(Report):
     """The outcome of `lastbit run`, without the values.
 
@@ -50,6 +50,11 @@ class RunReport(Report):
     output: str
     written: bool
     reached: bool
+
+    def in_short(self) -> list[str]:
+        """What ran, and what was written."""
+        lines = self._lines()
+        return [lines[0], lines[-1]]
 
     def as_dict(self) -> dict[str, Any]:
         """The outcome as plain data (schema `lastbit.run/1`)."""

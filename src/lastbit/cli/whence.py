@@ -48,8 +48,8 @@ def whence(
         check_target(separating, [".npy"], keep=[model, output, *inputs])
     tensor = loaded.outputs[0] if op is None else loaded.tensors[dense_operator(loaded, op).outputs[0]]
     report = make(loaded, read_layer_inputs(inputs, loaded, op), read_array(output, tensor), op=op)
-    if separating is not None and report.separating is not None:
-        write_arrays(separating, {"input": report.separating})
+    if separating is not None and report.separating_input is not None:
+        write_arrays(separating, {"input": report.separating_input})
         say(f"wrote {separating}")
     print_report(report, as_json)
     ctx.exit(report.exit_code)

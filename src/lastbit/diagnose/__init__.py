@@ -273,7 +273,7 @@ class _Diagnoser:
             ties,
             reading=reading,
             difference=difference,
-            right=right,
+            right_output=right,
             parts=parts,
             refused=self.refused,
         )

@@ -55,7 +55,7 @@ class Given:
     most: int = 3
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis(Report):
     """The result of `diagnose`.
 
@@ -68,7 +68,7 @@ class Diagnosis(Report):
         problem: why the array cannot be an output of the layer at all, else empty.
         reading: how the array was read.
         difference: how the array differs from the first runtime's right output; None where it is not rounded yet.
-        right: the first runtime's right output, `[rows, out]`.
+        right_output: what the first runtime prints, `[rows, out]`.
         parts: where intermediate arrays were given, what is wrong up to each.
         refused: runtimes that do not run the layer -> why.
         elsewhere: where the array fits nothing, which other tensor of the model it is, in words; else empty.
@@ -81,7 +81,7 @@ class Diagnosis(Report):
     problem: str = ""
     reading: Reading | None = None
     difference: Difference | None = None
-    right: Array = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    right_output: Array = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     parts: tuple[Part, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     elsewhere: str = ""
@@ -124,7 +124,7 @@ class Diagnosis(Report):
             return None
         if reading.values.dtype.kind == "f":
             return 0, 0
-        right = self.right
+        right = self.right_output
         if self.explanation is not None:
             right = self.explanation.prepared.evaluate([self.given.x])["output"].reshape(right.shape)
         wrong = np.argwhere(right != reading.values)
@@ -139,6 +139,29 @@ class Diagnosis(Report):
         chosen = {m.slot: m for m in self.mistakes if m.slot != "layout"}
         return worked_steps(case, chosen, *at, unrounded=self.reading.values.dtype.kind == "f")
 
+    @property
+    def _findings(self) -> tuple[str, ...]:
+        return () if self.reading is None else tuple(self.reading.findings)
+
+    @property
+    def right(self) -> bool:
+        """Whether the array is right: dtype, shape and every element."""
+        return self.verdict == "right"
+
+    def in_short(self) -> list[str]:
+        """The verdict, the mistakes by name; and what it is about."""
+        given = self.given
+        head = f"{given.layer} of {given.source}, {given.mine.dtype}{list(given.mine.shape)}"
+        if self.problem:
+            return [f"This cannot be the layer's output: {self.problem}.", head]
+        if self.explanation is None:
+            return [f"No set of up to {given.most} known mistakes fits every element.", head]
+        if self.explanation.mistakes:
+            return [f"{len(self.mistakes)} wrong: {_sum(self.explanation)}", head]
+        first = {"right": self._right, "form": self._right}.get(self.verdict, self._other_runtime)()[0]
+        assert isinstance(first, Text)
+        return [first.text, *(f"The array: {finding}." for finding in self._findings), head]
+
     def as_dict(self) -> dict[str, Any]:
         """The diagnosis as plain data, schema lastbit.diagnose/1."""
         given, nearest, at = self.given, self.nearest, self.element()
@@ -151,7 +174,7 @@ class Diagnosis(Report):
             "verdict": self.verdict,
             "problem": self.problem,
             "elsewhere": self.elsewhere,
-            "findings": list(self.reading.findings) if self.reading is not None else [],
+            "findings": list(self._findings),
             "difference": None if self.difference is None else {"to": given.first, **self.difference.as_dict()},
             "explanations": [_explanation_dict(e) for e in self.explanations],
             "ties": [
@@ -167,7 +190,7 @@ class Diagnosis(Report):
                 "mistakes": list(nearest.mistakes),
                 "runtime": nearest.runtime,
                 "matching": nearest.matching,
-                "elements": int(self.right.size),
+                "elements": int(self.right_output.size),
             },
             "element": None if at is None else {"row": at[0], "unit": at[1]},
             "worked": [{"step": s.name, "right": s.right, "wrong": s.wrong} for s in self.worked()],

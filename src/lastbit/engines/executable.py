@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..markup import few_lines
 from ..ops.dense_by_rows import PreparedByRows
 from ..prepare import PreparedModel
 from ..types import Array
@@ -54,6 +55,10 @@ class Executable:
         self._chain = steps[0] if single and len(self._outputs) == 1 and isinstance(steps[0], ChainStep) else None
         kind = self._inputs[0].dtype.numpy if self._inputs else None
         self._dtype = None if kind is None else np.dtype(kind)
+
+    def __repr__(self) -> str:
+        runtime, source = self.prepared.runtime.name, self.prepared.model.source
+        return few_lines(["Executable(", f"{source!r}, {runtime}, engine {self.engine}, threads {self.threads})"])
 
     def _plan(self, one_row: bool) -> list[Step]:
         one_row = (one_row or self.one_by_one) and self._by_rows

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, UnsupportedError
-from ..markup import html_table
+from ..markup import few_lines, html_table
 from ..model import Model, Tensor
 from ..ops.base import PreparedOperator, output_values
 from ..prepare import PreparedModel
@@ -48,7 +48,7 @@ class OperatorTrace:
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in self.steps.items())
-        return f"OperatorTrace({self._label()}, rule {self.prepared.rule}: {shapes})"
+        return few_lines(["OperatorTrace(", f"{self._label()}, rule {self.prepared.rule}: {shapes})"])
 
     def _label(self) -> str:
         return self.prepared.operator.label
@@ -106,7 +106,7 @@ class Trace:
 
     def __repr__(self) -> str:
         ran, total = len(self.operators), len(self.prepared.model.operators)
-        return f"Trace({self.prepared.runtime.name}, {ran} of {total} operators ran)"
+        return few_lines(["Trace(", f"{self.prepared.runtime.name}, {ran} of {total} operators ran)"])
 
     def _repr_html_(self) -> str:
         rows = [

@@ -14,7 +14,7 @@ __all__ = ["SCHEMA", "EvaluateReport"]
 SCHEMA = "lastbit.evaluate/1"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EvaluateReport(Report):
     """The outcome of `lastbit evaluate`.
 
@@ -85,6 +85,18 @@ class EvaluateReport(Report):
                 for name, found in zip(self.runtimes[1:], self.changes, strict=True)
             ],
         }
+
+    def in_short(self) -> list[str]:
+        """What was evaluated, and the first runtime's numbers."""
+        head = f"{self.model.source} on {self.data}, {', '.join(self.runtimes)}: {self.rows:,} of {self.total:,} rows"
+        plain = {
+            key.replace("_", " "): value
+            for found in self.measures[0].values()
+            for key, value in found.items()
+            if not isinstance(value, list | dict)
+        }
+        counted = ", ".join(f"{key} {_number(value)}" for key, value in plain.items())
+        return [head, *([counted] if counted else [])]
 
     def blocks(self) -> list[Block]:
         """What a person should read."""

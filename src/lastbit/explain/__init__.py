@@ -23,6 +23,7 @@ from ..ops.dense_layer import DenseLayer
 from ..prepare import prepare_operator
 from ..report import Block, Report
 from ..runtimes import DEFAULT_RUNTIME, RUNTIMES, Runtime, get_runtime
+from ..texts import others_text
 from ..types import Array
 from . import latex, text
 from .differences import OtherRuntime, Side, find_cause
@@ -32,7 +33,7 @@ from .hybrid import HybridExplanation, explain_hybrid
 __all__ = ["Explanation", "explain"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation(Report):
     """One output element, explained. `print(explanation)`, `explanation.latex()`, `explanation.json()`.
 
@@ -58,6 +59,12 @@ class Explanation(Report):
     def output(self) -> int:
         """The element's value, quantized."""
         return self.element.output
+
+    def in_short(self) -> list[str]:
+        """The element's value, and which runtimes print another one."""
+        head = f"{self.element.label}, on {self.element.runtime.name}: {self.output}"
+        others = [other.name for other in self.others if other.output not in (None, self.output)]
+        return [head, others_text(others), self.source]
 
     def blocks(self) -> list[Block]:
         """Eight sections, from the layer to what other runtimes print."""

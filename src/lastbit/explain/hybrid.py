@@ -17,6 +17,7 @@ from ..ops.dense_layer import DenseLayer
 from ..prepare import prepare_operator
 from ..report import Block, Code, Heading, Report, Table, Text
 from ..runtimes import RUNTIMES, Runtime
+from ..texts import others_text
 from ..types import Array, hex_float
 from .element import float_data
 from .hybrid_steps import HybridStep, hybrid_steps
@@ -61,7 +62,7 @@ class HybridRuntime:
     refused: str = ""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HybridExplanation(Report):
     """One output element of a hybrid layer, explained. `print(explanation)`, `explanation.json()`.
 
@@ -107,6 +108,12 @@ class HybridExplanation(Report):
         first = np.flatnonzero(self.prepared.wrapping_pairs(self.rows)[self.unit])
         products[[k + 8 for k in first if q[k] == q[k + 8] == -128]] -= 65536
         return [int(v) for v in products]
+
+    def in_short(self) -> list[str]:
+        """The element's value, and which runtimes print another one."""
+        where = f"{self.prepared.layer.operator.label}, element (row {self.row}, unit {self.unit})"
+        others = [o.runtime for o in self.others if o.output is not None and repr(o.output) != repr(self.output)]
+        return [f"{where}, on {self.runtime.name}: {self.output!r}", others_text(others), self.source]
 
     def blocks(self) -> list[Block]:
         """Five sections."""

@@ -30,7 +30,7 @@ SCHEMA = "lastbit.inspect/1"
 INT32, INT64 = np.iinfo(np.int32), np.iinfo(np.int64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Inspection(Report):
     """What `inspect` found. `as_dict()` has everything; the text leaves out what would not be read.
 
@@ -59,6 +59,13 @@ class Inspection(Report):
             else:
                 parts.append(f'  "{key}": {json.dumps(value, allow_nan=False)}')
         return "{\n" + ",\n".join(parts) + "\n}"
+
+    def in_short(self) -> list[str]:
+        """Which model or operator it is about."""
+        model, op = self.data["model"], self.data["operator"]
+        if op is not None:
+            return [f"operator {op} {self.data['operators'][0]['name']} of {model['source']}"]
+        return [f"{model['source']}: {model['operators']} operators, {model['dense']} of them dense layers"]
 
     def blocks(self) -> list[Block]:
         """An overview of the model, or one operator in full."""

@@ -95,6 +95,8 @@ def get_runtime(runtime: str | Runtime) -> Runtime:
     """
     if isinstance(runtime, Runtime):
         return runtime
+    if not isinstance(runtime, str):
+        raise RuntimeNameError(f"found the runtime {runtime!r}; wanted a name such as 'auto', or a Runtime")
     name, version = _parts(runtime)
     name = interpreter_here() if name in THIS_CPU else ALIASES.get(name, name)
     if name not in RUNTIMES:

@@ -200,6 +200,19 @@ class VectorSet(Report):
             "files": self.files,
         }
 
+    def in_short(self) -> list[str]:
+        """How many vectors there are, and what they catch."""
+        covered = [layer for layer in self.layers if not layer.refusal]
+        caught = sum(layer.count("caught") for layer in covered)
+        possible = sum(len(layer.catches) - layer.count("cannot be caught") for layer in covered)
+        confirmed = [] if self.oracle is None else [f"confirmed by {self.oracle['oracle']} {self.oracle['version']}"]
+        return [
+            f"{sum(len(layer.x) for layer in covered)} vectors for {len(covered)} of {len(self.layers)} dense layers; "
+            f"they catch {caught} of the {possible} rivals that can be caught",
+            *confirmed,
+            f"{self.runtime.name}, {self.model.source}",
+        ]
+
     def blocks(self) -> list[Block]:
         """A row for each layer; for a single layer, a row for each rival; what none can catch; the files."""
         blocks: list[Block] = [Heading(f"vectors for {self.model.source} on {self.runtime.name}")]
