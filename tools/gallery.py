@@ -317,7 +317,7 @@ def _answer(name: str, diagnosis: Diagnosis) -> list[str]:
         shown = " + ".join(f"`{m}`" for m in nearest.mistakes) or "the right calculation"
         lines[0] += (
             "no set of up to three known mistakes reproduces every element. "
-            f"Nearest: {shown}, {nearest.matching} of {diagnosis.right.size}."
+            f"Nearest: {shown}, {nearest.matching} of {diagnosis.right_output.size}."
         )
         return lines
     first, count = explanation.runtimes[0], len(explanation.runtimes)
@@ -325,7 +325,7 @@ def _answer(name: str, diagnosis: Diagnosis) -> list[str]:
     if diagnosis.verdict == "other runtime":
         assert diagnosis.difference is not None
         lines[0] += (
-            f"{diagnosis.difference.mismatched} of {diagnosis.right.size:,} differ. This is what {who} "
+            f"{diagnosis.difference.mismatched} of {diagnosis.right_output.size:,} differ. This is what {who} "
             f"print{'s' * (count == 1)}; it was compared with `{given.asked}`."
         )
     elif not explanation.mistakes:
