@@ -8,7 +8,7 @@ import pytest
 
 from explain_models import dense_model, flat, random_layer, scaling, two_layers
 from lastbit import explain, load
-from lastbit.errors import InputError, RuntimeNameError
+from lastbit.errors import InputError, RuntimeNameError, UnsupportedError
 from lastbit.explain.element import make_element
 from lastbit.model import Operator, Subgraph
 from lastbit.prepare import prepare_operator
@@ -153,8 +153,9 @@ def test_what_is_in_the_way_is_said():
     h = np.array([[1, 2, 3, 4]], np.int8)
     report = explain(model, h, op=1)
     assert report.element.x == (1, 2, 3, 4)
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(UnsupportedError) as caught:
         explain(model, np.zeros((1, 3), np.int8), op=1)
+    assert caught.value.exit_code == 3
     text = str(caught.value)
     assert "the input (int8 [1, 3]) can be used neither at the model's input nor at the layer's" in text
     assert "model's input: wanted tensor 0 'x_in' int8 [1, 3]; it cannot be taken through the model" in text

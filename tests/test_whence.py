@@ -8,10 +8,17 @@ import pytest
 from click.testing import CliRunner
 
 import lastbit
-from conftest import make_dense_model
+from conftest import MODELS, make_dense_model, needs_shared_models
+from explain_models import dense_model, flat
 from lastbit.cli import main
 from lastbit.demo import demo_model
+from lastbit.errors import UnsupportedError
+from lastbit.model import Operator
+from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import write
+from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.whence import answers, arithmetics, layer, separate
+from lastbit.whence.separate import MOST_INPUTS, MOST_PRODUCTS
 
 X = np.random.default_rng(11).integers(-128, 128, (40, 16, 48)).astype(np.int8)
 
@@ -65,7 +72,24 @@ def test_numbers_of_nobody_exclude_everybody():
     found = lastbit.whence(demo_model(), X, wrong)
     assert found.exit_code == 1
     assert not found.groups
-    assert "No runtime that LastBit knows prints these numbers" in str(found)
+    assert all(c.difference is not None for c in found.candidates)
+    assert f"None of the {len(found.candidates)} runtimes compared prints these numbers" in flat(found)
+
+
+def test_numbers_of_nobody_are_not_decided_where_a_runtime_was_not_compared():
+    """uint8 x uint8 is refused by some: what was not compared is not said to differ."""
+    weights = np.random.default_rng(2).integers(0, 256, (5, 7)).astype(np.uint8)
+    graph = dense_subgraph(
+        weights, input_quant=quant(0.02, 3), weights_quant=quant(0.005, 120), output_quant=quant(0.05, 100),
+        input_dtype="uint8", weights_dtype="uint8",
+    )  # fmt: skip
+    model = lastbit.load(write(graph))
+    x = np.random.default_rng(3).integers(0, 256, (9, 7)).astype(np.uint8)
+    found = lastbit.whence(model, x, lastbit.run(model, x).output + np.uint8(1))
+    missing = sum(c.difference is None for c in found.candidates)
+    assert 0 < missing < len(found.candidates)
+    assert found.exit_code == 3
+    assert f"{missing} runtimes could not be compared" in flat(found)
 
 
 def test_one_layer_of_a_model_and_a_flat_array_of_numbers():
@@ -98,14 +122,133 @@ def test_a_model_no_runtime_can_run_ends_with_3():
     assert {c.status for c in found.candidates} == {"cannot run it"}
 
 
-def test_the_command(tmp_path):
+def two_dense_layers(seed, scale):
+    """Ties are everywhere, so that runtimes differ in most rows."""
+    rng = np.random.default_rng(seed)
+    first = {"w": rng.integers(-90, 90, (12, 9)), "sx": 0.5, "sw": 0.25, "sy": scale, "zy": 3}
+    second = {"w": rng.integers(-90, 90, (6, 12)), "sx": scale, "zx": 3, "sw": 0.25, "sy": 8 * scale}
+    return lastbit.load(dense_model(first, second))
+
+
+def test_the_answer_comes_first_and_what_is_missing_is_said(monkeypatch):
+    model = two_dense_layers(0, 16.0)
+    x = np.random.default_rng(1).integers(-128, 128, (50, 9)).astype(np.int8)
+    printed = lastbit.run(model, x, "tflm").output
+    monkeypatch.setattr(arithmetics, "_BLOCK", 7 * 180)  # seven rows at a time
+    first, *rest = answers(model, x, printed)
+    whole = rest[-1]
+    assert "tflm" in {name for group in first.groups for name in group}
+    assert {n for g in first.groups for n in g} == {n for g in whole.groups for n in g}
+    assert first.unfinished
+    assert not whole.unfinished
+    # Excluded runtimes are compared on the first rows before the answer, on all before the end.
+    early = {c.runtime.name: c.difference for c in first.candidates}
+    late = {c.runtime.name: c.difference for c in whole.candidates}
+    assert early["litert-xnnpack"].elements < printed.size
+    assert late["litert-xnnpack"].elements == printed.size
+    for name in ("litert-xnnpack", "litert-reference", "tflm"):
+        assert late[name].mismatched == (lastbit.run(model, x, name).output != printed).sum()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 8, 15])
+def test_no_row_is_left_alone_by_cutting(rows, monkeypatch):
+    model = two_dense_layers(2, 16.0)
+    monkeypatch.setattr(arithmetics, "_BLOCK", 7 * 180)
+    x = np.random.default_rng(rows).integers(-128, 128, (rows, 9)).astype(np.int8)
+    for name in ("litert-builtin-x86", "litert-builtin-arm64"):
+        found = lastbit.whence(model, x, lastbit.run(model, x, name).output)
+        assert name in {n for g in found.groups for n in g}, found
+
+
+def test_runtimes_that_share_all_rules_are_calculated_once(monkeypatch):
+    model = two_dense_layers(3, 16.0)
+    x = np.random.default_rng(1).integers(-128, 128, (4, 9)).astype(np.int8)
+    asked = [RUNTIMES[name] for name in ("litert-xnnpack", "litert-xnnpack-avx512", "litert-xnnpack-avxvnni")]
+    ran = []
+    run = arithmetics.Arithmetic.run
+    monkeypatch.setattr(arithmetics.Arithmetic, "run", lambda self, *a, **k: (ran.append(self), run(self, *a, **k))[1])
+    found = lastbit.whence(model, x, lastbit.run(model, x).output, runtimes=asked)
+    assert len(ran) == 1
+    assert found.groups == found.alike == (tuple(runtime.name for runtime in asked),)
+    assert found.tried == 0
+    assert "These follow the same rules here" in str(found)
+
+
+def test_the_search_ends_with_the_first_input_that_tells_all_apart():
+    model = two_dense_layers(4, 16.0)
+    x = np.full((1, 9), 0, np.int8)
+    asked = [RUNTIMES[name] for name in ("litert-xnnpack", "tflm")]
+    found = lastbit.whence(model, x, lastbit.run(model, x).output, runtimes=asked)
+    assert found.groups == (("litert-xnnpack",), ("tflm",))
+    assert found.tried < MOST_INPUTS
+    for (name,), output in zip(found.groups, found.separating_outputs, strict=True):
+        np.testing.assert_array_equal(lastbit.run(model, found.separating_input, name).output, output)
+
+
+def test_effort_is_bounded_by_what_an_input_costs(monkeypatch):
+    monkeypatch.setattr(separate, "MOST_PRODUCTS", 20 * 180 * 2)
+    assert separate._inputs_wanted(180, 2) == 20
+    assert separate._inputs_wanted(1, 2) == MOST_INPUTS
+    assert MOST_PRODUCTS // MOST_INPUTS > 10**7  # a small network is never cut short
+
+
+@needs_shared_models
+def test_a_layer_behind_operators_that_only_some_runtimes_have(tmp_path):
+    model = lastbit.load(MODELS / "mlt_resnet8_quant.tflite")
+    x = np.random.default_rng(0).integers(-128, 128, (2, 32, 32, 3)).astype(np.int8)
+    op = model.dense_operators[0].index
+    found = lastbit.whence(model, x, lastbit.run(model, x, "litert-reference")[op].output, op=op)
+    status = {c.runtime.name: c.status for c in found.candidates}
+    assert status["litert-reference"] == "reproduces all"
+    assert status["litert-xnnpack-arm64"] == "cannot run it"
+    assert found.exit_code == 0
+
+
+def behind_an_unknown_operator():
+    """A dense layer whose input comes from an operator that no runtime covers here."""
+    model = make_dense_model()
+    graph = model.subgraphs[0]
+    dense = graph.operators[0]
+    source = graph.tensors[dense.inputs[0]]
+    new = replace(source, index=len(graph.tensors), name="before")
+    first = Operator(0, "ABS", 1, (new.index,), (source.index,))
+    graph = replace(
+        graph, tensors=(*graph.tensors, new), operators=(first, replace(dense, index=1)), inputs=(new.index,)
+    )
+    return replace(model, subgraphs=(graph,))
+
+
+def test_a_layer_that_the_models_input_does_not_reach_ends_with_3():
+    model = behind_an_unknown_operator()
+    x, y = np.zeros((1, 7), np.int8), np.zeros((1, 5), np.int8)
+    whole = lastbit.whence(model, x, y)
+    assert whole.exit_code == 3
+    assert "No runtime was compared" in str(whole)
+    # Of the layer alone: this input fits the layer's own, one of another shape does not.
+    graph = model.subgraphs[0]
+    wide = replace(graph.tensors[graph.inputs[0]], shape=(1, 14), shape_signature=(1, 14))
+    tensors = tuple(wide if t.index == wide.index else t for t in graph.tensors)
+    model = replace(model, subgraphs=(replace(graph, tensors=tensors),))
+    found = lastbit.whence(model, np.zeros((1, 14), np.int8), y, op=1)
+    assert found.exit_code == 3
+    assert {c.status for c in found.candidates} == {"cannot run it"}
+    assert "operator 0 ABS" in flat(found)
+    with pytest.raises(UnsupportedError, match=r"(?s)cannot be taken through the model.*operator 0 ABS"):
+        lastbit.diagnose(model, np.zeros((1, 14), np.int8), y, op=1)
+
+
+def files(tmp_path):
     paths = {name: str(tmp_path / name) for name in ("m.tflite", "x.npy", "y.npy", "s.npy")}
     model = make_dense_model(output_scale=0.02 * 0.005 * 64, bias=False)
     (tmp_path / "m.tflite").write_bytes(model.content)
     x = np.full((1, 7), 3, np.int8)
     np.save(paths["x.npy"], x)
     np.save(paths["y.npy"], lastbit.run(model, x).output)
-    arguments = ["whence", paths["m.tflite"], "-i", paths["x.npy"], "--output", paths["y.npy"]]
+    return paths, ["whence", paths["m.tflite"], "-i", paths["x.npy"], "--output", paths["y.npy"]]
+
+
+def test_the_command(tmp_path):
+    paths, arguments = files(tmp_path)
     result = CliRunner().invoke(main, [*arguments, "--separating", paths["s.npy"]])
     assert result.exit_code == 0, result.output
     assert "Left: " in result.stdout
@@ -113,3 +256,19 @@ def test_the_command(tmp_path):
     result = CliRunner().invoke(main, [*arguments[:2], "--output", paths["y.npy"]])
     assert result.exit_code == 2
     assert "Give the input that was run" in result.stderr
+
+
+def test_an_interrupted_search_keeps_the_answer(tmp_path, monkeypatch):
+    _, arguments = files(tmp_path)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(layer, "separate_layer", interrupted)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 130
+    assert "Left: litert-xnnpack" in result.stdout
+    assert "Interrupted: the search for an input that tells apart what is left was not finished." in result.stdout
+    report = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    assert report["unfinished"]
+    assert report["left"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .engines import reference
-from .errors import InputError
+from .errors import InputError, UnsupportedError
 from .model import Model, Operator
 from .ops.dense_layer import DenseLayer
 from .prepare import PreparedModel, prepare
@@ -69,6 +69,7 @@ def layer_input(model: Model, layer: DenseLayer, x: Any, runtime: Runtime) -> tu
 
     Raises:
         InputError: x fits neither; the message says both wanted types and shapes.
+        UnsupportedError: x fits the model's input, but an operator before the layer is not covered.
     """
     own = layer.input
     if isinstance(x, Mapping) and len(x) == 1 and set(x) <= {own.index, str(own.index), own.name}:
@@ -76,6 +77,7 @@ def layer_input(model: Model, layer: DenseLayer, x: Any, runtime: Runtime) -> tu
     if [tensor.index for tensor in model.inputs] == [own.index]:
         return reference.check_input(own, x), f"given at the model's input, which is the layer's own, {own.label}"
     prepared = prepare(model, runtime)
+    blockers: list[str] = []
     many = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(model.inputs) > 1)
     try:
         trace = reference.run(prepared, x if many else [x], partial=True)
@@ -88,23 +90,27 @@ def layer_input(model: Model, layer: DenseLayer, x: Any, runtime: Runtime) -> tu
                 f"computed on {runtime.name} from the given model input, through {before} "
                 f"operator{'s' * (before != 1)} to the layer's own input, {own.label}"
             )
-        through = "it cannot be taken through the model: " + _blockers(prepared, own.index)
+        blockers = _blockers(prepared, own.index)
+        through = "it cannot be taken through the model: " + _shown(blockers)
     try:
         values = reference.check_input(own, x)
     except InputError:
         found = np.asarray(x) if not isinstance(x, Mapping) else None
         what = "a mapping" if found is None else f"{found.dtype} {list(found.shape)}"
         model_inputs = ", ".join(f"{t.label} {t.dtype.name} {list(t.shape)}" for t in model.inputs)
-        raise InputError(
+        message = (
             f"the input ({what}) can be used neither at the model's input nor at the layer's.\n"
             f"  model's input: wanted {model_inputs}; {through}\n"
             f"  input of {layer.operator.label}: wanted {own.label} {own.dtype.name} {list(own.shape)}\n"
             "  In both the first dimension may be any batch size from 1."
-        ) from None
+        )
+        if blockers:  # x may well be right: what is missing is LastBit's
+            raise UnsupportedError(message, blockers) from None
+        raise InputError(message) from None
     return values, f"given at the layer's own input, {own.label} ({through})"
 
 
-def _blockers(prepared: PreparedModel, index: int) -> str:
+def _blockers(prepared: PreparedModel, index: int) -> list[str]:
     """Why a tensor could not be computed: the operators on the way to it that are not covered."""
     model = prepared.model
     maker = {out: op for op in model.operators for out in op.outputs}
@@ -119,6 +125,9 @@ def _blockers(prepared: PreparedModel, index: int) -> str:
         new = {i for i in op.inputs if i >= 0} - seen
         seen |= new
         todo.extend(new)
-    texts = [reasons[i] for i in sorted(reasons)]
-    more = f", and {len(texts) - 3} more" if len(texts) > 3 else ""
-    return "; ".join(texts[:3]) + more if texts else "the layer's input does not depend on the model's input alone"
+    return [reasons[i] for i in sorted(reasons)]
+
+
+def _shown(blockers: list[str]) -> str:
+    more = f", and {len(blockers) - 3} more" if len(blockers) > 3 else ""
+    return "; ".join(blockers[:3]) + more or "the layer's input does not depend on the model's input alone"

@@ -17,6 +17,7 @@ __all__ = [
     "left_out",
     "merged",
     "name_text",
+    "names_text",
     "numbers",
     "others_text",
     "plural",
@@ -31,6 +32,7 @@ __all__ = [
 # Rows of a long table that are shown.
 ROWS = 40
 _NAME_WIDTH = 22
+_MOST_NAMES = 4
 
 Data = Mapping[str, Any]
 
@@ -110,6 +112,16 @@ def merged(rows: Iterable[tuple[int, *tuple[str, ...]]]) -> list[tuple[str, ...]
     for index, *rest in rows:
         found.setdefault(tuple(rest), []).append(index)
     return [(numbers(indices, 12), *rest) for rest, indices in found.items()]
+
+
+def names_text(names: Sequence[str]) -> str:
+    """Some names in words.
+
+    >>> names_text(["a", "b"]), names_text(list("abcdef"))
+    ('a and b', 'a, b, c and 3 more')
+    """
+    shown = list(names) if len(names) <= _MOST_NAMES else [*names[: _MOST_NAMES - 1], f"{len(names) - 3} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def plural(count: int, noun: str) -> str:

@@ -8,6 +8,8 @@ from .options import inputs_option, json_option, model_argument
 
 __all__ = ["whence"]
 
+_INTERRUPTED = 130
+
 
 @click.command()
 @model_argument
@@ -32,14 +34,15 @@ def whence(
 
     Lists the runtimes that reproduce all of them, those that are excluded with the first element that excludes each,
     and an input that would tell apart those that are left. The exit code is 0 where some runtime reproduces all
-    numbers, 1 where none does, 3 where none can run the model.
+    numbers, 1 where none does, 3 where none does of those that could be compared. Ctrl-C keeps the answer: it is
+    printed as far as it is known, and the exit code is 130.
     """
     from ..api import load
     from ..files import check_target, write_arrays
     from ..input_files import read_array, read_layer_inputs
     from ..layer_input import dense_operator
-    from ..terminal import print_report, say
-    from ..whence import whence as make
+    from ..terminal import print_report, progress, say
+    from ..whence import Attribution, answers
 
     if not inputs:
         raise click.UsageError("Give the input that was run: -i FILE.")
@@ -47,9 +50,18 @@ def whence(
     if separating is not None:
         check_target(separating, [".npy"], keep=[model, output, *inputs])
     tensor = loaded.outputs[0] if op is None else loaded.tensors[dense_operator(loaded, op).outputs[0]]
-    report = make(loaded, read_layer_inputs(inputs, loaded, op), read_array(output, tensor), op=op)
+    own, numbers = read_layer_inputs(inputs, loaded, op), read_array(output, tensor)
+    report: Attribution | None = None
+    try:
+        with progress("whence") as update:
+            for report in answers(loaded, own, numbers, op, progress=update):  # noqa: B007 - the last one counts
+                pass
+    except KeyboardInterrupt:
+        if report is None:
+            raise
+    assert report is not None
     if separating is not None and report.separating_input is not None:
         write_arrays(separating, {"input": report.separating_input})
         say(f"wrote {separating}")
     print_report(report, as_json)
-    ctx.exit(report.exit_code)
+    ctx.exit(_INTERRUPTED if report.unfinished else report.exit_code)

@@ -16,12 +16,13 @@ from ..mistakes.pipeline import unrounded_matrix
 from ..mistakes.worked import WorkedStep, worked_steps
 from ..ops.dense_8bit import PreparedDense
 from ..report import Block, Code, Heading, Report, Table, Text
+from ..texts import names_text
 from ..types import Array
 from .readings import Reading
 from .search import Explanation, Nearest
 from .separate import Tie, separating_inputs
 from .steps import Part
-from .text import FEW_WRONG, caution_blocks, mistake_blocks, names_text, percent, rest_text
+from .text import FEW_WRONG, caution_blocks, mistake_blocks, percent, rest_text
 
 __all__ = ["Diagnosis", "Given", "Tie", "separating_inputs"]
 

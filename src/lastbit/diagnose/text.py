@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -13,9 +11,8 @@ from ..mistakes.links import TF_23384
 from ..report import Block, Code, Text
 from ..types import Array
 
-__all__ = ["FEW_WRONG", "caution_blocks", "mistake_blocks", "names_text", "percent", "rest_text"]
+__all__ = ["FEW_WRONG", "caution_blocks", "mistake_blocks", "percent", "rest_text"]
 
-_MOST_NAMES = 4
 FEW_WRONG = 4
 """Wrong elements for each mistake and one more, below which an explanation may be chance."""
 _FEW_VALUES = 2
@@ -27,16 +24,6 @@ _LEAST_ROWS = 3
 _LEAST_SPAN = 8
 _DENSE = 0.8
 """Wrong elements side by side: at least so many, and this share of them wrong."""
-
-
-def names_text(names: Sequence[str]) -> str:
-    """Some names in words.
-
-    >>> names_text(["a", "b"]), names_text(list("abcdef"))
-    ('a and b', 'a, b, c and 3 more')
-    """
-    shown = list(names) if len(names) <= _MOST_NAMES else [*names[: _MOST_NAMES - 1], f"{len(names) - 3} more"]
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def percent(part: int, whole: int) -> str:
