@@ -19,7 +19,7 @@ from lastbit import evaluate
 from lastbit.evaluate.data import open_data
 
 ROWS = 1000
-evaluate_module = importlib.import_module("lastbit.evaluate")  # the package's name is the function
+job_module = importlib.import_module("lastbit.evaluate.job")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def outputs(model, x, runtime):
 
 
 def small_chunks(monkeypatch, rows=64):
-    monkeypatch.setattr(evaluate_module, "_MOST_ROWS", rows)
+    monkeypatch.setattr(job_module, "_MOST_ROWS", rows)
 
 
 def test_accuracy_and_confusion(folder, monkeypatch):
@@ -149,7 +149,7 @@ def test_an_interrupted_evaluation_goes_on(folder, monkeypatch):
 # The command in a process of its own, in which Ctrl-C comes after 300 rows, however fast the machine is.
 INTERRUPTED = """
 import contextlib, signal, sys
-import lastbit.evaluate
+import lastbit.evaluate.job
 from lastbit import terminal
 from lastbit.cli import main
 
@@ -157,7 +157,7 @@ from lastbit.cli import main
 def progress(title):
     yield lambda done, total, what: signal.raise_signal(signal.SIGINT) if done == 300 else None
 
-sys.modules["lastbit.evaluate"]._MOST_ROWS = 100
+sys.modules["lastbit.evaluate.job"]._MOST_ROWS = 100
 terminal.progress = progress
 main()
 """
@@ -190,13 +190,13 @@ def test_nan_in_the_middle_keeps_what_was_done(folder, monkeypatch):
     result = invoke("evaluate", "m.tflite", "--data", "real.npy", "--quantize-input", "-o", "r.json")
     assert result.exit_code == 2
     assert "real.npy: row 33 holds nan at [2]; wanted finite numbers" in result.output
-    assert "30 of 45 rows were evaluated; their result is in r.json" in result.output
-    assert json.loads(Path("r.json").read_text())["rows"] == 30
+    assert "33 of 45 rows were evaluated; their result is in r.json" in result.output
+    assert json.loads(Path("r.json").read_text())["rows"] == 33
 
 
 def test_a_full_disk_keeps_the_last_result(folder, monkeypatch):
     small_chunks(monkeypatch, 100)
-    monkeypatch.setattr(evaluate_module, "_SECONDS_BETWEEN_WRITES", 0.0)
+    monkeypatch.setattr(job_module, "_SECONDS_BETWEEN_WRITES", 0.0)
     real_fsync = __import__("os").fsync
     calls = []
 
@@ -233,7 +233,10 @@ BAD = {
     "wrong shape": (lambda: np.save("x.npy", np.zeros((5, 8), np.int8)), r"rows have shape \[8\], wanted \[7\]"),
     "no rows": (lambda: np.save("x.npy", np.zeros((0, 7), np.int8)), "has no rows"),
     "scalar": (lambda: np.save("x.npy", np.int8(3)), "holds a single number"),
-    "objects": (lambda: np.save("x.npy", np.asarray([{}]), allow_pickle=True), "holds object, wanted numbers"),
+    "objects": (
+        lambda: np.save("x.npy", np.asarray([{}]), allow_pickle=True),
+        "x.npy: the file holds Python objects, not numbers",
+    ),
     "columns": (lambda: np.save("x.npy", np.zeros((5, 7), np.int8, order="F")), "Fortran order"),
     "labels short": (lambda: np.save("y.npy", np.zeros(3, int)), "found 3 labels for 1000 rows"),
     "labels shape": (lambda: np.save("y.npy", np.zeros((1000, 3))), "wanted one integer .a class., or 5 values"),

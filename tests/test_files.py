@@ -116,7 +116,7 @@ def write_text(name, content):
         (["text.csv"], ONE, "text.csv: the file is neither .npy nor .npz (it begins with b'1,2,3\\n"),
         (["cut.npy"], ONE, "cut.npy: cannot be read as a NumPy array: "),
         (["cut.npz"], ONE, "cut.npz: cannot be read as a NumPy array: "),
-        (["object.npy"], ONE, "object.npy: cannot be read as a NumPy array: Object arrays cannot be loaded"),
+        (["object.npy"], ONE, "object.npy: the file holds Python objects, not numbers."),
         (["other.zip"], ONE, "other.zip: 'readme' is no array; save the inputs with numpy.savez."),
         (["none.npz"], ONE, "none.npz: holds no arrays, wanted: tensor 0 'x'."),
         (
@@ -130,7 +130,14 @@ def write_text(name, content):
             "wrong.npz: holds 2 arrays ('a', 'z'), wanted 1 for input tensor 0 'a'.",
         ),
         (["q=a.npy"], ONE, "-i q=a.npy: 'q' is no input of m.tflite; its inputs are: tensor 0 'x'."),
-        ([], ONE, "m.tflite: found 0 input files without a name, wanted 1, for tensor 0 'x'."),
+        ([], ONE, "No input given. Add -i x.npy (int8, [1, 7])."),
+        (
+            [],
+            TWO,
+            "No input given. Add -i FILE or -i NAME=FILE for each of tensor 0 'a' (int8, [1, 7]), tensor 1 'b=c'",
+        ),
+        (["objects.npz"], ONE, "objects.npz (b): the file holds Python objects, not numbers."),
+        (["record.npy"], ONE, "record.npy: the file holds Python objects, not numbers."),
         (["a.npy"], TWO, "found 1 input files without a name, wanted 2, for tensor 0 'a', tensor 1 'b=c'."),
         (["a.npy", "a.npy"], ONE, "found 2 input files without a name, wanted 1, for tensor 0 'x'."),
         (["x=a.npy", "a.npy"], ONE, "found 1 input files without a name, but every input is given already."),
@@ -169,6 +176,8 @@ def test_every_bad_input_says_what_is_wrong(here, specs, model, message):
     np.savez("wrong.npz", a=X, z=Y)
     np.savez("none.npz")
     np.save("object.npy", np.array([None, "x"], object), allow_pickle=True)
+    np.savez("objects.npz", a=X, b=np.array([{}], object))
+    np.save("record.npy", np.array([(1, {})], [("n", "i4"), ("o", "O")]), allow_pickle=True)
     write_text("empty.npy", b"")
     write_text("empty.bin", b"")
     write_text("text.csv", b"1,2,3\n4")

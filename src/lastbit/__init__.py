@@ -17,6 +17,7 @@ from .certify import compare
 from .diagnose import diagnose
 from .engines.reference import OperatorTrace, Trace
 from .errors import (
+    DataError,
     InputError,
     LastBitError,
     ModelError,
@@ -46,6 +47,7 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 __all__ = [
     "DEFAULT_RUNTIME",
     "RUNTIMES",
+    "DataError",
     "InputError",
     "LastBitError",
     "Model",

@@ -130,12 +130,16 @@ def _quantized(tensor: Tensor, value: Array, runtime: Runtime) -> Array:
     """Real values as the runtime's own QUANTIZE operator would turn them into this tensor's integers."""
     if value.dtype.kind != "f" or tensor.quant is None:
         return value
-    if not np.isfinite(value).all():
-        bad = [int(i) for i in np.argwhere(~np.isfinite(value))[0]]
-        raise InputError(f"input {tensor.label}: the value at {bad} is {value[tuple(bad)]}; wanted finite numbers")
+    with np.errstate(over="ignore"):  # it is checked behind the cast
+        values = value.astype(np.float32)
+    if not np.isfinite(values).all():
+        bad = [int(i) for i in np.argwhere(~np.isfinite(values))[0]]
+        raise InputError(
+            f"input {tensor.label}: the value at {bad} is {value[tuple(bad)]}; wanted finite numbers of float32"
+        )
     real = replace(tensor, index=0, dtype=DTYPES[0], quant=None)
     graph = Subgraph(
         "quantize", (real, replace(tensor, index=1)), (Operator(0, "QUANTIZE", 1, (0,), (1,)),), (0,), (1,)
     )
     model = Model((graph,), "", 3, b"")
-    return prepare_operator(model, model.operators[0], runtime).evaluate([value.astype(np.float32)])["output"]
+    return prepare_operator(model, model.operators[0], runtime).evaluate([values])["output"]

@@ -7,8 +7,10 @@ A mismatch between two results is never an exception: it is a Report.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = [
+    "DataError",
     "InputError",
     "LastBitError",
     "ModelError",
@@ -31,6 +33,18 @@ class ModelError(LastBitError):
 
 class InputError(LastBitError):
     """An input array, file, index or option does not fit the model."""
+
+
+class DataError(InputError):
+    """A row in the middle of a data set cannot be used.
+
+    Attributes:
+        report: what was found in the rows before it.
+    """
+
+    def __init__(self, message: str, report: Any) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class RuntimeNameError(LastBitError):

@@ -21,7 +21,10 @@ from .errors import InputError
 from .model import Tensor
 from .types import Array
 
-__all__ = ["array_keys", "atomic_write", "check_target", "reason", "suffix", "write_arrays", "write_bytes"]
+__all__ = ["ABOUT", "array_keys", "atomic_write", "check_target", "reason", "suffix", "write_arrays", "write_bytes"]
+
+ABOUT = "about"
+"""The entry of a .npz with what its arrays are, as JSON text."""
 
 
 def suffix(path: str) -> str:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .errors import InputError
-from .files import reason, suffix
+from .files import ABOUT, reason, suffix
 from .model import Model, Tensor
+from .npy import MAGIC, read_header
 from .types import Array
 
 __all__ = ["read_array", "read_inputs", "read_layer_inputs"]
@@ -30,7 +32,6 @@ _RAW: dict[str, str | None] = {
     ".i16": "<i2",
     ".i32": "<i4",
 }
-_NPY_MAGIC = b"\x93NUMPY"
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 
 
@@ -70,6 +71,11 @@ def read_inputs(specs: Sequence[str], model: Model) -> dict[int, Array]:
         else:
             put(named, read_array(path, named), spec)
     rest = [tensor for tensor in model.inputs if tensor.index not in found]
+    if rest and not specs:
+        kinds = [f"({tensor.dtype.name}, {list(tensor.shape)})" for tensor in rest]
+        each = ", ".join(f"{tensor.label} {what}" for tensor, what in zip(rest, kinds, strict=True))
+        advice = f"Add -i x.npy {kinds[0]}." if len(rest) == 1 else f"Add -i FILE or -i NAME=FILE for each of {each}."
+        raise InputError(f"No input given. {advice}")
     if len(unnamed) != len(rest):
         wanted = ", ".join(tensor.label for tensor in rest)
         raise InputError(
@@ -149,7 +155,7 @@ def _kind(path: str) -> str:
         raise InputError(f"{path}: cannot be read: {reason(error)}.") from None
     if suffix(path) in _RAW:
         return "raw"
-    if head.startswith(_NPY_MAGIC):
+    if head.startswith(MAGIC):
         return "npy"
     if head.startswith(_ZIP_MAGIC):
         return "npz"
@@ -179,13 +185,16 @@ def read_array(path: str, tensor: Tensor) -> Array:
 def _load(path: str) -> dict[str, Array]:
     """The arrays of a .npy or .npz file, in native byte order."""
     try:
+        _check_headers(path)
         # Without pickles: an object array runs code when it is read.
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             arrays = {"": loaded}
         else:
             with loaded:
-                arrays = {key: loaded[key] for key in loaded.files}
+                arrays = {key: loaded[key] for key in loaded.files if key != ABOUT}
+    except InputError:
+        raise
     except MemoryError:
         raise InputError(f"{path}: its header asks for more memory than there is; the file is damaged.") from None
     except Exception as error:
@@ -194,6 +203,20 @@ def _load(path: str) -> dict[str, Array]:
     if other := [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]:
         raise InputError(f"{path}: {_some(other)} is no array; save the inputs with numpy.savez.")
     return {key: value.astype(value.dtype.newbyteorder("="), copy=False) for key, value in arrays.items()}
+
+
+def _check_headers(path: str) -> None:
+    """Refuse what no array of numbers can be, before NumPy reads it."""
+    with open(path, "rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            file.seek(0)
+            read_header(file, path)
+            return
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".npy"):
+                with archive.open(name) as member:
+                    read_header(member, f"{path} ({name.removesuffix('.npy')})")
 
 
 def _match_archive(path: str, model: Model) -> list[tuple[Tensor, Array]]:

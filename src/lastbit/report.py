@@ -7,13 +7,13 @@ notebook are three renderings of the same blocks.
 from __future__ import annotations
 
 import io
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from .json_text import json_text
 from .markup import few_lines, html_table
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class Report(ABC):
         """The verdict in one to four sentences, the most important first: what `repr` shows."""
 
     def json(self) -> str:
-        """`as_dict()` as JSON text. Infinities and NaN do not occur in it."""
-        return json.dumps(self.as_dict(), indent=2, allow_nan=False)
+        """`as_dict()` as JSON text; infinities and NaN are strings in it."""
+        return json_text(self.as_dict(), indent=2)
 
     def __repr__(self) -> str:
         return few_lines([f"{type(self).__name__}: ", *self.in_short()])

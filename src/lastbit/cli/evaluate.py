@@ -51,22 +51,28 @@ def evaluate(
     also which rows change from one to the other, and at which operator that begins. Memory stays constant however
     large the data is. Ctrl-C ends with the result so far; the same command goes on from there if -o was given.
     """
+    from ..errors import DataError
     from ..evaluate import evaluate as make
     from ..terminal import print_report, progress, say
 
-    with progress("evaluate") as update:
-        report = make(
-            model,
-            data,
-            labels=labels,
-            runtimes=runtimes,
-            output=output,
-            engine=engine,
-            threads=threads,
-            quantize_input=quantize_input,
-            restart=restart,
-            progress=update,
-        )
+    try:
+        with progress("evaluate") as update:
+            report = make(
+                model,
+                data,
+                labels=labels,
+                runtimes=runtimes,
+                output=output,
+                engine=engine,
+                threads=threads,
+                quantize_input=quantize_input,
+                restart=restart,
+                progress=update,
+            )
+    except DataError as error:
+        if error.report.rows:
+            print_report(error.report, as_json)
+        raise
     print_report(report, as_json)
     if output is not None:
         say(f"wrote {output}")

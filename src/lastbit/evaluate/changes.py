@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..engines import reference
+from ..json_text import number
 from ..prepare import PreparedModel
 from ..types import Array
+from .metrics import whole
 
 __all__ = ["Changes"]
 
@@ -54,7 +56,8 @@ class Changes:
         s = self.state
         s["rows"] += len(rows)
         s["elements"] += int(different.sum())
-        gap = np.abs(ours[rows].astype(np.float64) - theirs[rows].astype(np.float64))
+        with np.errstate(invalid="ignore"):  # infinities, whose difference is NaN and counts as none
+            gap = np.abs(ours[rows].astype(np.float64) - theirs[rows].astype(np.float64))
         s["largest"] = max(s["largest"], float(np.nanmax(gap, initial=0.0)))
         before, after = ours[rows].argmax(axis=1), theirs[rows].argmax(axis=1)
         turned = before != after
@@ -68,6 +71,26 @@ class Changes:
         left = min(_FOLLOWED - s["followed"], _FOLLOWED_AT_ONCE)
         if left > 0:
             self._follow(x[rows[:left]])
+
+    def restore(self, found: dict[str, Any], rows: int) -> None:
+        """Take up a state that was read from a file, of so many rows.
+
+        Raises:
+            ValueError, KeyError or TypeError: it is none.
+        """
+        operators = self._pair[0].operators
+        counts = {key: whole(found[key], rows) for key in ("rows", "classes", "followed")}
+        begins = {str(int(key)): whole(count, rows) for key, count in found["begins"].items()}
+        examples = [_example(entry, rows) for entry in found["examples"]]
+        if not {int(key) for key in begins} <= set(operators) or len(examples) > min(_NAMED, counts["rows"]):
+            raise ValueError("what began where no operator is")
+        self.state = {
+            **counts,
+            "elements": whole(found["elements"]),
+            "largest": number(found["largest"]),
+            "examples": examples,
+            "begins": begins,
+        }
 
     def _follow(self, x: Array) -> None:
         """Run a few rows step by step in both runtimes; count the operator at which each row's values part."""
@@ -83,3 +106,11 @@ class Changes:
                 begins[str(index)] = begins.get(str(index), 0) + int(now.sum())
             parted |= now
         self.state["followed"] += len(x)
+
+
+def _example(found: dict[str, Any], rows: int) -> dict[str, Any]:
+    entry: dict[str, Any] = {"row": whole(found["row"], rows), "elements": whole(found["elements"])}
+    if "classes" in found:
+        before, after = found["classes"]
+        entry["classes"] = [whole(before), whole(after)]
+    return entry

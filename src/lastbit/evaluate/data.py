@@ -1,4 +1,4 @@
-"""Data sets of any size, read in pieces: a .npy, a .npz, or a folder of them (shards in the order of their names).
+"""Data sets of any size, read in pieces: an array, a .npy, a .npz, or a folder of them (shards, ordered by name).
 
 Memory stays constant: no file is loaded whole. What is wrong with a file's beginning or its size is found before
 anything is computed.
@@ -7,21 +7,71 @@ anything is computed.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
-import re
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..files import reason
+from ..files import ABOUT, reason
+from ..npy import MAGIC, read_header
 from ..types import Array
+from .shard_names import check_numbers, natural
 
-__all__ = ["DataSet", "Shard", "open_data"]
+__all__ = ["ArrayShard", "DataSet", "Shard", "open_data"]
+
+# What a digest reads of a file: all of a small one, else this many blocks, evenly spread.
+_BLOCKS, _BLOCK_BYTES, _BLOCKS_IN_ALL = 64, 4096, 4096
+_READ_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayShard:
+    """An array that was given as it is.
+
+    Attributes:
+        label: how messages name it.
+        values: the array; the first dimension counts the rows.
+    """
+
+    label: str
+    values: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+        return self.values.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the array."""
+        return self.values.dtype
+
+    @property
+    def rows(self) -> int:
+        """Rows of the array."""
+        return self.shape[0]
+
+    def chunks(self, begin: int, size: Callable[[], int]) -> Iterator[Array]:
+        """See `Shard.chunks`."""
+        while begin < self.rows:
+            count = size()
+            values = self.values[begin : begin + count]
+            yield values.astype(self.dtype.newbyteorder("="), copy=False)
+            begin += count
+
+    def one_row(self) -> ArrayShard:
+        """The whole array as one row."""
+        return replace(self, values=self.values[None])
+
+    def identity(self, blocks: int) -> list[Any]:
+        """Rows, type and a digest of the values."""
+        return [self.rows, self.dtype.str, hashlib.sha256(np.ascontiguousarray(self.values).data).hexdigest()]
 
 
 @dataclass(frozen=True)
@@ -54,8 +104,20 @@ class Shard:
         """How messages name it."""
         return f"{self.path} ({self.member.removesuffix('.npy')})" if self.member else self.path
 
-    def chunks(self, begin: int, size: int) -> Iterator[Array]:
-        """Arrays of at most `size` rows, from row `begin` on, in native byte order.
+    def one_row(self) -> Shard:
+        """The whole array as one row."""
+        return replace(self, shape=(1, *self.shape))
+
+    def identity(self, blocks: int) -> list[Any]:
+        """Name, rows, size and time of the file, and a digest of at most so many blocks of it."""
+        return [os.path.basename(self.path), self.member, self.rows, *self.stamp, _sampled_digest(self.path, blocks)]
+
+    def chunks(self, begin: int, size: Callable[[], int]) -> Iterator[Array]:
+        """Arrays from row `begin` on, in native byte order.
+
+        Args:
+            begin: the first row.
+            size: asked before each array for the rows that it may have at most.
 
         Raises:
             InputError: the file ends too early, or is damaged.
@@ -64,8 +126,9 @@ class Shard:
         try:
             with _open(self.path, self.member) as file:
                 file.seek(self.offset + begin * row_bytes)
-                for start in range(begin, self.rows, size):
-                    count = min(size, self.rows - start)
+                start, count = begin, 0
+                while (start := start + count) < self.rows:
+                    count = min(size(), self.rows - start)
                     content = file.read(count * row_bytes)
                     if len(content) < count * row_bytes:
                         raise InputError(
@@ -88,11 +151,11 @@ class DataSet:
 
     Attributes:
         path: what the user named.
-        shards: at least one; all of one type, and of one shape but for the rows.
+        shards: at least one; all of one type, and of one shape except for the rows.
     """
 
     path: str
-    shards: tuple[Shard, ...]
+    shards: tuple[Shard | ArrayShard, ...]
 
     @property
     def rows(self) -> int:
@@ -109,13 +172,22 @@ class DataSet:
         """The type, in native byte order."""
         return self.shards[0].dtype.newbyteorder("=")
 
-    @property
-    def identity(self) -> list[list[Any]]:
-        """What must be unchanged for going on with a partial result: name, rows, size and time of each file."""
-        return [[os.path.basename(s.path), s.member, s.rows, *s.stamp] for s in self.shards]
+    def with_batch(self, shape: Sequence[int]) -> DataSet:
+        """The same set; where it is one array of the shape of one row, as one row."""
+        only = self.shards[0]
+        return DataSet(self.path, (only.one_row(),)) if len(self.shards) == 1 and only.shape == tuple(shape) else self
 
-    def chunks(self, begin: int, size: int) -> Iterator[Array]:
-        """Arrays of at most `size` rows from row `begin` on; no array spans two shards."""
+    def identity(self) -> list[list[Any]]:
+        """What must be unchanged for going on with a partial result; the digests read a part of large files.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        blocks = min(_BLOCKS, max(_BLOCKS_IN_ALL // len(self.shards), 4))
+        return [shard.identity(blocks) for shard in self.shards]
+
+    def chunks(self, begin: int, size: Callable[[], int]) -> Iterator[Array]:
+        """Arrays from row `begin` on, each of at most the rows that `size` tells; no array spans two shards."""
         skipped = begin
         for shard in self.shards:
             if skipped >= shard.rows:
@@ -128,7 +200,8 @@ class DataSet:
         """Arrays of the sizes asked for, one after the other: what goes with another set's chunks."""
         waiting: list[Array] = []
         held = 0
-        source = self.chunks(begin, 1 << 16)
+        at_once = max(_READ_BYTES // max(math.prod(self.sample) * self.dtype.itemsize, 1), 1)
+        source = self.chunks(begin, lambda: at_once)
         for size in sizes:
             while held < size:
                 waiting.append(next(source))
@@ -138,11 +211,28 @@ class DataSet:
             waiting, held = [joined[size:]], held - size
 
 
-def open_data(path: str, keys: Sequence[str], what: str) -> DataSet:
+def _sampled_digest(path: str, blocks: int) -> str:
+    """A digest of a file's bytes: of all where they are few, else of blocks, evenly spread, with both ends."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= blocks * _BLOCK_BYTES:
+                digest.update(file.read())
+            else:
+                for number in range(blocks):
+                    file.seek((size - _BLOCK_BYTES) * number // (blocks - 1))
+                    digest.update(file.read(_BLOCK_BYTES))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {reason(error)}.") from None
+    return digest.hexdigest()
+
+
+def open_data(source: Any, keys: Sequence[str], what: str) -> DataSet:
     """Find the arrays of a data set and check them, without reading their values.
 
     Args:
-        path: a .npy, a .npz, or a folder of them.
+        source: an array, or the path of a .npy, a .npz, or a folder of them.
         keys: names that the array may have in a .npz with several.
         what: what it is, for messages: `data` or `labels`.
 
@@ -150,11 +240,15 @@ def open_data(path: str, keys: Sequence[str], what: str) -> DataSet:
         InputError: nothing there, a shard missing from a numbered row of names, a file cut off or damaged, or shards
             that do not fit each other.
     """
+    if not isinstance(source, str | os.PathLike):
+        return _given(source, what)
+    path = os.fspath(source)
+    shards: tuple[Shard, ...]
     if os.path.isdir(path):
-        names = sorted((n for n in os.listdir(path) if n.lower().endswith((".npy", ".npz"))), key=_natural)
+        names = sorted((n for n in os.listdir(path) if n.lower().endswith((".npy", ".npz"))), key=natural)
         if not names:
             raise InputError(f"{path}: the folder has no .npy or .npz files; wanted {what} in shards.")
-        _check_numbers(path, names)
+        check_numbers(path, names)
         shards = tuple(_read_header(os.path.join(path, name), keys, what) for name in names)
     else:
         shards = (_read_header(path, keys, what),)
@@ -163,7 +257,7 @@ def open_data(path: str, keys: Sequence[str], what: str) -> DataSet:
         if (shard.dtype, shard.shape[1:]) != (first.dtype, first.shape[1:]):
             raise InputError(
                 f"{shard.label}: found {shard.dtype}{list(shard.shape)}, but {first.label} is "
-                f"{first.dtype}{list(first.shape)}; all shards must agree but for the number of rows."
+                f"{first.dtype}{list(first.shape)}; all shards must agree, except in the number of rows."
             )
     found = DataSet(path, shards)
     if not found.rows:
@@ -171,26 +265,24 @@ def open_data(path: str, keys: Sequence[str], what: str) -> DataSet:
     return found
 
 
-def _natural(name: str) -> list[Any]:
-    """A key that sorts shard_10 behind shard_9."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+def _given(source: Any, what: str) -> DataSet:
+    """An array that the caller has."""
+    try:
+        values = np.asarray(source)
+    except ValueError as error:  # lists of unequal lengths
+        raise InputError(f"{what}: is no array of numbers: {reason(error)}.") from None
+    shard = ArrayShard(what, values)
+    _check_type(shard)
+    if not values.size:
+        raise InputError(f"{what}: has no rows; wanted at least one.")
+    return DataSet(what, (shard,))
 
 
-def _check_numbers(folder: str, names: Sequence[str]) -> None:
-    """Refuse a numbered row of names with a gap: a shard that was not copied."""
-    parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", name) for name in names]
-    found = [(m[1], int(m[2]), m[3], len(m[2])) for m in parts if m]
-    if len(found) != len(names) or len({(head, tail) for head, _, tail, _ in found}) != 1:
-        return  # names that are no numbered row
-    numbers = [number for _, number, _, _ in found]
-    missing = sorted(set(range(min(numbers), max(numbers))) - set(numbers))
-    if missing:
-        head, _, tail, width = found[0]
-        shown = ", ".join(f"{head}{n:0{width}d}{tail}" for n in missing[:5]) + (", ..." if len(missing) > 5 else "")
-        raise InputError(
-            f"{folder}: found {len(names)} shards, {head}{min(numbers):0{width}d}{tail} to "
-            f"{head}{max(numbers):0{width}d}{tail}, but not {shown}. Put it there, or rename the others."
-        )
+def _check_type(shard: Shard | ArrayShard) -> None:
+    if shard.dtype.kind not in "biuf":
+        raise InputError(f"{shard.label}: holds {shard.dtype}, wanted numbers.")
+    if not shard.shape:
+        raise InputError(f"{shard.label}: holds a single number, wanted an array with rows.")
 
 
 @contextlib.contextmanager
@@ -211,13 +303,11 @@ def _read_header(path: str, keys: Sequence[str], what: str) -> Shard:
         member = ""
         if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
             member = _member(path, keys, what)
-        elif head != b"\x93NUMPY":
+        elif head != MAGIC:
             shown = f"it begins with {head!r}" if head else "it is empty"
             raise InputError(f"{path}: is no .npy and no .npz ({shown}); save the {what} with numpy.save.")
         with _open(path, member) as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(file)
+            shape, fortran, dtype = read_header(file, path)
             offset = file.tell()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file or folder. Check the path of the {what}.") from None
@@ -227,27 +317,32 @@ def _read_header(path: str, keys: Sequence[str], what: str) -> Shard:
         # A damaged archive raises whatever zipfile, zlib or the header's parser happen to raise.
         raise InputError(f"{path}: cannot be read as a NumPy array: {reason(error)}.") from None
     shard = Shard(path, member, shape, dtype, offset, (status.st_size, status.st_mtime_ns))
-    if dtype.kind not in "biuf":
-        raise InputError(f"{shard.label}: holds {dtype}, wanted numbers.")
-    if not shape:
-        raise InputError(f"{shard.label}: holds a single number, wanted an array with rows.")
+    _check_type(shard)
     if fortran and len(shape) > 1:
         raise InputError(
             f"{shard.label}: is stored column by column (Fortran order), so that rows cannot be read one by one; save "
             "numpy.ascontiguousarray(array)."
         )
-    if not member and status.st_size < offset + math.prod(shape) * dtype.itemsize:
+    promised = offset + math.prod(shape) * dtype.itemsize
+    there = _member_bytes(path, member) if member else status.st_size
+    if there < promised:
         raise InputError(
-            f"{shard.label}: is cut off: its header promises {dtype}{list(shape)}, so "
-            f"{offset + math.prod(shape) * dtype.itemsize} bytes, and there are {status.st_size}. Copy it again."
+            f"{shard.label}: is cut off: its header promises {dtype}{list(shape)}, so {promised} bytes, and there are "
+            f"{there}. Copy it again."
         )
     return shard
+
+
+def _member_bytes(path: str, member: str) -> int:
+    """Bytes of an entry of an archive, as its list of contents tells."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.getinfo(member).file_size
 
 
 def _member(path: str, keys: Sequence[str], what: str) -> str:
     """The entry of an archive that holds the array."""
     with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".npy")]
+        names = [name for name in archive.namelist() if name.endswith(".npy") and name != f"{ABOUT}.npy"]
     if len(names) == 1:
         return names[0]
     for key in keys:

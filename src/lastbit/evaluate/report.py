@@ -12,6 +12,8 @@ from ..report import Block, Heading, Report, Table, Text
 __all__ = ["SCHEMA", "EvaluateReport"]
 
 SCHEMA = "lastbit.evaluate/1"
+# Classes that a table shows one by one; and rows of a table of the most frequent ones.
+_MOST_SHOWN, _FEW = 20, 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,6 +33,7 @@ class EvaluateReport(Report):
         changes: for each runtime but the first, what differs.
         classes: classes that the largest output stands for; 0 where it stands for none.
         output: the report file, or None.
+        stopped: whether a row could not be used, so that the rows before it are all there is.
     """
 
     model: Model
@@ -45,6 +48,7 @@ class EvaluateReport(Report):
     changes: tuple[Mapping[str, Any], ...]
     classes: int
     output: str | None
+    stopped: bool = False
 
     @property
     def complete(self) -> bool:
@@ -109,7 +113,8 @@ class EvaluateReport(Report):
         ]
         if not self.complete:
             way = "Run the same command again to go on." if self.output else "With -o FILE it could go on from here."
-            blocks.append(Text(f"interrupted: the result is that of the first {self.rows:,} rows. {way}", "warning"))
+            what = f"the result is that of the first {self.rows:,} rows."
+            blocks.append(Text(what.capitalize() if self.stopped else f"interrupted: {what} {way}", "warning"))
         headers = ["runtime"]
         rows: list[list[object]] = [[name] for name in self.runtimes]
         for measure in self.measures[0]:
@@ -128,20 +133,34 @@ class EvaluateReport(Report):
         return blocks
 
     def _classes(self) -> list[Block]:
-        """How often each class came, where there are few enough to read."""
-        if not 0 < self.classes <= 20:
+        """How often each class came; of many classes those that came most."""
+        if not self.classes:
             return []
         found = self.measures[0]["classes"]
-        if "predicted" in found:
+        labelled, few = "predicted" not in found, self.classes <= _MOST_SHOWN
+        if few and labelled:
+            rows = [[label, *counts] for label, counts in enumerate(found["confusion"])]
+            headers = ["label", *map(str, range(self.classes))]
+            return [Table(headers, rows, title=f"label and class, {self.runtimes[0]}", right=headers)]
+        if few:
             rows = [
                 [name, *measures["classes"]["predicted"]]
                 for name, measures in zip(self.runtimes, self.measures, strict=True)
             ]
             headers = ["class", *map(str, range(self.classes))]
             return [Table(headers, rows, title="rows of each class", right=headers[1:])]
-        headers = ["label", *map(str, range(self.classes))]
-        rows = [[label, *counts] for label, counts in enumerate(found["confusion"])]
-        return [Table(headers, rows, title=f"label and class, {self.runtimes[0]}", right=headers)]
+        if labelled:
+            wrong = [pair for pair in _pairs(found) if pair[0] != pair[1]]
+            most = sorted(wrong, key=lambda pair: -pair[2])[:_FEW]
+            headers = ["label", "class", "rows"]
+            title = Heading(f"Most frequent mistakes, {self.runtimes[0]}")
+            return [title, Table(headers, most, right=headers)] if most else []
+        order = sorted(range(self.classes), key=lambda c: -found["predicted"][c])[:_FEW]
+        rows = [[c, *(f"{measures['classes']['predicted'][c]:,}" for measures in self.measures)] for c in order]
+        return [
+            Heading("Rows of the most frequent classes"),
+            Table(["class", *self.runtimes], rows, right=self.runtimes),
+        ]
 
     def _labels(self) -> list[Block]:
         groups = [measures.get("anomaly", {}).get("mean_by_label", {}) for measures in self.measures]
@@ -177,3 +196,11 @@ class EvaluateReport(Report):
 
 def _number(value: object) -> str:
     return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else f"{value:,}"
+
+
+def _pairs(found: Mapping[str, Any]) -> list[list[int]]:
+    """Label, class and rows, where there are any."""
+    if "confusion_pairs" in found:
+        return [*found["confusion_pairs"]]
+    matrix = enumerate(found["confusion"])
+    return [[label, predicted, n] for label, counts in matrix for predicted, n in enumerate(counts) if n]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from ..arith.fixedpoint import reduce_multiplier
 from ..errors import UnsupportedError
+from ..json_text import json_text
 from ..model import Model, Operator, Tensor
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
@@ -54,10 +54,10 @@ class Inspection(Report):
         parts = []
         for key, value in self.data.items():
             if isinstance(value, list) and value and isinstance(value[0], dict):
-                lines = ",\n    ".join(json.dumps(entry, allow_nan=False) for entry in value)
+                lines = ",\n    ".join(json_text(entry) for entry in value)
                 parts.append(f'  "{key}": [\n    {lines}\n  ]')
             else:
-                parts.append(f'  "{key}": {json.dumps(value, allow_nan=False)}')
+                parts.append(f'  "{key}": {json_text(value)}')
         return "{\n" + ",\n".join(parts) + "\n}"
 
     def in_short(self) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import re
 import zipfile
@@ -19,6 +18,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import reason, write_bytes
+from ..json_text import json_text
 from ..layer_tables import LayerTables
 from ..types import Array, hex_float
 from .report import LayerVectors, VectorSet
@@ -111,7 +111,7 @@ def _layer_files(report: VectorSet, layer: LayerVectors, formats: Sequence[str])
     if "json" in formats or "bin" in formats:  # raw values say nothing of themselves
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         everything = {**about, "arrays": _plain(arrays), "sha256_of_files": digests}
-        files[f"{stem}.json"] = (json.dumps(everything, indent=1, allow_nan=False) + "\n").encode()
+        files[f"{stem}.json"] = (json_text(everything, indent=1) + "\n").encode()
     return files
 
 
@@ -185,7 +185,7 @@ def _npz(arrays: Mapping[str, Array], about: Mapping[str, Any]) -> bytes:
     """The arrays and, under `about`, the description as JSON text. The same vectors give the same bytes."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for key, array in {**arrays, "about": np.asarray(json.dumps(about))}.items():
+        for key, array in {**arrays, "about": np.asarray(json_text(about))}.items():
             part = io.BytesIO()
             np.lib.format.write_array(part, np.asarray(array, order="C"), allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{key}.npy"), part.getvalue(), zipfile.ZIP_DEFLATED)
