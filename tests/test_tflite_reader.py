@@ -18,6 +18,7 @@ import pytest
 
 from lastbit.errors import InputError, LastBitError, ModelError
 from lastbit.model import Model, Operator, Subgraph, Tensor
+from lastbit.prepare import prepare
 from lastbit.tflite import extract_operator, load, write
 from lastbit.tflite.writer import _Writer
 from lastbit.types import DTYPES, DType, QuantParams
@@ -99,6 +100,13 @@ def refused(content: Any, *parts: str) -> None:
         load(content)
     for part in parts:
         assert part in str(caught.value)
+
+
+def opened(content: Any, *parts: str) -> Model:
+    """The file is read; one of its faults has all the parts, and no runtime that was asked about it runs it."""
+    model = load(content)
+    assert any(all(part in fault.text for part in parts) for fault in model.faults), model.faults
+    return model
 
 
 # ---- what is read
@@ -287,18 +295,14 @@ def test_constants_behind_the_flatbuffer_are_read() -> None:
 
 
 def test_constants_behind_the_flatbuffer_stay_in_the_file() -> None:
-    refused(
-        external(dense_graph(), lambda data, end: (end + 5, len(data))),
-        "tensor 2 't2'",
-        "the file is truncated",
-    )
-    refused(external(dense_graph(), lambda data, end: (2**64 - 8, len(data))), "tensor 1 't1'", "truncated")
-    refused(external(dense_graph(), lambda data, end: (end, 2**64 - 1)), "tensor 1 't1'", "truncated")
-    refused(external(dense_graph(), lambda data, end: (end, len(data) - 1)), "has 11 bytes of data, wanted 12")
+    opened(external(dense_graph(), lambda data, end: (end + 5, len(data))), "tensor 2 't2'", "may be truncated")
+    opened(external(dense_graph(), lambda data, end: (2**64 - 8, len(data))), "tensor 1 't1'", "truncated")
+    opened(external(dense_graph(), lambda data, end: (end, 2**64 - 1)), "tensor 1 't1'", "truncated")
+    opened(external(dense_graph(), lambda data, end: (end, len(data) - 1)), "has 11 bytes of data, wanted 12")
     # 0 and 1 are placeholders that say "no data".
     for placeholder in (0, 1):
         content = external(dense_graph(), lambda data, end, start=placeholder: (start, len(data)))
-        refused(content, "reads tensor 1 't1', which nothing writes")
+        opened(content, "reads tensor 1 't1', which nothing writes")
 
 
 def test_unaligned_constants_are_copied() -> None:
@@ -338,13 +342,12 @@ def test_a_constant_without_elements_is_a_constant() -> None:
 
 
 @needs_models
-def test_every_shared_model_loads_but_the_malformed_one() -> None:
+def test_every_shared_model_loads() -> None:
     paths = sorted(MODELS.glob("*.tflite"))
     assert paths
     for path in paths:
         if path.stem == MALFORMED:
-            refused(path, "tensor 8", "buffer 9 has 12 bytes of data, wanted 16 for uint8 [1, 16]")
-            continue
+            opened(path, "tensor 8", "buffer 9 has 12 bytes of data, wanted 16 for uint8 [1, 16]")
         model = load(path)
         assert model.operators
         assert model.inputs
@@ -418,7 +421,7 @@ def test_a_truncated_file_says_so() -> None:
 
 
 def test_schema_version() -> None:
-    refused(raw_file(ModelAddVersion=lambda _: 2), "the schema version is 2, wanted 3")
+    opened(raw_file(ModelAddVersion=lambda _: 2), "the schema version is 2, wanted 3")
 
 
 def test_no_subgraphs() -> None:
@@ -452,14 +455,14 @@ CONTRADICTIONS: list[tuple[Subgraph, str]] = [
     (with_operator(outputs=(-1,)), "outputs: entry 0 is tensor -1"),
     (replace(dense_graph(), inputs=(4,)), "graph inputs: entry 0 is tensor 4"),
     (replace(dense_graph(), outputs=(-1,)), "graph outputs: entry 0 is tensor -1"),
-    (bad(0, shape=(-1, 4)), "tensor 0 'input': its shape is [-1, 4], wanted sizes from 0"),
-    (bad(0, shape_signature=(1, 2, 3)), "its shape_signature is [1, 2, 3], wanted 2 sizes"),
-    (bad(0, shape_signature=(-7, 4)), "its shape_signature is [-7, 4]"),
-    (bad(0, shape=(BIG, BIG)), "has 4611686014132420609 elements, wanted at most 2147483647"),
-    (bad(0, shape=(0, BIG, BIG), shape_signature=(0, 1, 1)), "elements, wanted at most 2147483647"),
-    (bad(0, shape=(1,) * 33, shape_signature=(1,) * 33), "33 dimensions, wanted at most 32"),
+]
+FAULTS: list[tuple[Subgraph, str]] = [
+    (bad(0, shape=(-1, 4)), "tensor 0 'input': its shape is [-1, 4]; sizes from 0"),
+    (bad(0, shape=(BIG, BIG)), "has 4611686014132420609 elements"),
+    (bad(0, shape=(0, BIG, BIG), shape_signature=(0, 1, 1)), "TFLite counts them in int32"),
+    (bad(0, shape=(1,) * 33, shape_signature=(1,) * 33), "33 dimensions; LastBit holds at most 32"),
     (bad(1, shape=(3, 5)), "buffer 1 has 12 bytes of data, wanted 15 for int8 [3, 5]"),
-    (bad(1, shape=(BIG,) * 32, shape_signature=(BIG,) * 32), "buffer 1 has 12 bytes of data, wanted"),
+    (bad(1, shape=(BIG,) * 32, shape_signature=(BIG,) * 32), "TFLite counts them in int32"),
     (bad(1, is_variable=True), "is a variable and has constant data in buffer 1"),
     (bad(1, quant=quant([0.1] * 3, [0, 0])), "has 3 scales and 2 zero points"),
     (bad(1, quant=quant([0.1], [0, 0])), "has 1 scales and 2 zero points"),
@@ -467,12 +470,16 @@ CONTRADICTIONS: list[tuple[Subgraph, str]] = [
     (bad(1, quant=quant([0.1] * 3, [0] * 3, 1)), "each of the 4 channels along dimension 1"),
     (bad(1, quant=quant([0.1] * 3, [0] * 3, 2)), "quantized_dimension is 2, wanted 0 to 1"),
     (bad(1, quant=quant([0.1] * 3, [0] * 3, -1)), "quantized_dimension is -1, wanted 0 to 1"),
-    (bad(0, quant=quant(0.0)), "scale 0 is 0.0, wanted a positive finite number"),
-    (bad(0, quant=quant(-1.0)), "scale 0 is -1.0, wanted a positive finite number"),
-    (bad(1, quant=quant([1, np.nan, 1], [0] * 3)), "scale 1 is nan, wanted a positive finite number"),
-    (bad(1, quant=quant([1, 1, np.inf], [0] * 3)), "scale 2 is inf, wanted a positive finite number"),
     (bad(0, quant=quant(1, 128)), "a zero point is 128, wanted -128 to 127 as int8 holds"),
     (bad(0, quant=quant(1, -(2**63))), "a zero point is -9223372036854775808, wanted -128 to 127"),
+]
+
+SCALES: list[tuple[Subgraph, str]] = [
+    (bad(0, quant=quant(0.0)), "has the scale 0.0"),
+    (bad(0, quant=quant(-1.0)), "has the scale -1.0"),
+    (bad(1, quant=quant([1, np.nan, 1], [0] * 3)), "has the scale nan"),
+    (bad(1, quant=quant([1, 1, np.inf], [0] * 3)), "has the scale inf"),
+    (bad(3, quant=quant(-0.5)), "has the scale -0.5"),
 ]
 
 
@@ -480,6 +487,18 @@ CONTRADICTIONS: list[tuple[Subgraph, str]] = [
 def test_contradictions_are_refused(graph: Subgraph, part: str) -> None:
     # Straight to the writer, which believes its caller.
     refused(_Writer(graph).finish("bad"), "<bytes>: ", part)
+
+
+@pytest.mark.parametrize(("graph", "part"), FAULTS, ids=[part for _, part in FAULTS])
+def test_faults_are_carried_and_no_litert_runs_the_layer(graph: Subgraph, part: str) -> None:
+    prepared = prepare(opened(_Writer(graph).finish("bad"), part), "litert-reference")
+    assert list(prepared.refusals) == [0]
+
+
+@pytest.mark.parametrize(("graph", "part"), SCALES, ids=[part for _, part in SCALES])
+def test_scales_without_meaning_are_read_and_refused_by_the_layer(graph: Subgraph, part: str) -> None:
+    for runtime in ("litert-xnnpack", "litert-reference", "tflm"):
+        assert part in prepare(load(_Writer(graph).finish("bad")), runtime).refusals[0]
 
 
 def dense_option(slot: int, value: int) -> bytes:
@@ -496,9 +515,10 @@ def dense_option(slot: int, value: int) -> bytes:
 
 def test_indices_and_options_beyond_the_file_are_refused() -> None:
     refused(raw_file(OperatorAddOpcodeIndex=lambda _: 5), "opcode_index is 5, but the file has 1 operator codes")
-    refused(raw_file(TensorAddBuffer=lambda _: 2**32 - 1), "its buffer is 4294967295, but the file has 3 buffers")
-    refused(dense_option(4, 17), "operator 0 FULLY_CONNECTED: fused_activation_function is 17, wanted 0 to 5")
-    refused(dense_option(6, 0xFD), "weights_format is -3, wanted 0 to 1")
+    opened(raw_file(TensorAddBuffer=lambda _: 2**32 - 1), "its buffer is 4294967295, but the file has 3 buffers")
+    assert load(dense_option(4, 17)).operators[0].options["fused_activation_function"] == "unknown(17)"
+    assert load(dense_option(6, 0xFD)).operators[0].options["weights_format"] == "unknown(-3)"
+    assert "weights_format is unknown(-3)" in prepare(load(dense_option(6, 0xFD)), "tflm").refusals[0]
     assert load(dense_option(12, 99)).operators[0].options["quantized_bias_type"] == "unknown(99)"
 
 
@@ -512,16 +532,16 @@ def chain(*steps: tuple[int, int]) -> Subgraph:
 
 def test_the_order_of_operators_is_checked() -> None:
     load(write(chain((0, 1), (1, 2), (1, 3))))
-    refused(write(chain((1, 2), (0, 1))), "operator 0 RELU reads tensor 1 't1', which only operator 1 RELU writes")
-    refused(write(chain((2, 1), (1, 2))), "operator 0 RELU reads tensor 2", "without cycles")
-    refused(write(chain((1, 1), (0, 2))), "operator 0 RELU reads tensor 1")
-    refused(write(chain((3, 1), (0, 2))), "reads tensor 3 't3', which nothing writes")
-    refused(write(chain((0, 1), (0, 1))), "operator 1 RELU writes tensor 1", "already written by operator 0 RELU")
-    refused(write(chain((0, 0))), "already written by the caller, as a graph input")
-    refused(write(replace(chain((0, 1), (0, 2)), inputs=(0, 2))), "as a graph input")
-    refused(write(replace(chain((0, 1), (0, 3)), outputs=(2,))), "the graph output tensor 2 't2' is written by no")
+    opened(write(chain((1, 2), (0, 1))), "operator 0 RELU reads tensor 1 't1', before operator 1 RELU writes it")
+    opened(write(chain((2, 1), (1, 2))), "operator 0 RELU reads tensor 2 't2', before operator 1 RELU writes it")
+    opened(write(chain((1, 1), (0, 2))), "operator 0 RELU reads tensor 1")
+    opened(write(chain((3, 1), (0, 2))), "reads tensor 3 't3', which nothing writes")
+    opened(write(chain((0, 1), (0, 1))), "operator 1 RELU writes tensor 1", "already written by operator 0 RELU")
+    opened(write(chain((0, 0))), "already written by the caller, as a graph input")
+    opened(write(replace(chain((0, 1), (0, 2)), inputs=(0, 2))), "as a graph input")
+    opened(write(replace(chain((0, 1), (0, 3)), outputs=(2,))), "nothing writes the graph output tensor 2 't2'")
     constant = changed(chain((0, 1)), 1, data=np.zeros((1, 4), np.int8))
-    refused(write(constant), "already written by the file, as a constant")
+    opened(write(constant), "already written by the file, as a constant")
     variable = changed(chain((2, 1), (0, 2)), 2, is_variable=True)
     assert load(write(variable)).tensors[2].is_variable
 
@@ -576,7 +596,6 @@ def check_model(model: Model) -> None:
         assert item.data is None or item.data.shape == item.shape
         if item.quant is not None:
             assert item.quant.scale.shape == item.quant.zero_point.shape
-            assert (item.quant.scale > 0).all()
     for op in model.operators:
         assert all(-1 <= i < len(model.tensors) for i in op.inputs)
         assert all(0 <= i < len(model.tensors) for i in op.outputs)
@@ -600,8 +619,8 @@ def test_only_model_errors_come_out_of_damaged_files() -> None:
             assert str(error).startswith("<bytes>: "), number
             refusals += 1
         assert time.process_time() - before < 2, number
-    assert loaded > 400
-    assert refusals > 1500
+    assert loaded > 1000
+    assert refusals > 500
     assert time.process_time() - started < 20
 
 

@@ -213,7 +213,7 @@ def _demo(granularity: str, step: Callable[[str], None]) -> ModelDemo:
         outputs[name] = run(model, x, name).output
         try:
             with open_oracle(name) as oracle:
-                result = oracle.run(model.content, [[sample[None]] for sample in x], label="the demo model")
+                result = oracle.run(bytes(model.content), [[sample[None]] for sample in x], label="the demo model")
         except OracleMissingError as error:
             oracles[name] = str(error)
             continue

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from .errors import InputError
+from .faults import Fault, FaultKind
 from .markup import few_lines, html_table
-from .types import Array, DType, QuantParams
+from .types import Array, DType, FileBytes, QuantParams
 
-__all__ = ["Model", "Operator", "Subgraph", "Tensor"]
+__all__ = ["Model", "Operator", "Signature", "Subgraph", "Tensor"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +82,23 @@ class Subgraph:
     outputs: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Signature:
+    """One signature: names for inputs and outputs of a subgraph, which need not be the tensors' own.
+
+    Attributes:
+        key: its name, such as `serving_default`.
+        subgraph: the subgraph's index.
+        inputs: name -> tensor index.
+        outputs: name -> tensor index.
+    """
+
+    key: str
+    subgraph: int
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A .tflite model as its file has it.
@@ -91,15 +110,19 @@ class Model:
         subgraphs: at least one; the first is the main one.
         description: the file's own description.
         version: the schema version (3).
-        content: the file's bytes, unchanged.
+        content: the file's bytes, unchanged; a large file's are mapped, not read.
         source: the path it was read from, or `<bytes>`.
+        faults: what is wrong with the file that some runtime runs all the same.
+        signatures: the file's signatures, in its order.
     """
 
     subgraphs: tuple[Subgraph, ...]
     description: str
     version: int
-    content: bytes = field(repr=False)
+    content: FileBytes = field(repr=False)
     source: str = "<bytes>"
+    faults: tuple[Fault, ...] = ()
+    signatures: tuple[Signature, ...] = ()
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -125,6 +148,44 @@ class Model:
     def dense_operators(self) -> tuple[Operator, ...]:
         """The FULLY_CONNECTED operators of the main subgraph, in execution order."""
         return tuple(op for op in self.operators if op.name == "FULLY_CONNECTED")
+
+    @cached_property
+    def fed_or_computed(self) -> frozenset[int]:
+        """The main subgraph's tensors that are inputs or that an operator writes."""
+        graph = self.subgraphs[0]
+        return frozenset(graph.inputs).union(*(op.outputs for op in graph.operators))
+
+    @cached_property
+    def constant_outputs(self) -> Mapping[int, Array]:
+        """Tensor index -> value, for the outputs whose values are in the file."""
+        return {
+            tensor.index: tensor.data
+            for tensor in self.outputs
+            if tensor.data is not None and tensor.index not in self.fed_or_computed
+        }
+
+    @cached_property
+    def first_faults(self) -> Mapping[FaultKind, Fault]:
+        """For each kind of fault that the file has, the first one."""
+        return {fault.kind: fault for fault in reversed(self.faults)}
+
+    @cached_property
+    def faults_of_tensors(self) -> Mapping[int, tuple[Fault, ...]]:
+        """Tensor index -> the faults that are about it."""
+        found: dict[int, tuple[Fault, ...]] = {}
+        for fault in self.faults:
+            if fault.tensor is not None and fault.operator is None:
+                found[fault.tensor] = (*found.get(fault.tensor, ()), fault)
+        return found
+
+    @cached_property
+    def faults_of_operators(self) -> Mapping[int, tuple[Fault, ...]]:
+        """Operator index -> the faults that are about it."""
+        found: dict[int, tuple[Fault, ...]] = {}
+        for fault in self.faults:
+            if fault.operator is not None:
+                found[fault.operator] = (*found.get(fault.operator, ()), fault)
+        return found
 
     def operator(self, index: int) -> Operator:
         """The operator with this index.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .errors import UnsupportedError
 from .markup import few_lines
-from .model import Model, Operator
+from .model import Model, Operator, Tensor
 from .ops import OPERATORS
 from .ops.base import PreparedOperator, refuse
 from .ops.kernel_checks import check_kernel, kernel_notes, xnnpack_declines
+from .ops.validity import check_operands, check_structure
 from .ops.version_checks import check_version, version_declines
 from .runtimes import Refused, Rule, Runtime, find_rule, get_runtime
 
@@ -28,12 +29,14 @@ class PreparedModel:
         runtime: the runtime.
         operators: operator index -> prepared operator, for those that are covered.
         refusals: operator index -> why it is refused or not covered.
+        missing_outputs: tensor index -> why the graph output has no value, whatever operators run.
     """
 
     model: Model
     runtime: Runtime
     operators: Mapping[int, PreparedOperator]
     refusals: Mapping[int, str]
+    missing_outputs: Mapping[int, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         ready, total = len(self.operators), len(self.model.operators)
@@ -48,6 +51,10 @@ class PreparedModel:
                 f"{self.model.source}: {len(self.refusals)} of {len(self.model.operators)} operators "
                 f"are not covered on {self.runtime.name}:",
                 [f"{self.model.operators[i].label}: {reason}" for i, reason in self.refusals.items()],
+            )
+        if self.missing_outputs:
+            raise UnsupportedError(
+                f"{self.model.source}: the model has outputs without a value:", list(self.missing_outputs.values())
             )
 
 
@@ -72,7 +79,18 @@ def prepare(model: Model, runtime: str | Runtime) -> PreparedModel:
             operators[op.index] = prepare_operator(model, op, chosen)
         except UnsupportedError as error:
             refusals[op.index] = "; ".join(error.reasons) or str(error)
-    return PreparedModel(model, chosen, operators, refusals)
+    missing = {
+        tensor.index: f"output {tensor.label}: {_why_missing(tensor)}"
+        for tensor in model.outputs
+        if tensor.index not in model.fed_or_computed and tensor.index not in model.constant_outputs
+    }
+    return PreparedModel(model, chosen, operators, refusals, missing)
+
+
+def _why_missing(tensor: Tensor) -> str:
+    if tensor.is_variable:
+        return "is a variable that no operator writes; LastBit keeps no state between calls"
+    return "no operator writes it, and its values are not in the file"
 
 
 def prepare_operator(model: Model, op: Operator, runtime: str | Runtime) -> PreparedOperator:
@@ -83,6 +101,7 @@ def prepare_operator(model: Model, op: Operator, runtime: str | Runtime) -> Prep
     """
     chosen = get_runtime(runtime)
     rule = choose_rule(model, op, chosen)
+    check_operands(model, op, rule.kernel)
     prepared = OPERATORS[op.name].prepare(model, op, rule.name)
     check_kernel(prepared, rule.kernel, chosen.ignores)
     prepared = replace(prepared, kernel=rule.kernel)
@@ -102,6 +121,7 @@ def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
         raise refuse(op, "this operator is not covered yet")
     if runtime.dense_only and op.name != "FULLY_CONNECTED":
         raise refuse(op, DENSE_ONLY)
+    check_structure(model, op, entry.inputs, entry.outputs)
     variant = entry.variant(model, op)
     declined = runtime.fallback is not None and (
         xnnpack_declines(model, op) is not None or version_declines(model, op, runtime) is not None

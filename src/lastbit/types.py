@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DTYPES", "DType", "IntArray", "QuantParams", "fraction_of", "fused_bounds", "hex_float"]
+__all__ = ["DTYPES", "DType", "FileBytes", "IntArray", "QuantParams", "fraction_of", "fused_bounds", "hex_float"]
 
 Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.integer[Any]]
+FileBytes = bytes | mmap.mmap
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,7 @@ class _RuntimeCheck:
         rng = np.random.default_rng([self.seed, 2**20])
         samples = [random_inputs(self.model, rng) for _ in range(min(self.samples, WHOLE_MODEL_SAMPLES))]
         try:
-            run = oracle.run(with_outputs(self.model.content, list(wanted)), samples, label="the whole model")
+            run = oracle.run(with_outputs(bytes(self.model.content), list(wanted)), samples, label="the whole model")
         except OracleFailure as failure:
             self.whole_model_note = f"{oracle.name} does not run the whole model: {failure.reason}"
             return
@@ -274,7 +274,7 @@ class _RuntimeCheck:
 
     def _check_end_to_end(self, oracle: Oracle, samples: Sequence[Sequence[Array]]) -> None:
         """The unchanged model from its inputs to its outputs."""
-        run = oracle.run(self.model.content, samples, label="the whole model")
+        run = oracle.run(bytes(self.model.content), samples, label="the whole model")
         self.end_to_end = Comparison("end to end", kernel=_kernel_seen(run))
         for inputs, outputs in zip(samples, run.outputs, strict=True):
             trace = reference.run(self.prepared, inputs)

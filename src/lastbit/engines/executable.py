@@ -52,7 +52,9 @@ class Executable:
         # Models that are one chain are called without any detour, once an input's shape is known to fit.
         steps = self._plans.get(False, [])
         single = len(steps) == 1 and isinstance(steps[0], ChainStep) and not self._by_rows
-        self._chain = steps[0] if single and len(self._outputs) == 1 and isinstance(steps[0], ChainStep) else None
+        self._chain = None
+        if single and isinstance(steps[0], ChainStep) and self._outputs == (steps[0].end,):
+            self._chain = steps[0]
         kind = self._inputs[0].dtype.numpy if self._inputs else None
         self._dtype = None if kind is None else np.dtype(kind)
 
@@ -119,6 +121,7 @@ class Executable:
             return dict(reference.run(self.prepared, inputs).tensors)
         tensors = {tensor.index: check_input(tensor, value) for tensor, value in pairs}
         batch = next(iter(tensors.values())).shape[:1] if tensors else (1,)
+        tensors |= self.prepared.model.constant_outputs
         for step in self._plan(batch == (1,)):
             step.run(tensors, self.threads)
         return tensors

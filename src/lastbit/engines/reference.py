@@ -139,9 +139,8 @@ def run(prepared: PreparedModel, inputs: Sequence[Any] | Mapping[int | str, Any]
     model = prepared.model
     if not partial:
         prepared.require_all()
-    tensors: dict[int, Array] = {
-        tensor.index: check_input(tensor, value) for tensor, value in match_inputs(model, inputs)
-    }
+    tensors: dict[int, Array] = dict(model.constant_outputs)
+    tensors |= {tensor.index: check_input(tensor, value) for tensor, value in match_inputs(model, inputs)}
     traces: dict[int, OperatorTrace] = {}
     for index, entry in prepared.operators.items():
         if any(i not in tensors for i in entry.inputs):

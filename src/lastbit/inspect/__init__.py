@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from ..arith.fixedpoint import reduce_multiplier
 from ..errors import UnsupportedError
+from ..faults import LITERT_REFUSES
 from ..json_text import json_text
-from ..model import Model, Operator, Tensor
+from ..model import Model, Operator, Signature, Tensor
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
 from ..prepare import prepare_operator
@@ -27,6 +28,8 @@ from .overview import model_blocks, overview_blocks
 __all__ = ["Inspection", "inspect"]
 
 SCHEMA = "lastbit.inspect/1"
+# Larger files are mapped, and no answer but their digest needs all of their bytes.
+_HASHED_UP_TO = 1 << 28
 INT32, INT64 = np.iinfo(np.int32), np.iinfo(np.int64)
 
 
@@ -112,6 +115,11 @@ def inspect(
         "model": _model(loaded),
         "operator": op,
         "runtimes": [runtime.name for runtime in chosen],
+        "faults": [
+            {"kind": fault.kind.value, "text": fault.text, "refused_by_litert": fault.kind in LITERT_REFUSES}
+            for fault in loaded.faults
+        ],
+        "signatures": [_signature(signature) for signature in loaded.signatures],
         "operators": operators,
         "tensors": [_tensor(loaded, tensor) for tensor in tensors],
         "dense": dense,
@@ -127,12 +135,21 @@ def _prepare(model: Model, op: Operator, runtime: Runtime) -> PreparedOperator |
         return "; ".join(error.reasons) or str(error)
 
 
+def _signature(signature: Signature) -> dict[str, Any]:
+    return {
+        "key": signature.key,
+        "subgraph": signature.subgraph,
+        "inputs": dict(signature.inputs),
+        "outputs": dict(signature.outputs),
+    }
+
+
 def _model(model: Model) -> dict[str, Any]:
     return {
         "source": model.source,
         "description": model.description,
         "bytes": len(model.content),
-        "sha256": hashlib.sha256(model.content).hexdigest(),
+        "sha256": hashlib.sha256(model.content).hexdigest() if len(model.content) <= _HASHED_UP_TO else None,
         "inputs": list(model.subgraphs[0].inputs),
         "outputs": list(model.subgraphs[0].outputs),
         "operators": len(model.operators),

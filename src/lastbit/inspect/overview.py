@@ -26,6 +26,7 @@ __all__ = ["model_blocks", "overview_blocks"]
 
 _OPERANDS = 3
 _RUNS = 4
+_FAULTS = 3
 
 
 def overview_blocks(data: Data, full: bool) -> list[Block]:
@@ -48,11 +49,38 @@ def model_blocks(data: Data) -> list[Block]:
         plural(model["subgraphs"], "subgraph"),
     ]
     blocks: list[Block] = [Heading(model["source"])]
-    blocks.append(Text(f"{model['bytes']} bytes, sha256 {model['sha256']}", "dim"))
+    digest = model["sha256"] or "of all of it not calculated: the file is large"
+    blocks.append(Text(f"{model['bytes']} bytes, sha256 {digest}", "dim"))
     blocks.append(Text(", ".join(counts)))
     if model["subgraphs"] > 1:
         blocks.append(Text("Only the main subgraph is shown.", "dim"))
+    return [*blocks, *_faults(data), *_signatures(data)]
+
+
+def _faults(data: Data) -> list[Block]:
+    """What is wrong with the file, as far as somebody refuses or misreads it."""
+    blocks: list[Block] = []
+    for refused in (True, False):
+        found = [fault["text"] for fault in data["faults"] if fault["refused_by_litert"] == refused]
+        if found:
+            more = f"; and {len(found) - _FAULTS} more like it" if len(found) > _FAULTS else ""
+            head = "LiteRT refuses this file" if refused else "Unusual"
+            blocks.append(Text(f"{head}: {'; '.join(found[:_FAULTS])}{more}.", "warning"))
     return blocks
+
+
+def _signatures(data: Data) -> list[Block]:
+    """The names by which the file's signatures call inputs and outputs."""
+    tensors = {tensor["index"]: tensor["name"] for tensor in data["tensors"]}
+    rows = [
+        (name_text(signature["key"]), role, name_text(name), index, name_text(tensors.get(index, "")))
+        for signature in data["signatures"]
+        if signature["subgraph"] == 0
+        for role in ("inputs", "outputs")
+        for name, index in signature[role].items()
+    ]
+    headers = ("signature", "role", "name", "tensor", "tensor's name")
+    return [Heading("Signatures"), Table(headers, rows, right=("tensor",))] if rows else []
 
 
 def _operators(data: Data, full: bool) -> list[Block]:

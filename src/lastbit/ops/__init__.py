@@ -40,7 +40,7 @@ from ._convolution import convolution_variant
 from .base import PreparedOperator
 from .dense_layer import dense_variant
 
-__all__ = ["OPERATORS", "OperatorEntry"]
+__all__ = ["MANY", "OPERATORS", "OperatorEntry"]
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,18 @@ class OperatorEntry:
         prepare: (model, operator, rule name) -> prepared operator.
         variant: (model, operator) -> the variant that its rule is looked up by in a runtime.
         rules: rule name -> what it calculates, in one line.
+        inputs: how many inputs it has: the fewest and the most.
+        outputs: the same of its outputs.
     """
 
     prepare: Callable[[Model, Operator, str], PreparedOperator]
     variant: Callable[[Model, Operator], str]
     rules: Mapping[str, str]
+    inputs: tuple[int, int] = (1, 1)
+    outputs: tuple[int, int] = (1, 1)
+
+
+MANY = (1, 2**31 - 1)
 
 
 def _types_variant(model: Model, op: Operator) -> str:
@@ -65,45 +72,47 @@ def _types_variant(model: Model, op: Operator) -> str:
 
 
 OPERATORS: dict[str, OperatorEntry] = {
-    "ADD": OperatorEntry(add_sub.prepare_add_sub, _types_variant, add_sub.RULES),
-    "ARG_MAX": OperatorEntry(arg_max.prepare_arg_max, _types_variant, arg_max.RULES),
-    "ARG_MIN": OperatorEntry(arg_max.prepare_arg_max, _types_variant, arg_max.RULES),
+    "ADD": OperatorEntry(add_sub.prepare_add_sub, _types_variant, add_sub.RULES, (2, 2)),
+    "ARG_MAX": OperatorEntry(arg_max.prepare_arg_max, _types_variant, arg_max.RULES, (2, 2)),
+    "ARG_MIN": OperatorEntry(arg_max.prepare_arg_max, _types_variant, arg_max.RULES, (2, 2)),
     "AVERAGE_POOL_2D": OperatorEntry(pool_2d.prepare_pool_2d, _types_variant, pool_2d.AVERAGE_RULES),
-    "BATCH_MATMUL": OperatorEntry(batch_matmul.prepare_batch_matmul, _types_variant, batch_matmul.RULES),
-    "CONCATENATION": OperatorEntry(concatenation.prepare_concatenation, _types_variant, concatenation.RULES),
-    "CONV_2D": OperatorEntry(conv_2d.prepare_conv_2d, convolution_variant, conv_2d.RULES),
+    "BATCH_MATMUL": OperatorEntry(batch_matmul.prepare_batch_matmul, _types_variant, batch_matmul.RULES, (2, 2)),
+    "CONCATENATION": OperatorEntry(concatenation.prepare_concatenation, _types_variant, concatenation.RULES, MANY),
+    "CONV_2D": OperatorEntry(conv_2d.prepare_conv_2d, convolution_variant, conv_2d.RULES, (2, 3)),
     "DEPTHWISE_CONV_2D": OperatorEntry(
-        depthwise_conv_2d.prepare_depthwise_conv_2d, convolution_variant, depthwise_conv_2d.RULES
+        depthwise_conv_2d.prepare_depthwise_conv_2d, convolution_variant, depthwise_conv_2d.RULES, (2, 3)
     ),
     "DEQUANTIZE": OperatorEntry(dequantize.prepare_dequantize, _types_variant, dequantize.RULES),
-    "EXPAND_DIMS": OperatorEntry(squeeze.prepare_expand_dims, _types_variant, squeeze.RULES),
-    "FILL": OperatorEntry(shape.prepare_fill, _types_variant, shape.RULES),
-    "FULLY_CONNECTED": OperatorEntry(fully_connected.prepare_fully_connected, dense_variant, fully_connected.RULES),
+    "EXPAND_DIMS": OperatorEntry(squeeze.prepare_expand_dims, _types_variant, squeeze.RULES, (2, 2)),
+    "FILL": OperatorEntry(shape.prepare_fill, _types_variant, shape.RULES, (2, 2)),
+    "FULLY_CONNECTED": OperatorEntry(
+        fully_connected.prepare_fully_connected, dense_variant, fully_connected.RULES, (2, 3)
+    ),
     "HARD_SWISH": OperatorEntry(hard_swish.prepare_hard_swish, _types_variant, hard_swish.RULES),
     "LEAKY_RELU": OperatorEntry(leaky_relu.prepare_leaky_relu, _types_variant, leaky_relu.RULES),
     "LOGISTIC": OperatorEntry(logistic.prepare_logistic, _types_variant, logistic.RULES),
-    "MAXIMUM": OperatorEntry(maximum.prepare_maximum, _types_variant, maximum.RULES),
+    "MAXIMUM": OperatorEntry(maximum.prepare_maximum, _types_variant, maximum.RULES, (2, 2)),
     "MAX_POOL_2D": OperatorEntry(pool_2d.prepare_pool_2d, _types_variant, pool_2d.MAX_RULES),
-    "MEAN": OperatorEntry(mean.prepare_mean, _types_variant, mean.MEAN_RULES),
-    "MINIMUM": OperatorEntry(maximum.prepare_maximum, _types_variant, maximum.RULES),
-    "MUL": OperatorEntry(mul.prepare_mul, _types_variant, mul.RULES),
-    "PACK": OperatorEntry(pack.prepare_pack, _types_variant, pack.RULES),
-    "PAD": OperatorEntry(pad.prepare_pad, _types_variant, pad.RULES),
-    "PADV2": OperatorEntry(pad.prepare_pad, _types_variant, pad.RULES),
+    "MEAN": OperatorEntry(mean.prepare_mean, _types_variant, mean.MEAN_RULES, (2, 2)),
+    "MINIMUM": OperatorEntry(maximum.prepare_maximum, _types_variant, maximum.RULES, (2, 2)),
+    "MUL": OperatorEntry(mul.prepare_mul, _types_variant, mul.RULES, (2, 2)),
+    "PACK": OperatorEntry(pack.prepare_pack, _types_variant, pack.RULES, MANY),
+    "PAD": OperatorEntry(pad.prepare_pad, _types_variant, pad.RULES, (2, 2)),
+    "PADV2": OperatorEntry(pad.prepare_pad, _types_variant, pad.RULES, (3, 3)),
     "QUANTIZE": OperatorEntry(quantize.prepare_quantize, _types_variant, quantize.RULES),
     "RELU": OperatorEntry(relu.prepare_relu, _types_variant, relu.RULES),
     "RELU6": OperatorEntry(relu.prepare_relu, _types_variant, relu.RULES),
     "RELU_N1_TO_1": OperatorEntry(relu.prepare_relu, _types_variant, relu.RULES),
-    "RESHAPE": OperatorEntry(reshape.prepare_reshape, _types_variant, reshape.RULES),
+    "RESHAPE": OperatorEntry(reshape.prepare_reshape, _types_variant, reshape.RULES, (1, 2)),
     "SHAPE": OperatorEntry(shape.prepare_shape, _types_variant, shape.RULES),
     "SOFTMAX": OperatorEntry(softmax.prepare_softmax, _types_variant, softmax.RULES),
-    "SPLIT": OperatorEntry(split.prepare_split, _types_variant, split.RULES),
-    "SPLIT_V": OperatorEntry(split.prepare_split, _types_variant, split.RULES),
+    "SPLIT": OperatorEntry(split.prepare_split, _types_variant, split.RULES, (2, 2), MANY),
+    "SPLIT_V": OperatorEntry(split.prepare_split, _types_variant, split.RULES, (3, 3), MANY),
     "SQUEEZE": OperatorEntry(squeeze.prepare_squeeze, _types_variant, squeeze.RULES),
-    "STRIDED_SLICE": OperatorEntry(strided_slice.prepare_strided_slice, _types_variant, strided_slice.RULES),
-    "SUB": OperatorEntry(add_sub.prepare_add_sub, _types_variant, add_sub.RULES),
-    "SUM": OperatorEntry(mean.prepare_mean, _types_variant, mean.SUM_RULES),
+    "STRIDED_SLICE": OperatorEntry(strided_slice.prepare_strided_slice, _types_variant, strided_slice.RULES, (4, 4)),
+    "SUB": OperatorEntry(add_sub.prepare_add_sub, _types_variant, add_sub.RULES, (2, 2)),
+    "SUM": OperatorEntry(mean.prepare_mean, _types_variant, mean.SUM_RULES, (2, 2)),
     "TANH": OperatorEntry(tanh.prepare_tanh, _types_variant, tanh.RULES),
-    "TRANSPOSE": OperatorEntry(transpose.prepare_transpose, _types_variant, transpose.RULES),
-    "UNPACK": OperatorEntry(unpack.prepare_unpack, _types_variant, unpack.RULES),
+    "TRANSPOSE": OperatorEntry(transpose.prepare_transpose, _types_variant, transpose.RULES, (2, 2)),
+    "UNPACK": OperatorEntry(unpack.prepare_unpack, _types_variant, unpack.RULES, (1, 1), MANY),
 }

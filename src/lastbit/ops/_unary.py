@@ -64,8 +64,13 @@ def operands(model: Model, op: Operator) -> tuple[Tensor, Tensor]:
     return source, model.tensors[op.outputs[0]]
 
 
-def per_tensor(op: Operator, tensor: Tensor) -> Scale:
+def per_tensor(op: Operator, tensor: Tensor, *, zero: bool = False) -> Scale:
     """A tensor's quantization, which must be per-tensor and usable.
+
+    Args:
+        op: the operator.
+        tensor: one of its tensors.
+        zero: whether a scale of 0 is usable.
 
     Raises:
         UnsupportedError: it has none, or more than one scale, or a scale or zero point no runtime can work
@@ -78,7 +83,7 @@ def per_tensor(op: Operator, tensor: Tensor) -> Scale:
         raise refuse(op, f"{tensor.label} has {quant.scale.size} scales; LastBit covers one scale here")
     scale, zero_point = np.float32(quant.scale[0]), int(quant.zero_point[0])
     # XNNPACK crashes the process on a scale that is not positive and normal; the others divide by it.
-    if not np.finfo(np.float32).tiny <= scale < np.inf:
+    if not np.finfo(np.float32).tiny <= scale < np.inf and not (zero and scale == 0):
         raise refuse(op, f"{tensor.label} has the scale {float(scale)!r}; wanted: positive, finite and normal")
     if not dtype.qmin <= zero_point <= dtype.qmax:
         raise refuse(op, f"{tensor.label} has the zero point {zero_point}, outside of {dtype.name}")

@@ -43,7 +43,8 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
     pick_rule(op, rule, RULES)
     tensors = tuple(required_operand(model, op, i, f"input {i + 1}") for i in (0, 1))
     output = model.tensors[op.outputs[0]]
-    one, two, to = (per_tensor(op, tensor) for tensor in (*tensors, output))
+    one, to = per_tensor(op, tensors[0]), per_tensor(op, output)
+    two = per_tensor(op, tensors[1], zero=True)
     names = {tensor.dtype.name for tensor in (*tensors, output)}
     if len(names) != 1 or not names <= {"int8", "int16"}:
         raise refuse(op, f"input and output types are {', '.join(sorted(names))}; covered: int8 or int16 throughout")

@@ -11,6 +11,7 @@ from .dense_layer import DenseLayer
 from .operator_checks import check_operator_kernel, xnnpack_declines_operator
 from .other_kernels import OTHER_KERNELS, check_other_kernel
 from .quantize import xnnpack_declines_quantize
+from .validity import usable_scale
 
 __all__ = ["check_kernel", "kernel_notes", "xnnpack_declines"]
 
@@ -26,6 +27,8 @@ def xnnpack_declines(model: Model, op: Operator) -> str | None:
         if bias is not None and bias.dtype.name == "int32":
             if bias.quant is None:
                 return "the bias has no scale"
+            if not usable_scale(bias):
+                return "a scale of the bias is not positive, finite and normal"
             if (bias.quant.zero_point != 0).any():
                 return "the bias's zero point is not 0"
     return xnnpack_declines_operator(model, op)
@@ -126,7 +129,8 @@ def _bias_scale_differs(layer: DenseLayer, kernel: str) -> bool:
     if layer.bias is None or layer.granularity == "per_channel":
         return False
     bias_scale = 0.0 if layer.bias.quant is None else float(layer.bias.quant.scale[0])
-    return abs(_scale_product(layer, kernel) - bias_scale) / float(layer.output_scale) > 0.02
+    # Written so that a scale which is no number differs, as in the kernels.
+    return not abs(_scale_product(layer, kernel) - bias_scale) / float(layer.output_scale) <= 0.02
 
 
 def _scale_product(layer: DenseLayer, kernel: str) -> float:

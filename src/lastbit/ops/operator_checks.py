@@ -7,6 +7,7 @@ import numpy as np
 from ..model import Model, Operator
 from ._convolution import Convolution, PreparedConvolution
 from .base import PreparedOperator, refuse
+from .validity import usable_scale
 
 __all__ = ["check_operator_kernel", "xnnpack_declines_operator"]
 
@@ -17,6 +18,9 @@ def xnnpack_declines_operator(model: Model, op: Operator) -> str | None:
     Source: google-ai-edge/LiteRT, tflite/delegates/xnnpack/xnnpack_delegate.cc @9320c268153a; each shown at both sides
     of its limit.
     """
+    given = model.operand(op, 0)
+    if given is not None and given.dtype.name in ("int8", "uint8") and given.quant is None:
+        return "the input has no scale"
     if op.name in ("ADD", "SUB", "MUL"):
         return _declines_scales(model, op)
     if op.name == "LEAKY_RELU":
@@ -25,6 +29,8 @@ def xnnpack_declines_operator(model: Model, op: Operator) -> str | None:
         second = model.operand(op, 1)
         if second is not None and second.quant is not None and (second.quant.zero_point != 0).any():
             return "the second input's zero point is not 0"
+        if second is not None and second.quant is not None and not usable_scale(second):
+            return "the second input's scale is not positive, finite and normal"
     if op.name == "MAX_POOL_2D":
         for long, short in (("height", "h"), ("width", "w")):
             if int(op.options.get(f"stride_{short}", 0)) > int(op.options.get(f"filter_{long}", 0)):  # type: ignore[arg-type]
@@ -46,9 +52,14 @@ def xnnpack_declines_operator(model: Model, op: Operator) -> str | None:
         bias = model.operand(op, 2)
         if bias is not None and bias.quant is None and bias.dtype.name != "float32":
             return "the bias has no scale"
+        if bias is not None and bias.dtype.name != "float32" and not usable_scale(bias):
+            return "a scale of the bias is not positive, finite and normal"
+        weights = model.operand(op, 1)
+        if weights is not None and weights.quant is not None and not usable_scale(weights):
+            return "a scale of the weights is not positive, finite and normal"
         if op.name == "DEPTHWISE_CONV_2D" and op.options.get("depth_multiplier") == 0:
             return "the depth multiplier is 0"
-        quant = weights.quant if (weights := model.operand(op, 1)) is not None else None
+        quant = weights.quant if weights is not None else None
         if op.name == "DEPTHWISE_CONV_2D" and weights is not None and weights.dtype.name == "uint8" and quant:
             return "the quantized axis of uint8 weights is not 0" if quant.axis != 0 else None
     return None
@@ -143,7 +154,7 @@ def _check_bias(layer: Convolution, kernel: str) -> None:
     if layer.input.dtype.name == "uint8" and kernel != "xnnpack":
         product = float(np.float32(layer.input.quant.scale[0]) * np.float32(layer.weights.quant.scale[0]))
         stored = 0.0 if bias.quant is None else float(bias.quant.scale[0])
-        if abs(product - stored) / float(layer.output.quant.scale[0]) > 0.02:
+        if not abs(product - stored) / float(layer.output.quant.scale[0]) <= 0.02:
             raise refuse(
                 op,
                 f"the bias scale {stored!r} is more than 2 % of the output scale away from input scale x weights "

@@ -16,6 +16,7 @@ import struct
 from typing import NamedTuple, NoReturn
 
 from ..errors import ModelError
+from ..types import FileBytes
 from .option_tables import TABLES
 
 __all__ = ["SCHEMA", "Damage", "verify"]
@@ -33,7 +34,15 @@ SCHEMA: dict[str, dict[int, tuple[str, str]]] = {
         2: ("subgraphs", "[SubGraph]"),
         3: ("description", "str"),
         4: ("buffers", "[Buffer]"),
+        7: ("signature_defs", "[SignatureDef]"),
     },
+    "SignatureDef": {
+        0: ("inputs", "[TensorMap]"),
+        1: ("outputs", "[TensorMap]"),
+        2: ("signature_key", "str"),
+        4: ("subgraph_index", "u32"),
+    },
+    "TensorMap": {0: ("name", "str"), 1: ("tensor_index", "u32")},
     "OperatorCode": {
         0: ("deprecated_builtin_code", "i8"),
         1: ("custom_code", "str"),
@@ -118,17 +127,21 @@ class _Cost(NamedTuple):
 class _Walk:
     """One walk over one file."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: FileBytes) -> None:
         self.content = content
+        self.excused: list[str] = []
         self.size = min(len(content), _REACH)
         self.path: list[str] = []
         self.known: dict[tuple[str, int], _Cost] = {}
         self.tables = _FREE_TABLES + self.size // _BYTES_PER_TABLE
         self.bytes = _FREE_BYTES + self.size * _READS_PER_BYTE
 
+    def where(self) -> str:
+        """What is being read."""
+        return "".join(self.path).lstrip(".") or "the file's root"
+
     def fail(self, found: str) -> NoReturn:
-        where = "".join(self.path).lstrip(".") or "the file's root"
-        raise Damage(f"{where}: {found}")
+        raise Damage(f"{self.where()}: {found}")
 
     def need(self, start: int, count: int, what: str) -> None:
         """Refuse bytes that are not all inside the file."""
@@ -176,12 +189,18 @@ class _Walk:
         self.known[kind, target] = cost
         return cost
 
+    def excuse(self, found: str) -> None:
+        """Note what LiteRT refuses and TensorFlow Lite Micro never looks at."""
+        self.excused.append(f"{self.where()}: {found}")
+
     def string(self, start: int) -> _Cost:
         length = self.u32(start, "the string's length")
-        self.need(start + 4, length + 1, f"a string of {length} bytes")
-        if self.content[start + 4 + length] != 0:
-            self.fail(f"a string of {length} bytes is not followed by the zero byte that ends it")
-        return _Cost(0, length)
+        end = start + 4 + length
+        if end >= self.size:
+            self.excuse(f"a string of {length} bytes goes beyond the end of the file")
+        elif self.content[end] != 0:
+            self.excuse(f"a string of {length} bytes is not followed by the zero byte that ends it")
+        return _Cost(0, min(length, self.size - start))
 
     def vector(self, kind: str, start: int) -> _Cost:
         count = self.u32(start, "the vector's length")
@@ -209,9 +228,11 @@ class _Walk:
         vtable: int = start - struct.unpack_from("<i", self.content, start)[0]
         self.need(vtable, 4, f"the vtable of {name}")
         length = self.u16(vtable)
-        if length < 4 or length % 2:
-            self.fail(f"the vtable of {name} says that it has {length} bytes, not an even number from 4 up")
-        self.need(vtable, length, f"the vtable of {name}")
+        if length < 4:
+            self.fail(f"the vtable of {name} says that it has {length} bytes, wanted 4 or more")
+        if length % 2:
+            self.excuse(f"the vtable of {name} says that it has {length} bytes, wanted an even number")
+        self.need(vtable, length + length % 2, f"the vtable of {name}")
         tables, read = 1, 0
         options = self.options(start, vtable, length) if name == "Operator" else None
         for slot, (field, kind) in SCHEMA[name].items():
@@ -235,25 +256,27 @@ class _Walk:
         return OPTIONS.get(self.content[start + offset])
 
 
-def verify(content: bytes, source: str) -> None:
+def verify(content: FileBytes, source: str) -> list[str]:
     """Check the structure of a .tflite file: every position that the reader will follow is inside the file.
 
-    Time and memory are in proportion to the file's size, whatever its bytes are.
+    Time and memory are in proportion to the size of the file's tables, whatever its bytes are.
 
     Args:
         content: the file's bytes.
         source: what errors call the file.
 
+    Returns:
+        What is wrong and harms no reader: names that are not ended, odd lengths of vtables.
+
     Raises:
-        ModelError: the identifier is missing, or a table, vector or string is not inside the file.
+        ModelError: a table or a vector is not inside the file.
     """
     walk = _Walk(content)
     try:
-        if content[4:8] != IDENTIFIER:
-            walk.fail(f"bytes 4 to 8 are {content[4:8]!r}, not {IDENTIFIER!r}")
         walk.table("Model", walk.follow(0))
     except Damage as damage:
         raise ModelError(
             f"{source}: damaged .tflite file: {damage}. The file is truncated or was changed; download it "
             "or convert the model again."
         ) from None
+    return walk.excused

@@ -47,20 +47,16 @@ _OPTIONS_TYPE = {
 }
 
 
-def read_options(operator: Any, name: str, where: str) -> dict[str, Any]:
+def read_options(operator: Any, name: str) -> dict[str, Any]:
     """The options of one operator, by their schema names.
 
     Args:
         operator: the schema's accessor of the operator.
         name: the operator's name.
-        where: how errors call the operator.
 
     Returns:
         The options; the schema's defaults where the file says nothing or has the options of another operator,
         as in TFLite; empty for operators whose options are not read.
-
-    Raises:
-        ModelError: an option has a value that the schema does not know.
     """
     values = dict(OPTION_DEFAULTS.get(name, {}))
     # The type comes first: a table of another type has not been checked, and must not be touched.
@@ -72,16 +68,14 @@ def read_options(operator: Any, name: str, where: str) -> dict[str, Any]:
     import tflite as schema
 
     if name in TABLES:
-        return read_table(union, TABLES[name], where)
+        return read_table(union, TABLES[name])
     if name == "FULLY_CONNECTED":
         dense = schema.FullyConnectedOptions()
         dense.Init(union.Bytes, union.Pos)
         bias_type = dense.QuantizedBiasType()
         values = {
-            "fused_activation_function": choice(
-                ACTIVATIONS, dense.FusedActivationFunction(), "fused_activation_function", where
-            ),
-            "weights_format": choice(WEIGHTS_FORMATS, dense.WeightsFormat(), "weights_format", where),
+            "fused_activation_function": choice(ACTIVATIONS, dense.FusedActivationFunction()),
+            "weights_format": choice(WEIGHTS_FORMATS, dense.WeightsFormat()),
             "keep_num_dims": bool(dense.KeepNumDims()),
             "asymmetric_quantize_inputs": bool(dense.AsymmetricQuantizeInputs()),
             "quantized_bias_type": DTYPES[bias_type].name if bias_type in DTYPES else f"unknown({bias_type})",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
 
 from ..errors import InputError, ModelError
+from ..types import FileBytes
 from .check import IDENTIFIER
 
-__all__ = ["read_source"]
+__all__ = ["not_tflite", "read_source"]
+
+# Larger files are mapped, not read: an answer about a few of their bytes costs as little as of a small file.
+_MAPPED_FROM = 1 << 26
 
 # How other files begin, and what to do with each; the first that fits is reported.
 _LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
@@ -24,7 +29,7 @@ _LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
 _C_SOURCE = (b"#include", b"unsigned char", b"const ", b"alignas", b"/*", b"//")
 
 
-def read_source(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
+def read_source(source: str | os.PathLike[str] | bytes) -> tuple[FileBytes, str]:
     """The bytes of a model, and what errors call it.
 
     Args:
@@ -37,6 +42,7 @@ def read_source(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
         ModelError: the file cannot be read or is not a .tflite file.
         InputError: `source` is neither a path nor bytes.
     """
+    content: FileBytes
     if isinstance(source, bytes | bytearray | memoryview):
         content, name = bytes(source), "<bytes>"
     elif isinstance(source, str | os.PathLike):
@@ -52,10 +58,11 @@ def read_source(source: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
     return content, name
 
 
-def _read_file(name: str) -> bytes:
-    """The bytes of a regular file."""
+def _read_file(name: str) -> FileBytes:
+    """The bytes of a regular file; of a large one, a read-only map."""
     try:
-        mode = os.stat(name).st_mode
+        status = os.stat(name)
+        mode = status.st_mode
         if stat.S_ISDIR(mode):
             saved_model = os.path.exists(os.path.join(name, "saved_model.pb"))
             hint = (
@@ -68,6 +75,8 @@ def _read_file(name: str) -> bytes:
         if not stat.S_ISREG(mode):
             raise ModelError(f"{name}: is not a regular file; copy the model to a file first.")
         with open(name, "rb") as file:
+            if status.st_size >= _MAPPED_FROM:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             return file.read()
     except FileNotFoundError:
         raise ModelError(f"{name}: no such file. Check the path; a .tflite file is wanted.") from None
@@ -77,25 +86,29 @@ def _read_file(name: str) -> bytes:
         raise ModelError(f"{name}: cannot be read: {error}. Check the path and the disk.") from None
 
 
-def _refuse_other_formats(content: bytes, name: str) -> None:
+def _refuse_other_formats(content: FileBytes, name: str) -> None:
     if not content:
         raise ModelError(f"{name}: the file is empty; download it or convert the model again.")
-    if content[4:8] == IDENTIFIER:
-        return
+    if content[4:8] != IDENTIFIER and (len(content) < 8 or _guess(content)):
+        raise not_tflite(content, name)
+
+
+def not_tflite(content: FileBytes, name: str) -> ModelError:
+    """The error for a file without the identifier: what it may be, and what to do."""
     looks = _guess(content)
     what = f" It looks like {looks}." if looks else " Download it or convert the model again."
-    raise ModelError(
+    return ModelError(
         f"{name}: not a .tflite file: bytes 4 to 8 are {content[4:8]!r}, wanted the identifier {IDENTIFIER!r}.{what}"
     )
 
 
-def _guess(content: bytes) -> str:
+def _guess(content: FileBytes) -> str:
     """What a file without the identifier may be, and what to do with it; empty when nothing fits."""
     head = content[:4096].lstrip()
     if content[4:7] == b"TFL":
         return f"a TFLite file of another schema version ({content[4:8]!r}); convert the model again"
     for start, text in _LOOKS_LIKE:
-        if content.startswith(start) or head.startswith(start):
+        if content[: len(start)] == start or head.startswith(start):
             return text
     if head.startswith(_C_SOURCE) or b"unsigned char" in head:
         return "C source that holds the model as an array; ask for the .tflite, or turn the array back to binary"

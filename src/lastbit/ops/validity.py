@@ -1,0 +1,165 @@
+"""What is checked of every operator before its own file reads it: operands, the file's faults, scales, sizes.
+
+The reader lets through whatever some runtime runs (`lastbit.faults`). Here each operator is held to what its runtime
+and LastBit can work with, so that no operator's file meets an operand that is not there or a scale without meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..faults import LITERT_REFUSES, TFLM_MISREADS, UNRUNNABLE, Fault, FaultKind
+from ..model import Model, Operator, Tensor
+from ..types import DTYPES
+from .base import refuse
+
+__all__ = ["LARGEST_RESULT", "check_operands", "check_structure", "usable_scale"]
+
+LARGEST_RESULT = 1 << 27
+"""Elements of a result whose size follows from constants of the file alone, which may be anything."""
+
+_LITERT = ("xnnpack", "builtin", "reference")
+_QUANTIZED = ("int4", "int8", "uint8", "int16")
+_TYPES = tuple(dtype.name for dtype in DTYPES.values())
+# Options that are words, and what they may be.
+_KNOWN: dict[str, tuple[str, ...]] = {
+    "fused_activation_function": ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT"),
+    "padding": ("SAME", "VALID"),
+    "weights_format": ("DEFAULT", "SHUFFLED4x16INT8"),
+    "quantized_bias_type": _TYPES,
+    "output_type": _TYPES,
+    "out_type": _TYPES,
+}
+# The operators that have weights, at input 1, and perhaps a bias, at input 2.
+_WITH_WEIGHTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "BATCH_MATMUL")
+# Operators that move values and read no scale.
+_READ_NO_SCALE = (
+    *("CONCATENATION", "EXPAND_DIMS", "FILL", "PACK", "PAD", "PADV2", "RESHAPE", "SHAPE", "SPLIT", "SPLIT_V"),
+    *("SQUEEZE", "STRIDED_SLICE", "TRANSPOSE", "UNPACK", "ARG_MAX", "ARG_MIN"),
+)
+# Faults of a quantization that no kernel reads of a bias.
+_QUANTIZATION_FAULTS = frozenset(
+    {
+        FaultKind.SCALE_COUNT,
+        FaultKind.ZERO_POINT_COUNT,
+        FaultKind.ZERO_POINT_RANGE,
+        FaultKind.QUANTIZED_DIMENSION,
+    }
+)
+
+
+def check_structure(model: Model, op: Operator, inputs: tuple[int, int], outputs: tuple[int, int]) -> None:
+    """Refuse an operator without the operands that its kind has, and one that cannot run where it stands.
+
+    Args:
+        model: the model.
+        op: the operator.
+        inputs: how many inputs its kind has: the fewest and the most.
+        outputs: the same of its outputs.
+
+    Raises:
+        UnsupportedError: with the reason.
+    """
+    for what, found, (fewest, most) in (("inputs", len(op.inputs), inputs), ("outputs", len(op.outputs), outputs)):
+        if not fewest <= found <= most:
+            wanted = str(fewest) if fewest == most else f"{fewest} or more" if most > 99 else f"{fewest} to {most}"
+            raise refuse(op, f"has {found} {what}; every runtime wants {wanted}")
+    for fault in model.faults_of_operators.get(op.index, ()):
+        raise refuse(op, fault.text + _advice(fault))
+    for role, tensor in _operands(model, op):
+        if tensor.data is None and tensor.index not in model.fed_or_computed:
+            raise refuse(op, f"{tensor.label} {_no_values(tensor)}")
+        for fault in model.faults_of_tensors.get(tensor.index, ()):
+            unread = role == "bias" and fault.kind in _QUANTIZATION_FAULTS
+            if fault.kind in UNRUNNABLE and not unread:
+                raise refuse(op, fault.text + _advice(fault))
+    for option, value in op.options.items():
+        if isinstance(value, str) and value not in _KNOWN[option]:
+            raise refuse(op, f"the option {option} is {value}, which LastBit does not know")
+
+
+def check_operands(model: Model, op: Operator, kernel: str) -> None:
+    """Refuse what this kernel's runtime refuses of the file, and scales that it cannot work with.
+
+    Args:
+        model: the model.
+        op: the operator; `check_structure` has accepted it.
+        kernel: the kernel family that would compute it.
+
+    Raises:
+        UnsupportedError: with the reason.
+    """
+    if kernel in _LITERT:
+        for kind, fault in model.first_faults.items():
+            if kind in LITERT_REFUSES:
+                raise refuse(op, f"LiteRT refuses the file: {fault.text}")
+    for role, tensor in _operands(model, op):
+        for fault in model.faults_of_tensors.get(tensor.index, ()):
+            if kernel == "tflm" and fault.kind in TFLM_MISREADS:
+                raise refuse(op, f"{fault.text}; TensorFlow Lite Micro does not read this as the file means it")
+            channels = tensor.quant is not None and tensor.quant.per_channel and role != "bias"
+            if channels and fault.kind in (FaultKind.SCALE_COUNT, FaultKind.QUANTIZED_DIMENSION):
+                raise refuse(op, fault.text)
+        if tensor.quant is not None and tensor.dtype.name in _QUANTIZED and role != "bias":
+            _check_scales(op, role, tensor, kernel)
+
+
+def usable_scale(tensor: Tensor | None) -> bool:
+    """Whether every scale of a tensor is one that XNNPACK takes: positive, finite and normal."""
+    if tensor is None or tensor.quant is None:
+        return False
+    scale = tensor.quant.scale
+    return bool((np.isfinite(scale) & (scale >= np.finfo(np.float32).tiny)).all())
+
+
+def _check_scales(op: Operator, role: str, tensor: Tensor, kernel: str) -> None:
+    assert tensor.quant is not None
+    scale = tensor.quant.scale
+    if kernel == "xnnpack" and not usable_scale(tensor):
+        raise refuse(
+            op,
+            f"{tensor.label} has the scale {_worst(tensor)!r}; XNNPACK takes positive normal scales, and fails to "
+            "prepare the operator",
+        )
+    if op.name in _READ_NO_SCALE:
+        return
+    low = scale >= 0 if role == "weights" else scale > 0
+    if not (np.isfinite(scale) & low).all():
+        wanted = "0 or a positive finite number" if role == "weights" else "a positive finite number"
+        raise refuse(op, f"{tensor.label} has the scale {_worst(tensor)!r}; covered: {wanted}")
+    if role == "output" and kernel in _LITERT and op.name == "FULLY_CONNECTED" and not usable_scale(tensor):
+        raise refuse(op, f"{tensor.label} has the subnormal scale {_worst(tensor)!r}, which LiteRT reads as 0")
+
+
+def _worst(tensor: Tensor) -> float:
+    """The first scale that is not positive, finite and normal."""
+    assert tensor.quant is not None
+    scale = tensor.quant.scale
+    good = np.isfinite(scale) & (scale >= np.finfo(np.float32).tiny)
+    return float(scale[int(np.argmin(good))])
+
+
+def _operands(model: Model, op: Operator) -> Iterator[tuple[str, Tensor]]:
+    """The tensors that an operator reads and writes, each with its role."""
+    roles = ("input", "weights", "bias") if op.name in _WITH_WEIGHTS else ("input",)
+    for position, index in enumerate(op.inputs):
+        if index >= 0:
+            yield roles[min(position, len(roles) - 1)], model.tensors[index]
+    for index in op.outputs:
+        yield "output", model.tensors[index]
+
+
+def _no_values(tensor: Tensor) -> str:
+    if tensor.is_variable:
+        return "is a variable; LastBit keeps no state between calls"
+    return f"has no values that LastBit reads ({tensor.dtype.name})"
+
+
+def _advice(fault: Fault) -> str:
+    if fault.kind is FaultKind.READ_UNWRITTEN:
+        return "; what it reads is whatever the memory holds"
+    if fault.kind is FaultKind.WRITTEN_TWICE:
+        return "; LastBit covers one writer for each tensor"
+    return ""
