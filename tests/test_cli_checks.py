@@ -30,6 +30,9 @@ class Told(Report):
     def as_dict(self):
         return {"schema": "test/1"}
 
+    def in_short(self):
+        return ["told"]
+
     def blocks(self):
         return [Text("told [bold]this[/bold]", "bad")]
 
@@ -38,7 +41,7 @@ class Told(Report):
 def test_verify_passes_its_arguments_and_ends_with_the_reports_code(here, monkeypatch, code):
     seen = {}
 
-    def fake(model, runtimes, *, samples, seed, progress, library):
+    def fake(model, runtimes, *, samples, seed, progress, library, allow_gaps):
         seen.update(model=model.source, runtimes=runtimes, samples=samples, seed=seed)
         progress(0, 2, "first")
         return Told(code)

@@ -150,8 +150,10 @@ def _random_values(model: Model, tensor: Tensor, rng: np.random.Generator) -> Ar
         return np.zeros(tensor.shape, dtype.numpy)
     low, high = -1.0, 1.0
     for op in model.operators:
+        if op.name != "QUANTIZE" or op.inputs[:1] != (tensor.index,) or not op.outputs:
+            continue
         output = model.tensors[op.outputs[0]]
-        if op.name == "QUANTIZE" and op.inputs[0] == tensor.index and output.quant is not None:
+        if output.quant is not None:
             assert output.dtype.qmin is not None
             assert output.dtype.qmax is not None
             scale, zero_point = float(output.quant.scale[0]), int(output.quant.zero_point[0])

@@ -5,7 +5,16 @@ from __future__ import annotations
 import click
 
 from ..errors import InputError
-from .options import ABOUT_NAMES, inputs_option, json_option, library_option, model_argument, op_option, runtime_option
+from .options import (
+    ABOUT_NAMES,
+    allow_gaps_option,
+    inputs_option,
+    json_option,
+    library_option,
+    model_argument,
+    op_option,
+    runtime_option,
+)
 
 __all__ = ["explain", "verify"]
 
@@ -85,6 +94,7 @@ def _position(text: str | None) -> tuple[int, int] | None:
     help="Rows of input for each dense layer.  [default: 64]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the inputs.")
+@allow_gaps_option
 @json_option
 @click.pass_context
 def verify(
@@ -94,12 +104,13 @@ def verify(
     library: str | None,
     samples: int | None,
     seed: int,
+    allow_gaps: bool,
     as_json: bool,
 ) -> None:
-    """Hold LastBit against the real interpreters.
+    """Compare LastBit with the real interpreters.
 
-    Layer by layer, to the last bit. The exit code is 0 where all outputs are equal, 1 where any differs,
-    3 where no operator is covered, 4 where an interpreter is not installed.
+    Operator by operator, to the last bit. The exit code is 0 where every operator was compared and is equal, 1 where
+    anything differs, 3 where an operator was not compared, 4 where an interpreter is missing or died.
     """
     from ..api import load
     from ..terminal import print_report, progress
@@ -109,6 +120,14 @@ def verify(
     loaded = load(model)
     samples = DEFAULT_SAMPLES if samples is None else samples
     with progress("verify") as update:
-        report = make(loaded, list(runtimes) or None, samples=samples, seed=seed, progress=update, library=library)
+        report = make(
+            loaded,
+            list(runtimes) or None,
+            samples=samples,
+            seed=seed,
+            progress=update,
+            library=library,
+            allow_gaps=allow_gaps,
+        )
     print_report(report, as_json)
     ctx.exit(report.exit_code)

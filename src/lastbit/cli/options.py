@@ -9,6 +9,7 @@ from ..runtimes import DEFAULT_RUNTIME
 
 __all__ = [
     "ABOUT_NAMES",
+    "allow_gaps_option",
     "engine_option",
     "inputs_option",
     "json_option",
@@ -25,6 +26,12 @@ ABOUT_NAMES = "`lastbit runtimes` lists the names; auto: what Interpreter(model)
 model_argument = click.argument("model", metavar="MODEL")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
+
+allow_gaps_option = click.option(
+    "--allow-gaps",
+    is_flag=True,
+    help="End with 0 where operators were not compared and all others are equal; the gap is printed.",
+)
 
 op_option = click.option(
     "--op", type=int, metavar="N", help="Only operator N, as `lastbit inspect MODEL` numbers them."

@@ -1,0 +1,67 @@
+"""The outputs of single operators, where nobody asks for steps: compiled functions where there are some."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from ..model import Model
+from ..ops.base import PreparedOperator, output_values
+from ..prepare import PreparedModel
+from ..types import Array
+from . import AUTO, choose_engine
+
+__all__ = ["OperatorRunner", "outputs_of", "products_of"]
+
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+
+
+class OperatorRunner:
+    """Runs operators of a prepared model one at a time; the outputs are those of the reference engine.
+
+    Args:
+        prepared: the model.
+        work: about how many products all calls together add up; compiled code is loaded where that is worth it.
+    """
+
+    def __init__(self, prepared: PreparedModel, work: float) -> None:
+        self._model = prepared.model
+        self._compiled = choose_engine(AUTO, work) == "jit"
+        self._functions: dict[int, Callable[[Sequence[Array], int], Array] | None] = {}
+
+    def outputs(self, entry: PreparedOperator, values: Sequence[Array]) -> list[Array]:
+        """What an operator makes of its inputs: its outputs, in order.
+
+        Args:
+            entry: one of the model's operators.
+            values: of the tensors `entry.inputs`.
+        """
+        function = self._function(entry)
+        if function is not None:
+            return [function(values, 1)]
+        return outputs_of(entry, values)
+
+    def _function(self, entry: PreparedOperator) -> Callable[[Sequence[Array], int], Array] | None:
+        if not self._compiled:
+            return None
+        index = entry.operator.index
+        if index not in self._functions:
+            from .jit_backend import JitBackend
+
+            self._functions[index] = JitBackend().alone(entry, self._model)
+        return self._functions[index]
+
+
+def outputs_of(entry: PreparedOperator, values: Sequence[Array]) -> list[Array]:
+    """What an operator makes of its inputs by the reference engine: its outputs, in order."""
+    return list(output_values(entry.operator, entry.evaluate(values)).values())
+
+
+def products_of(model: Model, index: int) -> int:
+    """About how many products an operator adds up: those of a convolution's windows; 0 for anything else."""
+    op = model.operators[index]
+    weights = model.operand(op, 1)
+    if op.name not in _CONVOLUTIONS or weights is None or not op.outputs:
+        return 0
+    elements = math.prod(model.tensors[op.outputs[0]].shape)
+    return elements * math.prod(weights.shape[1:] if op.name == "CONV_2D" else weights.shape[1:3])
