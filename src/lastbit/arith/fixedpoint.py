@@ -20,6 +20,7 @@ __all__ = [
     "rounding_divide_by_pot",
     "rounding_shift_right_half_up",
     "saturating_rounding_doubling_high_mul",
+    "shift_right_half_even",
     "shift_right_half_up_64",
     "wrap32",
 ]
@@ -140,6 +141,21 @@ def rounding_shift_right_half_up(value: IntArray | int, exponent: IntArray | int
     e = np.asarray(exponent, np.int64)
     nudge = np.where(e > 0, np.int64(1) << np.maximum(e - 1, 0), 0)
     return (v + nudge) >> e
+
+
+def shift_right_half_even(value: IntArray | int, exponent: IntArray | int) -> Int64Array:
+    """Divide by `2**exponent` (0 to 62), ties to the even neighbour.
+
+    >>> shift_right_half_even([-3, -1, 1, 3], 1).tolist()  # -1.5, -0.5, 0.5, 1.5
+    [-2, 0, 0, 2]
+    """
+    v = np.asarray(value, np.int64)
+    e = np.asarray(exponent, np.int64)
+    below = v >> e
+    twice = (v - (below << e)) << 1
+    unit = np.int64(1) << e
+    result: Int64Array = below + ((twice > unit) | ((twice == unit) & (below & 1 == 1)))
+    return result
 
 
 def shift_right_half_up_64(value: IntArray | int, exponent: IntArray | int) -> Int64Array:

@@ -1,0 +1,149 @@
+"""The types of rules: an integer layer's rule is how it sums, how it scales, how it requantizes, and its bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .requantize.forms import OneRounding, Requantize, TwoRoundings, no_meaning
+
+__all__ = [
+    "WHOLE",
+    "Bounds",
+    "Either",
+    "IntegerRule",
+    "OneRow",
+    "Pairs",
+    "ScaleProduct",
+    "Scales",
+    "Sums",
+    "Unsupported",
+    "Whole",
+]
+
+ScaleProduct = Literal["dd", "fd", "ff"]
+"""How s_x * s_w / s_y is calculated: `dd` all in float64; `fd` the product in float32, the quotient in float64; `ff`
+all in float32."""
+
+Bounds = Literal["half_away", "half_even", "half_even_then_zero_point"]
+"""Tie rule of the activation bounds: `half_away` rounds bound/s_y and adds the zero point; `half_even` adds the zero
+point in float32 first, `half_even_then_zero_point` afterwards."""
+
+
+class Unsupported(Exception):
+    """A reader does not have a value of a field.
+
+    Attributes:
+        reader: which one.
+        field: the field's name.
+        value: its value.
+    """
+
+    def __init__(self, reader: str, field: str, value: object) -> None:
+        super().__init__(f"the reader {reader} does not have {field} = {value}")
+        self.reader, self.field, self.value = reader, field, value
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Products are added as they are."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Two products are added in 16 bits, and that sum to the others.
+
+    Attributes:
+        partner: which product of the same unit a product is added to: the `next` one of every two; the one eight places
+            further, of every sixteen (`plus_8`); the same with zeros that fill the depth up to whole eights.
+        overflow: what becomes of a sum that does not fit.
+    """
+
+    partner: Literal["next", "plus_8", "plus_8_padded"]
+    overflow: Literal["saturate16", "wrap16"]
+
+
+WHOLE = Whole()
+
+
+@dataclass(frozen=True)
+class Sums:
+    """How an accumulator is summed up.
+
+    Attributes:
+        bits: of the accumulator; it wraps.
+        products: whether products are added whole, or in pairs that have 16 bits.
+        weights_zero_point: whether the kernel reads it.
+    """
+
+    bits: Literal[28, 32, 64]
+    products: Whole | Pairs = WHOLE
+    weights_zero_point: Literal["read", "ignored"] = "read"
+
+
+@dataclass(frozen=True)
+class Scales:
+    """How the effective scale is made.
+
+    Attributes:
+        product: see `ScaleProduct`.
+        weights_scale: what a kernel takes for s_w where there are several: each unit's `own`; for all units the `first`
+            one; `zero`, or `one`. All but `own` are faults of real kernels.
+    """
+
+    product: ScaleProduct
+    weights_scale: Literal["own", "first", "zero", "one"] = "own"
+
+
+@dataclass(frozen=True)
+class IntegerRule:
+    """One way of getting from quantized inputs to quantized outputs. Two rules are equal if their fields are.
+
+    Attributes:
+        name: what users know it by. It is printed and never read.
+        sums: from the inputs to the accumulator.
+        scales: from the scales to the effective scale.
+        requantize: from the accumulator to the output.
+        bounds: tie rule of the activation bounds.
+    """
+
+    name: str = field(compare=False)
+    sums: Sums
+    scales: Scales
+    requantize: Requantize
+    bounds: Bounds
+
+    def __post_init__(self) -> None:
+        form, bits = self.requantize, self.sums.bits
+        if isinstance(form, TwoRoundings) and bits == 64:
+            raise no_meaning(self, "the left shift has an int32, which does not hold an accumulator of 64 bits")
+        if not isinstance(form, TwoRoundings | OneRounding) and form.bias != "in_acc":
+            if bits != 32:
+                raise no_meaning(self, "what is left of an accumulator without its bias is kept in an int32")
+            if self.scales.weights_scale != "own":
+                raise no_meaning(self, "a bias that is a real value is divided by each unit's own scale")
+
+
+@dataclass(frozen=True)
+class OneRow:
+    """An input of one row, in a layer that has this many units and this depth at least."""
+
+    least_units: int
+    least_depth: int
+
+
+@dataclass(frozen=True)
+class Either:
+    """A choice of two rules.
+
+    Attributes:
+        name: what users know the choice by. It is printed and never read.
+        when: which layers and inputs follow the first.
+        then: what they follow.
+        otherwise: what all others follow.
+    """
+
+    name: str = field(compare=False)
+    when: OneRow
+    then: IntegerRule
+    otherwise: IntegerRule

@@ -1,0 +1,484 @@
+"""The same once more, slowly: one accumulator at a time, in Python integers and fractions, from the equations.
+
+Written apart from `vector.py`, so that the two can disagree; neither imports the other, and tests compare them.
+Explanations print the steps that are recorded here, each with what it cut off. What two rules differ in is found with
+the five functions that each take one of five steps: `scale_of`, `factor_of`, `before_rounding`, `last_rounding`,
+`clamped`. The recorded steps are made of the same ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import assert_never
+
+from ...arith.exact_steps import (
+    ExactStep,
+    make_step,
+    multiplier_steps,
+    number_text,
+    round_fraction,
+    round_multiplier,
+    round_to_float,
+    split_fraction,
+)
+from ..base import IntegerRule
+from .forms import Add, ClampOrder, Float, OneRounding, Requantize, TwoRoundings
+
+__all__ = [
+    "Ends",
+    "before_rounding",
+    "clamped",
+    "exact_requantize",
+    "factor_of",
+    "last_rounding",
+    "scale_of",
+]
+
+_SIGNIFICAND = {32: 24, 64: 53}
+_PRODUCT_BITS = {"dd": 53, "fd": 24, "ff": 24}
+_QUOTIENT_BITS = {"dd": 53, "fd": 53, "ff": 24}
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What an output is limited to, and its zero point.
+
+    Attributes:
+        activation_min: lower clamp bound.
+        activation_max: upper clamp bound.
+        type_min: the smallest integer of the output's type.
+        type_max: the largest.
+        zero_point: zy.
+    """
+
+    activation_min: int
+    activation_max: int
+    type_min: int
+    type_max: int
+    zero_point: int
+
+
+def _wrap(value: int, bits: int) -> int:
+    """What a signed register of so many bits holds: the low bits of a value."""
+    half = 1 << (bits - 1)
+    return (value + half) % (2 * half) - half
+
+
+def _saturate(value: int, bits: int) -> int:
+    half = 1 << (bits - 1)
+    return max(-half, min(half - 1, value))
+
+
+def scale_of(rule: IntegerRule, sx: Fraction, sw: Fraction, sy: Fraction) -> Fraction:
+    """s_x * s_w / s_y with the roundings of the rule's precision."""
+    product = round_to_float(sx * sw, _PRODUCT_BITS[rule.scales.product])
+    return round_to_float(product / sy, _QUOTIENT_BITS[rule.scales.product])
+
+
+def factor_of(rule: IntegerRule, scale: Fraction) -> Fraction:
+    """The factor as the rule applies it: a float, or a multiplier and a shift."""
+    form = rule.requantize
+    match form:
+        case Float():
+            return round_to_float(scale, _SIGNIFICAND[form.bits])
+        case TwoRoundings():
+            q, shift = round_multiplier(scale)
+            return q * Fraction(2) ** (shift - 31)
+        case OneRounding():
+            q, shift = round_multiplier(scale)
+            return _multiplier(form, q) * Fraction(2) ** (shift - form.multiplier_bits)
+        case never:
+            assert_never(never)
+
+
+def _multiplier(form: OneRounding, q: int) -> int:
+    """The multiplier that the accumulator meets: q, or q rounded to 15 bits, half up, which saturates."""
+    return q if form.multiplier_bits == 31 else min(round_fraction(Fraction(q, 2**16), "half_up"), 2**15 - 1)
+
+
+def before_rounding(
+    rule: IntegerRule, acc: int, factor: Fraction, bias: int = 0, bias_in_steps: Fraction = Fraction(0)
+) -> Fraction:
+    """The accumulator times the factor, in output steps, after every rounding but the last.
+
+    Args:
+        rule: the rule.
+        acc: the accumulator, the bias in it.
+        factor: what it is multiplied with: the rule's own factor, or another rule's.
+        bias: the unit's bias, for forms that add it themselves.
+        bias_in_steps: the same as they add it.
+    """
+    form = rule.requantize
+    match form:
+        case Float():
+            return _product(form, acc, factor, bias, bias_in_steps)[-1]
+        case TwoRoundings():
+            right, _, _, _, high = _high(form, acc, factor)
+            return Fraction(high, 2**right)
+        case OneRounding():
+            bits, _, product = _wide_product(form, acc, factor)
+            return _unrounded(form, product, bits)
+        case never:
+            assert_never(never)
+
+
+def _product(
+    form: Float, acc: int, factor: Fraction, bias: int, bias_in_steps: Fraction
+) -> tuple[int, Fraction, Fraction]:
+    """The accumulator (without its bias, where that is apart), the same as a float with the bias, and the product."""
+    significand = _SIGNIFICAND[form.bits]
+    if form.bias == "in_acc":
+        start, converted = acc, round_to_float(Fraction(acc), significand)
+    else:
+        start = _wrap(acc - bias, 32)
+        converted = round_to_float(round_to_float(Fraction(start), significand) + bias_in_steps, significand)
+    return start, converted, round_to_float(converted * factor, significand)
+
+
+def _high(form: TwoRoundings, acc: int, factor: Fraction) -> tuple[int, int, int, Fraction, int]:
+    """The right and the left shift, the accumulator shifted left, and the high half, exact and rounded."""
+    fraction, shift = split_fraction(factor)  # the multiplier as a fraction of 2^31
+    right = max(-shift, form.least_right)
+    left = min(shift + right, 31 + form.least_right)
+    match form.left:
+        case "wrap32":
+            shifted = _wrap(acc * 2**left, 32)
+        case "saturate32":
+            shifted = _saturate(acc * 2**left, 32)
+        case never:
+            assert_never(never)
+    exact = shifted * fraction
+    match form.high:
+        case "half_up":
+            return right, left, shifted, exact, round_fraction(exact, "half_up")
+        case "floor":
+            return right, left, shifted, exact, math.floor(exact)
+        case never_high:
+            assert_never(never_high)
+
+
+def _wide_product(form: OneRounding, acc: int, factor: Fraction) -> tuple[int, int, int]:
+    """The bits that the product is to be shifted by, the product, and what 64 bits hold of it."""
+    bits = form.multiplier_bits - split_fraction(factor)[1]
+    product = math.floor(acc * factor * Fraction(2) ** bits)
+    return bits, product, _wrap(product, 64)
+
+
+def _unrounded(form: OneRounding, product: int, bits: int) -> Fraction:
+    """The product in output steps, so that rounding it half up gives what the registers make of it."""
+    if form.kept_bit:
+        return Fraction(product >> _count(form, bits - 1), 2)
+    match form.counts:
+        case "plain":
+            count = max(bits, 0)
+            half = 2**count // 2
+        case "modulo_64":
+            count, half = bits % 64, _wrap(2 ** ((bits - 1) % 64), 64)
+            if bits < 1:
+                return Fraction(_wrap(product + half, 64) >> count)
+        case never:
+            assert_never(never)
+    return Fraction(_wrap(product + half, 64) - half, 2**count)
+
+
+def _count(form: OneRounding, bits: int) -> int:
+    match form.counts:
+        case "plain":
+            return max(bits, 0)
+        case "modulo_64":
+            return bits % 64
+        case never:
+            assert_never(never)
+
+
+def last_rounding(rule: IntegerRule, value: Fraction) -> int:
+    """A value in output steps as the whole number that its register holds, without the zero point."""
+    form = rule.requantize
+    match form:
+        case Float():
+            return _keep(form, round_fraction(value, form.tie))
+        case TwoRoundings():
+            return round_fraction(value, form.tie)
+        case OneRounding():
+            if form.kept_bit:
+                return _wrap(_wrap(math.floor(2 * value), 32) + 1, 32) // 2
+            rounded = round_fraction(value, "half_up")
+            match form.result:
+                case "wide":
+                    return rounded
+                case "wrap32":
+                    return _wrap(rounded, 32)
+                case never_result:
+                    assert_never(never_result)
+        case never:
+            assert_never(never)
+
+
+def _keep(form: Float, rounded: int) -> int:
+    """A rounded product as its register holds it. An upper bound, where there is one, is met by the clamp."""
+    match form.out_of_range:
+        case "int32_min":
+            beyond = rounded < -(2**31) or (rounded >= 2**31 and form.limit != "upper_bound")
+            return -(2**31) if beyond else rounded
+        case "saturate32":
+            return _saturate(rounded, 32)
+        case "saturate16":
+            return _saturate(rounded, 16)
+        case "never":
+            return rounded
+        case never:
+            assert_never(never)
+
+
+def clamped(rule: IntegerRule, rounded: int, ends: Ends) -> int:
+    """The output: a rounded value with the zero point, within the bounds."""
+    form, zy = rule.requantize, ends.zero_point
+    if isinstance(form, Float):
+        # The product was limited before it was rounded, which is the same: the limits are whole numbers.
+        low, high = _limits(form, ends)
+        rounded = max(rounded, low) if low is not None else rounded
+        rounded = min(rounded, high) if high is not None else rounded
+    return _bounded(form, _add(form.add, rounded + zy), ends)
+
+
+def _limits(form: Float, ends: Ends) -> tuple[int | None, int | None]:
+    """What a product is limited to before it is rounded."""
+    zy = ends.zero_point
+    match form.limit:
+        case "none":
+            return None, None
+        case "upper_bound":
+            return None, ends.activation_max - zy
+        case "type":
+            return ends.type_min - zy, ends.type_max - zy
+        case never:
+            assert_never(never)
+
+
+def _add(add: Add, total: int) -> int:
+    match add:
+        case "wrap32":
+            return _wrap(total, 32)
+        case "saturate16":
+            return _saturate(total, 16)
+        case "wide":
+            return total
+        case never:
+            assert_never(never)
+
+
+def _upper(form: Requantize, ends: Ends) -> int:
+    """What the output is limited to from above, at last."""
+    order: ClampOrder = form.clamp_order if isinstance(form, Float) else "bounds"
+    match order:
+        case "bounds":
+            return ends.activation_max
+        case "type_then_low":
+            return ends.type_max
+        case never:
+            assert_never(never)
+
+
+def _bounded(form: Requantize, total: int, ends: Ends) -> int:
+    return max(ends.activation_min, min(_upper(form, ends), total))
+
+
+def exact_requantize(
+    rule: IntegerRule,
+    acc: int,
+    *,
+    input_scale: Fraction,
+    weights_scale: Fraction,
+    output_scale: Fraction,
+    ends: Ends,
+    bias: int = 0,
+) -> list[ExactStep]:
+    """Every step from one accumulator to one output.
+
+    Args:
+        rule: the rule.
+        acc: the accumulator, as its register holds it.
+        input_scale: s_x, the stored float32's exact value.
+        weights_scale: s_w of this unit, likewise.
+        output_scale: s_y, likewise.
+        ends: the clamp bounds, the output's type, its zero point.
+        bias: the unit's bias, for the forms that add it themselves; `acc` has it in it.
+
+    Returns:
+        The steps in order; the first is `effective_scale`, the last `output`.
+
+    >>> from lastbit.rules.requantize.table import RULES
+    >>> one, half = Fraction(1), Fraction(1, 2)
+    >>> for name in ("float64-half_away", "q31-half_up-half_up/dd", "float32-half_even"):
+    ...     steps = exact_requantize(RULES[name], -5, input_scale=one, weights_scale=half, output_scale=one,
+    ...                              ends=Ends(-128, 127, -128, 127, zero_point=3))
+    ...     print(name, int(steps[-1].value))  # -2.5, then + 3
+    float64-half_away 0
+    q31-half_up-half_up/dd 1
+    float32-half_even 1
+    """
+    scale = scale_of(rule, input_scale, weights_scale, output_scale)
+    steps = [_scale_step(rule, input_scale, weights_scale, output_scale, scale)]
+    form = rule.requantize
+    match form:
+        case Float():
+            in_steps = exact_bias(form, bias, input_scale, weights_scale)
+            steps += _float_steps(rule, form, acc, factor_of(rule, scale), bias, in_steps, ends)
+        case TwoRoundings():
+            steps += [*multiplier_steps(scale), *_two_steps(form, acc, factor_of(rule, scale), scale)]
+        case OneRounding():
+            steps += [*multiplier_steps(scale), *_one_step(rule, form, acc, factor_of(rule, scale), scale)]
+        case never:
+            assert_never(never)
+    scaled, zy = int(steps[-1].value), ends.zero_point
+    total, upper = _add(form.add, scaled + zy), _upper(form, ends)
+    wraps = "wrap32" if form.add == "wrap32" else ""
+    steps.append(make_step("with_zero_point", "acc_scaled + zy", f"{scaled} + ({zy})", total, scaled + zy, wraps))
+    formula = "clamp(with_zero_point, lo, hi)"
+    if isinstance(form, Float) and form.clamp_order == "type_then_low":
+        formula = "max(lo, saturate(with_zero_point))"
+    numbers = f"clamp({total}, {ends.activation_min}, {upper})"
+    steps.append(make_step("output", formula, numbers, _bounded(form, total, ends), total, "clamp"))
+    return steps
+
+
+def _scale_step(rule: IntegerRule, sx: Fraction, sw: Fraction, sy: Fraction, scale: Fraction) -> ExactStep:
+    match rule.scales.product:
+        case "dd":
+            formula, precision = "m = float64(s_x) * float64(s_w) / float64(s_y)", "float64"
+        case "fd":
+            formula, precision = "m = float64(float32(s_x * s_w)) / float64(s_y)", "float32, then float64"
+        case "ff":
+            formula, precision = "m = float32(float32(s_x * s_w) / s_y)", "float32"
+        case never:
+            assert_never(never)
+    numbers = f"{number_text(sx)} * {number_text(sw)} / {number_text(sy)}"
+    return make_step("effective_scale", formula, numbers, scale, sx * sw / sy, precision)
+
+
+def exact_bias(form: Float, bias: int, input_scale: Fraction, weights_scale: Fraction) -> Fraction:
+    """The bias in accumulator steps, as the kernel gets it from the real value it is given."""
+    if form.bias == "in_acc" or not bias:
+        return Fraction(0)
+    both = round_to_float(input_scale * weights_scale, 24)
+    real = round_to_float(round_to_float(Fraction(bias), 24) * both, 24)
+    match form.bias:
+        case "division":
+            return round_to_float(real / both, 24)
+        case "reciprocal":
+            return round_to_float(real * round_to_float(1 / both, 24), 24)
+        case "fused":
+            return real * round_to_float(1 / both, 24)
+        case never:
+            assert_never(never)
+
+
+def _float_steps(
+    rule: IntegerRule, form: Float, acc: int, factor: Fraction, bias: int, bias_in_steps: Fraction, ends: Ends
+) -> Iterator[ExactStep]:
+    kind = f"float{form.bits}"
+    start, converted, product = _product(form, acc, factor, bias, bias_in_steps)
+    name = "acc_float"
+    if form.bias != "in_acc":
+        way = "b / s" if form.bias == "division" else "b * (1/s)"
+        operation = "float32, fused with the sum" if form.bias == "fused" else kind
+        yield make_step("bias_float", f"{way}, b = bias * s, s = s_x*s_w", str(bias), bias_in_steps, bias, operation)
+        yield make_step("acc_without_bias", "acc - bias", f"{acc} - ({bias})", start, acc - bias, "wrap32")
+        alone = round_to_float(Fraction(start), _SIGNIFICAND[form.bits])
+        numbers = f"{number_text(alone)} + {number_text(bias_in_steps)}"
+        formula = f"{kind}({kind}(acc_without_bias) + bias_float)"
+        yield make_step(name, formula, numbers, converted, start + bias_in_steps, kind)
+    elif rule.sums.bits > _SIGNIFICAND[form.bits]:
+        yield make_step(name, f"{kind}(acc)", str(acc), converted, acc, kind)
+    else:
+        name = "acc"
+    numbers = f"{number_text(converted)} * {number_text(factor)}"
+    # An accumulator that is the same in float64 is called by its own name, and so is its float64.
+    formula = f"{name if form.bits == 32 else 'acc'} * m"
+    yield make_step("product", formula, numbers, product, converted * factor, kind)
+    value, what = product, "product"
+    low, high = _limits(form, ends)
+    if high is not None:
+        value, what = min(value, Fraction(high)), "limited"
+        formula, numbers = "min(product, hi - zy)", f"min({number_text(product)}, {high})"
+        if low is not None:
+            value = max(value, Fraction(low))
+            formula = "max(qmin - zy, min(product, qmax - zy))"
+            numbers = f"{number_text(product)} within {low} .. {high}"
+        yield make_step(what, formula, numbers, value, product, "clamp")
+    rounded = round_fraction(value, form.tie)
+    kept, effect = _keep(form, rounded), form.tie
+    formula = f"round_{form.tie}({what})"
+    match form.out_of_range:
+        case "int32_min":
+            more = ", then int32 overflow gives INT32_MIN"
+        case "saturate32":
+            more = ", then saturate32"
+        case "saturate16":
+            more, formula = ", then saturate16", f"saturate16({formula})"
+        case "never":
+            more = ""
+        case never:
+            assert_never(never)
+    function = {"half_even": "rint", "half_away": "round", "half_up": "round_half_up"}[form.tie]
+    text = f"{function}({number_text(value)})"
+    yield make_step("acc_scaled", formula, text, kept, value, effect + (more if kept != rounded else ""))
+
+
+def _two_steps(form: TwoRoundings, acc: int, factor: Fraction, scale: Fraction) -> Iterator[ExactStep]:
+    q, _ = round_multiplier(scale)
+    right, left, shifted, exact_high, high = _high(form, acc, factor)
+    effect = "wrap32" if form.left == "wrap32" else "clamp"
+    formula = f"{form.left}(acc << {'L' if form.least_right == 0 else left})"
+    yield make_step("acc_shifted", formula, f"{acc} << {left}", shifted, acc * 2**left, effect)
+    formula = "(acc_shifted * q + 2^30) >> 31" if form.high == "half_up" else "acc_shifted * q >> 31"
+    yield make_step("high_mul", formula, f"{shifted} * {q} / 2^31", high, exact_high, form.high)
+    exact = Fraction(high, 2**right)
+    rounded = round_fraction(exact, form.tie)
+    formula = f"round_{form.tie}(high_mul / 2^R)"
+    yield make_step("acc_scaled", formula, f"{high} / 2^{right}", rounded, exact, form.tie)
+
+
+def _one_step(rule: IntegerRule, form: OneRounding, acc: int, factor: Fraction, scale: Fraction) -> Iterator[ExactStep]:
+    q, _ = round_multiplier(scale)
+    multiplier, name, whole = _multiplier(form, q), "q", form.multiplier_bits
+    if whole == 15:
+        name, exact_q15 = "q15", Fraction(q, 2**16)
+        saturates = round_fraction(exact_q15, "half_up") != multiplier
+        operation = "half_up, then at most 0x7fff" if saturates else "half_up"
+        formula = "q15 = min(round_half_up(q / 2^16), 0x7fff)"
+        yield make_step("multiplier_q15", formula, f"{q} / 2^16", multiplier, exact_q15, operation)
+    bits, exact_product, product = _wide_product(form, acc, factor)
+    wraps = rule.sums.bits == 64
+    formula = f"wrap64(acc * {name})" if wraps else f"acc * {name}"
+    numbers = f"{acc} * {multiplier}"
+    yield make_step("product", formula, numbers, product, exact_product, "wrap64" if wraps else "")
+    if form.kept_bit:
+        yield from _halved(form, product, bits)
+        return
+    exact = Fraction(product) / Fraction(2) ** bits
+    result = last_rounding(rule, _unrounded(form, product, bits))
+    operation = "half_up"
+    if bits < 1 and form.counts == "modulo_64":
+        operation = "half_up, with shift counts modulo 64"
+    elif result != round_fraction(exact, "half_up"):
+        operation = "half_up, then wrap64 and wrap32"
+    formula = f"(product + 2^({whole - 1}-shift)) >> ({whole}-shift)"
+    yield make_step("acc_scaled", formula, f"{product} / 2^{bits}", result, exact, operation)
+
+
+def _halved(form: OneRounding, product: int, bits: int) -> Iterator[ExactStep]:
+    """Twice the result in an int32, then half of it."""
+    twice = Fraction(product) / Fraction(2) ** (bits - 1)
+    floor = product >> _count(form, bits - 1)
+    doubled = _wrap(floor, 32)
+    formula = f"wrap32(product >> ({form.multiplier_bits - 1}-shift))"
+    operation = "floor" if doubled == floor else "floor, then wrap32"
+    yield make_step("doubled", formula, f"{product} / 2^{bits - 1}", doubled, twice, operation)
+    more = _wrap(doubled + 1, 32)
+    effect = "half_up" if more == doubled + 1 else "wrap32"
+    numbers = f"({doubled} + 1) >> 1"
+    yield make_step("acc_scaled", "(doubled + 1) >> 1", numbers, more // 2, Fraction(doubled, 2), effect)

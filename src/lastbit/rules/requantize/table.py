@@ -1,0 +1,106 @@
+"""Every rule of integer layers that a runtime follows, or that is a rival of one: one line each.
+
+Adding a rule that is made of known values is adding its line here.
+"""
+
+from __future__ import annotations
+
+from ..base import Either, IntegerRule, OneRow, Pairs, Scales, Sums
+from .forms import Float, OneRounding, TwoRoundings
+
+__all__ = ["CHOICES", "RULES"]
+
+_ACC = Sums(32)
+_ACC_64 = Sums(64)
+_ACC_28 = Sums(28)
+_PAIRS = Sums(32, Pairs("next", "saturate16"))
+_NO_ZW = Sums(32, weights_zero_point="ignored")
+
+_DD, _FD, _FF = Scales("dd"), Scales("fd"), Scales("ff")
+_FIRST_DD, _FIRST_FD = Scales("dd", "first"), Scales("fd", "first")
+
+# LiteRT's reference kernels, on x86-64 and on ARM64, where a conversion saturates.
+_FLOAT64 = Float(64, "half_away", "in_acc", "none", "int32_min", "wrap32", "bounds")
+_FLOAT64_ARM = Float(64, "half_away", "in_acc", "none", "saturate32", "wrap32", "bounds")
+# XNNPACK: x86-64 with AVX512, and lanes of 16 bits.
+_FLOAT32 = Float(32, "half_even", "in_acc", "upper_bound", "int32_min", "wrap32", "type_then_low")
+_FLOAT32_16 = Float(32, "half_even", "in_acc", "none", "saturate16", "saturate16", "bounds")
+# ONNX Runtime.
+_CLIP = Float(32, "half_even", "in_acc", "type", "never", "wide", "bounds")
+# PyTorch's fbgemm. What its source says of the per-tensor kernel is `reciprocal`; no build that was run does it.
+_FUSED = Float(32, "half_even", "fused", "none", "int32_min", "wide", "bounds")
+_RECIPROCAL = Float(32, "half_even", "reciprocal", "none", "int32_min", "wide", "bounds")
+_DIVISION = Float(32, "half_even", "division", "none", "int32_min", "wide", "bounds")
+# LiteRT's builtin kernels, TensorFlow Lite Micro, CMSIS-NN; gemmlowp's pipeline; ruy on ARM64; XNNPACK's "rndnu".
+_UP_UP = TwoRoundings("wrap32", "half_up", "half_up", 0, "wrap32")
+_UP_AWAY = TwoRoundings("wrap32", "half_up", "half_away", 0, "wrap32")
+_UP_AWAY_SATURATE = TwoRoundings("saturate32", "half_up", "half_away", 0, "wrap32")
+_FLOOR_UP = TwoRoundings("wrap32", "floor", "half_up", 1, "wrap32")
+_FLOOR_UP_SATURATE = TwoRoundings("saturate32", "floor", "half_up", 1, "wide")
+_SINGLE = OneRounding(31, False, "plain", "wide", "wrap32")
+_Q15 = OneRounding(15, False, "modulo_64", "wrap32", "wrap32")
+# CMSIS-NN built with CMSIS_NN_USE_SINGLE_ROUNDING, and its kernels for int16.
+_SINGLE_KEPT = OneRounding(31, True, "plain", "wrap32", "wrap32")
+_Q15_KEPT = OneRounding(15, True, "plain", "wrap32", "wrap32")
+
+RULES: dict[str, IntegerRule] = {
+    rule.name: rule
+    for rule in (
+        IntegerRule("float64-half_away", _ACC, _DD, _FLOAT64, "half_away"),
+        IntegerRule("float64-half_away/acc64", _ACC_64, _DD, _FLOAT64, "half_away"),
+        IntegerRule("float64-half_away-saturate", _ACC, _DD, _FLOAT64_ARM, "half_away"),
+        IntegerRule("float64-half_away-saturate/acc64", _ACC_64, _DD, _FLOAT64_ARM, "half_away"),
+        IntegerRule("float32-half_even", _ACC, _FF, _FLOAT32, "half_even"),
+        IntegerRule("float32-half_even/acc28", _ACC_28, _FF, _FLOAT32, "half_even"),
+        IntegerRule("float32-half_even/weights_zero_point_ignored", _NO_ZW, _FF, _FLOAT32, "half_even"),
+        IntegerRule("float32-half_even-saturate", _ACC, _FF, _FLOAT32_16, "half_even"),
+        IntegerRule("float32-half_even-saturate/acc28", _ACC_28, _FF, _FLOAT32_16, "half_even"),
+        IntegerRule("float32-half_even-saturate/weights_zero_point_ignored", _NO_ZW, _FF, _FLOAT32_16, "half_even"),
+        IntegerRule("float32-clip-half_even", _ACC, _FF, _CLIP, "half_even_then_zero_point"),
+        IntegerRule("float32-clip-half_even/pairs", _PAIRS, _FF, _CLIP, "half_even_then_zero_point"),
+        IntegerRule("float32-bias_fused-half_even", _ACC, _FF, _FUSED, "half_away"),
+        IntegerRule("float32-bias_fused-half_even/pairs", _PAIRS, _FF, _FUSED, "half_away"),
+        IntegerRule("float32-bias_by_reciprocal-half_even", _ACC, _FF, _RECIPROCAL, "half_away"),
+        IntegerRule("float32-bias_by_division-half_even", _ACC, _FF, _DIVISION, "half_away"),
+        IntegerRule("float32-bias_by_division-half_even/pairs", _PAIRS, _FF, _DIVISION, "half_away"),
+        IntegerRule("q31-half_up-half_up/dd", _ACC, _DD, _UP_UP, "half_away"),
+        IntegerRule("q31-half_up-half_up/fd", _ACC, _FD, _UP_UP, "half_away"),
+        IntegerRule("q31-half_up-half_away/dd", _ACC, _DD, _UP_AWAY, "half_away"),
+        IntegerRule("q31-half_up-half_away/fd", _ACC, _FD, _UP_AWAY, "half_away"),
+        IntegerRule("q31-half_up-half_away/dd/first_weights_scale", _ACC, _FIRST_DD, _UP_AWAY, "half_away"),
+        IntegerRule("q31-half_up-half_away/fd/first_weights_scale", _ACC, _FIRST_FD, _UP_AWAY, "half_away"),
+        IntegerRule("q31-half_up-half_away-saturate/fd", _ACC, _FD, _UP_AWAY_SATURATE, "half_away"),
+        IntegerRule("q31-floor-half_up/fd", _ACC, _FD, _FLOOR_UP, "half_away"),
+        IntegerRule("q31-floor-half_up/dd", _ACC, _DD, _FLOOR_UP, "half_away"),
+        IntegerRule("q31-floor-half_up-saturate/ff", _ACC, _FF, _FLOOR_UP_SATURATE, "half_even"),
+        IntegerRule("q31-single-half_up/dd", _ACC, _DD, _SINGLE, "half_away"),
+        IntegerRule("q31-single-half_up/fd", _ACC, _FD, _SINGLE, "half_away"),
+        IntegerRule("q31-single_wrap-half_up/dd", _ACC, _DD, _SINGLE_KEPT, "half_away"),
+        IntegerRule("q15-half_up/dd", _ACC_64, _DD, _Q15, "half_away"),
+        IntegerRule("q15-half_up/fd", _ACC_64, _FD, _Q15, "half_away"),
+        IntegerRule("q15-half_up/dd/first_weights_scale", _ACC_64, _FIRST_DD, _Q15, "half_away"),
+        IntegerRule("q15-half_up/fd/first_weights_scale", _ACC_64, _FIRST_FD, _Q15, "half_away"),
+        IntegerRule("q15_wrap-half_up/dd", _ACC_64, _DD, _Q15_KEPT, "half_away"),
+    )
+}
+"""Name -> rule."""
+
+# LiteRT's product of a matrix with one vector, tried before the matrix library: it takes four units and eight values at
+# a time and has no smaller form.
+_ONE_ROW = OneRow(least_units=4, least_depth=8)
+
+
+def _by_rows(name: str, one_row: str, rows: str) -> Either:
+    return Either(name, _ONE_ROW, RULES[one_row], RULES[rows])
+
+
+CHOICES: dict[str, Either] = {
+    choice.name: choice
+    for choice in (
+        _by_rows("q31-by_rows-single/fd", "q31-half_up-half_up/fd", "q31-single-half_up/fd"),
+        _by_rows("q31-by_rows-single/dd", "q31-half_up-half_up/dd", "q31-single-half_up/dd"),
+        _by_rows("q31-by_rows-floor/fd", "q31-half_up-half_up/fd", "q31-floor-half_up/fd"),
+        _by_rows("q31-by_rows-floor/dd", "q31-half_up-half_up/dd", "q31-floor-half_up/dd"),
+    )
+}
+"""Name -> choice of two."""
