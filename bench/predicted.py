@@ -168,7 +168,7 @@ def main() -> None:
     mca = parser.parse_args().mca
     litert = importlib.util.find_spec("ai_edge_litert")
     if litert is None or litert.origin is None:
-        raise SystemExit("LiteRT is not installed: pip install 'lastbit[litert]'")
+        raise SystemExit("LiteRT is not installed: pip install '.[litert]'")
     library = Path(litert.origin).parent / "libpywrap_litert_common.so"
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()

@@ -31,7 +31,7 @@ def interpreter_missing(runtime: str) -> bool:
 
 needs_all_interpreters = pytest.mark.skipif(
     any(interpreter_missing(name) for name in INTERPRETERS),
-    reason="needs ai-edge-litert and tflite-micro: pip install 'lastbit[litert,tflm]'",
+    reason="needs ai-edge-litert and tflite-micro: pip install '.[litert,tflm]'",
 )
 
 needs_shared_models = pytest.mark.skipif(not MODELS.is_dir(), reason=f"{MODELS} is not there")

@@ -64,7 +64,7 @@ def test_by_turns_calls_all_alike():
     assert min(calls.count("a"), calls.count("b")) >= 5
 
 
-@pytest.mark.skipif(not available(), reason="needs Numba: pip install 'lastbit[fast]'")
+@pytest.mark.skipif(not available(), reason="needs Numba: pip install '.[fast]'")
 def test_the_peak_is_measured():
     assert machine_peak(0.02) > 1e8
 

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import ROOT
 
-pytest.importorskip("numba", reason="needs Numba: pip install 'lastbit[fast]'")
+pytest.importorskip("numba", reason="needs Numba: pip install '.[fast]'")
 
 SCRIPT = ROOT / "tools" / "emulated" / "check_engine.py"
 

@@ -151,8 +151,8 @@ def test_run_writes_a_npy_and_every_step(here):
 def test_run_quantizes_real_values_only_when_asked(here):
     result = invoke("run", "m.tflite", "-i", "real.npy", "-o", "out.npz")
     assert result.exit_code == 2
-    assert "found dtype float32, wanted int8; real values must be quantized first" in result.stderr
-    assert "`--quantize-input`" in result.stderr
+    assert "found dtype float32, wanted int8. Real values must be quantized first" in result.stderr
+    assert "or use --quantize-input." in result.stderr
     assert not Path("out.npz").exists()
     assert invoke("run", "m.tflite", "-i", "real.npy", "-o", "out.npy", "--quantize-input").exit_code == 0
     wanted = run_model("m.tflite", np.load("real.npy"), quantize_input=True).output
@@ -172,7 +172,7 @@ def test_run_quantizes_real_values_only_when_asked(here):
             "'xnnpack'. Did you mean litert-xnnpack",
         ),
         (["-i", "no.npy", "-o", "out.npz"], "no.npy: no such file. Check the path."),
-        (["-o", "out.npz"], "found 0 input files without a name, wanted 1, for tensor 0 'input'."),
+        (["-o", "out.npz"], "No input given. Add -i x.npy (int8, [1, 7])."),
         (["-i", "short.npy", "-o", "out.npz"], "found shape [4, 6], wanted [1, 7]"),
     ],
 )
@@ -232,8 +232,8 @@ def test_explain_prints_text_json_and_latex(here):
 @pytest.mark.parametrize(
     ("args", "text"),
     [
-        (["--at", "1"], "error: --at 1: wanted two whole numbers ROW,UNIT, for example --at 0,3."),
-        (["--at", "a,b"], "error: --at a,b: wanted two whole numbers ROW,UNIT"),
+        (["--at", "1.5"], "error: --at 1.5: wanted whole numbers ROW,UNIT, for example --at 0,3."),
+        (["--at", "a,b"], "error: --at a,b: wanted whole numbers ROW,UNIT"),
         (["-i", "x.npy", "--seed", "1"], "--seed is for a random input; with -i there is none."),
     ],
 )

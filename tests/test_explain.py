@@ -116,7 +116,7 @@ def test_else_it_is_one_that_is_not_clamped():
         ((0, 3), r"no output element \(0, 3\); wanted \(row, unit\) with row 0 to 0 and unit 0 to 2"),
         ((1, 0), r"no output element \(1, 0\)"),
         ((-1, 0), r"no output element \(-1, 0\)"),
-        ((0,), r"found 1 numbers in at=\(0,\); wanted \(row, unit\)"),
+        ((0, 0, 0, 0), r"no output element \(0, 0, 0, 0\); wanted \(row, unit\)"),
     ],
 )
 def test_an_element_outside_the_layer(at, text):

@@ -15,7 +15,7 @@ from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 from test_fast import ENGINE, dense_model, random_input, same
 
-needs_numba = pytest.mark.skipif(not available(), reason="needs Numba: pip install 'lastbit[fast]'")
+needs_numba = pytest.mark.skipif(not available(), reason="needs Numba: pip install '.[fast]'")
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 LOW = {"int8": -128, "uint8": 0}
 # Operator -> the output's scale and zero point above the smallest value; None: those of its input.

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-pytest.importorskip("numba", reason="needs Numba: pip install 'lastbit[fast]'")
+pytest.importorskip("numba", reason="needs Numba: pip install '.[fast]'")
 
 import lastbit
 from conftest import make_dense_model

@@ -17,7 +17,7 @@ from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 from test_fast import ENGINE, LIMITS, same
 
-needs_numba = pytest.mark.skipif(not available(), reason="needs Numba: pip install 'lastbit[fast]'")
+needs_numba = pytest.mark.skipif(not available(), reason="needs Numba: pip install '.[fast]'")
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 FLOAT = DTYPE_BY_NAME["float32"]
 

@@ -15,7 +15,7 @@ from lastbit.arith.requantize import prepare_requantize, requantize
 from lastbit.arith.requantize_more import with_float_bias
 from lastbit.types import DTYPES
 
-numba = pytest.importorskip("numba", reason="needs Numba: pip install 'lastbit[fast]'")
+numba = pytest.importorskip("numba", reason="needs Numba: pip install '.[fast]'")
 
 from lastbit.engines import jit_cpu, jit_forms, jit_kernels, jit_matmul, jit_memory  # noqa: E402
 from lastbit.engines.jit_vectors import ISAS, choose_isa  # noqa: E402

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip("numba", reason="needs Numba: pip install 'lastbit[fast]'")
+pytest.importorskip("numba", reason="needs Numba: pip install '.[fast]'")
 
 from lastbit.engines import jit_cpu, jit_hybrid, jit_peak
 from lastbit.engines.jit_tile import build_tile

@@ -23,6 +23,7 @@ import pytest
 
 from conftest import XNNPACK
 from lastbit.errors import InputError, OracleError, OracleMissingError, RuntimeNameError
+from lastbit.extras import install_text
 from lastbit.oracles import (
     ORACLES,
     Oracle,
@@ -115,7 +116,7 @@ def test_missing_interpreter_names_the_extra(name: str, monkeypatch: pytest.Monk
     assert installed(name) is None
     with pytest.raises(OracleMissingError) as caught:
         open_oracle(name)
-    advice = "--library FILE" if absent.library else f"pip install 'lastbit[{absent.extra}]'"
+    advice = "give library=FILE." if absent.library else f"Install it: {install_text(absent.extra)}"
     if not absent.fits_machine:
         told = "needs a CPU of the kind"
         advice = told if platform.machine() in absent.machines or not absent.machines else "on a machine of type"
@@ -611,7 +612,7 @@ def test_an_installed_interpreter_that_does_not_load(made_up_litert: Callable[[s
         pytest.raises(OracleMissingError, match=r"is installed but does not load: ImportError: GLIBC_2.99") as caught,
     ):
         oracle.run_batch([(b"", [])])
-    assert "--force-reinstall 'lastbit[litert]'" in str(caught.value)
+    assert 'Install it again, with --force-reinstall: pip install "ai-edge-litert==' in str(caught.value)
 
 
 def test_operators_of_a_delegate_are_found_by_its_boundary() -> None:

@@ -41,7 +41,7 @@ def test_a_batch_is_the_same_as_one_row_at_a_time(rng):
         (np.zeros((1, 7), np.uint8), "found dtype uint8, wanted int8"),
         (np.zeros((1, 8), np.int8), r"found shape \[1, 8\], wanted \[1, 7\]"),
         (np.zeros((0, 7), np.int8), "any batch size from 1"),
-        (np.zeros((1, 7)), r"real values must be quantized first \(scale 0.0199"),
+        (np.zeros((1, 7)), r"Real values must be quantized first \(scale 0.0199"),
         ({"nothing": np.zeros((1, 7), np.int8)}, "no value for input tensor 0 'input'; found keys: nothing"),
         ({"input": np.zeros((1, 7), np.int8), "more": 1}, "'more' matches no input"),
     ],

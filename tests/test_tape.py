@@ -16,7 +16,7 @@ from tape import open_tape
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="run_tape.py forks, and reads Linux's list of CPUs"),
-    pytest.mark.skipif(installed(XNNPACK) is None, reason="needs ai-edge-litert: pip install 'lastbit[litert]'"),
+    pytest.mark.skipif(installed(XNNPACK) is None, reason="needs ai-edge-litert: pip install '.[litert]'"),
 ]
 
 

@@ -1,6 +1,6 @@
 """Make the two dense models that LastBit carries, with TensorFlow 2.21's converter. Run once; the files are committed.
 
-    pip install 'lastbit[converter]' && python tools/make_demo_models.py
+    pip install '.[converter]' && python tools/make_demo_models.py
 
 The model is the forum question's: input 16x48, Dense(32) without bias, fully quantized to int8. It is converted twice:
 per-channel weights (the converter's default today) and per-tensor weights. Weights and calibration data are random with
@@ -53,7 +53,7 @@ def convert(model: tf.keras.Model, per_channel: bool) -> bytes:
 def main() -> None:
     """Convert both and write them."""
     if not tf.__version__.startswith("2.21."):
-        raise SystemExit(f"found TensorFlow {tf.__version__}, wanted 2.21: pip install 'lastbit[converter]'")
+        raise SystemExit(f"found TensorFlow {tf.__version__}, wanted 2.21: pip install '.[converter]'")
     TARGET.mkdir(exist_ok=True)
     model = build()
     for name, per_channel in (("per_channel", True), ("per_tensor", False)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from .engines import choose_engine, reference
 from .engines.executable import Executable
+from .engines.inputs import Inputs, as_inputs, match_inputs
 from .engines.reference import Trace
-from .errors import InputError
+from .errors import InputError, RealInputError
 from .model import Model, Operator, Subgraph, Tensor
 from .prepare import prepare, prepare_operator
 from .runtimes import DEFAULT_RUNTIME, Runtime
@@ -49,7 +50,7 @@ def run(
     Args:
         model: a Model, a path or a file's bytes.
         x: the input array of a model with one input; else a sequence in the model's order, or a mapping from tensor
-            index or name. Dtypes must be the tensors' own. The first dimension may be any batch size.
+            index or name. Dtypes must be the tensors' own. The first dimension may be any batch size, or be missing.
         runtime: the exact runtime or its name.
         quantize_input: quantize real-valued inputs of quantized tensors with the tensor's scale and zero point, as
             the runtime's own QUANTIZE operator does; without it they are refused.
@@ -70,15 +71,16 @@ def run(
     """
     loaded = load(model)
     prepared = prepare(loaded, runtime)
-    inputs: Sequence[Any] | Mapping[int | str, Any]
-    several = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(loaded.inputs) > 1)
-    inputs = x if several else [x]
+    inputs = as_inputs(loaded, x)
     if quantize_input:
         inputs = quantized_inputs(loaded, inputs, prepared.runtime)
     chosen = choose_engine(engine, _work(loaded, inputs))
-    if chosen == "reference" or (partial and prepared.refusals):
-        return reference.run(prepared, inputs, partial=partial)
-    return Executable(prepared, chosen, threads).trace(inputs)
+    try:
+        if chosen == "reference" or (partial and prepared.refusals):
+            return reference.run(prepared, inputs, partial=partial)
+        return Executable(prepared, chosen, threads).trace(inputs)
+    except RealInputError as error:
+        raise error.offering_to_quantize() from None
 
 
 def build(
@@ -110,7 +112,7 @@ def build(
     return Executable(prepare(load(model), runtime), choose_engine(engine, float("inf")), threads)
 
 
-def _work(model: Model, inputs: Sequence[Any] | Mapping[int | str, Any]) -> float:
+def _work(model: Model, inputs: Inputs) -> float:
     """About how many products a call adds up."""
     values = list(inputs.values() if isinstance(inputs, Mapping) else inputs)
     rows = max((np.shape(value)[0] for value in values if np.ndim(value)), default=1)
@@ -118,11 +120,9 @@ def _work(model: Model, inputs: Sequence[Any] | Mapping[int | str, Any]) -> floa
     return float(rows) * sum(w.data.size for w in weights if w is not None and w.data is not None)
 
 
-def quantized_inputs(
-    model: Model, inputs: Sequence[Any] | Mapping[int | str, Any], runtime: Runtime
-) -> dict[int | str, Any]:
+def quantized_inputs(model: Model, inputs: Inputs, runtime: Runtime) -> dict[int | str, Any]:
     """The model's inputs by tensor index, real values turned into the tensors' integers as the runtime does it."""
-    pairs = reference.match_inputs(model, inputs)
+    pairs = match_inputs(model, inputs)
     return {tensor.index: _quantized(tensor, np.asarray(value), runtime) for tensor, value in pairs}
 
 

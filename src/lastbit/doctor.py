@@ -14,6 +14,7 @@ import numpy as np
 
 from .engines import reference
 from .errors import LastBitError, UnsupportedError
+from .extras import install_text
 from .oracles import ORACLES, Oracle, open_oracle
 from .prepare import prepare
 from .report import Block, Heading, Report, Table, Text
@@ -176,8 +177,7 @@ def _extra(extra: _Extra) -> dict[str, Any]:
         "proven": proven,
         "status": status,
         "available": available,
-        # Double quotes: shells of Windows keep single ones as part of the name.
-        "install": f'pip install "lastbit[{extra.extra}]"',
+        "install": install_text(extra.extra),
     }
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "ModelError",
     "OracleError",
     "OracleMissingError",
+    "RealInputError",
     "RuntimeNameError",
     "UnsupportedError",
 ]
@@ -25,6 +26,23 @@ class LastBitError(Exception):
     """Root of all of LastBit's errors. `exit_code` is what the command line ends with."""
 
     exit_code = 2
+
+    def __init__(self, message: str = "", *, python: str = "", command: str = "") -> None:
+        """Make the error.
+
+        Args:
+            message: what is told everywhere.
+            python: what follows for who calls LastBit from Python.
+            command: what follows on the command line.
+        """
+        super().__init__(message + python)
+        self._ways = (python, command)
+
+    @property
+    def on_command_line(self) -> str:
+        """The message with the ways that a command line has."""
+        python, command = self._ways
+        return str(self).replace(python, command) if python else str(self)
 
 
 class ModelError(LastBitError):
@@ -45,6 +63,14 @@ class DataError(InputError):
     def __init__(self, message: str, report: Any) -> None:
         super().__init__(message)
         self.report = report
+
+
+class RealInputError(InputError):
+    """Real values are given for a tensor of integers."""
+
+    def offering_to_quantize(self) -> RealInputError:
+        """The same error from a verb that can quantize them itself."""
+        return RealInputError(f"{self}, or use ", python="quantize_input=True.", command="--quantize-input.")
 
 
 class RuntimeNameError(LastBitError):

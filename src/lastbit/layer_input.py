@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from .engines import reference
+from .engines.inputs import as_inputs, check_input
 from .errors import InputError, UnsupportedError
 from .model import Model, Operator
 from .ops.dense_layer import DenseLayer
@@ -73,14 +74,13 @@ def layer_input(model: Model, layer: DenseLayer, x: Any, runtime: Runtime) -> tu
     """
     own = layer.input
     if isinstance(x, Mapping) and len(x) == 1 and set(x) <= {own.index, str(own.index), own.name}:
-        return reference.check_input(own, *x.values()), f"given for the layer's own input, {own.label}"
+        return check_input(own, *x.values()), f"given for the layer's own input, {own.label}"
     if [tensor.index for tensor in model.inputs] == [own.index]:
-        return reference.check_input(own, x), f"given at the model's input, which is the layer's own, {own.label}"
+        return check_input(own, x), f"given at the model's input, which is the layer's own, {own.label}"
     prepared = prepare(model, runtime)
     blockers: list[str] = []
-    many = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(model.inputs) > 1)
     try:
-        trace = reference.run(prepared, x if many else [x], partial=True)
+        trace = reference.run(prepared, as_inputs(model, x), partial=True)
     except InputError as error:
         through = f"it does not fit the model: {error}"
     else:
@@ -93,7 +93,7 @@ def layer_input(model: Model, layer: DenseLayer, x: Any, runtime: Runtime) -> tu
         blockers = _blockers(prepared, own.index)
         through = "it cannot be taken through the model: " + _shown(blockers)
     try:
-        values = reference.check_input(own, x)
+        values = check_input(own, x)
     except InputError:
         found = np.asarray(x) if not isinstance(x, Mapping) else None
         what = "a mapping" if found is None else f"{found.dtype} {list(found.shape)}"
@@ -102,7 +102,7 @@ def layer_input(model: Model, layer: DenseLayer, x: Any, runtime: Runtime) -> tu
             f"the input ({what}) can be used neither at the model's input nor at the layer's.\n"
             f"  model's input: wanted {model_inputs}; {through}\n"
             f"  input of {layer.operator.label}: wanted {own.label} {own.dtype.name} {list(own.shape)}\n"
-            "  In both the first dimension may be any batch size from 1."
+            "  In both the first dimension may be any batch size from 1, or be missing."
         )
         if blockers:  # x may well be right: what is missing is LastBit's
             raise UnsupportedError(message, blockers) from None

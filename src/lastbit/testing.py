@@ -10,6 +10,7 @@ import numpy as np
 
 from .api import load, run
 from .differences import compare_arrays, worked_element
+from .engines.inputs import with_batch
 from .model import Model
 from .runtimes import DEFAULT_RUNTIME, Runtime, goes_by_cpu
 from .types import Array
@@ -27,7 +28,7 @@ def assert_bitexact(
 
     Args:
         fn_or_array: your output, or a function that takes `x` and returns it. Dtype and shape must be the output
-            tensor's own.
+            tensor's own; a batch dimension of 1 may be missing.
         model: a Model, a path or a file's bytes.
         x: the input, as `lastbit.run` takes it.
         runtime: the exact runtime or its name. Name it: the default is what `Interpreter(model)` does on the CPU that
@@ -46,7 +47,7 @@ def assert_bitexact(
     loaded = load(model)
     trace = run(loaded, x, runtime)
     wanted = trace.output
-    found = np.asarray(fn_or_array(x) if callable(fn_or_array) else fn_or_array)
+    found = with_batch(np.asarray(fn_or_array(x) if callable(fn_or_array) else fn_or_array), wanted.shape)
     difference = compare_arrays(wanted, found)
     if not difference:
         return

@@ -8,7 +8,7 @@ every such accumulator is listed, and an input is solved for that shows it, and 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from ..api import load
 from ..differences import compare_arrays
 from ..engines import reference
+from ..engines.inputs import as_inputs
 from ..engines.reference import Trace
 from ..errors import InputError, OracleMissingError
 from ..layer_tables import dense_operators
@@ -134,8 +135,7 @@ def _confirm(side: PreparedModel, layers: Sequence[LayerCertificate]) -> None:
 def _runs(side: PreparedModel, x: Any, seed: int) -> Iterator[Trace]:
     """The model in one runtime's arithmetic, on the data given or on random data."""
     if x is not None:
-        several = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(side.model.inputs) > 1)
-        yield reference.run(side, x if several else [x], partial=True)
+        yield reference.run(side, as_inputs(side.model, x), partial=True)
         return
     rng = np.random.default_rng([seed, 2**20])
     for _ in range(_MODEL_SAMPLES):

@@ -24,7 +24,11 @@ __all__ = ["explain", "verify"]
 @inputs_option
 @click.option("--seed", type=int, metavar="S", help="Seed of a random input, where no -i is given.")
 @op_option
-@click.option("--at", metavar="ROW,UNIT", help="The output element; without it, an instructive one is chosen.")
+@click.option(
+    "--at",
+    metavar="ROW,UNIT",
+    help="The output element, also as one number or as an index of the output's shape; without it, an instructive one.",
+)
 @runtime_option
 @click.option(
     "--format",
@@ -66,15 +70,13 @@ def explain(
         print_report(report, as_json=output == "json")
 
 
-def _position(text: str | None) -> tuple[int, int] | None:
+def _position(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
-    parts = text.split(",")
     try:
-        row, unit = (int(part) for part in parts)
+        return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"--at {text}: wanted two whole numbers ROW,UNIT, for example --at 0,3.") from None
-    return row, unit
+        raise InputError(f"--at {text}: wanted whole numbers ROW,UNIT, for example --at 0,3.") from None
 
 
 @click.command()

@@ -114,7 +114,7 @@ def _report(error: BaseException) -> int:
     """Say what happened; the exit code."""
     match error:
         case LastBitError():
-            print_error(str(error))
+            print_error(error.on_command_line)
             return error.exit_code
         case KeyboardInterrupt():
             if sys.stderr is not None and sys.stderr.isatty():

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..api import load
 from ..differences import compare_arrays
+from ..engines.inputs import with_batch
 from ..errors import InputError, UnsupportedError
 from ..layer_input import dense_operator
 from ..mistakes import MISTAKES
@@ -100,7 +101,7 @@ def diagnose(
         source += f"; given to {function.name}"
         real = None  # a function is given the quantized input
     else:
-        matrix = np.asarray(mine)
+        matrix = with_batch(np.asarray(mine), prepared.layer.output.shape)
         real = real_input(loaded, prepared.layer, x, values)
     followed = that_follow(layers, values)
     odd = {name: entry for name, entry in layers.items() if name not in followed}

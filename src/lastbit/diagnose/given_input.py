@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..api import quantized_inputs, run
-from ..errors import InputError, LastBitError
+from ..engines.inputs import as_inputs
+from ..errors import InputError, LastBitError, RealInputError
 from ..layer_input import layer_input
 from ..model import Model, Operator
 from ..ops.dense_layer import DenseLayer
@@ -38,11 +39,13 @@ def chosen_input(
 ) -> tuple[Array, str]:
     """The layer's input, and where it comes from."""
     if x is not None and quantize_input:
-        several = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(model.inputs) > 1)
-        values, source = layer_input(model, layer, quantized_inputs(model, x if several else [x], runtime), runtime)
+        values, source = layer_input(model, layer, quantized_inputs(model, as_inputs(model, x), runtime), runtime)
         return values, f"{source}; real values quantized as {runtime.name} does it"
     if x is not None:
-        return layer_input(model, layer, x, runtime)
+        try:
+            return layer_input(model, layer, x, runtime)
+        except RealInputError as error:
+            raise error.offering_to_quantize() from None
     if function is None:
         raise InputError("there is no input; give the x that the output was calculated from")
     rows = trial_inputs(layer, np.random.default_rng(seed), 64)

@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Callable
 
 from ..errors import InputError, OracleMissingError
+from ..extras import install_text
 
 __all__ = ["AUTO", "ENGINES", "choose_engine"]
 
@@ -55,7 +56,7 @@ def choose_engine(name: str, work: float) -> str:
         raise InputError(f"unknown engine {name!r}; wanted one of: {', '.join((*ENGINES, AUTO))}.")
     if not ENGINES[name]():
         raise OracleMissingError(
-            f"the engine {name} needs Numba, which is not installed. Install it: pip install 'lastbit[fast]'; or use "
+            f"the engine {name} needs Numba, which is not installed. Install it: {install_text('fast')}; or use "
             "the engine numpy, which gives the same outputs, slower."
         )
     return name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from ..ops.dense_by_rows import PreparedByRows
 from ..prepare import PreparedModel
 from ..types import Array
 from . import reference
+from .inputs import Inputs, as_inputs, check_input, match_inputs
 from .plan import Backend, ChainStep, Step, make_steps
-from .reference import OperatorTrace, Trace, check_input
+from .reference import OperatorTrace, Trace
 
 __all__ = ["Executable"]
 
@@ -94,10 +94,10 @@ class Executable:
         Raises:
             InputError: an input is missing or does not fit its tensor.
         """
-        tensors = self._run(self._given(x))
+        tensors = self._run(as_inputs(self.prepared.model, x))
         return tuple(tensors[index] for index in self._outputs)
 
-    def trace(self, inputs: Sequence[Any] | Mapping[int | str, Any]) -> Trace:
+    def trace(self, inputs: Inputs) -> Trace:
         """Inputs and outputs as a Trace, which has no steps.
 
         Args:
@@ -111,12 +111,8 @@ class Executable:
         operators = {index: OperatorTrace(entry, {}, self.engine) for index, entry in self.prepared.operators.items()}
         return Trace(self.prepared, {i: value for i, value in tensors.items() if i in kept}, operators)
 
-    def _given(self, x: Any) -> Sequence[Any] | Mapping[int | str, Any]:
-        several = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(self._inputs) > 1)
-        return x if several else [x]
-
-    def _run(self, inputs: Sequence[Any] | Mapping[int | str, Any]) -> dict[int, Array]:
-        pairs = reference.match_inputs(self.prepared.model, inputs)
+    def _run(self, inputs: Inputs) -> dict[int, Array]:
+        pairs = match_inputs(self.prepared.model, inputs)
         if self._backend is None:
             return dict(reference.run(self.prepared, inputs).tensors)
         tensors = {tensor.index: check_input(tensor, value) for tensor, value in pairs}

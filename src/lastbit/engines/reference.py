@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from ..errors import InputError, UnsupportedError
+from ..errors import UnsupportedError
 from ..markup import few_lines, html_table
-from ..model import Model, Tensor
 from ..ops.base import PreparedOperator, output_values
 from ..prepare import PreparedModel
 from ..types import Array
+from .inputs import Inputs, check_input, match_inputs
 
-__all__ = ["OperatorTrace", "Trace", "check_input", "match_inputs", "run"]
+__all__ = ["OperatorTrace", "Trace", "run"]
 
 
 class OperatorTrace:
@@ -123,13 +120,13 @@ class Trace:
         return html_table(repr(self), ("operator", "step", "type", "range"), rows)
 
 
-def run(prepared: PreparedModel, inputs: Sequence[Any] | Mapping[int | str, Any], *, partial: bool = False) -> Trace:
+def run(prepared: PreparedModel, inputs: Inputs, *, partial: bool = False) -> Trace:
     """Run a prepared model and record every step.
 
     Args:
         prepared: the model, prepared for a runtime.
         inputs: one array per graph input, in order; or a mapping from tensor index or name. Dtypes must be the
-            tensors' own; the leading dimension may differ from the file's (a batch).
+            tensors' own; the leading dimension may differ from the file's (a batch) or be missing.
         partial: run what is covered and leave out the rest, instead of raising.
 
     Raises:
@@ -149,53 +146,3 @@ def run(prepared: PreparedModel, inputs: Sequence[Any] | Mapping[int | str, Any]
         tensors.update(output_values(entry.operator, steps))
         traces[index] = OperatorTrace(entry, steps)
     return Trace(prepared, tensors, traces)
-
-
-def check_input(tensor: Tensor, value: Any) -> Array:
-    """One input array, checked against its tensor.
-
-    Raises:
-        InputError: dtype, rank or shape does not fit, or a float is not finite.
-    """
-    x = np.asarray(value)
-    wanted = tensor.dtype.numpy
-    if x.dtype != wanted:
-        hint = ""
-        if x.dtype.kind == "f" and tensor.quant is not None:
-            hint = (
-                f"; real values must be quantized first (scale {float(tensor.quant.scale[0])!r}, zero point "
-                f"{int(tensor.quant.zero_point[0])}): `--quantize-input` on the command line, "
-                "`quantize_input=True` in Python"
-            )
-        raise InputError(f"input {tensor.label}: found dtype {x.dtype}, wanted {tensor.dtype.name}{hint}")
-    if x.ndim != len(tensor.shape) or x.shape[1:] != tensor.shape[1:] or (x.ndim and x.shape[0] < 1):
-        raise InputError(
-            f"input {tensor.label}: found shape {list(x.shape)}, wanted {list(tensor.shape)}"
-            + (" (the first dimension may be any batch size from 1)" if tensor.shape else "")
-        )
-    return x
-
-
-def match_inputs(model: Model, inputs: Sequence[Any] | Mapping[int | str, Any]) -> list[tuple[Tensor, Any]]:
-    """Pair the model's input tensors with the arrays given, by position, index or name."""
-    if not isinstance(inputs, Mapping):
-        if len(inputs) != len(model.inputs):
-            raise InputError(f"{model.source}: found {len(inputs)} input arrays, wanted {len(model.inputs)}")
-        return list(zip(model.inputs, inputs, strict=True))
-    pairs = []
-    unused = set(inputs)
-    for tensor in model.inputs:
-        keys = [key for key in (tensor.index, str(tensor.index), tensor.name) if key in inputs]
-        if not keys:
-            raise InputError(
-                f"no value for input {tensor.label}; found keys: {', '.join(map(str, inputs)) or 'none'}; "
-                "wanted its index or its name"
-            )
-        unused.difference_update(keys)
-        pairs.append((tensor, inputs[keys[0]]))
-    if unused:
-        raise InputError(
-            f"{', '.join(map(repr, sorted(map(str, unused))))} matches no input of {model.source}; inputs are: "
-            + ", ".join(tensor.label for tensor in model.inputs)
-        )
-    return pairs

@@ -13,7 +13,7 @@ from typing import Any
 from ..api import load
 from ..engines import choose_engine
 from ..engines.executable import Executable
-from ..engines.reference import match_inputs
+from ..engines.inputs import match_inputs
 from ..errors import InputError
 from ..files import check_target
 from ..model import Model

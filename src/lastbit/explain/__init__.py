@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,7 +19,6 @@ from ..ops.base import refuse
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_by_rows import for_rows
 from ..ops.dense_hybrid import PreparedHybrid
-from ..ops.dense_layer import DenseLayer
 from ..prepare import prepare_operator
 from ..report import Block, Report
 from ..runtimes import DEFAULT_RUNTIME, RUNTIMES, Runtime, get_runtime
@@ -29,6 +28,7 @@ from . import latex, text
 from .differences import OtherRuntime, Side, find_cause
 from .element import Element, float_data, fraction_data, make_element
 from .hybrid import HybridExplanation, explain_hybrid
+from .position import At, output_position
 
 __all__ = ["Explanation", "explain"]
 
@@ -154,7 +154,7 @@ def explain(
     *,
     seed: int | None = None,
     op: int | None = None,
-    at: Sequence[int] | None = None,
+    at: At | None = None,
     runtime: str | Runtime = DEFAULT_RUNTIME,
 ) -> Explanation | HybridExplanation:
     """Explain one output element of a dense layer: every step's numbers, and who prints another value.
@@ -168,8 +168,8 @@ def explain(
         seed: without x, random values over the input type's whole range at the layer's own input, from this
             seed (default 0).
         op: the dense layer's operator index; default: the first dense layer.
-        at: (row, unit) of the element; default: an element that is not clamped and, if there is one, on which
-            runtimes differ.
+        at: the element: (row, unit), an index of the output's own shape, or one number counted through the whole
+            output; default: an element that is not clamped and, if there is one, on which runtimes differ.
         runtime: the exact runtime, or its name.
 
     Returns:
@@ -211,7 +211,7 @@ def explain(
     if at is None:
         row, unit, choice = _instructive(differs, traces[chosen.name])
     else:
-        row, unit = _position(layer, at, matrix.shape[0])
+        row, unit = output_position(operator.label, at, traces[chosen.name]["output"].shape)
         choice = "as asked"
     element = make_element(chosen, layers[chosen.name], matrix, traces[chosen.name], row, unit)
     others = []
@@ -230,17 +230,6 @@ def _prepare_dense(model: Model, operator: Operator, runtime: Runtime) -> Prepar
     if not isinstance(prepared, PreparedDense):
         raise refuse(operator, "explain covers layers that print integers; this one prints real numbers")
     return prepared
-
-
-def _position(layer: DenseLayer, at: Sequence[int], rows: int) -> tuple[int, int]:
-    """(row, unit), checked."""
-    valid = f"wanted (row, unit) with row 0 to {rows - 1} and unit 0 to {layer.units - 1}"
-    if len(at) != 2:
-        raise InputError(f"{layer.operator.label}: found {len(at)} numbers in at={tuple(at)}; {valid}")
-    row, unit = int(at[0]), int(at[1])
-    if not (0 <= row < rows and 0 <= unit < layer.units):
-        raise InputError(f"{layer.operator.label}: there is no output element ({row}, {unit}); {valid}")
-    return row, unit
 
 
 def _instructive(differs: npt.NDArray[np.bool_], trace: Mapping[str, Array]) -> tuple[int, int, str]:

@@ -21,6 +21,7 @@ from ..texts import others_text
 from ..types import Array, hex_float
 from .element import float_data
 from .hybrid_steps import HybridStep, hybrid_steps
+from .position import At, output_position
 
 __all__ = ["HybridExplanation", "HybridRuntime", "explain_hybrid"]
 
@@ -258,7 +259,7 @@ def explain_hybrid(
     x: Any = None,
     *,
     seed: int | None = None,
-    at: Sequence[int] | None = None,
+    at: At | None = None,
 ) -> HybridExplanation:
     """Explain one output element of a hybrid layer.
 
@@ -269,7 +270,7 @@ def explain_hybrid(
         runtime: the runtime.
         x: the model's or the layer's input, as `lastbit.explain` takes it.
         seed: without x, of normally distributed values at the layer's own input (default 0).
-        at: (row, unit); default: the first element on which runtimes differ, or (0, 0).
+        at: as `lastbit.explain` takes it; default: the first element on which runtimes differ, or (0, 0).
 
     Raises:
         InputError: there is no such element, or x does not fit.
@@ -296,7 +297,10 @@ def explain_hybrid(
     outputs = {name: trace["output"].reshape(-1, layer.units) for name, trace in traces.items()}
     ours = outputs[runtime.name]
     differs = np.any([~same_bits(ours, output) for output in outputs.values()], axis=0)
-    row, unit = _position(layer, at, differs)
+    if at is None:
+        row, unit = (int(i) for i in (np.argwhere(differs)[0] if differs.any() else (0, 0)))
+    else:
+        row, unit = output_position(operator.label, at, traces[runtime.name]["output"].shape)
     elements = {name: _element(trace, layer.units, row, unit) for name, trace in traces.items()}
     element = elements[runtime.name]
     others = [
@@ -334,19 +338,6 @@ def _normal_input(layer: DenseLayer, seed: int) -> tuple[Array, str]:
     shape = tuple(max(size, 1) for size in layer.input.shape)
     values = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
     return values, f"random normal float32 (seed {seed}), put in at the layer's own input, {layer.input.label}"
-
-
-def _position(layer: DenseLayer, at: Sequence[int] | None, differs: Array) -> tuple[int, int]:
-    """(row, unit), checked or chosen."""
-    if at is None:
-        row, unit = np.argwhere(differs)[0] if differs.any() else (0, 0)
-        return int(row), int(unit)
-    if len(at) != 2 or not (0 <= at[0] < len(differs) and 0 <= at[1] < layer.units):
-        raise InputError(
-            f"{layer.operator.label}: there is no output element {tuple(at)}; wanted (row, unit) with row 0 to "
-            f"{len(differs) - 1} and unit 0 to {layer.units - 1}"
-        )
-    return int(at[0]), int(at[1])
 
 
 def _element(trace: Mapping[str, Array], units: int, row: int, unit: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lastbit.errors import InputError, OracleError, OracleMissingError
+from lastbit.extras import install_text
 from lastbit.oracles import _worker
 from lastbit.oracles.process import WorkerFailure, WorkerProcess
 from lastbit.runtimes.machine import X86_64, Vectors, cpu_text, platform_text, widest_vectors
@@ -195,7 +196,7 @@ class Oracle:
         # A command of one's own may run another Python, or an emulator: then the fingerprint comes with it.
         fingerprint = fingerprint or fingerprint_of(spec, library)
         if fingerprint is None:
-            raise OracleMissingError(_missing_text(spec))
+            raise _missing(spec)
         if not timeout > 0 or threads < 1:
             raise InputError(f"oracle {spec.name}: timeout {timeout} and threads {threads} must be positive")
         self.name = spec.name
@@ -260,8 +261,7 @@ class Oracle:
         if answer["status"] == "broken":
             raise OracleMissingError(
                 f"{self._spec.distribution} {self.fingerprint.version} is installed but does not load: "
-                f"{answer['reason']}. Install it again: pip install --force-reinstall "
-                f"'lastbit[{self._spec.extra}]'"
+                f"{answer['reason']}. Install it again, with --force-reinstall: {install_text(self._spec.extra)}"
             )
         if answer["status"] == "unfit":
             raise self._unfit(answer["reason"], label)
@@ -378,12 +378,17 @@ def _with_log(reason: str, log: str) -> str:
     return f"{told} ({reason})" if told else " ".join(reason.split())
 
 
-def _missing_text(spec: OracleSpec) -> str:
+def _missing(spec: OracleSpec) -> OracleMissingError:
     if spec.library:
-        return (
-            f"oracle {spec.name} needs {spec.distribution} as a shared library, which you build yourself "
-            "(docs/cmsis_nn.md says how). Give its path: --library FILE, in Python library=..."
+        return OracleMissingError(
+            f"the real {spec.distribution} is needed for {spec.name}: build it (docs/cmsis_nn.md) and give ",
+            python="library=FILE.",
+            command="--library FILE.",
         )
+    return OracleMissingError(_missing_text(spec))
+
+
+def _missing_text(spec: OracleSpec) -> str:
     where = f" {spec.where}" if spec.where else ""
     if spec.machines and platform.machine() not in spec.machines:
         return (
@@ -408,5 +413,5 @@ def _missing_text(spec: OracleSpec) -> str:
         )
     return (
         f"oracle {spec.name} needs {spec.distribution}, which is not installed. "
-        f"Install it: pip install 'lastbit[{spec.extra}]'.{where}"
+        f"Install it: {install_text(spec.extra)}.{where}"
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..api import load
 from ..errors import InputError, OracleError, OracleMissingError
+from ..extras import install_text
 from ..model import Model, Operator
 from ..oracles import ORACLES, installed, open_oracle
 from ..prepare import DENSE_ONLY, PreparedModel, prepare
@@ -95,7 +96,7 @@ def _chosen(
         missing = [name for name in RUNTIMES if installed(name) is None]
         if not chosen:
             raise OracleMissingError(
-                "no real interpreter is installed to verify against. Install them: pip install 'lastbit[all]'"
+                f"no real interpreter is installed to verify against. Install them: {install_text('litert', 'tflm')}"
             )
     else:
         chosen = [get_runtime(name) for name in runtimes]

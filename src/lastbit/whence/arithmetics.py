@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..engines import AUTO, choose_engine
 from ..engines.executable import Executable
-from ..engines.reference import check_input, match_inputs
+from ..engines.inputs import as_inputs, check_input, match_inputs
 from ..model import Model
 from ..prepare import PreparedModel
 from ..types import Array
@@ -65,8 +65,7 @@ class Rows:
         Raises:
             InputError: an array does not fit.
         """
-        several = isinstance(x, Mapping) or (isinstance(x, Sequence) and len(model.inputs) > 1)
-        values = [check_input(tensor, value) for tensor, value in match_inputs(model, x if several else [x])]
+        values = [check_input(tensor, value) for tensor, value in match_inputs(model, as_inputs(model, x))]
         work = products(model)
         output = model.outputs[0].shape
         if len(values) != 1 or not by_sample(model) or output_size != len(values[0]) * math.prod(output[1:]):
