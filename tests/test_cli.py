@@ -125,11 +125,11 @@ def test_run_writes_what_the_runtime_computes(here, runtime):
     assert result.stdout == ""
     first, *warnings, output, wrote = result.stderr.splitlines()
     assert first == f"{runtime}: 1 of 1 operators ran"
-    assert (output, wrote) == ("  output output: int8[4, 5]", "wrote out.npz")
+    assert (output, wrote) == ("  output 3 'output': int8[4, 5]", "wrote out.npz")
     # The one kernel here whose sums can go wrong.
     assert [w.startswith("warning: operator 0") for w in warnings] == [True] * (runtime == "torch-fbgemm-avx2")
     with np.load("out.npz") as found:
-        np.testing.assert_array_equal(found["output"], run_model("m.tflite", X, runtime).output)
+        np.testing.assert_array_equal(found["3"], run_model("m.tflite", X, runtime).output)
 
 
 def test_run_writes_a_npy_and_every_step(here):
@@ -142,8 +142,10 @@ def test_run_writes_a_npy_and_every_step(here):
     assert data["complete"]
     assert data["written"] == "all.npz"
     with np.load("all.npz") as found:
-        assert sorted(found.files) == sorted(entry["key"] for entry in data["arrays"])
-        assert set(found.files) == {"output", *(f"op0/{step}" for step in trace[0].steps)}
+        assert sorted(found.files) == sorted(["about", *(entry["key"] for entry in data["arrays"])])
+        assert set(found.files) == {"about", "3", *(f"op0/{step}" for step in trace[0].steps)}
+        about = json.loads(str(found["about"]))
+        assert (about["schema"], about["arrays"]) == ("lastbit.arrays/1", data["arrays"])
         np.testing.assert_array_equal(found["op0/acc"], trace[0].acc)
         assert found["op0/acc"].dtype == np.int32
 
@@ -193,13 +195,13 @@ def test_run_writes_what_it_could_compute_and_lists_the_rest(here):
     assert result.exit_code == 3
     assert "partial.tflite: 1 of 2 operators are not covered on litert-xnnpack:" in result.stderr
     assert "  - operator 1 FLOOR: this operator is not covered yet" in result.stderr
-    assert "inner tensor output: int8[4, 5]" in result.stderr
+    assert "inner tensor 3 'output': int8[4, 5]" in result.stderr
     data = json.loads(result.stdout)
     assert not data["complete"]
     assert [entry["operator"] for entry in data["not_covered"]] == [1]
     with np.load("out.npz") as found:
-        assert found.files == ["output"]
-        np.testing.assert_array_equal(found["output"], inner)
+        assert found.files == ["3", "about"]
+        np.testing.assert_array_equal(found["3"], inner)
     assert invoke("run", "partial.tflite", "-i", "x.npy", "-o", "all.npz", "--all").exit_code == 3
     with np.load("all.npz") as found:
         np.testing.assert_array_equal(found["op0/output"], inner)

@@ -2,15 +2,15 @@
 
 import errno
 import os
+import subprocess
+import sys
 import zipfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from conftest import make_dense_model
 from lastbit.errors import InputError
-from lastbit.files import array_keys, atomic_write, check_target, write_arrays, write_bytes
+from lastbit.files import atomic_write, check_target, write_arrays, write_bytes
 from lastbit.input_files import read_array, read_inputs
 from lastbit.model import Model, Subgraph, Tensor
 from lastbit.types import DTYPES
@@ -313,10 +313,58 @@ def test_mode_and_link_of_an_existing_target_stay(here):
     assert os.stat("plain.npz").st_mode == os.stat("opened.npz").st_mode  # as the umask says
 
 
-def test_keys_are_unique_and_printable():
-    base = make_dense_model().tensors[0]
-    names = ["y", "", "z", "z", "a\nb", "1", "x" * 2000, "op0/acc"]
-    tensors = [replace(base, index=index, name=name) for index, name in enumerate(names)]
-    keys = array_keys(tensors, taken={"op0/acc"})
-    assert keys == ["y", "1#1", "z#2", "z#3", "4", "1", "6", "op0/acc#7"]
-    assert len(set(keys)) == len(keys)
+# --- what killed processes leave ---
+
+KILLED = """
+import os, signal, sys
+from lastbit.files import atomic_write
+with atomic_write({path!r}) as file:
+    file.write(b"half")
+    file.flush()
+    print("half", flush=True)
+    {then}
+"""
+
+
+def writer(then, path="out.npz"):
+    """A process in the middle of writing a file."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED.format(path=path, then=then)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline().strip() == b"half"
+    return process
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
+@pytest.mark.parametrize("name", ["other.npz", "out.npz"])
+def test_the_next_writer_removes_what_a_killed_one_left(here, name):
+    with writer("os.kill(os.getpid(), signal.SIGKILL)") as killed:
+        killed.wait()
+    assert [file.startswith(".lastbit-") for file in os.listdir()] == [True]
+    write_arrays(name, {"y": X})
+    assert os.listdir() == [name]
+
+
+def test_what_is_being_written_is_left_alone(here):
+    with writer("sys.stdin.read()") as busy:
+        write_arrays("other.npz", {"y": X})
+        assert len(os.listdir()) == 2
+        busy.communicate()
+    assert busy.returncode == 0
+    assert sorted(os.listdir()) == ["other.npz", "out.npz"]
+    assert (here / "out.npz").read_bytes() == b"half"
+
+
+def test_files_of_others_are_no_leftovers(here):
+    names = [".lastbit-notes.tmp", ".lastbit-0123456789ab.tmp.bak", "lastbit-0123456789ab.tmp"]
+    for name in names:
+        write_text(name, b"mine")
+    write_bytes("out.bin", b"")
+    assert sorted(os.listdir()) == sorted([*names, "out.bin"])
+
+
+def test_many_writers_at_once_lose_nothing(here):
+    script = "import sys; from lastbit.files import write_bytes\nfor i in range(60): write_bytes(sys.argv[1], b'x')"
+    processes = [subprocess.Popen([sys.executable, "-c", script, f"{number}.bin"]) for number in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert sorted(os.listdir()) == ["0.bin", "1.bin", "2.bin"]

@@ -1,7 +1,8 @@
 """Writing output files: whole, or not at all.
 
 A file is written under a temporary name in the target's folder and then renamed, so that a file under the
-target's name is always complete, and an error leaves nothing behind.
+target's name is always complete, and an error leaves nothing behind. What a killed process has left in a folder is
+removed by the next one that writes there.
 """
 
 from __future__ import annotations
@@ -9,19 +10,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
+import sys
+import time
 import zipfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import IO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
 
 import numpy as np
 
 from .errors import InputError
-from .model import Tensor
+from .json_text import json_text
 from .types import Array
 
-__all__ = ["ABOUT", "array_keys", "atomic_write", "check_target", "reason", "suffix", "write_arrays", "write_bytes"]
+__all__ = ["ABOUT", "atomic_write", "check_target", "reason", "suffix", "write_arrays", "write_bytes"]
 
 ABOUT = "about"
 """The entry of a .npz with what its arrays are, as JSON text."""
@@ -37,34 +41,6 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno).lower()
     return " ".join((str(error) or type(error).__name__).split())
-
-
-def array_keys(tensors: Sequence[Tensor], taken: Collection[str] = ()) -> list[str]:
-    """The key of each tensor in an archive: its name; its index if it has none; `name#index` if names repeat.
-
-    Args:
-        tensors: each tensor once.
-        taken: keys that are not free.
-
-    >>> from lastbit.types import DTYPES
-    >>> names = ["y", "", "z", "z"]
-    >>> array_keys([Tensor(i, name, (1,), (1,), DTYPES[9], None, None) for i, name in enumerate(names)])
-    ['y', '1', 'z#2', 'z#3']
-    """
-    names = [tensor.name for tensor in tensors]
-    keys: list[str] = []
-    for tensor in tensors:
-        usable = tensor.name.isprintable() and 0 < len(tensor.name) <= _LONGEST_KEY
-        key = tensor.name if usable else str(tensor.index)
-        # A name goes before an index that looks like it.
-        while key in taken or key in keys or names.count(key) > int(usable):
-            key += f"#{tensor.index}"
-        keys.append(key)
-    return keys
-
-
-# Archives allow 65535 bytes; no tool shows such a name.
-_LONGEST_KEY = 1000
 
 
 def check_target(path: str, suffixes: Sequence[str], keep: Sequence[str] = ()) -> None:
@@ -112,15 +88,18 @@ def atomic_write(path: str) -> Iterator[IO[bytes]]:
         InputError: it cannot be written. The target is as it was, and no temporary file is left.
     """
     target = os.path.realpath(path)
-    temporary = os.path.join(os.path.dirname(target), f".lastbit-{secrets.token_hex(6)}.tmp")
+    temporary = ""
     try:
-        with open(temporary, "xb") as file:
+        clear_leftovers(os.path.dirname(target))
+        temporary, file = _open_temporary(os.path.dirname(target))
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if os.path.exists(target):
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
+            if not _WINDOWS:  # as long as it is open, nobody takes it for a leftover
+                _rename(temporary, target)
+        if _WINDOWS:  # which renames no open file
+            _rename(temporary, target)
     except OSError as error:
         full = error.errno in (
             errno.ENOSPC,
@@ -133,20 +112,79 @@ def atomic_write(path: str) -> Iterator[IO[bytes]]:
             os.unlink(temporary)
 
 
+def _rename(temporary: str, target: str) -> None:
+    if os.path.exists(target):
+        shutil.copymode(target, temporary)
+    os.replace(temporary, target)
+
+
+_WINDOWS = sys.platform == "win32"
+_OLD_SECONDS = 3600.0
+_TEMPORARY = re.compile(r"\.lastbit-[0-9a-f]{12}\.tmp")
+
+
+def _open_temporary(folder: str) -> tuple[str, IO[bytes]]:
+    """A new file that is locked as long as it is open, so that nobody takes it for a leftover."""
+    while True:
+        path = os.path.join(folder, f".lastbit-{secrets.token_hex(6)}.tmp")
+        file = open(path, "xb")  # noqa: SIM115 - the caller closes it
+        try:
+            _lock(file.fileno(), wait=True)
+            # Another process may have looked between the two lines above.
+            if os.path.exists(path):
+                return path, file
+        except OSError:  # a file system without locks: nothing is cleared there either
+            return path, file
+        file.close()
+
+
+def clear_leftovers(folder: str) -> None:
+    """Remove the temporary files of processes that were killed while they wrote to a folder."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if _TEMPORARY.fullmatch(name):
+                with contextlib.suppress(OSError):
+                    _remove_unlocked(os.path.join(folder, name))
+
+
+def _remove_unlocked(path: str) -> None:
+    """Remove a file that nobody has locked.
+
+    Raises:
+        OSError: it is locked, or cannot be.
+    """
+    if _WINDOWS:  # without these locks: what is old
+        if time.time() - os.stat(path).st_mtime > _OLD_SECONDS:
+            os.unlink(path)
+        return
+    with open(path, "rb") as file:
+        _lock(file.fileno(), wait=False)
+        os.unlink(path)
+
+
+def _lock(descriptor: int, wait: bool) -> None:
+    """Lock an open file until it is closed, also by the end of the process (not on Windows)."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
 def write_bytes(path: str, content: bytes) -> None:
     """Write a file, whole or not at all (see `atomic_write`)."""
     with atomic_write(path) as file:
         file.write(content)
 
 
-def write_arrays(path: str, arrays: Mapping[str, Array]) -> None:
+def write_arrays(path: str, arrays: Mapping[str, Array], about: Mapping[str, Any] | None = None) -> None:
     """Write arrays to a .npz, or the only one to a .npy; whole or not at all (see `atomic_write`).
 
     The same arrays give the same bytes.
 
     Args:
         path: the target. Its ending, `.npz` or `.npy`, says the format.
-        arrays: key -> array.
+        arrays: key -> array. Keys become the names of files in the archive, so nothing of a model's file is in them.
+        about: what they are, for the entry `about` of a .npz, as JSON text.
 
     Raises:
         InputError: it cannot be written, or several arrays should go into a .npy.
@@ -162,7 +200,8 @@ def write_arrays(path: str, arrays: Mapping[str, Array]) -> None:
         atomic_write(path) as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
     ):
-        for key, array in arrays.items():
+        told = {} if about is None else {ABOUT: np.asarray(json_text(dict(about)))}
+        for key, array in {**arrays, **told}.items():
             entry = zipfile.ZipInfo(f"{key}.npy")  # dated 1980, whatever the clock says
             with archive.open(entry, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)

@@ -20,7 +20,7 @@ from .model import Model, Tensor
 from .npy import MAGIC, read_header
 from .types import Array
 
-__all__ = ["read_array", "read_inputs", "read_layer_inputs"]
+__all__ = ["possible_paths", "read_array", "read_inputs", "read_layer_inputs"]
 
 # Files without a header: the element type, or None for the tensor's own.
 _RAW: dict[str, str | None] = {
@@ -85,6 +85,15 @@ def read_inputs(specs: Sequence[str], model: Model) -> dict[int, Array]:
         )
     for tensor, path in zip(rest, unnamed, strict=True):
         put(tensor, read_array(path, tensor), path)
+    return found
+
+
+def possible_paths(specs: Sequence[str]) -> list[str]:
+    """The files that `-i` options may mean: NAME=FILE, where names have a `=` as well."""
+    found = []
+    for spec in specs:
+        parts = spec.split("=")
+        found += ["=".join(parts[start:]) for start in range(len(parts))]
     return found
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -170,13 +169,14 @@ def random_input(model: Model, rows: int, rng: np.random.Generator) -> Array:
 
 _CHILD = """
 import os, resource, sys, threading
-threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()  # ends with its parent
+model = sys.stdin.buffer.read(int(sys.stdin.buffer.readline()))
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()  # ends with its parent
 import numpy as np
 import lastbit
 from lastbit.bench import random_input
 from lastbit.bench.peers import contenders
-path, batch, runtime, engine, which = sys.argv[1:]
-model = lastbit.load(path)
+batch, runtime, engine, which = sys.argv[1:]
+model = lastbit.load(model)
 runners = contenders(model, [runtime], engine, 1)
 runner = next(r for r in runners if (r.ours if which == "ours" else r.name == "LiteRT"))
 x = random_input(model, int(batch), np.random.default_rng(0))
@@ -190,17 +190,18 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def _memory(model: Model, batch: int, runtime: str, engine: str) -> dict[str, int]:
     """Peak memory of a whole process that runs the largest batch, in bytes: LastBit's and LiteRT's."""
     found = {}
-    with tempfile.TemporaryDirectory(prefix="lastbit-bench-") as folder:
-        path = Path(folder) / "model.tflite"
-        path.write_bytes(model.content)
-        for name, which in ((f"LastBit {runtime}", "ours"), ("LiteRT", "theirs")):
-            command = [sys.executable, "-P", "-c", _CHILD, str(path), str(batch), runtime, engine, which]
-            pipe = subprocess.PIPE
-            with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as child:
-                assert child.stdout is not None
-                printed = child.stdout.read()
-                code = child.wait()
-            if code == 0:
-                scale = 1 if sys.platform == "darwin" else 1024
-                found[name] = int(printed.split()[-1]) * scale
+    pipe = subprocess.PIPE
+    for name, which in ((f"LastBit {runtime}", "ours"), ("LiteRT", "theirs")):
+        command = [sys.executable, "-P", "-c", _CHILD, str(batch), runtime, engine, which]
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write(b"%d\n%b" % (len(model.content), bytes(model.content)))
+                child.stdin.flush()  # and it stays open: its end is the end of this process
+            printed = child.stdout.read()
+            code = child.wait()
+        if code == 0:
+            scale = 1 if sys.platform == "darwin" else 1024
+            found[name] = int(printed.split()[-1]) * scale
     return found

@@ -54,14 +54,14 @@ def diagnose(
     from ..diagnose import diagnose as make
     from ..diagnose.report import separating_inputs
     from ..files import check_target, write_arrays
-    from ..input_files import read_array, read_layer_inputs
+    from ..input_files import possible_paths, read_array, read_layer_inputs
     from ..layer_input import dense_operator
     from ..terminal import print_report, say
 
     if not inputs:
         raise click.UsageError("Give the input that your output was calculated from: -i FILE.")
     loaded = load(model)
-    given = [path for path in (output, acc, scaled, *inputs) if path is not None]
+    given = [path for path in (output, acc, scaled, *possible_paths(inputs)) if path is not None]
     if separating is not None:
         check_target(separating, [".npy"], keep=[model, *given])
     operator = dense_operator(loaded, op)

@@ -65,9 +65,8 @@ def run(
 ) -> None:
     """Run a model in one runtime's arithmetic and write its outputs.
 
-    In a .npz each output is under its tensor's name: under the tensor's index where it has no name, and
-    under NAME#INDEX where several have the same. With --all, every step of every operator is there as well
-    (op3/acc), as the reference engine records them whatever --engine says.
+    In a .npz each output is under its tensor's index; the entry `about` has the names, as JSON. With --all, every
+    step of every operator is there as well (op3/acc), as the reference engine records them whatever --engine says.
 
     Where some operators are not covered, all of them are listed first, whatever could be computed is written
     (without --all: the tensors at which the computation had to stop), and the exit code is 3.
@@ -75,13 +74,13 @@ def run(
     from ..api import load
     from ..api import run as run_model
     from ..files import check_target, write_arrays
-    from ..input_files import read_inputs
+    from ..input_files import possible_paths, read_inputs
     from ..prepare import prepare
     from ..terminal import print_error, print_report
     from .run_report import make_run_report, uncovered_text
 
     loaded = load(model)
-    check_target(output, (".npz", ".npy"), keep=[model, *(path for spec in inputs for path in _paths(spec))])
+    check_target(output, (".npz", ".npy"), keep=[model, *possible_paths(inputs)])
     single = output.lower().endswith(".npy")
     if single and (every_step or len(loaded.outputs) != 1):
         why = "--all gives many" if every_step else f"the model has {len(loaded.outputs)} outputs"
@@ -97,18 +96,12 @@ def run(
     )
     report = make_run_report(trace, output, every_step)
     if report.written:
-        write_arrays(output, {entry.key: entry.value for entry in report.arrays})
+        write_arrays(output, {entry.key: entry.value for entry in report.arrays}, report.about())
     report.tell()
     if as_json:
         print_report(report, as_json=True)
     if not trace.complete:
         ctx.exit(UnsupportedError.exit_code)
-
-
-def _paths(spec: str) -> list[str]:
-    """The files that an `-i` may mean: NAME=FILE has names with a `=` as well."""
-    parts = spec.split("=")
-    return ["=".join(parts[start:]) for start in range(len(parts))]
 
 
 @click.command()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..engines.reference import Trace
-from ..files import array_keys
 from ..model import Tensor
 from ..prepare import PreparedModel
 from ..report import Block, Report, Text
@@ -65,21 +65,30 @@ class RunReport(Report):
             "runtime": self.trace.prepared.runtime.name,
             "complete": self.trace.complete,
             "written": self.output if self.written else None,
-            "arrays": [
-                {
-                    "key": entry.key,
-                    **entry.where,
-                    "dtype": str(entry.value.dtype),
-                    "shape": list(entry.value.shape),
-                }
-                for entry in self.arrays
-            ],
+            "arrays": self._arrays(),
             "not_covered": [
                 {"operator": index, "name": model.operators[index].name, "reason": reason}
                 for index, reason in self.trace.prepared.refusals.items()
             ],
             "notes": self._notes(),
         }
+
+    def about(self) -> dict[str, Any]:
+        """What the file's arrays are (schema `lastbit.arrays/1`)."""
+        model = self.trace.prepared.model
+        return {
+            "schema": "lastbit.arrays/1",
+            "model": model.source,
+            "model_sha256": hashlib.sha256(model.content).hexdigest(),
+            "runtime": self.trace.prepared.runtime.name,
+            "arrays": self._arrays(),
+        }
+
+    def _arrays(self) -> list[dict[str, Any]]:
+        return [
+            {"key": entry.key, **entry.where, "dtype": str(entry.value.dtype), "shape": list(entry.value.shape)}
+            for entry in self.arrays
+        ]
 
     def blocks(self) -> list[Block]:
         """The lines that `tell` prints."""
@@ -104,7 +113,10 @@ class RunReport(Report):
             lines.append(f"{waiting} more did not run because they need the results of those that are not covered")
         tensors = [entry for entry in self.arrays if "tensor" in entry.where]
         kind = "output" if self.reached else "inner tensor"
-        lines += [f"  {kind} {entry.key}: {entry.value.dtype}{list(entry.value.shape)}" for entry in tensors]
+        lines += [
+            f"  {kind} {entry.key} {entry.where['name']!r}: {entry.value.dtype}{list(entry.value.shape)}"
+            for entry in tensors
+        ]
         if len(tensors) < len(self.arrays):
             lines.append(f"  and {len(self.arrays) - len(tensors)} steps of {plural(len(trace), 'operator')}")
         if self.written:
@@ -149,10 +161,9 @@ def make_run_report(trace: Trace, output: str, every_step: bool) -> RunReport:
     reached = all(tensor.index in trace.tensors for tensor in model.outputs)
     tensors = list(model.outputs) if reached or every_step else [*model.outputs, *_frontier(trace)]
     distinct = {tensor.index: tensor for tensor in tensors if tensor.index in trace.tensors}
-    keys = array_keys(list(distinct.values()), taken={entry.key for entry in steps})
     arrays = [
-        WrittenArray(key, trace.tensors[index], {"tensor": index, "name": tensor.name})
-        for key, (index, tensor) in zip(keys, distinct.items(), strict=True)
+        WrittenArray(str(index), trace.tensors[index], {"tensor": index, "name": tensor.name})
+        for index, tensor in distinct.items()
     ]
     named = not output.lower().endswith(".npy")
     everything = (*arrays, *steps)

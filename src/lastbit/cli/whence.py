@@ -39,7 +39,7 @@ def whence(
     """
     from ..api import load
     from ..files import check_target, write_arrays
-    from ..input_files import read_array, read_layer_inputs
+    from ..input_files import possible_paths, read_array, read_layer_inputs
     from ..layer_input import dense_operator
     from ..terminal import print_report, progress, say
     from ..whence import Attribution, answers
@@ -48,7 +48,7 @@ def whence(
         raise click.UsageError("Give the input that was run: -i FILE.")
     loaded = load(model)
     if separating is not None:
-        check_target(separating, [".npy"], keep=[model, output, *inputs])
+        check_target(separating, [".npy"], keep=[model, output, *possible_paths(inputs)])
     tensor = loaded.outputs[0] if op is None else loaded.tensors[dense_operator(loaded, op).outputs[0]]
     own, numbers = read_layer_inputs(inputs, loaded, op), read_array(output, tensor)
     report: Attribution | None = None

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..files import reason, write_bytes
+from ..files import check_target, reason, suffix, write_bytes
 from ..json_text import json_text
 from ..layer_tables import LayerTables
 from ..types import Array, hex_float
@@ -70,7 +70,8 @@ def write_vectors(report: VectorSet, folder: str, formats: Sequence[str] = FORMA
         The paths written: `opN.npz`, `opN.json`, `opN.h`, `opN_input.mem`, `opN_input.bin` and so on.
 
     Raises:
-        InputError: an unknown format, or the folder cannot be written to.
+        InputError: an unknown format, a file would replace the model, or the folder cannot be written to; what is
+            written and what is not is said.
     """
     formats = check_folder(folder, formats)
     files: dict[str, bytes] = {}
@@ -82,12 +83,29 @@ def write_vectors(report: VectorSet, folder: str, formats: Sequence[str] = FORMA
             os.mkdir(folder)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made: {reason(error)}; name a folder in one that exists.") from None
-    paths = []
-    for name, content in files.items():
-        paths.append(os.path.join(folder, name))
-        write_bytes(paths[-1], content)
+    targets = {os.path.join(folder, name): content for name, content in files.items()}
+    for path in targets:
+        check_target(path, [suffix(path)], keep=[report.model.source])
+    paths: list[str] = []
+    for path, content in targets.items():
+        try:
+            write_bytes(path, content)
+        except InputError as error:
+            raise InputError(f"{error}\n{_part(paths, list(targets))}") from None
+        paths.append(path)
     report.files = paths
     return paths
+
+
+def _part(written: Sequence[str], wanted: Sequence[str]) -> str:
+    """What is there and what is not, after a set of files could not be written whole."""
+    missing = wanted[len(written) :]
+    there = (
+        f"{len(written)} of {len(wanted)} files are written: {', '.join(written)}."
+        if written
+        else "No file is written."
+    )
+    return f"{there}\nNot written: {', '.join(missing)}."
 
 
 def _layer_files(report: VectorSet, layer: LayerVectors, formats: Sequence[str]) -> dict[str, bytes]:
