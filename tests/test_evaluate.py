@@ -229,7 +229,7 @@ BAD = {
     "no array": (lambda: Path("x.npy").write_bytes(b"hello world"), "is no .npy and no .npz"),
     "empty": (lambda: Path("x.npy").write_bytes(b""), "it is empty"),
     "wrong type": (lambda: np.save("x.npy", np.zeros((5, 7), np.int32)), "holds int32, wanted int8"),
-    "real": (lambda: np.save("x.npy", np.zeros((5, 7))), "or --quantize-input"),
+    "real": (lambda: np.save("x.npy", np.zeros((5, 7))), "Quantize real values with --quantize-input"),
     "wrong shape": (lambda: np.save("x.npy", np.zeros((5, 8), np.int8)), r"rows have shape \[8\], wanted \[7\]"),
     "no rows": (lambda: np.save("x.npy", np.zeros((0, 7), np.int8)), "has no rows"),
     "scalar": (lambda: np.save("x.npy", np.int8(3)), "holds a single number"),

@@ -66,10 +66,14 @@ def test_arrays_are_taken_as_run_takes_them(here, rng):
         evaluate(model, [[1], [2, 3]])
     with pytest.raises(lastbit.InputError, match=r"data: holds object, wanted numbers"):
         evaluate(model, np.asarray([{}]))
-    with pytest.raises(lastbit.InputError, match=r"data: holds int64, .*All values fit int8: use x.astype\(np.int8\)"):
+    with pytest.raises(
+        lastbit.InputError, match=r"found dtype int64, wanted int8. All values fit int8: use x.astype\(np.int8\)"
+    ):
         evaluate(model, x.astype(np.int64))
-    with pytest.raises(lastbit.InputError, match=r"data: holds int64, .*If all values lie in -128 to 127"):
+    with pytest.raises(lastbit.InputError, match=r"found dtype int64, wanted int8. Values from .* do not fit int8"):
         evaluate(model, x.astype(np.int64) + 99)
+    with pytest.raises(lastbit.InputError, match=r"Real values must be quantized first .*quantize_input=True"):
+        evaluate(model, x / np.float32(3))
     np.save("x.npy", x.astype(np.int32))
     with pytest.raises(lastbit.InputError, match=r"x.npy: holds int32, .*If all values lie in -128 to 127"):
         evaluate(model, "x.npy")
@@ -288,3 +292,30 @@ def test_rows_are_taken_at_once_as_they_are_quick():
         pace.adapt(10.0)
     assert pace.rows == 1
     assert Pace(make_dense_model(), 100).rows == 100
+
+
+OTHER_FILES = {
+    "w.safetensors": (b'=\x00\x00\x00\x00\x00\x00\x00{"w": {}}', "safetensors.numpy.load_file"),
+    "t.csv": (b"1.5,2\n", "numpy.loadtxt(path, delimiter"),
+    "p.pt": (b"\x80\x04\x95abcdefghi", "Python pickle"),
+    "i.png": (b"\x89PNG\r\n\x1a\n0000", "decode it"),
+    "m.tflite": (None, "This is a .tflite model, not its input."),
+    "odd": (b"\x01\x02\x03", "with numpy.save"),
+    "empty": (b"", "with numpy.save"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_files_of_other_kinds_say_what_to_do(here, name):
+    content, text = OTHER_FILES[name]
+    if content is not None:
+        Path(name).write_bytes(content)
+    for arguments in (["evaluate", "m.tflite", "--data", name], ["run", "m.tflite", "-i", name, "-o", "o.npz"]):
+        result = invoke(*arguments)
+        assert result.exit_code == 2
+        assert text in result.output
+    if name.endswith(("safetensors", "pt")):
+        result = invoke("inspect", name)
+        assert result.exit_code == 2
+        assert "Download it or convert the model again" not in result.output
+        assert {"w.safetensors": "weights alone", "p.pt": "Python pickle"}[name] in result.output

@@ -17,7 +17,7 @@ import numpy as np
 from .errors import InputError
 from .files import ABOUT, reason, suffix
 from .model import Model, Tensor
-from .npy import MAGIC, read_header
+from .npy import HEAD_BYTES, MAGIC, how_to_save, read_header
 from .types import Array
 
 __all__ = ["possible_paths", "read_array", "read_inputs", "read_layer_inputs"]
@@ -155,7 +155,7 @@ def _kind(path: str) -> str:
         raise InputError(f"{path}: is not a regular file; save the input to a file first.")
     try:
         with open(path, "rb") as file:
-            head = file.read(8)
+            head = file.read(HEAD_BYTES)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. Check the path.") from None
     except IsADirectoryError:
@@ -168,8 +168,9 @@ def _kind(path: str) -> str:
         return "npy"
     if head.startswith(_ZIP_MAGIC):
         return "npz"
-    what = "is empty" if not head else f"is neither .npy nor .npz (it begins with {head!r})"
-    raise InputError(f"{path}: the file {what}. Save the input with numpy.save, or as raw values in a file named .bin.")
+    what = "is empty" if not head else f"is neither .npy nor .npz (it begins with {head[:8]!r})"
+    advice = how_to_save(head) or "Save the input with numpy.save, or as raw values in a file named .bin."
+    raise InputError(f"{path}: the file {what}. {advice}")
 
 
 def read_array(path: str, tensor: Tensor) -> Array:

@@ -11,7 +11,7 @@ from ..errors import InputError, RealInputError
 from ..model import Model, Tensor
 from ..types import Array
 
-__all__ = ["Inputs", "as_inputs", "check_input", "match_inputs", "with_batch"]
+__all__ = ["Inputs", "as_inputs", "check_input", "match_inputs", "with_batch", "wrong_dtype"]
 
 Inputs = Sequence[Any] | Mapping[int | str, Any]
 """A value for each of a model's inputs, in order; or by tensor index or name."""
@@ -41,7 +41,7 @@ def check_input(tensor: Tensor, value: Any) -> Array:
     """
     x = np.asarray(value)
     if x.dtype != tensor.dtype.numpy:
-        raise _wrong_dtype(tensor, x, "x" if isinstance(value, np.ndarray) else "np.asarray(x)")
+        raise wrong_dtype(tensor, x, "x" if isinstance(value, np.ndarray) else "np.asarray(x)")
     x = with_batch(x, tensor.shape)
     if x.ndim != len(tensor.shape) or x.shape[1:] != tensor.shape[1:] or (x.ndim and x.shape[0] < 1):
         batch = " (the first dimension may be any batch size from 1, or be missing)" if len(tensor.shape) > 1 else ""
@@ -49,7 +49,7 @@ def check_input(tensor: Tensor, value: Any) -> Array:
     return x
 
 
-def _wrong_dtype(tensor: Tensor, x: Array, name: str) -> InputError:
+def wrong_dtype(tensor: Tensor, x: Array, name: str) -> InputError:
     """What to do about an array of another dtype.
 
     Args:

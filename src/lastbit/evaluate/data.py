@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import ABOUT, reason
-from ..npy import MAGIC, read_header
+from ..npy import HEAD_BYTES, MAGIC, how_to_save, read_header
 from ..types import Array
 from .shard_names import check_numbers, natural
 
@@ -299,13 +299,14 @@ def _read_header(path: str, keys: Sequence[str], what: str) -> Shard:
     try:
         status = os.stat(path)
         with open(path, "rb") as file:
-            head = file.read(6)
+            head = file.read(HEAD_BYTES)
         member = ""
         if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
             member = _member(path, keys, what)
-        elif head != MAGIC:
-            shown = f"it begins with {head!r}" if head else "it is empty"
-            raise InputError(f"{path}: is no .npy and no .npz ({shown}); save the {what} with numpy.save.")
+        elif not head.startswith(MAGIC):
+            shown = f"it begins with {head[:8]!r}" if head else "it is empty"
+            advice = how_to_save(head) or f"Save the {what} with numpy.save."
+            raise InputError(f"{path}: is no .npy and no .npz ({shown}). {advice}")
         with _open(path, member) as file:
             shape, fortran, dtype = read_header(file, path)
             offset = file.tell()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
+from ..engines.inputs import wrong_dtype
+from ..errors import InputError, RealInputError
 from ..model import Model, Tensor
 from .data import ArrayShard, DataSet
 from .metrics import MOST_CLASSES, Anomaly, Classes, Measure, TargetError, Values
@@ -81,16 +82,15 @@ def _check_type(source: DataSet, tensor: Tensor, quantize_input: bool) -> None:
     found, wanted = source.dtype, tensor.dtype.numpy
     if found == wanted or (found.kind == "f" and (wanted == np.float32 or quantize_input)):
         return
-    hint = " (or --quantize-input, to quantize real values)" if found.kind == "f" else ""
-    fits = ""
-    if found.kind in "iu" and tensor.dtype.qmin is not None and tensor.dtype.qmax is not None:
-        fits = (
-            f" If all values lie in {tensor.dtype.qmin} to {tensor.dtype.qmax}, use x.astype(np.{tensor.dtype.name})."
+    only = source.shards[0]
+    if isinstance(only, ArrayShard):
+        error = wrong_dtype(tensor, only.values, "x")
+        raise error.offering_to_quantize() if isinstance(error, RealInputError) else error
+    text = f"{source.path}: holds {found}, wanted {tensor.dtype.name} for {tensor.label}."
+    if found.kind == "f":
+        raise InputError(
+            f"{text} Quantize real values with ", python="quantize_input=True.", command="--quantize-input."
         )
-        only = source.shards[0]
-        if (
-            isinstance(only, ArrayShard)
-            and tensor.dtype.qmin <= only.values.min() <= only.values.max() <= tensor.dtype.qmax
-        ):
-            fits = f" All values fit {tensor.dtype.name}: use x.astype(np.{tensor.dtype.name})."
-    raise InputError(f"{source.path}: holds {found}, wanted {tensor.dtype.name}{hint} for {tensor.label}.{fits}")
+    low, high = tensor.dtype.qmin, tensor.dtype.qmax
+    fits = "" if low is None else f" If all values lie in {low} to {high}, save x.astype(np.{tensor.dtype.name})."
+    raise InputError(text + fits)

@@ -7,6 +7,7 @@ import os
 import stat
 
 from ..errors import InputError, ModelError
+from ..npy import HEAD_BYTES, is_safetensors
 from ..types import FileBytes
 from .check import IDENTIFIER
 
@@ -24,6 +25,7 @@ _LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
     (b"\x93NUMPY", "a NumPy array"),
     (b"<!", "an HTML page, perhaps of a failed download; download the raw file"),
     (b"<html", "an HTML page, perhaps of a failed download; download the raw file"),
+    (b"\x80", "a Python pickle (PyTorch .pt); convert the model that it belongs to"),
     (b"{", "a JSON text; make the binary with `flatc --binary schema.fbs model.json`"),
 )
 _C_SOURCE = (b"#include", b"unsigned char", b"const ", b"alignas", b"/*", b"//")
@@ -110,6 +112,11 @@ def _guess(content: FileBytes) -> str:
     for start, text in _LOOKS_LIKE:
         if content[: len(start)] == start or head.startswith(start):
             return text
+    if is_safetensors(bytes(content[:HEAD_BYTES])):
+        return (
+            "a safetensors file, which holds weights alone: no operators, no scales. Convert the model that they "
+            "belong to"
+        )
     if head.startswith(_C_SOURCE) or b"unsigned char" in head:
         return "C source that holds the model as an array; ask for the .tflite, or turn the array back to binary"
     # Field 1 of ModelProto (ir_version, a small varint), then a length-delimited field.
