@@ -22,7 +22,7 @@ from pathlib import Path
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from lastbit.engines.jit_tile import build_tile
+from lastbit.engines.jit_tile import Shape, build_tile
 from lastbit.engines.jit_vectors import ISAS
 
 PREFIX = "xnn_qs8_qc8w_gemm_minmax_fp32_ukernel_"
@@ -74,7 +74,7 @@ def our_pieces(kind: Kind, form: str) -> Pieces:
     """Our micro-kernel, compiled for that CPU."""
     module = ir.Module()
     module.triple = "x86_64-unknown-linux-gnu"
-    build_tile(module, ISAS[kind.isa], form, ROWS, "packed", "i1").linkage = "external"
+    build_tile(module, ISAS[kind.isa], Shape(form, ROWS, ISAS[kind.isa].vectors))
     parsed = llvm.parse_assembly(str(module))
     machine = llvm.Target.from_triple(module.triple).create_target_machine(cpu=kind.cpu, opt=3)
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))

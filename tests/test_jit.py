@@ -119,13 +119,18 @@ def test_threads_share_rows_and_agree():
         np.testing.assert_array_equal(jit_matmul.dot(x, packed, threads), wanted)
 
 
+@numba.njit
+def _take_rows(shared, rows, block, step):
+    return jit_kernels._take_rows(shared, rows, block, step)
+
+
 @pytest.mark.parametrize(("rows", "block"), [(1, 120), (23, 12), (48, 120), (1000, 96), (4097, 120), (5000, 24)])
 @pytest.mark.parametrize("threads", [2, 3, 16])
 def test_threads_take_every_row_once_and_fewer_towards_the_end(rows, block, threads):
     shared = np.asarray([0, threads], np.int64)
     counts = []
     while True:
-        begin, count = jit_kernels._take_rows(jit_memory.address(shared), rows, block, 12)
+        begin, count = _take_rows(jit_memory.address(shared), rows, block, 12)
         if not count:
             break
         assert begin == sum(counts)
@@ -234,36 +239,39 @@ def test_requantization_in_other_widths(form, name):
 
 
 CPUS = [
-    ("avx512vnni", "x86_64-unknown-linux-gnu", "icelake-server", "vpdpbusd", 2 * 6 * 4, r"\brsp\b|\blea"),
-    ("avxvnni", "x86_64-unknown-linux-gnu", "alderlake", "vpdpbusd", 2 * 6 * 2, r"\brsp\b|\blea"),
-    ("avx2", "x86_64-unknown-linux-gnu", "haswell", "vpmaddwd", 2 * 6 * 2, None),
-    ("neon_dot", "aarch64-unknown-linux-gnu", "neoverse-n1", "sdot", 2 * 6 * 4, r"\[sp"),
+    ("avx512vnni", "x86_64-unknown-linux-gnu", "icelake-server", "vpdpbusd", r"\brsp\b|\blea"),
+    ("avxvnni", "x86_64-unknown-linux-gnu", "alderlake", "vpdpbusd", r"\brsp\b|\blea"),
+    ("avx2", "x86_64-unknown-linux-gnu", "haswell", "vpmaddwd", None),
+    ("neon_dot", "aarch64-unknown-linux-gnu", "neoverse-n1", "sdot", r"\[sp"),
 ]
+FORMS_LOOKED_AT = ("float32", "q31_up_away", "float64", "hybrid_fused_value_first")
+TILES = [(*cpu, width) for cpu in CPUS for width in range(1, ISAS[cpu[0]].vectors + 1)]
 
 
 @pytest.mark.parametrize(
-    ("isa", "triple", "cpu", "instruction", "count", "unwanted"), CPUS, ids=[case[0] for case in CPUS]
+    ("isa", "triple", "cpu", "instruction", "unwanted", "width"), TILES, ids=[f"{case[0]}-{case[-1]}" for case in TILES]
 )
-def test_the_inner_loop_is_the_cpus_dot_product_and_little_else(isa, triple, cpu, instruction, count, unwanted):
+def test_the_inner_loop_is_the_cpus_dot_product_and_little_else(isa, triple, cpu, instruction, unwanted, width):
     # Machine code for CPUs that need not be this one: it is looked at, not run.
     import llvmlite.binding as llvm
     from llvmlite import ir
 
-    from lastbit.engines.jit_tile import build_tile
+    from lastbit.engines.jit_tile import UNROLL, Shape, build_tile, tile_rows
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    for form in ("float32", "q31_up_away", "float64", "hybrid_fused_value_first"):
+    rows = tile_rows(ISAS[isa], width)
+    for form in FORMS_LOOKED_AT if width == ISAS[isa].vectors else FORMS_LOOKED_AT[:1]:
         module = ir.Module()
         module.triple = triple
-        build_tile(module, ISAS[isa], form, 6, "packed", "i4" if "hybrid" in form else "i1").linkage = "external"
+        build_tile(module, ISAS[isa], Shape(form, rows, width, output_bytes=4 if "hybrid" in form else 1))
         parsed = llvm.parse_assembly(str(module))
         machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3)
         builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
         builder.getModulePassManager().run(parsed, builder)
         lines = machine.emit_assembly(parsed).splitlines()
         found = [number for number, line in enumerate(lines) if instruction in line]
-        assert len(found) == count, form
+        assert len(found) == UNROLL * rows * width, form
         if unwanted is not None:
             # Nothing on the stack, and no addresses of rows calculated anew.
             inside = [line for line in lines[found[0] : found[-1]] if re.search(unwanted, line)]

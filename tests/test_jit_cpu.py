@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("numba", reason="needs Numba: pip install '.[fast]'")
 
 from lastbit.engines import jit_cpu, jit_hybrid, jit_peak
-from lastbit.engines.jit_tile import build_tile
+from lastbit.engines.jit_tile import Shape, build_tile
 from lastbit.engines.jit_vectors import ISAS, choose_isa
 
 # The bits of Linux's AT_HWCAP, in their order (arch/arm64/include/uapi/asm/hwcap.h).
@@ -139,8 +139,7 @@ def test_a_cpu_that_llvm_does_not_know_is_allowed_its_instructions(isa, triple, 
     llvm.initialize_all_asmprinters()
     module = ir.Module()
     module.triple = triple
-    fn = build_tile(module, ISAS[isa], "float32", 6, "packed", "i1", features)
-    fn.linkage = "external"
+    fn = build_tile(module, ISAS[isa], Shape("float32", 6, ISAS[isa].vectors), features=features)
     words = next(name for name in fn.attributes if name.startswith('"target-features"'))
     assert words.split('"')[3].startswith(features)
     assert {"noinline", "nounwind"} < set(fn.attributes)
@@ -152,7 +151,7 @@ def test_a_cpu_that_llvm_does_not_know_is_allowed_its_instructions(isa, triple, 
 def test_nothing_is_said_where_all_is_known():
     from llvmlite import ir
 
-    known = build_tile(ir.Module(), ISAS["neon_dot"], "acc", 1, "packed", "i4", "+neon,+dotprod")
-    plain = build_tile(ir.Module(), ISAS["portable"], "acc", 1, "packed", "i4")
+    known = build_tile(ir.Module(), ISAS["neon_dot"], Shape("acc", 1, 4, output_bytes=4), features="+neon,+dotprod")
+    plain = build_tile(ir.Module(), ISAS["portable"], Shape("acc", 1, 2, output_bytes=4))
     for fn in (known, plain):
         assert not [name for name in fn.attributes if "target" in name]

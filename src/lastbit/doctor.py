@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .engines import reference
+from .engines.jit_cache import Cache, system_folder
 from .errors import LastBitError, UnsupportedError
 from .extras import install_text
 from .oracles import ORACLES, Oracle, open_oracle
@@ -94,6 +95,12 @@ class Diagnosis(Report):
         ]
         blocks += [Heading("Optional"), Table(("distribution", "installed", "proven with", "what for"), rows)]
         blocks += [Text(advice) for entry in data["extras"] if (advice := _advice(entry))]
+        kept = data["compiled_code"]
+        blocks.append(
+            Text(f"Compiled code is not kept: {kept['problem']}", "bad")
+            if kept["problem"]
+            else Text(f"Compiled code is kept in {kept['folder']}")
+        )
         states = [(entry["name"], entry["mode"], entry["detail"]) for entry in data["oracles"]]
         blocks += [Heading("Real interpreters"), Table(("oracle", "kernels", "state"), states)]
         return blocks
@@ -126,6 +133,7 @@ def doctor(*, progress: Callable[[int, int, str], None] | None = None) -> Diagno
             "this_cpu": _this_cpu(),
             "core": _check_core(),
             "extras": [_extra(extra) for extra in _EXTRAS],
+            "compiled_code": _compiled_code(),
             "oracles": _start_oracles(progress or (lambda done, total, what: None)),
         }
     )
@@ -143,6 +151,12 @@ def _this_cpu_block(found: dict[str, str | None]) -> Text:
     if found["runtime"] is None:
         return Text(str(found["why_none"]), "warning")
     return Text(f"Interpreter(model) on this CPU is {found['runtime']}")
+
+
+def _compiled_code() -> dict[str, str | None]:
+    """Where the compiled engine keeps its code, or why it does not."""
+    found = Cache.at(system_folder())
+    return {"folder": None if found.folder is None else str(found.folder), "problem": found.problem}
 
 
 def _version(distribution: str) -> str | None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import pickle
 import sys
 import time
 from collections import Counter
@@ -28,20 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import engine_cases
 import numba
 from engine_cases import Comparison
-from numba.core.registry import CPUDispatcher
 
-from lastbit.engines import jit_cpu, jit_hybrid, jit_kernels, jit_matmul
+from lastbit.engines import jit_compile, jit_cpu, jit_entry, jit_hybrid, jit_matmul, jit_tile
 from lastbit.engines.jit_vectors import ISAS
-
-
-def dispatchers() -> dict[str, CPUDispatcher]:
-    """Every function that Numba compiles when it is called."""
-    found = {}
-    for module in [m for name, m in sys.modules.items() if name.startswith("lastbit.engines.jit_")]:
-        for name, value in vars(module).items():
-            if isinstance(value, CPUDispatcher) and value.py_func.__module__ == module.__name__:
-                found[f"{module.__name__}:{name}"] = value
-    return found
 
 
 class Watch:
@@ -80,33 +68,30 @@ class Watch:
         jit_backend.Chain = Counted  # type: ignore[misc]
 
     def needs(self) -> dict[str, Any]:
-        """The chains, and the signatures of every function that was called."""
-        return {
-            "chains": sorted(self.packed),
-            "signatures": {name: list(function.signatures) for name, function in dispatchers().items()},
-        }
+        """The kernels, and the Numba functions."""
+        functions = sorted(name for name in jit_compile.made() if "." in name)
+        return {"kernels": sorted(self.packed), "functions": functions}
 
 
 def compile_needs(path: Path, isa: str) -> int:
-    """Compile what a file of `--needs` lists, for the CPU that NUMBA_CPU_NAME names, into Numba's cache."""
-    needs = pickle.loads(path.read_bytes())
-    for name in needs["signatures"]:
-        importlib.import_module(name.partition(":")[0])
-    functions = dispatchers()
+    """Compile what a file of `--needs` lists, for the CPU that NUMBA_CPU_NAME names, into the cache."""
+    needs = json.loads(path.read_text(encoding="utf-8"))
     begun = time.time()
-    done = 0
-    for name, signatures in needs["signatures"].items():
-        for signature in signatures:
-            functions[name].compile(signature)
-            done += 1
-    for form, output_bytes, bytes_only in needs["chains"]:
+    for name in needs["functions"]:
+        module, _, function = name.rpartition(".")
+        jit_compile.function_address(getattr(importlib.import_module(module), function))
+    jit_entry.enter()
+    for kernel, output_bytes, bytes_only in needs["kernels"]:
         kind = ISAS[isa]
         if not bytes_only and kind.activations != "int16":
             kind = ISAS["avx2" if kind.x86 else "portable"]
-        jit_kernels.chain(form, kind, output_bytes)
-        done += 1
-        print(f"{time.time() - begun:6.0f} s  {kind.name} {form} {output_bytes}", file=sys.stderr)
-    print(f"compiled {done} functions for {numba.config.CPU_NAME}", file=sys.stderr)
+        for width in range(1, kind.vectors + 1):
+            for rows in (1, jit_tile.FEW_ROWS, jit_tile.tile_rows(kind, width)):
+                narrow = rows == 1 and kind.activations == "int16" and not kernel.endswith("/64")
+                weights = "int8" if narrow else "packed"
+                jit_tile.tile_address(kind, jit_tile.Shape(kernel, rows, width, weights, output_bytes))
+        print(f"{time.time() - begun:6.0f} s  {kind.name} {kernel} {output_bytes}", file=sys.stderr)
+    print(f"compiled {len(jit_compile.made())} functions for {numba.config.CPU_NAME}", file=sys.stderr)
     return 0
 
 
@@ -143,7 +128,7 @@ def main() -> int:
     for kernel, count in sorted(watch.kernels.items()):
         print(f"  {kernel}: {count}")
     if args.needs is not None:
-        args.needs.write_bytes(pickle.dumps(watch.needs()))
+        args.needs.write_text(json.dumps(watch.needs()), encoding="utf-8")
     summary = {
         "host": host,
         "kernels": args.kernels or host,

@@ -23,7 +23,7 @@ class JitBackend(Backend):
     """Chains in compiled code; what its kernels do not cover runs by NumPy."""
 
     def dense(self, entry: PreparedDense, rows: int) -> tuple[object, str] | None:
-        """See `Backend.dense`. Layers of one chain have one requantization form and one kind of input."""
+        """See `Backend.dense`."""
         layer = entry.layer
         params, bias = entry.requant, entry.folded_bias
         if layer.input.data is not None or entry.pairs is not None:
@@ -46,12 +46,12 @@ class JitBackend(Backend):
         if packed is None:
             made = super().dense(entry, rows)
             return None if made is None else (made[0], "numpy")
-        return packed, f"{packed.isa.name} {packed.kernel} {packed.output}"
+        return packed, "compiled"
 
     def hybrid(self, entry: PreparedHybrid, rows: int) -> tuple[object, str] | None:
         """See `Backend.hybrid`."""
         packed = pack_hybrid(entry, rows)
-        return None if packed is None else (packed, f"{packed.isa.name} {packed.kernel} {packed.output}")
+        return None if packed is None else (packed, "compiled")
 
     def alone(self, entry: PreparedOperator, model: Model) -> Callable[[Sequence[Array], int], Array] | None:
         """See `Backend.alone`: convolutions and sums of images."""

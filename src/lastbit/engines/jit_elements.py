@@ -5,14 +5,15 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .jit_compile import compiled, float32_at, int32_at, uint8_at
+from .jit_compile import float32_at, inner, int32_at, int64_at, uint8_at
+from .jit_fields import AT
 
 __all__ = ["INT8", "INT16", "UINT8", "look_up", "quantize"]
 
 INT8, UINT8, INT16 = 0, 1, 2
 
 
-@compiled
+@inner
 def _by_two_tables(given, flip, tables, n, split, period, taken):  # type: ignore[no-untyped-def]
     for start in range(0, n, period):
         for i in range(start, start + split):
@@ -21,36 +22,39 @@ def _by_two_tables(given, flip, tables, n, split, period, taken):  # type: ignor
             taken[i] = tables[256 + (given[i] ^ flip)]
 
 
-@compiled
-def look_up(x: int, n: int, kind: int, table: int, size: int, split: int, period: int, out: int) -> None:
+def look_up(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
     """Outputs of one byte or four from two tables of 256: of each `period` elements, the first `split` by the first."""
+    p = int64_at(fields)
+    n, table, split, period = rows * p[AT.depth], p[AT.table], p[AT.table_split], p[AT.table_period]
     given = uint8_at(x)
-    flip = 128 if kind == INT8 else 0
-    if size == 1:
+    flip = 128 if p[AT.input_type] == INT8 else 0
+    if p[AT.output_bytes] == 1:
         _by_two_tables(given, flip, uint8_at(table), n, split, period, uint8_at(out))
     else:
         _by_two_tables(given, flip, int32_at(table), n, split, period, int32_at(out))
+    return 0
 
 
 _INT32_MIN, _BELOW_HALF, _SMALLEST_NORMAL = -(2**31), 0.49999999999999994, 2.0**-126
 
 
-@compiled
+@inner
 def _to_int32(value):  # type: ignore[no-untyped-def]
     """A whole float64 as x86 converts it: INT32_MIN where it does not fit."""
     fits = abs(value) < 2147483648.0
     return numba.int32(value if fits else 0.0) if fits else numba.int32(_INT32_MIN)
 
 
-@compiled
+@inner
 def _limit(value, zero_point, low, high):  # type: ignore[no-untyped-def]
     total = numba.int32(value + zero_point)
     return numba.uint8(min(max(total, low), high))
 
 
-@compiled
-def quantize(x: int, n: int, constants: int, split: int, period: int, out: int) -> None:
+def quantize(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
     """Float32 to 8 bits by a rule of `ops.quantize`; of each `period` elements the first `split` in vectors."""
+    p = int64_at(fields)
+    n, constants, split, period = rows * p[AT.depth], p[AT.table], p[AT.table_split], p[AT.table_period]
     floats, whole = float32_at(constants), int32_at(constants)
     scale, inverse, zero_point, low, high, rule = floats[0], floats[1], whole[2], whole[3], whole[4], whole[5]
     given, taken = float32_at(x), uint8_at(out)
@@ -63,7 +67,7 @@ def quantize(x: int, n: int, constants: int, split: int, period: int, out: int) 
             scaled = scaled if scaled < limit else limit  # NaN too
             scaled = scaled if scaled > lowest else lowest
             taken[i] = _limit(numba.int32(np.rint(scaled)), zero_point, low, high)
-        return
+        return 0
     for start in range(0, n, period):
         for i in range(start, start + (split if rule == 1 else 0)):
             product = numba.float32(given[i] * inverse)
@@ -74,3 +78,4 @@ def quantize(x: int, n: int, constants: int, split: int, period: int, out: int) 
                 quotient = numba.float64(numba.float32(given[i] / scale))
             away = quotient + (_BELOW_HALF if quotient >= 0.0 else -_BELOW_HALF)
             taken[i] = _limit(_to_int32(np.trunc(away)), zero_point, low, high)
+    return 0

@@ -39,6 +39,7 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
     """
     from . import jit_hybrid_kernels as kernels
     from . import jit_kernels
+    from .jit_compile import function_address
 
     rule, layer = entry.arithmetic, entry.layer
     if entry.nibbles or entry.wrong_signs.any() or layer.input.data is not None:
@@ -82,7 +83,7 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
     zeros_matter = not fused and bool(negative_zero.any() or not np.isfinite(factor).all() or np.isnan(addend).any())
     real = np.dtype(np.float32)
     fields = packed.fields | {
-        "kind": jit_kernels.HYBRID,
+        "function": function_address(jit_kernels.hybrid),
         "input_bytes": real.itemsize,
         "output_bytes": real.itemsize,
         "quantizer": kind,

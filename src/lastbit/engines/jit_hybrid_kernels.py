@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit_compile import compiled, float32_at, int16_at, int32_at, uint8_at
+from .jit_compile import float32_at, inner, int16_at, int32_at, uint8_at
 from .jit_hybrid_vectors import LEAST, row_range, row_steps_away, row_steps_even
 
 __all__ = ["ASYMMETRIC", "DONE", "NAN", "QD8", "SYMMETRIC", "ZEROS", "quantize_rows"]
@@ -25,18 +25,18 @@ _BELOW_HALF = np.float32(0.49999997)
 _NO_FLUSH, _INFINITY = np.float32(2.0**125), np.float32(np.inf)
 
 
-@compiled
+@inner
 def _flush(value):  # type: ignore[no-untyped-def]
     return _F32(0.0) if abs(value) < _SMALLEST else value
 
 
-@compiled
+@inner
 def _away(value):  # type: ignore[no-untyped-def]
     """Float32 to the nearest integer, ties away from zero."""
     return np.trunc(value + (_BELOW_HALF if value >= _F32(0.0) else -_BELOW_HALF))
 
 
-@compiled
+@inner
 def _range(row, depth):  # type: ignore[no-untyped-def]
     """The smallest and the largest value of a row, zero among them, and whether there is a NaN."""
     low, high, nan = _F32(0.0), _F32(0.0), False
@@ -46,7 +46,7 @@ def _range(row, depth):  # type: ignore[no-untyped-def]
     return low, high, nan
 
 
-@compiled
+@inner
 def _qd8_factors(low, high):  # type: ignore[no-untyped-def]
     """What a row is multiplied with, its scale and its zero point, by XNNPACK's rule."""
     low, high = _flush(low), _flush(high)
@@ -60,7 +60,7 @@ def _qd8_factors(low, high):  # type: ignore[no-untyped-def]
     return inverse, _flush(_F32(_F32(1.0) / inverse)), _I32(np.rint(limited))
 
 
-@compiled
+@inner
 def _qd8(row, depth, inverse, zero, flip, taken):  # type: ignore[no-untyped-def]
     largest = _F32(_I32(127) - zero)
     for k in range(depth):
@@ -71,7 +71,7 @@ def _qd8(row, depth, inverse, zero, flip, taken):  # type: ignore[no-untyped-def
         taken[k] = max(_I32(_I32(np.rint(scaled)) + zero), _I32(-128)) ^ flip
 
 
-@compiled
+@inner
 def _symmetric_factors(low, high):  # type: ignore[no-untyped-def]
     size = max(_F32(-low), high)
     if size == _F32(0.0):
@@ -79,7 +79,7 @@ def _symmetric_factors(low, high):  # type: ignore[no-untyped-def]
     return _F32(_F32(127.0) / size), _F32(size / _F32(127.0)), _I32(0)
 
 
-@compiled
+@inner
 def _asymmetric_factors(low, high):  # type: ignore[no-untyped-def]
     empty = low == high
     wide = 1.0 if empty else _F64(_F32(high - low)) / 255.0
@@ -95,7 +95,7 @@ def _asymmetric_factors(low, high):  # type: ignore[no-untyped-def]
     return inverse, scale, _I32(zero)
 
 
-@compiled
+@inner
 def _to_steps(row, begin, depth, empty, inverse, zero, lower, flip, taken):  # type: ignore[no-untyped-def]
     """See `arith.dynamic_range._to_steps`: the vector code's part, from `begin` on, then the last few."""
     whole = depth - depth % 8
@@ -123,7 +123,7 @@ def _to_steps(row, begin, depth, empty, inverse, zero, lower, flip, taken):  # t
         taken[k] = _I32(step) ^ flip
 
 
-@compiled
+@inner
 def quantize_rows(x: int, rows: int, depth: int, kind: int, to: int, out: int, row_bytes: int, found: int) -> int:
     """Quantize rows of float32, each by itself, into the type that products take.
 

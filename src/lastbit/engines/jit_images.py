@@ -17,6 +17,7 @@ from ..ops._convolution import Convolution, PreparedConvolution
 from ..ops.base import PreparedOperator
 from ..types import Array
 from . import jit_matmul
+from .jit_memory import address
 
 __all__ = ["fast_image_operator"]
 
@@ -91,7 +92,8 @@ class _Rows:
         return None if packed is None else cls(layer, jit_matmul.Chain([packed]))
 
     def __call__(self, values: Sequence[Array], threads: int) -> Array:
-        from .jit_image_kernels import gather
+        from .jit_compile import python_function
+        from .jit_image_kernels import Windows, gather
 
         layer, x = self._layer, np.ascontiguousarray(values[0])
         layer.check(x)
@@ -110,12 +112,32 @@ class _Rows:
         columns, rows = layer.columns, layer.rows
         # Neighbouring columns lie behind each other: they are copied as one.
         runs, run = (columns.size, self._pixel) if columns.dilation > 1 else (1, columns.size * self._pixel)
-        sizes = (height, width, rows.size, runs, run)
-        steps = (rows.stride, columns.stride * self._pixel, rows.dilation, columns.dilation * self._pixel)
+        windows = Windows(
+            source=0,
+            images=0,
+            rows=x.shape[1],
+            row_bytes=source.shape[2],
+            padded=address(padded),
+            padded_bytes=padded.shape[1],
+            top=top[0],
+            left=left[0] * self._pixel,
+            height=height,
+            width=width,
+            taps=rows.size,
+            runs=runs,
+            run=run,
+            stride=rows.stride,
+            step=columns.stride * self._pixel,
+            dilation=rows.dilation,
+            gap=columns.dilation * self._pixel,
+            out=address(patches),
+        )
         for start in range(0, count, images):
             stop = min(start + images, count)
             taken = patches[: (stop - start) * pixels]
-            gather(source[start:stop], padded, top[0], left[0] * self._pixel, *sizes, *steps, patches)
+            part = windows._replace(source=address(source[start:stop]), images=stop - start)
+            fields = np.asarray(part, np.int64)
+            python_function(gather)(address(fields))
             out[start * pixels : stop * pixels] = self._chain(taken.view(x.dtype), threads)
         return out.reshape(shape)
 
@@ -141,10 +163,7 @@ class _Depthwise:
             self._left[start:stop] = np.clip(params.shift, 0, 31)
             self._right[start:stop] = np.maximum(-params.shift, 0)
         params = parts[0][2]
-        dtype = layer.output.dtype
-        assert dtype.qmax is not None
-        bounds = (params.output_zero_point, params.activation_min, params.activation_max, dtype.qmax)
-        self._bounds = np.asarray(bounds, np.int64)
+        self._params = params
 
     @classmethod
     def make(cls, entry: PreparedConvolution) -> _Depthwise | None:
@@ -157,34 +176,56 @@ class _Depthwise:
         return cls(layer, entry.requant)
 
     def __call__(self, values: Sequence[Array], threads: int) -> Array:
-        from .jit_image_kernels import depthwise
+        from .jit_compile import python_function
+        from .jit_image_kernels import Depthwise, depthwise
 
-        layer, x = self._layer, np.ascontiguousarray(values[0])
+        layer, x, params = self._layer, np.ascontiguousarray(values[0]), self._params
         layer.check(x)
         rows, columns = layer.rows, layer.columns
         height, width = rows.outputs(x.shape[1]), columns.outputs(x.shape[2])
         (top, bottom), (left, right) = rows.padding(x.shape[1]), columns.padding(x.shape[2])
         padded = np.zeros((x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3]), np.int16)
         out = np.empty((x.shape[0], height, width, layer.channels), layer.output.dtype.numpy)
-        steps = (rows.stride, columns.stride, rows.dilation, columns.dilation)
-        depthwise(
-            x.reshape(*x.shape[:2], -1),
-            layer.input_zero_point,
-            padded,
-            top,
-            left,
-            *steps,
-            self._weights,
-            self._start,
-            self._forms,
-            self._ends,
-            self._factor,
-            self._multiplier,
-            self._left,
-            self._right,
-            self._bounds,
-            out.view(np.uint8),
+        sums = np.empty(layer.channels, np.int32)
+        convolution = Depthwise(
+            source=address(x),
+            images=x.shape[0],
+            rows=x.shape[1],
+            columns=x.shape[2],
+            depth=x.shape[3],
+            unsigned=int(x.dtype == np.uint8),
+            zero=layer.input_zero_point,
+            padded=address(padded),
+            padded_columns=padded.shape[1],
+            top=top,
+            left_columns=left,
+            height=height,
+            width=width,
+            channels=layer.channels,
+            taps_high=self._weights.shape[0],
+            taps_wide=self._weights.shape[1],
+            stride_high=rows.stride,
+            stride_wide=columns.stride,
+            dilation_high=rows.dilation,
+            dilation_wide=columns.dilation,
+            weights=address(self._weights),
+            begin=address(self._start),
+            sums=address(sums),
+            parts=len(self._forms),
+            forms=address(self._forms),
+            ends=address(self._ends),
+            factor=address(self._factor),
+            multiplier=address(self._multiplier),
+            left=address(self._left),
+            right=address(self._right),
+            zero_point=params.output_zero_point,
+            low=params.activation_min,
+            high=params.activation_max,
+            qmax=layer.output.dtype.qmax or 0,
+            out=address(out),
         )
+        fields = np.asarray(convolution, np.int64)
+        python_function(depthwise)(address(fields))
         return out
 
 
@@ -211,6 +252,7 @@ class _Pairs:
         return cls(entry, entry.evaluate([np.repeat(values, 256), np.tile(values, 256)])["output"])
 
     def __call__(self, values: Sequence[Array], threads: int) -> Array:
+        from .jit_compile import python_function
         from .jit_image_kernels import look_up_pairs
 
         first, second = (np.ascontiguousarray(x) for x in values)
@@ -218,6 +260,6 @@ class _Pairs:
             return self._entry.evaluate(values)["output"]
         out = np.empty(first.shape, self._table.dtype)
         flip = 128 if first.dtype == np.int8 else 0
-        flat = [x.reshape(-1).view(np.uint8) for x in (first, second, out)]
-        look_up_pairs(flat[0], flat[1], flip, self._table.view(np.uint8), flat[2])
+        look_up = python_function(look_up_pairs)
+        look_up(address(first), address(second), first.size, flip, address(self._table), address(out))
         return out

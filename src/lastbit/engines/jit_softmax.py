@@ -15,10 +15,11 @@ from ..model import Tensor
 from ..ops._unary import per_tensor
 from ..ops.base import PreparedOperator
 from ..ops.softmax import interpolated_reciprocals
-from .jit_compile import compiled, float32_at, int16_at, int64_at, uint8_at
+from .jit_compile import float32_at, inner, int16_at, int64_at, uint8_at
+from .jit_fields import AT
 from .steps import Softmax
 
-__all__ = ["fixed_softmax", "float_softmax", "interpolated_softmax", "make_softmax"]
+__all__ = ["FUNCTIONS", "make_softmax"]
 
 _SUM_BITS = 12
 _FIRST, _SECOND, _ONE = NEWTON_CONSTANTS
@@ -79,12 +80,12 @@ def _make_interpolated(entry: PreparedOperator, source: Tensor, output: Tensor, 
     )
 
 
-@compiled
+@inner
 def _high_mul(a, b):  # type: ignore[no-untyped-def]
     return min((a * b + (1 << 30)) >> 31, INT32_MAX)
 
 
-@compiled
+@inner
 def _shift_left(x, bits):  # type: ignore[no-untyped-def]
     threshold = (1 << (31 - bits)) - 1
     if x > threshold:
@@ -92,14 +93,14 @@ def _shift_left(x, bits):  # type: ignore[no-untyped-def]
     return -INT32_MAX - 1 if x < -threshold else x << bits
 
 
-@compiled
+@inner
 def _divide_away(value, exponent):  # type: ignore[no-untyped-def]
     mask = (1 << exponent) - 1
     up = (value & mask) > (mask >> 1) + (1 if value < 0 else 0)
     return (value >> exponent) + (1 if up else 0)
 
 
-@compiled
+@inner
 def _largest(given, classes, flip):  # type: ignore[no-untyped-def]
     """The maximum of a row. int8 with the upper bit changed is in the order of uint8."""
     top = given[0] ^ flip
@@ -108,20 +109,22 @@ def _largest(given, classes, flip):  # type: ignore[no-untyped-def]
     return top
 
 
-@compiled
-def fixed_softmax(x: int, rows: int, classes: int, table: int, constants: int, out: int) -> bool:
-    """Integers only: see `gemmlowp_fixed_point`. False where a kernel would abort."""
+def fixed_softmax(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
+    """Integers only: see `gemmlowp_fixed_point`. 1 where a kernel would abort."""
+    p = int64_at(fields)
+    classes, table, constants = p[AT.table_period], p[AT.table], p[AT.scalars]
+    n = rows * p[AT.depth] // classes
     known, exp = int64_at(constants), int64_at(table)
     low, high = known[1], known[2]
     flip = 0 if known[3] else 128
-    for r in range(rows):
+    for r in range(n):
         given, taken = uint8_at(x + r * classes), uint8_at(out + r * classes)
         top = _largest(given, classes, flip)
         total = 0
         for k in range(classes):
             total += _divide_away(exp[top - (given[k] ^ flip)], _SUM_BITS)
         if total > INT32_MAX:
-            return False
+            return 1
         zeros = 32
         while total >> (32 - zeros):
             zeros -= 1
@@ -133,20 +136,22 @@ def fixed_softmax(x: int, rows: int, classes: int, table: int, constants: int, o
         scale = _shift_left(newton, 1)
         exponent = _SUM_BITS - zeros + 31 - 8
         if exponent > 31:
-            return False
+            return 1
         for k in range(classes):
             rounded = _divide_away(_high_mul(scale, exp[top - (given[k] ^ flip)]), exponent) + known[0]
             taken[k] = numba.uint8(min(max(rounded, low), high))
-    return True
+    return 0
 
 
-@compiled
-def float_softmax(x: int, rows: int, classes: int, table: int, constants: int, out: int) -> None:
+def float_softmax(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
     """Float32 sums from left to right: see `lut_float32_sum`."""
+    p = int64_at(fields)
+    classes, table, constants = p[AT.table_period], p[AT.table], p[AT.scalars]
+    n = rows * p[AT.depth] // classes
     known, exp, scale = int64_at(constants), float32_at(table), float32_at(constants + 32)[0]
     added, low, high, unsigned = known[0], known[1], known[2], known[3]
     flip = 0 if unsigned else 128
-    for r in range(rows):
+    for r in range(n):
         given, taken = uint8_at(x + r * classes), uint8_at(out + r * classes)
         top = _largest(given, classes, flip)
         total = exp[top - (given[0] ^ flip)]
@@ -160,13 +165,16 @@ def float_softmax(x: int, rows: int, classes: int, table: int, constants: int, o
             else:
                 rounded = np.int64(np.trunc(np.float64(scaled) + 0.49999999999999994)) + added
             taken[k] = numba.uint8(min(max(rounded, low), high))
+    return 0
 
 
-@compiled
-def interpolated_softmax(x: int, rows: int, classes: int, table: int, out: int) -> bool:
-    """16 bits: see `interpolated_int16`. False where a sum is beyond what is meant; then the reference knows more."""
+def interpolated_softmax(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
+    """16 bits: see `interpolated_int16`. 1 where a sum is beyond what is meant; then the reference knows more."""
+    p = int64_at(fields)
+    classes, table = p[AT.table_period], p[AT.table]
+    n = rows * p[AT.depth] // classes
     exp, reciprocals = int16_at(table), int16_at(table + 2 * 65536)
-    for r in range(rows):
+    for r in range(n):
         given, taken = int16_at(x + 2 * r * classes), int16_at(out + 2 * r * classes)
         top = np.int64(given[0])
         for k in range(1, classes):
@@ -175,7 +183,7 @@ def interpolated_softmax(x: int, rows: int, classes: int, table: int, out: int) 
         for k in range(classes):
             total += exp[top - given[k]]
         if total <= 0 or total > INT32_MAX:
-            return False
+            return 1
         zeros = 32
         while total >> (32 - zeros):
             zeros -= 1
@@ -186,4 +194,8 @@ def interpolated_softmax(x: int, rows: int, classes: int, table: int, out: int) 
         for k in range(classes):
             rounded = (np.int64(exp[top - given[k]]) * scale + half) >> bits
             taken[k] = numba.int16(min(max(rounded, 0), 32767))
-    return True
+    return 0
+
+
+FUNCTIONS = {"fixed": fixed_softmax, "float": float_softmax, "interpolated": interpolated_softmax}
+"""By the rule of a `Softmax`."""

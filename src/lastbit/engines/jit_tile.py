@@ -4,14 +4,18 @@
     panel                      depth groups x units of one tile x values of one group, contiguous
     columns                    the panel's constants: for each vector of units its slots, one behind the other
 
+A tile is one to `Isa.vectors` vectors wide, and has the more rows the narrower it is (`tile_rows`): as many sums as
+the registers hold, or the products would wait for each other.
+
 Sums start from the bias, so that nothing is added behind the loop. With 64-bit sums the loop runs over so much of the
 depth that no int32 can overflow, then widens.
 
-Each kernel is an LLVM function of its own (not inlined), so that the register allocator sees nothing but the tile.
+Each kernel is an LLVM function of its own, so that the register allocator sees nothing but the tile.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -19,74 +23,107 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit_compile import compiled_for
+from .jit_compile import llvm_address
 from .jit_cpu import allow
 from .jit_forms import FORMS, FORMS_64, slot_bytes
 from .jit_hybrid_forms import HYBRID_FORMS, RECORD_BYTES
 from .jit_unit import Unit
-from .jit_vectors import I8, I16, I32, I64, ISAS, POINTER, Isa, Vectors, internal_function
+from .jit_vectors import I1, I8, I16, I32, I64, POINTER, Isa, Vectors, new_function
 
-__all__ = ["UNROLL", "build_tile", "tile"]
+__all__ = ["FEW_ROWS", "MOST_ROWS", "UNROLL", "Shape", "build_tile", "call_tile", "tile_address", "tile_rows"]
 
 UNROLL = 2
 """Groups of the depth in one step of the loop."""
+FEW_ROWS = 4
+"""Rows of the small tile of each width."""
+MOST_ROWS = 12
+"""Rows of the tallest tile."""
+# Fewer sums than this would wait for each other: products start twice in a cycle and take five.
+_LEAST_SUMS = 8
 
 # Input rows, their distance in bytes, panel, steps, steps in a chunk, columns, scalars, row sums (or records), output,
-# its distance.
-_ARGUMENTS = (POINTER, I64, POINTER, I64, I64, POINTER, POINTER, POINTER, POINTER, I64)
+# its distance, which lanes of the last vector are stored (where the Isa has masks).
+_ARGUMENTS = (POINTER, I64, POINTER, I64, I64, POINTER, POINTER, POINTER, POINTER, I64, I64)
 
 
-def build_tile(module: Any, isa: Isa, form: str, rows: int, weights: str, output: str, features: str = "") -> Any:
-    """The LLVM function of one micro-kernel, made where the module does not have it yet.
+@dataclass(frozen=True)
+class Shape:
+    """What one micro-kernel is.
+
+    Attributes:
+        form: a key of `FORMS`, or of `FORMS_64` with `/64` behind it.
+        rows: input rows.
+        width: vectors of units.
+        weights: `packed` (the type that products take) or `int8` (half the memory where products take int16).
+        output_bytes: of an output element: 1, 2, 4 or 8.
+    """
+
+    form: str
+    rows: int
+    width: int
+    weights: str = "packed"
+    output_bytes: int = 1
+
+
+def tile_rows(isa: Isa, width: int) -> int:
+    """Rows of the large tile of a width."""
+    return min(isa.rows * isa.vectors // width, MOST_ROWS)
+
+
+def build_tile(module: Any, isa: Isa, shape: Shape, name: str = "tile", features: str = "") -> Any:
+    """Add the LLVM function of one micro-kernel to a module.
 
     Args:
         module: the LLVM module.
         isa: the CPU kind.
-        form: a key of `FORMS`, or of `FORMS_64` with `/64` behind it.
-        rows: input rows.
-        weights: `packed` (the type that products take) or `int8` (half the memory where products take int16).
-        output: `i1` (8 bits), `i2`, `i4` or `i8`: bytes of an output element.
+        shape: what it is.
+        name: of the function.
         features: what the module's functions are compiled for (see `jit_cpu.allow`).
 
     Returns:
-        A function `(input, input_stride, panel, steps, chunk, columns, scalars, row_sums, output, output_stride)`.
+        A function of addresses and numbers: see `_ARGUMENTS`.
     """
-    name = f"lastbit_{isa.name}_{form.replace('/', '_')}_{rows}_{weights}_{output}"
-    fn, new = internal_function(module, name, ir.VoidType(), _ARGUMENTS)
-    if not new:
-        return fn
+    fn = new_function(module, name, ir.VoidType(), _ARGUMENTS)
     allow(fn, isa, features)
     builder = ir.IRBuilder(fn.append_basic_block("entry"))
-    _Tile(Vectors(builder, isa), fn, form, rows, weights, output).emit()
+    _Tile(Vectors(builder, isa), fn, shape).emit()
     builder.ret_void()
     return fn
+
+
+def tile_address(isa: Isa, shape: Shape) -> int:
+    """The address of a micro-kernel, compiled or from disk."""
+    form = shape.form.replace("/", "_")
+    name = f"lastbit_{isa.name}_{form}_{shape.rows}x{shape.width}_{shape.weights}_{shape.output_bytes}"
+    return llvm_address(name, lambda module, called, features: build_tile(module, isa, shape, called, features))
 
 
 class _Tile:
     """Writes one micro-kernel."""
 
-    def __init__(self, v: Vectors, fn: Any, form: str, rows: int, weights: str, output: str) -> None:
+    def __init__(self, v: Vectors, fn: Any, shape: Shape) -> None:
         self.v, self.b, self.isa = v, v.b, v.isa
-        self.fn, self.rows, self.output = fn, rows, output
+        self.fn, self.rows, self.width, self.output_bytes = fn, shape.rows, shape.width, shape.output_bytes
+        form = shape.form
         self.wide = form.endswith("/64")
         self.records = form in HYBRID_FORMS
         self.slots, self.code = (FORMS_64 if self.wide else FORMS)[form.removesuffix("/64")]
         self.offsets, self.unit_bytes = slot_bytes(self.slots, v.lanes)
         # Bytes of one vector of weights: one lane takes a group.
         values = v.lanes * self.isa.group
-        self.narrow = weights == "int8" and self.isa.activations == "int16"
+        self.narrow = shape.weights == "int8" and self.isa.activations == "int16"
         self.weight_bytes = values if self.narrow or self.isa.activations != "int16" else 2 * values
 
     def emit(self) -> None:
         """Everything between the entry and the return."""
-        (a, stride, panel, steps, chunk, columns, scalars, row_sums, out, out_stride) = self.fn.args
+        (a, stride, panel, steps, chunk, columns, scalars, row_sums, out, out_stride, mask) = self.fn.args
         rows = [self.b.gep(a, [self.b.mul(stride, ir.Constant(I64, r))], source_etype=I8) for r in range(self.rows)]
         starts = [self._opaque(row) for row in rows]
-        tiles = [(r, n) for r in range(self.rows) for n in range(self.isa.vectors)]
+        tiles = [(r, n) for r in range(self.rows) for n in range(self.width)]
         if self.wide:
             sums = self._wide_sums(starts, panel, steps, chunk, columns, tiles)
         else:
-            biases = [self._bias(columns, n, self.v.i32) for n in range(self.isa.vectors)]
+            biases = [self._bias(columns, n, self.v.i32) for n in range(self.width)]
             if not self.records and (self.isa.activations != "int16" or self.narrow):
                 # What a zero point of the weights adds to every unit of a row.
                 adds = [self._row_add(row_sums, r) for r in range(self.rows)]
@@ -94,12 +131,12 @@ class _Tile:
             else:
                 first = {(r, n): biases[n] for r, n in tiles}
             sums, _ = self._loop(starts, panel, ir.Constant(I64, 0), steps, first)
-        for n in range(self.isa.vectors):
+        for n in range(self.width):
             unit = Unit(self.v, self.v.at(columns, n * self.unit_bytes), scalars, self.offsets)
             for r in range(self.rows):
                 unit.row = self.v.at(row_sums, RECORD_BYTES * r)
                 done = sums[r, n] if self.code is None else self.code(unit, sums[r, n])
-                self._store(done, out, out_stride, r, n)
+                self._store(done, out, out_stride, r, n, mask)
 
     def _opaque(self, pointer: Any) -> Any:
         """The pointer, as something that LLVM knows nothing of.
@@ -133,29 +170,35 @@ class _Tile:
         step.add_incoming(begin, before)
         place = b.phi(POINTER)
         place.add_incoming(panel, before)
+        # Small tiles add up the groups of one step apart from each other.
+        sets = UNROLL if len(first) <= _LEAST_SUMS and self.isa.group == 4 else 1
         sums = {}
         for key, value in first.items():
-            sums[key] = b.phi(self.v.i32)
-            sums[key].add_incoming(value, before)
+            for number in range(sets):
+                phi = sums[number, *key] = b.phi(self.v.i32)
+                phi.add_incoming(self.v.const(self.v.i32, 0) if number else value, before)
         b.cbranch(b.icmp_signed("<", step, end), body, done)
         b.position_at_end(body)
         now: dict[Any, Any] = dict(sums)
         # One step takes UNROLL groups of four bytes of each row.
         offset = b.mul(step, ir.Constant(I64, 4 * UNROLL))
         for u in range(UNROLL):
-            weights = [self._weights(place, u * self.isa.vectors + n) for n in range(self.isa.vectors)]
+            weights = [self._weights(place, u * self.width + n) for n in range(self.width)]
             for r, start in enumerate(starts):
                 pointer = b.gep(start, [b.add(offset, ir.Constant(I64, 4 * u))], source_etype=I8)
                 activations = b.load(pointer, typ=I32, align=1)
-                for n in range(self.isa.vectors):
-                    now[r, n] = self.v.dot(now[r, n], activations, weights[n])
+                for n in range(self.width):
+                    now[u % sets, r, n] = self.v.dot(now[u % sets, r, n], activations, weights[n])
         step.add_incoming(b.add(step, ir.Constant(I64, 1)), body)
-        place.add_incoming(self.v.at(place, UNROLL * self.isa.vectors * self.weight_bytes), body)
+        place.add_incoming(self.v.at(place, UNROLL * self.width * self.weight_bytes), body)
         for key, phi in sums.items():
             phi.add_incoming(now[key], body)
         b.branch(head)
         b.position_at_end(done)
-        return sums, place
+        total = {key: sums[0, *key] for key in first}
+        for number in range(1, sets):
+            total = {key: b.add(total[key], sums[number, *key]) for key in first}
+        return total, place
 
     def _wide_sums(
         self, starts: list[Any], panel: Any, steps: Any, chunk: Any, columns: Any, tiles: list[Any]
@@ -187,36 +230,34 @@ class _Tile:
         b.position_at_end(done)
         return {key: b.load(slots[key], typ=v.i64, align=8) for key in tiles}
 
-    def _store(self, value: Any, out: Any, stride: Any, r: int, n: int) -> None:
-        size = int(self.output[1])
-        wanted = ir.VectorType(ir.IntType(8 * size), self.v.lanes)
-        if value.type.element.width > wanted.element.width:
+    def _store(self, value: Any, out: Any, stride: Any, r: int, n: int, mask: Any) -> None:
+        element = ir.IntType(8 * self.output_bytes)
+        wanted = ir.VectorType(element, self.v.lanes)
+        if value.type.element.width > element.width:
             value = self.b.trunc(value, wanted)
         row = self.b.gep(out, [self.b.mul(stride, ir.Constant(I64, r))], source_etype=I8)
-        self.v.store(value, row, n * self.v.lanes * size)
+        place = self.v.at(row, n * self.v.lanes * self.output_bytes)
+        if self.isa.masks and n == self.width - 1:
+            lanes = self.b.bitcast(self.b.trunc(mask, ir.IntType(self.v.lanes)), ir.VectorType(I1, self.v.lanes))
+            name = f"llvm.masked.store.v{self.v.lanes}i{element.width}.p0"
+            self.v.call(name, ir.VoidType(), [value, place, ir.Constant(I32, 1), lanes])
+        else:
+            self.b.store(value, place, align=1)
 
 
-@intrinsic(prefer_literal=True)
-def tile(_typing: Any, isa: Any, form: Any, rows: Any, weights: Any, output: Any, rest: Any) -> Any:
-    """Call a micro-kernel from a Numba function.
-
-    The first five arguments are literals (see `build_tile`); the last is a tuple of the kernel's own, with addresses as
-    integers.
-    """
-    fixed = (isa, form, rows, weights, output)
-    if not all(isinstance(t, types.Literal) for t in fixed):
-        return None
-    kind, name, count, packing, size = (t.literal_value for t in fixed)
-    signature = types.void(*fixed, types.UniTuple(types.int64, len(_ARGUMENTS)))
+@intrinsic
+def call_tile(_typing: Any, address: Any, arguments: Any) -> Any:
+    """Call a micro-kernel from a Numba function: its address, a tuple of what it takes with addresses as int64."""
+    signature = types.void(types.int64, types.UniTuple(types.int64, len(_ARGUMENTS)))
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        fn = build_tile(builder.module, ISAS[kind], name, count, packing, size, compiled_for(context))
-        values = cgutils.unpack_tuple(builder, args[5], len(_ARGUMENTS))
+        kind = ir.FunctionType(ir.VoidType(), _ARGUMENTS)
+        values = cgutils.unpack_tuple(builder, args[1], len(_ARGUMENTS))
         given = [
             builder.inttoptr(value, POINTER) if wanted == POINTER else value
             for value, wanted in zip(values, _ARGUMENTS, strict=True)
         ]
-        builder.call(fn, given)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), given)
         return context.get_dummy_value()
 
     return signature, generate

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from llvmlite import ir
 
-__all__ = ["ISAS", "Isa", "Vectors", "choose_isa", "internal_function"]
+__all__ = ["ISAS", "Isa", "Vectors", "choose_isa", "internal_function", "new_function"]
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F32, F64 = ir.FloatType(), ir.DoubleType()
@@ -29,10 +29,11 @@ class Isa:
         group: neighbouring values of the depth that one lane takes per instruction.
         activations: the type that input rows are turned into: `int16`, `uint8` (int8 plus 128) or `int8` (uint8 less
             128).
-        vectors: vectors of units that a tile is wide.
-        rows: rows of the large and of the small tile.
+        vectors: vectors of units that the widest tile has.
+        rows: rows of the large tile of that width.
         x86: whether x86's conversions from float to int may be used.
         features: what the CPU must have, in LLVM's words.
+        masks: whether a part of a vector of bytes can be stored.
     """
 
     name: str
@@ -40,14 +41,10 @@ class Isa:
     group: int
     activations: Literal["int16", "uint8", "int8"]
     vectors: int
-    rows: tuple[int, int]
+    rows: int
     x86: bool
     features: tuple[str, ...] = ()
-
-    @property
-    def columns(self) -> int:
-        """Units that a tile is wide."""
-        return self.lanes * self.vectors
+    masks: bool = False
 
 
 _AVX512 = ("avx512f", "avx512vl", "avx512bw", "avx512dq")
@@ -55,14 +52,14 @@ _AVX512 = ("avx512f", "avx512vl", "avx512bw", "avx512dq")
 ISAS: dict[str, Isa] = {
     isa.name: isa
     for isa in (
-        Isa("avx512vnni", 16, 4, "uint8", 4, (6, 4), True, ("avx512vnni", *_AVX512)),
-        Isa("avxvnni", 8, 4, "uint8", 2, (6, 4), True, ("avxvnni", "avx2")),
-        Isa("avx2", 8, 2, "int16", 2, (6, 4), True, ("avx2",)),
-        Isa("neon_dot", 4, 4, "int8", 4, (6, 4), False, ("dotprod", "neon")),
-        Isa("portable", 4, 2, "int16", 2, (4, 2), False),
+        Isa("avx512vnni", 16, 4, "uint8", 4, 6, True, ("avx512vnni", *_AVX512), masks=True),
+        Isa("avxvnni", 8, 4, "uint8", 2, 6, True, ("avxvnni", "avx2")),
+        Isa("avx2", 8, 2, "int16", 2, 6, True, ("avx2",)),
+        Isa("neon_dot", 4, 4, "int8", 4, 6, False, ("dotprod", "neon")),
+        Isa("portable", 4, 2, "int16", 2, 4, False),
         # The tiles of avx512vnni and of neon_dot in instructions that every CPU has: slow, for tests.
-        Isa("plain_unsigned", 16, 4, "uint8", 4, (6, 4), False),
-        Isa("plain_signed", 4, 4, "int8", 4, (6, 4), False),
+        Isa("plain_unsigned", 16, 4, "uint8", 4, 6, False),
+        Isa("plain_signed", 4, 4, "int8", 4, 6, False),
     )
 }
 
@@ -78,18 +75,24 @@ def choose_isa(features: dict[str, bool]) -> Isa:
     return next(isa for isa in ISAS.values() if all(features.get(name) for name in isa.features))
 
 
-def internal_function(module: Any, name: str, result: Any, arguments: tuple[Any, ...]) -> tuple[Any, bool]:
-    """An LLVM function of its own (not inlined), and whether it must still be written."""
-    fn = module.globals.get(name)
-    if fn is not None:
-        return fn, False
+def new_function(module: Any, name: str, result: Any, arguments: tuple[Any, ...]) -> Any:
+    """An LLVM function without a body; its pointers point to different memory."""
     fn = ir.Function(module, ir.FunctionType(result, arguments), name)
-    fn.linkage = "internal"
     fn.attributes.add("noinline")
     fn.attributes.add("nounwind")
     for argument in fn.args:
         if argument.type == POINTER:
             argument.add_attribute("noalias")
+    return fn
+
+
+def internal_function(module: Any, name: str, result: Any, arguments: tuple[Any, ...]) -> tuple[Any, bool]:
+    """An LLVM function of its own (not inlined) in another function's module, and whether it must still be written."""
+    fn = module.globals.get(name)
+    if fn is not None:
+        return fn, False
+    fn = new_function(module, name, result, arguments)
+    fn.linkage = "internal"
     return fn, True
 
 
