@@ -104,3 +104,12 @@ def test_the_public_names_are_few_and_all_there():
     assert len(lastbit.__all__) <= 30
     for name in lastbit.__all__:
         assert getattr(lastbit, name) is not None
+
+
+@pytest.mark.parametrize("engine", ["reference", "numpy"])
+def test_progress_is_told_before_each_operator(rng, engine):
+    model, seen = make_dense_model(), []
+    x = rng.integers(-128, 128, (2, 7)).astype(np.int8)
+    lastbit.run(model, x, engine=engine, progress=lambda *told: seen.append(told))
+    assert [told[:2] for told in seen] == [(0, 1)]
+    assert engine != "reference" or seen[0][2] == model.operators[0].label

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +44,7 @@ def run(
     partial: bool = False,
     engine: str = "reference",
     threads: int = 1,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Trace:
     """Run a model in one runtime's arithmetic, to the last bit, and record every step.
 
@@ -58,6 +59,7 @@ def run(
         engine: `reference` records every step. `numpy`, `jit` (extra `fast`) and `auto` (the faster of the two for the
             amount of work) give the same outputs sooner and no steps.
         threads: threads that the engine `jit` may use.
+        progress: told operators (or the engine's steps) done, how many there are, and what is calculated.
 
     Returns:
         The Trace: `trace.output`, `trace.outputs`, `trace[op].acc`, ...
@@ -77,8 +79,8 @@ def run(
     chosen = choose_engine(engine, _work(loaded, inputs))
     try:
         if chosen == "reference" or (partial and prepared.refusals):
-            return reference.run(prepared, inputs, partial=partial)
-        return Executable(prepared, chosen, threads).trace(inputs)
+            return reference.run(prepared, inputs, partial=partial, progress=progress)
+        return Executable(prepared, chosen, threads).trace(inputs, progress)
     except RealInputError as error:
         raise error.offering_to_quantize() from None
 

@@ -76,7 +76,7 @@ def run(
     from ..files import check_target, write_arrays
     from ..input_files import possible_paths, read_inputs
     from ..prepare import prepare
-    from ..terminal import print_error, print_report
+    from ..terminal import print_error, print_report, progress
     from .run_report import make_run_report, uncovered_text
 
     loaded = load(model)
@@ -91,9 +91,17 @@ def run(
         print_error(uncovered_text(prepared))
     # Only the reference engine records steps.
     chosen = "reference" if every_step else engine
-    trace = run_model(
-        loaded, arrays, runtime, quantize_input=quantize_input, partial=True, engine=chosen, threads=threads
-    )
+    with progress("run") as update:
+        trace = run_model(
+            loaded,
+            arrays,
+            runtime,
+            quantize_input=quantize_input,
+            partial=True,
+            engine=chosen,
+            threads=threads,
+            progress=update,
+        )
     report = make_run_report(trace, output, every_step)
     if report.written:
         write_arrays(output, {entry.key: entry.value for entry in report.arrays}, report.about())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -97,28 +98,32 @@ class Executable:
         tensors = self._run(as_inputs(self.prepared.model, x))
         return tuple(tensors[index] for index in self._outputs)
 
-    def trace(self, inputs: Inputs) -> Trace:
+    def trace(self, inputs: Inputs, progress: Callable[[int, int, str], None] | None = None) -> Trace:
         """Inputs and outputs as a Trace, which has no steps.
 
         Args:
             inputs: one array for each of the model's inputs, in order, or a mapping.
+            progress: told steps done, steps in all, and nothing more.
 
         Raises:
             InputError: an input is missing or does not fit its tensor.
         """
-        tensors = self._run(inputs)
+        tensors = self._run(inputs, progress)
         kept = {tensor.index for tensor in (*self._inputs, *self.prepared.model.outputs)}
         operators = {index: OperatorTrace(entry, {}, self.engine) for index, entry in self.prepared.operators.items()}
         return Trace(self.prepared, {i: value for i, value in tensors.items() if i in kept}, operators)
 
-    def _run(self, inputs: Inputs) -> dict[int, Array]:
+    def _run(self, inputs: Inputs, progress: Callable[[int, int, str], None] | None = None) -> dict[int, Array]:
         pairs = match_inputs(self.prepared.model, inputs)
         if self._backend is None:
-            return dict(reference.run(self.prepared, inputs).tensors)
+            return dict(reference.run(self.prepared, inputs, progress=progress).tensors)
         tensors = {tensor.index: check_input(tensor, value) for tensor, value in pairs}
         batch = next(iter(tensors.values())).shape[:1] if tensors else (1,)
         tensors |= self.prepared.model.constant_outputs
-        for step in self._plan(batch == (1,)):
+        steps = self._plan(batch == (1,))
+        for done, step in enumerate(steps):
+            if progress is not None:
+                progress(done, len(steps), "")
             step.run(tensors, self.threads)
         return tensors
 

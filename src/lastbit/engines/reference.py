@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import UnsupportedError
@@ -120,7 +120,13 @@ class Trace:
         return html_table(repr(self), ("operator", "step", "type", "range"), rows)
 
 
-def run(prepared: PreparedModel, inputs: Inputs, *, partial: bool = False) -> Trace:
+def run(
+    prepared: PreparedModel,
+    inputs: Inputs,
+    *,
+    partial: bool = False,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Trace:
     """Run a prepared model and record every step.
 
     Args:
@@ -128,6 +134,7 @@ def run(prepared: PreparedModel, inputs: Inputs, *, partial: bool = False) -> Tr
         inputs: one array per graph input, in order; or a mapping from tensor index or name. Dtypes must be the
             tensors' own; the leading dimension may differ from the file's (a batch) or be missing.
         partial: run what is covered and leave out the rest, instead of raising.
+        progress: told operators done, operators in all, and the one that is calculated.
 
     Raises:
         InputError: an input is missing or does not fit its tensor.
@@ -142,6 +149,8 @@ def run(prepared: PreparedModel, inputs: Inputs, *, partial: bool = False) -> Tr
     for index, entry in prepared.operators.items():
         if any(i not in tensors for i in entry.inputs):
             continue  # an operator that feeds it is not covered
+        if progress is not None:
+            progress(len(traces), len(prepared.operators), entry.operator.label)
         steps = entry.evaluate([tensors[i] for i in entry.inputs])
         tensors.update(output_values(entry.operator, steps))
         traces[index] = OperatorTrace(entry, steps)
