@@ -30,8 +30,8 @@ import numpy as np
 
 import lastbit
 from lastbit.diagnose import diagnose
-from lastbit.diagnose.search import Explanation
 from lastbit.diagnose.separate import outputs, trial_inputs
+from lastbit.diagnose.target import Explanation
 from lastbit.errors import UnsupportedError
 from lastbit.mistakes import MISTAKES, Mistake, applicable, wrong_output
 from lastbit.model import Model

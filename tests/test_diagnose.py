@@ -253,7 +253,7 @@ def test_what_fits_nothing_is_not_guessed():
     assert report.nearest.mistakes == ()
     text = str(report)
     assert "358 of 360 elements" in text
-    assert "It is no finding" in text
+    assert "This does not explain your output" in text
     assert "only in unit 2" in text
 
 
@@ -342,7 +342,9 @@ def test_mistakes_in_quantizing_the_input_are_named():
             assert next(step for step in report.worked() if step.name == "x as it is read").differs
     one = diagnose(quantized_first(), real[:1], wrong_output(prepared, own[:1], [name], real=real[:1]))
     assert one.explanation is not None
-    assert all(tie.separation is None for tie in one.ties if not tie.tried)
+    for tie in one.ties:  # real rows tell them apart, or nothing does
+        if tie.separation is not None:
+            assert tie.separation.x.dtype == np.float32
 
 
 def test_ties_are_told_with_an_input_that_parts_them():
@@ -359,7 +361,7 @@ def test_ties_are_told_with_an_input_that_parts_them():
         ]
         assert got == list(tie.separation.values)
         assert got[0] != got[1]
-    assert "other inputs would tell" in str(report)
+    assert "These data do not decide" in str(report)
     assert separating_inputs(report.ties).shape[1] == 11
 
 

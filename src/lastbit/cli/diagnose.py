@@ -48,7 +48,8 @@ def diagnose(
 
     Searches all known mistakes, one, two and three at a time, in every runtime's arithmetic, until some reproduce
     every element of your output; shows the first wrong element by hand, right beside wrong, and each fix. The exit
-    code is 0 where the output is right, 1 where it is not.
+    code is 0 where the output is right, 1 where it is not, 3 where no runtime has the layer or an operator before it is
+    not covered.
     """
     from ..api import load
     from ..diagnose import diagnose as make
@@ -74,9 +75,10 @@ def diagnose(
     rows = separating_inputs(report.ties)
     if separating is not None:
         if rows is None:
-            say(f"nothing written to {separating}: there is nothing to tell apart, or no input was found that does")
+            say(f"nothing written to {separating}: there is nothing to tell apart")
         else:
             write_arrays(separating, {"input": rows})
-            say(f"wrote {separating}: {len(rows)} rows of the layer's input")
+            what = "real values before they are quantized" if rows.dtype.kind == "f" else "the layer's own type"
+            say(f"wrote {separating}: {len(rows)} rows of the layer's input, in {what}")
     print_report(report, as_json)
     ctx.exit(report.exit_code)

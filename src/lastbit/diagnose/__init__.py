@@ -14,8 +14,8 @@ from ..differences import compare_arrays
 from ..engines.inputs import with_batch
 from ..errors import InputError, UnsupportedError
 from ..layer_input import dense_operator
-from ..mistakes import MISTAKES
 from ..mistakes.base import Case, Int64Array
+from ..mistakes.pipeline import unrounded_matrix
 from ..model import Model
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_layer import DenseLayer
@@ -23,12 +23,17 @@ from ..runtimes import Runtime, get_runtime, interpreter_here
 from ..types import Array
 from .arithmetics import arithmetics, grouped, prepare_everywhere, right_output, that_follow
 from .function import Function, call
+from .given import Given
 from .given_input import chosen_input, elsewhere, real_input
+from .kernels import fault_of
 from .readings import Reading, readings, step_matrix
-from .report import Diagnosis, Given, Tie
-from .search import Arithmetic, Explanation, Nearest, Search, Target
+from .report import Diagnosis, Tie
+from .search import Search
 from .separate import Separator, outputs
 from .steps import Part, explain_acc, explain_finish, explain_scaled
+from .target import Arithmetic, Explanation, Nearest, Target
+from .text import tie_distance
+from .unwritten import Unwritten, unwritten
 
 __all__ = ["MOST_MISTAKES", "Diagnosis", "diagnose"]
 
@@ -119,6 +124,8 @@ def diagnose(
         first,
         real,
         most,
+        quantize_input,
+        {name: fault for name, entry in layers.items() if (fault := fault_of(loaded, operator, entry))},
     )
     report = _Diagnoser(given, arithmetics(followed, first), odd, refused, most, seed, function).run(acc, scaled)
     if report.verdict not in ("unreadable", "unexplained"):
@@ -142,6 +149,15 @@ class _Found:
 
     reading: Reading
     explanations: list[Explanation]
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    """What a search ends with: explanations, or what comes nearest; and rows or units that were never written."""
+
+    found: _Found | None = None
+    nearest: Nearest | None = None
+    unwritten: Unwritten | None = None
 
 
 @dataclass(eq=False)
@@ -179,47 +195,52 @@ class _Diagnoser:
             raise InputError("acc has values that are no whole numbers; an accumulator is an integer")
         if acc_matrix is not None or scaled_matrix is not None:
             return self._with_steps(made[0], right, acc_matrix, scaled_matrix)
-        found, nearest = self._search(made, None)
-        return self._finished(found, nearest, made, right, ())
+        return self._finished(self._search(made, None, right), made, right, ())
 
-    def _search(self, made: Sequence[Reading], acc: Int64Array | None) -> tuple[_Found | None, Nearest | None]:
-        """The shortest explanations over all readings, or what comes nearest."""
-        given = self.given
-        searches = [
-            (
-                reading,
-                Search(
-                    given.x,
-                    self.arithmetics,
-                    Target(reading.values, acc, reading.layout, reading.wide),
-                    given.first,
-                    given.real,
-                ),
-            )
-            for reading in made
-        ]
+    def _search(self, made: Sequence[Reading], acc: Int64Array | None, right: Array) -> _Outcome:
+        """The shortest explanations over all readings, or what comes nearest; of what was written where not all is."""
+        searches = [(reading, self._search_in(reading, acc)) for reading in made]
+        gap = unwritten(made[0].values, right) if acc is None and made[0].values.dtype.kind != "f" else None
+        rest = [] if gap is None else [(made[0], self._search_in(made[0], None, gap.rest))]
         for count in range(self.most + 1):
-            best: _Found | None = None
-            by: Search | None = None
-            for reading, search in searches:
-                found = self._right_answers(reading) if count == 0 else []
-                found = found or search.level(count)
-                if found and (best is None or found[0].rarity < best.explanations[0].rarity - 0.5):
-                    best, by = _Found(reading, found), search
-            if best is not None and by is not None:
-                return _Found(best.reading, by.longer(best.explanations, count, self.most)), None
-        nearest = max((search for _, search in searches), key=lambda search: search.nearest_score).nearest
-        return None, nearest
+            found = self._level(searches, count)
+            if found is not None:
+                return _Outcome(found)
+            # Two mistakes in all elements, or fewer in those that were written: the fewer are likelier.
+            for fewer in (0, 1) if count == 1 else (count,) if count > 1 else ():
+                found = self._level(rest, fewer)
+                if found is not None:
+                    return _Outcome(found, unwritten=gap)
+        nearest = max((search for _, search in rest or searches), key=lambda search: search.nearest_score).nearest
+        return _Outcome(None, nearest, gap)
 
-    def _right_answers(self, reading: Reading) -> list[Explanation]:
+    def _search_in(self, reading: Reading, acc: Int64Array | None, counted: Any = None) -> Search:
+        given = self.given
+        target = Target(reading.values, acc, reading.layout, reading.wide, counted=counted)
+        return Search(given.x, self.arithmetics, target, given.first, given.real, given.input_asked)
+
+    def _level(self, searches: Sequence[tuple[Reading, Search]], count: int) -> _Found | None:
+        """The likeliest explanations with this many mistakes."""
+        best: tuple[Reading, list[Explanation], Search] | None = None
+        for reading, search in searches:
+            found = self._right_answers(search.target) if count == 0 else []
+            found = found or search.level(count)
+            if found and (best is None or found[0].rarity < best[1][0].rarity - 0.5):
+                best = reading, found, search
+        if best is None:
+            return None
+        reading, found, search = best
+        return _Found(reading, search.longer(found, count, self.most))
+
+    def _right_answers(self, target: Target) -> list[Explanation]:
         """The runtimes whose own output this is: whatever else it could be, it is right."""
         layers = self.odd | {name: entry for a in self.arithmetics for name, entry in a.members.items()}
         names = [
             name
             for name in sorted(layers, key=lambda name: name != self.given.first)
-            if np.array_equal(self._own(name, layers[name]), reading.values)
+            if np.array_equal(target.of(self._own(name, layers[name])), target.of(target.values))
         ]
-        if reading.layout is not None or not names:
+        if target.layout is not None or not names:
             return []
         return [Explanation((), tuple(names), layers[names[0]])]
 
@@ -239,30 +260,25 @@ class _Diagnoser:
             parts.append(explain_scaled(given.x, self.arithmetics, scaled, acc, given.first, most))
         if scaled is not None and scaled.dtype.kind != "f" and reading.values.dtype.kind != "f":
             parts.append(explain_finish(given.x, self.arithmetics, scaled, reading.values, reading.wide, most))
-            nearest = None
+            outcome = _Outcome()
         else:
-            found, nearest = self._search([reading], acc)
-            explanations = () if found is None else tuple(found.explanations)
+            outcome = self._search([reading], acc, right)
+            explanations = () if outcome.found is None else tuple(outcome.found.explanations)
             matching = int((right == reading.values).sum())
             parts.append(Part("output", explanations, matching, right.size))
         whole = _joined(parts)
-        found = None if whole is None else _Found(reading, [whole])
-        return self._finished(found, None if whole else nearest, [reading], right, tuple(parts))
+        outcome = _Outcome(None, outcome.nearest) if whole is None else _Outcome(_Found(reading, [whole]))
+        return self._finished(outcome, [reading], right, tuple(parts))
 
-    def _finished(
-        self,
-        found: _Found | None,
-        nearest: Nearest | None,
-        made: Sequence[Reading],
-        right: Array,
-        parts: tuple[Part, ...],
-    ) -> Diagnosis:
-        given = self.given
+    def _finished(self, outcome: _Outcome, made: Sequence[Reading], right: Array, parts: tuple[Part, ...]) -> Diagnosis:
+        given, found = self.given, outcome.found
         reading = made[0] if found is None else found.reading
-        difference = None
+        difference, distance = None, None
         if reading.values.dtype.kind != "f":
             shown = reading.values if reading.layout is None else reading.layout.function(reading.values)
             difference = compare_arrays(right.astype(np.int64), shown)
+            unrounded = unrounded_matrix(Case.of(given.prepared, given.x), {})
+            distance = tie_distance(shown, right.astype(np.int64), unrounded)
         ties: tuple[Tie, ...] = ()
         explanations: tuple[Explanation, ...] = ()
         if found is not None:
@@ -270,20 +286,22 @@ class _Diagnoser:
         return Diagnosis(
             given,
             explanations,
-            nearest,
+            outcome.nearest,
             ties,
             reading=reading,
             difference=difference,
             right_output=right,
             parts=parts,
             refused=self.refused,
+            unwritten=outcome.unwritten,
+            tie_distance=distance,
         )
 
     def _told_apart(self, found: _Found) -> tuple[tuple[Explanation, ...], tuple[Tie, ...]]:
         """The explanations that are left, the first with what tells the others from it."""
         layer = self.given.prepared.layer
         real = found.reading.values.dtype.kind == "f"
-        separator = Separator(layer, real, self.seed)
+        separator = Separator(layer, real, self.seed, real_inputs=self.given.real is not None)
         left = list(found.explanations)
         for _ in range(_ROUNDS if self.function is not None and not real else 0):
             ties = _ties(left, separator)
@@ -302,9 +320,7 @@ def _ties(explanations: Sequence[Explanation], separator: Separator) -> list[Tie
     first = explanations[0]
     ties = []
     for other in explanations[1 : 1 + _TIES_TRIED]:
-        # The inputs tried are quantized ones: they say nothing of mistakes in quantizing the input.
-        tried = not any(MISTAKES[name].needs_real_input for name in (*first.mistakes, *other.mistakes))
-        ties.append(Tie(other, separator.between(first, other) if tried else None, tried))
+        ties.append(Tie(other, separator.between(first, other)))
     return ties
 
 

@@ -16,7 +16,8 @@ from ..ops.dense_by_rows import for_rows
 from ..prepare import prepare_operator
 from ..runtimes import RUNTIMES, Runtime
 from ..types import Array
-from .search import Arithmetic
+from .kernels import plain_form
+from .target import Arithmetic
 
 __all__ = ["arithmetics", "grouped", "prepare_everywhere", "right_output", "that_follow"]
 
@@ -27,17 +28,6 @@ _REAL = (
     "the layer's input and output are real numbers; diagnose knows mistakes of integer layers. `lastbit run MODEL "
     "--runtime NAME` prints this runtime's own output to compare with"
 )
-
-# Forms that differ at most where values leave an int32: searched as one, verified each for itself.
-_SAME_FORM = {
-    "float32_clip": "float32",
-    "float32_saturate": "float32",
-    "float64_saturate": "float64",
-    "q31_single_wrap": "q31_single",
-    "q31_floor_up_wrap": "q31_single",
-    "q31_floor_up_saturate": "q31_single",
-    "q31_up_away_saturate": "q31_up_away",
-}
 
 
 def prepare_everywhere(
@@ -97,14 +87,14 @@ def arithmetics(layers: dict[str, PreparedDense], first: str) -> list[Arithmetic
     for name in sorted(layers, key=lambda name: name != first):
         prepared = layers[name]
         rule, requant = prepared.requant.rule, prepared.requant
-        form: str = _SAME_FORM.get(rule.form, rule.form)
-        one_row: str = for_rows(prepared, 1).requant.rule.form
+        form = plain_form(prepared)
+        one_row = plain_form(for_rows(prepared, 1))
         if form.startswith("float32_bias") and not prepared.layer.bias_values.any():
             form = one_row = "float32"
         bounds = requant.activation_min, requant.activation_max
         layer = prepared.layer  # as the runtime reads it: some leave out the weights' zero point, or misread a bias
         read = layer.input_zero_point, layer.weights_zero_point, layer.bias_values.tobytes()
         sums = prepared.acc_bits, prepared.pairs is not None
-        key = form, rule.scale_product, *sums, *bounds, _SAME_FORM.get(one_row, one_row), *read
+        key = form, rule.scale_product, *sums, *bounds, one_row, *read
         groups.setdefault(key, {})[name] = prepared
     return [Arithmetic(next(iter(members.values())), members) for members in groups.values()]

@@ -53,7 +53,7 @@ def chosen_input(
 
 
 def elsewhere(model: Model, x: Any, runtime: Runtime, mine: Array, operator: Operator, quantize_input: bool) -> str:
-    """Which other tensor of the model an array is, in words; empty where it is none, or x is not the model's input."""
+    """Which other tensor of the model an array is, and what to do; empty where none, or x is not the model's input."""
     if x is None or mine.dtype.kind not in "iuf" or mine.size < _LEAST:
         return ""
     try:
@@ -65,8 +65,16 @@ def elsewhere(model: Model, x: Any, runtime: Runtime, mine: Array, operator: Ope
         if index in operator.outputs or values.size != mine.size:
             continue
         if np.array_equal(values.ravel(), mine.ravel()) and values.min() != values.max():
-            what = f"the output of {makers[index].label}" if index in makers else "an input of the model"
-            return f"it is {what}, {model.tensors[index].label}, as {runtime.name} computes it"
+            maker = makers.get(index)
+            what = "an input of the model" if maker is None else f"the output of {maker.label}"
+            said = f"it is {what}, {model.tensors[index].label}, as {runtime.name} computes it."
+            if maker is None or maker.index < operator.index:
+                return f"{said} Is the operator the right one?"
+            return (
+                f"{said} That operator runs later. The interpreter reuses memory, so a tensor that is read after "
+                "invoke() may hold what a later operator wrote: ask for experimental_preserve_all_tensors=True. "
+                "If you did, is the operator the right one?"
+            )
     return ""
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ..mistakes import MISTAKES, WHOLE, Mistake
-from ..mistakes.base import Case, Int64Array
+from ..mistakes import WHOLE, Mistake
+from ..mistakes.base import Case
 from ..mistakes.grid import Elements, Everything
 from ..mistakes.pipeline import (
     PREFIX,
@@ -27,19 +27,16 @@ from ..mistakes.pipeline import (
 from ..ops.dense_8bit import PreparedDense
 from ..types import Array
 from .prefixes import Prefixes
-from .suffixes import ScaleSets, Stage, suffixes
+from .suffixes import ScaleSets, suffixes
+from .target import Arithmetic, Explanation, Nearest, Target, equal
 
-__all__ = ["Arithmetic", "Explanation", "Nearest", "Search", "Target"]
+__all__ = ["FEW", "Search", "telling_elements"]
 
 FEW = 48
 """Elements on which every candidate is calculated."""
 
 MOST_VERIFIED = 400
 """Candidates that fit the few elements are calculated in full for at most this many, the likeliest first."""
-
-REAL_TOLERANCE = 2.0**-20
-"""How near a real value must come, relative to its size and its zero point's: code may have calculated in float32."""
-
 
 MUCH_NEARER = 8
 """Of explanations of real values, one that comes nearer by this factor is meant, and not the others."""
@@ -52,84 +49,6 @@ _WORTH = 0.02
 
 REAL_FLOOR = 2.0**-24
 """Real values are compared no finer than this."""
-
-
-@dataclass(frozen=True, eq=False)
-class Arithmetic:
-    """One way to calculate the right output, and the runtimes that do it so.
-
-    Attributes:
-        prepared: the layer in it.
-        members: runtime -> the layer prepared for it. They differ at most where values leave an int32.
-    """
-
-    prepared: PreparedDense
-    members: Mapping[str, PreparedDense]
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """What is to be reproduced.
-
-    Attributes:
-        values: `[rows, out]`: int64, or float64 where it is not rounded yet.
-        acc: the accumulator that is given, int64 `[rows, out]`, to go on from; None where it is not.
-        layout: the mistake in the layout that has been undone, or None.
-        wide: whether values outside the output's type can occur.
-        scaled: whether the values are without the output's zero point.
-    """
-
-    values: Array
-    acc: Int64Array | None = None
-    layout: Mistake | None = None
-    wide: bool = False
-    scaled: bool = False
-
-    @property
-    def stage(self) -> Stage:
-        """How far the layer is calculated to get there."""
-        return Stage(self.values.dtype.kind == "f", self.scaled, self.wide)
-
-
-@dataclass(frozen=True, eq=False)
-class Explanation:
-    """Mistakes that reproduce every element.
-
-    Attributes:
-        mistakes: names in `MISTAKES`, in order of calculation; empty where the array is right.
-        runtimes: in whose arithmetic they do.
-        prepared: the layer in the first one's.
-    """
-
-    mistakes: tuple[str, ...]
-    runtimes: tuple[str, ...]
-    prepared: PreparedDense
-
-    @property
-    def rarity(self) -> float:
-        """How unlikely, among explanations of one length."""
-        return sum(MISTAKES[name].rarity for name in self.mistakes)
-
-
-@dataclass(frozen=True, eq=False)
-class Nearest:
-    """What comes nearest where nothing fits.
-
-    Attributes:
-        mistakes: names in `MISTAKES`.
-        runtime: in whose arithmetic.
-        prepared: the layer in it.
-        matching: elements reproduced.
-        values: what the layer computes with these mistakes, `[rows, out]`.
-        wanted: what it was held against: the array, with a mistake in its layout undone.
-    """
-
-    mistakes: tuple[str, ...]
-    runtime: str
-    prepared: PreparedDense
-    matching: int
-    values: Array
-    wanted: Array
 
 
 @dataclass
@@ -149,6 +68,7 @@ class Search:
         target: what is to be reproduced.
         first: the runtime that is preferred among equals.
         real: the input before it was quantized, where it is known.
+        input_asked: whether quantizing the input is in question, so that mistakes there come first among equals.
         nearest: the best that did not fit, once `level` has run.
         nearest_score: its elements, less what its mistakes have to be worth.
         limit: real values must come within this.
@@ -160,6 +80,7 @@ class Search:
     target: Target
     first: str
     real: Array | None = None
+    input_asked: bool = False
     nearest: Nearest | None = None
     nearest_score: float = -np.inf
     limit: float = np.inf
@@ -177,12 +98,12 @@ class Search:
     @property
     def worth(self) -> float:
         """Elements that a mistake more must win for what is nearest: among thousands of sets some win a few."""
-        return max(2.0, _WORTH * self.target.values.size)
+        return max(2.0, _WORTH * self.target.size)
 
     @property
     def right_elements(self) -> int:
         """How many elements of the target are right in the first arithmetic."""
-        return int(equal(self._output(self.arithmetics[0].prepared, {}), self.target.values).sum())
+        return int(self.target.matches(self._output(self.arithmetics[0].prepared, {})).sum())
 
     def _case(self, prepared: PreparedDense) -> Case:
         key = id(prepared)
@@ -303,7 +224,7 @@ class Search:
 
     def _fits(self, prepared: PreparedDense, chosen: Mapping[str, Mistake]) -> npt.NDArray[np.bool_]:
         """Element by element, whether these mistakes reproduce the target."""
-        return equal(self._output(prepared, chosen), self.target.values, self.limit)
+        return self.target.matches(self._output(prepared, chosen), self.limit)
 
     def _verified(self, hits: list[_Hit]) -> list[Explanation]:
         """The hits that reproduce every element, those of one set of mistakes together."""
@@ -313,8 +234,8 @@ class Search:
         complete = []
         for hit in hits[:MOST_VERIFIED]:
             values = self._output(hit.arithmetic.prepared, hit.chosen)
-            if equal(values, self.target.values, self.limit).all():
-                complete.append((hit, float(np.abs(values - self.target.values).max(initial=0))))
+            if self.target.matches(values, self.limit).all():
+                complete.append((hit, float(np.abs(self.target.of(values - self.target.values)).max(initial=0))))
         # Real values are compared with a tolerance: what is much nearer than the rest is meant.
         nearest = min((residual for _, residual in complete), default=0.0)
         self.residual = nearest if complete else self.residual
@@ -329,30 +250,25 @@ class Search:
         for names, members in runtimes.items():
             ordered = sorted(members, key=lambda name: name != self.first)
             found.append(Explanation(names, tuple(ordered), members[ordered[0]]))
-        return sorted(found, key=lambda e: (self.first not in e.runtimes, e.rarity))
+        return sorted(found, key=self._order)
+
+    def _order(self, explanation: Explanation) -> tuple[bool, bool, float]:
+        """The likeliest first."""
+        asked = self.input_asked and explanation.needs_real_input
+        return not asked, self.first not in explanation.runtimes, explanation.rarity
 
     def _remember_nearest(self, hits: list[_Hit]) -> None:
         layout = () if self.target.layout is None else (self.target.layout.name,)
         hits.sort(key=lambda hit: -hit.count)
         for hit in hits[:24]:
             values = self._output(hit.arithmetic.prepared, hit.chosen)
-            matching = int(equal(values, self.target.values).sum())
+            matching = int(self.target.matches(values).sum())
             names = (*(m.name for m in hit.chosen.values()), *layout)
             score = matching - self.worth * len(names)
             if score > self.nearest_score:
                 runtime = min(hit.arithmetic.members, key=lambda name: name != self.first)
                 self.nearest_score = score
                 self.nearest = Nearest(names, runtime, hit.arithmetic.prepared, matching, values, self.target.values)
-
-
-def equal(values: Array, wanted: Array, limit: float = np.inf) -> npt.NDArray[np.bool_]:
-    """Where values are what is wanted: integers exactly, real values to float32's precision and within a limit."""
-    if wanted.dtype.kind != "f":
-        return np.asarray(values == wanted)
-    size = np.maximum(np.maximum(np.abs(wanted), np.abs(values)), 128.0)
-    with np.errstate(invalid="ignore", over="ignore"):
-        near = np.abs(values - wanted) <= np.minimum(REAL_TOLERANCE * size, limit)
-    return np.asarray(near & np.isfinite(values))
 
 
 def telling_elements(
@@ -374,8 +290,9 @@ def telling_elements(
     low, high = (wanted.min(), wanted.max()) if wanted.size else (0, 0)
     inside = (wanted > low) & (wanted < high)
     order = rng.permutation(wanted.size)
+    order = order if target.counted is None else order[target.counted.ravel()[order]]
     flat_wrong, flat_inside = wrong.ravel()[order], inside.ravel()[order]
-    groups = (flat_wrong & flat_inside, flat_wrong, ~flat_wrong & flat_inside, np.ones(wanted.size, bool))
+    groups = (flat_wrong & flat_inside, flat_wrong, ~flat_wrong & flat_inside, np.ones(order.size, bool))
     chosen: dict[int, None] = {}
     for group, share in zip(groups, (count // 2, 2 * count // 3, 5 * count // 6, count), strict=True):
         for index in order[group]:

@@ -13,10 +13,22 @@ from ..mistakes.base import Case
 from ..mistakes.pipeline import unrounded_matrix, wrong_matrix
 from ..ops.dense_layer import DenseLayer
 from ..probing import all_rules, boundary_inputs, tie_seeking_inputs
+from ..report import Block, Code, Text
 from ..types import Array
-from .search import Explanation
+from .target import Explanation
 
-__all__ = ["Separation", "Separator", "Tie", "outputs", "separating_inputs", "trial_inputs"]
+__all__ = [
+    "Separation",
+    "Separator",
+    "Tie",
+    "explanation_text",
+    "outputs",
+    "separating_inputs",
+    "ties_blocks",
+    "trial_inputs",
+]
+
+_VALUES_SHOWN = 24
 
 _REAL = 1e-3
 """Values before the rounding part where they are further apart than this."""
@@ -27,7 +39,7 @@ class Separation:
     """An input on which two explanations part.
 
     Attributes:
-        x: the layer's input, one row `[1, depth]`.
+        x: the layer's input, one row `[1, depth]`; real values where the input before it was quantized is in question.
         unit: the first unit at which they part.
         values: what each prints there.
     """
@@ -47,13 +59,12 @@ class Tie:
 
     Attributes:
         other: the explanation.
-        separation: an input on which it parts from the first, or None where none was found.
-        tried: whether an input was sought.
+        separation: an input on which it parts from the first, or None where none was found: then it is, as far as
+            inputs can tell, the same calculation.
     """
 
     other: Explanation
     separation: Separation | None
-    tried: bool = True
 
 
 def separating_inputs(ties: Sequence[Tie]) -> Array | None:
@@ -93,26 +104,30 @@ class Separator:
 
     Args:
         layer: the layer.
-        real: whether values before the rounding are compared.
+        unrounded: whether values before the rounding are compared.
         seed: of the inputs tried.
+        real_inputs: whether the inputs are real values, which are quantized.
     """
 
-    def __init__(self, layer: DenseLayer, real: bool, seed: int) -> None:
-        self._layer, self._real, self._seed = layer, real, seed
+    def __init__(self, layer: DenseLayer, unrounded: bool, seed: int, *, real_inputs: bool = False) -> None:
+        self._layer, self._unrounded, self._seed = layer, unrounded, seed
+        self._real_inputs = real_inputs
         self._rows: dict[int, Array] = {}
+        self._real_rows: dict[int, Array | None] = {}
         self._outputs: dict[tuple[int, int], Array] = {}
 
     def between(self, one: Explanation, other: Explanation) -> Separation | None:
         """An input on which the two print different numbers, or None where none was found."""
         for pool in range(2):
             first, second = self._of(one, pool), self._of(other, pool)
-            parted = np.abs(first - second) > (_REAL if self._real else 0)
+            parted = np.abs(first - second) > (_REAL if self._unrounded else 0)
             if parted.any():
                 # Where both stay inside the range, the numbers say most.
                 low, high = first.min(), first.max()
                 inside = parted & (first > low) & (first < high) & (second > low) & (second < high)
                 row, unit = (int(i) for i in np.argwhere(inside if inside.any() else parted)[0])
-                x = self._rows[pool][row : row + 1]
+                real = self._real_rows[pool]
+                x = (self._rows[pool] if real is None else real)[row : row + 1]
                 return Separation(x, unit, (first[row, unit].item(), second[row, unit].item()))
         return None
 
@@ -124,15 +139,73 @@ class Separator:
     def _of(self, explanation: Explanation, pool: int) -> Array:
         if pool not in self._rows:
             rng = np.random.default_rng([self._seed, pool])
-            self._rows[pool] = trial_inputs(self._layer, rng, 128 * pool)
+            rows = self._rows[pool] = trial_inputs(self._layer, rng, 128 * pool)
+            self._real_rows[pool] = _before_quantizing(self._layer, rows, rng) if self._real_inputs else None
         key = id(explanation), pool
         if key not in self._outputs:
-            self._outputs[key] = outputs(self._rows[pool], explanation, self._real)
+            self._outputs[key] = outputs(self._rows[pool], explanation, self._unrounded, self._real_rows[pool])
         return self._outputs[key]
 
 
-def outputs(rows: Array, explanation: Explanation, real: bool) -> Array:
-    """What an explanation prints for several rows, `[rows, out]`; a layout mistake among several rows is left out."""
-    case = Case.of(explanation.prepared, rows)
+def _before_quantizing(layer: DenseLayer, rows: Array, rng: np.random.Generator) -> Array:
+    """Real values, float32, that any right quantization takes to these rows: not at ties, some beyond the ends."""
+    dtype = layer.input.dtype
+    steps = rows.astype(np.float64) - layer.input_zero_point + rng.uniform(-0.45, 0.45, rows.shape)
+    beyond = rng.uniform(0, 40, rows.shape)
+    steps += np.where(rows == dtype.qmax, beyond, 0) - np.where(rows == dtype.qmin, beyond, 0)
+    return (steps * float(layer.input_scale)).astype(np.float32)
+
+
+def outputs(rows: Array, explanation: Explanation, unrounded: bool, real: Array | None = None) -> Array:
+    """What an explanation prints for several rows, `[rows, out]`; a layout mistake among several rows is left out.
+
+    Args:
+        rows: the layer's input.
+        explanation: the explanation.
+        unrounded: whether the values before the rounding are meant.
+        real: the rows before they were quantized, where the explanation may be about that.
+    """
+    case = Case.of(explanation.prepared, rows, real)
     chosen = {MISTAKES[name].slot: MISTAKES[name] for name in explanation.mistakes if name != "output_column_major"}
-    return unrounded_matrix(case, chosen) if real else wrong_matrix(case, chosen)
+    return unrounded_matrix(case, chosen) if unrounded else wrong_matrix(case, chosen)
+
+
+def explanation_text(explanation: Explanation) -> str:
+    """The names of an explanation's mistakes, and whose arithmetic they are made in."""
+    return (" + ".join(explanation.mistakes) or "nothing") + f"  (as {explanation.runtimes[0]})"
+
+
+def ties_blocks(ties: Sequence[Tie], explanations: int) -> list[Block]:
+    """Further explanations that these data do not decide about, and an input that would; nothing where all is decided.
+
+    What no input tells from the first is the same calculation under another name: no doubt, and not told.
+
+    Args:
+        ties: the explanations that were compared with the first.
+        explanations: how many there are, the first among them.
+    """
+    parted = [tie for tie in ties if tie.separation is not None]
+    if not parted:
+        return []
+    first = parted[0].separation
+    assert first is not None
+    values = ", ".join(_number(v) for v in first.x.ravel()[:_VALUES_SHOWN].tolist())
+    rest = first.x.size - _VALUES_SHOWN
+    more = f", ... ({first.x.size} values; `--separating FILE` writes them)" if rest > 0 else ""
+    blocks: list[Block] = [
+        Text("These data do not decide: other mistakes fit them as well.", "warning"),
+        Code("\n".join(explanation_text(tie.other) for tie in parted)),
+        Text(
+            f"This input decides: unit {first.unit} is {_number(first.values[0])} with the first explanation and "
+            f"{_number(first.values[1])} with {explanation_text(parted[0].other)}."
+        ),
+        Code(values + more),
+    ]
+    left = explanations - 1 - len(ties)
+    if left > 0:
+        blocks.append(Text(f"And {left} more sets of as many mistakes.", "dim"))
+    return blocks
+
+
+def _number(value: float | int) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.9g}"

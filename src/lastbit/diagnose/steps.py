@@ -13,7 +13,8 @@ from ..mistakes.grid import Elements, Everything
 from ..mistakes.pipeline import accumulate, finish
 from ..types import Array
 from .prefixes import Prefixes
-from .search import FEW, Arithmetic, Explanation, Search, Target, telling_elements
+from .search import FEW, Search, telling_elements
+from .target import Arithmetic, Explanation, Target
 
 __all__ = ["Part", "explain_acc", "explain_finish", "explain_scaled"]
 

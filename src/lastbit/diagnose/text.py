@@ -11,7 +11,7 @@ from ..mistakes.links import TF_23384
 from ..report import Block, Code, Text
 from ..types import Array
 
-__all__ = ["FEW_WRONG", "caution_blocks", "mistake_blocks", "percent", "rest_text"]
+__all__ = ["FEW_WRONG", "caution_blocks", "mistake_blocks", "percent", "rest_text", "tie_distance", "tie_text"]
 
 FEW_WRONG = 4
 """Wrong elements for each mistake and one more, below which an explanation may be chance."""
@@ -19,6 +19,8 @@ _FEW_VALUES = 2
 """Different values, up to which an array is said to tell little."""
 _NEAR_TIE = 1 / 64
 """Values this near to a tie, in output steps, are called near."""
+_NEAR_TIE_FEW = 1 / 1024
+"""The same for fewer than three values, which may lie there by chance."""
 _LEAST_ROWS = 3
 """Rows of each unit that have to be seen, to say that all differ by the same number."""
 _LEAST_SPAN = 8
@@ -36,6 +38,35 @@ def percent(part: int, whole: int) -> str:
     if part == whole or part == 0:
         return f"{share:.0f} %"
     return "more than 99.9 %" if share >= 99.95 else f"{share:.3g} %"
+
+
+def tie_distance(mine: Array, right: Array, unrounded: Array) -> float | None:
+    """How far from a rounding tie the wrong elements are at most, in output steps; None where that is not all of it.
+
+    Args:
+        mine: the array, `[rows, out]`.
+        right: the right output.
+        unrounded: the right calculation before its rounding.
+
+    Returns:
+        The distance where every wrong element is off by one and next to a tie of the right calculation; else None.
+    """
+    bad = mine != right
+    if not bad.any() or np.abs(mine - right).max() != 1:
+        return None
+    values = unrounded[bad]
+    far = float(np.abs(values - np.floor(values) - 0.5).max())
+    return far if far < (_NEAR_TIE if bad.sum() >= _LEAST_ROWS else _NEAR_TIE_FEW) else None
+
+
+def tie_text(wrong: int, distance: float) -> str:
+    """What it means that every difference is next to a tie."""
+    what = f"Each of the {wrong} wrong elements is" if wrong != 1 else "The one wrong element is"
+    near = "at a rounding tie" if distance == 0 else f"within {distance:.2g} of a rounding tie"
+    return (
+        f"{what} off by one and lies {near} of the right calculation. A calculation with real numbers in another order "
+        "does this, such as a loop over dequantized values: only its rounding differs. Integers give every bit."
+    )
 
 
 def rest_text(ours: Array, mine: Array, unrounded: Array | None = None) -> str:
