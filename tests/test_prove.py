@@ -9,7 +9,7 @@ import pytest
 from cli_helpers import invoke
 from conftest import MODELS, make_dense_model, needs_all_interpreters, needs_shared_models
 from lastbit.errors import InputError, OracleMissingError
-from lastbit.oracles import on_this_machine
+from lastbit.oracles import Oracle, OracleFailure, on_this_machine
 from lastbit.prove import prove
 from lastbit.runtimes import RUNTIMES, Rule
 
@@ -131,3 +131,35 @@ def test_a_missing_interpreter_is_an_error_of_its_own(monkeypatch):
         prove(make_dense_model())
     with pytest.raises(InputError, match="no operator 9"):
         prove(make_dense_model(), op=9)
+
+
+@needs_all_interpreters
+@needs_shared_models
+@pytest.mark.parametrize("name", ["mlt_resnet8_quant", "arm_kws_dnn_s"])
+def test_operators_that_are_not_probed_are_a_gap(name):
+    path = MODELS / f"{name}.tflite"
+    report = prove(path, "litert-reference", probe="thresholds")
+    total, dense = len(report.model.operators), len(report.model.dense_operators)
+    assert report.proved
+    left = total - dense
+    assert report.exit_code == (3 if left else 0)
+    if left:
+        assert str(report).splitlines()[-1].startswith(f"NOT COMPARED: {left} of {total} operators (")
+        assert not [block for block in report.blocks() if getattr(block, "style", "") == "good"]
+    assert prove(path, "litert-reference", probe="thresholds", allow_gaps=True).exit_code == 0
+    one = prove(path, "litert-reference", op=report.model.dense_operators[0].index, probe="thresholds")
+    assert (one.exit_code, str(one).splitlines()[-1]) == (0, "Compared: 1 of 1 operator.")
+
+
+@needs_all_interpreters
+@pytest.mark.parametrize("kind", ["crashed", "timeout"])
+def test_an_interpreter_that_dies_ends_with_4(monkeypatch, kind):
+    def dies(*args, **options):
+        raise OracleFailure("tflm failed: signal 11 (SIGSEGV)", kind=kind, reason="ended with signal 11 (SIGSEGV)")
+
+    monkeypatch.setattr(Oracle, "run", dies)
+    report = prove(make_dense_model(), "tflm", allow_gaps=True)
+    assert report.exit_code == 4
+    assert "signal 11" in str(report)
+    assert "INTERPRETER DIED" in str(report)
+    assert json.loads(report.json())["layers"][0]["status"] == "interpreter died"

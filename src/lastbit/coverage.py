@@ -11,7 +11,7 @@ from .errors import OracleError, UnsupportedError
 from .model import Operator
 from .report import Text
 
-__all__ = ["Coverage"]
+__all__ = ["Coverage", "kinds_text"]
 
 _DIFFERS = 1
 # Kinds of operators that the sentence names.
@@ -102,7 +102,7 @@ class Coverage:
             return "NOT COMPARED: there is no operator to compare. No statement about the whole model."
         if not missing:
             return f"Compared: {total} of {total} {noun}."
-        kinds = _kinds_text(op.name for op in self.missing)
+        kinds = kinds_text(op.name for op in self.missing)
         return f"NOT COMPARED: {missing} of {total} {noun} ({kinds}). No statement about the whole model."
 
     def block(self) -> Text:
@@ -122,7 +122,7 @@ class Coverage:
         }
 
 
-def _kinds_text(names: Iterable[str]) -> str:
+def kinds_text(names: Iterable[str]) -> str:
     """Kinds of operators with how many there are of each, the most frequent first."""
     kinds = Counter(names).most_common()
     shown = [f"{count} {name}" for name, count in kinds[:_KINDS_SHOWN]]

@@ -27,8 +27,11 @@ __all__ = [
     "boundary_inputs",
     "critical_accumulators",
     "float_inputs",
+    "one_channel",
+    "outputs_of_rules",
     "probe_subgraph",
     "rivals_differing",
+    "solve_sum",
     "tie_seeking_inputs",
 ]
 
@@ -229,7 +232,7 @@ def tie_seeking_inputs(
         disputed = targets[(outputs != outputs[0]).any(axis=0)]
         pool = disputed if disputed.size else targets
         for target in rng.choice(pool, wanted, replace=pool.size < wanted):
-            row = _solve(weights[unit], int(target) - int(layer.bias_values[unit]), limits, rng)
+            row = solve_sum(weights[unit], int(target) - int(layer.bias_values[unit]), limits, rng)
             if row is not None:
                 rows.append((row + zx).astype(layer.input.dtype.numpy))
                 hits += disputed.size > 0
@@ -238,7 +241,7 @@ def tie_seeking_inputs(
     return np.stack(rows), hits
 
 
-def _solve(weights: Int64Array, target: int, limits: Sequence[int], rng: np.random.Generator) -> Int64Array | None:
+def solve_sum(weights: Int64Array, target: int, limits: Sequence[int], rng: np.random.Generator) -> Int64Array | None:
     """Values x - zx within limits with sum (x - zx) * w == target, near random ones, or None if not found."""
     low, high = limits
     # A start whose sum is already near: random values scaled towards the side the target lies on.

@@ -24,7 +24,7 @@ from .layer_tables import LayerTables, dense_operators, has_table, why_no_tables
 from .model import Model, Operator, Subgraph
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_by_rows import for_rows
-from .oracles import ORACLES, Oracle, OracleFailure, open_oracle
+from .oracles import ORACLES, Oracle, OracleFailure, OracleRefusal, open_oracle
 from .prepare import PreparedModel, prepare, prepare_operator
 from .probing import boundary_inputs, probe_subgraph
 from .prove_report import LayerProof, Proof
@@ -60,6 +60,7 @@ def prove(
     seed: int = 0,
     progress: Progress | None = None,
     library: str | os.PathLike[str] | None = None,
+    allow_gaps: bool = False,
 ) -> Proof:
     """Prove on a real interpreter that every dense layer of a model is exact for every accumulator it can reach.
 
@@ -79,8 +80,12 @@ def prove(
         progress: called with (steps done, steps in total, what is done next).
         library: the shared library that CMSIS-NN was built into, for the runtimes that need one.
 
+        allow_gaps: let operators that were not probed give exit code 0 where some others were, and are equal.
+
     Returns:
-        The Proof; `exit_code` is 0 when every covered layer was probed and nothing differs.
+        The Proof. `exit_code` is 0 where every operator asked about was probed and nothing differs, 1 where something
+        differs, 3 where an operator was not probed, 4 where the interpreter died. Without `op` every operator of the
+        model is asked about, and those that are no dense layers are not probed.
 
     Raises:
         ModelError: the model is malformed.
@@ -100,7 +105,8 @@ def prove(
                 progress(done, len(operators), operator.label)
             rng = np.random.default_rng([seed, operator.index])
             results.append(_layer(prepared, operator, oracle, rng, probe))
-        return Proof(loaded, prepared.runtime, oracle.fingerprint.as_dict(), results)
+        asked = loaded.operators if op is None else operators
+        return Proof(loaded, prepared.runtime, oracle.fingerprint.as_dict(), results, asked, allow_gaps)
 
 
 def _layer(model: PreparedModel, op: Operator, oracle: Oracle, rng: np.random.Generator, probe: Probe) -> LayerProof:
@@ -108,7 +114,7 @@ def _layer(model: PreparedModel, op: Operator, oracle: Oracle, rng: np.random.Ge
     if not isinstance(prepared, PreparedDense) or not has_table(prepared):
         refusal = why_no_tables(model, op)
         if op.index in model.operators:
-            refusal += "; `lastbit verify` holds its outputs against the interpreter on chosen inputs"
+            refusal += "; `lastbit verify` compares its outputs with the interpreter's on chosen inputs"
         return LayerProof(op.index, op.name, refusal=refusal)
     tables = LayerTables(prepared)
     shape = tables.layer.units, tables.tables_count
@@ -125,8 +131,10 @@ def _layer(model: PreparedModel, op: Operator, oracle: Oracle, rng: np.random.Ge
             if result.not_probed:
                 return result
         _real_weights(model.model, tables, oracle, rng, result)
-    except OracleFailure as failure:
+    except OracleRefusal as failure:
         result.failure = str(failure)
+    except OracleFailure as failure:
+        result.died = str(failure)
     return result
 
 

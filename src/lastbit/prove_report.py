@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .model import Model
+from .coverage import Coverage
+from .model import Model, Operator
 from .report import Block, Heading, Report, Table, Text
 from .runtimes import Runtime
 from .texts import merged, numbers
 
 __all__ = ["LayerProof", "Proof"]
+
+NO_DENSE_LAYER = "prove probes dense layers only; `lastbit verify` compares this operator"
 
 
 @dataclass
@@ -34,7 +37,8 @@ class LayerProof:
         exhaustive: whether every accumulator of the reachable range was printed.
         units_left_out: units that were not probed: too many steps, or too many units with wide outputs.
         kernel_problem: LastBit expected another kernel than the one that ran, else empty.
-        failure: why the interpreter did not run a probe, else empty.
+        failure: why the interpreter refused a probe, else empty.
+        died: how the interpreter's process ended or that it took too long, else empty.
         not_probed: why the layer cannot be probed this way, else empty.
         refusal: why it has no thresholds, else empty.
     """
@@ -55,19 +59,29 @@ class LayerProof:
     units_left_out: int = 0
     kernel_problem: str = ""
     failure: str = ""
+    died: str = ""
     not_probed: str = ""
     refusal: str = ""
 
     @property
     def status(self) -> str:
-        """`proved`, `partly proved`, `differs`, `not probed` or `not covered`."""
+        """`proved`, `partly proved`, `differs`, `interpreter died`, `not probed` or `not covered`."""
         if self.refusal:
             return "not covered"
         if self.mismatches or self.real_mismatches or self.failure or self.kernel_problem:
             return "differs"
+        if self.died:
+            return "interpreter died"
         if self.not_probed or not self.probed:
             return "not probed"
         return "partly proved" if self.units_left_out else "proved"
+
+    @property
+    def gap(self) -> str:
+        """Why the layer is not proved though nothing differs; empty where it is proved or differs."""
+        left = f"{self.units_left_out} of {self.units} units were not probed" if self.units_left_out else ""
+        reasons = self.refusal or self.died or self.not_probed or left or "nothing of it was probed"
+        return "" if self.status in ("proved", "differs") else reasons
 
     def add_kernel(self, delegated: bool | None) -> None:
         """Note where the delegate did not do what LastBit expected of it."""
@@ -85,7 +99,7 @@ class LayerProof:
 
     def problems(self) -> list[str]:
         """Everything that is other than LastBit says, in lines."""
-        lines = [text for text in (self.failure, self.kernel_problem) if text]
+        lines = [text for text in (self.failure, self.died, self.kernel_problem) if text]
         if self.first is not None:
             unit, acc, wanted, found = self.first
             lines.append(f"unit {unit}, acc {acc}: LastBit says {wanted}, the interpreter printed {found}")
@@ -102,15 +116,25 @@ class Proof(Report):
         runtime: the runtime.
         fingerprint: the interpreter's name, version, mode, CPU and platform.
         layers: the dense layers.
+        asked: every operator that was asked about.
+        allow_gaps: whether operators that were not probed still give exit code 0.
     """
 
     def __init__(
-        self, model: Model, runtime: Runtime, fingerprint: Mapping[str, str], layers: Sequence[LayerProof]
+        self,
+        model: Model,
+        runtime: Runtime,
+        fingerprint: Mapping[str, str],
+        layers: Sequence[LayerProof],
+        asked: Sequence[Operator],
+        allow_gaps: bool = False,
     ) -> None:
         self.model = model
         self.runtime = runtime
         self.fingerprint = fingerprint
         self.layers = tuple(layers)
+        self.asked = tuple(asked)
+        self.allow_gaps = allow_gaps
 
     def count(self, status: str) -> int:
         """How many layers have this status."""
@@ -122,11 +146,20 @@ class Proof(Report):
         return bool(self.layers) and self.count("proved") == len(self.layers)
 
     @property
+    def coverage(self) -> Coverage:
+        """The operators asked about that are not proved: no dense layers, and dense layers that could not be probed."""
+        layers = {layer.index: layer.gap for layer in self.layers}
+        gaps = {op.index: layers.get(op.index, NO_DENSE_LAYER) for op in self.asked}
+        return Coverage(self.asked, {index: why for index, why in gaps.items() if why})
+
+    @property
     def exit_code(self) -> int:
-        """0: nothing differs. 1: something does. 3: no layer could be probed."""
-        if self.count("differs"):
-            return 1
-        return 0 if self.count("proved") + self.count("partly proved") else 3
+        """0: all proved. 1: something differs. 3: an operator was not probed. 4: the interpreter died."""
+        return self.coverage.exit_code(
+            differs=bool(self.count("differs")),
+            died=any(layer.died for layer in self.layers),
+            allow_gaps=self.allow_gaps,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The proof as plain data, schema lastbit.prove/1."""
@@ -136,12 +169,15 @@ class Proof(Report):
             "runtime": self.runtime.name,
             "fingerprint": dict(self.fingerprint),
             "proved": self.proved,
+            "exit_code": self.exit_code,
+            "allow_gaps": self.allow_gaps,
+            "coverage": self.coverage.as_dict(),
             "layers": [layer.as_dict() for layer in self.layers],
         }
 
     def in_short(self) -> list[str]:
         """The verdict, and on which runtime."""
-        return [self._verdict().text, f"{self.runtime.name}, {self.model.source}"]
+        return [" ".join(text.text for text in self._verdict()), f"{self.runtime.name}, {self.model.source}"]
 
     def blocks(self) -> list[Block]:
         """A row for each layer, what differs, what is not covered, and the verdict."""
@@ -181,16 +217,24 @@ class Proof(Report):
         refused = [(layer.index, layer.name, layer.refusal) for layer in self.layers if layer.refusal]
         if refused:
             blocks.append(Table(("op", "operator", "why"), merged(refused), title="Not covered"))
-        return [*blocks, self._verdict()]
+        return [*blocks, *self._verdict()]
 
-    def _verdict(self) -> Text:
+    def _verdict(self) -> list[Text]:
+        """What was found, and last how many operators of how many were compared."""
         probed = sum(layer.probed for layer in self.layers)
         bad = sum(layer.mismatches for layer in self.layers)
-        thresholds = sum(layer.thresholds for layer in self.layers)
         if self.count("differs"):
-            return Text(f"DIFFERS: {bad} of {probed} accumulators probed give another output.", "bad")
-        if not probed:
-            return Text("NOTHING PROBED: no dense layer of this model could be.", "warning")
+            verdict = Text(f"DIFFERS: {bad} of {probed} accumulators probed give another output.", "bad")
+        elif any(layer.died for layer in self.layers):
+            verdict = Text(f"INTERPRETER DIED. Of {probed} accumulators probed before, 0 differ.", "bad")
+        elif not probed:
+            verdict = Text("NOTHING PROBED: no dense layer of this model could be.", "warning")
+        else:
+            verdict = self._proved(probed)
+        return [verdict, self.coverage.block()]
+
+    def _proved(self, probed: int) -> Text:
+        thresholds = sum(layer.thresholds for layer in self.layers)
         layers = f"{self.count('proved')} of {len(self.layers)} dense layers"
         if all(layer.exhaustive for layer in self.layers if layer.probed):
             how = f"each was printed, {probed} in all, and 0 differ."
@@ -201,5 +245,5 @@ class Proof(Report):
             )
         return Text(
             f"PROVED for {layers} and every accumulator that they can reach: {how}",
-            "good",
+            "good" if self.coverage.complete else "",
         )

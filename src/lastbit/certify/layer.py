@@ -9,7 +9,29 @@ from typing import Any
 from ..layer_tables import Differing
 from ..types import Array, IntArray
 
-__all__ = ["LayerCertificate", "Occurrence", "SideOfLayer", "UnitDifference", "Witness", "plain_number"]
+__all__ = [
+    "LayerCertificate",
+    "Occurrence",
+    "SideOfLayer",
+    "UnitDifference",
+    "Witness",
+    "plain_number",
+    "rate_seen",
+]
+
+# ln(1000), rounded up: none of N outputs differs with a probability of 0.1 % where one in N / 7 does.
+_SURE = 7
+
+
+def rate_seen(outputs: int) -> str:
+    """The rate of differences that would have been seen with 99.9 %, where none of so many outputs differs.
+
+    >>> rate_seen(1_000_000)
+    'a rate of 7e-06 would have been seen with 99.9 %'
+    """
+    if outputs < _SURE:
+        return "too few to say anything of the rate"
+    return f"a rate of {_SURE / outputs:.1g} would have been seen with 99.9 %"
 
 
 @dataclass
@@ -114,7 +136,7 @@ class Occurrence:
         if not self.differing and not drawn:
             return f"0 of {self.elements}"
         if not self.differing:
-            return f"0 of {self.elements} (below {3 / self.elements:.1g} with 95 % confidence)"
+            return f"0 of {self.elements} ({rate_seen(self.elements)})"
         return f"{self.differing} of {self.elements} ({100 * self.differing / self.elements:.3g} %)"
 
 
@@ -125,8 +147,9 @@ class LayerCertificate:
     Attributes:
         index: the operator's index.
         name: its built-in name.
-        status: `same` (proved for every input), `differs`, `not decided` or `not covered`.
-        why: the reason of `same` and `not decided`.
+        status: `same` (proved for every input), `no difference found` (on inputs that were tried), `differs`,
+            `not decided` or `not covered`.
+        why: the reason of all but `not covered`.
         first: how the first runtime calculates it.
         second: how the second does.
         units: output units.
@@ -161,6 +184,11 @@ class LayerCertificate:
     random: Occurrence | None = None
     distribution: str = ""
     data: Occurrence | None = None
+
+    @property
+    def refusals(self) -> tuple[str, str]:
+        """Why each runtime does not take the layer or has no thresholds for it, else empty."""
+        return self.first.refusal, self.second.refusal
 
     @property
     def differing(self) -> int:

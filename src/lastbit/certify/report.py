@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from ..coverage import Coverage, kinds_text
 from ..differences import Difference
 from ..growth import Growth
 from ..model import Model, Operator
 from ..report import Block, Code, Heading, Report, Table, Text
 from ..runtimes import Runtime
-from ..texts import merged, numbers
-from .layer import LayerCertificate, Witness
+from ..texts import merged, numbers, plural
+from .layer import LayerCertificate, Witness, rate_seen
+from .operator_text import agrees, confirmed_text, number, operator_blocks
+from .operators import OperatorComparison
 
 __all__ = ["Certificate", "DataResult"]
 
@@ -34,7 +35,6 @@ class DataResult:
         outputs: elements of the model's outputs that were compared, end to end.
         mismatches: those that differ.
         largest: the largest difference of an output.
-        uncovered: operators that are not covered on one side or both.
         growth: every operator's outputs where each runtime goes its own way.
     """
 
@@ -44,7 +44,6 @@ class DataResult:
     outputs: int = 0
     mismatches: int = 0
     largest: float = 0.0
-    uncovered: list[str] = field(default_factory=list)
     growth: Growth = field(default_factory=Growth)
 
     def add_operator(self, op: Operator, difference: Difference) -> None:
@@ -76,9 +75,12 @@ class Certificate(Report):
         model: the model.
         runtimes: the two runtimes.
         layers: the dense layers.
-        data: operators and the whole model on data, or None where one operator was asked for.
+        operators: all other operators.
+        asked: every operator that was asked about.
+        data: the whole model on data, or None where one operator was asked for.
         samples: random rows for each layer.
         seed: of all randomness.
+        allow_gaps: whether operators that were not compared still give exit code 0.
     """
 
     def __init__(
@@ -86,27 +88,55 @@ class Certificate(Report):
         model: Model,
         runtimes: tuple[Runtime, Runtime],
         layers: Sequence[LayerCertificate],
+        operators: Sequence[OperatorComparison],
+        asked: Sequence[Operator],
         data: DataResult | None,
         samples: int,
         seed: int,
+        allow_gaps: bool = False,
     ) -> None:
         self.model = model
         self.runtimes = runtimes
         self.layers = tuple(layers)
+        self.operators = tuple(operators)
+        self.asked = tuple(asked)
+        self.allow_gaps = allow_gaps
         self.data = data
         self.samples = samples
         self.seed = seed
 
     def count(self, status: str) -> int:
-        """How many layers have this status."""
-        return sum(layer.status == status for layer in self.layers)
+        """How many operators have this status."""
+        return len(self._with(status))
+
+    def _with(self, *statuses: str) -> list[LayerCertificate | OperatorComparison]:
+        """The operators that have one of these statuses, in order."""
+        every: list[LayerCertificate | OperatorComparison] = [*self.layers, *self.operators]
+        every.sort(key=lambda entry: entry.index)
+        return [entry for entry in every if entry.status in statuses]
+
+    @property
+    def coverage(self) -> Coverage:
+        """The operators that were not compared: not covered by both, or whose tables differ and nothing decides it."""
+        gaps = {entry.index: self._why_not(entry) for entry in self._with("not covered", "not decided")}
+        return Coverage(self.asked, gaps)
+
+    def _why_not(self, entry: LayerCertificate | OperatorComparison) -> str:
+        return "; ".join(f"{name}: {reason}" for name, reason in self._refusals(entry)) or entry.why
+
+    def _refusals(self, entry: LayerCertificate | OperatorComparison) -> list[tuple[str, str]]:
+        """Each runtime that does not run an operator, and why."""
+        return [(r.name, reason) for r, reason in zip(self.runtimes, entry.refusals, strict=True) if reason]
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.count("differs") or (self.data is not None and self.data.differs))
 
     @property
     def exit_code(self) -> int:
-        """0: all is the same. 1: something differs. 3: a layer is not covered or not decided, and nothing differs."""
-        if self.count("differs") or (self.data is not None and self.data.differs):
-            return 1
-        return 0 if self.layers and self.count("same") == len(self.layers) else 3
+        """0: every operator was compared and none differs. 1: something differs. 3: an operator was not compared."""
+        return self.coverage.exit_code(differs=self.differs, allow_gaps=self.allow_gaps)
 
     def as_dict(self) -> dict[str, Any]:
         """The certificate as plain data, schema lastbit.compare/1."""
@@ -116,13 +146,21 @@ class Certificate(Report):
             "runtimes": [r.name for r in self.runtimes],
             "samples": self.samples,
             "seed": self.seed,
+            "exit_code": self.exit_code,
+            "allow_gaps": self.allow_gaps,
+            "coverage": self.coverage.as_dict(),
             "layers": [layer.as_dict() for layer in self.layers],
+            "operators": [operator.as_dict() for operator in self.operators],
             "data": None if self.data is None else self.data.as_dict(),
         }
 
     def in_short(self) -> list[str]:
         """The verdict, and which two runtimes it is about."""
-        return [self._verdict().text, " and ".join(r.name for r in self.runtimes), self.model.source]
+        return [
+            " ".join(text.text for text in self._verdict()),
+            " and ".join(r.name for r in self.runtimes),
+            self.model.source,
+        ]
 
     def blocks(self) -> list[Block]:
         """The rules, a row for each layer, the differences, the data, and the verdict."""
@@ -130,7 +168,7 @@ class Certificate(Report):
         compared = [layer for layer in self.layers if layer.status != "not covered"]
         blocks: list[Block] = [Heading(f"compare {self.model.source}: {a} with {b}")]
         rules = [f"{a} {x.first.requantization}; {b} {x.second.requantization}" for x in compared]
-        blocks += _grouped(compared, rules, len(compared))
+        blocks += _grouped(compared, rules, len(self.asked))
         if compared:
             headers = ["op", "units", "accumulators that differ", "random outputs that differ", "on the data", ""]
             rows = [list(_row(layer)) for layer in compared]
@@ -139,22 +177,23 @@ class Certificate(Report):
             blocks.append(Table(headers, rows, right=("op", "units")))
         drawn = [layer for layer in compared if layer.random is not None]
         rows_of = [f"{x.random.rows if x.random else 0} random rows, {x.distribution}" for x in drawn]
-        blocks += _grouped(drawn, rows_of, len(drawn), "dim")
+        blocks += _grouped(drawn, rows_of, len(self.asked), "dim")
         told = [layer for layer in compared if layer.why and layer.status != "differs"]
-        blocks += _grouped(told, [f"{_STATUS.get(x.status, x.status)}: {x.why}" for x in told], len(compared))
+        blocks += _grouped(told, [f"{_STATUS.get(x.status, x.status)}: {x.why}" for x in told], len(self.asked))
         differing = [layer for layer in self.layers if layer.status == "differs"]
         blocks += self._difference_blocks(differing[0]) if len(differing) == 1 else self._many_blocks(differing)
+        a, b = (r.name for r in self.runtimes)
+        blocks += operator_blocks(self.operators, (a, b))
         bad = [
-            (layer.index, layer.name, name, side.refusal)
-            for layer in self.layers
-            for name, side in zip((a, b), (layer.first, layer.second), strict=True)
-            if side.refusal
+            (entry.index, entry.name, name, reason)
+            for entry in self._with("not covered")
+            for name, reason in self._refusals(entry) or [("both", entry.why)]
         ]
         if bad:
             blocks.append(Table(("op", "operator", "runtime", "why"), merged(bad), title="Not covered"))
         if self.data is not None:
             blocks += _data_blocks(self.data)
-        return [*blocks, self._verdict()]
+        return [*blocks, *self._verdict()]
 
     def _many_blocks(self, layers: Sequence[LayerCertificate]) -> list[Block]:
         """One input for each of several layers that differ."""
@@ -164,9 +203,9 @@ class Certificate(Report):
                 layer.index,
                 layer.witness.unit,
                 "-" if layer.witness.acc is None else layer.witness.acc,
-                _number(layer.witness.first),
-                _number(layer.witness.second),
-                self._confirmed_text(layer.witness),
+                number(layer.witness.first),
+                number(layer.witness.second),
+                confirmed_text(layer.witness.confirmed, self._wanted(layer.witness)),
             )
             for layer in layers
             if layer.witness is not None
@@ -179,16 +218,9 @@ class Certificate(Report):
             Text("--op N prints a layer's accumulators and that input; --json has all of everything", "dim"),
         ]
 
-    def _confirmed_text(self, witness: Witness) -> str:
-        """In a few words what the real interpreters made of an input."""
-        wanted = dict(zip((r.name for r in self.runtimes), (witness.first, witness.second), strict=True))
-        agree = [name for name, found in witness.confirmed.items() if _agrees(found, wanted[name])]
-        wrong = [f"{name}: {_number(v)}" for name, v in witness.confirmed.items() if name not in agree and v != str(v)]
-        if wrong:
-            return f"NOT CONFIRMED: {', '.join(wrong)}"
-        if len(agree) == len(wanted):
-            return "both confirm"
-        return f"{agree[0]} confirms" if agree else "not asked"
+    def _wanted(self, witness: Witness) -> dict[str, float]:
+        """What LastBit says that each runtime's interpreter prints."""
+        return dict(zip((r.name for r in self.runtimes), (witness.first, witness.second), strict=True))
 
     def _difference_blocks(self, layer: LayerCertificate) -> list[Block]:
         a, b = (r.name for r in self.runtimes)
@@ -218,10 +250,10 @@ class Certificate(Report):
         where = f"unit {witness.unit}" if witness.acc is None else f"acc {witness.acc} at unit {witness.unit}"
         blocks: list[Block] = [
             Text(
-                f"An input that shows it ({where}): {a} gives {_number(witness.first)}, {b} gives "
-                f"{_number(witness.second)}. x ="
+                f"An input that shows it ({where}): {a} gives {number(witness.first)}, {b} gives "
+                f"{number(witness.second)}. x ="
             ),
-            Code(_wrapped([_number(v) for v in witness.x.reshape(-1)[:_VALUES_SHOWN].tolist()])),
+            Code(_wrapped([number(v) for v in witness.x.reshape(-1)[:_VALUES_SHOWN].tolist()])),
         ]
         if witness.x.size > _VALUES_SHOWN:
             blocks.append(Text(f"and {witness.x.size - _VALUES_SHOWN} more values; --json has all of them", "dim"))
@@ -230,29 +262,36 @@ class Certificate(Report):
             if isinstance(found, str):
                 blocks.append(Text(f"The real interpreter of {name}: {found}.", "warning"))
                 continue
-            agreed = _agrees(found, expected)
-            verb = "confirms it" if agreed else f"prints something else than LastBit's {_number(expected)}"
-            text = f"The real interpreter of {name} prints {_number(found)}: {verb}."
+            agreed = agrees(found, expected)
+            verb = "confirms it" if agreed else f"prints something else than LastBit's {number(expected)}"
+            text = f"The real interpreter of {name} prints {number(found)}: {verb}."
             blocks.append(Text(text, "good" if agreed else "bad"))
         return blocks
 
-    def _verdict(self) -> Text:
+    def _verdict(self) -> list[Text]:
+        """What was found, and last how many operators of how many were compared."""
         a, b = (r.name for r in self.runtimes)
-        same, total = self.count("same"), len(self.layers)
-        if not total and self.exit_code == 3:
-            return Text("This model has no dense layer, so there is nothing to certify.", "warning")
-        if self.exit_code == 1:
-            text = f"DIFFERS: {a} and {b} differ in {self.count('differs')} of {total} dense layers"
-            if self.data is not None and self.data.differs and not self.count("differs"):
-                text = f"DIFFERS on data: the {total} dense layers do not, other operators do"
-            return Text(f"{text}; {same} of {total} are the same for every input (proved).", "bad")
-        if self.exit_code == 3:
-            return Text(
-                f"NOT CERTIFIED: {same} of {total} dense layers are the same for every input (proved), "
-                f"{total - same} are not covered or not decided.",
-                "warning",
+        total, same, found = len(self.asked), self.count("same"), self.count("no difference found")
+        left = f"{same} of {total} operators are the same for every input (proved)"
+        left += f", {found} show no difference on inputs tried" if found else ""
+        if self.count("differs"):
+            kinds = kinds_text(entry.name for entry in self._with("differs"))
+            verdict = Text(
+                f"DIFFERS: {a} and {b} differ in {self.count('differs')} of {total} operators ({kinds}); {left}.", "bad"
             )
-        return Text(f"THE SAME: {a} and {b} agree on {total} of {total} dense layers for every input (proved).", "good")
+        elif self.differs:
+            verdict = Text(f"DIFFERS on data: no operator does by itself, the whole model does; {left}.", "bad")
+        elif not self.coverage.compared:
+            verdict = Text("NOTHING COMPARED.", "warning")
+        elif not self.coverage.complete:
+            verdict = Text(f"NOT CERTIFIED: {left}.", "warning")
+        elif same == total:
+            verdict = Text(
+                f"THE SAME: {a} and {b} agree on {same} of {total} operators for every input (proved).", "good"
+            )
+        else:
+            verdict = Text(f"NO DIFFERENCE FOUND: {left}.")
+        return [verdict, self.coverage.block()]
 
 
 _STATUS = {"same": "the same for every input (proved)"}
@@ -280,16 +319,6 @@ def _grouped(layers: Sequence[LayerCertificate], texts: Sequence[str], total: in
     return [Text(f"operator{'s' * (len(ops) > 1)} {numbers(ops, 12)}: {line}", style) for line, ops in lines.items()]
 
 
-def _agrees(found: float | str, wanted: float) -> bool:
-    """Whether a real interpreter printed what LastBit says; any NaN is equal to any NaN."""
-    return found == wanted or (found != found and wanted != wanted)
-
-
-def _number(value: float | str) -> str:
-    """A number in the fewest digits that give the same float32 back."""
-    return str(np.float32(value)) if isinstance(value, float) else str(value)
-
-
 def _data_blocks(data: DataResult) -> list[Block]:
     rows = [(name, elements, bad) for name, (elements, bad) in data.operators.items() if bad]
     blocks: list[Block] = []
@@ -297,17 +326,13 @@ def _data_blocks(data: DataResult) -> list[Block]:
         title = f"Operators that differ on {data.what}, given the same operator input"
         blocks.append(Table(("operator", "outputs", "differ"), rows, title=title, right=("outputs", "differ")))
     blocks += data.growth.blocks()
-    if data.outputs:
+    if data.outputs and data.mismatches:
         share = 100 * data.mismatches / data.outputs
-        blocks.append(
-            Text(
-                f"End to end on {data.what} ({data.runs} run(s)): {data.mismatches} of {data.outputs} outputs differ "
-                f"({share:.3g} %), by at most {data.largest:g}."
-            )
-        )
-    if data.uncovered:
-        names = ", ".join(data.uncovered[:6]) + (f" and {len(data.uncovered) - 6} more" * (len(data.uncovered) > 6))
-        blocks.append(Text(f"Not covered on one side or both, so not compared on data: {names}.", "warning"))
+        found = f"{data.mismatches} of {data.outputs} outputs differ ({share:.3g} %), by at most {data.largest:g}."
+        blocks.append(Text(f"End to end on {data.what} ({plural(data.runs, 'run')}): {found}"))
+    elif data.outputs:
+        found = f"0 of {data.outputs} outputs differ: {rate_seen(data.outputs)}."
+        blocks.append(Text(f"End to end on {data.what} ({plural(data.runs, 'run')}): {found}"))
     return blocks
 
 

@@ -13,6 +13,7 @@ from ..model import Operator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_layer import PreparedLayer
 from ..prepare import PreparedModel
+from ..probing import boundary_inputs
 from ..single_layer import accumulators, random_rows, rows_in_rule
 from ..solving import Reach, UnitSolver
 from ..types import IntArray
@@ -25,6 +26,8 @@ __all__ = ["LayerPair"]
 _AT_A_TIME = 1 << 22
 # Products of a layer with a float output that are calculated for the count on random rows.
 _FLOAT_PRODUCTS = 1 << 26
+# Outputs of a layer without a table that are compared.
+_OUTPUTS = 1_000_000
 # Accumulators for which an input is sought before the search is given up.
 _TARGETS = 400
 _UNITS_TRIED = 40
@@ -96,7 +99,8 @@ class LayerPair:
                 result.data = result.data or Occurrence()
                 compare_rows(first, second, first.layer.rows(values), result.data)
         seen = [found for found in (result.random, result.data) if found is not None and found.differing]
-        result.status = "differs" if result.witness is not None or seen else "not decided"
+        tried = "no difference found" if result.random is not None else "not decided"
+        result.status = "differs" if result.witness is not None or seen else tried
         result.why = "other operations on float values: there is no table, so inputs were tried"
 
     def _compare_tables(self, tables: tuple[LayerTables, LayerTables]) -> None:
@@ -142,8 +146,10 @@ class LayerPair:
         why = "the accumulators are different sums"
         if any(saturating_units(t.prepared) for t in tables):
             why = "neighbouring products can saturate in 16 bits, and there is no table of such sums"
-        result.status, result.why = "not decided", f"{why}; no random row differs"
-        rows = random_rows(tables[0].layer, min(max(self.samples, 100), 1000), self.rng)
+        result.status, result.why = "no difference found", f"{why}, so inputs were tried"
+        layer = tables[0].layer
+        count = min(self.samples, _OUTPUTS // layer.units, _FLOAT_PRODUCTS // (layer.depth * layer.units))
+        rows = np.concatenate([boundary_inputs(layer, self.rng), random_rows(layer, max(count, 100), self.rng)])
         (accs, first), (_, second) = (rows_in_rule(t.prepared, rows) for t in tables)
         bad = first != second
         result.random = Occurrence()

@@ -31,11 +31,11 @@ Results go to stdout (with --json nothing but JSON), messages and progress to st
 _EPILOG = """\
 \b
 Exit codes:
-  0    done; or all is equal
+  0    done; or all was compared and is equal
   1    something differs
   2    bad usage, or a bad or missing file
-  3    an operator is refused by the runtime or not covered by LastBit
-  4    a real interpreter is missing or failed
+  3    an operator is refused or not covered, or was not compared
+  4    a real interpreter is missing or died
   70   a fault of LastBit itself (please report it)
   130  interrupted
 

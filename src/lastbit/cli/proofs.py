@@ -6,7 +6,16 @@ from typing import cast
 
 import click
 
-from .options import ABOUT_NAMES, inputs_option, json_option, library_option, model_argument, op_option, runtime_option
+from .options import (
+    ABOUT_NAMES,
+    allow_gaps_option,
+    inputs_option,
+    json_option,
+    library_option,
+    model_argument,
+    op_option,
+    runtime_option,
+)
 
 __all__ = ["compare", "prove", "thresholds", "vectors"]
 
@@ -40,7 +49,6 @@ def thresholds(
     "--runtime",
     "runtimes",
     multiple=True,
-    required=True,
     metavar="NAME",
     help=f"Give it twice, for two runtimes. {ABOUT_NAMES}",
 )
@@ -54,6 +62,7 @@ def thresholds(
 )
 @click.option("--oracle/--no-oracle", default=True, help="Confirm on the real interpreters what was found.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random inputs.")
+@allow_gaps_option
 @json_option
 @click.pass_context
 def compare(
@@ -65,16 +74,19 @@ def compare(
     samples: int | None,
     oracle: bool,
     seed: int,
+    allow_gaps: bool,
     as_json: bool,
 ) -> None:
     """Certify where two runtimes print the same.
 
     For each dense layer either a proof that both give the same output for every input, or every accumulator at which
-    they differ and an input that shows it. The exit code is 0 where all is the same, 1 where something differs, 3
-    where a layer is not covered or not decided.
+    they differ and an input that shows it. Other operators are proved where both follow one rule, else run on a
+    million outputs. The exit code is 0 where every operator was compared and none differs, 1 where something differs,
+    3 where an operator was not compared.
     """
     if len(runtimes) != 2:
-        raise click.UsageError(f"--runtime was given {len(runtimes)} times; give it twice, for two runtimes.")
+        found = f" Found {len(runtimes)}." if len(runtimes) > 2 else ""
+        raise click.UsageError(f"compare needs two runtimes: --runtime A --runtime B.{found}")
     from ..api import load
     from ..certify import DEFAULT_SAMPLES
     from ..certify import compare as make
@@ -93,6 +105,7 @@ def compare(
             oracles=oracle,
             seed=seed,
             progress=update,
+            allow_gaps=allow_gaps,
         )
     print_report(report, as_json)
     ctx.exit(report.exit_code)
@@ -111,6 +124,7 @@ def compare(
 )
 @library_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of what is drawn.")
+@allow_gaps_option
 @json_option
 @click.pass_context
 def prove(
@@ -121,20 +135,30 @@ def prove(
     probe: str,
     library: str | None,
     seed: int,
+    allow_gaps: bool,
     as_json: bool,
 ) -> None:
     """Prove a runtime exact for every reachable accumulator.
 
-    The real interpreter itself prints its requantization function, which is held against LastBit's table. The exit
-    code is 0 where nothing differs, 1 where anything does, 3 where no layer could be probed, 4 where the interpreter
-    is not installed.
+    The real interpreter itself prints its requantization function, which is compared with LastBit's table. The exit
+    code is 0 where every operator was probed and nothing differs, 1 where anything does, 3 where an operator was not
+    probed (those that are no dense layers are not), 4 where the interpreter is missing or died.
     """
     from ..prove import Probe
     from ..prove import prove as make
     from ..terminal import print_report, progress
 
     with progress("prove") as update:
-        report = make(model, runtime, op=op, probe=cast(Probe, probe), seed=seed, progress=update, library=library)
+        report = make(
+            model,
+            runtime,
+            op=op,
+            probe=cast(Probe, probe),
+            seed=seed,
+            progress=update,
+            library=library,
+            allow_gaps=allow_gaps,
+        )
     print_report(report, as_json)
     ctx.exit(report.exit_code)
 
