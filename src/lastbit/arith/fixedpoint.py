@@ -50,7 +50,8 @@ def round_half_away(value: npt.ArrayLike) -> npt.NDArray[np.float64]:
     v = np.asarray(value, np.float64)
     whole = np.trunc(v)
     # v - whole is exact, so no value just below one half is pushed over it (adding 0.5 first would).
-    up = (np.abs(v - whole) >= 0.5).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # infinities stay what they are
+        up = (np.abs(v - whole) >= 0.5).astype(np.float64)
     result: npt.NDArray[np.float64] = whole + np.copysign(up, v)
     return result
 
@@ -59,7 +60,7 @@ def quantize_multiplier(real_multiplier: npt.ArrayLike) -> tuple[Int64Array, Int
     """Write each real factor as `multiplier * 2**(shift - 31)`.
 
     Args:
-        real_multiplier: float64, any shape, finite and >= 0.
+        real_multiplier: float64, any shape, >= 0. What an infinite one gives means nothing: kernels refuse it.
 
     Returns:
         multiplier: Q0.31 in [2**30, 2**31), or 0 for a factor of zero or below 2**-32.
@@ -74,7 +75,8 @@ def quantize_multiplier(real_multiplier: npt.ArrayLike) -> tuple[Int64Array, Int
     Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/quantization_util.cc (QuantizeMultiplier).
     """
     fraction, exponent = np.frexp(np.asarray(real_multiplier, np.float64))
-    multiplier = round_half_away(fraction * 2.0**31).astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        multiplier = round_half_away(fraction * 2.0**31).astype(np.int64)
     shift = exponent.astype(np.int64)
     carried = multiplier == 2**31
     multiplier = np.where(carried, 2**30, multiplier)

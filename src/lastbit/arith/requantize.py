@@ -112,12 +112,13 @@ def effective_scale(
     >>> [float(effective_scale(*s, product)[0]) for product in ("dd", "fd", "ff")]
     [0.10000000149011612, 0.10000000558793537, 0.10000000894069672]
     """
-    if product == "dd":
-        return np.float64(input_scale) * weights_scale.astype(np.float64) / np.float64(output_scale)
-    scales = np.float32(input_scale) * weights_scale.astype(np.float32)
-    if product == "fd":
-        return scales.astype(np.float64) / np.float64(output_scale)
-    return scales / np.float32(output_scale)
+    with np.errstate(all="ignore"):  # of extreme scales: 0 or infinite, as in the kernels
+        if product == "dd":
+            return np.float64(input_scale) * weights_scale.astype(np.float64) / np.float64(output_scale)
+        scales = np.float32(input_scale) * weights_scale.astype(np.float32)
+        if product == "fd":
+            return scales.astype(np.float64) / np.float64(output_scale)
+        return scales / np.float32(output_scale)
 
 
 def activation_bounds(

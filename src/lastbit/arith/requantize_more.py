@@ -110,15 +110,16 @@ def float_bias_steps(
     9.000000953674316
     9.000000567075176
     """
-    scales = np.float32(input_scale) * weights_scale.astype(np.float32)
-    real = bias.astype(np.float32) * scales
-    if form == "float32_bias_division":
-        return np.asarray(real / scales, np.float64)
-    # Divided in float64 and then rounded, which is the same as in float32.
-    reciprocal = np.float32(1) / scales
-    if form == "float32_bias_reciprocal":
-        return np.asarray(real * reciprocal, np.float64)
-    return np.asarray(real.astype(np.float64) * reciprocal.astype(np.float64))
+    with np.errstate(all="ignore"):  # of extreme scales: infinities and NaN, as the library has them
+        scales = np.float32(input_scale) * weights_scale.astype(np.float32)
+        real = bias.astype(np.float32) * scales
+        if form == "float32_bias_division":
+            return np.asarray(real / scales, np.float64)
+        # Divided in float64 and then rounded, which is the same as in float32.
+        reciprocal = np.float32(1) / scales
+        if form == "float32_bias_reciprocal":
+            return np.asarray(real * reciprocal, np.float64)
+        return np.asarray(real.astype(np.float64) * reciprocal.astype(np.float64))
 
 
 def with_float_bias(

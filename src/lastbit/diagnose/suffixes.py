@@ -106,7 +106,8 @@ class ScaleSets:
         for name in ("effective_scale", "multiplier", "shift"):
             array = np.empty(shape, getattr(made[0], name).dtype)
             for row, params in zip(array, made, strict=True):
-                row[:] = getattr(params, name)
+                with np.errstate(over="ignore"):  # a factor of float64 beyond float32
+                    row[:] = getattr(params, name)
             result.append(array)
         return result[0], result[1], result[2]
 

@@ -20,10 +20,11 @@ def _dequantized(case: Case, kind: npt.DTypeLike) -> Int64Array:
     layer = case.layer
     s_x, s_y = (np.asarray(value, kind) for value in (layer.input_scale, layer.output_scale))
     s_w = layer.weights_scale.astype(kind)
-    x = (case.x - case.zx).astype(kind) * s_x
-    w = (case.w - case.zw).astype(kind) * s_w[:, None]
-    value = x @ w.T + case.bias.astype(kind) * (s_x * s_w)
-    return to_int(np.rint(value / s_y).astype(np.float64))
+    with np.errstate(all="ignore"):  # of extreme scales: infinities and NaN, as C has them
+        x = (case.x - case.zx).astype(kind) * s_x
+        w = (case.w - case.zw).astype(kind) * s_w[:, None]
+        value = x @ w.T + case.bias.astype(kind) * (s_x * s_w)
+        return to_int(np.rint(value / s_y).astype(np.float64))
 
 
 _SUM = "acc = (x.astype(np.int32) - zx) @ (w.astype(np.int32) - zw).T + bias; y = zy + round(acc * m)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..model import Model, Operator
 from .base import PreparedOperator, refuse
 from .dense_8bit import PreparedDense
@@ -98,6 +100,8 @@ def _check_dense(prepared: PreparedDense, kernel: str, ignores: frozenset[str]) 
         return
     layer = prepared.layer
     assert layer.weights.quant is not None
+    if not np.isfinite(prepared.requant.effective_scale).all():
+        raise refuse(layer.operator, "the effective scale is infinite, which no kernel makes a multiplier of")
     if layer.input.dtype.name == "int16":
         check_int16_kernel(layer, kernel)
     stored = layer.weights.quant.zero_point
@@ -136,4 +140,5 @@ def _bias_scale_differs(layer: DenseLayer, kernel: str) -> bool:
 def _scale_product(layer: DenseLayer, kernel: str) -> float:
     if kernel == "tflm":  # it multiplies the scales in float64 everywhere
         return float(layer.input_scale) * float(layer.weights_scale[0])
-    return float(layer.input_scale * layer.weights_scale[0])
+    with np.errstate(over="ignore", under="ignore"):
+        return float(layer.input_scale * layer.weights_scale[0])

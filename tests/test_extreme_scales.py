@@ -1,0 +1,66 @@
+"""Extreme scales: every verb ends in order, with strict JSON, and without a warning of NumPy's."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from lastbit.cli import main
+from lastbit.tflite import write
+from lastbit.tflite.synthesize import dense_subgraph, quant
+
+# Scales of input, weights and output: their product or quotient vanishes, or is beyond float32 or float64.
+SCALES = [
+    (1e-38, 1e-38, 1e-3),
+    (1e-38, 1e-3, 3e38),
+    (1e-3, 3e38, 3e38),
+    (1e-3, 3e38, 1e-3),
+    (3e38, 1e-3, 1e-38),
+    (3e38, 3e38, 1e-3),
+    (3e38, 3e38, 3e38),
+]
+VERBS = {
+    "inspect": ["--op", "0", "--json"],
+    "explain": ["-i", "x.npy", "--runtime", "tflm", "--json"],
+    "run": ["-i", "x.npy", "-o", "o.npz", "--all", "--runtime", "litert-builtin-x86", "--json"],
+    "run --quantize-input": ["-i", "r.npy", "-o", "o.npz", "--quantize-input", "--engine", "numpy", "--json"],
+    "evaluate": ["--data", "x.npy", "--labels", "w.npy", "--engine", "numpy", "--json"],
+    "evaluate two": ["--data", "x.npy", "--runtime", "litert-reference", "--runtime", "onnxruntime", "--json"],
+    "thresholds": ["--json"],
+    "compare": ["--runtime", "tflm", "--runtime", "litert-builtin-x86", "--samples", "50", "--no-oracle", "--json"],
+    "diagnose": ["-i", "x.npy", "--output", "y.npy", "--json"],
+    "vectors": ["-o", "v", "--count", "2", "--random", "5", "--no-oracle", "--json"],
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", rng.integers(-128, 128, (3, 4)).astype(np.int8))
+    np.save("y.npy", rng.integers(-128, 128, (3, 3)).astype(np.int8))
+    np.save("r.npy", rng.normal(size=(3, 4)))
+    np.save("w.npy", np.full((3, 3), 1e30))
+
+
+@pytest.mark.parametrize("scales", SCALES, ids=str)
+def test_every_verb(here, scales):
+    a, b, c = scales
+    weights = np.random.default_rng(0).integers(-127, 128, (3, 4)).astype(np.int8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        graph = dense_subgraph(
+            weights,
+            input_quant=quant(a, 3),
+            weights_quant=quant(b),
+            output_quant=quant(c, -5),
+            bias=np.array([1, -(2**31), 2**31 - 1]),
+        )
+        Path("m.tflite").write_bytes(write(graph))
+        for verb, options in VERBS.items():
+            result = CliRunner().invoke(main, ["--debug", verb.split()[0], "m.tflite", *options])
+            assert result.exit_code in (0, 1, 2, 3), (verb, result.output)
+            if result.stdout.strip():
+                json.loads(result.stdout, parse_constant=pytest.fail)
