@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import inspect
 import os
 import sys
+import textwrap
 import traceback
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
@@ -66,6 +70,8 @@ class Commands(click.Group):
         ]
         for command in commands:
             command.context_settings = {**_SETTINGS, **command.context_settings}
+            if command.help is None and command.callback is not None:
+                command.help = _help_in_source(command.callback)
             group.add_command(command)
         return group
 
@@ -108,6 +114,15 @@ class Commands(click.Group):
             if ctx.params.get("debug") and not isinstance(error, BrokenPipeError):
                 traceback.print_exc()
             ctx.exit(_report(error))
+
+
+def _help_in_source(function: Callable[..., Any]) -> str | None:
+    """A function's docstring as its file has it: `python -OO` strips it from the function. None without the file."""
+    try:
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return ast.get_docstring(definition) if isinstance(definition, ast.FunctionDef) else None
 
 
 def _report(error: BaseException) -> int:
