@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from .api import build, load, run
 from .certify import compare
+from .dense import dense
 from .diagnose import diagnose
 from .engines.reference import OperatorTrace, Trace
 from .errors import (
@@ -39,6 +40,12 @@ from .vectors import vectors
 from .verify import verify
 from .whence import whence
 
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names, and none of the modules."""
+    return sorted(__all__)
+
+
 try:
     __version__ = version("lastbit")
 except PackageNotFoundError:  # run from a source tree that is not installed
@@ -62,6 +69,7 @@ __all__ = [
     "__version__",
     "build",
     "compare",
+    "dense",
     "diagnose",
     "evaluate",
     "explain",

@@ -130,7 +130,7 @@ def quantized_inputs(model: Model, inputs: Inputs, runtime: Runtime) -> dict[int
 
 def _quantized(tensor: Tensor, value: Array, runtime: Runtime) -> Array:
     """Real values as the runtime's own QUANTIZE operator would turn them into this tensor's integers."""
-    if value.dtype.kind != "f" or tensor.quant is None:
+    if value.dtype.kind != "f" or tensor.quant is None or not tensor.quant.known:
         return value
     with np.errstate(over="ignore"):  # it is checked behind the cast
         values = value.astype(np.float32)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .errors import InputError
+from .errors import InputError, UnsupportedError
 from .faults import Fault, FaultKind
 from .markup import few_lines, html_table
 from .types import Array, DType, FileBytes, QuantParams
@@ -80,6 +80,23 @@ class Subgraph:
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+    @property
+    def scales_known(self) -> bool:
+        """Whether every scale is a real one: a layer given by multiplier and shift has none."""
+        return all(tensor.quant is None or tensor.quant.known for tensor in self.tensors)
+
+    def require_scales(self) -> None:
+        """Refuse what needs a .tflite file, which a layer given by multiplier and shift cannot have.
+
+        Raises:
+            UnsupportedError: the scales are not known.
+        """
+        if not self.scales_known:
+            raise UnsupportedError(
+                "the layer is given by multiplier and shift: no .tflite file can hold it, so no real interpreter can "
+                "run it. Give the scales"
+            )
 
 
 @dataclass(frozen=True)

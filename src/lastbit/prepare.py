@@ -17,6 +17,11 @@ from .runtimes import Refused, Rule, Runtime, find_rule, get_runtime
 
 __all__ = ["DENSE_ONLY", "PreparedModel", "choose_rule", "prepare", "prepare_operator"]
 
+SCALES_UNKNOWN = (
+    "the layer is given by multiplier and shift; its scales are not known. Where scales are shown, 1 stands for s_x "
+    "and s_y, and the factor for s_w"
+)
+
 DENSE_ONLY = "this runtime is covered for single dense layers only"
 
 
@@ -107,6 +112,8 @@ def prepare_operator(model: Model, op: Operator, runtime: str | Runtime) -> Prep
     prepared = replace(prepared, kernel=rule.kernel)
     check_version(prepared, OPERATORS[op.name].variant(model, op), chosen)
     notes = (*prepared.notes, *kernel_notes(prepared, rule.kernel))
+    if not model.subgraphs[0].scales_known:
+        notes = (*notes, SCALES_UNKNOWN)
     return replace(prepared, notes=notes)
 
 

@@ -8,6 +8,7 @@ bias is those numbers (`probe_subgraph`), and as inputs of the real layer whose 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from .arith.fixedpoint import INT32_MAX, INT32_MIN
 from .arith.requantize import RULES, RequantParams, RequantRule, requantize
+from .errors import UnsupportedError
 from .model import Subgraph
 from .ops.dense_layer import DenseLayer
 from .tflite.synthesize import dense_subgraph, quant
@@ -47,8 +49,15 @@ INT32_ENDS = np.asarray(
 
 
 def all_rules(layer: DenseLayer, rules: Mapping[str, RequantRule] = RULES) -> dict[str, RequantParams]:
-    """This layer's constants folded for every requantization rule there is, or for those that are given."""
-    return {name: layer.requantization(rule) for name, rule in rules.items()}
+    """This layer's constants folded for every requantization rule there is, or for those that are given.
+
+    A layer given by multiplier and shift has none for rules that need the real scales.
+    """
+    found = {}
+    for name, rule in rules.items():
+        with contextlib.suppress(UnsupportedError):
+            found[name] = layer.requantization(rule)
+    return found
 
 
 def one_channel(params: RequantParams, channel: int) -> RequantParams:

@@ -94,6 +94,7 @@ def prove(
         InputError: there is no such operator, it is no dense layer, or a library is given that is not needed.
     """
     loaded = load(model)
+    loaded.subgraphs[0].require_scales()
     prepared = prepare(loaded, runtime)
     if library is not None and not ORACLES[prepared.runtime.name.partition("@")[0]].library:
         raise InputError(f"a library ({library}) is given, and {prepared.runtime.name} needs none; leave it out")

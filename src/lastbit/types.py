@@ -74,11 +74,14 @@ class QuantParams:
         scale: float32 `[1]` or, per channel, `[channels]`, exactly as stored in the file.
         zero_point: int64, the same shape.
         axis: the tensor axis that the channels run along (0 unless the file says otherwise).
+        known: whether these are the real scales. A layer given by multiplier and shift has none: 1 stands for the
+            input's and the output's, and the exact factor, float64, for the weights'.
     """
 
     scale: npt.NDArray[np.float32]
     zero_point: npt.NDArray[np.int64]
     axis: int = 0
+    known: bool = True
 
     @property
     def per_channel(self) -> bool:

@@ -66,6 +66,7 @@ def bench(
         InputError: the model has not one input, or a batch is not positive.
     """
     loaded = load(model)
+    loaded.subgraphs[0].require_scales()
     if len(loaded.inputs) != 1:
         raise InputError(f"{loaded.source}: found {len(loaded.inputs)} inputs; bench takes models with one.")
     if any(batch < 1 for batch in batches) or not batches:

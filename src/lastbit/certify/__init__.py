@@ -111,7 +111,7 @@ def compare(
             layers.append(LayerPair(sides, operator, samples, rng).certify(given))
         else:
             others.append(trials.compare(operator))
-    if oracles:
+    if oracles and loaded.subgraphs[0].scales_known:
         for side in sides:
             _confirm(
                 side,

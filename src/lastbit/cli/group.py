@@ -47,6 +47,10 @@ Exit codes:
 Start with:
   lastbit inspect model.tflite
   lastbit doctor
+
+\b
+You have no .tflite?
+  lastbit.dense(weights, bias, ...) in Python makes one of arrays: docs/arrays.md
 """
 
 

@@ -68,6 +68,8 @@ def wrong_dtype(tensor: Tensor, x: Array, name: str) -> InputError:
     fits = whole and low <= x.min() and x.max() <= high
     if fits and (x.dtype.kind != "f" or x.any()):
         return InputError(f"{text}. All values fit {dtype.name}: use {name}.astype(np.{np.dtype(wanted)}).")
+    if x.dtype.kind == "f" and tensor.quant is not None and not tensor.quant.known:
+        return InputError(f"{text}. The input's scale is not known: quantize real values yourself.")
     if x.dtype.kind == "f" and tensor.quant is not None:
         scale, zero_point = float(tensor.quant.scale[0]), int(tensor.quant.zero_point[0])
         return RealInputError(f"{text}. Real values must be quantized first (scale {scale!r}, zero point {zero_point})")

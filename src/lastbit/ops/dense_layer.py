@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,11 @@ from ..types import Array, IntArray, QuantParams
 from .base import PreparedOperator, constant_operand, refuse, required_operand
 
 __all__ = ["DenseLayer", "PreparedLayer", "check_types", "dense_layer", "dense_variant"]
+
+NEEDS_SCALES = (
+    "the layer is given by multiplier and shift, and this runtime multiplies with the real factor s_x*s_w/s_y: "
+    "give the scales"
+)
 
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
@@ -114,9 +119,15 @@ class DenseLayer:
         return self.bias_values - zx * sums + self.depth * zx * zw
 
     def requantization(self, rule: RequantRule) -> RequantParams:
-        """This layer's scales, output zero point and fused activation folded for a rule."""
-        return prepare_requantize(
-            rule,
+        """This layer's scales, output zero point and fused activation folded for a rule.
+
+        Raises:
+            UnsupportedError: the layer is given by multiplier and shift, and the rule needs the real scales.
+        """
+        given = not _quant(self.weights).known
+        params = prepare_requantize(
+            # The factor that is given is exact; no product of scales is rounded on the way to it.
+            replace(rule, scale_product="dd") if given else rule,
             input_scale=self.input_scale,
             weights_scale=self.weights_scale,
             output_scale=self.output_scale,
@@ -124,6 +135,12 @@ class DenseLayer:
             activation=self.activation,
             dtype=self.output.dtype,
         )
+        if given and not params.multiplier.all():
+            raise refuse(self.operator, NEEDS_SCALES)
+        stated = self.operator.options.get("activation_range")
+        if isinstance(stated, tuple):
+            params = replace(params, activation_min=int(stated[0]), activation_max=int(stated[1]))
+        return params
 
     def rows(self, x: Array) -> Array:
         """The input as a matrix `[rows, depth]`.

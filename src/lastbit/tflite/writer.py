@@ -42,6 +42,7 @@ def write(subgraph: Subgraph, description: str = "LastBit") -> bytes:
 
     Source: tensorflow/lite/schema/schema.fbs (schema version 3).
     """
+    subgraph.require_scales()
     _check_graph(subgraph)
     return _Writer(subgraph).finish(description)
 

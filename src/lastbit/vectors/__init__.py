@@ -105,7 +105,8 @@ def vectors(
         layers.append(_layer(prepared, operator, count, random, np.random.default_rng([seed, operator.index])))
         known[key] = layers[-1]
     fingerprint = None
-    if oracle and installed(prepared.runtime.name) is not None and any(layer.x.size for layer in layers):
+    runs = loaded.subgraphs[0].scales_known and installed(prepared.runtime.name) is not None
+    if oracle and runs and any(layer.x.size for layer in layers):
         with open_oracle(prepared.runtime.name) as interpreter:
             fingerprint = interpreter.fingerprint.as_dict()
             for layer in layers:

@@ -66,6 +66,7 @@ def verify(
     if samples < 1:
         raise InputError(f"samples is {samples}; wanted 1 or more")
     loaded = load(model)
+    loaded.subgraphs[0].require_scales()
     chosen, missing = _chosen(runtimes, library)
     inputs: dict[int, LayerInputs] = {}
     checks = [
