@@ -15,7 +15,9 @@ from conftest import make_dense_model
 from lastbit import evaluate
 from lastbit.evaluate import job
 from lastbit.evaluate.data import open_data
+from lastbit.evaluate.metrics import Anomaly, Classes, TargetError, Values
 from lastbit.evaluate.pace import Pace
+from lastbit.json_text import json_text
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 
@@ -319,3 +321,48 @@ def test_files_of_other_kinds_say_what_to_do(here, name):
         assert result.exit_code == 2
         assert "Download it or convert the model again" not in result.output
         assert {"w.safetensors": "weights alone", "p.pt": "Python pickle"}[name] in result.output
+
+
+@pytest.mark.parametrize("labels", [None, "wanted", "classes"])
+@pytest.mark.parametrize("shape", [(1, 2), (1, 4), (1, 3, 4)])
+def test_outputs_that_are_not_finite_are_counted_without_a_warning(labels, shape):
+    weights = np.full((3 if len(shape) == 3 or shape[-1] == 4 else 2, shape[-1]), 3e38, np.float32)
+    weights[0] *= -1
+    ends = {"input_quant": None, "weights_quant": None, "output_quant": None}
+    more = {"input_shape": shape, "keep_num_dims": True} if len(shape) == 3 else {}
+    graph = dense_subgraph(weights, input_dtype="float32", weights_dtype="float32", **ends, **more)
+    model = load(write(graph))
+    x = np.asarray([0.0, 1e3, -1e3, 1.0], np.float32).reshape(4, *[1] * (len(shape) - 1)) * np.ones(shape, np.float32)
+    given = {
+        None: None,
+        "wanted": np.zeros((4, *model.outputs[0].shape[1:])),
+        "classes": np.zeros(4, int),
+    }[labels]
+    if labels == "classes" and len(shape) == 3:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = evaluate(model, x, labels=given, runtimes=["litert-reference", "litert-xnnpack-avx2"], engine="numpy")
+        text = report.json()
+    assert report.complete
+    json.loads(text, parse_constant=pytest.fail)
+    if labels == "wanted":
+        assert report.measures[0]["error"]["largest_error"] > 3e38
+    assert str(report)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("make", [TargetError, Anomaly, Values, lambda: Classes(3, False)])
+def test_measures_of_values_that_are_not_finite(make, bad):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measure = make()
+        y = np.zeros((4, 3))
+        y[2, 1] = bad
+        for part in (slice(0, 2), slice(2, 3), slice(3, 4)):
+            labels = np.zeros((4, 3) if make is TargetError else 4, int)
+            measure.add(np.ones((4, 3))[part], y[part], labels[part])
+        text = json_text(measure.saved())
+        again = make()
+        again.restore(json.loads(text, parse_constant=pytest.fail), 4)
+        assert json_text(again.summary()) == json_text(measure.summary())
