@@ -41,7 +41,7 @@ class Told(Report):
 def test_verify_passes_its_arguments_and_ends_with_the_reports_code(here, monkeypatch, code):
     seen = {}
 
-    def fake(model, runtimes, *, samples, seed, progress, library, allow_gaps):
+    def fake(model, runtimes, *, x, samples, seed, progress, library, allow_gaps):
         seen.update(model=model.source, runtimes=runtimes, samples=samples, seed=seed)
         progress(0, 2, "first")
         return Told(code)

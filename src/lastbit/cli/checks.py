@@ -88,12 +88,13 @@ def _position(text: str | None) -> tuple[int, ...] | None:
     metavar="NAME",
     help=f"A runtime to verify; give it again for more. By default all that are installed. {ABOUT_NAMES}",
 )
+@inputs_option
 @library_option
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Rows of input for each dense layer.  [default: 64]",
+    help="Rows of input for each dense layer; with -i, rows of it that are run.  [default: 64]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the inputs.")
 @allow_gaps_option
@@ -103,6 +104,7 @@ def verify(
     ctx: click.Context,
     model: str,
     runtimes: tuple[str, ...],
+    inputs: tuple[str, ...],
     library: str | None,
     samples: int | None,
     seed: int,
@@ -115,6 +117,7 @@ def verify(
     anything differs, 3 where an operator was not compared, 4 where an interpreter is missing or died.
     """
     from ..api import load
+    from ..input_files import read_inputs
     from ..terminal import print_report, progress
     from ..verify import DEFAULT_SAMPLES
     from ..verify import verify as make
@@ -125,6 +128,7 @@ def verify(
         report = make(
             loaded,
             list(runtimes) or None,
+            x=read_inputs(inputs, loaded) if inputs else None,
             samples=samples,
             seed=seed,
             progress=update,

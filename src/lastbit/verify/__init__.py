@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from ..api import load
 from ..errors import InputError, OracleError, OracleMissingError
@@ -12,6 +13,8 @@ from ..model import Model, Operator
 from ..oracles import ORACLES, installed, open_oracle
 from ..prepare import DENSE_ONLY, PreparedModel, prepare
 from ..runtimes import RUNTIMES, Runtime, get_runtime
+from ..types import Array
+from .given import given_samples
 from .layer import LayerChecks, LayerInputs
 from .report import Verification
 from .result import OperatorResult, RuntimeResult
@@ -28,6 +31,7 @@ def verify(
     model: str | os.PathLike[str] | bytes | Model,
     runtimes: Sequence[str | Runtime] | None = None,
     *,
+    x: Any = None,
     samples: int = DEFAULT_SAMPLES,
     seed: int = 0,
     progress: Progress | None = None,
@@ -46,6 +50,8 @@ def verify(
         model: a Model, a path or a file's bytes.
         runtimes: names of the runtimes; default: every one whose interpreter is installed. Runtimes for single dense
             layers are then asked about dense layers only.
+        x: inputs of your own for the whole model, as `lastbit.run` takes them, instead of random ones; up to `samples`
+            calls are run. A dense layer that they reach directly gets them beside its chosen rows.
         samples: rows of input for each dense layer, 1 or more.
         seed: of all random inputs.
         progress: called with (steps done, steps in total, what is done next).
@@ -69,8 +75,9 @@ def verify(
     loaded.subgraphs[0].require_scales()
     chosen, missing = _chosen(runtimes, library)
     inputs: dict[int, LayerInputs] = {}
+    given = [] if x is None else given_samples(loaded, x)[:samples]
     checks = [
-        _RuntimeCheck(loaded, runtime, samples, seed, inputs, len(chosen), named=runtimes is not None)
+        _RuntimeCheck(loaded, runtime, samples, seed, inputs, len(chosen), named=runtimes is not None, given=given)
         for runtime in chosen
     ]
     total, before = sum(check.steps for check in checks), 0
@@ -122,6 +129,7 @@ class _RuntimeCheck:
         inputs: what dense layers are fed with, shared by all runtimes.
         runtimes: how many runtimes are compared.
         named: whether the runtime was asked for by its name.
+        given: the user's own inputs of the whole model, call by call; empty for random ones.
     """
 
     def __init__(
@@ -134,17 +142,18 @@ class _RuntimeCheck:
         runtimes: int,
         *,
         named: bool,
+        given: Sequence[Sequence[Array]],
     ) -> None:
         prepared = prepare(model, runtime)
         results = {op.index: _empty_result(prepared, op) for op in model.operators}
         self.result = RuntimeResult(
             model, runtime, {}, list(results.values()), dense_only=runtime.dense_only and not named
         )
-        self._layers = LayerChecks(prepared, samples, seed, inputs, results)
+        self._layers = LayerChecks(prepared, samples, seed, inputs, results, given)
         self._whole = None
         if not runtime.dense_only:
-            count = whole_model_samples(model, samples) if prepared.operators else 1
-            self._whole = WholeModelCheck(prepared, count, seed, runtimes, results)
+            count = whole_model_samples(model, samples, len(given)) if prepared.operators else 1
+            self._whole = WholeModelCheck(prepared, count, seed, runtimes, results, given)
 
     @property
     def steps(self) -> int:

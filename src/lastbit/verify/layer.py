@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from ..tflite.reader import load as load_tflite
 from ..tflite.writer import extract_operator, write
 from ..types import Array
 from .comparing import compare_outputs, failed, kernel_seen, refused_alone
+from .given import rows_for
 from .result import Comparison, OperatorResult
 
 __all__ = ["LayerChecks", "LayerInputs"]
@@ -59,6 +60,7 @@ class LayerChecks:
         seed: of the rows.
         inputs: operator index -> what the layer is fed with; filled as layers come.
         results: operator index -> where comparisons go.
+        given: the user's own inputs of the model, call by call.
     """
 
     prepared: PreparedModel
@@ -66,6 +68,7 @@ class LayerChecks:
     seed: int
     inputs: dict[int, LayerInputs]
     results: dict[int, OperatorResult]
+    given: Sequence[Sequence[Array]] = ()
 
     @property
     def steps(self) -> int:
@@ -87,7 +90,12 @@ class LayerChecks:
         op, layer = entry.operator, entry.layer
         if op.index not in self.inputs:
             rng = np.random.default_rng([self.seed, op.index])
-            self.inputs[op.index] = _layer_inputs(entry, self.samples, rng)
+            chosen = _layer_inputs(entry, self.samples, rng)
+            fed = [tensor.index for tensor in self.prepared.model.inputs]
+            if self.given and layer.input.index in fed:
+                own = layer.rows(rows_for(self.given, fed.index(layer.input.index)))
+                chosen = replace(chosen, rows=np.concatenate([own, chosen.rows]))
+            self.inputs[op.index] = chosen
         inputs = self.inputs[op.index]
         # One row at a time and many at once go through different kernels (GEMV and GEMM).
         for count in (1, len(inputs.rows)):

@@ -29,10 +29,16 @@ _MOST_SAMPLES = 8
 _OUTPUTS = 32_000_000
 
 
-def whole_model_samples(model: Model, samples: int) -> int:
-    """How many inputs of a whole model are run: no more than asked for, and fewer of large models."""
+def whole_model_samples(model: Model, samples: int, given: int = 0) -> int:
+    """How many inputs of a whole model are run: no more than asked for, and fewer of large models.
+
+    Args:
+        model: the model.
+        samples: as many as asked for.
+        given: how many the user gave; 0 where they are random.
+    """
     outputs = sum(math.prod(model.tensors[i].shape) for op in model.operators for i in op.outputs)
-    return max(min(samples, _MOST_SAMPLES, _OUTPUTS // max(outputs, 1)), 1)
+    return max(min(samples, given or _MOST_SAMPLES, _OUTPUTS // max(outputs, 1)), 1)
 
 
 class WholeModelCheck:
@@ -44,11 +50,19 @@ class WholeModelCheck:
         seed: of the inputs.
         runtimes: how many runtimes are compared, which decides whether compiled code is worth loading.
         results: operator index -> where comparisons go.
+        given: the user's own inputs, one list for each; empty for random ones.
     """
 
     def __init__(
-        self, prepared: PreparedModel, samples: int, seed: int, runtimes: int, results: Mapping[int, OperatorResult]
+        self,
+        prepared: PreparedModel,
+        samples: int,
+        seed: int,
+        runtimes: int,
+        results: Mapping[int, OperatorResult],
+        given: Sequence[Sequence[Array]] = (),
     ) -> None:
+        self._given = given
         self._prepared = prepared
         self._model = prepared.model
         self._samples = samples
@@ -72,7 +86,7 @@ class WholeModelCheck:
         try:
             for number in range(self._samples):
                 which = f"whole model, input {number + 1} of {self._samples}"
-                inputs = random_inputs(self._model, rng)
+                inputs = self._given[number] if self._given else random_inputs(self._model, rng)
                 yield f"{which}: the interpreter runs"
                 tensors = self._run_oracle(oracle, inputs, comparisons)
                 for index in self._prepared.operators:
