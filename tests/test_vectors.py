@@ -2,23 +2,27 @@
 
 import json
 import re
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import lastbit
 from cli_helpers import invoke
 from conftest import MODELS, make_dense_model, needs_all_interpreters, needs_shared_models
 from lastbit import load
 from lastbit.errors import InputError
 from lastbit.layer_tables import LayerTables
 from lastbit.mistakes import MISTAKES, applicable, wrong_output
+from lastbit.model import Operator
 from lastbit.ops.dense_by_rows import for_rows
-from lastbit.oracles import on_this_machine
+from lastbit.oracles import Fingerprint, on_this_machine
 from lastbit.prepare import prepare, prepare_operator
 from lastbit.runtimes import RUNTIMES
 from lastbit.single_layer import random_rows
 from lastbit.tflite import write
-from lastbit.tflite.synthesize import dense_subgraph
+from lastbit.tflite.synthesize import dense_subgraph, quant
 from lastbit.vectors import caught_by, vectors
 from lastbit.vectors.formats import write_vectors
 from lastbit.vectors.random_catches import _look_up
@@ -153,10 +157,10 @@ def test_least_integers_are_written_so_that_c_takes_them():
 
 def test_folders_and_formats_are_checked_first(small, tmp_path):
     _, report = small
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="there is no folder"):
         write_vectors(report, str(tmp_path / "a" / "b"))
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match=r"file is a file\. Give -o the name of a folder"):
         write_vectors(report, str(tmp_path / "file"))
     with pytest.raises(InputError, match="unknown format xml"):
         write_vectors(report, str(tmp_path / "new"), ["xml"])
@@ -188,6 +192,121 @@ def test_real_interpreters_confirm_the_outputs(tmp_path):
         assert report.fingerprint["confirmed_by"]["version"]
 
 
+@pytest.mark.parametrize(
+    ("seed", "options"),
+    [(0, {}), (1, {"per_channel": True}), (2, {"per_channel": True, "activation": "RELU"}), (3, {"output_scale": 0.3})],
+)
+@pytest.mark.parametrize("runtime", ["litert-builtin-x86", "litert-xnnpack", "tflm"])
+def test_pairs_shown_are_some_of_the_pairs_there_are(seed, options, runtime):
+    model = make_dense_model(units=5 + seed, depth=9 + 4 * seed, seed=seed, **options)
+    (layer,) = vectors(model, runtime, random=0, oracle=False).layers
+    possible, shown = layer.pairs
+    rules = len({c.what for c in layer.catches if c.kind != "mistake"})
+    assert 0 < shown <= possible <= rules * (5 + seed)
+
+
+def test_pairs_of_products_that_saturate_are_counted_too():
+    """uint8 x int8: torch-fbgemm-avx2 has no table, so no accumulators are known at which it differs."""
+    graph = dense_subgraph(
+        np.random.default_rng(3).integers(-127, 128, (6, 31)),
+        input_quant=quant(0.05, 120),
+        weights_quant=quant(0.01),
+        output_quant=quant(0.5, 100),
+        input_dtype="uint8",
+    )
+    (layer,) = vectors(load(write(graph)), "torch-fbgemm", random=0, oracle=False).layers
+    possible, shown = layer.pairs
+    assert 6 <= shown <= possible
+
+
+def without_dense_layers():
+    """A model of one RELU."""
+    model = make_dense_model()
+    graph = model.subgraphs[0]
+    only = Operator(0, "RELU", 1, (graph.inputs[0],), (graph.outputs[0],))
+    return write(replace(graph, operators=(only,)))
+
+
+def test_a_model_without_dense_layers_is_told_why_there_is_nothing(tmp_path):
+    (tmp_path / "m.tflite").write_bytes(without_dense_layers())
+    result = invoke("vectors", tmp_path / "m.tflite", "-o", tmp_path / "out")
+    assert result.exit_code == 3
+    assert "it has no dense layer (FULLY_CONNECTED). Its operators are: RELU." in " ".join(result.stdout.split())
+    assert f"nothing is written to {tmp_path / 'out'}" in result.stderr
+    assert not (tmp_path / "out").exists()
+    data = json.loads(invoke("vectors", tmp_path / "m.tflite", "-o", tmp_path / "out", "--json").stdout)
+    assert data["layers"] == []
+
+
+class FakeCmsis:
+    """What CMSIS-NN would print, by the layer's own rule; one output is turned where that is wanted."""
+
+    fingerprint = Fingerprint("CMSIS-NN", "library with SHA-256 0123456789abcdef", "plain C", "a CPU", "a system")
+
+    def __init__(self, wrong=0):
+        self.wrong = wrong
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(("wrong", "code"), [(0, 0), (1, 1)])
+def test_a_library_is_asked_and_named(tmp_path, monkeypatch, wrong, code):
+    model = make_dense_model(units=3, depth=8)
+    (tmp_path / "m.tflite").write_bytes(model.content)
+    (tmp_path / "cmsis.so").write_bytes(b"a library")
+    module, asked = sys.modules["lastbit.vectors"], []
+
+    def opened(name, *, library=None):
+        asked.append((name, str(library)))
+        return FakeCmsis(wrong)
+
+    def printed(oracle, model, layer, rows, at_once):
+        out = lastbit.run(model, rows, "cmsis-nn").output.copy()
+        out.reshape(-1)[: oracle.wrong] ^= 1
+        return out
+
+    monkeypatch.setattr(module, "open_oracle", opened)
+    monkeypatch.setattr(module, "rows_in_oracle", printed)
+    options = ("--runtime", "cmsis-nn", "--library", tmp_path / "cmsis.so", "--random", "0", "--count", "5")
+    result = invoke("vectors", tmp_path / "m.tflite", "-o", tmp_path / "out", *options)
+    assert result.exit_code == code, result.output
+    assert asked == [("cmsis-nn", str(tmp_path / "cmsis.so"))]
+    named = "CMSIS-NN library with SHA-256 0123456789abcdef (plain C)"
+    if wrong:
+        assert f"{named} prints something else for 1 of" in result.stdout
+        assert not (tmp_path / "out").exists()
+    else:
+        assert f"outputs confirmed by {named}." in result.stdout
+        header = (tmp_path / "out" / "op0.h").read_text()
+        assert "outputs confirmed by CMSIS-NN library with SHA-256 0123456789abcdef" in header
+    tflm = invoke("vectors", tmp_path / "m.tflite", "-o", tmp_path / "out", *options[2:4], "--runtime", "tflm")
+    assert tflm.exit_code == 2
+    assert "tflm needs none; leave it out" in tflm.stderr
+
+
+def test_without_the_library_the_vectors_say_that_nothing_confirmed_them():
+    report = vectors(make_dense_model(units=2, depth=5), "cmsis-nn", random=0, count=3)
+    assert report.exit_code == 0
+    assert "not confirmed by the real interpreter: no library of it was given (docs/cmsis_nn.md)." in str(report)
+    assert report.as_dict()["unconfirmed"]
+
+
+@pytest.mark.parametrize(("runtime", "per_channel"), [("tflm", False), ("tflm", True), ("litert-builtin-x86", True)])
+def test_multiplier_and_shift_are_memories_too(tmp_path, runtime, per_channel):
+    model = make_dense_model(units=4, depth=6, per_channel=per_channel)
+    report = vectors(model, runtime, random=0, count=3, oracle=False)
+    write_vectors(report, str(tmp_path / "out"), ["mem"])
+    params = prepare(model, runtime).operators[0].requant
+    for key, wanted in (("multiplier", params.multiplier), ("shift", params.shift)):
+        lines = (tmp_path / "out" / f"op0_{key}.mem").read_text().splitlines()
+        bits = np.asarray([int(line, 16) for line in lines if not line.startswith("//")], np.uint32)
+        assert np.array_equal(bits.view(np.int32), wanted)
+
+
 def test_float_layers_are_listed():
     graph = dense_subgraph(
         np.ones((2, 3), np.float32),
@@ -202,6 +321,7 @@ def test_float_layers_are_listed():
     assert report.exit_code == 3
     assert report.layers[0].refusal
     assert "Without vectors" in str(report)
+    assert "No vectors: none of its 1 dense layer has any; see why." in str(report)
 
 
 @pytest.mark.parametrize("runtime", ["tflm", "litert-reference", "litert-xnnpack"])

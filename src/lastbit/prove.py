@@ -19,12 +19,12 @@ import numpy.typing as npt
 
 from .api import load
 from .arith.thresholds import StepTable, outputs_at
-from .errors import InputError, UnsupportedError
+from .errors import UnsupportedError
 from .layer_tables import LayerTables, dense_operators, has_table, why_no_tables
 from .model import Model, Operator, Subgraph
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_by_rows import for_rows
-from .oracles import ORACLES, Oracle, OracleFailure, OracleRefusal, open_oracle
+from .oracles import Oracle, OracleFailure, OracleRefusal, check_library, open_oracle
 from .prepare import PreparedModel, prepare, prepare_operator
 from .probing import boundary_inputs, probe_subgraph
 from .prove_report import LayerProof, Proof
@@ -96,8 +96,7 @@ def prove(
     loaded = load(model)
     loaded.subgraphs[0].require_scales()
     prepared = prepare(loaded, runtime)
-    if library is not None and not ORACLES[prepared.runtime.name.partition("@")[0]].library:
-        raise InputError(f"a library ({library}) is given, and {prepared.runtime.name} needs none; leave it out")
+    check_library(prepared.runtime.name, library)
     operators = dense_operators(loaded, op)
     results = []
     with open_oracle(prepared.runtime.name, library=library) as oracle:

@@ -185,6 +185,7 @@ def prove(
     help="npz, json, h (C header), mem ($readmemh) or bin; give it again for more. All by default.",
 )
 @click.option("--oracle/--no-oracle", default=True, help="Confirm the outputs on the real interpreter.")
+@library_option
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same vectors.")
 @json_option
 @click.pass_context
@@ -198,15 +199,17 @@ def vectors(
     random: int | None,
     formats: tuple[str, ...],
     oracle: bool,
+    library: str | None,
     seed: int,
     as_json: bool,
 ) -> None:
     """Write golden test vectors that catch wrong implementations.
 
     Inputs, accumulators and outputs of each dense layer, solved for on its real weights where other runtimes, other
-    rules and known mistakes print something else; each labelled with what it catches.
+    rules and known mistakes print something else; each labelled with what it catches. The exit code is 1 where the
+    real interpreter prints something else, 3 where no layer has vectors; then nothing is written.
     """
-    from ..terminal import print_report, progress
+    from ..terminal import print_report, progress, say
     from ..vectors import DEFAULT_COUNT, DEFAULT_RANDOM
     from ..vectors import vectors as make
     from ..vectors.formats import FORMATS, check_folder, write_vectors
@@ -222,8 +225,11 @@ def vectors(
             oracle=oracle,
             seed=seed,
             progress=update,
+            library=library,
         )
     if report.exit_code == 0:
         write_vectors(report, folder, chosen)
     print_report(report, as_json)
+    if report.exit_code:
+        say(f"nothing is written to {folder}")
     ctx.exit(report.exit_code)

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from lastbit.errors import OracleMissingError, RuntimeNameError
+from lastbit.errors import InputError, OracleMissingError, RuntimeNameError
 from lastbit.oracles.base import (
     Fingerprint,
     Oracle,
@@ -27,7 +27,9 @@ __all__ = [
     "OracleRefusal",
     "OracleRun",
     "OracleSpec",
+    "check_library",
     "installed",
+    "is_library",
     "on_this_machine",
     "open_oracle",
 ]
@@ -160,6 +162,25 @@ def open_oracle(
         if here == name:
             raise
         raise OracleMissingError(f"{error} On this CPU, ask for {here}.") from None
+
+
+def check_library(name: str, library: str | os.PathLike[str] | None) -> None:
+    """Refuse a library that a runtime has no use for.
+
+    Raises:
+        InputError: it is given, and the runtime's interpreter is no library that the user builds.
+    """
+    if library is not None and not is_library(name):
+        raise InputError(f"a library ({library}) is given, and {name} needs none; leave it out")
+
+
+def is_library(name: str) -> bool:
+    """Whether a runtime's interpreter is a shared library that the user builds.
+
+    Raises:
+        RuntimeNameError: there is no oracle of this name.
+    """
+    return _spec(name).library
 
 
 def installed(name: str) -> Fingerprint | None:

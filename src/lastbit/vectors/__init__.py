@@ -19,13 +19,13 @@ import numpy.typing as npt
 from ..api import load
 from ..arith.requantize import requantize
 from ..differences import same_bits
-from ..errors import InputError
+from ..errors import InputError, OracleMissingError
 from ..layer_tables import LayerTables, dense_operators, has_table, layer_rows, why_no_tables
 from ..model import Model, Operator
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_hybrid import PreparedHybrid
-from ..oracles import Oracle, OracleFailure, installed, open_oracle
+from ..oracles import Oracle, OracleFailure, check_library, is_library, open_oracle
 from ..prepare import PreparedModel, prepare
 from ..probing import boundary_inputs
 from ..runtimes import DEFAULT_RUNTIME, Runtime
@@ -65,6 +65,7 @@ def vectors(
     oracle: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
+    library: str | os.PathLike[str] | None = None,
 ) -> VectorSet:
     """Golden test vectors for dense layers, each labelled with what it catches.
 
@@ -78,6 +79,7 @@ def vectors(
         oracle: confirm the outputs on the real interpreter, where it is installed.
         seed: of all randomness: the same seed gives the same vectors.
         progress: called with (steps done, steps in total, what is done next).
+        library: the shared library that CMSIS-NN was built into, for the runtimes that need one.
 
     Returns:
         The VectorSet; write it with `lastbit.vectors.formats.write_vectors` or `lastbit vectors -o DIR`.
@@ -85,12 +87,15 @@ def vectors(
     Raises:
         ModelError: the model is malformed.
         RuntimeNameError: no such runtime.
-        InputError: `count` or `random` is out of range, or there is no such dense operator.
+        InputError: `count` or `random` is out of range, there is no such dense operator, or a library is given that
+            is not needed.
+        OracleMissingError: a library is given and does not load.
     """
     if count < 1 or random < 0:
         raise InputError(f"count is {count}, random is {random}; wanted 1 or more, and 0 or more")
     loaded = load(model)
     prepared = prepare(loaded, runtime)
+    check_library(prepared.runtime.name, library)
     operators = dense_operators(loaded, op)
     layers: list[LayerVectors] = []
     known: dict[bytes, LayerVectors] = {}
@@ -104,14 +109,23 @@ def vectors(
             continue
         layers.append(_layer(prepared, operator, count, random, np.random.default_rng([seed, operator.index])))
         known[key] = layers[-1]
-    fingerprint = None
-    runs = loaded.subgraphs[0].scales_known and installed(prepared.runtime.name) is not None
-    if oracle and runs and any(layer.x.size for layer in layers):
-        with open_oracle(prepared.runtime.name) as interpreter:
-            fingerprint = interpreter.fingerprint.as_dict()
-            for layer in layers:
-                _confirm(loaded, layer, interpreter)
-    return VectorSet(loaded, prepared.runtime, layers, fingerprint, random, seed)
+    fingerprint, unconfirmed = None, ""
+    if not oracle:
+        unconfirmed = "it was not asked."
+    elif not loaded.subgraphs[0].scales_known:
+        unconfirmed = "the layer was given by multiplier and shift, which it does not take."
+    elif any(layer.x.size for layer in layers):
+        try:
+            with open_oracle(prepared.runtime.name, library=library) as interpreter:
+                fingerprint = interpreter.fingerprint.as_dict()
+                for layer in layers:
+                    _confirm(loaded, layer, interpreter)
+        except OracleMissingError as error:
+            if library is not None:
+                raise
+            needed = is_library(prepared.runtime.name)
+            unconfirmed = "no library of it was given (docs/cmsis_nn.md)." if needed else str(error)
+    return VectorSet(loaded, prepared.runtime, layers, fingerprint, random, seed, unconfirmed)
 
 
 def _content(prepared: PreparedOperator | None) -> bytes:
@@ -156,9 +170,7 @@ def _layer(side: PreparedModel, op: Operator, count: int, random: int, rng: np.r
         )
         for k, rival in enumerate(rivals)
     ]
-    # A rule and a unit at which it prints something else for some accumulator.
-    possible = sum(len(np.unique(rule.targets[:, 0])) for rule in pool.rules)
-    pairs = possible, int(pool.pairs[chosen].any(axis=0).sum())
+    pairs = pool.pairs_possible, int(pool.pairs[chosen].any(axis=0).sum())
     return LayerVectors(
         op.index,
         op.name,
@@ -218,6 +230,15 @@ class _Pool:
         self.caught = caught_by(tables.prepared, rivals, self.rows)
         self._look_further()
         self.pairs = self._pairs(self.rows)
+
+    @property
+    def pairs_possible(self) -> int:
+        """How many of the pairs differ for some accumulator that an input reaches, or were seen to differ."""
+        units = self.tables.layer.units
+        known = self.pairs.any(axis=0).reshape(len(self.rules), units)
+        for rule, shown in zip(self.rules, known, strict=True):
+            shown[rule.targets[:, 0]] = True
+        return int(known.sum())
 
     def choose(self, count: int) -> list[int]:
         """At most `count` candidates: first those that catch every rival, then those that show it at more units."""

@@ -50,9 +50,9 @@ def check_folder(folder: str, formats: Sequence[str]) -> tuple[str, ...]:
         raise InputError(f"unknown format {', '.join(unknown)}; wanted some of: {', '.join(FORMATS)}.")
     parent = os.path.dirname(os.path.abspath(folder))
     if os.path.exists(folder) and not os.path.isdir(folder):
-        raise InputError(f"{folder}: is no folder; name another one for the vectors.")
+        raise InputError(f"{folder} is a file. Give -o the name of a folder.")
     if not os.path.isdir(folder) and not os.path.isdir(parent):
-        raise InputError(f"{folder}: cannot be made: there is no folder {parent}; make it first.")
+        raise InputError(f"{folder}: cannot be made: there is no folder {parent}. Make that one first.")
     if not os.access(folder if os.path.isdir(folder) else parent, os.W_OK):
         raise InputError(f"{folder}: cannot be written: permission denied.")
     return tuple(formats)
@@ -113,13 +113,12 @@ def _layer_files(report: VectorSet, layer: LayerVectors, formats: Sequence[str])
     stem = f"op{layer.index}"
     arrays = layer.arrays if layer.tables is None else _arrays(layer, layer.tables)
     about = _about(report, layer)
-    single = [key for key in arrays if key not in ("multiplier", "shift")]
     files: dict[str, bytes] = {}
     if "mem" in formats:
-        for key in single:
+        for key in arrays:
             files[f"{stem}_{key}.mem"] = _mem(key, arrays[key], about)
     if "bin" in formats:
-        for key in single:
+        for key in arrays:
             little = arrays[key].astype(arrays[key].dtype.newbyteorder("<"), copy=False)
             files[f"{stem}_{key}.bin"] = np.ascontiguousarray(little).tobytes()
     if "h" in formats:

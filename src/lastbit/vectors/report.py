@@ -15,7 +15,7 @@ from ..model import Model
 from ..ops.dense_layer import DenseLayer
 from ..report import Block, Heading, Report, Table, Text
 from ..runtimes import Runtime
-from ..texts import merged, numbers
+from ..texts import merged, numbers, plural
 from ..types import Array, IntArray
 
 __all__ = ["Catch", "LayerVectors", "VectorSet"]
@@ -146,6 +146,7 @@ class VectorSet(Report):
         oracle: the fingerprint of the real interpreter that confirmed the outputs, or None.
         random: random vectors tried for comparison.
         seed: of all randomness.
+        unconfirmed: why no real interpreter confirmed the outputs, else empty.
         files: what was written, if anything.
     """
 
@@ -157,6 +158,7 @@ class VectorSet(Report):
         oracle: Mapping[str, str] | None,
         random: int,
         seed: int,
+        unconfirmed: str = "",
     ) -> None:
         self.model = model
         self.runtime = runtime
@@ -164,6 +166,7 @@ class VectorSet(Report):
         self.oracle = oracle
         self.random = random
         self.seed = seed
+        self.unconfirmed = unconfirmed
         self.files: list[str] = []
 
     @property
@@ -196,6 +199,7 @@ class VectorSet(Report):
             "schema": "lastbit.vectors/1",
             **self.fingerprint,
             "random": self.random,
+            "unconfirmed": self.unconfirmed,
             "layers": [layer.as_dict() for layer in self.layers],
             "files": self.files,
         }
@@ -217,6 +221,7 @@ class VectorSet(Report):
         """A row for each layer; for a single layer, a row for each rival; what none can catch; the files."""
         blocks: list[Block] = [Heading(f"vectors for {self.model.source} on {self.runtime.name}")]
         covered = [layer for layer in self.layers if not layer.refusal]
+        blocks += self._outcome()
         rows = [
             (
                 layer.index,
@@ -245,6 +250,26 @@ class VectorSet(Report):
         if self.files:
             blocks.append(Text(f"Wrote {len(self.files)} files: {', '.join(self.files[:8])}{_more(self.files, 8)}"))
         return blocks
+
+    def _outcome(self) -> list[Block]:
+        """What there is, and which interpreter confirmed it; or why there is nothing."""
+        if not self.layers:
+            kinds = ", ".join(sorted({op.name for op in self.model.operators})) or "none"
+            what = f"it has no dense layer (FULLY_CONNECTED). Its operators are: {kinds}."
+            return [Text(f"No vectors for {self.model.source}: {what}", "bad")]
+        count = sum(len(layer.x) for layer in self.layers)
+        if not count:
+            return [Text(f"No vectors: none of its {plural(len(self.layers), 'dense layer')} has any; see why.", "bad")]
+        if self.oracle is None:
+            return [
+                Text(f"{plural(count, 'vector')}, not confirmed by the real interpreter: {self.unconfirmed}", "warning")
+            ]
+        by = f"{self.oracle['oracle']} {self.oracle['version']} ({self.oracle['mode']})"
+        confirmed = sum(layer.confirmed for layer in self.layers)
+        wrong = sum(layer.mismatches for layer in self.layers)
+        if wrong:
+            return [Text(f"{by} prints something else for {wrong} of {confirmed} outputs.", "bad")]
+        return [Text(f"{plural(count, 'vector')}, {confirmed} outputs confirmed by {by}.", "good")]
 
     def _layer_blocks(self, layer: LayerVectors) -> list[Block]:
         rows = [
