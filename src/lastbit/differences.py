@@ -61,8 +61,8 @@ class Difference:
             "mismatched": self.mismatched,
             "largest": self.largest,
             "first": None if self.first is None else list(self.first),
-            "wanted": _json_number(self.wanted),
-            "found": _json_number(self.found),
+            "wanted": self.wanted,
+            "found": self.found,
             "problem": self.problem,
         }
 
@@ -136,7 +136,3 @@ def worked_element(prepared: PreparedOperator, x: Array, index: tuple[int, ...])
         lost = f"   ({step.effect}; cut off {float(step.cut_off):.6g})" if step.effect else ""
         lines.append(f"{step.name:16} {step.formula} = {step.numbers} = {value}{lost}")
     return lines
-
-
-def _json_number(value: float | int | None) -> float | int | str | None:
-    return str(value) if isinstance(value, float) and not np.isfinite(value) else value

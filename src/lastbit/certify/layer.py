@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,6 @@ __all__ = [
     "SideOfLayer",
     "UnitDifference",
     "Witness",
-    "plain_number",
     "rate_seen",
 ]
 
@@ -98,15 +96,8 @@ class Witness:
     confirmed: dict[str, int | float | str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The input as plain data; floats in decimals that give the same float32 back, NaN and infinity as text."""
-        confirmed = {name: plain_number(found) for name, found in self.confirmed.items()}
-        numbers = {"first": plain_number(self.first), "second": plain_number(self.second)}
-        return {**vars(self), **numbers, "x": self.x.tolist(), "confirmed": confirmed}
-
-
-def plain_number(value: float | str) -> float | str:
-    """A number as JSON can hold it."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        """The input as plain data; floats in decimals that give the same float32 back."""
+        return {**vars(self), "x": self.x.tolist()}
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..differences import Difference
 from ..types import Array
-from .layer import plain_number, rate_seen
+from .layer import rate_seen
 
 __all__ = ["Example", "OperatorComparison"]
 
@@ -38,9 +38,9 @@ class Example:
             "inputs": [x.tolist() for x in self.inputs],
             "output": self.output,
             "index": list(self.index),
-            "first": plain_number(self.first),
-            "second": plain_number(self.second),
-            "confirmed": {name: plain_number(found) for name, found in self.confirmed.items()},
+            "first": self.first,
+            "second": self.second,
+            "confirmed": dict(self.confirmed),
         }
 
 

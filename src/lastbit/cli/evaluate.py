@@ -47,9 +47,10 @@ def evaluate(
 ) -> None:
     """Run a whole data set in any runtimes' arithmetic.
 
-    Counts accuracy and confusion, errors to wanted outputs, or an autoencoder's anomaly score; with several runtimes
-    also which rows change from one to the other, and at which operator that begins. Memory stays constant however
-    large the data is. Ctrl-C ends with the result so far; the same command goes on from there if -o was given.
+    Counts accuracy and confusion, errors to wanted outputs, an autoencoder's anomaly score, or mean and range of other
+    outputs; with several runtimes also which rows change from one to the other, and at which operator that begins.
+    Memory stays constant however large the data is. Ctrl-C ends with the result so far; the same command goes on from
+    there if -o was given. A row that cannot be used ends it too: the rows before it are told, with exit code 2.
     """
     from ..errors import DataError
     from ..evaluate import evaluate as make
