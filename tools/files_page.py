@@ -18,7 +18,7 @@ from lastbit.engines import reference
 from lastbit.errors import LastBitError, ModelError
 from lastbit.prepare import prepare
 
-__all__ = ["GOLDEN", "PAGE", "content_of", "lastbit_answer", "page", "same", "unpacked", "write_page"]
+__all__ = ["GOLDEN", "PAGE", "content_of", "lastbit_answer", "page", "recorded", "same", "unpacked", "write_page"]
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "files.json"
@@ -51,6 +51,12 @@ def lastbit_answer(content: bytes, inputs: list[Any], runtime: str) -> list[Any]
         return f"unreadable: {error}"
     except LastBitError as error:
         return f"refused: {error}"
+
+
+def recorded() -> list[dict[str, Any]]:
+    """Every recorded file with its answers."""
+    files: list[dict[str, Any]] = json.loads(GOLDEN.read_text())["files"]
+    return files
 
 
 def unpacked(entry: dict[str, Any]) -> np.ndarray[Any, Any]:

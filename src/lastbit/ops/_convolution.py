@@ -17,6 +17,7 @@ from ..model import Model, Operator, Tensor
 from ..types import Array
 from .base import PreparedOperator, constant_operand, refuse, required_operand
 from .dense_layer import int16_bias
+from .validity import check_factor, check_windows
 
 __all__ = ["RULES", "Convolution", "PreparedConvolution", "convolution", "convolution_variant", "finish"]
 
@@ -188,6 +189,7 @@ def convolution(model: Model, op: Operator, rule: str) -> Convolution:
         problems.append(f"fused activation {options['fused_activation_function']} is not covered")
     if problems:
         raise refuse(op, "; ".join(problems))
+    check_windows(op, x.shape, rows, columns)
     return layer
 
 
@@ -268,6 +270,8 @@ def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDAr
         for start, stop, name in ends
         if stop > start
     )
+    for _, _, params in parts:
+        check_factor(layer.operator, params)
     bias = layer.bias_values
     narrow = parts[0][2].rule.acc_bits == 32
 

@@ -14,6 +14,7 @@ from ..model import Model, Operator
 from ..types import Array
 from ._unary import per_tensor, pick_rule
 from .base import PreparedOperator, refuse, required_operand
+from .validity import check_factor
 
 __all__ = ["RULES", "prepare_batch_matmul"]
 
@@ -62,6 +63,7 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
         activation="NONE",
         dtype=output.dtype,
     )
+    check_factor(op, params)
     narrow = params.rule.acc_bits == 32
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:

@@ -82,7 +82,7 @@ def prepare_mean(model: Model, op: Operator, rule: str) -> PreparedOperator:
     keep = bool(op.options.get("keep_dims", False))
     count = math.prod(x.shape[axis] for axis in axes)
     mean = op.name == "MEAN"
-    if rule in ("float32_sum", "q31_height_width"):
+    if rule in ("float32_sum", "q31_height_width", "float32_bias_half_even"):
         reach = 256.0 * count * float(given.scale) / float(to.scale)
         if reach >= 2.0**31:
             raise refuse(op, f"not exact: with s_x/s_y = {float(given.scale) / float(to.scale)!r} an int32 overflows")

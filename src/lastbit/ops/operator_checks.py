@@ -72,7 +72,7 @@ def _declines_scales(model: Model, op: Operator) -> str | None:
         if tensor is None or tensor.quant is None or tensor.quant.scale.size != 1:
             return None  # it will be refused anyway
         scales.append(np.float32(tensor.quant.scale[0]))
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(all="ignore"):
         if op.name == "MUL":
             ratios, low = [scales[0] * scales[1] / scales[2]], 2.0**-16
         else:
@@ -89,7 +89,7 @@ def _declines_slopes(model: Model, op: Operator) -> str | None:
         return None if np.finfo(np.float32).tiny <= alpha < np.inf else "alpha is 0, subnormal or infinite"
     if x is None or x.quant is None or output.quant is None or x.quant.scale.size + output.quant.scale.size != 2:
         return None  # it will be refused anyway
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(all="ignore"):
         positive = np.float32(x.quant.scale[0]) / np.float32(output.quant.scale[0])
         negative = positive * np.float32(op.options.get("alpha", 0.0))  # type: ignore[arg-type]
     if not 2.0**-8 <= positive <= 2.0**7:

@@ -7,6 +7,7 @@ import numpy as np
 from ..model import Model, Operator
 from ._copies import COPY_RULES, integers, prepared_copy, same_quantization
 from .base import PreparedOperator, constant_operand, refuse, required_operand
+from .validity import check_growth
 
 __all__ = ["RULES", "prepare_pad"]
 
@@ -26,9 +27,11 @@ def prepare_pad(model: Model, op: Operator, rule: str) -> PreparedOperator:
         UnsupportedError: the paddings or the value are not constant, do not fit, or quantization differs.
     """
     x, output = required_operand(model, op, 0, "input"), model.tensors[op.outputs[0]]
-    widths = integers(model, op, 1, "paddings").reshape(-1, 2)
-    if len(widths) != len(x.shape) or widths.min(initial=0) < 0:
-        raise refuse(op, f"the paddings {widths.tolist()} do not fit {len(x.shape)} axes")
+    flat = integers(model, op, 1, "paddings")
+    if flat.size != 2 * len(x.shape) or flat.min(initial=0) < 0:
+        raise refuse(op, f"the paddings {flat.tolist()} do not fit {len(x.shape)} axes")
+    widths = flat.reshape(-1, 2)
+    check_growth(op, [size + int(sum(around)) for size, around in zip(x.shape, widths, strict=True)], x.shape)
     fill = int(output.quant.zero_point[0]) if output.quant is not None and output.quant.zero_point.size else 0
     if op.name == "PADV2":
         value = constant_operand(model, op, 2, "value")

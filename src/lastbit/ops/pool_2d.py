@@ -14,6 +14,7 @@ from ..types import Array
 from ._float import float_bounds
 from ._unary import operands, per_tensor, pick_rule
 from .base import PreparedOperator, refuse
+from .validity import check_windows
 
 __all__ = ["AVERAGE_RULES", "MAX_RULES", "prepare_pool_2d"]
 
@@ -69,6 +70,7 @@ def prepare_pool_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
         raise refuse(op, "filter and strides must be 1 or more")
     if not rows.outputs(x.shape[1]) or not columns.outputs(x.shape[2]):
         raise refuse(op, f"the window does not fit into the input {list(x.shape)}")
+    check_windows(op, x.shape, rows, columns)
     if rule.startswith("float32"):
         steps = _float_steps(op, x, y, rows, columns)
     else:

@@ -12,6 +12,7 @@ from ..types import Array
 from ._copies import COPY_RULES, same_quantization
 from ._unary import pick_rule
 from .base import PreparedOperator, refuse, required_operand
+from .validity import check_growth
 
 __all__ = ["RULES", "prepare_fill", "prepare_shape"]
 
@@ -56,11 +57,15 @@ def prepare_fill(model: Model, op: Operator, rule: str) -> PreparedOperator:
         raise refuse(op, f"the shape is {dims.dtype.name} and the value {list(value.shape)}; wanted integers and one")
     tensors = (dims, value)
 
+    if dims.data is not None:
+        check_growth(op, [int(size) for size in dims.data.reshape(-1)], ())
+
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         fed = iter(values)
         shape, one = (tensor.data if tensor.data is not None else np.asarray(next(fed)) for tensor in tensors)
         if shape.ndim > 1 or (shape < 0).any():
             raise InputError(f"{op.label}: {shape.tolist()} is no shape")
+        check_growth(op, [int(size) for size in shape.reshape(-1)], ())
         return {"output": np.full(tuple(shape.reshape(-1)), one.reshape(-1)[0], one.dtype)}
 
     return PreparedOperator(

@@ -6,19 +6,30 @@ and LastBit can work with, so that no operator's file meets an operand that is n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..arith.requantize import RequantParams
+from ..arith.windows import Window
 from ..faults import LITERT_REFUSES, TFLM_MISREADS, UNRUNNABLE, Fault, FaultKind
 from ..model import Model, Operator, Tensor
 from ..types import DTYPES
 from .base import refuse
 
-__all__ = ["LARGEST_RESULT", "check_operands", "check_structure", "usable_scale"]
+__all__ = ["check_factor", "check_growth", "check_operands", "check_structure", "check_windows", "usable_scale"]
 
-LARGEST_RESULT = 1 << 27
-"""Elements of a result whose size follows from constants of the file alone, which may be anything."""
+LARGEST_RESULT = 1 << 24
+"""Elements that a result may have whatever its input has, where its size follows from numbers of the file."""
+
+LARGEST_WINDOW = 1 << 12
+"""Elements that a window may have whatever its input has."""
+
+# Between these no product of two scales by a third leaves float32.
+_SMALLEST_SCALE, _LARGEST_SCALE = 2.0**-40, 2.0**40
+# How many times as large as the input a result, or a window, may be.
+_LARGER_BY = 64
 
 _LITERT = ("xnnpack", "builtin", "reference")
 _QUANTIZED = ("int4", "int8", "uint8", "int16")
@@ -71,6 +82,8 @@ def check_structure(model: Model, op: Operator, inputs: tuple[int, int], outputs
     for role, tensor in _operands(model, op):
         if tensor.data is None and tensor.index not in model.fed_or_computed:
             raise refuse(op, f"{tensor.label} {_no_values(tensor)}")
+        if 0 in tensor.shape and op.name not in _READ_NO_SCALE:
+            raise refuse(op, f"{tensor.label} has the shape {list(tensor.shape)}, without an element; not covered")
         for fault in model.faults_of_tensors.get(tensor.index, ()):
             unread = role == "bias" and fault.kind in _QUANTIZATION_FAULTS
             if fault.kind in UNRUNNABLE and not unread:
@@ -106,6 +119,45 @@ def check_operands(model: Model, op: Operator, kernel: str) -> None:
             _check_scales(op, role, tensor, kernel)
 
 
+def check_factor(op: Operator, params: RequantParams) -> None:
+    """Refuse scales whose product and quotient no float32 or float64 holds.
+
+    Raises:
+        UnsupportedError: the effective scale is infinite or no number.
+    """
+    if not np.isfinite(params.effective_scale).all():
+        raise refuse(op, "input scale x weights scale / output scale is beyond what a float holds")
+
+
+def check_growth(op: Operator, shape: Sequence[int], given: Sequence[int]) -> None:
+    """Refuse a result that is out of proportion to its input: numbers of the file ask for it, and may be damaged.
+
+    Args:
+        op: the operator.
+        shape: the result's shape.
+        given: the input's.
+
+    Raises:
+        UnsupportedError: it has more than `LARGEST_RESULT` elements, and more than 64 times the input's.
+    """
+    count = math.prod(shape)
+    if count > max(LARGEST_RESULT, _LARGER_BY * math.prod(given)):
+        raise refuse(op, f"its options or constants ask for {count} elements from {math.prod(given)}; not covered")
+
+
+def check_windows(op: Operator, shape: Sequence[int], rows: Window, columns: Window) -> None:
+    """Refuse windows and padding that are out of proportion to the images `[n, h, w, c]` that they slide over.
+
+    Raises:
+        UnsupportedError: with the reason.
+    """
+    n, height, width, channels = shape
+    padded = (n, height + sum(rows.padding(height)), width + sum(columns.padding(width)), channels)
+    check_growth(op, padded, shape)
+    if rows.size * columns.size > max(LARGEST_WINDOW, _LARGER_BY * height * width):
+        raise refuse(op, f"a window of {rows.size} x {columns.size} for images of {height} x {width}; not covered")
+
+
 def usable_scale(tensor: Tensor | None) -> bool:
     """Whether every scale of a tensor is one that XNNPACK takes: positive, finite and normal."""
     if tensor is None or tensor.quant is None:
@@ -125,6 +177,9 @@ def _check_scales(op: Operator, role: str, tensor: Tensor, kernel: str) -> None:
         )
     if op.name in _READ_NO_SCALE:
         return
+    if op.name not in _WITH_WEIGHTS and not ((scale >= _SMALLEST_SCALE) & (scale <= _LARGEST_SCALE)).all():
+        beyond = float(scale[int(np.argmin((scale >= _SMALLEST_SCALE) & (scale <= _LARGEST_SCALE)))])
+        raise refuse(op, f"{tensor.label} has the scale {beyond!r}; covered in {op.name}: 2^-40 to 2^40")
     low = scale >= 0 if role == "weights" else scale > 0
     if not (np.isfinite(scale) & low).all():
         wanted = "0 or a positive finite number" if role == "weights" else "a positive finite number"
