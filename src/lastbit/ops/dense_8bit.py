@@ -18,7 +18,6 @@ from ..arith.requantize_more import with_float_bias
 from ..model import Model, Operator
 from ..types import Array
 from .dense_layer import DenseLayer, PreparedLayer, check_types, dense_layer
-from .validity import check_factor
 
 __all__ = ["RULES", "PreparedDense", "prepare_dense_8bit"]
 
@@ -110,7 +109,6 @@ def prepare_dense_8bit(model: Model, op: Operator, rule: str) -> PreparedDense:
     check_types(layer, TYPES, ("int32",))
     acc_bits = 28 if rule.endswith(_ACC28) else 32
     params = layer.requantization(EVERY_RULE[rule.removesuffix(_ACC28).removesuffix(_PAIRS16)])
-    check_factor(op, params)
     params = with_float_bias(params, layer.bias_values, layer.input_scale, layer.weights_scale)
     folded = layer.folded_bias
     dtype = layer.input.dtype

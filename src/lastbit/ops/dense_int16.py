@@ -31,7 +31,6 @@ from ..types import DTYPES, Array
 from .base import refuse
 from .dense_8bit import PreparedDense
 from .dense_layer import DenseLayer, check_types, dense_layer
-from .validity import check_factor
 
 __all__ = ["RULES", "PreparedDenseInt16", "check_int16_kernel", "prepare_dense_int16"]
 
@@ -75,7 +74,6 @@ def prepare_dense_int16(model: Model, op: Operator, rule: str) -> PreparedDenseI
     check_types(layer, TYPES, ("int32", "int64"))
     layer, notes = _with_bias_as_read(layer)
     params = layer.requantization(EVERY_RULE_INT16[rule])
-    check_factor(op, params)
     folded = layer.folded_bias
     packed = pack_weights(layer.weights_values, largest_input=2**15)
 
