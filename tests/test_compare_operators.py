@@ -103,6 +103,24 @@ def test_no_difference_found_says_how_many_outputs_and_which_rate(dtype, shape):
     assert "THE SAME" not in text
 
 
+@pytest.mark.parametrize(("dtype", "size"), [("int8", 7), ("uint8", 33)])
+def test_all_values_of_an_element_wise_operator_are_a_proof_or_show_a_difference(dtype, size):
+    zero = -128 if dtype == "int8" else 0
+    ends = [((1, size), dtype, 0.05, 3, None), ((1, size), dtype, 1 / 256, zero, None)]
+    model = one_operator("LOGISTIC", 2, ends)
+    names = ("litert-xnnpack", "litert-builtin-x86")
+    (operator,) = compare(model, *names, oracles=False).operators
+    assert operator.outputs == 256 * size
+    values = np.arange(256, dtype=np.uint8).view(dtype)
+    wrong = 0
+    for value in values:
+        x = np.full((1, size), value)
+        made = [prepare(model, name).operators[0].evaluate([x])["output"] for name in names]
+        wrong += int((made[0] != made[1]).sum())
+    assert operator.differing == wrong
+    assert operator.status == ("differs" if wrong else "same")
+
+
 def test_the_rate_that_would_have_been_seen():
     assert rate_seen(1_000_000) == "a rate of 7e-06 would have been seen with 99.9 %"
     assert rate_seen(3) == "too few to say anything of the rate"

@@ -19,9 +19,10 @@ _ROWS = 40
 def operator_blocks(operators: Sequence[OperatorComparison], names: tuple[str, str]) -> list[Block]:
     """The operators that are proved the same, those that show no difference, and a row for each that differs."""
     blocks: list[Block] = []
-    same = [entry.index for entry in operators if entry.status == "same"]
-    if same:
-        blocks.append(Text(f"{_label(same)}: the same for every input (proved): one rule for both runtimes"))
+    same = [entry for entry in operators if entry.status == "same"]
+    for proof in dict.fromkeys(entry.proof for entry in same):
+        where = _label([entry.index for entry in same if entry.proof == proof])
+        blocks.append(Text(f"{where}: the same for every input (proved): {proof}"))
     found = [entry for entry in operators if entry.status == "no difference found"]
     if found:
         least = min(entry.outputs for entry in found)

@@ -53,7 +53,7 @@ class OperatorComparison:
         name: its built-in name.
         rules: each runtime's rule, empty where it refuses the operator.
         refusals: why each runtime does not run it or LastBit does not cover it there, else empty.
-        proved: whether both do the same operations on the same constants, so that no input can differ.
+        proof: why no input can differ, else empty.
         why: why nothing was compared though both cover it, else empty.
         outputs: output elements compared.
         differing: those that differ.
@@ -65,7 +65,7 @@ class OperatorComparison:
     name: str
     rules: tuple[str, str] = ("", "")
     refusals: tuple[str, str] = ("", "")
-    proved: bool = False
+    proof: str = ""
     why: str = ""
     outputs: int = 0
     differing: int = 0
@@ -77,7 +77,7 @@ class OperatorComparison:
         """`same` (for every input), `no difference found`, `differs` or `not covered`."""
         if self.differing:
             return "differs"
-        if self.proved:
+        if self.proof:
             return "same"
         return "no difference found" if self.outputs else "not covered"
 

@@ -27,13 +27,14 @@ from ..prepare import PreparedModel
 from ..types import Array
 from .steps import DenseByBlas, NumpyChain, Quantizer, Runnable, Softmax, SplitWeights, Table
 
-__all__ = ["ChainStep", "OperatorStep", "Step", "make_steps"]
+__all__ = ["ELEMENTWISE", "ChainStep", "OperatorStep", "Step", "make_steps"]
 
-# One input, one output.
-_ELEMENTWISE = (
+ELEMENTWISE = (
     *("RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "HARD_SWISH", "LOGISTIC", "TANH"),
     *("QUANTIZE", "DEQUANTIZE"),
 )
+"""Operators of one input and one output whose elements depend on one element each, and on its place."""
+
 _SHAPES_ONLY = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 # 256 samples of this size are probed for a table.
 _LARGEST_SAMPLE = 1 << 14
@@ -245,7 +246,7 @@ def _grow(model: Model, entry: PreparedOperator, chain: _Open | None, backend: B
             return None
         made, common = found
         after = rows * entry.layer.units
-    elif op.name in _ELEMENTWISE or op.name == "SOFTMAX":
+    elif op.name in ELEMENTWISE or op.name == "SOFTMAX":
         if len(source.shape) < 2 or elements != _sample(source):
             return None
         output = model.tensors[op.outputs[0]]
