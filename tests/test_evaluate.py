@@ -318,3 +318,16 @@ def test_memory_does_not_grow_with_the_data(folder):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0], peaks
+
+
+@pytest.mark.parametrize(("shape", "units", "batch"), [((1, 16, 48), 32, 5), ((1, 3, 4, 6), 2, 3), ((1, 2, 9), 7, 1)])
+def test_an_output_that_is_no_vector_of_classes_is_a_result(tmp_path, shape, units, batch):
+    """Exit code 3 is for no result: outputs of any shape give one, and 0."""
+    model = make_dense_model(units=units, depth=shape[-1], input_shape=shape, keep_num_dims=True)
+    (tmp_path / "m.tflite").write_bytes(model.content)
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).integers(-128, 128, (batch, *shape[1:])).astype(np.int8))
+    result = invoke("evaluate", tmp_path / "m.tflite", "--data", tmp_path / "x.npy", "--runtime", "tflm", "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert data["rows"] == batch
+    assert set(data["runtimes"][0]) > {"name"}

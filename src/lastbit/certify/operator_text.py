@@ -32,7 +32,7 @@ def operator_blocks(operators: Sequence[OperatorComparison], names: tuple[str, s
     differing = [entry for entry in operators if entry.status == "differs"]
     rows = [_row(entry, names) for entry in differing[:_ROWS]]
     if rows:
-        headers = ("op", "operator", "outputs that differ", "by", "for example", "real interpreters")
+        headers = ("op", "operator", "outputs that differ", "by", "for example", "interpreters")
         title = "Operators that differ, given the same operator input"
         blocks.append(Table(headers, rows, title=title, right=("op", "by")))
     if len(differing) > _ROWS:

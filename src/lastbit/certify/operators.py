@@ -11,6 +11,8 @@ from .layer import rate_seen
 
 __all__ = ["Example", "OperatorComparison"]
 
+_VALUES_IN_JSON = 10_000
+
 
 @dataclass
 class Example:
@@ -33,9 +35,11 @@ class Example:
     confirmed: dict[str, float | str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The example as plain data."""
+        """The example as plain data; of large inputs the shapes alone (in Python `inputs` has them)."""
+        small = sum(x.size for x in self.inputs) <= _VALUES_IN_JSON
         return {
-            "inputs": [x.tolist() for x in self.inputs],
+            "shapes": [list(x.shape) for x in self.inputs],
+            "inputs": [x.tolist() for x in self.inputs] if small else None,
             "output": self.output,
             "index": list(self.index),
             "first": self.first,
