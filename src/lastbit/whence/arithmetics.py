@@ -23,7 +23,7 @@ _BLOCK = 2 * 10**8
 
 # Compiled kernels are worth their compilation from so many times the products on that `auto` goes by: convolutions
 # have more rules to compile than dense layers.
-_LATER = 4
+_LATER = 3
 
 
 def products(model: Model) -> int:
