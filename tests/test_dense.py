@@ -180,6 +180,7 @@ def test_every_verb_takes_a_layer_without_scales_or_says_what_it_lacks():
     y = lastbit.run(layer, x, "tflm").output
     report = lastbit.explain(layer, x, at=(0, 1), runtime="tflm")
     assert SCALES_UNKNOWN in report.as_dict()["notes"]
+    assert str(report).count("refuse this layer: ") == 1  # one reason, one line, for all runtimes that have it
     tables = [lastbit.thresholds(model, "tflm")[0].table() for model in (layer, scaled)]
     np.testing.assert_array_equal(tables[0].starts, tables[1].starts)
     found = lastbit.vectors(layer, "tflm", random=0, count=8)

@@ -271,8 +271,6 @@ def _section_others(element: Element, others: Sequence[OtherRuntime], differing:
         right=("output",),
     )
     for other in others:
-        if other.refused:
-            yield _text(f"{other.name} refuses this layer: {other.refused}.", "warning")
         if other.cause is not None and other.side is not None:
             yield from _cause_blocks(element, other, other.cause, other.side)
         elif other.acc is not None:
@@ -281,9 +279,21 @@ def _section_others(element: Element, others: Sequence[OtherRuntime], differing:
                 f"makes the difference: {other.acc_cause}. So acc is {element.acc} here, and {other.acc} there.",
                 "warning",
             )
+    yield from _refused(others)
     if all(other.output in (None, element.output) for other in others):
         yield Text("No runtime prints another value for this element.", "good")
     yield Text(f"Not the same in all runtimes: {differing} of the layer's {size} output elements.")
+
+
+def _refused(others: Sequence[OtherRuntime]) -> Iterable[Block]:
+    """Each reason once, with the runtimes that have it."""
+    reasons: dict[str, list[str]] = {}
+    for other in others:
+        if other.refused:
+            reasons.setdefault(other.refused, []).append(other.name)
+    for reason, names in reasons.items():
+        verb = "refuses" if len(names) == 1 else "refuse"
+        yield _text(f"{', '.join(names)} {verb} this layer: {reason}.", "warning")
 
 
 def _whole(other: OtherRuntime, element: Element, size: int) -> str:

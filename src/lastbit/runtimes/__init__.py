@@ -113,7 +113,7 @@ def _parts(runtime: str) -> tuple[str, str]:
 def _unknown(given: str, name: str) -> str:
     """What to say of a name that no runtime has."""
     near = get_close_matches(name, [*RUNTIMES, *ALIASES, *THIS_CPU], n=3, cutoff=0.5)
-    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    meant = f" Did you mean {' or '.join(filter(None, (', '.join(near[:-1]), near[-1])))}?" if near else ""
     return (
         f"unknown runtime {given!r}.{meant} `lastbit runtimes` lists all names; "
         f"{DEFAULT_RUNTIME} is what Interpreter(model) does on this CPU."
