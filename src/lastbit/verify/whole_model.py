@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -74,6 +75,12 @@ class WholeModelCheck:
         needed = (i for entry in prepared.operators.values() for i in (*entry.inputs, *entry.operator.outputs))
         self._wanted = list(dict.fromkeys(index for index in needed if index not in fed))
 
+    @cached_property
+    def _content(self) -> bytes:
+        """The model's file with every tensor as an output that covered operators read or write."""
+        content = bytes(self._model.content)
+        return with_outputs(content, self._wanted) if self._wanted else content
+
     @property
     def steps(self) -> int:
         """How many steps `run` takes at most."""
@@ -98,11 +105,13 @@ class WholeModelCheck:
         except OracleRefusal as refusal:
             result.whole_model_note = f"{oracle.name} does not run the whole model: {refusal.reason}"
             yield from self._one_by_one(oracle, rng)
+        except UnsupportedError as error:  # its outputs cannot be replaced
+            result.whole_model_note = str(error)
         except OracleFailure as failure:
             result.died = str(failure)
             result.whole_model_note = f"{oracle.name} did not finish the whole model: its process {failure.reason}"
         for index, comparison in comparisons.items():
-            if comparison.outputs:
+            if comparison.outputs or comparison.kernel_problem:
                 self._results[index].comparisons.append(comparison)
 
     def _run_oracle(
@@ -110,10 +119,7 @@ class WholeModelCheck:
     ) -> dict[int, Array]:
         """Every tensor that covered operators read and write, as the interpreter computed it."""
         tensors = dict(zip((t.index for t in self._model.inputs), inputs, strict=True))
-        content = bytes(self._model.content)
-        if self._wanted:
-            content = with_outputs(content, self._wanted)
-        run = oracle.run(content, [inputs], label="the whole model")
+        run = oracle.run(self._content, [inputs], label="the whole model")
         for index, comparison in comparisons.items():
             comparison.kernel = kernel_seen(run, index)
             if run.delegated_operators is not None:
