@@ -64,3 +64,28 @@ def test_every_verb(here, scales):
             assert result.exit_code in (0, 1, 2, 3), (verb, result.output)
             if result.stdout.strip():
                 json.loads(result.stdout, parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("scale", [1e-38, 3e38])
+def test_int16_and_hybrid_layers(here, rng, scale):
+    weights = rng.integers(-127, 128, (3, 4)).astype(np.int8)
+    np.save("f.npy", np.asarray([[3e38, -3e38, 1e-40, 0], [1e-45, 0, 0, 0], [0, 0, 0, 0]], np.float32))
+    np.save("i.npy", rng.integers(-32768, 32768, (3, 4)).astype(np.int16))
+    np.save("j.npy", np.zeros((3, 3), np.int16))
+    wide = {"input_quant": quant(scale), "output_quant": quant(0.1), "input_dtype": "int16", "bias_dtype": "int64"}
+    real = {"input_quant": None, "output_quant": None, "input_dtype": "float32"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bias = np.array([1, 2**40, -(2**40)])
+        Path("i.tflite").write_bytes(write(dense_subgraph(weights, weights_quant=quant(0.01), bias=bias, **wide)))
+        Path("f.tflite").write_bytes(write(dense_subgraph(weights, weights_quant=quant(scale), **real)))
+        for command in (
+            ["diagnose", "i.tflite", "-i", "i.npy", "--output", "j.npy", "--json"],
+            ["run", "i.tflite", "-i", "i.npy", "-o", "o.npz", "--json"],
+            ["evaluate", "f.tflite", "--data", "f.npy", "--engine", "numpy", "--json"],
+            ["run", "f.tflite", "-i", "f.npy", "-o", "o.npz", "--runtime", "litert-builtin-x86", "--json"],
+        ):
+            result = CliRunner().invoke(main, ["--debug", *command])
+            assert result.exit_code in (0, 1, 2, 3), (command, result.output)
+            if result.stdout.strip():
+                json.loads(result.stdout, parse_constant=pytest.fail)

@@ -72,6 +72,7 @@ def diagnose(
     report = make(
         loaded, own, read_array(output, tensor), operator.index, runtime, *steps, quantize_input=quantize_input
     )
+    print_report(report, as_json)  # first: a full disk must not lose it
     rows = separating_inputs(report.ties)
     if separating is not None:
         if rows is None:
@@ -80,5 +81,4 @@ def diagnose(
             write_arrays(separating, {"input": rows})
             what = "real values before they are quantized" if rows.dtype.kind == "f" else "the layer's own type"
             say(f"wrote {separating}: {len(rows)} rows of the layer's input, in {what}")
-    print_report(report, as_json)
     ctx.exit(report.exit_code)
