@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from lastbit import compare, load, prove, vectors
-from lastbit.arith.requantize import RULES, prepare_requantize
-from lastbit.arith.thresholds import step_tables
 from lastbit.model import Model
 from lastbit.oracles import on_this_machine
+from lastbit.rules.requantize.fold import prepare_requantize
+from lastbit.rules.requantize.step_tables import step_tables
+from lastbit.rules.requantize.table import RULES
 from lastbit.types import DTYPES
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"

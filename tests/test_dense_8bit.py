@@ -13,10 +13,12 @@ from lastbit.differences import steps_of
 from lastbit.errors import UnsupportedError
 from lastbit.explain import explain
 from lastbit.inspect import inspect
-from lastbit.ops.dense_8bit import prepare_dense_8bit
+from lastbit.ops.fully_connected import prepare_fully_connected
 from lastbit.oracles import OracleFailure, on_this_machine, open_oracle
 from lastbit.prepare import choose_rule, prepare_operator
 from lastbit.probing import all_rules, boundary_inputs, tie_seeking_inputs
+from lastbit.rules.base import Sums
+from lastbit.rules.requantize.table import RULES
 from lastbit.runtimes import get_runtime
 from lastbit.runtimes.shared import LITERT_DENSE_REFUSED
 from lastbit.tflite import load, write
@@ -97,7 +99,7 @@ def test_the_fast_form_equals_the_exact_twin_element_by_element(kind, name):
 
 def test_any_rule_can_be_prepared_with_a_28_bit_accumulator():
     model = int4_layer([2**27, 0])
-    prepared = prepare_dense_8bit(model, model.operators[0], "float64-half_away/acc28")
+    prepared = prepare_fully_connected(model, model.operators[0], replace(RULES["float64-half_away"], sums=Sums(28)))
     assert prepared.evaluate([np.zeros((1, 2), np.int8)])["output"].tolist() == [[-128, 0]]
     assert prepared.equation.startswith("acc wraps to 28 bits;  y = clamp")
 
@@ -373,7 +375,9 @@ def test_tie_seeking_inputs_hit_accumulators_on_which_rules_part(kind):
     rows, hits = tie_seeking_inputs(prepared.layer, params, 30, rng)
     assert rows.dtype == model.inputs[0].dtype.numpy
     assert hits > 5
-    outputs = {name: prepare_dense_8bit(model, model.operators[0], name).evaluate([rows])["output"] for name in params}
+    outputs = {
+        name: prepare_fully_connected(model, model.operators[0], name).evaluate([rows])["output"] for name in params
+    }
     disputed = np.any([o != outputs["float64-half_away"] for o in outputs.values()], axis=0).any(axis=1)
     assert disputed.sum() >= hits
 

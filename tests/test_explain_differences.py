@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from explain_models import INT8, dense_model, flat, scaling
 from lastbit import explain
-from lastbit.arith.requantize import RULES, prepare_requantize, requantize
 from lastbit.errors import UnsupportedError
 from lastbit.explain.differences import STEPS, Side, find_cause, five_steps
+from lastbit.rules.requantize.fold import prepare_requantize
+from lastbit.rules.requantize.table import COMMON as RULES
+from lastbit.rules.requantize.vector import requantize
 
 FOUR = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 
@@ -138,12 +140,12 @@ def test_five_steps_are_every_rule_and_the_cause_decides(sx, sw, sy, zy, activat
         )
         sides[name] = Side.of(params)
         outputs[name] = int(requantize(np.asarray([acc]), params)["output"][0])
-        assert five_steps(acc, (sx, sw, sy), zy, (sides[name],) * 5)[-1] == outputs[name], name
+        assert five_steps(acc, (sx, sw, sy), (sides[name],) * 5)[-1] == outputs[name], name
     for here, there in itertools.permutations(RULES, 2):
         if outputs[here] == outputs[there]:
             continue
-        cause = find_cause(acc, (sx, sw, sy), zy, sides[here], sides[there])
-        back = find_cause(acc, (sx, sw, sy), zy, sides[there], sides[here])
+        cause = find_cause(acc, (sx, sw, sy), sides[here], sides[there])
+        back = find_cause(acc, (sx, sw, sy), sides[there], sides[here])
         assert (back.step, back.here, back.there) == (cause.step, cause.there, cause.here)
         assert (cause.here[-1], cause.there[-1]) == (outputs[here], outputs[there])
         # Exchanging the steps before it leaves both as they are, exchanging it too turns one into the other.
@@ -152,8 +154,8 @@ def test_five_steps_are_every_rule_and_the_cause_decides(sx, sw, sy, zy, activat
         for first, second in ((here, there), (there, here)):
             before = (*(sides[second],) * done, *(sides[first],) * (5 - done))
             after = (*(sides[second],) * (done + 1), *(sides[first],) * (4 - done))
-            assert five_steps(acc, (sx, sw, sy), zy, before)[-1] != outputs[second]
-            turned.append(five_steps(acc, (sx, sw, sy), zy, after)[-1] == outputs[second])
+            assert five_steps(acc, (sx, sw, sy), before)[-1] != outputs[second]
+            turned.append(five_steps(acc, (sx, sw, sy), after)[-1] == outputs[second])
         assert any(turned)
 
 

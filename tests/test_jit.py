@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hard_numbers import RANGES, hard_accumulators, scale_triples, values
-from lastbit.arith.other_rules import EVERY_RULE, EVERY_RULE_INT16
-from lastbit.arith.requantize import prepare_requantize, requantize
-from lastbit.arith.requantize_more import with_float_bias
+from lastbit.rules.requantize.fold import prepare_requantize, with_float_bias
+from lastbit.rules.requantize.forms import form_text
+from lastbit.rules.requantize.table import EIGHT_BIT, RULES
+from lastbit.rules.requantize.table import INT16 as INT16_RULES
+from lastbit.rules.requantize.vector import requantize
 from lastbit.types import DTYPES
 
 numba = pytest.importorskip("numba", reason="needs Numba: pip install '.[fast]'")
@@ -25,9 +27,10 @@ QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(Heal
 
 
 def test_every_32_bit_rule_of_the_tables_has_a_compiled_form():
-    forms = {rule.form for rule in EVERY_RULE.values()}
-    assert forms <= set(jit_forms.FORMS)
-    assert {rule.form for rule in EVERY_RULE_INT16.values() if rule.acc_bits == 64} <= set(jit_forms.FORMS_64)
+    for rule in RULES.values():
+        slots, code = jit_forms.code_of(form_text(rule.requantize), rule.sums.bits == 64)
+        assert code is not None
+        assert len(slots) > 1
 
 
 @QUICK
@@ -61,8 +64,8 @@ def test_64_bit_sums_go_beyond_32_bits():
     assert jit_matmul.dot(x, jit_matmul.pack(w, input_type="int16", acc_bits=64)).item() == 2000 * 32768 * 128
 
 
-FORM_CASES = [(name, rule, 32) for name, rule in EVERY_RULE.items()] + [
-    (name, rule, 64) for name, rule in EVERY_RULE_INT16.items() if rule.acc_bits == 64
+FORM_CASES = [(name, rule, 32) for name, rule in EIGHT_BIT.items()] + [
+    (name, rule, 64) for name, rule in INT16_RULES.items() if rule.sums.bits == 64
 ]
 
 
@@ -72,7 +75,7 @@ def test_requantization_is_that_of_numpy(name, rule, bits):
     compared = 0
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        wide = bits == 64 or (rule.form in ("q31_up_away", "float64") and seed % 5 == 4)
+        wide = bits == 64 or (name in ("q31-half_up-half_away/dd", "float64-half_away") and seed % 5 == 4)
         dtype = INT16 if wide else (INT8, UINT8)[seed % 2]
         count, units = 13, int(rng.integers(1, 70))
         s_x, s_w, s_y = scale_triples(rng, units, int(rng.integers(0, 6)))
@@ -94,7 +97,7 @@ def test_requantization_is_that_of_numpy(name, rule, bits):
         params = with_float_bias(params, bias, s_x, s_w)
         factor = np.broadcast_to(np.asarray(params.effective_scale, float), count * units)
         acc = hard_accumulators(rng, factor, bits)[None]
-        acc_bits = 28 if rule.form == "float32" and seed % 2 else bits
+        acc_bits = 28 if name == "float32-half_even" and seed % 2 else bits
         slots = jit_forms.form_slots(params, s_x, s_w)
         assert slots is not None or (params.shift > 25).any()
         if slots is None:
@@ -213,11 +216,16 @@ def test_other_kernels_that_this_cpu_can_run_agree(name, input_type, weights_typ
 
 
 @pytest.mark.parametrize(
-    ("form", "name"),
-    [("q31_up_away", "plain_unsigned"), ("float32", "portable"), ("float64", "portable"), ("q31_single", "portable")],
+    ("rule", "name"),
+    [
+        ("q31-half_up-half_away/dd", "plain_unsigned"),
+        ("float32-half_even", "portable"),
+        ("float64-half_away", "portable"),
+        ("q31-single-half_up/dd", "portable"),
+    ],
 )
-def test_requantization_in_other_widths(form, name):
-    rule = next(rule for rule in EVERY_RULE.values() if rule.form == form)
+def test_requantization_in_other_widths(rule, name):
+    rule = RULES[rule]
     rng = np.random.default_rng(9)
     units = 150
     s_x, s_w, s_y = np.float32(0.5), (2.0 ** rng.integers(-9, -1, units)).astype(np.float32), np.float32(1)
@@ -244,7 +252,10 @@ CPUS = [
     ("avx2", "x86_64-unknown-linux-gnu", "haswell", "vpmaddwd", None),
     ("neon_dot", "aarch64-unknown-linux-gnu", "neoverse-n1", "sdot", r"\[sp"),
 ]
-FORMS_LOOKED_AT = ("float32", "q31_up_away", "float64", "hybrid_fused_value_first")
+FORMS_LOOKED_AT = (
+    *(form_text(RULES[n].requantize) for n in ("float32-half_even", "q31-half_up-half_away/dd", "float64-half_away")),
+    "hybrid_fused_value_first",
+)
 TILES = [(*cpu, width) for cpu in CPUS for width in range(1, ISAS[cpu[0]].vectors + 1)]
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from conftest import make_dense_model
-from lastbit.arith.requantize import requantize
 from lastbit.errors import InputError, UnsupportedError
 from lastbit.mistakes import MISTAKES, SLOTS, STAGES, applicable, wrong_output
 from lastbit.mistakes.base import Case
@@ -17,6 +16,7 @@ from lastbit.mistakes.pipeline import Scaling, accumulate, finish, scale_params,
 from lastbit.mistakes.rounding import round_ratio
 from lastbit.prepare import prepare_operator
 from lastbit.probing import all_rules, critical_accumulators, probe_subgraph
+from lastbit.rules.requantize.vector import requantize
 from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
@@ -384,7 +384,7 @@ def test_the_right_line_of_each_rounding_is_what_the_rule_computes():
     for name in ("litert-xnnpack", "litert-reference", "litert-builtin-x86", "tflm", "cmsis-nn-single-rounding"):
         prepared = layer(make_dense_model(output_scale=0.5), name)
         params = prepared.requant
-        form = params.rule.form
+        form = params.rule.requantize
         line = fixes(MISTAKES["rounding_floor"], form)[0]
         shift = int(params.shift[0])
         given = {
@@ -393,6 +393,6 @@ def test_the_right_line_of_each_rounding_is_what_the_rule_computes():
         }  # fmt: skip
         exec(line, given)
         wide = replace(params, output_zero_point=0, activation_min=-(2**30), activation_max=2**30, dtype=DTYPES[2])
-        np.testing.assert_array_equal(given["y"], requantize(acc[:, None], wide)["output"].ravel(), err_msg=form)
+        np.testing.assert_array_equal(given["y"], requantize(acc[:, None], wide)["output"].ravel(), err_msg=str(form))
         seen.add(line)
     assert len(seen) == 5

@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 
 import lastbit
 from conftest import GOLDEN, MODELS, make_dense_model, needs_shared_models
-from lastbit.arith.exact import exact_requantize
-from lastbit.arith.other_rules import EVERY_RULE, EVERY_RULE_INT16, OTHER_RULES, OTHER_RULES_INT16
-from lastbit.arith.requantize import prepare_requantize, requantize
-from lastbit.arith.requantize_more import with_float_bias
+from lastbit.differences import ends_of
 from lastbit.errors import InputError, OracleMissingError, UnsupportedError
 from lastbit.explain import explain
 from lastbit.explain.differences import STEPS, Side, five_steps
 from lastbit.ops.fully_connected import prepare_fully_connected
 from lastbit.oracles import ORACLES, installed, on_this_machine, open_oracle
 from lastbit.prepare import prepare_operator
+from lastbit.rules.requantize.exact import exact_requantize
+from lastbit.rules.requantize.fold import prepare_requantize, with_float_bias
+from lastbit.rules.requantize.table import EIGHT_BIT as EVERY_RULE
+from lastbit.rules.requantize.table import INT16 as EVERY_RULE_INT16
+from lastbit.rules.requantize.vector import requantize
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
@@ -34,6 +36,15 @@ DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnx"), "torch-fbgemm": ("torch
 LISTING = json.loads((GOLDEN / "dense_other_runtimes.json").read_text())
 CASES = LISTING["cases"]
 GROUPS = sorted({case["group"] for case in CASES})
+
+OTHER_RULES = (
+    "q31-single_wrap-half_up/dd",
+    "float32-clip-half_even",
+    "float32-bias_fused-half_even",
+    "float32-bias_by_reciprocal-half_even",
+    "float32-bias_by_division-half_even",
+)
+OTHER_RULES_INT16 = ("q15_wrap-half_up/dd",)
 
 
 def live(name):
@@ -130,7 +141,7 @@ integers = st.one_of(
 @given(integers, integers, scales, scales, scales, st.integers(-128, 127), st.sampled_from(["NONE", "RELU", "RELU6"]))
 def test_the_slow_twin_agrees(name, acc, bias, sx, sw, sy, zy, activation):
     wide = name in OTHER_RULES_INT16
-    rule = OTHER_RULES_INT16[name] if wide else OTHER_RULES[name]
+    rule = {**EVERY_RULE, **EVERY_RULE_INT16}[name]
     dtype = DTYPES[7 if wide else 9]
     acc *= 2**12 + 1 if wide else 1
     sx, sw, sy = np.float32(sx), np.asarray([sw], np.float32), np.float32(sy)
@@ -152,18 +163,15 @@ def test_the_slow_twin_agrees(name, acc, bias, sx, sw, sy, zy, activation):
         input_scale=fraction_of(sx),
         weights_scale=fraction_of(sw[0]),
         output_scale=fraction_of(sy),
-        output_zero_point=zy,
-        activation_min=params.activation_min,
-        activation_max=params.activation_max,
-        type_max=dtype.qmax,
-        bias=bias,
+        ends=ends_of(params),
+        bias=bias if params.bias is not None else 0,
     )
     for step in slow:
         if step.name in fast:
             assert Fraction(fast[step.name][0, 0].item()) == step.value, step
     assert {"acc_scaled", "output"} <= {step.name for step in slow}
     # What explanations of differences are made of, a third way: five steps that every rule has.
-    steps = five_steps(acc, (float(sx), float(sw[0]), float(sy)), zy, (Side.of(params, 0),) * len(STEPS))
+    steps = five_steps(acc, (float(sx), float(sw[0]), float(sy)), (Side.of(params, 0),) * len(STEPS))
     assert steps[-1] == slow[-1].value
 
 

@@ -9,17 +9,18 @@ import pytest
 
 from cli_helpers import invoke
 from conftest import MODELS, make_dense_model, needs_shared_models
-from lastbit.arith import requantize as requantize_module
-from lastbit.arith.exact import exact_requantize
-from lastbit.arith.other_rules import EVERY_RULE, OTHER_RULES_INT16
-from lastbit.arith.requantize import RULES, prepare_requantize
-from lastbit.arith.requantize_more import with_float_bias
-from lastbit.arith.rules_int16 import RULES_INT16
-from lastbit.arith.thresholds import _PIECES, StepTable, channel_count, outputs_at, step_tables, take_channels
+from lastbit.differences import ends_of
 from lastbit.errors import InputError
 from lastbit.layer_tables import has_table, layer_rows
 from lastbit.ops.dense_by_rows import for_rows
 from lastbit.prepare import prepare
+from lastbit.rules.requantize.exact import exact_requantize
+from lastbit.rules.requantize.fold import prepare_requantize, with_float_bias
+from lastbit.rules.requantize.forms import Float
+from lastbit.rules.requantize.step_tables import StepTable, channel_count, outputs_at, step_tables, take_channels
+from lastbit.rules.requantize.table import COMMON as RULES
+from lastbit.rules.requantize.table import EIGHT_BIT as EVERY_RULE
+from lastbit.rules.requantize.table import INT16 as INT16_RULES
 from lastbit.single_layer import accumulators
 from lastbit.tflite import load
 from lastbit.thresholds import thresholds
@@ -30,7 +31,7 @@ NOTHING_PRINTED = ("dense_hybrid", "dense_float")  # golden sets without layers 
 INT8, INT16 = DTYPES[9], DTYPES[7]
 LOW, HIGH = -(2**31), 2**31 - 1
 SPECIAL = np.asarray([LOW, LOW + 1, -(2**24) - 1, -(2**24), -1, 0, 1, 2**24, 2**24 + 1, HIGH - 1, HIGH])
-RULES_64 = {name: rule for name, rule in {**OTHER_RULES_INT16, **RULES_INT16}.items() if rule.acc_bits == 64}
+RULES_64 = {name: rule for name, rule in INT16_RULES.items() if rule.sums.bits == 64}
 TRIPLES = 4 * (10_000 // (4 * len(EVERY_RULE)) + 1)  # of each rule: more than 10,000 in all
 
 
@@ -44,7 +45,8 @@ def folded(rule, rng, count, kind, zero_point, activation="NONE", dtype=INT8):
         exponent = rng.integers(-36, 10, count)
         fraction = rng.choice([0.5, 0.75, np.nextafter(np.float32(1), np.float32(0)), 0.5000001, 0.625], count)
         sw = np.ldexp(np.where(rng.random(count) < 0.3, rng.uniform(0.5, 1, count), fraction), exponent)
-        if not rule.form.startswith("float32_bias"):
+        form = rule.requantize
+        if not isinstance(form, Float) or form.bias == "in_acc":
             sw[0] = 0
     sw = sw.astype(np.float32)
     params = prepare_requantize(
@@ -122,15 +124,9 @@ def test_tables_equal_the_slow_twin_at_their_thresholds(name):
                 input_scale=fraction_of(sx),
                 weights_scale=fraction_of(sw[channel]),
                 output_scale=fraction_of(sy),
-                output_zero_point=-7,
-                activation_min=params.activation_min,
-                activation_max=params.activation_max,
+                ends=ends_of(params),
             )
             assert int(steps[-1].value) == table.at(np.asarray(acc))
-
-
-def test_every_form_says_where_it_overflows():
-    assert set(_PIECES) == set(requantize_module._FORMS)
 
 
 @pytest.mark.parametrize("name", RULES_64)

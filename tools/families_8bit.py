@@ -14,9 +14,10 @@ import dense_families
 from dense_families import Case, Kind, Rng
 from lastbit.model import Model, Operator
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_8bit import RULES
 from lastbit.ops.fully_connected import prepare_fully_connected
 from lastbit.probing import probe_subgraph
+from lastbit.rules.base import WHOLE, IntegerRule, Scales, Sums
+from lastbit.rules.requantize.table import RULES
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import quant
 
@@ -145,16 +146,19 @@ def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     """Every rule of the family, prepared for a layer; with int4 weights each also with an accumulator of 28 bits."""
     weights = model.operand(op, 1)
     dtype = "" if weights is None else weights.dtype.name
-    names = [name for name in RULES if not name.endswith("/acc28")]
+    own = {
+        n: r for n, r in RULES.items() if r.scales == Scales(r.scales.product) and r.sums == Sums(32, r.sums.products)
+    }
+    names = list(own)
     # What fbgemm's source says and no build does. It parts from what builds do at a few accumulators of large biases,
     # which the golden set of fbgemm's own family has (families_other_runtimes.fused_bias).
     names.remove("float32-bias_by_reciprocal-half_even")
     if dtype == "uint8":
         # float32-half_even once more: they differ where INT32_MIN plus a negative zero point wraps.
         names.remove("float32-half_even-saturate")
-    narrow = []
+    narrow: list[IntegerRule] = []
     if dtype == "int4":
         # Two products of an int4 weight never leave 16 bits.
-        names = [name for name in names if not name.endswith("/pairs")]
-        narrow = [f"{name}/acc28" for name in names]
-    return {name: prepare_fully_connected(model, op, name) for name in (*names, *narrow)}
+        names = [name for name in names if own[name].sums.products == WHOLE]
+        narrow = [replace(own[name], name=f"{name}/acc28", sums=Sums(28)) for name in names]
+    return {rule.name: prepare_fully_connected(model, op, rule) for rule in (*(own[name] for name in names), *narrow)}

@@ -14,12 +14,10 @@ import numpy.typing as npt
 
 from dense_families import ACTIVATIONS, Case, Rng, dtype_range, random_case
 from lastbit.arith.fixedpoint import quantize_multiplier, reduce_multiplier
-from lastbit.arith.requantize import effective_scale
-from lastbit.arith.rules_int16 import RULES_INT16
 from lastbit.model import Model, Operator, Subgraph
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_int16 import prepare_dense_int16
 from lastbit.ops.dense_layer import DenseLayer
+from lastbit.ops.fully_connected import prepare_fully_connected
 from lastbit.probing import (
     all_rules,
     boundary_inputs,
@@ -28,6 +26,8 @@ from lastbit.probing import (
     probe_subgraph,
     tie_seeking_inputs,
 )
+from lastbit.rules.requantize.fold import effective_scale
+from lastbit.rules.requantize.table import COMMON_INT16 as RULES_INT16
 from lastbit.tflite.synthesize import dense_subgraph, quant
 
 BIASES = ("int64_bias", "int32_bias_type", "no_bias")
@@ -394,4 +394,4 @@ def _separating(outputs: npt.NDArray[np.integer], least: int = 6) -> list[int]:
 
 def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     """Every requantization rule there is, prepared for a layer."""
-    return {name: prepare_dense_int16(model, op, name) for name in RULES_INT16}
+    return {name: prepare_fully_connected(model, op, name) for name in RULES_INT16}

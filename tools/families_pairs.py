@@ -17,11 +17,13 @@ import families_other_runtimes as others
 from dense_families import Case, Kind, Rng, dtype_range, make_layer
 from lastbit.arith.fixedpoint import wrap32
 from lastbit.arith.pairs16 import INT16_MAX, INT16_MIN, kernel_shifts
-from lastbit.arith.requantize import requantize
 from lastbit.model import Model, Operator
 from lastbit.ops.base import Evaluate, PreparedOperator
-from lastbit.ops.dense_8bit import RULES, PreparedDense
+from lastbit.ops.dense_8bit import PreparedDense
 from lastbit.ops.fully_connected import prepare_fully_connected
+from lastbit.rules.base import Pairs, Sums
+from lastbit.rules.requantize.table import RULES, line_of
+from lastbit.rules.requantize.vector import requantize
 from lastbit.tflite.synthesize import quant
 from lastbit.types import Array
 
@@ -221,7 +223,7 @@ RIVALS: Mapping[str, Sum] = {
 
 def rules(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     """All rules of requantization on the exact sum, and those of these runtimes on the sum of saturating pairs."""
-    names = [name for name in RULES if name.endswith("/pairs")]
+    names = [name for name, rule in RULES.items() if isinstance(rule.sums.products, Pairs)]
     return {**others.rivals(model, op), **{name: prepare_fully_connected(model, op, name) for name in names}}
 
 
@@ -233,7 +235,8 @@ def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     divided = "per_channel" if model.tensors[op.inputs[1]].quant.per_channel else "per_tensor"  # type: ignore[union-attr]
     fused = {"per_channel": "float32-bias_by_division-half_even", "per_tensor": "float32-bias_fused-half_even"}[divided]
     for base, whose in ((own, "clip"), (fused, "fbgemm")):
-        prepared = prepare_fully_connected(model, op, f"{base}/pairs")
+        paired = replace(RULES[base], sums=Sums(32, Pairs("next", "saturate16")))
+        prepared = prepare_fully_connected(model, op, line_of(paired))
         assert isinstance(prepared, PreparedDense)
         for name, function in RIVALS.items():
             found[f"{name} ({whose})"] = _rival(prepared, f"{name} ({whose})", function)

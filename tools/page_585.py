@@ -10,13 +10,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from lastbit.arith.exact import exact_requantize
 from lastbit.certify import compare
+from lastbit.differences import ends_of
 from lastbit.layer_tables import LayerTables, layer_rows
 from lastbit.model import Model
 from lastbit.ops.dense_8bit import PreparedDense
 from lastbit.ops.dense_by_rows import for_rows
 from lastbit.prepare import prepare
+from lastbit.rules.requantize.exact import exact_requantize
 from lastbit.runtimes import RUNTIMES
 from lastbit.solving import UnitSolver
 from lastbit.tflite import load, write
@@ -112,9 +113,7 @@ def _steps(layer_model: Model) -> str:
             input_scale=fraction_of(layer.input_scale),
             weights_scale=fraction_of(layer.weights_scale[0]),
             output_scale=fraction_of(layer.output_scale),
-            output_zero_point=layer.output_zero_point,
-            activation_min=entry.requant.activation_min,
-            activation_max=entry.requant.activation_max,
+            ends=ends_of(entry.requant),
         )
         lines = []
         for step in steps:

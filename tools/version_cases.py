@@ -16,13 +16,16 @@ import families_hybrid_arm64
 import families_int16
 import families_other_runtimes
 from dense_families import Case, Kind, Rng
-from lastbit.arith.other_rules import EVERY_RULE_INT16
 from lastbit.errors import UnsupportedError
 from lastbit.model import Model, Operator, Subgraph, Tensor
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_ignoring import FIRST_SCALE, SUFFIX
+from lastbit.ops.dense_ignoring import ignores_quantization
 from lastbit.ops.fully_connected import RULES, prepare_fully_connected
 from lastbit.probing import all_rules, boundary_inputs, critical_accumulators, tie_seeking_inputs
+from lastbit.rules.base import IntegerRule
+from lastbit.rules.requantize.forms import Float, OneRounding
+from lastbit.rules.requantize.table import INT16
+from lastbit.rules.requantize.table import RULES as INTEGER_RULES
 from lastbit.runtimes.shared import COPIED
 from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 
@@ -138,13 +141,26 @@ def rivals_dense(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     weights = model.operand(op, 1)
     narrow = weights is not None and weights.dtype.name == "int4"
     for name in RULES:
-        if name.startswith("float32-bias") or ("/acc28" in name and not narrow):
+        rule = INTEGER_RULES.get(name)
+        if rule is not None and (_adds_bias(rule) or rule.sums.bits == 64 or (rule.sums.bits == 28 and not narrow)):
             continue
         try:
             prepared[name] = prepare_fully_connected(model, op, name)
-        except (UnsupportedError, KeyError):
+        except UnsupportedError:
             continue
     return prepared
+
+
+def _adds_bias(rule: IntegerRule) -> bool:
+    return isinstance(rule.requantize, Float) and rule.requantize.bias != "in_acc"
+
+
+def _saturates(rule: IntegerRule) -> bool:
+    return isinstance(rule.requantize, Float) and rule.requantize.out_of_range == "saturate32"
+
+
+def _keeps_bit(rule: IntegerRule) -> bool:
+    return isinstance(rule.requantize, OneRounding) and rule.requantize.kept_bit
 
 
 def rivals_int16(model: Model, op: Operator) -> dict[str, PreparedOperator]:
@@ -153,8 +169,8 @@ def rivals_int16(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     assert weights is not None
     assert weights.quant is not None
     several = weights.quant.scale.size > 1
-    names = [f"{name}{FIRST_SCALE}" for name in EVERY_RULE_INT16 if several and f"{name}{FIRST_SCALE}" in RULES]
-    names += [name for name in EVERY_RULE_INT16 if "saturate" in name]
+    names = [name for name, rule in INTEGER_RULES.items() if several and rule.scales.weights_scale == "first"]
+    names += [name for name, rule in INT16.items() if _saturates(rule)]
     return {**families_int16.rivals(model, op), **{name: prepare_fully_connected(model, op, name) for name in names}}
 
 
@@ -265,8 +281,9 @@ def _rivals_compact(model: Model) -> dict[str, PreparedOperator]:
         return families_activations.rivals(model, op)
     types = model.operand(op, 0)
     if types is not None and types.dtype.name == "int16":
-        return {name: prepare_fully_connected(model, op, name) for name in EVERY_RULE_INT16 if "_wrap-" not in name}
-    return {name: rule for name, rule in rivals_dense(model, op).items() if not name.endswith((SUFFIX, FIRST_SCALE))}
+        return {name: prepare_fully_connected(model, op, name) for name, rule in INT16.items() if not _keeps_bit(rule)}
+    faults = {name for name, rule in INTEGER_RULES.items() if ignores_quantization(rule)}
+    return {name: rule for name, rule in rivals_dense(model, op).items() if name not in faults}
 
 
 @dataclass(frozen=True)

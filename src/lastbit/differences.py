@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from .arith.exact import ExactStep, exact_requantize
+from .arith.exact import ExactStep
 from .ops.base import PreparedOperator
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_by_rows import for_rows
+from .rules.requantize.exact import Ends, exact_requantize
+from .rules.requantize.fold import RequantParams
 from .types import Array, fraction_of
 
-__all__ = ["Difference", "compare_arrays", "same_bits", "steps_of", "worked_element"]
+__all__ = ["Difference", "compare_arrays", "ends_of", "same_bits", "steps_of", "worked_element"]
 
 
 @dataclass(frozen=True)
@@ -102,21 +104,25 @@ def compare_arrays(wanted: Array, found: Array) -> Difference:
     return Difference(wanted.size, count, largest, first, wanted[first].item(), found[first].item())
 
 
+def ends_of(params: RequantParams) -> Ends:
+    """What the output is limited to, for exact arithmetic."""
+    assert params.dtype.qmin is not None
+    assert params.dtype.qmax is not None
+    bounds = params.activation_min, params.activation_max
+    return Ends(*bounds, params.dtype.qmin, params.dtype.qmax, params.output_zero_point)
+
+
 def steps_of(prepared: PreparedDense, acc: int, unit: int) -> list[ExactStep]:
     """Every step from one accumulator of one unit to its output, by the slow twin."""
     layer = prepared.layer
     at = unit if layer.weights_scale.size > 1 else 0
-    assert layer.output.dtype.qmax is not None
     return exact_requantize(
         prepared.requant.rule,
         acc,
         input_scale=fraction_of(layer.input_scale),
         weights_scale=fraction_of(layer.weights_scale[at]),
         output_scale=fraction_of(layer.output_scale),
-        output_zero_point=layer.output_zero_point,
-        activation_min=prepared.requant.activation_min,
-        activation_max=prepared.requant.activation_max,
-        type_max=layer.output.dtype.qmax,
+        ends=ends_of(prepared.requant),
         bias=0 if prepared.requant.bias is None else int(prepared.requant.bias[unit]),
     )
 

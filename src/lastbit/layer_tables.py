@@ -14,8 +14,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from .arith.requantize import RequantParams
-from .arith.thresholds import StepTable, channel_count, has_tables, step_tables, take_channels
 from .errors import InputError
 from .model import Model, Operator, Subgraph
 from .ops.base import PreparedOperator
@@ -23,6 +21,8 @@ from .ops.dense_8bit import PreparedDense
 from .ops.dense_by_rows import for_rows
 from .ops.dense_layer import DenseLayer
 from .prepare import PreparedModel
+from .rules.requantize.fold import RequantParams
+from .rules.requantize.step_tables import StepTable, channel_count, step_tables, take_channels
 from .types import Array
 
 __all__ = [
@@ -107,7 +107,7 @@ def has_table(prepared: PreparedOperator | None) -> bool:
     """Whether an operator is a dense layer whose integer output is a function of a sum of products."""
     if not isinstance(prepared, PreparedDense) or prepared.layer.output.dtype.qmin is None:
         return False
-    return has_tables(prepared.requant) and not saturating_units(prepared)
+    return not saturating_units(prepared)
 
 
 def saturating_units(prepared: PreparedOperator | None) -> int:
@@ -127,8 +127,6 @@ def no_table_reason(prepared: PreparedOperator) -> str:
             f"no thresholds: in {saturating_units(prepared)} of {prepared.layer.units} units neighbouring products can "
             "saturate in 16 bits, so that which accumulators an input reaches does not follow from sums of products"
         )
-    if isinstance(prepared, PreparedDense):
-        return f"no thresholds: it is not known where the form {prepared.requant.rule.form} overflows"
     return "no thresholds: it has no integer accumulator that is requantized"
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .arith.exact import exact_requantize
-from .differences import worked_element
+from .differences import ends_of, worked_element
 from .ops._convolution import PreparedConvolution
 from .ops.base import PreparedOperator
 from .ops.dense_8bit import PreparedDense
+from .rules.requantize.exact import exact_requantize
 from .types import Array, fraction_of
 
 __all__ = ["worked_operator_element"]
@@ -54,7 +54,6 @@ def _convolution_lines(prepared: PreparedConvolution, steps: dict[str, Array], i
     assert layer.input.quant is not None
     assert layer.weights.quant is not None
     assert layer.output.quant is not None
-    assert layer.output.dtype.qmax is not None
     params = next(params for start, stop, params in prepared.requant if start <= channel < stop)
     scales = layer.weights.quant.scale
     lines = []
@@ -64,10 +63,7 @@ def _convolution_lines(prepared: PreparedConvolution, steps: dict[str, Array], i
         input_scale=fraction_of(layer.input.quant.scale[0]),
         weights_scale=fraction_of(scales[channel if scales.size > 1 else 0]),
         output_scale=fraction_of(layer.output.quant.scale[0]),
-        output_zero_point=params.output_zero_point,
-        activation_min=params.activation_min,
-        activation_max=params.activation_max,
-        type_max=layer.output.dtype.qmax,
+        ends=ends_of(params),
     ):
         value = step.value.numerator if step.value.denominator == 1 else repr(float(step.value))
         lost = f"   ({step.effect}; cut off {float(step.cut_off):.6g})" if step.effect else ""

@@ -10,6 +10,7 @@ from .markup import few_lines
 from .model import Model, Operator, Tensor
 from .ops import OPERATORS
 from .ops.base import PreparedOperator, refuse
+from .ops.fully_connected import prepare_fully_connected
 from .ops.kernel_checks import check_kernel, kernel_notes, xnnpack_declines
 from .ops.validity import check_operands, check_structure
 from .ops.version_checks import check_version, version_declines
@@ -107,7 +108,10 @@ def prepare_operator(model: Model, op: Operator, runtime: str | Runtime) -> Prep
     chosen = get_runtime(runtime)
     rule = choose_rule(model, op, chosen)
     check_operands(model, op, rule.kernel)
-    prepared = OPERATORS[op.name].prepare(model, op, rule.name)
+    if rule.arithmetic is not None:
+        prepared = prepare_fully_connected(model, op, rule.arithmetic)
+    else:
+        prepared = OPERATORS[op.name].prepare(model, op, rule.name)
     check_kernel(prepared, rule.kernel, chosen.ignores)
     prepared = replace(prepared, kernel=rule.kernel)
     check_version(prepared, OPERATORS[op.name].variant(model, op), chosen)

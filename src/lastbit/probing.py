@@ -17,10 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .arith.fixedpoint import INT32_MAX, INT32_MIN
-from .arith.requantize import RULES, RequantParams, RequantRule, requantize
 from .errors import UnsupportedError
 from .model import Subgraph
 from .ops.dense_layer import DenseLayer
+from .rules.base import IntegerRule
+from .rules.requantize.fold import RequantParams
+from .rules.requantize.table import COMMON
+from .rules.requantize.vector import requantize
 from .tflite.synthesize import dense_subgraph, quant
 from .types import DType, IntArray
 
@@ -48,7 +51,7 @@ INT32_ENDS = np.asarray(
 )
 
 
-def all_rules(layer: DenseLayer, rules: Mapping[str, RequantRule] = RULES) -> dict[str, RequantParams]:
+def all_rules(layer: DenseLayer, rules: Mapping[str, IntegerRule] = COMMON) -> dict[str, RequantParams]:
     """This layer's constants folded for every requantization rule there is, or for those that are given.
 
     A layer given by multiplier and shift has none for rules that need the real scales.

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .api import load
-from .arith.thresholds import StepTable, outputs_at
 from .errors import UnsupportedError
 from .layer_tables import LayerTables, dense_operators, has_table, why_no_tables
 from .model import Model, Operator, Subgraph
@@ -28,6 +27,7 @@ from .oracles import Oracle, OracleFailure, OracleRefusal, check_library, open_o
 from .prepare import PreparedModel, prepare, prepare_operator
 from .probing import boundary_inputs, probe_subgraph
 from .prove_report import LayerProof, Proof
+from .rules.requantize.step_tables import StepTable, outputs_at
 from .runtimes import DEFAULT_RUNTIME, Runtime
 from .single_layer import random_rows, rows_in_oracle, rows_in_rule
 from .solving import UnitSolver

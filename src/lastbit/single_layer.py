@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .arith.matmul import pack_weights
-from .arith.requantize import requantize
 from .errors import InputError
 from .model import Model, Subgraph, Tensor
 from .ops.dense_8bit import PreparedDense
 from .ops.dense_layer import DenseLayer
 from .oracles import Oracle
+from .rules.requantize.vector import requantize
 from .tflite.writer import extract_operator, write
 from .types import Array, IntArray
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .api import load
-from .arith.thresholds import MAX_RUNS, StepTable
 from .errors import InputError
 from .layer_tables import LayerTables, dense_operators, graph_of, has_table, layer_rows, why_no_tables
 from .model import Model
@@ -16,6 +15,7 @@ from .ops.dense_8bit import PreparedDense
 from .ops.dense_layer import DenseLayer
 from .prepare import prepare
 from .report import Block, Heading, Report, Table, Text
+from .rules.requantize.step_tables import MAX_RUNS, StepTable
 from .runtimes import DEFAULT_RUNTIME, Runtime
 from .texts import merged
 

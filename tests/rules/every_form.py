@@ -48,12 +48,12 @@ def rules_of(form: Requantize) -> Iterator[IntegerRule]:
 
 
 def weights_scales(form: Requantize) -> npt.NDArray[np.float32]:
-    """Scales of 24 units: powers of two, so that ties are exact; others; and two whose results leave every register."""
+    """Scales of 24 units: powers of two, so that ties are exact; others; and three whose results leave registers."""
     rng = np.random.default_rng(11)
     powers = np.ldexp(1.0, [-20, -12, -9, -8, -6, -3, -1, 0, 1, 2, 5, 9])
-    others = np.ldexp(rng.uniform(1, 2, 10), rng.integers(-14, 4, 10))
-    # What leaves 32 bits, and the smallest factor that a multiplier and a shift can write.
-    far = np.ldexp([1.37, 1.81], [12, -30])
+    others = np.ldexp(rng.uniform(1, 2, 9), rng.integers(-14, 4, 9))
+    # What leaves 32 bits, and nearly the largest and the smallest factor that a multiplier and a shift can write.
+    far = np.ldexp([1.37, 1.93, 1.81], [12, 30, -30])
     return np.concatenate([powers, others, far]).astype(np.float32)
 
 

@@ -1,26 +1,20 @@
-"""The table of rules, and that its lines are the rules that stood in strings."""
+"""The table of rules: names and fields, their equations, and three forms spelled out by hand."""
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from lastbit.arith import requantize as strings
-from lastbit.arith.exact import exact_requantize as exact_of_string
-from lastbit.arith.other_rules import EVERY_RULE, EVERY_RULE_INT16
-from lastbit.arith.requantize_more import with_float_bias as bias_of_string
-from lastbit.ops import dense_8bit, dense_by_rows, dense_ignoring
-from lastbit.rules.requantize.exact import Ends, exact_requantize
-from lastbit.rules.requantize.fold import prepare_requantize, with_float_bias
-from lastbit.rules.requantize.forms import Float
-from lastbit.rules.requantize.table import CHOICES, RULES
+from lastbit.rules.base import IntegerRule, Pairs, Scales, Sums, requantization_alone
+from lastbit.rules.requantize import table
+from lastbit.rules.requantize.fold import prepare_requantize
+from lastbit.rules.requantize.table import CHOICES, RULES, line_of
 from lastbit.rules.requantize.vector import requantize
 from lastbit.rules.requantize.words import choice_equation, equation
 from lastbit.types import DTYPES
-
-OLD = {**EVERY_RULE, **EVERY_RULE_INT16}
 
 
 def test_names_are_unique_and_no_two_lines_have_equal_fields():
@@ -31,60 +25,88 @@ def test_names_are_unique_and_no_two_lines_have_equal_fields():
     assert all(key == rule.name for key, rule in {**RULES, **CHOICES}.items())
 
 
-def test_every_string_has_a_line_with_its_equation():
-    texts = {name: rule.equation for name, rule in OLD.items()} | dense_8bit.RULES | dense_ignoring.RULES
-    assert {name: equation(rule) for name, rule in RULES.items()} == texts
-    assert {name: choice_equation(rule) for name, rule in CHOICES.items()} == dense_by_rows.RULES
+def test_every_line_has_an_equation_of_its_own():
+    texts = [*map(equation, RULES.values()), *map(choice_equation, CHOICES.values())]
+    assert len(set(texts)) == 39
+    assert equation(RULES["q31-half_up-half_away/dd"]) == (
+        "v = (wrap32(acc << L) * q + 2^30) >> 31;  y = clamp(zy + round_half_away(v / 2^R)),  "
+        "q and shift from s_x*s_w/s_y in float64"
+    )
 
 
-@pytest.mark.parametrize("name", OLD)
-def test_a_line_gives_what_its_string_gives(name):
-    rng = np.random.default_rng(len(name))
-    old, new = OLD[name], RULES[name]
-    for seed in range(24):
-        dtype = DTYPES[7] if old.acc_bits == 64 else DTYPES[(9, 3)[seed % 2]]
-        s_x, s_y = (np.float32(2.0 ** rng.uniform(-12, 4)) for _ in range(2))
-        s_w = (2.0 ** rng.uniform(-12, 6 + 20 * (seed % 5 == 4), 5)).astype(np.float32)
-        if seed % 3 == 0:
-            s_x, s_y, s_w = np.float32(0.25), np.float32(1), (2.0 ** rng.integers(-8, 4, 5)).astype(np.float32)
-        given = {
-            "input_scale": s_x,
-            "weights_scale": s_w,
-            "output_scale": s_y,
-            "output_zero_point": int(rng.integers(dtype.qmin, dtype.qmax + 1)),
-            "activation": ("NONE", "RELU", "RELU6")[seed % 3],
-            "dtype": dtype,
-        }
-        bias = rng.integers(-(2**20), 2**20, 5)
-        one = bias_of_string(strings.prepare_requantize(old, **given), bias, s_x, s_w)
-        two = with_float_bias(prepare_requantize(new, **given), bias, s_x, s_w)
-        if not isinstance(new.requantize, Float) and any(int(s) not in new.requantize.shifts for s in two.shift):
-            continue
-        top = 62 if old.acc_bits == 64 else 31
-        accs = [rng.integers(-(2**top), 2**top, (30, 5)), rng.integers(-3000, 3000, (30, 5))]
-        accs.append(np.broadcast_to(np.asarray([-(2**31), 2**31 - 1, 0, 1, -1])[:, None], (5, 5)))
-        acc = np.concatenate(accs)
-        with np.errstate(all="ignore"):
-            wanted, found = strings.requantize(acc, one), requantize(acc, two)
-        assert list(wanted) == list(found)
-        for step in wanted:
-            assert wanted[step].dtype == found[step].dtype
-            assert np.array_equal(wanted[step], found[step]), step
-        bounds = one.activation_min, one.activation_max
-        for row, unit in zip(rng.integers(0, 65, 4).tolist(), rng.integers(0, 5, 4).tolist(), strict=True):
-            scales = dict(
-                zip(
-                    ("input_scale", "weights_scale", "output_scale"),
-                    (Fraction(float(s)) for s in (s_x, s_w[unit], s_y)),
-                    strict=True,
-                )
-            )
-            unit_bias = 0 if one.bias is None else int(bias[unit])
-            kept = dict(zip(("activation_min", "activation_max"), bounds, strict=True))
-            steps = exact_of_string(
-                old, int(acc[row, unit]), output_zero_point=one.output_zero_point, type_max=dtype.qmax, bias=unit_bias,
-                **scales, **kept,
-            )  # fmt: skip
-            ends = Ends(*bounds, dtype.qmin, dtype.qmax, one.output_zero_point)
-            ours = exact_requantize(new, int(acc[row, unit]), bias=unit_bias, ends=ends, **scales)
-            assert [(s.name, s.value, s.exact) for s in steps] == [(s.name, s.value, s.exact) for s in ours]
+def test_a_rule_is_found_by_its_fields_and_named_by_them_where_it_has_no_line():
+    paired = IntegerRule("?", Sums(32, Pairs("next", "saturate16")), *_rest("float32-clip-half_even"))
+    assert line_of(paired).name == "float32-clip-half_even/pairs"
+    new = IntegerRule("?", Sums(28), *_rest("float64-half_away"))
+    assert line_of(new).name == "float64-half_away-in_acc-none-int32_min-wrap32-bounds/dd/own/half_away/acc28"
+    assert line_of(new) == new
+    assert requantization_alone(new) == RULES["float64-half_away"]
+
+
+def _rest(name):
+    rule = RULES[name]
+    return rule.scales, rule.requantize, rule.bounds
+
+
+def test_groups_are_parts_of_the_table():
+    groups = table.COMMON, table.COMMON_INT16, table.AROUND_DENSE, table.EIGHT_BIT, table.INT16
+    assert [len(group) for group in groups] == [8, 11, 12, 19, 16]
+    assert all(RULES[name] is rule for group in groups for name, rule in group.items())
+    assert all(rule.scales.weights_scale == Scales("dd").weights_scale for rule in table.EIGHT_BIT.values())
+
+
+# Three forms once more, by hand: what a wrong field would hide from both arithmetics.
+
+
+def _wrap32(value):
+    return (value + 2**31) % 2**32 - 2**31
+
+
+def _float32_half_even(acc, m, q, shift, zy, low, high):
+    """XNNPACK with AVX512."""
+    product = float(np.float32(acc) * np.float32(m))
+    rounded = max(round(min(product, high - zy)), -(2**31))  # Python rounds half even
+    return max(low, min(127, _wrap32(rounded + zy)))
+
+
+def _q31_half_up_half_away(acc, m, q, shift, zy, low, high):
+    """TensorFlow Lite Micro."""
+    v = (_wrap32(acc << max(shift, 0)) * q + 2**30) >> 31
+    right = max(-shift, 0)
+    away = math.floor(abs(Fraction(v, 2**right)) + Fraction(1, 2)) * (1 if v > 0 else -1)
+    return max(low, min(high, _wrap32(away + zy)))
+
+
+def _q31_floor_half_up(acc, m, q, shift, zy, low, high):
+    """Ruy on ARM64."""
+    right = max(-shift, 1)
+    v = _wrap32(acc << (shift + right)) * q >> 31
+    return max(low, min(high, _wrap32(((v + (1 << (right - 1))) >> right) + zy)))
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand"),
+    [
+        ("float32-half_even", _float32_half_even),
+        ("q31-half_up-half_away/dd", _q31_half_up_half_away),
+        ("q31-floor-half_up/dd", _q31_floor_half_up),
+    ],
+)
+def test_three_forms_by_hand(name, by_hand):
+    rng = np.random.default_rng(1)
+    scales = np.concatenate([np.ldexp(1.0, rng.integers(-9, 3, 6)), rng.uniform(0.001, 3, 6)]).astype(np.float32)
+    params = prepare_requantize(
+        RULES[name],
+        input_scale=np.float32(0.5),
+        weights_scale=scales,
+        output_scale=np.float32(0.5),
+        output_zero_point=-7,
+        activation="RELU6",
+        dtype=DTYPES[9],
+    )
+    accs = np.concatenate([rng.integers(-600, 600, (300, 12)), rng.integers(-(2**31), 2**31, (100, 12))])
+    found = requantize(accs, params)["output"]
+    for unit in range(12):
+        m, q, shift = (getattr(params, n)[unit].item() for n in ("effective_scale", "multiplier", "shift"))
+        rest = m, q, shift, -7, params.activation_min, params.activation_max
+        assert [by_hand(acc, *rest) for acc in accs[:, unit].tolist()] == found[:, unit].tolist()

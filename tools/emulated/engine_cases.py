@@ -16,13 +16,14 @@ import families_int16
 import families_other_runtimes
 from convolution_cases import convolutions, far_convolutions
 from hard_numbers import RANGES, hard_accumulators, scale_triples, values
-from lastbit.arith.other_rules import EVERY_RULE, EVERY_RULE_INT16
-from lastbit.arith.requantize import RequantParams, prepare_requantize, requantize
-from lastbit.arith.requantize_more import with_float_bias
 from lastbit.engines import jit_forms, jit_matmul, reference
 from lastbit.engines.executable import Executable
 from lastbit.model import Model, Operator, Subgraph
 from lastbit.prepare import prepare
+from lastbit.rules.requantize.fold import RequantParams, prepare_requantize, with_float_bias
+from lastbit.rules.requantize.table import EIGHT_BIT
+from lastbit.rules.requantize.table import INT16 as INT16_RULES
+from lastbit.rules.requantize.vector import requantize
 from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import load, write
 from lastbit.types import DTYPES
@@ -90,11 +91,11 @@ def sums(rng: Rng, _round: int) -> Iterator[Comparison]:
 
 def forms(rng: Rng, _round: int) -> Iterator[Comparison]:
     """Every requantization rule of every runtime: on chosen accumulators (zero weights), and behind products."""
-    rules = [(rule, 32) for rule in EVERY_RULE.values()]
-    rules += [(rule, 64) for rule in EVERY_RULE_INT16.values() if rule.acc_bits == 64]
+    rules = [(rule, 32) for rule in EIGHT_BIT.values()]
+    rules += [(rule, 64) for rule in INT16_RULES.values() if rule.sums.bits == 64]
     for rule, bits in rules:
         for number in range(12):
-            wide = bits == 64 or (rule.form in ("q31_up_away", "float64") and number % 5 == 4)
+            wide = bits == 64 or (rule.name in ("q31-half_up-half_away/dd", "float64-half_away") and number % 5 == 4)
             dtype = _TYPES["int16"] if wide else _TYPES[("int8", "uint8")[number % 2]]
             depth, units = int(rng.integers(1, 71)), int(rng.choice([*_EDGES, 300]))
             s_x, s_w, s_y = scale_triples(rng, units, number)
@@ -119,7 +120,7 @@ def forms(rng: Rng, _round: int) -> Iterator[Comparison]:
 def _form(
     rng: Rng, params: RequantParams, scales: tuple[np.float32, Array], bias: Array, depth: int, bits: int, number: int
 ) -> Iterator[Comparison]:
-    acc_bits = 28 if params.rule.form == "float32" and number % 2 else bits
+    acc_bits = 28 if params.rule.name == "float32-half_even" and number % 2 else bits
     slots = jit_forms.form_slots(params, *scales)
     if slots is None:
         return

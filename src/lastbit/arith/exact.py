@@ -1,33 +1,14 @@
-"""The same rules once more, slowly: one accumulator at a time, in Python integers and fractions.
-
-Written from the formulas, not from `requantize.py`, so that the two can disagree; tests hold one against the
-other, and explanations print the steps recorded here, each with what it cut off.
-"""
+"""Exact arithmetic of one number at a time, in Python integers and fractions, and the steps that it records."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Context, Decimal, Inexact
 from fractions import Fraction
-
-from .exact_cpu import cpu_steps
-from .exact_int16 import q15_steps
-from .exact_more import more_steps
-from .exact_steps import (
-    ExactStep,
-    make_step,
-    multiplier_steps,
-    number_text,
-    round_fraction,
-    round_multiplier,
-    round_to_float,
-    split_fraction,
-    wrap_int32,
-)
-from .requantize_types import RequantRule
 
 __all__ = [
     "ExactStep",
-    "exact_requantize",
+    "decimal_text",
     "make_step",
     "multiplier_steps",
     "number_text",
@@ -39,191 +20,152 @@ __all__ = [
 ]
 
 
-def exact_requantize(
-    rule: RequantRule,
-    acc: int,
-    *,
-    input_scale: Fraction,
-    weights_scale: Fraction,
-    output_scale: Fraction,
-    output_zero_point: int,
-    activation_min: int,
-    activation_max: int,
-    type_max: int = 127,
-    bias: int = 0,
-) -> list[ExactStep]:
-    """Every step from one accumulator to one output.
+@dataclass(frozen=True)
+class ExactStep:
+    """One step of a calculation.
 
-    Args:
-        rule: the rule.
-        acc: an int32 value, or an int64 value where the rule's accumulator has 64 bits.
-        input_scale: s_x, the stored float32's exact value.
-        weights_scale: s_w of this unit, likewise.
-        output_scale: s_y, likewise.
-        output_zero_point: zy.
-        activation_min: lower clamp bound.
-        activation_max: upper clamp bound.
-        type_max: the largest integer of the output's type.
-        bias: the unit's bias, for the forms that add it themselves; `acc` has it in it.
-
-    Returns:
-        The steps in order; the first is `effective_scale`, the last `output`.
-
-    >>> from .requantize import RULES
-    >>> one, half = Fraction(1), Fraction(1, 2)
-    >>> for name in ("float64-half_away", "q31-half_up-half_up/dd", "float32-half_even"):
-    ...     steps = exact_requantize(RULES[name], -5, input_scale=one, weights_scale=half, output_scale=one,
-    ...                              output_zero_point=3, activation_min=-128, activation_max=127)
-    ...     print(name, int(steps[-1].value))  # -2.5, then + 3
-    float64-half_away 0
-    q31-half_up-half_up/dd 1
-    float32-half_even 1
+    Attributes:
+        name: the step's name, the same as in a Trace where it is there too.
+        formula: what is calculated, in symbols.
+        numbers: the same with the numbers put in.
+        value: the result.
+        exact: the value before this step's rounding, wrap or clamp; equal to `value` where nothing was lost.
+        effect: what happened between `exact` and `value`: a tie rule, `wrap32`, `clamp`, or empty.
+        operation: what the step does to every value, whether or not it changed this one: a tie rule, a
+            precision, `wrap32`, `clamp`, or empty where it is exact.
     """
-    zy, low, high = output_zero_point, activation_min, activation_max
-    scale_step = _effective_scale(rule, input_scale, weights_scale, output_scale)
-    scale = scale_step.value
-    steps = [scale_step]
-    if rule.form in (
-        *("q31_single_wrap", "q15_wrap"),
-        *("float32_clip", "float32_bias_fused", "float32_bias_reciprocal", "float32_bias_division"),
-    ):
-        type_min = type_max - 255  # the forms that take it are for 8-bit outputs
-        return [
-            scale_step,
-            *more_steps(
-                rule,
-                acc,
-                scale,
-                scales=(input_scale, weights_scale),
-                output_zero_point=zy,
-                bounds=(low, high),
-                type_bounds=(type_min, type_max),
-                bias=bias,
-            ),
-        ]
-    if rule.form.endswith(("_saturate", "_floor_up_wrap")):
-        return [scale_step, *cpu_steps(rule, acc, scale, output_zero_point=zy, bounds=(low, high))]
-    if rule.form == "float64":
-        converted = round_to_float(Fraction(acc), 53)
-        if rule.acc_bits > 53:
-            steps.append(make_step("acc_float", "float64(acc)", str(acc), converted, Fraction(acc), "float64"))
-        product = round_to_float(converted * scale, 53)
-        numbers = f"{number_text(converted)} * {number_text(scale)}"
-        steps.append(make_step("product", "acc * m", numbers, product, converted * scale, "float64"))
-        rounded = round_fraction(product, "half_away")
-        kept = rounded if -(2**31) < rounded < 2**31 else -(2**31)
-        effect = "half_away" if kept == rounded else "half_away, then int32 overflow gives INT32_MIN"
-        steps.append(
-            make_step("acc_scaled", "round_half_away(product)", f"round({number_text(product)})", kept, product, effect)
-        )
-    elif rule.form == "float32":
-        converted = round_to_float(Fraction(acc), 24)
-        product = round_to_float(converted * scale, 24)
-        steps.append(make_step("acc_float", "float32(acc)", str(acc), converted, Fraction(acc), "float32"))
-        steps.append(
-            make_step(
-                "product",
-                "acc_float * m",
-                f"{number_text(converted)} * {number_text(scale)}",
-                product,
-                converted * scale,
-                "float32",
-            )
-        )
-        limited = min(product, Fraction(high - zy))
-        steps.append(
-            make_step(
-                "limited",
-                "min(product, hi - zy)",
-                f"min({number_text(product)}, {high - zy})",
-                limited,
-                product,
-                "clamp",
-            )
-        )
-        rounded = max(round_fraction(limited, "half_even"), -(2**31))
-        steps.append(
-            make_step(
-                "acc_scaled",
-                "round_half_even(limited)",
-                f"rint({number_text(limited)})",
-                rounded,
-                limited,
-                "half_even",
-            )
-        )
-    elif rule.form == "q15":
-        steps.extend(q15_steps(acc, scale))
-    else:
-        steps.extend(_q31(rule, acc, scale))
-    scaled = int(steps[-1].value)
-    total = wrap_int32(scaled + zy)
-    steps.append(make_step("with_zero_point", "acc_scaled + zy", f"{scaled} + ({zy})", total, scaled + zy, "wrap32"))
-    # The float32 form has applied the upper bound already, before it rounded; here only the type saturates.
-    upper = type_max if rule.form == "float32" else high
-    output = max(low, min(upper, total))
-    formula = "clamp(with_zero_point, lo, hi)"
-    if rule.form == "float32":
-        formula = "max(lo, saturate(with_zero_point))"
-    steps.append(make_step("output", formula, f"clamp({total}, {low}, {upper})", output, total, "clamp"))
-    return steps
+
+    name: str
+    formula: str
+    numbers: str
+    value: Fraction
+    exact: Fraction
+    effect: str = ""
+    operation: str = ""
+
+    @property
+    def cut_off(self) -> Fraction:
+        """What the step lost: exact - value."""
+        return self.exact - self.value
 
 
-def _q31(rule: RequantRule, acc: int, scale: Fraction) -> Iterator[ExactStep]:
-    """The steps of the fixed-point forms: the multiplier and the shift, then one or two roundings."""
-    first, second = multiplier_steps(scale)
-    yield from (first, second)
-    q, shift = int(first.value), int(second.value)
-    if rule.form == "q31_single":
-        product = acc * q
-        bits = 31 - shift
-        exact = Fraction(product, 2**bits) if bits >= 0 else Fraction(product * 2**-bits)
-        yield make_step("product", "acc * q", f"{acc} * {q}", product, product)
-        yield make_step(
-            "acc_scaled",
-            "(product + 2^(30-shift)) >> (31-shift)",
-            f"{product} / 2^{bits}",
-            round_fraction(exact, "half_up"),
-            exact,
-            "half_up",
-        )
-        return
-    left, right = min(max(shift, 0), 31), max(-shift, 0)  # beyond 31 nothing is left of an int32
-    shifted = wrap_int32(acc * 2**left)
-    yield make_step("acc_shifted", "wrap32(acc << L)", f"{acc} << {left}", shifted, acc * 2**left, "wrap32")
-    exact_high = Fraction(shifted * q, 2**31)
-    high = round_fraction(exact_high, "half_up")
-    yield make_step(
-        "high_mul", "(acc_shifted * q + 2^30) >> 31", f"{shifted} * {q} / 2^31", high, exact_high, "half_up"
-    )
-    tie = "half_up" if rule.form == "q31_up_up" else "half_away"
-    exact_scaled = Fraction(high, 2**right)
-    yield make_step(
-        "acc_scaled",
-        f"round_{tie}(high_mul / 2^R)",
-        f"{high} / 2^{right}",
-        round_fraction(exact_scaled, tie),
-        exact_scaled,
-        tie,
+def make_step(
+    name: str, formula: str, numbers: str, value: Fraction | int, exact: Fraction | int, effect: str = ""
+) -> ExactStep:
+    """A step; its effect is kept only where something was lost."""
+    lost = Fraction(exact) != Fraction(value)
+    return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), effect if lost else "", effect)
+
+
+def wrap_int32(value: int) -> int:
+    """The low 32 bits as a signed integer.
+
+    >>> wrap_int32(2**31)
+    -2147483648
+    """
+    return (value + 2**31) % 2**32 - 2**31
+
+
+def number_text(value: Fraction) -> str:
+    """A number for people: the shortest decimal that is the same float64, or the integer itself.
+
+    >>> number_text(Fraction(1, 4)), number_text(Fraction(7))
+    ('0.25', '7')
+    """
+    return str(value.numerator) if value.denominator == 1 else repr(float(value))
+
+
+def round_fraction(value: Fraction, tie: str) -> int:
+    """The nearest integer; `tie` is `half_up`, `half_away` or `half_even`.
+
+    >>> [round_fraction(Fraction(-5, 2), tie) for tie in ("half_up", "half_away", "half_even")]
+    [-2, -3, -2]
+    """
+    below, rest = divmod(value, 1)
+    if rest != Fraction(1, 2):
+        return int(below) + (rest > Fraction(1, 2))
+    if tie == "half_up":
+        return int(below) + 1
+    if tie == "half_away":
+        return int(below) + (value > 0)
+    return int(below) + int(below) % 2
+
+
+def round_to_float(value: Fraction, bits: int) -> Fraction:
+    """The nearest binary floating-point number with `bits` of significand; ties go to the even neighbour.
+
+    24 bits are float32, 53 float64. Overflow is not modelled: no value met here comes near it.
+
+    >>> round_to_float(Fraction(2**24 + 1), 24) == 2**24
+    True
+    """
+    if value == 0:
+        return value
+    smallest_exponent = -149 if bits == 24 else -1074  # of a subnormal's last bit
+    magnitude = abs(value)
+    exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
+    if Fraction(2) ** exponent > magnitude:
+        exponent -= 1
+    ulp = Fraction(2) ** max(exponent - bits + 1, smallest_exponent)
+    return round_fraction(value / ulp, "half_even") * ulp
+
+
+def split_fraction(value: Fraction) -> tuple[Fraction, int]:
+    """C's `frexp`: write a value >= 0 as `fraction * 2**exponent`, fraction in [1/2, 1). Zero gives (0, 0).
+
+    >>> split_fraction(Fraction(3)), split_fraction(Fraction(1, 5))
+    ((Fraction(3, 4), 2), (Fraction(4, 5), -2))
+    """
+    exponent = 0
+    while value >= 1:
+        value, exponent = value / 2, exponent + 1
+    while 0 < value < Fraction(1, 2):
+        value, exponent = value * 2, exponent - 1
+    return value, exponent
+
+
+def round_multiplier(scale: Fraction) -> tuple[int, int]:
+    """The multiplier q and the shift (positive = left) of a real factor; the fraction is rounded half_away.
+
+    >>> round_multiplier(Fraction(3, 2)), round_multiplier(1 - Fraction(1, 2**40))
+    ((1610612736, 1), (1073741824, 1))
+    >>> round_multiplier(Fraction(1, 2**40))
+    (0, 0)
+    """
+    fraction, shift = split_fraction(scale)
+    q = round_fraction(fraction * 2**31, "half_away")
+    if q == 2**31:
+        q, shift = 2**30, shift + 1
+    return (0, 0) if shift < -31 else (q, shift)
+
+
+def multiplier_steps(scale: Fraction) -> tuple[ExactStep, ExactStep]:
+    """The two steps from an effective scale to its multiplier q and its shift."""
+    fraction, exponent = split_fraction(scale)
+    exact_q = fraction * 2**31
+    q, shift = round_multiplier(scale)
+    if q == 2**30 and fraction > Fraction(1, 2):
+        exact_q /= 2  # the fraction was rounded up to 1, which is 1/2 with the next exponent
+    numbers = f"{number_text(scale)} = {number_text(fraction)} * 2^{exponent}; {number_text(fraction)} * 2^31"
+    return (
+        make_step("multiplier", "q = round_half_away(fraction * 2^31)", numbers, q, exact_q, "half_away"),
+        make_step("shift", "the power of two, positive = left", f"{shift}", shift, shift),
     )
 
 
-def _effective_scale(rule: RequantRule, sx: Fraction, sw: Fraction, sy: Fraction) -> ExactStep:
-    """s_x * s_w / s_y with the roundings of the rule's precision."""
-    product_bits = {"dd": 53, "fd": 24, "ff": 24}[rule.scale_product]
-    quotient_bits = {"dd": 53, "fd": 53, "ff": 24}[rule.scale_product]
-    value = round_to_float(round_to_float(sx * sw, product_bits) / sy, quotient_bits)
-    formula = {
-        "dd": "m = float64(s_x) * float64(s_w) / float64(s_y)",
-        "fd": "m = float64(float32(s_x * s_w)) / float64(s_y)",
-        "ff": "m = float32(float32(s_x * s_w) / s_y)",
-    }[rule.scale_product]
-    precision = {"dd": "float64", "fd": "float32, then float64", "ff": "float32"}[rule.scale_product]
-    return make_step(
-        "effective_scale",
-        formula,
-        f"{number_text(sx)} * {number_text(sw)} / {number_text(sy)}",
-        value,
-        sx * sw / sy,
-        precision,
-    )
+def decimal_text(value: Fraction | float, digits: int = 25) -> str:
+    """A number in decimal: exact if that takes at most `digits` digits, else cut there and marked with `...`.
+
+    >>> decimal_text(Fraction(-5, 2)), decimal_text(Fraction(1, 3), 6), decimal_text(2.0**-20, 12)
+    ('-2.5', '0.333333...', '9.53674316406e-7...')
+    """
+    exact = Fraction(value)
+    if exact.denominator == 1:
+        return str(exact.numerator)
+    context = Context(prec=digits, rounding=ROUND_DOWN, Emin=-99999, Emax=99999, traps=[])
+    quotient = context.divide(Decimal(exact.numerator), Decimal(exact.denominator))
+    cut = "..." if context.flags[Inexact] else ""
+    exponent = quotient.adjusted()
+    if exponent >= -6:
+        return f"{quotient:f}{cut}"
+    return f"{quotient.scaleb(-exponent):f}e{exponent}{cut}"

@@ -87,14 +87,11 @@ def arithmetics(layers: dict[str, PreparedDense], first: str) -> list[Arithmetic
     for name in sorted(layers, key=lambda name: name != first):
         prepared = layers[name]
         rule, requant = prepared.requant.rule, prepared.requant
-        form = plain_form(prepared)
-        one_row = plain_form(for_rows(prepared, 1))
-        if form.startswith("float32_bias") and not prepared.layer.bias_values.any():
-            form = one_row = "float32"
+        forms = plain_form(prepared), plain_form(for_rows(prepared, 1))
         bounds = requant.activation_min, requant.activation_max
         layer = prepared.layer  # as the runtime reads it: some leave out the weights' zero point, or misread a bias
         read = layer.input_zero_point, layer.weights_zero_point, layer.bias_values.tobytes()
         sums = prepared.acc_bits, prepared.pairs is not None
-        key = form, rule.scale_product, *sums, *bounds, one_row, *read
+        key = *forms, rule.scales.product, *sums, *bounds, *read
         groups.setdefault(key, {})[name] = prepared
     return [Arithmetic(next(iter(members.values())), members) for members in groups.values()]

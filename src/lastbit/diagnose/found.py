@@ -187,7 +187,7 @@ class Found(Report, ABC):
 
 
 def _explanation_dict(explanation: Explanation) -> dict[str, Any]:
-    form = explanation.prepared.requant.rule.form
+    form = explanation.prepared.requant.rule.requantize
     return {
         "mistakes": [
             {

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..model import Model, Operator
 from ..ops.dense_8bit import PreparedDense
+from ..rules.requantize.forms import Float, Requantize
+from ..rules.requantize.overflow import without_overflow
 
 __all__ = ["apart_text", "fault_of", "plain_form"]
 
-# Forms that differ at most where values leave an int32: searched as one, verified each for itself.
-_SAME_FORM = {
-    "float32_clip": "float32",
-    "float32_saturate": "float32",
-    "float64_saturate": "float64",
-    "q31_single_wrap": "q31_single",
-    "q31_floor_up_wrap": "q31_single",
-    "q31_floor_up_saturate": "q31_single",
-    "q31_up_away_saturate": "q31_up_away",
-}
 
+def plain_form(prepared: PreparedDense) -> Requantize:
+    """The form without what it does where values leave a register: searched as one, verified each for itself.
 
-def plain_form(prepared: PreparedDense) -> str:
-    """The rule's form without what it does where values leave an int32."""
-    form = prepared.requant.rule.form
-    return _SAME_FORM.get(form, form)
+    A bias that is added as a real value is an ordinary one where the layer has none.
+    """
+    form = without_overflow(prepared.requant.rule.requantize)
+    if isinstance(form, Float) and not prepared.layer.bias_values.any():
+        return replace(form, bias="in_acc")
+    return form
 
 
 def fault_of(model: Model, op: Operator, prepared: PreparedDense) -> str:
@@ -51,7 +49,7 @@ def fault_of(model: Model, op: Operator, prepared: PreparedDense) -> str:
 
 def apart_text(one: PreparedDense, other: PreparedDense) -> str:
     """How two calculations without a fault differ, as a sentence."""
-    same_product = one.requant.rule.scale_product == other.requant.rule.scale_product
+    same_product = one.requant.rule.scales.product == other.requant.rule.scales.product
     if plain_form(one) == plain_form(other) and same_product and one.acc_bits == other.acc_bits:
         return "The two differ only where a value leaves the range of int32."
     return "The two round differently."

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..arith.requantize import RequantParams
 from ..mistakes import Mistake, applicable
 from ..mistakes.base import Case, Scales
 from ..mistakes.grid import Elements
 from ..mistakes.pipeline import WIDE, Accumulated, Scaling, finish, fold_scales, whole_steps
+from ..rules.requantize.fold import RequantParams
 from ..types import Array
 
 __all__ = ["ScaleSets", "Stage", "Suffix", "suffixes"]

@@ -9,6 +9,7 @@ from ..mistakes import Mistake
 from ..mistakes.fixes import fixes
 from ..mistakes.links import TF_23384
 from ..report import Block, Code, Text
+from ..rules.requantize.forms import Requantize
 from ..types import Array
 
 __all__ = ["FEW_WRONG", "caution_blocks", "mistake_blocks", "percent", "rest_text", "tie_distance", "tie_text"]
@@ -174,7 +175,7 @@ def caution_blocks(wrong: int, mistakes: int, different: int) -> list[Block]:
     return blocks
 
 
-def mistake_blocks(number: int, mistake: Mistake, form: str) -> list[Block]:
+def mistake_blocks(number: int, mistake: Mistake, form: Requantize) -> list[Block]:
     """One mistake with its fixes, in the form of the rule that is meant, for people."""
     fix_numpy, fix_c = fixes(mistake, form)
     lines = [f"NumPy: {fix_numpy}", f"C:     {fix_c}"]

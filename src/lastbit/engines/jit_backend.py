@@ -8,6 +8,7 @@ from ..model import Model, Tensor
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_hybrid import PreparedHybrid
+from ..rules.base import Unsupported
 from ..types import Array
 from . import jit_forms, jit_matmul, jit_softmax
 from .jit_hybrid import pack_hybrid
@@ -30,8 +31,11 @@ class JitBackend(Backend):
             return None  # sums of pairs that saturate run as the reference does
         if params.bias is not None:
             bias = bias - params.bias  # these forms add it themselves
-        slots = jit_forms.form_slots(params, layer.input_scale, layer.weights_scale)
         packed = None
+        try:
+            slots = jit_forms.form_slots(params, layer.input_scale, layer.weights_scale)
+        except Unsupported:
+            slots = None
         if slots is not None:
             packed = jit_matmul.pack(
                 layer.weights_values,

@@ -1,8 +1,8 @@
-"""The requantization forms of `arith.requantize` as vector code: from int32 (or int64) sums to clamped outputs.
+"""The reader of requantization forms that gives vector code: from int32 (or int64) sums to clamped outputs.
 
-Each form has slots: constants of each unit, laid out vector by vector behind each other, and its own code. Scalars are
-the same for all units. What a form here cannot do (a shift that no vector instruction has), `slots` refuses by giving
-None, and the caller requantizes with NumPy.
+A form's code has slots: constants of each unit, laid out vector by vector behind each other. Scalars are the same for
+all units. A value that there is no code for raises `Unsupported`; for a layer with a shift that no vector instruction
+has, `form_slots` gives None. The caller then requantizes with NumPy.
 
 The order of the rounding steps is that of the NumPy functions. Where those hold a value in 64 bits only so that
 nothing overflows, the code here does the same in 32 with formulas that cannot overflow:
@@ -12,26 +12,153 @@ nothing overflows, the code here does the same in 32 with formulas that cannot o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arith.fixedpoint import reduce_multiplier
-from ..arith.requantize import RequantParams
+from ..rules.base import Unsupported
+from ..rules.requantize.fold import RequantParams
+from ..rules.requantize.forms import Add, ClampOrder, Float, OneRounding, Requantize, TwoRoundings, form_from_text
+from ..rules.requantize.vector import left_shift
 from .jit_hybrid_forms import HYBRID_FORMS
-from .jit_unit import SCALARS, Unit
+from .jit_unit import Unit
 
-__all__ = ["FORMS", "FORMS_64", "SCALARS", "form_scalars", "form_slots", "slot_bytes"]
+__all__ = ["SUMS", "code_of", "form_scalars", "form_slots", "slot_bytes"]
 
 Slots = dict[str, npt.NDArray[Any]]
+Code = Callable[[Unit, Any], Any]
 
+SUMS = "acc"
+"""Stands for the sums themselves, where they are not requantized."""
+
+_READER = "llvm"
 _INT32_MAX = 2**31 - 1
+_FAR = 2**30  # beyond every output, and far from the ends of an int32
+
+_FACTORS = {32: {"factor": "f4"}, 64: {"factor": "f8"}}
+_LEFT = {"multiplier": "i4", "left": "i4", "right": "i4", "right_less_one": "i4", "shifts": "i4"}
+_ONCE = {"multiplier": "i4", "nudge": "i8", "count": "i8", "sign_bit": "i4"}
+_ONCE_64 = {"multiplier": "i8", "nudge": "i8", "count": "i8"}
 
 
-def _finish(u: Unit, scaled: Any) -> Any:
+def code_of(text: str, wide: bool) -> tuple[dict[str, str], Code | None]:
+    """The slots of a form with their types, and its code.
+
+    Args:
+        text: `form_text` of a form, a key of `HYBRID_FORMS`, or `SUMS`.
+        wide: whether the sums have 64 bits.
+
+    Returns:
+        Slot -> type, the sums' beginning `bias` first; the code (a vector of sums -> a vector of outputs), or None for
+        the sums themselves.
+
+    Raises:
+        Unsupported: there is no code for a value.
+    """
+    start = {"bias": "i8" if wide else "i4"}
+    if text == SUMS:
+        return start, None
+    if text in HYBRID_FORMS:
+        return HYBRID_FORMS[text]
+    slots, code = _of_form(form_from_text(text), wide)
+    return start | slots, code
+
+
+def _of_form(form: Requantize, wide: bool) -> tuple[dict[str, str], Code]:
+    match form:
+        case Float():
+            return _FACTORS[form.bits] | _bias_slots(form), lambda u, acc: _float(u, acc, form, wide)
+        case TwoRoundings():
+            if form.tie == "half_even":
+                raise Unsupported(_READER, "TwoRoundings.tie", form.tie)
+            away = {"shifts_mask": "i4"} if form.tie == "half_away" else {}
+            return _LEFT | away, lambda u, acc: _two_roundings(u, acc, form)
+        case OneRounding():
+            if form.result == "wide" and form.add == "wide":
+                raise Unsupported(_READER, "OneRounding.result", form.result)
+            if wide:
+                return _ONCE_64, lambda u, acc: _one_rounding(u, _shifted_64(u, acc), form)
+            return _ONCE, lambda u, acc: _one_rounding(u, _product_shifted(u, acc), form)
+        case never:
+            assert_never(never)
+
+
+def _bias_slots(form: Float) -> dict[str, str]:
+    match form.bias:
+        case "in_acc":
+            return {}
+        case "fused":
+            return {"bias_real": "f4", "reciprocal": "f4"}
+        case "reciprocal" | "division":
+            return {"bias_float": "f4"}
+        case never:
+            assert_never(never)
+
+
+# After the rounding
+
+
+def _finish(u: Unit, scaled: Any, add: Add, fits: bool, order: ClampOrder = "bounds") -> Any:
+    """The zero point and the bounds; `fits`: that far from the ends of an int32, no sum wraps."""
+    match add:
+        case "wrap32":
+            pass
+        case "saturate16":
+            pass  # the value has 16 bits, and the bounds lie within them
+        case "wide":
+            if not fits:
+                scaled = u.v.clamp(scaled, u.v.const(u.v.i32, -_FAR), u.v.const(u.v.i32, _FAR))
+        case never:
+            assert_never(never)
     total = u.v.add(scaled, u.scalar("zero_point"))
-    return u.v.clamp(total, u.scalar("low"), u.scalar("high"))
+    match order:
+        case "bounds":
+            return u.v.clamp(total, u.scalar("low"), u.scalar("high"))
+        case "type_then_low":
+            return u.v.maximum(u.v.minimum(total, u.scalar("type_max")), u.scalar("low"))
+        case never_order:
+            assert_never(never_order)
+
+
+# Two roundings
+
+
+def _two_roundings(u: Unit, acc: Any, form: TwoRoundings) -> Any:
+    match form.left:
+        case "wrap32":
+            shifted = u.v.b.shl(acc, u.i32("left"))
+        case "saturate32":
+            shifted = _shift_left_saturating(u, acc)
+        case never:
+            assert_never(never)
+    match form.high:
+        case "half_up":
+            high = u.v.high_mul(shifted, u.i32("multiplier"), 1 << 30)
+        case "floor":
+            high = u.v.high_mul(shifted, u.i32("multiplier"), 0)
+        case never_high:
+            assert_never(never_high)
+    match form.tie:
+        case "half_up":
+            scaled = _half_up(u, high)
+        case "half_away":
+            scaled = _half_away(u, high)
+        case "half_even":
+            raise Unsupported(_READER, "TwoRoundings.tie", form.tie)
+        case never_tie:
+            assert_never(never_tie)
+    return _finish(u, scaled, form.add, fits=form.least_right > 0)
+
+
+def _shift_left_saturating(u: Unit, acc: Any) -> Any:
+    v, b = u.v, u.v.b
+    left = u.i32("left")
+    shifted = b.shl(acc, left)
+    sign = b.ashr(acc, v.const(v.i32, 31))
+    limit = b.xor(sign, v.const(v.i32, _INT32_MAX))
+    return b.select(b.icmp_signed("==", b.ashr(shifted, left), acc), shifted, limit)
 
 
 def _half_up(u: Unit, value: Any) -> Any:
@@ -51,46 +178,14 @@ def _half_away(u: Unit, value: Any) -> Any:
     return _half_up(u, b.add(value, b.and_(negative, u.i32("shifts_mask"))))
 
 
-def _shift_left(u: Unit, acc: Any) -> Any:
-    return u.v.b.shl(acc, u.i32("left"))
-
-
-def _shift_left_saturating(u: Unit, acc: Any) -> Any:
-    v, b = u.v, u.v.b
-    left = u.i32("left")
-    shifted = b.shl(acc, left)
-    sign = b.ashr(acc, v.const(v.i32, 31))
-    limit = b.xor(sign, v.const(v.i32, _INT32_MAX))
-    return b.select(b.icmp_signed("==", b.ashr(shifted, left), acc), shifted, limit)
-
-
-def _q31_up_up(u: Unit, acc: Any) -> Any:
-    return _finish(u, _half_up(u, u.v.high_mul(_shift_left(u, acc), u.i32("multiplier"), 1 << 30)))
-
-
-def _q31_up_away(u: Unit, acc: Any) -> Any:
-    return _finish(u, _half_away(u, u.v.high_mul(_shift_left(u, acc), u.i32("multiplier"), 1 << 30)))
-
-
-def _q31_up_away_saturate(u: Unit, acc: Any) -> Any:
-    shifted = _shift_left_saturating(u, acc)
-    return _finish(u, _half_away(u, u.v.high_mul(shifted, u.i32("multiplier"), 1 << 30)))
-
-
-def _q31_floor_up_wrap(u: Unit, acc: Any) -> Any:
-    return _finish(u, _half_up(u, u.v.high_mul(_shift_left(u, acc), u.i32("multiplier"), 0)))
-
-
-def _q31_floor_up_saturate(u: Unit, acc: Any) -> Any:
-    shifted = _shift_left_saturating(u, acc)
-    return _finish(u, _half_up(u, u.v.high_mul(shifted, u.i32("multiplier"), 0)))
+# One rounding
 
 
 def _product_shifted(u: Unit, acc: Any) -> Any:
     """The low 32 bits of `(acc * multiplier + nudge) >> count`, count 0 to 63, all in 64 bits.
 
     No vector instruction of AVX2 shifts 64 bits with their sign: 2^63 is added before an unsigned shift (it is in
-    the slot `nudge`) and what it became, the slot `sign_bit`, is taken off behind it.
+    the slot `nudge`) and what it became, the slot `sign_bit`, is subtracted behind it.
     """
     v, b = u.v, u.v.b
     (ae, ao), (qe, qo) = v.even_odd(acc), v.even_odd(u.i32("multiplier"))
@@ -100,17 +195,59 @@ def _product_shifted(u: Unit, acc: Any) -> Any:
     return b.sub(v.interleave_low(even, odd), u.i32("sign_bit"))
 
 
-def _q31_single(u: Unit, acc: Any) -> Any:
-    return _finish(u, _product_shifted(u, acc))
+def _shifted_64(u: Unit, acc: Any) -> Any:
+    """The same of 64-bit sums."""
+    b = u.v.b
+    total = b.add(b.mul(acc, u.i64("multiplier")), u.i64("nudge"))
+    return b.trunc(b.ashr(total, u.i64("count")), u.v.i32)
 
 
-def _halve(u: Unit, doubled: Any) -> Any:
-    one = u.v.const(u.v.i32, 1)
-    return u.v.b.ashr(u.v.b.add(doubled, one), one)
+def _one_rounding(u: Unit, shifted: Any, form: OneRounding) -> Any:
+    if form.kept_bit:
+        one = u.v.const(u.v.i32, 1)
+        shifted = u.v.b.ashr(u.v.b.add(shifted, one), one)
+    return _finish(u, shifted, form.add, fits=form.kept_bit)
 
 
-def _q31_single_wrap(u: Unit, acc: Any) -> Any:
-    return _finish(u, _halve(u, _product_shifted(u, acc)))
+# Floats
+
+
+def _float(u: Unit, acc: Any, form: Float, wide: bool) -> Any:
+    v = u.v
+    product = _product(u, acc, form, wide)
+    match form.limit:
+        case "none":
+            pass
+        case "upper_bound":
+            product = v.minimum_float(product, _as_kind(u, u.scalar("limit_float"), form))
+        case "type":
+            raised = v.maximum_float(product, _as_kind(u, u.scalar("type_low_float"), form))
+            product = v.minimum_float(raised, _as_kind(u, u.scalar("type_high_float"), form))
+        case never:
+            assert_never(never)
+    return _finish(u, _rounded(u, product, form), form.add, form.limit == "type", form.clamp_order)
+
+
+def _as_kind(u: Unit, value: Any, form: Float) -> Any:
+    """A float32 vector in the form's own float."""
+    return value if form.bits == 32 else u.v.b.fpext(value, u.v.f64)
+
+
+def _product(u: Unit, acc: Any, form: Float, wide: bool) -> Any:
+    v = u.v
+    kind = v.f32 if form.bits == 32 else v.f64
+    factor = u.f32("factor") if form.bits == 32 else u.f64("factor")
+    match form.bias:
+        case "in_acc":
+            narrow = acc if wide else _narrow(u, acc)
+            return v.b.fmul(v.b.sitofp(narrow, kind), factor)
+        case "fused":
+            args = [u.f32("bias_real"), u.f32("reciprocal"), v.b.sitofp(acc, kind)]
+            return v.b.fmul(v.call(f"llvm.fma.v{v.lanes}f32", v.f32, args), factor)
+        case "reciprocal" | "division":
+            return v.b.fmul(v.b.fadd(v.b.sitofp(acc, kind), u.f32("bias_float")), factor)
+        case never:
+            assert_never(never)
 
 
 def _narrow(u: Unit, acc: Any) -> Any:
@@ -119,115 +256,41 @@ def _narrow(u: Unit, acc: Any) -> Any:
     return u.v.b.ashr(u.v.b.shl(acc, unused), unused)
 
 
-def _float_product(u: Unit, acc: Any) -> Any:
-    return u.v.b.fmul(u.v.b.sitofp(acc, u.v.f32), u.f32("factor"))
-
-
-def _float32(u: Unit, acc: Any) -> Any:
-    limited = u.v.minimum_float(_float_product(u, _narrow(u, acc)), u.scalar("limit_float"))
-    total = u.v.add(u.v.round_to_int(limited), u.scalar("zero_point"))
-    return u.v.maximum(u.v.minimum(total, u.scalar("type_max")), u.scalar("low"))
-
-
-def _float32_saturate(u: Unit, acc: Any) -> Any:
-    # Both ends first: the conversion would take what is too large to INT32_MIN.
+def _rounded(u: Unit, product: Any, form: Float) -> Any:
+    """To int32. Limits that round to themselves come first: conversions take what is too large to INT32_MIN."""
     v = u.v
-    product = v.minimum_float(_float_product(u, _narrow(u, acc)), v.const(v.f32, 32767.0))
-    limited = v.maximum_float(product, v.const(v.f32, -32768.0))
-    return _finish(u, v.round_to_int(limited))
+    double = form.bits == 64
+    match form.out_of_range:
+        case "int32_min" | "never":
+            pass
+        case "saturate16":
+            kind = v.f64 if double else v.f32
+            product = v.minimum_float(product, v.const(kind, 32767.0))
+            product = v.maximum_float(product, v.const(kind, -32768.0))
+        case "saturate32":
+            # A float32 does not hold the upper end.
+            product, double = (product if double else v.b.fpext(product, v.f64)), True
+            product = v.minimum_float(product, v.const(v.f64, 2.0**31 - 1))
+            product = v.maximum_float(product, v.const(v.f64, -(2.0**31)))
+        case never:
+            assert_never(never)
+    if form.tie == "half_even" and not double:
+        return v.round_to_int(product)
+    product = product if double else v.b.fpext(product, v.f64)
+    match form.tie:
+        case "half_even":
+            return v.truncate_to_int(v.call(f"llvm.roundeven.v{v.lanes}f64", v.f64, [product]))
+        case "half_away":
+            return v.round_half_away(product)
+        case "half_up":
+            whole = v.call(f"llvm.floor.v{v.lanes}f64", v.f64, [product])
+            up = v.b.fcmp_ordered(">=", v.b.fsub(product, whole), v.const(v.f64, 0.5))
+            return v.truncate_to_int(v.b.fadd(whole, v.b.select(up, v.const(v.f64, 1.0), v.const(v.f64, 0.0))))
+        case never_tie:
+            assert_never(never_tie)
 
 
-def _float32_clip(u: Unit, acc: Any) -> Any:
-    raised = u.v.maximum_float(_float_product(u, acc), u.scalar("type_low_float"))
-    return _finish(u, u.v.round_to_int(u.v.minimum_float(raised, u.scalar("type_high_float"))))
-
-
-def _finish_far(u: Unit, scaled: Any) -> Any:
-    """`_finish` for kernels that do not wrap: INT32_MIN plus a negative zero point stays at the lower end."""
-    return _finish(u, u.v.maximum(scaled, u.v.const(u.v.i32, -(2**30))))
-
-
-def _float32_bias_sum(u: Unit, acc: Any) -> Any:
-    total = u.v.b.fadd(u.v.b.sitofp(acc, u.v.f32), u.f32("bias_float"))
-    return _finish_far(u, u.v.round_to_int(u.v.b.fmul(total, u.f32("factor"))))
-
-
-def _float32_bias_fused(u: Unit, acc: Any) -> Any:
-    v = u.v
-    args = [u.f32("bias_real"), u.f32("reciprocal"), v.b.sitofp(acc, v.f32)]
-    total = v.call(f"llvm.fma.v{v.lanes}f32", v.f32, args)
-    return _finish_far(u, v.round_to_int(v.b.fmul(total, u.f32("factor"))))
-
-
-def _float64(u: Unit, acc: Any) -> Any:
-    product = u.v.b.fmul(u.v.b.sitofp(acc, u.v.f64), u.f64("factor"))
-    return _finish(u, u.v.round_half_away(product))
-
-
-def _float64_saturate(u: Unit, acc: Any) -> Any:
-    v = u.v
-    product = v.b.fmul(v.b.sitofp(acc, v.f64), u.f64("factor"))
-    # Limits that round to themselves; the conversion would take what is too large to INT32_MIN.
-    high, low = v.const(v.f64, 2.0**31 - 1), v.const(v.f64, -(2.0**31))
-    limited = v.b.select(v.b.fcmp_ordered("<", product, high), product, high)
-    limited = v.b.select(v.b.fcmp_ordered(">", limited, low), limited, low)
-    return _finish(u, v.round_half_away(limited))
-
-
-def _q15(u: Unit, acc: Any) -> Any:
-    b = u.v.b
-    total = b.add(b.mul(acc, u.i64("multiplier")), u.i64("nudge"))
-    return _finish(u, b.trunc(b.ashr(total, u.i64("count")), u.v.i32))
-
-
-def _q15_wrap(u: Unit, acc: Any) -> Any:
-    b = u.v.b
-    product = b.ashr(b.mul(acc, u.i64("multiplier")), u.i64("count"))
-    return _finish(u, _halve(u, b.trunc(product, u.v.i32)))
-
-
-# Form -> (slots with their types, code). `bias` comes first: what the sums begin with.
-_SHIFTS = {"right": "i4", "right_less_one": "i4", "shifts": "i4"}
-_TWO_STEPS = {"multiplier": "i4", "left": "i4", **_SHIFTS}
-_AWAY = {**_TWO_STEPS, "shifts_mask": "i4"}
-_WIDE = {"multiplier": "i4", "nudge": "i8", "count": "i8", "sign_bit": "i4"}
-_FACTOR = {"factor": "f4"}
-
-Code = Callable[[Unit, Any], Any]
-FORMS: dict[str, tuple[dict[str, str], Code | None]] = {
-    name: ({"bias": "i4", **slots}, code)
-    for name, slots, code in (
-        ("acc", {}, None),
-        ("q31_up_up", _TWO_STEPS, _q31_up_up),
-        ("q31_up_away", _AWAY, _q31_up_away),
-        ("q31_up_away_saturate", _AWAY, _q31_up_away_saturate),
-        ("q31_floor_up_wrap", _TWO_STEPS, _q31_floor_up_wrap),
-        ("q31_floor_up_saturate", _TWO_STEPS, _q31_floor_up_saturate),
-        ("q31_single", _WIDE, _q31_single),
-        ("q31_single_wrap", _WIDE, _q31_single_wrap),
-        ("float32", _FACTOR, _float32),
-        ("float32_saturate", _FACTOR, _float32_saturate),
-        ("float32_clip", _FACTOR, _float32_clip),
-        ("float32_bias_fused", {**_FACTOR, "bias_real": "f4", "reciprocal": "f4"}, _float32_bias_fused),
-        ("float32_bias_reciprocal", {**_FACTOR, "bias_float": "f4"}, _float32_bias_sum),
-        ("float32_bias_division", {**_FACTOR, "bias_float": "f4"}, _float32_bias_sum),
-        ("float64", {"factor": "f8"}, _float64),
-        ("float64_saturate", {"factor": "f8"}, _float64_saturate),
-    )
-} | HYBRID_FORMS
-"""Those on 32-bit sums, hybrid layers' among them. `acc` gives the sums themselves."""
-
-FORMS_64: dict[str, tuple[dict[str, str], Code | None]] = {
-    name: ({"bias": "i8", **slots}, code)
-    for name, slots, code in (
-        ("acc", {}, None),
-        ("q15", {"multiplier": "i8", "nudge": "i8", "count": "i8"}, _q15),
-        ("q15_wrap", {"multiplier": "i8", "count": "i8"}, _q15_wrap),
-        ("float64", {"factor": "f8"}, _float64),
-        ("float64_saturate", {"factor": "f8"}, _float64_saturate),
-    )
-}
-"""Those on 64-bit sums."""
+# Constants
 
 
 def slot_bytes(slots: Mapping[str, str], lanes: int) -> tuple[dict[str, int], int]:
@@ -261,38 +324,52 @@ def form_slots(
         weights_scale: s_w, likewise.
 
     Returns:
-        Slot -> values; None where this form, or a shift in it, is not covered.
+        Slot -> values; None where a shift in it is not covered, or the scales are not there.
+
+    Raises:
+        Unsupported: there is no code for a value of the form.
     """
-    form, shift = params.rule.form, params.shift
-    forms = FORMS if params.rule.acc_bits == 32 else FORMS_64
-    if form not in forms or params.rule.acc_bits not in (32, 64):
-        return None
-    if form.startswith("float64"):
-        return {"factor": np.asarray(params.effective_scale, np.float64)}
-    if form.startswith("float32_bias") and params.float_bias is not None:
-        slots: Slots = {"factor": np.asarray(params.effective_scale, np.float32)}
-        if form == "float32_bias_fused":
+    form, bits = params.rule.requantize, params.rule.sums.bits
+    _of_form(form, bits == 64)
+    if bits < 32 and not (isinstance(form, Float) and form.bias == "in_acc"):
+        raise Unsupported(_READER, "Sums.bits", bits)
+    match form:
+        case Float():
+            return _float_slots(form, params, input_scale, weights_scale)
+        case TwoRoundings():
+            return _two_slots(form, params)
+        case OneRounding():
+            return _one_slots(form, params)
+        case never:
+            assert_never(never)
+
+
+def _float_slots(
+    form: Float,
+    params: RequantParams,
+    input_scale: np.float32 | None,
+    weights_scale: npt.NDArray[np.float32] | None,
+) -> Slots | None:
+    slots: Slots = {"factor": np.asarray(params.effective_scale, np.float32 if form.bits == 32 else np.float64)}
+    match form.bias:
+        case "in_acc":
+            return slots
+        case "fused":
             if params.bias is None or input_scale is None or weights_scale is None:
                 return None
             scales = np.float32(input_scale) * weights_scale.astype(np.float32)
-            return slots | {
-                "bias_real": params.bias.astype(np.float32) * scales,
-                "reciprocal": np.float32(1) / scales,
-            }
-        return slots | {"bias_float": params.float_bias.astype(np.float32)}
-    if form.startswith("float32"):
-        return {"factor": np.asarray(params.effective_scale, np.float32)}
-    if form.startswith("q31_single"):
-        return _wide_slots(params, 31 if form == "q31_single" else 30)
-    if form == "q15":
-        exponent = 15 - shift
-        nudge = np.int64(1) << ((exponent - 1) & 63)
-        return {"multiplier": reduce_multiplier(params.multiplier), "nudge": nudge, "count": exponent & 63}
-    if form == "q15_wrap":
-        count = np.maximum(14 - shift, 0)
-        return {"multiplier": reduce_multiplier(params.multiplier), "count": count} if (count < 64).all() else None
-    right = np.maximum(-shift, 1 if form.startswith("q31_floor") else 0)
-    left = shift + right if form.startswith("q31_floor") else np.clip(shift, 0, 31)
+            return slots | {"bias_real": params.bias.astype(np.float32) * scales, "reciprocal": np.float32(1) / scales}
+        case "reciprocal" | "division":
+            if params.float_bias is None:
+                return None
+            return slots | {"bias_float": params.float_bias.astype(np.float32)}
+        case never:
+            assert_never(never)
+
+
+def _two_slots(form: TwoRoundings, params: RequantParams) -> Slots | None:
+    right = np.maximum(-params.shift, form.least_right)
+    left = left_shift(form, params.shift)
     if (left > 31).any() or (right > 31).any():
         return None
     return {
@@ -305,16 +382,27 @@ def form_slots(
     }
 
 
-def _wide_slots(params: RequantParams, whole: int) -> Slots | None:
-    count = whole - params.shift
-    if (count < 0).any() or (count > 63).any():
-        return None
-    half = np.where(count > 0, np.int64(1) << np.maximum(count - 1, 0), 0) if whole == 31 else np.zeros_like(count)
+def _one_slots(form: OneRounding, params: RequantParams) -> Slots | None:
+    multiplier = params.multiplier if form.multiplier_bits == 31 else reduce_multiplier(params.multiplier)
+    count = form.multiplier_bits - form.kept_bit - params.shift
+    half = np.int64(1) << ((count - 1) & 63)
+    match form.counts:
+        case "plain":
+            if (count < 0).any() or (count > 63).any():
+                return None
+            half = np.where(count > 0, half, 0)
+        case "modulo_64":
+            count = count & 63
+        case never:
+            assert_never(never)
+    nudge = np.zeros_like(count) if form.kept_bit else half
+    if params.rule.sums.bits == 64:
+        return {"multiplier": multiplier, "nudge": nudge, "count": count}
     # 2^63 as an int64 wraps to its negative; so does the sum, as the vector code's does.
     sign = np.uint64(2**63) >> count.astype(np.uint64)
     return {
-        "multiplier": params.multiplier,
-        "nudge": (half.astype(np.uint64) + np.uint64(2**63)).astype(np.int64),
+        "multiplier": multiplier,
+        "nudge": (nudge.astype(np.uint64) + np.uint64(2**63)).astype(np.int64),
         "count": count,
         "sign_bit": (sign & np.uint64(0xFFFFFFFF)).astype(np.uint32).astype(np.int64),
     }

@@ -97,4 +97,4 @@ HYBRID_FORMS: dict[str, tuple[dict[str, str], Callable[[Unit, Any], Any] | None]
     "hybrid_fused_bound_first": (_FUSED, _fused_bound_first),
     "hybrid_unfused": ({**_SUMS, "unclamped": "i4"}, _unfused),
 }
-"""A part of `jit_forms.FORMS`. `bias` is what the integer sums begin with, `addend` the layer's bias."""
+"""What finishes hybrid layers. `bias` is what the integer sums begin with, `addend` the layer's bias."""

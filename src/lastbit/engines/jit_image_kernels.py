@@ -182,7 +182,7 @@ def _window(d, corner, depth, channels):  # type: ignore[no-untyped-def]
 
 @inner
 def _requantize(d, form, start, stop, out):  # type: ignore[no-untyped-def]
-    """One pixel's channels from int32 sums to bytes, as `arith.requantize` does it."""
+    """One pixel's channels from int32 sums to bytes, as the vector reader does it."""
     sums, by, taken = int32_at(d[_D.sums]), float32_at(d[_D.factor]), uint8_at(out)
     multiplier, left, right = int64_at(d[_D.multiplier]), int64_at(d[_D.left]), int64_at(d[_D.right])
     zero_point, low, high, qmax = d[_D.zero_point], d[_D.low], d[_D.high], d[_D.qmax]

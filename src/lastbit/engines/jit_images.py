@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..arith.requantize import RequantParams
 from ..ops._binary import PreparedBinary
 from ..ops._convolution import Convolution, PreparedConvolution
 from ..ops.base import PreparedOperator
+from ..rules.requantize.fold import RequantParams
+from ..rules.requantize.forms import Float, Requantize, TwoRoundings
 from ..types import Array
 from . import jit_matmul
 from .jit_memory import address
@@ -27,7 +28,13 @@ Function = Callable[[Sequence[Array], int], Array]
 _PATCH_BYTES = 400_000
 # A table of 65,536 is made for as many elements at least.
 _LEAST_PAIRS = 4096
-_DEPTHWISE_FORMS = {"float32": 0, "float32_saturate": 1, "q31_up_up": 2, "q31_up_away": 3}
+# The forms that `jit_image_kernels.depthwise` has code for, and their numbers there.
+_DEPTHWISE_FORMS: dict[Requantize, int] = {
+    Float(32, "half_even", "in_acc", "upper_bound", "int32_min", "wrap32", "type_then_low"): 0,
+    Float(32, "half_even", "in_acc", "none", "saturate16", "saturate16", "bounds"): 1,
+    TwoRoundings("wrap32", "half_up", "half_up", 0, "wrap32"): 2,
+    TwoRoundings("wrap32", "half_up", "half_away", 0, "wrap32"): 3,
+}
 
 
 def fast_image_operator(entry: PreparedOperator) -> Function | None:
@@ -86,7 +93,7 @@ class _Rows:
             weights_zero_point=layer.weights_zero_point,
             bias=_folded(layer, weights.astype(np.int64) - layer.weights_zero_point),
             params=params,
-            acc_bits=params.rule.acc_bits,
+            acc_bits=params.rule.sums.bits,
             input_type=dtype.name,
         )
         return None if packed is None else cls(layer, jit_matmul.Chain([packed]))
@@ -157,7 +164,7 @@ class _Depthwise:
         self._factor = np.zeros(channels, np.float32)
         self._multiplier, self._left, self._right = (np.zeros(channels, np.int64) for _ in range(3))
         for number, (start, stop, params) in enumerate(parts):
-            self._forms[number] = _DEPTHWISE_FORMS[params.rule.form]
+            self._forms[number] = _DEPTHWISE_FORMS[params.rule.requantize]
             self._factor[start:stop] = params.effective_scale.astype(np.float32)
             self._multiplier[start:stop] = params.multiplier
             self._left[start:stop] = np.clip(params.shift, 0, 31)
@@ -171,7 +178,7 @@ class _Depthwise:
         layer = entry.convolution
         if layer.input.dtype.name not in ("int8", "uint8"):
             return None
-        if any(params.rule.form not in _DEPTHWISE_FORMS for _, _, params in entry.requant):
+        if any(params.rule.requantize not in _DEPTHWISE_FORMS for _, _, params in entry.requant):
             return None
         return cls(layer, entry.requant)
 

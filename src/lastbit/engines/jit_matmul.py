@@ -207,5 +207,7 @@ def dense(rows: IntArray, layer: PackedDense, threads: int = 1) -> Array:
 
 def dot(rows: IntArray, weights: PackedDense, threads: int = 1) -> Array:
     """`rows @ weights.T`, int32 that wraps or int64: rows `[n, depth]` -> `[n, out]`. See `pack`."""
-    assert weights.form == "acc"
+    from .jit_forms import SUMS
+
+    assert weights.form == SUMS
     return dense(rows, weights, threads)

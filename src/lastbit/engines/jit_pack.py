@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arith.requantize import RequantParams
+from ..rules.base import Unsupported
+from ..rules.requantize.fold import RequantParams
+from ..rules.requantize.forms import form_text
 from ..types import Array, IntArray
 from .jit_memory import address, line_aligned
 
@@ -97,7 +99,7 @@ class PackedDense:
 
     Attributes:
         isa: the kernels.
-        form: the requantization form; `acc` gives the sums.
+        form: what finishes the sums (see `jit_forms.code_of`).
         wide: whether sums have 64 bits.
         panels: how its units are cut.
         depth: accumulation depth.
@@ -185,11 +187,14 @@ def pack(
     if (given.itemsize > 1 or wide) and isa.activations != "int16":
         # The byte kernels take bytes only; what CPUs with them can do as well is the widening product.
         isa = ISAS["avx2" if isa.x86 else "portable"]
-    form = form or ("acc" if params is None else params.rule.form)
-    forms = jit_forms.FORMS_64 if wide else jit_forms.FORMS
-    if slots is None:
-        slots = {} if params is None else jit_forms.form_slots(params)
-    if slots is None or form not in forms or weights.dtype.itemsize > 1:
+    form = form or (jit_forms.SUMS if params is None else form_text(params.rule.requantize))
+    try:
+        kinds, _ = jit_forms.code_of(form, wide)
+        if slots is None:
+            slots = {} if params is None else jit_forms.form_slots(params)
+    except Unsupported:
+        return None
+    if slots is None or weights.dtype.itemsize > 1:
         return None
     units, depth = weights.shape
     w = weights.astype(np.int64)
@@ -214,7 +219,7 @@ def pack(
         narrow = packed if wide else byte_panels()
     else:
         packed = narrow = byte_panels()
-    columns = panels.constants(isa, forms[form][0], {"bias": start, **slots})
+    columns = panels.constants(isa, kinds, {"bias": start, **slots})
     output = np.dtype(np.int64 if wide else np.int32) if params is None else np.dtype(params.dtype.numpy)
     scalars = np.zeros(8, np.int32) if params is None else jit_forms.form_scalars(params, acc_bits)
     fields = {

@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 
 from .jit_compile import llvm_address
 from .jit_cpu import allow
-from .jit_forms import FORMS, FORMS_64, slot_bytes
+from .jit_forms import code_of, slot_bytes
 from .jit_hybrid_forms import HYBRID_FORMS, RECORD_BYTES
 from .jit_unit import Unit
 from .jit_vectors import I1, I8, I16, I32, I64, POINTER, Isa, Vectors, new_function
@@ -93,7 +93,7 @@ def build_tile(module: Any, isa: Isa, shape: Shape, name: str = "tile", features
 
 def tile_address(isa: Isa, shape: Shape) -> int:
     """The address of a micro-kernel, compiled or from disk."""
-    form = shape.form.replace("/", "_")
+    form = shape.form.replace("/", "_").replace("-", "_")
     name = f"lastbit_{isa.name}_{form}_{shape.rows}x{shape.width}_{shape.weights}_{shape.output_bytes}"
     return llvm_address(name, lambda module, called, features: build_tile(module, isa, shape, called, features))
 
@@ -107,7 +107,7 @@ class _Tile:
         form = shape.form
         self.wide = form.endswith("/64")
         self.records = form in HYBRID_FORMS
-        self.slots, self.code = (FORMS_64 if self.wide else FORMS)[form.removesuffix("/64")]
+        self.slots, self.code = code_of(form.removesuffix("/64"), self.wide)
         self.offsets, self.unit_bytes = slot_bytes(self.slots, v.lanes)
         # Bytes of one vector of weights: one lane takes a group.
         values = v.lanes * self.isa.group

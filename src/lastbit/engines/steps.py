@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arith.fixedpoint import wrap32
-from ..arith.requantize import RequantParams, requantize
 from ..errors import InputError
+from ..rules.requantize.fold import RequantParams
+from ..rules.requantize.vector import requantize
 from ..types import Array, IntArray
 
 __all__ = ["DenseByBlas", "Elementwise", "NumpyChain", "Quantizer", "Runnable", "Softmax", "SplitWeights", "Table"]

@@ -259,7 +259,7 @@ def _other(
             name, prepared.rule, prepared.kernel, output, mismatched, acc=acc, acc_cause=_acc_cause(element, prepared)
         )
     here, there = (Side.of(p.requant, element.unit) for p in (element.prepared, prepared))
-    cause = find_cause(element.acc, element.scales, element.layer.output_zero_point, here, there)
+    cause = find_cause(element.acc, element.scales, here, there)
     if (int(cause.here[-1]), int(cause.there[-1])) != (element.output, output):
         raise RuntimeError(
             f"{element.label}: {name} prints {output} in the engine and {int(cause.there[-1])} "

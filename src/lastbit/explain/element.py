@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import ROUND_DOWN, Context, Decimal, Inexact
+from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..arith.exact import ExactStep, split_fraction
+from ..arith.exact import ExactStep, decimal_text, split_fraction
 from ..arith.pairs16 import INT16_MAX, INT16_MIN
 from ..differences import steps_of
 from ..ops.dense_8bit import PreparedDense
@@ -249,24 +249,6 @@ def _check(element: Element, trace: Mapping[str, Array]) -> None:
                 f"{decimal_text(Fraction(exact))} in exact arithmetic. "
                 "This is a fault in LastBit, not in your model: please report it, with the model."
             )
-
-
-def decimal_text(value: Fraction | float, digits: int = 25) -> str:
-    """A number in decimal: exact if that takes at most `digits` digits, else cut there and marked with `...`.
-
-    >>> decimal_text(Fraction(-5, 2)), decimal_text(Fraction(1, 3), 6), decimal_text(2.0**-20, 12)
-    ('-2.5', '0.333333...', '9.53674316406e-7...')
-    """
-    exact = Fraction(value)
-    if exact.denominator == 1:
-        return str(exact.numerator)
-    context = Context(prec=digits, rounding=ROUND_DOWN, Emin=-99999, Emax=99999, traps=[])
-    quotient = context.divide(Decimal(exact.numerator), Decimal(exact.denominator))
-    cut = "..." if context.flags[Inexact] else ""
-    exponent = quotient.adjusted()
-    if exponent >= -6:
-        return f"{quotient:f}{cut}"
-    return f"{quotient.scaleb(-exponent):f}e{exponent}{cut}"
 
 
 def float_data(value: float) -> dict[str, str]:

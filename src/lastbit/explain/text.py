@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from ..arith.exact import ExactStep
 from ..report import Block, Code, Heading, Table, Text
+from ..rules.requantize.forms import Float
 from ..types import hex_float
 from .differences import STEPS, Cause, OtherRuntime, Side
 from .element import Element, decimal_text
@@ -190,8 +191,9 @@ def _section_multiplier(element: Element) -> Iterable[Block]:
     pair = element.multiplier_and_shift
     if pair is None:
         yield Heading("5. The effective scale")
-        bits = element.prepared.requant.rule.form[:7]  # float32 or float64
-        yield _facts(*lines, ("multiplier", f"none: this rule multiplies acc by the {bits} m itself"))
+        form = element.prepared.requant.rule.requantize
+        assert isinstance(form, Float)
+        yield _facts(*lines, ("multiplier", f"none: this rule multiplies acc by the float{form.bits} m itself"))
         return
     fraction, exponent = element.frexp
     (q, shift), multiplier = pair, element.step("multiplier")

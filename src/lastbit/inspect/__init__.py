@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arith.fixedpoint import reduce_multiplier
 from ..errors import UnsupportedError
 from ..faults import LITERT_REFUSES
 from ..json_text import json_text
@@ -20,6 +19,7 @@ from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
 from ..prepare import prepare_operator
 from ..report import Block, Report
+from ..rules.requantize.fold import has_multiplier, multiplier_q15
 from ..runtimes import RUNTIMES, Runtime, get_runtime
 from ..tflite.reader import load
 from .operator import operator_blocks
@@ -282,15 +282,15 @@ def _bits(value: int) -> int:
 def _arithmetic(dense: PreparedDense) -> dict[str, Any]:
     """What one runtime's rule makes of the layer; lists are `[1]` (per-tensor) or `[out]`."""
     params = dense.requant
-    fixed_point = params.rule.form.startswith("q")
-    q15 = reduce_multiplier(params.multiplier).tolist() if params.rule.form == "q15" else None
+    fixed_point = has_multiplier(params.rule)
+    q15 = multiplier_q15(params)
     return {
         "equation": dense.equation,
         "acc_bits": dense.acc_bits,
-        "scale_product": params.rule.scale_product,
+        "scale_product": params.rule.scales.product,
         "effective_scale": _exact(params.effective_scale),
         "multiplier": params.multiplier.tolist() if fixed_point else None,
-        "multiplier_q15": q15,
+        "multiplier_q15": None if q15 is None else q15.tolist(),
         "shift": params.shift.tolist() if fixed_point else None,
         "activation_min": params.activation_min,
         "activation_max": params.activation_max,

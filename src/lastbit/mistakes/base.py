@@ -12,6 +12,8 @@ import numpy.typing as npt
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_by_rows import for_rows
 from ..ops.dense_layer import DenseLayer
+from ..rules.base import ScaleProduct
+from ..rules.requantize.forms import OneRounding, TwoRoundings
 from ..types import Array, DType
 
 __all__ = ["SLOTS", "STAGES", "Case", "Int64Array", "Mistake", "Scales", "always", "is_q31", "wrap_bits", "wrap_to"]
@@ -52,7 +54,8 @@ def always(_prepared: PreparedDense) -> bool:
 
 def is_q31(prepared: PreparedDense) -> bool:
     """Whether the layer's rule has a multiplier of 31 bits and a shift."""
-    return prepared.requant.rule.form.startswith("q31")
+    form = prepared.requant.rule.requantize
+    return isinstance(form, TwoRoundings) or (isinstance(form, OneRounding) and form.multiplier_bits == 31)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +101,13 @@ class Scales:
         input: s_x.
         weights: s_w, `[1]` or `[out]`.
         output: s_y.
-        product: the precision of s_x * s_w / s_y, see `RequantRule.scale_product`.
+        product: the precision of s_x * s_w / s_y, see `ScaleProduct`.
     """
 
     input: float
     weights: Float64Array
     output: float
-    product: str
+    product: ScaleProduct
 
     @property
     def factor(self) -> Float64Array:
@@ -182,7 +185,7 @@ class Case:
     def scales(self) -> Scales:
         """The right scales."""
         layer = self.layer
-        product = self.prepared.requant.rule.scale_product
+        product = self.prepared.requant.rule.scales.product
         return Scales(
             float(layer.input_scale), layer.weights_scale.astype(np.float64), float(layer.output_scale), product
         )

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import assert_never
 
 import numpy as np
 
-from ..arith.fixedpoint import reduce_multiplier, wrap32
+from ..arith.fixedpoint import INT32_MAX, INT32_MIN, reduce_multiplier, wrap32
 from ..arith.floats import sum32
-from ..arith.requantize import RequantParams, prepare_requantize, requantize
 from ..errors import InputError
 from ..ops.dense_8bit import PreparedDense
+from ..rules.base import Scales as RuleScales
+from ..rules.requantize.fold import RequantParams, prepare_requantize
+from ..rules.requantize.forms import Float, OneRounding, TwoRoundings
+from ..rules.requantize.vector import requantize
+from ..rules.requantize.words import last_tie
 from ..types import DTYPES, Array
 from .accumulate import product_of
 from .base import SLOTS, Case, Float64Array, Int64Array, Mistake, Scales, wrap_bits
@@ -23,7 +27,7 @@ from .biasing import right_bias
 from .catalogue import MISTAKES
 from .finishing import RAW, right_range
 from .grid import Everything, Grid
-from .rounding import LIMIT, Unrounded, last_tie
+from .rounding import LIMIT, Unrounded
 
 __all__ = [
     "PREFIX",
@@ -82,24 +86,25 @@ class Scaling:
     def unrounded(self, acc: Int64Array) -> Unrounded:
         """The scaled value before the rounding."""
         params = self.params
-        form, factor = params.rule.form, params.effective_scale
+        form, factor = params.rule.requantize, params.effective_scale
         tie = last_tie(form)
         if self.combine is not None:
             return Unrounded(tie, self.combine.function(acc.astype(np.float64), factor.astype(np.float64)))
-        if form == "q15":
-            bits = np.clip(15 - params.shift, 0, 62)
-            return Unrounded(tie, None, acc * reduce_multiplier(params.multiplier), bits)
-        if form.startswith("q31"):
-            shifted = wrap32(acc << np.clip(params.shift, 0, 31))
-            right = np.clip(-params.shift, 0, 31)
-            numerator = shifted * params.multiplier
-            return Unrounded(tie, None, numerator, 31 + right, shifted, params.multiplier, right)
-        if form.startswith("float32"):
-            single = acc.astype(np.float32)
-            if params.float_bias is not None and params.bias is not None:
-                single = sum32(wrap32(acc - params.bias).astype(np.float32), params.float_bias)
-            return Unrounded(tie, (single * factor.astype(np.float32)).astype(np.float64))
-        return Unrounded(tie, acc.astype(np.float64) * factor)
+        match form:
+            case Float():
+                return Unrounded(tie, _product(form, acc, params))
+            case OneRounding(multiplier_bits=15):
+                bits = np.clip(15 - params.shift, 0, 62)
+                return Unrounded(tie, None, acc * reduce_multiplier(params.multiplier), bits)
+            case TwoRoundings() | OneRounding():
+                shifted = acc << np.clip(params.shift, 0, 31)
+                if isinstance(form, TwoRoundings) and form.left == "saturate32":
+                    shifted = np.clip(shifted, INT32_MIN, INT32_MAX)
+                shifted, right = wrap32(shifted), np.clip(-params.shift, 0, 31)
+                numerator = shifted * params.multiplier
+                return Unrounded(tie, None, numerator, 31 + right, shifted, params.multiplier, right)
+            case never:
+                assert_never(never)
 
     def apply(self, acc: Int64Array) -> Int64Array:
         """Accumulators to whole output steps, without zero point and clamp."""
@@ -107,7 +112,7 @@ class Scaling:
             result: Int64Array = self.rounding.function(self.unrounded(acc), self.zero_point)
             return np.clip(result, -LIMIT, LIMIT)
         if self.combine is not None:
-            return self.unrounded(acc).round(last_tie(self.params.rule.form))
+            return self.unrounded(acc).round(last_tie(self.params.rule.requantize))
         return requantize(acc, self.params)["output"].astype(np.int64)
 
     def with_late_bias(self, acc: Int64Array, start: Accumulated) -> Int64Array:
@@ -125,6 +130,16 @@ class Scaling:
             if not isinstance(start.apart, int):
                 value = value + np.where(start.apart != 0, self.unrounded(start.apart).real, 0)
         return value + start.after
+
+
+def _product(form: Float, acc: Int64Array, params: RequantParams) -> Float64Array:
+    """The accumulator times the factor in the form's float, as float64."""
+    if form.bits == 64:
+        return acc.astype(np.float64) * params.effective_scale
+    single = acc.astype(np.float32)
+    if params.float_bias is not None and params.bias is not None:
+        single = sum32(wrap32(acc - params.bias).astype(np.float32), params.float_bias)
+    return (single * params.effective_scale.astype(np.float32)).astype(np.float64)
 
 
 def choose(mistakes: Sequence[str]) -> dict[str, Mistake]:
@@ -212,7 +227,7 @@ def whole_steps(right: RequantParams, grid: Grid) -> RequantParams:
 
 def fold_scales(right: RequantParams, scales: Scales) -> RequantParams:
     """A rule's factor, multiplier and shift from scales that may be wrong, `[out]` or `[1]`."""
-    rule: Any = replace(right.rule, scale_product=scales.product)  # type: ignore[arg-type]
+    rule = replace(right.rule, scales=RuleScales(scales.product))
     # A scale that lost all its digits is 0; the factor must stay a number.
     output = scales.output if scales.output > 0 else np.finfo(np.float32).tiny
     with np.errstate(all="ignore"):

@@ -19,6 +19,9 @@ from ..arith.fixedpoint import (
     saturating_rounding_doubling_high_mul,
 )
 from ..ops.dense_8bit import PreparedDense
+from ..rules.requantize.forms import Float, Tie, TwoRoundings
+from ..rules.requantize.vector import right_shift
+from ..rules.requantize.words import last_tie, only_tie
 from .base import Float64Array, Int64Array, Mistake
 from .links import (
     ARM_COMPUTE_834,
@@ -35,7 +38,7 @@ from .links import (
     TT_METAL_56525,
 )
 
-__all__ = ["LIMIT", "ROUNDING", "Unrounded", "last_tie", "round_ratio", "to_int"]
+__all__ = ["LIMIT", "ROUNDING", "Unrounded", "round_ratio", "to_int"]
 
 
 def _none() -> Int64Array:
@@ -65,7 +68,7 @@ class Unrounded:
         right: likewise, bits of the right shift after the multiplication's own 31.
     """
 
-    tie: str
+    tie: Tie
     value: Float64Array | None = None
     numerator: Int64Array = field(default_factory=_none)
     bits: Int64Array = field(default_factory=_none)
@@ -96,8 +99,6 @@ def _floor_half(v: Float64Array) -> Float64Array:
     whole = np.floor(v)
     return whole + (v - whole >= 0.5)
 
-
-_TWO_STEPS = ("q31_up_up", "q31_up_away")
 
 _FLOAT: dict[str, Callable[[Float64Array], Float64Array]] = {
     "floor": np.floor,
@@ -171,8 +172,7 @@ def _own_second_step(first: Callable[[Unrounded], Int64Array]) -> Callable[[Unro
     def function(unrounded: Unrounded, _zy: int) -> Int64Array:
         if not unrounded.fixed:
             return unrounded.round("floor")
-        second = rounding_divide_by_pot if unrounded.tie == "half_away" else rounding_shift_right_half_up
-        return second(first(unrounded), unrounded.right)
+        return right_shift(unrounded.tie, first(unrounded), unrounded.right)
 
     return function
 
@@ -182,35 +182,34 @@ def _negative_nudge_shifted(unrounded: Unrounded) -> Int64Array:
     return (product + np.where(product >= 0, 2**30, 1 - 2**30)) >> 31
 
 
-def last_tie(form: str) -> str:
-    """The tie rule of a form's last rounding."""
-    if form.startswith("float32"):
-        return "half_even"
-    return "half_away" if form.startswith(("float64", "q31_up_away")) else "half_up"
-
-
-def only_tie(form: str) -> str | None:
-    """The same for the forms that round once, else None."""
-    return None if form.startswith(_TWO_STEPS) else last_tie(form)
-
-
 def _not_tie(tie: str) -> Callable[[PreparedDense], bool]:
     """The rule's only rounding is not this one."""
-    return lambda prepared: only_tie(prepared.requant.rule.form) != tie
+    return lambda prepared: only_tie(prepared.requant.rule.requantize) != tie
 
 
 def _two(prepared: PreparedDense) -> bool:
-    return prepared.requant.rule.form.startswith(_TWO_STEPS)
+    form = prepared.requant.rule.requantize
+    return isinstance(form, TwoRoundings) and form.high == "half_up"
 
 
-def _form(form: str) -> Callable[[PreparedDense], bool]:
-    return lambda prepared: prepared.requant.rule.form.startswith(form)
+def _second_tie(tie: Tie) -> Callable[[PreparedDense], bool]:
+    """The rule rounds twice, the second time by this tie rule."""
+    return lambda prepared: _two(prepared) and last_tie(prepared.requant.rule.requantize) == tie
+
+
+def _float_without(tie: Tie) -> Callable[[PreparedDense], bool]:
+    """The rule rounds a float, by another tie rule."""
+
+    def applies(prepared: PreparedDense) -> bool:
+        form = prepared.requant.rule.requantize
+        return isinstance(form, Float) and form.tie != tie
+
+    return applies
 
 
 def _real_tie(prepared: PreparedDense) -> bool:
     """Adding the zero point first can change how the rule's own ties fall: half up it cannot."""
-    form = prepared.requant.rule.form
-    return form.startswith("float") and prepared.layer.output_zero_point != 0
+    return isinstance(prepared.requant.rule.requantize, Float) and prepared.layer.output_zero_point != 0
 
 
 def _shifted(prepared: PreparedDense) -> bool:
@@ -261,7 +260,7 @@ ROUNDING: tuple[Mistake, ...] = (
         _TIE,
         _TIE_C,
         _by("half_up"),
-        lambda prepared: prepared.requant.rule.form.startswith("float"),
+        _float_without("half_up"),
         rarity=1.2,
         seen=(TT_METAL_56525,),
     ),
@@ -317,7 +316,7 @@ ROUNDING: tuple[Mistake, ...] = (
         "y = zy + round(acc * m)  # " + _TIE,
         "y = zy + (int32_t)round(acc * m);",
         _after_zero_point("half_even"),
-        lambda prepared: _shifted(prepared) and not prepared.requant.rule.form.startswith("float32"),
+        lambda prepared: _shifted(prepared) and last_tie(prepared.requant.rule.requantize) != "half_even",
         rarity=1.5,
         seen=(TF_62110,),
     ),
@@ -374,7 +373,7 @@ ROUNDING: tuple[Mistake, ...] = (
         "(v >> R) + ((v & mask) > (mask >> 1) + (v < 0))  # mask = (1 << R) - 1",
         "(v >> R) + ((v & mask) > (mask >> 1) + (v < 0))",
         _two_steps(_high_mul, rounding_shift_right_half_up),
-        _form("q31_up_away"),
+        _second_tie("half_away"),
         rarity=1.2,
         seen=(LITERT_8567, GEMMLOWP_66, MURISCV_3),
     ),
@@ -385,7 +384,7 @@ ROUNDING: tuple[Mistake, ...] = (
         "(v + (1 << (R - 1))) >> R",
         "(v + (1 << (R - 1))) >> R",
         _two_steps(_high_mul, rounding_divide_by_pot),
-        _form("q31_up_up"),
+        _second_tie("half_up"),
         rarity=1.2,
         seen=(LITERT_8567,),
     ),

@@ -11,6 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..ops.dense_8bit import PreparedDense
+from ..rules.base import ScaleProduct
+from ..rules.requantize.forms import Float
 from .base import Case, Float64Array, Mistake, Scales
 from .links import CMSIS_5_327, CMSIS_184, FLATBUFFERS_6980, FORUM, FORUM_SCALE_ZERO, TF_23800, TF_42648, TINYENGINE_59
 
@@ -68,12 +70,18 @@ def _nearest_power(m: Float64Array) -> Float64Array:
         return np.where(m > 0, np.exp2(np.rint(np.log2(m))), 0.0)
 
 
-def _precision(product: str) -> Callable[[Case, Scales], Scales]:
+def _precision(product: ScaleProduct) -> Callable[[Case, Scales], Scales]:
     return lambda _case, scales: replace(scales, product=product)
 
 
-def _not_precision(product: str) -> Callable[[PreparedDense], bool]:
-    return lambda prepared: prepared.requant.rule.scale_product != product
+def _not_precision(product: ScaleProduct) -> Callable[[PreparedDense], bool]:
+    return lambda prepared: prepared.requant.rule.scales.product != product
+
+
+def _not_float32(prepared: PreparedDense) -> bool:
+    """The rule does not multiply by a float32."""
+    form = prepared.requant.rule.requantize
+    return not (isinstance(form, Float) and form.bits == 32)
 
 
 _M = "m = s_x * s_w / s_y  # s_w: one for each unit"
@@ -261,7 +269,7 @@ SCALING: tuple[Mistake, ...] = (
         "m = np.float64(s_x) * s_w.astype(np.float64) / np.float64(s_y)  # stays float64",
         _M_C,
         _factor(lambda m: m.astype(np.float32).astype(np.float64)),
-        lambda prepared: not prepared.requant.rule.form.startswith("float32"),
+        _not_float32,
         rarity=1.5,
     ),
     Mistake(

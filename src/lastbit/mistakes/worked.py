@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..rules.requantize.fold import has_multiplier
 from .accumulate import product_of
 from .base import Case
 from .grid import Elements
@@ -87,7 +88,7 @@ def _steps(case: Case, chosen: Chosen, row: int, unit: int, acc: int | None) -> 
     if "whole" in chosen:
         total = chosen["whole"].function(case)[row : row + 1, unit]
     factor = str(float(params.effective_scale[0]))
-    if params.rule.form.startswith("q"):
+    if has_multiplier(params.rule):
         shift = int(params.shift[0])
         factor = f"{float(params.effective_scale[0])!r} = {int(params.multiplier[0])} * 2^({shift}-31)"
     steps = [

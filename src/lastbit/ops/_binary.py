@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arith.fixedpoint import wrap32
-from ..arith.requantize import activation_bounds
 from ..errors import InputError
 from ..model import Model, Operator, Tensor
+from ..rules.requantize.fold import activation_bounds
 from ..types import Array
 from ._unary import Scale, per_tensor
 from .base import PreparedOperator, refuse, required_operand

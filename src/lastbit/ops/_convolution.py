@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arith.fixedpoint import wrap32
-from ..arith.requantize import RequantParams, prepare_requantize, requantize
-from ..arith.rules_operators import OPERATOR_REQUANT_RULES as REQUANT_RULES
 from ..arith.windows import Window
 from ..errors import InputError
 from ..model import Model, Operator, Tensor
+from ..rules.requantize.fold import RequantParams, prepare_requantize
+from ..rules.requantize.table import AROUND_DENSE
+from ..rules.requantize.vector import requantize
+from ..rules.requantize.words import equation
 from ..types import Array
 from .base import PreparedOperator, constant_operand, refuse, required_operand
 from .dense_layer import int16_bias
@@ -33,15 +35,15 @@ DEPTHWISE_TAPS = 25
 _BY_WINDOW = {"float32-half_even/by_window": ("float32-half_even-saturate", "float32-half_even")}
 
 RULES: dict[str, str] = (
-    {name: rule.equation for name, rule in REQUANT_RULES.items()}
+    {name: equation(rule) for name, rule in AROUND_DENSE.items()}
     | {
-        name: f"whole groups of {LANES} channels: {REQUANT_RULES[one].equation};  "
-        f"the rest: {REQUANT_RULES[two].equation}"
+        name: f"whole groups of {LANES} channels: {equation(AROUND_DENSE[one])};  "
+        f"the rest: {equation(AROUND_DENSE[two])}"
         for name, (one, two) in _BY_CHANNEL.items()
     }
     | {
         name: "where every output channel sees one input channel that no other sees and the window has "
-        f"{DEPTHWISE_TAPS} taps or fewer: {REQUANT_RULES[one].equation};  else: {REQUANT_RULES[two].equation}"
+        f"{DEPTHWISE_TAPS} taps or fewer: {equation(AROUND_DENSE[one])};  else: {equation(AROUND_DENSE[two])}"
         for name, (one, two) in _BY_WINDOW.items()
     }
 )
@@ -258,7 +260,7 @@ def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDAr
             start,
             stop,
             prepare_requantize(
-                REQUANT_RULES[name],
+                AROUND_DENSE[name],
                 input_scale=np.float32(layer.input.quant.scale[0]),
                 weights_scale=scales[start:stop] if scales.size > 1 else scales,
                 output_scale=np.float32(layer.output.quant.scale[0]),
@@ -273,7 +275,7 @@ def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDAr
     for _, _, params in parts:
         check_factor(layer.operator, params)
     bias = layer.bias_values
-    narrow = parts[0][2].rule.acc_bits == 32
+    narrow = parts[0][2].rule.sums.bits == 32
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         layer.check(values[0])

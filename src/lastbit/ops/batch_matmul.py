@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..arith.fixedpoint import wrap32
-from ..arith.requantize import prepare_requantize, requantize
-from ..arith.rules_operators import OPERATOR_REQUANT_RULES as REQUANT_RULES
 from ..errors import InputError
 from ..model import Model, Operator
+from ..rules.requantize.fold import prepare_requantize
+from ..rules.requantize.table import AROUND_DENSE
+from ..rules.requantize.vector import requantize
+from ..rules.requantize.words import equation
 from ..types import Array
 from ._unary import per_tensor, pick_rule
 from .base import PreparedOperator, refuse, required_operand
@@ -18,7 +20,7 @@ from .validity import check_factor
 
 __all__ = ["RULES", "prepare_batch_matmul"]
 
-RULES: dict[str, str] = {name: rule.equation for name, rule in REQUANT_RULES.items()}
+RULES: dict[str, str] = {name: equation(rule) for name, rule in AROUND_DENSE.items()}
 
 
 def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOperator:
@@ -55,7 +57,7 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
         raise refuse(op, "both inputs are constants; LastBit covers one at most")
     turned = bool(op.options.get("adj_x", False)), bool(op.options.get("adj_y", False))
     params = prepare_requantize(
-        REQUANT_RULES[rule],
+        AROUND_DENSE[rule],
         input_scale=one.scale,
         weights_scale=np.asarray([two.scale], np.float32),
         output_scale=to.scale,
@@ -64,7 +66,7 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
         dtype=output.dtype,
     )
     check_factor(op, params)
-    narrow = params.rule.acc_bits == 32
+    narrow = params.rule.sums.bits == 32
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         fed = iter(values)

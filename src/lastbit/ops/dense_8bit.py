@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arith.fixedpoint import wrap32
 from ..arith.matmul import ExactWeights, pack_weights
-from ..arith.other_rules import EVERY_RULE
 from ..arith.pairs16 import SaturatingPairs, kernel_shifts, saturating_pairs
-from ..arith.requantize import RULES as REQUANT_RULES
-from ..arith.requantize import RequantParams, RequantRule, requantize
-from ..arith.requantize_more import with_float_bias
 from ..model import Model, Operator
+from ..rules.base import WHOLE, IntegerRule, Pairs, Whole
+from ..rules.requantize.fold import RequantParams, with_float_bias
+from ..rules.requantize.table import COMMON
+from ..rules.requantize.vector import requantize
+from ..rules.requantize.words import equation
 from ..types import Array
+from .base import refuse
 from .dense_layer import DenseLayer, PreparedLayer, check_types, dense_layer
 
-__all__ = ["RULES", "PreparedDense", "prepare_dense_8bit"]
+__all__ = ["PreparedDense", "prepare_dense_8bit"]
 
 # (input, weights, output)
 TYPES = (
@@ -28,24 +31,6 @@ TYPES = (
     ("int8", "int4", "int8"),
     ("uint8", "int8", "uint8"),  # of ONNX Runtime and PyTorch; LiteRT has no such kernel
 )
-
-# XNNPACK keeps int4 weights in the upper half of a byte, so its int32 register holds 16 times the accumulator.
-_ACC28 = "/acc28"
-
-# x86-64 kernels without VNNI add two neighbouring products in 16 bits, which saturate.
-_PAIRS16 = "/pairs"
-
-RULES: dict[str, str] = {name: rule.equation for name, rule in EVERY_RULE.items()} | {
-    f"{name}{_ACC28}": "acc wraps to 28 bits;  " + EVERY_RULE[name].equation
-    for name in ("float32-half_even", "float32-half_even-saturate")
-}
-"""Each rule in one line: a rule of `lastbit.arith.requantize`, or one with another accumulator before it."""
-
-_IN_PAIRS = "acc = sum over pairs of saturate16(x0*w0 + x1*w1), x as uint8, w as int8, then zero points and bias;  "
-RULES |= {
-    f"{name}{_PAIRS16}": _IN_PAIRS + EVERY_RULE[name].equation
-    for name in ("float32-clip-half_even", "float32-bias_fused-half_even", "float32-bias_by_division-half_even")
-}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,16 +52,14 @@ class PreparedDense(PreparedLayer):
 
     @property
     def equation(self) -> str:
-        """The rule in one line."""
-        if self.pairs is not None:
-            return _IN_PAIRS + self.requant.rule.equation
-        narrow = "" if self.acc_bits >= 32 else f"acc wraps to {self.acc_bits} bits;  "
-        return narrow + self.requant.rule.equation
+        """The rule in one line; that products are added in pairs is told where it matters to this layer."""
+        rule = self.requant.rule
+        return equation(rule if self.pairs is not None else replace(rule, sums=replace(rule.sums, products=WHOLE)))
 
     @property
-    def rivals(self) -> Mapping[str, RequantRule]:
+    def rivals(self) -> Mapping[str, IntegerRule]:
         """Every requantization rule that could be thought to be this layer's."""
-        return REQUANT_RULES
+        return COMMON
 
     def wrap(self, total: int) -> int:
         """A sum as the accumulator holds it."""
@@ -84,7 +67,7 @@ class PreparedDense(PreparedLayer):
         return (total + half) % (2 * half) - half
 
 
-def prepare_dense_8bit(model: Model, op: Operator, rule: str) -> PreparedDense:
+def prepare_dense_8bit(model: Model, op: Operator, rule: IntegerRule) -> PreparedDense:
     """Fold a dense layer's constants for one rule.
 
     Covered are int8 x int8 -> int8, int8 x int4 -> int8 and uint8 x int8 -> uint8, per-tensor and per-channel, and
@@ -93,36 +76,36 @@ def prepare_dense_8bit(model: Model, op: Operator, rule: str) -> PreparedDense:
     Args:
         model: the model.
         op: one of its FULLY_CONNECTED operators.
-        rule: a name in `RULES`; any of them may end in `/acc28` or `/pairs`.
+        rule: the rule; of its sums the bits and the products are read here.
 
     Raises:
         UnsupportedError: the layer is outside what LastBit covers.
 
-    Source: for `/acc28` google/XNNPACK, src/qs8-qc4w-gemm/gen/qs8-qc4w-gemm-1x16c8-minmax-fp32-avx512vnnigfni.c,
+    Source: for 28 bits google/XNNPACK, src/qs8-qc4w-gemm/gen/qs8-qc4w-gemm-1x16c8-minmax-fp32-avx512vnnigfni.c,
     commit e1c0479a: weights in the upper nibbles, the sum shifted right by 4 before it is converted to float32. Shown
-    on the running interpreter with biases around 2^27. For `/pairs` pytorch/FBGEMM,
+    on the running interpreter with biases around 2^27. For pairs pytorch/FBGEMM,
     src/GenerateKernelU8S8S32ACC32.cc, commit 0055968f; microsoft/onnxruntime,
     onnxruntime/core/mlas/lib/x86_64/QgemmU8X8KernelAvx2.S, commit 04c3d924; pairs and their order shown on the running
     libraries.
     """
     layer = dense_layer(model, op)
     check_types(layer, TYPES, ("int32",))
-    acc_bits = 28 if rule.endswith(_ACC28) else 32
-    params = layer.requantization(EVERY_RULE[rule.removesuffix(_ACC28).removesuffix(_PAIRS16)])
+    acc_bits = rule.sums.bits
+    params = layer.requantization(rule)
     params = with_float_bias(params, layer.bias_values, layer.input_scale, layer.weights_scale)
     folded = layer.folded_bias
     dtype = layer.input.dtype
     assert dtype.qmin is not None
     assert dtype.qmax is not None
     packed = pack_weights(layer.weights_values, largest_input=max(-dtype.qmin, dtype.qmax))
-    pairs = _pairs_of(layer) if rule.endswith(_PAIRS16) else None
+    pairs = _pairs_of(layer, rule)
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         return _trace(layer, packed, folded, params, acc_bits, pairs, values[0])
 
     return PreparedDense(
         operator=op,
-        rule=rule,
+        rule=rule.name,
         inputs=(layer.input.index,),
         evaluate=evaluate,
         layer=layer,
@@ -133,9 +116,20 @@ def prepare_dense_8bit(model: Model, op: Operator, rule: str) -> PreparedDense:
     )
 
 
-def _pairs_of(layer: DenseLayer) -> SaturatingPairs | None:
-    """The layer's pairs as a kernel for uint8 inputs and int8 weights meets them."""
-    return saturating_pairs(layer.weights_values, *kernel_shifts(layer.input.dtype.name, layer.weights.dtype.name))
+def _pairs_of(layer: DenseLayer, rule: IntegerRule) -> SaturatingPairs | None:
+    """The layer's pairs as a kernel for uint8 inputs and int8 weights meets them, where it has pairs."""
+    match rule.sums.products:
+        case Whole():
+            return None
+        case Pairs("next", "saturate16"):
+            types = layer.input.dtype.name, layer.weights.dtype.name
+            return saturating_pairs(layer.weights_values, *kernel_shifts(*types))
+        case Pairs(partner, overflow):
+            raise refuse(
+                layer.operator, f"no integer layer's sums are known that add the {partner} product and {overflow}"
+            )
+        case never:
+            assert_never(never)
 
 
 def _trace(
@@ -157,8 +151,8 @@ def _trace(
     if pairs is not None:
         steps["lost_to_saturation"], steps["saturated_pairs"] = pairs.lost(rows)
         total = total + steps["lost_to_saturation"]
-    unused = 32 - acc_bits
-    acc = wrap32(total << unused) >> unused
-    steps |= {"acc": acc.astype(np.int32), **requantize(acc, params)}
+    unused = max(32 - acc_bits, 0)
+    acc = total if acc_bits == 64 else wrap32(total << unused) >> unused
+    steps |= {"acc": acc if acc_bits == 64 else acc.astype(np.int32), **requantize(acc, params)}
     steps["output"] = steps["output"].reshape(layer.output_shape(x.shape))
     return steps

@@ -9,57 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
-from ..arith.other_rules import EVERY_RULE
 from ..model import Model, Operator
+from ..rules.base import Either, IntegerRule
 from ..types import Array
 from .base import PreparedOperator
 from .dense_8bit import PreparedDense
 
-__all__ = ["BY_ROWS", "RULES", "PreparedByRows", "RowsRule", "for_rows", "prepare_by_rows"]
-
-# What LiteRT's matrix-vector kernel needs: it takes four units and eight values at a time and has no smaller form.
-LEAST_UNITS = 4
-LEAST_DEPTH = 8
-
-
-@dataclass(frozen=True)
-class RowsRule:
-    """A rule made of two.
-
-    Attributes:
-        name: its name.
-        one_row: the requantization rule of an input of one row, where there are units and depth enough.
-        rows: the requantization rule of everything else.
-    """
-
-    name: str
-    one_row: str
-    rows: str
-
-    @property
-    def equation(self) -> str:
-        """Both rules in one line."""
-        return (
-            f"one row, {LEAST_UNITS} units or more and depth {LEAST_DEPTH} or more: "
-            f"{EVERY_RULE[self.one_row].equation};  else: {EVERY_RULE[self.rows].equation}"
-        )
-
-
-BY_ROWS: dict[str, RowsRule] = {
-    rule.name: rule
-    for rule in (
-        RowsRule(f"q31-by_rows-{name}/{product}", f"q31-half_up-half_up/{product}", f"q31-{rows}/{product}")
-        for name, rows in (("single", "single-half_up"), ("floor", "floor-half_up"))
-        for product in ("fd", "dd")
-    )
-}
-
-RULES: dict[str, str] = {name: rule.equation for name, rule in BY_ROWS.items()}
+__all__ = ["PreparedByRows", "for_rows", "prepare_by_rows"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PreparedByRows(PreparedDense):
-    """A dense layer prepared for one of the `BY_ROWS`; the constants are those of an input of several rows.
+    """A dense layer prepared for a choice by rows; the constants are those of an input of several rows.
 
     Attributes:
         one_row: the same layer as an input of one row sees it.
@@ -79,15 +40,15 @@ def for_rows(prepared: PreparedDense, rows: int) -> PreparedDense:
 
 
 def prepare_by_rows(
-    prepare: Callable[[Model, Operator, str], PreparedOperator], model: Model, op: Operator, rule: RowsRule
+    prepare: Callable[[Model, Operator, IntegerRule], PreparedOperator], model: Model, op: Operator, rule: Either
 ) -> PreparedByRows:
     """Fold a dense layer's constants for both of a rule's parts.
 
     Args:
-        prepare: the layer's family, which knows the parts by their names.
+        prepare: the layer's family.
         model: the model.
         op: one of its FULLY_CONNECTED operators.
-        rule: the rule.
+        rule: the choice.
 
     Returns:
         The layer; its `evaluate` chooses by the input.
@@ -98,12 +59,12 @@ def prepare_by_rows(
     Source: tensorflow/tensorflow, tensorflow/lite/kernels/cpu_backend_gemm.h @053a4435e7f5 (when the matrix-vector
     kernel is tried) and cpu_backend_gemm_custom_gemv.h @1d4aae3e0ba9 (what it takes).
     """
-    several = prepare(model, op, rule.rows)
+    several = prepare(model, op, rule.otherwise)
     assert isinstance(several, PreparedDense)
     layer = several.layer
     one: PreparedOperator = several
-    if layer.units >= LEAST_UNITS and layer.depth >= LEAST_DEPTH:
-        one = prepare(model, op, rule.one_row)
+    if layer.units >= rule.when.least_units and layer.depth >= rule.when.least_depth:
+        one = prepare(model, op, rule.then)
     assert isinstance(one, PreparedDense)
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:

@@ -4,43 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import assert_never
 
 import numpy as np
 
-from ..arith.other_rules import EVERY_RULE, EVERY_RULE_INT16
 from ..model import Model, Operator
+from ..rules.base import IntegerRule
+from ..rules.requantize.fold import taken_scales
 from ..types import QuantParams
 from .base import PreparedOperator, constant_operand
 
-__all__ = ["FIRST_SCALE", "RULES", "SUFFIX", "prepare_ignoring"]
+__all__ = ["ignores_quantization", "prepare_ignoring"]
 
-# At the end of a rule's name: the rest of the name is the rule that the kernel follows otherwise.
-SUFFIX = "/weights_zero_point_ignored"
-FIRST_SCALE = "/first_weights_scale"
 
-RULES: dict[str, str] = {
-    **{
-        f"{name}{SUFFIX}": f"acc = sum (x - zx) * w + bias, as if zw were 0;  {EVERY_RULE[name].equation}"
-        for name in ("float32-half_even", "float32-half_even-saturate")
-    },
-    **{
-        f"{name}{FIRST_SCALE}": f"s_w = the first unit's, for all units;  {rule.equation}"
-        for name, rule in {**EVERY_RULE, **EVERY_RULE_INT16}.items()
-        if name.startswith(("q31-half_up-half_away/", "q15-half_up/"))
-    },
-}
+def ignores_quantization(rule: IntegerRule) -> bool:
+    """Whether kernels of this rule take the weights to have another zero point or other scales than the file says."""
+    return rule.sums.weights_zero_point != "read" or rule.scales.weights_scale != "own"
 
 
 def prepare_ignoring(
-    prepare: Callable[[Model, Operator, str], PreparedOperator], model: Model, op: Operator, rule: str
+    prepare: Callable[[Model, Operator, IntegerRule], PreparedOperator], model: Model, op: Operator, rule: IntegerRule
 ) -> PreparedOperator:
-    """Fold a dense layer's constants as if its weights had zero point 0, or one scale.
+    """Fold a dense layer's constants as if its weights had zero point 0, or other scales.
 
     Args:
         prepare: the layer's family.
         model: the model.
         op: one of its FULLY_CONNECTED operators.
-        rule: a name in `RULES`.
+        rule: a rule that ignores what the file says.
 
     Returns:
         The layer with a note that warns of it. Its `layer` has the quantization that the kernel takes.
@@ -51,14 +42,26 @@ def prepare_ignoring(
     weights = constant_operand(model, op, 1, "weights")
     assert weights.quant is not None
     stored = weights.quant
-    if rule.endswith(SUFFIX):
-        quant = QuantParams(stored.scale, np.zeros_like(stored.zero_point), stored.axis)
-        what = f"this version's XNNPACK delegate ignores the weights' zero point {int(stored.zero_point[0])}"
-    else:
-        quant = QuantParams(stored.scale[:1], stored.zero_point[:1], stored.axis)
-        what = f"this version takes the first unit's weights scale, {float(stored.scale[0])!r}, for every unit"
+    scale, zero_point = taken_scales(rule.scales, stored.scale), stored.zero_point
+    notes = []
+    if rule.sums.weights_zero_point == "ignored":
+        notes.append(f"this version's XNNPACK delegate ignores the weights' zero point {int(zero_point[0])}")
+        zero_point = np.zeros_like(zero_point)
+    match rule.scales.weights_scale:
+        case "own":
+            pass
+        case "first":
+            zero_point = zero_point[:1]
+            notes.append(
+                f"this version takes the first unit's weights scale, {float(stored.scale[0])!r}, for every unit"
+            )
+        case "zero" | "one":
+            notes.append(f"this version takes the weights' scales to be {rule.scales.weights_scale}")
+        case never:
+            assert_never(never)
     graph = model.subgraphs[0]
+    quant = QuantParams(scale, zero_point, stored.axis)
     tensors = tuple(replace(t, quant=quant) if t.index == weights.index else t for t in graph.tensors)
     changed = replace(model, subgraphs=(replace(graph, tensors=tensors), *model.subgraphs[1:]))
-    prepared = prepare(changed, op, rule.removesuffix(SUFFIX).removesuffix(FIRST_SCALE))
-    return replace(prepared, rule=rule, notes=(*prepared.notes, f"{what}: its results are wrong"))
+    prepared = prepare(changed, op, rule)
+    return replace(prepared, notes=(*prepared.notes, *(f"{note}: its results are wrong" for note in notes)))

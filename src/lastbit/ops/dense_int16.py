@@ -23,22 +23,20 @@ import numpy.typing as npt
 
 from ..arith.fixedpoint import wrap32
 from ..arith.matmul import ExactWeights, pack_weights
-from ..arith.other_rules import EVERY_RULE_INT16
-from ..arith.requantize import RequantParams, RequantRule, requantize
-from ..arith.rules_int16 import RULES_INT16
 from ..model import Model, Operator
+from ..rules.base import IntegerRule
+from ..rules.requantize.fold import RequantParams
+from ..rules.requantize.table import COMMON_INT16
+from ..rules.requantize.vector import requantize
 from ..types import DTYPES, Array
 from .base import refuse
 from .dense_8bit import PreparedDense
 from .dense_layer import DenseLayer, check_types, dense_layer
 
-__all__ = ["RULES", "PreparedDenseInt16", "check_int16_kernel", "prepare_dense_int16"]
+__all__ = ["PreparedDenseInt16", "check_int16_kernel", "prepare_dense_int16"]
 
 # (input, weights, output)
 TYPES = tuple(("int16", weights, "int16") for weights in ("int8", "int16", "int4"))
-
-RULES: dict[str, str] = {name: rule.equation for name, rule in EVERY_RULE_INT16.items() if rule.acc_bits == 64}
-"""The rules that only this family has, each in one line."""
 
 _INT32 = next(dtype for dtype in DTYPES.values() if dtype.name == "int32")
 
@@ -51,12 +49,12 @@ class PreparedDenseInt16(PreparedDense):
     """
 
     @property
-    def rivals(self) -> Mapping[str, RequantRule]:
+    def rivals(self) -> Mapping[str, IntegerRule]:
         """Every requantization rule that could be thought to be this layer's."""
-        return RULES_INT16
+        return COMMON_INT16
 
 
-def prepare_dense_int16(model: Model, op: Operator, rule: str) -> PreparedDenseInt16:
+def prepare_dense_int16(model: Model, op: Operator, rule: IntegerRule) -> PreparedDenseInt16:
     """Fold a dense layer's constants for one rule.
 
     Covered are int16 x int8, int16 x int16 and int16 x int4 -> int16, per-tensor and per-channel, with an int32, int64
@@ -65,7 +63,7 @@ def prepare_dense_int16(model: Model, op: Operator, rule: str) -> PreparedDenseI
     Args:
         model: the model.
         op: one of its FULLY_CONNECTED operators.
-        rule: a name in `lastbit.arith.other_rules.EVERY_RULE_INT16`.
+        rule: the rule; of its sums the bits are read here.
 
     Raises:
         UnsupportedError: the layer is outside what LastBit covers.
@@ -73,7 +71,7 @@ def prepare_dense_int16(model: Model, op: Operator, rule: str) -> PreparedDenseI
     layer = dense_layer(model, op)
     check_types(layer, TYPES, ("int32", "int64"))
     layer, notes = _with_bias_as_read(layer)
-    params = layer.requantization(EVERY_RULE_INT16[rule])
+    params = layer.requantization(rule)
     folded = layer.folded_bias
     packed = pack_weights(layer.weights_values, largest_input=2**15)
 
@@ -82,14 +80,14 @@ def prepare_dense_int16(model: Model, op: Operator, rule: str) -> PreparedDenseI
 
     return PreparedDenseInt16(
         operator=op,
-        rule=rule,
+        rule=rule.name,
         inputs=(layer.input.index,),
         evaluate=evaluate,
         notes=notes,
         layer=layer,
         folded_bias=folded,
         requant=params,
-        acc_bits=params.rule.acc_bits,
+        acc_bits=rule.sums.bits,
     )
 
 
@@ -155,7 +153,7 @@ def _trace(
     acc = dot + folded
     if layer.weights_zero_point:
         acc = acc - layer.weights_zero_point * rows.astype(np.int64).sum(axis=1, keepdims=True)
-    if params.rule.acc_bits == 32:
+    if params.rule.sums.bits == 32:
         acc = wrap32(acc).astype(np.int32)
     steps: dict[str, Array] = {"dot": dot, "acc": acc, **requantize(acc, params)}
     steps["output"] = steps["output"].reshape(layer.output_shape(x.shape))

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..arith.requantize import RequantParams, RequantRule, prepare_requantize
 from ..errors import InputError
 from ..model import Model, Operator, Tensor
+from ..rules.base import IntegerRule
+from ..rules.requantize.fold import RequantParams, prepare_requantize
 from ..types import Array, IntArray, QuantParams
 from .base import PreparedOperator, constant_operand, refuse, required_operand
 
@@ -118,7 +119,7 @@ class DenseLayer:
         sums: npt.NDArray[np.int64] = self.weights_values.astype(np.int64).sum(axis=1)
         return self.bias_values - zx * sums + self.depth * zx * zw
 
-    def requantization(self, rule: RequantRule) -> RequantParams:
+    def requantization(self, rule: IntegerRule) -> RequantParams:
         """This layer's scales, output zero point and fused activation folded for a rule.
 
         Raises:
@@ -127,7 +128,7 @@ class DenseLayer:
         given = not _quant(self.weights).known
         params = prepare_requantize(
             # The factor that is given is exact; no product of scales is rounded on the way to it.
-            replace(rule, scale_product="dd") if given else rule,
+            replace(rule, scales=replace(rule.scales, product="dd")) if given else rule,
             input_scale=self.input_scale,
             weights_scale=self.weights_scale,
             output_scale=self.output_scale,

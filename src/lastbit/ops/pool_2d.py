@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..arith.requantize import activation_bounds
 from ..arith.windows import Window, taps
 from ..errors import InputError
 from ..model import Model, Operator, Tensor
+from ..rules.requantize.fold import activation_bounds
 from ..types import Array
 from ._float import float_bounds
 from ._unary import operands, per_tensor, pick_rule

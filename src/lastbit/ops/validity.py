@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..arith.requantize import RequantParams
 from ..arith.windows import Window
 from ..faults import LITERT_REFUSES, TFLM_MISREADS, UNRUNNABLE, Fault, FaultKind
 from ..model import Model, Operator, Tensor
+from ..rules.requantize.fold import RequantParams
 from ..types import DTYPES
 from .base import refuse
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..arith.neon import pairs_of_lowest
-from ..arith.requantize import activation_bounds
 from ..model import Model, Operator
+from ..rules.requantize.fold import activation_bounds
 from ..runtimes.base import Runtime
 from .base import PreparedOperator, refuse
 from .dense_8bit import PreparedDense

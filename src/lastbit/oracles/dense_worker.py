@@ -19,10 +19,10 @@ import numpy as np
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from lastbit.arith.fixedpoint import quantize_multiplier
-from lastbit.arith.requantize import activation_bounds
 from lastbit.errors import LastBitError
 from lastbit.ops.dense_layer import DenseLayer, dense_layer
 from lastbit.oracles._worker import Array, Header, Packer, Samples, Unfit, check_sample, serve
+from lastbit.rules.requantize.fold import activation_bounds
 from lastbit.tflite.reader import load
 from lastbit.types import fused_bounds
 

@@ -19,6 +19,7 @@ __all__ = [
     "Sums",
     "Unsupported",
     "Whole",
+    "requantization_alone",
 ]
 
 ScaleProduct = Literal["dd", "fd", "ff"]
@@ -118,7 +119,7 @@ class IntegerRule:
         if isinstance(form, TwoRoundings) and bits == 64:
             raise no_meaning(self, "the left shift has an int32, which does not hold an accumulator of 64 bits")
         if not isinstance(form, TwoRoundings | OneRounding) and form.bias != "in_acc":
-            if bits != 32:
+            if bits == 64:
                 raise no_meaning(self, "what is left of an accumulator without its bias is kept in an int32")
             if self.scales.weights_scale != "own":
                 raise no_meaning(self, "a bias that is a real value is divided by each unit's own scale")
@@ -147,3 +148,9 @@ class Either:
     when: OneRow
     then: IntegerRule
     otherwise: IntegerRule
+
+
+def requantization_alone(rule: IntegerRule) -> IntegerRule:
+    """What the rule makes of accumulators, whatever they were summed up from: equal for rules that requantize alike."""
+    bits: Literal[28, 32, 64] = 64 if rule.sums.bits == 64 else 32
+    return IntegerRule(rule.name, Sums(bits), Scales(rule.scales.product), rule.requantize, rule.bounds)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..rules.base import Either, IntegerRule
+
 __all__ = ["Refused", "Rule", "Runtime"]
 
 
@@ -15,10 +17,12 @@ class Rule:
     Attributes:
         name: the rule's name in the operator's own table.
         kernel: the kernel family that does it: `xnnpack`, `builtin`, `reference` or `tflm`.
+        arithmetic: an integer dense layer's rule itself, where no table has a line of that name.
     """
 
     name: str
     kernel: str
+    arithmetic: IntegerRule | Either | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..api import load
-from ..arith.requantize import requantize
 from ..differences import same_bits
 from ..errors import InputError, OracleMissingError
 from ..layer_tables import LayerTables, dense_operators, has_table, layer_rows, why_no_tables
@@ -28,6 +27,8 @@ from ..ops.dense_hybrid import PreparedHybrid
 from ..oracles import Oracle, OracleFailure, check_library, is_library, open_oracle
 from ..prepare import PreparedModel, prepare
 from ..probing import boundary_inputs
+from ..rules.requantize.vector import requantize
+from ..rules.requantize.words import equation
 from ..runtimes import DEFAULT_RUNTIME, Runtime
 from ..single_layer import Sums, accumulators, cut_out, held, random_rows, rows_in_oracle, rows_in_rule
 from ..solving import UnitSolver, variants
@@ -177,7 +178,7 @@ def _layer(side: PreparedModel, op: Operator, count: int, random: int, rng: np.r
         layer=tables.layer,
         tables=tables,
         rule=entry.rule,
-        equation=tables.params.rule.equation,
+        equation=equation(tables.params.rule),
         x=rows,
         accs=accs,
         outputs=outputs,

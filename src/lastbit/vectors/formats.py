@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..files import check_target, reason, suffix, write_bytes
 from ..json_text import json_text
 from ..layer_tables import LayerTables
+from ..rules.requantize.fold import has_multiplier
 from ..types import Array, hex_float
 from .report import LayerVectors, VectorSet
 
@@ -144,7 +145,7 @@ def _arrays(layer: LayerVectors, tables: LayerTables) -> dict[str, Array]:
         "acc": layer.accs.astype(wide),
         "output": layer.outputs,
     }
-    if params.rule.form.startswith("q"):
+    if has_multiplier(params.rule):
         arrays |= {"multiplier": params.multiplier.astype(np.int32), "shift": params.shift.astype(np.int32)}
     return arrays
 

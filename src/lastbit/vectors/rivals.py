@@ -16,8 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arith.fixedpoint import INT32_MAX, INT32_MIN
-from ..arith.requantize import requantize
-from ..arith.thresholds import overflows
 from ..errors import UnsupportedError
 from ..layer_tables import LayerTables, TablePair, has_table, layer_rows
 from ..mistakes import Mistake, applicable, wrong_output
@@ -29,6 +27,11 @@ from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_by_rows import for_rows
 from ..prepare import prepare_operator
 from ..probing import all_rules
+from ..rules.base import IntegerRule, requantization_alone
+from ..rules.requantize.fold import has_multiplier
+from ..rules.requantize.step_tables import overflows
+from ..rules.requantize.vector import requantize
+from ..rules.requantize.words import equation
 from ..runtimes import RUNTIMES
 from ..single_layer import accumulators
 from ..types import Array, IntArray
@@ -36,7 +39,7 @@ from ..types import Array, IntArray
 __all__ = ["Rival", "arithmetic_of", "differs_at", "of_the_accumulator", "reachable", "rivals_of"]
 
 Int64Array = npt.NDArray[np.int64]
-Key = tuple[str, tuple[int, bool], int]
+Key = tuple[IntegerRule, int, bool, int]
 
 # Accumulators of a mistake that are held at one time, and beyond how many it is not tried on all of them.
 _AT_A_TIME = 1 << 21
@@ -88,8 +91,8 @@ class Rival:
 
 def arithmetic_of(prepared: PreparedDense) -> Key:
     """What tells the arithmetic of one layer in two runtimes apart: the rule, the register, and what is summed up."""
-    rule, sums = prepared.requant.rule.name, (prepared.acc_bits, prepared.pairs is not None)
-    return rule, sums, prepared.layer.weights_zero_point
+    rule = requantization_alone(prepared.requant.rule)
+    return rule, prepared.acc_bits, prepared.pairs is not None, prepared.layer.weights_zero_point
 
 
 def rivals_of(model: Model, tables: LayerTables, runtime: str, rng: np.random.Generator) -> list[Rival]:
@@ -122,11 +125,11 @@ def rivals_of(model: Model, tables: LayerTables, runtime: str, rng: np.random.Ge
 
 def _rules(tables: LayerTables) -> Iterator[Rival]:
     """Every other rule that could be thought to be the layer's."""
-    own = tables.params.rule
+    own = requantization_alone(tables.params.rule)
     for name, params in all_rules(tables.layer, tables.prepared.rivals).items():
-        if name != own.name:
-            bits = 64 if params.rule.acc_bits == 64 else min(tables.bits, 32)
-            yield Rival(name, "rule", params.rule.equation, replace(tables.prepared, requant=params, acc_bits=bits))
+        if requantization_alone(params.rule) != own:
+            bits = 64 if params.rule.sums.bits == 64 else min(tables.bits, 32)
+            yield Rival(name, "rule", equation(params.rule), replace(tables.prepared, requant=params, acc_bits=bits))
 
 
 def _runtimes(model: Model, tables: LayerTables, own: str) -> Iterator[Rival]:
@@ -159,7 +162,7 @@ def _compare_tables(tables: LayerTables, rival: Rival, rng: np.random.Generator)
             targets += [(unit, acc) for acc in dict.fromkeys([*low, *high])]
     rival.targets = np.asarray(targets, np.int64).reshape(-1, 2)
     if decided and not targets:
-        same = rival.prepared.requant.rule == tables.params.rule
+        same = requantization_alone(rival.prepared.requant.rule) == requantization_alone(tables.params.rule)
         rival.equal = "the same rule" if same else "its table is equal on the reachable range: proved"
 
 
@@ -243,7 +246,7 @@ def _both_monotone(tables: LayerTables, rival: Rival) -> bool:
         return not overflows(params, low, high).any()
     if mistake.slot != "rounding":
         return False
-    if not tables.params.rule.form.startswith("q31"):
+    if not has_multiplier(tables.params.rule):
         return True
     # Wrong code shifts the accumulator left within 32 bits even where the right rule has more of them.
     left = np.clip(tables.params.shift, 0, 31)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import assert_never
 
-from ...arith.exact_steps import (
+from ...arith.exact import (
     ExactStep,
     make_step,
     multiplier_steps,
@@ -170,7 +170,8 @@ def _wide_product(form: OneRounding, acc: int, factor: Fraction) -> tuple[int, i
 def _unrounded(form: OneRounding, product: int, bits: int) -> Fraction:
     """The product in output steps, so that rounding it half up gives what the registers make of it."""
     if form.kept_bit:
-        return Fraction(product >> _count(form, bits - 1), 2)
+        # Twice this is rounded down.
+        return Fraction(product, 2**bits) if 0 < bits <= 64 else Fraction(product >> _count(form, bits - 1), 2)
     match form.counts:
         case "plain":
             count = max(bits, 0)

@@ -115,16 +115,17 @@ def effective_scale(
     >>> [float(effective_scale(*s, product)[0]) for product in ("dd", "fd", "ff")]
     [0.10000000149011612, 0.10000000558793537, 0.10000000894069672]
     """
-    match product:
-        case "dd":
-            return np.float64(input_scale) * weights_scale.astype(np.float64) / np.float64(output_scale)
-        case "fd":
-            scales = np.float32(input_scale) * weights_scale.astype(np.float32)
-            return scales.astype(np.float64) / np.float64(output_scale)
-        case "ff":
-            return np.float32(input_scale) * weights_scale.astype(np.float32) / np.float32(output_scale)
-        case never:
-            assert_never(never)
+    with np.errstate(all="ignore"):  # of extreme scales: 0 or infinite, as in the kernels
+        match product:
+            case "dd":
+                return np.float64(input_scale) * weights_scale.astype(np.float64) / np.float64(output_scale)
+            case "fd":
+                scales = np.float32(input_scale) * weights_scale.astype(np.float32)
+                return scales.astype(np.float64) / np.float64(output_scale)
+            case "ff":
+                return np.float32(input_scale) * weights_scale.astype(np.float32) / np.float32(output_scale)
+            case never:
+                assert_never(never)
 
 
 def activation_bounds(
@@ -217,20 +218,21 @@ def bias_in_steps(
     9.000000953674316
     9.000000567075176
     """
-    scales = np.float32(input_scale) * weights_scale.astype(np.float32)
-    real = bias.astype(np.float32) * scales
-    match way:
-        case "in_acc":
-            return np.zeros(real.shape)
-        case "division":
-            return np.asarray(real / scales, np.float64)
-        case "reciprocal":
-            # Divided in float64 and then rounded, which is the same as in float32.
-            return np.asarray(real * (np.float32(1) / scales), np.float64)
-        case "fused":
-            return np.asarray(real.astype(np.float64) * (np.float32(1) / scales).astype(np.float64))
-        case never:
-            assert_never(never)
+    with np.errstate(all="ignore"):  # of extreme scales: infinities and NaN, as the library has them
+        scales = np.float32(input_scale) * weights_scale.astype(np.float32)
+        real = bias.astype(np.float32) * scales
+        match way:
+            case "in_acc":
+                return np.zeros(real.shape)
+            case "division":
+                return np.asarray(real / scales, np.float64)
+            case "reciprocal":
+                # Divided in float64 and then rounded, which is the same as in float32.
+                return np.asarray(real * (np.float32(1) / scales), np.float64)
+            case "fused":
+                return np.asarray(real.astype(np.float64) * (np.float32(1) / scales).astype(np.float64))
+            case never:
+                assert_never(never)
 
 
 def with_float_bias(

@@ -6,6 +6,7 @@ monotone function of the accumulator, and at last the output is.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -13,10 +14,10 @@ import numpy.typing as npt
 
 from ...arith.fixedpoint import INT32_MAX, reduce_multiplier
 from .fold import RequantParams
-from .forms import Float, OneRounding, TwoRoundings
+from .forms import Float, OneRounding, Requantize, TwoRoundings
 from .vector import Steps, left_shift, round_float
 
-__all__ = ["register_counts"]
+__all__ = ["register_counts", "without_overflow"]
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -106,3 +107,23 @@ def _product_64(acc: Int64Array, q: Int64Array) -> Int64Array:
     """How often the product of an accumulator and a multiplier has gone round 64 bits."""
     upper = (acc >> 32) * q + ((acc & 0xFFFFFFFF) * q >> 32)
     return (upper + 2**31) >> 32
+
+
+def without_overflow(form: Requantize) -> Requantize:
+    """The form that stands for all that give the same as this one as long as no value leaves its register or bounds.
+
+    >>> without_overflow(TwoRoundings("saturate32", "floor", "half_up", 1, "wide"))
+    OneRounding(multiplier_bits=31, kept_bit=False, counts='plain', result='wide', add='wrap32')
+    """
+    match form:
+        case Float():
+            return replace(form, limit="none", out_of_range="int32_min", add="wrap32", clamp_order="bounds")
+        case TwoRoundings(high="floor", tie="half_up", least_right=1):
+            # Rounded down and then half up, by one bit at least: both together are one rounding.
+            return OneRounding(31, False, "plain", "wide", "wrap32")
+        case TwoRoundings():
+            return replace(form, left="wrap32", add="wrap32")
+        case OneRounding():
+            return OneRounding(form.multiplier_bits, False, "plain", "wide", "wrap32")
+        case never:
+            assert_never(never)

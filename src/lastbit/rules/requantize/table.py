@@ -5,10 +5,13 @@ Adding a rule that is made of known values is adding its line here.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..base import Either, IntegerRule, OneRow, Pairs, Scales, Sums
 from .forms import Float, OneRounding, TwoRoundings
+from .words import canonical_name
 
-__all__ = ["CHOICES", "RULES"]
+__all__ = ["AROUND_DENSE", "CHOICES", "COMMON", "COMMON_INT16", "EIGHT_BIT", "INT16", "RULES", "line_of"]
 
 _ACC = Sums(32)
 _ACC_64 = Sums(64)
@@ -84,6 +87,49 @@ RULES: dict[str, IntegerRule] = {
     )
 }
 """Name -> rule."""
+
+
+def _named(*names: str) -> dict[str, IntegerRule]:
+    return {name: RULES[name] for name in names}
+
+
+COMMON = _named(
+    "float64-half_away",
+    "q31-half_up-half_up/dd",
+    "q31-half_up-half_up/fd",
+    "q31-half_up-half_away/dd",
+    "q31-half_up-half_away/fd",
+    "q31-single-half_up/dd",
+    "q31-single-half_up/fd",
+    "float32-half_even",
+)
+"""What a layer with an 8-bit input could be thought to follow: rivals of each other, name -> rule."""
+
+COMMON_INT16 = COMMON | _named("float64-half_away/acc64", "q15-half_up/dd", "q15-half_up/fd")
+"""The same for int16 inputs."""
+
+AROUND_DENSE = COMMON_INT16 | _named("float32-half_even-saturate")
+"""The rules of convolutions and matrix products."""
+
+EIGHT_BIT = {name: rule for name, rule in RULES.items() if (rule.sums, rule.scales.weights_scale) == (_ACC, "own")}
+"""All rules that requantize a whole 32-bit accumulator in another way."""
+
+INT16 = COMMON_INT16 | _named(
+    "q15_wrap-half_up/dd",
+    "float64-half_away-saturate",
+    "float64-half_away-saturate/acc64",
+    "q31-floor-half_up/fd",
+    "q31-floor-half_up/dd",
+)
+"""All that a layer with int16 inputs follows somewhere, or could be thought to follow."""
+
+_BY_FIELDS = {rule: rule for rule in RULES.values()}
+
+
+def line_of(rule: IntegerRule) -> IntegerRule:
+    """The table's line with these fields; without one, the rule by a name that is made of its fields."""
+    return _BY_FIELDS.get(rule) or replace(rule, name=canonical_name(rule))
+
 
 # LiteRT's product of a matrix with one vector, tried before the matrix library: it takes four units and eight values at
 # a time and has no smaller form.

@@ -61,7 +61,7 @@ def requantize(acc: IntArray, params: RequantParams) -> Steps:
     wide = np.asarray(acc, np.int64)
     kept = wide if params.rule.sums.bits == 64 else wrap32(wide)
     form = params.rule.requantize
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         match form:
             case Float():
                 steps = _scaled_float(kept, form, params)
