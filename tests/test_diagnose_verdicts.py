@@ -186,6 +186,26 @@ def test_a_mistake_in_the_rows_that_were_written_is_still_named():
     assert report.element()[0] < 40
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_rows_that_a_mistake_makes_constant_are_not_called_unwritten(seed):
+    """A bias that is lost leaves the zero point in rows of small inputs; an unknown mistake hides that."""
+    model = dense(seed, 6, 20 + seed)
+    x = rows(model, 60, seed)
+    x[[3, 4, 9, 30, 31]] = 3  # the input's zero point
+    acc = lastbit.run(model, x, "litert-reference")[0].acc - model.tensors[2].data
+    factor = 0.03 * 0.01 / 0.3
+    mine = np.clip(np.rint(acc * factor * 1.07) + 5, -128, 127).astype(np.int8)
+    report = diagnose(model, x, mine, most=1)
+    assert report.verdict == "unexplained"
+    assert report.unwritten is None
+    assert "never written" not in str(report)
+    # Half of the rows in one block are told all the same.
+    mine[30:] = 99
+    block = diagnose(model, x, mine, most=1)
+    assert block.verdict == "unexplained"
+    assert "Rows 30 to 59 of 60 hold one constant, 99" in flat(block)
+
+
 def test_right_constants_are_no_unwritten_rows():
     model = make_dense_model(units=6, depth=11, activation="RELU6", seed=2, output_scale=0.0002)
     x = rows(model, 40)

@@ -51,6 +51,11 @@ class Unwritten:
             f"{self.value}: {verbs[1]} never written."
         )
 
+    @property
+    def block(self) -> bool:
+        """Whether they follow one another and are half of all or more."""
+        return self.indices[-1] - self.indices[0] + 1 == len(self.indices) >= self.of / 2
+
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
         return {"axis": self.axis, "indices": list(self.indices), "value": self.value}
