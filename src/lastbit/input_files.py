@@ -39,7 +39,8 @@ def read_inputs(specs: Sequence[str], model: Model) -> dict[int, Array]:
     """Read a model's input arrays.
 
     Args:
-        specs: paths, or `KEY=path` where KEY is an input tensor's name or index. Paths without a key are
+        specs: paths, or `KEY=path` where KEY is an input tensor's name, its name in the signature, or its index.
+            Paths without a key are
             taken in the order of the model's inputs that no key names. A `.npz` may hold several inputs, each
             under its tensor's name or index (or `arr_0`, `arr_1`, ... in order); with one input and one
             array, any key will do. `.bin` and `.raw` are the tensor's own type without a header, in C order
@@ -127,7 +128,7 @@ def _split(spec: str, model: Model) -> tuple[Tensor | None, str]:
     # Names may have a `=` themselves, so every one is tried.
     for match in re.finditer("=", spec):
         key, path = spec[: match.start()], spec[match.end() :]
-        tensor = _by_key(key, model)
+        tensor = model.input_named(key)
         if tensor is not None:
             return tensor, path
     if "=" in spec and not os.path.exists(spec):
@@ -137,15 +138,8 @@ def _split(spec: str, model: Model) -> tuple[Tensor | None, str]:
     return None, spec
 
 
-def _by_key(key: str, model: Model) -> Tensor | None:
-    named = [tensor for tensor in model.inputs if tensor.name == key]
-    if len(named) > 1:
-        raise InputError(f"{len(named)} inputs of {model.source} are named {key!r}; use the index: {_labels(model)}.")
-    return named[0] if named else next((t for t in model.inputs if str(t.index) == key), None)
-
-
 def _labels(model: Model) -> str:
-    return ", ".join(tensor.label for tensor in model.inputs)
+    return ", ".join(map(model.input_label, model.inputs))
 
 
 def _kind(path: str) -> str:
@@ -232,7 +226,7 @@ def _check_headers(path: str) -> None:
 def _match_archive(path: str, model: Model) -> list[tuple[Tensor, Array]]:
     """The arrays of a .npz, each with the input that its key names."""
     arrays = _load(path)
-    pairs = {key: _by_key(key, model) for key in arrays}
+    pairs = {key: model.input_named(key) for key in arrays}
     if not any(pairs.values()):
         ordered = [f"arr_{position}" for position in range(len(model.inputs))]
         if len(arrays) == len(model.inputs) == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from .errors import InputError, UnsupportedError
@@ -162,9 +162,76 @@ class Model:
         return tuple(self.tensors[i] for i in self.subgraphs[0].outputs)
 
     @property
+    def first_input(self) -> Tensor:
+        """The first (usually only) input.
+
+        Raises:
+            InputError: the model has none.
+        """
+        if not self.inputs:
+            raise InputError(f"{self.source}: the model has no inputs, so there is nothing to feed.")
+        return self.inputs[0]
+
+    @property
+    def first_output(self) -> Tensor:
+        """The first (usually only) output.
+
+        Raises:
+            InputError: the model has none.
+        """
+        if not self.outputs:
+            raise InputError(f"{self.source}: the model has no outputs, so there is nothing to compare or count.")
+        return self.outputs[0]
+
+    @property
     def dense_operators(self) -> tuple[Operator, ...]:
         """The FULLY_CONNECTED operators of the main subgraph, in execution order."""
         return tuple(op for op in self.operators if op.name == "FULLY_CONNECTED")
+
+    def with_signature(self, key: str) -> Model:
+        """The same model with one of its signatures alone, by whose names inputs and outputs are then called.
+
+        Raises:
+            InputError: there is no such signature, or it is of another subgraph than the main one.
+        """
+        chosen = next((signature for signature in self.signatures if signature.key == key), None)
+        keys = ", ".join(repr(signature.key) for signature in self.signatures) or "none"
+        if chosen is None:
+            raise InputError(f"{self.source}: there is no signature {key!r}; the model has: {keys}.")
+        if chosen.subgraph != 0:
+            raise InputError(
+                f"{self.source}: the signature {key!r} runs subgraph {chosen.subgraph}; LastBit runs the main one. "
+                f"The model's signatures are: {keys}."
+            )
+        return replace(self, signatures=(chosen,))
+
+    @cached_property
+    def signature_names(self) -> Mapping[int, str]:
+        """Tensor index -> its name in the main subgraph's signature. Empty where there are several signatures."""
+        main = [signature for signature in self.signatures if signature.subgraph == 0]
+        if len(main) != 1:
+            return {}
+        return {index: name for part in (main[0].outputs, main[0].inputs) for name, index in part.items()}
+
+    def input_named(self, key: str) -> Tensor | None:
+        """The input of this name: its tensor's, the signature's, or its index as text. None where there is none.
+
+        Raises:
+            InputError: several inputs have this name.
+        """
+        named = [tensor for tensor in self.inputs if tensor.name == key]
+        if len(named) > 1:
+            labels = ", ".join(map(self.input_label, self.inputs))
+            raise InputError(f"{len(named)} inputs of {self.source} are named {key!r}; use the index: {labels}.")
+        others = [
+            tensor for tensor in self.inputs if key in (self.signature_names.get(tensor.index), str(tensor.index))
+        ]
+        return next(iter((*named, *others)), None)
+
+    def input_label(self, tensor: Tensor) -> str:
+        """How errors name an input: index, name, and the signature's name where it has another."""
+        name = self.signature_names.get(tensor.index, tensor.name)
+        return tensor.label + (f" (signature: {name!r})" if name != tensor.name else "")
 
     @cached_property
     def fed_or_computed(self) -> frozenset[int]:

@@ -16,7 +16,7 @@ from .ops.validity import check_operands, check_structure
 from .ops.version_checks import check_version, version_declines
 from .runtimes import Refused, Rule, Runtime, find_rule, get_runtime
 
-__all__ = ["DENSE_ONLY", "PreparedModel", "choose_rule", "prepare", "prepare_operator"]
+__all__ = ["DENSE_ONLY", "PreparedModel", "choose_rule", "missing_outputs", "prepare", "prepare_operator"]
 
 SCALES_UNKNOWN = (
     "the layer is given by multiplier and shift; its scales are not known. Where scales are shown, 1 stands for s_x "
@@ -85,12 +85,16 @@ def prepare(model: Model, runtime: str | Runtime) -> PreparedModel:
             operators[op.index] = prepare_operator(model, op, chosen)
         except UnsupportedError as error:
             refusals[op.index] = "; ".join(error.reasons) or str(error)
-    missing = {
+    return PreparedModel(model, chosen, operators, refusals, missing_outputs(model))
+
+
+def missing_outputs(model: Model) -> dict[int, str]:
+    """Tensor index -> why this output of the model has no value, whatever operators run."""
+    return {
         tensor.index: f"output {tensor.label}: {_why_missing(tensor)}"
         for tensor in model.outputs
         if tensor.index not in model.fed_or_computed and tensor.index not in model.constant_outputs
     }
-    return PreparedModel(model, chosen, operators, refusals, missing)
 
 
 def _why_missing(tensor: Tensor) -> str:

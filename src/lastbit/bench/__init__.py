@@ -13,8 +13,9 @@ import numpy as np
 
 from ..api import load
 from ..engines import choose_engine
-from ..errors import InputError
+from ..errors import InputError, UnsupportedError
 from ..model import Model
+from ..prepare import missing_outputs
 from ..runtimes import DEFAULT_RUNTIME, get_runtime
 from ..runtimes.machine import cpu_text
 from ..types import Array
@@ -69,6 +70,10 @@ def bench(
     loaded.subgraphs[0].require_scales()
     if len(loaded.inputs) != 1:
         raise InputError(f"{loaded.source}: found {len(loaded.inputs)} inputs; bench takes models with one.")
+    if missing := missing_outputs(loaded):
+        raise UnsupportedError(f"{loaded.source}: {loaded.first_output.label} has no value", list(missing.values()))
+    if not loaded.outputs:
+        raise InputError(f"{loaded.source}: the model has no outputs; bench compares what they are.")
     if any(batch < 1 for batch in batches) or not batches:
         raise InputError(f"found batches {list(batches)}, wanted numbers from 1.")
     chosen = choose_engine(engine, float("inf"))
@@ -146,6 +151,8 @@ def _batch(
 
 def _same(a: _Entry, b: _Entry) -> bool:
     """Whether two gave the same bytes for the rows that both ran."""
+    if a.output.size % len(a.x) or b.output.size % len(b.x):  # a constant, say, which has no rows
+        return a.output.tobytes() == b.output.tobytes()
     rows = min(len(a.x), len(b.x))
     first, second = (entry.output.reshape(len(entry.x), -1)[:rows] for entry in (a, b))
     return first.tobytes() == second.tobytes()
@@ -161,7 +168,7 @@ def _affordable(runner: Contender, x: Array, batch: int) -> int:
 
 def random_input(model: Model, rows: int, rng: np.random.Generator) -> Array:
     """Random values over the input's whole range; ordinary ones where it is float."""
-    tensor = model.inputs[0]
+    tensor = model.first_input
     shape = (rows, *tensor.shape[1:]) if len(tensor.shape) > 1 else tensor.shape
     if tensor.dtype.qmin is None or tensor.dtype.qmax is None:
         return rng.normal(scale=3.0, size=shape).astype(tensor.dtype.numpy)

@@ -12,6 +12,7 @@ from .options import (
     model_argument,
     op_option,
     runtime_option,
+    signature_option,
     threads_option,
 )
 
@@ -45,6 +46,7 @@ def inspect(model: str, op: int | None, full: bool, as_json: bool) -> None:
 @inputs_option
 @click.option("-o", "--output", "output", required=True, metavar="FILE", help=".npz, or .npy for a single output.")
 @runtime_option
+@signature_option
 @click.option("--all", "every_step", is_flag=True, help="Write every step of every operator too, as op3/acc.")
 @click.option("--quantize-input", is_flag=True, help="Quantize real-valued inputs as the runtime itself does.")
 @engine_option
@@ -57,6 +59,7 @@ def run(
     inputs: tuple[str, ...],
     output: str,
     runtime: str,
+    signature: str | None,
     every_step: bool,
     quantize_input: bool,
     engine: str,
@@ -65,7 +68,8 @@ def run(
 ) -> None:
     """Run a model in one runtime's arithmetic and write its outputs.
 
-    In a .npz each output is under its tensor's index; the entry `about` has the names, as JSON. With --all, every
+    In a .npz each output is under its tensor's index; the entry `about` has the names, its
+    own and the signature's, as JSON. With --all, every
     step of every operator is there as well (op3/acc), as the reference engine records them whatever --engine says.
 
     Where some operators are not covered, all of them are listed first, whatever could be computed is written
@@ -79,7 +83,7 @@ def run(
     from ..terminal import print_error, print_report, progress
     from .run_report import make_run_report, uncovered_text
 
-    loaded = load(model)
+    loaded = load(model) if signature is None else load(model).with_signature(signature)
     check_target(output, (".npz", ".npy"), keep=[model, *possible_paths(inputs)])
     single = output.lower().endswith(".npy")
     if single and (every_step or len(loaded.outputs) != 1):

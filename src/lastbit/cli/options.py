@@ -17,6 +17,7 @@ __all__ = [
     "model_argument",
     "op_option",
     "runtime_option",
+    "signature_option",
     "threads_option",
 ]
 
@@ -54,8 +55,14 @@ inputs_option = click.option(
     help=(
         "An input: .npy; .npz with arrays under the inputs' names or indices; .bin or .raw with plain values "
         "of the input's own type (.f32 .i8 .u8 .i16 .i32: of that type). Give it again for each further "
-        "input, in order or as NAME=FILE or INDEX=FILE."
+        "input, in order or as NAME=FILE or INDEX=FILE; a signature's names will do."
     ),
+)
+
+signature_option = click.option(
+    "--signature",
+    metavar="KEY",
+    help="By whose names inputs and outputs are called, where the model has several signatures.",
 )
 
 library_option = click.option(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engines.reference import Trace
-from ..model import Tensor
+from ..model import Model, Tensor
 from ..prepare import PreparedModel
 from ..report import Block, Report, Text
 from ..terminal import say
@@ -162,12 +162,18 @@ def make_run_report(trace: Trace, output: str, every_step: bool) -> RunReport:
     tensors = list(model.outputs) if reached or every_step else [*model.outputs, *_frontier(trace)]
     distinct = {tensor.index: tensor for tensor in tensors if tensor.index in trace.tensors}
     arrays = [
-        WrittenArray(str(index), trace.tensors[index], {"tensor": index, "name": tensor.name})
+        WrittenArray(
+            str(index), trace.tensors[index], {"tensor": index, "name": tensor.name, **_signature(model, index)}
+        )
         for index, tensor in distinct.items()
     ]
     named = not output.lower().endswith(".npy")
     everything = (*arrays, *steps)
     return RunReport(trace, everything, output, bool(everything) and (reached or named), reached)
+
+
+def _signature(model: Model, index: int) -> dict[str, str]:
+    return {"signature_name": model.signature_names[index]} if index in model.signature_names else {}
 
 
 def _frontier(trace: Trace) -> list[Tensor]:

@@ -49,7 +49,7 @@ def whence(
     loaded = load(model)
     if separating is not None:
         check_target(separating, [".npy"], keep=[model, output, *possible_paths(inputs)])
-    tensor = loaded.outputs[0] if op is None else loaded.tensors[dense_operator(loaded, op).outputs[0]]
+    tensor = loaded.first_output if op is None else loaded.tensors[dense_operator(loaded, op).outputs[0]]
     own, numbers = read_layer_inputs(inputs, loaded, op), read_array(output, tensor)
     report: Attribution | None = None
     try:

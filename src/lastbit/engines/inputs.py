@@ -80,7 +80,7 @@ def wrong_dtype(tensor: Tensor, x: Array, name: str) -> InputError:
 
 
 def match_inputs(model: Model, inputs: Inputs) -> list[tuple[Tensor, Any]]:
-    """Pair the model's input tensors with the arrays given, by position, index or name.
+    """Pair the model's input tensors with the arrays given: by position, index, name or the signature's name.
 
     Raises:
         InputError: an input is missing, or a key is no input's.
@@ -92,10 +92,11 @@ def match_inputs(model: Model, inputs: Inputs) -> list[tuple[Tensor, Any]]:
     pairs = []
     unused = set(inputs)
     for tensor in model.inputs:
-        keys = [key for key in (tensor.index, str(tensor.index), tensor.name) if key in inputs]
+        name = model.signature_names.get(tensor.index, tensor.name)
+        keys = [key for key in (tensor.index, str(tensor.index), tensor.name, name) if key in inputs]
         if not keys:
             raise InputError(
-                f"no value for input {tensor.label}; found keys: {', '.join(map(str, inputs)) or 'none'}; "
+                f"no value for input {model.input_label(tensor)}; found keys: {', '.join(map(str, inputs)) or 'none'}; "
                 "wanted its index or its name"
             )
         unused.difference_update(keys)
@@ -103,6 +104,6 @@ def match_inputs(model: Model, inputs: Inputs) -> list[tuple[Tensor, Any]]:
     if unused:
         raise InputError(
             f"{', '.join(map(repr, sorted(map(str, unused))))} matches no input of {model.source}; inputs are: "
-            + ", ".join(tensor.label for tensor in model.inputs)
+            + ", ".join(map(model.input_label, model.inputs))
         )
     return pairs

@@ -86,7 +86,8 @@ class Trace:
     @property
     def output(self) -> Array:
         """The first (usually only) output."""
-        return self.outputs[0]
+        outputs = self.outputs
+        return outputs[0] if outputs else self.tensors[self.prepared.model.first_output.index]  # which raises
 
     def __getitem__(self, index: int) -> OperatorTrace:
         if index not in self.operators:

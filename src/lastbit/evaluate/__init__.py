@@ -71,7 +71,7 @@ def evaluate(
     loaded = load(model)
     if len(loaded.inputs) != 1:
         raise InputError(f"{loaded.source}: found {len(loaded.inputs)} inputs; evaluate takes models with one.")
-    tensor, out = loaded.inputs[0], loaded.outputs[0]
+    tensor, out = loaded.first_input, loaded.first_output
     names = list(dict.fromkeys(get_runtime(name).name for name in (runtimes or (DEFAULT_RUNTIME,))))
     if isinstance(data, Mapping):
         data = match_inputs(loaded, data)[0][1]

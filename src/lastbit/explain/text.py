@@ -372,6 +372,8 @@ def _cut(lost: Fraction) -> str:
 
 
 def _error(value: Fraction, exact: Fraction) -> str:
+    if exact == 0:  # a scale of 0
+        return "0, it is exact" if value == 0 else "infinite, it should be 0"
     error = value / exact - 1
     return f"{float(error):+.3g}" if error else "0, it is exact"
 

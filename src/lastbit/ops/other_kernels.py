@@ -51,11 +51,11 @@ def check_other_kernel(prepared: PreparedDense, kernel: str) -> None:
     if kernel == "fbgemm":
         with np.errstate(over="ignore", under="ignore"):
             scales = np.float32(layer.input_scale) * layer.weights_scale
-        if requant.float_bias is not None and not np.isfinite(requant.float_bias).all():
-            raise refuse(layer.operator, "the bias is infinite in float32, as fbgemm takes it")
         zero = bool((layer.weights_scale == 0).any())
         if zero or (layer.bias is not None and not (scales >= np.finfo(np.float32).tiny).all()):
             raise refuse(layer.operator, "input scale x weights scale vanishes in float32; fbgemm divides by it")
+        if requant.float_bias is not None and not np.isfinite(requant.float_bias).all():
+            raise refuse(layer.operator, "the bias is infinite in float32, as fbgemm takes it")
         dtype = layer.output.dtype
         lower = (dtype.qmin, layer.output_zero_point)
         if requant.activation_max != dtype.qmax or requant.activation_min not in lower:

@@ -72,7 +72,7 @@ def answers(
     update = progress if progress is not None else _quiet
     alone = len(loaded.operators) == 1 and len(loaded.dense_operators) == 1
     operator = dense_operator(loaded, op) if op is not None or alone else None
-    tensor = loaded.outputs[0] if operator is None else loaded.tensors[operator.outputs[0]]
+    tensor = loaded.first_output if operator is None else loaded.tensors[operator.outputs[0]]
     given = _check_output(tensor, np.asarray(output))
     if runtimes is None:
         groups = version_groups(loaded, loaded.operators if operator is None else [operator])

@@ -1,0 +1,85 @@
+"""Operators without outputs, outputs that are constants or inputs, tensors that nobody uses: no verb crashes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import files_page
+from conftest import MODELS, needs_shared_models
+from lastbit import build, load, run
+from lastbit.cli import main
+from lastbit.errors import UnsupportedError
+from lastbit.tflite import write
+from test_tflite_reader import BY_NAME, chain, changed
+
+RECORDED = {entry["what"]: entry for entry in files_page.recorded()}
+UNUSUAL = (
+    "the only output is a constant",
+    "a constant is an output",
+    "the graph's input is an output",
+    "no outputs",
+    "no operators, the input is the output",
+    "an operator without outputs",
+    "nothing writes the graph's output",
+)
+VERBS = (
+    ("inspect",),
+    ("run", "-i", "x.npy", "-o", "out.npz", "--runtime", "tflm"),
+    ("explain", "-i", "x.npy"),
+    ("thresholds",),
+    ("compare", "--runtime", "tflm", "--runtime", "litert-reference"),
+    ("vectors", "-o", "vectors"),
+    ("whence", "-i", "x.npy", "--output", "x.npy"),
+    ("diagnose", "-i", "x.npy", "--output", "x.npy"),
+    ("evaluate", "--data", "x.npy", "--runtime", "tflm", "--runtime", "litert-reference"),
+    ("extract", "--op", "0", "-o", "one.tflite"),
+    ("bench", "--seconds", "0.01"),
+)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+@pytest.mark.parametrize("what", UNUSUAL)
+def test_no_verb_crashes(what, verb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("m.tflite").write_bytes(files_page.content_of(RECORDED[what]))
+    np.save("x.npy", np.array([[-128, -7, 50, 127]], np.int8))
+    result = CliRunner().invoke(main, [verb[0], "m.tflite", *verb[1:]])
+    assert result.exit_code in (0, 1, 2, 3), result.output
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
+@pytest.mark.parametrize("engine", ["reference", "numpy"])
+def test_a_constant_output_is_given_as_it_is(dtype, engine):
+    graph = chain((0, 1))
+    constant = np.array([[4, 3, 2, 1]], dtype)
+    for index in (0, 1):
+        graph = changed(graph, index, dtype=BY_NAME[dtype])
+    if dtype == "float32":
+        graph = changed(changed(graph, 0, quant=None), 1, quant=None)
+    third = replace(graph.tensors[0], index=2, name="constant", data=constant)
+    graph = replace(graph, tensors=(*graph.tensors, third), outputs=(2, 1))
+    x = np.array([[-9, 9, -1, 1], [5, -5, 3, -3]], dtype)
+    for outputs in ((2, 1), (1, 2), (2,)):
+        model = load(write(replace(graph, outputs=outputs)))
+        found = build(model, "tflm", engine=engine).outputs(x)
+        for index, value in zip(outputs, found, strict=True):
+            np.testing.assert_array_equal(value, constant if index == 2 else np.maximum(x, 0))
+
+
+def test_an_output_that_nothing_writes_has_no_value():
+    model = load(files_page.content_of(RECORDED["nothing writes the graph's output"]))
+    with pytest.raises(UnsupportedError, match=r"outputs without a value(.|\n)*no operator writes it"):
+        run(model, np.zeros((1, 4), np.int8), "tflm")
+
+
+@needs_shared_models
+def test_variables_are_refused_operator_by_operator(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = str(MODELS / "mww_v2_vad.tflite")
+    for arguments in (["inspect", path], ["compare", path, "--runtime", "tflm", "--runtime", "litert-reference"]):
+        assert CliRunner().invoke(main, arguments).exit_code in (0, 1, 3)
