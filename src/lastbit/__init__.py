@@ -33,6 +33,7 @@ from .inspect import inspect
 from .model import Model
 from .prepare import prepare
 from .prove import prove
+from .quantize import quantize, ranges
 from .report import Report
 from .runtimes import DEFAULT_RUNTIME, RUNTIMES
 from .thresholds import thresholds
@@ -77,6 +78,8 @@ __all__ = [
     "load",
     "prepare",
     "prove",
+    "quantize",
+    "ranges",
     "run",
     "thresholds",
     "vectors",

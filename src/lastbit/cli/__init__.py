@@ -13,6 +13,7 @@ from .evaluate import evaluate
 from .group import Commands
 from .models import extract, inspect, run
 from .proofs import compare, prove, thresholds, vectors
+from .quantize import quantize
 from .whence import whence
 
 __all__ = ["main"]
@@ -20,6 +21,6 @@ __all__ = ["main"]
 main = Commands.make(
     *(inspect, run, explain, verify, whence, diagnose),
     *(thresholds, compare, prove, vectors, evaluate, bench),
-    *(extract, demo, runtimes, doctor),
+    *(quantize, extract, demo, runtimes, doctor),
 )
 """The entry point: `lastbit`."""

@@ -88,6 +88,7 @@ TABLES: dict[str, OptionTable] = {
             ("offset", "bool", False),
         ),
     ),
+    "SLICE": OptionTable(48, "SliceOptions"),
     "SPLIT": OptionTable(35, "SplitOptions", (("num_splits", "i32", 0),)),
     "SPLIT_V": OptionTable(79, "SplitVOptions", (("num_splits", "i32", 0),)),
     "MAXIMUM": _MAXIMUM_MINIMUM,

@@ -1,0 +1,93 @@
+"""From a float model to a quantized one: quantize."""
+
+from __future__ import annotations
+
+import click
+
+from .options import json_option, model_argument
+
+__all__ = ["quantize"]
+
+
+@click.command()
+@model_argument
+@click.option("-o", "--output", required=True, metavar="FILE", help="The quantized .tflite file to write.")
+@click.option(
+    "--data",
+    "data",
+    multiple=True,
+    metavar="FILE",
+    help="Representative samples: .npz with arrays under the inputs' names, .npy, or INPUT=FILE, again for each input.",
+)
+@click.option("--ranges", metavar="FILE", help="A .json file with [min, max] of each tensor, instead of --data.")
+@click.option(
+    "--like",
+    default="tflite",
+    show_default=True,
+    metavar="NAME[@VERSION]",
+    help="Whose arithmetic: tflite (TensorFlow's converter, @2.12 to @2.21) or litert (the wheel's quantizer).",
+)
+@click.option("--activations", type=click.Choice(["int8", "int16"]), default="int8", show_default=True)
+@click.option("--per-tensor-dense", is_flag=True, help="One scale for all units of a dense layer.")
+@click.option(
+    "--io",
+    type=click.Choice(["float32", "int8", "uint8", "int16"]),
+    default="float32",
+    show_default=True,
+    help="The type of the file's inputs and outputs.",
+)
+@click.option(
+    "--calibrator",
+    type=click.Choice(["litert", "lastbit"]),
+    default="litert",
+    show_default=True,
+    help="What runs the samples: LiteRT (extra [litert]) or LastBit's own float32 operators.",
+)
+@click.option("--ranges-out", metavar="FILE", help="Write the ranges that were measured to this .json file.")
+@json_option
+def quantize(
+    model: str,
+    output: str,
+    data: tuple[str, ...],
+    ranges: str | None,
+    like: str,
+    activations: str,
+    per_tensor_dense: bool,
+    io: str,
+    calibrator: str,
+    ranges_out: str | None,
+    as_json: bool,
+) -> None:
+    """Quantize a float32 model exactly as a converter does.
+
+    Every scale, zero point, weight and bias is the converter's own, to the last bit, from the same ranges. It needs
+    no TensorFlow. The ranges come from samples (--data) or from a file (--ranges).
+    """
+    from ..api import load
+    from ..files import check_target, write_bytes
+    from ..input_files import possible_paths, read_inputs
+    from ..json_text import json_text
+    from ..quantize import check, converter_named, measure
+    from ..quantize import quantize as make
+    from ..quantize.ranges import read_ranges
+    from ..quantize.result import QuantizeReport
+    from ..terminal import print_report, say
+
+    check_target(output, (".tflite",), keep=[model, *possible_paths(data), *([ranges] if ranges else [])])
+    if ranges_out is not None:
+        check_target(ranges_out, (".json",), keep=[model, output])
+    loaded = load(model)
+    check(loaded, converter_named(like), activations)
+    if data and ranges:
+        raise click.UsageError("--data and --ranges exclude each other; give one of them.")
+    found = None
+    if data:
+        found = measure(loaded, lambda: read_inputs(data, loaded), calibrator)
+    elif ranges:
+        found = read_ranges(ranges, loaded)
+    made = make(loaded, like=like, activations=activations, per_tensor_dense=per_tensor_dense, io=io, ranges=found)
+    write_bytes(output, bytes(made.content))
+    if ranges_out is not None and found is not None:
+        write_bytes(ranges_out, json_text(found.as_dict(), indent=2).encode())
+    print_report(QuantizeReport(loaded, made, output, like), as_json)
+    say(f"wrote {output}")
