@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,12 @@ from ..arith.fixedpoint import wrap32
 from ..arith.windows import Window
 from ..errors import InputError
 from ..model import Model, Operator, Tensor
+from ..rules.base import ChannelGroups, IntegerRule, OneRow
+from ..rules.base import Window as SmallWindow
 from ..rules.requantize.fold import RequantParams, prepare_requantize
-from ..rules.requantize.table import AROUND_DENSE
+from ..rules.requantize.table import AROUND_DENSE, CHOICES_AROUND_DENSE
 from ..rules.requantize.vector import requantize
-from ..rules.requantize.words import equation
+from ..rules.requantize.words import choice_equation, equation
 from ..types import Array
 from .base import PreparedOperator, constant_operand, refuse, required_operand
 from .dense_layer import int16_bias
@@ -23,30 +26,10 @@ from .validity import check_factor, check_windows
 
 __all__ = ["RULES", "Convolution", "PreparedConvolution", "convolution", "convolution_variant", "finish"]
 
-# A vector loop takes eight output channels at a time and rounds half up; what is left over is rounded half away.
-LANES = 8
-_BY_CHANNEL = {
-    f"q31-by_channel/{product}": (f"q31-half_up-half_up/{product}", f"q31-half_up-half_away/{product}")
-    for product in ("dd", "fd")
+RULES: dict[str, str] = {
+    **{name: equation(rule) for name, rule in AROUND_DENSE.items()},
+    **{name: choice_equation(choice) for name, choice in CHOICES_AROUND_DENSE.items()},
 }
-
-# XNNPACK has depthwise kernels for windows of up to 25 taps; all else is a matrix product.
-DEPTHWISE_TAPS = 25
-_BY_WINDOW = {"float32-half_even/by_window": ("float32-half_even-saturate", "float32-half_even")}
-
-RULES: dict[str, str] = (
-    {name: equation(rule) for name, rule in AROUND_DENSE.items()}
-    | {
-        name: f"whole groups of {LANES} channels: {equation(AROUND_DENSE[one])};  "
-        f"the rest: {equation(AROUND_DENSE[two])}"
-        for name, (one, two) in _BY_CHANNEL.items()
-    }
-    | {
-        name: "where every output channel sees one input channel that no other sees and the window has "
-        f"{DEPTHWISE_TAPS} taps or fewer: {equation(AROUND_DENSE[one])};  else: {equation(AROUND_DENSE[two])}"
-        for name, (one, two) in _BY_WINDOW.items()
-    }
-)
 
 # (input, weights, output)
 TYPES = (("int8", "int8", "int8"), ("uint8", "uint8", "uint8"), ("int16", "int8", "int16"))
@@ -94,14 +77,13 @@ class Convolution:
         """Into how many parts the input channels are cut, each seen by its own output channels."""
         return self.input.shape[3] // self.weights.shape[3] if self.operator.name == "CONV_2D" else self.input.shape[3]
 
-    @property
-    def depthwise(self) -> bool:
+    def depthwise(self, most_taps: int) -> bool:
         """Whether XNNPACK has a depthwise kernel for it: few taps, and every output channel has its input channel.
 
         Source: google/XNNPACK, src/operators/convolution-nhwc.c; both sides of the limit run, 25 and 26 taps.
         """
         taps = self.weights.shape[1] * self.weights.shape[2]
-        return self.groups == self.channels == self.input.shape[3] and taps <= DEPTHWISE_TAPS
+        return self.groups == self.channels == self.input.shape[3] and taps <= most_taps
 
     @property
     def bias_values(self) -> npt.NDArray[np.int64]:
@@ -238,6 +220,23 @@ def _check_types(layer: Convolution) -> list[str]:
     return problems
 
 
+def _parts(layer: Convolution, rule: str) -> list[tuple[int, int, IntegerRule]]:
+    """Which channels follow which rule: (first, end, rule), one behind the other."""
+    if rule in AROUND_DENSE:
+        return [(0, layer.channels, AROUND_DENSE[rule])]
+    choice = CHOICES_AROUND_DENSE[rule]
+    match choice.when:
+        case ChannelGroups(channels):
+            whole = layer.channels - layer.channels % channels
+            return [(0, whole, choice.then), (whole, layer.channels, choice.otherwise)]
+        case SmallWindow(most_taps):
+            return [(0, layer.channels, choice.then if layer.depthwise(most_taps) else choice.otherwise)]
+        case OneRow():
+            raise refuse(layer.operator, "a convolution has no rows to choose a rule by")
+        case never:
+            assert_never(never)
+
+
 def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDArray[np.int64]]) -> PreparedConvolution:
     """The prepared operator, from a function that makes the accumulators.
 
@@ -250,17 +249,13 @@ def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDAr
     assert layer.weights.quant is not None
     assert layer.output.quant is not None
     scales = layer.weights.quant.scale
-    vector = layer.channels - layer.channels % LANES
-    first, second = _BY_CHANNEL.get(rule, (rule, rule))
-    if rule in _BY_WINDOW:
-        first = second = _BY_WINDOW[rule][0 if layer.depthwise else 1]
-    ends = ((0, vector, first), (vector, layer.channels, second)) if first != second else ((0, layer.channels, first),)
+    ends = _parts(layer, rule)
     parts = tuple(
         (
             start,
             stop,
             prepare_requantize(
-                AROUND_DENSE[name],
+                own,
                 input_scale=np.float32(layer.input.quant.scale[0]),
                 weights_scale=scales[start:stop] if scales.size > 1 else scales,
                 output_scale=np.float32(layer.output.quant.scale[0]),
@@ -269,7 +264,7 @@ def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDAr
                 dtype=layer.output.dtype,
             ),
         )
-        for start, stop, name in ends
+        for start, stop, own in ends
         if stop > start
     )
     for _, _, params in parts:

@@ -9,11 +9,14 @@ import numpy as np
 from ..arith.floats import SMALLEST_NORMAL, fma32
 from ..arith.windows import taps
 from ..types import Array
-from ._convolution import DEPTHWISE_TAPS, Convolution
+from ._convolution import Convolution
 from ._float import float_bounds
 from .base import PreparedOperator, refuse
 
 __all__ = ["FLOAT_CONVOLUTION_RULES", "prepare_float_convolution"]
+
+# XNNPACK has depthwise kernels for windows of up to so many taps.
+DEPTHWISE_TAPS = 25
 
 _ORDER = "row by row of the window, from left to right, channel by channel"
 
@@ -61,7 +64,9 @@ def prepare_float_convolution(layer: Convolution, rule: str) -> PreparedOperator
     def accumulate(x: Array) -> Array:
         depth, each = weights.shape[3], layer.channels // groups
         seen = {(i, j): part for i, j, part in taps(_flush(x, fused), layer.rows, layer.columns, 0)}
-        order = sorted(seen, key=lambda place: place[::-1]) if fused and layer.depthwise else sorted(seen)
+        order = (
+            sorted(seen, key=lambda place: place[::-1]) if fused and layer.depthwise(DEPTHWISE_TAPS) else sorted(seen)
+        )
         shape = (*next(iter(seen.values())).shape[:3], layer.channels)
         total = np.broadcast_to(np.float32(0) if rule.endswith("last") else bias, shape)
         for i, j in order:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from ..model import Model, Operator
-from ..rules.base import Either, IntegerRule
+from ..rules.base import Either, IntegerRule, OneRow
 from ..types import Array
-from .base import PreparedOperator
+from .base import PreparedOperator, refuse
 from .dense_8bit import PreparedDense
 
 __all__ = ["PreparedByRows", "for_rows", "prepare_by_rows"]
@@ -59,6 +59,8 @@ def prepare_by_rows(
     Source: tensorflow/tensorflow, tensorflow/lite/kernels/cpu_backend_gemm.h @053a4435e7f5 (when the matrix-vector
     kernel is tried) and cpu_backend_gemm_custom_gemv.h @1d4aae3e0ba9 (what it takes).
     """
+    if not isinstance(rule.when, OneRow):
+        raise refuse(op, "the rule chooses by channels or windows, which a dense layer does not have")
     several = prepare(model, op, rule.otherwise)
     assert isinstance(several, PreparedDense)
     layer = several.layer

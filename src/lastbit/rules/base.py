@@ -10,6 +10,7 @@ from .requantize.forms import OneRounding, Requantize, TwoRoundings, no_meaning
 __all__ = [
     "WHOLE",
     "Bounds",
+    "ChannelGroups",
     "Either",
     "IntegerRule",
     "OneRow",
@@ -19,6 +20,7 @@ __all__ = [
     "Sums",
     "Unsupported",
     "Whole",
+    "Window",
     "requantization_alone",
 ]
 
@@ -134,18 +136,40 @@ class OneRow:
 
 
 @dataclass(frozen=True)
+class ChannelGroups:
+    """The output channels of a convolution that fill whole groups; the last ones, which do not, follow the other rule.
+
+    Attributes:
+        channels: of one group.
+    """
+
+    channels: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """A convolution in which every output channel sees one input channel that no other sees, with so small a window.
+
+    Attributes:
+        most_taps: of the window.
+    """
+
+    most_taps: int
+
+
+@dataclass(frozen=True)
 class Either:
     """A choice of two rules.
 
     Attributes:
         name: what users know the choice by. It is printed and never read.
-        when: which layers and inputs follow the first.
+        when: which layers, inputs or channels follow the first.
         then: what they follow.
         otherwise: what all others follow.
     """
 
     name: str = field(compare=False)
-    when: OneRow
+    when: OneRow | ChannelGroups | Window
     then: IntegerRule
     otherwise: IntegerRule
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .base import Refused, Rule
-from .derive import scale_product
+from .derive import ByGranularity, of_granularity
 
 __all__ = ["Change", "Key", "dense_rules"]
 
@@ -36,6 +36,6 @@ class Change:
     ignores: frozenset[str] = frozenset()
 
 
-def dense_rules(rule: str, kernel: str, *variants: str) -> dict[Key, Rule | Refused | None]:
-    """One rule, with each variant's scale product."""
-    return {("FULLY_CONNECTED", v): Rule(f"{rule}/{scale_product(v)}", kernel) for v in variants}
+def dense_rules(rules: ByGranularity, kernel: str, *variants: str) -> dict[Key, Rule | Refused | None]:
+    """One of two rules for each variant, by its granularity."""
+    return {("FULLY_CONNECTED", v): Rule(of_granularity(rules, v), kernel) for v in variants}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .base import Refused, Rule
 from .change import Change, Key, dense_rules
-from .derive import DENSE_8BIT, scale_product
+from .derive import DENSE_8BIT, Q15, UP_AWAY, of_granularity
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
 
 __all__ = ["LITERT_CHANGES"]
@@ -19,15 +19,15 @@ def _int16(
         for granularity in granularities:
             for bias in biases:
                 key = int16_variant(weights, granularity, bias)
-                name = "q31-half_up-half_away" if bias == "int32_bias_type" else "q15-half_up"
-                rules[key] = Rule(f"{name}/{scale_product(granularity)}", kernel)
+                both = UP_AWAY if bias == "int32_bias_type" else Q15
+                rules[key] = Rule(of_granularity(both, granularity), kernel)
     return rules
 
 
-def _hybrid(kernel: str, int8: str, int4: str, granularity: str, suffix: str = "") -> dict[Key, Rule | Refused | None]:
+def _hybrid(kernel: str, int8: str, int4: str, granularity: str) -> dict[Key, Rule | Refused | None]:
     """Rules of hybrid layers of one granularity."""
     return {
-        ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(f"{rule}{suffix}", kernel)
+        ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(rule, kernel)
         for weights, rule in (("int8", int8), ("int4", int4))
     }
 
@@ -42,8 +42,6 @@ _BEYOND_WEIGHTS = Refused(
     "not exact: this version reads every byte of int4 weights as one weight; for the second half of the units it reads "
     "beyond the weights' end, and what it prints depends on what lies there in the file"
 )
-_LOST_SCALES = "/channel_scales_lost"
-_IGNORED_SCALES = "/channel_scales_ignored"
 _BEFORE_FLOAT64 = (("1.0.0", "1.2.0"), ("tf2.12.1", "tf2.19.1"), ("tflite2.14.0", "tflite2.14.0"))
 
 LITERT_CHANGES: tuple[Change, ...] = (
@@ -52,7 +50,7 @@ LITERT_CHANGES: tuple[Change, ...] = (
         _BEFORE_FLOAT64,
         "requantizes in fixed point, rounding twice as gemmlowp does; since 1.3.0 and TensorFlow 2.20 once, in float64",
         {
-            **dense_rules("q31-half_up-half_away", "reference", *DENSE_8BIT),
+            **dense_rules(UP_AWAY, "reference", *DENSE_8BIT),
             **_int16("reference", *INT16_GRANULARITIES),
         },
     ),
@@ -77,13 +75,13 @@ LITERT_CHANGES: tuple[Change, ...] = (
         "litert-reference",
         (("tf2.12.1", "tf2.14.1"), ("tflite2.14.0", "tflite2.14.0")),
         "int16 layers without a bias have an accumulator of 32 bits",
-        dense_rules("q31-half_up-half_away", "reference", *_INT16_NO_BIAS),
+        dense_rules(UP_AWAY, "reference", *_INT16_NO_BIAS),
     ),
     Change(
         "litert-builtin-x86",
         (("tf2.12.1", "tf2.14.1"), ("tflite2.14.0", "tflite2.14.0")),
         "int16 layers without a bias whose weights have a zero point have an accumulator of 32 bits",
-        dense_rules("q31-half_up-half_away", "builtin", *(v for v in _INT16_NO_BIAS if "zero_point" in v)),
+        dense_rules(UP_AWAY, "builtin", *(v for v in _INT16_NO_BIAS if "zero_point" in v)),
     ),
     Change(
         "litert-builtin-x86",
@@ -116,11 +114,11 @@ LITERT_CHANGES: tuple[Change, ...] = (
             runtime,
             (("tf2.12.1", "tf2.15.1"),),
             _LOST + but,
-            _hybrid(kernel, "hybrid-int8-unfused", int4, "per_channel", _LOST_SCALES),
+            _hybrid(kernel, "hybrid-int8-unfused/channel_scales_lost", int4, "per_channel"),
         )
         for runtime, kernel, int4, but in (
-            ("litert-builtin-x86", "builtin", "hybrid-int4-nibbles", " (but in the 4-bit kernel)"),
-            ("litert-reference", "reference", "hybrid-int8-unfused", ""),
+            ("litert-builtin-x86", "builtin", "hybrid-int4-nibbles/channel_scales_lost", " (but in the 4-bit kernel)"),
+            ("litert-reference", "reference", "hybrid-int8-unfused/channel_scales_lost", ""),
         )
     ),
     *(
@@ -130,7 +128,12 @@ LITERT_CHANGES: tuple[Change, ...] = (
             f"hybrid layers go through portable code; {_LOST}; of int4 weights those after the last depth % 32's first "
             "16 are lost",
             _hybrid(kernel, "hybrid-int8-portable", "hybrid-int4-nibbles-portable", "per_tensor")
-            | _hybrid(kernel, "hybrid-int8-portable", "hybrid-int4-nibbles-portable", "per_channel", _LOST_SCALES),
+            | _hybrid(
+                kernel,
+                "hybrid-int8-portable/channel_scales_lost",
+                "hybrid-int4-nibbles-portable/channel_scales_lost",
+                "per_channel",
+            ),
         )
         for runtime, kernel in (("litert-builtin-x86", "builtin"), ("litert-reference", "reference"))
     ),
@@ -158,11 +161,11 @@ LITERT_CHANGES: tuple[Change, ...] = (
             (("1.4.0", "1.4.0"),),
             "the scales of hybrid weights are left out where there are more than one and rows are symmetric (but in "
             "the 4-bit kernel): wrong results",
-            _hybrid(kernel, "hybrid-int8-neon", int4, "per_channel", _IGNORED_SCALES),
+            _hybrid(kernel, "hybrid-int8-neon/channel_scales_ignored", int4, "per_channel"),
         )
         for runtime, kernel, int4 in (
-            ("litert-builtin-arm64", "builtin", "hybrid-int4-nibbles-neon"),
-            ("litert-reference-arm64", "reference", "hybrid-int8-neon"),
+            ("litert-builtin-arm64", "builtin", "hybrid-int4-nibbles-neon/channel_scales_ignored"),
+            ("litert-reference-arm64", "reference", "hybrid-int8-neon/channel_scales_ignored"),
         )
     ),
     Change(

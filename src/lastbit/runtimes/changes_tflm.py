@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from .base import Rule
 from .change import Change, dense_rules
+from .derive import UP_AWAY
 from .shared import INT16_GRANULARITIES, int16_variant
 
 __all__ = ["TFLM_CHANGES"]
 
-_FIRST = "/first_weights_scale"
+_UP_AWAY_FIRST = "q31-half_up-half_away/fd/first_weights_scale"
+_Q15_FIRST = "q15-half_up/fd/first_weights_scale"
 # First and last wheel that was run; the next one has something else.
 _TFLM_FLOAT32 = ("20231010131554", "20261009205824")
 _TFLM_NO_BIAS = ("20250604163413", "20260203175027")
@@ -26,13 +28,13 @@ TFLM_CHANGES: tuple[Change, ...] = (
         (_TFLM_FLOAT32,),
         "the product of the scales is rounded to float32",
         {
-            **dense_rules("q31-half_up-half_away", "tflm", *_TFLM_PER_TENSOR),
+            **dense_rules(UP_AWAY, "tflm", *_TFLM_PER_TENSOR),
             **{
-                int16_variant("int8", granularity, bias): Rule(f"{rule}/fd", "tflm")
+                int16_variant("int8", granularity, bias): Rule(rule, "tflm")
                 for granularity in ("per_tensor", "per_tensor weights_zero_point")
                 for rule, biases in (
-                    ("q15-half_up", ("int64_bias", "no_bias")),
-                    ("q31-half_up-half_away", ("int32_bias", "int32_bias_type")),
+                    ("q15-half_up/fd", ("int64_bias", "no_bias")),
+                    ("q31-half_up-half_away/fd", ("int32_bias", "int32_bias_type")),
                 )
                 for bias in biases
             },
@@ -42,7 +44,7 @@ TFLM_CHANGES: tuple[Change, ...] = (
         "tflm",
         (_TFLM_NO_BIAS,),
         "int16 layers without a bias have an accumulator of 32 bits",
-        dense_rules("q31-half_up-half_away", "tflm", *_INT16_NO_BIAS),
+        dense_rules(UP_AWAY, "tflm", *_INT16_NO_BIAS),
     ),
     Change(
         "tflm",
@@ -55,10 +57,10 @@ TFLM_CHANGES: tuple[Change, ...] = (
         (_TFLM_FIRST_SCALE,),
         "the first unit's weights scale is taken for every unit: wrong results per-channel",
         {
-            ("FULLY_CONNECTED", "int8 per_channel"): Rule(f"q31-half_up-half_away/fd{_FIRST}", "tflm"),
-            ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule(f"q31-half_up-half_away/fd{_FIRST}", "tflm"),
+            ("FULLY_CONNECTED", "int8 per_channel"): Rule(_UP_AWAY_FIRST, "tflm"),
+            ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule(_UP_AWAY_FIRST, "tflm"),
             **{
-                int16_variant("int8", "per_channel", bias): Rule(f"q15-half_up/fd{_FIRST}", "tflm")
+                int16_variant("int8", "per_channel", bias): Rule(_Q15_FIRST, "tflm")
                 for bias in ("int64_bias", "no_bias")
             },
         },

@@ -9,6 +9,8 @@ __all__ = ["XNNPACK_CHANGES"]
 
 _IGNORED = "float32-half_even/weights_zero_point_ignored"
 _OLD_DELEGATE = "float32-half_even-saturate"
+_OLD_DELEGATE_28 = "float32-half_even-saturate/acc28"
+_OLD_DELEGATE_IGNORING = "float32-half_even-saturate/weights_zero_point_ignored"
 # Of int4 weights the delegate of most versions takes those with a scale for each unit only.
 _DELEGATED_HYBRID = tuple(
     ("FULLY_CONNECTED", f"float32 x {variant}")
@@ -34,7 +36,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         (("1.3.0", "1.4.0"), ("tf2.20.0", "tf2.20.0")),
         "with int4 weights the delegate adds the zero point in saturating 16-bit lanes and clamps last",
         {
-            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(f"{_OLD_DELEGATE}/acc28", "xnnpack")
+            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(_OLD_DELEGATE_28, "xnnpack")
             for granularity in ("per_tensor", "per_channel")
         },
     ),
@@ -47,9 +49,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
             ("FULLY_CONNECTED", "int8 per_tensor"): Rule(_OLD_DELEGATE, "xnnpack"),
             ("FULLY_CONNECTED", "int8 per_channel"): None,
             ("FULLY_CONNECTED", "uint8 per_tensor"): Rule(_OLD_DELEGATE, "xnnpack"),
-            ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
-                f"{_OLD_DELEGATE}/weights_zero_point_ignored", "xnnpack"
-            ),
+            ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, "xnnpack"),
         },
         declines=frozenset({"one_value"}),
     ),
@@ -102,11 +102,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "litert-xnnpack-avx2",
         (("1.0.0", "2.1.4"), ("tf2.16.2", "tf2.21.0")),
         "the delegate takes int8 layers whose weights have a zero point and ignores it: wrong results",
-        {
-            ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
-                f"{_OLD_DELEGATE}/weights_zero_point_ignored", "xnnpack"
-            )
-        },
+        {("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, "xnnpack")},
     ),
     Change(
         "litert-xnnpack-avx2",
@@ -138,7 +134,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "with int4 weights the delegate has the accumulator's upper 28 bits, adds the zero point in saturating 16-bit "
         "lanes and clamps last",
         {
-            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(f"{_OLD_DELEGATE}/acc28", "xnnpack")
+            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(_OLD_DELEGATE_28, "xnnpack")
             for granularity in ("per_tensor", "per_channel")
         },
     ),
@@ -149,9 +145,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "ignores a zero point of int8 weights",
         {
             ("FULLY_CONNECTED", "int8 per_channel"): None,
-            ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
-                f"{_OLD_DELEGATE}/weights_zero_point_ignored", "xnnpack"
-            ),
+            ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, "xnnpack"),
             **{
                 ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): None
                 for weights in ("int8", "int4")

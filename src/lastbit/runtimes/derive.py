@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..rules.base import Pairs
+from ..rules.requantize.table import RULES, line_of
 from .base import Refused, Rule, Runtime
 from .shared import INT16_GRANULARITIES, int16_by_reference, int16_variant
 
@@ -12,16 +14,21 @@ __all__ = [
     "AROUND_DENSE",
     "DENSE_8BIT",
     "NO_INT16_WEIGHTS",
+    "Q15",
+    "SINGLE",
     "UNSETTLED_ARM64",
+    "UP_AWAY",
+    "UP_UP",
     "WHOLE_INT4_SUMS",
+    "ByGranularity",
     "Rules",
     "hybrid_rules",
     "in_pairs",
     "kept",
     "kept_arm64",
     "matrix_product",
+    "of_granularity",
     "saturating_int16",
-    "scale_product",
 ]
 
 Rules = Mapping[tuple[str, str], Rule | Refused]
@@ -50,9 +57,18 @@ AROUND_DENSE = (
 """Operators that other CPUs and versions were asked about, beside dense layers."""
 
 
-def scale_product(variant: str) -> str:
-    """How LiteRT's fixed-point kernels multiply the scales: `dd` per-channel, `fd` per-tensor."""
-    return "dd" if "per_channel" in variant else "fd"
+ByGranularity = tuple[str, str]
+"""Two rules that differ in how the scales are multiplied: that of layers with one weights scale, and of the others."""
+
+UP_UP: ByGranularity = ("q31-half_up-half_up/fd", "q31-half_up-half_up/dd")
+UP_AWAY: ByGranularity = ("q31-half_up-half_away/fd", "q31-half_up-half_away/dd")
+SINGLE: ByGranularity = ("q31-single-half_up/fd", "q31-single-half_up/dd")
+Q15: ByGranularity = ("q15-half_up/fd", "q15-half_up/dd")
+
+
+def of_granularity(rules: ByGranularity, variant: str) -> str:
+    """LiteRT's fixed-point kernels multiply the scales in float32 first where there is one weights scale."""
+    return rules["per_channel" in variant]
 
 
 UNSETTLED_ARM64 = Refused("its arithmetic on ARM64 is not settled")
@@ -113,36 +129,39 @@ def hybrid_rules(kernel: str, int8: str, int4: str) -> dict[tuple[str, str], Rul
 def in_pairs(base: Runtime, *variants: str) -> dict[tuple[str, str], Rule | Refused]:
     """What a runtime says, with some dense layers' products added in pairs of 16 bits, which saturate."""
     return {
-        key: replace(rule, name=f"{rule.name}/pairs") if isinstance(rule, Rule) and key[1] in variants else rule
+        key: replace(rule, name=_paired(rule.name)) if isinstance(rule, Rule) and key[1] in variants else rule
         for key, rule in base.rules.items()
     }
 
 
+def _paired(name: str) -> str:
+    rule = RULES[name]
+    return line_of(replace(rule, sums=replace(rule.sums, products=Pairs("next", "saturate16")))).name
+
+
 def saturating_int16(kernel: str) -> dict[tuple[str, str], Rule | Refused]:
     """LiteRT's reference arithmetic for int16 activations on ARM64: a float64 that does not fit an int32 saturates."""
-    return {
-        key: replace(rule, name=rule.name.replace("half_away", "half_away-saturate"))
-        if isinstance(rule, Rule)
-        else rule
-        for key, rule in int16_by_reference(kernel, *INT16_GRANULARITIES).items()
-    }
+    names = "float64-half_away-saturate", "float64-half_away-saturate/acc64"
+    return {**int16_by_reference(kernel, *INT16_GRANULARITIES, names=names)}
 
 
-def matrix_product(eight_bit: str, int16: str, kernel: str) -> dict[tuple[str, str], Rule | Refused]:
+def matrix_product(
+    eight_bit: ByGranularity, int16: ByGranularity, kernel: str
+) -> dict[tuple[str, str], Rule | Refused]:
     """Rules of the dense layers that go through a matrix library.
 
     Args:
-        eight_bit: the rule of 8-bit layers, without the scale product.
-        int16: the rule of layers with int16 activations whose accumulator has 32 bits, likewise.
+        eight_bit: the rules of 8-bit layers.
+        int16: those of layers with int16 activations whose accumulator has 32 bits.
         kernel: the kernel family.
     """
     rules: dict[tuple[str, str], Rule | Refused] = {
-        ("FULLY_CONNECTED", variant): Rule(f"{eight_bit}/{scale_product(variant)}", kernel) for variant in DENSE_8BIT
+        ("FULLY_CONNECTED", variant): Rule(of_granularity(eight_bit, variant), kernel) for variant in DENSE_8BIT
     }
     for weights in ("int8", "int4"):
         for granularity in INT16_GRANULARITIES:
             for bias in ("int32_bias", "int32_bias_type", "no_bias"):
                 if "zero_point" not in granularity:
                     key = int16_variant(weights, granularity, bias)
-                    rules[key] = Rule(f"{int16}/{scale_product(granularity)}", kernel)
+                    rules[key] = Rule(of_granularity(int16, granularity), kernel)
     return rules

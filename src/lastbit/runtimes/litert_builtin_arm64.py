@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Runtime
-from .derive import NO_INT16_WEIGHTS, hybrid_rules, kept_arm64, matrix_product, saturating_int16
+from .derive import NO_INT16_WEIGHTS, SINGLE, hybrid_rules, kept_arm64, matrix_product, saturating_int16
 from .litert_builtin_x86 import LITERT_BUILTIN_X86
 
 __all__ = ["LITERT_BUILTIN_ARM64"]
@@ -22,7 +22,7 @@ LITERT_BUILTIN_ARM64 = Runtime(
             ("SOFTMAX", "uint8->uint8"),
         ),
         **saturating_int16("builtin"),
-        **matrix_product("q31-by_rows-floor", "q31-single-half_up", "builtin"),
+        **matrix_product(("q31-by_rows-floor/fd", "q31-by_rows-floor/dd"), SINGLE, "builtin"),
         **NO_INT16_WEIGHTS,
         **hybrid_rules("builtin", "hybrid-int8-neon", "hybrid-int4-nibbles-neon"),
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Refused, Rule, Runtime
-from .derive import AROUND_DENSE, kept, matrix_product
+from .derive import AROUND_DENSE, SINGLE, UP_UP, kept, matrix_product
 from .litert_builtin_x86 import LITERT_BUILTIN_X86
 from .operator_rules import BUILTIN_OPERATORS
 from .shared import INT16_GRANULARITIES, int16_by_reference
@@ -25,11 +25,11 @@ LITERT_BUILTIN_PORTABLE = Runtime(
         **{
             key: _UNSETTLED_CONVOLUTION
             for key, rule in BUILTIN_OPERATORS.items()
-            if key[0] == "CONV_2D" and isinstance(rule, Rule) and rule.name.startswith("q31-half_up-half_up")
+            if key[0] == "CONV_2D" and isinstance(rule, Rule) and rule.name in UP_UP
         },
         **kept(LITERT_BUILTIN_X86, *AROUND_DENSE),
         **int16_by_reference("builtin", *INT16_GRANULARITIES),
-        **matrix_product("q31-by_rows-single", "q31-single-half_up", "builtin"),
+        **matrix_product(("q31-by_rows-single/fd", "q31-by_rows-single/dd"), SINGLE, "builtin"),
         # Hybrid layers multiply integers without rounding: whose product it is changes nothing.
         **{
             key: rule

@@ -95,15 +95,15 @@ def int16_variant(weights: str, granularity: str, bias: str) -> tuple[str, str]:
     return "FULLY_CONNECTED", f"int16 x {weights} -> int16 {granularity} {bias}"
 
 
-def int16_by_reference(kernel: str, *granularities: str) -> dict[tuple[str, str], Rule | Refused]:
+def int16_by_reference(
+    kernel: str, *granularities: str, names: tuple[str, str] = ("float64-half_away", "float64-half_away/acc64")
+) -> dict[tuple[str, str], Rule | Refused]:
     """LiteRT's reference arithmetic for int16 x int8 and int16 x int4: float64 on 64 bits, or on 32 where that is said.
 
-    An int32 bias of which nothing is said is misread: `ops.dense_int16` refuses it.
+    An int32 bias of which nothing is said is misread: `ops.dense_int16` refuses it. `names`: of the two rules.
     """
     return {
-        int16_variant(weights, granularity, bias): Rule(
-            "float64-half_away" if bias == "int32_bias_type" else "float64-half_away/acc64", kernel
-        )
+        int16_variant(weights, granularity, bias): Rule(names[bias != "int32_bias_type"], kernel)
         for weights in ("int8", "int4")
         for granularity in granularities
         for bias in INT16_BIASES

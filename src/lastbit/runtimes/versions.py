@@ -19,6 +19,7 @@ from importlib import resources
 from typing import Any
 
 from ..errors import RuntimeNameError
+from ..rules.requantize.table import RULES
 from .base import Refused, Rule, Runtime
 from .change import Change, Key
 from .changes_litert import LITERT_CHANGES
@@ -34,8 +35,6 @@ DISTRIBUTIONS = {"tf": "tensorflow-cpu", "tflite": "tflite-runtime"}
 """What a prefix of a version stands for; without one it is the runtime's own distribution."""
 
 _NOT_HELD = "not held against"
-# Rules of kernels whose bias and accumulator have 64 bits.
-_ON_64_BITS = ("q15-", "float64-")
 # Variants of which a delegate takes some layers only: which, and where it fails, is stated (ops.version_checks).
 _TAKEN_IN_PART = {
     "int4_one_scale": ("int8 x int4 -> int8 per_tensor", "float32 x int4 -> float32 per_tensor"),
@@ -207,6 +206,11 @@ def _delegated(
     return _offered(rule, own, name, frozenset())
 
 
+def _on_64_bits(name: str) -> bool:
+    """Whether a rule is of kernels whose bias and accumulator have 64 bits."""
+    return name in RULES and RULES[name].sums.bits == 64
+
+
 def _offered(
     rule: Rule | None, results: list[dict[str, Any]], name: str, in_part: frozenset[str]
 ) -> Rule | Refused | None:
@@ -222,7 +226,7 @@ def _offered(
         # Rules that were not known when the version ran are held against what it printed for the golden file.
         fitting = (*result["fitting"], *result.get("recorded", {"fitting": ()})["fitting"])
         if not unwritten and (rule is None or rule.name not in fitting):
-            if rule is not None and result["variant"].endswith(" int32_bias") and rule.name.startswith(_ON_64_BITS):
+            if rule is not None and result["variant"].endswith(" int32_bias") and _on_64_bits(rule.name):
                 return MISREAD_BIAS
             return Refused(f"the arithmetic of {name} is not settled")
     return rule

@@ -7,11 +7,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..base import Either, IntegerRule, OneRow, Pairs, Scales, Sums
+from ..base import ChannelGroups, Either, IntegerRule, OneRow, Pairs, Scales, Sums, Window
 from .forms import Float, OneRounding, TwoRoundings
 from .words import canonical_name
 
-__all__ = ["AROUND_DENSE", "CHOICES", "COMMON", "COMMON_INT16", "EIGHT_BIT", "INT16", "RULES", "line_of"]
+__all__ = [
+    "AROUND_DENSE",
+    "CHOICES",
+    "CHOICES_AROUND_DENSE",
+    "COMMON",
+    "COMMON_INT16",
+    "EIGHT_BIT",
+    "INT16",
+    "RULES",
+    "line_of",
+]
 
 _ACC = Sums(32)
 _ACC_64 = Sums(64)
@@ -149,4 +159,19 @@ CHOICES: dict[str, Either] = {
         _by_rows("q31-by_rows-floor/dd", "q31-half_up-half_up/dd", "q31-floor-half_up/dd"),
     )
 }
-"""Name -> choice of two."""
+"""Name -> choice of two, of dense layers."""
+
+# A vector loop takes eight output channels at a time and rounds half up; what is left over is rounded half away.
+_GROUPS = ChannelGroups(8)
+# XNNPACK has depthwise kernels for windows of up to 25 taps; all else is a matrix product.
+_WINDOW = Window(25)
+
+CHOICES_AROUND_DENSE: dict[str, Either] = {
+    choice.name: choice
+    for choice in (
+        Either("q31-by_channel/dd", _GROUPS, RULES["q31-half_up-half_up/dd"], RULES["q31-half_up-half_away/dd"]),
+        Either("q31-by_channel/fd", _GROUPS, RULES["q31-half_up-half_up/fd"], RULES["q31-half_up-half_away/fd"]),
+        Either("float32-half_even/by_window", _WINDOW, RULES["float32-half_even-saturate"], RULES["float32-half_even"]),
+    )
+}
+"""The same of convolutions."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from ..base import Either, IntegerRule, Pairs, ScaleProduct, Whole
+from ..base import ChannelGroups, Either, IntegerRule, OneRow, Pairs, ScaleProduct, Whole, Window
 from .forms import Add, Float, OneRounding, Requantize, Tie, TwoRoundings
 
 __all__ = [
@@ -63,11 +63,17 @@ def _pairs_text(partner: str, overflow: str) -> str:
 
 def choice_equation(choice: Either) -> str:
     """Both rules of a choice in one line."""
-    when = choice.when
-    return (
-        f"one row, {when.least_units} units or more and depth {when.least_depth} or more: "
-        f"{equation(choice.then)};  else: {equation(choice.otherwise)}"
-    )
+    match choice.when:
+        case OneRow(units, depth):
+            when, rest = f"one row, {units} units or more and depth {depth} or more", "else"
+        case ChannelGroups(channels):
+            when, rest = f"whole groups of {channels} channels", "the rest"
+        case Window(taps):
+            when = "where every output channel sees one input channel that no other sees and the window has "
+            when, rest = f"{when}{taps} taps or fewer", "else"
+        case never:
+            assert_never(never)
+    return f"{when}: {equation(choice.then)};  {rest}: {equation(choice.otherwise)}"
 
 
 def _requantize_text(rule: IntegerRule) -> str:
