@@ -84,7 +84,7 @@ def dense(
     >>> lastbit.run(given, np.int8([1, 2]), "tflm").output.tolist()
     [[6, 10]]
     """
-    values = np.asarray(weights)
+    values = _array("weights", weights)
     if values.ndim != 2 or not values.size:
         raise InputError(f"weights: found shape {list(values.shape)}; wanted [out, in]")
     kinds = _Kinds.of(values, input, output, dtype, weights_dtype, bias_dtype)
@@ -101,7 +101,7 @@ def dense(
         bias=None if bias is None else _bias(bias, kinds.bias, units),
         activation=activation,
         input_shape=None if input_shape is None else _shape(input_shape, values.shape[1]),
-        keep_num_dims=input_shape is not None and len(input_shape) > 2,
+        keep_num_dims=input_shape is not None and np.size(input_shape) > 2,
         input_dtype=kinds.data.name,
         weights_dtype=kinds.weights.name,
         bias_dtype=kinds.bias.name,
@@ -143,6 +143,13 @@ def _named(what: str, name: str, wanted: Sequence[str]) -> DType:
     return DTYPE_BY_NAME[name]
 
 
+def _array(what: str, value: Any) -> Array:
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise InputError(f"{what}: found sequences of different lengths; wanted an array") from None
+
+
 def _integers(what: str, values: Array, dtype: DType) -> Array:
     """Whole numbers as a type's own array."""
     low, high = dtype.qmin, dtype.qmax
@@ -158,20 +165,20 @@ def _integers(what: str, values: Array, dtype: DType) -> Array:
 def _span(values: Array) -> str:
     """The smallest and the largest value, or the one there is."""
     low, high = values.min(), values.max()
-    return f"{low}" if low == high else f"{low} to {high}"
+    return f"{low}" if low == high or np.isnan(low) else f"{low} to {high}"
 
 
 def _bias(bias: npt.ArrayLike, dtype: DType, units: int) -> Array:
-    values = np.asarray(bias)
+    values = _array("bias", bias)
     if values.shape != (units,):
         raise InputError(f"bias: found shape {list(values.shape)}; wanted [{units}], one for each row of the weights")
     return values.astype(np.float32) if dtype.qmin is None else _integers("bias", values, dtype)
 
 
 def _shape(shape: Sequence[int], depth: int) -> tuple[int, ...]:
-    if len(shape) < 2 or shape[-1] != depth or min(shape) < 1:
-        raise InputError(f"input_shape: found {list(shape)}; wanted [..., {depth}], the depth last")
-    return tuple(shape)
+    if np.ndim(shape) != 1 or len(shape) < 2 or shape[-1] != depth or min(shape) < 1:
+        raise InputError(f"input_shape: found {shape!r}; wanted [..., {depth}], the depth last")
+    return tuple(int(size) for size in shape)
 
 
 def _quantization(
@@ -197,7 +204,7 @@ def _quantization(
             raise InputError("a multiplier is given and input is None; give the input's and the output's zero points")
         scales = _factors(multiplier, shift, units)
     else:
-        scales = _scales("weights_scale", np.asarray(weights_scale), units)
+        scales = _scales("weights_scale", _array("weights_scale", weights_scale), units)
     zero_point = _zero_point("weights_zero_point", weights_zero_point, kinds.weights)
     if zero_point and scales.size > 1:
         raise InputError(f"weights_zero_point: found {zero_point} with {scales.size} scales; wanted 0")
@@ -205,16 +212,16 @@ def _quantization(
     return _affine("input", x, kinds.data, given), weights, _affine("output", y, kinds.data, given)
 
 
-def _affine(what: str, value: Affine, dtype: DType, given: bool) -> QuantParams | None:
+def _affine(what: str, value: Any, dtype: DType, given: bool) -> QuantParams | None:
     """Scale and zero point of the input or output; 1 stands for a scale that is not known."""
     if value is None:
         return None
-    pair = isinstance(value, Sequence)
-    if given and pair:
+    found = _array(what, value)
+    if given and found.ndim:
         raise InputError(f"{what}: found {value!r} beside a multiplier; wanted the zero point alone")
-    if not given and not (isinstance(value, Sequence) and len(value) == 2):
+    if not given and (found.shape != (2,) or found.dtype.kind not in "iuf"):
         raise InputError(f"{what}: found {value!r}; wanted (scale, zero point)")
-    scale, zero_point = value if isinstance(value, Sequence) else (1.0, value)
+    scale, zero_point = (1.0, value) if given else list(value)
     scales = _scales(f"{what}'s scale", np.asarray(scale), 1)
     return replace(quant(scales, _zero_point(f"{what}'s zero point", zero_point, dtype)), known=not given)
 
@@ -238,7 +245,7 @@ def _zero_point(what: str, value: Any, dtype: DType) -> int:
 
 def _factors(multiplier: npt.ArrayLike, shift: npt.ArrayLike, units: int) -> npt.NDArray[Any]:
     """Multiplier * 2**(shift - 31), exact in float64."""
-    found = {"multiplier": np.asarray(multiplier), "shift": np.asarray(shift)}
+    found = {"multiplier": _array("multiplier", multiplier), "shift": _array("shift", shift)}
     for what, values in found.items():
         if values.dtype.kind not in "iu" or values.size not in (1, units) or values.ndim > 1:
             raise InputError(
@@ -258,6 +265,8 @@ def _factors(multiplier: npt.ArrayLike, shift: npt.ArrayLike, units: int) -> npt
 def _given_model(graph: Subgraph, name: str, activation: str, bounds: tuple[int, int] | None, dtype: DType) -> Model:
     """The model of a layer without scales. Its content identifies it and is no file."""
     if bounds is not None:
+        if np.shape(bounds) != (2,):
+            raise InputError(f"activation_range: found {bounds!r}; wanted (smallest, largest)")
         low, high = (_zero_point("activation_range", bound, dtype) for bound in bounds)
         if low > high:
             raise InputError(f"activation_range: found {tuple(bounds)}; wanted (smallest, largest)")
