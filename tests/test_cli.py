@@ -156,8 +156,11 @@ def test_run_quantizes_real_values_only_when_asked(here):
     assert "found dtype float32, wanted int8. Real values must be quantized first" in result.stderr
     assert "or use --quantize-input." in result.stderr
     assert not Path("out.npz").exists()
-    assert invoke("run", "m.tflite", "-i", "real.npy", "-o", "out.npy", "--quantize-input").exit_code == 0
-    wanted = run_model("m.tflite", np.load("real.npy"), quantize_input=True).output
+    assert (
+        invoke("run", "m.tflite", "-i", "real.npy", "-o", "out.npy", "--quantize-input", "--runtime", "tflm").exit_code
+        == 0
+    )
+    wanted = run_model("m.tflite", np.load("real.npy"), "tflm", quantize_input=True).output
     np.testing.assert_array_equal(np.load("out.npy"), wanted)
 
 

@@ -62,10 +62,10 @@ def test_inputs_by_name_and_by_index_are_the_same(rng):
 def test_real_values_are_quantized_only_on_request(rng):
     model = make_dense_model()
     x = np.float32([[0.0, 0.02, -0.02, 1.0, -10.0, 10.0, 0.031]])
-    trace = lastbit.run(model, x, quantize_input=True)
+    trace = lastbit.run(model, x, "tflm", quantize_input=True)
     np.testing.assert_array_equal(trace.tensors[0], [[3, 4, 2, 53, -128, 127, 5]])
     with pytest.raises(lastbit.InputError, match=r"the value at \[0, 2\] is nan; wanted finite"):
-        lastbit.run(model, np.where(x == x[0, 2], np.float32(np.nan), x), quantize_input=True)
+        lastbit.run(model, np.where(x == x[0, 2], np.float32(np.nan), x), "tflm", quantize_input=True)
 
 
 def test_an_unknown_runtime_names_the_nearest():
@@ -101,7 +101,7 @@ def test_import_is_light():
 
 
 def test_the_public_names_are_few_and_all_there():
-    assert len(lastbit.__all__) <= 30
+    assert len(lastbit.__all__) <= 36
     for name in lastbit.__all__:
         assert getattr(lastbit, name) is not None
 
