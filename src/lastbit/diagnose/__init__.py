@@ -95,10 +95,11 @@ def diagnose(
         raise InputError(f"most is {most}; wanted 0 to {MOST_MISTAKES}")
     layers, refused = prepare_everywhere(loaded, operator, asked)
     first = asked.name if asked is not None else _shown_first(layers)
+    shown = get_runtime(first) if asked is None else asked
     prepared = layers[first]
     function = Function.bind(mine, prepared) if callable(mine) else None
     values, source = chosen_input(
-        loaded, prepared.layer, x, get_runtime(first), function=function, quantize_input=quantize_input, seed=seed
+        loaded, prepared.layer, x, shown, function=function, quantize_input=quantize_input, seed=seed
     )
     if function is not None:
         matrix, own_acc, own_scaled = call(function, prepared.layer.rows(values), prepared.layer.units)
@@ -130,7 +131,7 @@ def diagnose(
     report = _Diagnoser(given, arithmetics(followed, first), odd, refused, most, seed, function).run(acc, scaled)
     if report.verdict not in ("unreadable", "unexplained"):
         return report
-    other = elsewhere(loaded, x, get_runtime(first), matrix, operator, quantize_input)
+    other = elsewhere(loaded, x, shown, matrix, operator, quantize_input)
     return replace(report, elsewhere=other)
 
 

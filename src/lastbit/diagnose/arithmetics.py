@@ -33,10 +33,11 @@ _REAL = (
 def prepare_everywhere(
     model: Model, operator: Operator, asked: Runtime | None
 ) -> tuple[dict[str, PreparedDense], dict[str, str]]:
-    """The layer in every runtime that runs it, and why the others do not."""
+    """The layer in every runtime that runs it, and why the others do not; an older version only where it is asked for."""
     layers: dict[str, PreparedDense] = {}
     refused: dict[str, str] = {}
-    for name, runtime in RUNTIMES.items():
+    everywhere = RUNTIMES if asked is None else {**RUNTIMES, asked.name: asked}
+    for name, runtime in everywhere.items():
         try:
             prepared = prepare_operator(model, operator, runtime)
         except UnsupportedError as error:

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..files import check_target
 from ..model import Model
 from ..prepare import prepare
-from ..runtimes import DEFAULT_RUNTIME, get_runtime
+from ..runtimes import DEFAULT_RUNTIME, Runtime, get_runtime
 from .data import open_data
 from .job import Job, Update
 from .report import EvaluateReport
@@ -31,7 +31,7 @@ def evaluate(
     data: Any,
     *,
     labels: Any = None,
-    runtimes: Sequence[str] = (),
+    runtimes: Sequence[str | Runtime] = (),
     output: str | None = None,
     engine: str = "auto",
     threads: int = 1,
@@ -49,7 +49,7 @@ def evaluate(
         data: the inputs `[rows, ...]`: an array, a mapping from the input's name or index to one, or the path of a
             .npy, a .npz or a folder of them; the tensor's own type, or real values with `quantize_input`.
         labels: an array or a path likewise, with one integer for each row (classes), or wanted outputs in real units.
-        runtimes: names; the others are compared with the first one. None: the default runtime.
+        runtimes: runtimes or their names; the others are compared with the first one. None: the default runtime.
         output: the report file (.json). If it holds a partial result of the same evaluation, that is taken up.
         engine: see `lastbit.build`.
         threads: likewise.
@@ -72,14 +72,15 @@ def evaluate(
     if len(loaded.inputs) != 1:
         raise InputError(f"{loaded.source}: found {len(loaded.inputs)} inputs; evaluate takes models with one.")
     tensor, out = loaded.first_input, loaded.first_output
-    names = list(dict.fromkeys(get_runtime(name).name for name in (runtimes or (DEFAULT_RUNTIME,))))
+    asked = {found.name: found for found in map(get_runtime, runtimes or (DEFAULT_RUNTIME,))}
+    names = list(asked)
     if isinstance(data, Mapping):
         data = match_inputs(loaded, data)[0][1]
     if output is not None:
         paths = [os.fspath(path) for path in (data, labels) if isinstance(path, str | os.PathLike)]
         check_target(output, (".json",), keep=[*paths, loaded.source])
     chosen = choose_engine(engine, float("inf"))
-    built = [Executable(prepare(loaded, name), chosen, threads, one_by_one=True) for name in names]
+    built = [Executable(prepare(loaded, found), chosen, threads, one_by_one=True) for found in asked.values()]
     source = open_data(data, ("x", tensor.name, str(tensor.index), "arr_0"), "data").with_batch(tensor.shape[1:])
     targets = None if labels is None else open_data(labels, ("y", "labels", "targets"), "labels")
     if targets is not None and source.rows == 1:
