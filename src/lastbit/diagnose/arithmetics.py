@@ -33,7 +33,7 @@ _REAL = (
 def prepare_everywhere(
     model: Model, operator: Operator, asked: Runtime | None
 ) -> tuple[dict[str, PreparedDense], dict[str, str]]:
-    """The layer in every runtime that runs it, and why the others do not; an older version only where it is asked for."""
+    """The layer in every runtime that runs it, and why the others do not; an older version if it is asked for."""
     layers: dict[str, PreparedDense] = {}
     refused: dict[str, str] = {}
     everywhere = RUNTIMES if asked is None else {**RUNTIMES, asked.name: asked}

@@ -73,7 +73,6 @@ def evaluate(
         raise InputError(f"{loaded.source}: found {len(loaded.inputs)} inputs; evaluate takes models with one.")
     tensor, out = loaded.first_input, loaded.first_output
     asked = {found.name: found for found in map(get_runtime, runtimes or (DEFAULT_RUNTIME,))}
-    names = list(asked)
     if isinstance(data, Mapping):
         data = match_inputs(loaded, data)[0][1]
     if output is not None:
