@@ -1,6 +1,7 @@
 """inspect: exact constants, everything that the file says, and text that stays readable."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -223,3 +224,19 @@ def test_every_real_model_is_inspected_completely(path):
     assert len(text.splitlines()) < 300
     for op in model.dense_operators[:12]:
         assert f"Operator {op.index} FULLY_CONNECTED" in str(inspect(model, op.index))
+
+
+def test_operators_that_are_alike_are_looked_at_once_and_told_apart(monkeypatch):
+    from lastbit.inspect import likeness
+    from test_tflite_reader import chain, changed
+
+    graph = chain(*((i, i + 1) for i in range(40)))
+    graph = changed(graph, 20, quant=quant(-1.0))  # operator 19 writes it, operator 20 reads it
+    model = load(write(graph))
+    quick = inspect(model).as_dict()
+    assert not quick["operators"][20]["coverage"]["tflm"]["covered"]
+    assert quick["operators"][21]["coverage"]["tflm"]["covered"]
+    monkeypatch.setattr(sys.modules["lastbit.inspect"], "likeness", lambda *_: None)
+    assert inspect(model).as_dict() == quick
+    assert likeness(model, model.operators[3]) == likeness(model, model.operators[4])
+    assert likeness(model, model.operators[3]) != likeness(model, model.operators[19])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import random
 import struct
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lastbit import inspect, run
 from lastbit.errors import InputError, LastBitError, ModelError
 from lastbit.model import Model, Operator, Subgraph, Tensor
 from lastbit.prepare import prepare
@@ -303,6 +305,40 @@ def test_constants_behind_the_flatbuffer_stay_in_the_file() -> None:
     for placeholder in (0, 1):
         content = external(dense_graph(), lambda data, end, start=placeholder: (start, len(data)))
         opened(content, "reads tensor 1 't1', which nothing writes")
+
+
+@pytest.mark.parametrize("units", [3, 8])
+def test_a_large_file_is_mapped_and_little_of_it_is_read(tmp_path: Path, units: int) -> None:
+    graph, far = dense_graph(4, units), 300_000_000 // 16 * 16
+    places: list[tuple[int, bytes]] = []
+
+    def behind(data: bytes, _: int) -> tuple[int, int]:
+        places.append((far + 4096 * len(places), data))
+        return places[-1][0], len(data)
+
+    path = tmp_path / "large.tflite"
+    with path.open("wb") as file:
+        file.write(external(graph, behind))
+        for start, data in places:
+            file.seek(start)
+            file.write(data)
+    load(write(graph))  # the schema's classes are imported once
+    tracemalloc.start()
+    try:
+        model = load(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
+    assert isinstance(model.content, mmap.mmap)
+    for found, wanted in zip(model.tensors, graph.tensors, strict=True):
+        np.testing.assert_array_equal(found.data, wanted.data)
+    report = inspect(model).as_dict()
+    assert report["model"]["sha256"] is None
+    x = np.array([[1, -2, 3, 4]], np.int8)
+    np.testing.assert_array_equal(
+        run(model, x, "litert-reference").output, run(write(graph), x, "litert-reference").output
+    )
 
 
 def test_unaligned_constants_are_copied() -> None:

@@ -81,7 +81,7 @@ class Subgraph:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
-    @property
+    @cached_property
     def scales_known(self) -> bool:
         """Whether every scale is a real one: a layer given by multiplier and shift has none."""
         return all(tensor.quant is None or tensor.quant.known for tensor in self.tensors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,12 @@ from ..json_text import json_text
 from ..model import Model, Operator, Signature, Tensor
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
-from ..prepare import prepare_operator
+from ..prepare import DENSE_ONLY, prepare_operator
 from ..report import Block, Report
 from ..rules.requantize.fold import has_multiplier, multiplier_q15
 from ..runtimes import RUNTIMES, Runtime, get_runtime
 from ..tflite.reader import load
+from .likeness import likeness
 from .operator import operator_blocks
 from .overview import model_blocks, overview_blocks
 
@@ -103,9 +104,17 @@ def inspect(
     chosen = [get_runtime(runtime) for runtime in (RUNTIMES if runtimes is None else runtimes)]
     shown = loaded.operators if op is None else (loaded.operator(op),)
     operators, dense = [], []
+    alike: dict[Hashable, dict[str, Any]] = {}
     for operator in shown:
+        kind = likeness(loaded, operator)
+        if kind is not None and kind in alike:
+            operators.append(_operator(operator, alike[kind]))
+            continue
         prepared = {runtime.name: _prepare(loaded, operator, runtime) for runtime in chosen}
-        operators.append(_operator(operator, prepared))
+        coverage = {name: _coverage(entry) for name, entry in prepared.items()}
+        operators.append(_operator(operator, coverage))
+        if kind is not None and all(map(_is_of_the_kind, coverage.values())):
+            alike[kind] = coverage
         if operator.name == "FULLY_CONNECTED":
             dense.append(_dense(loaded, operator, prepared))
     used = {index for entry in operators for index in (*entry["inputs"], *entry["outputs"])}
@@ -135,6 +144,11 @@ def _prepare(model: Model, op: Operator, runtime: Runtime) -> PreparedOperator |
         return "; ".join(error.reasons) or str(error)
 
 
+def _is_of_the_kind(coverage: dict[str, Any]) -> bool:
+    """Whether a coverage names no tensor of its operator, as reasons and notes may."""
+    return not coverage["notes"] if coverage["covered"] else coverage["reason"] == DENSE_ONLY
+
+
 def _signature(signature: Signature) -> dict[str, Any]:
     return {
         "key": signature.key,
@@ -159,7 +173,7 @@ def _model(model: Model) -> dict[str, Any]:
     }
 
 
-def _operator(op: Operator, prepared: Mapping[str, PreparedOperator | str]) -> dict[str, Any]:
+def _operator(op: Operator, coverage: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         "index": op.index,
         "name": op.name,
@@ -167,7 +181,7 @@ def _operator(op: Operator, prepared: Mapping[str, PreparedOperator | str]) -> d
         "inputs": list(op.inputs),
         "outputs": list(op.outputs),
         "options": {key: list(value) if isinstance(value, tuple) else value for key, value in op.options.items()},
-        "coverage": {name: _coverage(entry) for name, entry in prepared.items()},
+        "coverage": dict(coverage),
     }
 
 
