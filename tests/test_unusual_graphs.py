@@ -77,6 +77,16 @@ def test_an_output_that_nothing_writes_has_no_value():
         run(model, np.zeros((1, 4), np.int8), "tflm")
 
 
+@pytest.mark.parametrize("more", [[], ["--all"], ["--engine", "reference"]])
+def test_run_writes_every_output_or_fails(more, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("m.tflite").write_bytes(files_page.content_of(RECORDED["nothing writes the graph's output"]))
+    np.save("x.npy", np.array([[-128, -7, 50, 127]], np.int8))
+    result = CliRunner().invoke(main, ["run", "m.tflite", "-i", "x.npy", "-o", "out.npz", "--runtime", "tflm", *more])
+    assert result.exit_code == 3
+    assert "no operator writes it" in result.output
+
+
 @needs_shared_models
 def test_variables_are_refused_operator_by_operator(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -112,7 +112,9 @@ def run(
     report.tell()
     if as_json:
         print_report(report, as_json=True)
-    if not trace.complete:
+    if prepared.missing_outputs:
+        print_error("\n".join(["the model has outputs without a value:", *prepared.missing_outputs.values()]))
+    if not trace.complete or not report.reached:
         ctx.exit(UnsupportedError.exit_code)
 
 
