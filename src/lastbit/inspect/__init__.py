@@ -25,6 +25,7 @@ from ..tflite.reader import load
 from .likeness import likeness
 from .operator import operator_blocks
 from .overview import model_blocks, overview_blocks
+from .specification import specification_blocks, specification_data
 
 __all__ = ["Inspection", "inspect"]
 
@@ -68,13 +69,19 @@ class Inspection(Report):
         """Which model or operator it is about."""
         model, op = self.data["model"], self.data["operator"]
         if op is not None:
-            return [f"operator {op} {self.data['operators'][0]['name']} of {model['source']}"]
-        return [f"{model['source']}: {model['operators']} operators, {model['dense']} of them dense layers"]
+            head = f"operator {op} {self.data['operators'][0]['name']} of {model['source']}"
+        else:
+            head = f"{model['source']}: {model['operators']} operators, {model['dense']} of them dense layers"
+        return [head, *(entry["text"] for entry in self.data["specification"][:3])]
 
     def blocks(self) -> list[Block]:
         """An overview of the model, or one operator in full."""
         view = overview_blocks if self.data["operator"] is None else operator_blocks
-        return [*model_blocks(self.data), *view(self.data, self.full)]
+        return [
+            *model_blocks(self.data),
+            *specification_blocks(self.data, self.full),
+            *view(self.data, self.full),
+        ]
 
 
 def inspect(
@@ -129,6 +136,7 @@ def inspect(
             for fault in loaded.faults
         ],
         "signatures": [_signature(signature) for signature in loaded.signatures],
+        "specification": specification_data(loaded, shown, chosen),
         "operators": operators,
         "tensors": [_tensor(loaded, tensor) for tensor in tensors],
         "dense": dense,
