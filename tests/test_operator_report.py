@@ -16,7 +16,7 @@ from lastbit.operator_element import worked_operator_element
 from lastbit.operator_report import OPERATOR_RUNTIMES, operator_cell, operators_report
 from lastbit.ops import OPERATORS
 from lastbit.prepare import prepare
-from lastbit.runtimes import RUNTIMES, Refused, Rule
+from lastbit.runtimes import RUNTIMES, Refusal, Refused, Rule
 from lastbit.tflite import load
 
 WANTED = """
@@ -44,7 +44,7 @@ def test_a_status_says_what_the_rules_say():
                 assert cell.reason, (operator, variant, name)
             rule = RUNTIMES[name].rules.get((operator, variant))
             if isinstance(rule, Refused):
-                assert cell.status == ("not yet" if "not exact" in rule.reason else "refused")
+                assert cell.status == ("not yet" if rule.kind is Refusal.NOT_EXACT else "refused")
 
 
 def test_a_rule_of_the_delegate_is_not_shown_by_its_fallback(monkeypatch):

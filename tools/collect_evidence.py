@@ -39,7 +39,7 @@ import replay_version
 import version_cases
 from dense_families import Case
 from lastbit.differences import same_bits
-from lastbit.errors import UnsupportedError
+from lastbit.errors import Refusal, UnsupportedError
 from lastbit.model import Model, Operator
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import PreparedOperator
@@ -150,7 +150,7 @@ class Tally:
         try:
             prepared: PreparedOperator | None = prepare_operator(model, op, oracle.name)
         except UnsupportedError as error:
-            if any("not exact:" in reason or "not settled" in reason for reason in error.reasons):
+            if error.kind in (Refusal.NOT_EXACT, Refusal.NOT_SETTLED):
                 return  # LastBit's own refusal: nothing is claimed
             prepared = None
         try:

@@ -25,7 +25,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 import families_activations
 from golden_operators import read_golden
-from lastbit.errors import LastBitError, UnsupportedError
+from lastbit.errors import LastBitError, Refusal, UnsupportedError
 from lastbit.model import Model
 from lastbit.operator_report import OPERATOR_RUNTIMES
 from lastbit.ops import OPERATORS
@@ -68,7 +68,7 @@ class Tally:
             if isinstance(found, str):
                 counts["refused_by_both"] += 1
                 self.reasons.setdefault(key, found)
-            elif "not exact" in reason or "without meaning" in reason:
+            elif error.kind in (Refusal.NOT_EXACT, Refusal.UNDEFINED):
                 counts["not_exact"] += 1
             else:
                 self._mismatch(key, 1, f"LastBit refuses what the interpreter runs: {reason}")

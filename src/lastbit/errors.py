@@ -7,6 +7,7 @@ A mismatch between two results is never an exception: it is a Report.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "OracleError",
     "OracleMissingError",
     "RealInputError",
+    "Refusal",
     "RuntimeNameError",
     "UnsupportedError",
 ]
@@ -77,16 +79,40 @@ class RuntimeNameError(LastBitError):
     """No exact runtime has this name."""
 
 
+class Refusal(Enum):
+    """Why an operator is refused or not covered: what programs decide by. The words beside it are for people.
+
+    Attributes:
+        RUNTIME: the runtime refuses it, or crashes on it.
+        UNDEFINED: the runtime runs it without a check, and what it prints has no meaning.
+        NOT_EXACT: the runtime runs it, and what it prints cannot be stated to the last bit.
+        NOT_SETTLED: the runtime runs it, and its arithmetic is unknown.
+        NOT_ASKED: the interpreter of this version was not run on it.
+        NOT_COVERED: LastBit has no rule or no code for it.
+        DENSE_ONLY: LastBit covers single dense layers of this runtime, and no other operator.
+    """
+
+    RUNTIME = "refused_by_runtime"
+    UNDEFINED = "undefined"
+    NOT_EXACT = "not_exact"
+    NOT_SETTLED = "not_settled"
+    NOT_ASKED = "not_asked"
+    NOT_COVERED = "not_covered"
+    DENSE_ONLY = "dense_only"
+
+
 class UnsupportedError(LastBitError):
     """Something in the model is refused by the runtime, or not covered by LastBit yet.
 
     Attributes:
         reasons: every reason found, one line each, so that a user sees all of them at once.
+        kind: what kind of refusal it is.
     """
 
     exit_code = 3
 
-    def __init__(self, message: str, reasons: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, reasons: Sequence[str] = (), kind: Refusal = Refusal.NOT_COVERED) -> None:
+        self.kind = kind
         self.reasons = tuple(reasons)
         lines = [message, *(f"  - {reason}" for reason in self.reasons if reason not in message)]
         super().__init__("\n".join(lines))

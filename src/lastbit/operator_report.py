@@ -8,6 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
+from .errors import Refusal
 from .ops import OPERATORS
 from .report import Block, Report, Table, Text
 from .runtime_report import evidence
@@ -79,7 +80,7 @@ def operator_cell(operator: str, variant: str, runtime: str) -> Cell:
     if rule is None:
         return Cell("not yet", reason="no rule")
     if isinstance(rule, Refused):
-        return Cell("not yet" if "not exact" in rule.reason else "refused", reason=rule.reason)
+        return Cell("refused" if rule.kind in (Refusal.RUNTIME, Refusal.UNDEFINED) else "not yet", reason=rule.reason)
     # What a delegate leaves to its fallback's kernels is shown by either; what it does itself, by its own runs only.
     fallback = RUNTIMES[runtime].fallback
     names = [runtime] if fallback is None or rule.kernel == "xnnpack" else [runtime, fallback]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from .errors import UnsupportedError
+from .errors import Refusal, UnsupportedError
 from .markup import few_lines
 from .model import Model, Operator, Tensor
 from .ops import OPERATORS
@@ -34,15 +34,20 @@ class PreparedModel:
         model: the model.
         runtime: the runtime.
         operators: operator index -> prepared operator, for those that are covered.
-        refusals: operator index -> why it is refused or not covered.
+        refused: operator index -> why it is refused or not covered: kind and words.
         missing_outputs: tensor index -> why the graph output has no value, whatever operators run.
     """
 
     model: Model
     runtime: Runtime
     operators: Mapping[int, PreparedOperator]
-    refusals: Mapping[int, str]
+    refused: Mapping[int, Refused]
     missing_outputs: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def refusals(self) -> dict[int, str]:
+        """Operator index -> why it is refused or not covered, in words."""
+        return {index: refused.reason for index, refused in self.refused.items()}
 
     def __repr__(self) -> str:
         ready, total = len(self.operators), len(self.model.operators)
@@ -67,7 +72,7 @@ class PreparedModel:
 def prepare(model: Model, runtime: str | Runtime) -> PreparedModel:
     """Fold every operator's constants for one runtime.
 
-    Operators that the runtime refuses or LastBit does not cover are gathered in `refusals`; call `require_all` to
+    Operators that the runtime refuses or LastBit does not cover are gathered in `refused`; call `require_all` to
     turn them into one error.
 
     Args:
@@ -79,13 +84,13 @@ def prepare(model: Model, runtime: str | Runtime) -> PreparedModel:
     """
     chosen = get_runtime(runtime)
     operators: dict[int, PreparedOperator] = {}
-    refusals: dict[int, str] = {}
+    refused: dict[int, Refused] = {}
     for op in model.operators:
         try:
             operators[op.index] = prepare_operator(model, op, chosen)
         except UnsupportedError as error:
-            refusals[op.index] = "; ".join(error.reasons) or str(error)
-    return PreparedModel(model, chosen, operators, refusals, missing_outputs(model))
+            refused[op.index] = Refused(error.kind, "; ".join(error.reasons) or str(error))
+    return PreparedModel(model, chosen, operators, refused, missing_outputs(model))
 
 
 def missing_outputs(model: Model) -> dict[int, str]:
@@ -135,7 +140,7 @@ def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
     if entry is None:
         raise refuse(op, "this operator is not covered yet")
     if runtime.dense_only and op.name != "FULLY_CONNECTED":
-        raise refuse(op, DENSE_ONLY)
+        raise refuse(op, DENSE_ONLY, Refusal.DENSE_ONLY)
     check_structure(model, op, entry.inputs, entry.outputs)
     variant = entry.variant(model, op)
     declined = runtime.fallback is not None and (
@@ -145,5 +150,5 @@ def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
     if rule is None:
         raise refuse(op, f"the variant {variant} is not covered yet")
     if isinstance(rule, Refused):
-        raise refuse(op, f"{variant}: {rule.reason}")
+        raise refuse(op, f"{variant}: {rule.reason}", rule.kind)
     return rule

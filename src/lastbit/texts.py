@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .prepare import DENSE_ONLY
+from .errors import Refusal
 from .report import Block, Text
 
 __all__ = [
@@ -143,7 +143,7 @@ def left_out(count: int, limit: int, full: bool, noun: str) -> list[Block]:
 
 def _asked(coverage: Data) -> Data:
     """The coverage without runtimes that are for dense layers only, at other operators."""
-    return {name: entry for name, entry in coverage.items() if entry.get("reason") != DENSE_ONLY}
+    return {name: entry for name, entry in coverage.items() if entry.get("kind") != Refusal.DENSE_ONLY.value}
 
 
 def covered_on(coverage: Data) -> str:

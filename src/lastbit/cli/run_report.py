@@ -67,8 +67,13 @@ class RunReport(Report):
             "written": self.output if self.written else None,
             "arrays": self._arrays(),
             "not_covered": [
-                {"operator": index, "name": model.operators[index].name, "reason": reason}
-                for index, reason in self.trace.prepared.refusals.items()
+                {
+                    "operator": index,
+                    "name": model.operators[index].name,
+                    "kind": refused.kind.value,
+                    "reason": refused.reason,
+                }
+                for index, refused in self.trace.prepared.refused.items()
             ],
             "notes": self._notes(),
         }

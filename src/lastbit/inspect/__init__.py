@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UnsupportedError
+from ..errors import Refusal, UnsupportedError
 from ..faults import LITERT_REFUSES
 from ..json_text import json_text
 from ..model import Model, Operator, Signature, Tensor
 from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
-from ..prepare import DENSE_ONLY, prepare_operator
+from ..prepare import prepare_operator
 from ..report import Block, Report
 from ..rules.requantize.fold import has_multiplier, multiplier_q15
-from ..runtimes import RUNTIMES, Runtime, get_runtime
+from ..runtimes import RUNTIMES, Refused, Runtime, get_runtime
 from ..tflite.reader import load
 from .likeness import likeness
 from .operator import operator_blocks
@@ -144,17 +144,17 @@ def inspect(
     return Inspection(data, full)
 
 
-def _prepare(model: Model, op: Operator, runtime: Runtime) -> PreparedOperator | str:
+def _prepare(model: Model, op: Operator, runtime: Runtime) -> PreparedOperator | Refused:
     """The prepared operator, or why it is not covered."""
     try:
         return prepare_operator(model, op, runtime)
     except UnsupportedError as error:
-        return "; ".join(error.reasons) or str(error)
+        return Refused(error.kind, "; ".join(error.reasons) or str(error))
 
 
 def _is_of_the_kind(coverage: dict[str, Any]) -> bool:
     """Whether a coverage names no tensor of its operator, as reasons and notes may."""
-    return not coverage["notes"] if coverage["covered"] else coverage["reason"] == DENSE_ONLY
+    return not coverage["notes"] if coverage["covered"] else coverage["kind"] == Refusal.DENSE_ONLY.value
 
 
 def _signature(signature: Signature) -> dict[str, Any]:
@@ -193,9 +193,9 @@ def _operator(op: Operator, coverage: Mapping[str, dict[str, Any]]) -> dict[str,
     }
 
 
-def _coverage(entry: PreparedOperator | str) -> dict[str, Any]:
-    if isinstance(entry, str):
-        return {"covered": False, "reason": entry}
+def _coverage(entry: PreparedOperator | Refused) -> dict[str, Any]:
+    if isinstance(entry, Refused):
+        return {"covered": False, "kind": entry.kind.value, "reason": entry.reason}
     return {"covered": True, "rule": entry.rule, "kernel": entry.kernel, "notes": list(entry.notes)}
 
 
@@ -236,7 +236,7 @@ def _exact(values: npt.NDArray[np.floating[Any]]) -> dict[str, list[Any]]:
     return {"decimal": decimal, "hex": [value.hex() for value in decimal]}
 
 
-def _dense(model: Model, op: Operator, prepared: Mapping[str, PreparedOperator | str]) -> dict[str, Any]:
+def _dense(model: Model, op: Operator, prepared: Mapping[str, PreparedOperator | Refused]) -> dict[str, Any]:
     """What the file says of one dense layer, covered or not, and what each runtime makes of it."""
     roles = ("input", "weights", "bias")
     operands = {role: model.operand(op, position) for position, role in enumerate(roles)}

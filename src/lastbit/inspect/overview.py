@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ..prepare import DENSE_ONLY
+from ..errors import Refusal
 from ..report import Block, Heading, Table, Text
 from ..texts import (
     ROWS,
@@ -110,7 +110,8 @@ def _operators(data: Data, full: bool) -> list[Block]:
     headers = ("op", "operator", "inputs", "outputs", "covered")
     blocks.append(Table(headers, cut(rows, ROWS, full), right=("op",)))
     blocks += left_out(len(rows), ROWS, full, "operators")
-    dense_only = {n for op in operators for n, entry in op["coverage"].items() if entry.get("reason") == DENSE_ONLY}
+    coverage = [(name, entry.get("kind")) for op in operators for name, entry in op["coverage"].items()]
+    dense_only = {name for name, kind in coverage if kind == Refusal.DENSE_ONLY.value}
     several = [name for name in data["runtimes"] if name not in dense_only]
     blocks.append(Text(f"covered: all means {', '.join(several)}", "dim"))
     if dense_only:

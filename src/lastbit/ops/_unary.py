@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arith.fixedpoint import quantize_multiplier
 from ..arith.gemmlowp_nonlinear import input_radius, multiply_by_quantized_multiplier
-from ..errors import UnsupportedError
+from ..errors import Refusal, UnsupportedError
 from ..model import Model, Operator, Tensor
 from ..types import Array
 from .base import PreparedOperator, refuse, required_operand
@@ -163,6 +163,7 @@ def libm_refusal(op: Operator, function: str, unsafe: Sequence[int]) -> Unsuppor
         op,
         f"not exact: the output for the input {shown} lies on a rounding boundary that the last bits of the "
         f"machine's {function} decide",
+        Refusal.NOT_EXACT,
     )
 
 
@@ -208,7 +209,11 @@ def int16_input(
     exponent = math.log2(float(given.scale))
     distance = abs(exponent - round(exponent))
     if 0.0009 < distance < 0.0011:
-        raise refuse(op, "not exact: the input scale's logarithm is 0.001 from an integer, where the kernels branch")
+        raise refuse(
+            op,
+            "not exact: the input scale's logarithm is 0.001 from an integer, where the kernels branch",
+            Refusal.NOT_EXACT,
+        )
     left = 12 + round(exponent)
     if distance < 0.001 and left in power_of_two_shifts:
         if refuse_power_of_two:
@@ -216,6 +221,7 @@ def int16_input(
                 op,
                 f"not exact: the input scale {float(given.scale)!r} goes to a 16-bit fixed-point kernel that "
                 "LastBit does not cover yet",
+                Refusal.NOT_EXACT,
             )
         multiplier, shift = 3 << left, 0
     else:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..arith.elementwise import InnerLoop, inner_loop, prepare_fixed_point_sum, prepare_q20_sum
 from ..arith.fixedpoint import rounding_divide_by_pot
+from ..errors import Refusal
 from ..model import Model, Operator
 from ..types import Array
 from ._binary import Binary, binary, clamp_output, prepared_binary
@@ -122,7 +123,9 @@ def _power_of_two_shifts(node: Binary) -> tuple[int, int] | None:
     if not op.options.get("pot_scale_int16", True) or distance > 0.0011:
         return None
     if distance > 0.0009:
-        raise refuse(op, "not exact: a scale's logarithm is 0.001 from an integer, where the kernels branch")
+        raise refuse(
+            op, "not exact: a scale's logarithm is 0.001 from an integer, where the kernels branch", Refusal.NOT_EXACT
+        )
     one, two, to = (round(x) for x in logarithms)
     if one > to or two > to or (one != to and two != to):
         raise refuse(
@@ -131,7 +134,11 @@ def _power_of_two_shifts(node: Binary) -> tuple[int, int] | None:
             "above it; set pot_scale_int16 to false",
         )
     if to - min(one, two) > 14:
-        raise refuse(op, f"not exact: an input is shifted by {to - min(one, two)} bits, which 16 bits do not have")
+        raise refuse(
+            op,
+            f"not exact: an input is shifted by {to - min(one, two)} bits, which 16 bits do not have",
+            Refusal.NOT_EXACT,
+        )
     return to - one, to - two
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import UnsupportedError
+from ..errors import Refusal, UnsupportedError
 from ..model import Model, Operator, Tensor
 from ..types import Array
 
@@ -42,12 +42,12 @@ def output_values(op: Operator, steps: Mapping[str, Array]) -> dict[int, Array]:
     return {index: steps[f"output_{i}" if i else "output"] for i, index in enumerate(op.outputs)}
 
 
-def refuse(op: Operator, reason: str) -> UnsupportedError:
-    """The error for an operator that is refused or not covered: label and reason.
+def refuse(op: Operator, reason: str, kind: Refusal = Refusal.NOT_COVERED) -> UnsupportedError:
+    """The error for an operator that is refused or not covered: label, reason and kind.
 
     The caller raises it; `prepare` gathers all of a model's refusals into one.
     """
-    return UnsupportedError(f"{op.label}: {reason}", (reason,))
+    return UnsupportedError(f"{op.label}: {reason}", (reason,), kind)
 
 
 def required_operand(model: Model, op: Operator, position: int, what: str) -> Tensor:

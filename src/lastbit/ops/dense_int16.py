@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from ..arith.fixedpoint import wrap32
 from ..arith.matmul import ExactWeights, pack_weights
+from ..errors import Refusal
 from ..model import Model, Operator
 from ..rules.base import IntegerRule
 from ..rules.requantize.fold import RequantParams
@@ -125,6 +126,7 @@ def check_int16_kernel(layer: DenseLayer, kernel: str) -> None:
             "not exact: this kernel reads the int32 bias as int64 and so beyond its end; what it adds to half of the "
             "units depends on what lies behind the bias in the file. Store the bias as int64, or let "
             "quantized_bias_type say INT32",
+            Refusal.NOT_EXACT,
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import Refusal
 from ..model import Model, Operator
 from ..types import Array
 from ._binary import operands_of_two, prepared_binary
@@ -45,7 +46,11 @@ def prepare_maximum(model: Model, op: Operator, rule: str) -> PreparedOperator:
         raise refuse(op, f"the rule {rule} is for float32, not {output.dtype.name}")
     for tensor in tensors:
         if flush and tensor.data is not None and tensor.data.size == 1 and not flush_subnormal(tensor.data).any():
-            raise refuse(op, "not exact: which of 0.0 and -0.0 XNNPACK takes beside a single constant 0 is not settled")
+            raise refuse(
+                op,
+                "not exact: which of 0.0 and -0.0 XNNPACK takes beside a single constant 0 is not settled",
+                Refusal.NOT_EXACT,
+            )
     compare = np.greater if op.name == "MAXIMUM" else np.less
     swapped = flush and _repeated_innermost(*(tensor.shape for tensor in tensors))
 

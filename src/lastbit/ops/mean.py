@@ -16,7 +16,7 @@ from ..arith.fixedpoint import (
     wrap32,
 )
 from ..arith.gemmlowp_nonlinear import multiply_by_quantized_multiplier
-from ..errors import InputError
+from ..errors import InputError, Refusal
 from ..model import Model, Operator
 from ..types import Array
 from ._copies import check_axis, integers
@@ -85,7 +85,11 @@ def prepare_mean(model: Model, op: Operator, rule: str) -> PreparedOperator:
     if rule in ("float32_sum", "q31_height_width", "float32_bias_half_even"):
         reach = 256.0 * count * float(given.scale) / float(to.scale)
         if reach >= 2.0**31:
-            raise refuse(op, f"not exact: with s_x/s_y = {float(given.scale) / float(to.scale)!r} an int32 overflows")
+            raise refuse(
+                op,
+                f"not exact: with s_x/s_y = {float(given.scale) / float(to.scale)!r} an int32 overflows",
+                Refusal.NOT_EXACT,
+            )
     rank = len(x.shape)
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:

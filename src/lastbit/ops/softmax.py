@@ -23,7 +23,7 @@ from ..arith.gemmlowp_nonlinear import (
     reciprocal,
 )
 from ..arith.tables import expf, interpolate, interpolation_table, sum_in_order
-from ..errors import InputError
+from ..errors import InputError, Refusal
 from ..model import Model, Operator, Tensor
 from ..types import Array
 from ._unary import Scale, operands, per_tensor, pick_rule, prepared
@@ -213,6 +213,7 @@ def _interpolated(
         raise refuse(
             op,
             f"not exact: with beta * scale = {float(beta) * float(given.scale)!r} a step overflows",
+            Refusal.NOT_EXACT,
         )
 
     def calculate(x: Array) -> dict[str, Array]:

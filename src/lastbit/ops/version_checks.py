@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arith.neon import pairs_of_lowest
+from ..errors import Refusal
 from ..model import Model, Operator
 from ..rules.requantize.fold import activation_bounds
 from ..runtimes.base import Runtime
@@ -91,6 +92,7 @@ def _check_pairs(prepared: PreparedDense) -> None:
             f"lowest value, {layer.weights.dtype.qmin}, eight columns apart; where both inputs are the lowest too, "
             "this CPU's kernel adds their products in 16 bits, which overflow. Quantize the weights so that the lowest "
             "value does not occur (int8: -127 ... 127)",
+            Refusal.NOT_EXACT,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from ..errors import RuntimeNameError
-from .base import Refused, Rule, Runtime
+from .base import Refusal, Refused, Rule, Runtime
 from .cmsis_nn import CMSIS_NN
 from .cmsis_nn_single_rounding import CMSIS_NN_SINGLE_ROUNDING
 from .litert_builtin_arm64 import LITERT_BUILTIN_ARM64
@@ -34,6 +34,7 @@ __all__ = [
     "ALIASES",
     "DEFAULT_RUNTIME",
     "RUNTIMES",
+    "Refusal",
     "Refused",
     "Rule",
     "Runtime",

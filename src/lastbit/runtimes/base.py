@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..errors import Refusal
 from ..rules.base import Either, IntegerRule
 
-__all__ = ["Refused", "Rule", "Runtime"]
+__all__ = ["Refusal", "Refused", "Rule", "Runtime"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class Refused:
-    """A variant that the real runtime refuses, or that LastBit cannot state exactly; with the reason."""
+    """A variant that the real runtime refuses, or that LastBit cannot state exactly; with the reason in words.
 
+    Attributes:
+        kind: what programs decide by.
+        reason: what people read; no program reads it.
+    """
+
+    kind: Refusal
     reason: str
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refused, Rule
+from .base import Refusal, Refused, Rule
 from .change import Change, Key, dense_rules
 from .derive import DENSE_8BIT, Q15, UP_AWAY, of_granularity
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
@@ -36,11 +36,14 @@ _PER_CHANNEL_INT16 = tuple(f"int16 x {w} -> int16 per_channel {b}" for w in ("in
 _INT16_NO_BIAS = tuple(f"int16 x int8 -> int16 {g} no_bias" for g in INT16_GRANULARITIES)
 _LOST = "hybrid weights with a scale for each unit are multiplied with the scale 0: the output is the bias"
 _UNWRITTEN = Refused(
-    "not exact: what TensorFlow 2.13 prints for hybrid layers with int4 weights depends on memory that it did not write"
+    Refusal.NOT_EXACT,
+    "not exact: what TensorFlow 2.13 prints for hybrid layers with int4 weights depends on memory that it did not "
+    "write",
 )
 _BEYOND_WEIGHTS = Refused(
+    Refusal.NOT_EXACT,
     "not exact: this version reads every byte of int4 weights as one weight; for the second half of the units it reads "
-    "beyond the weights' end, and what it prints depends on what lies there in the file"
+    "beyond the weights' end, and what it prints depends on what lies there in the file",
 )
 _BEFORE_FLOAT64 = (("1.0.0", "1.2.0"), ("tf2.12.1", "tf2.19.1"), ("tflite2.14.0", "tflite2.14.0"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refused, Rule, Runtime
+from .base import Refusal, Refused, Rule, Runtime
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
 
 _INT64 = ("int64_bias", "no_bias")
@@ -13,20 +13,22 @@ NO_UINT8 = "CMSIS-NN has no uint8 kernels"
 INT16: dict[tuple[str, str], Rule | Refused] = {
     **{int16_variant("int8", "per_tensor", bias): Rule("q15_wrap-half_up/dd", "cmsis_nn") for bias in _INT64},
     **{
-        int16_variant("int8", granularity, bias): Refused("arm_fully_connected_s16 takes an int64 bias or none")
+        int16_variant("int8", granularity, bias): Refused(
+            Refusal.RUNTIME, "arm_fully_connected_s16 takes an int64 bias or none"
+        )
         for granularity in INT16_GRANULARITIES
         for bias in INT16_BIASES
         if bias not in _INT64
     },
     **{
         int16_variant("int8", "per_tensor weights_zero_point", bias): Refused(
-            "arm_fully_connected_s16 ignores the weights' zero point"
+            Refusal.RUNTIME, "arm_fully_connected_s16 ignores the weights' zero point"
         )
         for bias in _INT64
     },
     **{
         int16_variant("int8", "per_channel", bias): Refused(
-            "arm_fully_connected_per_channel_s16 has not been run against LastBit yet"
+            Refusal.RUNTIME, "arm_fully_connected_per_channel_s16 has not been run against LastBit yet"
         )
         for bias in _INT64
     },
@@ -41,7 +43,7 @@ CMSIS_NN = Runtime(
         ("FULLY_CONNECTED", "int8 per_tensor"): _TWO_ROUNDINGS,
         ("FULLY_CONNECTED", "int8 per_channel"): _TWO_ROUNDINGS,
         ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _TWO_ROUNDINGS,
-        ("FULLY_CONNECTED", "uint8 per_tensor"): Refused(NO_UINT8),
+        ("FULLY_CONNECTED", "uint8 per_tensor"): Refused(Refusal.RUNTIME, NO_UINT8),
         **INT16,
     },
     sources=(

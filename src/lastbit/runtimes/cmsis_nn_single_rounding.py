@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refused, Rule, Runtime
+from .base import Refusal, Refused, Rule, Runtime
 from .cmsis_nn import CMSIS_NN, INT16, NO_UINT8
 
 _ONE_ROUNDING = Rule("q31-single_wrap-half_up/dd", "cmsis_nn")
@@ -16,7 +16,7 @@ CMSIS_NN_SINGLE_ROUNDING = Runtime(
         ("FULLY_CONNECTED", "int8 per_tensor"): _ONE_ROUNDING,
         ("FULLY_CONNECTED", "int8 per_channel"): _ONE_ROUNDING,
         ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _ONE_ROUNDING,
-        ("FULLY_CONNECTED", "uint8 per_tensor"): Refused(NO_UINT8),
+        ("FULLY_CONNECTED", "uint8 per_tensor"): Refused(Refusal.RUNTIME, NO_UINT8),
         **INT16,
     },
     sources=CMSIS_NN.sources,

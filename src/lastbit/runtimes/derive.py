@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..rules.base import Pairs
 from ..rules.requantize.table import RULES, line_of
-from .base import Refused, Rule, Runtime
+from .base import Refusal, Refused, Rule, Runtime
 from .shared import INT16_GRANULARITIES, int16_by_reference, int16_variant
 
 __all__ = [
@@ -71,7 +71,7 @@ def of_granularity(rules: ByGranularity, variant: str) -> str:
     return rules["per_channel" in variant]
 
 
-UNSETTLED_ARM64 = Refused("its arithmetic on ARM64 is not settled")
+UNSETTLED_ARM64 = Refused(Refusal.NOT_SETTLED, "its arithmetic on ARM64 is not settled")
 _FLOAT_CONVERSIONS = tuple(("QUANTIZE", f"float32->{t}") for t in ("int8", "uint8", "int16"))
 _NOT_ASKED = tuple(("QUANTIZE", types) for types in ("uint8->int16", "int16->int32", "int32->int8", "int32->int16"))
 
@@ -90,7 +90,7 @@ def kept_arm64(base: Runtime, *unsettled: tuple[str, str]) -> dict[tuple[str, st
         for key, rule in rules.items()
     }
     if ("QUANTIZE", "int8->int16") in rules:
-        rules["QUANTIZE", "int8->int16"] = Refused("ai-edge-litert 1.4.0 and 2.0.2 refuse it")
+        rules["QUANTIZE", "int8->int16"] = Refused(Refusal.RUNTIME, "ai-edge-litert 1.4.0 and 2.0.2 refuse it")
     return rules
 
 
@@ -104,7 +104,9 @@ def kept(base: Runtime, *operators: str) -> dict[tuple[str, str], Rule | Refused
 
 
 NO_INT16_WEIGHTS = {
-    ("FULLY_CONNECTED", f"int16 {granularity}"): Refused("ai-edge-litert 1.4.0 and 2.0.2 take int16 weights nowhere")
+    ("FULLY_CONNECTED", f"int16 {granularity}"): Refused(
+        Refusal.RUNTIME, "ai-edge-litert 1.4.0 and 2.0.2 take int16 weights nowhere"
+    )
     for granularity in ("per_tensor", "per_channel")
 }
 """int16 x int16 on ARM64."""

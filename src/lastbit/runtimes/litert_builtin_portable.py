@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refused, Rule, Runtime
+from .base import Refusal, Refused, Rule, Runtime
 from .derive import AROUND_DENSE, SINGLE, UP_UP, kept, matrix_product
 from .litert_builtin_x86 import LITERT_BUILTIN_X86
 from .operator_rules import BUILTIN_OPERATORS
@@ -11,7 +11,8 @@ from .shared import INT16_GRANULARITIES, int16_by_reference
 __all__ = ["LITERT_BUILTIN_PORTABLE"]
 
 _UNSETTLED_CONVOLUTION = Refused(
-    "not exact: ruy's portable product rounds once, but one output pixel goes another way, which is not settled"
+    Refusal.NOT_EXACT,
+    "not exact: ruy's portable product rounds once, but one output pixel goes another way, which is not settled",
 )
 
 LITERT_BUILTIN_PORTABLE = Runtime(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refused, Rule, Runtime
+from .base import Refusal, Refused, Rule, Runtime
 from .operator_rules import BUILTIN_OPERATORS
 from .shared import (
     COPIED,
@@ -38,11 +38,12 @@ LITERT_BUILTIN_X86 = Runtime(
         ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
         ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule("q31-half_up-half_up/dd", "builtin"),
         ("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
-            "the runtime takes float16 weights through a DEQUANTIZE only"
+            Refusal.RUNTIME, "the runtime takes float16 weights through a DEQUANTIZE only"
         ),
         ("FULLY_CONNECTED", "float32 unquantized"): Refused(
+            Refusal.NOT_EXACT,
             "not exact: Eigen's matrix product adds in an order that depends on the layer's shape, the batch and the "
-            "CPU's cache sizes"
+            "CPU's cache sizes",
         ),
         **{
             ("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Rule(rule, "builtin")
@@ -77,7 +78,7 @@ LITERT_BUILTIN_X86 = Runtime(
         **{(relu, "float32->float32"): Rule("float32_clamp", "builtin") for relu in RELUS},
         ("RELU", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", "builtin"),
         ("RELU6", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", "builtin"),
-        ("RELU_N1_TO_1", "int16->int16"): Refused("the runtime takes float32, uint8 and int8 only"),
+        ("RELU_N1_TO_1", "int16->int16"): Refused(Refusal.RUNTIME, "the runtime takes float32, uint8 and int8 only"),
         **{
             ("SOFTMAX", f"{a}->{b}"): Rule("lut_float32_sum", "builtin")
             for a, b in (("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16"))

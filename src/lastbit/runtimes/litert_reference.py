@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refused, Rule, Runtime
+from .base import Refusal, Refused, Rule, Runtime
 from .operator_rules import REFERENCE_OPERATORS
 from .shared import (
     COPIED,
@@ -31,7 +31,7 @@ LITERT_REFERENCE = Runtime(
         ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule("float64-half_away", "reference"),
         ("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-bias_last", "reference"),
         ("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
-            "the runtime takes float16 weights through a DEQUANTIZE only"
+            Refusal.RUNTIME, "the runtime takes float16 weights through a DEQUANTIZE only"
         ),
         **{
             ("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Rule("hybrid-int8-unfused", "reference")
@@ -66,7 +66,7 @@ LITERT_REFERENCE = Runtime(
         **{(relu, "float32->float32"): Rule("float32_clamp", "reference") for relu in RELUS},
         ("RELU", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", "reference"),
         ("RELU6", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", "reference"),
-        ("RELU_N1_TO_1", "int16->int16"): Refused("the runtime takes float32, uint8 and int8 only"),
+        ("RELU_N1_TO_1", "int16->int16"): Refused(Refusal.RUNTIME, "the runtime takes float32, uint8 and int8 only"),
         **{
             ("SOFTMAX", f"{a}->{b}"): Rule("gemmlowp_fixed_point", "reference")
             for a, b in (("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16"))

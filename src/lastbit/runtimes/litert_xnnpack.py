@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refused, Rule, Runtime
+from .base import Refusal, Refused, Rule, Runtime
 from .derive import hybrid_rules
 from .operator_rules import XNNPACK_OPERATORS
 from .shared import FLOAT_FUNCTIONS
@@ -21,7 +21,7 @@ LITERT_XNNPACK = Runtime(
         **hybrid_rules("xnnpack", "hybrid-qd8-fma", "hybrid-qd8-fma"),
         ("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-bias_first", "xnnpack"),
         ("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
-            "the runtime takes float16 weights through a DEQUANTIZE only"
+            Refusal.RUNTIME, "the runtime takes float16 weights through a DEQUANTIZE only"
         ),
         # Only what the delegate takes stands here; the rest is the fallback's.
         ("QUANTIZE", "float32->int8"): Rule("float32_inverse_half_even_saturate", "xnnpack"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refused, Rule, Runtime
+from .base import Refusal, Refused, Rule, Runtime
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
 
 _CLIP = Rule("float32-clip-half_even", "onnxruntime")
@@ -21,16 +21,18 @@ ONNXRUNTIME = Runtime(
         ("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_tensor"): _CLIP,
         ("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_channel"): _CLIP,
         **{
-            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Refused(_NO_TYPE)
+            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Refused(Refusal.RUNTIME, _NO_TYPE)
             for granularity in ("per_tensor", "per_channel", "per_tensor weights_zero_point")
         },
         **{
-            int16_variant(weights, granularity, bias): Refused(_NO_TYPE)
+            int16_variant(weights, granularity, bias): Refused(Refusal.RUNTIME, _NO_TYPE)
             for weights in ("int8", "int4")
             for granularity in INT16_GRANULARITIES
             for bias in INT16_BIASES
         },
-        **{("FULLY_CONNECTED", f"int16 {g}"): Refused(_NO_TYPE) for g in ("per_tensor", "per_channel")},
+        **{
+            ("FULLY_CONNECTED", f"int16 {g}"): Refused(Refusal.RUNTIME, _NO_TYPE) for g in ("per_tensor", "per_channel")
+        },
     },
     sources=(
         "microsoft/onnxruntime onnxruntime/contrib_ops/cpu/quantization/quant_gemm.cc @0353d5f6d604",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refused, Rule
+from .base import Refusal, Refused, Rule
 from .shared import EIGHT_BIT, MISREAD_BIAS
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
 
 Rules = dict[tuple[str, str], Rule | Refused]
 
-_NO_UINT8 = Refused("the interpreter has no uint8 kernel for it")
+_NO_UINT8 = Refused(Refusal.RUNTIME, "the interpreter has no uint8 kernel for it")
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
 _COPIES = (
@@ -72,7 +72,7 @@ def _int16_convolutions(rules: dict[str, str], grouped: dict[str, str], kernel: 
     }
     if "int32_bias" not in rules:
         table |= {("CONV_2D", f"{variant} int32_bias"): MISREAD_BIAS for variant in (*_INT16, *_GROUPED_INT16)}
-    reason = MISREAD_BIAS if kernel == "tflm" else Refused("the runtime wants an int64 bias")
+    reason = MISREAD_BIAS if kernel == "tflm" else Refused(Refusal.RUNTIME, "the runtime wants an int64 bias")
     return table | {("DEPTHWISE_CONV_2D", f"{variant} int32_bias"): reason for variant in _INT16}
 
 
@@ -95,7 +95,7 @@ def _positions(types: tuple[str, ...], outputs: tuple[str, ...], kernel: str) ->
     return {
         (operator, f"{t}->{n}"): Rule("first_position", kernel)
         if t in types and n in outputs
-        else Refused(f"the interpreter takes {', '.join(types)} and gives {', '.join(outputs)}")
+        else Refused(Refusal.RUNTIME, f"the interpreter takes {', '.join(types)} and gives {', '.join(outputs)}")
         for operator in ("ARG_MAX", "ARG_MIN")
         for t in ("int8", "uint8", "int16", "int32", "float32")
         for n in ("int32", "int64")
@@ -103,7 +103,9 @@ def _positions(types: tuple[str, ...], outputs: tuple[str, ...], kernel: str) ->
 
 
 _READ_AS_INT64 = {"int64_bias": "q15-half_up/dd", "no_bias": "q15-half_up/dd"}
-_UNSETTLED_ORDER = Refused("not exact: the order in which this kernel adds depends on the shape and is not settled")
+_UNSETTLED_ORDER = Refused(
+    Refusal.NOT_EXACT, "not exact: the order in which this kernel adds depends on the shape and is not settled"
+)
 _FLOAT = "float32 unquantized"
 _SATURATE = "float32-half_even-saturate"
 _HALF_AWAY = "q31-half_up-half_away/dd"
@@ -125,8 +127,12 @@ XNNPACK_OPERATORS: Rules = {
     **_same(("LEAKY_RELU",), ("float32",), "float32_below_zero_flush", "xnnpack"),
     **_same(("HARD_SWISH",), ("float32",), "float32_fused_flush", "xnnpack"),
     **{(operator, "float32->float32"): _UNSETTLED_ORDER for operator in ("MEAN", "SUM")},
-    ("AVERAGE_POOL_2D", "float32->float32"): Refused("not exact: the order in which XNNPACK adds is not settled"),
-    ("MAX_POOL_2D", "float32->float32"): Refused("not exact: which of 0.0 and -0.0 XNNPACK takes is not settled"),
+    ("AVERAGE_POOL_2D", "float32->float32"): Refused(
+        Refusal.NOT_EXACT, "not exact: the order in which XNNPACK adds is not settled"
+    ),
+    ("MAX_POOL_2D", "float32->float32"): Refused(
+        Refusal.NOT_EXACT, "not exact: which of 0.0 and -0.0 XNNPACK takes is not settled"
+    ),
     ("BATCH_MATMUL", "int8->int8"): Rule("float32-half_even", "xnnpack"),
     **_convolutions(("CONV_2D",), (_FLOAT, f"{_FLOAT} grouped"), "float32_fma/bias_first", "xnnpack"),
     ("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma/bias_first", "xnnpack"),
@@ -174,7 +180,9 @@ BUILTIN_OPERATORS: Rules = {
     **_float_forms("builtin", "float32_vector4"),
     ("MEAN", "float32->float32"): _UNSETTLED_ORDER,
     ("CONV_2D", _FLOAT): Refused(
-        "not exact: Eigen's matrix product adds in an order that depends on the layer's shape and the CPU's cache sizes"
+        Refusal.NOT_EXACT,
+        "not exact: Eigen's matrix product adds in an order that depends on the layer's shape and the CPU's cache "
+        "sizes",
     ),
     ("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "builtin"),
     ("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_in_order/bias_first", "builtin"),
@@ -201,7 +209,9 @@ REFERENCE_OPERATORS: Rules = {
     **_same(("LEAKY_RELU",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", "reference"),
     **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", "reference"),
     **{
-        ("SUM", f"{t}->{t}"): Refused("not exact: the reference kernel prints numbers that its input does not decide")
+        ("SUM", f"{t}->{t}"): Refused(
+            Refusal.NOT_EXACT, "not exact: the reference kernel prints numbers that its input does not decide"
+        )
         for t in (*EIGHT_BIT, "int16")
     },
     **_copies(_MOVED, "reference"),
@@ -239,16 +249,19 @@ TFLM_OPERATORS: Rules = {
     ("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/dd", "tflm"),
     ("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/dd", "tflm"),
     **{
-        (operator, "int32->int32"): Refused("the interpreter has no int32 kernel for it")
+        (operator, "int32->int32"): Refused(Refusal.RUNTIME, "the interpreter has no int32 kernel for it")
         for operator in ("TRANSPOSE", "EXPAND_DIMS")
     },
     ("SQUEEZE", "uint8->uint8"): Rule("copy", "tflm"),
     **{(operator, "uint8->uint8"): _NO_UINT8 for operator in (*_COPIES, *_COMPARISONS) if operator != "SQUEEZE"},
     ("SPLIT", "int32->uint8"): _NO_UINT8,
     ("SHAPE", "uint8->int32"): Rule("copy", "tflm"),
-    **{("SHAPE", f"{t}->int64"): Refused("the interpreter gives shapes as int32 only") for t in (*_MOVED, "uint8")},
     **{
-        ("FILL", f"{n}->{t}"): Refused("the interpreter fills with float32, int8 and int32 only")
+        ("SHAPE", f"{t}->int64"): Refused(Refusal.RUNTIME, "the interpreter gives shapes as int32 only")
+        for t in (*_MOVED, "uint8")
+    },
+    **{
+        ("FILL", f"{n}->{t}"): Refused(Refusal.RUNTIME, "the interpreter fills with float32, int8 and int32 only")
         for n in ("int32", "int64")
         for t in ("int16", "uint8")
     },

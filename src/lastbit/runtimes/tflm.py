@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refused, Rule, Runtime
+from .base import Refusal, Refused, Rule, Runtime
 from .operator_rules import TFLM_OPERATORS
 from .shared import (
     COPIED,
@@ -39,8 +39,15 @@ TFLM = Runtime(
                 ("int32_bias_type", "q31-half_up-half_away/dd"),
             )
         },
-        **{int16_variant("int4", g, b): Refused(_NO_INT16_BY) for g in INT16_GRANULARITIES for b in INT16_BIASES},
-        **{("FULLY_CONNECTED", f"int16 {g}"): Refused(_NO_INT16_BY) for g in ("per_tensor", "per_channel")},
+        **{
+            int16_variant("int4", g, b): Refused(Refusal.RUNTIME, _NO_INT16_BY)
+            for g in INT16_GRANULARITIES
+            for b in INT16_BIASES
+        },
+        **{
+            ("FULLY_CONNECTED", f"int16 {g}"): Refused(Refusal.RUNTIME, _NO_INT16_BY)
+            for g in ("per_tensor", "per_channel")
+        },
         ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule("q31-half_up-half_away/dd", "tflm"),
         ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("q31-half_up-half_away/dd", "tflm"),
         ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor weights_zero_point"): Rule(
@@ -48,10 +55,10 @@ TFLM = Runtime(
         ),
         ("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-bias_last", "tflm"),
         ("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
-            "the runtime takes float16 weights through a DEQUANTIZE only"
+            Refusal.RUNTIME, "the runtime takes float16 weights through a DEQUANTIZE only"
         ),
         **{
-            ("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Refused(_NO_HYBRID)
+            ("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Refused(Refusal.RUNTIME, _NO_HYBRID)
             for w in ("int8", "int4", "uint8")
             for g in ("per_tensor", "per_channel")
         },
@@ -71,21 +78,30 @@ TFLM = Runtime(
                 "int32->int16",
             )
         },
-        **{("QUANTIZE", t): Refused(_NO_INVOKE) for t in ("float32->uint8", "uint8->uint8", "uint8->int16")},
+        **{
+            ("QUANTIZE", t): Refused(Refusal.RUNTIME, _NO_INVOKE)
+            for t in ("float32->uint8", "uint8->uint8", "uint8->int16")
+        },
         **{("DEQUANTIZE", f"{t}->float32"): Rule("float32_difference_times_scale", "tflm") for t in EIGHT_BIT},
         ("DEQUANTIZE", "int16->float32"): Rule("float32_difference_times_scale/any_zero_point", "tflm"),
-        ("DEQUANTIZE", "float16->float32"): Refused(_NO_PREPARE),
+        ("DEQUANTIZE", "float16->float32"): Refused(Refusal.RUNTIME, _NO_PREPARE),
         **{("RELU", f"{t}->{t}"): Rule("q31_half_up_half_away/float64_ratio", "tflm") for t in ("int8", "int16")},
         **{("RELU6", f"{t}->{t}"): Rule("clamp_without_rescale", "tflm") for t in ("int8", "int16")},
         **{(relu, "float32->float32"): Rule("float32_clamp", "tflm") for relu in ("RELU", "RELU6")},
-        **{("RELU_N1_TO_1", f"{t}->{t}"): Refused(_NO_PREPARE) for t in ("int8", "uint8", "int16", "float32")},
+        **{
+            ("RELU_N1_TO_1", f"{t}->{t}"): Refused(Refusal.RUNTIME, _NO_PREPARE)
+            for t in ("int8", "uint8", "int16", "float32")
+        },
         **{
             ("SOFTMAX", f"int8->{t}"): Rule("gemmlowp_fixed_point/exact_output_scale", "tflm")
             for t in ("int8", "int16")
         },
         ("SOFTMAX", "int16->int16"): Rule("interpolated_int16/float32_tables", "tflm"),
-        ("SOFTMAX", "uint8->int16"): Refused(_NO_UINT8),
-        **{(op, "uint8->uint8"): Refused(_NO_UINT8) for op in ("RELU", "RELU6", "SOFTMAX", "LOGISTIC", "TANH")},
+        ("SOFTMAX", "uint8->int16"): Refused(Refusal.RUNTIME, _NO_UINT8),
+        **{
+            (op, "uint8->uint8"): Refused(Refusal.RUNTIME, _NO_UINT8)
+            for op in ("RELU", "RELU6", "SOFTMAX", "LOGISTIC", "TANH")
+        },
         **{(op, "int8->int8"): Rule("gemmlowp_fixed_point", "tflm") for op in ("LOGISTIC", "TANH")},
         **{(op, "int16->int16"): Rule("interpolated_int16", "tflm") for op in ("LOGISTIC", "TANH")},
         **{("RESHAPE", f"{t}->{t}"): Rule("copy_to_output_shape", "tflm") for t in COPIED},

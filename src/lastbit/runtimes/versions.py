@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import RuntimeNameError
 from ..rules.requantize.table import RULES
-from .base import Refused, Rule, Runtime
+from .base import Refusal, Refused, Rule, Runtime
 from .change import Change, Key
 from .changes_litert import LITERT_CHANGES
 from .changes_tflm import TFLM_CHANGES
@@ -102,7 +102,7 @@ def _order(name: str) -> tuple[str, tuple[int, ...]]:
 def _unasked(runtime: Runtime) -> frozenset[Key]:
     """What this version was not held against: two versions are compared in what both were asked."""
     return frozenset(
-        key for key, rule in runtime.rules.items() if isinstance(rule, Refused) and rule.reason.startswith(_NOT_HELD)
+        key for key, rule in runtime.rules.items() if isinstance(rule, Refused) and rule.kind is Refusal.NOT_ASKED
     )
 
 
@@ -148,8 +148,8 @@ def _build(base: Runtime, version: str) -> Runtime:
     for key in {**base.rules, **stated, **results}:
         rule = stated.get(key)
         if isinstance(rule, Refused):
-            ran = any(result["outputs"] for result in results.get(key, [])) and not rule.reason.startswith("not exact")
-            rules[key] = Refused(f"{name} runs it, which LastBit does not cover") if ran else rule
+            ran = any(result["outputs"] for result in results.get(key, [])) and rule.kind is not Refusal.NOT_EXACT
+            rules[key] = Refused(Refusal.NOT_COVERED, f"{name} runs it, which LastBit does not cover") if ran else rule
             continue
         here = results.get(key, [])
         if base.fallback is not None:
@@ -195,14 +195,14 @@ def _delegated(
         )
         # What it left to other kernels and what it failed on are not told apart by the variant alone.
         if failed and (not any(r["outputs"] for r in results) or failed.total() > failed_newest.total()):
-            return Refused(f"{name} refuses it: {min(failed).partition(': ')[2]}")
-        return None if results or rule is None else Refused(f"{_NOT_HELD} {name}")
+            return Refused(Refusal.RUNTIME, f"{name} refuses it: {min(failed).partition(': ')[2]}")
+        return None if results or rule is None else Refused(Refusal.NOT_ASKED, f"{_NOT_HELD} {name}")
     if any(own[0]["variant"] in _TAKEN_IN_PART.get(what, ()) for what in declines):
         return _offered(rule, own, name, frozenset())
     left, left_today = (sum(r["outputs"] for r in some if not r["delegated"]) for some in (results, today))
     failed_here, failed_today = (sum(sum(r["refused"].values()) for r in some) for some in (results, today))
     if (left > left_today and not declines) or failed_here > failed_today:
-        return Refused(f"which of these layers the delegate of {name} takes is not settled")
+        return Refused(Refusal.NOT_SETTLED, f"which of these layers the delegate of {name} takes is not settled")
     return _offered(rule, own, name, frozenset())
 
 
@@ -219,8 +219,8 @@ def _offered(
     if not ran:
         words = sorted({text for result in results for text in result["refused"]})
         if words:
-            return Refused(f"{name} refuses it: {words[0].partition(': ')[2]}")
-        return None if rule is None else Refused(f"{_NOT_HELD} {name}")
+            return Refused(Refusal.RUNTIME, f"{name} refuses it: {words[0].partition(': ')[2]}")
+        return None if rule is None else Refused(Refusal.NOT_ASKED, f"{_NOT_HELD} {name}")
     for result in ran:
         unwritten = result["output_rank_above_2"] and result["variant"] in in_part
         # Rules that were not known when the version ran are held against what it printed for the golden file.
@@ -228,5 +228,5 @@ def _offered(
         if not unwritten and (rule is None or rule.name not in fitting):
             if rule is not None and result["variant"].endswith(" int32_bias") and _on_64_bits(rule.name):
                 return MISREAD_BIAS
-            return Refused(f"the arithmetic of {name} is not settled")
+            return Refused(Refusal.NOT_SETTLED, f"the arithmetic of {name} is not settled")
     return rule

@@ -177,5 +177,6 @@ def _empty_result(prepared: PreparedModel, op: Operator) -> OperatorResult:
     """One operator before anything was compared."""
     entry = prepared.operators.get(op.index)
     if entry is None:
-        return OperatorResult(op.index, op.name, "", "", refusal=prepared.refusals[op.index])
+        refused = prepared.refused[op.index]
+        return OperatorResult(op.index, op.name, "", "", refusal=refused.reason, refusal_kind=refused.kind)
     return OperatorResult(op.index, op.name, entry.rule, entry.kernel, notes=entry.notes)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..coverage import Coverage
+from ..errors import Refusal
 from ..model import Model
-from ..prepare import DENSE_ONLY
 from ..report import Block, Code, Heading, Report, Table, Text
 from ..texts import plural
 from .result import Comparison, RuntimeResult
@@ -119,7 +119,7 @@ class Verification(Report):
         reasons: dict[tuple[str, str], dict[int, list[str]]] = {}
         for result in self.results:
             for op in result.operators:
-                if op.refusal and op.refusal != DENSE_ONLY:
+                if op.refusal and op.refusal_kind is not Refusal.DENSE_ONLY:
                     told = op.refusal + (
                         f" (the real interpreter refuses it too: {op.refused_by_oracle})"
                         if op.refused_by_oracle

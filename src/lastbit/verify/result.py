@@ -8,6 +8,7 @@ from typing import Any
 
 from ..coverage import Coverage
 from ..differences import Difference
+from ..errors import Refusal
 from ..model import Model
 from ..runtimes import Runtime
 
@@ -90,7 +91,8 @@ class OperatorResult:
         name: its built-in name.
         rule: LastBit's rule; empty where it refuses or does not cover the operator.
         kernel: the kernel family LastBit expects.
-        refusal: why LastBit refuses or does not cover it, else empty.
+        refusal: why LastBit refuses or does not cover it, in words, else empty.
+        refusal_kind: what kind of refusal it is, else None.
         refused_by_oracle: the real interpreter's own reason for refusing it too, else empty.
         comparisons: what was compared.
         notes: LastBit's warnings about this operator.
@@ -101,6 +103,7 @@ class OperatorResult:
     rule: str
     kernel: str
     refusal: str = ""
+    refusal_kind: Refusal | None = None
     refused_by_oracle: str = ""
     comparisons: list[Comparison] = field(default_factory=list)
     notes: tuple[str, ...] = ()
@@ -135,6 +138,7 @@ class OperatorResult:
             "rule": self.rule,
             "kernel": self.kernel,
             "refusal": self.refusal,
+            "refusal_kind": self.refusal_kind.value if self.refusal_kind else None,
             "refused_by_oracle": self.refused_by_oracle,
             "notes": list(self.notes),
             "outputs": self.outputs,
