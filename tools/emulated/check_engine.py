@@ -37,7 +37,7 @@ class Watch:
 
     def __init__(self, isa: str | None) -> None:
         self.kernels: Counter[str] = Counter()
-        self.packed: set[tuple[str, int, bool]] = set()
+        self.packed: set[tuple[str, int, bool, bool, bool]] = set()
         original, chain = jit_matmul.pack, jit_matmul.Chain
 
         def pack(*args: Any, **options: Any) -> Any:
@@ -46,7 +46,8 @@ class Watch:
             layer = original(*args, **options)
             if layer is not None:
                 bytes_only = layer.input.itemsize == 1 and not layer.wide
-                self.packed.add((layer.kernel, layer.output.itemsize, bytes_only))
+                unsigned = layer.output == np.uint8
+                self.packed.add((layer.kernel, layer.output.itemsize, unsigned, layer.narrow, bytes_only))
             return layer
 
         class Counted(chain):  # type: ignore[misc, valid-type]
@@ -81,7 +82,7 @@ def compile_needs(path: Path, isa: str) -> int:
         module, _, function = name.rpartition(".")
         jit_compile.function_address(getattr(importlib.import_module(module), function))
     jit_entry.enter()
-    for kernel, output_bytes, bytes_only in needs["kernels"]:
+    for kernel, output_bytes, unsigned, layer_narrow, bytes_only in needs["kernels"]:
         kind = ISAS[isa]
         if not bytes_only and kind.activations != "int16":
             kind = ISAS["avx2" if kind.x86 else "portable"]
@@ -89,7 +90,9 @@ def compile_needs(path: Path, isa: str) -> int:
             for rows in (1, jit_tile.FEW_ROWS, jit_tile.tile_rows(kind, width)):
                 narrow = rows == 1 and kind.activations == "int16" and not kernel.endswith("/64")
                 weights = "int8" if narrow else "packed"
-                jit_tile.tile_address(kind, jit_tile.Shape(kernel, rows, width, weights, output_bytes))
+                jit_tile.tile_address(
+                    kind, jit_tile.Shape(kernel, rows, width, weights, output_bytes, unsigned, layer_narrow)
+                )
         print(f"{time.time() - begun:6.0f} s  {kind.name} {kernel} {output_bytes}", file=sys.stderr)
     print(f"compiled {len(jit_compile.made())} functions for {numba.config.CPU_NAME}", file=sys.stderr)
     return 0

@@ -46,6 +46,7 @@ class JitBackend(Backend):
                 acc_bits=entry.acc_bits,
                 input_type=layer.input.dtype.name,
                 rows=rows,
+                cheapest=True,
             )
         if packed is None:
             made = super().dense(entry, rows)

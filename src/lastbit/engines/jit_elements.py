@@ -8,9 +8,7 @@ import numpy as np
 from .jit_compile import float32_at, inner, int32_at, int64_at, uint8_at
 from .jit_fields import AT
 
-__all__ = ["INT8", "INT16", "UINT8", "look_up", "quantize"]
-
-INT8, UINT8, INT16 = 0, 1, 2
+__all__ = ["look_up", "quantize"]
 
 
 @inner
@@ -27,7 +25,7 @@ def look_up(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int
     p = int64_at(fields)
     n, table, split, period = rows * p[AT.depth], p[AT.table], p[AT.table_split], p[AT.table_period]
     given = uint8_at(x)
-    flip = 128 if p[AT.input_type] == INT8 else 0
+    flip = 0 if p[AT.unsigned] else 128
     if p[AT.output_bytes] == 1:
         _by_two_tables(given, flip, uint8_at(table), n, split, period, uint8_at(out))
     else:

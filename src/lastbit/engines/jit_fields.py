@@ -35,9 +35,10 @@ class Fields(NamedTuple):
     masks: int  # whether tiles store no more than those
     scalars: int  # of a dense layer; the constants of softmax
     weights_zero_point: int  # what is left of it for the row sums
-    input_type: int
+    unsigned: int  # whether a table is read by uint8
     input_bytes: int  # of one element
     output_bytes: int
+    convert: int  # the address of what converts input rows (`jit_rows`)
     converted_to: int  # the type that products take: 0 int16, 1 uint8, 2 int8
     wide_rows: int  # rows of the large tile of each width
     slim_rows: int

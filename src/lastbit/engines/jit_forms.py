@@ -23,6 +23,7 @@ from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.forms import Add, ClampOrder, Float, OneRounding, Requantize, TwoRoundings, form_from_text
 from ..rules.requantize.vector import left_shift
 from .jit_hybrid_forms import HYBRID_FORMS
+from .jit_linear import LINEAR, LINEAR_SIGNED
 from .jit_unit import Unit
 
 __all__ = ["SUMS", "code_of", "form_scalars", "form_slots", "slot_bytes"]
@@ -47,7 +48,7 @@ def code_of(text: str, wide: bool) -> tuple[dict[str, str], Code | None]:
     """The slots of a form with their types, and its code.
 
     Args:
-        text: `form_text` of a form, a key of `HYBRID_FORMS`, or `SUMS`.
+        text: `form_text` of a form, a key of `HYBRID_FORMS`, `LINEAR` or `LINEAR_SIGNED`, or `SUMS`.
         wide: whether the sums have 64 bits.
 
     Returns:
@@ -62,6 +63,8 @@ def code_of(text: str, wide: bool) -> tuple[dict[str, str], Code | None]:
         return start, None
     if text in HYBRID_FORMS:
         return HYBRID_FORMS[text]
+    if text in _LINEAR_FORMS:
+        return _LINEAR_FORMS[text]
     slots, code = _of_form(form_from_text(text), wide)
     return start | slots, code
 
@@ -115,9 +118,9 @@ def _finish(u: Unit, scaled: Any, add: Add, fits: bool, order: ClampOrder = "bou
     total = u.v.add(scaled, u.scalar("zero_point"))
     match order:
         case "bounds":
-            return u.v.clamp(total, u.scalar("low"), u.scalar("high"))
+            return u.bounded(total)
         case "type_then_low":
-            return u.v.maximum(u.v.minimum(total, u.scalar("type_max")), u.scalar("low"))
+            return u.bounded(total, "low", "type_max")
         case never_order:
             assert_never(never_order)
 
@@ -252,6 +255,8 @@ def _product(u: Unit, acc: Any, form: Float, wide: bool) -> Any:
 
 def _narrow(u: Unit, acc: Any) -> Any:
     """The accumulator of kernels that have fewer than 32 bits for it."""
+    if not u.narrow:
+        return acc
     unused = u.scalar("unused_bits")
     return u.v.b.ashr(u.v.b.shl(acc, unused), unused)
 
@@ -289,6 +294,32 @@ def _rounded(u: Unit, product: Any, form: Float) -> Any:
         case never_tie:
             assert_never(never_tie)
 
+
+# The cheap form
+
+
+def _linear_total(u: Unit, acc: Any) -> Any:
+    """`((acc << left) * multiplier >> 32) + addend`; see `jit_linear`."""
+    high = u.v.high_half(u.v.b.shl(acc, u.i32("left")), u.i32("multiplier"))
+    return u.v.add(high, u.i32("addend"))
+
+
+def _linear(u: Unit, acc: Any) -> Any:
+    return u.bounded(u.v.b.ashr(_linear_total(u, acc), u.i32("right")))
+
+
+def _linear_signed(u: Unit, acc: Any) -> Any:
+    b = u.v.b
+    total = _linear_total(u, acc)
+    negative = b.icmp_signed("<", acc, u.v.const(u.v.i32, 0))
+    return u.bounded(b.ashr(b.select(negative, b.sub(total, u.i32("less_if_negative")), total), u.i32("right")))
+
+
+_LINEAR = {"bias": "i4", "multiplier": "i4", "left": "i4", "right": "i4", "addend": "i4"}
+_LINEAR_FORMS: dict[str, tuple[dict[str, str], Code | None]] = {
+    LINEAR: (_LINEAR, _linear),
+    LINEAR_SIGNED: ({**_LINEAR, "less_if_negative": "i4"}, _linear_signed),
+}
 
 # Constants
 

@@ -95,6 +95,7 @@ class _Rows:
             params=params,
             acc_bits=params.rule.sums.bits,
             input_type=dtype.name,
+            cheapest=True,
         )
         return None if packed is None else cls(layer, jit_matmul.Chain([packed]))
 

@@ -10,7 +10,6 @@ from numba import types
 from numba.extending import intrinsic
 
 from .jit_compile import call, inner, int8_at, int16_at, int32_at, int64_at, uint8_at
-from .jit_elements import INT8, UINT8
 from .jit_fields import AT, FIELD_BYTES, IN
 from .jit_hybrid_forms import RECORD_BYTES
 from .jit_hybrid_kernels import NAN, ZEROS, quantize_rows
@@ -44,37 +43,6 @@ def _take_rows(shared: int, rows: int, block: int, step: int) -> tuple[int, int]
         if found == begin:
             return begin, count
         begin = found
-
-
-@inner
-def _convert_rows(x: int, x_stride: int, rows: int, depth: int, kind: int, out: int, row_bytes: int, to: int) -> None:
-    """Input rows in the type that products take, filled up with zeros. `to` is 0 int16, 1 uint8, 2 int8."""
-    for r in range(rows):
-        start = x + r * x_stride
-        if to == 0:
-            wide = int16_at(out + r * row_bytes)
-            if kind == INT8:
-                signed = int8_at(start)
-                for k in range(depth):
-                    wide[k] = signed[k]
-            elif kind == UINT8:
-                unsigned = uint8_at(start)
-                for k in range(depth):
-                    wide[k] = unsigned[k]
-            else:
-                same = int16_at(start)
-                for k in range(depth):
-                    wide[k] = same[k]
-            for k in range(depth, row_bytes // 2):
-                wide[k] = 0
-        else:
-            # Between int8 and uint8 the distance is 128, in both directions: the upper bit changes.
-            flip = 128 if (kind == INT8) == (to == 1) else 0
-            given, taken = uint8_at(start), uint8_at(out + r * row_bytes)
-            for k in range(depth):
-                taken[k] = given[k] ^ flip
-            for k in range(depth, row_bytes):
-                taken[k] = 0
 
 
 @inner
@@ -161,7 +129,7 @@ def dense(fields: int, state: int, scratch: int, x: int, rows: int, out: int) ->
     p, places = int64_at(fields), int64_at(state)
     converted, sums, spare = scratch + places[IN.converted], scratch + places[IN.sums], scratch + places[IN.spare]
     n, depth, row_bytes, to = rows * p[AT.rows], p[AT.depth], p[AT.row_bytes], p[AT.converted_to]
-    _convert_rows(x, depth * p[AT.input_bytes], n, depth, p[AT.input_type], converted, row_bytes, to)
+    call(p[AT.convert], (x, depth * p[AT.input_bytes], n, depth, converted, row_bytes))
     if to != 0 or n == 1:
         _add_rows(converted, n, depth, row_bytes, to, p[AT.weights_zero_point], sums)
     _tiles(fields, converted, sums, 4, spare, n, out)

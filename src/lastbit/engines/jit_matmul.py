@@ -58,7 +58,7 @@ class Chain:
         from .jit_compile import function_address
         from .jit_entry import enter
         from .jit_kernels import chain
-        from .jit_tile import MOST_ROWS
+        from .jit_tile import MOST_ROWS, ROWS_MULTIPLE
 
         layers = [op for op in operators if isinstance(op, PackedDense)]
         self._kept: list[object] = list(operators)
@@ -89,7 +89,7 @@ class Chain:
         self._refuse = refuse
         converted = max((op.rows * op.fields["row_bytes"] for op in layers), default=max(widths))
         # Whole tiles; nothing is read again for each block where there are no weights.
-        step, least = (2 * MOST_ROWS, _LEAST_BLOCK) if layers else (1, 1)
+        step, least = (ROWS_MULTIPLE, _LEAST_BLOCK) if layers else (1, 1)
         block = max(_BLOCK_BYTES // converted // step * step, least // step * step)
         most_rows = block * max((op.rows for op in layers), default=0) + MOST_ROWS
         sizes = (
@@ -192,7 +192,7 @@ def _elementwise_fields(op: Elementwise) -> dict[str, int]:
         "table": address(op.constants if isinstance(op, Quantizer) else op.values),
         "table_split": op.split,
         "table_period": op.period,
-        "input_type": jit_elements.UINT8 if isinstance(op, Table) and op.unsigned else jit_elements.INT8,
+        "unsigned": int(isinstance(op, Table) and op.unsigned),
     }
 
 

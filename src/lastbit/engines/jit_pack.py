@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["PackedDense", "Panels", "pack"]
 
 _CONVERTED = ("int16", "uint8", "int8")
-_INPUT_TYPES = {"int8": 0, "uint8": 1, "int16": 2}
 
 
 @dataclass(frozen=True)
@@ -101,6 +100,7 @@ class PackedDense:
         isa: the kernels.
         form: what finishes the sums (see `jit_forms.code_of`).
         wide: whether sums have 64 bits.
+        narrow: whether they have fewer than 32.
         panels: how its units are cut.
         depth: accumulation depth.
         input: the type of the inputs.
@@ -113,6 +113,7 @@ class PackedDense:
     isa: Isa
     form: str
     wide: bool
+    narrow: bool
     panels: Panels
     depth: int
     input: np.dtype[Any]
@@ -140,7 +141,15 @@ class PackedDense:
             rows = {"one": 1} if one_row else {"many": tile_rows(self.isa, width), "few": FEW_ROWS}
             weights = "int8" if one_row and self.fields["one_is_narrow"] else "packed"
             for size, count in rows.items():
-                shape = Shape(self.kernel, count, width, weights, self.output.itemsize)
+                shape = Shape(
+                    self.kernel,
+                    count,
+                    width,
+                    weights,
+                    output_bytes=self.output.itemsize,
+                    unsigned=self.output == np.uint8,
+                    narrow=self.narrow,
+                )
                 found[f"{name}_{size}"] = tile_address(self.isa, shape)
         return found
 
@@ -157,6 +166,7 @@ def pack(
     input_type: str = "int8",
     rows: int = 1,
     isa: Isa | None = None,
+    cheapest: bool = False,
 ) -> PackedDense | None:
     """Lay a layer's weights and constants out for the kernels.
 
@@ -172,12 +182,15 @@ def pack(
         input_type: int8, uint8 or int16.
         rows: rows of this layer for one row of a chain.
         isa: kernels of another kind than this machine's best.
+        cheapest: whether a cheaper form may take the place of the rule's own where both are the same (`jit_linear`).
 
     Returns:
         The layer; None where the kernels do not cover it (see `jit_forms`).
     """
     from . import jit_cpu, jit_forms, jit_kernels
     from .jit_compile import function_address
+    from .jit_linear import fit_linear
+    from .jit_rows import convert_address
     from .jit_tile import FEW_ROWS, UNROLL, tile_rows
     from .jit_vectors import ISAS
 
@@ -206,6 +219,12 @@ def pack(
     if isa.activations != "int16":
         moved = {("uint8", "int8"): 128, ("int8", "uint8"): -128}.get((isa.activations, given.name), 0)
         start = start - moved * whole_weights.sum(axis=1)
+    if cheapest and params is not None and acc_bits == 32:
+        ends = np.iinfo(given)
+        reach = [whole_weights * int(end) for end in (ends.min, ends.max)]
+        base = np.zeros(units, np.int64) if bias is None else np.asarray(bias, np.int64)
+        fitted = fit_linear(params, base + np.minimum(*reach).sum(axis=1), base + np.maximum(*reach).sum(axis=1))
+        form, slots = fitted or (form, slots)
     chunk = 1 << 40
     if wide:
         # So many steps that no int32 overflows.
@@ -243,9 +262,9 @@ def pack(
         "masks": int(isa.masks),
         "scalars": address(scalars),
         "weights_zero_point": rest,
-        "input_type": _INPUT_TYPES[given.name],
         "input_bytes": given.itemsize,
         "output_bytes": output.itemsize,
+        "convert": convert_address(isa, given.name),
         "converted_to": _CONVERTED.index(isa.activations),
         "rows": rows,
         "few_rows": FEW_ROWS,
@@ -256,6 +275,7 @@ def pack(
         isa=isa,
         form=form,
         wide=wide,
+        narrow=acc_bits < 32,
         panels=panels,
         depth=depth,
         input=given,

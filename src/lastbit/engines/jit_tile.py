@@ -27,17 +27,29 @@ from .jit_compile import llvm_address
 from .jit_cpu import allow
 from .jit_forms import code_of, slot_bytes
 from .jit_hybrid_forms import HYBRID_FORMS, RECORD_BYTES
-from .jit_unit import Unit
+from .jit_unit import SCALARS, Unit
 from .jit_vectors import I1, I8, I16, I32, I64, POINTER, Isa, Vectors, new_function
 
-__all__ = ["FEW_ROWS", "MOST_ROWS", "UNROLL", "Shape", "build_tile", "call_tile", "tile_address", "tile_rows"]
+__all__ = [
+    "FEW_ROWS",
+    "MOST_ROWS",
+    "ROWS_MULTIPLE",
+    "UNROLL",
+    "Shape",
+    "build_tile",
+    "call_tile",
+    "tile_address",
+    "tile_rows",
+]
 
 UNROLL = 2
 """Groups of the depth in one step of the loop."""
 FEW_ROWS = 4
 """Rows of the small tile of each width."""
-MOST_ROWS = 12
+MOST_ROWS = 8
 """Rows of the tallest tile."""
+ROWS_MULTIPLE = 24
+"""A multiple of the rows of all large tiles."""
 # Fewer sums than this would wait for each other: products start twice in a cycle and take five.
 _LEAST_SUMS = 8
 
@@ -56,6 +68,8 @@ class Shape:
         width: vectors of units.
         weights: `packed` (the type that products take) or `int8` (half the memory where products take int16).
         output_bytes: of an output element: 1, 2, 4 or 8.
+        unsigned: whether outputs of one byte are uint8.
+        narrow: whether accumulators have fewer than 32 bits.
     """
 
     form: str
@@ -63,6 +77,14 @@ class Shape:
     width: int
     weights: str = "packed"
     output_bytes: int = 1
+    unsigned: bool = False
+    narrow: bool = False
+
+    @property
+    def name(self) -> str:
+        """All of it."""
+        kind = f"{'u' if self.unsigned else 'i'}{8 * self.output_bytes}{'_narrow' if self.narrow else ''}"
+        return f"{self.form.replace('/', '_').replace('-', '_')}_{self.rows}x{self.width}_{self.weights}_{kind}"
 
 
 def tile_rows(isa: Isa, width: int) -> int:
@@ -93,8 +115,7 @@ def build_tile(module: Any, isa: Isa, shape: Shape, name: str = "tile", features
 
 def tile_address(isa: Isa, shape: Shape) -> int:
     """The address of a micro-kernel, compiled or from disk."""
-    form = shape.form.replace("/", "_").replace("-", "_")
-    name = f"lastbit_{isa.name}_{form}_{shape.rows}x{shape.width}_{shape.weights}_{shape.output_bytes}"
+    name = f"lastbit_{isa.name}_{shape.name}"
     return llvm_address(name, lambda module, called, features: build_tile(module, isa, shape, called, features))
 
 
@@ -103,7 +124,8 @@ class _Tile:
 
     def __init__(self, v: Vectors, fn: Any, shape: Shape) -> None:
         self.v, self.b, self.isa = v, v.b, v.isa
-        self.fn, self.rows, self.width, self.output_bytes = fn, shape.rows, shape.width, shape.output_bytes
+        self.fn, self.shape = fn, shape
+        self.rows, self.width, self.output_bytes = shape.rows, shape.width, shape.output_bytes
         form = shape.form
         self.wide = form.endswith("/64")
         self.records = form in HYBRID_FORMS
@@ -131,12 +153,22 @@ class _Tile:
             else:
                 first = {(r, n): biases[n] for r, n in tiles}
             sums, _ = self._loop(starts, panel, ir.Constant(I64, 0), steps, first)
+        # Vectors of one row are packed into one of bytes, where there is an instruction for that.
+        packs = self.isa.masks and self.output_bytes == 1 and self.code is not None and self.width > 1
+        done: dict[Any, Any] = {}
         for n in range(self.width):
-            unit = Unit(self.v, self.v.at(columns, n * self.unit_bytes), scalars, self.offsets)
+            place = self.v.at(columns, n * self.unit_bytes)
+            unit = Unit(self.v, place, scalars, self.offsets, narrow=self.shape.narrow, packs=packs)
             for r in range(self.rows):
                 unit.row = self.v.at(row_sums, RECORD_BYTES * r)
-                done = sums[r, n] if self.code is None else self.code(unit, sums[r, n])
-                self._store(done, out, out_stride, r, n, mask)
+                done[r, n] = sums[r, n] if self.code is None else self.code(unit, sums[r, n])
+                if not packs:
+                    self._store(done[r, n], out, out_stride, r, n, mask)
+        if packs:
+            assert unit.bounds is not None
+            bounds = [self._byte_scalar(scalars, name) for name in unit.bounds]
+            for r in range(self.rows):
+                self._store_packed([done[r, n] for n in range(self.width)], bounds, out, out_stride, r, mask)
 
     def _opaque(self, pointer: Any) -> Any:
         """The pointer, as something that LLVM knows nothing of.
@@ -229,6 +261,33 @@ class _Tile:
         b.branch(head)
         b.position_at_end(done)
         return {key: b.load(slots[key], typ=v.i64, align=8) for key in tiles}
+
+    def _byte_scalar(self, scalars: Any, name: str) -> Any:
+        value = self.b.load(self.v.at(scalars, 4 * SCALARS.index(name)), typ=I32)
+        return self.v.splat(self.b.trunc(value, I8), 4 * self.v.lanes)
+
+    def _store_packed(self, totals: list[Any], bounds: list[Any], out: Any, stride: Any, r: int, mask: Any) -> None:
+        """Two to four vectors of int32 as bytes, limited to their type, then to the bounds, in one store."""
+        b, v, lanes = self.b, self.v, self.v.lanes
+        words, bytes_ = ir.VectorType(I16, 2 * lanes), ir.VectorType(I8, 4 * lanes)
+        pairs = [totals[:2], totals[2:] or totals[:2]]
+        halves = [v.call("llvm.x86.avx512.packssdw.512", words, [pair[0], pair[-1]]) for pair in pairs]
+        kind = "us" if self.shape.unsigned else "ss"
+        packed = b.bitcast(v.call(f"llvm.x86.avx512.pack{kind}wb.512", bytes_, halves), v.i32)
+        # Every 128 bits hold four bytes of each vector: fours are brought together.
+        packed = b.bitcast(
+            v.shuffle(packed, packed, [4 * part + n for n in range(4) for part in range(lanes // 4)]), bytes_
+        )
+        compare = b.icmp_unsigned if self.shape.unsigned else b.icmp_signed
+        packed = b.select(compare(">", packed, bounds[0]), packed, bounds[0])
+        packed = b.select(compare("<", packed, bounds[1]), packed, bounds[1])
+        before = lanes * (self.width - 1)
+        units = b.or_(b.shl(mask, ir.Constant(I64, before)), ir.Constant(I64, (1 << before) - 1))
+        if self.width < 4:
+            units = b.and_(units, ir.Constant(I64, (1 << before + lanes) - 1))
+        stored = b.bitcast(units, ir.VectorType(I1, 4 * lanes))
+        row = b.gep(out, [b.mul(stride, ir.Constant(I64, r))], source_etype=I8)
+        v.call(f"llvm.masked.store.v{4 * lanes}i8.p0", ir.VoidType(), [packed, row, ir.Constant(I32, 1), stored])
 
     def _store(self, value: Any, out: Any, stride: Any, r: int, n: int, mask: Any) -> None:
         element = ir.IntType(8 * self.output_bytes)

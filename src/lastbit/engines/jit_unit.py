@@ -16,12 +16,30 @@ SCALARS = ("zero_point", "low", "high", "type_max", "limit_float", "type_low_flo
 class Unit:
     """What a form's code may ask for: its slots for one vector of units, and the scalars."""
 
-    def __init__(self, v: Vectors, columns: Any, scalars: Any, offsets: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        v: Vectors,
+        columns: Any,
+        scalars: Any,
+        offsets: Mapping[str, int],
+        *,
+        narrow: bool = False,
+        packs: bool = False,
+    ) -> None:
         self.v = v
         self._columns = columns
         self._scalars = scalars
         self._offsets = offsets
+        self.narrow = narrow  # whether accumulators have fewer than 32 bits
         self.row: Any = None  # the record of the row that is finished, of forms that have one
+        # Where several vectors are packed into one of bytes, the bounds are applied to that.
+        self.bounds: tuple[str, str] | None = None
+        self._packs = packs
+
+    def bounded(self, total: Any, low: str = "low", high: str = "high") -> Any:
+        """A form's last step: an int32 limited to two scalars, or left to be limited when it is packed."""
+        self.bounds = low, high
+        return total if self._packs else self.v.clamp(total, self.scalar(low), self.scalar(high))
 
     def row_i32(self, offset: int) -> Any:
         """An int32 of the row's record in every lane."""

@@ -186,6 +186,12 @@ class Vectors:
             self.b.shl(po, self.const(self.half64, 1)),
         )
 
+    def high_half(self, a: Any, q: Any) -> Any:
+        """`(a * q) >> 32` of int32 lanes."""
+        (ae, ao), (qe, qo) = self.even_odd(a), self.even_odd(q)
+        even, odd = (self.b.bitcast(self.b.mul(x, y), self.i32) for x, y in ((ae, qe), (ao, qo)))
+        return self.shuffle(even, odd, [i + 1 if i % 2 == 0 else self.lanes + i for i in range(self.lanes)])
+
     def clamp(self, v: Any, low: Any, high: Any) -> Any:
         """Limit signed integers."""
         return self.minimum(self.maximum(v, low), high)
