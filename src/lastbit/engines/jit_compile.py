@@ -156,7 +156,7 @@ def _address(name: str, make: Callable[[], tuple[Any, str]]) -> int:
 
 def _load_or_make(name: str, make: Callable[[], tuple[Any, str]]) -> int:
     codegen = cpu_target.target_context.codegen()
-    key = json.dumps([name, _source_digest(), *codegen.magic_tuple(), *_versions()])
+    key = json.dumps([name, _SOURCE, *codegen.magic_tuple(), *_versions()])
     content = cache().load(key)
     if content is not None:
         try:
@@ -198,11 +198,14 @@ def _say_that_it_compiles() -> None:
         say(f"compiling for this CPU, which takes a few seconds the first time ({where})")
 
 
-@functools.cache
 def _source_digest() -> str:
     """Of the files that code is generated from."""
     parts = sorted(Path(__file__).parent.glob("jit_*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()
+
+
+# As they are when they are imported: a later version may take their place while this process runs.
+_SOURCE = _source_digest()
 
 
 @functools.cache

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .jit_compile import float32_at, inner, int32_at, int64_at, uint8_at
+from .jit_compile import call, float32_at, inner, int32_at, int64_at, uint8_at
 from .jit_fields import AT
 
-__all__ = ["look_up", "quantize"]
+__all__ = ["dequantize", "look_up", "look_up_floats", "quantize"]
 
 
 @inner
@@ -21,15 +21,32 @@ def _by_two_tables(given, flip, tables, n, split, period, taken):  # type: ignor
 
 
 def look_up(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
-    """Outputs of one byte or four from two tables of 256: of each `period` elements, the first `split` by the first."""
+    """Bytes from two tables of 256: of each `period` elements, the first `split` by the first."""
     p = int64_at(fields)
-    n, table, split, period = rows * p[AT.depth], p[AT.table], p[AT.table_split], p[AT.table_period]
-    given = uint8_at(x)
+    n, split, period = rows * p[AT.depth], p[AT.table_split], p[AT.table_period]
     flip = 0 if p[AT.unsigned] else 128
-    if p[AT.output_bytes] == 1:
-        _by_two_tables(given, flip, uint8_at(table), n, split, period, uint8_at(out))
-    else:
-        _by_two_tables(given, flip, int32_at(table), n, split, period, int32_at(out))
+    _by_two_tables(uint8_at(x), flip, uint8_at(p[AT.table]), n, split, period, uint8_at(out))
+    return 0
+
+
+def look_up_floats(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
+    """The same with outputs of four bytes."""
+    p = int64_at(fields)
+    n, split, period = rows * p[AT.depth], p[AT.table_split], p[AT.table_period]
+    flip = 0 if p[AT.unsigned] else 128
+    _by_two_tables(uint8_at(x), flip, int32_at(p[AT.table]), n, split, period, int32_at(out))
+    return 0
+
+
+def dequantize(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
+    """Float32 `(x - zero point) * scale`: see `jit_rows.dequantize_address`. The table has what is left at the end."""
+    p = int64_at(fields)
+    n = rows * p[AT.depth]
+    done = call(p[AT.fast], (x, 0, n, p[AT.scalars], out))
+    given, taken, table = uint8_at(x), int32_at(out), int32_at(p[AT.table])
+    flip = 0 if p[AT.unsigned] else 128
+    for i in range(done, n):
+        taken[i] = table[given[i] ^ flip]
     return 0
 
 
@@ -49,31 +66,53 @@ def _limit(value, zero_point, low, high):  # type: ignore[no-untyped-def]
     return numba.uint8(min(max(total, low), high))
 
 
-def quantize(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
-    """Float32 to 8 bits by a rule of `ops.quantize`; of each `period` elements the first `split` in vectors."""
-    p = int64_at(fields)
-    n, constants, split, period = rows * p[AT.depth], p[AT.table], p[AT.table_split], p[AT.table_period]
+DIVIDE, INVERSE, SATURATE, DIVIDE_FLOAT64 = 0, 1, 2, 3
+_AT_ONCE = 16
+
+
+@inner
+def _one_by_one(given, begin, end, constants, rule, taken):  # type: ignore[no-untyped-def]
+    """Float32 to 8 bits by a rule, whatever the values are."""
     floats, whole = float32_at(constants), int32_at(constants)
-    scale, inverse, zero_point, low, high, rule = floats[0], floats[1], whole[2], whole[3], whole[4], whole[5]
-    given, taken = float32_at(x), uint8_at(out)
-    if rule == 2:
-        limit, lowest = numba.float32(32767.0), numba.float32(-32768.0)
-        for i in range(n):
-            value = given[i]
+    scale, inverse, zero_point, low, high = floats[0], floats[1], whole[2], whole[3], whole[4]
+    limit, lowest = numba.float32(32767.0), numba.float32(-32768.0)
+    for i in range(begin, end):
+        value = given[i]
+        if rule == SATURATE:
             flushed = numba.float32(0.0) if abs(value) < numba.float32(_SMALLEST_NORMAL) else value
             scaled = flushed * inverse
             scaled = scaled if scaled < limit else limit  # NaN too
             scaled = scaled if scaled > lowest else lowest
             taken[i] = _limit(numba.int32(np.rint(scaled)), zero_point, low, high)
-        return 0
-    for start in range(0, n, period):
-        for i in range(start, start + (split if rule == 1 else 0)):
-            product = numba.float32(given[i] * inverse)
+        elif rule == INVERSE:
+            product = numba.float32(value * inverse)
             taken[i] = _limit(_to_int32(np.rint(numba.float64(product))), zero_point, low, high)
-        for i in range(start + (split if rule == 1 else 0), start + period):
-            quotient = numba.float64(given[i]) / numba.float64(scale)
-            if rule == 0:
-                quotient = numba.float64(numba.float32(given[i] / scale))
+        else:
+            quotient = numba.float64(value) / numba.float64(scale)
+            if rule == DIVIDE:
+                quotient = numba.float64(numba.float32(value / scale))
             away = quotient + (_BELOW_HALF if quotient >= 0.0 else -_BELOW_HALF)
             taken[i] = _limit(_to_int32(np.trunc(away)), zero_point, low, high)
+
+
+def quantize(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
+    """Float32 to 8 bits: of each `period` elements the first `split` by one rule, the others divide in float64.
+
+    Vectors of usual values go through `jit_rows.quantize_address`.
+    """
+    p = int64_at(fields)
+    n, split, period = rows * p[AT.depth], p[AT.table_split], p[AT.table_period]
+    constants, rule = p[AT.table], p[AT.rule]
+    given, taken = float32_at(x), uint8_at(out)
+    if split == period:
+        split = period = n
+    for start in range(0, n, period):
+        i, end = start, start + split
+        while i < end:
+            if p[AT.fast]:
+                i = call(p[AT.fast], (x, i, end, constants, out))
+            stop = min(i + _AT_ONCE, end)
+            _one_by_one(given, i, stop, constants, rule, taken)
+            i = stop
+        _one_by_one(given, end, start + period, constants, DIVIDE_FLOAT64, taken)
     return 0

@@ -51,6 +51,8 @@ class Fields(NamedTuple):
     slim_one: int
     one_is_narrow: int  # whether an input of one row reads the narrow weights
     table: int  # of outputs, of exponentials, or the constants of a quantizer
+    fast: int  # the address of what takes most vectors of a quantizer or a dequantizer; 0 without
+    rule: int  # of a quantizer
     table_split: int
     table_period: int  # classes of softmax
     quantizer: int  # how a hybrid layer quantizes its rows

@@ -23,7 +23,7 @@ from .jit_fields import Fields
 from .jit_memory import Outputs, address, aligned
 from .jit_pack import PackedDense, pack
 from .jit_threads import together
-from .steps import Elementwise, Quantizer, Softmax, Table
+from .steps import Elementwise, Quantizer, Softmax
 
 __all__ = ["Chain", "PackedDense", "available", "dense", "dot", "pack"]
 
@@ -96,7 +96,7 @@ class Chain:
             2 * block * max(widths) if len(operators) > 1 else 0,
             most_rows * max((op.fields["row_bytes"] for op in layers), default=0),
             8 * most_rows,
-            max((MOST_ROWS * op.isa.lanes * op.isa.vectors for op in layers), default=0) * 8,
+            8 * max(self._spare(op) for op in operators),
         )
         *places, self._scratch_bytes = np.cumsum([-(-size // 128) * 128 for size in sizes]).tolist()
         state = [address(table), len(operators), in_bytes, widths[-1], block, places[0] // 2, *places, step]
@@ -107,6 +107,15 @@ class Chain:
         self._few = min(2 * _LEAST_ROWS_PER_THREAD - 1, _LEAST_PRODUCTS // products)
         self._outputs = Outputs()
         self._add_tiles(one_row=True)
+
+    @staticmethod
+    def _spare(op: PackedDense | Elementwise) -> int:
+        """Numbers of room that an operator needs: for one tile, or for one row of exponentials."""
+        from .jit_tile import MOST_ROWS
+
+        if isinstance(op, PackedDense):
+            return MOST_ROWS * op.isa.lanes * op.isa.vectors
+        return op.classes if isinstance(op, Softmax) else 0
 
     def _add_tiles(self, one_row: bool) -> None:
         """Compile what calls of one row need, or what others do."""
@@ -177,6 +186,8 @@ def _elementwise_fields(op: Elementwise) -> dict[str, int]:
     """The row of a chain's table for what is no dense layer."""
     from . import jit_elements, jit_softmax
     from .jit_compile import function_address
+    from .jit_cpu import host_isa
+    from .jit_rows import dequantize_address
 
     fields = {"depth": op.elements, "output_bytes": op.output.itemsize}
     if isinstance(op, Softmax):
@@ -186,13 +197,34 @@ def _elementwise_fields(op: Elementwise) -> dict[str, int]:
             "scalars": address(op.constants),
             "table_period": op.classes,
         }
-    function = jit_elements.quantize if isinstance(op, Quantizer) else jit_elements.look_up
-    return fields | {
-        "function": function_address(function),
-        "table": address(op.constants if isinstance(op, Quantizer) else op.values),
-        "table_split": op.split,
-        "table_period": op.period,
-        "unsigned": int(isinstance(op, Table) and op.unsigned),
+    fields |= {"table_split": op.split, "table_period": op.period}
+    if isinstance(op, Quantizer):
+        return fields | _quantizer_fields(op)
+    fields |= {"table": address(op.values), "unsigned": int(op.unsigned)}
+    if op.scaling is not None:
+        fast = dequantize_address(host_isa())
+        return fields | {
+            "function": function_address(jit_elements.dequantize),
+            "fast": fast,
+            "scalars": address(op.scaling),
+        }
+    function = jit_elements.look_up_floats if op.output.itemsize == 4 else jit_elements.look_up
+    return fields | {"function": function_address(function)}
+
+
+def _quantizer_fields(op: Quantizer) -> dict[str, int]:
+    from . import jit_elements
+    from .jit_compile import function_address
+    from .jit_cpu import host_isa
+    from .jit_rows import LARGEST_INVERSE, quantize_address
+
+    inverse, rule = float(op.constants.view(np.float32)[1]), int(op.constants[5])
+    fast = quantize_address(host_isa(), divides=rule == jit_elements.DIVIDE) if 0 < inverse <= LARGEST_INVERSE else 0
+    return {
+        "function": function_address(jit_elements.quantize),
+        "fast": fast,
+        "rule": rule,
+        "table": address(op.constants),
     }
 
 

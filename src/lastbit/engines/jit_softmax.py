@@ -9,14 +9,15 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from ..arith.fixedpoint import INT32_MAX
+from ..arith.fixedpoint import INT32_MAX, rounding_divide_by_pot
 from ..arith.gemmlowp_nonlinear import NEWTON_CONSTANTS
 from ..model import Tensor
 from ..ops._unary import per_tensor
 from ..ops.base import PreparedOperator
 from ..ops.softmax import interpolated_reciprocals
+from ..types import Array
 from .jit_compile import float32_at, inner, int16_at, int64_at, uint8_at
-from .jit_fields import AT
+from .jit_fields import AT, IN
 from .steps import Softmax
 
 __all__ = ["FUNCTIONS", "make_softmax"]
@@ -52,7 +53,7 @@ def make_softmax(entry: PreparedOperator, source: Tensor, output: Tensor, elemen
     scale = int(np.asarray(to.scale, np.float32).view(np.int32))
     assert kind is not None
     return Softmax(
-        table=np.ascontiguousarray(found["exp"][:, 1], np.float32 if floats else np.int64),
+        table=_table(np.asarray(found["exp"][:, 1]), floats),
         constants=np.asarray([added, to.qmin, to.qmax, unsigned, scale], np.int64),
         classes=source.shape[-1],
         elements=elements,
@@ -61,6 +62,13 @@ def make_softmax(entry: PreparedOperator, source: Tensor, output: Tensor, elemen
         output=np.dtype(kind),
         evaluate=lambda x: entry.evaluate([x])["output"],
     )
+
+
+def _table(exp: Array, floats: bool) -> Array:
+    """Exponentials; those of the fixed-point rule and behind them what each adds to a sum."""
+    if floats:
+        return np.ascontiguousarray(exp, np.float32)
+    return np.concatenate([exp, rounding_divide_by_pot(exp, _SUM_BITS)]).astype(np.int64)
 
 
 def _make_interpolated(entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Softmax | None:
@@ -109,20 +117,23 @@ def _largest(given, classes, flip):  # type: ignore[no-untyped-def]
     return top
 
 
-def fixed_softmax(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
+def fixed_softmax(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
     """Integers only: see `gemmlowp_fixed_point`. 1 where a kernel would abort."""
     p = int64_at(fields)
     classes, table, constants = p[AT.table_period], p[AT.table], p[AT.scalars]
     n = rows * p[AT.depth] // classes
     known, exp = int64_at(constants), int64_at(table)
-    low, high = known[1], known[2]
+    added, low, high = known[0], known[1], known[2]
     flip = 0 if known[3] else 128
+    kept = int64_at(scratch + int64_at(state)[IN.spare])
     for r in range(n):
         given, taken = uint8_at(x + r * classes), uint8_at(out + r * classes)
         top = _largest(given, classes, flip)
         total = 0
         for k in range(classes):
-            total += _divide_away(exp[top - (given[k] ^ flip)], _SUM_BITS)
+            below = top - (given[k] ^ flip)
+            kept[k] = exp[below]
+            total += exp[256 + below]
         if total > INT32_MAX:
             return 1
         zeros = 32
@@ -138,12 +149,12 @@ def fixed_softmax(fields: int, _state: int, _scratch: int, x: int, rows: int, ou
         if exponent > 31:
             return 1
         for k in range(classes):
-            rounded = _divide_away(_high_mul(scale, exp[top - (given[k] ^ flip)]), exponent) + known[0]
+            rounded = _divide_away(_high_mul(scale, kept[k]), exponent) + added
             taken[k] = numba.uint8(min(max(rounded, low), high))
     return 0
 
 
-def float_softmax(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
+def float_softmax(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
     """Float32 sums from left to right: see `lut_float32_sum`."""
     p = int64_at(fields)
     classes, table, constants = p[AT.table_period], p[AT.table], p[AT.scalars]
@@ -151,20 +162,23 @@ def float_softmax(fields: int, _state: int, _scratch: int, x: int, rows: int, ou
     known, exp, scale = int64_at(constants), float32_at(table), float32_at(constants + 32)[0]
     added, low, high, unsigned = known[0], known[1], known[2], known[3]
     flip = 0 if unsigned else 128
+    kept = float32_at(scratch + int64_at(state)[IN.spare])
     for r in range(n):
         given, taken = uint8_at(x + r * classes), uint8_at(out + r * classes)
         top = _largest(given, classes, flip)
-        total = exp[top - (given[0] ^ flip)]
-        for k in range(1, classes):
-            total = np.float32(total + exp[top - (given[k] ^ flip)])
-        factor = np.float32(np.float32(1.0) / np.float32(total * scale))
+        total = np.float32(0.0)
         for k in range(classes):
-            scaled = np.float32(exp[top - (given[k] ^ flip)] * factor)
-            if unsigned:
-                rounded = np.int64(np.trunc(np.float32(scaled + np.float32(0.5))))
-            else:
-                rounded = np.int64(np.trunc(np.float64(scaled) + 0.49999999999999994)) + added
-            taken[k] = numba.uint8(min(max(rounded, low), high))
+            kept[k] = exp[top - (given[k] ^ flip)]
+            total = np.float32(total + kept[k])
+        factor = np.float32(np.float32(1.0) / np.float32(total * scale))
+        if unsigned:
+            for k in range(classes):
+                rounded = np.int32(np.trunc(np.float32(np.float32(kept[k] * factor) + np.float32(0.5))))
+                taken[k] = numba.uint8(min(max(rounded, low), high))
+        else:
+            for k in range(classes):
+                rounded = np.int32(np.trunc(np.float64(np.float32(kept[k] * factor)) + 0.49999999999999994)) + added
+                taken[k] = numba.uint8(min(max(rounded, low), high))
     return 0
 
 

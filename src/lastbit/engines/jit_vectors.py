@@ -188,7 +188,9 @@ class Vectors:
 
     def high_half(self, a: Any, q: Any) -> Any:
         """`(a * q) >> 32` of int32 lanes."""
-        (ae, ao), (qe, qo) = self.even_odd(a), self.even_odd(q)
+        # The odd lanes by a shuffle: shifts have fewer ports.
+        swapped = self.shuffle(a, a, [i ^ 1 for i in range(self.lanes)])
+        (ae, _), (ao, _), (qe, qo) = self.even_odd(a), self.even_odd(swapped), self.even_odd(q)
         even, odd = (self.b.bitcast(self.b.mul(x, y), self.i32) for x, y in ((ae, qe), (ao, qo)))
         return self.shuffle(even, odd, [i + 1 if i % 2 == 0 else self.lanes + i for i in range(self.lanes)])
 
@@ -205,6 +207,10 @@ class Vectors:
     def maximum_float(self, a: Any, b: Any) -> Any:
         """Larger float; b where they cannot be compared."""
         return self.b.select(self.b.fcmp_ordered(">", a, b), a, b)
+
+    def absolute(self, v: Any) -> Any:
+        """Float32 without its sign."""
+        return self.call(f"llvm.fabs.v{self.lanes}f32", self.f32, [v])
 
     def round_to_int(self, v: Any) -> Any:
         """Float32 to int32, ties to even; what does not fit becomes INT32_MIN."""

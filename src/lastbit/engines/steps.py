@@ -6,6 +6,7 @@ file has the NumPy form; `jit_matmul.Chain` is the compiled one. Both give what 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -58,6 +59,24 @@ class Table:
     def output(self) -> np.dtype[Any]:
         """The type of the outputs."""
         return self.values.dtype
+
+    @functools.cached_property
+    def scaling(self) -> npt.NDArray[np.int32] | None:
+        """Zero point, the bits of a scale, and what changes inputs to uint8, where float32 outputs are just that.
+
+        The outputs are `(x - zero point) * scale` then, bit for bit; the zero point belongs to uint8.
+        """
+        values = self.values[0]
+        zeros = np.flatnonzero(values == 0)
+        if values.dtype != np.float32 or self.split < self.period or len(zeros) != 1:
+            return None
+        zero = int(zeros[0])
+        scale = values[zero + 1] if zero < 255 else -values[zero - 1]
+        with np.errstate(over="ignore"):
+            made = (np.arange(256) - zero).astype(np.float32) * scale
+        if not np.array_equal(made.view(np.int32), values.view(np.int32)):
+            return None
+        return np.asarray([zero, scale.view(np.int32), 0 if self.unsigned else 128], np.int32)
 
     def __call__(self, x: Array) -> Array:
         """Outputs for `[rows, elements]`."""
