@@ -22,14 +22,21 @@ from pathlib import Path
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from lastbit.engines.jit_linear import LINEAR, LINEAR_SIGNED
 from lastbit.engines.jit_tile import Shape, build_tile
 from lastbit.engines.jit_vectors import ISAS
+from lastbit.rules.requantize.forms import form_text
+from lastbit.rules.requantize.table import RULES
 
 PREFIX = "xnn_qs8_qc8w_gemm_minmax_fp32_ukernel_"
 DOTS = ("vpdpbusd", "vpmaddwd")
 PRODUCTS = {("vpdpbusd", "z"): 64, ("vpdpbusd", "y"): 32, ("vpmaddwd", "y"): 16}
 ROWS = 6
-FORMS = {"float32": "LiteRT", "q31_up_away": "TFLM", "float64": "reference"}
+FORMS = {
+    form_text(RULES["float32-half_even"].requantize): "LiteRT",
+    LINEAR: "others, fused activation",
+    LINEAR_SIGNED: "TFLM, no activation",
+}
 DEPTHS = (128, 640, 4096)
 
 

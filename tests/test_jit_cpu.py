@@ -139,7 +139,7 @@ def test_a_cpu_that_llvm_does_not_know_is_allowed_its_instructions(isa, triple, 
     llvm.initialize_all_asmprinters()
     module = ir.Module()
     module.triple = triple
-    fn = build_tile(module, ISAS[isa], Shape("float32", 6, ISAS[isa].vectors), features=features)
+    fn = build_tile(module, ISAS[isa], Shape("acc", 6, ISAS[isa].vectors, output_bytes=4), features=features)
     words = next(name for name in fn.attributes if name.startswith('"target-features"'))
     assert words.split('"')[3].startswith(features)
     assert {"noinline", "nounwind"} < set(fn.attributes)

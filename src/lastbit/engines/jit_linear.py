@@ -26,7 +26,7 @@ LINEAR, LINEAR_SIGNED = "linear", "linear_signed"
 
 _MOST_RIGHT = 21
 # Accumulators around the place where a threshold should be.
-_WINDOW = np.arange(-3, 4)
+_WINDOW = np.arange(-2, 3)
 _UNITS_AT_ONCE = 128
 
 Int64Array = npt.NDArray[np.int64]
@@ -49,7 +49,7 @@ def fit_linear(params: RequantParams, low: Int64Array, high: Int64Array) -> tupl
     """A layer's constants for the cheap form.
 
     Args:
-        params: the rule with its constants; 32-bit sums.
+        params: the rule with its constants; for 32-bit sums and outputs of 8 bits.
         low: each unit's smallest accumulator, int64 `[out]`.
         high: its largest.
 
@@ -57,7 +57,7 @@ def fit_linear(params: RequantParams, low: Int64Array, high: Int64Array) -> tupl
         `linear` or `linear_signed`, and its slots. None where its own form is as fast, or differs for a unit.
     """
     form = params.rule.requantize
-    if (isinstance(form, Float) and form.bits == 32) or params.rule.sums.bits != 32:
+    if (isinstance(form, Float) and form.bits == 32) or params.rule.sums.bits != 32 or params.dtype.bits != 8:
         return None
     scale = np.broadcast_to(np.asarray(params.effective_scale, np.float64), low.shape)
     size = np.maximum(np.abs(low), np.abs(high))
@@ -66,7 +66,7 @@ def fit_linear(params: RequantParams, low: Int64Array, high: Int64Array) -> tupl
     if channel_count(params) == 1:
         # One table for all units: what holds for the widest range holds for each.
         low, high, scale = low.min(keepdims=True), high.max(keepdims=True), scale[:1]
-    if overflows(params, low - 4, high + 4).any():
+    if overflows(params, low - 3, high + 3).any():
         return None
     parts = []
     for start in range(0, low.size, _UNITS_AT_ONCE):

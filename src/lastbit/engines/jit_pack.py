@@ -224,7 +224,9 @@ def pack(
         reach = [whole_weights * int(end) for end in (ends.min, ends.max)]
         base = np.zeros(units, np.int64) if bias is None else np.asarray(bias, np.int64)
         fitted = fit_linear(params, base + np.minimum(*reach).sum(axis=1), base + np.maximum(*reach).sum(axis=1))
-        form, slots = fitted or (form, slots)
+        if fitted is not None:
+            form, slots = fitted
+            kinds, _ = jit_forms.code_of(form, wide)
     chunk = 1 << 40
     if wide:
         # So many steps that no int32 overflows.

@@ -15,7 +15,7 @@ Each kernel is an LLVM function of its own, so that the register allocator sees 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llvmlite import ir
@@ -92,6 +92,11 @@ def tile_rows(isa: Isa, width: int) -> int:
     return min(isa.rows * isa.vectors // width, MOST_ROWS)
 
 
+def packs_rows(isa: Isa, shape: Shape) -> bool:
+    """Whether the outputs of one row, several vectors of bytes, are stored as one."""
+    return isa.masks and shape.output_bytes == 1 and shape.width > 1
+
+
 def build_tile(module: Any, isa: Isa, shape: Shape, name: str = "tile", features: str = "") -> Any:
     """Add the LLVM function of one micro-kernel to a module.
 
@@ -115,6 +120,8 @@ def build_tile(module: Any, isa: Isa, shape: Shape, name: str = "tile", features
 
 def tile_address(isa: Isa, shape: Shape) -> int:
     """The address of a micro-kernel, compiled or from disk."""
+    # Only where vectors are packed the sign matters.
+    shape = replace(shape, unsigned=shape.unsigned and packs_rows(isa, shape))
     name = f"lastbit_{isa.name}_{shape.name}"
     return llvm_address(name, lambda module, called, features: build_tile(module, isa, shape, called, features))
 
@@ -154,7 +161,7 @@ class _Tile:
                 first = {(r, n): biases[n] for r, n in tiles}
             sums, _ = self._loop(starts, panel, ir.Constant(I64, 0), steps, first)
         # Vectors of one row are packed into one of bytes, where there is an instruction for that.
-        packs = self.isa.masks and self.output_bytes == 1 and self.code is not None and self.width > 1
+        packs = packs_rows(self.isa, self.shape) and self.code is not None
         done: dict[Any, Any] = {}
         for n in range(self.width):
             place = self.v.at(columns, n * self.unit_bytes)
@@ -203,7 +210,8 @@ class _Tile:
         place = b.phi(POINTER)
         place.add_incoming(panel, before)
         # Small tiles add up the groups of one step apart from each other.
-        sets = UNROLL if len(first) <= _LEAST_SUMS and self.isa.group == 4 else 1
+        room = UNROLL * len(first) + self.width < self.isa.registers
+        sets = UNROLL if len(first) <= _LEAST_SUMS and room and self.isa.group == 4 else 1
         sums = {}
         for key, value in first.items():
             for number in range(sets):

@@ -34,6 +34,7 @@ class Isa:
         x86: whether x86's conversions from float to int may be used.
         features: what the CPU must have, in LLVM's words.
         masks: whether a part of a vector of bytes can be stored.
+        registers: vector registers.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Isa:
     x86: bool
     features: tuple[str, ...] = ()
     masks: bool = False
+    registers: int = 32
 
 
 _AVX512 = ("avx512f", "avx512vl", "avx512bw", "avx512dq")
@@ -53,8 +55,8 @@ ISAS: dict[str, Isa] = {
     isa.name: isa
     for isa in (
         Isa("avx512vnni", 16, 4, "uint8", 4, 6, True, ("avx512vnni", *_AVX512), masks=True),
-        Isa("avxvnni", 8, 4, "uint8", 2, 6, True, ("avxvnni", "avx2")),
-        Isa("avx2", 8, 2, "int16", 2, 6, True, ("avx2",)),
+        Isa("avxvnni", 8, 4, "uint8", 2, 6, True, ("avxvnni", "avx2"), registers=16),
+        Isa("avx2", 8, 2, "int16", 2, 6, True, ("avx2",), registers=16),
         Isa("neon_dot", 4, 4, "int8", 4, 6, False, ("dotprod", "neon")),
         Isa("portable", 4, 2, "int16", 2, 4, False),
         # The tiles of avx512vnni and of neon_dot in instructions that every CPU has: slow, for tests.
