@@ -16,6 +16,7 @@ from .api import build, load, run
 from .certify import compare
 from .dense import dense
 from .diagnose import diagnose
+from .diff import diff
 from .engines.reference import OperatorTrace, Trace
 from .errors import (
     DataError,
@@ -72,6 +73,7 @@ __all__ = [
     "compare",
     "dense",
     "diagnose",
+    "diff",
     "evaluate",
     "explain",
     "inspect",

@@ -9,6 +9,7 @@ from .about import demo, doctor, runtimes
 from .bench import bench
 from .checks import explain, verify
 from .diagnose import diagnose
+from .diff import diff
 from .evaluate import evaluate
 from .group import Commands
 from .models import extract, inspect, run
@@ -21,6 +22,6 @@ __all__ = ["main"]
 main = Commands.make(
     *(inspect, run, explain, verify, whence, diagnose),
     *(thresholds, compare, prove, vectors, evaluate, bench),
-    *(quantize, extract, demo, runtimes, doctor),
+    *(quantize, diff, extract, demo, runtimes, doctor),
 )
 """The entry point: `lastbit`."""

@@ -26,8 +26,8 @@ __all__ = ["CALIBRATORS", "calibrate", "samples_of"]
 CALIBRATORS = ("litert", "lastbit")
 _SECONDS = 3600
 _DISTRIBUTION = "ai-edge-litert"
-# What the calibration of LastBit's own is measured in: float32 as LiteRT's kernels without a delegate add it up.
-_RUNTIME = "litert-builtin-portable"
+# Whose float32 arithmetic the calibration of LastBit's own has: the one that covers dense layers and convolutions.
+_RUNTIME = "litert-reference"
 
 
 def samples_of(model: Model, data: Any) -> list[dict[int, Array]]:
