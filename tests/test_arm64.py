@@ -10,6 +10,7 @@ from lastbit.ops.dense_by_rows import PreparedByRows, for_rows
 from lastbit.oracles import installed, open_oracle
 from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES, Refused, get_runtime
+from lastbit.runtimes.variant import key_of
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 
@@ -34,7 +35,10 @@ def test_equals_what_was_printed(name):
                 assert runtime.endswith("-neon")
                 continue
             variant = LISTING["cases"][number]["variant"]
-            assert isinstance(get_runtime(runtime).rules.get(("FULLY_CONNECTED", variant)), Refused), (number, variant)
+            assert isinstance(get_runtime(runtime).rules.get(key_of("FULLY_CONNECTED", variant)), Refused), (
+                number,
+                variant,
+            )
             continue
         outputs, kernel = mine
         np.testing.assert_array_equal(outputs, found, err_msg=f"case {number} {LISTING['cases'][number]}")

@@ -16,6 +16,7 @@ from lastbit.differences import same_bits
 from lastbit.engines import ENGINES
 from lastbit.prepare import prepare_operator
 from lastbit.runtimes import Refused, get_runtime
+from lastbit.runtimes.variant import key_of
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph
 from test_dense_hybrid import exact, round32
@@ -53,9 +54,9 @@ def test_equals_what_was_printed(name):
             assert mine is None, (number, case, found)
             continue
         if mine is None:
-            assert isinstance(get_runtime(runtime).rules.get(("FULLY_CONNECTED", case["variant"])), Refused | None), (
-                case
-            )
+            assert isinstance(
+                get_runtime(runtime).rules.get(key_of("FULLY_CONNECTED", case["variant"])), Refused | None
+            ), case
             continue
         outputs, kernel = mine
         assert same_bits(outputs, found).all(), (number, case)
@@ -79,7 +80,7 @@ def test_the_golden_set_refutes_every_rival(name):
         if outputs_of(number, runtime) is None:
             continue
         # int8 and int4 weights, where they follow one rule, refute rivals together.
-        rule = get_runtime(runtime).rules["FULLY_CONNECTED", case["variant"]].name
+        rule = get_runtime(runtime).rules[key_of("FULLY_CONNECTED", case["variant"])].name
         model = model_of(number)
         families = families_float if case["variant"] == "float32 unquantized" else families_hybrid_arm64
         for rival, prepared in families.rivals(model, model.operators[0]).items():

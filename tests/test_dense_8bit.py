@@ -21,6 +21,7 @@ from lastbit.rules.base import Sums
 from lastbit.rules.requantize.table import RULES
 from lastbit.runtimes import get_runtime
 from lastbit.runtimes.shared import LITERT_DENSE_REFUSED
+from lastbit.runtimes.variant import key_of
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 
@@ -134,7 +135,7 @@ MIXED = [
 @needs_all_interpreters
 @pytest.mark.parametrize("runtime", HERE)
 def test_element_types_are_refused_where_the_interpreter_refuses_them_or_does_not_check_them(runtime):
-    unchecked = LITERT_DENSE_REFUSED["FULLY_CONNECTED", "int8 x int8 -> int16 per_tensor"]
+    unchecked = LITERT_DENSE_REFUSED[key_of("FULLY_CONNECTED", "int8 x int8 -> int16 per_tensor")]
     wrong = []
     with open_oracle(runtime) as oracle:
         for types in MIXED:

@@ -8,6 +8,7 @@ from conftest import ROOT, needs_all_interpreters
 from lastbit.oracles import ORACLES
 from lastbit.runtime_report import evidence, runtimes_report
 from lastbit.runtimes import RUNTIMES, Rule, find_rule
+from lastbit.runtimes.variant import key_of
 
 
 @needs_all_interpreters
@@ -20,7 +21,7 @@ def test_every_runtime_equals_its_interpreter_and_every_rival_is_refuted():
         assert sum(v["outputs"] for v in entry["variants"]) > 100_000
         for variant in entry["variants"]:
             assert variant["mismatches"] == 0
-            own = find_rule(RUNTIMES[name], variant["operator"], variant["variant"], declined=False)
+            own = find_rule(RUNTIMES[name], *key_of(variant["operator"], variant["variant"]), declined=False)
             if not isinstance(own, Rule):
                 assert not variant["outputs"]
                 continue
@@ -36,7 +37,7 @@ def test_shipped_evidence_is_five_million_outputs_without_a_mismatch(name):
     unrefuted = {}
     for variant in entry["variants"]:
         assert variant["mismatches"] == 0
-        own = find_rule(RUNTIMES[name], variant["operator"], variant["variant"], declined=False)
+        own = find_rule(RUNTIMES[name], *key_of(variant["operator"], variant["variant"]), declined=False)
         if not isinstance(own, Rule):
             assert variant["outputs"] == 0
         elif variant["operator"] == "FULLY_CONNECTED":

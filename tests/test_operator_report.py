@@ -17,6 +17,7 @@ from lastbit.operator_report import OPERATOR_RUNTIMES, operator_cell, operators_
 from lastbit.ops import OPERATORS
 from lastbit.prepare import prepare
 from lastbit.runtimes import RUNTIMES, Refusal, Refused, Rule
+from lastbit.runtimes.variant import key_of
 from lastbit.tflite import load
 
 WANTED = """
@@ -42,7 +43,7 @@ def test_a_status_says_what_the_rules_say():
                 assert cell.outputs > 0
             else:
                 assert cell.reason, (operator, variant, name)
-            rule = RUNTIMES[name].rules.get((operator, variant))
+            rule = RUNTIMES[name].rules.get(key_of(operator, variant))
             if isinstance(rule, Refused):
                 assert cell.status == ("not yet" if rule.kind is Refusal.NOT_EXACT else "refused")
 
@@ -118,7 +119,7 @@ def test_verify_names_the_first_operator_that_differs():
 
     right = RUNTIMES["litert-reference"]
     wrong = replace(
-        right, rules={**right.rules, ("CONV_2D", "int8 per_channel"): Rule("q31-half_up-half_up/dd", "reference")}
+        right, rules={**right.rules, key_of("CONV_2D", "int8 per_channel"): Rule("q31-half_up-half_up/dd", "reference")}
     )
     result = verify(MODELS / "mlt_resnet8_quant.tflite", [wrong], samples=8)
     assert result.exit_code == 1

@@ -87,7 +87,9 @@ def test_every_rival_rule_is_refuted_by_a_recorded_output(runtime):
             continue  # the builtin kernels' own test
         own = rule.name
         # One kernel takes a bias of 64 bits and none, another one a bias of 32 bits, whatever the options say of it.
-        variant = entry.variant(model, op).replace("int32_bias_type", "int32_bias").replace("no_bias", "int64_bias")
+        variant = (
+            str(entry.variant(model, op)).replace("int32_bias_type", "int32_bias").replace("no_bias", "int64_bias")
+        )
         for rival in entry.rules:
             if rival == own or untold(runtime, op.name, variant, {own, rival}):
                 continue

@@ -27,6 +27,7 @@ from lastbit.rules.requantize.table import EIGHT_BIT as EVERY_RULE
 from lastbit.rules.requantize.table import INT16 as EVERY_RULE_INT16
 from lastbit.rules.requantize.vector import requantize
 from lastbit.runtimes import RUNTIMES, Rule
+from lastbit.runtimes.variant import key_of
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 from lastbit.types import DTYPES, fraction_of
@@ -228,7 +229,7 @@ def test_run_explain_and_compare_need_no_interpreter(name, per_channel, rng):
     model = make_dense_model(per_channel=per_channel)
     x = rng.integers(-128, 128, (4, 7)).astype(np.int8)
     text = str(explain(model, x, runtime=name))
-    assert RUNTIMES[name].rules["FULLY_CONNECTED", "int8 per_tensor"].kernel
+    assert RUNTIMES[name].rules[key_of("FULLY_CONNECTED", "int8 per_tensor")].kernel
     for other in NAMES:
         assert other in text
 

@@ -12,6 +12,7 @@ from lastbit.errors import InputError, OracleMissingError
 from lastbit.oracles import Oracle, OracleFailure, on_this_machine
 from lastbit.prove import prove
 from lastbit.runtimes import RUNTIMES, Rule
+from lastbit.runtimes.variant import key_of
 
 XNNPACK = on_this_machine("litert-xnnpack")
 FOUR = (XNNPACK, "litert-builtin-x86", "litert-reference", "tflm")
@@ -45,7 +46,7 @@ def test_layers_are_proved(runtime, probe):
 def test_a_wrong_rule_is_found_out(runtime, rule, probe):
     """The interpreter is the real one; LastBit is told that it follows another rule."""
     right = RUNTIMES[runtime]
-    rules = {**right.rules, ("FULLY_CONNECTED", "int8 per_tensor"): Rule(rule, right.name.split("-")[-1])}
+    rules = {**right.rules, key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule(rule, right.name.split("-")[-1])}
     model = make_dense_model(units=3, depth=60, output_scale=2.0**-5, seed=4)
     wrong = replace(right, rules=rules)
     report = prove(_power_of_two(model), wrong, probe=probe)

@@ -10,6 +10,7 @@ from conftest import XNNPACK, make_dense_model, needs_all_interpreters, shared_m
 from lastbit.demo import demo, demo_model
 from lastbit.model import Operator, Subgraph
 from lastbit.runtimes import RUNTIMES, Rule
+from lastbit.runtimes.variant import key_of
 from lastbit.tflite import load, write
 from lastbit.types import DTYPES
 
@@ -39,7 +40,7 @@ def test_every_covered_operator_of_the_real_models_is_exact(path):
 
 @pytest.mark.parametrize("wrong", ["float64-half_away", "q31-half_up-half_up/dd", "q31-half_up-half_away/dd"])
 def test_a_wrong_rule_is_found_and_the_first_bad_element_worked_out(wrong):
-    rules = {**RUNTIMES[XNNPACK].rules, ("FULLY_CONNECTED", "int8 per_tensor"): Rule(wrong, "xnnpack")}
+    rules = {**RUNTIMES[XNNPACK].rules, key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule(wrong, "xnnpack")}
     # Power-of-two scales: ties are everywhere.
     model = make_dense_model(output_scale=0.02 * 0.005 * 64)
     mistaken = replace(RUNTIMES[XNNPACK], rules=rules)

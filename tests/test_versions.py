@@ -21,6 +21,7 @@ from lastbit.ops.hybrid_rules import HYBRID_RULES
 from lastbit.oracles import installed, open_oracle
 from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES, Rule, get_runtime
+from lastbit.runtimes.variant import key_of
 from lastbit.runtimes.versions import CHANGES, version_evidence, versions_run
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import dense_subgraph, quant
@@ -121,13 +122,13 @@ def test_kernels_without_a_delegate_did_not_change_for_hybrid_layers_since_liter
     for base in ("litert-builtin-x86", "litert-reference"):
         for version in ("1.0.1", "1.2.0", "1.4.0", "2.1.6", "2.3.0", "tf2.18.1"):
             for variant in variants:
-                key = "FULLY_CONNECTED", variant
+                key = key_of("FULLY_CONNECTED", variant)
                 assert get_runtime(f"{base}@{version}").rules[key] == get_runtime(base).rules[key]
 
 
 def test_per_channel_hybrid_layers_print_the_bias_up_to_tensorflow_2_15():
     """The tensor's field for one scale is 0 there: no input changes the output."""
-    variant = "FULLY_CONNECTED", "float32 x int8 -> float32 per_channel"
+    variant = key_of("FULLY_CONNECTED", "float32 x int8 -> float32 per_channel")
     for base in ("litert-builtin-x86", "litert-reference"):
         lost = {
             v for v in versions_run(base) if "channel_scales_lost" in get_runtime(f"{base}@{v}").rules[variant].name
@@ -157,16 +158,18 @@ def test_litert_1_4_0_on_arm64_leaves_out_the_scales_of_symmetric_hybrid_layers_
     ],
 )
 def test_what_depends_on_memory_is_refused_with_the_reason(name, variant):
-    assert re.search(r"depends on (memory|what lies there)", get_runtime(name).rules["FULLY_CONNECTED", variant].reason)
+    assert re.search(
+        r"depends on (memory|what lies there)", get_runtime(name).rules[key_of("FULLY_CONNECTED", variant)].reason
+    )
 
 
 def test_tflite_micro_rounded_the_product_of_the_scales_to_float32_until_october_2026():
     rules = {v: get_runtime(f"tflm@{v}").rules for v in versions_run("tflm")}
     variant, no_bias = "int8 per_tensor", "int16 x int8 -> int16 per_tensor no_bias"
-    float32 = {v for v in rules if rules[v]["FULLY_CONNECTED", variant].name.endswith("/fd")}
+    float32 = {v for v in rules if rules[v][key_of("FULLY_CONNECTED", variant)].name.endswith("/fd")}
     assert float32 == {v for v in rules if v < "2026101"}
     assert len(rules) == 18
-    on_32_bits = {v for v in rules if rules[v]["FULLY_CONNECTED", no_bias].name.startswith("q31-")}
+    on_32_bits = {v for v in rules if rules[v][key_of("FULLY_CONNECTED", no_bias)].name.startswith("q31-")}
     assert on_32_bits == {v for v in rules if "202506" <= v < "202603"}
 
 
@@ -206,7 +209,7 @@ def test_no_rule_is_offered_that_the_evidence_does_not_have(name):
         fitting = [
             e["fitting"] + e.get("recorded", {"fitting": []})["fitting"]
             for e in seen
-            if (e["operator"], e["variant"]) == (operator, variant) and e["outputs"]
+            if (e["operator"], e["variant"]) == (operator, str(variant)) and e["outputs"]
         ]
         assert any(rule.name in names for names in fitting), (operator, variant)
         offered += 1
@@ -229,7 +232,7 @@ def test_every_stated_change_is_seen(change):
 def test_reference_kernel_rounded_twice_until_1_2_and_tensorflow_2_19():
     """The first answer: gemmlowp's double rounding, then one in float64; in between nothing was left to guess."""
     rules = {
-        version: get_runtime(f"litert-reference@{version}").rules["FULLY_CONNECTED", "int8 per_tensor"].name
+        version: get_runtime(f"litert-reference@{version}").rules[key_of("FULLY_CONNECTED", "int8 per_tensor")].name
         for version in versions_run("litert-reference")
     }
     twice = {version for version, rule in rules.items() if rule == "q31-half_up-half_away/fd"}
@@ -328,7 +331,9 @@ def test_onnxruntime_did_not_change_in_two_years():
     versions = versions_run("onnxruntime")
     assert len(versions) > 10
     for version in versions:
-        offered = {k[1]: r.name for k, r in get_runtime(f"onnxruntime@{version}").rules.items() if isinstance(r, Rule)}
+        offered = {
+            str(k[1]): r.name for k, r in get_runtime(f"onnxruntime@{version}").rules.items() if isinstance(r, Rule)
+        }
         assert offered == dict.fromkeys(
             ("int8 per_tensor", "int8 per_channel", "int8 per_tensor weights_zero_point", "uint8 per_tensor"),
             "float32-clip-half_even",
@@ -394,7 +399,7 @@ def test_kill_matrix_of_versions():
             cases = [n for n, case in enumerate(LISTING["cases"]) if case["variant"] == variant]
             printed = {}
             for name in names:
-                rule = get_runtime(name).rules.get(("FULLY_CONNECTED", variant))
+                rule = get_runtime(name).rules.get(key_of("FULLY_CONNECTED", variant))
                 codes = LISTING["printed"][name].split()
                 if isinstance(rule, Rule):
                     printed.setdefault(rule.name, set()).add(tuple(codes[n].lstrip("d") for n in cases))

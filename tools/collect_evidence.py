@@ -145,7 +145,7 @@ class Tally:
         """The same for a file's bytes and inputs."""
         model = load(content)
         op = model.operators[0]
-        variant = op.name, OPERATORS[op.name].variant(model, op)
+        variant = op.name, str(found := OPERATORS[op.name].variant(model, op))
         key = (*variant, family)
         try:
             prepared: PreparedOperator | None = prepare_operator(model, op, oracle.name)
@@ -163,7 +163,7 @@ class Tally:
         if prepared is None:
             self._mismatch(key, 1, "LastBit refuses what the interpreter runs")
             return
-        stated = find_rule(RUNTIMES[oracle.name], *variant, declined=False)
+        stated = find_rule(RUNTIMES[oracle.name], op.name, found, declined=False)
         # A layer that the delegate declines follows the fallback's rule: it says nothing about this runtime's own.
         declined = not isinstance(stated, Rule) or stated.name != prepared.rule
         others = {} if declined else {n: r for n, r in rivals(model, op).items() if n != prepared.rule}

@@ -59,7 +59,7 @@ class Tally:
     def add(self, model: Model, inputs: Sequence[Array], found: Outputs | str) -> None:
         """Count one case."""
         op = model.operators[0]
-        key = op.name, OPERATORS[op.name].variant(model, op)
+        key = op.name, str(OPERATORS[op.name].variant(model, op))
         counts = self.counts[key]
         try:
             prepared = prepare_operator(model, op, self.runtime)

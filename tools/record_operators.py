@@ -110,7 +110,7 @@ def choose(cases: Iterator[Case]) -> list[Case]:
     groups: dict[tuple[str, str], list[tuple[int, Case]]] = defaultdict(list)
     for case in cases:
         model = case.model()
-        variant = OPERATORS[case.op].variant(model, model.operators[0])
+        variant = str(OPERATORS[case.op].variant(model, model.operators[0]))
         size = sum(x.nbytes for x in case.values) + 3 * int(np.prod(case.outputs[0].shape)) + len(case.content()) // 2
         groups[case.op, variant].append((size, case))
     kept = []

@@ -179,7 +179,7 @@ def prepare_cases(cases: Iterable[version_cases.VersionCase], evaluate: bool = T
             name: [prepared.evaluate([x])["output"] for x in entry.case.samples]
             for name, prepared in (entry.rivals(model, op).items() if evaluate else ())
         }
-        yield Prepared(entry.case, content, op, OPERATORS[op.name].variant(model, op), outputs)
+        yield Prepared(entry.case, content, op, str(OPERATORS[op.name].variant(model, op)), outputs)
 
 
 @dataclass

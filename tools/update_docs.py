@@ -19,6 +19,7 @@ from lastbit.ops import OPERATORS
 from lastbit.runtime_report import evidence, machines_of
 from lastbit.runtimes import RUNTIMES, Refused, Rule
 from lastbit.runtimes.open_points import OPEN_POINTS, SETTLED_POINTS
+from lastbit.runtimes.variant import key_of
 from lastbit.runtimes.versions import CHANGES, versions_run
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +37,7 @@ def runtimes_table() -> str:
         rules = dict.fromkeys(
             f"`{rule.name}`"
             for granularity in ("per_tensor", "per_channel")
-            if isinstance(rule := runtime.rules["FULLY_CONNECTED", f"int8 {granularity}"], Rule)
+            if isinstance(rule := runtime.rules[key_of("FULLY_CONNECTED", f"int8 {granularity}")], Rule)
         )
         outputs, bad = (sum(v[what] for v in variants) for what in ("outputs", "mismatches"))
         lines.append(f"| `{name}` | {runtime.oracle} | {', '.join(rules)} | {outputs:,} | {bad} |")
@@ -80,7 +81,7 @@ def rules_table() -> str:
     for name, runtime in RUNTIMES.items():
         for (operator, variant), rule in runtime.rules.items():
             if operator == "FULLY_CONNECTED" and isinstance(rule, Rule):
-                types = variant.partition(" per_")[0]
+                types = str(variant).partition(" per_")[0]
                 found = followers.setdefault(rule.name, {}).setdefault(name, [])
                 found += [types] * (types not in found)
     lines = ["| rule | equation | followed by |", "|---|---|---|"]
@@ -105,7 +106,7 @@ def runtime_pages() -> str:
         lines += ["", "| variant | rule | outputs compared | mismatches | rivals refuted, fewest at |"]
         lines += ["|---|---|---:|---:|---:|"]
         refused: dict[str, list[str]] = {}
-        for (operator, variant), rule in sorted(runtime.rules.items(), key=lambda item: item[0]):
+        for (operator, variant), rule in sorted(((o, str(v)), rule) for (o, v), rule in runtime.rules.items()):
             if operator != "FULLY_CONNECTED":
                 continue
             if isinstance(rule, Refused):

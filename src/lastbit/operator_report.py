@@ -13,6 +13,7 @@ from .ops import OPERATORS
 from .report import Block, Report, Table, Text
 from .runtime_report import evidence
 from .runtimes import RUNTIMES, Refused, find_rule
+from .runtimes.variant import Variant
 
 __all__ = [
     "OPERATOR_RUNTIMES",
@@ -73,10 +74,10 @@ def operator_cell(operator: str, variant: str, runtime: str) -> Cell:
 
     Args:
         operator: built-in operator name.
-        variant: as the runtime's rules are keyed.
+        variant: as it is printed.
         runtime: one of `OPERATOR_RUNTIMES`.
     """
-    rule = find_rule(RUNTIMES[runtime], operator, variant, declined=False)
+    rule = find_rule(RUNTIMES[runtime], operator, Variant.parse(variant), declined=False)
     if rule is None:
         return Cell("not yet", reason="no rule")
     if isinstance(rule, Refused):
@@ -114,10 +115,10 @@ class OperatorsReport(Report):
         """(operator, variant) -> runtime -> cell, for every variant that any runtime says something of."""
         keys = sorted(
             {
-                key
+                (operator, str(variant))
                 for name in OPERATOR_RUNTIMES
-                for key in (*RUNTIMES[name].rules, *_seen(name))
-                if key[0] in OPERATORS and key[0] != "FULLY_CONNECTED"
+                for operator, variant in (*RUNTIMES[name].rules, *_seen(name))
+                if operator in OPERATORS and operator != "FULLY_CONNECTED"
             }
         )
         return {key: {name: operator_cell(*key, name) for name in OPERATOR_RUNTIMES} for key in keys}

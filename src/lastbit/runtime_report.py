@@ -11,6 +11,7 @@ from typing import Any
 from .ops import OPERATORS
 from .report import Block, Heading, Report, Table, Text
 from .runtimes import RUNTIMES, Refused, Rule, Runtime, find_rule, get_runtime
+from .runtimes.variant import Variant
 
 __all__ = ["RuntimesReport", "evidence", "machines_of", "runtimes_report"]
 
@@ -68,7 +69,7 @@ class RuntimesReport(Report):
                     "fallback": runtime.fallback,
                     "sources": list(runtime.sources),
                     "rules": [
-                        {"operator": operator, "variant": variant, **_rule_dict(operator, rule)}
+                        {"operator": operator, "variant": str(variant), **_rule_dict(operator, rule)}
                         for (operator, variant), rule in runtime.rules.items()
                     ],
                     "evidence": collected["runtimes"].get(runtime.name),
@@ -132,7 +133,7 @@ def _in_short(runtime: Runtime) -> list[Block]:
     rows = []
     refused = 0
     for variant in _variants(runtime):
-        rule = find_rule(runtime, variant["operator"], variant["variant"], declined=False)
+        rule = find_rule(runtime, variant["operator"], Variant.parse(variant["variant"]), declined=False)
         if variant["operator"] != "FULLY_CONNECTED":
             continue
         if not isinstance(rule, Rule) or not variant["outputs"]:
@@ -182,7 +183,7 @@ def _shown_on(runtime: Runtime) -> list[Block]:
 def _variant_blocks(runtime: Runtime, variant: dict[str, Any]) -> list[Block]:
     """One variant's rule and evidence."""
     name = f"{variant['operator']} {variant['variant']}"
-    rule = find_rule(runtime, variant["operator"], variant["variant"], declined=False)
+    rule = find_rule(runtime, variant["operator"], Variant.parse(variant["variant"]), declined=False)
     blocks: list[Block] = []
     if isinstance(rule, Rule):
         rivals = {n: c for n, c in variant["rivals_refuted_at"].items() if c}

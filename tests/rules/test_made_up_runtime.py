@@ -16,6 +16,7 @@ from lastbit.prepare import prepare_operator
 from lastbit.rules.base import ChannelGroups, Either, IntegerRule, OneRow, Pairs, Scales, Sums
 from lastbit.rules.requantize.table import RULES, line_of
 from lastbit.runtimes.base import Rule, Runtime
+from lastbit.runtimes.variant import key_of
 
 FORMS = [form for form in every_form()[0] if form not in {rule.requantize for rule in RULES.values()}]
 SEEN = FORMS[::31]
@@ -24,7 +25,7 @@ SEEN = FORMS[::31]
 def made_up(arithmetic):
     """A runtime that follows one rule for int8 dense layers."""
     rule = Rule(arithmetic.name, "cmsis_nn", arithmetic)
-    rules = {("FULLY_CONNECTED", f"int8 {granularity}"): rule for granularity in ("per_tensor", "per_channel")}
+    rules = {key_of("FULLY_CONNECTED", f"int8 {granularity}"): rule for granularity in ("per_tensor", "per_channel")}
     return Runtime("made-up", "a runtime of this test", "none", "any", rules)
 
 

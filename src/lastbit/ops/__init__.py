@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..model import Model, Operator
+from ..runtimes.variant import Variant
 from . import (
     add_sub,
     arg_max,
@@ -56,7 +57,7 @@ class OperatorEntry:
     """
 
     prepare: Callable[[Model, Operator, str], PreparedOperator]
-    variant: Callable[[Model, Operator], str]
+    variant: Callable[[Model, Operator], Variant]
     rules: Mapping[str, str]
     inputs: tuple[int, int] = (1, 1)
     outputs: tuple[int, int] = (1, 1)
@@ -65,10 +66,10 @@ class OperatorEntry:
 MANY = (1, 2**31 - 1)
 
 
-def _types_variant(model: Model, op: Operator) -> str:
-    """`<input dtype>-><output dtype>`."""
+def _types_variant(model: Model, op: Operator) -> Variant:
+    """The element types of the first input and the output."""
     x = model.operand(op, 0)
-    return f"{x.dtype.name if x is not None else 'absent'}->{model.tensors[op.outputs[0]].dtype.name}"
+    return Variant("absent" if x is None else x.dtype.name, model.tensors[op.outputs[0]].dtype.name)
 
 
 OPERATORS: dict[str, OperatorEntry] = {

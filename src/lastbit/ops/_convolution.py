@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..rules.requantize.fold import RequantParams, prepare_requantize
 from ..rules.requantize.table import AROUND_DENSE, CHOICES_AROUND_DENSE
 from ..rules.requantize.vector import requantize
 from ..rules.requantize.words import choice_equation, equation
+from ..runtimes.variant import Variant
 from ..types import Array
 from .base import PreparedOperator, constant_operand, refuse, required_operand
 from .dense_layer import int16_bias
@@ -115,24 +116,26 @@ class PreparedConvolution(PreparedOperator):
     requant: tuple[tuple[int, int, RequantParams], ...]
 
 
-def convolution_variant(model: Model, op: Operator) -> str:
-    """`<types> <granularity>`, then ` weights_zero_point` (int8), ` grouped` and, with int16 input, what the bias is.
+def convolution_variant(model: Model, op: Operator) -> Variant:
+    """The variant that a runtime's rule for this convolution is looked up by.
 
-    The types are one name where input, weights and output agree, else `<input> x <weights> -> <output>`.
+    Signed weights with a zero point that is not 0 are a variant of their own, and so are groups of CONV_2D; with int16
+    input the variant also says what the bias is.
     """
     x, weights = model.operand(op, 0), model.operand(op, 1)
-    names = [tensor.dtype.name for tensor in (x, weights) if tensor is not None]
-    names.append(model.tensors[op.outputs[0]].dtype.name)
-    variant = names[0] if len(set(names)) == 1 else f"{' x '.join(names[:-1])} -> {names[-1]}"
     quant = weights.quant if weights is not None else None
-    variant += f" {quant.granularity}" if quant is not None and quant.scale.size else " unquantized"
+    found = Variant(
+        "absent" if x is None else x.dtype.name,
+        model.tensors[op.outputs[0]].dtype.name,
+        "absent" if weights is None else weights.dtype.name,
+        quant.granularity if quant is not None and quant.scale.size else "unquantized",
+    )
     if x is None or weights is None:
-        return variant
-    if quant is not None and weights.dtype.name in ("int8", "int4") and (quant.zero_point != 0).any():
-        variant += " weights_zero_point"
-    if op.name == "CONV_2D" and len(weights.shape) == len(x.shape) == 4 and weights.shape[3] != x.shape[3]:
-        variant += " grouped"
-    return f"{variant} {int16_bias(model, op)}" if names[0] == "int16" else variant
+        return found
+    shifted = quant is not None and found.weights in ("int8", "int4") and bool((quant.zero_point != 0).any())
+    grouped = op.name == "CONV_2D" and len(weights.shape) == len(x.shape) == 4 and weights.shape[3] != x.shape[3]
+    bias = int16_bias(model, op) if found.input == "int16" else ""
+    return replace(found, weights_zero_point=shifted, grouped=grouped, bias=bias)
 
 
 def convolution(model: Model, op: Operator, rule: str) -> Convolution:

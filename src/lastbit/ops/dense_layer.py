@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..model import Model, Operator, Tensor
 from ..rules.base import IntegerRule
 from ..rules.requantize.fold import RequantParams, prepare_requantize
+from ..runtimes.variant import INT32_BIAS_TYPE, INT64_BIAS, NO_BIAS, Variant
 from ..types import Array, IntArray, QuantParams
 from .base import PreparedOperator, constant_operand, refuse, required_operand
 
@@ -184,39 +185,38 @@ class PreparedLayer(PreparedOperator):
     layer: DenseLayer
 
 
-def dense_variant(model: Model, op: Operator) -> str:
+def dense_variant(model: Model, op: Operator) -> Variant:
     """The variant that a runtime's rule for this layer is looked up by: element types and granularity.
 
     Signed weights with one scale whose zero point is not 0 are a variant of their own (`... weights_zero_point`):
     other kernels take them, or none. For uint8 weights a zero point is ordinary. With int16 activations and 8-bit or
     4-bit weights, the variant also says what there is to know of the bias, which decides about the accumulator.
     """
-    names = [tensor.dtype.name for tensor in (model.operand(op, 0), model.operand(op, 1)) if tensor is not None]
-    names.append(model.tensors[op.outputs[0]].dtype.name)
-    weights = model.operand(op, 1)
-    granularity = weights.quant.granularity if weights is not None and weights.quant is not None else "unquantized"
-    types = names[0] if len(set(names)) == 1 else f"{names[0]} x {names[1]} -> {names[-1]}"
-    if granularity == "per_tensor" and names in (["int8", "int8", "int8"], ["int8", "int4", "int8"]):
-        assert weights is not None
-        assert weights.quant is not None
-        granularity += " weights_zero_point" if weights.quant.zero_point[0] != 0 else ""
-    if names in (["int16", "int8", "int16"], ["int16", "int4", "int16"]):
-        zero_point = weights is not None and weights.quant is not None and weights.quant.zero_point[0] != 0
-        granularity += " weights_zero_point" if zero_point and granularity == "per_tensor" else ""
-        granularity += f" {int16_bias(model, op)}"
-    return f"{types} {granularity}"
+    x, weights = model.operand(op, 0), model.operand(op, 1)
+    quant = weights.quant if weights is not None else None
+    found = Variant(
+        "absent" if x is None else x.dtype.name,
+        model.tensors[op.outputs[0]].dtype.name,
+        "absent" if weights is None else weights.dtype.name,
+        quant.granularity if quant is not None else "unquantized",
+    )
+    if found.weights not in ("int8", "int4") or found.input != found.output or found.input not in ("int8", "int16"):
+        return found
+    one = quant is not None and found.granularity == "per_tensor"
+    shifted = one and quant is not None and bool(quant.zero_point[0] != 0)
+    return replace(found, weights_zero_point=shifted, bias=int16_bias(model, op) if found.input == "int16" else "")
 
 
 def int16_bias(model: Model, op: Operator) -> str:
-    """`int64_bias`, `int32_bias_type` (quantized_bias_type says INT32), `int32_bias` or `no_bias`."""
+    """What is known of the bias; see `Variant.bias`. quantized_bias_type speaks where there is none."""
     bias = model.operand(op, 2)
     stated = op.options.get("quantized_bias_type", "float32")
     found = None if bias is None else bias.dtype.name
     if found == "int64" or (found is None and stated == "int64"):
-        return "int64_bias"
+        return INT64_BIAS
     if stated == "int32":
-        return "int32_bias_type"
-    return "no_bias" if found is None else f"{found}_bias"
+        return INT32_BIAS_TYPE
+    return NO_BIAS if found is None else f"{found}_bias"
 
 
 def dense_layer(model: Model, op: Operator) -> DenseLayer:

@@ -9,6 +9,7 @@ from ..errors import Refusal
 from ..model import Model, Operator
 from ..rules.requantize.fold import activation_bounds
 from ..runtimes.base import Runtime
+from ..runtimes.variant import Variant
 from .base import PreparedOperator, refuse
 from .dense_8bit import PreparedDense
 from .dense_hybrid import PreparedHybrid
@@ -39,7 +40,7 @@ def version_declines(model: Model, op: Operator, runtime: Runtime) -> str | None
     return None
 
 
-def check_version(prepared: PreparedOperator, variant: str, runtime: Runtime) -> None:
+def check_version(prepared: PreparedOperator, variant: Variant, runtime: Runtime) -> None:
     """Refuse what this version cannot run, or runs without writing the whole output. `prepared` knows its kernel.
 
     Raises:

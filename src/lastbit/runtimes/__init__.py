@@ -28,6 +28,7 @@ from .tflm import TFLM
 from .this_cpu import THIS_CPU, interpreter_here
 from .torch_fbgemm import TORCH_FBGEMM
 from .torch_fbgemm_avx2 import TORCH_FBGEMM_AVX2
+from .variant import Variant
 from .versions import versioned_runtime
 
 __all__ = [
@@ -121,7 +122,7 @@ def _unknown(given: str, name: str) -> str:
     )
 
 
-def find_rule(runtime: Runtime, operator: str, variant: str, declined: bool) -> Rule | Refused | None:
+def find_rule(runtime: Runtime, operator: str, variant: Variant, declined: bool) -> Rule | Refused | None:
     """The rule for a variant of an operator: the runtime's own, or its fallback's where its delegate declines.
 
     Args:

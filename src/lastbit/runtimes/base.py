@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..errors import Refusal
+from ..errors import InputError, Refusal
 from ..rules.base import Either, IntegerRule
+from .variant import Key, Variant
 
 __all__ = ["Refusal", "Refused", "Rule", "Runtime"]
 
@@ -48,8 +49,7 @@ class Runtime:
         title: one line saying what it is.
         oracle: the distribution whose interpreter it is held against, with the version proven.
         platform: the CPU family the claim holds for.
-        rules: (operator, variant) -> Rule or Refused. The variant of FULLY_CONNECTED is
-            `<dtype> <granularity>`, of other operators `<input dtype>-><output dtype>`.
+        rules: key_of(operator, variant) -> Rule or Refused. See `lastbit.runtimes.variant`.
         sources: repository and path of the kernels read for the rules.
         fallback: the runtime whose kernels do what this one's delegate declines, or None.
         declines: what a version's delegate declines that today's takes: `per_channel_bias` (dense layers with a
@@ -68,14 +68,22 @@ class Runtime:
     title: str
     oracle: str
     platform: str
-    rules: Mapping[tuple[str, str], Rule | Refused] = field(repr=False)
+    rules: Mapping[Key, Rule | Refused] = field(repr=False)
     sources: tuple[str, ...] = ()
     fallback: str | None = None
     declines: frozenset[str] = frozenset()
     ignores: frozenset[str] = frozenset()
     operator_versions: Mapping[str, int] = field(default_factory=dict)
-    written_in_part: frozenset[str] = frozenset()
+    written_in_part: frozenset[Variant] = frozenset()
     overflowing: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        wrong = next((key for key in self.rules if not isinstance(key[1], Variant)), None)
+        if wrong is not None:
+            raise InputError(
+                f"runtime {self.name!r}: found the rule's key {wrong!r}; wanted an operator's name and a Variant: "
+                "write key_of(operator, text) of lastbit.runtimes.variant"
+            )
 
     @property
     def dense_only(self) -> bool:

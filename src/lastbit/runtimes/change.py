@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from .base import Refused, Rule
 from .derive import ByGranularity, of_granularity
+from .variant import Key, Variant, key_of
 
-__all__ = ["Change", "Key", "dense_rules"]
-
-Key = tuple[str, str]
+__all__ = ["Change", "dense_rules"]
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,10 @@ class Change:
     what: str
     rules: Mapping[Key, Rule | Refused | None] = field(default_factory=dict)
     declines: frozenset[str] = frozenset()
-    written_in_part: frozenset[str] = frozenset()
+    written_in_part: frozenset[Variant] = frozenset()
     ignores: frozenset[str] = frozenset()
 
 
 def dense_rules(rules: ByGranularity, kernel: str, *variants: str) -> dict[Key, Rule | Refused | None]:
     """One of two rules for each variant, by its granularity."""
-    return {("FULLY_CONNECTED", v): Rule(of_granularity(rules, v), kernel) for v in variants}
+    return {key_of("FULLY_CONNECTED", v): Rule(of_granularity(rules, Variant.parse(v)), kernel) for v in variants}

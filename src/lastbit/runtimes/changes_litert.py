@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .base import Refusal, Refused, Rule
-from .change import Change, Key, dense_rules
+from .change import Change, dense_rules
 from .derive import DENSE_8BIT, Q15, UP_AWAY, of_granularity
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
+from .variant import INT64_BIAS, Key, Variant, key_of
 
 __all__ = ["LITERT_CHANGES"]
 
@@ -20,19 +21,19 @@ def _int16(
             for bias in biases:
                 key = int16_variant(weights, granularity, bias)
                 both = UP_AWAY if bias == "int32_bias_type" else Q15
-                rules[key] = Rule(of_granularity(both, granularity), kernel)
+                rules[key] = Rule(of_granularity(both, key[1]), kernel)
     return rules
 
 
 def _hybrid(kernel: str, int8: str, int4: str, granularity: str) -> dict[Key, Rule | Refused | None]:
     """Rules of hybrid layers of one granularity."""
     return {
-        ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(rule, kernel)
+        key_of("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(rule, kernel)
         for weights, rule in (("int8", int8), ("int4", int4))
     }
 
 
-_PER_CHANNEL_INT16 = tuple(f"int16 x {w} -> int16 per_channel {b}" for w in ("int8", "int4") for b in INT16_BIASES)
+_PER_CHANNEL_INT16 = tuple(int16_variant(w, "per_channel", b)[1] for w in ("int8", "int4") for b in INT16_BIASES)
 _INT16_NO_BIAS = tuple(f"int16 x int8 -> int16 {g} no_bias" for g in INT16_GRANULARITIES)
 _LOST = "hybrid weights with a scale for each unit are multiplied with the scale 0: the output is the bias"
 _UNWRITTEN = Refused(
@@ -62,7 +63,7 @@ LITERT_CHANGES: tuple[Change, ...] = (
         (("1.0.0", "1.0.1"), ("tf2.12.1", "tf2.18.1"), ("tflite2.14.0", "tflite2.14.0")),
         "the per-channel kernel takes every output for two dimensions: of one with more (keep_num_dims) it leaves a "
         "part unwritten",
-        written_in_part=frozenset(("int8 per_channel", *_PER_CHANNEL_INT16)),
+        written_in_part=frozenset((Variant.parse("int8 per_channel"), *_PER_CHANNEL_INT16)),
     ),
     Change(
         "litert-builtin-x86",
@@ -91,12 +92,12 @@ LITERT_CHANGES: tuple[Change, ...] = (
         (("tflite2.14.0", "tflite2.14.0"),),
         "QUANTIZE between 8-bit types and DEQUANTIZE have no vector kernels",
         {
-            ("QUANTIZE", "int8->uint8"): Rule("q31_half_up_half_away", "builtin"),
-            ("QUANTIZE", "uint8->int8"): Rule("q31_half_up_half_away", "builtin"),
-            ("QUANTIZE", "uint8->uint8"): Rule("q31_half_up_half_away", "builtin"),
-            ("QUANTIZE", "int8->int8"): Rule("q31_half_up_half_away", "builtin"),
-            ("DEQUANTIZE", "int8->float32"): Rule("float32_difference_times_scale", "builtin"),
-            ("DEQUANTIZE", "uint8->float32"): Rule("float32_difference_times_scale", "builtin"),
+            key_of("QUANTIZE", "int8->uint8"): Rule("q31_half_up_half_away", "builtin"),
+            key_of("QUANTIZE", "uint8->int8"): Rule("q31_half_up_half_away", "builtin"),
+            key_of("QUANTIZE", "uint8->uint8"): Rule("q31_half_up_half_away", "builtin"),
+            key_of("QUANTIZE", "int8->int8"): Rule("q31_half_up_half_away", "builtin"),
+            key_of("DEQUANTIZE", "int8->float32"): Rule("float32_difference_times_scale", "builtin"),
+            key_of("DEQUANTIZE", "uint8->float32"): Rule("float32_difference_times_scale", "builtin"),
         },
     ),
     Change(
@@ -104,13 +105,13 @@ LITERT_CHANGES: tuple[Change, ...] = (
         (("1.0.0", "1.0.1"), ("tf2.12.1", "tf2.18.1"), ("tflite2.14.0", "tflite2.14.0")),
         "the reference kernel for int16 per-channel layers leaves a part of outputs of more than two dimensions "
         "unwritten",
-        written_in_part=frozenset(name for name in _PER_CHANNEL_INT16 if "int64" in name),
+        written_in_part=frozenset(v for v in _PER_CHANNEL_INT16 if v.bias == INT64_BIAS),
     ),
     Change(
         "litert-builtin-x86",
         (("tflite2.14.0", "tflite2.14.0"),),
         "uint8 goes through the gemmlowp library, not ruy",
-        {("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-half_up-half_away-saturate/fd", "builtin")},
+        {key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-half_up-half_away-saturate/fd", "builtin")},
     ),
     *(
         Change(
@@ -145,7 +146,11 @@ LITERT_CHANGES: tuple[Change, ...] = (
             runtime,
             (("tf2.12.1", "tf2.12.1"),),
             "of an asymmetric hybrid row the last depth % 8 values are -128 where they do not fit an int32",
-            {("FULLY_CONNECTED", "float32 x int8 -> float32 per_tensor"): Rule("hybrid-int8-tail_32-unfused", kernel)},
+            {
+                key_of("FULLY_CONNECTED", "float32 x int8 -> float32 per_tensor"): Rule(
+                    "hybrid-int8-tail_32-unfused", kernel
+                )
+            },
         )
         for runtime, kernel in (("litert-builtin-x86", "builtin"), ("litert-reference", "reference"))
     ),
@@ -154,7 +159,7 @@ LITERT_CHANGES: tuple[Change, ...] = (
         (("tf2.13.1", "tf2.13.1"),),
         "hybrid layers with int4 weights read memory that was not written: some end the process",
         {
-            ("FULLY_CONNECTED", f"float32 x int4 -> float32 {granularity}"): _UNWRITTEN
+            key_of("FULLY_CONNECTED", f"float32 x int4 -> float32 {granularity}"): _UNWRITTEN
             for granularity in ("per_tensor", "per_channel")
         },
     ),
@@ -175,11 +180,7 @@ LITERT_CHANGES: tuple[Change, ...] = (
         "litert-builtin-x86",
         (("1.0.0", "1.0.1"), ("tf2.18.1", "tf2.18.1")),
         "int16 layers with int4 weights go through the reference kernels",
-        {
-            key: rule
-            for key, rule in _int16("builtin", "per_tensor", "per_channel").items()
-            if key[1].startswith("int16 x int4")
-        },
+        {key: rule for key, rule in _int16("builtin", "per_tensor", "per_channel").items() if key[1].weights == "int4"},
     ),
     *(
         Change(

@@ -6,6 +6,7 @@ from .base import Rule
 from .change import Change, dense_rules
 from .derive import UP_AWAY
 from .shared import INT16_GRANULARITIES, int16_variant
+from .variant import Variant, key_of
 
 __all__ = ["TFLM_CHANGES"]
 
@@ -50,15 +51,15 @@ TFLM_CHANGES: tuple[Change, ...] = (
         "tflm",
         (("20241025232721", "20241025232721"),),
         "a per-channel layer whose output has more than two dimensions (keep_num_dims) ends the process",
-        written_in_part=frozenset({"int8 per_channel"}),
+        written_in_part=frozenset({Variant.parse("int8 per_channel")}),
     ),
     Change(
         "tflm",
         (_TFLM_FIRST_SCALE,),
         "the first unit's weights scale is taken for every unit: wrong results per-channel",
         {
-            ("FULLY_CONNECTED", "int8 per_channel"): Rule(_UP_AWAY_FIRST, "tflm"),
-            ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule(_UP_AWAY_FIRST, "tflm"),
+            key_of("FULLY_CONNECTED", "int8 per_channel"): Rule(_UP_AWAY_FIRST, "tflm"),
+            key_of("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule(_UP_AWAY_FIRST, "tflm"),
             **{
                 int16_variant("int8", "per_channel", bias): Rule(_Q15_FIRST, "tflm")
                 for bias in ("int64_bias", "no_bias")

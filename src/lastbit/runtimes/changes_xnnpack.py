@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import Rule
 from .change import Change
+from .variant import key_of
 
 __all__ = ["XNNPACK_CHANGES"]
 
@@ -13,7 +14,7 @@ _OLD_DELEGATE_28 = "float32-half_even-saturate/acc28"
 _OLD_DELEGATE_IGNORING = "float32-half_even-saturate/weights_zero_point_ignored"
 # Of int4 weights the delegate of most versions takes those with a scale for each unit only.
 _DELEGATED_HYBRID = tuple(
-    ("FULLY_CONNECTED", f"float32 x {variant}")
+    key_of("FULLY_CONNECTED", f"float32 x {variant}")
     for variant in ("int8 -> float32 per_tensor", "int8 -> float32 per_channel", "int4 -> float32 per_channel")
 )
 _INVERTED = "hybrid-qd8-scale_inverted-fma-bound_first"
@@ -23,7 +24,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "litert-xnnpack",
         (("1.0.0", "2.1.4"), ("tf2.16.2", "tf2.21.0")),
         "the delegate takes int8 layers whose weights have a zero point and ignores it: wrong results",
-        {("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_IGNORED, "xnnpack")},
+        {key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_IGNORED, "xnnpack")},
     ),
     Change(
         "litert-xnnpack",
@@ -36,7 +37,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         (("1.3.0", "1.4.0"), ("tf2.20.0", "tf2.20.0")),
         "with int4 weights the delegate adds the zero point in saturating 16-bit lanes and clamps last",
         {
-            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(_OLD_DELEGATE_28, "xnnpack")
+            key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(_OLD_DELEGATE_28, "xnnpack")
             for granularity in ("per_tensor", "per_channel")
         },
     ),
@@ -46,10 +47,10 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "the delegate adds the zero point in saturating 16-bit lanes and clamps last; it takes no per-channel layers, "
         "and none whose activation leaves one value; it ignores a zero point of int8 weights",
         {
-            ("FULLY_CONNECTED", "int8 per_tensor"): Rule(_OLD_DELEGATE, "xnnpack"),
-            ("FULLY_CONNECTED", "int8 per_channel"): None,
-            ("FULLY_CONNECTED", "uint8 per_tensor"): Rule(_OLD_DELEGATE, "xnnpack"),
-            ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, "xnnpack"),
+            key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule(_OLD_DELEGATE, "xnnpack"),
+            key_of("FULLY_CONNECTED", "int8 per_channel"): None,
+            key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule(_OLD_DELEGATE, "xnnpack"),
+            key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, "xnnpack"),
         },
         declines=frozenset({"one_value"}),
     ),
@@ -58,7 +59,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
             runtime,
             (("tf2.12.1", "tf2.12.1"),),
             "the delegate takes no uint8",
-            {("FULLY_CONNECTED", "uint8 per_tensor"): None},
+            {key_of("FULLY_CONNECTED", "uint8 per_tensor"): None},
         )
         for runtime in ("litert-xnnpack", "litert-xnnpack-avx2")
     ),
@@ -80,7 +81,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "hybrid rows with a minus infinity get the lowest zero point where weights are int4, and the output has the "
         "sign of the weight that meets it",
         {
-            ("FULLY_CONNECTED", f"float32 x int4 -> float32 {granularity}"): Rule(
+            key_of("FULLY_CONNECTED", f"float32 x int4 -> float32 {granularity}"): Rule(
                 "hybrid-qd8-nan_takes_low-fma-bound_first", "xnnpack"
             )
             for granularity in ("per_tensor", "per_channel")
@@ -90,19 +91,19 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "litert-xnnpack-avx2",
         (("1.0.0", "1.0.1"), ("tf2.15.1", "tf2.18.1")),
         "float32 layers of fewer than 16 units are summed up in four lanes, without fused multiply-adds",
-        {("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-or-four_lanes", "xnnpack")},
+        {key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-or-four_lanes", "xnnpack")},
     ),
     Change(
         "litert-xnnpack-avx2",
         (("tf2.12.1", "tf2.12.1"),),
         "float32 layers take NaN to the lower bound",
-        {("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-bias_first-bound_first", "xnnpack")},
+        {key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-bias_first-bound_first", "xnnpack")},
     ),
     Change(
         "litert-xnnpack-avx2",
         (("1.0.0", "2.1.4"), ("tf2.16.2", "tf2.21.0")),
         "the delegate takes int8 layers whose weights have a zero point and ignores it: wrong results",
-        {("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, "xnnpack")},
+        {key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, "xnnpack")},
     ),
     Change(
         "litert-xnnpack-avx2",
@@ -134,7 +135,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "with int4 weights the delegate has the accumulator's upper 28 bits, adds the zero point in saturating 16-bit "
         "lanes and clamps last",
         {
-            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(_OLD_DELEGATE_28, "xnnpack")
+            key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(_OLD_DELEGATE_28, "xnnpack")
             for granularity in ("per_tensor", "per_channel")
         },
     ),
@@ -144,10 +145,10 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "the delegate takes no hybrid and no per-channel layers, and none whose activation leaves one value; it "
         "ignores a zero point of int8 weights",
         {
-            ("FULLY_CONNECTED", "int8 per_channel"): None,
-            ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, "xnnpack"),
+            key_of("FULLY_CONNECTED", "int8 per_channel"): None,
+            key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, "xnnpack"),
             **{
-                ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): None
+                key_of("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): None
                 for weights in ("int8", "int4")
                 for granularity in ("per_tensor", "per_channel")
             },
@@ -159,7 +160,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         (("tf2.16.2", "tf2.16.2"),),
         "the delegate takes no hybrid layers, and of per-channel ones those without a bias only",
         {
-            ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): None
+            key_of("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): None
             for weights in ("int8", "int4")
             for granularity in ("per_tensor", "per_channel")
         },

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from .base import Refusal, Refused, Rule, Runtime
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
+from .variant import Key, key_of
 
 _INT64 = ("int64_bias", "no_bias")
 _TWO_ROUNDINGS = Rule("q31-half_up-half_away/dd", "cmsis_nn")
 NO_UINT8 = "CMSIS-NN has no uint8 kernels"
 
 # int16 x int8 is the same in both builds.
-INT16: dict[tuple[str, str], Rule | Refused] = {
+INT16: dict[Key, Rule | Refused] = {
     **{int16_variant("int8", "per_tensor", bias): Rule("q15_wrap-half_up/dd", "cmsis_nn") for bias in _INT64},
     **{
         int16_variant("int8", granularity, bias): Refused(
@@ -40,10 +41,10 @@ CMSIS_NN = Runtime(
     oracle="CMSIS-NN 058a6a118d14, arm_fully_connected_s8, ..._per_channel_s8 and arm_fully_connected_s16",
     platform="portable C without DSP or MVE, shown on x86-64 (gcc 12.2)",
     rules={
-        ("FULLY_CONNECTED", "int8 per_tensor"): _TWO_ROUNDINGS,
-        ("FULLY_CONNECTED", "int8 per_channel"): _TWO_ROUNDINGS,
-        ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _TWO_ROUNDINGS,
-        ("FULLY_CONNECTED", "uint8 per_tensor"): Refused(Refusal.RUNTIME, NO_UINT8),
+        key_of("FULLY_CONNECTED", "int8 per_tensor"): _TWO_ROUNDINGS,
+        key_of("FULLY_CONNECTED", "int8 per_channel"): _TWO_ROUNDINGS,
+        key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _TWO_ROUNDINGS,
+        key_of("FULLY_CONNECTED", "uint8 per_tensor"): Refused(Refusal.RUNTIME, NO_UINT8),
         **INT16,
     },
     sources=(

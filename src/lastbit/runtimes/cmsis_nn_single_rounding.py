@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import Refusal, Refused, Rule, Runtime
 from .cmsis_nn import CMSIS_NN, INT16, NO_UINT8
+from .variant import key_of
 
 _ONE_ROUNDING = Rule("q31-single_wrap-half_up/dd", "cmsis_nn")
 
@@ -13,10 +14,10 @@ CMSIS_NN_SINGLE_ROUNDING = Runtime(
     oracle=CMSIS_NN.oracle,
     platform=CMSIS_NN.platform,
     rules={
-        ("FULLY_CONNECTED", "int8 per_tensor"): _ONE_ROUNDING,
-        ("FULLY_CONNECTED", "int8 per_channel"): _ONE_ROUNDING,
-        ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _ONE_ROUNDING,
-        ("FULLY_CONNECTED", "uint8 per_tensor"): Refused(Refusal.RUNTIME, NO_UINT8),
+        key_of("FULLY_CONNECTED", "int8 per_tensor"): _ONE_ROUNDING,
+        key_of("FULLY_CONNECTED", "int8 per_channel"): _ONE_ROUNDING,
+        key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _ONE_ROUNDING,
+        key_of("FULLY_CONNECTED", "uint8 per_tensor"): Refused(Refusal.RUNTIME, NO_UINT8),
         **INT16,
     },
     sources=CMSIS_NN.sources,

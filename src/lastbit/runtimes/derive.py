@@ -9,6 +9,7 @@ from ..rules.base import Pairs
 from ..rules.requantize.table import RULES, line_of
 from .base import Refusal, Refused, Rule, Runtime
 from .shared import INT16_GRANULARITIES, int16_by_reference, int16_variant
+from .variant import Key, Variant, key_of
 
 __all__ = [
     "AROUND_DENSE",
@@ -31,7 +32,7 @@ __all__ = [
     "saturating_int16",
 ]
 
-Rules = Mapping[tuple[str, str], Rule | Refused]
+Rules = Mapping[Key, Rule | Refused]
 
 DENSE_8BIT = (
     "int8 per_tensor",
@@ -66,17 +67,20 @@ SINGLE: ByGranularity = ("q31-single-half_up/fd", "q31-single-half_up/dd")
 Q15: ByGranularity = ("q15-half_up/fd", "q15-half_up/dd")
 
 
-def of_granularity(rules: ByGranularity, variant: str) -> str:
+def of_granularity(rules: ByGranularity, variant: Variant) -> str:
     """LiteRT's fixed-point kernels multiply the scales in float32 first where there is one weights scale."""
-    return rules["per_channel" in variant]
+    return rules[variant.per_channel]
 
 
 UNSETTLED_ARM64 = Refused(Refusal.NOT_SETTLED, "its arithmetic on ARM64 is not settled")
-_FLOAT_CONVERSIONS = tuple(("QUANTIZE", f"float32->{t}") for t in ("int8", "uint8", "int16"))
-_NOT_ASKED = tuple(("QUANTIZE", types) for types in ("uint8->int16", "int16->int32", "int32->int8", "int32->int16"))
+_FLOAT_CONVERSIONS = tuple(key_of("QUANTIZE", f"float32->{t}") for t in ("int8", "uint8", "int16"))
+_FROM_FLOAT = (Variant("float32", "float32"), Variant("float16", "float32"))
+_NOT_ASKED = tuple(
+    key_of("QUANTIZE", types) for types in ("uint8->int16", "int16->int32", "int32->int8", "int32->int16")
+)
 
 
-def kept_arm64(base: Runtime, *unsettled: tuple[str, str]) -> dict[tuple[str, str], Rule | Refused]:
+def kept_arm64(base: Runtime, *unsettled: Key) -> dict[Key, Rule | Refused]:
     """What a runtime says of the operators around dense layers, where ARM64 was seen to do the same.
 
     Converting a float32 that is out of range is another instruction with another result there.
@@ -86,15 +90,15 @@ def kept_arm64(base: Runtime, *unsettled: tuple[str, str]) -> dict[tuple[str, st
         if isinstance(rules.get(key), Rule):
             rules[key] = UNSETTLED_ARM64
     rules = {
-        key: UNSETTLED_ARM64 if isinstance(rule, Rule) and key[1] in ("float32->float32", "float16->float32") else rule
+        key: UNSETTLED_ARM64 if isinstance(rule, Rule) and key[1] in _FROM_FLOAT else rule
         for key, rule in rules.items()
     }
-    if ("QUANTIZE", "int8->int16") in rules:
-        rules["QUANTIZE", "int8->int16"] = Refused(Refusal.RUNTIME, "ai-edge-litert 1.4.0 and 2.0.2 refuse it")
+    if key_of("QUANTIZE", "int8->int16") in rules:
+        rules[key_of("QUANTIZE", "int8->int16")] = Refused(Refusal.RUNTIME, "ai-edge-litert 1.4.0 and 2.0.2 refuse it")
     return rules
 
 
-def kept(base: Runtime, *operators: str) -> dict[tuple[str, str], Rule | Refused]:
+def kept(base: Runtime, *operators: str) -> dict[Key, Rule | Refused]:
     """What a runtime says of some operators, and what it refuses of dense layers."""
     return {
         key: rule
@@ -104,7 +108,7 @@ def kept(base: Runtime, *operators: str) -> dict[tuple[str, str], Rule | Refused
 
 
 NO_INT16_WEIGHTS = {
-    ("FULLY_CONNECTED", f"int16 {granularity}"): Refused(
+    key_of("FULLY_CONNECTED", f"int16 {granularity}"): Refused(
         Refusal.RUNTIME, "ai-edge-litert 1.4.0 and 2.0.2 take int16 weights nowhere"
     )
     for granularity in ("per_tensor", "per_channel")
@@ -113,22 +117,22 @@ NO_INT16_WEIGHTS = {
 
 
 WHOLE_INT4_SUMS = {
-    ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule("float32-half_even", "xnnpack")
+    key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule("float32-half_even", "xnnpack")
     for granularity in ("per_tensor", "per_channel")
 }
 """XNNPACK's int4 kernels that have the whole accumulator; that of AVX512-VNNI has its upper 28 bits."""
 
 
-def hybrid_rules(kernel: str, int8: str, int4: str) -> dict[tuple[str, str], Rule | Refused]:
+def hybrid_rules(kernel: str, int8: str, int4: str) -> dict[Key, Rule | Refused]:
     """Rules of dense layers with float32 activations and integer weights."""
     return {
-        ("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(rule, kernel)
+        key_of("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(rule, kernel)
         for weights, rule in (("int8", int8), ("int4", int4))
         for granularity in ("per_tensor", "per_channel")
     }
 
 
-def in_pairs(base: Runtime, *variants: str) -> dict[tuple[str, str], Rule | Refused]:
+def in_pairs(base: Runtime, *variants: Variant) -> dict[Key, Rule | Refused]:
     """What a runtime says, with some dense layers' products added in pairs of 16 bits, which saturate."""
     return {
         key: replace(rule, name=_paired(rule.name)) if isinstance(rule, Rule) and key[1] in variants else rule
@@ -141,15 +145,13 @@ def _paired(name: str) -> str:
     return line_of(replace(rule, sums=replace(rule.sums, products=Pairs("next", "saturate16")))).name
 
 
-def saturating_int16(kernel: str) -> dict[tuple[str, str], Rule | Refused]:
+def saturating_int16(kernel: str) -> dict[Key, Rule | Refused]:
     """LiteRT's reference arithmetic for int16 activations on ARM64: a float64 that does not fit an int32 saturates."""
     names = "float64-half_away-saturate", "float64-half_away-saturate/acc64"
     return {**int16_by_reference(kernel, *INT16_GRANULARITIES, names=names)}
 
 
-def matrix_product(
-    eight_bit: ByGranularity, int16: ByGranularity, kernel: str
-) -> dict[tuple[str, str], Rule | Refused]:
+def matrix_product(eight_bit: ByGranularity, int16: ByGranularity, kernel: str) -> dict[Key, Rule | Refused]:
     """Rules of the dense layers that go through a matrix library.
 
     Args:
@@ -157,13 +159,14 @@ def matrix_product(
         int16: those of layers with int16 activations whose accumulator has 32 bits.
         kernel: the kernel family.
     """
-    rules: dict[tuple[str, str], Rule | Refused] = {
-        ("FULLY_CONNECTED", variant): Rule(of_granularity(eight_bit, variant), kernel) for variant in DENSE_8BIT
+    rules: dict[Key, Rule | Refused] = {
+        key_of("FULLY_CONNECTED", variant): Rule(of_granularity(eight_bit, Variant.parse(variant)), kernel)
+        for variant in DENSE_8BIT
     }
     for weights in ("int8", "int4"):
         for granularity in INT16_GRANULARITIES:
             for bias in ("int32_bias", "int32_bias_type", "no_bias"):
                 if "zero_point" not in granularity:
                     key = int16_variant(weights, granularity, bias)
-                    rules[key] = Rule(of_granularity(int16, granularity), kernel)
+                    rules[key] = Rule(of_granularity(int16, key[1]), kernel)
     return rules

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import Runtime
 from .derive import NO_INT16_WEIGHTS, SINGLE, hybrid_rules, kept_arm64, matrix_product, saturating_int16
 from .litert_builtin_x86 import LITERT_BUILTIN_X86
+from .variant import key_of
 
 __all__ = ["LITERT_BUILTIN_ARM64"]
 
@@ -16,10 +17,10 @@ LITERT_BUILTIN_ARM64 = Runtime(
     rules={
         **kept_arm64(
             LITERT_BUILTIN_X86,
-            ("DEQUANTIZE", "int8->float32"),
-            ("DEQUANTIZE", "uint8->float32"),
-            ("SOFTMAX", "int8->int8"),
-            ("SOFTMAX", "uint8->uint8"),
+            key_of("DEQUANTIZE", "int8->float32"),
+            key_of("DEQUANTIZE", "uint8->float32"),
+            key_of("SOFTMAX", "int8->int8"),
+            key_of("SOFTMAX", "uint8->uint8"),
         ),
         **saturating_int16("builtin"),
         **matrix_product(("q31-by_rows-floor/fd", "q31-by_rows-floor/dd"), SINGLE, "builtin"),

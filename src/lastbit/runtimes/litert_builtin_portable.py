@@ -7,6 +7,7 @@ from .derive import AROUND_DENSE, SINGLE, UP_UP, kept, matrix_product
 from .litert_builtin_x86 import LITERT_BUILTIN_X86
 from .operator_rules import BUILTIN_OPERATORS
 from .shared import INT16_GRANULARITIES, int16_by_reference
+from .variant import key_of
 
 __all__ = ["LITERT_BUILTIN_PORTABLE"]
 
@@ -33,12 +34,10 @@ LITERT_BUILTIN_PORTABLE = Runtime(
         **matrix_product(("q31-by_rows-single/fd", "q31-by_rows-single/dd"), SINGLE, "builtin"),
         # Hybrid layers multiply integers without rounding: whose product it is changes nothing.
         **{
-            key: rule
-            for key, rule in LITERT_BUILTIN_X86.rules.items()
-            if key[0] == "FULLY_CONNECTED" and key[1].startswith("float32 x int")
+            key: rule for key, rule in LITERT_BUILTIN_X86.rules.items() if key[0] == "FULLY_CONNECTED" and key[1].hybrid
         },
-        ("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", "builtin"),
-        ("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", "builtin"),
+        key_of("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", "builtin"),
+        key_of("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", "builtin"),
     },
     sources=(
         "tensorflow/tensorflow tensorflow/lite/kernels/cpu_backend_gemm.h @053a4435e7f5: which kernel runs",

@@ -14,6 +14,7 @@ from .shared import (
     int16_by_reference,
     int16_variant,
 )
+from .variant import key_of
 
 LITERT_BUILTIN_X86 = Runtime(
     name="litert-builtin-x86",
@@ -21,8 +22,8 @@ LITERT_BUILTIN_X86 = Runtime(
     oracle="ai-edge-litert 2.3.0, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES",
     platform="x86-64 with AVX, AVX2 or AVX512",
     rules={
-        ("FULLY_CONNECTED", "int8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
-        ("FULLY_CONNECTED", "int8 per_channel"): Rule("q31-half_up-half_up/dd", "builtin"),
+        key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
+        key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("q31-half_up-half_up/dd", "builtin"),
         # ruy takes int16 activations unless the bias asks for 64 bits or the weights have a zero point.
         **int16_by_reference("builtin", *INT16_GRANULARITIES),
         **{
@@ -31,32 +32,36 @@ LITERT_BUILTIN_X86 = Runtime(
             for granularity, product in (("per_tensor", "fd"), ("per_channel", "dd"))
             for bias in ("int32_bias", "int32_bias_type", "no_bias")
         },
-        ("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", "builtin"),
-        ("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", "builtin"),
-        ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule("q31-half_up-half_up/fd", "builtin"),
-        ("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
-        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
-        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule("q31-half_up-half_up/dd", "builtin"),
-        ("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
+        key_of("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", "builtin"),
+        key_of("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", "builtin"),
+        key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule("q31-half_up-half_up/fd", "builtin"),
+        key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
+        key_of("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
+        key_of("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule("q31-half_up-half_up/dd", "builtin"),
+        key_of("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
             Refusal.RUNTIME, "the runtime takes float16 weights through a DEQUANTIZE only"
         ),
-        ("FULLY_CONNECTED", "float32 unquantized"): Refused(
+        key_of("FULLY_CONNECTED", "float32 unquantized"): Refused(
             Refusal.NOT_EXACT,
             "not exact: Eigen's matrix product adds in an order that depends on the layer's shape, the batch and the "
             "CPU's cache sizes",
         ),
         **{
-            ("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Rule(rule, "builtin")
+            key_of("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Rule(rule, "builtin")
             for w, rule in (("int8", "hybrid-int8-unfused"), ("int4", "hybrid-int4-nibbles"))
             for g in ("per_tensor", "per_channel")
         },
         **{
-            ("QUANTIZE", f"float32->{t}"): Rule("vector8_inverse_half_even", "builtin")
+            key_of("QUANTIZE", f"float32->{t}"): Rule("vector8_inverse_half_even", "builtin")
             for t in ("int8", "uint8", "int16")
         },
-        **{("QUANTIZE", f"{a}->{b}"): Rule("q31_vector16_half_up", "builtin") for a in EIGHT_BIT for b in EIGHT_BIT},
         **{
-            ("QUANTIZE", types): Rule("q31_half_up_half_away", "builtin")
+            key_of("QUANTIZE", f"{a}->{b}"): Rule("q31_vector16_half_up", "builtin")
+            for a in EIGHT_BIT
+            for b in EIGHT_BIT
+        },
+        **{
+            key_of("QUANTIZE", types): Rule("q31_half_up_half_away", "builtin")
             for types in (
                 "int8->int16",
                 "uint8->int16",
@@ -67,28 +72,33 @@ LITERT_BUILTIN_X86 = Runtime(
                 "int32->int16",
             )
         },
-        **{("DEQUANTIZE", f"{t}->float32"): Rule("float32_vector8_product_plus_offset", "builtin") for t in EIGHT_BIT},
-        ("DEQUANTIZE", "int16->float32"): Rule("float32_difference_times_scale", "builtin"),
-        ("DEQUANTIZE", "float16->float32"): Rule("float16_widen", "builtin"),
         **{
-            (relu, f"{t}->{t}"): Rule("q31_half_up_half_away/float32_ratio", "builtin")
+            key_of("DEQUANTIZE", f"{t}->float32"): Rule("float32_vector8_product_plus_offset", "builtin")
+            for t in EIGHT_BIT
+        },
+        key_of("DEQUANTIZE", "int16->float32"): Rule("float32_difference_times_scale", "builtin"),
+        key_of("DEQUANTIZE", "float16->float32"): Rule("float16_widen", "builtin"),
+        **{
+            key_of(relu, f"{t}->{t}"): Rule("q31_half_up_half_away/float32_ratio", "builtin")
             for relu in RELUS
             for t in EIGHT_BIT
         },
-        **{(relu, "float32->float32"): Rule("float32_clamp", "builtin") for relu in RELUS},
-        ("RELU", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", "builtin"),
-        ("RELU6", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", "builtin"),
-        ("RELU_N1_TO_1", "int16->int16"): Refused(Refusal.RUNTIME, "the runtime takes float32, uint8 and int8 only"),
+        **{key_of(relu, "float32->float32"): Rule("float32_clamp", "builtin") for relu in RELUS},
+        key_of("RELU", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", "builtin"),
+        key_of("RELU6", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", "builtin"),
+        key_of("RELU_N1_TO_1", "int16->int16"): Refused(
+            Refusal.RUNTIME, "the runtime takes float32, uint8 and int8 only"
+        ),
         **{
-            ("SOFTMAX", f"{a}->{b}"): Rule("lut_float32_sum", "builtin")
+            key_of("SOFTMAX", f"{a}->{b}"): Rule("lut_float32_sum", "builtin")
             for a, b in (("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16"))
         },
-        ("SOFTMAX", "int16->int16"): Rule("interpolated_int16/float64_tables", "builtin"),
-        **{("LOGISTIC", f"{t}->{t}"): Rule("lut_expf_half_away", "builtin") for t in EIGHT_BIT},
-        **{("TANH", f"{t}->{t}"): Rule("lut_tanhf_half_away", "builtin") for t in EIGHT_BIT},
-        ("LOGISTIC", "int16->int16"): Rule("interpolated_int16/not_power_of_two", "builtin"),
-        ("TANH", "int16->int16"): Rule("interpolated_int16/not_power_of_two", "builtin"),
-        **{("RESHAPE", f"{t}->{t}"): Rule("copy", "builtin") for t in COPIED},
+        key_of("SOFTMAX", "int16->int16"): Rule("interpolated_int16/float64_tables", "builtin"),
+        **{key_of("LOGISTIC", f"{t}->{t}"): Rule("lut_expf_half_away", "builtin") for t in EIGHT_BIT},
+        **{key_of("TANH", f"{t}->{t}"): Rule("lut_tanhf_half_away", "builtin") for t in EIGHT_BIT},
+        key_of("LOGISTIC", "int16->int16"): Rule("interpolated_int16/not_power_of_two", "builtin"),
+        key_of("TANH", "int16->int16"): Rule("interpolated_int16/not_power_of_two", "builtin"),
+        **{key_of("RESHAPE", f"{t}->{t}"): Rule("copy", "builtin") for t in COPIED},
         **FLOAT_FUNCTIONS,
         **BUILTIN_OPERATORS,
         **LITERT_DENSE_REFUSED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import Rule, Runtime
 from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, hybrid_rules, kept_arm64, saturating_int16
 from .litert_reference import LITERT_REFERENCE
+from .variant import key_of
 
 __all__ = ["LITERT_REFERENCE_ARM64"]
 
@@ -18,8 +19,11 @@ LITERT_REFERENCE_ARM64 = Runtime(
         **saturating_int16("reference"),
         **NO_INT16_WEIGHTS,
         **hybrid_rules("reference", "hybrid-int8-neon", "hybrid-int8-neon"),
-        ("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-fma_tail-bias_last", "reference"),
-        **{("FULLY_CONNECTED", variant): Rule("float64-half_away-saturate", "reference") for variant in DENSE_8BIT},
+        key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-fma_tail-bias_last", "reference"),
+        **{
+            key_of("FULLY_CONNECTED", variant): Rule("float64-half_away-saturate", "reference")
+            for variant in DENSE_8BIT
+        },
     },
     operator_versions={"FULLY_CONNECTED": 11},
     sources=(

@@ -5,28 +5,31 @@ from __future__ import annotations
 from .base import Refused, Rule, Runtime
 from .derive import UNSETTLED_ARM64, hybrid_rules
 from .litert_xnnpack import LITERT_XNNPACK
+from .variant import Key, key_of
 
 __all__ = ["LITERT_XNNPACK_ARM64"]
 
 # What the delegate was seen to do as on x86-64. Its tanh was not: one table entry of 44,000 is another, since the C
 # library's tanhf is.
 _SAME = (
-    *(("QUANTIZE", f"{t}->{t}") for t in ("int8", "uint8")),
-    *(("DEQUANTIZE", f"{t}->float32") for t in ("int8", "uint8")),
-    *(("RESHAPE", f"{t}->{t}") for t in ("float32", "int8", "uint8")),
+    *(key_of("QUANTIZE", f"{t}->{t}") for t in ("int8", "uint8")),
+    *(key_of("DEQUANTIZE", f"{t}->float32") for t in ("int8", "uint8")),
+    *(key_of("RESHAPE", f"{t}->{t}") for t in ("float32", "int8", "uint8")),
 )
 
-_RULES: dict[tuple[str, str], Rule | Refused] = {
+_RULES: dict[Key, Rule | Refused] = {
     **dict.fromkeys((key for key in LITERT_XNNPACK.rules if key[0] != "FULLY_CONNECTED"), UNSETTLED_ARM64),
     **{key: rule for key, rule in LITERT_XNNPACK.rules.items() if key in _SAME},
-    ("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", "xnnpack"),
-    ("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", "xnnpack"),
-    ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
+    key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", "xnnpack"),
+    key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", "xnnpack"),
+    key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
         "float32-half_even-saturate/weights_zero_point_ignored", "xnnpack"
     ),
-    ("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-floor-half_up-saturate/ff", "xnnpack"),
+    key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-floor-half_up-saturate/ff", "xnnpack"),
     **{
-        ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule("float32-half_even-saturate/acc28", "xnnpack")
+        key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(
+            "float32-half_even-saturate/acc28", "xnnpack"
+        )
         for granularity in ("per_tensor", "per_channel")
     },
     **hybrid_rules("xnnpack", "hybrid-kleidiai-unfused", "hybrid-kleidiai-unfused"),

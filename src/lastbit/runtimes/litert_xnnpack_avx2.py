@@ -6,6 +6,7 @@ from .base import Rule, Runtime
 from .derive import WHOLE_INT4_SUMS, hybrid_rules
 from .litert_xnnpack import LITERT_XNNPACK
 from .operator_rules import XNNPACK_AVX2_OPERATORS
+from .variant import key_of
 
 __all__ = ["LITERT_XNNPACK_AVX2"]
 
@@ -17,8 +18,8 @@ LITERT_XNNPACK_AVX2 = Runtime(
     rules={
         **LITERT_XNNPACK.rules,
         **XNNPACK_AVX2_OPERATORS,
-        ("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", "xnnpack"),
-        ("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", "xnnpack"),
+        key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", "xnnpack"),
+        key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", "xnnpack"),
         **WHOLE_INT4_SUMS,
         **hybrid_rules("xnnpack", "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
     },

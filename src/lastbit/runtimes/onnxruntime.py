@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import Refusal, Refused, Rule, Runtime
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
+from .variant import key_of
 
 _CLIP = Rule("float32-clip-half_even", "onnxruntime")
 _NO_TYPE = "NOT_IMPLEMENTED: QGemm and QLinearMatMul take int8 x int8 and uint8 x (u)int8 only"
@@ -14,14 +15,14 @@ ONNXRUNTIME = Runtime(
     oracle="onnxruntime 1.32.0, CPUExecutionProvider",
     platform="x86-64 with VNNI; without it all but uint8 x int8, which is right where no two products leave 16 bits",
     rules={
-        ("FULLY_CONNECTED", "int8 per_tensor"): _CLIP,
-        ("FULLY_CONNECTED", "int8 per_channel"): _CLIP,
-        ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _CLIP,
-        ("FULLY_CONNECTED", "uint8 per_tensor"): _CLIP,
-        ("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_tensor"): _CLIP,
-        ("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_channel"): _CLIP,
+        key_of("FULLY_CONNECTED", "int8 per_tensor"): _CLIP,
+        key_of("FULLY_CONNECTED", "int8 per_channel"): _CLIP,
+        key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _CLIP,
+        key_of("FULLY_CONNECTED", "uint8 per_tensor"): _CLIP,
+        key_of("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_tensor"): _CLIP,
+        key_of("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_channel"): _CLIP,
         **{
-            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Refused(Refusal.RUNTIME, _NO_TYPE)
+            key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Refused(Refusal.RUNTIME, _NO_TYPE)
             for granularity in ("per_tensor", "per_channel", "per_tensor weights_zero_point")
         },
         **{
@@ -31,7 +32,8 @@ ONNXRUNTIME = Runtime(
             for bias in INT16_BIASES
         },
         **{
-            ("FULLY_CONNECTED", f"int16 {g}"): Refused(Refusal.RUNTIME, _NO_TYPE) for g in ("per_tensor", "per_channel")
+            key_of("FULLY_CONNECTED", f"int16 {g}"): Refused(Refusal.RUNTIME, _NO_TYPE)
+            for g in ("per_tensor", "per_channel")
         },
     },
     sources=(

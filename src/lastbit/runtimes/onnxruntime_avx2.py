@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from .derive import in_pairs
 from .onnxruntime import ONNXRUNTIME
+from .variant import Variant
 
 __all__ = ["ONNXRUNTIME_AVX2"]
 
@@ -15,7 +16,9 @@ ONNXRUNTIME_AVX2 = replace(
     name="onnxruntime-avx2",
     title="ONNX Runtime as `onnxruntime`, on CPUs without VNNI: uint8 x int8 products are added in saturating pairs",
     platform="x86-64 with AVX2, without VNNI",
-    rules=in_pairs(ONNXRUNTIME, "uint8 x int8 -> uint8 per_tensor", "uint8 x int8 -> uint8 per_channel"),
+    rules=in_pairs(
+        ONNXRUNTIME, *(Variant("uint8", "uint8", "int8", granularity) for granularity in ("per_tensor", "per_channel"))
+    ),
     sources=(
         *ONNXRUNTIME.sources,
         "microsoft/onnxruntime onnxruntime/core/mlas/lib/x86_64/QgemmU8X8KernelAvx2.S @04c3d924bb04: VPMADDUBSW",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import Refusal, Refused, Rule
 from .shared import EIGHT_BIT, MISREAD_BIAS
+from .variant import Key, key_of
 
 __all__ = [
     "BUILTIN_OPERATORS",
@@ -14,7 +15,7 @@ __all__ = [
     "XNNPACK_OPERATORS",
 ]
 
-Rules = dict[tuple[str, str], Rule | Refused]
+Rules = dict[Key, Rule | Refused]
 
 _NO_UINT8 = Refused(Refusal.RUNTIME, "the interpreter has no uint8 kernel for it")
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
@@ -38,20 +39,20 @@ _INT8 = ("int8 per_tensor", "int8 per_channel")
 
 def _same(operators: tuple[str, ...], types: tuple[str, ...], rule: str, kernel: str) -> Rules:
     """One rule for several operators whose input and output have one type."""
-    return {(operator, f"{t}->{t}"): Rule(rule, kernel) for operator in operators for t in types}
+    return {key_of(operator, f"{t}->{t}"): Rule(rule, kernel) for operator in operators for t in types}
 
 
 def _convolutions(operators: tuple[str, ...], variants: tuple[str, ...], rule: str, kernel: str) -> Rules:
-    return {(operator, variant): Rule(rule, kernel) for operator in operators for variant in variants}
+    return {key_of(operator, variant): Rule(rule, kernel) for operator in operators for variant in variants}
 
 
 def _copies(types: tuple[str, ...], kernel: str) -> Rules:
     """Operators that only move values, with SPLIT, FILL and SHAPE, whose first input is not the array."""
     return {
         **_same(_COPIES, types, "copy", kernel),
-        **{("SPLIT", f"int32->{t}"): Rule("copy", kernel) for t in types},
-        **{("FILL", f"{n}->{t}"): Rule("copy", kernel) for n in ("int32", "int64") for t in types},
-        **{("SHAPE", f"{t}->{n}"): Rule("copy", kernel) for n in ("int32", "int64") for t in types},
+        **{key_of("SPLIT", f"int32->{t}"): Rule("copy", kernel) for t in types},
+        **{key_of("FILL", f"{n}->{t}"): Rule("copy", kernel) for n in ("int32", "int64") for t in types},
+        **{key_of("SHAPE", f"{t}->{n}"): Rule("copy", kernel) for n in ("int32", "int64") for t in types},
     }
 
 
@@ -64,16 +65,16 @@ def _int16_convolutions(rules: dict[str, str], grouped: dict[str, str], kernel: 
     """Convolutions of int16 by int8: bias -> rule, of all and of those with groups."""
     by_name = (("CONV_2D", _INT16, rules), ("CONV_2D", _GROUPED_INT16, grouped), ("DEPTHWISE_CONV_2D", _INT16, rules))
     table: Rules = {
-        (operator, f"{variant} {bias}"): Rule(rule, kernel)
+        key_of(operator, f"{variant} {bias}"): Rule(rule, kernel)
         for operator, variants, biases in by_name
         for variant in variants
         for bias, rule in biases.items()
         if operator == "CONV_2D" or bias in ("int64_bias", "no_bias")
     }
     if "int32_bias" not in rules:
-        table |= {("CONV_2D", f"{variant} int32_bias"): MISREAD_BIAS for variant in (*_INT16, *_GROUPED_INT16)}
+        table |= {key_of("CONV_2D", f"{variant} int32_bias"): MISREAD_BIAS for variant in (*_INT16, *_GROUPED_INT16)}
     reason = MISREAD_BIAS if kernel == "tflm" else Refused(Refusal.RUNTIME, "the runtime wants an int64 bias")
-    return table | {("DEPTHWISE_CONV_2D", f"{variant} int32_bias"): reason for variant in _INT16}
+    return table | {key_of("DEPTHWISE_CONV_2D", f"{variant} int32_bias"): reason for variant in _INT16}
 
 
 _ARG_TYPES = ("int8", "uint8", "int32", "float32")
@@ -83,17 +84,17 @@ def _float_forms(kernel: str, hard_swish: str) -> Rules:
     """Operators on float32 that round once, or in an order that is known."""
     return {
         **_same(("ADD", "SUB", "MUL", "LEAKY_RELU"), ("float32",), "float32", kernel),
-        ("HARD_SWISH", "float32->float32"): Rule(hard_swish, kernel),
+        key_of("HARD_SWISH", "float32->float32"): Rule(hard_swish, kernel),
         **_same(("MEAN", "SUM"), ("float32",), "float32_in_order", kernel),
-        ("AVERAGE_POOL_2D", "float32->float32"): Rule("float32_in_order", kernel),
-        ("MAX_POOL_2D", "float32->float32"): Rule("float32_first", kernel),
+        key_of("AVERAGE_POOL_2D", "float32->float32"): Rule("float32_in_order", kernel),
+        key_of("MAX_POOL_2D", "float32->float32"): Rule("float32_first", kernel),
     }
 
 
 def _positions(types: tuple[str, ...], outputs: tuple[str, ...], kernel: str) -> Rules:
     """ARG_MAX and ARG_MIN; a runtime that does not take a type refuses it."""
     return {
-        (operator, f"{t}->{n}"): Rule("first_position", kernel)
+        key_of(operator, f"{t}->{n}"): Rule("first_position", kernel)
         if t in types and n in outputs
         else Refused(Refusal.RUNTIME, f"the interpreter takes {', '.join(types)} and gives {', '.join(outputs)}")
         for operator in ("ARG_MAX", "ARG_MIN")
@@ -121,21 +122,21 @@ XNNPACK_OPERATORS: Rules = {
     **_same(("LEAKY_RELU",), EIGHT_BIT, "q8_half_up", "xnnpack"),
     **_same(("MEAN", "SUM"), EIGHT_BIT, "float32_bias_half_even", "xnnpack"),
     **_same(("CONCATENATION", "PAD", "STRIDED_SLICE", "TRANSPOSE"), ("int8", "uint8", "float32"), "copy", "xnnpack"),
-    **{("SPLIT", f"int32->{t}"): Rule("copy", "xnnpack") for t in ("int8", "uint8", "float32")},
+    **{key_of("SPLIT", f"int32->{t}"): Rule("copy", "xnnpack") for t in ("int8", "uint8", "float32")},
     **_same(("ADD", "SUB", "MUL"), ("float32",), "float32_flush", "xnnpack"),
     **_same(_COMPARISONS, ("float32",), "compare_flush", "xnnpack"),
     **_same(("LEAKY_RELU",), ("float32",), "float32_below_zero_flush", "xnnpack"),
     **_same(("HARD_SWISH",), ("float32",), "float32_fused_flush", "xnnpack"),
-    **{(operator, "float32->float32"): _UNSETTLED_ORDER for operator in ("MEAN", "SUM")},
-    ("AVERAGE_POOL_2D", "float32->float32"): Refused(
+    **{key_of(operator, "float32->float32"): _UNSETTLED_ORDER for operator in ("MEAN", "SUM")},
+    key_of("AVERAGE_POOL_2D", "float32->float32"): Refused(
         Refusal.NOT_EXACT, "not exact: the order in which XNNPACK adds is not settled"
     ),
-    ("MAX_POOL_2D", "float32->float32"): Refused(
+    key_of("MAX_POOL_2D", "float32->float32"): Refused(
         Refusal.NOT_EXACT, "not exact: which of 0.0 and -0.0 XNNPACK takes is not settled"
     ),
-    ("BATCH_MATMUL", "int8->int8"): Rule("float32-half_even", "xnnpack"),
+    key_of("BATCH_MATMUL", "int8->int8"): Rule("float32-half_even", "xnnpack"),
     **_convolutions(("CONV_2D",), (_FLOAT, f"{_FLOAT} grouped"), "float32_fma/bias_first", "xnnpack"),
-    ("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma/bias_first", "xnnpack"),
+    key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma/bias_first", "xnnpack"),
 }
 
 # What other kernels do otherwise than those of AVX512-VNNI: those of AVX-VNNI, and those of AVX2.
@@ -147,20 +148,20 @@ XNNPACK_AVX2_OPERATORS: Rules = {
     **XNNPACK_AVXVNNI_OPERATORS,
     **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED), _SATURATE, "xnnpack"),
     **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, _SATURATE, "xnnpack"),
-    ("BATCH_MATMUL", "int8->int8"): Rule(_SATURATE, "xnnpack"),
+    key_of("BATCH_MATMUL", "int8->int8"): Rule(_SATURATE, "xnnpack"),
 }
 
 BUILTIN_OPERATORS: Rules = {
     **_convolutions(("CONV_2D",), _INT8, "q31-half_up-half_up/dd", "builtin"),
     **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", "builtin"),
-    ("CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
+    key_of("CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
     **_int16_convolutions(
         {**_READ_AS_INT64, "int32_bias_type": "q31-half_up-half_up/dd"},
         {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY},
         "builtin",
     ),
     **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, "q31-by_channel/dd", "builtin"),
-    ("DEPTHWISE_CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_away/fd", "builtin"),
+    key_of("DEPTHWISE_CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_away/fd", "builtin"),
     **_same(("AVERAGE_POOL_2D",), (*EIGHT_BIT, "int16"), "mean_half_away", "builtin"),
     **_same(("MAX_POOL_2D",), (*EIGHT_BIT, "int16"), "maximum/half_away", "builtin"),
     **_same(("ADD",), EIGHT_BIT, "fixed_point_vector", "builtin"),
@@ -178,17 +179,17 @@ BUILTIN_OPERATORS: Rules = {
     **_copies(_MOVED, "builtin"),
     **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", "builtin"),
     **_float_forms("builtin", "float32_vector4"),
-    ("MEAN", "float32->float32"): _UNSETTLED_ORDER,
-    ("CONV_2D", _FLOAT): Refused(
+    key_of("MEAN", "float32->float32"): _UNSETTLED_ORDER,
+    key_of("CONV_2D", _FLOAT): Refused(
         Refusal.NOT_EXACT,
         "not exact: Eigen's matrix product adds in an order that depends on the layer's shape and the CPU's cache "
         "sizes",
     ),
-    ("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "builtin"),
-    ("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_in_order/bias_first", "builtin"),
+    key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "builtin"),
+    key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_in_order/bias_first", "builtin"),
     **_positions(_ARG_TYPES, ("int32", "int64"), "builtin"),
-    ("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", "builtin"),
-    ("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", "builtin"),
+    key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", "builtin"),
+    key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", "builtin"),
 }
 
 REFERENCE_OPERATORS: Rules = {
@@ -209,7 +210,7 @@ REFERENCE_OPERATORS: Rules = {
     **_same(("LEAKY_RELU",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", "reference"),
     **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", "reference"),
     **{
-        ("SUM", f"{t}->{t}"): Refused(
+        key_of("SUM", f"{t}->{t}"): Refused(
             Refusal.NOT_EXACT, "not exact: the reference kernel prints numbers that its input does not decide"
         )
         for t in (*EIGHT_BIT, "int16")
@@ -218,16 +219,16 @@ REFERENCE_OPERATORS: Rules = {
     **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", "reference"),
     **_float_forms("reference", "float32_division"),
     **_convolutions(_CONVOLUTIONS, (_FLOAT,), "float32_in_order/bias_last", "reference"),
-    ("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "reference"),
+    key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "reference"),
     **_positions(_ARG_TYPES, ("int32", "int64"), "reference"),
-    ("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", "reference"),
-    ("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", "reference"),
+    key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", "reference"),
+    key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", "reference"),
 }
 
 TFLM_OPERATORS: Rules = {
     **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", "tflm"),
     **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", "tflm"),
-    **{(operator, "uint8 per_tensor"): _NO_UINT8 for operator in _CONVOLUTIONS},
+    **{key_of(operator, "uint8 per_tensor"): _NO_UINT8 for operator in _CONVOLUTIONS},
     **_int16_convolutions(
         {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY, "int32_bias": _HALF_AWAY},
         {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY, "int32_bias": _HALF_AWAY},
@@ -244,29 +245,29 @@ TFLM_OPERATORS: Rules = {
     **_same(_COMPARISONS, ("int8", "int16", "int32", "float32"), "compare", "tflm"),
     **_float_forms("tflm", "float32_division"),
     **_convolutions(_CONVOLUTIONS, (_FLOAT,), "float32_in_order/bias_last", "tflm"),
-    ("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "tflm"),
+    key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "tflm"),
     **_positions(("int8", "float32"), ("int32",), "tflm"),
-    ("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/dd", "tflm"),
-    ("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/dd", "tflm"),
+    key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/dd", "tflm"),
+    key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/dd", "tflm"),
     **{
-        (operator, "int32->int32"): Refused(Refusal.RUNTIME, "the interpreter has no int32 kernel for it")
+        key_of(operator, "int32->int32"): Refused(Refusal.RUNTIME, "the interpreter has no int32 kernel for it")
         for operator in ("TRANSPOSE", "EXPAND_DIMS")
     },
-    ("SQUEEZE", "uint8->uint8"): Rule("copy", "tflm"),
-    **{(operator, "uint8->uint8"): _NO_UINT8 for operator in (*_COPIES, *_COMPARISONS) if operator != "SQUEEZE"},
-    ("SPLIT", "int32->uint8"): _NO_UINT8,
-    ("SHAPE", "uint8->int32"): Rule("copy", "tflm"),
+    key_of("SQUEEZE", "uint8->uint8"): Rule("copy", "tflm"),
+    **{key_of(operator, "uint8->uint8"): _NO_UINT8 for operator in (*_COPIES, *_COMPARISONS) if operator != "SQUEEZE"},
+    key_of("SPLIT", "int32->uint8"): _NO_UINT8,
+    key_of("SHAPE", "uint8->int32"): Rule("copy", "tflm"),
     **{
-        ("SHAPE", f"{t}->int64"): Refused(Refusal.RUNTIME, "the interpreter gives shapes as int32 only")
+        key_of("SHAPE", f"{t}->int64"): Refused(Refusal.RUNTIME, "the interpreter gives shapes as int32 only")
         for t in (*_MOVED, "uint8")
     },
     **{
-        ("FILL", f"{n}->{t}"): Refused(Refusal.RUNTIME, "the interpreter fills with float32, int8 and int32 only")
+        key_of("FILL", f"{n}->{t}"): Refused(Refusal.RUNTIME, "the interpreter fills with float32, int8 and int32 only")
         for n in ("int32", "int64")
         for t in ("int16", "uint8")
     },
     **{
-        (operator, "uint8->uint8"): _NO_UINT8
+        key_of(operator, "uint8->uint8"): _NO_UINT8
         for operator in (*_POOLS, "ADD", "SUB", "MUL", "MEAN", "SUM", "LEAKY_RELU", "HARD_SWISH")
     },
 }

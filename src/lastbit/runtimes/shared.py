@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import Refusal, Refused, Rule
+from .variant import Key, key_of
 
 __all__ = [
     "COPIED",
@@ -27,7 +28,7 @@ _INEXACT = Refused(
 )
 
 # Operators on float32 that no runtime calculates in a way that can be stated to the last bit for every CPU.
-FLOAT_FUNCTIONS = {(operator, "float32->float32"): _INEXACT for operator in ("SOFTMAX", "LOGISTIC", "TANH")}
+FLOAT_FUNCTIONS = {key_of(operator, "float32->float32"): _INEXACT for operator in ("SOFTMAX", "LOGISTIC", "TANH")}
 
 _UNCHECKED = Refused(
     Refusal.UNDEFINED,
@@ -39,9 +40,9 @@ _DENSE_REAL = (("int8", "int8", "int8"), ("uint8", "uint8", "uint8"), ("int8", "
 _GRANULARITIES = ("per_tensor", "per_channel")
 
 
-def _dense(x: str, w: str, y: str, granularity: str) -> tuple[str, str]:
+def _dense(x: str, w: str, y: str, granularity: str) -> Key:
     types = x if x == w == y else f"{x} x {w} -> {y}"
-    return "FULLY_CONNECTED", f"{types} {granularity}"
+    return key_of("FULLY_CONNECTED", f"{types} {granularity}")
 
 
 # Dense layers with an 8-bit input that LiteRT's own kernels refuse, or run without checking what they are given.
@@ -63,7 +64,7 @@ LITERT_DENSE_REFUSED = {
         for w in (*EIGHT_BIT, "int4")
         for y in (*EIGHT_BIT, "int16")
     },
-    ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor weights_zero_point"): Refused(
+    key_of("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor weights_zero_point"): Refused(
         Refusal.RUNTIME, "the runtime takes int4 weights with zero point 0 only"
     ),
 }
@@ -102,14 +103,14 @@ MISREAD_BIAS = Refused(
 """Of int16 layers with an int32 bias of which the model says nothing else."""
 
 
-def int16_variant(weights: str, granularity: str, bias: str) -> tuple[str, str]:
+def int16_variant(weights: str, granularity: str, bias: str) -> Key:
     """The key of a dense layer with int16 activations and int8 or int4 weights."""
-    return "FULLY_CONNECTED", f"int16 x {weights} -> int16 {granularity} {bias}"
+    return key_of("FULLY_CONNECTED", f"int16 x {weights} -> int16 {granularity} {bias}")
 
 
 def int16_by_reference(
     kernel: str, *granularities: str, names: tuple[str, str] = ("float64-half_away", "float64-half_away/acc64")
-) -> dict[tuple[str, str], Rule | Refused]:
+) -> dict[Key, Rule | Refused]:
     """LiteRT's reference arithmetic for int16 x int8 and int16 x int4: float64 on 64 bits, or on 32 where that is said.
 
     An int32 bias of which nothing is said is misread: `ops.dense_int16` refuses it. `names`: of the two rules.

@@ -13,6 +13,7 @@ from .shared import (
     TFLM_DENSE_REFUSED,
     int16_variant,
 )
+from .variant import key_of
 
 _NO_INVOKE = "the interpreter accepts the operator and fails to run it"
 _NO_PREPARE = "the interpreter fails to prepare the operator"
@@ -26,8 +27,8 @@ TFLM = Runtime(
     oracle="tflite-micro 0.dev20261023182759, runtime.Interpreter",
     platform="portable C++, shown on x86-64",
     rules={
-        ("FULLY_CONNECTED", "int8 per_tensor"): Rule("q31-half_up-half_away/dd", "tflm"),
-        ("FULLY_CONNECTED", "int8 per_channel"): Rule("q31-half_up-half_away/dd", "tflm"),
+        key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("q31-half_up-half_away/dd", "tflm"),
+        key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("q31-half_up-half_away/dd", "tflm"),
         # The bias's own type chooses the accumulator; without a bias, quantized_bias_type does.
         **{
             int16_variant("int8", granularity, bias): Rule(rule, "tflm")
@@ -45,26 +46,26 @@ TFLM = Runtime(
             for b in INT16_BIASES
         },
         **{
-            ("FULLY_CONNECTED", f"int16 {g}"): Refused(Refusal.RUNTIME, _NO_INT16_BY)
+            key_of("FULLY_CONNECTED", f"int16 {g}"): Refused(Refusal.RUNTIME, _NO_INT16_BY)
             for g in ("per_tensor", "per_channel")
         },
-        ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule("q31-half_up-half_away/dd", "tflm"),
-        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("q31-half_up-half_away/dd", "tflm"),
-        ("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor weights_zero_point"): Rule(
+        key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule("q31-half_up-half_away/dd", "tflm"),
+        key_of("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("q31-half_up-half_away/dd", "tflm"),
+        key_of("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor weights_zero_point"): Rule(
             "q31-half_up-half_away/dd", "tflm"
         ),
-        ("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-bias_last", "tflm"),
-        ("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
+        key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-bias_last", "tflm"),
+        key_of("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
             Refusal.RUNTIME, "the runtime takes float16 weights through a DEQUANTIZE only"
         ),
         **{
-            ("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Refused(Refusal.RUNTIME, _NO_HYBRID)
+            key_of("FULLY_CONNECTED", f"float32 x {w} -> float32 {g}"): Refused(Refusal.RUNTIME, _NO_HYBRID)
             for w in ("int8", "int4", "uint8")
             for g in ("per_tensor", "per_channel")
         },
-        **{("QUANTIZE", f"float32->{t}"): Rule("float32_divide_half_away", "tflm") for t in ("int8", "int16")},
+        **{key_of("QUANTIZE", f"float32->{t}"): Rule("float32_divide_half_away", "tflm") for t in ("int8", "int16")},
         **{
-            ("QUANTIZE", types): Rule("q31_half_up_half_away", "tflm")
+            key_of("QUANTIZE", types): Rule("q31_half_up_half_away", "tflm")
             for types in (
                 "int8->int8",
                 "int8->uint8",
@@ -79,32 +80,32 @@ TFLM = Runtime(
             )
         },
         **{
-            ("QUANTIZE", t): Refused(Refusal.RUNTIME, _NO_INVOKE)
+            key_of("QUANTIZE", t): Refused(Refusal.RUNTIME, _NO_INVOKE)
             for t in ("float32->uint8", "uint8->uint8", "uint8->int16")
         },
-        **{("DEQUANTIZE", f"{t}->float32"): Rule("float32_difference_times_scale", "tflm") for t in EIGHT_BIT},
-        ("DEQUANTIZE", "int16->float32"): Rule("float32_difference_times_scale/any_zero_point", "tflm"),
-        ("DEQUANTIZE", "float16->float32"): Refused(Refusal.RUNTIME, _NO_PREPARE),
-        **{("RELU", f"{t}->{t}"): Rule("q31_half_up_half_away/float64_ratio", "tflm") for t in ("int8", "int16")},
-        **{("RELU6", f"{t}->{t}"): Rule("clamp_without_rescale", "tflm") for t in ("int8", "int16")},
-        **{(relu, "float32->float32"): Rule("float32_clamp", "tflm") for relu in ("RELU", "RELU6")},
+        **{key_of("DEQUANTIZE", f"{t}->float32"): Rule("float32_difference_times_scale", "tflm") for t in EIGHT_BIT},
+        key_of("DEQUANTIZE", "int16->float32"): Rule("float32_difference_times_scale/any_zero_point", "tflm"),
+        key_of("DEQUANTIZE", "float16->float32"): Refused(Refusal.RUNTIME, _NO_PREPARE),
+        **{key_of("RELU", f"{t}->{t}"): Rule("q31_half_up_half_away/float64_ratio", "tflm") for t in ("int8", "int16")},
+        **{key_of("RELU6", f"{t}->{t}"): Rule("clamp_without_rescale", "tflm") for t in ("int8", "int16")},
+        **{key_of(relu, "float32->float32"): Rule("float32_clamp", "tflm") for relu in ("RELU", "RELU6")},
         **{
-            ("RELU_N1_TO_1", f"{t}->{t}"): Refused(Refusal.RUNTIME, _NO_PREPARE)
+            key_of("RELU_N1_TO_1", f"{t}->{t}"): Refused(Refusal.RUNTIME, _NO_PREPARE)
             for t in ("int8", "uint8", "int16", "float32")
         },
         **{
-            ("SOFTMAX", f"int8->{t}"): Rule("gemmlowp_fixed_point/exact_output_scale", "tflm")
+            key_of("SOFTMAX", f"int8->{t}"): Rule("gemmlowp_fixed_point/exact_output_scale", "tflm")
             for t in ("int8", "int16")
         },
-        ("SOFTMAX", "int16->int16"): Rule("interpolated_int16/float32_tables", "tflm"),
-        ("SOFTMAX", "uint8->int16"): Refused(Refusal.RUNTIME, _NO_UINT8),
+        key_of("SOFTMAX", "int16->int16"): Rule("interpolated_int16/float32_tables", "tflm"),
+        key_of("SOFTMAX", "uint8->int16"): Refused(Refusal.RUNTIME, _NO_UINT8),
         **{
-            (op, "uint8->uint8"): Refused(Refusal.RUNTIME, _NO_UINT8)
+            key_of(op, "uint8->uint8"): Refused(Refusal.RUNTIME, _NO_UINT8)
             for op in ("RELU", "RELU6", "SOFTMAX", "LOGISTIC", "TANH")
         },
-        **{(op, "int8->int8"): Rule("gemmlowp_fixed_point", "tflm") for op in ("LOGISTIC", "TANH")},
-        **{(op, "int16->int16"): Rule("interpolated_int16", "tflm") for op in ("LOGISTIC", "TANH")},
-        **{("RESHAPE", f"{t}->{t}"): Rule("copy_to_output_shape", "tflm") for t in COPIED},
+        **{key_of(op, "int8->int8"): Rule("gemmlowp_fixed_point", "tflm") for op in ("LOGISTIC", "TANH")},
+        **{key_of(op, "int16->int16"): Rule("interpolated_int16", "tflm") for op in ("LOGISTIC", "TANH")},
+        **{key_of("RESHAPE", f"{t}->{t}"): Rule("copy_to_output_shape", "tflm") for t in COPIED},
         **FLOAT_FUNCTIONS,
         **TFLM_OPERATORS,
         **TFLM_DENSE_REFUSED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import Refusal, Refused, Rule, Runtime
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
+from .variant import key_of
 
 _FUSED = Rule("float32-bias_fused-half_even", "fbgemm")
 _DIVISION = Rule("float32-bias_by_division-half_even", "fbgemm")
@@ -15,14 +16,14 @@ TORCH_FBGEMM = Runtime(
     oracle="torch 2.13.0, torch.ops.quantized.linear",
     platform="x86-64 with AVX512-VNNI; without it, where no two neighbouring products leave 16 bits",
     rules={
-        ("FULLY_CONNECTED", "int8 per_tensor"): _FUSED,
-        ("FULLY_CONNECTED", "int8 per_channel"): _DIVISION,
-        ("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _FUSED,
-        ("FULLY_CONNECTED", "uint8 per_tensor"): _FUSED,
-        ("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_tensor"): _FUSED,
-        ("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_channel"): _DIVISION,
+        key_of("FULLY_CONNECTED", "int8 per_tensor"): _FUSED,
+        key_of("FULLY_CONNECTED", "int8 per_channel"): _DIVISION,
+        key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): _FUSED,
+        key_of("FULLY_CONNECTED", "uint8 per_tensor"): _FUSED,
+        key_of("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_tensor"): _FUSED,
+        key_of("FULLY_CONNECTED", "uint8 x int8 -> uint8 per_channel"): _DIVISION,
         **{
-            ("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Refused(Refusal.RUNTIME, _NO_TYPE)
+            key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Refused(Refusal.RUNTIME, _NO_TYPE)
             for granularity in ("per_tensor", "per_channel", "per_tensor weights_zero_point")
         },
         **{
@@ -32,7 +33,8 @@ TORCH_FBGEMM = Runtime(
             for bias in INT16_BIASES
         },
         **{
-            ("FULLY_CONNECTED", f"int16 {g}"): Refused(Refusal.RUNTIME, _NO_TYPE) for g in ("per_tensor", "per_channel")
+            key_of("FULLY_CONNECTED", f"int16 {g}"): Refused(Refusal.RUNTIME, _NO_TYPE)
+            for g in ("per_tensor", "per_channel")
         },
     },
     sources=(

@@ -21,11 +21,12 @@ from typing import Any
 from ..errors import RuntimeNameError
 from ..rules.requantize.table import RULES
 from .base import Refusal, Refused, Rule, Runtime
-from .change import Change, Key
+from .change import Change
 from .changes_litert import LITERT_CHANGES
 from .changes_tflm import TFLM_CHANGES
 from .changes_xnnpack import XNNPACK_CHANGES
 from .shared import MISREAD_BIAS
+from .variant import INT32_BIAS, Key, Variant, key_of
 
 __all__ = ["CHANGES", "Change", "version_evidence", "versioned_runtime", "versions_run"]
 
@@ -119,7 +120,7 @@ def _cached(base_name: str, version: str) -> dict[Key, list[dict[str, Any]]]:
     by_key: dict[Key, list[dict[str, Any]]] = {}
     for number in evidence["runs"][f"{base_name}@{version}"]["results"]:
         result = evidence["results"][number]
-        by_key.setdefault((result["operator"], result["variant"]), []).append(result)
+        by_key.setdefault(key_of(result["operator"], result["variant"]), []).append(result)
     return by_key
 
 
@@ -212,7 +213,7 @@ def _on_64_bits(name: str) -> bool:
 
 
 def _offered(
-    rule: Rule | None, results: list[dict[str, Any]], name: str, in_part: frozenset[str]
+    rule: Rule | None, results: list[dict[str, Any]], name: str, in_part: frozenset[Variant]
 ) -> Rule | Refused | None:
     """The stated rule if this version was seen to follow it, else why not."""
     ran = [result for result in results if result["outputs"]]
@@ -222,11 +223,11 @@ def _offered(
             return Refused(Refusal.RUNTIME, f"{name} refuses it: {words[0].partition(': ')[2]}")
         return None if rule is None else Refused(Refusal.NOT_ASKED, f"{_NOT_HELD} {name}")
     for result in ran:
-        unwritten = result["output_rank_above_2"] and result["variant"] in in_part
+        unwritten = result["output_rank_above_2"] and Variant.parse(result["variant"]) in in_part
         # Rules that were not known when the version ran are held against what it printed for the golden file.
         fitting = (*result["fitting"], *result.get("recorded", {"fitting": ()})["fitting"])
         if not unwritten and (rule is None or rule.name not in fitting):
-            if rule is not None and result["variant"].endswith(" int32_bias") and _on_64_bits(rule.name):
+            if rule is not None and Variant.parse(result["variant"]).bias == INT32_BIAS and _on_64_bits(rule.name):
                 return MISREAD_BIAS
             return Refused(Refusal.NOT_SETTLED, f"the arithmetic of {name} is not settled")
     return rule
