@@ -14,6 +14,7 @@ from pathlib import Path
 
 import gallery
 import page_585
+import reader_table
 from lastbit.operator_report import OPERATOR_RUNTIMES, Cell, operator_evidence, operators_report
 from lastbit.ops import OPERATORS
 from lastbit.runtime_report import evidence, machines_of
@@ -196,6 +197,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "operators_source": operators_source,
     "runtimes": runtimes_table,
     "rules": rules_table,
+    "readers": reader_table.reader_table,
     "runtime_pages": runtime_pages,
     "versions": versions_table,
     "accumulator_585": page_585.page,

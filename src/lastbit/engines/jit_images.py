@@ -14,13 +14,14 @@ import numpy.typing as npt
 from ..ops._binary import PreparedBinary
 from ..ops._convolution import Convolution, PreparedConvolution
 from ..ops.base import PreparedOperator
+from ..rules.base import Unsupported
 from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.forms import Float, Requantize, TwoRoundings
 from ..types import Array
 from . import jit_matmul
 from .jit_memory import address
 
-__all__ = ["fast_image_operator"]
+__all__ = ["depthwise_form", "fast_image_operator"]
 
 Function = Callable[[Sequence[Array], int], Array]
 
@@ -35,6 +36,17 @@ _DEPTHWISE_FORMS: dict[Requantize, int] = {
     TwoRoundings("wrap32", "half_up", "half_up", 0, "wrap32"): 2,
     TwoRoundings("wrap32", "half_up", "half_away", 0, "wrap32"): 3,
 }
+
+
+def depthwise_form(form: Requantize) -> int:
+    """The number of a form in `jit_image_kernels.depthwise`.
+
+    Raises:
+        Unsupported: it has no code for the form.
+    """
+    if form not in _DEPTHWISE_FORMS:
+        raise Unsupported("depthwise", "requantize", form)
+    return _DEPTHWISE_FORMS[form]
 
 
 def fast_image_operator(entry: PreparedOperator) -> Function | None:
@@ -165,7 +177,7 @@ class _Depthwise:
         self._factor = np.zeros(channels, np.float32)
         self._multiplier, self._left, self._right = (np.zeros(channels, np.int64) for _ in range(3))
         for number, (start, stop, params) in enumerate(parts):
-            self._forms[number] = _DEPTHWISE_FORMS[params.rule.requantize]
+            self._forms[number] = depthwise_form(params.rule.requantize)
             self._factor[start:stop] = params.effective_scale.astype(np.float32)
             self._multiplier[start:stop] = params.multiplier
             self._left[start:stop] = np.clip(params.shift, 0, 31)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -258,7 +259,9 @@ def _other(
         return OtherRuntime(
             name, prepared.rule, prepared.kernel, output, mismatched, acc=acc, acc_cause=_acc_cause(element, prepared)
         )
-    here, there = (Side.of(p.requant, element.unit) for p in (element.prepared, prepared))
+    here, there = (
+        Side.of(p.requant, element.unit, _taken_scale(p, element.unit)) for p in (element.prepared, prepared)
+    )
     cause = find_cause(element.acc, element.scales, here, there)
     if (int(cause.here[-1]), int(cause.there[-1])) != (element.output, output):
         raise RuntimeError(
@@ -267,6 +270,12 @@ def _other(
             "please report it, with the model."
         )
     return OtherRuntime(name, prepared.rule, prepared.kernel, output, mismatched, cause, there)
+
+
+def _taken_scale(prepared: PreparedDense, unit: int) -> Fraction:
+    """The weights scale that a kernel takes for a unit: that of the file, but for a few faults."""
+    scales = prepared.layer.weights_scale
+    return Fraction(float(scales[unit if scales.size > 1 else 0]))
 
 
 def _acc_cause(element: Element, prepared: PreparedDense) -> str:

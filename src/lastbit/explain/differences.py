@@ -34,18 +34,20 @@ STEPS = ("scale_precision", "multiplier_form", "first_rounding", "last_rounding"
 class Side:
     """One runtime's way of requantizing an element: rule, what the output is limited to, and the bias.
 
-    The bias is told only where the rule adds it by itself: the integer, and what it is in accumulator steps.
+    The bias is told only where the rule adds it by itself: the integer, and what it is in accumulator steps. So is the
+    weights' scale where the kernel takes another one than the file has for the unit.
     """
 
     rule: IntegerRule
     ends: Ends
     bias: int = 0
     bias_in_steps: Fraction = Fraction(0)
+    weights_scale: Fraction | None = None
 
     @classmethod
-    def of(cls, params: RequantParams, unit: int = 0) -> Side:
+    def of(cls, params: RequantParams, unit: int = 0, weights_scale: Fraction | None = None) -> Side:
         """The side that these folded constants make for one unit."""
-        side = cls(params.rule, ends_of(params))
+        side = cls(params.rule, ends_of(params), weights_scale=weights_scale)
         if params.bias is None or params.float_bias is None:
             return side
         return replace(side, bias=int(params.bias[unit]), bias_in_steps=Fraction(float(params.float_bias[unit])))
@@ -55,7 +57,7 @@ class Side:
         form = self.rule.requantize
         match step:
             case "scale_precision":
-                return words.scale_text(self.rule.scales.product)
+                return words.scale_text(self.rule.scales)
             case "multiplier_form":
                 return words.multiplier_text(form)
             case "first_rounding":
@@ -168,7 +170,9 @@ def five_steps(acc: int, scales: tuple[float, float, float], sides: Sequence[Sid
     [0.5, 0.5, -2.0, -2.0, 1.0]
     """
     precision, form, first, last, clamp = sides
-    scale = scale_of(precision.rule, *map(Fraction, scales))
+    input_scale, weights_scale, output_scale = map(Fraction, scales)
+    taken = weights_scale if precision.weights_scale is None else precision.weights_scale
+    scale = scale_of(precision.rule, input_scale, taken, output_scale)
     factor = factor_of(form.rule, scale)
     before = before_rounding(first.rule, acc, factor, first.bias, first.bias_in_steps)
     rounded = last_rounding(last.rule, before)

@@ -84,7 +84,7 @@ def _section_layer(element: Element, head: Head) -> Iterable[Block]:
         ("activation", layer.activation),
         ("runtime", f"{element.runtime.name} ({element.runtime.title})"),
         ("kernel", prepared.kernel),
-        ("rule", prepared.rule),
+        ("rule", f"{prepared.rule}, chosen by {prepared.choice}" if prepared.choice else prepared.rule),
         *(("", part) for part in re.split(r"[,;]  ", prepared.equation)),
         ("granularity", f"{layer.granularity} ({count} weights scale{'s' * (count != 1)})"),
         ("input", head.input_source),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..report import Block, Code, Heading, Table, Text
+from ..rules.requantize.table import CHOICES
 from ..texts import (
     Data,
     covered_on,
@@ -97,13 +98,19 @@ def _coverage_table(op: Data, dense: Data | None) -> list[Block]:
     return [Table(("runtime", "kernel", "rule", "clamp"), rows)]
 
 
+def _branches(rule: str) -> str:
+    """The names of the two rules that a choice chooses from."""
+    choice = CHOICES.get(rule)
+    return f", which is {choice.then.name} or {choice.otherwise.name}" if choice is not None else ""
+
+
 def _equations(dense: Data) -> list[Block]:
     """Each rule's equation once; its parts on lines of their own."""
     rules = {entry["rule"]: entry["equation"] for entry in dense["runtimes"].values() if "equation" in entry}
     lines = []
     for rule, equation in rules.items():
         lines += [
-            f"{rule}:",
+            f"{rule}{_branches(rule)}:",
             *(f"    {part.strip()}" for part in equation.replace(";  ", ",  ").split(",  ")),
         ]
     zero_points = {role: dense["operands"][role]["quantization"]["zero_point"] for role in ("input", "weights")}

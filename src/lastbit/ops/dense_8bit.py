@@ -43,12 +43,14 @@ class PreparedDense(PreparedLayer):
         acc_bits: bits of the accumulator; it wraps.
         pairs: where the kernel adds neighbouring products in 16 bits, those that can saturate. None where none can:
             then the accumulator is the sum of the products, as everywhere else.
+        choice: the name of the choice of two rules of which `rule` is one, else empty.
     """
 
     folded_bias: npt.NDArray[np.int64]
     requant: RequantParams
     acc_bits: int = 32
     pairs: SaturatingPairs | None = None
+    choice: str = ""
 
     @property
     def equation(self) -> str:

@@ -36,7 +36,7 @@ def for_rows(prepared: PreparedDense, rows: int) -> PreparedDense:
     if not isinstance(prepared, PreparedByRows):
         return prepared
     chosen = prepared.one_row if rows == 1 else prepared.several
-    return replace(chosen, kernel=prepared.kernel, notes=prepared.notes)
+    return replace(chosen, kernel=prepared.kernel, notes=prepared.notes, choice=prepared.rule)
 
 
 def prepare_by_rows(

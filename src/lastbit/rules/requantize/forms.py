@@ -18,6 +18,7 @@ __all__ = [
     "Requantize",
     "Tie",
     "TwoRoundings",
+    "WideAdd",
     "form_from_text",
     "form_text",
     "no_meaning",
@@ -28,6 +29,8 @@ Tie = Literal["half_up", "half_away", "half_even"]
 Add = Literal["wrap32", "saturate16", "wide"]
 """The register in which the output's zero point is added: an int32 that wraps, 16 bits that saturate, or one that is
 wide enough."""
+WideAdd = Literal["wrap32", "wide"]
+"""The same of values that may have more than 16 bits."""
 Bias = Literal["in_acc", "fused", "reciprocal", "division"]
 ClampOrder = Literal["bounds", "type_then_low"]
 
@@ -100,11 +103,7 @@ class TwoRoundings:
     high: Literal["half_up", "floor"]
     tie: Tie
     least_right: Literal[0, 1]
-    add: Add
-
-    def __post_init__(self) -> None:
-        if self.add == "saturate16":
-            raise no_meaning(self, "a sum in 16 bits needs a value of 16 bits")
+    add: WideAdd
 
     @property
     def shifts(self) -> range:
@@ -129,11 +128,9 @@ class OneRounding:
     kept_bit: bool
     counts: Literal["plain", "modulo_64"]
     result: Literal["wide", "wrap32"]
-    add: Add
+    add: WideAdd
 
     def __post_init__(self) -> None:
-        if self.add == "saturate16":
-            raise no_meaning(self, "a sum in 16 bits needs a value of 16 bits")
         if self.kept_bit and self.result != "wrap32":
             raise no_meaning(self, "the bit more is kept in an int32, so the result is")
 

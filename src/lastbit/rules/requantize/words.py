@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from ..base import ChannelGroups, Either, IntegerRule, OneRow, Pairs, ScaleProduct, Whole, Window
+from ..base import ChannelGroups, Either, IntegerRule, OneRow, Pairs, ScaleProduct, Scales, Whole, Window
 from .forms import Add, Float, OneRounding, Requantize, Tie, TwoRoundings
 
 __all__ = [
@@ -185,15 +185,16 @@ def _one_text(form: OneRounding) -> str:
     return f"y = clamp({_sum_text(rounded, form.add, 'wrap32')}){made}"
 
 
-def scale_text(product: ScaleProduct) -> str:
+def scale_text(scales: Scales) -> str:
     """How the effective scale is calculated."""
-    match product:
+    taken = "" if scales.weights_scale == "own" else f", with the weights scale {scales.weights_scale}"
+    match scales.product:
         case "dd":
-            return "all float64"
+            return f"all float64{taken}"
         case "fd":
-            return "product float32, quotient float64"
+            return f"product float32, quotient float64{taken}"
         case "ff":
-            return "all float32"
+            return f"all float32{taken}"
         case never:
             assert_never(never)
 
