@@ -119,8 +119,8 @@ def before_rounding(
             right, _, _, _, high = _high(form, acc, factor)
             return Fraction(high, 2**right)
         case OneRounding():
-            bits, _, product = _wide_product(form, acc, factor)
-            return _unrounded(form, product, bits)
+            bits, exact, product = _wide_product(form, acc, factor)
+            return _unrounded(form, product, bits, exact % 1)
         case never:
             assert_never(never)
 
@@ -160,29 +160,34 @@ def _high(form: TwoRoundings, acc: int, factor: Fraction) -> tuple[int, int, int
             assert_never(never_high)
 
 
-def _wide_product(form: OneRounding, acc: int, factor: Fraction) -> tuple[int, int, int]:
-    """The bits that the product is to be shifted by, the product, and what 64 bits hold of it."""
+def _wide_product(form: OneRounding, acc: int, factor: Fraction) -> tuple[int, Fraction, int]:
+    """The bits that the product is to be shifted by, the product, and what 64 bits hold of it.
+
+    It is whole, but for another rule's factor.
+    """
     bits = form.multiplier_bits - split_fraction(factor)[1]
-    product = math.floor(acc * factor * Fraction(2) ** bits)
-    return bits, product, _wrap(product, 64)
+    product = acc * factor * Fraction(2) ** bits
+    return bits, product, _wrap(math.floor(product), 64)
 
 
-def _unrounded(form: OneRounding, product: int, bits: int) -> Fraction:
-    """The product in output steps, so that rounding it half up gives what the registers make of it."""
+def _unrounded(form: OneRounding, product: int, bits: int, rest: Fraction = Fraction(0)) -> Fraction:
+    """The product and its rest in output steps, so that rounding them half up gives what the registers make of it."""
     if form.kept_bit:
         # Twice this is rounded down.
-        return Fraction(product, 2**bits) if 0 < bits <= 64 else Fraction(product >> _count(form, bits - 1), 2)
+        return (
+            (product + rest) / Fraction(1 << bits) if 0 < bits <= 64 else Fraction(product >> _count(form, bits - 1), 2)
+        )
     match form.counts:
         case "plain":
             count = max(bits, 0)
-            half = 2**count // 2
+            half = (1 << count) // 2
         case "modulo_64":
-            count, half = bits % 64, _wrap(2 ** ((bits - 1) % 64), 64)
+            count, half = bits % 64, _wrap(1 << (bits - 1) % 64, 64)
             if bits < 1:
                 return Fraction(_wrap(product + half, 64) >> count)
         case never:
             assert_never(never)
-    return Fraction(_wrap(product + half, 64) - half, 2**count)
+    return (_wrap(product + half, 64) - half + rest) / Fraction(1 << count)
 
 
 def _count(form: OneRounding, bits: int) -> int:
