@@ -17,7 +17,9 @@ from .floats import flush_subnormals, multiply32, round_away32, trunc_to_int32
 __all__ = [
     "QuantizedRows",
     "asymmetric_range",
+    "flushed_range",
     "inverse_of",
+    "largest_or_127_range",
     "quantize_asymmetric",
     "quantize_asymmetric_portable",
     "quantize_asymmetric_tail_32",
@@ -142,6 +144,19 @@ def symmetric_range(
     return low, high, empty, scale, inverse
 
 
+def largest_or_127_range(x: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array, Float32Array]:
+    """The 4-bit kernels' range of each row: (low, high, scale, its inverse), `[rows]`; zeros have the range 127.
+
+    >>> [v.tolist() for v in largest_or_127_range(np.float32([[-254.0, 2.0], [0.0, 0.0]]))[2:]]
+    [[2.0, 1.0], [0.5, 1.0]]
+    """
+    low, high = row_range(x)
+    largest = np.maximum(-low, high)
+    largest[largest == 0] = np.float32(127)
+    with np.errstate(all="ignore"):
+        return low, high, _divide(largest, np.float32(127)), _divide(np.float32(127), largest)
+
+
 def quantize_symmetric(x: Float32Array) -> QuantizedRows:
     """LiteRT's own kernels without asymmetric_quantize_inputs: scale = largest magnitude / 127, zero point 0.
 
@@ -170,11 +185,8 @@ def quantize_for_nibbles(x: Float32Array) -> QuantizedRows:
     Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/4bit/sse_fully_connected.cc @7d88950ea445
     (SseBatchQuantizeFloats4Bit).
     """
-    low, high = row_range(x)
-    largest = np.maximum(-low, high)
-    largest[largest == 0] = np.float32(127)
+    low, high, scale, inverse = largest_or_127_range(x)
     with np.errstate(all="ignore"):
-        scale, inverse = _divide(largest, np.float32(127)), _divide(np.float32(127), largest)
         scaled = multiply32(x, inverse[:, None])
         whole = trunc_to_int32(round_away32(scaled))
     # The low 8 bits, read as a signed integer.
@@ -273,6 +285,31 @@ def quantize_asymmetric_portable(x: Float32Array) -> QuantizedRows:
     return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)
 
 
+def flushed_range(
+    x: Float32Array, invert_scale: bool = False, nan_takes_low: bool = False
+) -> tuple[Float32Array, Float32Array, Float32Array, Float32Array, npt.NDArray[np.int64]]:
+    """XNNPACK's range of rows without subnormals: (low, high, scale, what x is multiplied with, zero point), `[rows]`.
+
+    See `quantize_qd8`.
+    """
+    low, high = row_range(x)
+    one = np.float32(1)
+    with np.errstate(all="ignore"):
+        width = flush_subnormals(high - low)
+        inverse = np.where(low == high, one, flush_subnormals(_divide(np.float32(255), width)))
+        below, above = multiply32(low, inverse, flush=True), multiply32(high, inverse, flush=True)
+        errors = (np.float32(-128) + below) + (np.float32(127) + above)
+        low_is_better = (errors > 0) | (nan_takes_low & np.isnan(errors))
+        exact = np.where(low_is_better, np.float32(-128) - below, np.float32(127) - above)
+        # A range that overflows float32 makes NaN here; comparisons take it to the lower end.
+        limited = np.where(exact > -128, np.minimum(exact, np.float32(127)), np.float32(-128))
+        zero_point = np.rint(limited).astype(np.int64)
+        scale = flush_subnormals(_divide(one, inverse))
+        if invert_scale:
+            inverse = flush_subnormals(_divide(one, scale))
+    return low, high, scale, inverse, zero_point
+
+
 def quantize_qd8(x: Float32Array, invert_scale: bool = False, nan_takes_low: bool = False) -> QuantizedRows:
     """XNNPACK: the row's range over 255 steps, all in float32, ties to even, subnormals read and written as zero.
 
@@ -289,21 +326,7 @@ def quantize_qd8(x: Float32Array, invert_scale: bool = False, nan_takes_low: boo
     src/f32-qs8-vcvt/avx512skx.c.in.
     """
     x = flush_subnormals(x)
-    low, high = row_range(x)
-    one = np.float32(1)
-    with np.errstate(all="ignore"):
-        width = flush_subnormals(high - low)
-        inverse = np.where(low == high, one, flush_subnormals(_divide(np.float32(255), width)))
-        below, above = multiply32(low, inverse, flush=True), multiply32(high, inverse, flush=True)
-        errors = (np.float32(-128) + below) + (np.float32(127) + above)
-        low_is_better = (errors > 0) | (nan_takes_low & np.isnan(errors))
-        exact = np.where(low_is_better, np.float32(-128) - below, np.float32(127) - above)
-        # A range that overflows float32 makes NaN here; comparisons take it to the lower end.
-        limited = np.where(exact > -128, np.minimum(exact, np.float32(127)), np.float32(-128))
-        zero_point = np.rint(limited).astype(np.int64)
-        scale = flush_subnormals(_divide(one, inverse))
-        if invert_scale:
-            inverse = flush_subnormals(_divide(one, scale))
+    low, high, scale, inverse, zero_point = flushed_range(x, invert_scale, nan_takes_low)
     scaled = multiply32(x, inverse[:, None], flush=True)
     # An inverse that overflows (rows below 7.5e-37) makes NaN of zeros; the minimum then gives its other operand.
     largest = (127 - zero_point[:, None]).astype(np.float32)

@@ -17,6 +17,8 @@ from .floats import flush_subnormals, multiply32, round_away32
 
 __all__ = [
     "NeonLoop",
+    "flushed_range_arm",
+    "inverted",
     "neon_loop",
     "nibble_row_sums",
     "padded_pairs",
@@ -29,6 +31,7 @@ __all__ = [
     "quantize_neon_nibbles",
     "quantize_neon_symmetric",
     "quantize_qd8_neon",
+    "saturate_to_int32",
     "vector_loop",
 ]
 
@@ -136,7 +139,7 @@ def pairs_of_lowest(lowest: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return result
 
 
-def _saturate(value: npt.NDArray[np.floating]) -> Int64Array:
+def saturate_to_int32(value: npt.NDArray[np.floating]) -> Int64Array:
     """Whole numbers in float to int32 values: what does not fit becomes the nearer end, NaN 0."""
     wide = np.nan_to_num(np.asarray(value, np.float64), nan=0.0, posinf=2.0**31, neginf=-(2.0**31))
     return np.clip(wide, INT32_MIN, INT32_MAX).astype(np.int64)
@@ -155,7 +158,7 @@ def quantize_neon_symmetric(x: Float32Array) -> QuantizedRows:
     low, high, empty, scale, inverse = symmetric_range(x)
     scaled = scaled_rows(x, inverse, empty)
     with np.errstate(all="ignore"):
-        quantized = np.clip(_saturate(round_away32(scaled)), -127, 127)
+        quantized = np.clip(saturate_to_int32(round_away32(scaled)), -127, 127)
     return QuantizedRows(low, high, scale, inverse, np.zeros(len(x), np.int64), scaled, quantized)
 
 
@@ -177,8 +180,8 @@ def quantize_neon_asymmetric(x: Float32Array) -> QuantizedRows:
     scaled = scaled_rows(x, inverse, empty)
     with np.errstate(all="ignore"):
         whole = round_away32(scaled)
-        head = wrap32(_saturate(whole[:, :split]) + zero_point[:, None])
-        tail = _saturate(whole[:, split:] + zero_point[:, None].astype(np.float32))
+        head = wrap32(saturate_to_int32(whole[:, :split]) + zero_point[:, None])
+        tail = saturate_to_int32(whole[:, split:] + zero_point[:, None].astype(np.float32))
     # A row of one value is not rounded at all: it is zeros.
     steps = np.where(empty[:, None], 0, np.concatenate([head, tail], axis=1))
     return QuantizedRows(low, high, scale, inverse, zero_point, scaled, np.clip(steps, -128, 127))
@@ -205,7 +208,7 @@ def quantize_neon_nibbles(x: Float32Array) -> QuantizedRows:
         scale = (largest.astype(np.float64) / 127.0).astype(np.float32)
         inverse = (127.0 / largest.astype(np.float64)).astype(np.float32)
         scaled = multiply32(x, inverse[:, None])
-        whole = _saturate(round_away32(scaled))
+        whole = saturate_to_int32(round_away32(scaled))
     tail = (whole[:, split:] + 128 & 255) - 128
     quantized = np.concatenate([np.clip(whole[:, :split], -128, 127), tail], axis=1)
     return QuantizedRows(low, high, scale, inverse, np.zeros(len(x), np.int64), scaled, quantized)
@@ -223,7 +226,7 @@ def nibble_row_sums(rows: QuantizedRows) -> Int64Array:
     depth = rows.scaled.shape[1]
     split = depth - depth % _LANES
     with np.errstate(all="ignore"):
-        values = np.clip(_saturate(round_away32(rows.scaled[:, :split])), -(2**15), 2**15 - 1)
+        values = np.clip(saturate_to_int32(round_away32(rows.scaled[:, :split])), -(2**15), 2**15 - 1)
     total = rows.quantized[:, split:].sum(axis=1)
     for start in range(0, split, _BOX):
         box = values[:, start : start + _BOX]
@@ -266,11 +269,11 @@ def quantize_kleidiai_away(x: Float32Array) -> QuantizedRows:
 def _kleidiai(x: Float32Array, split: int) -> QuantizedRows:
     """Both: the first `split` values by vector code."""
     x = flush_subnormals(x)
-    low, high, inverse, zero_point, scaled = _xnnpack_range(x)
+    low, high, inverse, zero_point, scaled = flushed_range_arm(x)
     with np.errstate(all="ignore"):
-        scale = np.where(inverse == 0, np.float32(0), _inverted(inverse))
-        head = np.clip(_saturate(np.rint(scaled[:, :split])), -(2**15), 2**15 - 1) + zero_point[:, None]
-        tail = wrap32(_saturate(round_away32(scaled[:, split:])) + zero_point[:, None])
+        scale = np.where(inverse == 0, np.float32(0), inverted(inverse))
+        head = np.clip(saturate_to_int32(np.rint(scaled[:, :split])), -(2**15), 2**15 - 1) + zero_point[:, None]
+        tail = wrap32(saturate_to_int32(round_away32(scaled[:, split:])) + zero_point[:, None])
     head = (head + 2**15 & 0xFFFF) - 2**15
     quantized = np.clip(np.concatenate([head, tail], axis=1), -128, 127)
     return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)
@@ -289,15 +292,15 @@ def quantize_qd8_neon(x: Float32Array) -> QuantizedRows:
     emulated Cortex-A53 and A72.
     """
     x = flush_subnormals(x)
-    low, high, inverse, zero_point, scaled = _xnnpack_range(x)
+    low, high, inverse, zero_point, scaled = flushed_range_arm(x)
     with np.errstate(all="ignore"):
-        whole = np.clip(_saturate(np.rint(scaled)), -(2**15), 2**15 - 1)
-        scale = _inverted(inverse)
+        whole = np.clip(saturate_to_int32(np.rint(scaled)), -(2**15), 2**15 - 1)
+        scale = inverted(inverse)
     quantized = np.clip(whole + zero_point[:, None], -128, 127)
     return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)
 
 
-def _xnnpack_range(
+def flushed_range_arm(
     x: Float32Array,
 ) -> tuple[Float32Array, Float32Array, Float32Array, Int64Array, Float32Array]:
     """(low, high, steps per unit, zero point) of rows without subnormals, `[rows]`, and the rows in steps."""
@@ -316,5 +319,6 @@ def _xnnpack_range(
     return low, high, inverse, zero_point, scaled
 
 
-def _inverted(value: Float32Array) -> Float32Array:
+def inverted(value: Float32Array) -> Float32Array:
+    """One over a float32, subnormal results zero."""
     return flush_subnormals(np.divide(np.float32(1), value, dtype=np.float32))

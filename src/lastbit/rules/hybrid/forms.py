@@ -1,0 +1,156 @@
+"""What a hybrid layer's rule is made of, as data.
+
+Two rules are equal if their fields are; names and equations are printed, and never read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..base import Pairs
+from ..requantize.forms import no_meaning
+
+__all__ = ["Conversion", "Finish", "HybridRule", "Nibbles", "Rows"]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How a value in steps becomes an int8.
+
+    Attributes:
+        tie: the rounding. `nudged`: 0.5 is added away from zero in float32, and the sum is cut; the others to the
+            nearest, ties `half_away` or `half_even`.
+        limit: whether the value is limited `above` before it is rounded, to 127 less the zero point; NaN becomes that.
+        beyond: what an int32 becomes that the value does not fit: `int32_min`, NaN too; `saturate_up` the same but for
+            large values, which become the largest int32; the nearer end of 32 bits or of 16, and 0 for NaN.
+        add: where the zero point is added: nowhere, in float32 `before` the rounding or after it (`float32`), or to the
+            integer, in a register that wraps at 32 bits, at 16 bits, or not.
+        keep: -127 to 127 (`symmetric`), -128 to 127 (`full`), or the `low_8_bits`.
+    """
+
+    tie: Literal["nudged", "half_away", "half_even"]
+    limit: Literal["none", "above"]
+    beyond: Literal["int32_min", "saturate_up", "saturate32", "saturate16"]
+    add: Literal["none", "before", "float32", "wrap32", "wrap16", "wide"]
+    keep: Literal["symmetric", "full", "low_8_bits"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How a row of floats becomes int8.
+
+    Attributes:
+        range: what a row's scale is made of. `largest`: its largest magnitude over 127, zero point 0; `largest_or_127`:
+            the same, and 127 of a row of zeros. `ends`: both ends over 255 steps, the zero point in float64, half away;
+            `ends_in_float64`: the difference of the ends in float64 too. `flushed`: both ends all in float32, the zero
+            point half even, subnormals read and written as zero; `flushed_arm`: the same as ARM64 does it.
+        inverse: what a value is multiplied with: 127 or 255 over the range (`of_range`), or 1 over the rounded scale.
+        nan_takes: which end of the row gives the zero point where an infinity makes NaN of both errors.
+        zero_inverse: what the scale is where that factor is 0: infinite, or zero.
+        head: the conversion of the first `depth & ~7` values.
+        tail: that of the others.
+    """
+
+    range: Literal["largest", "largest_or_127", "ends", "ends_in_float64", "flushed", "flushed_arm"]
+    inverse: Literal["of_range", "of_scale"]
+    nan_takes: Literal["high", "low"]
+    zero_inverse: Literal["infinite", "zero"]
+    head: Conversion
+    tail: Conversion
+
+    def __post_init__(self) -> None:
+        if self.zero_inverse == "zero" and self.range != "flushed_arm":
+            raise no_meaning(self, "only ARM64's kernels were seen to do that")
+        if self.nan_takes == "low" and self.range != "flushed":
+            raise no_meaning(self, "there is no NaN to compare")
+        if self.inverse == "of_scale" and self.range not in ("ends", "ends_in_float64", "flushed"):
+            raise no_meaning(self, "the factor is made from the range here")
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the zero point is 0."""
+        return self.range in ("largest", "largest_or_127")
+
+
+@dataclass(frozen=True)
+class Nibbles:
+    """The 4-bit kernel of int4 weights, for layers of whole blocks: an even depth of 32 or more, and four units.
+
+    Attributes:
+        full: how blocks of 32 weights are packed: -8 spills into other nibbles in `vector` code and in `scalar` code.
+        last: how a last, shorter block is packed: as scalar code does it, or its `first_16` weights alone.
+        rows: how rows are quantized for it.
+        fused: whether the bias and the last sum are fused multiply-adds.
+    """
+
+    full: Literal["vector", "scalar"]
+    last: Literal["scalar", "first_16"]
+    rows: Rows
+    fused: bool
+
+
+@dataclass(frozen=True)
+class Finish:
+    """From the integer sums to the outputs.
+
+    Attributes:
+        order: whether the sum meets the row's scale first, or both scales are multiplied first.
+        fused: whether the last product and the bias are one fused multiply-add.
+        four_rows: what the loop does that takes four rows at once, where there is one: the `same`, or it is `unfused`.
+        int4: sums of int4 weights: `whole`; the `upper_28` bits of sixteen times the sum; `sixteenfold`, with a
+            sixteenth of the weights' scale.
+        zeros: whether an input of nothing but zeros is multiplied, or `skipped`.
+        flush: whether subnormals become zero, after the rounding as x86-64 does it, or before as ARM64 does.
+        clamp: which operand wins where a comparison with NaN fails; `maximum`: ARM64's, where NaN stays.
+        int4_clamp: the same of kernels for int4 weights.
+    """
+
+    order: Literal["row_first", "scales_first"]
+    fused: bool
+    four_rows: Literal["same", "unfused"]
+    int4: Literal["whole", "upper_28", "sixteenfold"]
+    zeros: Literal["multiplied", "skipped"]
+    flush: Literal["none", "x86", "arm"]
+    clamp: Literal["value_first", "bound_first", "maximum"]
+    int4_clamp: Literal["value_first", "bound_first", "maximum"]
+
+
+@dataclass(frozen=True)
+class HybridRule:
+    """One way of calculating a hybrid layer.
+
+    Attributes:
+        name: what users know it by.
+        equation: the rule in one line of text.
+        symmetric: how rows are quantized where the model says nothing else.
+        asymmetric: how they are quantized where it sets asymmetric_quantize_inputs.
+        finish: from the sums to the outputs.
+        nibbles: the 4-bit kernel, used where its conditions hold; None for none.
+        sse_sums: whether the sums are the SSE code's: a weight of -128 meets a negative input with the wrong sign, and
+            sums of weights have 16 bits.
+        loops: which of ARM64's loops multiplies: one kernel has them all, with and without dot products; `pairs` alone.
+        pairs: which products share a 16-bit sum in the loop of pairs; None where there is no such loop.
+        weights_scale: what a kernel takes for s_w where there is more than one, but in the 4-bit kernel: its `own`;
+            `zero`; or `one` where rows are symmetric.
+    """
+
+    name: str = field(compare=False)
+    equation: str = field(compare=False, repr=False)
+    symmetric: Rows
+    asymmetric: Rows
+    finish: Finish
+    nibbles: Nibbles | None = None
+    sse_sums: bool = False
+    loops: Literal["none", "by_size", "by_size_without_dot", "pairs"] = "none"
+    pairs: Pairs | None = None
+    weights_scale: Literal["own", "zero", "one"] = "own"
+
+    def __post_init__(self) -> None:
+        if (self.pairs is None) != (self.loops == "none"):
+            raise no_meaning(self, "the loops are those that add pairs, and the others beside them")
+
+    @property
+    def always_asymmetric(self) -> bool:
+        """Whether the kernel asks nobody how rows are to be quantized."""
+        return self.symmetric == self.asymmetric

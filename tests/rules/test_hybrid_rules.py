@@ -1,0 +1,76 @@
+"""The table of hybrid rules, and its quantizers on rows that are hard for them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lastbit.arith import dynamic_range, neon
+from lastbit.ops.hybrid_rules import HYBRID_RULES as FUNCTIONS
+from lastbit.rules.hybrid import table
+from lastbit.rules.hybrid.rows import quantize_rows
+from lastbit.rules.hybrid.table import HYBRID_RULES
+
+QUANTIZERS = {
+    "SSE_SYMMETRIC": dynamic_range.quantize_symmetric,
+    "SSE_ASYMMETRIC": dynamic_range.quantize_asymmetric,
+    "SSE_ASYMMETRIC_TAIL_32": dynamic_range.quantize_asymmetric_tail_32,
+    "PORTABLE_SYMMETRIC": dynamic_range.quantize_symmetric_portable,
+    "PORTABLE_ASYMMETRIC": dynamic_range.quantize_asymmetric_portable,
+    "FOR_NIBBLES": dynamic_range.quantize_for_nibbles,
+    "QD8": dynamic_range.quantize_qd8,
+    "QD8_INVERTED": dynamic_range.quantize_qd8_inverted,
+    "QD8_NAN_LOW": dynamic_range.quantize_qd8_nan_low,
+    "NEON_SYMMETRIC": neon.quantize_neon_symmetric,
+    "NEON_ASYMMETRIC": neon.quantize_neon_asymmetric,
+    "NEON_FOR_NIBBLES": neon.quantize_neon_nibbles,
+    "KLEIDIAI": neon.quantize_kleidiai,
+    "KLEIDIAI_AWAY": neon.quantize_kleidiai_away,
+    "QD8_NEON": neon.quantize_qd8_neon,
+}
+
+
+def hard_rows(depth):
+    """Ties, tiny and huge rows, infinities, zeros, and values of one sign."""
+    rng = np.random.default_rng(depth)
+    rows = [rng.normal(size=depth) * 2.0**e for e in (*range(-149, 128, 9), -20, -3, 0, 0, 2, 10)]
+    rows += [rng.integers(-254, 255, depth) / 2 for _ in range(12)]
+    rows += [np.zeros(depth), -np.zeros(depth), np.full(depth, 0.75), np.full(depth, -3.0), np.full(depth, 3e38)]
+    ends = np.where(np.arange(depth) % 2, 3.4e38, -3.4e38)
+    rows += [ends, np.abs(rng.normal(size=depth)), -np.abs(rng.normal(size=depth))]
+    near = np.full(depth, 0.49999997)
+    near[0] = 127
+    rows += [near, -near, np.where(np.arange(depth) == 1, 255, near / 2)]
+    for infinite in ((0,), (depth - 1,), (0, depth - 1)):
+        for sign in (1, -1):
+            row = rng.normal(size=depth)
+            row[list(infinite)] = sign * np.inf
+            rows.append(row)
+    both = rng.normal(size=depth)
+    both[0], both[-1] = np.inf, -np.inf
+    with np.errstate(over="ignore"):
+        return np.stack([*rows, both]).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize("depth", [1, 5, 8, 33, 64])
+def test_rows_as_data_are_the_function(name, depth):
+    x = hard_rows(depth)
+    with np.errstate(all="ignore"):
+        wanted, found = QUANTIZERS[name](x), quantize_rows(getattr(table, name), x)
+    for field in ("low", "high", "scale", "inverse", "zero_point", "scaled", "quantized"):
+        np.testing.assert_array_equal(getattr(found, field), getattr(wanted, field), field)
+        assert getattr(found, field).dtype == getattr(wanted, field).dtype
+
+
+def test_every_rule_has_a_line_with_its_equation_and_no_two_are_equal():
+    assert {name: rule.equation for name, rule in HYBRID_RULES.items()} == {
+        name: rule.equation for name, rule in FUNCTIONS.items()
+    }
+    assert len(set(HYBRID_RULES.values())) == len(HYBRID_RULES) == 22
+    rows = {rule.symmetric for rule in HYBRID_RULES.values()} | {rule.asymmetric for rule in HYBRID_RULES.values()}
+    rows |= {rule.nibbles.rows for rule in HYBRID_RULES.values() if rule.nibbles is not None}
+    assert len(rows) == len(QUANTIZERS) == 15
+    assert len({rule.nibbles for rule in HYBRID_RULES.values()} - {None}) == 3
+    finishes = {rule.finish for rule in HYBRID_RULES.values()}
+    assert len(finishes) + len({nibbles.fused for nibbles in (table.NIBBLES, table.NIBBLES_NEON)}) == 8
