@@ -59,7 +59,7 @@ class Maker:
         rng = self.rng
         low, high = sorted(rng.normal(size=2) * np.exp(rng.normal() * 2))
         if rng.random() < self.weird:
-            kind = rng.integers(12)
+            kind = rng.integers(13)
             size = float(np.exp(rng.uniform(-40, 40)))
             if kind == 0:
                 low, high = -size, -size * rng.uniform(0.1, 0.9)
@@ -86,6 +86,8 @@ class Maker:
             elif kind == 10:
                 low, high = rng.choice([-1e-6, -5e-7, 0.0, 1e-7]), rng.choice([0.0, 1e-6, 5e-7, 1.1e-6])
                 low, high = min(low, high), max(low, high)
+            elif kind == 11:  # round numbers, whose zero point is a tie in float32 only at times
+                low, high = -rng.integers(0, 60) / 10, rng.integers(1, 60) / 10
             else:
                 low, high = 0.0, rng.choice([6.0, 1.0, 255.0, 256.0])
         return np.float32(low), np.float32(high)
@@ -246,7 +248,7 @@ def add_binary(make: Maker) -> None:
     """ADD, SUB, MUL, MAXIMUM or MINIMUM of two computed tensors or with a constant."""
     name = str(make.rng.choice(["ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM"]))
     source = pick(make)
-    if is_from(make, source, RESHAPES):  # the converter moves the reshaping behind
+    if is_from(make, source, MOVES):  # the converter moves these behind
         return
     shape = make.tensors[source].shape
     same = [
@@ -271,6 +273,7 @@ def add_binary(make: Maker) -> None:
 
 
 RESHAPES = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
+MOVES = RESHAPES | {"TRANSPOSE"}
 
 
 def is_from(make: Maker, index: int, names: set[str]) -> bool:
@@ -284,7 +287,7 @@ def add_shape(make: Maker) -> None:
     source = pick(make, 4 if kind in (0, 1) else 2 if kind in (2, 3) else None)
     shape = make.tensors[source].shape
     # Two in a row become one in the converter, and one behind a dense layer goes into it.
-    if kind in (0, 2, 3, 7) and is_from(make, source, RESHAPES | {"FULLY_CONNECTED"}):
+    if kind in (0, 2, 3, 7) and is_from(make, source, MOVES | {"FULLY_CONNECTED"}):
         return
     if kind == 0:
         size = int(np.prod(shape))
@@ -293,7 +296,7 @@ def add_shape(make: Maker) -> None:
         new = make.constant(np.array([1, size]), INT32)
         make.op("RESHAPE", [source, new], [(1, size)], new_shape=(1, size))
     elif kind == 1:
-        if 1 in shape[1:3] or is_from(make, source, {"TRANSPOSE"}):
+        if 1 in shape[1:3] or is_from(make, source, MOVES):
             return
         perm = make.constant(np.array([0, 2, 1, 3]), INT32)
         make.op("TRANSPOSE", [source, perm], [(shape[0], shape[2], shape[1], shape[3])])
@@ -423,3 +426,18 @@ def write_model(seed: int, weird: float = 0.3) -> tuple[bytes, dict[int, Range]]
     """The float file of a seed, with its ranges in it, and the ranges."""
     graph, ranges = make_model(seed, weird)
     return with_ranges(write(graph, f"seed {seed}"), ranges), ranges
+
+
+def write_ties() -> bytes:
+    """A float file whose zero points are ties in float32 and not in float64: a chain of LEAKY_RELU with such ranges."""
+    make = Maker(0, 0)
+    last = pick(make, 2)
+    for low in range(1, 100):
+        for high in range(1, 100):
+            ends = np.float32(-low / 10), np.float32(high / 10)
+            inner = -128 - float(ends[0]) / float((ends[1] - ends[0]) / np.float32(255))
+            if abs(float(np.float32(inner))) % 1 == 0.5 and inner != float(np.float32(inner)):
+                last = make.op("LEAKY_RELU", [last], [(1, 8)], alpha=0.125)
+                make.ranges[last] = ends
+    graph = Subgraph("main", tuple(make.tensors), tuple(make.operators), tuple(make.inputs), (last,))
+    return with_ranges(write(graph, "ties"), make.ranges)

@@ -170,7 +170,9 @@ def _litert(model: Model, samples: list[dict[int, Array]]) -> tuple[dict[int, An
         if done.returncode or not answer.exists():
             raise OracleError(_failure(done.stderr.decode("utf-8", "replace"), done.returncode, version))
         content = json.loads(answer.read_text(encoding="utf-8"))
-    limits = {int(index): (np.float32(low), np.float32(high)) for index, (low, high) in content.items()}
+    # What the calibrator adds inside fused operators is no tensor of the file.
+    pairs = {int(index): ends for index, ends in content.items() if int(index) < len(model.tensors)}
+    limits = {index: (np.float32(low), np.float32(high)) for index, (low, high) in pairs.items()}
     return limits, f"{_DISTRIBUTION} {version}"
 
 

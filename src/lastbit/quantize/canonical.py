@@ -16,7 +16,7 @@ from ..types import DTYPES
 from .ir import CONSTANT, DEQUANTIZE, Graph, Op, Value
 from .operators import TRAITS
 
-__all__ = ["canonicalize", "constants_to_the_right", "fuse_activations", "push_dequantize_down"]
+__all__ = ["canonicalize", "constants_to_the_right", "fuse_activations", "push_dequantize_down", "read_before_reshape"]
 
 _COMMUTATIVE = ("ADD", "MAXIMUM", "MINIMUM", "MUL")
 _RESHAPES = ("EXPAND_DIMS", "SQUEEZE")
@@ -54,6 +54,18 @@ _FUSING = (
     "MUL",
     "SUB",
 )
+
+
+def read_before_reshape(graph: Graph) -> None:
+    """A dense layer reads what a RESHAPE reads that leaves the last dimension as it is: the layer flattens itself."""
+    for op in graph.ops:
+        value = op.operands[0] if op.name == "FULLY_CONNECTED" else None
+        source = value.producer if value is not None else None
+        if value is None or source is None or source.name != "RESHAPE" or op.options.get("keep_num_dims"):
+            continue
+        before = source.operands[0]
+        if before is not None and before.tensor.shape[-1:] == value.tensor.shape[-1:]:
+            op.set_operand(0, before)
 
 
 def fuse_activations(graph: Graph) -> None:

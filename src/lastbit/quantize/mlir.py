@@ -11,7 +11,13 @@ from typing import Any
 
 from ..model import Subgraph
 from ..types import Array
-from .canonical import canonicalize, constants_to_the_right, fuse_activations, push_dequantize_down
+from .canonical import (
+    canonicalize,
+    constants_to_the_right,
+    fuse_activations,
+    push_dequantize_down,
+    read_before_reshape,
+)
 from .ir import CONSTANT, DEQUANTIZE, QUANTIZE, RETURN, Graph, Op, Value
 from .numbers import Parameters, activation, quantize_bias, quantize_plain, quantize_weights
 from .operators import TRAITS, Traits
@@ -48,6 +54,8 @@ def quantize_graph(
     clean(result)
     push_dequantize_down(result)
     canonicalize(result, slices)
+    read_before_reshape(result)
+    drop_dead(result)
     fuse_activations(result)
     set_io(result, io)
     remove_pairs(result, keep_io=False)

@@ -138,7 +138,7 @@ def round_in_eights(values: Array) -> Array:
     end = flat.size - flat.size % 8
     with np.errstate(invalid="ignore"):
         added = np.trunc(flat[:end] + np.copysign(F32(0.5), flat[:end])).astype(np.float64)
-    saturated = np.clip(np.nan_to_num(added), -(2.0**31), 2.0**31 - 1).astype(np.int32)
+    saturated = np.clip(np.nan_to_num(added, nan=-(2.0**31)), -(2.0**31), 2.0**31 - 1).astype(np.int32)
     return np.concatenate([saturated, to_int(round_away(flat[end:]), "int32")]).reshape(values.shape)
 
 

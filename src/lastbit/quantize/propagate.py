@@ -257,7 +257,9 @@ class Propagation:
         weight_scale = np.where(wide, new / given.scale[0], np.array(held.scale))
         changed = self._set_operand(op, position, replace(params, scale=tuple(bias_scale.tolist())))
         self._own_weights(op, sources[1])
-        wider = replace(held, scale=tuple(weight_scale.tolist()))
+        # A layer of one unit has one scale then, and its weights are rounded as such.
+        axis = -1 if params.axis < 0 else held.axis
+        wider = replace(held, scale=tuple(weight_scale.tolist()), axis=axis)
         return self._set_operand(op, sources[1], wider, override=True) or changed
 
     def _own_weights(self, op: Op, position: int) -> None:

@@ -1,0 +1,96 @@
+"""A .tflite file as converters' results are compared: operators in order; each tensor's type, shape, scales and data.
+
+Names, metadata and the numbering of tensors are left out. QUANTIZE and DEQUANTIZE operators that follow each other
+are put in the order of their sources: where one operator has several outputs, TensorFlow orders them by addresses in
+memory, so two runs of the same converter differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+_TYPES = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+_ADAPTERS = ("DEQUANTIZE", "QUANTIZE")
+
+Described = tuple[Any, ...]
+
+
+def canonical(content: bytes) -> list[tuple[str, Described]]:
+    """(where, what) of every tensor that an operator touches, of the graph's inputs and outputs, in order.
+
+    `what` is (source, type, shape, scales as float32 bits, zero points, axis, digest of the data). NaN equals NaN.
+    """
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    graph = model.subgraphs[0]
+    source: dict[int, str] = {index: f"input {k}" for k, index in enumerate(graph.inputs)}
+    operators = [_operator(model, op) for op in graph.operators]
+    found = [(f"input {k}", ("", *_describe(model, index))) for k, index in enumerate(graph.inputs)]
+    for number, (name, op) in enumerate(_settled(operators)):
+        for k, index in enumerate(op.inputs):
+            what = ("absent",) if index < 0 else (source.get(index, "constant"), *_describe(model, index))
+            found.append((f"{number} {name} in {k}", what))
+        for k, index in enumerate(op.outputs):
+            source[index] = f"{number}.{k}"
+            found.append((f"{number} {name} out {k}", ("", *_describe(model, index))))
+    found += [(f"output {k}", (source.get(index, "constant"),)) for k, index in enumerate(graph.outputs)]
+    return found
+
+
+def digests(content: bytes) -> list[str]:
+    """Eight hexadecimal digits for each entry of `canonical`."""
+    return [hashlib.sha256(repr(entry).encode()).hexdigest()[:8] for entry in canonical(content)]
+
+
+def ranges_of(content: bytes) -> dict[int, tuple[np.float32, np.float32]]:
+    """The ranges that a calibrated file carries."""
+    found = {}
+    for index, tensor in enumerate(schema.ModelT.InitFromPackedBuf(content, 0).subgraphs[0].tensors):
+        params = tensor.quantization
+        if params is not None and params.min is not None and len(params.min):
+            found[index] = (np.float32(params.min[0]), np.float32(params.max[0]))
+    return found
+
+
+def _operator(model: Any, op: Any) -> tuple[str, Any]:
+    code = model.operatorCodes[op.opcodeIndex]
+    return _NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)], op
+
+
+def _settled(operators: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """The operators with runs of QUANTIZE and DEQUANTIZE in one order."""
+    place: dict[int, tuple[int, int]] = {}
+    result: list[tuple[str, Any]] = []
+    run: list[tuple[str, Any]] = []
+
+    def flush() -> None:
+        run.sort(key=lambda entry: (place.get(entry[1].inputs[0], (-1, entry[1].inputs[0])), entry[0]))
+        result.extend(run)
+        run.clear()
+
+    for number, (name, op) in enumerate(operators):
+        made_here = {index for _, other in run for index in other.outputs}
+        if name not in _ADAPTERS or made_here & set(op.inputs):
+            flush()
+        for k, index in enumerate(op.outputs):
+            place[index] = (number, k)
+        (run if name in _ADAPTERS else result).append((name, op))
+    flush()
+    return result
+
+
+def _describe(model: Any, index: int) -> Described:
+    tensor = model.subgraphs[0].tensors[index]
+    params = tensor.quantization
+    scales = np.array([] if params is None or params.scale is None else params.scale, np.float32)
+    zeros = () if params is None or params.zeroPoint is None else tuple(int(z) for z in params.zeroPoint)
+    shape = () if tensor.shape is None else tuple(int(part) for part in tensor.shape)
+    data = model.buffers[tensor.buffer].data
+    digest = "" if data is None or not len(data) else hashlib.sha256(bytes(bytearray(data))).hexdigest()[:12]
+    bits = tuple("nan" if np.isnan(s) else s.tobytes().hex() for s in scales)
+    axis = params.quantizedDimension if scales.size > 1 else 0
+    return _TYPES[tensor.type], shape, bits, zeros if scales.size else (), axis, digest
