@@ -20,13 +20,14 @@ from lastbit.ops.dense_hybrid import hybrid_by_rule
 from lastbit.ops.hybrid_rules import HYBRID_RULES
 from lastbit.oracles import installed, open_oracle
 from lastbit.prepare import prepare_operator
-from lastbit.runtimes import RUNTIMES, Rule, get_runtime
+from lastbit.runtimes import RUNTIMES, Refusal, Refused, Rule, get_runtime
 from lastbit.runtimes.variant import key_of
-from lastbit.runtimes.versions import CHANGES, version_evidence, versions_run
+from lastbit.runtimes.versions import CHANGES, version_facts, versioned_runtime, versions_run
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 from lastbit.types import QuantParams
 from lastbit.verify import verify
+from version_facts import facts_of, version_evidence
 
 time_machine = pytest.importorskip("time_machine")
 version_cases = pytest.importorskip("version_cases")
@@ -195,6 +196,21 @@ def test_every_run_has_golden_outputs_and_fingerprints():
         fingerprint = version_evidence()["runs"][name]["fingerprint"]
         assert fingerprint["version"].removeprefix("0.dev") in name
         assert "avx" in fingerprint["cpu"] or "emulated by qemu" in fingerprint["cpu"]
+
+
+def test_what_lastbit_reads_is_what_the_evidence_says():
+    """Each version's facts are decided where evidence is recorded; the file is python tools/version_facts.py's."""
+    assert version_facts() == json.loads(json.dumps(facts_of(version_evidence())))
+    assert set(version_facts()["runs"]) == set(RUNS)
+
+
+def test_a_stated_rule_that_was_not_seen_is_not_offered():
+    key = key_of("FULLY_CONNECTED", "int8 per_tensor")
+    base = RUNTIMES["litert-reference"]
+    assert isinstance(versioned_runtime(base, "2.3.0").rules[key], Rule)
+    changed = replace(base, rules={**base.rules, key: Rule("q31-half_up-half_up/fd", "reference")})
+    found = versioned_runtime(changed, "2.3.0").rules[key]
+    assert found == Refused(Refusal.NOT_SETTLED, "the arithmetic of ai-edge-litert 2.3.0 is not settled")
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -4,7 +4,7 @@
 
 Each target (`litert-1.2.0`, `tf-2.14.1`, `tflite-2.14.0`, `tflm-20240129122420`) gets a virtual environment in DIR,
 made if it is not there and removed afterwards unless --keep says otherwise: TensorFlow takes a gigabyte a version.
-Writes src/lastbit/runtimes/version_evidence.json, where the entries of targets that were not run stay, and
+Writes tools/evidence/version_evidence.json, where the entries of targets that were not run stay, and
 the golden files tests/golden/versions*.npz and .json, which hold what they printed for few cases (version_golden.py).
 
 What is found is then stated by hand in src/lastbit/runtimes/versions.py; a test holds the statement against both files.
@@ -35,10 +35,8 @@ from lastbit.errors import OracleMissingError
 from lastbit.oracles import Oracle, OracleFailure, on_this_machine
 from lastbit.tflite import write
 from replay_version import Key, Tally, Target, find_target, open_target, prepare_cases, replay, report
+from version_facts import EVIDENCE, write_facts
 from version_golden import FILES, FOLDER, Golden, decode, golden_cases, recheck, unpack
-
-ROOT = Path(__file__).parents[1]
-EVIDENCE = ROOT / "src" / "lastbit" / "runtimes" / "version_evidence.json"
 
 __all__ = ["decode", "golden_cases", "unpack"]
 
@@ -222,6 +220,7 @@ def main() -> None:
     if options.recheck:
         recheck(runs, every_golden["versions"], options.recheck)
         write_evidence(EVIDENCE, runs, script)
+        write_facts()
         return
     if options.folder is None and options.command is None:
         parser.error("--folder is missing")
@@ -255,6 +254,7 @@ def main() -> None:
         if not options.keep and name is not None:
             shutil.rmtree(options.folder / name)
         write_evidence(EVIDENCE, runs, script)
+        write_facts()
         for golden_name in recorded:
             every_golden[golden_name].write("tools/time_machine.py")
 

@@ -9,7 +9,7 @@ from lastbit.operator_report import operator_evidence
 from lastbit.runtime_report import evidence
 from lastbit.runtimes import RUNTIMES, Rule, Runtime
 from lastbit.runtimes.variant import NO_BIAS, Variant, key_of
-from lastbit.runtimes.versions import version_evidence
+from version_facts import version_evidence
 
 
 def recorded():
