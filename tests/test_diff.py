@@ -11,8 +11,10 @@ from cli_helpers import invoke
 from conftest import GOLDEN, MODELS, make_dense_model, needs_shared_models
 from lastbit.diff import diff
 from lastbit.diff.differences import What, ulps
+from lastbit.diff.why import converters_text
 from lastbit.errors import InputError
 from lastbit.model import Operator, Subgraph
+from lastbit.quantize import converter_named
 from lastbit.tflite import load, write
 from lastbit.types import DTYPES, QuantParams
 
@@ -195,3 +197,12 @@ def test_the_command(tmp_path):
     assert data["differences"]
     assert invoke("diff", a, tmp_path / "missing.tflite").exit_code == 2
     assert invoke("diff", a, b, "--data", "x.npy").exit_code == 2
+
+
+def test_versions_that_are_no_neighbours_are_not_joined():
+    ways = [(converter_named(f"tflite@2.{minor}"), False) for minor in (12, 13, 15, 17, 18, 21)]
+    text = "tflite@2.12 to 2.13 or tflite@2.15 or tflite@2.17 to 2.18 or tflite@2.21"
+    assert converters_text(ways) == text
+    assert converters_text([*ways[:1], (converter_named("litert@2.3"), True)]).endswith(
+        "litert@2.3 with --per-tensor-dense"
+    )

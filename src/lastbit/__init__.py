@@ -32,6 +32,7 @@ from .evaluate import evaluate
 from .explain import explain
 from .inspect import inspect
 from .model import Model
+from .origin import explain_tensor
 from .prepare import prepare
 from .prove import prove
 from .quantize import quantize, ranges
@@ -76,6 +77,7 @@ __all__ = [
     "diff",
     "evaluate",
     "explain",
+    "explain_tensor",
     "inspect",
     "load",
     "prepare",

@@ -39,6 +39,12 @@ __all__ = ["explain", "verify"]
     help="How to print it.",
 )
 @click.option("--json", "output", flag_value="json", help="The same as --format json.")
+@click.option("--tensor", metavar="T", help="Where this tensor's scale and zero point come from (index or name).")
+@click.option("--channel", type=int, default=0, metavar="N", help="With --tensor: the channel to work, of several.")
+@click.option("--float", "source", metavar="FILE", help="With --tensor: the float32 model that it was made of.")
+@click.option("--data", multiple=True, metavar="FILE", help="The float model's representative samples.")
+@click.option("--ranges", metavar="FILE", help="Its ranges as a .json file, instead of --data.")
+@click.option("--calibrator", type=click.Choice(["litert", "lastbit"]), default="litert", help="What runs --data.")
 def explain(
     model: str,
     inputs: tuple[str, ...],
@@ -47,12 +53,24 @@ def explain(
     at: str | None,
     runtime: str,
     output: str,
+    tensor: str | None,
+    channel: int,
+    source: str | None,
+    data: tuple[str, ...],
+    ranges: str | None,
+    calibrator: str,
 ) -> None:
-    """Explain one output element, step by step.
+    """Explain one output element, or where a scale comes from.
 
     Every integer and rounding step of one element of a dense layer, with its numbers, and what the other
-    runtimes make of the same layer input.
+    runtimes make of the same layer input. --tensor: the rule that decided its scale, and with --float and --data
+    (or --ranges) the range, the samples that set its ends, the formula, and what other converters would write.
     """
+    if tensor is not None:
+        _explain_tensor(model, tensor, channel, source, data, ranges, calibrator, output)
+        return
+    if source is not None or data or ranges is not None:
+        raise click.UsageError("--float, --data and --ranges go with --tensor.")
     from ..api import load
     from ..explain import explain as make
     from ..input_files import read_layer_inputs
@@ -68,6 +86,35 @@ def explain(
         print_text(report.latex())
     else:
         print_report(report, as_json=output == "json")
+
+
+def _explain_tensor(
+    model: str,
+    tensor: str,
+    channel: int,
+    source: str | None,
+    data: tuple[str, ...],
+    ranges: str | None,
+    calibrator: str,
+    output: str,
+) -> None:
+    from ..api import load
+    from ..input_files import read_inputs
+    from ..origin import explain_tensor
+    from ..quantize import read_ranges
+    from ..terminal import print_report
+
+    if output == "latex":
+        raise click.UsageError("--tensor has no LaTeX; leave --format out or use json.")
+    loaded = load(source) if source is not None else None
+    if loaded is None and (data or ranges is not None):
+        raise InputError("--data and --ranges are the float model's; give it with --float FILE.")
+    arrays = read_inputs(data, loaded) if data and loaded is not None else None
+    found = read_ranges(ranges, loaded) if ranges is not None and loaded is not None else None
+    report = explain_tensor(
+        model, tensor, float_model=loaded, data=arrays, ranges=found, calibrator=calibrator, channel=channel
+    )
+    print_report(report, output == "json")
 
 
 def _position(text: str | None) -> tuple[int, ...] | None:

@@ -18,7 +18,16 @@ from ..tflite import load
 from .canonical import Pairing
 from .differences import Difference, What, compare_graphs, ulps
 
-__all__ = ["Attribution", "Reason", "Sides", "attribution", "converter_reasons", "file_reasons", "range_reasons"]
+__all__ = [
+    "Attribution",
+    "Reason",
+    "Sides",
+    "attribution",
+    "converter_reasons",
+    "converters_text",
+    "file_reasons",
+    "range_reasons",
+]
 
 # Last bits of ranges that other kernels or another CPU add up: a few ulp, more where sums cancel.
 _NEAR_ULPS = 256
@@ -143,6 +152,27 @@ def file_reasons(sides: Sides) -> list[Reason]:
     return [reason for rule in FILE_RULES for reason in rule(sides)]
 
 
+def converters_text(ways: Sequence[tuple[Converter, bool]]) -> str:
+    """Converters, each with whether --per-tensor-dense was on, in few words: `tflite@2.17 to 2.21 or litert@2.3`."""
+    texts = []
+    for option in (False, True):
+        # Oldest first, as versions are read; neighbours of one name make a run.
+        names_order = list(dict.fromkeys(one.name for one in CONVERTERS))
+        chosen = {CONVERTERS.index(one) for one, had in ways if had == option}
+        places = sorted(chosen, key=lambda place: (names_order.index(CONVERTERS[place].name), -place))
+        runs: list[list[Converter]] = []
+        for place in places:
+            one = CONVERTERS[place]
+            before = CONVERTERS[place + 1] if place + 1 < len(CONVERTERS) else None
+            if runs and runs[-1][-1] is before and before.name == one.name:
+                runs[-1].append(one)
+            else:
+                runs.append([one])
+        names = [run[0].label + (f" to {run[-1].version}" if len(run) > 1 else "") for run in runs]
+        texts += [name + (" with --per-tensor-dense" if option else "") for name in names]
+    return " or ".join(texts)
+
+
 @dataclass(frozen=True, eq=False)
 class Attribution:
     """The converters and ranges that come nearest to a file.
@@ -162,15 +192,7 @@ class Attribution:
     @property
     def label(self) -> str:
         """`tflite@2.17 to 2.21`."""
-        by_name: dict[tuple[str, bool], list[str]] = {}
-        for converter, option in self.ways:
-            by_name.setdefault((converter.name, option), []).append(converter.version)
-        return " or ".join(
-            f"{name}@{versions[-1]}"
-            + (f" to {versions[0]}" if len(versions) > 1 else "")
-            + (" with --per-tensor-dense" if option else "")
-            for (name, option), versions in by_name.items()
-        )
+        return converters_text(self.ways)
 
     def text(self, name: str) -> str:
         """The sentence for a model."""

@@ -96,11 +96,11 @@ def requantized(data: Array, old: Parameters, new: Parameters) -> Array:
     if new.dtype == "int16":
         return _int16(real, np.array(new.scale))
     rounded = times_inverse(real, np.array(new.scale), -1).reshape(-1)
-    zero = new.zero_point[0]
+    point = new.zero_point[0]
     # Beyond int32 the compiled loop gives the least integer in groups of four, and saturates in the rest.
     end = rounded.size - rounded.size % 4
-    rest = np.nan_to_num(rounded[end:].astype(np.float64) + zero)
-    whole = np.concatenate([to_int(rounded[:end], "int64") + zero, np.clip(rest, -(2**31), 2**31).astype(np.int64)])
+    rest = np.nan_to_num(rounded[end:].astype(np.float64) + point)
+    whole = np.concatenate([to_int(rounded[:end], "int64") + point, np.clip(rest, -(2**31), 2**31).astype(np.int64)])
     integers: Array = np.clip(whole, -128, 127).astype(np.int8).reshape(data.shape)
     return integers
 
