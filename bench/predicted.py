@@ -169,6 +169,18 @@ class Predicted:
         return 1 / self.rate + self.once / (self.outputs * depth)
 
 
+def behind_the_loop(mca: str, kind: Kind) -> None:
+    """Print how many instructions each form takes for a vector of sums, and their cycles."""
+    texts = dict.fromkeys(form_text(rule.requantize) for rule in RULES.values() if rule.sums.bits == 32)
+    vectors = ROWS * ISAS[kind.isa].vectors
+    print(f"\nBehind the loop, for each vector of sums ({kind.title}):\n")
+    print("| form | instructions | cycles |\n|---|---:|---:|")
+    for text in (*texts, LINEAR, LINEAR_SIGNED):
+        once = our_pieces(kind, text).once
+        count = sum(line.startswith("v") for line in once) / vectors
+        print(f"| {text} | {count:.1f} | {cycles(mca, kind.cpu, once) / vectors:.1f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mca", default="llvm-mca-19")
@@ -189,6 +201,7 @@ def main() -> None:
             our = Predicted(our_pieces(kind, form), ROWS * isa.vectors * isa.lanes, mca, kind.cpu)
             ratios = " | ".join(f"{their.each(depth) / our.each(depth):.2f}" for depth in DEPTHS)
             print(f"| {kind.title} | {title} | {ratios} | {our.rate:.0f} | {their.rate:.0f} |", flush=True)
+    behind_the_loop(mca, next(kind for kind in KINDS if kind.cpu == "sapphirerapids"))
 
 
 if __name__ == "__main__":
