@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ def bench(
     seconds: float = 2.0,
     memory: bool = True,
     seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
     progress: Update | None = None,
 ) -> BenchReport:
     """Time a model.
@@ -58,6 +60,7 @@ def bench(
         seconds: about how long each batch may take.
         memory: measure the peak memory of LastBit and of LiteRT too, each in a process of its own.
         seed: of the random input.
+        clock: what times a call; `time.thread_time` on a machine that has other work, for one thread.
         progress: told how far it is.
 
     Returns:
@@ -83,7 +86,7 @@ def bench(
     for done, batch in enumerate(batches):
         if progress is not None:
             progress(done, len(batches), f"batch {batch}")
-        rows += _batch(loaded, runners, batch, seconds, np.random.default_rng(seed))
+        rows += _batch(loaded, runners, batch, seconds, np.random.default_rng(seed), clock)
     used = _memory(loaded, max(batches), names[0], chosen) if memory else {}
     return BenchReport(
         model=loaded.source,
@@ -108,7 +111,12 @@ class _Entry:
 
 
 def _batch(
-    model: Model, runners: Sequence[Contender], batch: int, seconds: float, rng: np.random.Generator
+    model: Model,
+    runners: Sequence[Contender],
+    batch: int,
+    seconds: float,
+    rng: np.random.Generator,
+    clock: Callable[[], float],
 ) -> list[BenchRow]:
     x = random_input(model, batch, rng)
     entries: list[_Entry] = []
@@ -123,7 +131,7 @@ def _batch(
             assert call is not None
         part = x[:rows]
         entries.append(_Entry(runner, call, part, call(part)))
-    times = by_turns([lambda e=e: e.call(e.x) for e in entries], seconds)  # type: ignore[misc]
+    times = by_turns([lambda e=e: e.call(e.x) for e in entries], seconds, clock)  # type: ignore[misc]
     per_row = [spent / len(entry.x) for entry, spent in zip(entries, times, strict=True)]
     found = []
     for entry, spent in zip(entries, per_row, strict=True):

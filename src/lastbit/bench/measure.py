@@ -17,12 +17,16 @@ _TURN_SECONDS = 0.002
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 400
 
 
-def by_turns(calls: Sequence[Callable[[], object]], seconds: float) -> list[float]:
+def by_turns(
+    calls: Sequence[Callable[[], object]], seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """The median time of one call, for each function, in seconds.
 
     Args:
         calls: the functions; each is called twice before anything counts.
         seconds: about how long all of it may take; three rounds are run in any case.
+        clock: what times a call. `time.thread_time` counts this thread's processor time: other work on the machine then
+            counts only as far as it slows the processor down.
     """
     repeats = []
     for call in calls:
@@ -37,10 +41,10 @@ def by_turns(calls: Sequence[Callable[[], object]], seconds: float) -> list[floa
         if done >= _LEAST_ROUNDS and time.perf_counter() > until:
             break
         for call, count, found in zip(calls, repeats, times, strict=True):
-            began = time.perf_counter()
+            began = clock()
             for _ in range(count):
                 call()
-            found.append((time.perf_counter() - began) / count)
+            found.append((clock() - began) / count)
     return [statistics.median(found) for found in times]
 
 

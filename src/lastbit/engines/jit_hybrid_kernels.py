@@ -17,6 +17,7 @@ __all__ = ["ASYMMETRIC", "DONE", "NAN", "QD8", "SYMMETRIC", "ZEROS", "quantize_r
 # How rows are quantized.
 SYMMETRIC, ASYMMETRIC, QD8 = 0, 1, 2
 DONE, ZEROS, NAN = 0, 1, 2
+_TOGETHER = 8
 
 _F32, _F64, _I32 = np.float32, np.float64, np.int32
 _SMALLEST = np.float32(2.0**-126)
@@ -124,8 +125,88 @@ def _to_steps(row, begin, depth, empty, inverse, zero, lower, flip, taken):  # t
 
 
 @inner
+def _ranges(x, first, last, depth, found):  # type: ignore[no-untyped-def]
+    """The range of each row, zero among it, in its record; whether there is a NaN."""
+    ends = float32_at(found)
+    for r in range(first, last):
+        start = x + 4 * r * depth
+        if depth >= LEAST:
+            low, high, nan = row_range(start, depth)
+            bad = nan != 0
+        else:
+            low, high, bad = _range(float32_at(start), depth)
+        if bad:
+            return True
+        ends[2 * r], ends[2 * r + 1] = low, high
+    return False
+
+
+@inner
+def _factors(first, last, kind, out, row_bytes, found):  # type: ignore[no-untyped-def]
+    """Zero point and scale of each row in its record, from its range; whether all ranges are empty.
+
+    Where the row will be written stand, until then, what it is multiplied with, whether it has nothing unusual (1), and
+    whether its range is empty (2).
+    """
+    ends, zeros, nothing = float32_at(found), int32_at(found), True
+    for r in range(first, last):
+        low, high = ends[2 * r], ends[2 * r + 1]
+        if kind == QD8:
+            inverse, scale, zero = _qd8_factors(low, high)
+            usual = inverse <= _NO_FLUSH
+        else:
+            if kind == SYMMETRIC:
+                inverse, scale, zero = _symmetric_factors(low, high)
+            else:
+                inverse, scale, zero = _asymmetric_factors(low, high)
+            # Where the range and its inverse are finite, no product is beyond it. For QD8 a NaN, made of an infinite
+            # value and the inverse 0, is the largest step.
+            usual = max(_F32(-low), high) < _INFINITY and inverse < _INFINITY
+        empty = low == high
+        nothing &= empty
+        zeros[2 * r], ends[2 * r + 1] = zero, scale
+        float32_at(out + r * row_bytes)[0] = inverse
+        int32_at(out + r * row_bytes)[1] = (1 if usual else 0) + (2 if empty else 0)
+    return nothing
+
+
+@inner
+def _write_row(start, depth, kind, to, end, zero):  # type: ignore[no-untyped-def]
+    """One row's steps."""
+    row, wide, taken = float32_at(start), int16_at(end), uint8_at(end)
+    inverse, known = float32_at(end)[0], int32_at(end)[1]
+    usual, empty = known & 1 != 0, known & 2 != 0
+    lower = _I32(-127) if kind == SYMMETRIC else _I32(-128)
+    flip = _I32(128 if to == 1 else 0)
+    if kind == QD8:
+        if usual and depth >= LEAST:
+            if to == 0:
+                row_steps_even(16, start, depth, inverse, zero, lower, flip, end)
+            else:
+                row_steps_even(8, start, depth, inverse, zero, lower, flip, end)
+        elif to == 0:
+            _qd8(row, depth, inverse, zero, flip, wide)
+        else:
+            _qd8(row, depth, inverse, zero, flip, taken)
+        return
+    whole = depth - depth % 8
+    done = whole if usual and whole >= LEAST else 0
+    if done > 0:
+        if to == 0:
+            row_steps_away(16, start, done, inverse, zero, lower, flip, end)
+        else:
+            row_steps_away(8, start, done, inverse, zero, lower, flip, end)
+    if to == 0:
+        _to_steps(row, done, depth, empty, inverse, zero, lower, flip, wide)
+    else:
+        _to_steps(row, done, depth, empty, inverse, zero, lower, flip, taken)
+
+
+@inner
 def quantize_rows(x: int, rows: int, depth: int, kind: int, to: int, out: int, row_bytes: int, found: int) -> int:
     """Quantize rows of float32, each by itself, into the type that products take.
+
+    A few rows go through each step together: what the steps of one row wait for is hidden behind the others.
 
     Args:
         x: the address of float32 `[rows, depth]`.
@@ -133,66 +214,21 @@ def quantize_rows(x: int, rows: int, depth: int, kind: int, to: int, out: int, r
         depth: values in one of them.
         kind: `SYMMETRIC`, `ASYMMETRIC` or `QD8`.
         to: 0 int16, 1 uint8 (128 more), 2 int8.
-        out: the address of the quantized rows, which are filled up with zeros.
-        row_bytes: from one to the next.
+        out: the address of the quantized rows. What lies behind a row is undefined.
+        row_bytes: from one to the next, at least 8.
         found: where each row's zero point (int32) and scale (float32) are written, one behind the other.
 
     Returns:
         `DONE`, `NAN` where there is one (then nothing else holds), or `ZEROS` where there is nothing else.
     """
     nothing = True
-    whole = depth - depth % 8
-    for r in range(rows):
-        start, end = x + 4 * r * depth, out + r * row_bytes
-        row = float32_at(start)
-        if depth >= LEAST:
-            low, high, nan = row_range(start, depth)
-            bad = nan != 0
-        else:
-            low, high, bad = _range(row, depth)
-        if bad:
+    first = 0
+    while first < rows:
+        last = min(first + _TOGETHER, rows)
+        if _ranges(x, first, last, depth, found):
             return NAN
-        if kind == QD8:
-            inverse, scale, zero = _qd8_factors(low, high)
-        elif kind == SYMMETRIC:
-            inverse, scale, zero = _symmetric_factors(low, high)
-        else:
-            inverse, scale, zero = _asymmetric_factors(low, high)
-        int32_at(found)[2 * r] = zero
-        float32_at(found)[2 * r + 1] = scale
-        empty = low == high
-        nothing &= empty
-        lower = _I32(-127) if kind == SYMMETRIC else _I32(-128)
-        flip = _I32(128 if to == 1 else 0)
-        wide, taken = int16_at(end), uint8_at(end)
-        # Where the range and its inverse are finite, no product is beyond it. For QD8 a NaN, made of an infinite value
-        # and the inverse 0, is the largest step.
-        usual = inverse <= _NO_FLUSH if kind == QD8 else max(_F32(-low), high) < _INFINITY and inverse < _INFINITY
-        if kind == QD8:
-            if usual and depth >= LEAST:
-                if to == 0:
-                    row_steps_even(16, start, depth, inverse, zero, lower, flip, end)
-                else:
-                    row_steps_even(8, start, depth, inverse, zero, lower, flip, end)
-            elif to == 0:
-                _qd8(row, depth, inverse, zero, flip, wide)
-            else:
-                _qd8(row, depth, inverse, zero, flip, taken)
-        else:
-            done = whole if usual else 0
-            if done > 0:
-                if to == 0:
-                    row_steps_away(16, start, done, inverse, zero, lower, flip, end)
-                else:
-                    row_steps_away(8, start, done, inverse, zero, lower, flip, end)
-            if to == 0:
-                _to_steps(row, done, depth, empty, inverse, zero, lower, flip, wide)
-            else:
-                _to_steps(row, done, depth, empty, inverse, zero, lower, flip, taken)
-        if to == 0:
-            for k in range(depth, row_bytes // 2):
-                wide[k] = 0
-        else:
-            for k in range(depth, row_bytes):
-                taken[k] = 0
+        nothing &= _factors(first, last, kind, out, row_bytes, found)
+        for r in range(first, last):
+            _write_row(x + 4 * r * depth, depth, kind, to, out + r * row_bytes, int32_at(found)[2 * r])
+        first = last
     return ZEROS if nothing else DONE

@@ -1,6 +1,6 @@
-"""The inner loops of `jit_hybrid_kernels` as vector code, eight values at a time, for rows without anything unusual.
+"""The inner loops of `jit_hybrid_kernels` as vector code, for rows without anything unusual.
 
-A loop's last vector begins eight values before the end, so that some values are calculated twice, to the same result.
+A loop's last vector ends with the row, so that some values are calculated twice, to the same result.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from .jit_cpu import host_isa
 from .jit_vectors import F32, I8, I16, I32, I64, ISAS, POINTER, Vectors, internal_function
 
 __all__ = ["LEAST", "row_range", "row_steps_away", "row_steps_even"]
 
-LEAST = 8
-"""Rows must have so many values."""
+LEAST = 16 if host_isa().lanes == 16 else 8
+"""Values of one vector: rows must have as many."""
 
 _LANES = dataclasses.replace(ISAS["portable"], lanes=LEAST)
 # Vectors in one turn of the main loop.
@@ -26,11 +27,11 @@ _UNROLL = 4
 
 
 def _loops(v: Vectors, n: Any, state: list[Any], turn: Callable[[list[Any], list[Any]], list[Any]]) -> list[Any]:
-    """Two loops over n values: several vectors in one turn, then one; the last begins eight values before the end.
+    """Two loops over n values: several vectors in one turn, then one; the last ends with the values.
 
     Args:
         v: the builder.
-        n: how many values, at least eight.
+        n: how many values, at least `LEAST`.
         state: values that turns change.
         turn: (state, places of the vectors) -> the next state.
 
@@ -97,7 +98,7 @@ def _build_range(module: Any) -> Any:
     low, high = limits[0], limits[1]
     for i in range(1, _UNROLL):
         low, high = v.minimum_float(limits[2 * i], low), v.maximum_float(limits[2 * i + 1], high)
-    for distance in (4, 2, 1):
+    for distance in [LEAST >> part for part in range(1, LEAST.bit_length())]:
         order = [(lane + distance) % LEAST for lane in range(LEAST)]
         low = v.minimum_float(low, v.shuffle(low, low, order))
         high = v.maximum_float(high, v.shuffle(high, high, order))
