@@ -13,7 +13,8 @@ from dense_families import ACTIVATIONS, XNNPACKS, Case, Rng
 from lastbit.arith.floats import flush_subnormals, fma32, fma_in_order, sum_in_order
 from lastbit.model import Model, Operator, Subgraph
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_float import FLOAT_RULES, FloatRule, float_by_rule
+from lastbit.ops.dense_float import Calculation, calculation_of, float_by_rule
+from lastbit.rules.floats import FLOAT_RULES
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph
 
@@ -200,15 +201,15 @@ def _backwards(rows: Float32Array, weights: Float32Array, bias: Float32Array | N
         return total + (np.float32(0) if bias is None else bias)
 
 
-RIVALS: tuple[FloatRule, ...] = (
-    *FLOAT_RULES.values(),
-    FloatRule("float32-four_lanes", _lanes, True, "four sums side by side"),
-    FloatRule("float32-in_order-bias_first", _bias_first, True, "t = bias, then product after product"),
-    FloatRule("float32-fma-bias_last", _fma_bias_last, False, "fused, the bias last"),
-    FloatRule("float32-fma-unflushed", _fma_unflushed, False, "fused, subnormals kept"),
-    FloatRule("float32-fma-flush_rounded", _fma_flush_rounded, False, "fused, flushed after rounding to a subnormal"),
-    FloatRule("float32-backwards", _backwards, True, "from the last product to the first"),
-    replace(FLOAT_RULES["float32-in_order-bias_last"], name="float32-in_order-infinite", finite=False),
+RIVALS: tuple[Calculation, ...] = (
+    *map(calculation_of, FLOAT_RULES.values()),
+    Calculation("float32-four_lanes", _lanes, True),
+    Calculation("float32-in_order-bias_first", _bias_first, True),
+    Calculation("float32-fma-bias_last", _fma_bias_last, False),
+    Calculation("float32-fma-unflushed", _fma_unflushed, False),
+    Calculation("float32-fma-flush_rounded", _fma_flush_rounded, False),
+    Calculation("float32-backwards", _backwards, True),
+    replace(calculation_of(FLOAT_RULES["float32-in_order-bias_last"]), name="float32-in_order-infinite", finite=False),
 )
 
 

@@ -28,7 +28,7 @@ from lastbit.model import Model, Operator
 from lastbit.ops.base import PreparedOperator
 from lastbit.ops.dense_hybrid import PreparedHybrid, hybrid_by_rule
 from lastbit.ops.hybrid_finish import finish_fma, finish_kleidiai, finish_neon, finish_unfused
-from lastbit.ops.hybrid_rules import HYBRID_RULES, IGNORED_SCALES, WITHOUT_DOT, HybridRule
+from lastbit.ops.hybrid_rules import HYBRID_RULES, HybridRule
 from lastbit.tflite import write
 
 Steps = dict[str, npt.NDArray]
@@ -187,8 +187,8 @@ def _no_pairs(weights: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
 def _rival_rules(int4: bool) -> Iterator[HybridRule]:
     own, kleidiai = HYBRID_RULES["hybrid-int8-neon"], HYBRID_RULES["hybrid-kleidiai-unfused"]
     plain = HYBRID_RULES["hybrid-qd8-fma-pairs_of_16_bits"]
-    yield from (own, HYBRID_RULES[f"{own.name}{WITHOUT_DOT}"], kleidiai, plain)
-    yield HYBRID_RULES[f"{own.name}{IGNORED_SCALES}"]
+    yield from (own, HYBRID_RULES[f"{own.name}/never_four_rows"], kleidiai, plain)
+    yield HYBRID_RULES[f"{own.name}/channel_scales_ignored"]
     for name in ("qd8-fma", "int8-unfused", "kleidiai_away-unfused"):
         yield HYBRID_RULES[f"hybrid-{name}"]
     yield replace(own, name=f"{own.name}/never_fused", finish=finish_unfused)
@@ -214,8 +214,8 @@ def _rival_rules(int4: bool) -> Iterator[HybridRule]:
     yield replace(kleidiai, name=f"{kleidiai.name}/no_flush", finish=finish_unfused)
     if int4:
         nibbles = HYBRID_RULES["hybrid-int4-nibbles-neon"]
-        yield from (nibbles, HYBRID_RULES[f"{nibbles.name}{WITHOUT_DOT}"])
-        yield HYBRID_RULES[f"{nibbles.name}{IGNORED_SCALES}"]
+        yield from (nibbles, HYBRID_RULES[f"{nibbles.name}/never_four_rows"])
+        yield HYBRID_RULES[f"{nibbles.name}/channel_scales_ignored"]
         yield HYBRID_RULES["hybrid-int4-nibbles"]
         yield replace(nibbles, name=f"{nibbles.name}/x86_packing", packing=packed_nibbles)
         yield replace(nibbles, name=f"{nibbles.name}/x86_finish", finish=finish_unfused)

@@ -20,7 +20,7 @@ from lastbit.model import Model, Operator
 from lastbit.ops.base import PreparedOperator
 from lastbit.ops.dense_hybrid import PreparedHybrid, hybrid_by_rule
 from lastbit.ops.hybrid_finish import finish_fma, finish_unfused
-from lastbit.ops.hybrid_rules import HYBRID_RULES, LOST_SCALES, HybridRule
+from lastbit.ops.hybrid_rules import HYBRID_RULES, HybridRule
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -138,14 +138,14 @@ def _rival_rules(int4: bool, one_scale: bool) -> Iterator[HybridRule]:
     yield HYBRID_RULES["hybrid-int8-tail_32-unfused"]
     yield portable
     if not one_scale:
-        yield HYBRID_RULES[f"{own.name}{LOST_SCALES}"]
-        yield HYBRID_RULES[f"{portable.name}{LOST_SCALES}"]
+        yield HYBRID_RULES[f"{own.name}/channel_scales_lost"]
+        yield HYBRID_RULES[f"{portable.name}/channel_scales_lost"]
     if int4:
         yield nibbles
         yield HYBRID_RULES[f"{nibbles.name}-portable"]
         if not one_scale:
-            yield HYBRID_RULES[f"{nibbles.name}{LOST_SCALES}"]
-            yield HYBRID_RULES[f"{nibbles.name}-portable{LOST_SCALES}"]
+            yield HYBRID_RULES[f"{nibbles.name}/channel_scales_lost"]
+            yield HYBRID_RULES[f"{nibbles.name}-portable/channel_scales_lost"]
         yield replace(nibbles, name=f"{nibbles.name}/without_spill", packing=_unspilt)
         yield replace(
             nibbles,

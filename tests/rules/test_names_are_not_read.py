@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from lastbit.rules.floats import FLOAT_RULES
+from lastbit.rules.hybrid.table import HYBRID_RULES
 from lastbit.rules.requantize.table import CHOICES, CHOICES_AROUND_DENSE, RULES
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "lastbit"
-NAMES = sorted({*RULES, *CHOICES, *CHOICES_AROUND_DENSE})
+NAMES = sorted({*RULES, *CHOICES, *CHOICES_AROUND_DENSE, *HYBRID_RULES, *FLOAT_RULES})
 
 # What is printed of four models in ten runtimes and two versions; names are put back before it is compared.
 SCRIPT = r"""
@@ -34,13 +36,14 @@ from lastbit.tflite.synthesize import dense_subgraph, quant
 def models():
     rng = np.random.default_rng(5)
     kinds = [("int8", "int8", "int32", 5), ("int8", "int4", "int32", 1), ("int16", "int8", "int64", 1)]
-    kinds += [("uint8", "uint8", "int32", 1), ("float32", "int8", "float32", 5)]
+    kinds += [("uint8", "uint8", "int32", 1), ("float32", "int8", "float32", 5), ("float32", "float32", "float32", 1)]
     for x, w, bias, scales in kinds:
-        low = 0 if w == "uint8" else -7
+        low, stored = 0 if w == "uint8" else -7, {"uint8": np.uint8, "float32": np.float32}.get(w, np.int8)
+        weights_scales = [0.005] if scales == 1 else rng.uniform(0.002, 0.01, scales)
         yield write(dense_subgraph(
-            rng.integers(low, 8, (5, 32)).astype(np.uint8 if w == "uint8" else np.int8),
+            rng.integers(low, 8, (5, 32)).astype(stored),
             input_quant=None if x == "float32" else quant(0.02, 0 if x == "int16" else 3),
-            weights_quant=quant([0.005] if scales == 1 else rng.uniform(0.002, 0.01, scales), 1 if w == "uint8" else 0),
+            weights_quant=None if w == "float32" else quant(weights_scales, 1 if w == "uint8" else 0),
             output_quant=None if x == "float32" else quant(0.02, 0 if x == "int16" else 5),
             bias=rng.normal(size=5).astype(np.float32) if x == "float32" else rng.integers(-200, 200, 5),
             input_dtype=x, weights_dtype=w, output_dtype=x, bias_dtype=bias))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +20,14 @@ from ..arith.floats import (
     sum_in_order,
 )
 from ..model import Model, Operator
+from ..rules.base import Unsupported
+from ..rules.floats import FLOAT_RULES, FloatRule
 from ..types import Array
 from .dense_hybrid import prepare_dense_hybrid
 from .dense_layer import PreparedLayer, check_types, dense_layer
 from .hybrid_rules import HYBRID_RULES
 
-__all__ = ["FLOAT_RULES", "RULES", "FloatRule", "PreparedFloat", "float_by_rule", "prepare_dense_float32"]
+__all__ = ["RULES", "Calculation", "PreparedFloat", "calculation_of", "float_by_rule", "prepare_dense_float32"]
 
 Float32Array = npt.NDArray[np.float32]
 # (rows [rows, depth], weights [out, depth], bias [out] or None) -> the sums with the bias, [rows, out].
@@ -32,24 +35,24 @@ Product = Callable[[Float32Array, Float32Array, Float32Array | None], Float32Arr
 
 
 @dataclass(frozen=True)
-class FloatRule:
-    """One way of calculating a float32 layer: an order of operations.
+class Calculation:
+    """A rule's functions. Rivals in tests have other ones.
 
     Attributes:
-        name: the key in `FLOAT_RULES`.
+        name: the rule's name.
         product: the sums with the bias.
         finite: whether the clamp's ends are the largest float32 where the activation has none, not infinities.
-        equation: the rule in one line of text.
         clamp: from the sums and the activation's name to the output.
-        narrow: the rule for layers of fewer than 16 units, if it is another.
+        narrow: those of layers of fewer than `narrow_units` units, where they are other ones.
+        narrow_units: see `narrow`.
     """
 
     name: str
     product: Product
     finite: bool
-    equation: str
     clamp: Callable[[Float32Array, str], Float32Array] = clamp_value_first
-    narrow: FloatRule | None = None
+    narrow: Calculation | None = None
+    narrow_units: int = 0
 
 
 def _fma_from_bias(rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
@@ -75,47 +78,37 @@ def _four_lanes(rows: Float32Array, weights: Float32Array, bias: Float32Array | 
     return sum_in_four_lanes(rows, weights, np.zeros(len(weights), np.float32) if bias is None else bias)
 
 
-# Fewer units than the matrix product's kernel has columns: XNNPACK took one of two columns for them.
-_NARROW_UNITS = 16
+def _product(rule: FloatRule) -> Product:
+    match rule.order, rule.fused:
+        case "four_lanes", _:
+            return _four_lanes
+        case _, "tail":
+            return _fused_tail
+        case _, "none":
+            return _bias_last
+        case _, "all" if rule.bias == "first" and rule.flush:
+            return _fma_from_bias
+    raise Unsupported("float32 layers", "bias", rule.bias)
 
-FLOAT_RULES: dict[str, FloatRule] = {
-    rule.name: rule
-    for rule in (
-        FloatRule(
-            "float32-fma-bias_first",
-            _fma_from_bias,
-            False,
-            "t = bias;  t = fma(x_k, w_k, t) for k = 0, 1, ...;  y = clamp(t); subnormals are read and written as zero",
-        ),
-        FloatRule(
-            "float32-in_order-fma_tail-bias_last",
-            _fused_tail,
-            True,
-            "t = 0;  t = t + x_k * w_k for k = 0, 1, ..., each product and sum rounded, but for the last depth % 8: "
-            "t = fma(x_k, w_k, t);  y = clamp(t + bias)",
-        ),
-        FloatRule(
-            "float32-in_order-bias_last",
-            _bias_last,
-            True,
-            "t = 0;  t = t + x_k * w_k for k = 0, 1, ..., each product and sum rounded;  y = clamp(t + bias)",
-        ),
-    )
-}
-FLOAT_RULES["float32-fma-or-four_lanes"] = replace(
-    FLOAT_RULES["float32-fma-bias_first"],
-    name="float32-fma-or-four_lanes",
-    equation="16 units or more: as float32-fma-bias_first;  fewer: four sums side by side, sum i = x_k * w_k for "
-    "k = i, i + 4, ..., each product and sum rounded, sum 0 begins at the bias;  y = clamp((sum 0 + sum 2) + (sum 1 + "
-    "sum 3)), NaN becomes the upper bound; subnormals are read and written as zero",
-    narrow=FloatRule("float32-four_lanes-bias_first", _four_lanes, False, "four sums side by side", clamp_high_first),
-)
-FLOAT_RULES["float32-fma-bias_first-bound_first"] = replace(
-    FLOAT_RULES["float32-fma-bias_first"],
-    name="float32-fma-bias_first-bound_first",
-    equation=f"{FLOAT_RULES['float32-fma-bias_first'].equation};  NaN becomes the lower clamp bound",
-    clamp=partial(clamp_bound_first, always=True),
-)
+
+def _clamp(rule: FloatRule) -> Callable[[Float32Array, str], Float32Array]:
+    match rule.clamp:
+        case "value_first":
+            return clamp_value_first
+        case "bound_first":
+            return partial(clamp_bound_first, always=True)
+        case "high_first":
+            return clamp_high_first
+        case never:
+            assert_never(never)
+
+
+def calculation_of(rule: FloatRule) -> Calculation:
+    """The functions that calculate what a rule says."""
+    narrow = None if rule.narrow is None else calculation_of(rule.narrow)
+    finite = rule.ends == "finite"
+    return Calculation(rule.name, _product(rule), finite, _clamp(rule), narrow, rule.narrow_units)
+
 
 RULES: dict[str, str] = {
     **{name: rule.equation for name, rule in HYBRID_RULES.items()},
@@ -133,7 +126,7 @@ class PreparedFloat(PreparedLayer):
         bias: float32 `[out]`, or None.
     """
 
-    arithmetic: FloatRule
+    arithmetic: Calculation
     weights: Float32Array
     bias: Float32Array | None
 
@@ -159,16 +152,16 @@ def prepare_dense_float32(model: Model, op: Operator, rule: str) -> PreparedLaye
     """
     if rule in HYBRID_RULES:
         return prepare_dense_hybrid(model, op, rule)
-    return float_by_rule(model, op, FLOAT_RULES[rule])
+    return float_by_rule(model, op, calculation_of(FLOAT_RULES[rule]))
 
 
-def float_by_rule(model: Model, op: Operator, rule: FloatRule) -> PreparedFloat:
-    """The same for a rule that need not be in the table: rivals in tests are made of it."""
+def float_by_rule(model: Model, op: Operator, rule: Calculation) -> PreparedFloat:
+    """The same for functions that no rule has: rivals in tests are made of it."""
     layer = dense_layer(model, op)
     check_types(layer, (("float32", "float32", "float32"),), ("float32",))
     assert layer.weights.data is not None
     weights = np.asarray(layer.weights.data, np.float32)
-    chosen = rule.narrow if rule.narrow is not None and layer.units < _NARROW_UNITS else rule
+    chosen = rule.narrow if rule.narrow is not None and layer.units < rule.narrow_units else rule
     bias = None
     if layer.bias is not None and layer.bias.data is not None:
         bias = np.asarray(layer.bias.data, np.float32).reshape(-1)

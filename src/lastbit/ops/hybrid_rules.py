@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,11 @@ from ..arith.neon import (
     quantize_qd8_neon,
     vector_loop,
 )
+from ..rules.base import Unsupported
+from ..rules.hybrid import table as lines
+from ..rules.hybrid.forms import Finish as FinishData
+from ..rules.hybrid.forms import HybridRule as HybridData
+from ..rules.hybrid.forms import Nibbles, Rows
 from ..types import Array, IntArray
 from .hybrid_finish import (
     finish_fma,
@@ -53,24 +58,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HYBRID_RULES",
-    "IGNORED_SCALES",
-    "LOST_SCALES",
     "NIBBLE_FINISHES",
     "NIBBLE_QUANTIZERS",
-    "WITHOUT_DOT",
     "Finish",
     "HybridRule",
     "Loop",
     "Packing",
     "Quantizer",
+    "calculation_of",
 ]
-
-# At the end of a rule's name: kernels that read the scale of weights where there is none if they have more than one.
-LOST_SCALES = "/channel_scales_lost"
-# Kernels that leave the scales of weights out if there are more than one.
-IGNORED_SCALES = "/channel_scales_ignored"
-# Likewise: CPUs without dot product instructions.
-WITHOUT_DOT = "/never_four_rows"
 
 Quantizer = Callable[[npt.NDArray[np.float32]], QuantizedRows]
 # (layer, quantized rows, dot products, whether any input is not 0) -> the steps from `acc` to `output`, `[rows, out]`.
@@ -82,10 +78,10 @@ Loop = Callable[[int, int, int], NeonLoop]
 
 @dataclass(frozen=True)
 class HybridRule:
-    """One way of calculating a hybrid layer.
+    """A rule's functions. Rivals in tests have other ones.
 
     Attributes:
-        name: the key in `HYBRID_RULES`.
+        name: the rule's name.
         symmetric: how rows are quantized where the model says nothing else.
         asymmetric: how they are quantized where it sets asymmetric_quantize_inputs.
         sse: whether the sums are the SSE code's: a weight of -128 meets a negative input with the wrong sign, and sums
@@ -121,187 +117,64 @@ NIBBLE_QUANTIZERS: dict[Quantizer, Quantizer] = {
 }
 NIBBLE_FINISHES: dict[Finish, Finish] = {finish_unfused: finish_nibbles, finish_neon: finish_neon_nibbles}
 
-
-_FOUR_ROWS = ", but bias + float32(acc) * (s_row * s_w) where four rows are taken at once"
-_QD8_FINISH = "always asymmetric;  y = fma(float32(acc) * s_row, s_w, bias)"
-_QD8_EQUATION = f"q = round_half_even(x * 255/(max-min)) + zp, {_QD8_FINISH}"
-
-_NIBBLES = (
-    "4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  "
-    "y = (float32(-7 * sum q) * s_row * s_w + bias) + float32(sum n*q) * s_row * s_w"
-)
-_PORTABLE = (
-    "q = round_half_away(x * 127/max|x|) (or asymmetric, as the model says: the range in float64, "
-    "q = round_half_away(x/s_row + zp))"
-)
-
-
-HYBRID_RULES: dict[str, HybridRule] = {
-    rule.name: rule
-    for rule in (
-        HybridRule("hybrid-qd8-fma", quantize_qd8, quantize_qd8, False, finish_fma, None, _QD8_EQUATION),
-        HybridRule(
-            "hybrid-qd8-fma-bound_first",
-            quantize_qd8,
-            quantize_qd8,
-            False,
-            finish_fma_bound_first,
-            None,
-            f"{_QD8_EQUATION};  NaN becomes the lower clamp bound",
-        ),
-        HybridRule(
-            "hybrid-qd8-scale_inverted-fma-bound_first",
-            quantize_qd8_inverted,
-            quantize_qd8_inverted,
-            False,
-            finish_fma_bound_first,
-            None,
-            f"s_row = 1/(255/(max-min)), and q = round_half_even(x * (1/s_row)) + zp;  {_QD8_FINISH};  NaN becomes the "
-            "lower clamp bound",
-        ),
-        HybridRule(
-            "hybrid-qd8-nan_takes_low-fma-bound_first",
-            quantize_qd8_nan_low,
-            quantize_qd8_nan_low,
-            False,
-            finish_fma_bound_first,
-            None,
-            f"{_QD8_EQUATION};  zp = -128 where the row has an infinity;  NaN becomes the lower clamp bound",
-        ),
-        HybridRule(
-            "hybrid-int8-unfused",
-            quantize_symmetric,
-            quantize_asymmetric,
-            True,
-            finish_unfused,
-            None,
-            "q = trunc(x * 127/max|x| +- 0.5), last depth % 8 half_away (or asymmetric, as the model says);  "
-            "y = bias + float32(acc) * (s_row * s_w)",
-        ),
-        HybridRule(
-            "hybrid-int4-nibbles",
-            quantize_symmetric,
-            quantize_asymmetric,
-            True,
-            finish_unfused,
-            packed_nibbles,
-            f"{_NIBBLES};  depth odd or < 32, or < 4 units: as hybrid-int8-unfused",
-        ),
-        HybridRule(
-            "hybrid-int8-tail_32-unfused",
-            quantize_symmetric,
-            quantize_asymmetric_tail_32,
-            True,
-            finish_unfused,
-            None,
-            "as hybrid-int8-unfused, but if asymmetric, of the last depth % 8, q = -128 where x/s_row is beyond int32",
-        ),
-        HybridRule(
-            "hybrid-int8-portable",
-            quantize_symmetric_portable,
-            quantize_asymmetric_portable,
-            False,
-            finish_unfused,
-            None,
-            f"{_PORTABLE};  y = bias + float32(acc) * (s_row * s_w)",
-        ),
-        HybridRule(
-            "hybrid-int4-nibbles-portable",
-            quantize_symmetric_portable,
-            quantize_asymmetric_portable,
-            False,
-            finish_unfused,
-            packed_nibbles_portable,
-            f"{_PORTABLE};  {_NIBBLES}, but n = 7 for the weights after the last depth % 32's first 16;  "
-            "depth odd or < 32, or < 4 units: as hybrid-int8-portable",
-        ),
-        HybridRule(
-            "hybrid-int8-neon",
-            quantize_neon_symmetric,
-            quantize_neon_asymmetric,
-            False,
-            finish_neon,
-            None,
-            "q = round_half_away(x * 127/max|x|) (or asymmetric, as the model says);  "
-            f"y = fma(float32(acc), s_row * s_w, bias){_FOUR_ROWS}",
-            loop=neon_loop,
-        ),
-        HybridRule(
-            "hybrid-int4-nibbles-neon",
-            quantize_neon_symmetric,
-            quantize_neon_asymmetric,
-            False,
-            finish_neon,
-            packed_nibbles_neon,
-            "4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  "
-            "t = fma(float32(-7 * sum q) * s_row, s_w, bias);  y = fma(float32(sum n*q) * s_row, s_w, t), of several "
-            "rows t + float32(sum n*q) * s_row * s_w but in the last units % 4;  "
-            "depth odd or < 32, or < 4 units: as hybrid-int8-neon",
-            loop=neon_loop,
-        ),
-        HybridRule(
-            "hybrid-kleidiai-unfused",
-            quantize_kleidiai,
-            quantize_kleidiai,
-            False,
-            finish_kleidiai,
-            None,
-            "q = round_half_even(x * 255/(max-min)) + zp, last depth % 8 half_away, always asymmetric;  "
-            "y = float32(acc) * (s_w * s_row) + bias",
-        ),
-        HybridRule(
-            "hybrid-kleidiai_away-unfused",
-            quantize_kleidiai_away,
-            quantize_kleidiai_away,
-            False,
-            finish_kleidiai,
-            None,
-            "q = round_half_away(x * 255/(max-min)) + zp, always asymmetric;  y = float32(acc) * (s_w * s_row) + bias",
-        ),
-        HybridRule(
-            "hybrid-qd8-fma-pairs_of_16_bits",
-            quantize_qd8_neon,
-            quantize_qd8_neon,
-            False,
-            finish_fma_neon,
-            None,
-            f"{_QD8_EQUATION};  columns k and k + 8 of every sixteen are added in 16 bits, which wrap; what is below "
-            "2^-126 before it is rounded becomes zero",
-            loop=vector_loop,
-            pairs=padded_pairs,
-        ),
-    )
+_QUANTIZERS: dict[Rows, Quantizer] = {
+    lines.SSE_SYMMETRIC: quantize_symmetric,
+    lines.SSE_ASYMMETRIC: quantize_asymmetric,
+    lines.SSE_ASYMMETRIC_TAIL_32: quantize_asymmetric_tail_32,
+    lines.PORTABLE_SYMMETRIC: quantize_symmetric_portable,
+    lines.PORTABLE_ASYMMETRIC: quantize_asymmetric_portable,
+    lines.QD8: quantize_qd8,
+    lines.QD8_INVERTED: quantize_qd8_inverted,
+    lines.QD8_NAN_LOW: quantize_qd8_nan_low,
+    lines.NEON_SYMMETRIC: quantize_neon_symmetric,
+    lines.NEON_ASYMMETRIC: quantize_neon_asymmetric,
+    lines.KLEIDIAI: quantize_kleidiai,
+    lines.KLEIDIAI_AWAY: quantize_kleidiai_away,
+    lines.QD8_NEON: quantize_qd8_neon,
 }
-HYBRID_RULES |= {
-    f"{name}{WITHOUT_DOT}": replace(
-        HYBRID_RULES[name],
-        name=f"{name}{WITHOUT_DOT}",
-        equation=HYBRID_RULES[name].equation.replace(_FOUR_ROWS, ""),
-        loop=plain_neon_loop,
-    )
-    for name in ("hybrid-int8-neon", "hybrid-int4-nibbles-neon")
+_FINISHES: dict[FinishData, Finish] = {
+    lines.FUSED: finish_fma,
+    lines.FUSED_BOUND_FIRST: finish_fma_bound_first,
+    lines.FUSED_NEON: finish_fma_neon,
+    lines.UNFUSED: finish_unfused,
+    lines.NEON: finish_neon,
+    lines.UNFUSED_KLEIDIAI: finish_kleidiai,
 }
-HYBRID_RULES |= {
-    f"{name}{LOST_SCALES}": replace(
-        HYBRID_RULES[name],
-        name=f"{name}{LOST_SCALES}",
-        equation=f"s_w = 0 where weights have more than one scale{but}, so y = bias;  {HYBRID_RULES[name].equation}",
-        loses_scales=True,
-    )
-    for name, but in (
-        ("hybrid-int8-unfused", ""),
-        ("hybrid-int4-nibbles", ", but in the 4-bit kernel"),
-        ("hybrid-int8-portable", ""),
-        ("hybrid-int4-nibbles-portable", ", but in the 4-bit kernel"),
-    )
+_PACKINGS: dict[Nibbles, Packing] = {
+    lines.NIBBLES: packed_nibbles,
+    lines.NIBBLES_PORTABLE: packed_nibbles_portable,
+    lines.NIBBLES_NEON: packed_nibbles_neon,
 }
-HYBRID_RULES |= {
-    f"{name}{IGNORED_SCALES}": replace(
-        HYBRID_RULES[name],
-        name=f"{name}{IGNORED_SCALES}",
-        equation=f"s_w = 1 where weights have more than one scale and rows are symmetric{but};  "
-        f"{HYBRID_RULES[name].equation}",
-        ignores_scales=True,
+_LOOPS: dict[str, Loop] = {"by_size": neon_loop, "by_size_without_dot": plain_neon_loop, "pairs": vector_loop}
+_PAIRS = {lines.PAIRS: pairs_beyond_16_bits, lines.PADDED_PAIRS: padded_pairs}
+
+
+def calculation_of(rule: HybridData) -> HybridRule:
+    """The functions that calculate what a rule says.
+
+    Raises:
+        Unsupported: there is none for a value.
+    """
+
+    def known(table: Mapping[Any, Any], field: str, value: Any) -> Any:
+        if value not in table:
+            raise Unsupported("hybrid layers", field, value)
+        return table[value]
+
+    return HybridRule(
+        rule.name,
+        known(_QUANTIZERS, "symmetric", rule.symmetric),
+        known(_QUANTIZERS, "asymmetric", rule.asymmetric),
+        rule.sse_sums,
+        known(_FINISHES, "finish", rule.finish),
+        None if rule.nibbles is None else known(_PACKINGS, "nibbles", rule.nibbles),
+        rule.equation,
+        loses_scales=rule.weights_scale == "zero",
+        ignores_scales=rule.weights_scale == "one",
+        loop=None if rule.loops == "none" else known(_LOOPS, "loops", rule.loops),
+        pairs=pairs_beyond_16_bits if rule.pairs is None else known(_PAIRS, "pairs", rule.pairs),
     )
-    for name, but in (("hybrid-int8-neon", ""), ("hybrid-int4-nibbles-neon", ", but in the 4-bit kernel"))
-}
+
+
+HYBRID_RULES: dict[str, HybridRule] = {name: calculation_of(rule) for name, rule in lines.HYBRID_RULES.items()}
+"""The table's rules with their functions."""
