@@ -176,7 +176,7 @@ def check_bias_scale(model: Model, op: Operator) -> Iterator[Breach]:
     own = np.broadcast_to(stored, wrong.shape)
     of_unit = f" of {_units(wrong)}" if wrong.size > 1 else ""
     each = factors[wrong]
-    spread = f"{each.min():.4g} to {each.max():.4g}" if each.max() / each.min() > 1.001 else f"{each[0]:.6g}"
+    spread = f"{each.min():.4g} to {each.max():.4g}" if each.max() > 1.001 * each.min() else f"{each[0]:.6g}"
     text = (
         f"the bias scale{of_unit} is {own[first]:.9g}, not s_x*s_w = {wanted[first]:.9g}: {spread} times as large. "
         "A kernel that does not check it adds the bias's integers as they are, in steps of s_x*s_w"

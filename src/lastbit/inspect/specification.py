@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UnsupportedError
+from ..errors import InputError, UnsupportedError
 from ..model import Model, Operator, Tensor
 from ..ops.base import PreparedOperator
 from ..prepare import prepare_operator
@@ -103,7 +103,10 @@ def _data(model: Model, breach: Breach, runtimes: Sequence[Runtime]) -> dict[str
 
 
 def _same_outputs(model: Model, first: PreparedOperator, second: PreparedOperator) -> bool | None:
-    """Whether two forms of an operator have the same steps for random inputs; None where that takes too long."""
+    """Whether two forms of an operator have the same steps for random inputs.
+
+    None where that takes too long, or where no input of the declared shape fits the operator.
+    """
     if first.inputs != second.inputs:
         return None
     work = math.prod(model.tensors[first.operator.outputs[0]].shape) if first.operator.outputs else 0
@@ -114,8 +117,11 @@ def _same_outputs(model: Model, first: PreparedOperator, second: PreparedOperato
     rng = np.random.default_rng(0)
     for _ in range(_INPUTS):
         values = [_random(rng, model.tensors[index]) for index in first.inputs]
-        with np.errstate(all="ignore"):
-            steps, others = first.evaluate(values), second.evaluate(values)
+        try:
+            with np.errstate(all="ignore"):
+                steps, others = first.evaluate(values), second.evaluate(values)
+        except InputError:
+            return None
         if steps.keys() != others.keys() or any(not _equal(value, others[key]) for key, value in steps.items()):
             return False
     return True
