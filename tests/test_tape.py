@@ -36,8 +36,10 @@ def test_a_tape_brings_back_what_the_interpreter_prints(tmp_path, rng):
                 oracle.run(content, samples, resize=True)
     guest = tmp_path / "guest"
     guest.mkdir()
-    emulated, oracles = ROOT / "tools" / "emulated", ROOT / "src" / "lastbit" / "oracles"
-    for path in (emulated / "run_tape.py", emulated / "tape_entry.py", oracles / "_worker.py", oracles / "machine.py"):
+    emulated, source = ROOT / "tools" / "emulated", ROOT / "src" / "lastbit"
+    for path in (emulated / "run_tape.py", emulated / "tape_entry.py"):
+        shutil.copy(path, guest)
+    for path in (source / "oracles" / "_worker.py", source / "runtimes" / "machine.py"):
         shutil.copy(path, guest)
     command = [sys.executable, str(guest / "run_tape.py"), str(tape), "AUTO", "emulated here"]
     subprocess.run(command, check=True, capture_output=True, cwd=guest)
