@@ -20,7 +20,9 @@ from lastbit.arith import tables
 from lastbit.errors import InputError, UnsupportedError
 from lastbit.model import Model
 from lastbit.ops import dequantize, logistic, quantize, relu, softmax, tanh
+from lastbit.ops.kernels import DELEGATE
 from lastbit.oracles import installed, on_this_machine, open_oracle
+from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import write
 
 GOLDEN = Path(__file__).parent / "golden" / "activations"
@@ -123,7 +125,7 @@ def _prepare(runtime: str, case: Any) -> Any:
     rule = RULES[runtime].get((case.op, case.source[0], case.output[0]))
     if rule is None:
         return UnsupportedError("the runtime refuses this pair of types")
-    if rule == "q8_half_up" and quantize.xnnpack_declines_quantize(model, op):
+    if rule == "q8_half_up" and DELEGATE.why_declined(model, op, RUNTIMES["litert-xnnpack"]):
         rule = RULES["litert-builtin-x86"][case.op, case.source[0], case.output[0]]
     try:
         return PREPARE[case.op](model, op, rule)

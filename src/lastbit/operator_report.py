@@ -13,6 +13,7 @@ from .ops import OPERATORS
 from .report import Block, Report, Table, Text
 from .runtime_report import evidence
 from .runtimes import RUNTIMES, Refused, find_rule
+from .runtimes.base import Family
 from .runtimes.variant import Variant
 
 __all__ = [
@@ -84,7 +85,7 @@ def operator_cell(operator: str, variant: str, runtime: str) -> Cell:
         return Cell("refused" if rule.kind in (Refusal.RUNTIME, Refusal.UNDEFINED) else "not yet", reason=rule.reason)
     # What a delegate leaves to its fallback's kernels is shown by either; what it does itself, by its own runs only.
     fallback = RUNTIMES[runtime].fallback
-    names = [runtime] if fallback is None or rule.kernel == "xnnpack" else [runtime, fallback]
+    names = [runtime] if fallback is None or rule.kernel is Family.XNNPACK else [runtime, fallback]
     entries = [entry for n in names if (entry := _seen(n).get((operator, variant)))]
     seen = next((entry for entry in entries if entry["outputs"]), None)
     if seen is None and any(entry.get("refused_by_both") for entry in entries):

@@ -11,9 +11,8 @@ from .model import Model, Operator, Tensor
 from .ops import OPERATORS
 from .ops.base import PreparedOperator, refuse
 from .ops.fully_connected import prepare_fully_connected
-from .ops.kernel_checks import check_kernel, kernel_notes, xnnpack_declines
+from .ops.kernels import DELEGATE, KERNELS, check_kernel
 from .ops.validity import check_operands, check_structure
-from .ops.version_checks import check_version, version_declines
 from .runtimes import Refused, Rule, Runtime, find_rule, get_runtime
 
 __all__ = ["DENSE_ONLY", "PreparedModel", "choose_rule", "missing_outputs", "prepare", "prepare_operator"]
@@ -116,18 +115,17 @@ def prepare_operator(model: Model, op: Operator, runtime: str | Runtime) -> Prep
     """
     chosen = get_runtime(runtime)
     rule = choose_rule(model, op, chosen)
-    check_operands(model, op, rule.kernel)
+    kernel = KERNELS[rule.kernel]
+    check_operands(model, op, kernel.file)
     if rule.arithmetic is not None:
         prepared = prepare_fully_connected(model, op, rule.arithmetic)
     else:
         prepared = OPERATORS[op.name].prepare(model, op, rule.name)
-    check_kernel(prepared, rule.kernel, chosen.ignores)
-    prepared = replace(prepared, kernel=rule.kernel)
-    check_version(prepared, OPERATORS[op.name].variant(model, op), chosen)
-    notes = (*prepared.notes, *kernel_notes(prepared, rule.kernel))
+    check_kernel(prepared, kernel, OPERATORS[op.name].variant(model, op), chosen)
+    notes = (*prepared.notes, *kernel.notes(prepared))
     if not model.subgraphs[0].scales_known:
         notes = (*notes, SCALES_UNKNOWN)
-    return replace(prepared, notes=notes)
+    return replace(prepared, kernel=kernel.family, notes=notes)
 
 
 def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
@@ -143,9 +141,7 @@ def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
         raise refuse(op, DENSE_ONLY, Refusal.DENSE_ONLY)
     check_structure(model, op, entry.inputs, entry.outputs)
     variant = entry.variant(model, op)
-    declined = runtime.fallback is not None and (
-        xnnpack_declines(model, op) is not None or version_declines(model, op, runtime) is not None
-    )
+    declined = runtime.fallback is not None and DELEGATE.why_declined(model, op, runtime) is not None
     rule = find_rule(runtime, op.name, variant, declined)
     if rule is None:
         raise refuse(op, f"the variant {variant} is not covered yet")

@@ -10,6 +10,7 @@ from .coverage import Coverage
 from .model import Model, Operator
 from .report import Block, Heading, Report, Table, Text
 from .runtimes import Runtime
+from .runtimes.base import Family
 from .texts import merged, numbers
 
 __all__ = ["LayerProof", "Proof"]
@@ -85,7 +86,7 @@ class LayerProof:
 
     def add_kernel(self, delegated: bool | None) -> None:
         """Note where the delegate did not do what LastBit expected of it."""
-        if delegated is not None and delegated != (self.kernel == "xnnpack"):
+        if delegated is not None and delegated != (self.kernel == Family.XNNPACK):
             took = "took" if delegated else "declined"
             self.kernel_problem = f"LastBit expected the {self.kernel} kernel, but the delegate {took} the probe"
 

@@ -19,6 +19,7 @@ from ..ops.base import PreparedOperator
 from ..prepare import prepare_operator
 from ..report import Block, Heading, Text
 from ..runtimes import Runtime
+from ..runtimes.base import Family
 from ..specification import Breach, breaches
 from ..texts import Data, names_text
 
@@ -28,14 +29,14 @@ __all__ = ["specification_blocks", "specification_data"]
 _MOST_WORK = 1 << 24
 _KIND_SHOWN = 3
 _INPUTS = 4
-_FAMILIES = {
-    "xnnpack": "LiteRT with XNNPACK",
-    "builtin": "LiteRT's builtin kernels",
-    "reference": "LiteRT's reference kernels",
-    "tflm": "TensorFlow Lite Micro",
-    "cmsis_nn": "CMSIS-NN",
-    "onnxruntime": "ONNX Runtime",
-    "fbgemm": "PyTorch's fbgemm",
+_FAMILIES: dict[str, str] = {
+    Family.XNNPACK: "LiteRT with XNNPACK",
+    Family.BUILTIN: "LiteRT's builtin kernels",
+    Family.REFERENCE: "LiteRT's reference kernels",
+    Family.TFLM: "TensorFlow Lite Micro",
+    Family.CMSIS_NN: "CMSIS-NN",
+    Family.ONNXRUNTIME: "ONNX Runtime",
+    Family.FBGEMM: "PyTorch's fbgemm",
 }
 
 
@@ -83,7 +84,7 @@ def _data(model: Model, breach: Breach, runtimes: Sequence[Runtime]) -> dict[str
         if isinstance(wanted, str):
             continue
         # A delegate's runtime stays one where the delegate leaves this operator to other kernels.
-        families[runtime.name] = "xnnpack" if runtime.fallback is not None else wanted.kernel
+        families[runtime.name] = Family.XNNPACK if runtime.fallback is not None else wanted.kernel
         if isinstance(found, str):
             refused.setdefault(found, []).append(runtime.name)
             continue

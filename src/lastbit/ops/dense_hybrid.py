@@ -17,12 +17,11 @@ from ..arith.sse_sums import sums_in_16_bits, wrong_signs
 from ..errors import InputError
 from ..model import Model, Operator
 from ..types import Array
-from .base import refuse
 from .dense_layer import PreparedLayer, check_types, dense_layer
 from .hybrid_notes import hybrid_notes
 from .hybrid_rules import HYBRID_RULES, NIBBLE_FINISHES, NIBBLE_QUANTIZERS, Finish, HybridRule, Quantizer
 
-__all__ = ["PreparedHybrid", "check_hybrid_kernel", "hybrid_by_rule", "prepare_dense_hybrid"]
+__all__ = ["PreparedHybrid", "hybrid_by_rule", "prepare_dense_hybrid"]
 
 # (input, weights, output)
 TYPES = (("float32", "int8", "float32"), ("float32", "int4", "float32"))
@@ -167,40 +166,6 @@ def hybrid_by_rule(model: Model, op: Operator, rule: HybridRule) -> PreparedHybr
     )
     steps = _evaluator(prepared)
     return prepared
-
-
-def check_hybrid_kernel(prepared: PreparedHybrid, kernel: str, ignores: frozenset[str] = frozenset()) -> None:
-    """Refuse what the real kernel refuses when it prepares a hybrid layer.
-
-    Args:
-        prepared: the layer.
-        kernel: `xnnpack`, `builtin`, `reference` or `tflm`.
-        ignores: see `Runtime.ignores`.
-
-    Raises:
-        UnsupportedError: with the kernel's reason.
-    """
-    layer = prepared.layer
-    assert layer.weights.quant is not None
-    shifted = bool((layer.weights.quant.zero_point != 0).any())
-    if shifted and layer.weights.dtype.name == "int4":
-        raise refuse(layer.operator, "the runtime takes int4 weights with zero point 0 only")
-    if kernel != "xnnpack":
-        return
-    if shifted and not ("hybrid_zero_point" in ignores and layer.granularity == "per_tensor"):
-        raise refuse(
-            layer.operator,
-            "XNNPACK fails to prepare a hybrid layer whose weights have a zero point that is not 0, and LiteRT does "
-            "not fall back to another kernel",
-        )
-    scales = layer.weights_scale
-    if not (np.isfinite(scales) & (scales >= np.finfo(np.float32).tiny)).all():
-        bad = scales[~(np.isfinite(scales) & (scales >= np.finfo(np.float32).tiny))][0]
-        raise refuse(
-            layer.operator,
-            f"XNNPACK fails to prepare a layer with the weights scale {float(bad)!r} (it wants positive normal "
-            "numbers), and LiteRT does not fall back to another kernel",
-        )
 
 
 def _evaluator(prepared: PreparedHybrid) -> Callable[[Array], dict[str, Array]]:

@@ -23,18 +23,16 @@ import numpy.typing as npt
 
 from ..arith.fixedpoint import wrap32
 from ..arith.matmul import ExactWeights, pack_weights
-from ..errors import Refusal
 from ..model import Model, Operator
 from ..rules.base import IntegerRule
 from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.table import COMMON_INT16
 from ..rules.requantize.vector import requantize
 from ..types import DTYPES, Array
-from .base import refuse
 from .dense_8bit import PreparedDense
 from .dense_layer import DenseLayer, check_types, dense_layer
 
-__all__ = ["PreparedDenseInt16", "check_int16_kernel", "prepare_dense_int16"]
+__all__ = ["PreparedDenseInt16", "prepare_dense_int16"]
 
 # (input, weights, output)
 TYPES = tuple(("int16", weights, "int16") for weights in ("int8", "int16", "int4"))
@@ -90,44 +88,6 @@ def prepare_dense_int16(model: Model, op: Operator, rule: IntegerRule) -> Prepar
         requant=params,
         acc_bits=rule.sums.bits,
     )
-
-
-def check_int16_kernel(layer: DenseLayer, kernel: str) -> None:
-    """Refuse what the real kernels refuse of a layer with int16 activations, and what they do not do exactly.
-
-    Args:
-        layer: the layer.
-        kernel: `builtin`, `reference` or `tflm`.
-
-    Raises:
-        UnsupportedError: with the kernel's reason.
-    """
-    if kernel not in ("builtin", "reference"):
-        return
-    for what, zero_point in (("input", layer.input_zero_point), ("output", layer.output_zero_point)):
-        if zero_point:
-            raise refuse(
-                layer.operator,
-                f"the {what}'s zero point is {zero_point}; LiteRT takes int16 with a zero point of 0 only",
-            )
-    assert layer.weights.quant is not None
-    if layer.weights.dtype.name == "int4" and (layer.weights.quant.zero_point != 0).any():
-        raise refuse(layer.operator, "LiteRT takes int4 weights with a zero point of 0 only")
-    stated = str(layer.operator.options.get("quantized_bias_type", "float32"))
-    stored = stated if layer.bias is None else layer.bias.dtype.name
-    if stated not in ("float32", "int32", "int64"):
-        raise refuse(layer.operator, f"quantized_bias_type is {stated}; LiteRT takes INT32, INT64 or none")
-    if stated != "float32" and stored != stated:
-        raise refuse(layer.operator, f"the bias is {stored} and quantized_bias_type says {stated}; LiteRT refuses that")
-    by_reference = kernel == "reference" or layer.weights_zero_point != 0
-    if layer.weights.dtype.name != "int16" and by_reference and stored == "int32" and stated == "float32":
-        raise refuse(
-            layer.operator,
-            "not exact: this kernel reads the int32 bias as int64 and so beyond its end; what it adds to half of the "
-            "units depends on what lies behind the bias in the file. Store the bias as int64, or let "
-            "quantized_bias_type say INT32",
-            Refusal.NOT_EXACT,
-        )
 
 
 def _with_bias_as_read(layer: DenseLayer) -> tuple[DenseLayer, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from ..types import Array
 from ._unary import Scale, flush_subnormal, operands, per_tensor, pick_rule, prepared, split_vector
 from .base import PreparedOperator, refuse
 
-__all__ = ["RULES", "prepare_quantize", "xnnpack_declines_quantize"]
+__all__ = ["RULES", "prepare_quantize", "q8_out_of_range"]
 
 RULES: dict[str, str] = {
     "float32_divide_half_away": "y = clamp(wrap32(int32(round_half_away(x / s)) + zp)), x / s in float32",
@@ -82,29 +82,20 @@ def prepare_quantize(model: Model, op: Operator, rule: str) -> PreparedOperator:
     return _requantize(op, rule, source, output, per_tensor(op, source), to)
 
 
-def xnnpack_declines_quantize(model: Model, op: Operator) -> str | None:
-    """Why the XNNPACK delegate leaves this QUANTIZE to the builtin kernel, or None where it takes it.
+def q8_out_of_range(given: Scale, to: Scale) -> str | None:
+    """Why XNNPACK does not requantize between two scales; None where it does.
 
-    From float32 it takes int8 and uint8 outputs; from integers, int8 to int8 and uint8 to uint8 with s_x/s_y
-    from 2^-8 to 2^7 (both ends taken; the values next to them were tried on the interpreter).
+    It takes s_x/s_y from 2^-8 to 2^7 (both ends; the values next to them were tried on the interpreter).
     """
-    source, output = operands(model, op)
-    pair = source.dtype.name, output.dtype.name
-    if pair in (("float32", "int8"), ("float32", "uint8")):
+    ratio = _ratio(given, to)
+    if _Q8_LOWEST <= ratio <= _Q8_HIGHEST:
         return None
-    if pair not in (("int8", "int8"), ("uint8", "uint8")):
-        return f"it does not take {pair[0]} to {pair[1]}"
-    ratio = _ratio(per_tensor(op, source), per_tensor(op, output))
-    return None if _Q8_LOWEST <= ratio <= _Q8_HIGHEST else _q8_reason(ratio)
+    return f"XNNPACK declines to requantize by {float(ratio)!r}; it takes factors from 2^-8 to 2^7"
 
 
 def _ratio(given: Scale, to: Scale) -> np.float32:
     with np.errstate(over="ignore", under="ignore"):
         return given.scale / to.scale
-
-
-def _q8_reason(ratio: np.float32) -> str:
-    return f"XNNPACK declines to requantize by {float(ratio)!r}; it takes factors from 2^-8 to 2^7"
 
 
 def _finish(acc_scaled: Array, to: Scale, steps: dict[str, Array]) -> dict[str, Array]:
@@ -152,8 +143,9 @@ def _requantize(op: Operator, rule: str, source: Tensor, output: Tensor, given: 
     if rule != "q31_half_up_half_away" and (source.dtype.bits, output.dtype.bits) != (8, 8):
         raise refuse(op, f"the rule {rule} is for 8 bits, not {source.dtype.name} to {output.dtype.name}")
     ratio = _ratio(given, to)
-    if rule == "q8_half_up" and not _Q8_LOWEST <= ratio <= _Q8_HIGHEST:
-        raise refuse(op, _q8_reason(ratio))
+    beyond = q8_out_of_range(given, to) if rule == "q8_half_up" else None
+    if beyond is not None:
+        raise refuse(op, beyond)
     factor = np.float64(given.scale) / np.float64(to.scale)
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
     q8 = int(np.rint(np.float32(256) * ratio)) if rule == "q8_half_up" else 0

@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..arith.windows import Window
-from ..faults import LITERT_REFUSES, TFLM_MISREADS, UNRUNNABLE, Fault, FaultKind
+from ..faults import LITERT_REFUSES, UNRUNNABLE, Fault, FaultKind
 from ..model import Model, Operator, Tensor
 from ..rules.requantize.fold import RequantParams
 from ..types import DTYPES
 from .base import refuse
 
-__all__ = ["check_factor", "check_growth", "check_operands", "check_structure", "check_windows", "usable_scale"]
+__all__ = [
+    "FileLimits",
+    "check_factor",
+    "check_growth",
+    "check_operands",
+    "check_structure",
+    "check_windows",
+    "usable_scale",
+]
 
 LARGEST_RESULT = 1 << 24
 """Elements that a result may have whatever its input has, where its size follows from numbers of the file."""
@@ -31,7 +40,6 @@ _SMALLEST_SCALE, _LARGEST_SCALE = 2.0**-40, 2.0**40
 # How many times as large as the input a result, or a window, may be.
 _LARGER_BY = 64
 
-_LITERT = ("xnnpack", "builtin", "reference")
 _QUANTIZED = ("int4", "int8", "uint8", "int16")
 _TYPES = tuple(dtype.name for dtype in DTYPES.values())
 # Options that are words, and what they may be.
@@ -59,6 +67,21 @@ _QUANTIZATION_FAULTS = frozenset(
         FaultKind.QUANTIZED_DIMENSION,
     }
 )
+
+
+@dataclass(frozen=True)
+class FileLimits:
+    """What a kernel's runtime refuses of a file, and what it reads otherwise than the file means.
+
+    Attributes:
+        of_litert: whether it is LiteRT, which refuses some files before any kernel sees them.
+        misreads: faults that it reads as something else.
+        normal_scales: whether the kernel fails on scales that are not positive, finite and normal.
+    """
+
+    of_litert: bool = False
+    misreads: frozenset[FaultKind] = frozenset()
+    normal_scales: bool = False
 
 
 def check_structure(model: Model, op: Operator, inputs: tuple[int, int], outputs: tuple[int, int]) -> None:
@@ -93,30 +116,30 @@ def check_structure(model: Model, op: Operator, inputs: tuple[int, int], outputs
             raise refuse(op, f"the option {option} is {value}, which LastBit does not know")
 
 
-def check_operands(model: Model, op: Operator, kernel: str) -> None:
+def check_operands(model: Model, op: Operator, limits: FileLimits) -> None:
     """Refuse what this kernel's runtime refuses of the file, and scales that it cannot work with.
 
     Args:
         model: the model.
         op: the operator; `check_structure` has accepted it.
-        kernel: the kernel family that would compute it.
+        limits: of the kernel that would compute it.
 
     Raises:
         UnsupportedError: with the reason.
     """
-    if kernel in _LITERT:
+    if limits.of_litert:
         for kind, fault in model.first_faults.items():
             if kind in LITERT_REFUSES:
                 raise refuse(op, f"LiteRT refuses the file: {fault.text}")
     for role, tensor in _operands(model, op):
         for fault in model.faults_of_tensors.get(tensor.index, ()):
-            if kernel == "tflm" and fault.kind in TFLM_MISREADS:
+            if fault.kind in limits.misreads:
                 raise refuse(op, f"{fault.text}; TensorFlow Lite Micro does not read this as the file means it")
             channels = tensor.quant is not None and tensor.quant.per_channel and role != "bias"
             if channels and fault.kind in (FaultKind.SCALE_COUNT, FaultKind.QUANTIZED_DIMENSION):
                 raise refuse(op, fault.text)
         if tensor.quant is not None and tensor.dtype.name in _QUANTIZED and role != "bias":
-            _check_scales(op, role, tensor, kernel)
+            _check_scales(op, role, tensor, limits)
 
 
 def check_factor(op: Operator, params: RequantParams) -> None:
@@ -166,10 +189,10 @@ def usable_scale(tensor: Tensor | None) -> bool:
     return bool((np.isfinite(scale) & (scale >= np.finfo(np.float32).tiny)).all())
 
 
-def _check_scales(op: Operator, role: str, tensor: Tensor, kernel: str) -> None:
+def _check_scales(op: Operator, role: str, tensor: Tensor, limits: FileLimits) -> None:
     assert tensor.quant is not None
     scale = tensor.quant.scale
-    if kernel == "xnnpack" and not usable_scale(tensor):
+    if limits.normal_scales and not usable_scale(tensor):
         raise refuse(
             op,
             f"{tensor.label} has the scale {_worst(tensor)!r}; XNNPACK takes positive normal scales, and fails to "
@@ -184,7 +207,7 @@ def _check_scales(op: Operator, role: str, tensor: Tensor, kernel: str) -> None:
     if not (np.isfinite(scale) & low).all():
         wanted = "0 or a positive finite number" if role == "weights" else "a positive finite number"
         raise refuse(op, f"{tensor.label} has the scale {_worst(tensor)!r}; covered: {wanted}")
-    if role == "output" and kernel in _LITERT and op.name == "FULLY_CONNECTED" and not usable_scale(tensor):
+    if role == "output" and limits.of_litert and op.name == "FULLY_CONNECTED" and not usable_scale(tensor):
         raise refuse(op, f"{tensor.label} has the subnormal scale {_worst(tensor)!r}, which LiteRT reads as 0")
 
 

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from ..errors import InputError, Refusal
 from ..rules.base import Either, IntegerRule
 from .variant import Key, Variant
 
-__all__ = ["Refusal", "Refused", "Rule", "Runtime"]
+__all__ = ["Family", "Refusal", "Refused", "Rule", "Runtime"]
+
+
+class Family(StrEnum):
+    """A family of kernels: code that calculates operators for one or several runtimes; see `lastbit.ops.kernels`."""
+
+    XNNPACK = "xnnpack"
+    BUILTIN = "builtin"
+    REFERENCE = "reference"
+    TFLM = "tflm"
+    CMSIS_NN = "cmsis_nn"
+    ONNXRUNTIME = "onnxruntime"
+    FBGEMM = "fbgemm"
 
 
 @dataclass(frozen=True)
@@ -18,12 +31,12 @@ class Rule:
 
     Attributes:
         name: the rule's name in the operator's own table.
-        kernel: the kernel family that does it: `xnnpack`, `builtin`, `reference` or `tflm`.
+        kernel: the kernel family that does it.
         arithmetic: an integer dense layer's rule itself, where no table has a line of that name.
     """
 
     name: str
-    kernel: str
+    kernel: Family
     arithmetic: IntegerRule | Either | None = None
 
 
@@ -75,7 +88,7 @@ class Runtime:
     ignores: frozenset[str] = frozenset()
     operator_versions: Mapping[str, int] = field(default_factory=dict)
     written_in_part: frozenset[Variant] = frozenset()
-    overflowing: frozenset[str] = frozenset()
+    overflowing: frozenset[Family] = frozenset()
 
     def __post_init__(self) -> None:
         wrong = next((key for key in self.rules if not isinstance(key[1], Variant)), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .base import Refused, Rule
+from .base import Family, Refused, Rule
 from .derive import ByGranularity, of_granularity
 from .variant import Key, Variant, key_of
 
@@ -35,6 +35,6 @@ class Change:
     ignores: frozenset[str] = frozenset()
 
 
-def dense_rules(rules: ByGranularity, kernel: str, *variants: str) -> dict[Key, Rule | Refused | None]:
+def dense_rules(rules: ByGranularity, kernel: Family, *variants: str) -> dict[Key, Rule | Refused | None]:
     """One of two rules for each variant, by its granularity."""
     return {key_of("FULLY_CONNECTED", v): Rule(of_granularity(rules, Variant.parse(v)), kernel) for v in variants}

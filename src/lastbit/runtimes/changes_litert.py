@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refusal, Refused, Rule
+from .base import Family, Refusal, Refused, Rule
 from .change import Change, dense_rules
 from .derive import DENSE_8BIT, Q15, UP_AWAY, of_granularity
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
@@ -12,7 +12,7 @@ __all__ = ["LITERT_CHANGES"]
 
 
 def _int16(
-    kernel: str, *granularities: str, biases: tuple[str, ...] = INT16_BIASES
+    kernel: Family, *granularities: str, biases: tuple[str, ...] = INT16_BIASES
 ) -> dict[Key, Rule | Refused | None]:
     """Gemmlowp's two roundings on 32 bits where the bias says so, else a multiplier of 16 bits on 64."""
     rules: dict[Key, Rule | Refused | None] = {}
@@ -25,7 +25,7 @@ def _int16(
     return rules
 
 
-def _hybrid(kernel: str, int8: str, int4: str, granularity: str) -> dict[Key, Rule | Refused | None]:
+def _hybrid(kernel: Family, int8: str, int4: str, granularity: str) -> dict[Key, Rule | Refused | None]:
     """Rules of hybrid layers of one granularity."""
     return {
         key_of("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(rule, kernel)
@@ -54,8 +54,8 @@ LITERT_CHANGES: tuple[Change, ...] = (
         _BEFORE_FLOAT64,
         "requantizes in fixed point, rounding twice as gemmlowp does; since 1.3.0 and TensorFlow 2.20 once, in float64",
         {
-            **dense_rules(UP_AWAY, "reference", *DENSE_8BIT),
-            **_int16("reference", *INT16_GRANULARITIES),
+            **dense_rules(UP_AWAY, Family.REFERENCE, *DENSE_8BIT),
+            **_int16(Family.REFERENCE, *INT16_GRANULARITIES),
         },
     ),
     Change(
@@ -71,33 +71,33 @@ LITERT_CHANGES: tuple[Change, ...] = (
         "what it hands to the reference kernels (int16 activations with a 64-bit accumulator, or with a weights zero "
         "point) is requantized as they did",
         {
-            **_int16("builtin", "per_tensor weights_zero_point"),
-            **_int16("builtin", "per_tensor", "per_channel", biases=("int64_bias",)),
+            **_int16(Family.BUILTIN, "per_tensor weights_zero_point"),
+            **_int16(Family.BUILTIN, "per_tensor", "per_channel", biases=("int64_bias",)),
         },
     ),
     Change(
         "litert-reference",
         (("tf2.12.1", "tf2.14.1"), ("tflite2.14.0", "tflite2.14.0")),
         "int16 layers without a bias have an accumulator of 32 bits",
-        dense_rules(UP_AWAY, "reference", *_INT16_NO_BIAS),
+        dense_rules(UP_AWAY, Family.REFERENCE, *_INT16_NO_BIAS),
     ),
     Change(
         "litert-builtin-x86",
         (("tf2.12.1", "tf2.14.1"), ("tflite2.14.0", "tflite2.14.0")),
         "int16 layers without a bias whose weights have a zero point have an accumulator of 32 bits",
-        dense_rules(UP_AWAY, "builtin", *(v for v in _INT16_NO_BIAS if "zero_point" in v)),
+        dense_rules(UP_AWAY, Family.BUILTIN, *(v for v in _INT16_NO_BIAS if "zero_point" in v)),
     ),
     Change(
         "litert-builtin-x86",
         (("tflite2.14.0", "tflite2.14.0"),),
         "QUANTIZE between 8-bit types and DEQUANTIZE have no vector kernels",
         {
-            key_of("QUANTIZE", "int8->uint8"): Rule("q31_half_up_half_away", "builtin"),
-            key_of("QUANTIZE", "uint8->int8"): Rule("q31_half_up_half_away", "builtin"),
-            key_of("QUANTIZE", "uint8->uint8"): Rule("q31_half_up_half_away", "builtin"),
-            key_of("QUANTIZE", "int8->int8"): Rule("q31_half_up_half_away", "builtin"),
-            key_of("DEQUANTIZE", "int8->float32"): Rule("float32_difference_times_scale", "builtin"),
-            key_of("DEQUANTIZE", "uint8->float32"): Rule("float32_difference_times_scale", "builtin"),
+            key_of("QUANTIZE", "int8->uint8"): Rule("q31_half_up_half_away", Family.BUILTIN),
+            key_of("QUANTIZE", "uint8->int8"): Rule("q31_half_up_half_away", Family.BUILTIN),
+            key_of("QUANTIZE", "uint8->uint8"): Rule("q31_half_up_half_away", Family.BUILTIN),
+            key_of("QUANTIZE", "int8->int8"): Rule("q31_half_up_half_away", Family.BUILTIN),
+            key_of("DEQUANTIZE", "int8->float32"): Rule("float32_difference_times_scale", Family.BUILTIN),
+            key_of("DEQUANTIZE", "uint8->float32"): Rule("float32_difference_times_scale", Family.BUILTIN),
         },
     ),
     Change(
@@ -111,7 +111,7 @@ LITERT_CHANGES: tuple[Change, ...] = (
         "litert-builtin-x86",
         (("tflite2.14.0", "tflite2.14.0"),),
         "uint8 goes through the gemmlowp library, not ruy",
-        {key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-half_up-half_away-saturate/fd", "builtin")},
+        {key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-half_up-half_away-saturate/fd", Family.BUILTIN)},
     ),
     *(
         Change(
@@ -121,8 +121,13 @@ LITERT_CHANGES: tuple[Change, ...] = (
             _hybrid(kernel, "hybrid-int8-unfused/channel_scales_lost", int4, "per_channel"),
         )
         for runtime, kernel, int4, but in (
-            ("litert-builtin-x86", "builtin", "hybrid-int4-nibbles/channel_scales_lost", " (but in the 4-bit kernel)"),
-            ("litert-reference", "reference", "hybrid-int8-unfused/channel_scales_lost", ""),
+            (
+                "litert-builtin-x86",
+                Family.BUILTIN,
+                "hybrid-int4-nibbles/channel_scales_lost",
+                " (but in the 4-bit kernel)",
+            ),
+            ("litert-reference", Family.REFERENCE, "hybrid-int8-unfused/channel_scales_lost", ""),
         )
     ),
     *(
@@ -139,7 +144,7 @@ LITERT_CHANGES: tuple[Change, ...] = (
                 "per_channel",
             ),
         )
-        for runtime, kernel in (("litert-builtin-x86", "builtin"), ("litert-reference", "reference"))
+        for runtime, kernel in (("litert-builtin-x86", Family.BUILTIN), ("litert-reference", Family.REFERENCE))
     ),
     *(
         Change(
@@ -152,7 +157,7 @@ LITERT_CHANGES: tuple[Change, ...] = (
                 )
             },
         )
-        for runtime, kernel in (("litert-builtin-x86", "builtin"), ("litert-reference", "reference"))
+        for runtime, kernel in (("litert-builtin-x86", Family.BUILTIN), ("litert-reference", Family.REFERENCE))
     ),
     Change(
         "litert-builtin-x86",
@@ -172,15 +177,19 @@ LITERT_CHANGES: tuple[Change, ...] = (
             _hybrid(kernel, "hybrid-int8-neon/channel_scales_ignored", int4, "per_channel"),
         )
         for runtime, kernel, int4 in (
-            ("litert-builtin-arm64", "builtin", "hybrid-int4-nibbles-neon/channel_scales_ignored"),
-            ("litert-reference-arm64", "reference", "hybrid-int8-neon/channel_scales_ignored"),
+            ("litert-builtin-arm64", Family.BUILTIN, "hybrid-int4-nibbles-neon/channel_scales_ignored"),
+            ("litert-reference-arm64", Family.REFERENCE, "hybrid-int8-neon/channel_scales_ignored"),
         )
     ),
     Change(
         "litert-builtin-x86",
         (("1.0.0", "1.0.1"), ("tf2.18.1", "tf2.18.1")),
         "int16 layers with int4 weights go through the reference kernels",
-        {key: rule for key, rule in _int16("builtin", "per_tensor", "per_channel").items() if key[1].weights == "int4"},
+        {
+            key: rule
+            for key, rule in _int16(Family.BUILTIN, "per_tensor", "per_channel").items()
+            if key[1].weights == "int4"
+        },
     ),
     *(
         Change(

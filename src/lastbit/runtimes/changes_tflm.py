@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Rule
+from .base import Family, Rule
 from .change import Change, dense_rules
 from .derive import UP_AWAY
 from .shared import INT16_GRANULARITIES, int16_variant
@@ -29,9 +29,9 @@ TFLM_CHANGES: tuple[Change, ...] = (
         (_TFLM_FLOAT32,),
         "the product of the scales is rounded to float32",
         {
-            **dense_rules(UP_AWAY, "tflm", *_TFLM_PER_TENSOR),
+            **dense_rules(UP_AWAY, Family.TFLM, *_TFLM_PER_TENSOR),
             **{
-                int16_variant("int8", granularity, bias): Rule(rule, "tflm")
+                int16_variant("int8", granularity, bias): Rule(rule, Family.TFLM)
                 for granularity in ("per_tensor", "per_tensor weights_zero_point")
                 for rule, biases in (
                     ("q15-half_up/fd", ("int64_bias", "no_bias")),
@@ -45,7 +45,7 @@ TFLM_CHANGES: tuple[Change, ...] = (
         "tflm",
         (_TFLM_NO_BIAS,),
         "int16 layers without a bias have an accumulator of 32 bits",
-        dense_rules(UP_AWAY, "tflm", *_INT16_NO_BIAS),
+        dense_rules(UP_AWAY, Family.TFLM, *_INT16_NO_BIAS),
     ),
     Change(
         "tflm",
@@ -58,10 +58,10 @@ TFLM_CHANGES: tuple[Change, ...] = (
         (_TFLM_FIRST_SCALE,),
         "the first unit's weights scale is taken for every unit: wrong results per-channel",
         {
-            key_of("FULLY_CONNECTED", "int8 per_channel"): Rule(_UP_AWAY_FIRST, "tflm"),
-            key_of("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule(_UP_AWAY_FIRST, "tflm"),
+            key_of("FULLY_CONNECTED", "int8 per_channel"): Rule(_UP_AWAY_FIRST, Family.TFLM),
+            key_of("FULLY_CONNECTED", "int8 x int4 -> int8 per_channel"): Rule(_UP_AWAY_FIRST, Family.TFLM),
             **{
-                int16_variant("int8", "per_channel", bias): Rule(_Q15_FIRST, "tflm")
+                int16_variant("int8", "per_channel", bias): Rule(_Q15_FIRST, Family.TFLM)
                 for bias in ("int64_bias", "no_bias")
             },
         },

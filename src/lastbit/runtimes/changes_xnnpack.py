@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Rule
+from .base import Family, Rule
 from .change import Change
 from .variant import key_of
 
@@ -24,7 +24,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "litert-xnnpack",
         (("1.0.0", "2.1.4"), ("tf2.16.2", "tf2.21.0")),
         "the delegate takes int8 layers whose weights have a zero point and ignores it: wrong results",
-        {key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_IGNORED, "xnnpack")},
+        {key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_IGNORED, Family.XNNPACK)},
     ),
     Change(
         "litert-xnnpack",
@@ -37,7 +37,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         (("1.3.0", "1.4.0"), ("tf2.20.0", "tf2.20.0")),
         "with int4 weights the delegate adds the zero point in saturating 16-bit lanes and clamps last",
         {
-            key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(_OLD_DELEGATE_28, "xnnpack")
+            key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(_OLD_DELEGATE_28, Family.XNNPACK)
             for granularity in ("per_tensor", "per_channel")
         },
     ),
@@ -47,10 +47,12 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "the delegate adds the zero point in saturating 16-bit lanes and clamps last; it takes no per-channel layers, "
         "and none whose activation leaves one value; it ignores a zero point of int8 weights",
         {
-            key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule(_OLD_DELEGATE, "xnnpack"),
+            key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule(_OLD_DELEGATE, Family.XNNPACK),
             key_of("FULLY_CONNECTED", "int8 per_channel"): None,
-            key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule(_OLD_DELEGATE, "xnnpack"),
-            key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, "xnnpack"),
+            key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule(_OLD_DELEGATE, Family.XNNPACK),
+            key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
+                _OLD_DELEGATE_IGNORING, Family.XNNPACK
+            ),
         },
         declines=frozenset({"one_value"}),
     ),
@@ -73,7 +75,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "litert-xnnpack-avx2",
         (("1.0.0", "1.0.1"), ("tf2.17.1", "tf2.18.1")),
         "hybrid rows are multiplied with the inverse of the rounded scale; since 1.1 with 255 over the row's range",
-        dict.fromkeys(_DELEGATED_HYBRID, Rule(_INVERTED, "xnnpack")),
+        dict.fromkeys(_DELEGATED_HYBRID, Rule(_INVERTED, Family.XNNPACK)),
     ),
     Change(
         "litert-xnnpack-avx2",
@@ -82,7 +84,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "sign of the weight that meets it",
         {
             key_of("FULLY_CONNECTED", f"float32 x int4 -> float32 {granularity}"): Rule(
-                "hybrid-qd8-nan_takes_low-fma-bound_first", "xnnpack"
+                "hybrid-qd8-nan_takes_low-fma-bound_first", Family.XNNPACK
             )
             for granularity in ("per_tensor", "per_channel")
         },
@@ -91,19 +93,19 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "litert-xnnpack-avx2",
         (("1.0.0", "1.0.1"), ("tf2.15.1", "tf2.18.1")),
         "float32 layers of fewer than 16 units are summed up in four lanes, without fused multiply-adds",
-        {key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-or-four_lanes", "xnnpack")},
+        {key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-or-four_lanes", Family.XNNPACK)},
     ),
     Change(
         "litert-xnnpack-avx2",
         (("tf2.12.1", "tf2.12.1"),),
         "float32 layers take NaN to the lower bound",
-        {key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-bias_first-bound_first", "xnnpack")},
+        {key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-fma-bias_first-bound_first", Family.XNNPACK)},
     ),
     Change(
         "litert-xnnpack-avx2",
         (("1.0.0", "2.1.4"), ("tf2.16.2", "tf2.21.0")),
         "the delegate takes int8 layers whose weights have a zero point and ignores it: wrong results",
-        {key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, "xnnpack")},
+        {key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, Family.XNNPACK)},
     ),
     Change(
         "litert-xnnpack-avx2",
@@ -135,7 +137,7 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "with int4 weights the delegate has the accumulator's upper 28 bits, adds the zero point in saturating 16-bit "
         "lanes and clamps last",
         {
-            key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(_OLD_DELEGATE_28, "xnnpack")
+            key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(_OLD_DELEGATE_28, Family.XNNPACK)
             for granularity in ("per_tensor", "per_channel")
         },
     ),
@@ -146,7 +148,9 @@ XNNPACK_CHANGES: tuple[Change, ...] = (
         "ignores a zero point of int8 weights",
         {
             key_of("FULLY_CONNECTED", "int8 per_channel"): None,
-            key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, "xnnpack"),
+            key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
+                _OLD_DELEGATE_IGNORING, Family.XNNPACK
+            ),
             **{
                 key_of("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): None
                 for weights in ("int8", "int4")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from .base import Refusal, Refused, Rule, Runtime
+from .base import Family, Refusal, Refused, Rule, Runtime
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
 from .variant import Key, key_of
 
 _INT64 = ("int64_bias", "no_bias")
-_TWO_ROUNDINGS = Rule("q31-half_up-half_away/dd", "cmsis_nn")
+_TWO_ROUNDINGS = Rule("q31-half_up-half_away/dd", Family.CMSIS_NN)
 NO_UINT8 = "CMSIS-NN has no uint8 kernels"
 
 # int16 x int8 is the same in both builds.
 INT16: dict[Key, Rule | Refused] = {
-    **{int16_variant("int8", "per_tensor", bias): Rule("q15_wrap-half_up/dd", "cmsis_nn") for bias in _INT64},
+    **{int16_variant("int8", "per_tensor", bias): Rule("q15_wrap-half_up/dd", Family.CMSIS_NN) for bias in _INT64},
     **{
         int16_variant("int8", granularity, bias): Refused(
             Refusal.RUNTIME, "arm_fully_connected_s16 takes an int64 bias or none"

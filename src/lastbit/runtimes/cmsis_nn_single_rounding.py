@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .base import Refusal, Refused, Rule, Runtime
+from .base import Family, Refusal, Refused, Rule, Runtime
 from .cmsis_nn import CMSIS_NN, INT16, NO_UINT8
 from .variant import key_of
 
-_ONE_ROUNDING = Rule("q31-single_wrap-half_up/dd", "cmsis_nn")
+_ONE_ROUNDING = Rule("q31-single_wrap-half_up/dd", Family.CMSIS_NN)
 
 CMSIS_NN_SINGLE_ROUNDING = Runtime(
     name="cmsis-nn-single-rounding",

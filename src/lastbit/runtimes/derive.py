@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..rules.base import Pairs
 from ..rules.requantize.table import RULES, line_of
-from .base import Refusal, Refused, Rule, Runtime
+from .base import Family, Refusal, Refused, Rule, Runtime
 from .shared import INT16_GRANULARITIES, int16_by_reference, int16_variant
 from .variant import Key, Variant, key_of
 
@@ -117,13 +117,13 @@ NO_INT16_WEIGHTS = {
 
 
 WHOLE_INT4_SUMS = {
-    key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule("float32-half_even", "xnnpack")
+    key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule("float32-half_even", Family.XNNPACK)
     for granularity in ("per_tensor", "per_channel")
 }
 """XNNPACK's int4 kernels that have the whole accumulator; that of AVX512-VNNI has its upper 28 bits."""
 
 
-def hybrid_rules(kernel: str, int8: str, int4: str) -> dict[Key, Rule | Refused]:
+def hybrid_rules(kernel: Family, int8: str, int4: str) -> dict[Key, Rule | Refused]:
     """Rules of dense layers with float32 activations and integer weights."""
     return {
         key_of("FULLY_CONNECTED", f"float32 x {weights} -> float32 {granularity}"): Rule(rule, kernel)
@@ -145,13 +145,13 @@ def _paired(name: str) -> str:
     return line_of(replace(rule, sums=replace(rule.sums, products=Pairs("next", "saturate16")))).name
 
 
-def saturating_int16(kernel: str) -> dict[Key, Rule | Refused]:
+def saturating_int16(kernel: Family) -> dict[Key, Rule | Refused]:
     """LiteRT's reference arithmetic for int16 activations on ARM64: a float64 that does not fit an int32 saturates."""
     names = "float64-half_away-saturate", "float64-half_away-saturate/acc64"
     return {**int16_by_reference(kernel, *INT16_GRANULARITIES, names=names)}
 
 
-def matrix_product(eight_bit: ByGranularity, int16: ByGranularity, kernel: str) -> dict[Key, Rule | Refused]:
+def matrix_product(eight_bit: ByGranularity, int16: ByGranularity, kernel: Family) -> dict[Key, Rule | Refused]:
     """Rules of the dense layers that go through a matrix library.
 
     Args:

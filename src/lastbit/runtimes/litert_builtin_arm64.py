@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Runtime
+from .base import Family, Runtime
 from .derive import NO_INT16_WEIGHTS, SINGLE, hybrid_rules, kept_arm64, matrix_product, saturating_int16
 from .litert_builtin_x86 import LITERT_BUILTIN_X86
 from .variant import key_of
@@ -22,10 +22,10 @@ LITERT_BUILTIN_ARM64 = Runtime(
             key_of("SOFTMAX", "int8->int8"),
             key_of("SOFTMAX", "uint8->uint8"),
         ),
-        **saturating_int16("builtin"),
-        **matrix_product(("q31-by_rows-floor/fd", "q31-by_rows-floor/dd"), SINGLE, "builtin"),
+        **saturating_int16(Family.BUILTIN),
+        **matrix_product(("q31-by_rows-floor/fd", "q31-by_rows-floor/dd"), SINGLE, Family.BUILTIN),
         **NO_INT16_WEIGHTS,
-        **hybrid_rules("builtin", "hybrid-int8-neon", "hybrid-int4-nibbles-neon"),
+        **hybrid_rules(Family.BUILTIN, "hybrid-int8-neon", "hybrid-int4-nibbles-neon"),
     },
     operator_versions={"FULLY_CONNECTED": 13},
     sources=(

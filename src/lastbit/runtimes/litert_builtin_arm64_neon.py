@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .base import Family
 from .derive import hybrid_rules
 from .litert_builtin_arm64 import LITERT_BUILTIN_ARM64
 
@@ -17,9 +18,9 @@ LITERT_BUILTIN_ARM64_NEON = replace(
     "under qemu-aarch64 as a Cortex-A72",
     rules={
         **LITERT_BUILTIN_ARM64.rules,
-        **hybrid_rules("builtin", "hybrid-int8-neon/never_four_rows", "hybrid-int4-nibbles-neon/never_four_rows"),
+        **hybrid_rules(Family.BUILTIN, "hybrid-int8-neon/never_four_rows", "hybrid-int4-nibbles-neon/never_four_rows"),
     },
-    overflowing=frozenset({"builtin"}),
+    overflowing=frozenset({Family.BUILTIN}),
     sources=(
         "google/ruy ruy/kernel_arm64.cc: several rows, pairs of products in 16 bits",
         "google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0: hybrid",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refusal, Refused, Rule, Runtime
+from .base import Family, Refusal, Refused, Rule, Runtime
 from .derive import AROUND_DENSE, SINGLE, UP_UP, kept, matrix_product
 from .litert_builtin_x86 import LITERT_BUILTIN_X86
 from .operator_rules import BUILTIN_OPERATORS
@@ -30,14 +30,14 @@ LITERT_BUILTIN_PORTABLE = Runtime(
             if key[0] == "CONV_2D" and isinstance(rule, Rule) and rule.name in UP_UP
         },
         **kept(LITERT_BUILTIN_X86, *AROUND_DENSE),
-        **int16_by_reference("builtin", *INT16_GRANULARITIES),
-        **matrix_product(("q31-by_rows-single/fd", "q31-by_rows-single/dd"), SINGLE, "builtin"),
+        **int16_by_reference(Family.BUILTIN, *INT16_GRANULARITIES),
+        **matrix_product(("q31-by_rows-single/fd", "q31-by_rows-single/dd"), SINGLE, Family.BUILTIN),
         # Hybrid layers multiply integers without rounding: whose product it is changes nothing.
         **{
             key: rule for key, rule in LITERT_BUILTIN_X86.rules.items() if key[0] == "FULLY_CONNECTED" and key[1].hybrid
         },
-        key_of("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", "builtin"),
-        key_of("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", "builtin"),
+        key_of("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", Family.BUILTIN),
+        key_of("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", Family.BUILTIN),
     },
     sources=(
         "tensorflow/tensorflow tensorflow/lite/kernels/cpu_backend_gemm.h @053a4435e7f5: which kernel runs",

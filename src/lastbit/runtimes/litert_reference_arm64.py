@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Rule, Runtime
+from .base import Family, Rule, Runtime
 from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, hybrid_rules, kept_arm64, saturating_int16
 from .litert_reference import LITERT_REFERENCE
 from .variant import key_of
@@ -16,12 +16,12 @@ LITERT_REFERENCE_ARM64 = Runtime(
     platform="ARM64 with dot product instructions, shown under qemu-aarch64",
     rules={
         **kept_arm64(LITERT_REFERENCE),
-        **saturating_int16("reference"),
+        **saturating_int16(Family.REFERENCE),
         **NO_INT16_WEIGHTS,
-        **hybrid_rules("reference", "hybrid-int8-neon", "hybrid-int8-neon"),
-        key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-fma_tail-bias_last", "reference"),
+        **hybrid_rules(Family.REFERENCE, "hybrid-int8-neon", "hybrid-int8-neon"),
+        key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-fma_tail-bias_last", Family.REFERENCE),
         **{
-            key_of("FULLY_CONNECTED", variant): Rule("float64-half_away-saturate", "reference")
+            key_of("FULLY_CONNECTED", variant): Rule("float64-half_away-saturate", Family.REFERENCE)
             for variant in DENSE_8BIT
         },
     },

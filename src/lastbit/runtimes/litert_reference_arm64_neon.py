@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .base import Family
 from .derive import hybrid_rules
 from .litert_reference_arm64 import LITERT_REFERENCE_ARM64
 
@@ -17,7 +18,7 @@ LITERT_REFERENCE_ARM64_NEON = replace(
     "under qemu-aarch64 as a Cortex-A72",
     rules={
         **LITERT_REFERENCE_ARM64.rules,
-        **hybrid_rules("reference", "hybrid-int8-neon/never_four_rows", "hybrid-int8-neon/never_four_rows"),
+        **hybrid_rules(Family.REFERENCE, "hybrid-int8-neon/never_four_rows", "hybrid-int8-neon/never_four_rows"),
     },
     sources=("google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0: hybrid",),
 )

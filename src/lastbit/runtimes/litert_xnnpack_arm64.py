@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refused, Rule, Runtime
+from .base import Family, Refused, Rule, Runtime
 from .derive import UNSETTLED_ARM64, hybrid_rules
 from .litert_xnnpack import LITERT_XNNPACK
 from .variant import Key, key_of
@@ -20,19 +20,19 @@ _SAME = (
 _RULES: dict[Key, Rule | Refused] = {
     **dict.fromkeys((key for key in LITERT_XNNPACK.rules if key[0] != "FULLY_CONNECTED"), UNSETTLED_ARM64),
     **{key: rule for key, rule in LITERT_XNNPACK.rules.items() if key in _SAME},
-    key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", "xnnpack"),
-    key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", "xnnpack"),
+    key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", Family.XNNPACK),
+    key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", Family.XNNPACK),
     key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
-        "float32-half_even-saturate/weights_zero_point_ignored", "xnnpack"
+        "float32-half_even-saturate/weights_zero_point_ignored", Family.XNNPACK
     ),
-    key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-floor-half_up-saturate/ff", "xnnpack"),
+    key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-floor-half_up-saturate/ff", Family.XNNPACK),
     **{
         key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(
-            "float32-half_even-saturate/acc28", "xnnpack"
+            "float32-half_even-saturate/acc28", Family.XNNPACK
         )
         for granularity in ("per_tensor", "per_channel")
     },
-    **hybrid_rules("xnnpack", "hybrid-kleidiai-unfused", "hybrid-kleidiai-unfused"),
+    **hybrid_rules(Family.XNNPACK, "hybrid-kleidiai-unfused", "hybrid-kleidiai-unfused"),
 }
 
 LITERT_XNNPACK_ARM64 = Runtime(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .base import Family
 from .derive import hybrid_rules
 from .litert_xnnpack_arm64 import LITERT_XNNPACK_ARM64
 
@@ -18,7 +19,7 @@ LITERT_XNNPACK_ARM64_DOTPROD = replace(
     "A78, Raspberry Pi 5, Apple M1; shown under qemu-aarch64 as a Cortex-A76",
     rules={
         **LITERT_XNNPACK_ARM64.rules,
-        **hybrid_rules("xnnpack", "hybrid-kleidiai_away-unfused", "hybrid-kleidiai_away-unfused"),
+        **hybrid_rules(Family.XNNPACK, "hybrid-kleidiai_away-unfused", "hybrid-kleidiai_away-unfused"),
     },
     sources=(
         "google/XNNPACK src/configs/gemm-config.c @0011854617d9: which kernels run",

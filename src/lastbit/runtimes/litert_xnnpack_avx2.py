@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Rule, Runtime
+from .base import Family, Rule, Runtime
 from .derive import WHOLE_INT4_SUMS, hybrid_rules
 from .litert_xnnpack import LITERT_XNNPACK
 from .operator_rules import XNNPACK_AVX2_OPERATORS
@@ -18,10 +18,10 @@ LITERT_XNNPACK_AVX2 = Runtime(
     rules={
         **LITERT_XNNPACK.rules,
         **XNNPACK_AVX2_OPERATORS,
-        key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", "xnnpack"),
-        key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", "xnnpack"),
+        key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", Family.XNNPACK),
+        key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", Family.XNNPACK),
         **WHOLE_INT4_SUMS,
-        **hybrid_rules("xnnpack", "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
+        **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
     },
     sources=(
         "google/XNNPACK src/qs8-gemm/MRx8c8-avx2.c.in @a9fefe77cf0d: the zero point is added in 16 bits, saturating",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Runtime
+from .base import Family, Runtime
 from .derive import WHOLE_INT4_SUMS, hybrid_rules
 from .litert_xnnpack import LITERT_XNNPACK
 
@@ -16,7 +16,7 @@ LITERT_XNNPACK_AVX512 = Runtime(
     rules={
         **LITERT_XNNPACK.rules,
         **WHOLE_INT4_SUMS,
-        **hybrid_rules("xnnpack", "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
+        **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
     },
     sources=(
         "google/XNNPACK src/qs8-gemm/MRx16c8-avx512skx.c.in @01a345b5a565 adds the zero point in 16 bits, saturating; "

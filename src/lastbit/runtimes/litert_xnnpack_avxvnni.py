@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Runtime
+from .base import Family, Runtime
 from .derive import hybrid_rules
 from .litert_xnnpack import LITERT_XNNPACK
 from .operator_rules import XNNPACK_AVXVNNI_OPERATORS
@@ -17,7 +17,7 @@ LITERT_XNNPACK_AVXVNNI = Runtime(
     rules={
         **LITERT_XNNPACK.rules,
         **XNNPACK_AVXVNNI_OPERATORS,
-        **hybrid_rules("xnnpack", "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
+        **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
     },
     sources=(
         "google/XNNPACK src/qs8-gemm/MRx8c8-avxvnni.c.in @028aae4f5fcf: the zero point is added in 32 bits; in hybrid "

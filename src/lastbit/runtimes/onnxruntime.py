@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .base import Refusal, Refused, Rule, Runtime
+from .base import Family, Refusal, Refused, Rule, Runtime
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
 from .variant import key_of
 
-_CLIP = Rule("float32-clip-half_even", "onnxruntime")
+_CLIP = Rule("float32-clip-half_even", Family.ONNXRUNTIME)
 _NO_TYPE = "NOT_IMPLEMENTED: QGemm and QLinearMatMul take int8 x int8 and uint8 x (u)int8 only"
 
 ONNXRUNTIME = Runtime(

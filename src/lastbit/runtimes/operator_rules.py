@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refusal, Refused, Rule
+from .base import Family, Refusal, Refused, Rule
 from .shared import EIGHT_BIT, MISREAD_BIAS
 from .variant import Key, key_of
 
@@ -37,16 +37,16 @@ _MOVED = ("float32", "int8", "uint8", "int16", "int32")
 _INT8 = ("int8 per_tensor", "int8 per_channel")
 
 
-def _same(operators: tuple[str, ...], types: tuple[str, ...], rule: str, kernel: str) -> Rules:
+def _same(operators: tuple[str, ...], types: tuple[str, ...], rule: str, kernel: Family) -> Rules:
     """One rule for several operators whose input and output have one type."""
     return {key_of(operator, f"{t}->{t}"): Rule(rule, kernel) for operator in operators for t in types}
 
 
-def _convolutions(operators: tuple[str, ...], variants: tuple[str, ...], rule: str, kernel: str) -> Rules:
+def _convolutions(operators: tuple[str, ...], variants: tuple[str, ...], rule: str, kernel: Family) -> Rules:
     return {key_of(operator, variant): Rule(rule, kernel) for operator in operators for variant in variants}
 
 
-def _copies(types: tuple[str, ...], kernel: str) -> Rules:
+def _copies(types: tuple[str, ...], kernel: Family) -> Rules:
     """Operators that only move values, with SPLIT, FILL and SHAPE, whose first input is not the array."""
     return {
         **_same(_COPIES, types, "copy", kernel),
@@ -61,7 +61,7 @@ _INT16 = tuple(f"int16 x int8 -> int16 {granularity}" for granularity in ("per_t
 _GROUPED_INT16 = tuple(f"{variant} grouped" for variant in _INT16)
 
 
-def _int16_convolutions(rules: dict[str, str], grouped: dict[str, str], kernel: str) -> Rules:
+def _int16_convolutions(rules: dict[str, str], grouped: dict[str, str], kernel: Family) -> Rules:
     """Convolutions of int16 by int8: bias -> rule, of all and of those with groups."""
     by_name = (("CONV_2D", _INT16, rules), ("CONV_2D", _GROUPED_INT16, grouped), ("DEPTHWISE_CONV_2D", _INT16, rules))
     table: Rules = {
@@ -73,14 +73,14 @@ def _int16_convolutions(rules: dict[str, str], grouped: dict[str, str], kernel: 
     }
     if "int32_bias" not in rules:
         table |= {key_of("CONV_2D", f"{variant} int32_bias"): MISREAD_BIAS for variant in (*_INT16, *_GROUPED_INT16)}
-    reason = MISREAD_BIAS if kernel == "tflm" else Refused(Refusal.RUNTIME, "the runtime wants an int64 bias")
+    reason = MISREAD_BIAS if kernel == Family.TFLM else Refused(Refusal.RUNTIME, "the runtime wants an int64 bias")
     return table | {key_of("DEPTHWISE_CONV_2D", f"{variant} int32_bias"): reason for variant in _INT16}
 
 
 _ARG_TYPES = ("int8", "uint8", "int32", "float32")
 
 
-def _float_forms(kernel: str, hard_swish: str) -> Rules:
+def _float_forms(kernel: Family, hard_swish: str) -> Rules:
     """Operators on float32 that round once, or in an order that is known."""
     return {
         **_same(("ADD", "SUB", "MUL", "LEAKY_RELU"), ("float32",), "float32", kernel),
@@ -91,7 +91,7 @@ def _float_forms(kernel: str, hard_swish: str) -> Rules:
     }
 
 
-def _positions(types: tuple[str, ...], outputs: tuple[str, ...], kernel: str) -> Rules:
+def _positions(types: tuple[str, ...], outputs: tuple[str, ...], kernel: Family) -> Rules:
     """ARG_MAX and ARG_MIN; a runtime that does not take a type refuses it."""
     return {
         key_of(operator, f"{t}->{n}"): Rule("first_position", kernel)
@@ -113,20 +113,22 @@ _HALF_AWAY = "q31-half_up-half_away/dd"
 
 XNNPACK_OPERATORS: Rules = {
     # The depthwise kernels add the zero point in 16 bits, saturating; the matrix products in 32.
-    **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED), "float32-half_even/by_window", "xnnpack"),
-    **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, "float32-half_even/by_window", "xnnpack"),
-    **_convolutions(_CONVOLUTIONS, ("uint8 per_tensor",), "float32-half_even", "xnnpack"),
-    **_same(("MAX_POOL_2D",), EIGHT_BIT, "maximum/half_even", "xnnpack"),
-    **_same(("ADD", "SUB"), EIGHT_BIT, "q20_half_up", "xnnpack"),
-    **_same(("MUL",), EIGHT_BIT, "float32_half_even", "xnnpack"),
-    **_same(("LEAKY_RELU",), EIGHT_BIT, "q8_half_up", "xnnpack"),
-    **_same(("MEAN", "SUM"), EIGHT_BIT, "float32_bias_half_even", "xnnpack"),
-    **_same(("CONCATENATION", "PAD", "STRIDED_SLICE", "TRANSPOSE"), ("int8", "uint8", "float32"), "copy", "xnnpack"),
-    **{key_of("SPLIT", f"int32->{t}"): Rule("copy", "xnnpack") for t in ("int8", "uint8", "float32")},
-    **_same(("ADD", "SUB", "MUL"), ("float32",), "float32_flush", "xnnpack"),
-    **_same(_COMPARISONS, ("float32",), "compare_flush", "xnnpack"),
-    **_same(("LEAKY_RELU",), ("float32",), "float32_below_zero_flush", "xnnpack"),
-    **_same(("HARD_SWISH",), ("float32",), "float32_fused_flush", "xnnpack"),
+    **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED), "float32-half_even/by_window", Family.XNNPACK),
+    **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, "float32-half_even/by_window", Family.XNNPACK),
+    **_convolutions(_CONVOLUTIONS, ("uint8 per_tensor",), "float32-half_even", Family.XNNPACK),
+    **_same(("MAX_POOL_2D",), EIGHT_BIT, "maximum/half_even", Family.XNNPACK),
+    **_same(("ADD", "SUB"), EIGHT_BIT, "q20_half_up", Family.XNNPACK),
+    **_same(("MUL",), EIGHT_BIT, "float32_half_even", Family.XNNPACK),
+    **_same(("LEAKY_RELU",), EIGHT_BIT, "q8_half_up", Family.XNNPACK),
+    **_same(("MEAN", "SUM"), EIGHT_BIT, "float32_bias_half_even", Family.XNNPACK),
+    **_same(
+        ("CONCATENATION", "PAD", "STRIDED_SLICE", "TRANSPOSE"), ("int8", "uint8", "float32"), "copy", Family.XNNPACK
+    ),
+    **{key_of("SPLIT", f"int32->{t}"): Rule("copy", Family.XNNPACK) for t in ("int8", "uint8", "float32")},
+    **_same(("ADD", "SUB", "MUL"), ("float32",), "float32_flush", Family.XNNPACK),
+    **_same(_COMPARISONS, ("float32",), "compare_flush", Family.XNNPACK),
+    **_same(("LEAKY_RELU",), ("float32",), "float32_below_zero_flush", Family.XNNPACK),
+    **_same(("HARD_SWISH",), ("float32",), "float32_fused_flush", Family.XNNPACK),
     **{key_of(operator, "float32->float32"): _UNSETTLED_ORDER for operator in ("MEAN", "SUM")},
     key_of("AVERAGE_POOL_2D", "float32->float32"): Refused(
         Refusal.NOT_EXACT, "not exact: the order in which XNNPACK adds is not settled"
@@ -134,129 +136,129 @@ XNNPACK_OPERATORS: Rules = {
     key_of("MAX_POOL_2D", "float32->float32"): Refused(
         Refusal.NOT_EXACT, "not exact: which of 0.0 and -0.0 XNNPACK takes is not settled"
     ),
-    key_of("BATCH_MATMUL", "int8->int8"): Rule("float32-half_even", "xnnpack"),
-    **_convolutions(("CONV_2D",), (_FLOAT, f"{_FLOAT} grouped"), "float32_fma/bias_first", "xnnpack"),
-    key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma/bias_first", "xnnpack"),
+    key_of("BATCH_MATMUL", "int8->int8"): Rule("float32-half_even", Family.XNNPACK),
+    **_convolutions(("CONV_2D",), (_FLOAT, f"{_FLOAT} grouped"), "float32_fma/bias_first", Family.XNNPACK),
+    key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma/bias_first", Family.XNNPACK),
 }
 
 # What other kernels do otherwise than those of AVX512-VNNI: those of AVX-VNNI, and those of AVX2.
 XNNPACK_AVXVNNI_OPERATORS: Rules = {
-    **_same(("LEAKY_RELU",), ("float32",), "float32_by_sign_flush", "xnnpack"),
+    **_same(("LEAKY_RELU",), ("float32",), "float32_by_sign_flush", Family.XNNPACK),
 }
 
 XNNPACK_AVX2_OPERATORS: Rules = {
     **XNNPACK_AVXVNNI_OPERATORS,
-    **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED), _SATURATE, "xnnpack"),
-    **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, _SATURATE, "xnnpack"),
-    key_of("BATCH_MATMUL", "int8->int8"): Rule(_SATURATE, "xnnpack"),
+    **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED), _SATURATE, Family.XNNPACK),
+    **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, _SATURATE, Family.XNNPACK),
+    key_of("BATCH_MATMUL", "int8->int8"): Rule(_SATURATE, Family.XNNPACK),
 }
 
 BUILTIN_OPERATORS: Rules = {
-    **_convolutions(("CONV_2D",), _INT8, "q31-half_up-half_up/dd", "builtin"),
-    **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", "builtin"),
-    key_of("CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_up/fd", "builtin"),
+    **_convolutions(("CONV_2D",), _INT8, "q31-half_up-half_up/dd", Family.BUILTIN),
+    **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", Family.BUILTIN),
+    key_of("CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_up/fd", Family.BUILTIN),
     **_int16_convolutions(
         {**_READ_AS_INT64, "int32_bias_type": "q31-half_up-half_up/dd"},
         {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY},
-        "builtin",
+        Family.BUILTIN,
     ),
-    **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, "q31-by_channel/dd", "builtin"),
-    key_of("DEPTHWISE_CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_away/fd", "builtin"),
-    **_same(("AVERAGE_POOL_2D",), (*EIGHT_BIT, "int16"), "mean_half_away", "builtin"),
-    **_same(("MAX_POOL_2D",), (*EIGHT_BIT, "int16"), "maximum/half_away", "builtin"),
-    **_same(("ADD",), EIGHT_BIT, "fixed_point_vector", "builtin"),
-    **_same(("SUB",), EIGHT_BIT, "fixed_point", "builtin"),
-    **_same(("ADD",), ("int16",), "fixed_point_vector/power_of_two", "builtin"),
-    **_same(("SUB",), ("int16",), "fixed_point/power_of_two", "builtin"),
-    **_same(("MUL",), ("int16",), "q31_half_up_half_away/float32", "builtin"),
-    **_same(("MUL",), EIGHT_BIT, "q31_vector/float32", "builtin"),
-    **_same(("MEAN",), EIGHT_BIT, "q31_height_width", "builtin"),
-    **_same(("MEAN",), ("int16",), "q31_folded_count", "builtin"),
-    **_same(("LEAKY_RELU",), EIGHT_BIT, "q31_half_up_half_away/float32", "builtin"),
-    **_same(("LEAKY_RELU",), ("int16",), "q31_half_up_half_away/float32_signed", "builtin"),
-    **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", "builtin"),
-    **_same(("SUM",), (*EIGHT_BIT, "int16"), "float32_sum", "builtin"),
-    **_copies(_MOVED, "builtin"),
-    **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", "builtin"),
-    **_float_forms("builtin", "float32_vector4"),
+    **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, "q31-by_channel/dd", Family.BUILTIN),
+    key_of("DEPTHWISE_CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_away/fd", Family.BUILTIN),
+    **_same(("AVERAGE_POOL_2D",), (*EIGHT_BIT, "int16"), "mean_half_away", Family.BUILTIN),
+    **_same(("MAX_POOL_2D",), (*EIGHT_BIT, "int16"), "maximum/half_away", Family.BUILTIN),
+    **_same(("ADD",), EIGHT_BIT, "fixed_point_vector", Family.BUILTIN),
+    **_same(("SUB",), EIGHT_BIT, "fixed_point", Family.BUILTIN),
+    **_same(("ADD",), ("int16",), "fixed_point_vector/power_of_two", Family.BUILTIN),
+    **_same(("SUB",), ("int16",), "fixed_point/power_of_two", Family.BUILTIN),
+    **_same(("MUL",), ("int16",), "q31_half_up_half_away/float32", Family.BUILTIN),
+    **_same(("MUL",), EIGHT_BIT, "q31_vector/float32", Family.BUILTIN),
+    **_same(("MEAN",), EIGHT_BIT, "q31_height_width", Family.BUILTIN),
+    **_same(("MEAN",), ("int16",), "q31_folded_count", Family.BUILTIN),
+    **_same(("LEAKY_RELU",), EIGHT_BIT, "q31_half_up_half_away/float32", Family.BUILTIN),
+    **_same(("LEAKY_RELU",), ("int16",), "q31_half_up_half_away/float32_signed", Family.BUILTIN),
+    **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", Family.BUILTIN),
+    **_same(("SUM",), (*EIGHT_BIT, "int16"), "float32_sum", Family.BUILTIN),
+    **_copies(_MOVED, Family.BUILTIN),
+    **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", Family.BUILTIN),
+    **_float_forms(Family.BUILTIN, "float32_vector4"),
     key_of("MEAN", "float32->float32"): _UNSETTLED_ORDER,
     key_of("CONV_2D", _FLOAT): Refused(
         Refusal.NOT_EXACT,
         "not exact: Eigen's matrix product adds in an order that depends on the layer's shape and the CPU's cache "
         "sizes",
     ),
-    key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "builtin"),
-    key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_in_order/bias_first", "builtin"),
-    **_positions(_ARG_TYPES, ("int32", "int64"), "builtin"),
-    key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", "builtin"),
-    key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", "builtin"),
+    key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", Family.BUILTIN),
+    key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_in_order/bias_first", Family.BUILTIN),
+    **_positions(_ARG_TYPES, ("int32", "int64"), Family.BUILTIN),
+    key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", Family.BUILTIN),
+    key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", Family.BUILTIN),
 }
 
 REFERENCE_OPERATORS: Rules = {
-    **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", "reference"),
-    **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", "reference"),
-    **_convolutions(_CONVOLUTIONS, ("uint8 per_tensor",), "q31-half_up-half_away/fd", "reference"),
+    **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", Family.REFERENCE),
+    **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", Family.REFERENCE),
+    **_convolutions(_CONVOLUTIONS, ("uint8 per_tensor",), "q31-half_up-half_away/fd", Family.REFERENCE),
     **_int16_convolutions(
         {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY},
         {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY},
-        "reference",
+        Family.REFERENCE,
     ),
-    **_same(("AVERAGE_POOL_2D",), (*EIGHT_BIT, "int16"), "mean_half_away", "reference"),
-    **_same(("MAX_POOL_2D",), (*EIGHT_BIT, "int16"), "maximum/half_away", "reference"),
-    **_same(("ADD", "SUB"), EIGHT_BIT, "fixed_point", "reference"),
-    **_same(("ADD", "SUB"), ("int16",), "fixed_point/power_of_two", "reference"),
-    **_same(("MUL",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", "reference"),
-    **_same(("MEAN",), (*EIGHT_BIT, "int16"), "q31_folded_count", "reference"),
-    **_same(("LEAKY_RELU",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", "reference"),
-    **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", "reference"),
+    **_same(("AVERAGE_POOL_2D",), (*EIGHT_BIT, "int16"), "mean_half_away", Family.REFERENCE),
+    **_same(("MAX_POOL_2D",), (*EIGHT_BIT, "int16"), "maximum/half_away", Family.REFERENCE),
+    **_same(("ADD", "SUB"), EIGHT_BIT, "fixed_point", Family.REFERENCE),
+    **_same(("ADD", "SUB"), ("int16",), "fixed_point/power_of_two", Family.REFERENCE),
+    **_same(("MUL",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", Family.REFERENCE),
+    **_same(("MEAN",), (*EIGHT_BIT, "int16"), "q31_folded_count", Family.REFERENCE),
+    **_same(("LEAKY_RELU",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", Family.REFERENCE),
+    **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", Family.REFERENCE),
     **{
         key_of("SUM", f"{t}->{t}"): Refused(
             Refusal.NOT_EXACT, "not exact: the reference kernel prints numbers that its input does not decide"
         )
         for t in (*EIGHT_BIT, "int16")
     },
-    **_copies(_MOVED, "reference"),
-    **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", "reference"),
-    **_float_forms("reference", "float32_division"),
-    **_convolutions(_CONVOLUTIONS, (_FLOAT,), "float32_in_order/bias_last", "reference"),
-    key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "reference"),
-    **_positions(_ARG_TYPES, ("int32", "int64"), "reference"),
-    key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", "reference"),
-    key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", "reference"),
+    **_copies(_MOVED, Family.REFERENCE),
+    **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", Family.REFERENCE),
+    **_float_forms(Family.REFERENCE, "float32_division"),
+    **_convolutions(_CONVOLUTIONS, (_FLOAT,), "float32_in_order/bias_last", Family.REFERENCE),
+    key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", Family.REFERENCE),
+    **_positions(_ARG_TYPES, ("int32", "int64"), Family.REFERENCE),
+    key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", Family.REFERENCE),
+    key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", Family.REFERENCE),
 }
 
 TFLM_OPERATORS: Rules = {
-    **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", "tflm"),
-    **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", "tflm"),
+    **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", Family.TFLM),
+    **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", Family.TFLM),
     **{key_of(operator, "uint8 per_tensor"): _NO_UINT8 for operator in _CONVOLUTIONS},
     **_int16_convolutions(
         {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY, "int32_bias": _HALF_AWAY},
         {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY, "int32_bias": _HALF_AWAY},
-        "tflm",
+        Family.TFLM,
     ),
-    **_same(("AVERAGE_POOL_2D",), ("int8", "int16"), "mean_half_away", "tflm"),
-    **_same(("MAX_POOL_2D",), ("int8", "int16"), "maximum/half_away", "tflm"),
-    **_same(("ADD", "SUB"), ("int8", "int16"), "fixed_point", "tflm"),
-    **_same(("MUL",), ("int8", "int16"), "q31_half_up_half_away/float64", "tflm"),
-    **_same(("MEAN", "SUM"), ("int8", "int16"), "q31_folded_count", "tflm"),
-    **_same(("LEAKY_RELU",), ("int8", "int16"), "q31_half_up_half_away/float64", "tflm"),
-    **_same(("HARD_SWISH",), ("int8",), "fixed_point_int16", "tflm"),
-    **_copies(tuple(t for t in _MOVED if t != "uint8"), "tflm"),
-    **_same(_COMPARISONS, ("int8", "int16", "int32", "float32"), "compare", "tflm"),
-    **_float_forms("tflm", "float32_division"),
-    **_convolutions(_CONVOLUTIONS, (_FLOAT,), "float32_in_order/bias_last", "tflm"),
-    key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", "tflm"),
-    **_positions(("int8", "float32"), ("int32",), "tflm"),
-    key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/dd", "tflm"),
-    key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/dd", "tflm"),
+    **_same(("AVERAGE_POOL_2D",), ("int8", "int16"), "mean_half_away", Family.TFLM),
+    **_same(("MAX_POOL_2D",), ("int8", "int16"), "maximum/half_away", Family.TFLM),
+    **_same(("ADD", "SUB"), ("int8", "int16"), "fixed_point", Family.TFLM),
+    **_same(("MUL",), ("int8", "int16"), "q31_half_up_half_away/float64", Family.TFLM),
+    **_same(("MEAN", "SUM"), ("int8", "int16"), "q31_folded_count", Family.TFLM),
+    **_same(("LEAKY_RELU",), ("int8", "int16"), "q31_half_up_half_away/float64", Family.TFLM),
+    **_same(("HARD_SWISH",), ("int8",), "fixed_point_int16", Family.TFLM),
+    **_copies(tuple(t for t in _MOVED if t != "uint8"), Family.TFLM),
+    **_same(_COMPARISONS, ("int8", "int16", "int32", "float32"), "compare", Family.TFLM),
+    **_float_forms(Family.TFLM, "float32_division"),
+    **_convolutions(_CONVOLUTIONS, (_FLOAT,), "float32_in_order/bias_last", Family.TFLM),
+    key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", Family.TFLM),
+    **_positions(("int8", "float32"), ("int32",), Family.TFLM),
+    key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/dd", Family.TFLM),
+    key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/dd", Family.TFLM),
     **{
         key_of(operator, "int32->int32"): Refused(Refusal.RUNTIME, "the interpreter has no int32 kernel for it")
         for operator in ("TRANSPOSE", "EXPAND_DIMS")
     },
-    key_of("SQUEEZE", "uint8->uint8"): Rule("copy", "tflm"),
+    key_of("SQUEEZE", "uint8->uint8"): Rule("copy", Family.TFLM),
     **{key_of(operator, "uint8->uint8"): _NO_UINT8 for operator in (*_COPIES, *_COMPARISONS) if operator != "SQUEEZE"},
     key_of("SPLIT", "int32->uint8"): _NO_UINT8,
-    key_of("SHAPE", "uint8->int32"): Rule("copy", "tflm"),
+    key_of("SHAPE", "uint8->int32"): Rule("copy", Family.TFLM),
     **{
         key_of("SHAPE", f"{t}->int64"): Refused(Refusal.RUNTIME, "the interpreter gives shapes as int32 only")
         for t in (*_MOVED, "uint8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refusal, Refused, Rule
+from .base import Family, Refusal, Refused, Rule
 from .variant import Key, key_of
 
 __all__ = [
@@ -109,7 +109,7 @@ def int16_variant(weights: str, granularity: str, bias: str) -> Key:
 
 
 def int16_by_reference(
-    kernel: str, *granularities: str, names: tuple[str, str] = ("float64-half_away", "float64-half_away/acc64")
+    kernel: Family, *granularities: str, names: tuple[str, str] = ("float64-half_away", "float64-half_away/acc64")
 ) -> dict[Key, Rule | Refused]:
     """LiteRT's reference arithmetic for int16 x int8 and int16 x int4: float64 on 64 bits, or on 32 where that is said.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Refusal, Refused, Rule, Runtime
+from .base import Family, Refusal, Refused, Rule, Runtime
 from .operator_rules import TFLM_OPERATORS
 from .shared import (
     COPIED,
@@ -27,11 +27,11 @@ TFLM = Runtime(
     oracle="tflite-micro 0.dev20261023182759, runtime.Interpreter",
     platform="portable C++, shown on x86-64",
     rules={
-        key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("q31-half_up-half_away/dd", "tflm"),
-        key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("q31-half_up-half_away/dd", "tflm"),
+        key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("q31-half_up-half_away/dd", Family.TFLM),
+        key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("q31-half_up-half_away/dd", Family.TFLM),
         # The bias's own type chooses the accumulator; without a bias, quantized_bias_type does.
         **{
-            int16_variant("int8", granularity, bias): Rule(rule, "tflm")
+            int16_variant("int8", granularity, bias): Rule(rule, Family.TFLM)
             for granularity in INT16_GRANULARITIES
             for bias, rule in (
                 ("int64_bias", "q15-half_up/dd"),
@@ -49,12 +49,12 @@ TFLM = Runtime(
             key_of("FULLY_CONNECTED", f"int16 {g}"): Refused(Refusal.RUNTIME, _NO_INT16_BY)
             for g in ("per_tensor", "per_channel")
         },
-        key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule("q31-half_up-half_away/dd", "tflm"),
-        key_of("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("q31-half_up-half_away/dd", "tflm"),
+        key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule("q31-half_up-half_away/dd", Family.TFLM),
+        key_of("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor"): Rule("q31-half_up-half_away/dd", Family.TFLM),
         key_of("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor weights_zero_point"): Rule(
-            "q31-half_up-half_away/dd", "tflm"
+            "q31-half_up-half_away/dd", Family.TFLM
         ),
-        key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-bias_last", "tflm"),
+        key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-bias_last", Family.TFLM),
         key_of("FULLY_CONNECTED", "float32 x float16 -> float32 unquantized"): Refused(
             Refusal.RUNTIME, "the runtime takes float16 weights through a DEQUANTIZE only"
         ),
@@ -63,9 +63,12 @@ TFLM = Runtime(
             for w in ("int8", "int4", "uint8")
             for g in ("per_tensor", "per_channel")
         },
-        **{key_of("QUANTIZE", f"float32->{t}"): Rule("float32_divide_half_away", "tflm") for t in ("int8", "int16")},
         **{
-            key_of("QUANTIZE", types): Rule("q31_half_up_half_away", "tflm")
+            key_of("QUANTIZE", f"float32->{t}"): Rule("float32_divide_half_away", Family.TFLM)
+            for t in ("int8", "int16")
+        },
+        **{
+            key_of("QUANTIZE", types): Rule("q31_half_up_half_away", Family.TFLM)
             for types in (
                 "int8->int8",
                 "int8->uint8",
@@ -83,29 +86,35 @@ TFLM = Runtime(
             key_of("QUANTIZE", t): Refused(Refusal.RUNTIME, _NO_INVOKE)
             for t in ("float32->uint8", "uint8->uint8", "uint8->int16")
         },
-        **{key_of("DEQUANTIZE", f"{t}->float32"): Rule("float32_difference_times_scale", "tflm") for t in EIGHT_BIT},
-        key_of("DEQUANTIZE", "int16->float32"): Rule("float32_difference_times_scale/any_zero_point", "tflm"),
+        **{
+            key_of("DEQUANTIZE", f"{t}->float32"): Rule("float32_difference_times_scale", Family.TFLM)
+            for t in EIGHT_BIT
+        },
+        key_of("DEQUANTIZE", "int16->float32"): Rule("float32_difference_times_scale/any_zero_point", Family.TFLM),
         key_of("DEQUANTIZE", "float16->float32"): Refused(Refusal.RUNTIME, _NO_PREPARE),
-        **{key_of("RELU", f"{t}->{t}"): Rule("q31_half_up_half_away/float64_ratio", "tflm") for t in ("int8", "int16")},
-        **{key_of("RELU6", f"{t}->{t}"): Rule("clamp_without_rescale", "tflm") for t in ("int8", "int16")},
-        **{key_of(relu, "float32->float32"): Rule("float32_clamp", "tflm") for relu in ("RELU", "RELU6")},
+        **{
+            key_of("RELU", f"{t}->{t}"): Rule("q31_half_up_half_away/float64_ratio", Family.TFLM)
+            for t in ("int8", "int16")
+        },
+        **{key_of("RELU6", f"{t}->{t}"): Rule("clamp_without_rescale", Family.TFLM) for t in ("int8", "int16")},
+        **{key_of(relu, "float32->float32"): Rule("float32_clamp", Family.TFLM) for relu in ("RELU", "RELU6")},
         **{
             key_of("RELU_N1_TO_1", f"{t}->{t}"): Refused(Refusal.RUNTIME, _NO_PREPARE)
             for t in ("int8", "uint8", "int16", "float32")
         },
         **{
-            key_of("SOFTMAX", f"int8->{t}"): Rule("gemmlowp_fixed_point/exact_output_scale", "tflm")
+            key_of("SOFTMAX", f"int8->{t}"): Rule("gemmlowp_fixed_point/exact_output_scale", Family.TFLM)
             for t in ("int8", "int16")
         },
-        key_of("SOFTMAX", "int16->int16"): Rule("interpolated_int16/float32_tables", "tflm"),
+        key_of("SOFTMAX", "int16->int16"): Rule("interpolated_int16/float32_tables", Family.TFLM),
         key_of("SOFTMAX", "uint8->int16"): Refused(Refusal.RUNTIME, _NO_UINT8),
         **{
             key_of(op, "uint8->uint8"): Refused(Refusal.RUNTIME, _NO_UINT8)
             for op in ("RELU", "RELU6", "SOFTMAX", "LOGISTIC", "TANH")
         },
-        **{key_of(op, "int8->int8"): Rule("gemmlowp_fixed_point", "tflm") for op in ("LOGISTIC", "TANH")},
-        **{key_of(op, "int16->int16"): Rule("interpolated_int16", "tflm") for op in ("LOGISTIC", "TANH")},
-        **{key_of("RESHAPE", f"{t}->{t}"): Rule("copy_to_output_shape", "tflm") for t in COPIED},
+        **{key_of(op, "int8->int8"): Rule("gemmlowp_fixed_point", Family.TFLM) for op in ("LOGISTIC", "TANH")},
+        **{key_of(op, "int16->int16"): Rule("interpolated_int16", Family.TFLM) for op in ("LOGISTIC", "TANH")},
+        **{key_of("RESHAPE", f"{t}->{t}"): Rule("copy_to_output_shape", Family.TFLM) for t in COPIED},
         **FLOAT_FUNCTIONS,
         **TFLM_OPERATORS,
         **TFLM_DENSE_REFUSED,

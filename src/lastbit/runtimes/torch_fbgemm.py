@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .base import Refusal, Refused, Rule, Runtime
+from .base import Family, Refusal, Refused, Rule, Runtime
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
 from .variant import key_of
 
-_FUSED = Rule("float32-bias_fused-half_even", "fbgemm")
-_DIVISION = Rule("float32-bias_by_division-half_even", "fbgemm")
+_FUSED = Rule("float32-bias_fused-half_even", Family.FBGEMM)
+_DIVISION = Rule("float32-bias_by_division-half_even", Family.FBGEMM)
 _NO_TYPE = "quantized.linear takes uint8 activations and int8 weights only"
 
 TORCH_FBGEMM = Runtime(

@@ -11,6 +11,7 @@ from ..differences import Difference
 from ..errors import Refusal
 from ..model import Model
 from ..runtimes import Runtime
+from ..runtimes.base import Family
 
 __all__ = ["Comparison", "OperatorResult", "RuntimeResult"]
 
@@ -51,7 +52,7 @@ class Comparison:
 
     def add_kernel_check(self, expected: str, delegated: bool | None) -> None:
         """Note where the delegate did not do what LastBit expected of it."""
-        if delegated is not None and delegated != (expected == "xnnpack"):
+        if delegated is not None and delegated != (expected == Family.XNNPACK):
             took = "took" if delegated else "declined"
             self.kernel_problem = f"LastBit expected the {expected} kernel, but the delegate {took} the operator"
 

@@ -1,0 +1,88 @@
+"""LiteRT's own kernels: the optimized ones (`builtin`) and the reference ones."""
+
+from __future__ import annotations
+
+from ...errors import Refusal
+from ...runtimes.base import Family, Refused, Runtime
+from ..base import PreparedOperator
+from ..dense_8bit import PreparedDense
+from ..dense_layer import DenseLayer
+from ..validity import FileLimits
+from .base import Check, Kernel, refused
+from .dense import bias_of_convolution, bias_scale, finite_scale, hybrid_int4_zero_point, weight_notes, zero_points
+
+__all__ = ["BUILTIN", "REFERENCE"]
+
+
+def _int4(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
+    if not isinstance(prepared, PreparedDense) or prepared.layer.weights.dtype.name != "int4":
+        return None
+    return refused("this kernel takes int4 weights with zero point 0 only") if zero_points(prepared.layer) else None
+
+
+def _int16(by_reference: bool) -> Check:
+    """What these kernels refuse of int16 activations, and what of their bias they read otherwise than it is stored.
+
+    Args:
+        by_reference: whether the reference kernels do every such layer; else only those with a weights zero point.
+    """
+
+    def check(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
+        if not isinstance(prepared, PreparedDense) or prepared.layer.input.dtype.name != "int16":
+            return None
+        layer = prepared.layer
+        return _int16_types(layer) or _misread_bias(layer, by_reference or layer.weights_zero_point != 0)
+
+    return check
+
+
+def _int16_types(layer: DenseLayer) -> Refused | None:
+    for what, zero_point in (("input", layer.input_zero_point), ("output", layer.output_zero_point)):
+        if zero_point:
+            return refused(f"the {what}'s zero point is {zero_point}; LiteRT takes int16 with a zero point of 0 only")
+    if layer.weights.dtype.name == "int4" and zero_points(layer):
+        return refused("LiteRT takes int4 weights with a zero point of 0 only")
+    stated = _stated_bias(layer)
+    stored = stated if layer.bias is None else layer.bias.dtype.name
+    if stated not in ("float32", "int32", "int64"):
+        return refused(f"quantized_bias_type is {stated}; LiteRT takes INT32, INT64 or none")
+    if stated != "float32" and stored != stated:
+        return refused(f"the bias is {stored} and quantized_bias_type says {stated}; LiteRT refuses that")
+    return None
+
+
+def _misread_bias(layer: DenseLayer, by_reference: bool) -> Refused | None:
+    stated = _stated_bias(layer)
+    stored = stated if layer.bias is None else layer.bias.dtype.name
+    if layer.weights.dtype.name == "int16" or not by_reference or stored != "int32" or stated != "float32":
+        return None
+    return Refused(
+        Refusal.NOT_EXACT,
+        "not exact: this kernel reads the int32 bias as int64 and so beyond its end; what it adds to half of the "
+        "units depends on what lies behind the bias in the file. Store the bias as int64, or let "
+        "quantized_bias_type say INT32",
+    )
+
+
+def _stated_bias(layer: DenseLayer) -> str:
+    return str(layer.operator.options.get("quantized_bias_type", "float32"))
+
+
+def _kernel(family: Family, *, by_reference: bool) -> Kernel:
+    return Kernel(
+        family,
+        checks=(
+            finite_scale,
+            _int16(by_reference),
+            _int4,
+            bias_scale("float32"),
+            hybrid_int4_zero_point,
+            bias_of_convolution(needed=not by_reference, scale_checked=True),
+        ),
+        notes=weight_notes,
+        file=FileLimits(of_litert=True),
+    )
+
+
+BUILTIN = _kernel(Family.BUILTIN, by_reference=False)
+REFERENCE = _kernel(Family.REFERENCE, by_reference=True)
