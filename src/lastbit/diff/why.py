@@ -101,7 +101,8 @@ def _last_bits(sides: Sides) -> Iterator[Reason]:
 
 def _narrower(sides: Sides) -> Iterator[Reason]:
     found = sides.of(What.SCALE, "input", "output", "graph input")
-    ratios = np.array([float(d.second) / float(d.first) for d in found if float(d.first) > 0])
+    pairs = [(float(d.first), float(d.second)) for d in found]
+    ratios = np.array([b / a for a, b in pairs if 0 < a < np.inf and 0 < b < np.inf])
     far = ratios[np.abs(ratios - 1) > 1e-4]
     if far.size < 2:
         return
