@@ -206,3 +206,19 @@ def test_versions_that_are_no_neighbours_are_not_joined():
     assert converters_text([*ways[:1], (converter_named("litert@2.3"), True)]).endswith(
         "litert@2.3 with --per-tensor-dense"
     )
+
+
+@pytest.mark.parametrize("seed", [900, 904])
+def test_equal_means_what_the_comparer_of_converters_says(seed):
+    pytest.importorskip("ai_edge_litert")
+    import quantize_models
+    from quantize_canonical import canonical, ranges_of
+
+    content, _ = quantize_models.write_model(seed, 0.1)
+    made = [
+        bytes(lastbit.quantize(content, ranges=ranges_of(content), like=like).content)
+        for like in ("tflite@2.21", "tflite@2.16", "tflite@2.15", "litert")
+    ]
+    for first in made:
+        for second in made:
+            assert diff(first, second).equal == (canonical(first) == canonical(second))

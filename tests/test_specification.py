@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conftest import MODELS, needs_shared_models, shared_models
+from conftest import INTERPRETERS, MODELS, needs_all_interpreters, needs_shared_models, shared_models
 from lastbit.inspect import inspect
+from lastbit.oracles import OracleFailure, open_oracle
 from lastbit.specification import CHECKS, Kind, breaches
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
@@ -222,3 +223,49 @@ EXPECTED = {"tflm_keyword_scrambled": {Kind.WEIGHTS_LEAST}}
 )
 def test_no_false_alarm_on_public_models(path):
     assert set(kinds(load(path))) == EXPECTED.get(path.stem, set())
+
+
+LIVE = {
+    "bias scale, far": lambda: dense(bias_quant=quant(0.01)),
+    "bias scale, near": lambda: dense(bias_quant=quant(0.0002)),
+    "bias scale, no float's product": lambda: dense(quant([0.001, 0.002, 0.003, 0.004]), bias_quant=quant([0.01] * 4)),
+    "zero point": lambda: dense(quant(0.001, 6)),
+    "zero points": lambda: dense(quant([0.001] * 4, [0, -3, 0, 1])),
+    "zero scale": lambda: dense(quant([0.001, 0, 0.003, 0.004])),
+    "LOGISTIC": lambda: unary("LOGISTIC", "int8", 0.0041, -128),
+    "SOFTMAX": lambda: unary("SOFTMAX", "int8", 0.01, -128),
+    "TANH": lambda: unary("TANH", "int8", 1 / 100, 0),
+    "int16 zero point": lambda: dense(**{**INT16, "input_quant": quant(2**-12, 5)}),
+}
+
+
+@needs_all_interpreters
+@pytest.mark.parametrize("case", LIVE)
+def test_the_real_interpreters_refuse_and_ignore_what_is_told(case):
+    model = LIVE[case]()
+    (breach,) = breaches(model)
+    found = only(model)
+    graph = model.subgraphs[0]
+    tensors = tuple(breach.repaired if t.index == breach.tensor.index else t for t in graph.tensors)
+    right = write(replace(graph, tensors=tensors))
+    x = model.first_input
+    ends = np.iinfo(x.dtype.numpy)
+    samples = [
+        [np.random.default_rng(s).integers(ends.min, ends.max + 1, x.shape).astype(x.dtype.numpy)] for s in range(9)
+    ]
+    refused = {name for part in found["refused"] for name in part["runtimes"]}
+    told = 0
+    for name in INTERPRETERS:
+        with open_oracle(name) as oracle:
+            if name in refused:
+                with pytest.raises(OracleFailure):
+                    oracle.run(bytes(model.content), samples)
+            elif name in found["ignored"]:
+                outputs = [oracle.run(content, samples).outputs for content in (bytes(model.content), right)]
+                assert all(np.array_equal(a[0], b[0]) for a, b in zip(*outputs, strict=True)), name
+            elif name in found["followed"]:
+                oracle.run(bytes(model.content), samples)
+            else:
+                continue
+            told += 1
+    assert told
