@@ -113,7 +113,7 @@ def _same_outputs(model: Model, first: PreparedOperator, second: PreparedOperato
     work = math.prod(model.tensors[first.operator.outputs[0]].shape) if first.operator.outputs else 0
     weights = model.operand(first.operator, 1)
     work *= math.prod(weights.shape[1:]) if weights is not None and weights.data is not None else 1
-    if work > _MOST_WORK:
+    if max(work, *(math.prod(model.tensors[index].shape) for index in first.inputs)) > _MOST_WORK:
         return None
     rng = np.random.default_rng(0)
     for _ in range(_INPUTS):
