@@ -163,7 +163,7 @@ def test_a_moving_average_of_the_real_quantizer_is_told_from_min_and_max():
     reasons = {reason.kind: reason.text for reason in report.reasons}
     assert "ranges_min_and_max" in reasons
     assert reasons["ranges_min_and_max"].endswith("of A, 3 by min and max, 0 by moving average")
-    assert reasons["ranges_moving_average"].endswith("of B, 0 by min and max, 3 by moving average")
+    assert reasons["ranges_moving_average"].endswith("3 by moving average: moving average instead of min and max")
     assert "tflite@2.17 to 2.21" in reasons["converter"]
 
 

@@ -18,7 +18,7 @@ from ..report import Block, Code, Heading, Report, Table, Text
 from ..texts import plural
 from .canonical import Pairing
 from .differences import Difference, What, compare_graphs
-from .why import Reason, Sides, attribution, converter_reasons, file_reasons, range_reasons
+from .why import MIN_AND_MAX, MOVING_AVERAGE, Reason, Sides, attribution, converter_reasons, file_reasons, range_reasons
 
 __all__ = ["ModelDiff", "diff"]
 
@@ -131,10 +131,14 @@ class ModelDiff(Report):
             blocks.append(Code("\n".join(counts)))
         if self.reasons:
             blocks += [Heading("Why"), *(Text(f"- {reason.text}.") for reason in self.reasons)]
-        shown = self.differences if self.full else self.differences[:_ROWS]
+        # Biases come last in a short table: their scales follow from the others.
+        shown = self.differences if self.full else sorted(self.differences, key=lambda d: d.role == "bias")[:_ROWS]
         if shown:
-            rows = [(d.where.removeprefix("operator "), d.what.value, d.first, d.second, _amount(d)) for d in shown]
-            blocks.append(Table(("where", "what", "A", "B", "by"), rows))
+            rows = [
+                (d.where.removeprefix("operator "), d.what.value, *_values(d), _amount(d), f"{d.count} of {d.total}")
+                for d in shown
+            ]
+            blocks.append(Table(("where", "what", "A", "B", "by", "count"), rows))
         if len(shown) < len(self.differences):
             blocks.append(Text(f"{len(self.differences) - len(shown)} more: -v or --json shows all.", "dim"))
         if self.apart and self.full:
@@ -144,14 +148,18 @@ class ModelDiff(Report):
         return blocks
 
 
+def _values(difference: Difference) -> tuple[str, str]:
+    """Both sides; scales that are far apart with fewer digits."""
+    if difference.what is What.SCALE and (difference.amount or 0) > _MOST_ULPS:
+        return f"{float(difference.first):.6g}", f"{float(difference.second):.6g}"
+    return difference.first, difference.second
+
+
 def _amount(difference: Difference) -> str:
     if difference.what is What.SCALE and difference.amount is not None:
-        more = f" ({difference.count} of {difference.total})" if difference.total > 1 else ""
         if difference.amount > _MOST_ULPS and float(difference.first):
-            return f"x {float(difference.second) / float(difference.first):.5g}{more}"
-        return f"{int(difference.amount):,} ulp{more}"
-    if difference.what is What.DATA and difference.amount is not None:
-        return f"{difference.amount:.9g} at most ({difference.count:,} of {difference.total:,})"
+            return f"x {float(difference.second) / float(difference.first):.5g}"
+        return f"{int(difference.amount):,} ulp"
     return "" if difference.amount is None else f"{difference.amount:.9g}"
 
 
@@ -233,9 +241,9 @@ def _reasons(
 ) -> list[Reason]:
     """What the float model adds; what it decides replaces what the files alone suggest."""
     if data is not None:
-        limits = {"min and max": measure(source, lambda: data, calibrator)}
+        limits = {MIN_AND_MAX: measure(source, lambda: data, calibrator)}
         samples = sample_ranges(source, data, calibrator)
-        limits["moving average"] = ranges_by_sample(samples, source, calibrator, average=True)
+        limits[MOVING_AVERAGE] = ranges_by_sample(samples, source, calibrator, average=True)
     else:
         found = ranges if isinstance(ranges, Ranges) else ranges_from(ranges, source, "ranges")
         limits = {"the ranges given": found}

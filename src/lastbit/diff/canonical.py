@@ -128,7 +128,7 @@ def _tensor_pairs(
     for ours, theirs in pairs:
         for k, indices in enumerate(zip(ours.inputs, theirs.inputs, strict=False)):
             role = _role(first, ours, k)
-            yield pair(role, f"{ours.label} {role if role != 'input' else f'input {k}'}", indices)
+            yield pair(role, f"{ours.label} {role if role != 'input' or not k else f'input {k}'}", indices)
         for k, indices in enumerate(zip(ours.outputs, theirs.outputs, strict=False)):
             yield pair("output", f"{ours.label} output" + (f" {k}" if len(ours.outputs) > 1 else ""), indices)
     for k, indices in enumerate(zip(first.outputs, second.outputs, strict=False)):

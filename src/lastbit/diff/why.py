@@ -14,11 +14,14 @@ from ..quantize.converters import Quantizer
 from ..quantize.numbers import activation
 from ..quantize.operators import TRAITS
 from ..quantize.ranges import Ranges
+from ..texts import plural
 from ..tflite import load
 from .canonical import Pairing
 from .differences import Difference, What, compare_graphs, ulps
 
 __all__ = [
+    "MIN_AND_MAX",
+    "MOVING_AVERAGE",
     "Attribution",
     "Reason",
     "Sides",
@@ -29,6 +32,7 @@ __all__ = [
     "range_reasons",
 ]
 
+MIN_AND_MAX, MOVING_AVERAGE = "min and max", "moving average"
 # Last bits of ranges that other kernels or another CPU add up: a few ulp, more where sums cancel.
 _NEAR_ULPS = 256
 _ONE_TYPE = {"float32": "float32", "int8": "int8", "uint8": "uint8", "int16": "int16"}
@@ -200,8 +204,8 @@ class Attribution:
         if not self.differing:
             return f"{name} is, to the last bit, the file of {self.label}; ranges by {self.ranges}"
         return (
-            f"{name} comes nearest to the file of {self.label}, ranges by {self.ranges}: {self.differing} differences "
-            f"in {self.tensors} tensors"
+            f"{name} comes nearest to the file of {self.label}, ranges by {self.ranges}: "
+            f"{plural(self.differing, 'difference')} in {plural(self.tensors, 'tensor')}"
         )
 
 
@@ -305,8 +309,11 @@ def range_reasons(model: Model, name: str, source: Model, ranges: Mapping[str, R
         return []
     shown = ", ".join(f"{count} by {rule}" for rule, count in counts.items())
     best = max(counts, key=lambda rule: counts[rule])
-    kind = "unknown_ranges" if counts[best] < 0.8 * total else "ranges_" + best.replace(" ", "_")
-    return [Reason(kind, f"of {total} activation scales of {name}, {shown}")]
+    text = f"of {total} activation scales of {name}, {shown}"
+    if counts[best] < 0.8 * total:
+        return [Reason("unknown_ranges", text)]
+    instead = "" if best == MIN_AND_MAX else f": {best} instead of {MIN_AND_MAX}"
+    return [Reason("ranges_" + best.replace(" ", "_"), text + instead)]
 
 
 def _measured(model: Model, source: Model) -> Iterator[tuple[Tensor, int]]:
