@@ -7,6 +7,7 @@ A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -17,6 +18,8 @@ import page_585
 import reader_table
 from lastbit.operator_report import OPERATOR_RUNTIMES, Cell, operator_evidence, operators_report
 from lastbit.ops import OPERATORS
+from lastbit.quantize import CONVERTERS
+from lastbit.quantize.converters import Quantizer
 from lastbit.runtime_report import evidence, machines_of
 from lastbit.runtimes import RUNTIMES, Refused, Rule
 from lastbit.runtimes.open_points import OPEN_POINTS, SETTLED_POINTS
@@ -24,6 +27,29 @@ from lastbit.runtimes.variant import key_of
 from lastbit.runtimes.versions import CHANGES, versions_run
 
 ROOT = Path(__file__).parents[1]
+
+
+def converters_table() -> str:
+    """Each converter and version: what its fields say, and what was compared (tests/golden/quantize_counts.json)."""
+    counted = json.loads((ROOT / "tests" / "golden" / "quantize_counts.json").read_text(encoding="utf-8"))
+    lines = [
+        "| converter | dense layers | STRIDED_SLICE of steps of 1 | one-scale weights | models | tensors | differ |",
+        "|---|---|---|---|---:|---:|---:|",
+    ]
+    for converter in CONVERTERS:
+        for activations in ("int8", "int16"):
+            found = counted.get(f"{converter.label}/{activations}")
+            if found is None:
+                continue
+            older = activations == "int16" or converter.int8 is Quantizer.OLDER
+            dense = "a scale for each unit" if converter.dense_per_channel else "one scale"
+            slices = "SLICE" if converter.slices and not older else "stays"
+            vector = "vector code" if converter.vector_code or older else "rounded half away"
+            lines.append(
+                f"| `{converter.label}` {activations} | {dense} | {slices} | {vector} | {found['models']:,} | "
+                f"{found['tensors']:,} | {found['differ']} |"
+            )
+    return "\n".join(lines)
 
 
 def runtimes_table() -> str:
@@ -195,6 +221,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "open_points": open_points,
     "operators": operators_tables,
     "operators_source": operators_source,
+    "converters": converters_table,
     "runtimes": runtimes_table,
     "rules": rules_table,
     "readers": reader_table.reader_table,

@@ -57,15 +57,22 @@ _FUSING = (
 
 
 def read_before_reshape(graph: Graph) -> None:
-    """A dense layer reads what a RESHAPE reads that leaves the last dimension as it is: the layer flattens itself."""
+    """A dense layer reads what a RESHAPE of known size reads that leaves the last dimension: the layer flattens."""
     for op in graph.ops:
         value = op.operands[0] if op.name == "FULLY_CONNECTED" else None
         source = value.producer if value is not None else None
         if value is None or source is None or source.name != "RESHAPE" or op.options.get("keep_num_dims"):
             continue
-        before = source.operands[0]
-        if before is not None and before.tensor.shape[-1:] == value.tensor.shape[-1:]:
+        before, after = source.operands[0], op.results[0]
+        if before is None or len(after.tensor.shape) != 2 or any(_dynamic(v) for v in (before, value, after)):
+            continue
+        if before.tensor.shape[-1:] == value.tensor.shape[-1:]:
             op.set_operand(0, before)
+
+
+def _dynamic(value: Value) -> bool:
+    """Whether a dimension is left open, as a batch of any size."""
+    return any(size < 0 for size in value.tensor.shape_signature or ())
 
 
 def fuse_activations(graph: Graph) -> None:
@@ -131,7 +138,13 @@ def _replace(graph: Graph, op: Op, name: str, operands: list[Value | None]) -> N
 
 
 def _reshape(graph: Graph, op: Op) -> None:
-    shape = list(op.results[0].tensor.shape)
+    """An EXPAND_DIMS with an open size stays, a SQUEEZE with one does not."""
+    result = op.results[0].tensor
+    shape = list(result.shape)
+    if _dynamic(op.results[0]):
+        shape = list(result.shape_signature or ())
+        if op.name == "EXPAND_DIMS" or shape.count(-1) > 1:
+            return
     _replace(graph, op, "RESHAPE", [op.operands[0], _integers(graph, shape, op)])
 
 
