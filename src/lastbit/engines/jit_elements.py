@@ -82,17 +82,15 @@ def _one_by_one(given, begin, end, constants, rule, taken):  # type: ignore[no-u
             flushed = numba.float32(0.0) if abs(value) < numba.float32(_SMALLEST_NORMAL) else value
             scaled = flushed * inverse
             scaled = scaled if scaled < limit else limit  # NaN too
-            scaled = scaled if scaled > lowest else lowest
-            taken[i] = _limit(numba.int32(np.rint(scaled)), zero_point, low, high)
+            rounded = numba.float64(np.rint(scaled if scaled > lowest else lowest))
         elif rule == INVERSE:
-            product = numba.float32(value * inverse)
-            taken[i] = _limit(_to_int32(np.rint(numba.float64(product))), zero_point, low, high)
+            rounded = np.rint(numba.float64(numba.float32(value * inverse)))
         else:
             quotient = numba.float64(value) / numba.float64(scale)
             if rule == DIVIDE:
                 quotient = numba.float64(numba.float32(value / scale))
-            away = quotient + (_BELOW_HALF if quotient >= 0.0 else -_BELOW_HALF)
-            taken[i] = _limit(_to_int32(np.trunc(away)), zero_point, low, high)
+            rounded = np.trunc(quotient + (_BELOW_HALF if quotient >= 0.0 else -_BELOW_HALF))
+        taken[i] = _limit(_to_int32(rounded), zero_point, low, high)
 
 
 def quantize(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
@@ -107,12 +105,12 @@ def quantize(fields: int, _state: int, _scratch: int, x: int, rows: int, out: in
     if split == period:
         split = period = n
     for start in range(0, n, period):
-        i, end = start, start + split
+        i, middle, end = start, start + split, start + period
         while i < end:
-            if p[AT.fast]:
-                i = call(p[AT.fast], (x, i, end, constants, out))
-            stop = min(i + _AT_ONCE, end)
-            _one_by_one(given, i, stop, constants, rule, taken)
+            if i < middle and p[AT.fast]:
+                i = call(p[AT.fast], (x, i, middle, constants, out))
+            first = i < middle
+            stop = min(i + _AT_ONCE, middle if first else end)
+            _one_by_one(given, i, stop, constants, rule if first else DIVIDE_FLOAT64, taken)
             i = stop
-        _one_by_one(given, end, start + period, constants, DIVIDE_FLOAT64, taken)
     return 0
