@@ -7,6 +7,7 @@ import pytest
 
 from conftest import INTERPRETERS, MODELS, needs_all_interpreters, needs_shared_models, shared_models
 from lastbit.inspect import inspect
+from lastbit.model import Model
 from lastbit.oracles import OracleFailure, open_oracle
 from lastbit.specification import CHECKS, Kind, breaches
 from lastbit.tflite import load, write
@@ -175,6 +176,20 @@ def test_fixed_outputs(op, dtype, scale, zero_point):
         assert found["factor"] == pytest.approx(other[0] / scale)
     if dtype != "int16":
         assert Kind.FIXED_OUTPUT in kinds(unary(op, dtype, scale, zero_point + 1 if zero_point < 0 else 5))
+
+
+@pytest.mark.parametrize(
+    ("op", "scale", "zero_point"), [("L2_NORMALIZATION", 1 / 128, 0), ("LOG_SOFTMAX", 1 / 16, 127)]
+)
+def test_fixed_outputs_of_operators_that_are_not_covered(op, scale, zero_point):
+    def model(scale, zero_point):
+        graph = unary("TANH", "int8", scale, zero_point).subgraphs[0]
+        changed = replace(graph, operators=(replace(graph.operators[0], name=op),))
+        return Model((changed,), "", 3, b"")
+
+    assert not breaches(model(scale, zero_point))
+    assert kinds(model(scale * 1.5, zero_point)) == kinds(model(scale, zero_point - 1)) == [Kind.FIXED_OUTPUT]
+    assert only(model(scale * 1.5, zero_point))["kind"] == "fixed_output"
 
 
 def test_softmax_from_int8_to_int16_has_a_form_of_its_own():

@@ -37,6 +37,10 @@ _SHOWN = 4
 _LEAST_WEIGHT = {"int8": -128}
 
 
+# Fixed outputs of operators that `lastbit.quantize` has no form of.
+_FIXED = {"L2_NORMALIZATION": {"int8": (1 / 128, 0)}, "LOG_SOFTMAX": {"int8": (16 / 256, 127)}}
+
+
 class Kind(Enum):
     """What a breach is about."""
 
@@ -305,13 +309,14 @@ def check_fixed_output(model: Model, op: Operator) -> Iterator[Breach]:
     """Some outputs have one scale and zero point in every file."""
     known = PROPERTIES.get(op.name)
     output = model.tensors[op.outputs[0]] if op.outputs else None
-    if known is None or output is None or output.quant is None or output.quant.scale.size != 1:
+    fixed = _FIXED.get(op.name) if known is None else known.fixed
+    if fixed is None or output is None or output.quant is None or output.quant.scale.size != 1:
         return
     if not _one_type(model, op):
         return
     # uint8 is int8 with the zero point moved.
     moved = 128 if output.dtype.name == "uint8" else 0
-    wanted = known.fixed.get("int8" if moved else output.dtype.name)
+    wanted = fixed.get("int8" if moved else output.dtype.name)
     if wanted is None:
         return
     scale, zero = wanted[0], wanted[1] + moved

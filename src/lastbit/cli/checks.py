@@ -102,7 +102,7 @@ def _explain_tensor(
     from ..input_files import read_inputs
     from ..origin import explain_tensor
     from ..quantize import read_ranges
-    from ..terminal import print_report
+    from ..terminal import print_report, progress
 
     if output == "latex":
         raise click.UsageError("--tensor has no LaTeX; leave --format out or use json.")
@@ -111,9 +111,17 @@ def _explain_tensor(
         raise InputError("--data and --ranges are the float model's; give it with --float FILE.")
     arrays = read_inputs(data, loaded) if data and loaded is not None else None
     found = read_ranges(ranges, loaded) if ranges is not None and loaded is not None else None
-    report = explain_tensor(
-        model, tensor, float_model=loaded, data=arrays, ranges=found, calibrator=calibrator, channel=channel
-    )
+    with progress("explain") as update:
+        report = explain_tensor(
+            model,
+            tensor,
+            float_model=loaded,
+            data=arrays,
+            ranges=found,
+            calibrator=calibrator,
+            channel=channel,
+            progress=update,
+        )
     print_report(report, output == "json")
 
 

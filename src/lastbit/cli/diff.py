@@ -54,13 +54,23 @@ def diff(
     from ..errors import InputError
     from ..input_files import read_inputs
     from ..quantize import read_ranges
-    from ..terminal import print_report
+    from ..terminal import print_report, progress
 
     loaded = load(source) if source is not None else None
     if loaded is None and (data or ranges):
         raise InputError("--data and --ranges are the float model's; give it with --float FILE.")
     arrays = read_inputs(data, loaded) if data and loaded is not None else None
     found = read_ranges(ranges, loaded) if ranges is not None and loaded is not None else None
-    report = make(first, second, float_model=loaded, data=arrays, ranges=found, calibrator=calibrator, full=full)
+    with progress("diff") as update:
+        report = make(
+            first,
+            second,
+            float_model=loaded,
+            data=arrays,
+            ranges=found,
+            calibrator=calibrator,
+            full=full,
+            progress=update,
+        )
     print_report(report, as_json)
     ctx.exit(report.exit_code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,6 +172,7 @@ def diff(
     ranges: Mapping[Any, Any] | Ranges | None = None,
     calibrator: str = "litert",
     full: bool = False,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> ModelDiff:
     """Compare two models in canonical form: operators in order, and each tensor's type, shape, scales and data.
 
@@ -186,6 +187,7 @@ def diff(
         ranges: (least, greatest) of each of its tensors, instead of `data`.
         calibrator: `litert` or `lastbit`, for `data`.
         full: show every difference in the text.
+        progress: told samples done and how many there are.
 
     Returns:
         The ModelDiff; `exit_code` is 0 where nothing differs.
@@ -223,7 +225,7 @@ def diff(
         differences.append(Difference(What.OPERATORS, "number of subgraphs", "operator", a, b))
     reasons = file_reasons(Sides(ours, theirs, pairings[0], differences)) if differences else []
     if float_model is not None:
-        reasons = _reasons(load(float_model), ours, theirs, reasons, data, ranges, calibrator)
+        reasons = _reasons(load(float_model), ours, theirs, reasons, data, ranges, calibrator, progress)
     return ModelDiff(
         ours,
         theirs,
@@ -237,12 +239,19 @@ def diff(
 
 
 def _reasons(
-    source: Model, ours: Model, theirs: Model, known: list[Reason], data: Any, ranges: Any, calibrator: str
+    source: Model,
+    ours: Model,
+    theirs: Model,
+    known: list[Reason],
+    data: Any,
+    ranges: Any,
+    calibrator: str,
+    progress: Any,
 ) -> list[Reason]:
     """What the float model adds; what it decides replaces what the files alone suggest."""
     if data is not None:
         limits = {MIN_AND_MAX: measure(source, lambda: data, calibrator)}
-        samples = sample_ranges(source, data, calibrator)
+        samples = sample_ranges(source, data, calibrator, progress)
         limits[MOVING_AVERAGE] = ranges_by_sample(samples, source, calibrator, average=True)
     else:
         found = ranges if isinstance(ranges, Ranges) else ranges_from(ranges, source, "ranges")

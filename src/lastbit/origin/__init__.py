@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,6 +156,7 @@ def explain_tensor(
     ranges: Mapping[Any, Any] | Ranges | None = None,
     calibrator: str = "litert",
     channel: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> TensorStory:
     """Tell where a tensor's scale and zero point come from.
 
@@ -167,6 +168,7 @@ def explain_tensor(
         ranges: (least, greatest) of each of its tensors, instead of `data`.
         calibrator: `litert` or `lastbit`, for `data`.
         channel: the channel to work, of several.
+        progress: told samples done and how many there are.
 
     Returns:
         The TensorStory. Without the float model it says what the file alone tells.
@@ -193,7 +195,7 @@ def explain_tensor(
     samples: Mapping[int, SampleRanges] = {}
     if data is not None:
         limits = measure(source, lambda: data, calibrator)
-        samples = sample_ranges(source, data, calibrator)
+        samples = sample_ranges(source, data, calibrator, progress)
         averaged = ranges_by_sample(samples, source, calibrator, average=True)
     else:
         assert ranges is not None
