@@ -284,3 +284,15 @@ def test_the_real_interpreters_refuse_and_ignore_what_is_told(case):
                 continue
             told += 1
     assert told
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [0.0, np.inf, np.nan, 1e-45])
+@pytest.mark.parametrize("other", [0.0, np.inf, np.nan, 3e38])
+@pytest.mark.parametrize("of_bias", [0.0, np.inf, 0.5])
+def test_scales_of_any_value_are_told_without_a_warning(scale, other, of_bias):
+    model = dense(
+        quant([other, 1.0, 0.5, scale]), bias_quant=quant([of_bias, 1.0, 0.5, 0.1]), input_quant=quant(scale, 3)
+    )
+    assert str(inspect(model))
+    assert kinds(model)

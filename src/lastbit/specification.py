@@ -89,10 +89,11 @@ def breaches(model: Model, operators: Sequence[Operator] | None = None) -> list[
         operators: the operators to check; all of them by default.
     """
     found: dict[tuple[Kind, int], Breach] = {}
-    for op in model.operators if operators is None else operators:
-        for check in CHECKS:
-            for breach in check(model, op):
-                found.setdefault((breach.kind, breach.tensor.index), breach)
+    with np.errstate(all="ignore"):  # a file may hold any scales; what they make is compared, never assumed finite
+        for op in model.operators if operators is None else operators:
+            for check in CHECKS:
+                for breach in check(model, op):
+                    found.setdefault((breach.kind, breach.tensor.index), breach)
     return list(found.values())
 
 
@@ -169,11 +170,10 @@ def check_bias_scale(model: Model, op: Operator) -> Iterator[Breach]:
     if stored.size not in (1, wanted.size):
         yield Breach(Kind.BIAS_SCALE, op, bias, f"the bias has {stored.size} scales, s_x*s_w has {wanted.size}")
         return
-    with np.errstate(all="ignore"):
-        factors = stored / wanted
-        wrong = ~(np.abs(factors - 1) <= _PRODUCT_TOLERANCE) & (stored != wanted)
+    factors = stored / wanted
+    wrong = ~(np.abs(factors - 1) <= _PRODUCT_TOLERANCE) & (stored != wanted)
     # Where the product is no normal float32, no file can hold it.
-    wrong &= wanted >= np.finfo(np.float32).tiny
+    wrong &= (wanted >= np.finfo(np.float32).tiny) & (wanted <= np.finfo(np.float32).max)
     if not wrong.any():
         return
     first = int(np.argmax(wrong))

@@ -73,7 +73,7 @@ def dense_subgraph(
     if bias is not None:
         bias_quant = None
         if input_quant is not None and weights_quant is not None and bias_dtype != "float32":
-            with np.errstate(over="ignore", under="ignore"):
+            with np.errstate(all="ignore"):
                 bias_quant = quant(np.float32(input_quant.scale[0]) * weights_quant.scale)
         tensors.append(_tensor(2, "bias", (units,), bias_dtype, bias_quant, bias))
     output = len(tensors)
