@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any
 
 from lastbit.errors import InputError, OracleMissingError, RuntimeNameError
 from lastbit.oracles.base import (
@@ -16,8 +15,7 @@ from lastbit.oracles.base import (
     OracleSpec,
     fingerprint_of,
 )
-from lastbit.runtimes.machine import X86_64
-from lastbit.runtimes.this_cpu import ON_ARM64, ON_X86_64
+from lastbit.runtimes import cpus
 
 __all__ = [
     "ORACLES",
@@ -34,105 +32,23 @@ __all__ = [
     "open_oracle",
 ]
 
-# As `platform.machine` calls it on Linux, macOS and Windows.
-ARM64 = ("aarch64", "arm64", "ARM64")
-
-# LiteRT's op resolvers -> how their kernels are called.
-_MODES = {
-    "AUTO": "default delegates (XNNPACK)",
-    "BUILTIN_WITHOUT_DEFAULT_DELEGATES": "builtin, no delegate",
-    "BUILTIN_REF": "reference kernels",
-}
-
-
-def _litert(name: str, resolver: str, **more: Any) -> OracleSpec:
-    """LiteRT's interpreter under one op resolver; `more` as OracleSpec takes it."""
-    given = {"mode": _MODES[resolver]} | more
-    return OracleSpec(name=name, distribution="ai-edge-litert", extra="litert", worker=("litert", resolver), **given)
-
-
-# Libraries that are handed single dense layers -> the kernels that these go to.
-_LIBRARY_MODES = {"onnxruntime": "CPU, QGemm and QLinearMatMul", "torch": "quantized.linear, engine fbgemm"}
-
-
-def _library(name: str, library: str, **more: Any) -> OracleSpec:
-    """One of these libraries on one kind of CPU; `more` as OracleSpec takes it."""
-    return OracleSpec(
-        name=name,
-        distribution=library,
-        extra=library,
-        mode=_LIBRARY_MODES[library],
-        worker=(library, "-"),
-        script="dense_worker",
-        **more,
-    )
-
-
-# Keyed by the name of the runtime that the oracle is held against.
 ORACLES: dict[str, OracleSpec] = {
-    **{
-        spec.name: spec
-        for spec in (
-            *(_litert(name, "AUTO", machines=X86_64, vectors=(kind,)) for kind, name in ON_X86_64.items()),
-            _litert("litert-builtin-x86", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", machines=X86_64),
-            _litert("litert-reference", "BUILTIN_REF", machines=X86_64),
-            _litert(
-                "litert-builtin-portable",
-                "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
-                mode="builtin, no delegate, ruy's portable code",
-                environment={"RUY_PATHS": "0x1"},
-            ),
-            *(_litert(name, "AUTO", machines=ARM64, vectors=(kind,)) for kind, name in ON_ARM64.items()),
-            _litert(
-                "litert-builtin-arm64",
-                "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
-                machines=ARM64,
-                vectors=("I8MM", "DOTPROD"),
-            ),
-            _litert(
-                "litert-builtin-arm64-neon",
-                "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
-                machines=ARM64,
-                vectors=("NEON", "NEON-A53"),
-            ),
-            _litert("litert-reference-arm64", "BUILTIN_REF", machines=ARM64, vectors=("I8MM", "DOTPROD")),
-            _litert("litert-reference-arm64-neon", "BUILTIN_REF", machines=ARM64, vectors=("NEON", "NEON-A53")),
-        )
-    },
-    "tflm": OracleSpec(
-        name="tflm",
-        distribution="tflite-micro",
-        extra="tflm",
-        mode="TensorFlow Lite Micro",
-        worker=("tflm", "-"),
-        where="Its wheels exist for Linux on x86-64 only.",
-    ),
-    "cmsis-nn": OracleSpec(
-        name="cmsis-nn",
-        distribution="CMSIS-NN",
-        extra="",
-        mode="arm_fully_connected_s8, plain C, two roundings",
-        worker=("cmsis-double", "-"),
-        script="dense_worker",
-        library=True,
-    ),
-    "cmsis-nn-single-rounding": OracleSpec(
-        name="cmsis-nn-single-rounding",
-        distribution="CMSIS-NN",
-        extra="",
-        mode="arm_fully_connected_s8, plain C, CMSIS_NN_USE_SINGLE_ROUNDING",
-        worker=("cmsis-single", "-"),
-        script="dense_worker",
-        library=True,
-    ),
-    # Without VNNI, both add uint8 x int8 products in pairs of 16 bits. fbgemm does not use AVX-VNNI.
-    "onnxruntime": _library("onnxruntime", "onnxruntime", vectors=("AVX512-VNNI", "AVX-VNNI")),
-    "onnxruntime-avx2": _library("onnxruntime-avx2", "onnxruntime", machines=X86_64, vectors=("AVX2", "AVX512")),
-    "torch-fbgemm": _library("torch-fbgemm", "torch", vectors=("AVX512-VNNI",)),
-    "torch-fbgemm-avx2": _library(
-        "torch-fbgemm-avx2", "torch", machines=X86_64, vectors=("AVX2", "AVX512", "AVX-VNNI")
-    ),
+    cpu.name: OracleSpec(
+        name=cpu.name,
+        distribution=mode.distribution,
+        extra=mode.extra,
+        mode=mode.words,
+        worker=mode.worker,
+        where=mode.where,
+        script=mode.script,
+        library=mode.library,
+        environment=mode.environment,
+        machines=cpu.machines,
+        vectors=cpu.vectors,
+    )
+    for cpu, mode in cpus()
 }
+"""Keyed by the name of the runtime that the oracle is held against."""
 
 
 def open_oracle(

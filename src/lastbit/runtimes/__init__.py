@@ -7,67 +7,59 @@ from difflib import get_close_matches
 from ..errors import RuntimeNameError
 from .base import Refusal, Refused, Rule, Runtime
 from .cmsis_nn import CMSIS_NN
-from .cmsis_nn_single_rounding import CMSIS_NN_SINGLE_ROUNDING
-from .litert_builtin_arm64 import LITERT_BUILTIN_ARM64
-from .litert_builtin_arm64_neon import LITERT_BUILTIN_ARM64_NEON
-from .litert_builtin_portable import LITERT_BUILTIN_PORTABLE
-from .litert_builtin_x86 import LITERT_BUILTIN_X86
+from .cpu import Cpu, Interpreter, Mode
+from .litert_builtin import LITERT_BUILTIN
 from .litert_reference import LITERT_REFERENCE
-from .litert_reference_arm64 import LITERT_REFERENCE_ARM64
-from .litert_reference_arm64_neon import LITERT_REFERENCE_ARM64_NEON
 from .litert_xnnpack import LITERT_XNNPACK
-from .litert_xnnpack_arm64 import LITERT_XNNPACK_ARM64
-from .litert_xnnpack_arm64_dotprod import LITERT_XNNPACK_ARM64_DOTPROD
-from .litert_xnnpack_arm64_neon import LITERT_XNNPACK_ARM64_NEON
-from .litert_xnnpack_avx2 import LITERT_XNNPACK_AVX2
-from .litert_xnnpack_avx512 import LITERT_XNNPACK_AVX512
-from .litert_xnnpack_avxvnni import LITERT_XNNPACK_AVXVNNI
+from .machine import ARM64, X86_64
 from .onnxruntime import ONNXRUNTIME
-from .onnxruntime_avx2 import ONNXRUNTIME_AVX2
 from .tflm import TFLM
 from .this_cpu import THIS_CPU, interpreter_here
 from .torch_fbgemm import TORCH_FBGEMM
-from .torch_fbgemm_avx2 import TORCH_FBGEMM_AVX2
 from .variant import Variant
 from .versions import versioned_runtime
 
 __all__ = [
     "ALIASES",
     "DEFAULT_RUNTIME",
+    "INTERPRETERS",
     "RUNTIMES",
     "Refusal",
     "Refused",
     "Rule",
     "Runtime",
+    "cpus",
     "find_rule",
     "get_runtime",
     "goes_by_cpu",
     "interpreter_here",
 ]
 
-RUNTIMES: dict[str, Runtime] = {
-    "litert-xnnpack": LITERT_XNNPACK,
-    "litert-xnnpack-avx512": LITERT_XNNPACK_AVX512,
-    "litert-xnnpack-avxvnni": LITERT_XNNPACK_AVXVNNI,
-    "litert-xnnpack-avx2": LITERT_XNNPACK_AVX2,
-    "litert-builtin-x86": LITERT_BUILTIN_X86,
-    "litert-reference": LITERT_REFERENCE,
-    "litert-builtin-portable": LITERT_BUILTIN_PORTABLE,
-    "litert-xnnpack-arm64": LITERT_XNNPACK_ARM64,
-    "litert-xnnpack-arm64-dotprod": LITERT_XNNPACK_ARM64_DOTPROD,
-    "litert-xnnpack-arm64-neon": LITERT_XNNPACK_ARM64_NEON,
-    "litert-builtin-arm64": LITERT_BUILTIN_ARM64,
-    "litert-builtin-arm64-neon": LITERT_BUILTIN_ARM64_NEON,
-    "litert-reference-arm64": LITERT_REFERENCE_ARM64,
-    "litert-reference-arm64-neon": LITERT_REFERENCE_ARM64_NEON,
-    "tflm": TFLM,
-    "cmsis-nn": CMSIS_NN,
-    "cmsis-nn-single-rounding": CMSIS_NN_SINGLE_ROUNDING,
-    "onnxruntime": ONNXRUNTIME,
-    "onnxruntime-avx2": ONNXRUNTIME_AVX2,
-    "torch-fbgemm": TORCH_FBGEMM,
-    "torch-fbgemm-avx2": TORCH_FBGEMM_AVX2,
-}
+INTERPRETERS: tuple[Interpreter, ...] = (
+    LITERT_XNNPACK,
+    LITERT_BUILTIN,
+    LITERT_REFERENCE,
+    TFLM,
+    CMSIS_NN,
+    ONNXRUNTIME,
+    TORCH_FBGEMM,
+)
+"""A file each: one interpreter in one mode, with the kinds of CPU that it tells apart."""
+
+
+def cpus() -> list[tuple[Cpu, Mode]]:
+    """Every kind of CPU of every runtime, with how its interpreter is started: x86-64, any, ARM64; then the others."""
+    found = [(cpu, cpu.mode or interpreter.mode) for interpreter in INTERPRETERS for cpu in interpreter.cpus]
+    of_litert = [entry for entry in found if entry[1].distribution == LITERT_XNNPACK.mode.distribution]
+    order = (X86_64, (), ARM64)
+    of_litert.sort(key=lambda entry: order.index(entry[0].machines))
+    return [*of_litert, *(entry for entry in found if entry not in of_litert)]
+
+
+_BY_NAME = {name: runtime for interpreter in INTERPRETERS for name, runtime in interpreter.runtimes.items()}
+
+RUNTIMES: dict[str, Runtime] = {cpu.name: _BY_NAME[cpu.name] for cpu, _ in cpus()}
+"""Every exact runtime, on every kind of CPU."""
 
 ALIASES = {"litert-builtin": "litert-builtin-x86"}
 """Shorter names that are accepted too."""

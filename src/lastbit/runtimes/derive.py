@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from ..rules.base import Pairs
-from ..rules.requantize.table import RULES, line_of
-from .base import Family, Refusal, Refused, Rule, Runtime
+from .base import Family, Refusal, Refused, Rule
 from .shared import INT16_GRANULARITIES, int16_by_reference, int16_variant
 from .variant import Key, Variant, key_of
 
@@ -24,7 +21,6 @@ __all__ = [
     "ByGranularity",
     "Rules",
     "hybrid_rules",
-    "in_pairs",
     "kept",
     "kept_arm64",
     "matrix_product",
@@ -80,7 +76,7 @@ _NOT_ASKED = tuple(
 )
 
 
-def kept_arm64(base: Runtime, *unsettled: Key) -> dict[Key, Rule | Refused]:
+def kept_arm64(base: Rules, *unsettled: Key) -> dict[Key, Rule | Refused]:
     """What a runtime says of the operators around dense layers, where ARM64 was seen to do the same.
 
     Converting a float32 that is out of range is another instruction with another result there.
@@ -98,11 +94,11 @@ def kept_arm64(base: Runtime, *unsettled: Key) -> dict[Key, Rule | Refused]:
     return rules
 
 
-def kept(base: Runtime, *operators: str) -> dict[Key, Rule | Refused]:
+def kept(base: Rules, *operators: str) -> dict[Key, Rule | Refused]:
     """What a runtime says of some operators, and what it refuses of dense layers."""
     return {
         key: rule
-        for key, rule in base.rules.items()
+        for key, rule in base.items()
         if key[0] in operators or (key[0] == "FULLY_CONNECTED" and isinstance(rule, Refused))
     }
 
@@ -130,19 +126,6 @@ def hybrid_rules(kernel: Family, int8: str, int4: str) -> dict[Key, Rule | Refus
         for weights, rule in (("int8", int8), ("int4", int4))
         for granularity in ("per_tensor", "per_channel")
     }
-
-
-def in_pairs(base: Runtime, *variants: Variant) -> dict[Key, Rule | Refused]:
-    """What a runtime says, with some dense layers' products added in pairs of 16 bits, which saturate."""
-    return {
-        key: replace(rule, name=_paired(rule.name)) if isinstance(rule, Rule) and key[1] in variants else rule
-        for key, rule in base.rules.items()
-    }
-
-
-def _paired(name: str) -> str:
-    rule = RULES[name]
-    return line_of(replace(rule, sums=replace(rule.sums, products=Pairs("next", "saturate16")))).name
 
 
 def saturating_int16(kernel: Family) -> dict[Key, Rule | Refused]:

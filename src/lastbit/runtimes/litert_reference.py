@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .base import Family, Refusal, Refused, Rule, Runtime
+from .base import Family, Refusal, Refused, Rule
+from .cpu import Cpu, Interpreter, Mode
+from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, hybrid_rules, kept_arm64, saturating_int16
+from .machine import ARM64, X86_64
 from .operator_rules import REFERENCE_OPERATORS
 from .shared import (
     COPIED,
@@ -15,7 +18,9 @@ from .shared import (
 )
 from .variant import key_of
 
-LITERT_REFERENCE = Runtime(
+__all__ = ["LITERT_REFERENCE"]
+
+_X86 = Cpu(
     name="litert-reference",
     title="LiteRT's reference kernels",
     oracle="ai-edge-litert 2.3.0, OpResolverType.BUILTIN_REF",
@@ -94,5 +99,57 @@ LITERT_REFERENCE = Runtime(
     sources=(
         "google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h @13eade63b67f",
         "google-ai-edge/LiteRT tflite/kernels/internal/common.cc @14906c9528b1: int16 x int16",
+    ),
+    machines=X86_64,
+)
+
+# LiteRT's reference kernels on ARM64: a float64 that does not fit an int32 saturates, where x86-64 has INT32_MIN.
+_ARM64 = Cpu(
+    name="litert-reference-arm64",
+    title="LiteRT's reference kernels, on ARM64",
+    oracle="ai-edge-litert 2.0.2, OpResolverType.BUILTIN_REF, aarch64",
+    platform="ARM64 with dot product instructions, shown under qemu-aarch64",
+    rules={
+        **kept_arm64(_X86.rules),
+        **saturating_int16(Family.REFERENCE),
+        **NO_INT16_WEIGHTS,
+        **hybrid_rules(Family.REFERENCE, "hybrid-int8-neon", "hybrid-int8-neon"),
+        key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-fma_tail-bias_last", Family.REFERENCE),
+        **{
+            key_of("FULLY_CONNECTED", variant): Rule("float64-half_away-saturate", Family.REFERENCE)
+            for variant in DENSE_8BIT
+        },
+    },
+    operator_versions={"FULLY_CONNECTED": 11},
+    sources=(
+        "google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h @13eade63b67f",
+        "google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0: hybrid",
+        "tflite/kernels/internal/reference/fully_connected.h as compiled: float32, eight products at a time, then one",
+    ),
+    machines=ARM64,
+    vectors=("I8MM", "DOTPROD"),
+)
+
+# LiteRT's reference kernels on ARM64 without dot products: hybrid layers never take four rows at once.
+_NEON = Cpu(
+    name="litert-reference-arm64-neon",
+    title="LiteRT's reference kernels, on ARM64 without dot products",
+    platform="ARM64 without dot product instructions (asimddp): Cortex-A53, A72 and A73, Raspberry Pi 3 and 4; shown "
+    "under qemu-aarch64 as a Cortex-A72",
+    rules={
+        **hybrid_rules(Family.REFERENCE, "hybrid-int8-neon/never_four_rows", "hybrid-int8-neon/never_four_rows"),
+    },
+    sources=("google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0: hybrid",),
+    like="litert-reference-arm64",
+    machines=ARM64,
+    vectors=("NEON", "NEON-A53"),
+)
+
+LITERT_REFERENCE = Interpreter(
+    Mode("ai-edge-litert", "litert", "reference kernels", ("litert", "BUILTIN_REF")),
+    (
+        _X86,
+        _ARM64,
+        _NEON,
     ),
 )

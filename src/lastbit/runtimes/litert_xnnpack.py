@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from .base import Family, Refusal, Refused, Rule, Runtime
-from .derive import hybrid_rules
-from .operator_rules import XNNPACK_OPERATORS
+from .base import Family, Refusal, Refused, Rule
+from .cpu import Cpu, Interpreter, Mode
+from .derive import UNSETTLED_ARM64, WHOLE_INT4_SUMS, hybrid_rules
+from .machine import ARM64, X86_64
+from .operator_rules import XNNPACK_AVX2_OPERATORS, XNNPACK_AVXVNNI_OPERATORS, XNNPACK_OPERATORS
 from .shared import FLOAT_FUNCTIONS
-from .variant import key_of
+from .variant import Key, key_of
 
-LITERT_XNNPACK = Runtime(
+__all__ = ["LITERT_XNNPACK"]
+
+_AVX512_VNNI = Cpu(
     name="litert-xnnpack",
     title="LiteRT's default: XNNPACK delegate, builtin kernels for what it declines",
     oracle="ai-edge-litert 2.3.0, Interpreter(model)",
@@ -52,4 +56,162 @@ LITERT_XNNPACK = Runtime(
         "where acc times the effective scale is below -2^31",
     ),
     fallback="litert-builtin-x86",
+    machines=X86_64,
+    vectors=("AVX512-VNNI",),
+)
+
+# LiteRT as it comes, on x86-64 with AVX512 and without its VNNI: Skylake-X and Skylake servers.
+_AVX512 = Cpu(
+    name="litert-xnnpack-avx512",
+    title="LiteRT's default on x86-64 with AVX512 without VNNI: XNNPACK delegate, builtin kernels for what it declines",
+    platform="x86-64 with AVX512, without AVX512-VNNI",
+    rules={
+        **WHOLE_INT4_SUMS,
+        **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
+    },
+    sources=(
+        "google/XNNPACK src/qs8-gemm/MRx16c8-avx512skx.c.in @01a345b5a565 adds the zero point in 16 bits, saturating; "
+        "what 2.3.0 prints wraps, as a sum of 32 bits does",
+    ),
+    like="litert-xnnpack",
+    machines=X86_64,
+    vectors=("AVX512",),
+)
+
+# LiteRT as it comes, on x86-64 with AVX-VNNI and without AVX512: client CPUs of Intel from Alder Lake on.
+_AVX_VNNI = Cpu(
+    name="litert-xnnpack-avxvnni",
+    title="LiteRT's default on x86-64 with AVX-VNNI: XNNPACK delegate, builtin kernels for what it declines",
+    platform="x86-64 with AVX-VNNI, without AVX512",
+    rules={
+        **XNNPACK_AVXVNNI_OPERATORS,
+        **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
+    },
+    sources=(
+        "google/XNNPACK src/qs8-gemm/MRx8c8-avxvnni.c.in @028aae4f5fcf: the zero point is added in 32 bits; in hybrid "
+        "layers the lower bound is the maximum's second operand",
+    ),
+    like="litert-xnnpack",
+    machines=X86_64,
+    vectors=("AVX-VNNI",),
+)
+
+# LiteRT as it comes, on x86-64 with AVX2 and no better: XNNPACK's AVX2 kernels saturate where those of VNNI wrap.
+_AVX2 = Cpu(
+    name="litert-xnnpack-avx2",
+    title="LiteRT's default on x86-64 with AVX2: XNNPACK delegate, builtin kernels for what it declines",
+    platform="x86-64 with AVX2, without AVX512 and AVX-VNNI",
+    rules={
+        **XNNPACK_AVX2_OPERATORS,
+        key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", Family.XNNPACK),
+        key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", Family.XNNPACK),
+        **WHOLE_INT4_SUMS,
+        **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
+    },
+    sources=(
+        "google/XNNPACK src/qs8-gemm/MRx8c8-avx2.c.in @a9fefe77cf0d: the zero point is added in 16 bits, saturating",
+    ),
+    like="litert-xnnpack",
+    machines=X86_64,
+    vectors=("AVX2",),
+)
+
+# What the delegate was seen to do as on x86-64. Its tanh was not: one table entry of 44,000 is another, since the C
+# library's tanhf is.
+_SAME = (
+    *(key_of("QUANTIZE", f"{t}->{t}") for t in ("int8", "uint8")),
+    *(key_of("DEQUANTIZE", f"{t}->float32") for t in ("int8", "uint8")),
+    *(key_of("RESHAPE", f"{t}->{t}") for t in ("float32", "int8", "uint8")),
+)
+
+_ON_ARM64: dict[Key, Rule | Refused] = {
+    **dict.fromkeys((key for key in _AVX512_VNNI.rules if key[0] != "FULLY_CONNECTED"), UNSETTLED_ARM64),
+    **{key: rule for key, rule in _AVX512_VNNI.rules.items() if key in _SAME},
+    key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", Family.XNNPACK),
+    key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", Family.XNNPACK),
+    key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
+        "float32-half_even-saturate/weights_zero_point_ignored", Family.XNNPACK
+    ),
+    key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-floor-half_up-saturate/ff", Family.XNNPACK),
+    **{
+        key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(
+            "float32-half_even-saturate/acc28", Family.XNNPACK
+        )
+        for granularity in ("per_tensor", "per_channel")
+    },
+    **hybrid_rules(Family.XNNPACK, "hybrid-kleidiai-unfused", "hybrid-kleidiai-unfused"),
+}
+
+# LiteRT as it comes, on ARM64: XNNPACK saturates where it wraps on x86-64, and its uint8 kernels are fixed point.
+_I8MM = Cpu(
+    name="litert-xnnpack-arm64",
+    title="LiteRT's default on ARM64: XNNPACK delegate, builtin kernels for what it declines",
+    oracle="ai-edge-litert 2.0.2, Interpreter(model), aarch64",
+    platform="ARM64, shown under qemu-aarch64; hybrid layers on CPUs with 8-bit matrix multiply instructions (i8mm)",
+    rules=_ON_ARM64,
+    declines=frozenset({"int4_one_scale"}),
+    ignores=frozenset({"int4_zero_points", "hybrid_zero_point"}),
+    operator_versions={"FULLY_CONNECTED": 13},
+    sources=(
+        "google/XNNPACK src/qs8-gemm/neonv8-mlal-lane.c.in: int8",
+        "google/XNNPACK src/qs8-gemm/neon-mlal-lane.c.in, src/microparams-init.c: uint8 (rndnu)",
+        "ARM-software/kleidiai kai/ukernels/matmul: hybrid (qai8dxp x qsi8cxp and qsi4cxp), as disassembled",
+    ),
+    fallback="litert-builtin-arm64",
+    machines=ARM64,
+    vectors=("I8MM",),
+)
+
+# LiteRT as it comes, on ARM64 with dot products and without i8mm: KleidiAI rounds all of a row half away there.
+_DOTPROD = Cpu(
+    name="litert-xnnpack-arm64-dotprod",
+    title="LiteRT's default on ARM64 with dot products, without i8mm: XNNPACK delegate, builtin kernels for what it "
+    "declines",
+    platform="ARM64 with dot product instructions (asimddp) and without 8-bit matrix multiply (i8mm): Cortex-A55 to "
+    "A78, Raspberry Pi 5, Apple M1; shown under qemu-aarch64 as a Cortex-A76",
+    rules={
+        **hybrid_rules(Family.XNNPACK, "hybrid-kleidiai_away-unfused", "hybrid-kleidiai_away-unfused"),
+    },
+    sources=(
+        "google/XNNPACK src/configs/gemm-config.c @0011854617d9: which kernels run",
+        "Zijie-Tian/kleidiai kai/ukernels/matmul/pack/kai_lhs_quant_pack_qai8dxp_f32.c @3637c6ec5319: hybrid, rows in "
+        "blocks of four",
+    ),
+    like="litert-xnnpack-arm64",
+    machines=ARM64,
+    vectors=("DOTPROD",),
+)
+
+# LiteRT as it comes, on ARM64 without dot products, other than Cortex-A53: sums of two products have 16 bits.
+_NEON = Cpu(
+    name="litert-xnnpack-arm64-neon",
+    title="LiteRT's default on ARM64 without dot products: XNNPACK delegate, builtin kernels for what it declines",
+    platform="ARM64 without dot product instructions (asimddp): Cortex-A72 and A73, Raspberry Pi 4, and cores that "
+    "XNNPACK does not know; not Cortex-A53, whose uint8 kernel is another; shown under qemu-aarch64 as a Cortex-A72",
+    rules={
+        **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-pairs_of_16_bits", "hybrid-qd8-fma-pairs_of_16_bits"),
+    },
+    overflowing=frozenset({Family.XNNPACK, Family.BUILTIN}),
+    sources=(
+        "google/XNNPACK src/configs/gemm-config.c @0011854617d9: which kernels run on which core",
+        "google/XNNPACK src/qd8-f32-qc8w-gemm/gen/qd8-f32-qc8w-gemm-1x8c2s4-minmax-neon-mlal.c @dd83e68dc013: hybrid, "
+        "pairs of products in 16 bits",
+    ),
+    fallback="litert-builtin-arm64-neon",
+    like="litert-xnnpack-arm64",
+    machines=ARM64,
+    vectors=("NEON",),
+)
+
+LITERT_XNNPACK = Interpreter(
+    Mode("ai-edge-litert", "litert", "default delegates (XNNPACK)", ("litert", "AUTO")),
+    (
+        _AVX512_VNNI,
+        _AVX512,
+        _AVX_VNNI,
+        _AVX2,
+        _I8MM,
+        _DOTPROD,
+        _NEON,
+    ),
 )

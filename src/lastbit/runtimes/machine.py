@@ -13,7 +13,16 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["X86_64", "Vectors", "cpu_features", "cpu_text", "platform_text", "tells_avx_vnni", "widest_vectors"]
+__all__ = [
+    "ARM64",
+    "X86_64",
+    "Vectors",
+    "cpu_features",
+    "cpu_text",
+    "platform_text",
+    "tells_avx_vnni",
+    "widest_vectors",
+]
 
 # As Linux spells them. XNNPACK and ruy choose their 8-bit kernels by these.
 _FEATURES = (
@@ -57,6 +66,9 @@ def cpu_features() -> frozenset[str]:
 
 X86_64 = ("x86_64", "AMD64")
 """As `platform.machine` calls it on Linux and macOS, and on Windows."""
+
+ARM64 = ("aarch64", "arm64", "ARM64")
+"""As `platform.machine` calls it on Linux, macOS and Windows."""
 
 Vectors = Literal["I8MM", "DOTPROD", "NEON-A53", "NEON", "AVX512-VNNI", "AVX512", "AVX-VNNI", "AVX2", "OLDER"]
 """The kinds of CPUs that runtimes are told apart by, ARM64 and x86-64, the best first; no runtime is for OLDER ones.

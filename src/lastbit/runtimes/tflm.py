@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .base import Family, Refusal, Refused, Rule, Runtime
+from .base import Family, Refusal, Refused, Rule
+from .cpu import Cpu, Interpreter, Mode
 from .operator_rules import TFLM_OPERATORS
 from .shared import (
     COPIED,
@@ -15,13 +16,15 @@ from .shared import (
 )
 from .variant import key_of
 
+__all__ = ["TFLM"]
+
 _NO_INVOKE = "the interpreter accepts the operator and fails to run it"
 _NO_PREPARE = "the interpreter fails to prepare the operator"
 _NO_INT16_BY = "the interpreter takes int16 activations with int8 weights only"
 _NO_HYBRID = "the interpreter takes a float32 input with float32 weights only, not with integer ones"
 _NO_UINT8 = "the interpreter has no uint8 kernel for it"
 
-TFLM = Runtime(
+_PORTABLE = Cpu(
     name="tflm",
     title="TensorFlow Lite Micro's portable reference kernels (no CMSIS-NN)",
     oracle="tflite-micro 0.dev20261023182759, runtime.Interpreter",
@@ -124,4 +127,15 @@ TFLM = Runtime(
         "google/gemmlowp fixedpoint/fixedpoint.h: the two rounding steps",
         "tensorflow/tflite-micro tensorflow/lite/kernels/internal/common.cc @2e50943472e6: 64-bit accumulators",
     ),
+)
+
+TFLM = Interpreter(
+    Mode(
+        "tflite-micro",
+        "tflm",
+        "TensorFlow Lite Micro",
+        ("tflm", "-"),
+        where="Its wheels exist for Linux on x86-64 only.",
+    ),
+    (_PORTABLE,),
 )

@@ -5,26 +5,24 @@ from __future__ import annotations
 import platform
 
 from ..errors import UnsupportedError
-from .machine import X86_64, Vectors, cpu_text, tells_avx_vnni, widest_vectors
+from .litert_xnnpack import LITERT_XNNPACK
+from .machine import ARM64, X86_64, Vectors, cpu_text, tells_avx_vnni, widest_vectors
 
 __all__ = ["ON_ARM64", "ON_X86_64", "THIS_CPU", "interpreter_here"]
 
 THIS_CPU = ("auto", "litert", "tflite")
 """The names of what `Interpreter(model)` does on this CPU; the first is the default."""
 
-ON_X86_64: dict[Vectors, str] = {
-    "AVX512-VNNI": "litert-xnnpack",
-    "AVX512": "litert-xnnpack-avx512",
-    "AVX-VNNI": "litert-xnnpack-avxvnni",
-    "AVX2": "litert-xnnpack-avx2",
-}
+
+def _kinds(machines: tuple[str, ...]) -> dict[Vectors, str]:
+    return {cpu.vectors[0]: cpu.name for cpu in LITERT_XNNPACK.cpus if cpu.machines == machines}
+
+
+ON_X86_64 = _kinds(X86_64)
 """Kind of CPU -> the runtime that LiteRT's default delegate follows there; the oldest kind last."""
 
-ON_ARM64: dict[Vectors, str] = {
-    "I8MM": "litert-xnnpack-arm64",
-    "DOTPROD": "litert-xnnpack-arm64-dotprod",
-    "NEON": "litert-xnnpack-arm64-neon",
-}
+ON_ARM64 = _kinds(ARM64)
+"""The same of ARM64."""
 
 
 def interpreter_here() -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from .base import Family, Refusal, Refused, Rule, Runtime
+from ..rules.base import Pairs
+from .base import Family, Refusal, Refused, Rule
+from .cpu import Cpu, Interpreter, Mode
+from .machine import X86_64
 from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
 from .variant import key_of
+
+__all__ = ["TORCH_FBGEMM"]
 
 _FUSED = Rule("float32-bias_fused-half_even", Family.FBGEMM)
 _DIVISION = Rule("float32-bias_by_division-half_even", Family.FBGEMM)
 _NO_TYPE = "quantized.linear takes uint8 activations and int8 weights only"
 
-TORCH_FBGEMM = Runtime(
+_VNNI = Cpu(
     name="torch-fbgemm",
     title="PyTorch quantized.linear, engine fbgemm; int8 is handed over as uint8 with 128 added to both zero points",
     oracle="torch 2.13.0, torch.ops.quantized.linear",
@@ -40,5 +45,30 @@ TORCH_FBGEMM = Runtime(
     sources=(
         "pytorch/FBGEMM src/QuantUtilsAvx2.cc @5d2ade5deb71: requantizeOutputProcessingAvx2",
         "pytorch/pytorch aten/src/ATen/native/quantized/cpu/qlinear.cpp: scales in float32",
+    ),
+    vectors=("AVX512-VNNI",),
+)
+
+# PyTorch's fbgemm on x86-64 without AVX512-VNNI: products of neighbours are added in 16 bits, which saturate.
+_AVX2 = Cpu(
+    name="torch-fbgemm-avx2",
+    title="PyTorch quantized.linear as `torch-fbgemm`, on CPUs without VNNI: products are added in saturating pairs",
+    platform="x86-64 with AVX2, without VNNI",
+    products=Pairs("next", "saturate16"),
+    in_products=tuple(variant for (_, variant), rule in _VNNI.rules.items() if isinstance(rule, Rule)),
+    sources=(
+        *_VNNI.sources,
+        "pytorch/FBGEMM src/GenerateKernelU8S8S32ACC32.cc @0055968febd1: VPMADDUBSW, then VPMADDWD by ones",
+    ),
+    like="torch-fbgemm",
+    machines=X86_64,
+    vectors=("AVX2", "AVX512", "AVX-VNNI"),
+)
+
+TORCH_FBGEMM = Interpreter(
+    Mode("torch", "torch", "quantized.linear, engine fbgemm", ("torch", "-"), script="dense_worker"),
+    (
+        _VNNI,
+        _AVX2,
     ),
 )

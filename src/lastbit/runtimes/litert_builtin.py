@@ -1,8 +1,21 @@
-"""LiteRT's own optimized kernels on x86-64, without a delegate; dense layers go through the ruy matrix library."""
+"""LiteRT's own optimized kernels, without a delegate; dense layers go through the ruy matrix library."""
 
 from __future__ import annotations
 
-from .base import Family, Refusal, Refused, Rule, Runtime
+from .base import Family, Refusal, Refused, Rule
+from .cpu import Cpu, Interpreter, Mode
+from .derive import (
+    AROUND_DENSE,
+    NO_INT16_WEIGHTS,
+    SINGLE,
+    UP_UP,
+    hybrid_rules,
+    kept,
+    kept_arm64,
+    matrix_product,
+    saturating_int16,
+)
+from .machine import ARM64, X86_64
 from .operator_rules import BUILTIN_OPERATORS
 from .shared import (
     COPIED,
@@ -16,7 +29,11 @@ from .shared import (
 )
 from .variant import key_of
 
-LITERT_BUILTIN_X86 = Runtime(
+__all__ = ["LITERT_BUILTIN"]
+
+_RESOLVER = ("litert", "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
+
+_X86 = Cpu(
     name="litert-builtin-x86",
     title="LiteRT's optimized kernels without a delegate (ruy on x86-64 with AVX or better)",
     oracle="ai-edge-litert 2.3.0, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES",
@@ -107,5 +124,106 @@ LITERT_BUILTIN_X86 = Runtime(
         "google-ai-edge/LiteRT tflite/kernels/fully_connected.cc @7a5bccc5801c",
         "google-ai-edge/LiteRT tflite/kernels/internal/common.cc @14906c9528b1: 64-bit accumulators",
         "google/ruy ruy/kernel_avx512.cc @d681fa83a7f3",
+    ),
+    machines=X86_64,
+)
+
+_UNSETTLED_CONVOLUTION = Refused(
+    Refusal.NOT_EXACT,
+    "not exact: ruy's portable product rounds once, but one output pixel goes another way, which is not settled",
+)
+
+# LiteRT's own kernels where ruy runs its portable code: CPUs without a vector path of their own, or RUY_PATHS=0x1.
+_PORTABLE = Cpu(
+    name="litert-builtin-portable",
+    title="LiteRT's optimized kernels without a delegate, ruy's portable code (RUY_PATHS=0x1)",
+    oracle="ai-edge-litert 2.3.0, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES, RUY_PATHS=0x1",
+    platform="portable C++ in ruy, shown on x86-64",
+    rules={
+        # Only the matrix product is ruy's; the operators around it are the same code.
+        **BUILTIN_OPERATORS,
+        **{
+            key: _UNSETTLED_CONVOLUTION
+            for key, rule in BUILTIN_OPERATORS.items()
+            if key[0] == "CONV_2D" and isinstance(rule, Rule) and rule.name in UP_UP
+        },
+        **kept(_X86.rules, *AROUND_DENSE),
+        **int16_by_reference(Family.BUILTIN, *INT16_GRANULARITIES),
+        **matrix_product(("q31-by_rows-single/fd", "q31-by_rows-single/dd"), SINGLE, Family.BUILTIN),
+        # Hybrid layers multiply integers without rounding: whose product it is changes nothing.
+        **{key: rule for key, rule in _X86.rules.items() if key[0] == "FULLY_CONNECTED" and key[1].hybrid},
+        key_of("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", Family.BUILTIN),
+        key_of("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", Family.BUILTIN),
+    },
+    sources=(
+        "tensorflow/tensorflow tensorflow/lite/kernels/cpu_backend_gemm.h @053a4435e7f5: which kernel runs",
+        "tensorflow/tensorflow tensorflow/lite/kernels/cpu_backend_gemm_custom_gemv.h @1d4aae3e0ba9: one row",
+        "google/ruy ruy/apply_multiplier.cc @0aa3f8b422f8: several rows",
+    ),
+    mode=Mode(
+        "ai-edge-litert",
+        "litert",
+        "builtin, no delegate, ruy's portable code",
+        _RESOLVER,
+        environment={"RUY_PATHS": "0x1"},
+    ),
+)
+
+# LiteRT's own optimized kernels on ARM64, without a delegate: ruy's NEON kernels, and a matrix-vector kernel.
+_ARM64 = Cpu(
+    name="litert-builtin-arm64",
+    title="LiteRT's optimized kernels without a delegate, on ARM64 (ruy)",
+    oracle="ai-edge-litert 2.0.2, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES, aarch64",
+    platform="ARM64 with dot product instructions, shown under qemu-aarch64",
+    rules={
+        **kept_arm64(
+            _X86.rules,
+            key_of("DEQUANTIZE", "int8->float32"),
+            key_of("DEQUANTIZE", "uint8->float32"),
+            key_of("SOFTMAX", "int8->int8"),
+            key_of("SOFTMAX", "uint8->uint8"),
+        ),
+        **saturating_int16(Family.BUILTIN),
+        **matrix_product(("q31-by_rows-floor/fd", "q31-by_rows-floor/dd"), SINGLE, Family.BUILTIN),
+        **NO_INT16_WEIGHTS,
+        **hybrid_rules(Family.BUILTIN, "hybrid-int8-neon", "hybrid-int4-nibbles-neon"),
+    },
+    operator_versions={"FULLY_CONNECTED": 13},
+    sources=(
+        "google/ruy ruy/kernel_arm64.cc: several rows",
+        "tensorflow/tensorflow tensorflow/lite/kernels/cpu_backend_gemm_custom_gemv.h @1d4aae3e0ba9: one row",
+        "google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0, "
+        "4bit/neon_fully_connected.cc @01d971c556e3: hybrid",
+    ),
+    machines=ARM64,
+    vectors=("I8MM", "DOTPROD"),
+)
+
+# LiteRT's own optimized kernels on ARM64 without dot products: four rows are never taken at once.
+_NEON = Cpu(
+    name="litert-builtin-arm64-neon",
+    title="LiteRT's optimized kernels without a delegate, on ARM64 without dot products (ruy)",
+    platform="ARM64 without dot product instructions (asimddp): Cortex-A53, A72 and A73, Raspberry Pi 3 and 4; shown "
+    "under qemu-aarch64 as a Cortex-A72",
+    rules={
+        **hybrid_rules(Family.BUILTIN, "hybrid-int8-neon/never_four_rows", "hybrid-int4-nibbles-neon/never_four_rows"),
+    },
+    overflowing=frozenset({Family.BUILTIN}),
+    sources=(
+        "google/ruy ruy/kernel_arm64.cc: several rows, pairs of products in 16 bits",
+        "google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0: hybrid",
+    ),
+    like="litert-builtin-arm64",
+    machines=ARM64,
+    vectors=("NEON", "NEON-A53"),
+)
+
+LITERT_BUILTIN = Interpreter(
+    Mode("ai-edge-litert", "litert", "builtin, no delegate", _RESOLVER),
+    (
+        _X86,
+        _PORTABLE,
+        _ARM64,
+        _NEON,
     ),
 )
