@@ -209,8 +209,8 @@ def check_bias_limit(model: Model, op: Operator) -> Iterator[Breach]:
     first = int(np.argmax(at_limit))
     one = np.count_nonzero(at_limit) == 1
     text = (
-        f"the bias of {_units(at_limit)} is at its type's limit ({int(values[first])}): the converter saturated it, "
-        f"the real bias{'' if one else 'es'} {'is' if one else 'are'} lost"
+        f"the bias of {_units(at_limit)} is at its type's limit: the converter saturated it, "
+        f"the real bias{'' if one else 'es'} {'is' if one else 'are'} lost (found {int(values[first])})"
     )
     scale = bias.quant.scale if bias.quant is not None else None
     if scale is not None and scale.size in (1, values.size):

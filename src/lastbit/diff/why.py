@@ -202,9 +202,9 @@ class Attribution:
     def text(self, name: str) -> str:
         """The sentence for a model."""
         if not self.differing:
-            return f"{name} is, to the last bit, the file of {self.label}; ranges by {self.ranges}"
+            return f"{name} is, to the last bit, the file of {self.label}; ranges: {self.ranges}"
         return (
-            f"{name} comes nearest to the file of {self.label}, ranges by {self.ranges}: "
+            f"{name} comes nearest to the file of {self.label}, ranges: {self.ranges}; "
             f"{plural(self.differing, 'difference')} in {plural(self.tensors, 'tensor')}"
         )
 
