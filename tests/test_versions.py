@@ -232,12 +232,12 @@ def test_no_rule_is_offered_that_the_evidence_does_not_have(name):
     assert offered >= 1
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda c: f"{c.runtime}, {c.what[:40]}".replace(" ", "_"))
+@pytest.mark.parametrize("change", CHANGES, ids=lambda c: f"{c.runtimes[0]}, {c.what[:40]}".replace(" ", "_"))
 def test_every_stated_change_is_seen(change):
     """At both ends of each span a stated rule is offered, unless a later change overrides it."""
     for first, last in change.spans:
-        for version in {first, last}:
-            runtime = get_runtime(f"{change.runtime}@{version}")
+        for name, version in itertools.product(change.runtimes, {first, last}):
+            runtime = get_runtime(f"{name}@{version}")
             assert change.what in runtime.title
             if change.rules:
                 assert any(runtime.rules.get(key) == rule for key, rule in change.rules.items()), version

@@ -165,7 +165,8 @@ def versions_table() -> str:
     lines = ["| runtime | in | what was other than today |", "|---|---|---|"]
     for change in CHANGES:
         spans = "; ".join(first if first == last else f"{first} to {last}" for first, last in change.spans)
-        lines.append(f"| `{change.runtime}` | {spans} | {change.what} |")
+        names = ", ".join(f"`{name}`" for name in change.runtimes)
+        lines.append(f"| {names} | {spans} | {change.what} |")
     lines += ["", "Versions that were run (a name is `RUNTIME@VERSION`; tf: TensorFlow, tflite: tflite-runtime):", ""]
     lines += [f"- `{name}`: {', '.join(run)}" for name in RUNTIMES if (run := versions_run(name))]
     return "\n".join(lines)

@@ -39,7 +39,7 @@ def recheck(runs: Mapping[str, dict[str, Any]], golden: Golden, rules: Sequence[
     """
     cases = golden_cases(evaluate=True)
     for name, run in runs.items():
-        changes = [change.rules.values() for change in CHANGES if change.runtime == name.partition("@")[0]]
+        changes = [change.rules.values() for change in CHANGES if name.partition("@")[0] in change.runtimes]
         stated = {rule.name for stated in changes for rule in stated if isinstance(rule, Rule)}
         tallies: dict[Key, Tally] = defaultdict(Tally)
         for number, (case, entry) in enumerate(zip(cases, golden.printed[name], strict=True)):

@@ -10,6 +10,7 @@ from typing import Literal
 from ..rules.base import Either, IntegerRule, Pairs, Whole
 from ..rules.requantize.table import CHOICES, RULES, line_of
 from .base import Family, Refused, Rule, Runtime
+from .change import Change
 from .machine import Vectors
 from .variant import Key, Variant
 
@@ -107,10 +108,12 @@ class Interpreter:
     Attributes:
         mode: how it is started.
         cpus: the kinds of CPU that it tells apart; one that is `like` another stands after it.
+        changes: what older versions did otherwise; a later one overrides an earlier one.
     """
 
     mode: Mode
     cpus: tuple[Cpu, ...]
+    changes: tuple[Change, ...] = ()
 
     @cached_property
     def runtimes(self) -> dict[str, Runtime]:

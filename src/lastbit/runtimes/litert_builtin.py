@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from .base import Family, Refusal, Refused, Rule
+from .change import (
+    BEFORE_FLOAT64,
+    BEYOND_WEIGHTS,
+    INT16_NO_BIAS,
+    LOST,
+    PER_CHANNEL_INT16,
+    Change,
+    dense_rules,
+    hybrid_of,
+    int16_in_fixed_point,
+)
 from .cpu import Cpu, Interpreter, Mode
 from .derive import (
     AROUND_DENSE,
     NO_INT16_WEIGHTS,
     SINGLE,
+    UP_AWAY,
     UP_UP,
     hybrid_rules,
     kept,
@@ -21,13 +33,14 @@ from .shared import (
     COPIED,
     EIGHT_BIT,
     FLOAT_FUNCTIONS,
+    INT16_BIASES,
     INT16_GRANULARITIES,
     LITERT_DENSE_REFUSED,
     RELUS,
     int16_by_reference,
     int16_variant,
 )
-from .variant import key_of
+from .variant import INT64_BIAS, key_of
 
 __all__ = ["LITERT_BUILTIN"]
 
@@ -218,6 +231,128 @@ _NEON = Cpu(
     vectors=("NEON", "NEON-A53"),
 )
 
+_UNWRITTEN = Refused(
+    Refusal.NOT_EXACT,
+    "not exact: what TensorFlow 2.13 prints for hybrid layers with int4 weights depends on memory that it did not "
+    "write",
+)
+
+_CHANGES: tuple[Change, ...] = (
+    Change(
+        ("litert-builtin-x86",),
+        BEFORE_FLOAT64,
+        "what it hands to the reference kernels (int16 activations with a 64-bit accumulator, or with a weights zero "
+        "point) is requantized as they did",
+        {
+            **int16_in_fixed_point(Family.BUILTIN, "per_tensor weights_zero_point"),
+            **int16_in_fixed_point(Family.BUILTIN, "per_tensor", "per_channel", biases=("int64_bias",)),
+        },
+    ),
+    Change(
+        ("litert-builtin-x86",),
+        (("tf2.12.1", "tf2.14.1"), ("tflite2.14.0", "tflite2.14.0")),
+        "int16 layers without a bias whose weights have a zero point have an accumulator of 32 bits",
+        dense_rules(UP_AWAY, Family.BUILTIN, *(v for v in INT16_NO_BIAS if "zero_point" in v)),
+    ),
+    Change(
+        ("litert-builtin-x86",),
+        (("tflite2.14.0", "tflite2.14.0"),),
+        "QUANTIZE between 8-bit types and DEQUANTIZE have no vector kernels",
+        {
+            key_of("QUANTIZE", "int8->uint8"): Rule("q31_half_up_half_away", Family.BUILTIN),
+            key_of("QUANTIZE", "uint8->int8"): Rule("q31_half_up_half_away", Family.BUILTIN),
+            key_of("QUANTIZE", "uint8->uint8"): Rule("q31_half_up_half_away", Family.BUILTIN),
+            key_of("QUANTIZE", "int8->int8"): Rule("q31_half_up_half_away", Family.BUILTIN),
+            key_of("DEQUANTIZE", "int8->float32"): Rule("float32_difference_times_scale", Family.BUILTIN),
+            key_of("DEQUANTIZE", "uint8->float32"): Rule("float32_difference_times_scale", Family.BUILTIN),
+        },
+    ),
+    Change(
+        ("litert-builtin-x86",),
+        (("1.0.0", "1.0.1"), ("tf2.12.1", "tf2.18.1"), ("tflite2.14.0", "tflite2.14.0")),
+        "the reference kernel for int16 per-channel layers leaves a part of outputs of more than two dimensions "
+        "unwritten",
+        written_in_part=frozenset(v for v in PER_CHANNEL_INT16 if v.bias == INT64_BIAS),
+    ),
+    Change(
+        ("litert-builtin-x86",),
+        (("tflite2.14.0", "tflite2.14.0"),),
+        "uint8 goes through the gemmlowp library, not ruy",
+        {key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-half_up-half_away-saturate/fd", Family.BUILTIN)},
+    ),
+    Change(
+        ("litert-builtin-x86",),
+        (("tf2.12.1", "tf2.15.1"),),
+        LOST + " (but in the 4-bit kernel)",
+        hybrid_of(
+            Family.BUILTIN,
+            "hybrid-int8-unfused/channel_scales_lost",
+            "hybrid-int4-nibbles/channel_scales_lost",
+            "per_channel",
+        ),
+    ),
+    Change(
+        ("litert-builtin-x86",),
+        (("tflite2.14.0", "tflite2.14.0"),),
+        f"hybrid layers go through portable code; {LOST}; of int4 weights those after the last depth % 32's first "
+        "16 are lost",
+        hybrid_of(Family.BUILTIN, "hybrid-int8-portable", "hybrid-int4-nibbles-portable", "per_tensor")
+        | hybrid_of(
+            Family.BUILTIN,
+            "hybrid-int8-portable/channel_scales_lost",
+            "hybrid-int4-nibbles-portable/channel_scales_lost",
+            "per_channel",
+        ),
+    ),
+    Change(
+        ("litert-builtin-x86",),
+        (("tf2.12.1", "tf2.12.1"),),
+        "of an asymmetric hybrid row the last depth % 8 values are -128 where they do not fit an int32",
+        {
+            key_of("FULLY_CONNECTED", "float32 x int8 -> float32 per_tensor"): Rule(
+                "hybrid-int8-tail_32-unfused", Family.BUILTIN
+            )
+        },
+    ),
+    Change(
+        ("litert-builtin-x86",),
+        (("tf2.13.1", "tf2.13.1"),),
+        "hybrid layers with int4 weights read memory that was not written: some end the process",
+        {
+            key_of("FULLY_CONNECTED", f"float32 x int4 -> float32 {granularity}"): _UNWRITTEN
+            for granularity in ("per_tensor", "per_channel")
+        },
+    ),
+    Change(
+        ("litert-builtin-arm64",),
+        (("1.4.0", "1.4.0"),),
+        "the scales of hybrid weights are left out where there are more than one and rows are symmetric (but in "
+        "the 4-bit kernel): wrong results",
+        hybrid_of(
+            Family.BUILTIN,
+            "hybrid-int8-neon/channel_scales_ignored",
+            "hybrid-int4-nibbles-neon/channel_scales_ignored",
+            "per_channel",
+        ),
+    ),
+    Change(
+        ("litert-builtin-x86",),
+        (("1.0.0", "1.0.1"), ("tf2.18.1", "tf2.18.1")),
+        "int16 layers with int4 weights go through the reference kernels",
+        {
+            key: rule
+            for key, rule in int16_in_fixed_point(Family.BUILTIN, "per_tensor", "per_channel").items()
+            if key[1].weights == "int4"
+        },
+    ),
+    Change(
+        ("litert-builtin-x86",),
+        (("tf2.13.1", "tf2.17.1"), ("tflite2.14.0", "tflite2.14.0")),
+        "of int16 layers with int4 weights every byte is read as one weight, and so beyond the weights' end",
+        {int16_variant("int4", "per_tensor", bias): BEYOND_WEIGHTS for bias in INT16_BIASES},
+    ),
+)
+
 LITERT_BUILTIN = Interpreter(
     Mode("ai-edge-litert", "litert", "builtin, no delegate", _RESOLVER),
     (
@@ -226,4 +361,5 @@ LITERT_BUILTIN = Interpreter(
         _ARM64,
         _NEON,
     ),
+    _CHANGES,
 )

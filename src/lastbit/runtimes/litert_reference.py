@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from .base import Family, Refusal, Refused, Rule
+from .change import (
+    BEFORE_FLOAT64,
+    BEYOND_WEIGHTS,
+    INT16_NO_BIAS,
+    LOST,
+    PER_CHANNEL_INT16,
+    Change,
+    dense_rules,
+    hybrid_of,
+    int16_in_fixed_point,
+)
 from .cpu import Cpu, Interpreter, Mode
-from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, hybrid_rules, kept_arm64, saturating_int16
+from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, UP_AWAY, hybrid_rules, kept_arm64, saturating_int16
 from .machine import ARM64, X86_64
 from .operator_rules import REFERENCE_OPERATORS
 from .shared import (
     COPIED,
     EIGHT_BIT,
     FLOAT_FUNCTIONS,
+    INT16_BIASES,
     INT16_GRANULARITIES,
     LITERT_DENSE_REFUSED,
     RELUS,
     int16_by_reference,
+    int16_variant,
 )
-from .variant import key_of
+from .variant import Variant, key_of
 
 __all__ = ["LITERT_REFERENCE"]
 
@@ -145,6 +158,83 @@ _NEON = Cpu(
     vectors=("NEON", "NEON-A53"),
 )
 
+_CHANGES: tuple[Change, ...] = (
+    Change(
+        ("litert-reference",),
+        BEFORE_FLOAT64,
+        "requantizes in fixed point, rounding twice as gemmlowp does; since 1.3.0 and TensorFlow 2.20 once, in float64",
+        {
+            **dense_rules(UP_AWAY, Family.REFERENCE, *DENSE_8BIT),
+            **int16_in_fixed_point(Family.REFERENCE, *INT16_GRANULARITIES),
+        },
+    ),
+    Change(
+        ("litert-reference",),
+        (("1.0.0", "1.0.1"), ("tf2.12.1", "tf2.18.1"), ("tflite2.14.0", "tflite2.14.0")),
+        "the per-channel kernel takes every output for two dimensions: of one with more (keep_num_dims) it leaves a "
+        "part unwritten",
+        written_in_part=frozenset((Variant.parse("int8 per_channel"), *PER_CHANNEL_INT16)),
+    ),
+    Change(
+        ("litert-reference",),
+        (("tf2.12.1", "tf2.14.1"), ("tflite2.14.0", "tflite2.14.0")),
+        "int16 layers without a bias have an accumulator of 32 bits",
+        dense_rules(UP_AWAY, Family.REFERENCE, *INT16_NO_BIAS),
+    ),
+    Change(
+        ("litert-reference",),
+        (("tf2.12.1", "tf2.15.1"),),
+        LOST,
+        hybrid_of(
+            Family.REFERENCE,
+            "hybrid-int8-unfused/channel_scales_lost",
+            "hybrid-int8-unfused/channel_scales_lost",
+            "per_channel",
+        ),
+    ),
+    Change(
+        ("litert-reference",),
+        (("tflite2.14.0", "tflite2.14.0"),),
+        f"hybrid layers go through portable code; {LOST}; of int4 weights those after the last depth % 32's first "
+        "16 are lost",
+        hybrid_of(Family.REFERENCE, "hybrid-int8-portable", "hybrid-int4-nibbles-portable", "per_tensor")
+        | hybrid_of(
+            Family.REFERENCE,
+            "hybrid-int8-portable/channel_scales_lost",
+            "hybrid-int4-nibbles-portable/channel_scales_lost",
+            "per_channel",
+        ),
+    ),
+    Change(
+        ("litert-reference",),
+        (("tf2.12.1", "tf2.12.1"),),
+        "of an asymmetric hybrid row the last depth % 8 values are -128 where they do not fit an int32",
+        {
+            key_of("FULLY_CONNECTED", "float32 x int8 -> float32 per_tensor"): Rule(
+                "hybrid-int8-tail_32-unfused", Family.REFERENCE
+            )
+        },
+    ),
+    Change(
+        ("litert-reference-arm64",),
+        (("1.4.0", "1.4.0"),),
+        "the scales of hybrid weights are left out where there are more than one and rows are symmetric (but in "
+        "the 4-bit kernel): wrong results",
+        hybrid_of(
+            Family.REFERENCE,
+            "hybrid-int8-neon/channel_scales_ignored",
+            "hybrid-int8-neon/channel_scales_ignored",
+            "per_channel",
+        ),
+    ),
+    Change(
+        ("litert-reference",),
+        (("tf2.15.1", "tf2.17.1"),),
+        "of int16 layers with int4 weights every byte is read as one weight, and so beyond the weights' end",
+        {int16_variant("int4", "per_tensor", bias): BEYOND_WEIGHTS for bias in INT16_BIASES},
+    ),
+)
+
 LITERT_REFERENCE = Interpreter(
     Mode("ai-edge-litert", "litert", "reference kernels", ("litert", "BUILTIN_REF")),
     (
@@ -152,4 +242,5 @@ LITERT_REFERENCE = Interpreter(
         _ARM64,
         _NEON,
     ),
+    _CHANGES,
 )

@@ -1,6 +1,6 @@
 """Runtimes as older versions calculated them: `litert-reference@1.2`, `litert-xnnpack@tf2.14`, `tflm@20240129`.
 
-What changed when is stated in changes_*.py, by hand; what each interpreter was seen to do is in version_facts.json,
+What changed when is stated in each interpreter's file, by hand; what each was seen to do is in version_facts.json,
 written by tools/version_facts.py. A rule is offered for a version only if the interpreter of that version was run and
 the rule reproduced every output; everything else is refused and says so. A version that was never run is not guessed
 at, even between two that agree.
@@ -21,9 +21,10 @@ from typing import Any
 from ..errors import RuntimeNameError
 from .base import Refusal, Refused, Rule, Runtime
 from .change import Change
-from .changes_litert import LITERT_CHANGES
-from .changes_tflm import TFLM_CHANGES
-from .changes_xnnpack import XNNPACK_CHANGES
+from .litert_builtin import LITERT_BUILTIN
+from .litert_reference import LITERT_REFERENCE
+from .litert_xnnpack import LITERT_XNNPACK
+from .tflm import TFLM
 from .variant import Key, Variant, key_of
 
 __all__ = [
@@ -39,7 +40,12 @@ __all__ = [
     "versions_run",
 ]
 
-CHANGES: tuple[Change, ...] = (*LITERT_CHANGES, *XNNPACK_CHANGES, *TFLM_CHANGES)
+CHANGES: tuple[Change, ...] = (
+    *LITERT_REFERENCE.changes,
+    *LITERT_BUILTIN.changes,
+    *LITERT_XNNPACK.changes,
+    *TFLM.changes,
+)
 
 DISTRIBUTIONS = {"tf": "tensorflow-cpu", "tflite": "tflite-runtime"}
 """What a prefix of a version stands for; without one it is the runtime's own distribution."""
@@ -143,7 +149,7 @@ def stated_for(base: Runtime, version: str) -> Stated:
     for change in CHANGES:
         spans = [(order_of(first), order_of(last)) for first, last in change.spans]
         within = any(low[0] == letters and low[1] <= number <= high[1] for low, high in spans)
-        if change.runtime == base.name and within:
+        if base.name in change.runtimes and within:
             found = Stated(
                 {**found.rules, **change.rules},
                 found.declines | change.declines,
