@@ -1,5 +1,6 @@
 """Extreme scales: every verb ends in order, with strict JSON, and without a warning of NumPy's."""
 
+import contextlib
 import json
 import warnings
 from pathlib import Path
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import lastbit
 from lastbit.cli import main
-from lastbit.tflite import write
+from lastbit.runtimes import RUNTIMES
+from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 
 # Scales of input, weights and output: their product or quotient vanishes, or is beyond float32 or float64.
@@ -89,3 +92,16 @@ def test_int16_and_hybrid_layers(here, rng, scale):
             assert result.exit_code in (0, 1, 2, 3), (command, result.output)
             if result.stdout.strip():
                 json.loads(result.stdout, parse_constant=pytest.fail)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scales", [*SCALES, (1.0, 2.0**30, 1.0), (1.0, 2.0**32, 1.0)], ids=str)
+def test_explain_in_every_runtime_agrees_with_the_engine_or_refuses(rng, scales):
+    a, b, c = scales
+    weights = rng.integers(-127, 128, (3, 4)).astype(np.int8)
+    options = {"input_quant": quant(a, 3), "weights_quant": quant(b), "output_quant": quant(c, -5)}
+    model = load(write(dense_subgraph(weights, bias=np.arange(3), **options)))
+    for runtime in RUNTIMES:
+        with contextlib.suppress(lastbit.UnsupportedError):
+            x = rng.integers(-128, 128, (2, 4)).astype(np.int8)
+            assert str(lastbit.explain(model, x, at=(0, 1), runtime=runtime))

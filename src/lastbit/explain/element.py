@@ -243,12 +243,21 @@ def _check(element: Element, trace: Mapping[str, Array]) -> None:
             values = np.asarray(trace[step.name]).reshape(-1, units)
             pairs.append((step.name, values[element.row, element.unit], step.value))
     for name, fast, exact in pairs:
-        if Fraction(fast.item()) != exact:
+        if not _same(fast, exact):
             raise RuntimeError(
                 f"{element.label}, rule {prepared.rule}: {name} is {fast.item()} in the engine and "
                 f"{decimal_text(Fraction(exact))} in exact arithmetic. "
                 "This is a fault in LastBit, not in your model: please report it, with the model."
             )
+
+
+def _same(fast: np.generic, exact: Fraction | int) -> bool:
+    """Whether two numbers are one; fractions have no infinity, and are beyond every finite float there."""
+    value = fast.item()
+    if isinstance(fast, np.floating) and np.isinf(value):
+        largest = Fraction(float(np.finfo(fast.dtype).max))
+        return exact > largest if value > 0 else exact < -largest
+    return Fraction(value) == exact
 
 
 def float_data(value: float) -> dict[str, str]:
