@@ -60,14 +60,14 @@ def quantize(
 ) -> None:
     """Quantize a float32 model exactly as a converter does.
 
+    MODEL is a float32 .tflite file, or a Keras model (.keras, .h5; extra [keras]), which needs no TensorFlow either.
     Every scale, zero point, weight and bias is the converter's own, to the last bit, from the same ranges. It needs
     no TensorFlow. The ranges come from samples (--data) or from a file (--ranges).
     """
-    from ..api import load
     from ..files import check_target, write_bytes
     from ..input_files import possible_paths, read_inputs
     from ..json_text import json_text
-    from ..quantize import check, converter_named, measure
+    from ..quantize import check, converter_named, measure, open_model
     from ..quantize import quantize as make
     from ..quantize.ranges import read_ranges
     from ..quantize.result import QuantizeReport
@@ -76,8 +76,9 @@ def quantize(
     check_target(output, (".tflite",), keep=[model, *possible_paths(data), *([ranges] if ranges else [])])
     if ranges_out is not None:
         check_target(ranges_out, (".json",), keep=[model, output])
-    loaded = load(model)
-    check(loaded, converter_named(like), activations)
+    converter = converter_named(like)
+    loaded = open_model(model, converter)
+    check(loaded, converter, activations)
     if data and ranges:
         raise click.UsageError("--data and --ranges exclude each other; give one of them.")
     found = None

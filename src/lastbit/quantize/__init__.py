@@ -14,6 +14,7 @@ import numpy as np
 
 from ..api import load
 from ..errors import InputError, UnsupportedError
+from ..keras import is_keras, read_keras
 from ..model import Model
 from .calibrate import CALIBRATORS, calibrate
 from .converters import CONVERTERS, Converter, Quantizer, converter_named
@@ -32,6 +33,7 @@ __all__ = [
     "check",
     "converter_named",
     "measure",
+    "open_model",
     "quantize",
     "ranges",
     "read_ranges",
@@ -49,7 +51,7 @@ def ranges(
     """Run a float32 model on representative data and note each tensor's least and greatest value.
 
     Args:
-        model: a Model, a path or a file's bytes.
+        model: a Model, a path (.tflite, .keras or .h5) or a .tflite file's bytes.
         data: the input array of a model with one input, samples first; else a mapping from input name or index, or a
             sequence in the model's order.
         calibrator: `litert`: the calibrator of the installed LiteRT, in a process of its own. `lastbit`: LastBit's
@@ -65,7 +67,14 @@ def ranges(
         OracleError: LiteRT's calibrator cannot run the model.
         UnsupportedError: LastBit's float32 operators do not cover it.
     """
-    return measure(load(model), lambda: data, calibrator)
+    return measure(open_model(model, CONVERTERS[0]), lambda: data, calibrator)
+
+
+def open_model(model: str | os.PathLike[str] | bytes | Model, converter: Converter) -> Model:
+    """Load a float32 .tflite model, or lower a Keras file (.keras, .h5) as a converter does (see `read_keras`)."""
+    if isinstance(model, (str, os.PathLike)) and is_keras(model):
+        return read_keras(model, converter.folding)
+    return load(model)
 
 
 def measure(model: Model, data: Callable[[], Any], calibrator: str) -> Ranges:
@@ -88,7 +97,7 @@ def quantize(
     """Quantize a float32 model as a converter does, to the last bit of every scale, weight and bias.
 
     Args:
-        model: a Model, a path or a file's bytes.
+        model: a Model, a path (.tflite, .keras or .h5) or a .tflite file's bytes.
         data: representative samples (see `ranges`); not with `ranges`.
         like: the converter: `tflite`, `litert`, with a version `tflite@2.16`.
         activations: `int8` or `int16` (weights int8 in both).
@@ -114,7 +123,7 @@ def quantize(
     if io not in _IO[activations]:
         wanted = ", ".join(_IO[activations])
         raise InputError(f"io is {io!r}; with activations of {activations} wanted one of {wanted}.")
-    loaded = load(model)
+    loaded = open_model(model, converter)
     check(loaded, converter, activations)
     if (data is None) == (ranges is None):
         raise InputError(

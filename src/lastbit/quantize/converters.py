@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ..errors import InputError
+from ..keras.arithmetic import Folding, Newton
 
 __all__ = ["CONVERTERS", "Converter", "Quantizer", "converter_named"]
 
@@ -15,6 +16,10 @@ class Quantizer(Enum):
 
     MLIR = "MLIR"
     OLDER = "older C++"
+
+
+_NEWEST = Folding()
+_KEEPING_ZEROS = Folding(drops_zeros=False)
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Converter:
         dense_per_channel: whether dense layers have one scale a unit.
         slices: whether a STRIDED_SLICE of steps of 1 becomes a SLICE.
         vector_code: whether weights with one scale are rounded by the kernels' vector code: fl(x + 0.5) in groups of 8.
+        folding: how a Keras model's constants are folded before.
     """
 
     name: str
@@ -36,6 +42,7 @@ class Converter:
     dense_per_channel: bool = True
     slices: bool = True
     vector_code: bool = False
+    folding: Folding = _NEWEST
 
     @property
     def label(self) -> str:
@@ -48,8 +55,23 @@ CONVERTERS: tuple[Converter, ...] = (
     *(Converter("tflite", f"2.{minor}") for minor in (21, 20, 19, 18, 17)),
     Converter("tflite", "2.16", dense_per_channel=False, vector_code=True),
     *(
-        Converter("tflite", f"2.{minor}", dense_per_channel=False, slices=False, vector_code=True)
-        for minor in (15, 14, 13, 12)
+        Converter(
+            "tflite",
+            f"2.{minor}",
+            dense_per_channel=False,
+            slices=False,
+            vector_code=True,
+            folding=Folding(drops_zeros=False),
+        )
+        for minor in (15, 14, 13)
+    ),
+    Converter(
+        "tflite",
+        "2.12",
+        dense_per_channel=False,
+        slices=False,
+        vector_code=True,
+        folding=Folding(Newton.THREE_HALVES, drops_zeros=False),
     ),
     Converter("litert", "2.3", Quantizer.OLDER),
 )
