@@ -127,7 +127,16 @@ def opened(path: str | os.PathLike[str]) -> Iterator[KerasFile]:
     try:
         with _zip(name) if zipfile.is_zipfile(name) else _h5(name) as file:
             yield file
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+    ) as error:
         if isinstance(error, RecursionError):
             raise ModelError(f"{name}: its configuration is nested too deep; {_NOT_FINISHED}") from None
         text = " ".join(str(error).split())[:200]
@@ -196,7 +205,9 @@ def _groups(config: Mapping[str, Any], path: str) -> dict[str, str]:
     inner = config.get("config")
     layers = inner.get("layers", ()) if isinstance(inner, dict) else ()
     for layer in layers if isinstance(layers, list) else ():
-        name, kind = (layer.get("config") or {}).get("name"), str(layer.get("class_name"))
+        if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
+            continue  # told when the layers are read
+        name, kind = layer["config"].get("name"), str(layer.get("class_name"))
         snake = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z]+)", "_", re.sub(r"\W", "", kind)).lower()
         snake = re.sub(r"_+", "_", snake)
         number = counts.get(snake, 0)

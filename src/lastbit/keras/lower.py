@@ -56,7 +56,7 @@ def lower(network: Network, file: KerasFile, newton: Newton) -> tuple[list[Node]
                 found[layer.name] = run.layer(layer, sources)
         except _NotCovered as reason:
             reasons.append(f"{layer.label}: {reason}")
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             text = " ".join(str(error).split())[:120]
             raise ModelError(
                 f"{file.path}: {layer.label}: its configuration is damaged ({type(error).__name__}: {text}); save the "
