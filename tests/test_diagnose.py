@@ -146,6 +146,57 @@ def test_sets_of_mistakes_are_named(injected):
     assert report.explanation.runtimes[0] == "litert-reference"
 
 
+@pytest.mark.parametrize(("dtype", "channels"), [("int8", 1), ("uint8", 1), ("int8", 8)])
+def test_a_real_bias_on_an_integer_sum_is_named_beside_a_zero_point_that_wraps(dtype, channels):
+    """https://github.com/pytorch/executorch/pull/20655: both of its mistakes at once, and the second alone."""
+    rng = np.random.default_rng(17)
+    unsigned = dtype == "uint8"
+    zx, zw, kind = (28, 131, np.uint8) if unsigned else (-100, 0, np.int8)
+    low, high = np.iinfo(kind).min, np.iinfo(kind).max
+    sx, sy, zy = 0.3, 31.0, 120 if unsigned else -7
+    sw = np.linspace(0.1, 0.4, channels)
+    graph = dense_subgraph(
+        rng.integers(-127, 128, (8, 32)) + (128 if unsigned else 0), input_quant=quant(sx, zx),
+        weights_quant=quant(sw, np.full(channels, zw)), output_quant=quant(sy, zy), bias=rng.integers(-2000, 2000, 8),
+        input_dtype=dtype, weights_dtype=dtype,
+    )  # fmt: skip
+
+    def scaled(centred, weights, bias):
+        acc = centred.astype(np.int64) @ (weights.astype(np.int64) - zw).T
+        return (np.rint((acc + bias * (sx * sw)) * (sx * sw) / sy) + zy).clip(low, high).astype(kind)
+
+    def both(x, weights, bias):
+        return scaled(x - kind(zx), weights, bias)
+
+    def second(x, weights, bias):
+        return scaled(x.astype(np.int64) - zx, weights, bias)
+
+    model = load(write(graph))
+    wraps = f"input_minus_zero_point_wraps_{dtype}"
+    assert names(diagnose(model, None, both)) == {wraps, "bias_real_on_integer_sum"}
+    report = diagnose(model, None, second)
+    assert names(report) == {"bias_real_on_integer_sum"}
+    (step,) = (step for step in report.worked() if step.name == "acc: with the bias")
+    assert float(step.wrong) != int(step.right)
+
+
+def test_a_real_bias_that_prints_as_none_is_not_decided():
+    rng = np.random.default_rng(17)
+    graph = dense_subgraph(
+        rng.integers(-127, 128, (8, 32)), input_quant=quant(0.03, -100), weights_quant=quant(0.012, 0),
+        output_quant=quant(0.4, -7), bias=rng.integers(-2000, 2000, 8),
+    )  # fmt: skip
+    model = load(write(graph))
+    x = rng.integers(-128, 128, (20, 32)).astype(np.int8)
+    mine = wrong_output(layer(model), x, ["bias_real_on_integer_sum"])
+    np.testing.assert_array_equal(mine, wrong_output(layer(model), x, ["bias_missing"]))
+    report = diagnose(model, x, mine, runtime="litert-reference")
+    assert report.explanation.mistakes == ("bias_missing",)
+    (tie,) = (tie for tie in report.ties if tie.other.mistakes == ("bias_real_on_integer_sum",))
+    assert "bias_real_on_integer_sum" in str(report)
+    assert tie.separation is not None
+
+
 def test_another_runtimes_right_answer_is_no_mistake():
     model = demo_model()
     x = np.random.default_rng(0).integers(-128, 128, (4, 16, 48)).astype(np.int8)

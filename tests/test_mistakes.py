@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from conftest import make_dense_model
+from lastbit.diagnose.prefixes import Prefixes
+from lastbit.diagnose.suffixes import ScaleSets, Stage, suffixes
 from lastbit.errors import InputError, UnsupportedError
 from lastbit.mistakes import MISTAKES, SLOTS, STAGES, applicable, wrong_output
 from lastbit.mistakes.base import Case
 from lastbit.mistakes.fixes import fixes
 from lastbit.mistakes.grid import Elements
-from lastbit.mistakes.pipeline import Scaling, accumulate, finish, scale_params, wrong_matrix
+from lastbit.mistakes.pipeline import Scaling, accumulate, finish, scale_params, unrounded_matrix, wrong_matrix
 from lastbit.mistakes.rounding import round_ratio
 from lastbit.prepare import prepare_operator
 from lastbit.probing import all_rules, critical_accumulators, probe_subgraph
@@ -205,6 +207,9 @@ def by_hand(name):
                 return store(zy + away((acc - bias + bias.astype(np.int8)) * m))
             case "bias_requantized_apart":
                 return store(zy + away((acc - bias) * m) + away(bias * m))
+            case "bias_real_on_integer_sum":
+                real = bias * (np.float64(s_x) * s_w.astype(np.float64))
+                return store(zy + away((acc - bias + real) * m))
             case "scales_first_for_all":
                 return store(zy + away(acc * m[0]))
             case "scale_added":
@@ -244,7 +249,8 @@ def by_hand(name):
     "name",
     [
         "input_zero_point_missing", "input_minus_zero_point_wraps_int8", "product_wraps_int8",
-        "each_product_wraps_int8", "bias_as_int16", "bias_as_int8", "bias_requantized_apart", "scales_first_for_all",
+        "each_product_wraps_int8", "bias_as_int16", "bias_as_int8", "bias_requantized_apart",
+        "bias_real_on_integer_sum", "scales_first_for_all",
         "scale_added", "scales_six_decimals", "rounding_truncated", "rounding_floor", "half_added_then_truncated",
         "truncated_after_zero_point", "output_zero_point_missing", "output_wraps", "clamp_missing",
         "weights_as_in_out", "weights_reversed", "input_wrong_signedness", "output_column_major",
@@ -304,6 +310,55 @@ def test_a_few_elements_are_calculated_as_all_are():
     scaling = Scaling(scale_params(case, grid, chosen), None, chosen["rounding"], case.zy)
     some = finish(case, scaling.with_late_bias(start.acc, start), chosen)
     np.testing.assert_array_equal(some, wrong_matrix(case, chosen)[row, unit])
+
+
+def real_bias_layer():
+    """A real bias of many accumulator steps, and one unit without a bias: (model, input)."""
+    bias = np.concatenate([[0], RNG.integers(-2000, 2000, 5)])
+    graph = dense_subgraph(
+        RNG.integers(-127, 128, (6, 12)), input_quant=quant(0.3, -100),
+        weights_quant=quant(np.linspace(0.1, 0.4, 6), np.zeros(6, int)), output_quant=quant(31.0, -7), bias=bias,
+    )  # fmt: skip
+    return load(write(graph)), RNG.integers(-128, 128, (40, 12)).astype(np.int8)
+
+
+@pytest.mark.parametrize("runtime", ["litert-reference", "litert-xnnpack", "litert-builtin-x86", "tflm", "cmsis-nn"])
+def test_a_real_bias_on_an_integer_sum_is_scaled_as_real_numbers(runtime):
+    model, x = real_bias_layer()
+    prepared, name = layer(model, runtime), "bias_real_on_integer_sum"
+    w, bias, s_x, s_w, _, zx, zy = numbers(model)
+    acc = (x.astype(np.int64) - zx) @ w.astype(np.int64).T
+    value = (acc + bias * (float(s_x) * s_w.astype(np.float64))) * prepared.requant.effective_scale.astype(np.float64)
+    assert np.abs(value - np.floor(value) - 0.5).min() > 1e-9  # so every rule rounds it alike
+    wanted = np.clip(np.rint(value) + zy, -128, 127)
+    np.testing.assert_array_equal(wrong_output(prepared, x, [name]), wanted)
+    assert (wanted != wrong_output(prepared, x, ["bias_missing"])).any()
+    case, chosen = Case.of(prepared, x), {"bias": MISTAKES[name]}
+    np.testing.assert_array_equal(unrounded_matrix(case, chosen), value + zy)
+    floor = wrong_output(prepared, x, [name, "rounding_floor"])
+    np.testing.assert_array_equal(floor, np.clip(np.floor(value) + zy, -128, 127))
+    np.testing.assert_array_equal(
+        wrong_output(prepared, x, [name, "scaling_missing"]),
+        np.clip(np.rint(value / prepared.requant.effective_scale) + zy, -128, 127),
+    )
+
+
+def test_sets_of_mistakes_are_stacked_as_each_is_calculated():
+    """Those with a real-valued bias, in float64, beside those without one, in the rule's own arithmetic."""
+    model, x = real_bias_layer()
+    for runtime in ("litert-xnnpack", "tflm"):
+        case = Case.of(layer(model, runtime), x)
+        grid = Elements(np.repeat(np.arange(20), 2), np.arange(40) % 6)
+        prefixes, sets = Prefixes(case, grid, None), ScaleSets(case, grid)
+        (plain,) = (s for s in suffixes(case, sets, 0, Stage()) if not s.chosen)
+        for count in (1, 2):
+            stack = prefixes.of(count)
+            got = plain.apply(stack.accumulated, count)[:, 0]
+            seen = set()
+            for chosen, made in list(zip(stack.names, got, strict=True))[-60:]:
+                np.testing.assert_array_equal(made, wrong_matrix(case, chosen)[grid.row, grid.unit])
+                seen |= {mistake.name for mistake in chosen.values()}
+            assert {"bias_missing", "bias_real_on_integer_sum"} <= seen
 
 
 def test_mistakes_combine_in_any_order():

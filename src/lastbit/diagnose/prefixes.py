@@ -9,7 +9,7 @@ import numpy as np
 
 from ..mistakes import Mistake, applicable
 from ..mistakes.accumulate import product_of
-from ..mistakes.base import Case, Int64Array
+from ..mistakes.base import Case, Float64Array, Int64Array
 from ..mistakes.grid import Elements
 from ..mistakes.pipeline import Accumulated, add_bias
 
@@ -69,7 +69,8 @@ class Prefixes:
             return Stack([], Accumulated(np.zeros((0, *shape), np.int64)))
         acc = np.stack([np.broadcast_to(part.acc, shape) for part in parts])
         after, apart = (_stacked([getattr(part, name) for part in parts], shape) for name in ("after", "apart"))
-        return Stack(names, Accumulated(acc, after, apart))
+        real_part = _stacked_real_parts([part.real_part for part in parts], shape)
+        return Stack(names, Accumulated(acc, after, apart, real_part))
 
     def _sets(self, count: int) -> Iterator[tuple[tuple[Mistake, ...], Accumulated]]:
         case, grid = self._case, self._grid
@@ -121,3 +122,10 @@ def _stacked(parts: list[Int64Array | int], shape: tuple[int, ...]) -> Int64Arra
     if all(isinstance(part, int) for part in parts):
         return 0
     return np.stack([np.broadcast_to(np.asarray(part, np.int64), shape) for part in parts])
+
+
+def _stacked_real_parts(parts: list[Float64Array | None], shape: tuple[int, ...]) -> Float64Array | None:
+    """The parts as one array, NaN where there is none, or None where there is none at all."""
+    if all(part is None for part in parts):
+        return None
+    return np.stack([np.broadcast_to(np.nan if part is None else part, shape) for part in parts])

@@ -150,7 +150,8 @@ class _Scaled:
         key = count, scales
         if key not in self._done:
             scaling = Scaling(self._sets.of(scales)[1], self._combine, self._rounding, self._zy)
-            start = Accumulated(given.acc[:, None, :], _middle(given.after), _middle(given.apart))
+            real_part = None if given.real_part is None else given.real_part[:, None, :]
+            start = Accumulated(given.acc[:, None, :], _middle(given.after), _middle(given.apart), real_part)
             function = scaling.with_late_bias_real if self._real else scaling.with_late_bias
             self._done[key] = function(start.acc + self._pre, start)
         return self._done[key]

@@ -179,7 +179,14 @@ class Case:
     @property
     def numbers(self) -> tuple[int | bytes, ...]:
         """What the accumulator depends on besides x: equal where two runtimes read a layer in the same way."""
-        return self.acc_bits, self.prepared.pairs is not None, self.zx, self.zw, self.bias.tobytes(), self.w.tobytes()
+        arrays = self.bias, self.bias_scale, self.w
+        return self.acc_bits, self.prepared.pairs is not None, self.zx, self.zw, *(a.tobytes() for a in arrays)
+
+    @property
+    def bias_scale(self) -> Float64Array:
+        """s_x * s_w, what a step of the accumulator is worth: float64 `[1]` or `[out]`."""
+        result: Float64Array = self.scales.input * self.scales.weights
+        return result
 
     @property
     def scales(self) -> Scales:

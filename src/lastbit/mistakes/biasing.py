@@ -1,24 +1,48 @@
 """Mistakes in adding the bias.
 
-Function: `bias` (case, acc, bias) -> (acc, added after scaling, to be requantized apart), where the last two are 0 or
-arrays like bias.
+Function: `bias` (case, grid, acc, bias) -> `Accumulated`, where acc is the sum of products, and the bias is int64 and
+broadcasts to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..ops.dense_8bit import PreparedDense
-from .base import Case, Int64Array, Mistake, wrap_bits
+from .base import Case, Float64Array, Int64Array, Mistake, wrap_bits
+from .grid import Grid
+from .links import EXECUTORCH_20655
 
-__all__ = ["BIASING", "right_bias"]
+__all__ = ["BIASING", "Accumulated", "right_bias"]
 
 
-def right_bias(_case: Case, acc: Int64Array, bias: Int64Array) -> tuple[Int64Array, Int64Array | int, Int64Array | int]:
+@dataclass(frozen=True, eq=False)
+class Accumulated:
+    """What the slots up to the bias make.
+
+    Attributes:
+        acc: int64, within the accumulator's width.
+        after: int64, to be added after the scaling: a bias in the wrong place.
+        apart: int64, to be scaled and rounded by itself and then added.
+        real_part: float64, to be added to acc before the scaling, which is then in float64; NaN where there is none.
+    """
+
+    acc: Int64Array
+    after: Int64Array | int = 0
+    apart: Int64Array | int = 0
+    real_part: Float64Array | None = None
+
+
+def right_bias(_case: Case, _grid: Grid, acc: Int64Array, bias: Int64Array) -> Accumulated:
     """Acc + bias."""
-    return acc + bias, 0, 0
+    return Accumulated(acc + bias)
+
+
+def _real_bias(case: Case, grid: Grid, acc: Int64Array, bias: Int64Array) -> Accumulated:
+    return Accumulated(acc, real_part=np.asarray(bias * grid.unit_values(case.bias_scale), np.float64))
 
 
 def _biased(prepared: PreparedDense) -> bool:
@@ -43,7 +67,7 @@ BIASING: tuple[Mistake, ...] = (
         "the bias is not added",
         _ADD,
         _ADD_C,
-        lambda case, acc, bias: (acc, 0, 0),
+        lambda case, grid, acc, bias: Accumulated(acc),
         _biased,
         rarity=1,
     ),
@@ -53,7 +77,7 @@ BIASING: tuple[Mistake, ...] = (
         "the bias is added twice",
         _ADD,
         _ADD_C,
-        lambda case, acc, bias: (acc + 2 * bias, 0, 0),
+        lambda case, grid, acc, bias: Accumulated(acc + 2 * bias),
         _biased,
     ),
     Mistake(
@@ -62,7 +86,7 @@ BIASING: tuple[Mistake, ...] = (
         "the bias is subtracted",
         _ADD,
         _ADD_C,
-        lambda case, acc, bias: (acc - bias, 0, 0),
+        lambda case, grid, acc, bias: Accumulated(acc - bias),
         _biased,
         rarity=2.5,
     ),
@@ -72,7 +96,7 @@ BIASING: tuple[Mistake, ...] = (
         "the bias is added inside the loop over the depth, once for each product",
         _ADD,
         "int32_t acc = bias[unit];  /* before the loop */",
-        lambda case, acc, bias: (acc + case.layer.depth * bias, 0, 0),
+        lambda case, grid, acc, bias: Accumulated(acc + case.layer.depth * bias),
         lambda prepared: _biased(prepared) and prepared.layer.depth > 1,
         rarity=2.5,
     ),
@@ -82,7 +106,7 @@ BIASING: tuple[Mistake, ...] = (
         "bias[0] is added to every unit",
         _ADD,
         _ADD_C,
-        lambda case, acc, bias: (acc + case.bias[0], 0, 0),
+        lambda case, grid, acc, bias: Accumulated(acc + case.bias[0]),
         _several_biases,
     ),
     Mistake(
@@ -91,7 +115,7 @@ BIASING: tuple[Mistake, ...] = (
         "the bias is cut to int8; it is int32",
         "bias = buffer.view(np.int32)",
         "const int32_t *bias;",
-        lambda case, acc, bias: (acc + wrap_bits(bias, 8), 0, 0),
+        lambda case, grid, acc, bias: Accumulated(acc + wrap_bits(bias, 8)),
         _beyond(8),
     ),
     Mistake(
@@ -100,7 +124,7 @@ BIASING: tuple[Mistake, ...] = (
         "the bias is cut to int16; it is int32",
         "bias = buffer.view(np.int32)",
         "const int32_t *bias;",
-        lambda case, acc, bias: (acc + wrap_bits(bias, 16), 0, 0),
+        lambda case, grid, acc, bias: Accumulated(acc + wrap_bits(bias, 16)),
         _beyond(16),
     ),
     Mistake(
@@ -109,7 +133,7 @@ BIASING: tuple[Mistake, ...] = (
         "the int32 bias is added after the scaling; it is in accumulator steps and belongs before it",
         _ADD,
         _ADD_C,
-        lambda case, acc, bias: (acc, bias, 0),
+        lambda case, grid, acc, bias: Accumulated(acc, after=bias),
         _biased,
         rarity=1.5,
     ),
@@ -119,7 +143,18 @@ BIASING: tuple[Mistake, ...] = (
         "the bias is scaled and rounded by itself, then added: two roundings where there is one",
         _ADD,
         _ADD_C,
-        lambda case, acc, bias: (acc, 0, bias),
+        lambda case, grid, acc, bias: Accumulated(acc, apart=bias),
         _biased,
+    ),
+    Mistake(
+        "bias_real_on_integer_sum",
+        "bias",
+        "the real-valued bias (bias * s_x * s_w) is added to the integer sum; both must be in accumulator steps",
+        _ADD,
+        _ADD_C,
+        _real_bias,
+        _biased,
+        rarity=2.5,
+        seen=(EXECUTORCH_20655,),
     ),
 )

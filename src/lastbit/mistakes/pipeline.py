@@ -23,7 +23,7 @@ from ..rules.requantize.words import last_tie
 from ..types import DTYPES, Array
 from .accumulate import product_of
 from .base import SLOTS, Case, Float64Array, Int64Array, Mistake, Scales, wrap_bits
-from .biasing import right_bias
+from .biasing import Accumulated, right_bias
 from .catalogue import MISTAKES
 from .finishing import RAW, right_range
 from .grid import Everything, Grid
@@ -53,21 +53,6 @@ PREFIX = ("input", "weights", "input_zero_point", "weights_zero_point", "product
 
 
 @dataclass(frozen=True, eq=False)
-class Accumulated:
-    """What the slots up to the bias make.
-
-    Attributes:
-        acc: int64, within the accumulator's width.
-        after: int64, to be added after the scaling: a bias in the wrong place.
-        apart: int64, to be scaled and rounded by itself and then added.
-    """
-
-    acc: Int64Array
-    after: Int64Array | int = 0
-    apart: Int64Array | int = 0
-
-
-@dataclass(frozen=True, eq=False)
 class Scaling:
     """A rule's constants for some elements, with what mistakes have made of them.
 
@@ -83,13 +68,15 @@ class Scaling:
     rounding: Mistake | None = None
     zero_point: int = 0
 
-    def unrounded(self, acc: Int64Array) -> Unrounded:
-        """The scaled value before the rounding."""
+    def unrounded(self, acc: Int64Array, real_part: Float64Array | None = None) -> Unrounded:
+        """The scaled value before the rounding; with a real part, which is added to acc, in float64."""
         params = self.params
         form, factor = params.rule.requantize, params.effective_scale
         tie = last_tie(form)
-        if self.combine is not None:
-            return Unrounded(tie, self.combine.function(acc.astype(np.float64), factor.astype(np.float64)))
+        if self.combine is not None or real_part is not None:
+            combine = np.multiply if self.combine is None else self.combine.function
+            value = acc.astype(np.float64) if real_part is None else acc + real_part
+            return Unrounded(tie, combine(value, factor.astype(np.float64)))
         match form:
             case Float():
                 return Unrounded(tie, _product(form, acc, params))
@@ -106,19 +93,21 @@ class Scaling:
             case never:
                 assert_never(never)
 
-    def apply(self, acc: Int64Array) -> Int64Array:
+    def apply(self, acc: Int64Array, real_part: Float64Array | None = None) -> Int64Array:
         """Accumulators to whole output steps, without zero point and clamp."""
         if self.rounding is not None:
-            result: Int64Array = self.rounding.function(self.unrounded(acc), self.zero_point)
+            result: Int64Array = self.rounding.function(self.unrounded(acc, real_part), self.zero_point)
             return np.clip(result, -LIMIT, LIMIT)
-        if self.combine is not None:
-            return self.unrounded(acc).round(last_tie(self.params.rule.requantize))
+        if self.combine is not None or real_part is not None:
+            return self.unrounded(acc, real_part).round(last_tie(self.params.rule.requantize))
         return requantize(acc, self.params)["output"].astype(np.int64)
 
     def with_late_bias(self, acc: Int64Array, start: Accumulated) -> Int64Array:
         """`apply`, and then what belongs before it but comes after."""
         with np.errstate(all="ignore"):
             scaled = self.apply(acc)
+            if start.real_part is not None:
+                scaled = np.where(np.isnan(start.real_part), scaled, self.apply(acc, start.real_part))
             if not isinstance(start.apart, int):
                 scaled = scaled + np.where(start.apart != 0, self.apply(start.apart), 0)
         return scaled + start.after
@@ -127,6 +116,8 @@ class Scaling:
         """The same before the rounding."""
         with np.errstate(all="ignore"):
             value = self.unrounded(acc).real
+            if start.real_part is not None:
+                value = np.where(np.isnan(start.real_part), value, self.unrounded(acc, start.real_part).real)
             if not isinstance(start.apart, int):
                 value = value + np.where(start.apart != 0, self.unrounded(start.apart).real, 0)
         return value + start.after
@@ -182,8 +173,8 @@ def add_bias(case: Case, grid: Grid, dot: Int64Array, mistake: Mistake | None) -
     """The last slot before the accumulator is whole, and its width."""
     bias: Int64Array = grid.unit_values(case.bias)
     function = right_bias if mistake is None else mistake.function
-    acc, after, apart = function(case, dot, bias)
-    return Accumulated(acc if case.acc_bits == 64 else wrap_bits(acc, case.acc_bits), after, apart)
+    made: Accumulated = function(case, grid, dot, bias)
+    return made if case.acc_bits == 64 else replace(made, acc=wrap_bits(made.acc, case.acc_bits))
 
 
 def scale_params(case: Case, grid: Grid, chosen: Chosen) -> RequantParams:
@@ -285,7 +276,7 @@ def _suffix(case: Case, chosen: Chosen, start: Accumulated) -> Int64Array:
     if "whole" in chosen:
         return finish(case, chosen["whole"].function(case), chosen)
     later = [slot for slot in chosen if slot not in PREFIX and slot != "layout"]
-    plain = isinstance(start.after, int) and isinstance(start.apart, int)
+    plain = isinstance(start.after, int) and isinstance(start.apart, int) and start.real_part is None
     if plain and not later:
         return requantize(start.acc, case.prepared.requant)["output"].astype(np.int64)
     return finish(case, scaled_matrix(case, chosen, start), chosen)

@@ -96,7 +96,7 @@ def _steps(case: Case, chosen: Chosen, row: int, unit: int, acc: int | None) -> 
         ("zero point of x still to be taken off", str(zx)),
         ("w as it is read", _row(w)),
         ("sum of products, zero points taken off", _one(dot)),
-        ("acc: with the bias", _one(start.acc)),
+        ("acc: with the bias", _acc(start)),
     ]
     if case.bias.any():
         steps.append((_LATE, _one(np.asarray(start.after))))
@@ -109,6 +109,10 @@ def _steps(case: Case, chosen: Chosen, row: int, unit: int, acc: int | None) -> 
         ("with the zero point", _one(total + post)),
         ("output, clamped", f"{_one(finish(case, total, chosen))}  (bounds {low} .. {high})"),
     ]
+
+
+def _acc(start: Accumulated) -> str:
+    return _one(start.acc) if start.real_part is None else repr(float((start.acc + start.real_part)[0]))
 
 
 def _row(values: Any) -> str:
