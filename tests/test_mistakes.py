@@ -16,6 +16,7 @@ from lastbit.mistakes.fixes import fixes
 from lastbit.mistakes.grid import Elements
 from lastbit.mistakes.pipeline import Scaling, accumulate, finish, scale_params, unrounded_matrix, wrong_matrix
 from lastbit.mistakes.rounding import round_ratio
+from lastbit.model import Operator
 from lastbit.prepare import prepare_operator
 from lastbit.probing import all_rules, critical_accumulators, probe_subgraph
 from lastbit.rules.requantize.vector import requantize
@@ -30,7 +31,24 @@ MODEL = make_dense_model(per_channel=True, output_scale=0.15)
 
 
 def layer(model=MODEL, runtime="litert-reference"):
-    return prepare_operator(model, model.operators[0], runtime)
+    return prepare_operator(model, model.dense_operators[0], runtime)
+
+
+def turned(dense):
+    """A dense layer of a flat image, with a TRANSPOSE and a RESHAPE before it."""
+    (own, *tensors), size = dense.tensors, len(dense.tensors)
+    order, shape = (
+        replace(own, index=size + i, shape=(len(v),), dtype=DTYPES[2], quant=None, data=np.asarray(v, np.int32))
+        for i, v in enumerate(((0, 3, 1, 2), (1, 18)))
+    )
+    before = replace(own, index=size + 2, name="image")
+    moved = replace(own, index=size + 3, shape=(1, 3, 3, 2))
+    own = replace(own, shape=(1, 18), shape_signature=(1, 18))
+    first = Operator(0, "TRANSPOSE", 1, (before.index, order.index), (moved.index,))
+    second = Operator(1, "RESHAPE", 1, (moved.index, shape.index), (0,))
+    operators = (first, second, replace(dense.operators[0], index=2))
+    tensors = (own, *tensors, order, shape, before, moved)
+    return load(write(replace(dense, tensors=tensors, operators=operators, inputs=(before.index,))))
 
 
 def other_types():
@@ -116,7 +134,9 @@ def test_every_mistake_changes_some_output_of_some_layer():
         RNG.integers(-9, 9, (3, 18)).astype(np.int8), input_quant=quant(0.1, 3), weights_quant=quant(0.1),
         output_quant=quant(0.3, 5), input_shape=(1, 3, 2, 3),
     )  # fmt: skip
-    for model, shape in ((ties, (300, 7)), (load(write(flat)), (300, 20)), (load(write(image)), (4, 3, 2, 3))):
+    for model, shape in (
+        (ties, (300, 7)), (load(write(flat)), (300, 20)), (load(write(image)), (4, 3, 2, 3)), (turned(image), (4, 18)),
+    ):  # fmt: skip
         layers += [
             (layer(model, runtime), RNG.integers(-128, 128, shape).astype(np.int8))
             for runtime in ("litert-reference", "tflm", "litert-builtin-x86", "litert-xnnpack")

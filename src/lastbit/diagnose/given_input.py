@@ -13,15 +13,13 @@ from ..errors import InputError, LastBitError, RealInputError
 from ..layer_input import layer_input
 from ..model import Model, Operator
 from ..ops.dense_layer import DenseLayer
+from ..ops.input_moves import moves_before
 from ..runtimes import Runtime
 from ..types import Array
 from .function import Function
 from .separate import trial_inputs
 
 __all__ = ["chosen_input", "elsewhere", "real_input"]
-
-_COPIES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
-"""Operators that keep every value."""
 
 _LEAST = 4
 """Elements, from which an array is looked for among the model's tensors."""
@@ -91,9 +89,8 @@ def real_input(model: Model, layer: DenseLayer, x: Any, values: Array) -> Array 
         float32 of the shape of values; None where the layer's input is not a real model input, quantized.
     """
     makers = {index: op for op in model.operators for index in op.outputs}
-    index = layer.input.index
-    while index in makers and makers[index].name in _COPIES:
-        index = makers[index].inputs[0]
+    moves = moves_before(model, layer.input.index)
+    index = moves[0].inputs[0] if moves else layer.input.index
     inputs = [tensor.index for tensor in model.inputs]
     source = index  # a quantized model input may have been given in real values
     if index in makers and makers[index].name == "QUANTIZE":

@@ -9,6 +9,7 @@ __all__ = [
     "CMSIS_184",
     "CMSIS_214",
     "COMFY_KITCHEN_133",
+    "ESP_NN_25",
     "EXECUTORCH_20655",
     "FLATBUFFERS_6980",
     "FORUM",
@@ -80,6 +81,7 @@ TF_44215 = "https://github.com/tensorflow/tensorflow/issues/44215"
 TF_35072 = "https://github.com/tensorflow/tensorflow/issues/35072"
 TF_62110 = "https://github.com/tensorflow/tensorflow/pull/62110"
 TF_23384 = "https://github.com/tensorflow/tensorflow/issues/23384"
+ESP_NN_25 = "https://github.com/espressif/esp-nn/issues/25"
 NNTRAINER_1994 = "https://github.com/nntrainer/nntrainer/pull/1994"
 TRITON_2296 = "https://github.com/triton-lang/triton/issues/2296"
 PYTORCH_76390 = "https://github.com/pytorch/pytorch/issues/76390"

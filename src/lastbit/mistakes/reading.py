@@ -15,6 +15,7 @@ from .base import Case, Int64Array, Mistake, wrap_bits
 from .links import (
     ARM_COMPUTE_1033,
     CMSIS_5_1394,
+    ESP_NN_25,
     EXECUTORCH_20655,
     NETRON_1221,
     NNTRAINER_1994,
@@ -55,13 +56,28 @@ def _column_major(x: Int64Array) -> Int64Array:
 
 def _channels_first(case: Case, x: Int64Array) -> Int64Array:
     """Each sample's channels moved in front before it is flattened, as PyTorch lays it out."""
-    moved = np.moveaxis(x.reshape(case.shape), -1, 1)
+    sample = case.layer.sample
+    if x.size % math.prod(sample):  # rows of a part of a sample
+        return x
+    moved = np.moveaxis(x.reshape(-1, *sample), -1, 1)
     return np.ascontiguousarray(moved).reshape(x.shape)
 
 
 def _flattens(prepared: PreparedDense) -> bool:
-    shape = prepared.layer.input.shape
-    return len(shape) > 2 and shape[-1] > 1 and math.prod(shape[1:-1]) > 1
+    *places, channels = prepared.layer.sample
+    return channels > 1 and math.prod(places) > 1
+
+
+def _not_transposed(case: Case, x: Int64Array) -> Int64Array:
+    """Each sample's values where they were before the operators in front of the layer transposed it."""
+    order = case.layer.transposed
+    if order is None or x.size % order.size:
+        return x
+    return x.reshape(-1, order.size)[:, np.argsort(order)].reshape(x.shape)
+
+
+def _is_transposed(prepared: PreparedDense) -> bool:
+    return prepared.layer.transposed is not None
 
 
 def _weights_as_in_out(_case: Case, w: Int64Array) -> Int64Array:
@@ -166,11 +182,21 @@ READING: tuple[Mistake, ...] = (
         "input_channels_first",
         "input",
         "the input is flattened with its channels first (NCHW); TFLite has them last (NHWC)",
-        "x = np.moveaxis(x, 1, -1).reshape(-1, depth)",
+        "x = x.reshape(-1, depth)  # of x [n, H, W, C]; if yours is [n, C, H, W]: np.moveaxis(x, 1, -1) first",
         "x[(h * width + w) * channels + c]",
         _channels_first,
         _flattens,
-        seen=(NNTRAINER_1994,),
+        seen=(NNTRAINER_1994, ESP_NN_25),
+    ),
+    Mistake(
+        "input_transpose_missing",
+        "input",
+        "the input is read as it was before the file's TRANSPOSE; the layer takes what TRANSPOSE gives",
+        "x = x.transpose(perm).reshape(-1, depth)  # perm: the file's TRANSPOSE, which runs before the layer",
+        "x[k]  /* x: what the TRANSPOSE before the layer gives */",
+        _not_transposed,
+        _is_transposed,
+        rarity=1.5,
     ),
     Mistake(
         "input_first_row_for_all",

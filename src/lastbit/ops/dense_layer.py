@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from ..rules.requantize.fold import RequantParams, prepare_requantize
 from ..runtimes.variant import INT32_BIAS_TYPE, INT64_BIAS, NO_BIAS, Variant
 from ..types import Array, IntArray, QuantParams
 from .base import PreparedOperator, constant_operand, refuse, required_operand
+from .input_moves import sample_shape, transposition
 
 __all__ = ["DenseLayer", "PreparedLayer", "check_types", "dense_layer", "dense_variant"]
 
@@ -38,6 +40,9 @@ class DenseLayer:
         output: the output's tensor.
         activation: the fused activation's name.
         keep_num_dims: whether the output keeps the input's leading dimensions.
+        sample: one sample's shape before the operators in front of the layer flattened it, without the batch.
+        transposed: for each value of a sample its place before TRANSPOSE operators in front of the layer; None where
+            there are none that matter.
     """
 
     operator: Operator
@@ -47,6 +52,8 @@ class DenseLayer:
     output: Tensor
     activation: str
     keep_num_dims: bool
+    sample: tuple[int, ...]
+    transposed: npt.NDArray[np.intp] | None
 
     @property
     def units(self) -> int:
@@ -250,7 +257,18 @@ def dense_layer(model: Model, op: Operator) -> DenseLayer:
             problems.append(f"bias ({bias.label}) has shape {list(bias.shape)} for {weights.shape[0]} units")
     if problems:
         raise refuse(op, "; ".join(problems))
-    return DenseLayer(op, x, weights, bias, output, activation, bool(op.options.get("keep_num_dims", False)))
+    size = max(weights.shape[1], math.prod(x.shape[1:]))
+    return DenseLayer(
+        op,
+        x,
+        weights,
+        bias,
+        output,
+        activation,
+        bool(op.options.get("keep_num_dims", False)),
+        sample_shape(model, x.index, size),
+        transposition(model, x.index, size),
+    )
 
 
 def check_types(layer: DenseLayer, types: Collection[tuple[str, str, str]], bias_types: Collection[str]) -> None:
