@@ -193,7 +193,10 @@ class _Diagnoser:
             matrices.append(matrix)
         acc_matrix, scaled_matrix = matrices
         if acc_matrix is not None and acc_matrix.dtype.kind == "f":
-            raise InputError("acc has values that are no whole numbers; an accumulator is an integer")
+            raise InputError(
+                "acc has values that are no whole numbers; an accumulator is an integer. "
+                "Leave acc out, and what made it so is searched for in the output"
+            )
         if acc_matrix is not None or scaled_matrix is not None:
             return self._with_steps(made[0], right, acc_matrix, scaled_matrix)
         return self._finished(self._search(made, None, right), made, right, ())
