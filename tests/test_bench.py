@@ -19,6 +19,8 @@ from lastbit.bench.peers import contenders, operations
 from lastbit.bench.report import BenchReport, BenchRow, time_text
 from lastbit.engines.jit_matmul import available
 from lastbit.oracles import on_this_machine
+from lastbit.tflite import load, write
+from lastbit.tflite.synthesize import dense_subgraph, quant
 
 QUICK = {"batches": [1, 20], "seconds": 0.01, "memory": False}
 
@@ -113,3 +115,14 @@ def test_the_benchmark_of_pytest_runs_and_agrees():
     result = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     assert int(re.search(r"(\d+) passed", result.stdout)[1]) >= 9, result.stdout
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(2, 1), (2, 3), (3, 2)])
+def test_a_file_of_a_fixed_batch_is_no_contender_for_other_batches(rows, batch, rng):
+    weights = rng.integers(-9, 9, (3, 5)).astype(np.int8)
+    scales = {"input_quant": quant(0.1), "weights_quant": quant(0.1), "output_quant": quant(0.1)}
+    model = load(write(dense_subgraph(weights, input_shape=(rows, 5), **scales)))
+    for contender in contenders(model, ["tflm"], "numpy", 1):
+        call = contender.make(batch)
+        if call is not None:
+            assert len(call(np.zeros((batch, 5), np.int8))) == batch

@@ -10,11 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 import files_page
-from conftest import MODELS, needs_shared_models
+from conftest import MODELS, interpreter_missing, needs_shared_models
 from lastbit import build, load, run
 from lastbit.cli import main
 from lastbit.errors import UnsupportedError
+from lastbit.oracles import open_oracle
 from lastbit.tflite import write
+from lastbit.tflite.synthesize import dense_subgraph, quant
 from test_tflite_reader import BY_NAME, chain, changed
 
 RECORDED = {entry["what"]: entry for entry in files_page.recorded()}
@@ -93,3 +95,52 @@ def test_variables_are_refused_operator_by_operator(tmp_path, monkeypatch):
     path = str(MODELS / "mww_v2_vad.tflite")
     for arguments in (["inspect", path], ["compare", path, "--runtime", "tflm", "--runtime", "litert-reference"]):
         assert CliRunner().invoke(main, arguments).exit_code in (0, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rows", "depth"), [("int8", 4, 5), ("uint8", 3, 7), ("int16", 1, 9)], ids=["int8", "uint8", "int16"]
+)
+@pytest.mark.parametrize("engine", ["reference", "numpy", "auto"])
+def test_a_layer_whose_input_is_a_constant(dtype, rows, depth, engine, rng):
+    weights_dtype = "uint8" if dtype == "uint8" else "int8"
+    low, high = (1, 200) if dtype == "uint8" else (-100, 100)
+    graph = dense_subgraph(
+        rng.integers(low, high, (3, depth)).astype(weights_dtype),
+        input_quant=quant(0.02, 7 if dtype == "uint8" else 0),
+        weights_quant=quant(0.01, 100 if dtype == "uint8" else 0),
+        output_quant=quant(0.05, 0),
+        input_dtype=dtype,
+        weights_dtype=weights_dtype,
+        input_shape=(rows, depth),
+    )
+    unused, dense = graph.tensors[0], graph.operators[0]
+    values = rng.integers(low, high, (rows, depth)).astype(dtype)
+    constant = replace(unused, index=len(graph.tensors), name="constant", data=values)
+    operator = replace(dense, inputs=(constant.index, *dense.inputs[1:]))
+    content = write(replace(graph, tensors=(*graph.tensors, constant), operators=(operator,)))
+    x = np.zeros((rows, depth), dtype)
+    found = run(content, x, "litert-reference", engine=engine).output
+    same = run(write(graph), values, "litert-reference").output
+    assert np.array_equal(found, same)
+    if not interpreter_missing("litert-reference"):
+        with open_oracle("litert-reference") as oracle:
+            assert np.array_equal(oracle.run(content, [[x]]).outputs[0][0], found)
+
+
+def test_verify_and_vectors_of_a_layer_whose_input_is_a_constant(tmp_path, monkeypatch, rng):
+    graph = dense_subgraph(
+        rng.integers(-100, 100, (3, 5)).astype(np.int8),
+        input_quant=quant(0.02),
+        weights_quant=quant(0.01),
+        output_quant=quant(0.05),
+        input_shape=(4, 5),
+    )
+    constant = replace(graph.tensors[0], index=3, name="constant", data=np.arange(20).reshape(4, 5).astype(np.int8))
+    dense = replace(graph.operators[0], inputs=(3, *graph.operators[0].inputs[1:]))
+    monkeypatch.chdir(tmp_path)
+    Path("m.tflite").write_bytes(write(replace(graph, tensors=(*graph.tensors, constant), operators=(dense,))))
+    runtime = ("--runtime", "litert-reference")
+    if not interpreter_missing("litert-reference"):
+        assert CliRunner().invoke(main, ["verify", "m.tflite", *runtime, "--samples", "2"]).exit_code == 0
+    vectors = ["vectors", "m.tflite", "-o", "v", "--no-oracle", "--random", "5", *runtime]
+    assert CliRunner().invoke(main, vectors).exit_code == 0

@@ -14,6 +14,7 @@ from .ops.fully_connected import prepare_fully_connected
 from .ops.kernels import DELEGATE, KERNELS, check_kernel
 from .ops.validity import check_operands, check_structure
 from .runtimes import Refused, Rule, Runtime, find_rule, get_runtime
+from .types import Array
 
 __all__ = ["DENSE_ONLY", "PreparedModel", "choose_rule", "missing_outputs", "prepare", "prepare_operator"]
 
@@ -35,6 +36,7 @@ class PreparedModel:
         operators: operator index -> prepared operator, for those that are covered.
         refused: operator index -> why it is refused or not covered: kind and words.
         missing_outputs: tensor index -> why the graph output has no value, whatever operators run.
+        constants: tensor index -> value in the file, of outputs and of what covered operators take as a value.
     """
 
     model: Model
@@ -42,6 +44,7 @@ class PreparedModel:
     operators: Mapping[int, PreparedOperator]
     refused: Mapping[int, Refused]
     missing_outputs: Mapping[int, str] = field(default_factory=dict)
+    constants: Mapping[int, Array] = field(default_factory=dict)
 
     @property
     def refusals(self) -> dict[int, str]:
@@ -89,7 +92,14 @@ def prepare(model: Model, runtime: str | Runtime) -> PreparedModel:
             operators[op.index] = prepare_operator(model, op, chosen)
         except UnsupportedError as error:
             refused[op.index] = Refused(error.kind, "; ".join(error.reasons) or str(error))
-    return PreparedModel(model, chosen, operators, refused, missing_outputs(model))
+    values = {
+        index: value
+        for entry in operators.values()
+        for index in entry.inputs
+        if index not in model.fed_or_computed and (value := model.tensors[index].data) is not None
+    }
+    constants = {**model.constant_outputs, **values}
+    return PreparedModel(model, chosen, operators, refused, missing_outputs(model), constants)
 
 
 def missing_outputs(model: Model) -> dict[int, str]:

@@ -73,7 +73,7 @@ def contenders(model: Model, runtimes: list[str], engine: str, threads: int) -> 
             real = on_this_machine(runtime)
             found.append(Contender(name, real, False, functools.partial(_litert, model, resolver, threads)))
     if importlib.util.find_spec("tflite_micro") is not None and threads == 1:
-        found.append(Contender("TensorFlow Lite Micro", "tflm", False, lambda rows: _tflm(model)))
+        found.append(Contender("TensorFlow Lite Micro", "tflm", False, functools.partial(_tflm, model)))
     layers = _dense_layers(model)
     if layers is not None and threads == 1:
         if len(layers) == 1 and importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
@@ -123,7 +123,7 @@ def _litert(model: Model, resolver: str, threads: int, rows: int) -> Call | None
     return call
 
 
-def _tflm(model: Model) -> Call | None:
+def _tflm(model: Model, rows: int) -> Call | None:
     module: Any = importlib.import_module("tflite_micro.python.tflite_micro.runtime")
     try:
         interpreter = module.Interpreter.from_bytes(model.content, arena_size=max(1 << 22, 10 * len(model.content)))
@@ -131,9 +131,10 @@ def _tflm(model: Model) -> Call | None:
         return None
     shape = model.inputs[0].shape
     size = shape[0] if len(shape) > 1 else 1
+    if rows % size:
+        return None  # it cannot take another batch than the file's
 
     def call(x: Array) -> Array:
-        # It cannot take another batch than the file's.
         parts = []
         for start in range(0, len(x), size):
             interpreter.set_input(x[start : start + size], 0)

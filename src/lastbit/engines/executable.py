@@ -119,7 +119,7 @@ class Executable:
             return dict(reference.run(self.prepared, inputs, progress=progress).tensors)
         tensors = {tensor.index: check_input(tensor, value) for tensor, value in pairs}
         batch = next(iter(tensors.values())).shape[:1] if tensors else (1,)
-        tensors |= self.prepared.model.constant_outputs
+        tensors |= self.prepared.constants
         steps = self._plan(batch == (1,))
         for done, step in enumerate(steps):
             if progress is not None:

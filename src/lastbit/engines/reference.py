@@ -144,7 +144,7 @@ def run(
     model = prepared.model
     if not partial:
         prepared.require_all()
-    tensors: dict[int, Array] = dict(model.constant_outputs)
+    tensors: dict[int, Array] = dict(prepared.constants)
     tensors |= {tensor.index: check_input(tensor, value) for tensor, value in match_inputs(model, inputs)}
     traces: dict[int, OperatorTrace] = {}
     for index, entry in prepared.operators.items():

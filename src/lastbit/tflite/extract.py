@@ -24,7 +24,7 @@ def extract_operator(model: Model, op: Operator, batch: int | None = None) -> Su
         batch: None for the shapes that the model has, else the leading dimension of the operator's activation
             input and of its outputs. A rank-1 input `[K]` becomes `[batch, K]`. The outputs of
             FULLY_CONNECTED follow from its input: `[..., K]` with keep_num_dims gives `[..., out]`, anything
-            else is flattened to `[elements / K, out]`.
+            else is flattened to `[elements / K, out]`. An input of it that is a constant becomes a graph input.
 
     Returns:
         The graph.
@@ -37,6 +37,8 @@ def extract_operator(model: Model, op: Operator, batch: int | None = None) -> Su
         raise InputError(
             f"{op.label} is not an operator of {model.source}'s main subgraph; take it from model.operators."
         )
+    if batch is not None and op.name == "FULLY_CONNECTED":
+        model, op = _fed(model, op)
     used = list(dict.fromkeys(index for index in (*op.inputs, *op.outputs) if index >= 0))
     position = {index: new for new, index in enumerate(used)}
     tensors = [replace(model.tensors[index], index=position[index]) for index in used]
@@ -49,6 +51,19 @@ def extract_operator(model: Model, op: Operator, batch: int | None = None) -> Su
     fed = dict.fromkeys(i for i in inputs if i >= 0 and tensors[i].data is None and not tensors[i].is_variable)
     single = replace(op, index=0, inputs=inputs, outputs=outputs)
     return Subgraph(f"operator_{op.index}", tuple(tensors), (single,), tuple(fed), outputs)
+
+
+def _fed(model: Model, op: Operator) -> tuple[Model, Operator]:
+    """The same layer with a tensor that is fed as its input, where the file has a constant there."""
+    source = model.operand(op, 0)
+    if source is None or source.data is None:
+        return model, op
+    graph = model.subgraphs[0]
+    computed = replace(source, index=len(graph.tensors), data=None)
+    fed = replace(op, inputs=(computed.index, *op.inputs[1:]))
+    operators = tuple(fed if other is op else other for other in graph.operators)
+    graph = replace(graph, tensors=(*graph.tensors, computed), operators=operators)
+    return replace(model, subgraphs=(graph, *model.subgraphs[1:])), fed
 
 
 def _shapes(model: Model, op: Operator, batch: int) -> dict[int, tuple[int, ...]]:
