@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..errors import InputError
+from .float_model import read_float_model
 from .options import (
     ABOUT_NAMES,
     allow_gaps_option,
@@ -98,19 +99,12 @@ def _explain_tensor(
     calibrator: str,
     output: str,
 ) -> None:
-    from ..api import load
-    from ..input_files import read_inputs
     from ..origin import explain_tensor
-    from ..quantize import read_ranges
     from ..terminal import print_report, progress
 
     if output == "latex":
         raise click.UsageError("--tensor has no LaTeX; leave --format out or use json.")
-    loaded = load(source) if source is not None else None
-    if loaded is None and (data or ranges is not None):
-        raise InputError("--data and --ranges are the float model's; give it with --float FILE.")
-    arrays = read_inputs(data, loaded) if data and loaded is not None else None
-    found = read_ranges(ranges, loaded) if ranges is not None and loaded is not None else None
+    loaded, arrays, found = read_float_model(source, data, ranges)
     with progress("explain") as update:
         report = explain_tensor(
             model,

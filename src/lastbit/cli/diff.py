@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .float_model import read_float_model
 from .options import json_option
 
 __all__ = ["diff"]
@@ -49,18 +50,10 @@ def diff(
     Operators in order, and every tensor's type, shape, scales (in ulp), zero points and data. Names, numbering and
     metadata do not count. The exit code is 0 where nothing differs, 1 where anything does.
     """
-    from ..api import load
     from ..diff import diff as make
-    from ..errors import InputError
-    from ..input_files import read_inputs
-    from ..quantize import read_ranges
     from ..terminal import print_report, progress
 
-    loaded = load(source) if source is not None else None
-    if loaded is None and (data or ranges):
-        raise InputError("--data and --ranges are the float model's; give it with --float FILE.")
-    arrays = read_inputs(data, loaded) if data and loaded is not None else None
-    found = read_ranges(ranges, loaded) if ranges is not None and loaded is not None else None
+    loaded, arrays, found = read_float_model(source, data, ranges)
     with progress("diff") as update:
         report = make(
             first,
