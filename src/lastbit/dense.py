@@ -263,7 +263,7 @@ def _factors(multiplier: npt.ArrayLike, shift: npt.ArrayLike, units: int) -> npt
 
 
 def _given_model(graph: Subgraph, name: str, activation: str, bounds: tuple[int, int] | None, dtype: DType) -> Model:
-    """The model of a layer without scales. Its content identifies it and is no file."""
+    """The model of a layer without scales. Its content identifies it; it is not a file."""
     if bounds is not None:
         if np.shape(bounds) != (2,):
             raise InputError(f"activation_range: found {bounds!r}; wanted (smallest, largest)")

@@ -172,7 +172,7 @@ def pack(
 
     Args:
         weights: int8 or uint8 `[out, depth]`.
-        weights_zero_point: zw; taken off the weights.
+        weights_zero_point: zw; subtracted from the weights.
         bias: int64 `[out]`, what the sums begin with: bias - zx * sum(w - zw). None for zeros.
         params: the requantization; None for the sums themselves.
         slots: its constants by slot, from `jit_forms.form_slots`; None to make them from `params` (forms that

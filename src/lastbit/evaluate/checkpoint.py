@@ -41,7 +41,7 @@ def write_checkpoint(path: str, report: dict[str, Any], identity: dict[str, Any]
 
 
 def read_checkpoint(path: str, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The state of a report file; None where there is no file.
+    """The state of a report file; None where the file does not exist.
 
     Args:
         path: the file.

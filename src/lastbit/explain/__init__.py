@@ -273,7 +273,7 @@ def _other(
 
 
 def _taken_scale(prepared: PreparedDense, unit: int) -> Fraction:
-    """The weights scale that a kernel takes for a unit: that of the file, but for a few faults."""
+    """The weights scale that a kernel takes for a unit: that of the file, except with a few faults."""
     scales = prepared.layer.weights_scale
     return Fraction(float(scales[unit if scales.size > 1 else 0]))
 
