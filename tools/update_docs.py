@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import api_page
 import gallery
 import page_585
 import reader_table
@@ -230,6 +231,10 @@ GENERATED: dict[str, Callable[[], str]] = {
     "versions": versions_table,
     "accumulator_585": page_585.page,
     "gallery": gallery.page,
+    "api_functions": api_page.functions,
+    "api_classes": api_page.classes,
+    "api_commands": api_page.commands,
+    "api_json": api_page.json_kinds,
 }
 
 
