@@ -2,9 +2,9 @@
 
     python tools/json_documents.py --write
 
-runs every command with `--json` on small models, and writes a schema for each kind of document that it sees. A test runs
-the same commands and checks every document with the recorded schemas: a key that appears, vanishes or changes its type is
-noticed, and docs/api.md says what must follow.
+runs every command with `--json` on small models, and writes a schema for each kind of document that it sees. A test
+runs the same commands and checks every document with the recorded schemas: a key that appears, vanishes or changes its
+type is noticed, and docs/api.md says what must follow.
 """
 
 from __future__ import annotations
