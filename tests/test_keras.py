@@ -216,17 +216,28 @@ def test_deep_nesting_and_missing_members_end_in_one_message(tmp_path: Path) -> 
             read_keras(path)
 
 
-def test_weights_only_and_a_fixed_batch_are_told(tmp_path: Path) -> None:
+def test_weights_only_are_told(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["a"] = 1
     with pytest.raises(ModelError, match="weights only"):
         read_keras(tmp_path / "x.h5")
 
-    def fixed(config: Any) -> None:
-        config["config"]["layers"][0]["config"]["batch_shape"][0] = 1
 
-    with pytest.raises(UnsupportedError, match="batch size is fixed to 1"):
-        read_keras(edited(tmp_path, fixed))
+def test_shapes_fit_an_open_and_a_fixed_batch(tmp_path: Path) -> None:
+    def shapes(path: Path) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+        model = read_keras(path)
+        outputs = [(op.name, model.tensors[op.outputs[0]]) for op in model.operators]
+        return [(name, tensor.shape, tensor.shape_signature) for name, tensor in outputs]
+
+    def fixed(config: Any) -> None:
+        config["config"]["layers"][0]["config"]["batch_shape"][0] = 4
+
+    assert shapes(QUESTION)[:3] == [
+        ("RESHAPE", (16, 48), (-1, 48)),
+        ("FULLY_CONNECTED", (16, 32), (-1, 32)),
+        ("RESHAPE", (1, 16, 32), (-1, 16, 32)),
+    ]
+    assert shapes(edited(tmp_path, fixed)) == [("FULLY_CONNECTED", (4, 16, 32), (4, 16, 32))]
 
 
 def test_batch_normalization_of_one_channel_before_a_convolution_is_refused() -> None:

@@ -13,7 +13,7 @@ from .archive import opened
 from .arithmetic import Folding, Newton
 from .fuse import fuse, into_convolution
 from .graph import Node
-from .layers import network
+from .layers import Network, network
 from .lower import lower
 
 __all__ = ["SUFFIXES", "Folding", "Newton", "is_keras", "read_keras"]
@@ -56,11 +56,11 @@ def read_keras(path: str | os.PathLike[str], folding: Folding | None = None) -> 
             f"layer {node.name!r}: the batch normalization of one channel before it goes into it" for node in folded
         ]
         raise UnsupportedError(f"{source}: cannot be lowered as the converter does", reasons)
-    graph = _subgraph(nodes, outputs, found.inputs)
+    graph = _subgraph(nodes, outputs, found)
     return Model((graph,), "LastBit", 3, write(graph), source)
 
 
-def _subgraph(nodes: list[Node], outputs: list[Node], inputs: tuple[str, ...]) -> Subgraph:
+def _subgraph(nodes: list[Node], outputs: list[Node], network: Network) -> Subgraph:
     tensors: list[Tensor] = []
     places: dict[Node, int] = {}
     constants: dict[int, int] = {}
@@ -81,8 +81,9 @@ def _subgraph(nodes: list[Node], outputs: list[Node], inputs: tuple[str, ...]) -
         operands = [places[source] for source in node.inputs]
         operands += [constant(value, f"{node.name}/{number}") for number, value in enumerate(node.constants)]
         places[node] = len(tensors)
-        shape = node.shape
-        tensors.append(Tensor(len(tensors), node.name, (1, *shape), (-1, *shape), _FLOAT, None, None))
+        shape = (node.rows * (network.batch or 1), *node.shape)
+        signature = shape if network.batch else (-1, *node.shape)
+        tensors.append(Tensor(len(tensors), node.name, shape, signature, _FLOAT, None, None))
         if node.op != "INPUT":
             operators.append(Operator(len(operators), node.op, 1, tuple(operands), (places[node],), node.options))
     names = [tensor.name for tensor in tensors]
@@ -92,5 +93,9 @@ def _subgraph(nodes: list[Node], outputs: list[Node], inputs: tuple[str, ...]) -
     ]
     fed = {node.name: places[node] for node in nodes if node.op == "INPUT"}
     return Subgraph(
-        "main", tuple(tensors), tuple(operators), tuple(fed[name] for name in inputs), tuple(places[o] for o in outputs)
+        "main",
+        tuple(tensors),
+        tuple(operators),
+        tuple(fed[name] for name in network.inputs),
+        tuple(places[o] for o in outputs),
     )

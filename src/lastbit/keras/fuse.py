@@ -137,7 +137,8 @@ class _Fuser:
         reshape = node.inputs[0]
         if reshape.op != "RESHAPE" or self.uses(reshape) != 1:
             return False
-        moved = replace(node, inputs=list(reshape.inputs), shape=reshape.inputs[0].shape)
+        source = reshape.inputs[0]
+        moved = replace(node, inputs=[source], shape=source.shape, rows=source.rows)
         self.nodes.insert(self.nodes.index(reshape), moved)
         self.put(node, replace(reshape, inputs=[moved]))
         return True
@@ -163,7 +164,7 @@ class _Fuser:
 
     def put(self, node: Node, made: Node) -> None:
         """Let a new node take another's place."""
-        made.name, made.shape = node.name, node.shape
+        made.name, made.shape, made.rows = node.name, node.shape, node.rows
         self.nodes[self.nodes.index(node)] = made
         self.redirect(node, made)
 

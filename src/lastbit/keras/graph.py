@@ -26,6 +26,7 @@ class Node:
             shape. None for a bias that is absent.
         options: the operator's options.
         shape_of: the node whose shape the converter reads (SHAPE) for a RESHAPE with an open batch. It counts as a use.
+        rows: how many of `shape` one sample has; more than 1 where a RESHAPE makes rows of a sample.
     """
 
     op: str
@@ -35,6 +36,7 @@ class Node:
     constants: tuple[Array | None, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     shape_of: Node | None = None
+    rows: int = 1
 
     @property
     def activation(self) -> str:

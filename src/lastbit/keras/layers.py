@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ModelError, UnsupportedError
 
-__all__ = ["Layer", "Network", "network"]
+__all__ = ["Layer", "Network", "batch_shape", "network"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,18 @@ class Network:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
+    @property
+    def batch(self) -> int | None:
+        """The batch size of the first input; None where it is open."""
+        shapes = [batch_shape(layer.config) for layer in self.layers if layer.name in self.inputs]
+        first = shapes[0][0] if shapes and isinstance(shapes[0], (list, tuple)) and shapes[0] else None
+        return first if isinstance(first, int) and first > 0 else None
+
+
+def batch_shape(config: Mapping[str, Any]) -> Any:
+    """An input layer's shape with its batch, as the file has it: `batch_shape` in Keras 3, `batch_input_shape` in 2."""
+    return config.get("batch_shape") or config.get("batch_input_shape")
+
 
 def network(config: Mapping[str, Any], path: str) -> Network:
     """The layers of a Sequential or functional model.
@@ -70,7 +82,7 @@ def _sequential(inner: Mapping[str, Any], layers: list[Any], names: list[str], p
     made: list[Layer] = []
     if layers[0].get("class_name") != "InputLayer":
         first = layers[0]["config"]
-        shape = first.get("batch_input_shape") or first.get("batch_shape") or inner.get("build_input_shape")
+        shape = batch_shape(first) or inner.get("build_input_shape")
         if shape is None:
             raise ModelError(
                 f"{path}: the model's input shape is not known; build the model (keras.Input as its first layer) and "

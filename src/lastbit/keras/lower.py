@@ -17,7 +17,7 @@ from ..types import Array
 from .archive import KerasFile
 from .arithmetic import Newton, rsqrt
 from .graph import ACTIVATION, Node
-from .layers import Layer, Network
+from .layers import Layer, Network, batch_shape
 
 __all__ = ["LAYERS", "lower"]
 
@@ -45,7 +45,7 @@ def lower(network: Network, file: KerasFile, newton: Newton) -> tuple[list[Node]
         ModelError: a weight is missing or has another shape, or a layer does not fit the one before.
         UnsupportedError: layers that cannot be lowered; all are listed.
     """
-    run = _Lowering(file, newton)
+    run = _Lowering(file, newton, network.batch)
     found: dict[str, Node] = {}
     reasons: list[str] = []
     for layer in network.layers:
@@ -68,9 +68,10 @@ def lower(network: Network, file: KerasFile, newton: Newton) -> tuple[list[Node]
 
 
 class _Lowering:
-    def __init__(self, file: KerasFile, newton: Newton) -> None:
+    def __init__(self, file: KerasFile, newton: Newton, batch: int | None) -> None:
         self.file = file
         self.newton = newton
+        self.batch = batch
         self.nodes: list[Node] = []
 
     def check(self, layer: Layer) -> None:
@@ -155,11 +156,11 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def _input(run: _Lowering, layer: Layer, _: list[Node]) -> Node:
-    shape = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
+    shape = batch_shape(layer.config)
     if not isinstance(shape, (list, tuple)) or len(shape) < 2:
         raise _NotCovered(f"its shape is {shape}; a batch and at least one dimension are covered")
-    if shape[0] is not None:
-        raise _NotCovered(f"its batch size is fixed to {shape[0]}; models with an open batch size are covered")
+    if shape[0] != run.batch:
+        raise _NotCovered(f"its batch size is {shape[0]} and another input's {run.batch}; inputs of one are covered")
     if any(not isinstance(size, int) for size in shape[1:]):
         raise _NotCovered(f"its shape is {list(shape)}; only the batch may be open")
     return run.add("INPUT", layer, [], tuple(shape[1:]))
@@ -176,10 +177,14 @@ def _dense(run: _Lowering, layer: Layer, sources: list[Node]) -> Node:
     kernel, *bias = run.weights(layer, **shapes)
     weights = np.ascontiguousarray(kernel.T)
     outer = source.shape[:-1]
-    if outer:
+    flattens = bool(outer) and run.batch is None  # the converter knows no other way with an open batch
+    if flattens:
         source = _reshaped(run, layer, source, (depth,))
-    node = run.add("FULLY_CONNECTED", layer, [source], (units,), (weights, None), _DENSE)
-    if outer:
+    shape = (units,) if flattens else (*outer, units)
+    options = {**_DENSE, "keep_num_dims": bool(outer) and not flattens}
+    node = run.add("FULLY_CONNECTED", layer, [source], shape, (weights, None), options)
+    node.rows = source.rows
+    if flattens:
         node = _reshaped(run, layer, node, (*outer, units), reads_shape=False)
     if bias:
         node = run.constant("ADD", layer, node, bias[0])
@@ -195,8 +200,10 @@ _DENSE: dict[str, Any] = {
 
 
 def _reshaped(run: _Lowering, layer: Layer, source: Node, shape: tuple[int, ...], reads_shape: bool = True) -> Node:
-    node = run.add("RESHAPE", layer, [source], shape, (np.array([-1, *shape], np.int32),))
-    node.shape_of = source if reads_shape else None
+    first = -1 if run.batch is None else run.batch
+    node = run.add("RESHAPE", layer, [source], shape, (np.array([first, *shape], np.int32),))
+    node.rows = math.prod(source.shape) * source.rows // math.prod(shape)
+    node.shape_of = source if reads_shape and run.batch is None else None
     return node
 
 
