@@ -63,7 +63,7 @@ def test_the_command_prints_the_list():
     assert result.exit_code == 0
     assert "BATCH_MATMUL" in result.output
     loaded = json.loads(CliRunner().invoke(main, ["runtimes", "--operators", "--json"]).output)
-    assert loaded["schema"] == "lastbit.operators/1"
+    assert loaded["schema"] == "lastbit.operators/2"
     first = loaded["operators"][0]
     assert set(first["runtimes"]) == set(OPERATOR_RUNTIMES)
 

@@ -1,19 +1,18 @@
 """Hold every exact runtime against its real interpreter and write what was compared, for `lastbit runtimes`.
 
-    python tools/collect_evidence.py [--families NAME ...] [--rounds N] [--seed S] [--output PATH]
+    python tools/collect_evidence.py [--families NAME ...] [--rounds N] [--seed S]
         [--library RUNTIME=FILE ... --build VERSION TEXT] [--runtimes NAME ...] [--command RUNTIME=COMMAND ...]
         [--tape RUNTIME=FILE ...] [--add]
 
-Writes src/lastbit/runtimes/evidence.json: per runtime the interpreter's fingerprint, per variant and family the outputs
-compared and the mismatches, and per rival rule the number of outputs at which it is refuted. With --families only those
-variants' entries are replaced; so are, without it, those of the runtimes whose interpreter is there. CMSIS-NN is
-a library that you build and name. The README's and docs' tables are made from that file (tools/update_docs.py).
+Writes the part `dense` of tools/evidence/RUNTIME.json: the interpreter's fingerprint, per variant and family the
+outputs compared and the mismatches, and per rival rule the number of outputs at which it is refuted. With --families
+only those variants' entries are replaced; so are, without it, those of the runtimes whose interpreter is there.
+CMSIS-NN is a library that you build and name. The tables of README and docs come from these files (update_docs.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections import Counter, defaultdict
@@ -38,6 +37,7 @@ import families_pairs
 import replay_version
 import version_cases
 from dense_families import Case
+from evidence_files import load_part, store_part
 from lastbit.differences import same_bits
 from lastbit.errors import Refusal, UnsupportedError
 from lastbit.model import Model, Operator
@@ -48,8 +48,6 @@ from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES, Rule, find_rule
 from lastbit.tflite import load, write
 from tape import open_tape
-
-TARGET = Path(__file__).parents[1] / "src" / "lastbit" / "runtimes" / "evidence.json"
 
 
 @dataclass(frozen=True)
@@ -278,12 +276,10 @@ def collect(
                     print(name, number, done, file=sys.stderr)
         date = datetime.now(UTC).strftime("%Y-%m-%d")
         content = {
-            "schema": "lastbit.evidence/1",
-            "date": date,
-            "script": f"tools/collect_evidence.py --seed {seed}",
             "runtimes": {
                 name: {
                     "date": date,
+                    "how": f"tools/collect_evidence.py --seed {seed}",
                     "fingerprint": families_other_runtimes.built_fingerprint(oracle.fingerprint, build),
                     "variants": tallies[name].variants(),
                 }
@@ -354,7 +350,8 @@ def added(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
                 rival: rivals.get(rival, 0) + more["rivals_refuted_at"].get(rival, 0)
                 for rival in sorted({*rivals, *more["rivals_refuted_at"]})
             }
-    return {**old, "date": new["date"]}
+        known["date"] = entry["date"]
+    return old
 
 
 def main() -> None:
@@ -363,7 +360,6 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=None)
     parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--output", type=Path, default=TARGET, help="where to write; default: the file that is shipped")
     parser.add_argument("--library", action="append", default=[], metavar="RUNTIME=FILE", help="see open_oracle")
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=None)
     parser.add_argument("--command", action="append", default=[], metavar="RUNTIME=COMMAND", help="of another Python")
@@ -389,11 +385,8 @@ def main() -> None:
             print("   refuted:", variant["rivals_refuted_at"], "refused by both:", variant["refused_by_both"])
     for name, text in first.items():
         print("FIRST MISMATCH", name, text)
-    target: Path = options.output
-    if target.exists():
-        combine = added if options.add else merged
-        evidence = combine(json.loads(target.read_text(encoding="utf-8")), evidence)
-    target.write_text(json.dumps(evidence, indent=1) + "\n", encoding="utf-8")
+    combine = added if options.add else merged
+    store_part("dense", combine({"runtimes": load_part("dense")}, evidence)["runtimes"])
 
 
 if __name__ == "__main__":

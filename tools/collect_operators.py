@@ -1,18 +1,17 @@
 """Hold the operators around dense layers against the real interpreters, and write what was compared.
 
-    python tools/collect_operators.py [--scale X] [--seed S] [--output PATH] [--runtimes NAME ...]
+    python tools/collect_operators.py [--scale X] [--seed S] [--runtimes NAME ...]
         [--tape RUNTIME=FILE ...]
 
-Writes src/lastbit/runtimes/operator_evidence.json, of which docs/operators.md and `lastbit runtimes --operators` are
-made: per runtime the fingerprint, and per variant of an operator the outputs compared, the mismatches, the
-outputs at which each rival rule is refuted, and how many cases both sides refuse. Runtimes whose interpreter is not
+Writes the part `operators` of tools/evidence/RUNTIME.json, of which docs/operators.md and `lastbit runtimes
+--operators` are made: per runtime the fingerprint, and per variant of an operator the outputs compared, the mismatches,
+the outputs at which each rival rule is refuted, and how many cases both sides refuse. Runtimes whose interpreter is not
 here (XNNPACK on another CPU) keep their entries, or get them from what that machine recorded in tests/golden.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 import families_activations
+from evidence_files import load_part, store_part
 from golden_operators import read_golden
 from lastbit.errors import LastBitError, Refusal, UnsupportedError
 from lastbit.model import Model
@@ -38,7 +38,6 @@ from record_operators import all_cases
 from tape import open_tape
 
 ROOT = Path(__file__).parents[1]
-TARGET = ROOT / "src" / "lastbit" / "runtimes" / "operator_evidence.json"
 
 Outputs = Sequence[Array]
 Seen = tuple[Model, Sequence[Array], Outputs | str]
@@ -175,14 +174,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--output", type=Path, default=TARGET)
     parser.add_argument("--runtimes", nargs="+", choices=OPERATOR_RUNTIMES, default=OPERATOR_RUNTIMES)
     parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see tools/tape.py")
     options = parser.parse_args()
     tapes = dict(text.split("=", 1) for text in options.tape)
-    kept: dict[str, Any] = {}
-    if options.output.exists():
-        kept = json.loads(options.output.read_text(encoding="utf-8"))["runtimes"]
+    kept = load_part("operators")
     runtimes: dict[str, Any] = {}
     for name in OPERATOR_RUNTIMES:
         if name in options.runtimes and (name in tapes or installed(name) is not None):
@@ -198,8 +194,7 @@ def main() -> None:
             variants = runtimes[name]["variants"]
             done, bad = (sum(v[what] for v in variants) for what in ("outputs", "mismatches"))
             print(f"{name}: {len(variants)} variants, {done:,} outputs, {bad} mismatches")
-    content = {"schema": "lastbit.operator_evidence/1", "runtimes": runtimes}
-    options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    store_part("operators", runtimes)
 
 
 if __name__ == "__main__":

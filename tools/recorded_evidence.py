@@ -3,13 +3,12 @@
     python tools/recorded_evidence.py RUNTIME [...]
 
 A golden file (tools/record_dense.py) has a real interpreter's outputs with its fingerprint: evidence as good as
-a run, only smaller. Adds entries to src/lastbit/runtimes/evidence.json for the variants that a runtime has none of;
+a run, only smaller. Adds entries to tools/evidence for the variants that a runtime has none of;
 their families are called `recorded: ...`.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from collect_evidence import TARGET, Tally
+from collect_evidence import Tally
+from evidence_files import load_part, store_part
 from lastbit.oracles import OracleRefusal
 from record_dense import SETS, stored
 
@@ -44,7 +44,7 @@ class Recorded:
 
 def main() -> None:
     """Count, and add what is missing."""
-    evidence = json.loads(TARGET.read_text(encoding="utf-8"))
+    evidence = load_part("dense")
     for runtime in sys.argv[1:]:
         tally = Tally()
         for name, golden in SETS.items():
@@ -57,14 +57,14 @@ def main() -> None:
                 tally.compare_model(case["model"].tobytes(), case["x"], family, oracle, golden.rivals)
         if tally.first_mismatch:
             raise SystemExit(f"{runtime}: {tally.first_mismatch}")
-        there = evidence["runtimes"][runtime]["variants"]
+        there = evidence[runtime]["variants"]
         known = {(v["operator"], v["variant"]) for v in there}
         added = [v for v in tally.variants() if (v["operator"], v["variant"]) not in known]
         there += added
         there.sort(key=lambda v: (v["operator"], v["variant"]))
         for entry in added:
             print(runtime, entry["variant"], entry["outputs"], min(entry["rivals_refuted_at"].values(), default="-"))
-    TARGET.write_text(json.dumps(evidence, indent=1) + "\n", encoding="utf-8")
+    store_part("dense", evidence)
 
 
 if __name__ == "__main__":

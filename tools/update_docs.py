@@ -17,12 +17,12 @@ import api_page
 import gallery
 import page_585
 import reader_table
-from lastbit.operator_report import OPERATOR_RUNTIMES, Cell, operator_evidence, operators_report
+from lastbit.operator_report import OPERATOR_RUNTIMES, Cell, operator_runs, operators_report
 from lastbit.ops import OPERATORS
 from lastbit.quantize import CONVERTERS
 from lastbit.quantize.converters import Quantizer
-from lastbit.runtime_report import evidence, machines_of
 from lastbit.runtimes import RUNTIMES, Refused, Rule
+from lastbit.runtimes.evidence import evidence_of, outputs_by_run
 from lastbit.runtimes.open_points import OPEN_POINTS, SETTLED_POINTS
 from lastbit.runtimes.variant import key_of
 from lastbit.runtimes.versions import CHANGES, versions_run
@@ -55,24 +55,22 @@ def converters_table() -> str:
 
 def runtimes_table() -> str:
     """Runtime, proven against, rule, outputs compared, mismatches."""
-    collected = evidence()
     lines = [
         "| runtime | proven against | int8 dense rule | outputs compared | mismatches |",
         "|---|---|---|---:|---:|",
     ]
     for name, runtime in RUNTIMES.items():
-        variants = collected["runtimes"].get(name, {"variants": []})["variants"]
         rules = dict.fromkeys(
             f"`{rule.name}`"
             for granularity in ("per_tensor", "per_channel")
             if isinstance(rule := runtime.rules[key_of("FULLY_CONNECTED", f"int8 {granularity}")], Rule)
         )
-        outputs, bad = (sum(v[what] for v in variants) for what in ("outputs", "mismatches"))
+        outputs, bad = (sum(getattr(row, what) for row in evidence_of(name)) for what in ("outputs", "mismatches"))
         lines.append(f"| `{name}` | {runtime.oracle} | {', '.join(rules)} | {outputs:,} | {bad} |")
     machines: dict[str, list[str]] = {}
-    for name, entry in collected["runtimes"].items():
-        for fingerprint, _ in machines_of(entry):
-            machines.setdefault(_cpu(fingerprint["cpu"]), []).append(f"`{name}`")
+    for name in RUNTIMES:
+        for machine in dict.fromkeys(_cpu(run.cpu) for run in outputs_by_run(evidence_of(name))):
+            machines.setdefault(machine, []).append(f"`{name}`")
     lines += [
         "",
         "Outputs of dense layers of every type and of the operators around them. Where two rules stand, the first",
@@ -123,11 +121,10 @@ def rules_table() -> str:
 
 def runtime_pages() -> str:
     """For each runtime: what it stands for, its variants of dense layers with rule and evidence, what it refuses."""
-    collected = evidence()
     parts = []
     for name, runtime in RUNTIMES.items():
-        entry = collected["runtimes"].get(name, {"variants": [], "fingerprint": None})
-        shown = {(v["operator"], v["variant"]): v for v in entry["variants"]}
+        rows = evidence_of(name)
+        shown = {(row.operator, row.variant): row for row in rows}
         lines = [f"### `{name}`", "", f"{runtime.title}. Stands for: {runtime.oracle}; {runtime.platform}."]
         if runtime.fallback:
             lines.append(f"What its delegate declines follows `{runtime.fallback}`.")
@@ -142,19 +139,18 @@ def runtime_pages() -> str:
                 continue
             seen = shown.get((operator, variant))
             numbers = " |  | "
-            if seen and seen["outputs"]:
-                rivals = [count for count in seen["rivals_refuted_at"].values() if count]
-                numbers = f"{seen['outputs']:,} | {seen['mismatches']} | "
+            if seen and seen.outputs:
+                rivals = [count for count in seen.rivals_refuted_at.values() if count]
+                numbers = f"{seen.outputs:,} | {seen.mismatches} | "
                 numbers += f"{len(rivals)}, {min(rivals):,}" if rivals else ""
             lines.append(f"| {variant} | `{rule.name}` ({rule.kernel}) | {numbers} |")
         if refused:
             lines += ["", "Refused, with the runtime's reason:", ""]
             lines += [f"- {reason}: {', '.join(variants)}" for reason, variants in refused.items()]
-        if entry["fingerprint"]:
-            machines = machines_of(entry)
-            for f, variants in machines:
-                of = "" if len(machines) == 1 else f" Variants: {', '.join(variants)}."
-                lines += ["", f"Run on {f['cpu']}; {f['platform']}; {f['oracle']} {f['version']}.{of}"]
+        machines = {run: variants for run, variants in outputs_by_run(rows).items() if variants}
+        for run, variants in machines.items():
+            of = "" if len(machines) == 1 else f" Variants: {', '.join(variants)}."
+            lines += ["", f"Run on {run.cpu}; {run.platform}; {run.oracle} {run.version}.{of}"]
         if runtime.sources:
             lines += ["", *(f"- source read: {source}" for source in runtime.sources)]
         parts.append("\n".join(lines))
@@ -207,9 +203,9 @@ def operators_tables() -> str:
 def operators_source() -> str:
     """Where the evidence of the operators is from."""
     lines = ["| runtime | interpreter | machine | evidence |", "|---|---|---|---|"]
-    for name, entry in operator_evidence()["runtimes"].items():
-        f = entry["fingerprint"]
-        lines.append(f"| `{name}` | {f['oracle']} {f['version']}, {f['mode']} | {f['cpu']} | {entry['how']} |")
+    for name in OPERATOR_RUNTIMES:
+        for run in operator_runs(name):
+            lines.append(f"| `{name}` | {run.oracle} {run.version}, {run.mode} | {run.cpu} | {run.how} |")
     return "\n".join(lines)
 
 

@@ -63,10 +63,14 @@ def write_facts() -> None:
     """Write the file that LastBit reads, a line for each fact and run."""
     version_evidence.cache_clear()
     found = facts_of(version_evidence())
-    facts = ",\n".join(json.dumps(fact) for fact in found["facts"])
-    runs = ",\n".join(f"{json.dumps(name)}: {json.dumps(run)}" for name, run in found["runs"].items())
+    facts = ",\n".join(_compact(fact) for fact in found["facts"])
+    runs = ",\n".join(f"{json.dumps(name)}: {_compact(run)}" for name, run in found["runs"].items())
     head = json.dumps({"schema": found["schema"]})[:-1]
     FACTS.write_text(f'{head},\n"facts": [\n{facts}\n],\n"runs": {{\n{runs}\n}}}}\n', encoding="utf-8")
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _results(evidence: Mapping[str, Any], name: str) -> dict[tuple[str, str], list[Result]]:

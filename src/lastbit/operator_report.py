@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any, Literal
 
 from .errors import Refusal
 from .ops import OPERATORS
 from .report import Block, Report, Table, Text
-from .runtime_report import evidence
 from .runtimes import RUNTIMES, Refused, find_rule
 from .runtimes.base import Family
+from .runtimes.evidence import Evidence, Run, evidence_of, outputs_by_run
 from .runtimes.variant import Variant
 
 __all__ = [
@@ -21,7 +19,7 @@ __all__ = [
     "Cell",
     "OperatorsReport",
     "operator_cell",
-    "operator_evidence",
+    "operator_runs",
     "operators_report",
 ]
 
@@ -38,14 +36,6 @@ OPERATOR_RUNTIMES = (
 """The runtimes whose operators around dense layers are held against their interpreters."""
 
 Status = Literal["exact", "refused", "not yet"]
-
-
-@cache
-def operator_evidence() -> dict[str, Any]:
-    """What was compared, as tools/collect_operators.py wrote it."""
-    text = (resources.files("lastbit") / "runtimes" / "operator_evidence.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
 
 
 @dataclass(frozen=True)
@@ -87,26 +77,25 @@ def operator_cell(operator: str, variant: str, runtime: str) -> Cell:
     fallback = RUNTIMES[runtime].fallback
     names = [runtime] if fallback is None or rule.kernel is Family.XNNPACK else [runtime, fallback]
     entries = [entry for n in names if (entry := _seen(n).get((operator, variant)))]
-    seen = next((entry for entry in entries if entry["outputs"]), None)
-    if seen is None and any(entry.get("refused_by_both") for entry in entries):
-        words = next((entry["interpreters_words"] for entry in entries if entry.get("interpreters_words")), "")
+    seen = next((entry for entry in entries if entry.outputs), None)
+    if seen is None and any(entry.refused_by_both for entry in entries):
+        words = next((entry.interpreters_words for entry in entries if entry.interpreters_words), "")
         return Cell("refused", reason=words or "the interpreter refuses every layer that was tried")
     if seen is None:
         return Cell("not yet", rule.name, rule.kernel, "not held against the interpreter")
-    status: Status = "not yet" if seen["mismatches"] else "exact"
-    return Cell(status, rule.name, rule.kernel, "", seen["outputs"], seen["mismatches"])
+    status: Status = "not yet" if seen.mismatches else "exact"
+    return Cell(status, rule.name, rule.kernel, "", seen.outputs, seen.mismatches)
 
 
 @cache
-def _seen(runtime: str) -> dict[tuple[str, str], dict[str, Any]]:
+def _seen(runtime: str) -> dict[tuple[str, str], Evidence]:
     """The evidence for a runtime, by operator and variant."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for source in (evidence(), operator_evidence()):
-        for variant in source["runtimes"].get(runtime, {"variants": []})["variants"]:
-            key = variant["operator"], variant["variant"]
-            if variant["outputs"] or key not in found:
-                found[key] = variant
-    return found
+    return {(row.operator, row.variant): row for row in evidence_of(runtime)}
+
+
+def operator_runs(runtime: str) -> list[Run]:
+    """Where the operators around dense layers were run for a runtime."""
+    return list(outputs_by_run([row for row in evidence_of(runtime) if row.operator != "FULLY_CONNECTED"]))
 
 
 class OperatorsReport(Report):
@@ -125,13 +114,10 @@ class OperatorsReport(Report):
         return {key: {name: operator_cell(*key, name) for name in OPERATOR_RUNTIMES} for key in keys}
 
     def as_dict(self) -> dict[str, Any]:
-        """Every cell as plain data, schema lastbit.operators/1."""
-        sources = operator_evidence()["runtimes"]
+        """Every cell as plain data, schema lastbit.operators/2."""
         return {
-            "schema": "lastbit.operators/1",
-            "evidence": {
-                name: {key: entry[key] for key in ("fingerprint", "date", "how")} for name, entry in sources.items()
-            },
+            "schema": "lastbit.operators/2",
+            "evidence": {name: [run.as_dict() for run in operator_runs(name)] for name in OPERATOR_RUNTIMES},
             "operators": [
                 {
                     "operator": operator,

@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from .ops import OPERATORS
 from .report import Block, Heading, Report, Table, Text
 from .runtimes import RUNTIMES, Refused, Rule, Runtime, find_rule, get_runtime
+from .runtimes.evidence import Evidence, evidence_of, outputs_by_run
 from .runtimes.variant import Variant
 
-__all__ = ["RuntimesReport", "evidence", "machines_of", "runtimes_report"]
-
-
-@cache
-def evidence() -> dict[str, Any]:
-    """What was compared with the real interpreters, as tools/collect_evidence.py wrote it."""
-    text = (resources.files("lastbit") / "runtimes" / "evidence.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
-
-
-def machines_of(entry: dict[str, Any]) -> list[tuple[dict[str, str], list[str]]]:
-    """The machines that a runtime's evidence is from: (fingerprint, names of dense variants).
-
-    Args:
-        entry: a runtime's part of `evidence()`. A variant has a fingerprint of its own where it is not the runtime's.
-    """
-    found: list[tuple[dict[str, str], list[str]]] = [(entry["fingerprint"], [])]
-    for variant in entry["variants"]:
-        own = variant.get("fingerprint", entry["fingerprint"])
-        names = next((names for fingerprint, names in found if fingerprint == own), None)
-        if names is None:
-            found.append((own, names := []))
-        if variant["operator"] == "FULLY_CONNECTED" and variant["outputs"]:
-            names.append(variant["variant"])
-    return found
+__all__ = ["RuntimesReport", "runtimes_report"]
 
 
 class RuntimesReport(Report):
@@ -54,12 +27,9 @@ class RuntimesReport(Report):
         self.details = details
 
     def as_dict(self) -> dict[str, Any]:
-        """Every runtime as plain data, schema lastbit.runtimes/1."""
-        collected = evidence()
+        """Every runtime as plain data, schema lastbit.runtimes/2."""
         return {
-            "schema": "lastbit.runtimes/1",
-            "evidence_date": collected["date"],
-            "evidence_script": collected["script"],
+            "schema": "lastbit.runtimes/2",
             "runtimes": [
                 {
                     "name": runtime.name,
@@ -72,7 +42,7 @@ class RuntimesReport(Report):
                         {"operator": operator, "variant": str(variant), **_rule_dict(operator, rule)}
                         for (operator, variant), rule in runtime.rules.items()
                     ],
-                    "evidence": collected["runtimes"].get(runtime.name),
+                    "evidence": _evidence_dict(evidence_of(runtime.name)),
                 }
                 for runtime in self.chosen
             ],
@@ -92,8 +62,8 @@ class RuntimesReport(Report):
                         runtime.name,
                         runtime.title,
                         runtime.oracle,
-                        f"{sum(v['outputs'] for v in _variants(runtime)):,}",
-                        sum(v["mismatches"] for v in _variants(runtime)),
+                        f"{sum(row.outputs for row in evidence_of(runtime.name)):,}",
+                        sum(row.mismatches for row in evidence_of(runtime.name)),
                     )
                     for runtime in self.chosen
                 ],
@@ -132,18 +102,18 @@ def _in_short(runtime: Runtime) -> list[Block]:
     """A table with a line for each variant of dense layers."""
     rows = []
     refused = 0
-    for variant in _variants(runtime):
-        rule = find_rule(runtime, variant["operator"], Variant.parse(variant["variant"]), declined=False)
-        if variant["operator"] != "FULLY_CONNECTED":
+    for row in evidence_of(runtime.name):
+        rule = find_rule(runtime, row.operator, Variant.parse(row.variant), declined=False)
+        if row.operator != "FULLY_CONNECTED":
             continue
-        if not isinstance(rule, Rule) or not variant["outputs"]:
+        if not isinstance(rule, Rule) or not row.outputs:
             refused += 1
             continue
-        counts = variant["rivals_refuted_at"].values()
+        counts = row.rivals_refuted_at.values()
         refuted = [count for count in counts if count]
         of = f"{len(refuted)}" if len(refuted) == len(counts) else f"{len(refuted)} of {len(counts)}"
         fewest = f"{min(refuted):,}" if refuted else "-"
-        rows.append((variant["variant"], rule.name, f"{variant['outputs']:,}", variant["mismatches"], of, fewest))
+        rows.append((row.variant, rule.name, f"{row.outputs:,}", row.mismatches, of, fewest))
     headers = ("dense layer", "rule", "outputs compared", "mismatches", "rivals refuted", "fewest at")
     blocks: list[Block] = [Table(headers, rows, right=headers[2:])] if rows else []
     if refused:
@@ -154,46 +124,39 @@ def _in_short(runtime: Runtime) -> list[Block]:
 def _detailed(runtime: Runtime) -> list[Block]:
     """Each variant's rule, equation, evidence and rivals; the other operators' names; the sources."""
     blocks: list[Block] = []
-    for variant in _variants(runtime):
-        blocks += _variant_blocks(runtime, variant)
+    for row in evidence_of(runtime.name):
+        blocks += _variant_blocks(runtime, row)
     others = sorted({o for o, _ in runtime.rules if o != "FULLY_CONNECTED"})
     if others:
         blocks.append(Text(f"Also, exact where not refused: {', '.join(others)} (`--operators`)"))
     return [*blocks, *(Text(f"Source read: {source}", "dim") for source in runtime.sources)]
 
 
-def _variants(runtime: Runtime) -> list[dict[str, Any]]:
-    """The evidence of a runtime's variants; none where nothing was collected."""
-    found: list[dict[str, Any]] = evidence()["runtimes"].get(runtime.name, {"variants": []})["variants"]
-    return found
-
-
 def _shown_on(runtime: Runtime) -> list[Block]:
-    entry = evidence()["runtimes"].get(runtime.name)
-    if entry is None:
+    runs = outputs_by_run(evidence_of(runtime.name))
+    if not runs:
         return [Text("No evidence collected yet", "dim")]
-    machines = machines_of(entry)
+    shown = [(run, names) for run, names in runs.items() if names]
     blocks: list[Block] = []
-    for f, names in machines:
-        of = "" if len(machines) == 1 else f": {', '.join(names)}"
-        blocks.append(Text(f"Shown on {f['cpu']}; {f['platform']}; {entry.get('date', evidence()['date'])}{of}", "dim"))
+    for run, names in shown:
+        of = "" if len(shown) == 1 else f": {', '.join(names)}"
+        blocks.append(Text(f"Shown on {run.cpu}; {run.platform}; {run.date}{of}", "dim"))
     return blocks
 
 
-def _variant_blocks(runtime: Runtime, variant: dict[str, Any]) -> list[Block]:
+def _variant_blocks(runtime: Runtime, row: Evidence) -> list[Block]:
     """One variant's rule and evidence."""
-    name = f"{variant['operator']} {variant['variant']}"
-    rule = find_rule(runtime, variant["operator"], Variant.parse(variant["variant"]), declined=False)
+    name = f"{row.operator} {row.variant}"
+    rule = find_rule(runtime, row.operator, Variant.parse(row.variant), declined=False)
     blocks: list[Block] = []
     if isinstance(rule, Rule):
-        rivals = {n: c for n, c in variant["rivals_refuted_at"].items() if c}
-        told = ", ".join(f"{name} {count:,}" for name, count in rivals.items())
-        left = ", ".join(n for n, c in variant["rivals_refuted_at"].items() if not c)
+        told = ", ".join(f"{rival} {count:,}" for rival, count in row.rivals_refuted_at.items() if count)
+        left = ", ".join(rival for rival, count in row.rivals_refuted_at.items() if not count)
         blocks += [
             Text(f"{name}: {rule.name}"),
-            Text(f"  {OPERATORS[variant['operator']].rules[rule.name]}"),
+            Text(f"  {OPERATORS[row.operator].rules[rule.name]}"),
             Text(
-                f"  {variant['outputs']:,} outputs, {variant['mismatches']} mismatches"
+                f"  {row.outputs:,} outputs, {row.mismatches} mismatches"
                 + (f"; rivals refuted at: {told}" if told else "")
                 + (f"; not told apart here: {left}" if left else ""),
                 "dim",
@@ -201,12 +164,17 @@ def _variant_blocks(runtime: Runtime, variant: dict[str, Any]) -> list[Block]:
         ]
     elif isinstance(rule, Refused):
         blocks.append(Text(f"{name}: refused, {rule.reason}"))
-    if variant["refused_by_both"]:
-        blocks.append(Text(f"  {name}: {variant['refused_by_both']} layers refused by both", "dim"))
-    if variant["outputs_of_declined_layers"]:
-        count = variant["outputs_of_declined_layers"]
+    if row.refused_by_both:
+        blocks.append(Text(f"  {name}: {row.refused_by_both} layers refused by both", "dim"))
+    if row.outputs_of_declined_layers:
+        count = row.outputs_of_declined_layers
         blocks.append(Text(f"  {name}: {count:,} outputs of layers that the delegate declines", "dim"))
     return blocks
+
+
+def _evidence_dict(rows: Sequence[Evidence]) -> dict[str, Any]:
+    runs = list(outputs_by_run(rows))
+    return {"runs": [run.as_dict() for run in runs], "variants": [row.as_dict(runs) for row in rows]}
 
 
 def _rule_dict(operator: str, rule: Rule | Refused) -> dict[str, str]:

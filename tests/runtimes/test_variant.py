@@ -5,18 +5,16 @@ from __future__ import annotations
 import pytest
 
 from lastbit.errors import InputError
-from lastbit.operator_report import operator_evidence
-from lastbit.runtime_report import evidence
 from lastbit.runtimes import RUNTIMES, Rule, Runtime
+from lastbit.runtimes.evidence import evidence_of
 from lastbit.runtimes.variant import NO_BIAS, Variant, key_of
 from version_facts import version_evidence
 
 
 def recorded():
     """Every variant that a file of evidence names."""
-    for source in (evidence(), operator_evidence()):
-        for entry in source["runtimes"].values():
-            yield from (variant["variant"] for variant in entry["variants"])
+    for runtime in RUNTIMES:
+        yield from (row.variant for row in evidence_of(runtime))
     yield from (result["variant"] for result in version_evidence()["results"])
 
 
