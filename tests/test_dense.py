@@ -10,6 +10,7 @@ import pytest
 import lastbit
 from cli_helpers import invoke
 from conftest import ROOT, needs_all_interpreters
+from lastbit.layer_tables import LayerTables
 from lastbit.oracles import on_this_machine, open_oracle
 from lastbit.prepare import SCALES_UNKNOWN
 from lastbit.runtimes import RUNTIMES
@@ -141,6 +142,70 @@ def test_all_31_bits_of_the_multiplier_count():
         assert lastbit.prepare(layer, "litert-builtin-x86").operators[0].requant.multiplier.tolist() == [q + last]
 
 
+def unnormalized(units, rng, most_shift):
+    """Multipliers that no scale makes, each with a shift that gives outputs of some size; and with any."""
+    ends = [0, 1, 2, 2**29, 2**30 - 1, 2**30, 2**31 - 1]
+    multiplier = np.concatenate([ends, np.int64(2) ** rng.integers(1, 31, units - len(ends)) + 1])
+    less = 31 - np.frexp(np.maximum(multiplier, 1).astype(np.float64))[1]
+    shift = np.where(rng.random(units) < 0.8, less - rng.integers(4, 16, units), rng.integers(-31, most_shift, units))
+    return multiplier, np.clip(shift, -31, most_shift)
+
+
+@pytest.mark.parametrize("runtime", BY_INTEGERS)
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_every_multiplier_is_one_number_to_vector_exact_tables_and_engines(runtime, dtype):
+    rng = np.random.default_rng([4, *map(ord, dtype)])
+    compared = 0
+    for most_shift in (14, 30):
+        multiplier, shift = unnormalized(48, rng, most_shift)
+        weights = rng.integers(-127, 128, (48, 5))
+        bias = np.where(rng.random(48) < 0.7, rng.integers(-(2**14), 2**14, 48), rng.integers(-(2**30), 2**30, 48))
+        zeros = (0, 0) if dtype == "int16" else (3, 5)
+        for taken in (slice(None), *range(0, 48, 12)):
+            q, n = (values[taken] if isinstance(taken, slice) else int(values[taken]) for values in (multiplier, shift))
+            layer = lastbit.dense(weights, bias, input=zeros[0], output=zeros[1], multiplier=q, shift=n, dtype=dtype)
+            prepared = lastbit.prepare(layer, runtime)
+            if prepared.refusals:
+                assert dtype != "int8"
+                continue
+            x = an_input(layer, 40)
+            steps = lastbit.run(layer, x, runtime)[0].steps
+            np.testing.assert_array_equal(prepared.operators[0].requant.multiplier, np.atleast_1d(q))
+            for engine in ("numpy", "auto"):
+                np.testing.assert_array_equal(lastbit.build(layer, runtime, engine=engine)(x), steps["output"])
+            tables = LayerTables(prepared.operators[0], rows=40)
+            for unit in range(48):
+                table = tables.table(unit)
+                if table is not None:
+                    np.testing.assert_array_equal(table.at(steps["acc"][:, unit]), steps["output"][:, unit])
+            for at in zip(rng.integers(0, 40, 6).tolist(), rng.integers(0, 48, 6).tolist(), strict=True):
+                # Explaining compares every step of the slow twin with the engine's.
+                assert lastbit.explain(layer, x, at=at, runtime=runtime).output == steps["output"][at]
+                compared += 1
+    assert compared >= 60 or dtype != "int8"
+
+
+def test_shifts_that_a_rule_is_not_made_for_are_refused_in_the_words_of_what_was_given():
+    layer = lastbit.dense(W, B, input=0, output=0, multiplier=2**30, shift=20, dtype="int16")
+    told = r"the given shift is 20; kernels of the rule q15_wrap-half_up/dd take -31 to 14"
+    with pytest.raises(lastbit.UnsupportedError, match=told):
+        lastbit.run(layer, an_input(layer), "cmsis-nn")
+
+
+def test_half_the_multiplier_and_a_shift_more_rounds_in_other_places():
+    """The factor is the same, 3/32; kernels that round twice lose other bits of the product."""
+    whole, half = (
+        lastbit.dense([[0]], [4], input=0, output=0, multiplier=q, shift=n) for q, n in ((3 << 29, -3), (3 << 28, -2))
+    )
+    assert whole.content != half.content
+    x = np.int8([[0]])
+    # 4 * 3/4 is 3, and 3/8 is 0. 4 * 3/8 is a tie, so 2, and 2/4 is a tie, so 1. One rounding: 3/8 is 0.
+    for runtime, wanted in (("tflm", [0, 1]), ("cmsis-nn", [0, 1]), ("cmsis-nn-single-rounding", [0, 0])):
+        assert [lastbit.run(model, x, runtime).output.item() for model in (whole, half)] == wanted
+    report = lastbit.explain(half, x, runtime="tflm")
+    assert [step["value"]["float"] for step in report.as_dict()["steps"]][:6] == [3 / 32, 3 << 28, -2, 4, 2, 1]
+
+
 def test_the_layer_of_esp_nn_34():
     """espressif/esp-nn issue 34: 1280 -> 2, data of a linear congruential generator, multiplier 1355715584."""
     state = 12345
@@ -254,7 +319,12 @@ MULTIPLIER = {"input": 3, "output": -5, "multiplier": 2**30, "shift": -7}
         ((W, B), MULTIPLIER | {"input": (0.02, 3)}, "beside a multiplier; wanted the zero point alone"),
         ((W, B), MULTIPLIER | {"shift": None}, "one of them is missing; give both"),
         ((W, B), MULTIPLIER | {"shift": 40}, "shift: found 40; wanted -31 to 30"),
-        ((W, B), MULTIPLIER | {"multiplier": 2**29}, r"wanted 2\*\*30 to 2\*\*31 - 1, as QuantizeMultiplier"),
+        (
+            (W, B),
+            MULTIPLIER | {"multiplier": -1},
+            r"multiplier: found -1; wanted 0 to 2\*\*31 - 1, as kernels assert",
+        ),
+        ((W, B), MULTIPLIER | {"multiplier": 2**31}, r"multiplier: found 2147483648; wanted 0 to 2\*\*31 - 1"),
         ((W, B), MULTIPLIER | {"multiplier": 0.5}, "multiplier: found float64"),
         ((W, B), MULTIPLIER | {"activation": "RELU6"}, r"need the output's scale; give activation_range=\(low, high\)"),
         ((W, B), MULTIPLIER | {"activation_range": (5, 0)}, "wanted \\(smallest, largest\\)"),

@@ -15,7 +15,7 @@ from .model import Model, Subgraph
 from .tflite.reader import load
 from .tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 from .tflite.writer import write
-from .types import Array, DType, QuantParams, fused_bounds
+from .types import Array, DType, GivenFactor, QuantParams, fused_bounds
 
 __all__ = ["dense"]
 
@@ -60,7 +60,8 @@ def dense(
         weights_scale: one number, or one for each unit. Scales are rounded to float32, as files hold them.
         weights_zero_point: zw, for weights with one scale.
         output: as `input`.
-        multiplier: one integer from 2**30 to 2**31 - 1, or one for each unit.
+        multiplier: one integer from 0 to 2**31 - 1, or one for each unit. It is not normalized: half the multiplier and
+            a shift more is the same factor, and rounds in other places.
         shift: the power of two, positive = left; one or one for each unit.
         activation: the fused activation: `NONE`, `RELU`, `RELU6` or `RELU_N1_TO_1`.
         activation_range: the clamp bounds, quantized, for a layer with a multiplier: it has no scale from which those
@@ -198,32 +199,34 @@ def _quantization(
         raise InputError("found both a multiplier and scales; give one of them")
     if multiplier is None and weights_scale is None:
         raise InputError("found neither weights_scale nor multiplier and shift; give one of them")
-    given = multiplier is not None
+    given = None
     if multiplier is not None and shift is not None:
         if x is None:
             raise InputError("a multiplier is given and input is None; give the input's and the output's zero points")
-        scales = _factors(multiplier, shift, units)
+        given = _factors(multiplier, shift, units)
+        scales = given.factor
     else:
         scales = _scales("weights_scale", _array("weights_scale", weights_scale), units)
     zero_point = _zero_point("weights_zero_point", weights_zero_point, kinds.weights)
     if zero_point and scales.size > 1:
         raise InputError(f"weights_zero_point: found {zero_point} with {scales.size} scales; wanted 0")
-    weights = QuantParams(scales, np.full(scales.shape, zero_point, np.int64), known=not given)
-    return _affine("input", x, kinds.data, given), weights, _affine("output", y, kinds.data, given)
+    known = given is None
+    weights = QuantParams(scales, np.full(scales.shape, zero_point, np.int64), known=known, given=given)
+    return _affine("input", x, kinds.data, known), weights, _affine("output", y, kinds.data, known)
 
 
-def _affine(what: str, value: Any, dtype: DType, given: bool) -> QuantParams | None:
+def _affine(what: str, value: Any, dtype: DType, known: bool) -> QuantParams | None:
     """Scale and zero point of the input or output; 1 stands for a scale that is not known."""
     if value is None:
         return None
     found = _array(what, value)
-    if given and found.ndim:
+    if not known and found.ndim:
         raise InputError(f"{what}: found {value!r} beside a multiplier; wanted the zero point alone")
-    if not given and (found.shape != (2,) or found.dtype.kind not in "iuf"):
+    if known and (found.shape != (2,) or found.dtype.kind not in "iuf"):
         raise InputError(f"{what}: found {value!r}; wanted (scale, zero point)")
-    scale, zero_point = (1.0, value) if given else list(value)
+    scale, zero_point = list(value) if known else (1.0, value)
     scales = _scales(f"{what}'s scale", np.asarray(scale), 1)
-    return replace(quant(scales, _zero_point(f"{what}'s zero point", zero_point, dtype)), known=not given)
+    return replace(quant(scales, _zero_point(f"{what}'s zero point", zero_point, dtype)), known=known)
 
 
 def _scales(what: str, values: Array, units: int) -> npt.NDArray[np.float32]:
@@ -243,8 +246,8 @@ def _zero_point(what: str, value: Any, dtype: DType) -> int:
     return int(_integers(what, np.asarray(value), dtype))
 
 
-def _factors(multiplier: npt.ArrayLike, shift: npt.ArrayLike, units: int) -> npt.NDArray[Any]:
-    """Multiplier * 2**(shift - 31), exact in float64."""
+def _factors(multiplier: npt.ArrayLike, shift: npt.ArrayLike, units: int) -> GivenFactor:
+    """Multiplier and shift, of the same shape each."""
     found = {"multiplier": _array("multiplier", multiplier), "shift": _array("shift", shift)}
     for what, values in found.items():
         if values.dtype.kind not in "iu" or values.size not in (1, units) or values.ndim > 1:
@@ -252,14 +255,12 @@ def _factors(multiplier: npt.ArrayLike, shift: npt.ArrayLike, units: int) -> npt
                 f"{what}: found {values.dtype} of shape {list(values.shape)}; wanted one integer, or {units}"
             )
     q, n = (np.atleast_1d(values).astype(np.int64) for values in found.values())
-    if (q < 2**30).any() or (q >= 2**31).any():
-        raise InputError(
-            f"multiplier: found {_span(q)}; wanted 2**30 to 2**31 - 1, as QuantizeMultiplier makes them "
-            "(twice the multiplier is one shift less)"
-        )
+    if (q < 0).any() or (q >= 2**31).any():
+        raise InputError(f"multiplier: found {_span(q)}; wanted 0 to 2**31 - 1, as kernels assert")
     if (n < -31).any() or (n > 30).any():
         raise InputError(f"shift: found {_span(n)}; wanted -31 to 30, positive = left")
-    return np.ldexp(q.astype(np.float64), n - 31)
+    q, n = np.broadcast_arrays(q, n)
+    return GivenFactor(q.copy(), n.copy())
 
 
 def _given_model(graph: Subgraph, name: str, activation: str, bounds: tuple[int, int] | None, dtype: DType) -> Model:
@@ -279,7 +280,11 @@ def _given_model(graph: Subgraph, name: str, activation: str, bounds: tuple[int,
     digest = hashlib.sha256(repr(graph.operators).encode())
     for tensor in graph.tensors:
         digest.update(repr((tensor.dtype, tensor.shape)).encode())
-        held = (tensor.data, *((tensor.quant.scale, tensor.quant.zero_point) if tensor.quant is not None else ()))
+        held = [tensor.data]
+        if tensor.quant is not None:
+            held += [tensor.quant.zero_point]
+            if tensor.quant.given is not None:
+                held += [tensor.quant.given.multiplier, tensor.quant.given.shift]
         for array in held:
             digest.update(b"" if array is None else array.tobytes())
     return Model((graph,), f"dense layer {name} by multiplier and shift", 3, b"lastbit dense " + digest.digest(), name)

@@ -15,7 +15,7 @@ from .rules.requantize.exact import Ends, exact_requantize
 from .rules.requantize.fold import RequantParams
 from .types import Array, fraction_of
 
-__all__ = ["Difference", "compare_arrays", "ends_of", "same_bits", "steps_of", "worked_element"]
+__all__ = ["Difference", "compare_arrays", "ends_of", "given_of", "same_bits", "steps_of", "worked_element"]
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,14 @@ def ends_of(params: RequantParams) -> Ends:
     return Ends(*bounds, params.dtype.qmin, params.dtype.qmax, params.output_zero_point)
 
 
+def given_of(params: RequantParams, unit: int) -> tuple[int, int] | None:
+    """A unit's multiplier and shift where the layer has these instead of scales, for exact arithmetic; else None."""
+    if params.rule.scales.product != "given":
+        return None
+    at = unit if params.multiplier.size > 1 else 0
+    return int(params.multiplier[at]), int(params.shift[at])
+
+
 def steps_of(prepared: PreparedDense, acc: int, unit: int) -> list[ExactStep]:
     """Every step from one accumulator of one unit to its output, by the slow twin."""
     layer = prepared.layer
@@ -124,6 +132,7 @@ def steps_of(prepared: PreparedDense, acc: int, unit: int) -> list[ExactStep]:
         output_scale=fraction_of(layer.output_scale),
         ends=ends_of(prepared.requant),
         bias=0 if prepared.requant.bias is None else int(prepared.requant.bias[unit]),
+        given=given_of(prepared.requant, unit),
     )
 
 

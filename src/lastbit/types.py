@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DTYPES", "DType", "FileBytes", "IntArray", "QuantParams", "fraction_of", "fused_bounds", "hex_float"]
+__all__ = [
+    "DTYPES",
+    "DType",
+    "FileBytes",
+    "GivenFactor",
+    "IntArray",
+    "QuantParams",
+    "fraction_of",
+    "fused_bounds",
+    "hex_float",
+]
 
 Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -67,6 +77,29 @@ DTYPES: dict[int, DType] = {
 
 
 @dataclass(frozen=True, eq=False)
+class GivenFactor:
+    """The factor from accumulator to output steps as kernels are handed it: multiplier * 2**(shift - 31).
+
+    Attributes:
+        multiplier: int64 `[1]` or `[out]`, 0 to 2**31 - 1.
+        shift: int64, the same shape; positive = left.
+    """
+
+    multiplier: npt.NDArray[np.int64]
+    shift: npt.NDArray[np.int64]
+
+    @property
+    def factor(self) -> npt.NDArray[Any]:
+        """The factor, which float64 holds exactly."""
+        return np.ldexp(self.multiplier.astype(np.float64), self.shift - 31)
+
+    @property
+    def first(self) -> GivenFactor:
+        """That of the first unit alone, `[1]`."""
+        return GivenFactor(self.multiplier[:1], self.shift[:1])
+
+
+@dataclass(frozen=True, eq=False)
 class QuantParams:
     """Affine quantization: real = scale * (quantized - zero_point).
 
@@ -76,12 +109,14 @@ class QuantParams:
         axis: the tensor axis that the channels run along (0 unless the file says otherwise).
         known: whether these are the real scales. A layer given by multiplier and shift has none: 1 stands for the
             input's and the output's, and the exact factor, float64, for the weights'.
+        given: that multiplier and shift, with the weights; None for all other tensors.
     """
 
     scale: npt.NDArray[np.float32]
     zero_point: npt.NDArray[np.int64]
     axis: int = 0
     known: bool = True
+    given: GivenFactor | None = None
 
     @property
     def per_channel(self) -> bool:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lastbit.rules.base import Bounds, IntegerRule, ScaleProduct, Scales, Sums
 from lastbit.rules.requantize.fold import RequantParams, prepare_requantize, with_float_bias
 from lastbit.rules.requantize.forms import Float, Meaningless, OneRounding, Requantize, TwoRoundings, values_of
-from lastbit.types import DTYPES
+from lastbit.types import DTYPES, GivenFactor
 
 INT8, UINT8, INT16 = (next(d for d in DTYPES.values() if d.name == name) for name in ("int8", "uint8", "int16"))
 UNITS = 24
@@ -57,6 +57,16 @@ def weights_scales(form: Requantize) -> npt.NDArray[np.float32]:
     return np.concatenate([powers, others, far]).astype(np.float32)
 
 
+def given_factor(params: RequantParams, rng: np.random.Generator) -> GivenFactor:
+    """Multipliers that no scale makes, with the scales' shifts; a small one has more shift, so that outputs differ."""
+    ends = [0, 1, 2, 3, 2**29, 2**30 - 1, 2**30, 2**30 + 1, 2**31 - 2, 2**31 - 1]
+    some = np.int64(2) ** rng.integers(1, 31, UNITS - len(ends))
+    multiplier = np.concatenate([ends, rng.integers(some, 2 * some)])
+    less = 31 - np.frexp(np.maximum(multiplier, 1).astype(np.float64))[1]
+    shift = rng.permutation(params.shift) + np.where(rng.random(UNITS) < 0.7, less, 0)
+    return GivenFactor(multiplier, np.clip(shift, -31, 30))
+
+
 def layer(rule: IntegerRule, seed: int) -> RequantParams:
     """A layer of 24 units, with ties, both ends of the output's type, and an activation."""
     rng = np.random.default_rng(seed)
@@ -74,6 +84,9 @@ def layer(rule: IntegerRule, seed: int) -> RequantParams:
         activation=("NONE", "RELU", "RELU6")[seed % 3],
         dtype=dtype,
     )
+    if rule.scales.product == "given":
+        given = given_factor(params, rng)
+        return replace(params, effective_scale=given.factor, multiplier=given.multiplier, shift=given.shift)
     bias = rng.integers(-(2**18), 2**18, UNITS)
     return with_float_bias(params, bias, SX, scales)
 
@@ -82,7 +95,7 @@ def accumulators(params: RequantParams, rng: np.random.Generator) -> npt.NDArray
     """Accumulators `[rows, units]` at ties, at the register's ends, where results overflow, and between."""
     bits = params.rule.sums.bits
     lowest, highest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    factor = np.broadcast_to(params.effective_scale.astype(np.float64), (UNITS,))
+    factor = np.maximum(np.broadcast_to(params.effective_scale.astype(np.float64), (UNITS,)), 2.0**-62)
     qmin, qmax = params.dtype.qmin or 0, params.dtype.qmax or 0
     whole = rng.integers(qmin - 2, qmax + 3, (120, UNITS)) - params.output_zero_point
     bias = 0 if params.bias is None else params.bias

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from every_form import SX, SY, UNITS, accumulators, every_form, layer, legal_units, one_unit, rules_of, weights_scales
 
+from lastbit.differences import given_of
 from lastbit.rules.requantize.exact import Ends, exact_requantize
 from lastbit.rules.requantize.fold import RequantParams
 from lastbit.rules.requantize.forms import Float, OneRounding, TwoRoundings, form_from_text, form_text
@@ -53,14 +54,19 @@ def exact_differences(params: RequantParams, accs: np.ndarray, units: np.ndarray
     for _ in range(EXACT_OF_EACH):
         # Ties and overflow are in the first rows.
         row, unit = int(rng.integers(0, 290)), int(rng.choice(units))
+        sx, sw, sy = (Fraction(float(scale)) for scale in (SX, scales[unit], SY))
+        given = given_of(params, unit)
+        if given is not None:
+            sx, sw, sy = Fraction(1), Fraction(given[0]) * Fraction(2) ** (given[1] - 31), Fraction(1)
         found = exact_requantize(
             params.rule,
             int(accs[row, unit]),
-            input_scale=Fraction(float(SX)),
-            weights_scale=Fraction(float(scales[unit])),
-            output_scale=Fraction(float(SY)),
+            input_scale=sx,
+            weights_scale=sw,
+            output_scale=sy,
             ends=ends_of(params),
             bias=0 if params.bias is None else int(params.bias[unit]),
+            given=given,
         )
         named = {step.name: step.value for step in found}
         for name, values in steps.items():

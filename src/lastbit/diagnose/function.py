@@ -113,6 +113,10 @@ class Function:
                         + "; ".join(f"{key}: {', '.join(names)}" for key, names in PARAMETERS.items())
                     )
                 continue
+            if prepared.layer.given is not None and meaning.endswith("_scale") and meaning != "effective_scale":
+                raise InputError(
+                    f"{name} wants {parameter.name!r}, and the layer is given by multiplier and shift: it has no scales"
+                )
             if meaning == "x":
                 x_name = x_name or parameter.name
             else:
@@ -137,7 +141,8 @@ def _values(prepared: PreparedDense) -> dict[str, Any]:
     layer = prepared.layer
     bias = layer.bias_values
     factor = float(layer.input_scale) * layer.weights_scale.astype(np.float64) / float(layer.output_scale)
-    multiplier, shift = quantize_multiplier(factor)
+    given = layer.given
+    multiplier, shift = quantize_multiplier(factor) if given is None else (given.multiplier, given.shift)
     return {
         "weights": layer.weights_values,
         "bias": bias.astype(np.int32 if layer.bias is None else layer.bias.dtype.numpy),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ..differences import ends_of
+from ..differences import ends_of, given_of
 from ..rules.base import IntegerRule
 from ..rules.requantize import words
 from ..rules.requantize.exact import Ends, before_rounding, clamped, factor_of, last_rounding, scale_of
@@ -35,7 +35,8 @@ class Side:
     """One runtime's way of requantizing an element: rule, what the output is limited to, and the bias.
 
     The bias is told only where the rule adds it by itself: the integer, and what it is in accumulator steps. So is the
-    weights' scale where the kernel takes another one than the file has for the unit.
+    weights' scale where the kernel takes another one than the file has for the unit, and so are multiplier and shift
+    where the layer has these instead of scales.
     """
 
     rule: IntegerRule
@@ -43,11 +44,12 @@ class Side:
     bias: int = 0
     bias_in_steps: Fraction = Fraction(0)
     weights_scale: Fraction | None = None
+    given: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, params: RequantParams, unit: int = 0, weights_scale: Fraction | None = None) -> Side:
         """The side that these folded constants make for one unit."""
-        side = cls(params.rule, ends_of(params), weights_scale=weights_scale)
+        side = cls(params.rule, ends_of(params), weights_scale=weights_scale, given=given_of(params, unit))
         if params.bias is None or params.float_bias is None:
             return side
         return replace(side, bias=int(params.bias[unit]), bias_in_steps=Fraction(float(params.float_bias[unit])))
@@ -173,7 +175,7 @@ def five_steps(acc: int, scales: tuple[float, float, float], sides: Sequence[Sid
     input_scale, weights_scale, output_scale = map(Fraction, scales)
     taken = weights_scale if precision.weights_scale is None else precision.weights_scale
     scale = scale_of(precision.rule, input_scale, taken, output_scale)
-    factor = factor_of(form.rule, scale)
+    factor = factor_of(form.rule, scale, form.given)
     before = before_rounding(first.rule, acc, factor, first.bias, first.bias_in_steps)
     rounded = last_rounding(last.rule, before)
-    return scale, factor, before, Fraction(rounded), Fraction(clamped(clamp.rule, rounded, clamp.ends))
+    return scale, factor.value, before, Fraction(rounded), Fraction(clamped(clamp.rule, rounded, clamp.ends))

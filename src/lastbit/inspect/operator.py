@@ -28,6 +28,7 @@ _PRODUCTS = {
     "dd": "dd: all in float64",
     "fd": "fd: s_x*s_w in float32, then float64",
     "ff": "ff: all in float32",
+    "given": "given as multiplier and shift",
 }
 
 

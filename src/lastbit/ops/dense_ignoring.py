@@ -11,7 +11,6 @@ import numpy as np
 from ..model import Model, Operator
 from ..rules.base import IntegerRule
 from ..rules.requantize.fold import taken_scales
-from ..types import QuantParams
 from .base import PreparedOperator, constant_operand
 
 __all__ = ["ignores_quantization", "prepare_ignoring"]
@@ -43,7 +42,7 @@ def prepare_ignoring(
     assert weights.quant is not None
     stored = weights.quant
     scale, zero_point = taken_scales(rule.scales, stored.scale), stored.zero_point
-    notes = []
+    given, notes = stored.given, []
     if rule.sums.weights_zero_point == "ignored":
         notes.append(f"this version's XNNPACK delegate ignores the weights' zero point {int(zero_point[0])}")
         zero_point = np.zeros_like(zero_point)
@@ -52,15 +51,16 @@ def prepare_ignoring(
             pass
         case "first":
             zero_point = zero_point[:1]
-            notes.append(
-                f"this version takes the first unit's weights scale, {float(stored.scale[0])!r}, for every unit"
-            )
+            what = f"weights scale, {float(stored.scale[0])!r},"
+            if given is not None:
+                given, what = given.first, "multiplier and shift"
+            notes.append(f"this version takes the first unit's {what} for every unit")
         case "zero" | "one":
             notes.append(f"this version takes the weights' scales to be {rule.scales.weights_scale}")
         case never:
             assert_never(never)
     graph = model.subgraphs[0]
-    quant = QuantParams(scale, zero_point, stored.axis)
+    quant = replace(stored, scale=scale, zero_point=zero_point, given=given)
     tensors = tuple(replace(t, quant=quant) if t.index == weights.index else t for t in graph.tensors)
     changed = replace(model, subgraphs=(replace(graph, tensors=tensors), *model.subgraphs[1:]))
     prepared = prepare(changed, op, rule)

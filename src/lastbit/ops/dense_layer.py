@@ -13,8 +13,9 @@ from ..errors import InputError
 from ..model import Model, Operator, Tensor
 from ..rules.base import IntegerRule
 from ..rules.requantize.fold import RequantParams, prepare_requantize
+from ..rules.requantize.forms import Float
 from ..runtimes.variant import INT32_BIAS_TYPE, INT64_BIAS, NO_BIAS, Variant
-from ..types import Array, IntArray, QuantParams
+from ..types import Array, GivenFactor, IntArray, QuantParams
 from .base import PreparedOperator, constant_operand, refuse, required_operand
 from .input_moves import sample_shape, transposition
 
@@ -105,6 +106,11 @@ class DenseLayer:
         return _quant(self.weights).scale
 
     @property
+    def given(self) -> GivenFactor | None:
+        """The multiplier and shift of a layer that has these instead of scales; else None."""
+        return _quant(self.weights).given
+
+    @property
     def output_scale(self) -> np.float32:
         """s_y."""
         return np.float32(_quant(self.output).scale[0])
@@ -131,12 +137,14 @@ class DenseLayer:
         """This layer's scales, output zero point and fused activation folded for a rule.
 
         Raises:
-            UnsupportedError: the layer is given by multiplier and shift, and the rule needs the real scales.
+            UnsupportedError: the layer is given by multiplier and shift, and the rule needs the real scales, or is for
+                other shifts.
         """
-        given = not _quant(self.weights).known
+        given = self.given
+        if given is not None:
+            rule = self._given_rule(rule, given)
         params = prepare_requantize(
-            # The factor that is given is exact; no product of scales is rounded on the way to it.
-            replace(rule, scales=replace(rule.scales, product="dd")) if given else rule,
+            rule,
             input_scale=self.input_scale,
             weights_scale=self.weights_scale,
             output_scale=self.output_scale,
@@ -144,12 +152,25 @@ class DenseLayer:
             activation=self.activation,
             dtype=self.output.dtype,
         )
-        if given and not params.multiplier.all():
-            raise refuse(self.operator, NEEDS_SCALES)
+        if given is not None:
+            taken = given.first if rule.scales.weights_scale == "first" else given
+            params = replace(params, multiplier=taken.multiplier, shift=taken.shift)
         stated = self.operator.options.get("activation_range")
         if isinstance(stated, tuple):
             params = replace(params, activation_min=int(stated[0]), activation_max=int(stated[1]))
         return params
+
+    def _given_rule(self, rule: IntegerRule, given: GivenFactor) -> IntegerRule:
+        """The rule for a multiplier and a shift that are handed to it."""
+        form = rule.requantize
+        if isinstance(form, Float) or rule.scales.weights_scale in ("zero", "one"):
+            raise refuse(self.operator, NEEDS_SCALES)
+        low, high = int(given.shift.min()), int(given.shift.max())
+        if low not in form.shifts or high not in form.shifts:
+            found = low if low not in form.shifts else high
+            wanted = f"{form.shifts.start} to {form.shifts.stop - 1}"
+            raise refuse(self.operator, f"the given shift is {found}; kernels of the rule {rule.name} take {wanted}")
+        return replace(rule, scales=replace(rule.scales, product="given"))
 
     def rows(self, x: Array) -> Array:
         """The input as a matrix `[rows, depth]`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .requantize.forms import OneRounding, Requantize, TwoRoundings, no_meaning
+from .requantize.forms import Float, OneRounding, Requantize, TwoRoundings, no_meaning
 
 __all__ = [
     "WHOLE",
@@ -24,9 +24,9 @@ __all__ = [
     "requantization_alone",
 ]
 
-ScaleProduct = Literal["dd", "fd", "ff"]
+ScaleProduct = Literal["dd", "fd", "ff", "given"]
 """How s_x * s_w / s_y is calculated: `dd` all in float64; `fd` the product in float32, the quotient in float64; `ff`
-all in float32."""
+all in float32. `given`: there are no scales, the kernel is handed a multiplier and a shift."""
 
 Bounds = Literal["half_away", "half_even", "half_even_then_zero_point"]
 """Tie rule of the activation bounds: `half_away` rounds bound/s_y and adds the zero point; `half_even` adds the zero
@@ -118,6 +118,11 @@ class IntegerRule:
 
     def __post_init__(self) -> None:
         form, bits = self.requantize, self.sums.bits
+        if self.scales.product == "given":
+            if isinstance(form, Float):
+                raise no_meaning(self, "a factor that is a float is not given as a multiplier and a shift")
+            if self.scales.weights_scale in ("zero", "one"):
+                raise no_meaning(self, f"a weights scale of {self.scales.weights_scale} has no place in a given factor")
         if isinstance(form, TwoRoundings) and bits == 64:
             raise no_meaning(self, "the left shift has an int32, which does not hold an accumulator of 64 bits")
         if not isinstance(form, TwoRoundings | OneRounding) and form.bias != "in_acc":

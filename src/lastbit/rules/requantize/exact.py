@@ -29,6 +29,7 @@ from .forms import Add, ClampOrder, Float, OneRounding, Requantize, TwoRoundings
 
 __all__ = [
     "Ends",
+    "Factor",
     "before_rounding",
     "clamped",
     "exact_requantize",
@@ -38,8 +39,8 @@ __all__ = [
 ]
 
 _SIGNIFICAND = {32: 24, 64: 53}
-_PRODUCT_BITS = {"dd": 53, "fd": 24, "ff": 24}
-_QUOTIENT_BITS = {"dd": 53, "fd": 53, "ff": 24}
+# Bits of the product and of the quotient; a given factor has none to round.
+_SCALE_BITS = {"dd": (53, 53), "fd": (24, 53), "ff": (24, 24)}
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,24 @@ class Ends:
     zero_point: int
 
 
+@dataclass(frozen=True)
+class Factor:
+    """What an accumulator is multiplied with: fraction * 2**shift.
+
+    Attributes:
+        fraction: of a multiplier and a shift: the multiplier over 2**31 (or 2**15), below 1. Of a float: 1/2 to 1.
+        shift: positive = left.
+    """
+
+    fraction: Fraction
+    shift: int
+
+    @property
+    def value(self) -> Fraction:
+        """The factor."""
+        return self.fraction * Fraction(2) ** self.shift
+
+
 def _wrap(value: int, bits: int) -> int:
     """What a signed register of so many bits holds: the low bits of a value."""
     half = 1 << (bits - 1)
@@ -73,23 +92,36 @@ def _saturate(value: int, bits: int) -> int:
 
 
 def scale_of(rule: IntegerRule, sx: Fraction, sw: Fraction, sy: Fraction) -> Fraction:
-    """s_x * s_w / s_y with the roundings of the rule's precision."""
-    product = round_to_float(sx * sw, _PRODUCT_BITS[rule.scales.product])
-    return round_to_float(product / sy, _QUOTIENT_BITS[rule.scales.product])
+    """s_x * s_w / s_y with the roundings of the rule's precision; a given factor stands in the weights' place."""
+    if rule.scales.product == "given":
+        return sx * sw / sy
+    product_bits, quotient_bits = _SCALE_BITS[rule.scales.product]
+    return round_to_float(round_to_float(sx * sw, product_bits) / sy, quotient_bits)
 
 
-def factor_of(rule: IntegerRule, scale: Fraction) -> Fraction:
-    """The factor as the rule applies it: a float, or a multiplier and a shift."""
+def factor_of(rule: IntegerRule, scale: Fraction, given: tuple[int, int] | None = None) -> Factor:
+    """The factor as the rule applies it: a float, or a multiplier and a shift.
+
+    Args:
+        rule: the rule.
+        scale: the effective scale.
+        given: multiplier and shift, where they are not made from the scale.
+
+    >>> from lastbit.rules.requantize.table import RULES
+    >>> rule = RULES["q31-half_up-half_up/dd"]
+    >>> [factor_of(rule, Fraction(1, 8), given).shift for given in (None, (2**28, 0))]
+    [-2, 0]
+    """
     form = rule.requantize
     match form:
         case Float():
-            return round_to_float(scale, _SIGNIFICAND[form.bits])
+            return Factor(*split_fraction(round_to_float(scale, _SIGNIFICAND[form.bits])))
         case TwoRoundings():
-            q, shift = round_multiplier(scale)
-            return q * Fraction(2) ** (shift - 31)
+            q, shift = given or round_multiplier(scale)
+            return Factor(Fraction(q, 2**31), shift)
         case OneRounding():
-            q, shift = round_multiplier(scale)
-            return _multiplier(form, q) * Fraction(2) ** (shift - form.multiplier_bits)
+            q, shift = given or round_multiplier(scale)
+            return Factor(Fraction(_multiplier(form, q), 2**form.multiplier_bits), shift)
         case never:
             assert_never(never)
 
@@ -100,7 +132,7 @@ def _multiplier(form: OneRounding, q: int) -> int:
 
 
 def before_rounding(
-    rule: IntegerRule, acc: int, factor: Fraction, bias: int = 0, bias_in_steps: Fraction = Fraction(0)
+    rule: IntegerRule, acc: int, factor: Factor, bias: int = 0, bias_in_steps: Fraction = Fraction(0)
 ) -> Fraction:
     """The accumulator times the factor, in output steps, after every rounding but the last.
 
@@ -114,7 +146,7 @@ def before_rounding(
     form = rule.requantize
     match form:
         case Float():
-            return _product(form, acc, factor, bias, bias_in_steps)[-1]
+            return _product(form, acc, factor.value, bias, bias_in_steps)[-1]
         case TwoRoundings():
             right, _, _, _, high = _high(form, acc, factor)
             return Fraction(high, 2**right)
@@ -138,11 +170,10 @@ def _product(
     return start, converted, round_to_float(converted * factor, significand)
 
 
-def _high(form: TwoRoundings, acc: int, factor: Fraction) -> tuple[int, int, int, Fraction, int]:
+def _high(form: TwoRoundings, acc: int, factor: Factor) -> tuple[int, int, int, Fraction, int]:
     """The right and the left shift, the accumulator shifted left, and the high half, exact and rounded."""
-    fraction, shift = split_fraction(factor)  # the multiplier as a fraction of 2^31
-    right = max(-shift, form.least_right)
-    left = min(shift + right, 31 + form.least_right)
+    right = max(-factor.shift, form.least_right)
+    left = min(factor.shift + right, 31 + form.least_right)
     match form.left:
         case "wrap32":
             shifted = _wrap(acc * 2**left, 32)
@@ -150,7 +181,7 @@ def _high(form: TwoRoundings, acc: int, factor: Fraction) -> tuple[int, int, int
             shifted = _saturate(acc * 2**left, 32)
         case never:
             assert_never(never)
-    exact = shifted * fraction
+    exact = shifted * factor.fraction
     match form.high:
         case "half_up":
             return right, left, shifted, exact, round_fraction(exact, "half_up")
@@ -160,13 +191,13 @@ def _high(form: TwoRoundings, acc: int, factor: Fraction) -> tuple[int, int, int
             assert_never(never_high)
 
 
-def _wide_product(form: OneRounding, acc: int, factor: Fraction) -> tuple[int, Fraction, int]:
+def _wide_product(form: OneRounding, acc: int, factor: Factor) -> tuple[int, Fraction, int]:
     """The bits that the product is to be shifted by, the product, and what 64 bits hold of it.
 
     It is whole, but for another rule's factor.
     """
-    bits = form.multiplier_bits - split_fraction(factor)[1]
-    product = acc * factor * Fraction(2) ** bits
+    bits = form.multiplier_bits - factor.shift
+    product = acc * factor.fraction * 2**form.multiplier_bits
     return bits, product, _wrap(math.floor(product), 64)
 
 
@@ -301,6 +332,7 @@ def exact_requantize(
     output_scale: Fraction,
     ends: Ends,
     bias: int = 0,
+    given: tuple[int, int] | None = None,
 ) -> list[ExactStep]:
     """Every step from one accumulator to one output.
 
@@ -312,6 +344,8 @@ def exact_requantize(
         output_scale: s_y, likewise.
         ends: the clamp bounds, the output's type, its zero point.
         bias: the unit's bias, for the forms that add it themselves; `acc` has it in it.
+        given: multiplier and shift, for a layer that has these instead of scales; weights_scale is then the factor,
+            and the other scales are 1.
 
     Returns:
         The steps in order; the first is `effective_scale`, the last `output`.
@@ -328,15 +362,16 @@ def exact_requantize(
     """
     scale = scale_of(rule, input_scale, weights_scale, output_scale)
     steps = [_scale_step(rule, input_scale, weights_scale, output_scale, scale)]
-    form = rule.requantize
+    form, factor = rule.requantize, factor_of(rule, scale, given)
+    fixed = multiplier_steps(scale) if given is None else _given_steps(given)
     match form:
         case Float():
             in_steps = exact_bias(form, bias, input_scale, weights_scale)
-            steps += _float_steps(rule, form, acc, factor_of(rule, scale), bias, in_steps, ends)
+            steps += _float_steps(rule, form, acc, factor.value, bias, in_steps, ends)
         case TwoRoundings():
-            steps += [*multiplier_steps(scale), *_two_steps(form, acc, factor_of(rule, scale), scale)]
+            steps += [*fixed, *_two_steps(form, acc, factor)]
         case OneRounding():
-            steps += [*multiplier_steps(scale), *_one_step(rule, form, acc, factor_of(rule, scale), scale)]
+            steps += [*fixed, *_one_step(rule, form, acc, factor, int(fixed[0].value))]
         case never:
             assert_never(never)
     scaled, zy = int(steps[-1].value), ends.zero_point
@@ -359,10 +394,21 @@ def _scale_step(rule: IntegerRule, sx: Fraction, sw: Fraction, sy: Fraction, sca
             formula, precision = "m = float64(float32(s_x * s_w)) / float64(s_y)", "float32, then float64"
         case "ff":
             formula, precision = "m = float32(float32(s_x * s_w) / s_y)", "float32"
+        case "given":
+            return make_step("effective_scale", "m = q * 2^(shift - 31)", number_text(scale), scale, scale)
         case never:
             assert_never(never)
     numbers = f"{number_text(sx)} * {number_text(sw)} / {number_text(sy)}"
     return make_step("effective_scale", formula, numbers, scale, sx * sw / sy, precision)
+
+
+def _given_steps(given: tuple[int, int]) -> tuple[ExactStep, ExactStep]:
+    """What stands in the place of the two steps from an effective scale to its multiplier and shift."""
+    q, shift = given
+    return (
+        make_step("multiplier", "q, as given", str(q), q, q),
+        make_step("shift", "as given, positive = left", str(shift), shift, shift),
+    )
 
 
 def exact_bias(form: Float, bias: int, input_scale: Fraction, weights_scale: Fraction) -> Fraction:
@@ -434,8 +480,8 @@ def _float_steps(
     yield make_step("acc_scaled", formula, text, kept, value, effect + (more if kept != rounded else ""))
 
 
-def _two_steps(form: TwoRoundings, acc: int, factor: Fraction, scale: Fraction) -> Iterator[ExactStep]:
-    q, _ = round_multiplier(scale)
+def _two_steps(form: TwoRoundings, acc: int, factor: Factor) -> Iterator[ExactStep]:
+    q = int(factor.fraction * 2**31)
     right, left, shifted, exact_high, high = _high(form, acc, factor)
     effect = "wrap32" if form.left == "wrap32" else "clamp"
     formula = f"{form.left}(acc << {'L' if form.least_right == 0 else left})"
@@ -448,8 +494,7 @@ def _two_steps(form: TwoRoundings, acc: int, factor: Fraction, scale: Fraction) 
     yield make_step("acc_scaled", formula, f"{high} / 2^{right}", rounded, exact, form.tie)
 
 
-def _one_step(rule: IntegerRule, form: OneRounding, acc: int, factor: Fraction, scale: Fraction) -> Iterator[ExactStep]:
-    q, _ = round_multiplier(scale)
+def _one_step(rule: IntegerRule, form: OneRounding, acc: int, factor: Factor, q: int) -> Iterator[ExactStep]:
     multiplier, name, whole = _multiplier(form, q), "q", form.multiplier_bits
     if whole == 15:
         name, exact_q15 = "q15", Fraction(q, 2**16)

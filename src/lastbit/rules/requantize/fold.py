@@ -106,7 +106,7 @@ def effective_scale(
         input_scale: s_x.
         weights_scale: s_w, `[1]` or `[out]`.
         output_scale: s_y.
-        product: `dd`, `fd` or `ff` (see ScaleProduct).
+        product: see ScaleProduct.
 
     Returns:
         float64 `[1]` or `[out]`; float32 for `ff`.
@@ -117,7 +117,7 @@ def effective_scale(
     """
     with np.errstate(all="ignore"):  # of extreme scales: 0 or infinite, as in the kernels
         match product:
-            case "dd":
+            case "dd" | "given":  # a given factor stands in the weights' place, exactly
                 return np.float64(input_scale) * weights_scale.astype(np.float64) / np.float64(output_scale)
             case "fd":
                 scales = np.float32(input_scale) * weights_scale.astype(np.float32)

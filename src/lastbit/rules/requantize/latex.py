@@ -26,6 +26,8 @@ def scale_formula(product: ScaleProduct) -> str:
             return r"\operatorname{f64}(\operatorname{f32}(s_x s_w) / s_y)"
         case "ff":
             return r"\operatorname{f32}(\operatorname{f32}(s_x s_w) / s_y)"
+        case "given":
+            return r"q \cdot 2^{s-31}"
         case never:
             assert_never(never)
 

@@ -20,7 +20,12 @@ __all__ = [
     "scale_text",
 ]
 
-_PRECISIONS: dict[ScaleProduct, str] = {"dd": "float64", "fd": "float32 then float64", "ff": "float32"}
+_FACTORS: dict[ScaleProduct, str] = {
+    "dd": "s_x*s_w/s_y in float64",
+    "fd": "s_x*s_w/s_y in float32 then float64",
+    "ff": "s_x*s_w/s_y in float32",
+    "given": "the caller",
+}
 
 
 def equation(rule: IntegerRule) -> str:
@@ -77,8 +82,7 @@ def choice_equation(choice: Either) -> str:
 
 
 def _requantize_text(rule: IntegerRule) -> str:
-    form, precision = rule.requantize, _PRECISIONS[rule.scales.product]
-    fixed = f"q and shift from s_x*s_w/s_y in {precision}"
+    form, fixed = rule.requantize, f"q and shift from {_FACTORS[rule.scales.product]}"
     match form:
         case Float():
             return _float_text(form, rule.scales.product)
@@ -133,11 +137,10 @@ def _float_text(form: Float, scale_product: ScaleProduct) -> str:
             output = f"y = max(lo, saturate({total}))"
         case never_order:
             assert_never(never_order)
-    precision = _PRECISIONS[scale_product]
+    made = _FACTORS[scale_product]
     if form.bias != "in_acc":
-        how = "all float32" if scale_product == "ff" else f"in {precision}, else all float32"
+        how = "all float32" if scale_product == "ff" else f"{made.removeprefix('s_x*s_w/s_y ')}, else all float32"
         return f"{output},  b = float32(bias) * s,  s = s_x*s_w,  m = s/s_y, {how}"
-    made = f"s_x*s_w/s_y in {precision}"
     same = (form.bits == 32) == (scale_product == "ff")
     return f"{output},  m = {made if same else f'{kind}({made})'}"
 
@@ -195,6 +198,8 @@ def scale_text(scales: Scales) -> str:
             return f"product float32, quotient float64{taken}"
         case "ff":
             return f"all float32{taken}"
+        case "given":
+            return f"a given multiplier and shift{taken}"
         case never:
             assert_never(never)
 
