@@ -7,6 +7,8 @@ import tomllib
 
 import pytest
 
+import lastbit
+import runtime_pages
 from conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -67,9 +69,12 @@ def test_generated_tables_are_up_to_date():
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("document", ["README.md", *sorted(p.name for p in (ROOT / "docs").glob("*.md"))])
+DOCUMENTS = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_between_documents_lead_somewhere(document):
-    path = ROOT / document if document == "README.md" else ROOT / "docs" / document
+    path = ROOT / document
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
 
@@ -107,3 +112,10 @@ def test_the_registered_tables_and_the_folders_agree():
         file = entry.prepare.__module__.rpartition(".")[2]
         assert file in files
         assert file == name.lower() or name in FILES_OF_SEVERAL[file]
+
+
+def test_pages_of_runtimes_can_be_read_on_a_screen():
+    for name, text in runtime_pages.pages().items():
+        assert not runtime_pages.too_wide(text), name
+        assert "## A worked element" in text
+    assert {name for family in runtime_pages.FAMILIES for name in family.runtimes} == set(lastbit.RUNTIMES)

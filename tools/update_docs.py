@@ -17,15 +17,15 @@ import api_page
 import gallery
 import page_585
 import reader_table
+import runtime_pages
 from lastbit.operator_report import OPERATOR_RUNTIMES, Cell, operator_runs, operators_report
 from lastbit.ops import OPERATORS
 from lastbit.quantize import CONVERTERS
 from lastbit.quantize.converters import Quantizer
-from lastbit.runtimes import RUNTIMES, Refused, Rule
+from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.evidence import evidence_of, outputs_by_run
 from lastbit.runtimes.open_points import OPEN_POINTS, SETTLED_POINTS
 from lastbit.runtimes.variant import key_of
-from lastbit.runtimes.versions import CHANGES, versions_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -101,103 +101,53 @@ def _cpu(text: str) -> str:
     return name
 
 
-def rules_table() -> str:
-    """Every rule of dense layers that a runtime follows, with its equation."""
-    followers: dict[str, dict[str, list[str]]] = {}
-    for name, runtime in RUNTIMES.items():
-        for (operator, variant), rule in runtime.rules.items():
-            if operator == "FULLY_CONNECTED" and isinstance(rule, Rule):
-                types = str(variant).partition(" per_")[0]
-                found = followers.setdefault(rule.name, {}).setdefault(name, [])
-                found += [types] * (types not in found)
-    lines = ["| rule | equation | followed by |", "|---|---|---|"]
-    for rule_name, equation in OPERATORS["FULLY_CONNECTED"].rules.items():
-        if rule_name in followers:
-            users = "; ".join(f"`{name}`: {', '.join(types)}" for name, types in followers[rule_name].items())
-            escaped = equation.replace("|", "\\|")
-            lines.append(f"| `{rule_name}` | `{escaped}` | {users} |")
-    return "\n".join(lines)
-
-
-def runtime_pages() -> str:
-    """For each runtime: what it stands for, its variants of dense layers with rule and evidence, what it refuses."""
-    parts = []
-    for name, runtime in RUNTIMES.items():
-        rows = evidence_of(name)
-        shown = {(row.operator, row.variant): row for row in rows}
-        lines = [f"### `{name}`", "", f"{runtime.title}. Stands for: {runtime.oracle}; {runtime.platform}."]
-        if runtime.fallback:
-            lines.append(f"What its delegate declines follows `{runtime.fallback}`.")
-        lines += ["", "| variant | rule | outputs compared | mismatches | rivals refuted, fewest at |"]
-        lines += ["|---|---|---:|---:|---:|"]
-        refused: dict[str, list[str]] = {}
-        for (operator, variant), rule in sorted(((o, str(v)), rule) for (o, v), rule in runtime.rules.items()):
-            if operator != "FULLY_CONNECTED":
-                continue
-            if isinstance(rule, Refused):
-                refused.setdefault(rule.reason, []).append(variant)
-                continue
-            seen = shown.get((operator, variant))
-            numbers = " |  | "
-            if seen and seen.outputs:
-                rivals = [count for count in seen.rivals_refuted_at.values() if count]
-                numbers = f"{seen.outputs:,} | {seen.mismatches} | "
-                numbers += f"{len(rivals)}, {min(rivals):,}" if rivals else ""
-            lines.append(f"| {variant} | `{rule.name}` ({rule.kernel}) | {numbers} |")
-        if refused:
-            lines += ["", "Refused, with the runtime's reason:", ""]
-            lines += [f"- {reason}: {', '.join(variants)}" for reason, variants in refused.items()]
-        machines = {run: variants for run, variants in outputs_by_run(rows).items() if variants}
-        for run, variants in machines.items():
-            of = "" if len(machines) == 1 else f" Variants: {', '.join(variants)}."
-            lines += ["", f"Run on {run.cpu}; {run.platform}; {run.oracle} {run.version}.{of}"]
-        if runtime.sources:
-            lines += ["", *(f"- source read: {source}" for source in runtime.sources)]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
-
-
-def versions_table() -> str:
-    """What changed in which version, and which versions were run."""
-    lines = ["| runtime | in | what was other than today |", "|---|---|---|"]
-    for change in CHANGES:
-        spans = "; ".join(first if first == last else f"{first} to {last}" for first, last in change.spans)
-        names = ", ".join(f"`{name}`" for name in change.runtimes)
-        lines.append(f"| {names} | {spans} | {change.what} |")
-    lines += ["", "Versions that were run (a name is `RUNTIME@VERSION`; tf: TensorFlow, tflite: tflite-runtime):", ""]
-    lines += [f"- `{name}`: {', '.join(run)}" for name in RUNTIMES if (run := versions_run(name))]
-    return "\n".join(lines)
+OPERATOR_GROUPS = {
+    "Convolutions, products and pools": "CONV_2D DEPTHWISE_CONV_2D BATCH_MATMUL AVERAGE_POOL_2D MAX_POOL_2D MEAN SUM",
+    "Element by element": "ADD SUB MUL MAXIMUM MINIMUM",
+    "Activations": "RELU RELU6 RELU_N1_TO_1 LEAKY_RELU HARD_SWISH LOGISTIC TANH SOFTMAX",
+    "Between types": "QUANTIZE DEQUANTIZE",
+    "Shapes, copies and positions": "CONCATENATION EXPAND_DIMS FILL PACK PAD PADV2 RESHAPE SHAPE SPLIT SPLIT_V SQUEEZE "
+    "STRIDED_SLICE TRANSPOSE UNPACK ARG_MAX ARG_MIN",
+}
+"""How docs/operators.md is divided. An operator that stands nowhere comes last, under its own heading."""
 
 
 def operators_tables() -> str:
     """For each operator a table: a row for each variant, a column for each runtime, and the rules it follows."""
-    report = operators_report()
-    parts: list[str] = []
     rows: dict[str, list[tuple[str, dict[str, Cell]]]] = {}
-    for (operator, variant), cells in report.cells().items():
+    for (operator, variant), cells in operators_report().cells().items():
         rows.setdefault(operator, []).append((variant, cells))
-    for operator, variants in rows.items():
-        lines = [f"### {operator}", "", f"| variant | {' | '.join(f'`{n}`' for n in OPERATOR_RUNTIMES)} |"]
-        lines.append("|---" * (len(OPERATOR_RUNTIMES) + 1) + "|")
-        reasons: dict[str, int] = {}
-        rules: dict[str, list[str]] = {}
-        for variant, cells in variants:
-            texts = []
-            for name, cell in cells.items():
-                if cell.status == "exact":
-                    texts.append(f"exact, {cell.outputs:,}")
-                    rules.setdefault(cell.rule, []).append(name)
-                else:
-                    note = reasons.setdefault(cell.reason, len(reasons) + 1)
-                    texts.append(f"{cell.status} ({note})")
-            lines.append(f"| {variant} | {' | '.join(texts)} |")
-        lines.append("")
-        for rule, users in rules.items():
-            equation = OPERATORS[operator].rules[rule].replace("|", "\\|")
-            lines.append(f"- `{rule}`: {equation}. In {', '.join(dict.fromkeys(users))}.")
-        lines += [f"- ({number}) {reason}" for reason, number in reasons.items()]
-        parts.append("\n".join(lines))
+    grouped = {name: names.split() for name, names in OPERATOR_GROUPS.items()}
+    known = {name for names in grouped.values() for name in names}
+    grouped["Others"] = [name for name in rows if name not in known]
+    parts: list[str] = []
+    for name, names in grouped.items():
+        found = [_operator_part(operator, rows[operator]) for operator in names if operator in rows]
+        parts += [f"## {name}", *found] if found else []
     return "\n\n".join(parts)
+
+
+def _operator_part(operator: str, variants: list[tuple[str, dict[str, Cell]]]) -> str:
+    lines = [f"### {operator}", "", f"| variant | {' | '.join(f'`{n}`' for n in OPERATOR_RUNTIMES)} |"]
+    lines.append("|---" * (len(OPERATOR_RUNTIMES) + 1) + "|")
+    reasons: dict[str, int] = {}
+    rules: dict[str, list[str]] = {}
+    for variant, cells in variants:
+        texts = []
+        for name, cell in cells.items():
+            if cell.status == "exact":
+                texts.append(f"exact, {cell.outputs:,}")
+                rules.setdefault(cell.rule, []).append(name)
+            else:
+                note = reasons.setdefault(cell.reason, len(reasons) + 1)
+                texts.append(f"{cell.status} ({note})")
+        lines.append(f"| {variant} | {' | '.join(texts)} |")
+    lines.append("")
+    for rule, users in rules.items():
+        equation = OPERATORS[operator].rules[rule].replace("|", "\\|")
+        lines.append(f"- `{rule}`: {equation}. In {', '.join(dict.fromkeys(users))}.")
+    lines += [f"- ({number}) {reason}" for reason, number in reasons.items()]
+    return "\n".join(lines)
 
 
 def operators_source() -> str:
@@ -221,10 +171,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "operators_source": operators_source,
     "converters": converters_table,
     "runtimes": runtimes_table,
-    "rules": rules_table,
     "readers": reader_table.reader_table,
-    "runtime_pages": runtime_pages,
-    "versions": versions_table,
+    "runtime_pages": runtime_pages.index,
     "accumulator_585": page_585.page,
     "gallery": gallery.page,
     "api_functions": api_page.functions,
@@ -246,12 +194,14 @@ def updated(text: str) -> str:
 def main() -> None:
     """Update or check all documents."""
     stale = []
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        text = path.read_text(encoding="utf-8")
-        new = updated(text)
+    written = {ROOT / "docs" / "runtimes" / name: text for name, text in runtime_pages.pages().items()}
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *written]:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        new = written[path] if path in written else updated(text)
         if new != text:
             stale.append(path.name)
             if "--check" not in sys.argv:
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(new, encoding="utf-8")
     if "--check" in sys.argv and stale:
         raise SystemExit(f"out of date: {', '.join(stale)}; run: python tools/update_docs.py")
