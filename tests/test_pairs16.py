@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import families_pairs
 import lastbit
 from conftest import GOLDEN
-from lastbit.arith.pairs16 import saturating_pairs
+from lastbit.arith.pairs16 import overflowing_pairs
 from lastbit.engines.jit_matmul import available
 from lastbit.engines.plan import ChainStep, OperatorStep
 from lastbit.mistakes import applicable, wrong_output
@@ -144,7 +144,7 @@ def test_the_slow_twin_agrees(depth, data, int8_inputs, uint8_weights):
 
 def test_which_layers_can_saturate():
     def can(*weights):
-        return saturating_pairs(np.asarray([weights]), 0, 0) is not None
+        return overflowing_pairs(np.asarray([weights]), 0, 0) is not None
 
     assert not can(64, 64)  # 255 * 128 = 32640
     assert can(64, 65)

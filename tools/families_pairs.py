@@ -21,7 +21,7 @@ from lastbit.model import Model, Operator
 from lastbit.ops.base import Evaluate, PreparedOperator
 from lastbit.ops.dense_8bit import PreparedDense
 from lastbit.ops.fully_connected import prepare_fully_connected
-from lastbit.rules.base import Pairs, Sums
+from lastbit.rules.base import NEIGHBOURS, Pairs, Sums
 from lastbit.rules.requantize.table import RULES, line_of
 from lastbit.rules.requantize.vector import requantize
 from lastbit.tflite.synthesize import quant
@@ -235,7 +235,7 @@ def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     divided = "per_channel" if model.tensors[op.inputs[1]].quant.per_channel else "per_tensor"  # type: ignore[union-attr]
     fused = {"per_channel": "float32-bias_by_division-half_even", "per_tensor": "float32-bias_fused-half_even"}[divided]
     for base, whose in ((own, "clip"), (fused, "fbgemm")):
-        paired = replace(RULES[base], sums=Sums(32, Pairs("next", "saturate16")))
+        paired = replace(RULES[base], sums=Sums(32, NEIGHBOURS))
         prepared = prepare_fully_connected(model, op, line_of(paired))
         assert isinstance(prepared, PreparedDense)
         for name, function in RIVALS.items():

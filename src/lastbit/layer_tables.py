@@ -21,8 +21,10 @@ from .ops.dense_8bit import PreparedDense
 from .ops.dense_by_rows import for_rows
 from .ops.dense_layer import DenseLayer
 from .prepare import PreparedModel
+from .rules.base import Pairs
 from .rules.requantize.fold import RequantParams
 from .rules.requantize.step_tables import StepTable, channel_count, step_tables, take_channels
+from .rules.sums.words import pairs_words
 from .types import Array
 
 __all__ = [
@@ -34,8 +36,8 @@ __all__ = [
     "has_table",
     "layer_rows",
     "no_table_reason",
+    "overflowing_units",
     "same_sums",
-    "saturating_units",
     "why_no_tables",
 ]
 
@@ -107,11 +109,11 @@ def has_table(prepared: PreparedOperator | None) -> bool:
     """Whether an operator is a dense layer whose integer output is a function of a sum of products."""
     if not isinstance(prepared, PreparedDense) or prepared.layer.output.dtype.qmin is None:
         return False
-    return not saturating_units(prepared)
+    return not overflowing_units(prepared)
 
 
-def saturating_units(prepared: PreparedOperator | None) -> int:
-    """In how many units of a dense layer neighbouring products can saturate in 16 bits before they are summed up."""
+def overflowing_units(prepared: PreparedOperator | None) -> int:
+    """In how many units of a dense layer products that are added in 16 bits can leave them."""
     if not isinstance(prepared, PreparedDense) or prepared.pairs is None:
         return 0
     return int(prepared.pairs.units.sum())
@@ -122,10 +124,12 @@ def no_table_reason(prepared: PreparedOperator) -> str:
     output = getattr(getattr(prepared, "layer", None), "output", None)
     if output is not None and output.dtype.qmin is None:
         return f"no thresholds: the output is {output.dtype.name}, not an integer with a finite number of steps"
-    if isinstance(prepared, PreparedDense) and prepared.pairs is not None:
+    if isinstance(prepared, PreparedDense) and isinstance(prepared.products, Pairs):
+        words = pairs_words(prepared.products)
         return (
-            f"no thresholds: in {saturating_units(prepared)} of {prepared.layer.units} units neighbouring products can "
-            "saturate in 16 bits, so that which accumulators an input reaches does not follow from sums of products"
+            f"no thresholds: in {overflowing_units(prepared)} of {prepared.layer.units} units {words.products} can "
+            f"{words.overflow} in 16 bits, so that which accumulators an input reaches does not follow from sums of "
+            "products"
         )
     return "no thresholds: it has no integer accumulator that is requantized"
 
@@ -244,7 +248,7 @@ class LayerTables:
 
 
 def same_sums(first: LayerTables, second: LayerTables) -> bool:
-    """Whether both sum up the same numbers: a kernel may ignore a zero point, or saturate on the way."""
+    """Whether both sum up the same numbers: a kernel may ignore a zero point, or lose some of the sum on the way."""
     a, b = first.layer, second.layer
     return (
         first.prepared.pairs is second.prepared.pairs is None

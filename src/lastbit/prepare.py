@@ -128,6 +128,8 @@ def prepare_operator(model: Model, op: Operator, runtime: str | Runtime) -> Prep
     kernel = KERNELS[rule.kernel]
     check_operands(model, op, kernel.file)
     if rule.arithmetic is not None:
+        if op.name != "FULLY_CONNECTED":
+            raise refuse(op, f"the rule {rule.name} has no line in a table, which dense layers alone may have")
         prepared = prepare_fully_connected(model, op, rule.arithmetic)
     else:
         prepared = OPERATORS[op.name].prepare(model, op, rule.name)

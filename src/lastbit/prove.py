@@ -96,10 +96,10 @@ def prove(
     loaded = load(model)
     loaded.subgraphs[0].require_scales()
     prepared = prepare(loaded, runtime)
-    check_library(prepared.runtime.name, library)
+    check_library(prepared.runtime, library)
     operators = dense_operators(loaded, op)
     results = []
-    with open_oracle(prepared.runtime.name, library=library) as oracle:
+    with open_oracle(prepared.runtime, library=library) as oracle:
         for done, operator in enumerate(operators):
             if progress is not None:
                 progress(done, len(operators), operator.label)

@@ -13,7 +13,7 @@ from lastbit.certify import compare
 from lastbit.errors import UnsupportedError
 from lastbit.mistakes import wrong_output
 from lastbit.prepare import prepare_operator
-from lastbit.rules.base import ChannelGroups, Either, IntegerRule, OneRow, Pairs, Scales, Sums
+from lastbit.rules.base import ChannelGroups, Either, IntegerRule, OneRow, Scales, Sums
 from lastbit.rules.requantize.table import RULES, line_of
 from lastbit.runtimes.base import Rule, Runtime
 from lastbit.runtimes.variant import key_of
@@ -80,10 +80,6 @@ def test_a_choice_of_two_rules_that_no_table_has():
     ("arithmetic", "reason"),
     [
         (Either("?", ChannelGroups(8), integer_rule(SEEN[0]), integer_rule(SEEN[1])), "chooses by channels"),
-        (
-            IntegerRule("?", Sums(32, Pairs("plus_8", "wrap16")), Scales("dd"), SEEN[0], "half_away"),
-            "the plus_8 product and wrap16",
-        ),
     ],
 )
 def test_what_a_family_does_not_have_is_refused_with_the_field(arithmetic, reason):

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lastbit.rules.base import IntegerRule, Pairs, Scales, Sums, requantization_alone
+from lastbit.rules.base import NEIGHBOURS, IntegerRule, Scales, Sums, requantization_alone
 from lastbit.rules.requantize import table
 from lastbit.rules.requantize.fold import prepare_requantize
 from lastbit.rules.requantize.table import CHOICES, RULES, line_of
@@ -35,7 +35,7 @@ def test_every_line_has_an_equation_of_its_own():
 
 
 def test_a_rule_is_found_by_its_fields_and_named_by_them_where_it_has_no_line():
-    paired = IntegerRule("?", Sums(32, Pairs("next", "saturate16")), *_rest("float32-clip-half_even"))
+    paired = IntegerRule("?", Sums(32, NEIGHBOURS), *_rest("float32-clip-half_even"))
     assert line_of(paired).name == "float32-clip-half_even/pairs"
     new = IntegerRule("?", Sums(28), *_rest("float64-half_away"))
     assert line_of(new).name == "float64-half_away-in_acc-none-int32_min-wrap32-bounds/dd/own/half_away/acc28"

@@ -11,9 +11,8 @@ import lastbit
 from conftest import make_dense_model
 from lastbit import diagnose, explain, prepare, run, thresholds, vectors
 from lastbit.certify import compare
-from lastbit.errors import UnsupportedError
 from lastbit.inspect import inspect
-from lastbit.rules.base import Pairs
+from lastbit.rules.base import NEIGHBOURS
 from lastbit.runtimes import INTERPRETERS, RUNTIMES, Refused, Rule, cpus
 from lastbit.runtimes.base import Family
 from lastbit.runtimes.cpu import Cpu, Interpreter, Mode, with_products
@@ -48,7 +47,7 @@ def made_up(products):
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_every_verb_takes_a_cpu_that_adds_products_of_a_rule_in_pairs_as_no_runtime_does(per_channel):
     """Fixed point on saturating pairs: the pairs of ONNX Runtime and fbgemm go with float32 only."""
-    runtime, model = made_up(Pairs("next", "saturate16")), make_dense_model(depth=8, per_channel=per_channel)
+    runtime, model = made_up(NEIGHBOURS), make_dense_model(depth=8, per_channel=per_channel)
     [rule] = {rule.name: rule for rule in runtime.rules.values()}.values()
     assert rule.name not in {r.name for other in RUNTIMES.values() for r in other.rules.values() if isinstance(r, Rule)}
     x = np.random.default_rng(1).choice(np.int8([-128, 127]), (9, 8))
@@ -69,12 +68,6 @@ def test_every_verb_takes_a_cpu_that_adds_products_of_a_rule_in_pairs_as_no_runt
     assert "made-up-pairs" in str(diagnose(model, x, outputs, runtime=runtime))
 
 
-def test_what_no_reader_has_is_refused_with_the_field():
-    model = make_dense_model(depth=8)
-    with pytest.raises(UnsupportedError, match="wrap16"):
-        run(model, np.zeros((1, 8), np.int8), made_up(Pairs("plus_8", "wrap16")))
-
-
 def test_what_is_not_stated_of_a_kind_is_as_on_the_kind_that_it_is_like():
     runtimes = Interpreter(
         Mode("none", "", "", ("none", "-")),
@@ -87,9 +80,9 @@ def test_what_is_not_stated_of_a_kind_is_as_on_the_kind_that_it_is_like():
 
 
 def test_products_of_a_choice_are_added_so_in_both_of_its_rules():
-    both = with_products(Rule("q31-by_rows-single/fd", Family.BUILTIN), Pairs("next", "saturate16"))
+    both = with_products(Rule("q31-by_rows-single/fd", Family.BUILTIN), NEIGHBOURS)
     assert isinstance(both, Rule)
-    assert both.arithmetic.then.sums.products == both.arithmetic.otherwise.sums.products == Pairs("next", "saturate16")
+    assert both.arithmetic.then.sums.products == both.arithmetic.otherwise.sums.products == NEIGHBOURS
 
 
 def test_kinds_of_cpu_are_told_apart_by_what_they_need():
@@ -109,4 +102,4 @@ def test_kinds_of_cpu_are_told_apart_by_what_they_need():
 def test_a_refusal_stays_whatever_products_are():
     refused = RUNTIMES["onnxruntime"].rules[key_of("FULLY_CONNECTED", "int8 x int4 -> int8 per_tensor")]
     assert isinstance(refused, Refused)
-    assert with_products(refused, Pairs("next", "saturate16")) is refused
+    assert with_products(refused, NEIGHBOURS) is refused

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..api import load
 from ..engines import choose_engine
+from ..engines.executable import Executable
 from ..errors import InputError, UnsupportedError
 from ..model import Model
 from ..prepare import missing_outputs
-from ..runtimes import DEFAULT_RUNTIME, get_runtime
+from ..runtimes import DEFAULT_RUNTIME, Runtime, get_runtime
 from ..runtimes.machine import cpu_text
 from ..types import Array
 from .measure import by_turns, machine_peak
@@ -39,7 +41,7 @@ def bench(
     model: str | os.PathLike[str] | bytes | Model,
     *,
     batches: Sequence[int] = BATCHES,
-    runtimes: Sequence[str] = (),
+    runtimes: Sequence[str | Runtime] = (),
     engine: str = "auto",
     threads: int = 1,
     seconds: float = 2.0,
@@ -53,8 +55,8 @@ def bench(
     Args:
         model: a model with one input, a path or a file's bytes.
         batches: rows in one call.
-        runtimes: whose arithmetic LastBit calculates; default: LiteRT's three kinds of kernels and TensorFlow Lite
-            Micro. LiteRT's default stands for the variant of this CPU.
+        runtimes: runtimes or their names, whose arithmetic LastBit calculates; default: LiteRT's three kinds of kernels
+            and TensorFlow Lite Micro. LiteRT's default stands for the variant of this CPU.
         engine: see `lastbit.build`.
         threads: threads of LastBit and of LiteRT; with more than one the interpreters that have one are left out.
         seconds: about how long each batch may take.
@@ -80,14 +82,14 @@ def bench(
     if any(batch < 1 for batch in batches) or not batches:
         raise InputError(f"found batches {list(batches)}, wanted numbers from 1.")
     chosen = choose_engine(engine, float("inf"))
-    names = [get_runtime(name).name for name in (runtimes or DEFAULT_RUNTIMES)]
-    runners = contenders(loaded, names, chosen, threads)
+    asked = list(map(get_runtime, runtimes or DEFAULT_RUNTIMES))
+    runners = contenders(loaded, asked, chosen, threads)
     rows: list[BenchRow] = []
     for done, batch in enumerate(batches):
         if progress is not None:
             progress(done, len(batches), f"batch {batch}")
         rows += _batch(loaded, runners, batch, seconds, np.random.default_rng(seed), clock)
-    used = _memory(loaded, max(batches), names[0], chosen) if memory else {}
+    used = _memory(loaded, max(batches), asked[0], chosen) if memory else {}
     return BenchReport(
         model=loaded.source,
         operations=operations(loaded),
@@ -97,7 +99,15 @@ def bench(
         threads=threads,
         rows=tuple(rows),
         memory=used,
+        as_reference=_as_reference(runners),
     )
+
+
+def _as_reference(runners: Sequence[Contender]) -> dict[str, Mapping[str, str]]:
+    """LastBit's contenders that run operators as the reference engine does, and why."""
+    built = {runner.name: runner.make(1) for runner in runners if runner.ours}
+    found = {name: call.as_reference for name, call in built.items() if isinstance(call, Executable)}
+    return {name: operators for name, operators in found.items() if operators}
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,15 +195,16 @@ def random_input(model: Model, rows: int, rng: np.random.Generator) -> Array:
 
 _CHILD = """
 import os, resource, sys, threading
-model = sys.stdin.buffer.read(int(sys.stdin.buffer.readline()))
+model, runtime = (sys.stdin.buffer.read(int(sys.stdin.buffer.readline())) for _ in range(2))
 threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()  # ends with its parent
+import pickle
 import numpy as np
 import lastbit
 from lastbit.bench import random_input
 from lastbit.bench.peers import contenders
-batch, runtime, engine, which = sys.argv[1:]
+batch, engine, which = sys.argv[1:]
 model = lastbit.load(model)
-runners = contenders(model, [runtime], engine, 1)
+runners = contenders(model, [pickle.loads(runtime)], engine, 1)
 runner = next(r for r in runners if (r.ours if which == "ours" else r.name == "LiteRT"))
 x = random_input(model, int(batch), np.random.default_rng(0))
 call = runner.make(int(batch))
@@ -203,17 +214,18 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def _memory(model: Model, batch: int, runtime: str, engine: str) -> dict[str, int]:
+def _memory(model: Model, batch: int, runtime: Runtime, engine: str) -> dict[str, int]:
     """Peak memory of a whole process that runs the largest batch, in bytes: LastBit's and LiteRT's."""
     found = {}
     pipe = subprocess.PIPE
-    for name, which in ((f"LastBit {runtime}", "ours"), ("LiteRT", "theirs")):
-        command = [sys.executable, "-P", "-c", _CHILD, str(batch), runtime, engine, which]
+    given = [bytes(model.content), pickle.dumps(runtime)]
+    for name, which in ((f"LastBit {runtime.name}", "ours"), ("LiteRT", "theirs")):
+        command = [sys.executable, "-P", "-c", _CHILD, str(batch), engine, which]
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as child:
             assert child.stdin is not None
             assert child.stdout is not None
             with contextlib.suppress(BrokenPipeError):
-                child.stdin.write(b"%d\n%b" % (len(model.content), bytes(model.content)))
+                child.stdin.write(b"".join(b"%d\n%b" % (len(part), part) for part in given))
                 child.stdin.flush()  # and it stays open: its end is the end of this process
             printed = child.stdout.read()
             code = child.wait()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..model import Model
 from ..ops.dense_layer import DenseLayer, PreparedLayer
 from ..oracles import on_this_machine
 from ..prepare import prepare
+from ..runtimes import Runtime, get_runtime
 from ..types import Array
 
 __all__ = ["Contender", "contenders", "operations"]
@@ -65,9 +66,9 @@ def operations(model: Model) -> int:
     return total
 
 
-def contenders(model: Model, runtimes: list[str], engine: str, threads: int) -> list[Contender]:
+def contenders(model: Model, runtimes: Sequence[str | Runtime], engine: str, threads: int) -> list[Contender]:
     """Everything that can be timed here: ours for each runtime, then the interpreters that are installed."""
-    found = [_ours(model, runtime, engine, threads) for runtime in runtimes]
+    found = [_ours(model, get_runtime(runtime), engine, threads) for runtime in runtimes]
     if importlib.util.find_spec("ai_edge_litert") is not None:
         for runtime, (name, resolver) in _LITERT.items():
             real = on_this_machine(runtime)
@@ -82,7 +83,7 @@ def contenders(model: Model, runtimes: list[str], engine: str, threads: int) -> 
     return found
 
 
-def _ours(model: Model, runtime: str, engine: str, threads: int) -> Contender:
+def _ours(model: Model, runtime: Runtime, engine: str, threads: int) -> Contender:
     def make(rows: int) -> Call | None:
         try:
             return Executable(prepare(model, runtime), engine, threads)
@@ -96,7 +97,7 @@ def _ours(model: Model, runtime: str, engine: str, threads: int) -> Contender:
             kept.append(make(rows))
         return kept[0]
 
-    return Contender(f"LastBit {runtime}", runtime, True, once)
+    return Contender(f"LastBit {runtime.name}", runtime.name, True, once)
 
 
 def _litert(model: Model, resolver: str, threads: int, rows: int) -> Call | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..report import Block, Report, Table, Text
@@ -49,6 +49,7 @@ class BenchReport(Report):
         threads: threads.
         rows: what was timed.
         memory: peak memory of a process with the largest batch, bytes.
+        as_reference: contender -> its operators that run as the reference engine does, and what the engine lacks.
     """
 
     model: str
@@ -59,6 +60,7 @@ class BenchReport(Report):
     threads: int
     rows: tuple[BenchRow, ...]
     memory: Mapping[str, int]
+    as_reference: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def rate(self, row: BenchRow) -> float:
         """Operations per second."""
@@ -89,6 +91,7 @@ class BenchReport(Report):
                 for row in self.rows
             ],
             "peak_memory_bytes": dict(self.memory),
+            "run_as_reference": {name: dict(why) for name, why in self.as_reference.items()},
         }
 
     def in_short(self) -> list[str]:
@@ -122,6 +125,10 @@ class BenchReport(Report):
                 ]
             )
         blocks.append(Table(headers, table, right=[h for h in headers if h not in ("what", "same outputs")]))
+        for name, operators in self.as_reference.items():
+            blocks += [
+                Text(f"{name} runs {label} as the reference engine does: {why}") for label, why in operators.items()
+            ]
         if self.memory:
             used = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in self.memory.items())
             blocks.append(Text(f"peak memory of a process with the largest batch: {used}"))

@@ -132,7 +132,7 @@ def _confirm(side: PreparedModel, layers: Sequence[LayerCertificate], others: Se
         return
     name = side.runtime.name
     try:
-        oracle = open_oracle(name)
+        oracle = open_oracle(side.runtime)
     except OracleMissingError as error:
         missing = str(error).split(". ")[0]
         for layer in layers:

@@ -8,12 +8,14 @@ import numpy as np
 
 from ..engines.reference import Trace
 from ..float_inputs import normal_rows
-from ..layer_tables import LayerTables, TablePair, has_table, layer_rows, same_sums, saturating_units, why_no_tables
+from ..layer_tables import LayerTables, TablePair, has_table, layer_rows, overflowing_units, same_sums, why_no_tables
 from ..model import Operator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_layer import PreparedLayer
 from ..prepare import PreparedModel
 from ..probing import boundary_inputs
+from ..rules.base import Pairs
+from ..rules.sums.words import pairs_words
 from ..single_layer import accumulators, random_rows, rows_in_rule
 from ..solving import Reach, UnitSolver
 from ..types import IntArray
@@ -49,7 +51,7 @@ class LayerPair:
         sides: list[PreparedLayer] = []
         for side, reasons in zip(self.sides, (result.first, result.second), strict=True):
             prepared = side.operators.get(self.op.index)
-            if has_table(prepared) or has_float_output(prepared) or saturating_units(prepared):
+            if has_table(prepared) or has_float_output(prepared) or overflowing_units(prepared):
                 assert isinstance(prepared, PreparedLayer)
                 sides.append(prepared)
                 reasons.rule, reasons.kernel = prepared.rule, prepared.kernel
@@ -144,8 +146,11 @@ class LayerPair:
         """The accumulators are no sums of products, or different ones: no table tells, so random rows are tried."""
         result = self.result
         why = "the accumulators are different sums"
-        if any(saturating_units(t.prepared) for t in tables):
-            why = "neighbouring products can saturate in 16 bits, and there is no table of such sums"
+        added = {t.prepared.products for t in tables if overflowing_units(t.prepared)}
+        told = [pairs_words(pairs) for pairs in added if isinstance(pairs, Pairs)]
+        if told:
+            pairs = " and ".join(sorted(f"{words.products} can {words.overflow}" for words in told))
+            why = f"{pairs} in 16 bits, and there is no table of such sums"
         result.status, result.why = "no difference found", f"{why}, so inputs were tried"
         layer = tables[0].layer
         count = min(self.samples, _OUTPUTS // layer.units, _FLOAT_PRODUCTS // (layer.depth * layer.units))

@@ -92,7 +92,7 @@ def arithmetics(layers: dict[str, PreparedDense], first: str) -> list[Arithmetic
         bounds = requant.activation_min, requant.activation_max
         layer = prepared.layer  # as the runtime reads it: some leave out the weights' zero point, or misread a bias
         read = layer.input_zero_point, layer.weights_zero_point, layer.bias_values.tobytes()
-        sums = prepared.acc_bits, prepared.pairs is not None
+        sums = prepared.acc_bits, prepared.products
         key = *forms, rule.scales.product, *sums, *bounds, *read
         groups.setdefault(key, {})[name] = prepared
     return [Arithmetic(next(iter(members.values())), members) for members in groups.values()]

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 from ..model import Model, Operator
 from ..ops.dense_8bit import PreparedDense
+from ..rules.base import Pairs
 from ..rules.requantize.forms import Float, Requantize
 from ..rules.requantize.overflow import without_overflow
+from ..rules.sums.words import pairs_words
 
 __all__ = ["apart_text", "fault_of", "plain_form"]
 
@@ -33,8 +35,9 @@ def fault_of(model: Model, op: Operator, prepared: PreparedDense) -> str:
     """
     layer, weights = prepared.layer, model.operand(op, 1)
     faults = []
-    if prepared.pairs is not None and prepared.pairs.units.any():
-        faults.append("neighbouring products are added in 16 bits, which saturate")
+    if isinstance(prepared.products, Pairs):
+        words = pairs_words(prepared.products)
+        faults.append(f"{words.products} are added in 16 bits, which {words.overflow}")
     if prepared.acc_bits < 32:
         faults.append(f"the accumulator has {prepared.acc_bits} bits and wraps")
     if weights is not None and weights.quant is not None:

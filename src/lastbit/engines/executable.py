@@ -14,7 +14,7 @@ from ..prepare import PreparedModel
 from ..types import Array
 from . import reference
 from .inputs import Inputs, as_inputs, check_input, match_inputs
-from .plan import Backend, ChainStep, Step, make_steps
+from .plan import Backend, ChainStep, OperatorStep, Step, make_steps
 from .reference import OperatorTrace, Trace
 
 __all__ = ["Executable"]
@@ -74,6 +74,12 @@ class Executable:
     def steps(self) -> list[Step]:
         """How the model is run: chains of operators, and operators alone. Empty for the reference engine."""
         return self._plan(False) if self._backend is not None else []
+
+    @property
+    def as_reference(self) -> dict[str, str]:
+        """The operators that run as the reference does since the engine lacks something of their rule, and what."""
+        alone = (step for step in self.steps if isinstance(step, OperatorStep))
+        return {step.entry.operator.label: step.lacking for step in alone if step.lacking}
 
     def __call__(self, x: Any) -> Array:
         """The first (usually only) output for one input array, or for several as `outputs` takes them."""

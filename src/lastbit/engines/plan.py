@@ -24,6 +24,7 @@ from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_by_rows import PreparedByRows, for_rows
 from ..ops.dense_hybrid import PreparedHybrid
 from ..prepare import PreparedModel
+from ..rules.base import Pairs, Unsupported
 from ..types import Array
 from .steps import DenseByBlas, NumpyChain, Quantizer, Runnable, Softmax, SplitWeights, Table
 
@@ -47,10 +48,12 @@ class OperatorStep:
     Attributes:
         entry: the operator.
         function: its inputs -> its first output; None to run it as the reference does.
+        lacking: what of the operator's rule the engine does not have, where that is why; else empty.
     """
 
     entry: PreparedOperator
     function: Callable[[Sequence[Array], int], Array] | None = None
+    lacking: str = ""
 
     def run(self, tensors: dict[int, Array], threads: int) -> None:
         """Read the operator's inputs from `tensors` and put its outputs there."""
@@ -215,10 +218,17 @@ def make_steps(prepared: PreparedModel, backend: Backend, one_row: bool) -> list
             current = None
             grown = _grow(model, entry, None, backend)
         if grown is None:
-            steps.append(OperatorStep(entry, backend.alone(entry, model)))
+            steps.append(OperatorStep(entry, backend.alone(entry, model), _lacking(entry)))
         current = grown
     _close(current, model, steps, backend)
     return steps
+
+
+def _lacking(entry: PreparedOperator) -> str:
+    """What of a dense layer's sums is in no engine but the reference, in words; empty: all is."""
+    if isinstance(entry, PreparedDense) and isinstance(entry.products, Pairs):
+        return str(Unsupported("of the fast engines", "products", entry.products))
+    return ""
 
 
 def _sample(tensor: Tensor) -> int:

@@ -124,8 +124,8 @@ class Explanation(Report):
                 "acc": element.acc,
                 "wrapped": element.acc != element.total + element.lost,
                 "acc_bits": element.prepared.acc_bits,
-                "saturated_pairs": [asdict(pair) for pair in element.saturated],
-                "lost_to_saturation": element.lost,
+                element.pairs_words.count_step: [asdict(pair) for pair in element.overflowing],
+                element.pairs_words.lost_step: element.lost,
             },
             "multiplier": {
                 "exact_scale": fraction_data(element.exact_scale),
@@ -283,16 +283,22 @@ def _acc_cause(element: Element, prepared: PreparedDense) -> str:
     here, there = element.layer.weights_zero_point, prepared.layer.weights_zero_point
     if here != there:
         return f"the weights' zero point, which is taken to be {here} here, and {there} there"
-    if (element.prepared.pairs is None) != (prepared.pairs is None):
-        where, side = ("here", element) if element.saturated else ("there", replace(element, prepared=prepared))
-        count = len(side.saturated)
-        return (
-            f"neighbouring products are added in 16 bits {where}, and {count} such "
-            f"{'sum saturates' if count == 1 else 'sums saturate'}, which changes acc by {side.lost:+}"
-        )
+    sides = {"here": element, "there": replace(element, prepared=prepared)}
+    lossy = [_pairs_cause(side, where) for where, side in sides.items() if side.overflowing]
+    if lossy and element.prepared.products != prepared.products:
+        return ", and ".join(lossy)
     return (
         f"the accumulator's width. The sum {element.total} is kept in {element.prepared.acc_bits} bits here, and in "
         f"{prepared.acc_bits} bits there"
+    )
+
+
+def _pairs_cause(side: Element, where: str) -> str:
+    """What becomes of products that a kernel adds in 16 bits."""
+    words, count = side.pairs_words, len(side.overflowing)
+    return (
+        f"{words.products} are added in 16 bits {where}, and {count} such "
+        f"{f'sum {words.overflows}' if count == 1 else f'sums {words.overflow}'}, which changes acc by {side.lost:+}"
     )
 
 

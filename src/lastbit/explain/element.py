@@ -15,33 +15,16 @@ from typing import Any
 import numpy as np
 
 from ..arith.exact import ExactStep, decimal_text, split_fraction
-from ..arith.pairs16 import INT16_MAX, INT16_MIN
 from ..differences import steps_of
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_layer import DenseLayer
+from ..rules.base import NEIGHBOURS, Pairs
+from ..rules.sums.exact import PairSum, pair_sums
+from ..rules.sums.words import PairsWords, pairs_words
 from ..runtimes import Runtime
 from ..types import Array, hex_float
 
-__all__ = ["Element", "PairSum", "decimal_text", "float_data", "fraction_data", "make_element"]
-
-
-@dataclass(frozen=True)
-class PairSum:
-    """Two neighbouring products whose sum leaves 16 bits in a kernel that adds them there.
-
-    Attributes:
-        place: the first one's k.
-        x: both inputs as the kernel has them: uint8.
-        w: both weights as the kernel has them: int8.
-        total: the sum of the two products.
-        kept: what 16 bits hold of it.
-    """
-
-    place: int
-    x: tuple[int, int]
-    w: tuple[int, int]
-    total: int
-    kept: int
+__all__ = ["Element", "decimal_text", "float_data", "fraction_data", "make_element"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,23 +89,24 @@ class Element:
         return sum(self.products) + self.bias
 
     @cached_property
-    def saturated(self) -> list[PairSum]:
-        """The pairs of neighbouring products that saturate, where the kernel adds them in 16 bits; most rules: none."""
-        pairs, found = self.prepared.pairs, []
-        for k in range(0, self.layer.depth - 1, 2) if pairs is not None else ():
-            assert pairs is not None
-            x = self.x[k] + pairs.input_up, self.x[k + 1] + pairs.input_up
-            w = self.w[k] + pairs.weights_up, self.w[k + 1] + pairs.weights_up
-            total = x[0] * w[0] + x[1] * w[1]
-            kept = min(max(total, INT16_MIN), INT16_MAX)
-            if kept != total:
-                found.append(PairSum(k, x, w, total, kept))
-        return found
+    def overflowing(self) -> list[PairSum]:
+        """The pairs of products that do not fit, where the kernel adds two in 16 bits; most rules: none."""
+        products, pairs = self.prepared.products, self.prepared.pairs
+        if pairs is None or not isinstance(products, Pairs):
+            return []
+        x, w = [v + pairs.input_up for v in self.x], [v + pairs.weights_up for v in self.w]
+        return [pair for pair in pair_sums(products, x, w) if pair.kept != pair.total]
+
+    @property
+    def pairs_words(self) -> PairsWords:
+        """What its pairs are called; of a layer that has none, what those of most kernels are called."""
+        products = self.prepared.products
+        return pairs_words(products if isinstance(products, Pairs) else NEIGHBOURS)
 
     @property
     def lost(self) -> int:
-        """What saturated pairs change of the accumulator: 0 almost everywhere."""
-        return sum(pair.kept - pair.total for pair in self.saturated)
+        """What pairs that do not fit change of the accumulator: 0 almost everywhere."""
+        return sum(pair.kept - pair.total for pair in self.overflowing)
 
     @property
     def acc(self) -> int:
@@ -230,11 +214,10 @@ def _check(element: Element, trace: Mapping[str, Array]) -> None:
         ("folded_bias", prepared.folded_bias[element.unit], element.folded_bias),
         ("acc", trace["acc"][element.row, element.unit], element.acc),
     ]
-    if "saturated_pairs" in trace:
-        pairs += [
-            ("lost_to_saturation", trace["lost_to_saturation"][element.row, element.unit], element.lost),
-            ("saturated_pairs", trace["saturated_pairs"][element.row, element.unit], len(element.saturated)),
-        ]
+    if isinstance(prepared.products, Pairs):
+        words = element.pairs_words
+        for name, number in ((words.lost_step, element.lost), (words.count_step, len(element.overflowing))):
+            pairs.append((name, trace[name][element.row, element.unit], number))
     for step in element.steps:
         if step.name in ("effective_scale", "multiplier", "shift"):
             folded = np.broadcast_to(getattr(prepared.requant, step.name), (units,))

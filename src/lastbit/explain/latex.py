@@ -90,10 +90,10 @@ def _accumulator(element: Element) -> list[str]:
         rf"&\quad + {depth} \cdot {bracketed(zx)} \cdot {bracketed(zw)} + {bracketed(element.bias)} = {element.total}",
     ]
     if element.lost:
-        whole = element.total + element.lost
+        whole, overflow = element.total + element.lost, element.pairs_words.overflow
         lines.append(
-            rf"a &\leftarrow a + \sum_{{j}} (\operatorname{{saturate}}_{{16}}(p_j) - p_j) = {element.total} "
-            rf"{element.lost:+} = {whole} \quad \text{{({len(element.saturated)} pairs saturate)}}"
+            rf"a &\leftarrow a + \sum_{{j}} (\operatorname{{{overflow}}}_{{16}}(p_j) - p_j) = {element.total} "
+            rf"{element.lost:+} = {whole} \quad \text{{({len(element.overflowing)} pairs {overflow})}}"
         )
     if element.acc != element.total + element.lost:
         bits = element.prepared.acc_bits

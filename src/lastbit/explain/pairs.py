@@ -1,31 +1,35 @@
-"""What becomes of neighbouring products in a kernel that adds them in 16 bits, in words."""
+"""What becomes of products that a kernel adds in 16 bits, in words."""
 
 from __future__ import annotations
 
+from ..rules.base import Pairs
+from ..rules.sums.exact import pair_count
 from .element import Element
 
 __all__ = ["pairs_text"]
 
 
-def pairs_text(element: Element) -> tuple[str, str]:
-    """How many pairs of an element saturate and what that does, and the first one worked out (empty: none does).
+def pairs_text(element: Element, products: Pairs) -> tuple[str, str]:
+    """How many pairs of an element do not fit and what that does, and the first one worked out (empty: none).
 
     Args:
-        element: an element of a layer whose pairs can saturate (`prepared.pairs` is not None).
+        element: an element of a layer some of whose pairs can leave 16 bits.
+        products: which pairs the kernel adds.
     """
-    pairs, count = element.saturated, element.layer.depth // 2
-    given = element.prepared.pairs
+    pairs, count = element.overflowing, pair_count(products, element.layer.depth)
+    given, words = element.prepared.pairs, element.pairs_words
     assert given is not None
-    how = "This kernel has no dot product instruction: it adds the products of two neighbours in 16 bits (VPMADDUBSW"
     ups = [f"{name} {up:+}" for name, up in (("x", given.input_up), ("w", given.weights_up)) if up]
-    how += f", on {' and '.join(ups)})" if ups else ")"
+    told = [text for text in (words.instruction, f"on {' and '.join(ups)}" if ups else "") if text]
+    how = f"This kernel has no dot product instruction: it adds {words.two} in 16 bits"
+    how += f" ({', '.join(told)})" if told else ""
     if not pairs:
         return f"{how}. All {count} sums of two fit here, so acc is the exact sum.", ""
-    verbs = ("does", "saturates") if len(pairs) == 1 else ("do", "saturate")
+    do, overflow = ("does", words.overflows) if len(pairs) == 1 else ("do", words.overflow)
     first = pairs[0]
-    products = " + ".join(f"{x} * {f'({w})' if w < 0 else w}" for x, w in zip(first.x, first.w, strict=True))
+    added = " + ".join(f"{x} * {f'({w})' if w < 0 else w}" for x, w in zip(first.x, first.w, strict=True))
     return (
-        f"{how}. {len(pairs)} of {count} such sums {verbs[0]} not fit and {verbs[1]}: acc is {element.lost:+} off the "
+        f"{how}. {len(pairs)} of {count} such sums {do} not fit and {overflow}: acc is {element.lost:+} off the "
         "exact sum. The first:",
-        f"k = {first.place}, {first.place + 1}: {products} = {first.total}, kept as {first.kept}",
+        f"k = {first.place}, {first.place + products.partner}: {added} = {first.total}, kept as {first.kept}",
     )

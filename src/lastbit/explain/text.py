@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from ..arith.exact import ExactStep
 from ..report import Block, Code, Heading, Table, Text
+from ..rules.base import Pairs
 from ..rules.requantize.forms import Float
 from ..types import hex_float
 from .differences import STEPS, Cause, OtherRuntime, Side
@@ -149,18 +150,19 @@ def _section_expansion(element: Element) -> Iterable[Block]:
         ("+ bias", "" if element.layer.bias is not None else "the layer has none", element.bias),
         ("= acc", "", element.total),
     ]
-    pairs, whole = element.saturated, element.total + element.lost
-    if pairs:
-        many = f"{len(pairs)} saturated {'pair' if len(pairs) == 1 else 'pairs'}"
-        rows[-1:] = [("= exact sum", "", element.total), ("+ saturation", many, element.lost), ("= acc", "", whole)]
+    count, whole = len(element.overflowing), element.total + element.lost
+    if count:
+        words = element.pairs_words
+        many = f"{count} {words.overflowed} {'pair' if count == 1 else 'pairs'}"
+        rows[-1:] = [("= exact sum", "", element.total), (f"+ {words.noun}", many, element.lost), ("= acc", "", whole)]
     if element.acc != whole:
         bits = element.prepared.acc_bits
         rows[-1] = ("= sum", f"does not fit int{bits}", whole)
         rows.append((f"acc = wrap{bits}(sum)", f"the low {bits} bits are kept", element.acc))
     yield Heading("4. The same sum with the zero points multiplied out, as firmware calculates it")
     yield Code("\n".join(f"{a:<27}{b:<28}{c:>14}" for a, b, c in rows))
-    if element.prepared.pairs is not None:
-        told, worked = pairs_text(element)
+    if isinstance(element.prepared.products, Pairs):
+        told, worked = pairs_text(element, element.prepared.products)
         yield _text(told, "warning" if worked else "")
         yield from [Code(worked)] if worked else []
     yield _text(

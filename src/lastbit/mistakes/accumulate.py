@@ -7,11 +7,14 @@ of them, with the zero points still to be taken off.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import assert_never
 
 import numpy as np
+import numpy.typing as npt
 
-from ..arith.pairs16 import INT16_MAX, INT16_MIN, kernel_shifts
+from ..arith.pairs16 import first_places, kernel_shifts, sums_in_16_bits
 from ..ops.dense_8bit import PreparedDense
+from ..rules.base import NEIGHBOURS, Pairs, Whole
 from .base import Case, Int64Array, Mistake, wrap_bits
 from .grid import Grid
 from .links import (
@@ -39,7 +42,13 @@ def right_product(_case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array
 
 def product_of(case: Case) -> Product:
     """What is right for a layer: the exact sum, or where its kernel adds in pairs of 16 bits, theirs."""
-    return right_product if case.prepared.pairs is None else _saturating_pairs
+    match case.prepared.products:
+        case Whole():
+            return right_product
+        case Pairs() as pairs:
+            return _in_pairs(pairs)
+        case never:
+            assert_never(never)
 
 
 def _corrections(grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
@@ -125,13 +134,36 @@ def _negative_cross_term(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int6
     return total
 
 
-def _saturating_pairs(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
-    """int8 inputs and uint8 weights are shifted for the instruction, and what that adds is taken off again."""
-    up, w_up = kernel_shifts(case.layer.input.dtype.name, case.layer.weights.dtype.name)
-    total: Int64Array = grid.dot_of(x + up, w + w_up, lambda v: np.clip(v, INT16_MIN, INT16_MAX), together=2)
-    if w_up:
-        total = total - w_up * (grid.sum_x(x) + up * x.shape[-1])
-    return total - up * grid.sum_w(w) + _corrections(grid, x, zx, w, zw)
+def _in_pairs(pairs: Pairs) -> Product:
+    """int8 inputs and uint8 weights are shifted for the kernel, and what that adds is subtracted again."""
+
+    def product(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
+        up, w_up = kernel_shifts(case.layer.input.dtype.name, case.layer.weights.dtype.name)
+        order = _partners_together(pairs, x.shape[-1])
+
+        def kept(sums: Int64Array) -> Int64Array:
+            return sums_in_16_bits(sums, pairs.overflow).astype(np.int64)
+
+        total = grid.dot_of(_take(x + up, order), _take(w + w_up, order), kept, together=2)
+        if w_up:
+            total = total - w_up * (grid.sum_x(x) + up * x.shape[-1])
+        return total - up * grid.sum_w(w) + _corrections(grid, x, zx, w, zw)
+
+    return product
+
+
+def _take(values: Int64Array, order: npt.NDArray[np.int64]) -> Int64Array:
+    """Columns in another order; the one behind the last is of zeros."""
+    filled: Int64Array = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, 1)])
+    return filled[..., order]
+
+
+def _partners_together(pairs: Pairs, depth: int) -> npt.NDArray[np.int64]:
+    """Places in such an order that two and two are a pair: `[2 * n]`; the place `depth` stands for a product of 0."""
+    first = first_places(depth, pairs.partner, pairs.last_group == "paired")
+    alone = np.setdiff1d(np.arange(depth), [first, first + pairs.partner])
+    second = np.concatenate([first + pairs.partner, np.full(len(alone), depth)])
+    return np.stack([np.concatenate([first, alone]), second], axis=-1).reshape(-1)
 
 
 def _pairs_can_saturate(prepared: PreparedDense) -> bool:
@@ -231,7 +263,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         "pairs of neighbouring products are summed in int16 and saturate (vpmaddubsw on x86, with x as uint8)",
         _WIDE,
         _WIDE_C,
-        _saturating_pairs,
+        _in_pairs(NEIGHBOURS),
         _pairs_can_saturate,
         rarity=2.5,
         seen=(PYTORCH_76390, ONEDNN_476),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_by_rows import for_rows
 from ..ops.dense_layer import DenseLayer
-from ..rules.base import ScaleProduct
+from ..rules.base import Pairs, ScaleProduct, Whole
 from ..rules.requantize.forms import OneRounding, TwoRoundings
 from ..types import Array, DType
 
@@ -177,10 +177,10 @@ class Case:
         return self.prepared.layer
 
     @property
-    def numbers(self) -> tuple[int | bytes, ...]:
+    def numbers(self) -> tuple[int | bytes | Whole | Pairs, ...]:
         """What the accumulator depends on besides x: equal where two runtimes read a layer in the same way."""
         arrays = self.bias, self.bias_scale, self.w
-        return self.acc_bits, self.prepared.pairs is not None, self.zx, self.zw, *(a.tobytes() for a in arrays)
+        return self.acc_bits, self.prepared.products, self.zx, self.zw, *(a.tobytes() for a in arrays)
 
     @property
     def bias_scale(self) -> Float64Array:

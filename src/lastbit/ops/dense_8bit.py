@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 from ..arith.fixedpoint import wrap32
 from ..arith.matmul import ExactWeights, pack_weights
-from ..arith.pairs16 import SaturatingPairs, kernel_shifts, saturating_pairs
+from ..arith.pairs16 import OverflowingPairs, kernel_shifts, overflowing_pairs
 from ..model import Model, Operator
 from ..rules.base import WHOLE, IntegerRule, Pairs, Whole
 from ..rules.requantize.fold import RequantParams, with_float_bias
 from ..rules.requantize.table import COMMON
 from ..rules.requantize.vector import requantize
 from ..rules.requantize.words import equation
+from ..rules.sums.words import pairs_words
 from ..types import Array
-from .base import refuse
 from .dense_layer import DenseLayer, PreparedLayer, check_types, dense_layer
 
 __all__ = ["PreparedDense", "prepare_dense_8bit"]
@@ -41,22 +41,27 @@ class PreparedDense(PreparedLayer):
         folded_bias: int64 `[out]`: bias - zx * sum(weights) + depth * zx * zw, the part of acc that no input changes.
         requant: the requantization's folded constants.
         acc_bits: bits of the accumulator; it wraps.
-        pairs: where the kernel adds neighbouring products in 16 bits, those that can saturate. None where none can:
-            then the accumulator is the sum of the products, as everywhere else.
+        pairs: where the kernel adds two products in 16 bits, those whose sum can leave them. None where none can: then
+            the accumulator is the sum of the products, as everywhere else.
         choice: the name of the choice of two rules of which `rule` is one, else empty.
     """
 
     folded_bias: npt.NDArray[np.int64]
     requant: RequantParams
     acc_bits: int = 32
-    pairs: SaturatingPairs | None = None
+    pairs: OverflowingPairs | None = None
     choice: str = ""
 
     @property
     def equation(self) -> str:
         """The rule in one line; that products are added in pairs is told where it matters to this layer."""
         rule = self.requant.rule
-        return equation(rule if self.pairs is not None else replace(rule, sums=replace(rule.sums, products=WHOLE)))
+        return equation(replace(rule, sums=replace(rule.sums, products=self.products)))
+
+    @property
+    def products(self) -> Whole | Pairs:
+        """How products are added as far as it matters to this layer: whole too where every pair's sum fits."""
+        return WHOLE if self.pairs is None else self.requant.rule.sums.products
 
     @property
     def rivals(self) -> Mapping[str, IntegerRule]:
@@ -118,18 +123,15 @@ def prepare_dense_8bit(model: Model, op: Operator, rule: IntegerRule) -> Prepare
     )
 
 
-def _pairs_of(layer: DenseLayer, rule: IntegerRule) -> SaturatingPairs | None:
+def _pairs_of(layer: DenseLayer, rule: IntegerRule) -> OverflowingPairs | None:
     """The layer's pairs as a kernel for uint8 inputs and int8 weights meets them, where it has pairs."""
     match rule.sums.products:
         case Whole():
             return None
-        case Pairs("next", "saturate16"):
-            types = layer.input.dtype.name, layer.weights.dtype.name
-            return saturating_pairs(layer.weights_values, *kernel_shifts(*types))
-        case Pairs(partner, overflow):
-            raise refuse(
-                layer.operator, f"no integer layer's sums are known that add the {partner} product and {overflow}"
-            )
+        case Pairs(partner, overflow, last_group):
+            shifts = kernel_shifts(layer.input.dtype.name, layer.weights.dtype.name)
+            fill = last_group == "paired"
+            return overflowing_pairs(layer.weights_values, *shifts, partner=partner, overflow=overflow, fill=fill)
         case never:
             assert_never(never)
 
@@ -140,7 +142,7 @@ def _trace(
     folded: npt.NDArray[np.int64],
     params: RequantParams,
     acc_bits: int,
-    pairs: SaturatingPairs | None,
+    pairs: OverflowingPairs | None,
     x: Array,
 ) -> dict[str, Array]:
     """Every step of the layer for one input; steps are `[rows, out]`, the output has the tensor's own shape."""
@@ -150,9 +152,11 @@ def _trace(
     if layer.weights_zero_point:
         total = total - layer.weights_zero_point * rows.astype(np.int64).sum(axis=1, keepdims=True)
     steps: dict[str, Array] = {"dot": dot}
-    if pairs is not None:
-        steps["lost_to_saturation"], steps["saturated_pairs"] = pairs.lost(rows)
-        total = total + steps["lost_to_saturation"]
+    products = params.rule.sums.products
+    if pairs is not None and isinstance(products, Pairs):
+        words, (lost, count) = pairs_words(products), pairs.lost(rows)
+        steps |= {words.lost_step: lost, words.count_step: count}
+        total = total + lost
     unused = max(32 - acc_bits, 0)
     acc = total if acc_bits == 64 else wrap32(total << unused) >> unused
     steps |= {"acc": acc if acc_bits == 64 else acc.astype(np.int32), **requantize(acc, params)}

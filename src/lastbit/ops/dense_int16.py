@@ -24,11 +24,12 @@ import numpy.typing as npt
 from ..arith.fixedpoint import wrap32
 from ..arith.matmul import ExactWeights, pack_weights
 from ..model import Model, Operator
-from ..rules.base import IntegerRule
+from ..rules.base import WHOLE, IntegerRule
 from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.table import COMMON_INT16
 from ..rules.requantize.vector import requantize
 from ..types import DTYPES, Array
+from .base import refuse
 from .dense_8bit import PreparedDense
 from .dense_layer import DenseLayer, check_types, dense_layer
 
@@ -62,13 +63,15 @@ def prepare_dense_int16(model: Model, op: Operator, rule: IntegerRule) -> Prepar
     Args:
         model: the model.
         op: one of its FULLY_CONNECTED operators.
-        rule: the rule; of its sums the bits are read here.
+        rule: the rule; its sums have whole products.
 
     Raises:
         UnsupportedError: the layer is outside what LastBit covers.
     """
     layer = dense_layer(model, op)
     check_types(layer, TYPES, ("int32", "int64"))
+    if rule.sums.products != WHOLE:
+        raise refuse(op, f"a rule of int16 layers has whole products; found products = {rule.sums.products}")
     layer, notes = _with_bias_as_read(layer)
     params = layer.requantization(rule)
     folded = layer.folded_bias

@@ -15,7 +15,7 @@ from lastbit.oracles.base import (
     OracleSpec,
     fingerprint_of,
 )
-from lastbit.runtimes import cpus
+from lastbit.runtimes import Runtime, cpus
 
 __all__ = [
     "ORACLES",
@@ -26,6 +26,7 @@ __all__ = [
     "OracleRun",
     "OracleSpec",
     "check_library",
+    "has_oracle",
     "installed",
     "is_library",
     "on_this_machine",
@@ -52,12 +53,12 @@ ORACLES: dict[str, OracleSpec] = {
 
 
 def open_oracle(
-    name: str, *, timeout: float = 120.0, threads: int = 1, library: str | os.PathLike[str] | None = None
+    runtime: str | Runtime, *, timeout: float = 120.0, threads: int = 1, library: str | os.PathLike[str] | None = None
 ) -> Oracle:
     """Open a real interpreter. Use it in a `with` statement, or `close` it.
 
     Args:
-        name: a key of `ORACLES`.
+        runtime: a key of `ORACLES`, or a runtime of this name.
         timeout: seconds that one model may take with all its samples.
         threads: threads that the interpreter may use; TensorFlow Lite Micro and CMSIS-NN have one.
         library: the path of the shared library that CMSIS-NN was built into; the other oracles need none.
@@ -67,45 +68,49 @@ def open_oracle(
 
     Raises:
         RuntimeNameError: there is no oracle of this name.
-        OracleMissingError: the interpreter is not installed; the message says how to install it.
+        OracleMissingError: the interpreter is not installed (the message says how to install it), or there is none
+            that a runtime of your own stands for.
         InputError: `timeout` or `threads` is not positive.
     """
-    spec = _spec(name)
+    spec = _spec(runtime)
     try:
         return Oracle(spec, timeout=timeout, threads=threads, library=library if spec.library else None)
     except OracleMissingError as error:
-        here = on_this_machine(name)
-        if here == name:
+        here = on_this_machine(spec.name)
+        if here == spec.name:
             raise
         raise OracleMissingError(f"{error} On this CPU, ask for {here}.") from None
 
 
-def check_library(name: str, library: str | os.PathLike[str] | None) -> None:
+def check_library(runtime: Runtime, library: str | os.PathLike[str] | None) -> None:
     """Refuse a library that a runtime has no use for.
 
     Raises:
         InputError: it is given, and the runtime's interpreter is no library that the user builds.
     """
-    if library is not None and not is_library(name):
-        raise InputError(f"a library ({library}) is given, and {name} needs none; leave it out")
+    if library is not None and not is_library(runtime):
+        raise InputError(f"a library ({library}) is given, and {runtime.name} needs none; leave it out")
 
 
-def is_library(name: str) -> bool:
-    """Whether a runtime's interpreter is a shared library that the user builds.
-
-    Raises:
-        RuntimeNameError: there is no oracle of this name.
-    """
-    return _spec(name).library
+def has_oracle(runtime: Runtime) -> bool:
+    """Whether there is an interpreter that a runtime stands for: not if the runtime is your own."""
+    return runtime.name.partition("@")[0] in ORACLES
 
 
-def installed(name: str) -> Fingerprint | None:
+def is_library(runtime: Runtime) -> bool:
+    """Whether a runtime's interpreter is a shared library that the user builds."""
+    return has_oracle(runtime) and _spec(runtime).library
+
+
+def installed(runtime: str | Runtime) -> Fingerprint | None:
     """The fingerprint of an oracle if it is installed, else None. Quick: nothing is imported or started.
 
     Raises:
         RuntimeNameError: there is no oracle of this name.
     """
-    return fingerprint_of(_spec(name))
+    if isinstance(runtime, Runtime) and not has_oracle(runtime):
+        return None
+    return fingerprint_of(_spec(runtime))
 
 
 def on_this_machine(name: str) -> str:
@@ -133,7 +138,13 @@ def on_this_machine(name: str) -> str:
 _VERSIONED = {"tf": ("tensorflow-cpu", "tensorflow"), "tflite": ("tflite-runtime", "tflite-runtime")}
 
 
-def _spec(name: str) -> OracleSpec:
+def _spec(runtime: str | Runtime) -> OracleSpec:
+    if isinstance(runtime, Runtime) and not has_oracle(runtime):
+        raise OracleMissingError(
+            f"LastBit knows no interpreter that calculates as {runtime.name} does ({runtime.title}), so nothing can be "
+            "compared with one. What needs none: run, explain, thresholds, compare, vectors, diagnose, whence, evaluate"
+        )
+    name = runtime.name if isinstance(runtime, Runtime) else runtime
     base, _, version = name.partition("@")
     try:
         spec = ORACLES[base]

@@ -8,6 +8,7 @@ from typing import Literal
 from .requantize.forms import Float, OneRounding, Requantize, TwoRoundings, no_meaning
 
 __all__ = [
+    "NEIGHBOURS",
     "WHOLE",
     "Bounds",
     "ChannelGroups",
@@ -56,17 +57,30 @@ class Whole:
 class Pairs:
     """Two products are added in 16 bits, and that sum to the others.
 
+    Products lie in groups of twice `partner`; each one of a group's first half is added to that of the second half at
+    the same place. A product that has no partner is added alone: it always fits.
+
     Attributes:
-        partner: which product of the same unit a product is added to: the `next` one of every two; the one eight places
-            further, of every sixteen (`plus_8`); the same with zeros that fill the depth up to whole eights.
+        partner: how many places further a product's partner stands, 1 or more: 1, the next of every two; 8, the one
+            eight further, of every sixteen.
         overflow: what becomes of a sum that does not fit.
+        last_group: a group that the depth does not fill: its products are `paired` as far as they have partners, as if
+            zeros filled it, or are all `alone`.
     """
 
-    partner: Literal["next", "plus_8", "plus_8_padded"]
+    partner: int
     overflow: Literal["saturate16", "wrap16"]
+    last_group: Literal["paired", "alone"] = "paired"
+
+    def __post_init__(self) -> None:
+        if self.partner < 1:
+            raise no_meaning(self, "a product's partner stands behind it")
 
 
 WHOLE = Whole()
+
+NEIGHBOURS = Pairs(1, "saturate16")
+"""What the x86-64 instruction VPMADDUBSW does."""
 
 
 @dataclass(frozen=True)

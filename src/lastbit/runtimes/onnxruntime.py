@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..rules.base import Pairs
+from ..rules.base import NEIGHBOURS
 from .base import Family, Refusal, Refused, Rule
 from .cpu import Cpu, Interpreter, Mode
 from .machine import X86_64
@@ -56,7 +56,7 @@ _AVX2 = Cpu(
     name="onnxruntime-avx2",
     title="ONNX Runtime as `onnxruntime`, on CPUs without VNNI: uint8 x int8 products are added in saturating pairs",
     platform="x86-64 with AVX2, without VNNI",
-    products=Pairs("next", "saturate16"),
+    products=NEIGHBOURS,
     in_products=tuple(Variant("uint8", "uint8", "int8", granularity) for granularity in ("per_tensor", "per_channel")),
     sources=(
         *_VNNI.sources,

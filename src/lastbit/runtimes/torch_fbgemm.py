@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..rules.base import Pairs
+from ..rules.base import NEIGHBOURS
 from .base import Family, Refusal, Refused, Rule
 from .cpu import Cpu, Interpreter, Mode
 from .machine import X86_64
@@ -54,7 +54,7 @@ _AVX2 = Cpu(
     name="torch-fbgemm-avx2",
     title="PyTorch quantized.linear as `torch-fbgemm`, on CPUs without VNNI: products are added in saturating pairs",
     platform="x86-64 with AVX2, without VNNI",
-    products=Pairs("next", "saturate16"),
+    products=NEIGHBOURS,
     in_products=tuple(variant for (_, variant), rule in _VNNI.rules.items() if isinstance(rule, Rule)),
     sources=(
         *_VNNI.sources,

@@ -96,7 +96,7 @@ def vectors(
         raise InputError(f"count is {count}, random is {random}; wanted 1 or more, and 0 or more")
     loaded = load(model)
     prepared = prepare(loaded, runtime)
-    check_library(prepared.runtime.name, library)
+    check_library(prepared.runtime, library)
     operators = dense_operators(loaded, op)
     layers: list[LayerVectors] = []
     known: dict[bytes, LayerVectors] = {}
@@ -117,14 +117,14 @@ def vectors(
         unconfirmed = "the layer was given by multiplier and shift, which it does not take."
     elif any(layer.x.size for layer in layers):
         try:
-            with open_oracle(prepared.runtime.name, library=library) as interpreter:
+            with open_oracle(prepared.runtime, library=library) as interpreter:
                 fingerprint = interpreter.fingerprint.as_dict()
                 for layer in layers:
                     _confirm(loaded, layer, interpreter)
         except OracleMissingError as error:
             if library is not None:
                 raise
-            needed = is_library(prepared.runtime.name)
+            needed = is_library(prepared.runtime)
             unconfirmed = "no library of it was given (docs/cmsis_nn.md)." if needed else str(error)
     return VectorSet(loaded, prepared.runtime, layers, fingerprint, random, seed, unconfirmed)
 

@@ -27,7 +27,7 @@ from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_by_rows import for_rows
 from ..prepare import prepare_operator
 from ..probing import all_rules
-from ..rules.base import IntegerRule, requantization_alone
+from ..rules.base import IntegerRule, Pairs, Whole, requantization_alone
 from ..rules.requantize.fold import has_multiplier
 from ..rules.requantize.step_tables import overflows
 from ..rules.requantize.vector import requantize
@@ -39,7 +39,7 @@ from ..types import Array, IntArray
 __all__ = ["Rival", "arithmetic_of", "differs_at", "of_the_accumulator", "reachable", "rivals_of"]
 
 Int64Array = npt.NDArray[np.int64]
-Key = tuple[IntegerRule, int, bool, int]
+Key = tuple[IntegerRule, int, Whole | Pairs, int]
 
 # Accumulators of a mistake that are held at one time, and beyond how many it is not tried on all of them.
 _AT_A_TIME = 1 << 21
@@ -92,7 +92,7 @@ class Rival:
 def arithmetic_of(prepared: PreparedDense) -> Key:
     """What tells the arithmetic of one layer in two runtimes apart: the rule, the register, and what is summed up."""
     rule = requantization_alone(prepared.requant.rule)
-    return rule, prepared.acc_bits, prepared.pairs is not None, prepared.layer.weights_zero_point
+    return rule, prepared.acc_bits, prepared.products, prepared.layer.weights_zero_point
 
 
 def rivals_of(model: Model, tables: LayerTables, runtime: str, rng: np.random.Generator) -> list[Rival]:

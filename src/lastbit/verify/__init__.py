@@ -10,7 +10,7 @@ from ..api import load
 from ..errors import InputError, OracleError, OracleMissingError
 from ..extras import install_text
 from ..model import Model, Operator
-from ..oracles import ORACLES, installed, open_oracle
+from ..oracles import ORACLES, installed, is_library, open_oracle
 from ..prepare import DENSE_ONLY, PreparedModel, prepare
 from ..runtimes import RUNTIMES, Runtime, get_runtime
 from ..types import Array
@@ -108,13 +108,13 @@ def _chosen(
             )
     else:
         chosen = [get_runtime(name) for name in runtimes]
-    if library is not None and not any(ORACLES[runtime.name].library for runtime in chosen):
+    if library is not None and not any(map(is_library, chosen)):
         needing = ", ".join(name for name, spec in ORACLES.items() if spec.library)
         raise InputError(f"a library ({library}) is given and no runtime that needs one; name one of: {needing}")
     if runtimes is not None and library is None:
         for runtime in chosen:
-            if installed(runtime.name) is None:
-                open_oracle(runtime.name).close()  # raises, and says how to install it, before anything has run
+            if installed(runtime) is None:
+                open_oracle(runtime).close()  # raises, and says how to install it, before anything has run
     return chosen, missing
 
 
@@ -162,8 +162,7 @@ class _RuntimeCheck:
 
     def run(self, library: str | os.PathLike[str] | None) -> Iterator[str]:
         """Compare; yields what comes next."""
-        name = self.result.runtime.name
-        with open_oracle(name, library=library) as oracle:
+        with open_oracle(self.result.runtime, library=library) as oracle:
             self.result.fingerprint = oracle.fingerprint.as_dict()
             yield from self._layers.run(oracle)
             if self._whole is None:

@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 
 from ...errors import Refusal
+from ...rules.base import Pairs
+from ...rules.sums.words import pairs_words
 from ...runtimes.base import Refused, Runtime
 from .._convolution import Convolution, PreparedConvolution
 from ..base import PreparedOperator
@@ -139,11 +141,11 @@ def weight_notes(prepared: PreparedOperator) -> tuple[str, ...]:
                 f"this kernel's accumulator has {prepared.acc_bits} bits; inputs exist for which it wraps in {beyond} "
                 f"of {layer.units} units, where kernels with 32 bits do not"
             )
-    if prepared.pairs is not None:
+    if prepared.pairs is not None and isinstance(prepared.products, Pairs):
+        words = pairs_words(prepared.products)
         notes.append(
-            "this CPU's kernel adds neighbouring products in 16 bits, which saturate: some inputs make outputs of "
-            f"{int(prepared.pairs.units.sum())} of {layer.units} units wrong, where CPUs with VNNI print the right "
-            "ones. Weights of 7 bits (-64 to 64, ONNX Runtime's reduce_range) never saturate, nor do inputs of 7 bits "
-            "(PyTorch's)"
+            f"this CPU's kernel adds {words.products} in 16 bits, which {words.overflow}: some inputs make outputs of "
+            f"{int(prepared.pairs.units.sum())} of {layer.units} units wrong, where {words.who_is_right} print the "
+            f"right ones. {words.what_always_fits}"
         )
     return tuple(notes)

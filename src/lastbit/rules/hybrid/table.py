@@ -54,8 +54,8 @@ UNFUSED = Finish("scales_first", False, "same", "whole", "skipped", "none", "bou
 NEON = Finish("scales_first", True, "unfused", "whole", "skipped", "none", "bound_first", "bound_first")
 UNFUSED_KLEIDIAI = Finish("scales_first", False, "same", "sixteenfold", "multiplied", "arm", "maximum", "maximum")
 
-PAIRS = Pairs("plus_8", "wrap16")
-PADDED_PAIRS = Pairs("plus_8_padded", "wrap16")
+PAIRS = Pairs(8, "wrap16", "alone")
+PADDED_PAIRS = Pairs(8, "wrap16")
 
 HYBRID_RULES: dict[str, HybridRule] = {
     rule.name: rule

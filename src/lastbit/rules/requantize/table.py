@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..base import ChannelGroups, Either, IntegerRule, OneRow, Pairs, Scales, Sums, Window
+from ..base import NEIGHBOURS, ChannelGroups, Either, IntegerRule, OneRow, Scales, Sums, Window
 from .forms import Float, OneRounding, TwoRoundings
 from .words import canonical_name
 
@@ -26,7 +26,7 @@ __all__ = [
 _ACC = Sums(32)
 _ACC_64 = Sums(64)
 _ACC_28 = Sums(28)
-_PAIRS = Sums(32, Pairs("next", "saturate16"))
+_PAIRS = Sums(32, NEIGHBOURS)
 _NO_ZW = Sums(32, weights_zero_point="ignored")
 
 _DD, _FD, _FF = Scales("dd"), Scales("fd"), Scales("ff")

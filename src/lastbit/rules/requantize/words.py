@@ -34,8 +34,8 @@ def equation(rule: IntegerRule) -> str:
     match rule.sums.products:
         case Whole():
             pass
-        case Pairs(partner, overflow):
-            parts.append(_pairs_text(partner, overflow))
+        case Pairs() as pairs:
+            parts.append(_pairs_text(pairs))
         case never:
             assert_never(never)
     if rule.sums.weights_zero_point == "ignored":
@@ -57,13 +57,11 @@ def equation(rule: IntegerRule) -> str:
     return ";  ".join([*parts, f"{_requantize_text(rule)}{wide}"])
 
 
-def _pairs_text(partner: str, overflow: str) -> str:
-    places = {
-        "next": "pairs of",
-        "plus_8": "pairs, eight places apart, of",
-        "plus_8_padded": "pairs, eight places apart, with zeros up to whole eights, of",
-    }[partner]
-    return f"acc = sum over {places} {overflow}(x0*w0 + x1*w1), x as uint8, w as int8, then zero points and bias"
+def _pairs_text(pairs: Pairs) -> str:
+    apart = "" if pairs.partner == 1 else f" {pairs.partner} places apart"
+    whole = "" if pairs.last_group == "paired" else f" in whole groups of {2 * pairs.partner}"
+    added = f"{pairs.overflow}(x0*w0 + x1*w1)"
+    return f"acc = sum over pairs{apart}{whole} of {added}, x as uint8, w as int8, then zero points and bias"
 
 
 def choice_equation(choice: Either) -> str:
@@ -397,8 +395,13 @@ def canonical_name(rule: IntegerRule) -> str:
         case never:
             assert_never(never)
     sums = [f"acc{rule.sums.bits}"]
-    if isinstance(rule.sums.products, Pairs):
-        sums.append(f"{rule.sums.products.partner}_{rule.sums.products.overflow}")
+    match rule.sums.products:
+        case Whole():
+            pass
+        case Pairs(partner, overflow, last_group):
+            sums.append(f"pairs{partner}_{overflow}{'' if last_group == 'paired' else f'_{last_group}'}")
+        case never_products:
+            assert_never(never_products)
     if rule.sums.weights_zero_point != "read":
         sums.append(f"weights_zero_point_{rule.sums.weights_zero_point}")
     return "/".join(["-".join(values), rule.scales.product, rule.scales.weights_scale, rule.bounds, *sums])
