@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 import lastbit
-from conftest import needs_all_interpreters
+from conftest import ROOT, needs_all_interpreters
 from keras_check import Pairs
 from lastbit.demo import DEFAULT_SHOWN, RUNTIMES_SHOWN, demo, numpy_as_asked, numpy_right, random_data
 from lastbit.keras import read_keras
@@ -146,3 +146,12 @@ assert "keras" not in sys.modules
 @needs_all_interpreters
 def test_demo_without_h5py_says_what_to_install():
     subprocess.run([sys.executable, "-c", WITHOUT_H5PY], check=True)
+
+
+@needs_all_interpreters
+def test_the_readmes_first_example_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code = (ROOT / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    assert "numpy_as_asked" in code
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert all(f"{number}. {name} " in printed for number, name in enumerate(MISTAKES, 1))

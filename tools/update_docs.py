@@ -67,17 +67,21 @@ def runtimes_table() -> str:
         )
         outputs, bad = (sum(getattr(row, what) for row in evidence_of(name)) for what in ("outputs", "mismatches"))
         lines.append(f"| `{name}` | {runtime.oracle} | {', '.join(rules)} | {outputs:,} | {bad} |")
+    lines += [
+        "",
+        "Outputs of dense layers of every type and of the operators around them. Where two rules stand, the first is",
+        "per-tensor, the second per-channel. [Where each was run](docs/runtimes.md#machines).",
+    ]
+    return "\n".join(lines)
+
+
+def machines_list() -> str:
+    """The machines on which `tools/collect_evidence.py` ran, and which runtimes there."""
     machines: dict[str, list[str]] = {}
     for name in RUNTIMES:
         for machine in dict.fromkeys(_cpu(run.cpu) for run in outputs_by_run(evidence_of(name))):
             machines.setdefault(machine, []).append(f"`{name}`")
-    lines += [
-        "",
-        "Outputs of dense layers of every type and of the operators around them. Where two rules stand, the first",
-    ]
-    lines += ["is per-tensor, the second per-channel. Run by `tools/collect_evidence.py` on:", ""]
-    lines += [f"- {machine}: {', '.join(names)}" for machine, names in machines.items()]
-    return "\n".join(lines)
+    return "\n".join(f"- {machine}: {', '.join(names)}" for machine, names in machines.items())
 
 
 _WIDEST = {
@@ -171,6 +175,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "operators_source": operators_source,
     "converters": converters_table,
     "runtimes": runtimes_table,
+    "machines": machines_list,
     "readers": reader_table.reader_table,
     "runtime_pages": runtime_pages.index,
     "accumulator_585": page_585.page,
