@@ -119,7 +119,7 @@ def test_demo_is_equal_at_every_step_on_one_screen_or_two():
     assert report.exit_code == 0
     assert (report.made.equal, report.made.tensors) == (5, 5)
     assert [entry[2] for entry in report.oracles.values()] == [0, 0, 0, 0]
-    assert (report.asked, report.right, report.outputs) == (0, 102_400, 102_400)
+    assert (report.asked, report.corrected, report.outputs) == (0, 102_400, 102_400)
     assert report.mistakes == MISTAKES
     assert report.between[DEFAULT_SHOWN, "tflm"] > 0
     assert json.loads(report.json())["schema"] == "lastbit.demo/2"

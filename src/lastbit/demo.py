@@ -128,7 +128,7 @@ class Demo(Report):
         between: (runtime, runtime) -> outputs that differ.
         asked: outputs that the question's code gets right.
         mistakes: the names of the mistakes in it, as `diagnose` finds them.
-        right: outputs that the corrected code gets right.
+        corrected: outputs that the corrected code gets right.
     """
 
     made: FromKeras
@@ -141,14 +141,14 @@ class Demo(Report):
     between: Mapping[tuple[str, str], int]
     asked: int
     mistakes: tuple[str, ...]
-    right: int
+    corrected: int
 
     @property
     def exit_code(self) -> int:
         """0: equal at every step. 1: something differs. 4: an interpreter is not installed."""
         found = list(self.oracles.values())
         differs = any(not isinstance(entry, str) and entry[2] for entry in found)
-        if differs or self.made.equal != self.made.tensors or self.right != self.outputs:
+        if differs or self.made.equal != self.made.tensors or self.corrected != self.outputs:
             return 1
         return 4 if any(isinstance(entry, str) for entry in found) else 0
 
@@ -173,7 +173,7 @@ class Demo(Report):
             "between": [{"a": a, "b": b, "differences": n} for (a, b), n in self.between.items()],
             "question_code_right": self.asked,
             "question_code_mistakes": list(self.mistakes),
-            "corrected_code_right": self.right,
+            "corrected_code_right": self.corrected,
         }
 
     def in_short(self) -> list[str]:
@@ -184,7 +184,7 @@ class Demo(Report):
             f"{self.made.equal} of {self.made.tensors} quantized tensors equal {self.made.converter}'s",
             f"{equal} of {len(self.oracles)} runtimes equal their real interpreter ({missing} not installed)",
             f"the question's code has {self.asked} of {self.outputs} outputs right ({', '.join(self.mistakes)}), the "
-            f"corrected one {self.right}",
+            f"corrected one {self.corrected}",
         ]
 
     def blocks(self) -> list[Block]:
@@ -244,7 +244,7 @@ def demo(progress: Progress | None = None) -> Demo:
         between={(a, b): int((outputs[a] != outputs[b]).sum()) for a, b in combinations(RUNTIMES_SHOWN, 2)},
         asked=int((np.asarray(numpy_as_asked(rows, *numbers)).reshape(shape) == default).sum()),
         mistakes=tuple(mistake.name for mistake in named.mistakes),
-        right=int((np.asarray(numpy_right(rows, *numbers)).reshape(shape) == default).sum()),
+        corrected=int((np.asarray(numpy_right(rows, *numbers)).reshape(shape) == default).sum()),
     )
 
 
@@ -395,8 +395,8 @@ def _code_blocks(found: Demo) -> list[Block]:
         Heading("5. The same layer, right, in three lines"),
         Code(_body(numpy_right)),
         Text(
-            f"{found.right:,} of {found.outputs:,} outputs equal those of {DEFAULT_SHOWN}.",
-            "good" if found.right == found.outputs else "bad",
+            f"{found.corrected:,} of {found.outputs:,} outputs equal those of {DEFAULT_SHOWN}.",
+            "good" if found.corrected == found.outputs else "bad",
         ),
     ]
 
