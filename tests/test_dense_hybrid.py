@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import lastbit
 from conftest import MODELS, XNNPACK, needs_all_interpreters, needs_shared_models
 from dense_families import HERE
-from lastbit.arith.dynamic_range import quantize_asymmetric, quantize_qd8, quantize_symmetric
 from lastbit.arith.exact_floats import nearest_float32
 from lastbit.arith.int4_nibbles import packed_nibbles
 from lastbit.arith.sse_sums import sums_in_16_bits
@@ -19,6 +18,8 @@ from lastbit.differences import same_bits
 from lastbit.errors import InputError, UnsupportedError
 from lastbit.float_inputs import float_rows
 from lastbit.prepare import prepare, prepare_operator
+from lastbit.rules.hybrid.rows import quantize_rows
+from lastbit.rules.hybrid.table import QD8, SSE_ASYMMETRIC, SSE_SYMMETRIC
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
 from lastbit.verify import verify
@@ -157,7 +158,7 @@ def test_minus_8_acts_as_plus_8_in_the_4_bit_kernel_only():
 def test_packing_is_harmless_without_minus_8(rng):
     for depth in (32, 34, 48, 62, 64, 96):
         weights = rng.integers(-7, 8, (5, depth))
-        np.testing.assert_array_equal(packed_nibbles(weights) - 7, weights)
+        np.testing.assert_array_equal(packed_nibbles(weights, "vector", "scalar") - 7, weights)
 
 
 def test_sums_of_weights_overflow_16_bits_and_that_is_said():
@@ -228,7 +229,7 @@ def test_the_last_of_a_row_are_rounded_otherwise_than_the_first():
     below_half = np.nextafter(F(0.5), F(0))
     x = np.full((1, 9), below_half, F)
     x[0, 1] = 127
-    q = quantize_symmetric(x).quantized[0]
+    q = quantize_rows(SSE_SYMMETRIC, x).quantized[0]
     assert q[0] == 1  # 0.49999997 + 0.5 is 1 in float32
     assert q[8] == 0
 
@@ -240,7 +241,7 @@ def test_verify_inputs_separate_the_quantizations(rng):
     assert rows.dtype == F
     assert np.isfinite(rows).all()
     assert (rows == 0).all(axis=1).any()
-    results = [q(rows) for q in (quantize_symmetric, quantize_asymmetric, quantize_qd8)]
+    results = [quantize_rows(how, rows) for how in (SSE_SYMMETRIC, SSE_ASYMMETRIC, QD8)]
     half = [np.abs(np.abs(np.nan_to_num(r.scaled, posinf=0, neginf=0)) % 1 - 0.5) < 1e-6 for r in results]
     assert all(h.sum() > 30 for h in half)
     assert float_rows(layer, 1, rng).shape == (1, 24)
@@ -309,8 +310,8 @@ def test_a_row_of_negative_zeros_has_a_range_of_positive_ones():
     # Which of two zeros is the smaller, NumPy leaves to the CPU: ARM's instruction says -0.0, x86's the second one.
     for depth in (1, 3, 4, 7, 8, 64):
         for x in (np.full((2, depth), -0.0, np.float32), np.full((2, depth), -1e-42, np.float32)):
-            for quantize in (quantize_symmetric, quantize_asymmetric, quantize_qd8):
-                rows = quantize(x)
+            for how in (SSE_SYMMETRIC, SSE_ASYMMETRIC, QD8):
+                rows = quantize_rows(how, x)
                 assert not np.signbit(rows.high).any()
                 assert not np.signbit(rows.low[rows.low == 0]).any()
 

@@ -16,10 +16,10 @@ from lastbit.differences import same_bits
 from lastbit.errors import OracleMissingError, RuntimeNameError, UnsupportedError
 from lastbit.explain import explain
 from lastbit.inspect import inspect
-from lastbit.ops.dense_hybrid import hybrid_by_rule
-from lastbit.ops.hybrid_rules import HYBRID_RULES
+from lastbit.ops.dense_hybrid import prepare_dense_hybrid
 from lastbit.oracles import installed, open_oracle
 from lastbit.prepare import prepare_operator
+from lastbit.rules.hybrid.table import HYBRID_RULES
 from lastbit.runtimes import RUNTIMES, Refusal, Refused, Rule, get_runtime
 from lastbit.runtimes.variant import key_of
 from lastbit.runtimes.versions import CHANGES, version_facts, versioned_runtime, versions_run
@@ -465,8 +465,8 @@ def test_every_pair_of_hybrid_rules_is_separated_by_the_golden_file_of_versions(
         if "unquantized" in case["variant"] or "refuse" in case["family"]:
             continue
         model, xs = model_of(number, "versions_float"), arrays("versions_float")[f"{number}/x"]
-        rules = {name: rule for name, rule in HYBRID_RULES.items() if "int4" in case["variant"] or not rule.packing}
-        rules = {name: hybrid_by_rule(model, model.operators[0], rule) for name, rule in rules.items()}
+        rules = {name: rule for name, rule in HYBRID_RULES.items() if "int4" in case["variant"] or not rule.nibbles}
+        rules = {name: prepare_dense_hybrid(model, model.operators[0], rule) for name, rule in rules.items()}
         outputs = {name: np.stack([rule.evaluate([x])["output"] for x in xs]) for name, rule in rules.items()}
         alive -= {
             (a, b)

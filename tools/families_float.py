@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dense_families import ACTIVATIONS, XNNPACKS, Case, Rng
-from lastbit.arith.floats import flush_subnormals, fma32, fma_in_order, sum_in_order
+from lastbit.arith.floats import flush_subnormals, fma32, sum_in_order
 from lastbit.model import Model, Operator, Subgraph
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_float import Calculation, calculation_of, float_by_rule
-from lastbit.rules.floats import FLOAT_RULES
+from lastbit.ops.dense_float import Summation, prepare_dense_float
+from lastbit.ops.fully_connected import prepare_fully_connected
+from lastbit.rules.floats.forms import FloatRule
+from lastbit.rules.floats.table import FLOAT_CHOICES, FLOAT_RULES
+from lastbit.rules.floats.vector import sums
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph
 
@@ -160,7 +163,7 @@ def golden_cases() -> Iterator[tuple[str, Case]]:
             yield "float32", case
 
 
-def _lanes(rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
+def _lanes(_: FloatRule, rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
     """Four sums side by side, added in pairs: what a vectorised loop would do."""
     parts = [sum_in_order(rows[:, lane::4], weights[:, lane::4]) for lane in range(4)]
     with np.errstate(all="ignore"):
@@ -168,51 +171,36 @@ def _lanes(rows: Float32Array, weights: Float32Array, bias: Float32Array | None)
         return np.asarray(total + (np.float32(0) if bias is None else bias), np.float32)
 
 
-def _bias_first(rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
-    total = np.broadcast_to(np.float32(0) if bias is None else bias, (len(rows), len(weights)))
-    with np.errstate(all="ignore"):
-        for k in range(rows.shape[1]):
-            total = total + rows[:, k, None] * weights[:, k]
-    return np.asarray(total, np.float32)
-
-
-def _fma_bias_last(rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
-    total = fma_in_order(
-        flush_subnormals(rows), flush_subnormals(weights), np.zeros(len(weights), np.float32), flush=True
-    )
-    with np.errstate(all="ignore"):
-        return total if bias is None else flush_subnormals(total + flush_subnormals(bias))
-
-
-def _fma_unflushed(rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
-    return fma_in_order(rows, weights, np.zeros(len(weights), np.float32) if bias is None else bias)
-
-
-def _fma_flush_rounded(rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
+def _fma_flush_rounded(
+    _: FloatRule, rows: Float32Array, weights: Float32Array, bias: Float32Array | None
+) -> Float32Array:
     total = np.zeros(len(weights), np.float32) if bias is None else flush_subnormals(bias)
     for k in range(rows.shape[1]):
         total = flush_subnormals(fma32(flush_subnormals(rows[:, k, None]), flush_subnormals(weights[:, k]), total))
     return np.asarray(total, np.float32)
 
 
-def _backwards(rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
-    total = sum_in_order(rows[:, ::-1], weights[:, ::-1])
-    with np.errstate(all="ignore"):
-        return total + (np.float32(0) if bias is None else bias)
+def _backwards(rule: FloatRule, rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:
+    return sums(rule, rows[:, ::-1], weights[:, ::-1], bias)
 
 
-RIVALS: tuple[Calculation, ...] = (
-    *map(calculation_of, FLOAT_RULES.values()),
-    Calculation("float32-four_lanes", _lanes, True),
-    Calculation("float32-in_order-bias_first", _bias_first, True),
-    Calculation("float32-fma-bias_last", _fma_bias_last, False),
-    Calculation("float32-fma-unflushed", _fma_unflushed, False),
-    Calculation("float32-fma-flush_rounded", _fma_flush_rounded, False),
-    Calculation("float32-backwards", _backwards, True),
-    replace(calculation_of(FLOAT_RULES["float32-in_order-bias_last"]), name="float32-in_order-infinite", finite=False),
+FUSED, IN_ORDER = FLOAT_RULES["float32-fma-bias_first"], FLOAT_RULES["float32-in_order-bias_last"]
+# A rule, and the summation that a rival has instead of its own.
+RIVALS: tuple[tuple[FloatRule, Summation], ...] = (
+    *((rule, sums) for rule in FLOAT_RULES.values()),
+    (replace(IN_ORDER, name="float32-four_lanes"), _lanes),
+    (replace(IN_ORDER, name="float32-in_order-bias_first", bias="first"), sums),
+    (replace(FUSED, name="float32-fma-bias_last", bias="last"), sums),
+    (replace(FUSED, name="float32-fma-unflushed", flush=False), sums),
+    (replace(FUSED, name="float32-fma-flush_rounded"), _fma_flush_rounded),
+    (replace(IN_ORDER, name="float32-backwards"), _backwards),
+    (replace(IN_ORDER, name="float32-in_order-infinite", ends="infinite"), sums),
 )
 
 
 def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     """Every order that could be thought to be a layer's, prepared for it."""
-    return {rule.name: float_by_rule(model, op, rule) for rule in RIVALS}
+    found: dict[str, PreparedOperator] = {
+        rule.name: prepare_dense_float(model, op, rule, summation=summation) for rule, summation in RIVALS
+    }
+    return found | {name: prepare_fully_connected(model, op, name) for name in FLOAT_CHOICES}

@@ -9,29 +9,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from dense_families import Case, Rng
 from families_hybrid import FAMILIES, KINDS, Kind, _limit, _normal, make_layer, many_rows, some_bias, sums_of_weights
-from families_hybrid_rivals import rounded
-from lastbit.arith.dynamic_range import QuantizedRows
-from lastbit.arith.int4_nibbles import packed_nibbles
-from lastbit.arith.neon import (
-    pairs_beyond_16_bits,
-    quantize_kleidiai,
-    quantize_neon_asymmetric,
-    quantize_neon_nibbles,
-    quantize_qd8_neon,
-)
-from lastbit.arith.neon import quantize_neon_symmetric as symmetric
+from families_hybrid_rivals import Rival, changed, prepared_for, read, rounded
 from lastbit.model import Model, Operator
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_hybrid import PreparedHybrid, hybrid_by_rule
-from lastbit.ops.hybrid_finish import finish_fma, finish_kleidiai, finish_neon, finish_unfused
-from lastbit.ops.hybrid_rules import HYBRID_RULES, HybridRule
+from lastbit.rules.hybrid.table import (
+    FUSED,
+    HYBRID_RULES,
+    NEON_FOR_NIBBLES,
+    NIBBLES_NEON,
+    PAIRS,
+    UNFUSED,
+    UNFUSED_KLEIDIAI,
+)
 from lastbit.tflite import write
 
-Steps = dict[str, npt.NDArray]
 GOLDEN_SEED, GOLDEN_ROUNDS, LARGEST_CASE = 29, 6, 2_600
 
 
@@ -174,62 +168,42 @@ def all_cases(seed: int, rounds: int) -> Iterator[Case]:
 # Rival rules: each changes one thing of a real one.
 
 
-def _without_short_cut(prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], _: bool) -> Steps:
-    """Zeros are multiplied as anything else."""
-    return finish_neon(prepared, rows, dot, True)
-
-
-def _no_pairs(weights: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    """Sums that never wrap."""
-    return np.zeros(weights.shape, np.bool_)
-
-
-def _rival_rules(int4: bool) -> Iterator[HybridRule]:
+def _rival_rules(int4: bool) -> Iterator[Rival]:
     own, kleidiai = HYBRID_RULES["hybrid-int8-neon"], HYBRID_RULES["hybrid-kleidiai-unfused"]
     plain = HYBRID_RULES["hybrid-qd8-fma-pairs_of_16_bits"]
-    yield from (own, HYBRID_RULES[f"{own.name}/never_four_rows"], kleidiai, plain)
-    yield HYBRID_RULES[f"{own.name}/channel_scales_ignored"]
+    for rule in (own, HYBRID_RULES[f"{own.name}/never_four_rows"], kleidiai, plain):
+        yield rule, {}
+    yield HYBRID_RULES[f"{own.name}/channel_scales_ignored"], {}
     for name in ("qd8-fma", "int8-unfused", "kleidiai_away-unfused"):
-        yield HYBRID_RULES[f"hybrid-{name}"]
-    yield replace(own, name=f"{own.name}/never_fused", finish=finish_unfused)
-    yield replace(own, name=f"{own.name}/no_short_cut", finish=_without_short_cut)
+        yield HYBRID_RULES[f"hybrid-{name}"], {}
+    yield changed(own, "never_fused", finish=UNFUSED)
+    yield changed(own, "no_short_cut", finish=replace(own.finish, zeros="multiplied"))
     if not int4:
-        yield replace(own, name=f"{own.name}/without_faults", pairs=_no_pairs)
-        yield replace(plain, name=f"{plain.name}/without_faults", pairs=_no_pairs)
-        yield replace(plain, name=f"{plain.name}/whole_sixteens", pairs=pairs_beyond_16_bits)
+        yield changed(own, "without_faults", pairs=None)
+        yield changed(plain, "without_faults", pairs=None)
+        yield changed(plain, "whole_sixteens", pairs=PAIRS)
     for how in ("half_even", "nudged"):
-        yield replace(
-            own,
-            name=f"{own.name}/{how}",
-            symmetric=rounded(symmetric, how),
-            asymmetric=rounded(quantize_neon_asymmetric, how),
-        )
-    changed = rounded(quantize_kleidiai, "half_even")
-    yield replace(kleidiai, name=f"{kleidiai.name}/half_even", symmetric=changed, asymmetric=changed)
-    changed = rounded(quantize_qd8_neon, "half_away")
-    yield replace(plain, name=f"{plain.name}/half_away", symmetric=changed, asymmetric=changed)
-    yield replace(plain, name=f"{plain.name}/unfused", finish=finish_kleidiai)
-    yield replace(plain, name=f"{plain.name}/x86_flush", finish=finish_fma)
-    yield replace(kleidiai, name=f"{kleidiai.name}/fused", finish=finish_fma)
-    yield replace(kleidiai, name=f"{kleidiai.name}/no_flush", finish=finish_unfused)
+        yield read(own, how, quantize=rounded(how))
+    yield read(kleidiai, "half_even", quantize=rounded("half_even"))
+    yield read(plain, "half_away", quantize=rounded("half_away"))
+    yield changed(plain, "unfused", finish=UNFUSED_KLEIDIAI)
+    yield changed(plain, "x86_flush", finish=FUSED)
+    yield changed(kleidiai, "fused", finish=FUSED)
+    yield changed(kleidiai, "no_flush", finish=UNFUSED)
     if int4:
         nibbles = HYBRID_RULES["hybrid-int4-nibbles-neon"]
-        yield from (nibbles, HYBRID_RULES[f"{nibbles.name}/never_four_rows"])
-        yield HYBRID_RULES[f"{nibbles.name}/channel_scales_ignored"]
-        yield HYBRID_RULES["hybrid-int4-nibbles"]
-        yield replace(nibbles, name=f"{nibbles.name}/x86_packing", packing=packed_nibbles)
-        yield replace(nibbles, name=f"{nibbles.name}/x86_finish", finish=finish_unfused)
-        yield replace(
-            nibbles,
-            name=f"{nibbles.name}/one_formula",
-            symmetric=quantize_neon_nibbles,
-            asymmetric=quantize_neon_nibbles,
-            packing=None,
-        )
+        for rule in (nibbles, HYBRID_RULES[f"{nibbles.name}/never_four_rows"]):
+            yield rule, {}
+        yield HYBRID_RULES[f"{nibbles.name}/channel_scales_ignored"], {}
+        yield HYBRID_RULES["hybrid-int4-nibbles"], {}
+        yield changed(nibbles, "x86_packing", nibbles=replace(NIBBLES_NEON, full="vector"))
+        unfused = replace(NIBBLES_NEON, fused=False, row_sums="quantized")
+        yield changed(nibbles, "x86_finish", nibbles=unfused, finish=UNFUSED)
+        yield changed(nibbles, "one_formula", symmetric=NEON_FOR_NIBBLES, asymmetric=NEON_FOR_NIBBLES, nibbles=None)
 
 
 def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     """Every rule that could be thought to be a hybrid layer's on ARM64, prepared for it."""
     weights = model.operand(op, 1)
     assert weights is not None
-    return {rule.name: hybrid_by_rule(model, op, rule) for rule in _rival_rules(weights.dtype.name == "int4")}
+    return prepared_for(model, op, _rival_rules(weights.dtype.name == "int4"))

@@ -8,152 +8,118 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from lastbit.arith.dynamic_range import (
-    QuantizedRows,
-    quantize_asymmetric,
-    quantize_for_nibbles,
-    quantize_qd8,
-    quantize_symmetric,
-)
-from lastbit.arith.floats import clamp_value_first, convert_int32, flush_subnormals, fma32, multiply32, round_away32
+from lastbit.arith.dynamic_range import QuantizedRows
+from lastbit.arith.floats import convert_int32, fma32, multiply32, round_away32
 from lastbit.model import Model, Operator
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_hybrid import PreparedHybrid, hybrid_by_rule
-from lastbit.ops.hybrid_finish import finish_fma, finish_unfused
-from lastbit.ops.hybrid_rules import HYBRID_RULES, HybridRule
+from lastbit.ops.dense_hybrid import PreparedHybrid, Quantizer, Steps, finish_by_rule, prepare_dense_hybrid
+from lastbit.rules.hybrid.finish import clamp
+from lastbit.rules.hybrid.forms import HybridRule, Nibbles, Rows
+from lastbit.rules.hybrid.rows import quantize_rows
+from lastbit.rules.hybrid.table import FOR_NIBBLES, HYBRID_RULES, SSE_ASYMMETRIC
 
 Float32Array = npt.NDArray[np.float32]
+# A rule, and the readers that a rival has instead of its own.
+Rival = tuple[HybridRule, dict[str, Callable[..., object]]]
 
 
-def rounded(quantize: Callable[[Float32Array], QuantizedRows], how: str) -> Callable[[Float32Array], QuantizedRows]:
-    """The same quantization with every value rounded in one way, whatever its place in the row."""
+def rounded(how: str) -> Quantizer:
+    """A rule's quantization with every value rounded in one way, whatever its place in the row."""
 
-    def rival(x: Float32Array) -> QuantizedRows:
-        rows = quantize(x)
+    def rival(right: Rows, x: Float32Array) -> QuantizedRows:
+        rows = quantize_rows(right, x)
         with np.errstate(all="ignore"):
             scaled = x / rows.scale[:, None] if how == "division" else rows.scaled
             whole = np.rint(scaled) if how in ("half_even", "division") else round_away32(scaled)
             if how == "nudged":
                 whole = np.trunc(scaled + np.copysign(np.float32(0.5), scaled))
-        low = -127 if quantize is quantize_symmetric else -128
         steps = np.where(np.isfinite(whole), whole, 0) + rows.zero_point[:, None]
-        return replace(rows, quantized=np.clip(steps, low, 127).astype(np.int64))
+        return replace(rows, quantized=np.clip(steps, -127 if right.symmetric else -128, 127).astype(np.int64))
 
     return rival
 
 
-def _zero_point_in_float64(x: Float32Array) -> QuantizedRows:
+def _zero_point_in_float64(right: Rows, x: Float32Array) -> QuantizedRows:
     """LiteRT's zero point with XNNPACK's rounding."""
-    rows, other = quantize_qd8(x), quantize_asymmetric(x)
+    rows, other = quantize_rows(right, x), quantize_rows(SSE_ASYMMETRIC, x)
     steps = np.nan_to_num(np.rint(rows.scaled)) + other.zero_point[:, None]
     return replace(rows, zero_point=other.zero_point, quantized=np.clip(steps, -128, 127).astype(np.int64))
 
 
-def _unfused_in_xnnpack(
-    prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
-) -> dict[str, npt.NDArray]:
-    """XNNPACK's order without the fused multiply-add."""
-    steps = finish_fma(prepared, rows, dot, any_input)
-    bias = np.float32(0) if prepared.bias is None else flush_subnormals(prepared.bias)
-    product = multiply32(steps["scaled"], prepared.weights_scale, flush=True)
-    with np.errstate(all="ignore"):
-        output = flush_subnormals(product + bias)
-    return {**steps, "output": clamp_value_first(output, prepared.layer.activation)}
-
-
-def _no_flush(
-    prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
-) -> dict[str, npt.NDArray]:
-    """XNNPACK's formula with subnormals kept."""
-    steps = finish_fma(prepared, rows, dot, any_input)
-    scaled = multiply32(convert_int32(steps["acc"].astype(np.int64)), rows.scale[:, None])
-    bias = np.float32(0) if prepared.bias is None else prepared.bias
-    output = fma32(scaled, prepared.weights_scale, bias)
-    return {**steps, "output": clamp_value_first(output, prepared.layer.activation)}
-
-
 def _scale_by_scale(
     prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
-) -> dict[str, npt.NDArray]:
+) -> Steps:
     """LiteRT's formula with the accumulator multiplied by one scale after the other."""
-    steps = finish_unfused(prepared, rows, dot, any_input)
+    steps = finish_by_rule(prepared, rows, dot, any_input)
     scaled = multiply32(convert_int32(steps["acc"].astype(np.int64)), rows.scale[:, None])
     product = multiply32(scaled, prepared.weights_scale)
     bias = np.float32(0) if prepared.bias is None else prepared.bias
     with np.errstate(all="ignore"):
-        return {**steps, "output": clamp_value_first(product + bias, prepared.layer.activation)}
+        return {**steps, "output": clamp("value_first", product + bias, prepared.layer.activation)}
 
 
-def _fused(
-    prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
-) -> dict[str, npt.NDArray]:
+def _fused(prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool) -> Steps:
     """LiteRT's formula with a fused multiply-add."""
-    steps = finish_unfused(prepared, rows, dot, any_input)
+    steps = finish_by_rule(prepared, rows, dot, any_input)
     scale = multiply32(prepared.weights_scale, rows.scale[:, None])
     bias = np.float32(0) if prepared.bias is None else prepared.bias
     output = fma32(convert_int32(steps["acc"].astype(np.int64)), scale, bias)
-    return {**steps, "output": clamp_value_first(output, prepared.layer.activation)}
+    return {**steps, "output": clamp("value_first", output, prepared.layer.activation)}
 
 
-def _always(
-    prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], _: bool
-) -> dict[str, npt.NDArray]:
-    """LiteRT's formula without the short cut for an input of nothing but zeros."""
-    return finish_unfused(prepared, rows, dot, True)
-
-
-def _unspilt(weights: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _unspilt(_: Nibbles, weights: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Nibbles as they were meant: -8 becomes -1."""
     return weights.astype(np.int64) + 7
 
 
-def _rival_rules(int4: bool, one_scale: bool) -> Iterator[HybridRule]:
+def changed(rule: HybridRule, name: str, **fields: object) -> Rival:
+    """A rule with other fields."""
+    return replace(rule, name=f"{rule.name}/{name}", **fields), {}  # type: ignore[arg-type]
+
+
+def read(rule: HybridRule, name: str, **readers: Callable[..., object]) -> Rival:
+    """A rule with other readers: what no field says."""
+    return replace(rule, name=f"{rule.name}/{name}"), readers
+
+
+def _rival_rules(int4: bool, one_scale: bool) -> Iterator[Rival]:
     qd8, own, nibbles = (HYBRID_RULES[f"hybrid-{name}"] for name in ("qd8-fma", "int8-unfused", "int4-nibbles"))
     portable = HYBRID_RULES["hybrid-int8-portable"]
-    yield qd8
-    yield HYBRID_RULES["hybrid-qd8-scale_inverted-fma-bound_first"]
-    yield HYBRID_RULES["hybrid-qd8-nan_takes_low-fma-bound_first"]
+    yield qd8, {}
+    yield HYBRID_RULES["hybrid-qd8-scale_inverted-fma-bound_first"], {}
+    yield HYBRID_RULES["hybrid-qd8-nan_takes_low-fma-bound_first"], {}
     if not int4:  # for int4 they are one
-        yield HYBRID_RULES["hybrid-qd8-fma-bound_first"]
-    yield own
+        yield HYBRID_RULES["hybrid-qd8-fma-bound_first"], {}
+    yield own, {}
     for how in ("half_away", "division"):
-        rows = rounded(quantize_qd8, how)
-        yield replace(qd8, name=f"{qd8.name}/{how}", symmetric=rows, asymmetric=rows)
-    yield replace(
-        qd8, name=f"{qd8.name}/float64_zero_point", symmetric=_zero_point_in_float64, asymmetric=_zero_point_in_float64
-    )
-    yield replace(qd8, name=f"{qd8.name}/unfused", finish=_unfused_in_xnnpack)
-    yield replace(qd8, name=f"{qd8.name}/no_flush", finish=_no_flush)
+        yield read(qd8, how, quantize=rounded(how))
+    yield read(qd8, "float64_zero_point", quantize=_zero_point_in_float64)
+    yield changed(qd8, "unfused", finish=replace(qd8.finish, fused=False, int4_clamp="value_first"))
+    yield changed(qd8, "no_flush", finish=replace(qd8.finish, flush="none", int4_clamp="value_first"))
     for how in ("half_away", "half_even", "nudged"):
-        yield replace(
-            own,
-            name=f"{own.name}/{how}",
-            symmetric=rounded(quantize_symmetric, how),
-            asymmetric=rounded(quantize_asymmetric, how),
-        )
-    yield replace(own, name=f"{own.name}/scale_by_scale", finish=_scale_by_scale)
-    yield replace(own, name=f"{own.name}/fused", finish=_fused)
-    yield replace(own, name=f"{own.name}/no_short_cut", finish=_always)
-    yield replace(own, name=f"{own.name}/without_faults", sse=False)
-    yield HYBRID_RULES["hybrid-int8-tail_32-unfused"]
-    yield portable
+        yield read(own, how, quantize=rounded(how))
+    yield read(own, "scale_by_scale", finish=_scale_by_scale)
+    yield read(own, "fused", finish=_fused)
+    yield changed(own, "no_short_cut", finish=replace(own.finish, zeros="multiplied"))
+    yield changed(own, "without_faults", sse_sums=False)
+    yield HYBRID_RULES["hybrid-int8-tail_32-unfused"], {}
+    yield portable, {}
     if not one_scale:
-        yield HYBRID_RULES[f"{own.name}/channel_scales_lost"]
-        yield HYBRID_RULES[f"{portable.name}/channel_scales_lost"]
+        yield HYBRID_RULES[f"{own.name}/channel_scales_lost"], {}
+        yield HYBRID_RULES[f"{portable.name}/channel_scales_lost"], {}
     if int4:
-        yield nibbles
-        yield HYBRID_RULES[f"{nibbles.name}-portable"]
+        yield nibbles, {}
+        yield HYBRID_RULES[f"{nibbles.name}-portable"], {}
         if not one_scale:
-            yield HYBRID_RULES[f"{nibbles.name}/channel_scales_lost"]
-            yield HYBRID_RULES[f"{nibbles.name}-portable/channel_scales_lost"]
-        yield replace(nibbles, name=f"{nibbles.name}/without_spill", packing=_unspilt)
-        yield replace(
-            nibbles,
-            name=f"{nibbles.name}/one_formula",
-            symmetric=quantize_for_nibbles,
-            asymmetric=quantize_for_nibbles,
-            packing=None,
-        )
+            yield HYBRID_RULES[f"{nibbles.name}/channel_scales_lost"], {}
+            yield HYBRID_RULES[f"{nibbles.name}-portable/channel_scales_lost"], {}
+        yield read(nibbles, "without_spill", packing=_unspilt)
+        yield changed(nibbles, "one_formula", symmetric=FOR_NIBBLES, asymmetric=FOR_NIBBLES, nibbles=None)
+
+
+def prepared_for(model: Model, op: Operator, found: Iterator[Rival]) -> dict[str, PreparedOperator]:
+    """Rivals by their names, prepared for a layer."""
+    return {rule.name: prepare_dense_hybrid(model, op, rule, **readers) for rule, readers in found}  # type: ignore[arg-type]
 
 
 def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
@@ -161,6 +127,4 @@ def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
     weights = model.operand(op, 1)
     assert weights is not None
     one_scale = weights.quant is None or weights.quant.scale.size == 1
-    return {
-        rule.name: hybrid_by_rule(model, op, rule) for rule in _rival_rules(weights.dtype.name == "int4", one_scale)
-    }
+    return prepared_for(model, op, _rival_rules(weights.dtype.name == "int4", one_scale))

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from lastbit.rules.floats import FLOAT_RULES
+from lastbit.rules.floats.table import FLOAT_CHOICES, FLOAT_RULES
 from lastbit.rules.hybrid.table import HYBRID_RULES
 from lastbit.rules.requantize.table import CHOICES, CHOICES_AROUND_DENSE, RULES
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "lastbit"
-NAMES = sorted({*RULES, *CHOICES, *CHOICES_AROUND_DENSE, *HYBRID_RULES, *FLOAT_RULES})
+NAMES = sorted({*RULES, *CHOICES, *CHOICES_AROUND_DENSE, *HYBRID_RULES, *FLOAT_RULES, *FLOAT_CHOICES})
 
 # What is printed of four models in ten runtimes and two versions; names are put back before it is compared.
 SCRIPT = r"""

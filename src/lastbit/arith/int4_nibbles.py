@@ -5,7 +5,7 @@ Weights are stored as w + 7 in a nibble. For -8 that is -1: its sign bits spill 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Literal, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,6 @@ __all__ = [
     "NIBBLE_ZERO_POINT",
     "lost_weights",
     "packed_nibbles",
-    "packed_nibbles_neon",
-    "packed_nibbles_portable",
 ]
 
 Int64Array = npt.NDArray[np.int64]
@@ -32,88 +30,61 @@ NIBBLE_ZERO_POINT = 7
 _HALF = BLOCK // 4  # bytes of a half block
 
 
-def packed_nibbles(weights: IntArray) -> Int64Array:
+Code = Literal["vector", "scalar", "first_16"]
+"""What packs a block: LiteRT's SSE code for whole ones, in which -8 spills a nibble further; code that goes byte by
+byte; or the same, which takes the first 16 weights only: those after them are as good as 0."""
+
+
+def packed_nibbles(weights: IntArray, full: Code, last: Code) -> Int64Array:
     """What each weight is after packing, as a nibble 0 to 15: the weight plus 7, or what -8 made of it.
 
     Args:
         weights: -8 to 7, `[out, depth]`, depth even.
-
-    Returns:
-        int64 `[out, depth]`.
-
-    A full block of 32 goes through vector code, where -8 spills a nibble further than in the scalar code of a last,
-    shorter block.
-
-    >>> w = np.zeros((1, 32), np.int8)
-    >>> w[0, 17] = -8
-    >>> [(k, int(v)) for k, v in enumerate(packed_nibbles(w)[0] - 7) if v]
-    [(1, 8), (17, 8)]
-
-    Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/4bit/sse_fully_connected.cc @7d88950ea445
-    (SsePackInner) and fully_connected_common.h (merge).
-    """
-    return _packed(weights, _vector, _scalar)
-
-
-def packed_nibbles_neon(weights: IntArray) -> Int64Array:
-    """The same as the kernel for ARM64 packs them: its vector code goes byte by byte, so that -8 spills as in scalar.
-
-    Args:
-        weights: -8 to 7, `[out, depth]`, depth even.
+        full: what packs blocks of 32 weights.
+        last: what packs a last, shorter block.
 
     Returns:
         int64 `[out, depth]`.
 
     >>> w = np.zeros((1, 32), np.int8)
     >>> w[0, 17] = -8
-    >>> [(k, int(v)) for k, v in enumerate(packed_nibbles_neon(w)[0] - 7) if v]
+    >>> [(k, int(v)) for k, v in enumerate(packed_nibbles(w, "vector", "scalar")[0] - 7) if v]
     [(1, 8), (17, 8)]
-
-    Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/4bit/neon_fully_connected.cc @01d971c556e3
-    (NeonPackInner). Shown on ai-edge-litert 2.0.2 for aarch64.
-    """
-    return _packed(weights, _scalar, _scalar)
-
-
-def packed_nibbles_portable(weights: IntArray) -> Int64Array:
-    """The same in the portable kernel of tflite-runtime 2.14: it packs as ARM64's, but loses weights.
-
-    Of a last, shorter block it takes the first 16 weights only; those after them are as good as 0.
-
-    Args:
-        weights: -8 to 7, `[out, depth]`, depth even.
-
-    Returns:
-        int64 `[out, depth]`.
-
-    >>> (packed_nibbles_portable(np.full((1, 50), 3, np.int8))[0, 46:] - 7).tolist()
+    >>> (packed_nibbles(np.full((1, 50), 3, np.int8), "scalar", "first_16")[0, 46:] - 7).tolist()
     [3, 3, 0, 0]
 
-    Shown on tflite-runtime 2.14.0 for x86-64.
+    Source: google-ai-edge/LiteRT tflite/kernels/internal/optimized/4bit/sse_fully_connected.cc @7d88950ea445
+    (SsePackInner), neon_fully_connected.cc @01d971c556e3 (NeonPackInner) and fully_connected_common.h (merge). Shown on
+    ai-edge-litert 2.0.2 for aarch64; `first_16` on tflite-runtime 2.14.0 for x86-64.
     """
-    return _packed(weights, _scalar, lambda block: _scalar(block[:, : BLOCK // 2]))
+    units, depth = weights.shape
+    blocks = [np.zeros((units, 0), np.int64)]
+    for start in range(0, depth, BLOCK):
+        block = weights[:, start : start + BLOCK].astype(np.int64)
+        packed = _pack(block, full if block.shape[1] == BLOCK else last)
+        blocks.append(np.concatenate([packed >> 4, packed & 15], axis=1)[:, : block.shape[1]])
+    return np.concatenate(blocks, axis=1)
+
+
+def _pack(block: Int64Array, code: Code) -> Int64Array:
+    match code:
+        case "vector":
+            return _vector(block)
+        case "scalar":
+            return _scalar(block)
+        case "first_16":
+            return _scalar(block[:, : BLOCK // 2])
+        case never:
+            assert_never(never)
 
 
 def lost_weights(depth: int) -> int:
-    """How many of a unit's weights, the last ones, `packed_nibbles_portable` loses.
+    """How many of a unit's weights, the last ones, packing by `first_16` loses.
 
     >>> lost_weights(50), lost_weights(48)
     (2, 0)
     """
     return max(depth % BLOCK - BLOCK // 2, 0)
-
-
-def _packed(
-    weights: IntArray, full: Callable[[Int64Array], Int64Array], last: Callable[[Int64Array], Int64Array]
-) -> Int64Array:
-    """Every block by the code for full ones or by that for a last, shorter one."""
-    units, depth = weights.shape
-    blocks = [np.zeros((units, 0), np.int64)]
-    for start in range(0, depth, BLOCK):
-        block = weights[:, start : start + BLOCK].astype(np.int64)
-        packed = full(block) if block.shape[1] == BLOCK else last(block)
-        blocks.append(np.concatenate([packed >> 4, packed & 15], axis=1)[:, : block.shape[1]])
-    return np.concatenate(blocks, axis=1)
 
 
 def _scalar(block: Int64Array) -> Int64Array:

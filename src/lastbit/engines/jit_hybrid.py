@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arith.dynamic_range import quantize_asymmetric, quantize_qd8, quantize_symmetric
 from ..arith.fixedpoint import wrap32
 from ..arith.floats import flush_subnormals
 from ..ops.dense_hybrid import PreparedHybrid
-from ..ops.hybrid_finish import finish_fma, finish_fma_bound_first, finish_unfused
+from ..rules.base import Unsupported
+from ..rules.hybrid.forms import Clamp, Finish, Rows
+from ..rules.hybrid.table import QD8, SSE_ASYMMETRIC, SSE_SYMMETRIC
 from ..types import fused_bounds
 from .jit_cpu import has_fma
 from .jit_hybrid_forms import fused_slots
@@ -24,6 +25,7 @@ __all__ = ["pack_hybrid"]
 
 # The kernels for int4 weights have accumulators of 28 bits. Layers whose sums cannot reach that need no care.
 _MOST_28 = 2**27 - 1
+_READER = "llvm"
 
 
 def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> PackedDense | None:
@@ -37,37 +39,25 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
     Returns:
         The layer; None where faults of the real kernels (or an accumulator of 28 bits) need the reference.
     """
-    from . import jit_hybrid_kernels as kernels
     from . import jit_kernels
     from .jit_compile import function_address
 
-    rule, layer = entry.arithmetic, entry.layer
-    if entry.nibbles or entry.wrong_signs.any() or layer.input.data is not None:
+    layer, finish = entry.layer, entry.arithmetic.finish
+    if entry.nibbles or entry.wrong_signs.any() or layer.input.data is not None or entry.arithmetic.loops != "none":
         return None
-    if rule.finish not in (finish_unfused, finish_fma, finish_fma_bound_first):
+    try:
+        form, kind = _form(finish, finish.int4_clamp if entry.int4 else finish.clamp), _quantizer(entry.rows)
+    except Unsupported:
         return None
     weights, units = entry.weights_used, layer.units
-    fused, int4 = rule.finish is not finish_unfused, layer.weights.dtype.name == "int4"
-    if fused:
-        # A quantized value less its zero point is at most 255.
-        if not has_fma() or (int4 and 255 * np.abs(weights).sum(axis=1).max(initial=0) > _MOST_28):
-            return None
-        value_first = rule.finish is finish_fma and not int4
-        form = "hybrid_fused_value_first" if value_first else "hybrid_fused_bound_first"
-    else:
-        form = "hybrid_unfused"
-    quantizers: dict[object, int] = {
-        quantize_symmetric: kernels.SYMMETRIC,
-        quantize_asymmetric: kernels.ASYMMETRIC,
-        quantize_qd8: kernels.QD8,
-    }
-    kind = quantizers.get(rule.asymmetric if entry.asymmetric else rule.symmetric)
-    if kind is None:
+    # A quantized value less its zero point is at most 255.
+    most = 255 * np.abs(weights).sum(axis=1).max(initial=0)
+    if finish.fused and (not has_fma() or (entry.int4 and finish.int4 == "upper_28" and most > _MOST_28)):
         return None
     factor = np.broadcast_to(entry.weights_scale, (units,))
     addend = np.zeros(units, np.float32) if entry.bias is None else entry.bias
-    if fused:
-        slots = fused_slots(factor, flush_subnormals(addend))
+    if finish.fused:
+        slots = fused_slots(flush_subnormals(factor), flush_subnormals(addend))
     else:
         unclamped = np.full(units, layer.activation == "NONE", np.int32)
         slots = {"factor": factor, "addend": addend, "unclamped": unclamped}
@@ -77,10 +67,10 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
     packed = pack(weights.astype(np.int8), form=form, slots=slots, rows=rows, isa=isa)
     if packed is None:
         return None
-    # A batch of nothing but zeros is not multiplied at all by kernels that do not fuse. That shows in a bias of -0.0,
-    # to which +0.0 would be added, and in what is no number.
-    negative_zero = (addend == 0) & np.signbit(addend)
-    zeros_matter = not fused and bool(negative_zero.any() or not np.isfinite(factor).all() or np.isnan(addend).any())
+    # A batch of nothing but zeros is not multiplied at all by some kernels. That shows in a bias of -0.0, to which +0.0
+    # would be added, and in what is no number.
+    odd = ((addend == 0) & np.signbit(addend)) | ~np.isfinite(factor) | np.isnan(addend)
+    zeros_matter = finish.zeros == "skipped" and bool(odd.any())
     real = np.dtype(np.float32)
     fields = packed.fields | {
         "function": function_address(jit_kernels.hybrid),
@@ -90,3 +80,37 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
         "zeros_matter": int(zeros_matter),
     }
     return dataclasses.replace(packed, input=real, output=real, fields=fields)
+
+
+def _form(finish: Finish, clamp: Clamp) -> str:
+    """The code that finishes a layer.
+
+    Raises:
+        Unsupported: there is none for a value.
+    """
+    match finish:
+        case Finish("row_first", True, _, "whole" | "upper_28", "multiplied", "x86"):
+            if clamp == "value_first":
+                return "hybrid_fused_value_first"
+            if clamp == "bound_first":
+                return "hybrid_fused_bound_first"
+        case Finish("scales_first", False, _, "whole", _, "none"):
+            if clamp == "bound_first_if_any":
+                return "hybrid_unfused"
+        case _:
+            raise Unsupported(_READER, "finish", finish)
+    raise Unsupported(_READER, "clamp", clamp)
+
+
+def _quantizer(rows: Rows) -> int:
+    """The number of a way to quantize rows in `jit_hybrid_kernels`.
+
+    Raises:
+        Unsupported: there is none.
+    """
+    from . import jit_hybrid_kernels as kernels
+
+    known = {SSE_SYMMETRIC: kernels.SYMMETRIC, SSE_ASYMMETRIC: kernels.ASYMMETRIC, QD8: kernels.QD8}
+    if rows not in known:
+        raise Unsupported(_READER, "rows", rows)
+    return known[rows]

@@ -16,6 +16,8 @@ from ..ops.dense_hybrid import PreparedHybrid
 from ..ops.dense_layer import DenseLayer
 from ..prepare import prepare_operator
 from ..report import Block, Code, Heading, Report, Table, Text
+from ..rules.hybrid.sums import lost_by
+from ..rules.hybrid.words import equation
 from ..runtimes import RUNTIMES, Runtime
 from ..texts import others_text
 from ..types import Array, hex_float
@@ -105,9 +107,11 @@ class HybridExplanation(Report):
         products = q.astype(np.int64) * w
         fault = self.prepared.wrong_signs[self.unit] & (q < 0)
         products = np.where(fault, -products, products)
-        # A sum of two that wraps in 16 bits is 65536 too small: that is told of the second product.
-        first = np.flatnonzero(self.prepared.wrapping_pairs(self.rows)[self.unit])
-        products[[k + 8 for k in first if q[k] == q[k + 8] == -128]] -= 65536
+        pairs = self.prepared.arithmetic.pairs
+        if pairs is not None:
+            # A sum of two that leaves 16 bits is too small: that is told of the second product.
+            first, away = np.flatnonzero(self.prepared.wrapping_pairs(self.rows)[self.unit]), pairs.partner
+            products[[k + away for k in first if q[k] == q[k + away] == -128]] -= lost_by(pairs)
         return [int(v) for v in products]
 
     def in_short(self) -> list[str]:
@@ -143,7 +147,7 @@ class HybridExplanation(Report):
             "runtime": self.runtime.name,
             "kernel": self.prepared.kernel,
             "rule": self.prepared.rule,
-            "equation": self.prepared.arithmetic.equation,
+            "equation": equation(self.prepared.arithmetic),
             "granularity": layer.granularity,
             "activation": layer.activation,
             "notes": list(self.prepared.notes),
@@ -185,7 +189,7 @@ class HybridExplanation(Report):
                 f"granularity {layer.granularity}, activation {layer.activation}\n"
                 f"input       {self.input_source}"
             ),
-            Text(prepared.arithmetic.equation),
+            Text(equation(prepared.arithmetic)),
             *(Text(note, "warning") for note in prepared.notes),
         ]
 

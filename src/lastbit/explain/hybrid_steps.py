@@ -6,20 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
 from ..arith.exact_floats import nearest_float32
 from ..arith.floats import multiply32
 from ..ops.dense_hybrid import PreparedHybrid
-from ..ops.hybrid_finish import (
-    finish_fma,
-    finish_fma_bound_first,
-    finish_fma_neon,
-    finish_kleidiai,
-    finish_neon_nibbles,
-)
+from ..rules.hybrid.forms import Finish
 
 __all__ = ["HybridStep", "hybrid_steps"]
 
@@ -45,58 +39,84 @@ class HybridStep:
 
 def hybrid_steps(prepared: PreparedHybrid, t: Mapping[str, Any], unit: int, any_input: bool) -> list[HybridStep]:
     """Every calculation in float32 of one element, from the row's scale to the output."""
-    flush = prepared.finish in (finish_fma, finish_fma_bound_first, finish_fma_neon)
-    kleidiai = prepared.finish is finish_kleidiai
     w_scale = prepared.weights_scale[unit if prepared.weights_scale.size > 1 else 0]
     bias = np.float32(0) if prepared.bias is None else prepared.bias[unit]
-    low, high, scale = (float(t[name]) for name in ("range_low", "range_high", "input_scale"))
-    steps = []
-    if prepared.asymmetric:
-        whole = flush or kleidiai
-        text = "float32(1 / float32(255 / float32(high - low)))" if whole else "float32(high - low) / 255"
-        steps.append(HybridStep("input_scale", text, f"low = {low!r}, high = {high!r}", scale))
-    else:
-        steps.append(HybridStep("input_scale", "max(|low|, |high|) / 127", f"low = {low!r}, high = {high!r}", scale))
-    acc, fused = int(t["acc"]), "scaled" not in t
+    steps = [_row_scale(prepared, t)]
     if prepared.nibbles:
         steps += _nibble_steps(prepared, t, w_scale, bias)
-    elif flush:
-        scaled = t["scaled"]
-        text = f"float32({acc}) * {scale!r}"
-        steps.append(_rounded("scaled", "float32(acc) * s_row", text, [(np.float32(acc), t["input_scale"])], scaled))
-        text = f"{float(scaled)!r} * {float(w_scale)!r} + {float(bias)!r}"
-        terms = [(scaled, w_scale), (bias, np.float32(1))]
-        steps.append(_rounded("with_bias", "fma(scaled, s_w, bias), rounded once", text, terms, t["with_bias"]))
     else:
-        units, name = acc, "acc"
-        if kleidiai and prepared.layer.weights.dtype.name == "int4":
-            # The kernel's sums are sixteen times as large, its weights' scales a sixteenth.
-            units, name = 16 * acc, "16 * acc"
-            w_scale = np.float32(multiply32(w_scale, np.float32(0.0625)))
-            value = float(w_scale)
-            steps.append(HybridStep("weights_scale", "s_w / 16", f"{16 * value!r} / 16", value))
-        factor = np.float32(multiply32(w_scale, t["input_scale"], kleidiai, kleidiai))
-        text = f"{float(w_scale)!r} * {scale!r}"
-        steps.append(_rounded("factor", "s_w * s_row", text, [(w_scale, t["input_scale"])], factor))
-        if not fused:
-            text = f"float32({units}) * {float(factor)!r}"
-            terms = [(np.float32(units), factor)]
-            steps.append(_rounded("scaled", f"float32({name}) * factor", text, terms, t["scaled"]))
-        if fused:
-            text = f"float32({units}) * {float(factor)!r} + {float(bias)!r}"
-            terms = [(np.float32(units), factor), (bias, np.float32(1))]
-            formula = "fma(float32(acc), factor, bias), rounded once"
-            steps.append(_rounded("with_bias", formula, text, terms, t["with_bias"]))
-        elif any_input or kleidiai:
-            text = f"{float(bias)!r} + {float(t['scaled'])!r}"
-            terms = [(bias, np.float32(1)), (t["scaled"], np.float32(1))]
-            steps.append(_rounded("with_bias", "bias + scaled", text, terms, t["with_bias"]))
-        else:
+        match prepared.arithmetic.finish.order:
+            case "row_first":
+                steps += _row_first(prepared.arithmetic.finish, t, w_scale, bias)
+            case "scales_first":
+                steps += _scales_first(prepared, t, w_scale, bias)
+            case never:
+                assert_never(never)
+        if prepared.arithmetic.finish.zeros == "skipped" and not any_input:
             text = "the whole input is zeros: nothing is multiplied"
-            steps.append(HybridStep("with_bias", "bias", text, float(bias)))
+            steps[-1] = HybridStep("with_bias", "bias", text, float(bias))
     text = f"activation {prepared.layer.activation}"
     steps.append(HybridStep("output", "clamp(with_bias)", text, float(t["output"])))
     return steps
+
+
+def _row_scale(prepared: PreparedHybrid, t: Mapping[str, Any]) -> HybridStep:
+    low, high, scale = (float(t[name]) for name in ("range_low", "range_high", "input_scale"))
+    match prepared.rows.range:
+        case "largest" | "largest_or_127":
+            text = "max(|low|, |high|) / 127"
+        case "ends" | "ends_in_float64":
+            text = "float32(high - low) / 255"
+        case "flushed" | "flushed_arm":
+            text = "float32(1 / float32(255 / float32(high - low)))"
+        case never:
+            assert_never(never)
+    return HybridStep("input_scale", text, f"low = {low!r}, high = {high!r}", scale)
+
+
+def _row_first(finish: Finish, t: Mapping[str, Any], w_scale: np.float32, bias: np.float32) -> list[HybridStep]:
+    """The row's scale, then the weights'."""
+    acc, scale, scaled = int(t["acc"]), t["input_scale"], t["scaled"]
+    numbers = f"float32({acc}) * {float(scale)!r}"
+    steps = [_rounded("scaled", "float32(acc) * s_row", numbers, [(np.float32(acc), scale)], scaled)]
+    product, one = f"{float(scaled)!r} * {float(w_scale)!r}", np.float32(1)
+    if finish.fused:
+        terms = [(scaled, w_scale), (bias, one)]
+        text = f"{product} + {float(bias)!r}"
+        return [*steps, _rounded("with_bias", "fma(scaled, s_w, bias), rounded once", text, terms, t["with_bias"])]
+    flush, arm = finish.flush != "none", finish.flush == "arm"
+    multiplied = np.float32(multiply32(scaled, w_scale, flush, arm))
+    steps.append(_rounded("product", "scaled * s_w", product, [(scaled, w_scale)], multiplied))
+    return [*steps, _added("product", multiplied, bias, t["with_bias"])]
+
+
+def _scales_first(
+    prepared: PreparedHybrid, t: Mapping[str, Any], w_scale: np.float32, bias: np.float32
+) -> list[HybridStep]:
+    """The product of both scales first."""
+    finish, steps = prepared.arithmetic.finish, []
+    units, name = int(t["acc"]), "acc"
+    if prepared.int4 and finish.int4 == "sixteenfold":
+        # The kernel's sums are sixteen times as large, its weights' scales a sixteenth.
+        units, name = 16 * units, "16 * acc"
+        w_scale = np.float32(multiply32(w_scale, np.float32(0.0625)))
+        value = float(w_scale)
+        steps.append(HybridStep("weights_scale", "s_w / 16", f"{16 * value!r} / 16", value))
+    scale = t["input_scale"]
+    factor = np.float32(multiply32(w_scale, scale, finish.flush != "none", finish.flush == "arm"))
+    text = f"{float(w_scale)!r} * {float(scale)!r}"
+    steps.append(_rounded("factor", "s_w * s_row", text, [(w_scale, scale)], factor))
+    text, term = f"float32({units}) * {float(factor)!r}", (np.float32(units), factor)
+    if "scaled" in t:
+        steps.append(_rounded("scaled", f"float32({name}) * factor", text, [term], t["scaled"]))
+        return [*steps, _added("scaled", t["scaled"], bias, t["with_bias"])]
+    formula, terms = "fma(float32(acc), factor, bias), rounded once", [term, (bias, np.float32(1))]
+    return [*steps, _rounded("with_bias", formula, f"{text} + {float(bias)!r}", terms, t["with_bias"])]
+
+
+def _added(name: str, value: np.float32, bias: np.float32, total: np.float32) -> HybridStep:
+    terms = [(bias, np.float32(1)), (value, np.float32(1))]
+    return _rounded("with_bias", f"bias + {name}", f"{float(bias)!r} + {float(value)!r}", terms, total)
 
 
 def _nibble_steps(
@@ -105,7 +125,8 @@ def _nibble_steps(
     """Those of the 4-bit kernels; the one for ARM64 has fused multiply-adds."""
     correction, scaled, with_bias = (float(t[name]) for name in ("correction", "scaled", "with_bias"))
     product = f"(float32({int(t['dot'])}) * {float(t['input_scale'])!r}) * {float(w_scale)!r}"
-    if prepared.finish is not finish_neon_nibbles:
+    nibbles = prepared.arithmetic.nibbles
+    if nibbles is None or not nibbles.fused:
         text = f"({correction!r} + {float(bias)!r}) + {scaled!r}"
         return [
             HybridStep("correction", "(float32(-7 * sum(q)) * s_row) * s_w", "", correction),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
 
 from .requantize.forms import Float, OneRounding, Requantize, TwoRoundings, no_meaning
 
@@ -23,6 +23,7 @@ __all__ = [
     "Whole",
     "Window",
     "requantization_alone",
+    "text_of_fields",
 ]
 
 ScaleProduct = Literal["dd", "fd", "ff", "given"]
@@ -197,3 +198,15 @@ def requantization_alone(rule: IntegerRule) -> IntegerRule:
     """What the rule makes of accumulators, whatever they were summed up from: equal for rules that requantize alike."""
     bits: Literal[28, 32, 64] = 64 if rule.sums.bits == 64 else 32
     return IntegerRule(rule.name, Sums(bits), Scales(rule.scales.product), rule.requantize, rule.bounds)
+
+
+def text_of_fields(value: Any) -> str:
+    """The values of a rule's fields and of their parts, one behind the other; its name is left out.
+
+    >>> text_of_fields(Sums(64, Pairs(1, "wrap16")))
+    '64-1-wrap16-paired-read'
+    """
+    if not is_dataclass(value):
+        return str(value)
+    parts = [text_of_fields(getattr(value, field.name)) for field in fields(value) if field.compare]
+    return "-".join(part for part in parts if part)

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from ..errors import InputError, Refusal
 from ..rules.base import Either, IntegerRule
+from ..rules.floats.forms import ByUnits, FloatRule
+from ..rules.hybrid.forms import HybridRule
 from .variant import Key, Variant
 
 __all__ = ["Family", "Refusal", "Refused", "Rule", "Runtime"]
@@ -32,12 +34,12 @@ class Rule:
     Attributes:
         name: the rule's name in the operator's own table.
         kernel: the kernel family that does it.
-        arithmetic: an integer dense layer's rule itself, where no table has a line of that name.
+        arithmetic: a dense layer's rule itself, where no table has a line of that name.
     """
 
     name: str
     kernel: Family
-    arithmetic: IntegerRule | Either | None = None
+    arithmetic: IntegerRule | Either | HybridRule | FloatRule | ByUnits | None = None
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,8 @@ def with_products(rule: Rule | Refused, products: Whole | Pairs) -> Rule | Refus
     if isinstance(rule, Refused):
         return rule
     stated = rule.arithmetic or CHOICES.get(rule.name) or RULES[rule.name]
+    if not isinstance(stated, IntegerRule | Either):
+        return rule  # float32 sums
     if isinstance(stated, Either):
         then, otherwise = _added(stated.then, products), _added(stated.otherwise, products)
         return Rule(

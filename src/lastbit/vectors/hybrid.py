@@ -17,6 +17,7 @@ from ..float_inputs import float_rows, normal_rows
 from ..model import Model
 from ..ops.dense_hybrid import PreparedHybrid
 from ..ops.dense_layer import DenseLayer
+from ..rules.hybrid.words import equation
 from ..types import Array, hex_float
 from .candidates import fewest
 from .hybrid_rivals import function_of, hybrid_rivals, same_function
@@ -88,7 +89,7 @@ def hybrid_vectors(
         prepared.operator.name,
         layer=prepared.layer,
         rule=prepared.rule,
-        equation=prepared.arithmetic.equation,
+        equation=equation(prepared.arithmetic),
         x=rows[chosen],
         accs=steps["acc"].astype(np.int64),
         outputs=steps["output"],

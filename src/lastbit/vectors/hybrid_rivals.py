@@ -4,66 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arith.dynamic_range import (
-    QuantizedRows,
-    quantize_asymmetric,
-    quantize_for_nibbles,
-    quantize_qd8,
-    quantize_qd8_inverted,
-    quantize_qd8_nan_low,
-    quantize_symmetric,
-    quantize_symmetric_portable,
-)
-from ..arith.floats import (
-    clamp_bound_first,
-    clamp_maximum,
-    clamp_value_first,
-    convert_int32,
-    flush_subnormals,
-    fma32,
-    multiply32,
-    round_away32,
-)
-from ..arith.neon import (
-    NeonLoop,
-    quantize_kleidiai,
-    quantize_kleidiai_away,
-    quantize_neon_asymmetric,
-    quantize_neon_nibbles,
-    quantize_neon_symmetric,
-    quantize_qd8_neon,
-)
+from ..arith.dynamic_range import QuantizedRows
+from ..arith.floats import convert_int32, flush_subnormals, fma32, multiply32, round_away32
+from ..arith.neon import NeonLoop
 from ..errors import UnsupportedError
 from ..model import Model
-from ..ops.dense_hybrid import PreparedHybrid, hybrid_by_rule
-from ..ops.hybrid_finish import (
-    finish_fma,
-    finish_fma_bound_first,
-    finish_fma_neon,
-    finish_kleidiai,
-    finish_neon,
-    finish_unfused,
-)
-from ..ops.hybrid_rules import Finish, Quantizer
+from ..ops.dense_hybrid import Finisher, PreparedHybrid, Quantizer, finish_by_rule, prepare_dense_hybrid
 from ..prepare import prepare_operator
+from ..rules.hybrid.finish import clamp
+from ..rules.hybrid.forms import Clamp, Finish, HybridRule, Rows
+from ..rules.hybrid.rows import LANES, quantize_rows
+from ..rules.hybrid.table import FUSED, QD8, QD8_NEON, SSE_SYMMETRIC
 from ..runtimes import RUNTIMES
 from ..types import Array
 
 __all__ = ["HybridRival", "function_of", "hybrid_rivals", "same_function"]
 
 Float32Array = npt.NDArray[np.float32]
-
-_SYMMETRIC = (
-    *(quantize_symmetric, quantize_symmetric_portable, quantize_for_nibbles),
-    *(quantize_neon_symmetric, quantize_neon_nibbles),
-)
-_QD8 = (quantize_qd8, quantize_qd8_inverted, quantize_qd8_nan_low, quantize_qd8_neon)
-_NEON = (quantize_neon_symmetric, quantize_neon_asymmetric, quantize_neon_nibbles)
 
 
 @dataclass(frozen=True)
@@ -101,14 +62,15 @@ def _runtimes(model: Model, right: PreparedHybrid, own: str) -> Iterator[HybridR
             yield HybridRival(name, "runtime", runtime.title, prepared)
 
 
+def _clamp(prepared: PreparedHybrid) -> Clamp:
+    finish = prepared.arithmetic.finish
+    return finish.int4_clamp if prepared.int4 else finish.clamp
+
+
 def _finish(prepared: PreparedHybrid) -> Finish:
-    finish = prepared.finish
-    # For int4 weights the two clamp alike.
-    return finish_fma_bound_first if finish is finish_fma and _int4(prepared) else finish
-
-
-def _int4(prepared: PreparedHybrid) -> bool:
-    return prepared.layer.weights.dtype.name == "int4"
+    """What finishes the layer, without what only concerns weights of the other type."""
+    one, finish = _clamp(prepared), prepared.arithmetic.finish
+    return replace(finish, clamp=one, int4_clamp=one, int4=finish.int4 if prepared.int4 else "whole")
 
 
 # A bias of at least this size hides what underflows: the differences between ways of flushing are below 2^-100.
@@ -117,7 +79,7 @@ _HIDES_UNDERFLOW = np.float32(2.0**-60)
 
 def same_function(right: PreparedHybrid, rival: PreparedHybrid) -> str:
     """In words, why two rules with one `function_of` print the same."""
-    if right.quantizer is rival.quantizer:
+    if right.rows == rival.rows:
         return "the same operations on the same constants"
     return "the same for all finite inputs: they differ in what underflows, which this layer's bias hides"
 
@@ -128,19 +90,22 @@ def function_of(prepared: PreparedHybrid) -> Hashable:
     Inputs are finite here. So ARM64's kernels without dot products are x86's where a bias hides what underflows and no
     pair of weights wraps.
     """
-    quantizer, finish = prepared.quantizer, _finish(prepared)
+    rows, finish = prepared.rows, _finish(prepared)
     bias = prepared.bias
     hidden = bias is not None and bool((np.isfinite(bias) & (np.abs(bias) >= _HIDES_UNDERFLOW)).all())
-    if finish is finish_fma_neon and hidden and not _int4(prepared):
-        quantizer, finish = quantize_qd8, finish_fma
+    if rows == QD8_NEON and finish.flush == "arm" and hidden and not prepared.int4:
+        rows, finish = QD8, replace(finish, flush="x86", clamp=FUSED.clamp, int4_clamp=FUSED.clamp)
     return (
-        quantizer,
-        finish,
+        rows,
+        prepared.arithmetic.nibbles if prepared.nibbles else finish,
+        # Those of rivals that no rule describes.
+        prepared.quantize,
+        prepared.finish,
         prepared.nibbles,
         prepared.weights_used.tobytes(),
         prepared.wrong_signs.tobytes() if prepared.wrong_signs.any() else b"",
         # Taken with the zero point, which symmetric quantization has not.
-        b"" if prepared.quantizer in _SYMMETRIC else prepared.weights_sum.tobytes(),
+        b"" if prepared.rows.symmetric else prepared.weights_sum.tobytes(),
         prepared.weights_scale.tobytes(),
         None if prepared.bias is None else prepared.bias.tobytes(),
         # Which loops there are decides where a sum is fused, and where pairs of products wrap.
@@ -153,62 +118,68 @@ def function_of(prepared: PreparedHybrid) -> Hashable:
 
 
 def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
-    def rival(name: str, what: str, **changes: Any) -> HybridRival:
-        rule = replace(right.arithmetic, name=f"{right.rule}/{name}", **changes)
-        return HybridRival(name, "mistake", what, hybrid_by_rule(model, right.operator, rule))
+    rule = right.arithmetic
 
-    quantize = right.quantizer
-    neon = quantize in _NEON
-    if quantize not in _SYMMETRIC:
-        other, name = quantize_neon_symmetric if neon else quantize_symmetric, "rows_symmetric"
-        what = "quantizes rows with zero point 0"
+    def rival(
+        name: str,
+        what: str,
+        changed: HybridRule = rule,
+        quantize: Quantizer = quantize_rows,
+        finish: Finisher = finish_by_rule,
+    ) -> HybridRival:
+        named = replace(changed, name=f"{right.rule}/{name}")
+        prepared = prepare_dense_hybrid(model, right.operator, named, quantize=quantize, finish=finish)
+        return HybridRival(name, "mistake", what, prepared)
+
+    def wrong(formula: Formula) -> Finisher:
+        return _wrong(right, formula)
+
+    if right.rows.symmetric:
+        name, what, other = "rows_asymmetric", "quantizes rows with a zero point", rule.asymmetric
     else:
-        other, name = quantize_neon_asymmetric if neon else quantize_asymmetric, "rows_asymmetric"
-        what = "quantizes rows with a zero point"
-    own = _own_rounding(right)
-    # The 4-bit kernel has no zero point to take off: asymmetric rows are summed up by the plain formula.
-    plain = {"packing": None} if other not in _SYMMETRIC else {}
-    yield rival(name, what, symmetric=other, asymmetric=other, **plain)
-    for name, what, rounding in (
-        ("rows_half_away", "rounds a quantized input's ties away from zero", round_away32),
-        ("rows_half_even", "rounds a quantized input's ties to even", np.rint),
-        ("rows_truncated", "cuts a quantized input's fraction off", np.trunc),
+        name, what = "rows_symmetric", "quantizes rows with zero point 0"
+        other = SSE_SYMMETRIC if rule.always_asymmetric else rule.symmetric
+    # The 4-bit kernel has no zero point to subtract: asymmetric rows are summed up by the plain formula.
+    nibbles = rule.nibbles if other.symmetric else None
+    yield rival(name, what, replace(rule, symmetric=other, asymmetric=other, nibbles=nibbles))
+    own = _own_tie(right)
+    for name, what, tie, rounding in (
+        ("rows_half_away", "rounds a quantized input's ties away from zero", "half_away", round_away32),
+        ("rows_half_even", "rounds a quantized input's ties to even", "half_even", np.rint),
+        ("rows_truncated", "cuts a quantized input's fraction off", "", np.trunc),
     ):
         # SSE code adds one half and truncates, which is not half away at 0.49999997: there it is a mistake too.
-        if rounding is not own:
-            changed = _rounded(quantize, rounding)
-            yield rival(name, what, symmetric=changed, asymmetric=changed)
-    if quantize in _QD8:
-        yield rival("unfused", "rounds the product before the bias is added", finish=_wrong(right, _unfused))
-        yield rival("scales_first", "multiplies the two scales first", finish=_wrong(right, _scales_first))
-    elif right.finish is finish_neon:
-        yield rival("unfused", "rounds the product before the bias is added", finish=_wrong(right, _both_rounded))
-        yield rival("scale_by_scale", "multiplies by one scale after the other", finish=_wrong(right, _unfused))
-    else:
-        yield rival("fused", "adds the bias in a fused multiply-add", finish=_wrong(right, _scales_first))
-        yield rival("scale_by_scale", "multiplies by one scale after the other", finish=_wrong(right, _unfused))
-    yield rival("float64", "calculates in float64 and rounds once", finish=_wrong(right, _float64))
+        if tie != own:
+            yield rival(name, what, quantize=_rounded(rounding))
+    match rule.finish.order, rule.finish.fused and not right.nibbles:
+        case "row_first", _:
+            yield rival("unfused", "rounds the product before the bias is added", finish=wrong(_unfused))
+            yield rival("scales_first", "multiplies the two scales first", finish=wrong(_scales_first))
+        case "scales_first", True:
+            yield rival("unfused", "rounds the product before the bias is added", finish=wrong(_both_rounded))
+            yield rival("scale_by_scale", "multiplies by one scale after the other", finish=wrong(_unfused))
+        case "scales_first", False:
+            yield rival("fused", "adds the bias in a fused multiply-add", finish=wrong(_scales_first))
+            yield rival("scale_by_scale", "multiplies by one scale after the other", finish=wrong(_unfused))
+    yield rival("float64", "calculates in float64 and rounds once", finish=wrong(_float64))
     if right.bias is not None:
         what = "adds the bias as an int32 in the accumulator's scale"
-        yield rival("bias_int32", what, finish=_wrong(right, _bias_int32))
+        yield rival("bias_int32", what, finish=wrong(_bias_int32))
 
 
-def _own_rounding(right: PreparedHybrid) -> Callable[[Float32Array], Float32Array] | None:
-    """The rounding of all of a row's values, or None where it is another one than those held against it."""
-    quantize, rest = right.quantizer, right.layer.depth % 8
-    if quantize in _QD8 or (quantize is quantize_kleidiai and not rest):
-        return np.rint
-    if quantize in (quantize_for_nibbles, quantize_kleidiai_away, *_NEON):
-        return round_away32
-    return round_away32 if quantize is quantize_kleidiai and rest == right.layer.depth else None
+def _own_tie(right: PreparedHybrid) -> str | None:
+    """The rounding of all of a row's values; None where there are two, or a zero point is added before it."""
+    tail = right.layer.depth % LANES
+    parts = [right.rows.head] * (right.layer.depth > tail) + [right.rows.tail] * (tail > 0)
+    ties = {part.tie for part in parts if part.add != "before"}
+    return ties.pop() if len(ties) == 1 and all(part.add != "before" for part in parts) else None
 
 
-def _rounded(quantize: Quantizer, rounding: Callable[[Float32Array], Float32Array]) -> Quantizer:
-    """The same quantization with every value rounded in one way."""
-    low = -127 if quantize in _SYMMETRIC else -128
+def _rounded(rounding: Callable[[Float32Array], Float32Array]) -> Quantizer:
+    """The right quantization with every value rounded in one way."""
 
-    def rows(x: Float32Array) -> QuantizedRows:
-        right = quantize(x)
+    def rows(how: Rows, x: Float32Array) -> QuantizedRows:
+        right, low = quantize_rows(how, x), -127 if how.symmetric else -128
         # Where the inverse of the scale overflows there is nothing to round.
         ordinary = np.isfinite(right.scaled) & np.isfinite(right.inverse)[:, None]
         whole = rounding(np.where(ordinary, right.scaled, np.float32(0)))
@@ -222,28 +193,23 @@ def _rounded(quantize: Quantizer, rounding: Callable[[Float32Array], Float32Arra
 Formula = Callable[[npt.NDArray[np.int64], Float32Array, Float32Array, Float32Array, bool], Float32Array]
 
 
-def _wrong(right: PreparedHybrid, formula: Formula) -> Finish:
+def _wrong(right: PreparedHybrid, formula: Formula) -> Finisher:
     """The right rule's accumulators and clamp with another formula between them."""
-    finish = _finish(right)
-    xnnpack = finish in (finish_fma, finish_fma_bound_first, finish_fma_neon, finish_kleidiai)
+    finish = right.arithmetic.finish
+    flush = finish.flush != "none" and not right.nibbles
+    how: Clamp = "bound_first_if_any" if right.nibbles else _clamp(right)
 
     def wrong(
         prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool
     ) -> dict[str, Array]:
-        steps = finish(prepared, rows, dot, any_input)
-        if finish in (finish_unfused, finish_neon) and not any_input:
+        steps = finish_by_rule(prepared, rows, dot, any_input)
+        if finish.zeros == "skipped" and not right.nibbles and not any_input:
             return steps  # nothing is multiplied
         bias = np.zeros(prepared.layer.units, np.float32) if prepared.bias is None else prepared.bias
-        bias = flush_subnormals(bias) if xnnpack else bias
+        bias = flush_subnormals(bias) if flush else bias
         with np.errstate(all="ignore"):
-            found = formula(steps["acc"].astype(np.int64), rows.scale[:, None], prepared.weights_scale, bias, xnnpack)
-        activation = prepared.layer.activation
-        clamped = clamp_value_first(found, activation)
-        if finish in (finish_kleidiai, finish_fma_neon):
-            clamped = clamp_maximum(found, activation)
-        elif finish is not finish_fma:
-            clamped = clamp_bound_first(found, activation, always=xnnpack)
-        return {**steps, "output": clamped}
+            found = formula(steps["acc"].astype(np.int64), rows.scale[:, None], prepared.weights_scale, bias, flush)
+        return {**steps, "output": clamp(how, found, prepared.layer.activation)}
 
     return wrong
 

@@ -1,6 +1,7 @@
 """What a hybrid layer's rule is made of, as data.
 
-Two rules are equal if their fields are; names and equations are printed, and never read.
+Two rules are equal if their fields are; names are printed, and never read. The readers: `rows` and `finish` calculate,
+`exact` does so once more in fractions, `words` writes equations and names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,17 @@ from typing import Literal
 from ..base import Pairs
 from ..requantize.forms import no_meaning
 
-__all__ = ["Conversion", "Finish", "HybridRule", "Nibbles", "Rows"]
+__all__ = ["Clamp", "Conversion", "Finish", "Flush", "HybridRule", "Loops", "Nibbles", "Rows"]
+
+Flush = Literal["none", "x86", "arm"]
+"""Whether subnormals are read and written as zero: what is subnormal after a rounding to 24 bits, as x86-64 does it, or
+what is below 2^-126 before it, as ARM64 does."""
+Clamp = Literal["value_first", "bound_first", "bound_first_if_any", "maximum"]
+"""Which operand wins where a comparison with NaN fails: the value, or the bound; the bound, but without bounds nothing
+is compared; `maximum`: ARM64's, where NaN stays and -0.0 is less than 0.0."""
+Loops = Literal["none", "by_size", "by_size_without_dot", "pairs"]
+"""Which of ARM64's loops multiplies: there are none to choose from; one kernel has them all, with or without dot
+products; or that of pairs alone."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +75,14 @@ class Rows:
             raise no_meaning(self, "only ARM64's kernels were seen to do that")
         if self.nan_takes == "low" and self.range != "flushed":
             raise no_meaning(self, "there is no NaN to compare")
-        if self.inverse == "of_scale" and self.range not in ("ends", "ends_in_float64", "flushed"):
+        if self.range in ("ends", "ends_in_float64"):
+            if self.inverse == "of_range":
+                raise no_meaning(self, "these kernels have the rounded scale alone to make the factor of")
+        elif self.inverse == "of_scale" and self.range != "flushed":
             raise no_meaning(self, "the factor is made from the range here")
+        for part in (self.head, self.tail):
+            if self.symmetric != (part.add == "none"):
+                raise no_meaning(self, "a zero point is added where there is one, and only there")
 
     @property
     def symmetric(self) -> bool:
@@ -81,13 +98,17 @@ class Nibbles:
         full: how blocks of 32 weights are packed: -8 spills into other nibbles in `vector` code and in `scalar` code.
         last: how a last, shorter block is packed: as scalar code does it, or its `first_16` weights alone.
         rows: how rows are quantized for it.
-        fused: whether the bias and the last sum are fused multiply-adds.
+        fused: whether the bias and the last sum are fused multiply-adds; the last sum of several rows only in the last
+            `units % 4` units.
+        row_sums: how a row's quantized values are added up for the nibbles' zero point: the `quantized` ones; or before
+            they are limited to 8 bits, in `lanes_of_16_bits` that wrap (see `arith.neon.nibble_row_sums`).
     """
 
     full: Literal["vector", "scalar"]
     last: Literal["scalar", "first_16"]
     rows: Rows
     fused: bool
+    row_sums: Literal["quantized", "lanes_of_16_bits"]
 
 
 @dataclass(frozen=True)
@@ -101,8 +122,8 @@ class Finish:
         int4: sums of int4 weights: `whole`; the `upper_28` bits of sixteen times the sum; `sixteenfold`, with a
             sixteenth of the weights' scale.
         zeros: whether an input of nothing but zeros is multiplied, or `skipped`.
-        flush: whether subnormals become zero, after the rounding as x86-64 does it, or before as ARM64 does.
-        clamp: which operand wins where a comparison with NaN fails; `maximum`: ARM64's, where NaN stays.
+        flush: see `Flush`.
+        clamp: see `Clamp`.
         int4_clamp: the same of kernels for int4 weights.
     """
 
@@ -111,9 +132,9 @@ class Finish:
     four_rows: Literal["same", "unfused"]
     int4: Literal["whole", "upper_28", "sixteenfold"]
     zeros: Literal["multiplied", "skipped"]
-    flush: Literal["none", "x86", "arm"]
-    clamp: Literal["value_first", "bound_first", "maximum"]
-    int4_clamp: Literal["value_first", "bound_first", "maximum"]
+    flush: Flush
+    clamp: Clamp
+    int4_clamp: Clamp
 
 
 @dataclass(frozen=True)
@@ -121,34 +142,32 @@ class HybridRule:
     """One way of calculating a hybrid layer.
 
     Attributes:
-        name: what users know it by.
-        equation: the rule in one line of text.
+        name: what users know it by. It is printed and never read.
         symmetric: how rows are quantized where the model says nothing else.
         asymmetric: how they are quantized where it sets asymmetric_quantize_inputs.
         finish: from the sums to the outputs.
         nibbles: the 4-bit kernel, used where its conditions hold; None for none.
         sse_sums: whether the sums are the SSE code's: a weight of -128 meets a negative input with the wrong sign, and
             sums of weights have 16 bits.
-        loops: which of ARM64's loops multiplies: one kernel has them all, with and without dot products; `pairs` alone.
-        pairs: which products share a 16-bit sum in the loop of pairs; None where there is no such loop.
+        loops: see `Loops`.
+        pairs: which products share a 16-bit sum in the loop of pairs; None where none do.
         weights_scale: what a kernel takes for s_w where there is more than one, but in the 4-bit kernel: its `own`;
             `zero`; or `one` where rows are symmetric.
     """
 
     name: str = field(compare=False)
-    equation: str = field(compare=False, repr=False)
     symmetric: Rows
     asymmetric: Rows
     finish: Finish
     nibbles: Nibbles | None = None
     sse_sums: bool = False
-    loops: Literal["none", "by_size", "by_size_without_dot", "pairs"] = "none"
+    loops: Loops = "none"
     pairs: Pairs | None = None
     weights_scale: Literal["own", "zero", "one"] = "own"
 
     def __post_init__(self) -> None:
-        if (self.pairs is None) != (self.loops == "none"):
-            raise no_meaning(self, "the loops are those that add pairs, and the others beside them")
+        if self.pairs is not None and self.loops == "none":
+            raise no_meaning(self, "there is no loop that adds pairs")
 
     @property
     def always_asymmetric(self) -> bool:

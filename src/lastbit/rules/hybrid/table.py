@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..base import Pairs
 from .forms import Conversion, Finish, HybridRule, Nibbles, Rows
+from .names import canonical_name
 
-__all__ = ["HYBRID_RULES"]
+__all__ = ["HYBRID_RULES", "line_of"]
 
 # Conversions. NEON code translated to SSE has lanes of eight, and scalar code for the rest of a row.
 _NUDGED = Conversion("nudged", "none", "saturate_up", "none", "symmetric")
@@ -23,18 +26,30 @@ _SATURATED_ADDED = Conversion("half_away", "none", "saturate32", "wrap32", "full
 _EVEN_16 = Conversion("half_even", "none", "saturate16", "wide", "full")
 _EVEN_16_WRAP = Conversion("half_even", "none", "saturate16", "wrap16", "full")
 
-# Rows. LiteRT's own kernels on x86-64, in TensorFlow 2.12, and in portable code; its 4-bit kernels.
+# Rows. Each was shown on running interpreters; how they are spelled out by hand stands in tests/rules/rows_by_hand.py.
+# LiteRT's own kernels on x86-64, in TensorFlow 2.12, and in portable code; its 4-bit kernels. Source:
+# google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0
+# (NeonSymmetricQuantizeFloats and NeonAsymmetricQuantizeFloats, which x86 builds run through a NEON to SSE
+# translation); tensorflow/tensorflow tensorflow/lite/kernels/internal/reference/portable_tensor_utils.cc;
+# google-ai-edge/LiteRT tflite/kernels/internal/optimized/4bit/sse_fully_connected.cc @7d88950ea445
+# (SseBatchQuantizeFloats4Bit).
 SSE_SYMMETRIC = Rows("largest", "of_range", "high", "infinite", _NUDGED, _AWAY)
 SSE_ASYMMETRIC = Rows("ends", "of_scale", "high", "infinite", _NUDGED_ADDED, _AWAY_ADDED)
 SSE_ASYMMETRIC_TAIL_32 = Rows("ends", "of_scale", "high", "infinite", _NUDGED_ADDED, _AWAY_ADDED_32)
 PORTABLE_SYMMETRIC = Rows("largest", "of_range", "high", "infinite", _AWAY, _AWAY)
 PORTABLE_ASYMMETRIC = Rows("ends_in_float64", "of_scale", "high", "infinite", _ADDED_BEFORE, _ADDED_BEFORE)
 FOR_NIBBLES = Rows("largest_or_127", "of_range", "high", "infinite", _AWAY_LOW, _AWAY_LOW)
-# XNNPACK; LiteRT 1.0, which inverts the rounded scale; LiteRT 1.1 to 1.3 for int4.
+# XNNPACK; LiteRT 1.0, which inverts the rounded scale; LiteRT 1.1 to 1.3 for int4. Source: google/XNNPACK
+# src/xnnpack/quantization.h (xnn_f32_qd8_asymmetric_quantization_params) and src/f32-qs8-vcvt/avx512skx.c.in.
 QD8 = Rows("flushed", "of_range", "high", "infinite", _EVEN_LIMITED, _EVEN_LIMITED)
 QD8_INVERTED = Rows("flushed", "of_scale", "high", "infinite", _EVEN_LIMITED, _EVEN_LIMITED)
 QD8_NAN_LOW = Rows("flushed", "of_range", "low", "infinite", _EVEN_LIMITED, _EVEN_LIMITED)
-# ARM64: LiteRT's own kernels, its 4-bit kernel, XNNPACK by KleidiAI with and without i8mm, and without dot products.
+# ARM64: LiteRT's own kernels, its 4-bit kernel, XNNPACK by KleidiAI with and without i8mm (kernels with dot products
+# alone take rows in blocks of four values, which the vector code of eight has no use for), and without dot products.
+# Source: neon_tensor_utils.cc as above; tflite/kernels/internal/optimized/4bit/neon_fully_connected.cc @01d971c556e3
+# (NeonBatchQuantizeFloats4Bit); ARM-software/kleidiai kai/ukernels/matmul/pack/kai_lhs_quant_pack_qai8dxp_f32.c, in the
+# form that the disassembled wheel has it, and Zijie-Tian/kleidiai @3637c6ec5319, a copy; google/XNNPACK
+# src/f32-qs8-vcvt/neonv8.c.in @cce7f35a72e4.
 NEON_SYMMETRIC = Rows("largest", "of_range", "high", "infinite", _SATURATED, _SATURATED)
 NEON_ASYMMETRIC = Rows("ends", "of_scale", "high", "infinite", _SATURATED_ADDED, _AWAY_ADDED)
 NEON_FOR_NIBBLES = Rows("largest_or_127", "of_range", "high", "infinite", _SATURATED_FULL, _SATURATED_LOW)
@@ -42,297 +57,73 @@ KLEIDIAI = Rows("flushed_arm", "of_range", "high", "zero", _EVEN_16_WRAP, _SATUR
 KLEIDIAI_AWAY = Rows("flushed_arm", "of_range", "high", "zero", _SATURATED_ADDED, _SATURATED_ADDED)
 QD8_NEON = Rows("flushed_arm", "of_range", "high", "infinite", _EVEN_16, _EVEN_16)
 
-NIBBLES = Nibbles("vector", "scalar", FOR_NIBBLES, fused=False)
-NIBBLES_PORTABLE = Nibbles("scalar", "first_16", FOR_NIBBLES, fused=False)
-NIBBLES_NEON = Nibbles("scalar", "scalar", NEON_FOR_NIBBLES, fused=True)
+NIBBLES = Nibbles("vector", "scalar", FOR_NIBBLES, fused=False, row_sums="quantized")
+NIBBLES_PORTABLE = Nibbles("scalar", "first_16", FOR_NIBBLES, fused=False, row_sums="quantized")
+NIBBLES_NEON = Nibbles("scalar", "scalar", NEON_FOR_NIBBLES, fused=True, row_sums="lanes_of_16_bits")
 
 # Finishes: XNNPACK with AVX512-VNNI, on other x86-64, on ARM64 without dot products; LiteRT's own; KleidiAI.
 FUSED = Finish("row_first", True, "same", "upper_28", "multiplied", "x86", "value_first", "bound_first")
-FUSED_BOUND_FIRST = Finish("row_first", True, "same", "upper_28", "multiplied", "x86", "bound_first", "bound_first")
-FUSED_NEON = Finish("row_first", True, "same", "upper_28", "multiplied", "arm", "maximum", "maximum")
-UNFUSED = Finish("scales_first", False, "same", "whole", "skipped", "none", "bound_first", "bound_first")
-NEON = Finish("scales_first", True, "unfused", "whole", "skipped", "none", "bound_first", "bound_first")
+FUSED_BOUND_FIRST = replace(FUSED, clamp="bound_first")
+FUSED_NEON = replace(FUSED, flush="arm", clamp="maximum", int4_clamp="maximum")
+UNFUSED = Finish("scales_first", False, "same", "whole", "skipped", "none", "bound_first_if_any", "bound_first_if_any")
+NEON = replace(UNFUSED, fused=True, four_rows="unfused")
 UNFUSED_KLEIDIAI = Finish("scales_first", False, "same", "sixteenfold", "multiplied", "arm", "maximum", "maximum")
 
 PAIRS = Pairs(8, "wrap16", "alone")
 PADDED_PAIRS = Pairs(8, "wrap16")
 
+# The kernels; a line below is one of them, or one of them with a fault.
+_QD8 = HybridRule("hybrid-qd8-fma", QD8, QD8, FUSED)
+_BOUND_FIRST = replace(_QD8, name="hybrid-qd8-fma-bound_first", finish=FUSED_BOUND_FIRST)
+_SSE = HybridRule("hybrid-int8-unfused", SSE_SYMMETRIC, SSE_ASYMMETRIC, UNFUSED, sse_sums=True)
+_SSE_NIBBLES = replace(_SSE, name="hybrid-int4-nibbles", nibbles=NIBBLES)
+_PORTABLE = HybridRule("hybrid-int8-portable", PORTABLE_SYMMETRIC, PORTABLE_ASYMMETRIC, UNFUSED)
+_PORTABLE_NIBBLES = replace(_PORTABLE, name="hybrid-int4-nibbles-portable", nibbles=NIBBLES_PORTABLE)
+_NEON = HybridRule("hybrid-int8-neon", NEON_SYMMETRIC, NEON_ASYMMETRIC, NEON, loops="by_size", pairs=PAIRS)
+_NEON_NIBBLES = replace(_NEON, name="hybrid-int4-nibbles-neon", nibbles=NIBBLES_NEON)
+_KLEIDIAI = HybridRule("hybrid-kleidiai-unfused", KLEIDIAI, KLEIDIAI, UNFUSED_KLEIDIAI)
+
 HYBRID_RULES: dict[str, HybridRule] = {
     rule.name: rule
     for rule in (
-        HybridRule(
-            "hybrid-qd8-fma",
-            (
-                "q = round_half_even(x * 255/(max-min)) + zp, always asymmetric;  y = fma(float32(acc) * s_row, "
-                "s_w, bias)"
-            ),
-            QD8,
-            QD8,
-            FUSED,
+        _QD8,
+        _BOUND_FIRST,
+        replace(
+            _BOUND_FIRST,
+            name="hybrid-qd8-scale_inverted-fma-bound_first",
+            symmetric=QD8_INVERTED,
+            asymmetric=QD8_INVERTED,
         ),
-        HybridRule(
-            "hybrid-qd8-fma-bound_first",
-            (
-                "q = round_half_even(x * 255/(max-min)) + zp, always asymmetric;  y = fma(float32(acc) * s_row, "
-                "s_w, bias);  NaN becomes the lower clamp bound"
-            ),
-            QD8,
-            QD8,
-            FUSED_BOUND_FIRST,
+        replace(
+            _BOUND_FIRST, name="hybrid-qd8-nan_takes_low-fma-bound_first", symmetric=QD8_NAN_LOW, asymmetric=QD8_NAN_LOW
         ),
+        _SSE,
+        _SSE_NIBBLES,
+        replace(_SSE, name="hybrid-int8-tail_32-unfused", asymmetric=SSE_ASYMMETRIC_TAIL_32),
+        _PORTABLE,
+        _PORTABLE_NIBBLES,
+        _NEON,
+        _NEON_NIBBLES,
+        _KLEIDIAI,
+        replace(_KLEIDIAI, name="hybrid-kleidiai_away-unfused", symmetric=KLEIDIAI_AWAY, asymmetric=KLEIDIAI_AWAY),
         HybridRule(
-            "hybrid-qd8-scale_inverted-fma-bound_first",
-            (
-                "s_row = 1/(255/(max-min)), and q = round_half_even(x * (1/s_row)) + zp;  always asymmetric;  y ="
-                " fma(float32(acc) * s_row, s_w, bias);  NaN becomes the lower clamp bound"
-            ),
-            QD8_INVERTED,
-            QD8_INVERTED,
-            FUSED_BOUND_FIRST,
+            "hybrid-qd8-fma-pairs_of_16_bits", QD8_NEON, QD8_NEON, FUSED_NEON, loops="pairs", pairs=PADDED_PAIRS
         ),
-        HybridRule(
-            "hybrid-qd8-nan_takes_low-fma-bound_first",
-            (
-                "q = round_half_even(x * 255/(max-min)) + zp, always asymmetric;  y = fma(float32(acc) * s_row, "
-                "s_w, bias);  zp = -128 where the row has an infinity;  NaN becomes the lower clamp bound"
-            ),
-            QD8_NAN_LOW,
-            QD8_NAN_LOW,
-            FUSED_BOUND_FIRST,
-        ),
-        HybridRule(
-            "hybrid-int8-unfused",
-            (
-                "q = trunc(x * 127/max|x| +- 0.5), last depth % 8 half_away (or asymmetric, as the model says);  "
-                "y = bias + float32(acc) * (s_row * s_w)"
-            ),
-            SSE_SYMMETRIC,
-            SSE_ASYMMETRIC,
-            UNFUSED,
-            sse_sums=True,
-        ),
-        HybridRule(
-            "hybrid-int4-nibbles",
-            (
-                "4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  y = (float32(-7 * sum q) * s_row "
-                "* s_w + bias) + float32(sum n*q) * s_row * s_w;  depth odd or < 32, or < 4 units: as "
-                "hybrid-int8-unfused"
-            ),
-            SSE_SYMMETRIC,
-            SSE_ASYMMETRIC,
-            UNFUSED,
-            nibbles=NIBBLES,
-            sse_sums=True,
-        ),
-        HybridRule(
-            "hybrid-int8-tail_32-unfused",
-            (
-                "as hybrid-int8-unfused, but if asymmetric, of the last depth % 8, q = -128 where x/s_row is "
-                "beyond int32"
-            ),
-            SSE_SYMMETRIC,
-            SSE_ASYMMETRIC_TAIL_32,
-            UNFUSED,
-            sse_sums=True,
-        ),
-        HybridRule(
-            "hybrid-int8-portable",
-            (
-                "q = round_half_away(x * 127/max|x|) (or asymmetric, as the model says: the range in float64, q ="
-                " round_half_away(x/s_row + zp));  y = bias + float32(acc) * (s_row * s_w)"
-            ),
-            PORTABLE_SYMMETRIC,
-            PORTABLE_ASYMMETRIC,
-            UNFUSED,
-        ),
-        HybridRule(
-            "hybrid-int4-nibbles-portable",
-            (
-                "q = round_half_away(x * 127/max|x|) (or asymmetric, as the model says: the range in float64, q ="
-                " round_half_away(x/s_row + zp));  4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;"
-                "  y = (float32(-7 * sum q) * s_row * s_w + bias) + float32(sum n*q) * s_row * s_w, but n = 7 for"
-                " the weights after the last depth % 32's first 16;  depth odd or < 32, or < 4 units: as "
-                "hybrid-int8-portable"
-            ),
-            PORTABLE_SYMMETRIC,
-            PORTABLE_ASYMMETRIC,
-            UNFUSED,
-            nibbles=NIBBLES_PORTABLE,
-        ),
-        HybridRule(
-            "hybrid-int8-neon",
-            (
-                "q = round_half_away(x * 127/max|x|) (or asymmetric, as the model says);  y = fma(float32(acc), "
-                "s_row * s_w, bias), but bias + float32(acc) * (s_row * s_w) where four rows are taken at once"
-            ),
-            NEON_SYMMETRIC,
-            NEON_ASYMMETRIC,
-            NEON,
-            loops="by_size",
-            pairs=PAIRS,
-        ),
-        HybridRule(
-            "hybrid-int4-nibbles-neon",
-            (
-                "4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  t = fma(float32(-7 * sum q) * "
-                "s_row, s_w, bias);  y = fma(float32(sum n*q) * s_row, s_w, t), of several rows t + float32(sum "
-                "n*q) * s_row * s_w but in the last units % 4;  depth odd or < 32, or < 4 units: as "
-                "hybrid-int8-neon"
-            ),
-            NEON_SYMMETRIC,
-            NEON_ASYMMETRIC,
-            NEON,
-            nibbles=NIBBLES_NEON,
-            loops="by_size",
-            pairs=PAIRS,
-        ),
-        HybridRule(
-            "hybrid-kleidiai-unfused",
-            (
-                "q = round_half_even(x * 255/(max-min)) + zp, last depth % 8 half_away, always asymmetric;  y = "
-                "float32(acc) * (s_w * s_row) + bias"
-            ),
-            KLEIDIAI,
-            KLEIDIAI,
-            UNFUSED_KLEIDIAI,
-        ),
-        HybridRule(
-            "hybrid-kleidiai_away-unfused",
-            (
-                "q = round_half_away(x * 255/(max-min)) + zp, always asymmetric;  y = float32(acc) * (s_w * "
-                "s_row) + bias"
-            ),
-            KLEIDIAI_AWAY,
-            KLEIDIAI_AWAY,
-            UNFUSED_KLEIDIAI,
-        ),
-        HybridRule(
-            "hybrid-qd8-fma-pairs_of_16_bits",
-            (
-                "q = round_half_even(x * 255/(max-min)) + zp, always asymmetric;  y = fma(float32(acc) * s_row, "
-                "s_w, bias);  columns k and k + 8 of every sixteen are added in 16 bits, which wrap; what is "
-                "below 2^-126 before it is rounded becomes zero"
-            ),
-            QD8_NEON,
-            QD8_NEON,
-            FUSED_NEON,
-            loops="pairs",
-            pairs=PADDED_PAIRS,
-        ),
-        HybridRule(
-            "hybrid-int8-neon/never_four_rows",
-            (
-                "q = round_half_away(x * 127/max|x|) (or asymmetric, as the model says);  y = fma(float32(acc), "
-                "s_row * s_w, bias)"
-            ),
-            NEON_SYMMETRIC,
-            NEON_ASYMMETRIC,
-            NEON,
-            loops="by_size_without_dot",
-            pairs=PAIRS,
-        ),
-        HybridRule(
-            "hybrid-int4-nibbles-neon/never_four_rows",
-            (
-                "4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  t = fma(float32(-7 * sum q) * "
-                "s_row, s_w, bias);  y = fma(float32(sum n*q) * s_row, s_w, t), of several rows t + float32(sum "
-                "n*q) * s_row * s_w but in the last units % 4;  depth odd or < 32, or < 4 units: as "
-                "hybrid-int8-neon"
-            ),
-            NEON_SYMMETRIC,
-            NEON_ASYMMETRIC,
-            NEON,
-            nibbles=NIBBLES_NEON,
-            loops="by_size_without_dot",
-            pairs=PAIRS,
-        ),
-        HybridRule(
-            "hybrid-int8-unfused/channel_scales_lost",
-            (
-                "s_w = 0 where weights have more than one scale, so y = bias;  q = trunc(x * 127/max|x| +- 0.5), "
-                "last depth % 8 half_away (or asymmetric, as the model says);  y = bias + float32(acc) * (s_row *"
-                " s_w)"
-            ),
-            SSE_SYMMETRIC,
-            SSE_ASYMMETRIC,
-            UNFUSED,
-            sse_sums=True,
-            weights_scale="zero",
-        ),
-        HybridRule(
-            "hybrid-int4-nibbles/channel_scales_lost",
-            (
-                "s_w = 0 where weights have more than one scale, but in the 4-bit kernel, so y = bias;  4-bit "
-                "kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  y = (float32(-7 * sum q) * s_row * s_w "
-                "+ bias) + float32(sum n*q) * s_row * s_w;  depth odd or < 32, or < 4 units: as "
-                "hybrid-int8-unfused"
-            ),
-            SSE_SYMMETRIC,
-            SSE_ASYMMETRIC,
-            UNFUSED,
-            nibbles=NIBBLES,
-            sse_sums=True,
-            weights_scale="zero",
-        ),
-        HybridRule(
-            "hybrid-int8-portable/channel_scales_lost",
-            (
-                "s_w = 0 where weights have more than one scale, so y = bias;  q = round_half_away(x * "
-                "127/max|x|) (or asymmetric, as the model says: the range in float64, q = round_half_away(x/s_row"
-                " + zp));  y = bias + float32(acc) * (s_row * s_w)"
-            ),
-            PORTABLE_SYMMETRIC,
-            PORTABLE_ASYMMETRIC,
-            UNFUSED,
-            weights_scale="zero",
-        ),
-        HybridRule(
-            "hybrid-int4-nibbles-portable/channel_scales_lost",
-            (
-                "s_w = 0 where weights have more than one scale, but in the 4-bit kernel, so y = bias;  q = "
-                "round_half_away(x * 127/max|x|) (or asymmetric, as the model says: the range in float64, q = "
-                "round_half_away(x/s_row + zp));  4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  "
-                "y = (float32(-7 * sum q) * s_row * s_w + bias) + float32(sum n*q) * s_row * s_w, but n = 7 for "
-                "the weights after the last depth % 32's first 16;  depth odd or < 32, or < 4 units: as "
-                "hybrid-int8-portable"
-            ),
-            PORTABLE_SYMMETRIC,
-            PORTABLE_ASYMMETRIC,
-            UNFUSED,
-            nibbles=NIBBLES_PORTABLE,
-            weights_scale="zero",
-        ),
-        HybridRule(
-            "hybrid-int8-neon/channel_scales_ignored",
-            (
-                "s_w = 1 where weights have more than one scale and rows are symmetric;  q = round_half_away(x * "
-                "127/max|x|) (or asymmetric, as the model says);  y = fma(float32(acc), s_row * s_w, bias), but "
-                "bias + float32(acc) * (s_row * s_w) where four rows are taken at once"
-            ),
-            NEON_SYMMETRIC,
-            NEON_ASYMMETRIC,
-            NEON,
-            loops="by_size",
-            pairs=PAIRS,
-            weights_scale="one",
-        ),
-        HybridRule(
-            "hybrid-int4-nibbles-neon/channel_scales_ignored",
-            (
-                "s_w = 1 where weights have more than one scale and rows are symmetric, but in the 4-bit kernel;"
-                "  4-bit kernel: q = round_half_away(x * 127/max|x|), n = w + 7;  t = fma(float32(-7 * sum q) * "
-                "s_row, s_w, bias);  y = fma(float32(sum n*q) * s_row, s_w, t), of several rows t + float32(sum "
-                "n*q) * s_row * s_w but in the last units % 4;  depth odd or < 32, or < 4 units: as "
-                "hybrid-int8-neon"
-            ),
-            NEON_SYMMETRIC,
-            NEON_ASYMMETRIC,
-            NEON,
-            nibbles=NIBBLES_NEON,
-            loops="by_size",
-            pairs=PAIRS,
-            weights_scale="one",
-        ),
+        replace(_NEON, name="hybrid-int8-neon/never_four_rows", loops="by_size_without_dot"),
+        replace(_NEON_NIBBLES, name="hybrid-int4-nibbles-neon/never_four_rows", loops="by_size_without_dot"),
+        replace(_SSE, name="hybrid-int8-unfused/channel_scales_lost", weights_scale="zero"),
+        replace(_SSE_NIBBLES, name="hybrid-int4-nibbles/channel_scales_lost", weights_scale="zero"),
+        replace(_PORTABLE, name="hybrid-int8-portable/channel_scales_lost", weights_scale="zero"),
+        replace(_PORTABLE_NIBBLES, name="hybrid-int4-nibbles-portable/channel_scales_lost", weights_scale="zero"),
+        replace(_NEON, name="hybrid-int8-neon/channel_scales_ignored", weights_scale="one"),
+        replace(_NEON_NIBBLES, name="hybrid-int4-nibbles-neon/channel_scales_ignored", weights_scale="one"),
     )
 }
 """Name -> rule."""
+
+_BY_FIELDS = {rule: rule for rule in HYBRID_RULES.values()}
+
+
+def line_of(rule: HybridRule) -> HybridRule:
+    """The table's line with these fields; without one, the rule by a name that is made of its fields."""
+    return _BY_FIELDS.get(rule) or replace(rule, name=canonical_name(rule))

@@ -1,0 +1,184 @@
+"""The reader of `Finish` and `Nibbles` that calculates: from integer sums of products to float32 outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+import numpy.typing as npt
+
+from ...arith.dynamic_range import QuantizedRows
+from ...arith.fixedpoint import wrap32
+from ...arith.floats import (
+    clamp_bound_first,
+    clamp_maximum,
+    clamp_value_first,
+    convert_int32,
+    flush_subnormals,
+    fma32,
+    multiply32,
+)
+from ...arith.int4_nibbles import NIBBLE_ZERO_POINT
+from ...arith.neon import nibble_row_sums
+from ...types import Array
+from .forms import Clamp, Finish, Nibbles
+
+__all__ = ["Constants", "clamp", "finish_nibbles", "finish_sums"]
+
+Float32Array = npt.NDArray[np.float32]
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Constants:
+    """What finishing a hybrid layer needs of it.
+
+    Attributes:
+        int4: whether its weights are int4.
+        activation: the fused activation's name.
+        weights_sum: int64 `[out]`: sums of the weights, for the zero point's part.
+        weights_scale: float32 `[1]` or `[out]`, as the kernel takes it.
+        bias: float32 `[out]`, or None.
+    """
+
+    int4: bool
+    activation: str
+    weights_sum: Int64Array
+    weights_scale: Float32Array
+    bias: Float32Array | None
+
+    @property
+    def units(self) -> int:
+        """Output units."""
+        return len(self.weights_sum)
+
+
+def finish_sums(
+    finish: Finish, layer: Constants, rows: QuantizedRows, dot: Int64Array, *, any_input: bool, four_rows: bool
+) -> dict[str, Array]:
+    """Outputs of the sums of products.
+
+    Args:
+        finish: how.
+        layer: the layer's constants.
+        rows: the quantized rows.
+        dot: the sums, int64 `[rows, out]`.
+        any_input: whether any input is not 0.
+        four_rows: whether the kernel's loop takes four rows at once.
+
+    Returns:
+        The steps `acc` (int32, less the zero point's part), `scaled` (where the sum is rounded between the scales or
+        before the bias), `with_bias` and `output`: `[rows, out]`.
+    """
+    flush, arm = finish.flush != "none", finish.flush == "arm"
+    acc, units, scale = _units(finish, layer, wrap32(dot - rows.zero_point[:, None] * layer.weights_sum))
+    scale = flush_subnormals(scale) if flush else scale
+    bias = np.zeros(layer.units, np.float32) if layer.bias is None else layer.bias
+    bias = flush_subnormals(bias) if flush else bias
+    skipped = finish.zeros == "skipped" and not any_input
+    fused = finish.fused and not skipped and not (four_rows and finish.four_rows == "unfused")
+    row = rows.scale[:, None]
+    steps: dict[str, Array] = {"acc": acc.astype(np.int32)}
+    match finish.order:
+        case "row_first":
+            factor, value = np.broadcast_to(scale, (layer.units,)), multiply32(convert_int32(units), row, flush, arm)
+            steps["scaled"] = value
+            product = value if fused else multiply32(value, factor, flush, arm)
+        case "scales_first":
+            factor, value = multiply32(scale, row, flush, arm), convert_int32(units)
+            product = value if fused else multiply32(value, factor, flush, arm)
+            if not fused:
+                steps["scaled"] = product
+        case never:
+            assert_never(never)
+    if fused:
+        with_bias = fma32(value, factor, bias, flush, arm)
+    elif skipped:
+        with_bias = np.broadcast_to(bias, product.shape).copy()  # the bias stays as it is, -0.0 included
+    else:
+        with np.errstate(all="ignore"):
+            total = bias + product
+        with_bias = flush_subnormals(total) if flush else total
+    output = clamp(finish.int4_clamp if layer.int4 else finish.clamp, with_bias, layer.activation)
+    return {**steps, "with_bias": with_bias, "output": output}
+
+
+def _units(finish: Finish, layer: Constants, acc: Int64Array) -> tuple[Int64Array, Int64Array, Float32Array]:
+    """The accumulator, what the kernel converts to float32, and the scale that goes with it."""
+    if not layer.int4:
+        return acc, acc, layer.weights_scale
+    match finish.int4:
+        case "whole":
+            return acc, acc, layer.weights_scale
+        case "upper_28":
+            # The kernel sums 16 times the products and shifts right.
+            acc = wrap32(acc << 4) >> 4
+            return acc, acc, layer.weights_scale
+        case "sixteenfold":
+            units = wrap32(acc << 4)
+            return units >> 4, units, multiply32(layer.weights_scale, np.float32(0.0625))
+        case never:
+            assert_never(never)
+
+
+def clamp(how: Clamp, value: Float32Array, activation: str) -> Float32Array:
+    """A fused activation's bounds applied to float32 of any shape."""
+    match how:
+        case "value_first":
+            return clamp_value_first(value, activation)
+        case "bound_first":
+            return clamp_bound_first(value, activation, always=True)
+        case "bound_first_if_any":
+            return clamp_bound_first(value, activation)
+        case "maximum":
+            return clamp_maximum(value, activation)
+        case never:
+            assert_never(never)
+
+
+def finish_nibbles(
+    nibbles: Nibbles, layer: Constants, rows: QuantizedRows, dot: Int64Array, *, one_row: bool
+) -> dict[str, Array]:
+    """The same in the 4-bit kernel, which subtracts the nibbles' zero point in float32, together with the bias.
+
+    Args:
+        nibbles: how.
+        layer: the layer's constants.
+        rows: the quantized rows.
+        dot: the sums of products with nibbles, int64 `[rows, out]`.
+        one_row: whether the kernel is called with one row.
+
+    Returns:
+        The steps `acc`, `correction` (with the bias where that is fused), `scaled`, `with_bias` and `output`.
+    """
+    match nibbles.row_sums:
+        case "quantized":
+            row_sums = rows.quantized.sum(axis=1)
+        case "lanes_of_16_bits":
+            row_sums = nibble_row_sums(rows)
+        case never:
+            assert_never(never)
+    sums = wrap32(-NIBBLE_ZERO_POINT * row_sums)[:, None]
+    row, scale = rows.scale[:, None], np.broadcast_to(layer.weights_scale, (layer.units,))
+    start, part = multiply32(convert_int32(sums), row), multiply32(convert_int32(dot), row)
+    scaled = multiply32(part, scale)
+    if nibbles.fused and layer.bias is not None:
+        correction = begin = fma32(start, scale, layer.bias)
+    else:
+        correction = begin = multiply32(start, scale)
+        if layer.bias is not None:
+            with np.errstate(all="ignore"):
+                begin = correction + layer.bias
+    with np.errstate(all="ignore"):
+        with_bias = begin + scaled
+    if nibbles.fused:
+        whole = 0 if one_row else layer.units - layer.units % 4
+        with_bias[:, whole:] = fma32(part, scale, begin)[:, whole:]
+    return {
+        "acc": wrap32(dot + sums).astype(np.int32),
+        "correction": correction,
+        "scaled": scaled,
+        "with_bias": with_bias,
+        "output": clamp("bound_first_if_any", with_bias, layer.activation),
+    }
