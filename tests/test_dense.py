@@ -16,6 +16,7 @@ from lastbit.prepare import SCALES_UNKNOWN
 from lastbit.runtimes import RUNTIMES
 from lastbit.testing import assert_bitexact
 from lastbit.tflite import load, write
+from lastbit.vectors.formats import write_vectors
 
 RNG = np.random.default_rng(15)
 W = RNG.integers(-127, 128, (6, 20)).astype(np.int8)
@@ -266,6 +267,57 @@ def test_every_verb_takes_a_layer_without_scales_or_says_what_it_lacks():
             needs_a_file()
     with pytest.raises(lastbit.InputError, match="scale is not known: quantize real values yourself"):
         lastbit.run(layer, x / 7, "tflm", quantize_input=True)
+
+
+def test_no_verb_shows_a_scale_that_stands_for_another(tmp_path):
+    """1 stands for the scales that are not known, and the factor for the weights': inside only."""
+    layer = lastbit.dense(W, B, input=3, output=-5, multiplier=[2**29 + 1] * 6, shift=-7, activation_range=(-5, 90))
+    x = an_input(layer)
+    whole, one = lastbit.inspect(layer), lastbit.inspect(layer, 0)
+    for tensor in whole.as_dict()["tensors"]:
+        assert tensor["quantization"]["scale"] is None
+    weights = one.as_dict()["dense"][0]["operands"]["weights"]["quantization"]
+    assert (weights["multiplier"], weights["shift"]) == ([2**29 + 1] * 6, [-7] * 6)
+    assert str(whole).count("not known  ") == 3
+    assert "multiplier, shift" in str(one)
+    assert "s_x*s_w/s_y; as multiplier" not in str(one)
+    report = lastbit.explain(layer, x, at=(0, 1), runtime="tflm")
+    data = report.as_dict()
+    assert [entry["scale"] for entry in data["quantization"].values()] == [None] * 3
+    made = data["multiplier"]
+    assert [made[key] for key in ("exact_scale", "fraction", "exponent", "relative_error")] == [None] * 4
+    assert (made["multiplier"], made["shift"], data["output_real"]) == (2**29 + 1, -7, None)
+    for text in (str(report), report._repr_html_(), report.latex()):
+        assert not re.search(r"s_[xwy] *(=|&=|\(|\* \()|real value|\b1\.0\b", text)
+    assert "2. Zero points; multiplier and shift are given, so the scales are not known" in str(report)
+    assert "[-5, 90], as given" in str(report)
+    write_vectors(lastbit.vectors(layer, "tflm", random=0, count=4), str(tmp_path / "v"), ("json", "h", "mem"))
+    for path in (tmp_path / "v").iterdir():
+        assert not re.search("input_scale|weights_scale|output_scale", path.read_text(encoding="utf-8")), path
+    with pytest.raises(lastbit.InputError, match="labels are wanted outputs in real units, and a layer given by"):
+        lastbit.evaluate(layer, x, labels=np.zeros((9, 6), np.float32), runtimes=("tflm",))
+    for needs_scales, told in (
+        (lambda: lastbit.diff(layer, layer), "it has no scales, and diff compares those"),
+        (lambda: lastbit.explain_tensor(layer, 1), "it has no scales, so there is nothing that they come from"),
+    ):
+        with pytest.raises(lastbit.UnsupportedError, match=told):
+            needs_scales()
+    with pytest.raises(lastbit.InputError, match="wants 's_x', and the layer is given by multiplier and shift"):
+        lastbit.diagnose(layer, x, lambda x, weights, s_x: x)
+
+
+def test_diagnose_names_mistakes_with_multipliers_that_no_scale_makes():
+    """Another unit's multiplier is taken as it is, too: normalized it would round in other places."""
+    rng = np.random.default_rng(5)
+    weights, bias = rng.integers(-127, 128, (6, 20)), rng.integers(-3000, 3000, 6)
+    q, n = [3 << 27, 5 << 26, 7 << 26, 3 << 26, 9 << 25, 3 << 27], [-6, -7, -5, -6, -5, -8]
+    layer = lastbit.dense(weights, bias, input=3, output=-5, multiplier=q, shift=n)
+    x = an_input(layer, 40)
+    first = lastbit.dense(weights, bias, input=3, output=-5, multiplier=q[0], shift=n[0])
+    shifted = lastbit.dense(weights, bias, input=3, output=-5, multiplier=q, shift=np.add(n, 1))
+    for wrong, name in ((first, "scales_first_for_all"), (shifted, "multiplier_taken_as_q30")):
+        found = lastbit.diagnose(layer, x, lastbit.run(wrong, x, "tflm").output, runtime="tflm")
+        assert tuple(found.explanations[0].mistakes) == (name,)
 
 
 def test_clamp_bounds_are_given_where_there_is_no_scale():

@@ -6,7 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from conftest import needs_all_interpreters
-from json_documents import LIVE, OFFLINE, SCHEMAS, documents, path_of
+from json_documents import LIVE, OFFLINE, SCHEMAS, documents, given_documents, path_of
 
 
 def check(document):
@@ -18,6 +18,13 @@ def check(document):
 def test_documents_follow_their_schemas(command, tmp_path):
     found = [document for _, document in documents((command,), tmp_path)]
     assert found
+    for document in found:
+        check(document)
+
+
+def test_documents_of_a_layer_without_scales_follow_their_schemas(tmp_path):
+    found = list(given_documents(tmp_path))
+    assert len(found) == 9
     for document in found:
         check(document)
 

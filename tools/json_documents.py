@@ -129,6 +129,32 @@ def documents(commands: tuple[str, ...], folder: Path) -> Iterator[tuple[str, di
             yield path.name, content
 
 
+def given_documents(folder: Path) -> Iterator[dict[str, Any]]:
+    """The documents of a layer that is given by multiplier and shift: only Python makes one, and it has no scales."""
+    import lastbit as library
+    from lastbit.vectors.formats import write_vectors
+
+    rng = np.random.default_rng(6)
+    weights, x = rng.integers(-127, 128, (5, 7)), rng.integers(-128, 128, (4, 7)).astype(np.int8)
+    layer = library.dense(weights, input=3, output=-5, multiplier=2**30 + 2 ** np.arange(5), shift=-8)
+    y = library.run(layer, x, "tflm").output
+    vectors = library.vectors(layer, "tflm", count=4, random=0)
+    write_vectors(vectors, str(folder / "given"), ("json",))
+    for report in (
+        library.inspect(layer),
+        library.inspect(layer, 0),
+        library.explain(layer, x, at=(0, 3), runtime="tflm"),
+        library.diagnose(layer, x, y + np.int8(5)),
+        library.thresholds(layer, "tflm"),
+        library.whence(layer, x, y),
+        library.evaluate(layer, x, runtimes=("tflm",)),
+        vectors,
+    ):
+        yield json.loads(report.json())
+    for path in sorted((folder / "given").glob("*.json")):
+        yield json.loads(path.read_text(encoding="utf-8"))
+
+
 class Shape:
     """What was seen at one place of the documents of a kind: types, keys, elements."""
 
@@ -195,6 +221,8 @@ def schemas(folder: Path) -> dict[str, dict[str, Any]]:
     seen: dict[str, Shape] = {}
     wide = tuple(line.format(model=path) for path in sorted(MODELS.glob("*.tflite")) for line in ON_MODELS)
     for _, document in documents(OFFLINE + LIVE + wide, folder):
+        seen.setdefault(document["schema"], Shape()).see(document)
+    for document in given_documents(folder):
         seen.setdefault(document["schema"], Shape()).see(document)
     found = {}
     for kind, shape in sorted(seen.items()):

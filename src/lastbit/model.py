@@ -86,17 +86,19 @@ class Subgraph:
         """Whether every scale is a real one: a layer given by multiplier and shift has none."""
         return all(tensor.quant is None or tensor.quant.known for tensor in self.tensors)
 
-    def require_scales(self) -> None:
-        """Refuse what needs a .tflite file, which a layer given by multiplier and shift cannot have.
+    def require_scales(
+        self, why: str = "no .tflite file can hold it, so no real interpreter can run it. Give the scales"
+    ) -> None:
+        """Refuse what needs real scales, which a layer given by multiplier and shift does not have.
+
+        Args:
+            why: what cannot be done without them; by default what needs a .tflite file.
 
         Raises:
             UnsupportedError: the scales are not known.
         """
         if not self.scales_known:
-            raise UnsupportedError(
-                "the layer is given by multiplier and shift: no .tflite file can hold it, so no real interpreter can "
-                "run it. Give the scales"
-            )
+            raise UnsupportedError(f"the layer is given by multiplier and shift: {why}")
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,7 @@ from .types import Array
 
 __all__ = ["DENSE_ONLY", "PreparedModel", "choose_rule", "missing_outputs", "prepare", "prepare_operator"]
 
-SCALES_UNKNOWN = (
-    "the layer is given by multiplier and shift; its scales are not known. Where scales are shown, 1 stands for s_x "
-    "and s_y, and the factor for s_w"
-)
+SCALES_UNKNOWN = "the layer is given by multiplier and shift: its scales are not known"
 
 DENSE_ONLY = "this runtime is covered for single dense layers only"
 

@@ -52,16 +52,19 @@ def type_text(tensor: Data) -> str:
 
 
 def scale_text(quantization: Data | None) -> str:
-    """The one scale, in decimals that read back the same; or how many there are."""
+    """The one scale, in decimals that read back the same; or how many there are, or what stands instead of it."""
     if quantization is None:
         return "-"
+    if quantization["scale"] is None:
+        return "multiplier, shift" if "multiplier" in quantization else "not known"
     scales = quantization["scale"]["decimal"]
     return repr(scales[0]) if len(scales) == 1 else f"{len(scales)} along axis {quantization['axis']}"
 
 
 def hex_text(quantization: Data | None) -> str:
     """The one scale as hexadecimal float; nothing where there are several."""
-    scales = quantization["scale"]["hex"] if quantization is not None else []
+    scale = None if quantization is None else quantization["scale"]
+    scales = [] if scale is None else scale["hex"]
     return short_hex(scales[0]) if len(scales) == 1 else ""
 
 

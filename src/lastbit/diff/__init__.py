@@ -200,6 +200,8 @@ def diff(
         UnsupportedError: LastBit's own float operators do not cover it.
     """
     ours, theirs = load(first), load(second)
+    for model in (ours, theirs):
+        model.subgraphs[0].require_scales("it has no scales, and diff compares those of two quantized models")
     if float_model is None and (data is not None or ranges is not None):
         raise InputError(
             "data or ranges tell why models differ only with the float model that they are of",

@@ -52,15 +52,18 @@ def choose(model: Model, source: DataSet, targets: DataSet | None, quantize_inpu
         )
     # One vector for each row: its largest element may be a class.
     vector = 1 < values <= MOST_CLASSES and max(out.shape[1:]) == values
+    # A layer that is given by multiplier and shift has no real values, so only the largest one is known.
+    known = model.subgraphs[0].scales_known
     if targets is None:
-        if values == elements > 1:
+        if values == elements > 1 and known:
             return Subject((Anomaly,))
-        return Subject((lambda: Classes(values, False),), classes=values) if vector else Subject((Values,))
+        others = Subject((Values,) if known else ())
+        return Subject((lambda: Classes(values, False),), classes=values) if vector else others
     if targets.rows != source.rows:
         raise InputError(f"{targets.path}: found {targets.rows} labels for {source.rows} rows of data.")
     size = math.prod(targets.sample)
     if size == 1 and targets.dtype.kind in "biu" and values > 1:
-        if values == elements:
+        if values == elements and known:
             return Subject((Anomaly,), labelled=True)
         if not vector:
             raise InputError(
@@ -74,6 +77,11 @@ def choose(model: Model, source: DataSet, targets: DataSet | None, quantize_inpu
         raise InputError(
             f"{targets.path}: labels are {targets.dtype}{list(targets.sample)} for each row; wanted one integer (a "
             f"class), or {values} values (the wanted output).{hint}"
+        )
+    if not known:
+        raise InputError(
+            f"{targets.path}: labels are wanted outputs in real units, and a layer given by multiplier and shift has "
+            "no output scale; wanted one integer (a class) for each row."
         )
     return Subject((TargetError,))
 

@@ -85,6 +85,8 @@ class Explanation(Report):
         names = ("input", "weights", "output")
         zero_points = (layer.input_zero_point, layer.weights_zero_point, layer.output_zero_point)
         pair = element.multiplier_and_shift
+        # What is made from the scales, where there are any.
+        made = pair is not None and not element.given
         return {
             "schema": "lastbit.explain/1",
             "model": self.source,
@@ -105,7 +107,7 @@ class Explanation(Report):
                 "choice": self.choice,
             },
             "quantization": {
-                name: {"scale": float_data(scale), "zero_point": zero_point}
+                name: {"scale": None if element.given else float_data(scale), "zero_point": zero_point}
                 for name, scale, zero_point in zip(names, element.scales, zero_points, strict=True)
             },
             "weights_zero_point_stored": int(quant.zero_point[channel]),
@@ -128,21 +130,23 @@ class Explanation(Report):
                 element.pairs_words.lost_step: element.lost,
             },
             "multiplier": {
-                "exact_scale": fraction_data(element.exact_scale),
+                "exact_scale": None if element.given else fraction_data(element.exact_scale),
                 "effective_scale": float_data(float(element.step("effective_scale").value)),
-                "fraction": None if pair is None else fraction_data(element.frexp[0]),
-                "exponent": None if pair is None else element.frexp[1],
+                "fraction": fraction_data(element.frexp[0]) if made else None,
+                "exponent": element.frexp[1] if made else None,
                 "multiplier": None if pair is None else pair[0],
                 "shift": None if pair is None else pair[1],
                 "real_factor": fraction_data(element.real_factor),
-                "relative_error": fraction_data(element.real_factor / element.exact_scale - 1),
+                "relative_error": None
+                if element.given
+                else fraction_data(element.real_factor / element.exact_scale - 1),
             },
             "steps": [_step_data(step) for step in element.steps],
             "activation_min": element.prepared.requant.activation_min,
             "activation_max": element.prepared.requant.activation_max,
             "clamped": element.clamped,
             "output": element.output,
-            "output_real": fraction_data(element.real_output),
+            "output_real": None if element.given else fraction_data(element.real_output),
             "runtimes": [_other_data(other) for other in self.others],
             "output_size": self.size,
             "elements_differing_between_runtimes": self.differing,

@@ -125,6 +125,11 @@ class Element:
         return float(layer.input_scale), float(layer.weights_scale[self.channel]), float(layer.output_scale)
 
     @property
+    def given(self) -> bool:
+        """Whether the layer is given by multiplier and shift: the scales stand for others then, and are not shown."""
+        return self.layer.given is not None
+
+    @property
     def exact_scale(self) -> Fraction:
         """s_x * s_w / s_y without any rounding."""
         sx, sw, sy = map(Fraction, self.scales)

@@ -68,6 +68,8 @@ def derivation(element: Element, source: str) -> str:
 def _parameters(element: Element) -> list[str]:
     layer = element.layer
     zero_points = (layer.input_zero_point, layer.weights_zero_point, layer.output_zero_point)
+    if element.given:
+        return [rf"z_{name} &= {zero_point}" for name, zero_point in zip("xwy", zero_points, strict=True)]
     return [
         rf"s_{name} &= {latex_number(Fraction(scale), 60)}, \quad z_{name} = {zero_point}"
         for name, scale, zero_point in zip("xwy", element.scales, zero_points, strict=True)
@@ -102,10 +104,11 @@ def _accumulator(element: Element) -> list[str]:
 
 
 def _factor(element: Element) -> list[str]:
-    step = element.step("effective_scale")
+    pair, step = element.multiplier_and_shift, element.step("effective_scale")
+    if pair is not None and element.given:
+        return [rf"q &= {pair[0]}, \quad s = {pair[1]} \quad \text{{(given)}}", *_applied(element)]
     formula = scale_formula(element.prepared.requant.rule.scales.product)
     lines = [rf"m &= {formula} = {latex_number(step.value)}"]
-    pair = element.multiplier_and_shift
     if pair is not None:
         q, shift = pair
         fraction, exponent = element.frexp
@@ -113,16 +116,21 @@ def _factor(element: Element) -> list[str]:
             rf"&= {latex_number(fraction)} \cdot 2^{{{exponent}}}",
             rf"q &= \operatorname{{round}}({latex_number(fraction)} \cdot 2^{{31}})",
             rf"&= {q} \quad \text{{(half away)}}, \quad s = {shift}",
+            *_applied(element),
         ]
-        if element.reduced_multiplier is None:
-            lines.append(rf"q \cdot 2^{{s-31}} &= {latex_number(element.real_factor)}")
-        else:
-            lines.append(
-                rf"q_{{15}} &= \min(\operatorname{{round}}(q / 2^{{16}}), 2^{{15}} - 1) = {element.reduced_multiplier}"
-                r" \quad \text{(half up)}"
-            )
-            lines.append(rf"q_{{15}} \cdot 2^{{s-15}} &= {latex_number(element.real_factor)}")
     return lines
+
+
+def _applied(element: Element) -> list[str]:
+    """The factor that multiplier and shift are."""
+    factor = latex_number(element.real_factor)
+    if element.reduced_multiplier is None:
+        return [rf"q \cdot 2^{{s-31}} &= {factor}"]
+    return [
+        rf"q_{{15}} &= \min(\operatorname{{round}}(q / 2^{{16}}), 2^{{15}} - 1) = {element.reduced_multiplier}"
+        r" \quad \text{(half up)}",
+        rf"q_{{15}} \cdot 2^{{s-15}} &= {factor}",
+    ]
 
 
 def _rounding(element: Element) -> list[str]:
@@ -137,11 +145,11 @@ def _output(element: Element) -> list[str]:
     added = f"{scaled} + {bracketed(zy)}"
     if scaled + zy != total:
         added = f"{register(requant.rule.requantize.add)}({added})"
-    return [
+    lines = [
         rf"y &= \operatorname{{clamp}}(r + z_y, {low}, {high})",
         rf"&= \operatorname{{clamp}}({added}, {low}, {high}) = {element.output}",
-        rf"s_y (y - z_y) &= {latex_number(element.real_output)}",
     ]
+    return lines if element.given else [*lines, rf"s_y (y - z_y) &= {latex_number(element.real_output)}"]
 
 
 def _sum(terms: list[str], bias: int) -> list[str]:

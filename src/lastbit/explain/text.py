@@ -74,7 +74,7 @@ def explanation_blocks(
 
 def _section_layer(element: Element, head: Head) -> Iterable[Block]:
     layer, prepared = element.layer, element.prepared
-    count = layer.weights_scale.size
+    count, kind = layer.weights_scale.size, "given multiplier" if element.given else "weights scale"
     yield Heading(f"1. {element.label}, {element.runtime.name}")
     yield _facts(
         ("model", head.source),
@@ -87,7 +87,7 @@ def _section_layer(element: Element, head: Head) -> Iterable[Block]:
         ("kernel", prepared.kernel),
         ("rule", f"{prepared.rule}, chosen by {prepared.choice}" if prepared.choice else prepared.rule),
         *(("", part) for part in re.split(r"[,;]  ", prepared.equation)),
-        ("granularity", f"{layer.granularity} ({count} weights scale{'s' * (count != 1)})"),
+        ("granularity", f"{layer.granularity} ({count} {kind}{'s' * (count != 1)})"),
         ("input", head.input_source),
         (
             "element",
@@ -108,6 +108,11 @@ def _section_scales(element: Element) -> Iterable[Block]:
         f"weights[{element.channel}]" if layer.granularity == "per_channel" else "weights",
         "output",
     )
+    if element.given:
+        yield Heading("2. Zero points; multiplier and shift are given, so the scales are not known")
+        pairs = zip("xwy", names, zero_points, strict=True)
+        yield Code("\n".join(f"{name:<12}z{c} = {zero_point}" for c, name, zero_point in pairs))
+        return
     yield Heading("2. Scales (float32, exact) and zero points: real = scale * (q - zero_point)")
     lines = [
         f"{name:<12}z{c} = {zero_point:<6}s_{c} = {decimal_text(scale, 60)}\n{'':<26}= {_short_hex(scale)}"
@@ -182,7 +187,11 @@ def _acc_of_folded(element: Element) -> str:
 
 
 def _section_multiplier(element: Element) -> Iterable[Block]:
-    step = element.step("effective_scale")
+    pair, step = element.multiplier_and_shift, element.step("effective_scale")
+    if pair is not None and element.given:
+        yield Heading("5. Multiplier and shift, as given")
+        yield _facts(("q", str(pair[0])), ("shift", f"{pair[1]}  (positive = left)"), *_applied_factor(element, pair))
+        return
     exact, rounded = element.exact_scale, step.value
     lines = [
         ("formula", step.formula),
@@ -190,7 +199,6 @@ def _section_multiplier(element: Element) -> Iterable[Block]:
         ("m", f"{decimal_text(rounded)}  ({_short_hex(float(rounded))})"),
         ("", f"relative error of m: {_error(rounded, exact)}"),
     ]
-    pair = element.multiplier_and_shift
     if pair is None:
         yield Heading("5. The effective scale")
         form = element.prepared.requant.rule.requantize
@@ -208,18 +216,23 @@ def _section_multiplier(element: Element) -> Iterable[Block]:
         lines[-1] = ("shift", "0; the exponent is below -31, where kernels take the factor to be 0")
     elif shift != exponent:
         lines.insert(-1, ("", f"the fraction was rounded up to 1, so it becomes 1/2 and the shift {exponent} + 1"))
-    if element.reduced_multiplier is not None:
-        q15 = element.step("multiplier_q15")
-        lines.append(("q15", f"{q15.formula.removeprefix('q15 = ')} = {decimal_text(q15.exact)}, rounded {q15.value}"))
-        power = f"q15 * 2^(shift-15) = {q15.value} * 2^{shift - 15}"
-    else:
-        power = f"q * 2^(shift-31) = {q} * 2^{shift - 31}"
-    lines.append(("factor", f"{power} = {decimal_text(element.real_factor)}"))
+    lines += _applied_factor(element, pair)
     lines.append(("", f"relative error of the factor: {_error(element.real_factor, exact)}"))
     yield Heading("5. From the scales to multiplier and shift")
     yield _facts(*lines)
     if multiplier.cut_off and q:
         yield Text(f"Rounding q cut off {_cut(multiplier.cut_off)} of its last bit.", "dim")
+
+
+def _applied_factor(element: Element, pair: tuple[int, int]) -> list[tuple[str, str]]:
+    """The factor that multiplier and shift are, and the multiplier of 15 bits where the rule makes one."""
+    (q, shift), lines = pair, []
+    power = f"q * 2^(shift-31) = {q} * 2^{shift - 31}"
+    if element.reduced_multiplier is not None:
+        q15 = element.step("multiplier_q15")
+        lines.append(("q15", f"{q15.formula.removeprefix('q15 = ')} = {decimal_text(q15.exact)}, rounded {q15.value}"))
+        power = f"q15 * 2^(shift-15) = {q15.value} * 2^{shift - 15}"
+    return [*lines, ("factor", f"{power} = {decimal_text(element.real_factor)}")]
 
 
 def _section_rounding(element: Element) -> Iterable[Block]:
@@ -245,17 +258,20 @@ def _section_output(element: Element) -> Iterable[Block]:
     low, high, zy = requant.activation_min, requant.activation_max, layer.output_zero_point
     total = element.step("with_zero_point")
     wrapped = " (wrapped to int32)" if total.effect else ""
-    if layer.activation == "NONE":
+    if "activation_range" in layer.operator.options:
+        origin = "as given"
+    elif layer.activation == "NONE":
         origin = f"the range of {requant.dtype.name}"
     else:
         origin = f"{layer.activation} in quantized steps, rounded {requant.rule.bounds}"
     effect = f"clamped to {element.output}" if element.clamped else "inside: nothing is clamped"
     yield Heading("7. Output")
+    real = [] if element.given else [("real value", f"s_y * (output - zy) = {decimal_text(element.real_output)}")]
     yield _facts(
         ("zero point", f"{int(element.step('acc_scaled').value)} + {_p(zy)} = {int(total.value)}{wrapped}"),
         ("clamp", f"[{low}, {high}], {origin}; {effect}"),
         ("output", str(element.output)),
-        ("real value", f"s_y * (output - zy) = {decimal_text(element.real_output)}"),
+        *real,
     )
 
 

@@ -222,12 +222,15 @@ def _quantization(tensor: Tensor) -> dict[str, Any] | None:
     quant = tensor.quant
     if quant is None:
         return None
-    return {
+    data = {
         "granularity": quant.granularity,
         "axis": quant.axis,
-        "scale": _exact(quant.scale),
+        "scale": _exact(quant.scale) if quant.known else None,
         "zero_point": quant.zero_point.tolist(),
     }
+    if quant.given is not None:
+        data |= {"multiplier": quant.given.multiplier.tolist(), "shift": quant.given.shift.tolist()}
+    return data
 
 
 def _exact(values: npt.NDArray[np.floating[Any]]) -> dict[str, list[Any]]:

@@ -130,7 +130,10 @@ def _multipliers(dense: Data, full: bool) -> list[Block]:
     power = "q * 2^(shift-31)"
     if any(entry.get("multiplier_q15") for entry in dense["runtimes"].values()):
         power += ", or q15 * 2^(shift-15)"
-    blocks: list[Block] = [Heading(f"Effective scale m = s_x*s_w/s_y; as multiplier and shift: {power}")]
+    title = f"Effective scale m = s_x*s_w/s_y; as multiplier and shift: {power}"
+    if "given" in groups:
+        title = f"Multiplier and shift, as given, and the factor that they are: {power}"
+    blocks: list[Block] = [Heading(title)]
     headers = ("unit", "effective scale", "as hex float", "multiplier q", "shift", "q15")
     for product, names in groups.items():
         # With the same product, those that have a multiplier have the same one.
@@ -170,7 +173,7 @@ def _accumulators(dense: Data, full: bool) -> list[Block]:
 
 def _channel_scales(tensor: Data, full: bool) -> list[Block]:
     quantization = tensor["quantization"]
-    if quantization is None or quantization["granularity"] == "per_tensor":
+    if quantization is None or quantization["scale"] is None or quantization["granularity"] == "per_tensor":
         return []
     scale = quantization["scale"]
     columns = [scale["decimal"], [short_hex(text) for text in scale["hex"]], quantization["zero_point"]]

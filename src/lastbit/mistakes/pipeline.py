@@ -222,7 +222,7 @@ def fold_scales(right: RequantParams, scales: Scales) -> RequantParams:
     # A scale that lost all its digits is 0; the factor must stay a number.
     output = scales.output if scales.output > 0 else np.finfo(np.float32).tiny
     with np.errstate(all="ignore"):
-        return prepare_requantize(
+        folded = prepare_requantize(
             rule,
             input_scale=np.float64(scales.input),  # type: ignore[arg-type]
             weights_scale=scales.weights,  # type: ignore[arg-type]
@@ -231,6 +231,18 @@ def fold_scales(right: RequantParams, scales: Scales) -> RequantParams:
             activation="NONE",
             dtype=DTYPES[2],
         )
+    return _as_given(right, folded) if right.rule.scales.product == "given" else folded
+
+
+def _as_given(right: RequantParams, folded: RequantParams) -> RequantParams:
+    """A factor that another unit has was taken with that unit's multiplier and shift, which need not be normalized."""
+    same = folded.effective_scale[:, None] == right.effective_scale[None]
+    taken, found = same.argmax(axis=1), same.any(axis=1)
+    return replace(
+        folded,
+        multiplier=np.where(found, right.multiplier[taken], folded.multiplier),
+        shift=np.where(found, right.shift[taken], folded.shift),
+    )
 
 
 def _at(grid: Grid, values: Array) -> Array:

@@ -25,6 +25,11 @@ def several_scales(prepared: PreparedDense) -> bool:
     return bool((weights != weights[:1]).any())
 
 
+def _has_scales(prepared: PreparedDense) -> bool:
+    """Whether the layer has scales: one that is given by multiplier and shift has none to get wrong."""
+    return prepared.layer.given is None
+
+
 def _channels(pick: Callable[[Float64Array], Float64Array]) -> Callable[[Case, Scales], Scales]:
     return lambda _case, scales: replace(scales, weights=pick(scales.weights))
 
@@ -161,6 +166,7 @@ SCALING: tuple[Mistake, ...] = (
         _M,
         _M_C,
         lambda case, s: replace(s, output=1.0),
+        _has_scales,
         rarity=1.2,
     ),
     Mistake(
@@ -170,6 +176,7 @@ SCALING: tuple[Mistake, ...] = (
         _M,
         _M_C,
         lambda case, s: replace(s, input=1.0),
+        _has_scales,
     ),
     Mistake(
         "weights_scale_missing",
@@ -178,6 +185,7 @@ SCALING: tuple[Mistake, ...] = (
         _M,
         _M_C,
         lambda case, s: replace(s, weights=np.ones(1)),
+        _has_scales,
     ),
     Mistake(
         "output_scale_multiplied",
@@ -186,6 +194,7 @@ SCALING: tuple[Mistake, ...] = (
         _M,
         _M_C,
         lambda case, s: replace(s, output=1.0 / s.output),
+        _has_scales,
     ),
     Mistake(
         "input_and_output_scales_swapped",
@@ -194,6 +203,7 @@ SCALING: tuple[Mistake, ...] = (
         _M,
         _M_C,
         lambda case, s: replace(s, input=s.output, output=s.input),
+        _has_scales,
     ),
     Mistake(
         "scales_six_decimals",
@@ -202,6 +212,7 @@ SCALING: tuple[Mistake, ...] = (
         _ALL,
         _ALL_C,
         _decimals(6),
+        _has_scales,
         rarity=1.2,
         seen=(FLATBUFFERS_6980,),
     ),
@@ -212,6 +223,7 @@ SCALING: tuple[Mistake, ...] = (
         _ALL,
         _ALL_C,
         _decimals(4),
+        _has_scales,
         rarity=1.5,
     ),
     Mistake(
@@ -221,6 +233,7 @@ SCALING: tuple[Mistake, ...] = (
         _ALL,
         _ALL_C,
         _significant(6),
+        _has_scales,
         rarity=1.2,
     ),
     Mistake(
@@ -230,6 +243,7 @@ SCALING: tuple[Mistake, ...] = (
         _ALL,
         _ALL_C,
         _significant(4),
+        _has_scales,
         rarity=1.5,
     ),
     Mistake(
@@ -239,6 +253,7 @@ SCALING: tuple[Mistake, ...] = (
         _ALL,
         _ALL_C,
         _digits(_half_precision),
+        _has_scales,
     ),
     Mistake(
         "factor_in_float32",

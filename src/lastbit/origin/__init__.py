@@ -181,6 +181,7 @@ def explain_tensor(
         UnsupportedError: LastBit's own float operators do not cover it.
     """
     loaded = load(model)
+    loaded.subgraphs[0].require_scales("it has no scales, so there is nothing that they come from")
     chosen = _tensor(loaded, tensor)
     _check_arguments(float_model, data, ranges)
     found = decided(loaded, chosen)

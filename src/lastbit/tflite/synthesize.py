@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +76,7 @@ def dense_subgraph(
         if input_quant is not None and weights_quant is not None and bias_dtype != "float32":
             with np.errstate(all="ignore"):
                 bias_quant = quant(np.float32(input_quant.scale[0]) * weights_quant.scale)
+            bias_quant = replace(bias_quant, known=input_quant.known and weights_quant.known)
         tensors.append(_tensor(2, "bias", (units,), bias_dtype, bias_quant, bias))
     output = len(tensors)
     tensors.append(_tensor(output, "output", output_shape, output_dtype or input_dtype, output_quant))

@@ -170,12 +170,14 @@ def _about(report: VectorSet, layer: LayerVectors) -> dict[str, Any]:
 
 def _constants(tables: LayerTables) -> dict[str, Any]:
     source, params = tables.layer, tables.params
-    scales: dict[str, Array] = {
-        "input_scale": np.atleast_1d(source.input_scale),
-        "weights_scale": source.weights_scale,
-        "output_scale": np.atleast_1d(source.output_scale),
-        "effective_scale": np.asarray(params.effective_scale),
-    }
+    scales: dict[str, Array] = {"effective_scale": np.asarray(params.effective_scale)}
+    if source.given is None:
+        scales = {
+            "input_scale": np.atleast_1d(source.input_scale),
+            "weights_scale": source.weights_scale,
+            "output_scale": np.atleast_1d(source.output_scale),
+            **scales,
+        }
     return {
         "accumulator_bits": tables.bits,
         "input_zero_point": source.input_zero_point,
