@@ -16,6 +16,7 @@ from lastbit.prepare import SCALES_UNKNOWN
 from lastbit.runtimes import RUNTIMES
 from lastbit.testing import assert_bitexact
 from lastbit.tflite import load, write
+from lastbit.types import IntegerType
 from lastbit.vectors.formats import write_vectors
 
 RNG = np.random.default_rng(15)
@@ -47,7 +48,7 @@ LAYERS = {
 def an_input(model, rows=9):
     tensor = model.inputs[0]
     shape = (rows, *tensor.shape[1:])
-    if tensor.dtype.qmin is None:
+    if not isinstance(tensor.dtype, IntegerType):
         return RNG.normal(size=shape).astype(np.float32)
     return RNG.integers(tensor.dtype.qmin, tensor.dtype.qmax, shape, tensor.dtype.numpy, endpoint=True)
 

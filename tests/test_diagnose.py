@@ -21,7 +21,7 @@ from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.types import DTYPES
+from lastbit.types import FLOAT32
 
 FORUM_MISTAKES = {"product_wraps_int8", "scales_first_for_all", "scale_added"}
 RNG = np.random.default_rng(8)
@@ -374,7 +374,7 @@ def quantized_first():
     """The layer with a float32 input and a QUANTIZE before it."""
     graph = MODEL.subgraphs[0]
     own = graph.tensors[0]
-    real = replace(own, index=len(graph.tensors), name="real", dtype=DTYPES[0], quant=None)
+    real = replace(own, index=len(graph.tensors), name="real", dtype=FLOAT32, quant=None)
     quantize = Operator(0, "QUANTIZE", 1, (real.index,), (own.index,))
     dense = replace(graph.operators[0], index=1)
     tensors, operators = (*graph.tensors, real), (quantize, dense)

@@ -16,7 +16,7 @@ from lastbit.errors import InputError
 from lastbit.model import Operator, Subgraph
 from lastbit.quantize import converter_named
 from lastbit.tflite import load, write
-from lastbit.types import DTYPES, QuantParams
+from lastbit.types import INT16, QuantParams
 
 FLOAT = MODELS / "more" / "tflm_hello_world_float.tflite"
 AVERAGED = GOLDEN / "moving_average.tflite"
@@ -115,7 +115,7 @@ def test_granularity_is_one_difference_of_scales():
 
 
 def test_types_and_options():
-    wide = changed(ONE, 3, dtype=DTYPES[7])
+    wide = changed(ONE, 3, dtype=INT16)
     assert only(wide, ONE).what is What.TYPE
     graph = ONE.subgraphs[0]
     op = replace(graph.operators[0], options={**graph.operators[0].options, "fused_activation_function": "RELU"})

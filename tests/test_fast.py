@@ -16,7 +16,7 @@ from lastbit.engines.plan import ChainStep
 from lastbit.model import Operator, Subgraph, Tensor
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.types import DTYPES
+from lastbit.types import DTYPES, FLOAT32
 
 FAST = [name for name in ENGINES if name != "reference"]
 needs_numba = pytest.mark.skipif(not available(), reason="needs Numba: pip install '.[fast]'")
@@ -87,9 +87,9 @@ def float_to_float_model(depth, kind, rng):
     x, y = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
     first = len(graph.tensors)
     extra = (
-        replace(x, index=first, name="real in", dtype=DTYPES[0], quant=None),
+        replace(x, index=first, name="real in", dtype=FLOAT32, quant=None),
         replace(y, index=first + 1, name="relu"),
-        replace(y, index=first + 2, name="real out", dtype=DTYPES[0], quant=None),
+        replace(y, index=first + 2, name="real out", dtype=FLOAT32, quant=None),
     )
     operators = (
         Operator(0, "QUANTIZE", 1, (first,), (x.index,)),
@@ -169,7 +169,7 @@ def softmax_model(kind, classes, scale, beta):
     tensors = (
         Tensor(0, "x", shape, shape, dtype, quant(scale, low + 100), None),
         Tensor(1, "y", shape, shape, dtype, quant(1 / 256, low), None),
-        Tensor(2, "real", shape, shape, DTYPES[0], None, None),
+        Tensor(2, "real", shape, shape, FLOAT32, None, None),
     )
     operators = (
         Operator(0, "SOFTMAX", 1, (0,), (1,), {"beta": beta}),

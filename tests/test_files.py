@@ -13,9 +13,9 @@ from lastbit.errors import InputError
 from lastbit.files import atomic_write, check_target, write_arrays, write_bytes
 from lastbit.input_files import read_array, read_inputs
 from lastbit.model import Model, Subgraph, Tensor
-from lastbit.types import DTYPES
+from lastbit.types import DTYPES, FLOAT32, INT4, INT8, INT16
 
-FLOAT32, INT16, INT8, STRING, INT4 = DTYPES[0], DTYPES[7], DTYPES[9], DTYPES[5], DTYPES[17]
+STRING = DTYPES[5]
 X = np.arange(-10, 11, dtype=np.int8).reshape(3, 7)
 
 

@@ -15,14 +15,13 @@ from lastbit.rules.requantize.forms import form_text
 from lastbit.rules.requantize.table import EIGHT_BIT, RULES
 from lastbit.rules.requantize.table import INT16 as INT16_RULES
 from lastbit.rules.requantize.vector import requantize
-from lastbit.types import DTYPES
+from lastbit.types import INT8, INT16, UINT8
 
 numba = pytest.importorskip("numba", reason="needs Numba: pip install '.[fast]'")
 
 from lastbit.engines import jit_cpu, jit_forms, jit_kernels, jit_matmul, jit_memory  # noqa: E402
 from lastbit.engines.jit_vectors import ISAS, choose_isa  # noqa: E402
 
-INT8, UINT8, INT16 = DTYPES[9], DTYPES[3], DTYPES[7]
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 

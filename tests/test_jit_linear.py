@@ -9,9 +9,8 @@ from lastbit.rules.requantize.fold import prepare_requantize
 from lastbit.rules.requantize.forms import Float
 from lastbit.rules.requantize.table import EIGHT_BIT
 from lastbit.rules.requantize.vector import requantize
-from lastbit.types import DTYPES
+from lastbit.types import INT8, UINT8
 
-INT8, UINT8 = DTYPES[9], DTYPES[3]
 CASES = [
     name
     for name, rule in EIGHT_BIT.items()

@@ -23,7 +23,7 @@ from lastbit.rules.requantize.vector import requantize
 from lastbit.runtimes import RUNTIMES
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.types import DTYPES
+from lastbit.types import INT32
 
 RNG = np.random.default_rng(3)
 X = RNG.integers(-128, 128, (9, 7)).astype(np.int8)
@@ -38,7 +38,7 @@ def turned(dense):
     """A dense layer of a flat image, with a TRANSPOSE and a RESHAPE before it."""
     (own, *tensors), size = dense.tensors, len(dense.tensors)
     order, shape = (
-        replace(own, index=size + i, shape=(len(v),), dtype=DTYPES[2], quant=None, data=np.asarray(v, np.int32))
+        replace(own, index=size + i, shape=(len(v),), dtype=INT32, quant=None, data=np.asarray(v, np.int32))
         for i, v in enumerate(((0, 3, 1, 2), (1, 18)))
     )
     before = replace(own, index=size + 2, name="image")
@@ -467,7 +467,7 @@ def test_the_right_line_of_each_rounding_is_what_the_rule_computes():
             "L": max(shift, 0), "R": max(-shift, 0),
         }  # fmt: skip
         exec(line, given)
-        wide = replace(params, output_zero_point=0, activation_min=-(2**30), activation_max=2**30, dtype=DTYPES[2])
+        wide = replace(params, output_zero_point=0, activation_min=-(2**30), activation_max=2**30, dtype=INT32)
         np.testing.assert_array_equal(given["y"], requantize(acc[:, None], wide)["output"].ravel(), err_msg=str(form))
         seen.add(line)
     assert len(seen) == 5

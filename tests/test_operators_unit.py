@@ -9,6 +9,7 @@ from lastbit.engines import reference
 from lastbit.errors import InputError, UnsupportedError
 from lastbit.prepare import prepare
 from lastbit.tflite.options import OPTION_DEFAULTS
+from lastbit.types import INT16
 
 
 def case_of(op, **wanted):
@@ -152,7 +153,6 @@ def test_options_are_read_as_they_were_written(op):
     from lastbit.model import Operator, Subgraph
     from lastbit.tflite import load, write
     from lastbit.tflite.option_tables import TABLES
-    from lastbit.types import DTYPES
     from operator_cases import Operand
 
     values = {}
@@ -160,7 +160,7 @@ def test_options_are_read_as_they_were_written(op):
         values[field] = {
             "padding": "VALID",
             "activation": "RELU6",
-            "dtype": DTYPES[7].name,
+            "dtype": INT16.name,
             "bool": not default,
             "i32": number + 2,
             "f32": 0.25,

@@ -30,7 +30,7 @@ from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.variant import key_of
 from lastbit.tflite import load, write
 from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.types import DTYPES, fraction_of
+from lastbit.types import DTYPES, INT8, fraction_of
 
 NAMES = ("cmsis-nn", "cmsis-nn-single-rounding", "onnxruntime", "torch-fbgemm")
 DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnx"), "torch-fbgemm": ("torch",)}
@@ -185,7 +185,7 @@ def test_ties_and_overflow_of_each_rule_by_hand():
             output_scale=np.float32(1),
             output_zero_point=zy,
             activation=activation,
-            dtype=DTYPES[9],
+            dtype=INT8,
         )
         return requantize(np.asarray([accs]), params)["output"][0].tolist()
 

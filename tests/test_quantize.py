@@ -14,7 +14,7 @@ from lastbit.model import Operator, Subgraph, Tensor
 from lastbit.quantize import CONVERTERS
 from lastbit.quantize.numbers import activation, round_away, round_in_eights
 from lastbit.tflite.writer import write
-from lastbit.types import DTYPES
+from lastbit.types import FLOAT32
 from quantize_canonical import digests, ranges_of
 
 ARCHIVE = ROOT / "tests" / "golden" / "quantize.zip"
@@ -53,7 +53,7 @@ def test_every_converter_has_golden_results():
 
 def dense_model(weights, bias=None, width=4):
     """A float32 model: one dense layer."""
-    floats = DTYPES[0]
+    floats = FLOAT32
     data = np.asarray(weights, np.float32)
     tensors = [
         Tensor(0, "x", (1, width), (1, width), floats, None, None),

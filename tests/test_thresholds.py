@@ -24,11 +24,10 @@ from lastbit.rules.requantize.table import INT16 as INT16_RULES
 from lastbit.single_layer import accumulators
 from lastbit.tflite import load
 from lastbit.thresholds import thresholds
-from lastbit.types import DTYPES, fraction_of
+from lastbit.types import INT8, INT16, fraction_of
 from record_dense import SETS, stored
 
 NOTHING_PRINTED = ("dense_hybrid", "dense_float")  # golden sets without layers that print a requantization
-INT8, INT16 = DTYPES[9], DTYPES[7]
 LOW, HIGH = -(2**31), 2**31 - 1
 SPECIAL = np.asarray([LOW, LOW + 1, -(2**24) - 1, -(2**24), -1, 0, 1, 2**24, 2**24 + 1, HIGH - 1, HIGH])
 RULES_64 = {name: rule for name, rule in INT16_RULES.items() if rule.sums.bits == 64}

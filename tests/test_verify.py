@@ -12,7 +12,7 @@ from lastbit.model import Operator, Subgraph
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.variant import key_of
 from lastbit.tflite import load, write
-from lastbit.types import DTYPES
+from lastbit.types import FLOAT32
 
 pytestmark = needs_all_interpreters
 
@@ -79,7 +79,7 @@ def test_operators_not_covered_are_listed_never_skipped_in_silence():
     dense = make_dense_model().subgraphs[0]
     last = dense.tensors[-1]
     real, result = (
-        replace(last, index=len(dense.tensors) + i, name=name, dtype=DTYPES[0], quant=None)
+        replace(last, index=len(dense.tensors) + i, name=name, dtype=FLOAT32, quant=None)
         for i, name in enumerate(("real", "result"))
     )
     operators = (

@@ -20,6 +20,7 @@ from lastbit.oracles import ORACLES
 from lastbit.probing import all_rules, boundary_inputs, critical_accumulators, probe_subgraph, tie_seeking_inputs
 from lastbit.rules.requantize.table import COMMON as RULES
 from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
+from lastbit.types import integer_type
 
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
@@ -75,9 +76,7 @@ PER_TENSOR, PER_CHANNEL = Kind(), Kind(per_channel=True)
 
 def dtype_range(dtype_name: str) -> tuple[int, int]:
     """The smallest and largest value of an integer type."""
-    dtype = DTYPE_BY_NAME[dtype_name]
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
+    dtype = integer_type(DTYPE_BY_NAME[dtype_name])
     return dtype.qmin, dtype.qmax
 
 

@@ -20,11 +20,10 @@ from lastbit.rules.floats.table import FLOAT_CHOICES, FLOAT_RULES
 from lastbit.rules.floats.vector import sums
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph
+from lastbit.types import Float32Array
 
 RUNTIMES = (*XNNPACKS, "litert-reference", "tflm")
 GOLDEN_SEED, GOLDEN_ROUNDS, LARGEST_CASE = 10, 6, 8_000
-
-Float32Array = npt.NDArray[np.float32]
 
 
 def _layer(

@@ -17,12 +17,12 @@ from families_hybrid_rivals import rivals
 from lastbit.model import Subgraph
 from lastbit.tflite import write
 from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.types import Float32Array
 
 __all__ = ["KINDS", "all_cases", "cases", "golden_cases", "group", "rivals"]
 
 GOLDEN_SEED, GOLDEN_ROUNDS, LARGEST_CASE = 9, 3, 8_000
 
-Float32Array = npt.NDArray[np.float32]
 Kind = tuple[str, bool]  # weights' element type, per channel
 
 KINDS: tuple[Kind, ...] = (("int8", False), ("int8", True), ("int4", False), ("int4", True))

@@ -17,8 +17,8 @@ from lastbit.rules.hybrid.finish import clamp
 from lastbit.rules.hybrid.forms import HybridRule, Nibbles, Rows
 from lastbit.rules.hybrid.rows import quantize_rows
 from lastbit.rules.hybrid.table import FOR_NIBBLES, HYBRID_RULES, SSE_ASYMMETRIC
+from lastbit.types import Float32Array
 
-Float32Array = npt.NDArray[np.float32]
 # A rule, and the readers that a rival has instead of its own.
 Rival = tuple[HybridRule, dict[str, Callable[..., object]]]
 

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 import families_other_runtimes as others
 from dense_families import Case, Kind, Rng, dtype_range, make_layer
-from lastbit.arith.fixedpoint import wrap32
+from lastbit.arith.fixedpoint import low_bits
 from lastbit.arith.pairs16 import INT16_MAX, INT16_MIN, kernel_shifts
 from lastbit.model import Model, Operator
 from lastbit.ops.base import Evaluate, PreparedOperator
@@ -25,9 +24,7 @@ from lastbit.rules.base import NEIGHBOURS, Pairs, Sums
 from lastbit.rules.requantize.table import RULES, line_of
 from lastbit.rules.requantize.vector import requantize
 from lastbit.tflite.synthesize import quant
-from lastbit.types import Array
-
-Int64Array = npt.NDArray[np.int64]
+from lastbit.types import Array, Int64Array
 
 RUNTIMES = ("onnxruntime-avx2", "torch-fbgemm-avx2")
 UINT8_BY_INT8 = (
@@ -247,7 +244,7 @@ def rivals(model: Model, op: Operator) -> dict[str, PreparedOperator]:
 def _finished(prepared: PreparedDense, name: str, total: Callable[[Int64Array], Int64Array]) -> PreparedOperator:
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         rows = prepared.layer.rows(values[0]).astype(np.int64)
-        acc = wrap32(total(rows) + prepared.layer.bias_values)
+        acc = low_bits(total(rows) + prepared.layer.bias_values, 32)
         output = requantize(acc, prepared.requant)["output"]
         return {"output": output.reshape(prepared.layer.output_shape(values[0].shape))}
 

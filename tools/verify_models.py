@@ -28,6 +28,7 @@ from lastbit.model import Model, Tensor
 from lastbit.oracles import OracleFailure, on_this_machine, open_oracle
 from lastbit.prepare import PreparedModel, prepare
 from lastbit.tflite.writer import with_outputs
+from lastbit.types import IntegerType
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
@@ -61,14 +62,14 @@ def _real(model: Model, folder: Path) -> Iterator[Array]:
 
 
 def _constant(tensor: Tensor, place: float) -> Array:
-    if tensor.dtype.qmin is None or tensor.dtype.qmax is None:
+    if not isinstance(tensor.dtype, IntegerType):
         return np.full(tensor.shape, place - 0.5, tensor.dtype.numpy)
     value = tensor.dtype.qmin + round(place * (tensor.dtype.qmax - tensor.dtype.qmin))
     return np.full(tensor.shape, value, tensor.dtype.numpy)
 
 
 def _random(model: Model, tensor: Tensor, rng: np.random.Generator) -> Array:
-    if tensor.dtype.qmin is not None and tensor.dtype.qmax is not None:
+    if isinstance(tensor.dtype, IntegerType):
         return rng.integers(tensor.dtype.qmin, tensor.dtype.qmax, tensor.shape, tensor.dtype.numpy, endpoint=True)
     spread = 1.0
     for op in model.operators:

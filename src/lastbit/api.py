@@ -18,7 +18,7 @@ from .model import Model, Operator, Subgraph, Tensor
 from .prepare import prepare, prepare_operator
 from .runtimes import DEFAULT_RUNTIME, Runtime
 from .tflite.reader import load as load_tflite
-from .types import DTYPES, Array
+from .types import FLOAT32, Array
 
 __all__ = ["load", "quantized_inputs", "run"]
 
@@ -139,7 +139,7 @@ def _quantized(tensor: Tensor, value: Array, runtime: Runtime) -> Array:
         raise InputError(
             f"input {tensor.label}: the value at {bad} is {value[tuple(bad)]}; wanted finite numbers of float32"
         )
-    real = replace(tensor, index=0, dtype=DTYPES[0], quant=None)
+    real = replace(tensor, index=0, dtype=FLOAT32, quant=None)
     graph = Subgraph(
         "quantize", (real, replace(tensor, index=1)), (Operator(0, "QUANTIZE", 1, (0,), (1,)),), (0,), (1,)
     )

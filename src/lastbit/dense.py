@@ -15,7 +15,7 @@ from .model import Model, Subgraph
 from .tflite.reader import load
 from .tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 from .tflite.writer import write
-from .types import Array, DType, GivenFactor, QuantParams, fused_bounds
+from .types import Array, DType, GivenFactor, IntegerType, QuantParams, fused_bounds, integer_type
 
 __all__ = ["dense"]
 
@@ -89,7 +89,7 @@ def dense(
     if values.ndim != 2 or not values.size:
         raise InputError(f"weights: found shape {list(values.shape)}; wanted [out, in]")
     kinds = _Kinds.of(values, input, output, dtype, weights_dtype, bias_dtype)
-    stored = _integers("weights", values, kinds.weights)
+    stored = _integers("weights", values, integer_type(kinds.weights))
     units = len(values)
     if activation not in _ACTIVATIONS:
         raise InputError(f"activation: found {activation!r}; wanted one of {', '.join(_ACTIVATIONS)}")
@@ -151,11 +151,9 @@ def _array(what: str, value: Any) -> Array:
         raise InputError(f"{what}: found sequences of different lengths; wanted an array") from None
 
 
-def _integers(what: str, values: Array, dtype: DType) -> Array:
+def _integers(what: str, values: Array, dtype: IntegerType) -> Array:
     """Whole numbers as a type's own array."""
     low, high = dtype.qmin, dtype.qmax
-    assert low is not None
-    assert high is not None
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values != np.rint(values)).any():
         raise InputError(f"{what}: found {values.dtype} with values that are not whole; wanted {dtype.name} integers")
     if values.min() < low or values.max() > high:
@@ -173,7 +171,7 @@ def _bias(bias: npt.ArrayLike, dtype: DType, units: int) -> Array:
     values = _array("bias", bias)
     if values.shape != (units,):
         raise InputError(f"bias: found shape {list(values.shape)}; wanted [{units}], one for each row of the weights")
-    return values.astype(np.float32) if dtype.qmin is None else _integers("bias", values, dtype)
+    return _integers("bias", values, dtype) if isinstance(dtype, IntegerType) else values.astype(np.float32)
 
 
 def _shape(shape: Sequence[int], depth: int) -> tuple[int, ...]:
@@ -241,7 +239,7 @@ def _scales(what: str, values: Array, units: int) -> npt.NDArray[np.float32]:
 
 
 def _zero_point(what: str, value: Any, dtype: DType) -> int:
-    if dtype.qmin is None:
+    if not isinstance(dtype, IntegerType):
         return 0
     return int(_integers(what, np.asarray(value), dtype))
 

@@ -106,8 +106,6 @@ def compare_arrays(wanted: Array, found: Array) -> Difference:
 
 def ends_of(params: RequantParams) -> Ends:
     """What the output is limited to, for exact arithmetic."""
-    assert params.dtype.qmin is not None
-    assert params.dtype.qmax is not None
     bounds = params.activation_min, params.activation_max
     return Ends(*bounds, params.dtype.qmin, params.dtype.qmax, params.output_zero_point)
 

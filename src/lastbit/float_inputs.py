@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .ops.dense_layer import DenseLayer
+from .types import Float64Array
 
 __all__ = ["float_rows", "normal_rows"]
-
-Float64Array = npt.NDArray[np.float64]
 
 
 def float_rows(layer: DenseLayer, count: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -14,7 +14,7 @@ from .model import Model, Operator
 from .ops.dense_layer import DenseLayer
 from .prepare import PreparedModel, prepare
 from .runtimes import Runtime
-from .types import Array
+from .types import Array, integer_type
 
 __all__ = ["dense_operator", "layer_input", "random_input"]
 
@@ -48,9 +48,7 @@ def random_input(layer: DenseLayer, seed: int) -> tuple[Array, str]:
     """
     if seed < 0:
         raise InputError(f"found seed {seed}; wanted 0 or more")
-    dtype = layer.input.dtype
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
+    dtype = integer_type(layer.input.dtype)
     shape = tuple(max(size, 1) for size in layer.input.shape)
     values = np.random.default_rng(seed).integers(dtype.qmin, dtype.qmax, shape, dtype.numpy, endpoint=True)
     return values, (

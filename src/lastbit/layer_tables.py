@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from .arith.exact import low_bits
 from .errors import InputError
 from .model import Model, Operator, Subgraph
 from .ops.base import PreparedOperator
@@ -25,7 +26,7 @@ from .rules.base import Pairs
 from .rules.requantize.fold import RequantParams
 from .rules.requantize.step_tables import StepTable, channel_count, step_tables, take_channels
 from .rules.sums.words import pairs_words
-from .types import Array
+from .types import Array, Int64Array, IntegerType, integer_type
 
 __all__ = [
     "Differing",
@@ -42,7 +43,6 @@ __all__ = [
 ]
 
 Interval = tuple[int, int]
-Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class Differing:
 
 def has_table(prepared: PreparedOperator | None) -> bool:
     """Whether an operator is a dense layer whose integer output is a function of a sum of products."""
-    if not isinstance(prepared, PreparedDense) or prepared.layer.output.dtype.qmin is None:
+    if not isinstance(prepared, PreparedDense) or not isinstance(prepared.layer.output.dtype, IntegerType):
         return False
     return not overflowing_units(prepared)
 
@@ -122,7 +122,7 @@ def overflowing_units(prepared: PreparedOperator | None) -> int:
 def no_table_reason(prepared: PreparedOperator) -> str:
     """Why a prepared operator has no thresholds."""
     output = getattr(getattr(prepared, "layer", None), "output", None)
-    if output is not None and output.dtype.qmin is None:
+    if output is not None and not isinstance(output.dtype, IntegerType):
         return f"no thresholds: the output is {output.dtype.name}, not an integer with a finite number of steps"
     if isinstance(prepared, PreparedDense) and isinstance(prepared.products, Pairs):
         words = pairs_words(prepared.products)
@@ -199,9 +199,7 @@ class LayerTables:
     @property
     def width(self) -> int:
         """How many different outputs the type has."""
-        dtype = self.params.dtype
-        assert dtype.qmin is not None
-        assert dtype.qmax is not None
+        dtype = integer_type(self.params.dtype)
         return dtype.qmax - dtype.qmin + 1
 
     def intervals(self, unit: int) -> list[Interval]:
@@ -210,7 +208,7 @@ class LayerTables:
         half = 1 << (self.bits - 1)
         if high - low >= 2 * half - 1:
             return [(-half, half - 1)]
-        first, last = _wrap(low, half), _wrap(high, half)
+        first, last = low_bits(low, self.bits), low_bits(high, self.bits)
         return [(first, last)] if first <= last else [(-half, last), (first, half - 1)]
 
     def wraps(self, unit: int) -> bool:
@@ -343,7 +341,3 @@ def graph_of(layer: DenseLayer) -> Model:
     )
     graph = Subgraph("layer", tensors, (op,), (op.inputs[0],), op.outputs)
     return Model((graph,), "", 3, b"", f"<layer {layer.operator.index}>")
-
-
-def _wrap(value: int, half: int) -> int:
-    return (value + half) % (2 * half) - half

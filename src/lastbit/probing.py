@@ -25,7 +25,7 @@ from .rules.requantize.fold import RequantParams
 from .rules.requantize.table import COMMON
 from .rules.requantize.vector import requantize
 from .tflite.synthesize import dense_subgraph, quant
-from .types import DType, IntArray
+from .types import DType, Int64Array, IntArray, integer_type
 
 __all__ = [
     "all_rules",
@@ -40,7 +40,6 @@ __all__ = [
     "tie_seeking_inputs",
 ]
 
-Int64Array = npt.NDArray[np.int64]
 Number = TypeVar("Number", bound=np.generic)
 
 # Output steps whose edges are sought; a 16-bit output has more, of which this many are drawn.
@@ -116,8 +115,6 @@ def critical_accumulators(
         return special
     # Every output step's edge, in accumulators: the scaled value is half-way between two integers. The clamp's
     # own edges are a step further out.
-    assert some.dtype.qmin is not None
-    assert some.dtype.qmax is not None
     halves = np.arange(some.dtype.qmin - 1 - zy, some.dtype.qmax + 2 - zy, dtype=np.float64) + 0.5
     edges = _drawn(halves, EDGES, rng) / factor
     edges = edges[(edges > float(lowest) + 8) & (edges < float(highest) - 8)]
@@ -283,9 +280,8 @@ def solve_sum(weights: Int64Array, target: int, limits: Sequence[int], rng: np.r
 
 def _range(dtype: DType) -> tuple[int, int]:
     """The smallest and largest value of an integer type."""
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
-    return dtype.qmin, dtype.qmax
+    whole = integer_type(dtype)
+    return whole.qmin, whole.qmax
 
 
 def _drawn(values: npt.NDArray[Number], count: int, rng: np.random.Generator) -> npt.NDArray[Number]:

@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from .api import load
 from .errors import UnsupportedError
@@ -33,10 +32,10 @@ from .single_layer import random_rows, rows_in_oracle, rows_in_rule
 from .solving import UnitSolver
 from .tflite.reader import load as load_tflite
 from .tflite.writer import write
+from .types import Int64Array
 
 __all__ = ["prove"]
 
-Int64Array = npt.NDArray[np.int64]
 Progress = Callable[[int, int, str], None]
 Work = tuple[list[int], list[Int64Array], list[Int64Array]]
 """Units, for each the accumulators, and for each what LastBit's table says."""

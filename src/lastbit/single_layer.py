@@ -7,6 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from .arith.fixedpoint import low_bits
 from .arith.matmul import pack_weights
 from .errors import InputError
 from .model import Model, Subgraph, Tensor
@@ -15,14 +16,13 @@ from .ops.dense_layer import DenseLayer
 from .oracles import Oracle
 from .rules.requantize.vector import requantize
 from .tflite.writer import extract_operator, write
-from .types import Array, IntArray
+from .types import Array, IntArray, IntegerType, integer_type
 
 __all__ = [
     "Sums",
     "accumulators",
     "cut_out",
     "filled",
-    "held",
     "random_inputs",
     "random_rows",
     "rows_in_oracle",
@@ -80,9 +80,7 @@ class Sums:
     def __init__(self, prepared: PreparedDense) -> None:
         self._layer, self._bits, self._folded = prepared.layer, prepared.acc_bits, prepared.folded_bias
         self._pairs = prepared.pairs
-        dtype = self._layer.input.dtype
-        assert dtype.qmin is not None
-        assert dtype.qmax is not None
+        dtype = integer_type(self._layer.input.dtype)
         self._packed = pack_weights(self._layer.weights_values, largest_input=max(-dtype.qmin, dtype.qmax))
 
     def totals(self, rows: IntArray) -> npt.NDArray[np.int64]:
@@ -94,17 +92,7 @@ class Sums:
 
     def accumulators(self, rows: IntArray) -> npt.NDArray[np.int64]:
         """The same as the kernel's register holds them."""
-        return held(self.totals(rows), self._bits)
-
-
-def held(totals: npt.NDArray[np.int64], bits: int) -> npt.NDArray[np.int64]:
-    """What a signed register of this many bits holds of sums: the low bits.
-
-    >>> held(np.asarray([127, 128, -129]), 8).tolist()
-    [127, -128, 127]
-    """
-    unused = 64 - bits
-    return totals << unused >> unused
+        return low_bits(self.totals(rows), self._bits)
 
 
 def accumulators(prepared: PreparedDense, rows: IntArray) -> npt.NDArray[np.int64]:
@@ -130,9 +118,7 @@ def rows_in_rule(prepared: PreparedDense, rows: IntArray) -> tuple[npt.NDArray[n
 
 def random_rows(layer: DenseLayer, count: int, rng: np.random.Generator) -> IntArray:
     """Rows drawn evenly from the whole range of the input's type: `[count, depth]`."""
-    dtype = layer.input.dtype
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
+    dtype = integer_type(layer.input.dtype)
     drawn: IntArray = rng.integers(dtype.qmin, dtype.qmax, (count, layer.depth), dtype.numpy, endpoint=True)
     return drawn
 
@@ -144,7 +130,7 @@ def random_inputs(model: Model, rng: np.random.Generator) -> list[Array]:
 
 def _random_values(model: Model, tensor: Tensor, rng: np.random.Generator) -> Array:
     dtype = tensor.dtype
-    if dtype.qmin is not None and dtype.qmax is not None:
+    if isinstance(dtype, IntegerType):
         return rng.integers(dtype.qmin, dtype.qmax, tensor.shape, dtype.numpy, endpoint=True)
     if dtype.name != "float32":
         return np.zeros(tensor.shape, dtype.numpy)
@@ -154,9 +140,8 @@ def _random_values(model: Model, tensor: Tensor, rng: np.random.Generator) -> Ar
             continue
         output = model.tensors[op.outputs[0]]
         if output.quant is not None:
-            assert output.dtype.qmin is not None
-            assert output.dtype.qmax is not None
             scale, zero_point = float(output.quant.scale[0]), int(output.quant.zero_point[0])
             # A little beyond what the quantized type can hold, so that it saturates at times.
-            low, high = (1.1 * scale * (q - zero_point) for q in (output.dtype.qmin, output.dtype.qmax))
+            kind = integer_type(output.dtype)
+            low, high = (1.1 * scale * (q - zero_point) for q in (kind.qmin, kind.qmax))
     return rng.uniform(low, high, tensor.shape).astype(np.float32)

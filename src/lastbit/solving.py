@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .ops.dense_layer import DenseLayer
-from .types import IntArray
+from .types import Int64Array, IntArray, integer_type
 
 __all__ = ["Reach", "UnitSolver", "reach_of", "variants"]
 
-Int64Array = npt.NDArray[np.int64]
 
 _ATTEMPTS = 24
 # Values that the search of pairs takes part in, and the moves of each.
@@ -70,9 +69,7 @@ class UnitSolver:
     """
 
     def __init__(self, layer: DenseLayer, unit: int) -> None:
-        dtype = layer.input.dtype
-        assert dtype.qmin is not None
-        assert dtype.qmax is not None
+        dtype = integer_type(layer.input.dtype)
         self.layer, self.unit = layer, unit
         self._low, self._high = dtype.qmin - layer.input_zero_point, dtype.qmax - layer.input_zero_point
         self._weights = layer.weights_values[unit].astype(np.int64) - layer.weights_zero_point
@@ -206,9 +203,7 @@ def variants(layer: DenseLayer, unit: int, x: IntArray, count: int, rng: np.rand
     Returns:
         `[count, depth]` of the input's type.
     """
-    dtype = layer.input.dtype
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
+    dtype = integer_type(layer.input.dtype)
     w = layer.weights_values[unit].astype(np.int64) - layer.weights_zero_point
     rows = np.repeat(x.astype(np.int64)[None], count, axis=0)
     if layer.depth < 2:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from .model import Model, Operator, Tensor
 from .quantize.older import PROPERTIES
 from .quantize.operators import TRAITS
-from .types import QuantParams
+from .types import IntegerType, QuantParams, integer_type
 
 __all__ = ["CHECKS", "Breach", "Kind", "breaches"]
 
@@ -115,7 +115,11 @@ def _bias(model: Model, op: Operator) -> Tensor | None:
 def _quantized(model: Model, op: Operator) -> Iterator[Tensor]:
     """The tensors of an operator that have scales, once each."""
     for index in dict.fromkeys((*op.inputs, *op.outputs)):
-        if index >= 0 and model.tensors[index].quant is not None and model.tensors[index].dtype.qmin is not None:
+        if (
+            index >= 0
+            and model.tensors[index].quant is not None
+            and isinstance(model.tensors[index].dtype, IntegerType)
+        ):
             yield model.tensors[index]
 
 
@@ -251,9 +255,8 @@ def check_absurd_scale(model: Model, op: Operator) -> Iterator[Breach]:
             continue
         first = float(scale[int(np.argmax(bad))])
         of_unit = f" of {_units(bad, 'channel')}" if bad.size > 1 else ""
-        assert tensor.dtype.qmin is not None
-        assert tensor.dtype.qmax is not None
-        reach = first * (tensor.dtype.qmax - tensor.dtype.qmin)
+        kind = integer_type(tensor.dtype)
+        reach = first * (kind.qmax - kind.qmin)
         text = f"{tensor.label}: the scale{of_unit} is {first:.9g}, so all values lie in a range of {reach:.3g}"
         if first < 1 and tensor.data is None:
             text += ": it was almost zero in all of the calibration data"

@@ -12,18 +12,33 @@ import numpy.typing as npt
 
 __all__ = [
     "DTYPES",
+    "FLOAT32",
+    "INT4",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "UINT8",
     "DType",
     "FileBytes",
+    "Float32Array",
+    "Float64Array",
     "GivenFactor",
+    "Int64Array",
     "IntArray",
+    "IntegerType",
     "QuantParams",
     "fraction_of",
     "fused_bounds",
     "hex_float",
+    "integer_type",
 ]
 
 Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.integer[Any]]
+Int64Array = npt.NDArray[np.int64]
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
 FileBytes = bytes | mmap.mmap
 
 
@@ -36,34 +51,59 @@ class DType:
         numpy: the NumPy dtype that holds one element (int4 is held unpacked in int8); None for types that
             NumPy does not hold (strings, resources, variants).
         bits: bits of one element in the file; 0 where it is not fixed.
-        qmin: smallest integer of a quantized type, else None.
-        qmax: largest integer of a quantized type, else None.
     """
 
     name: str
     numpy: np.dtype[Any] | None
     bits: int
-    qmin: int | None = None
-    qmax: int | None = None
 
 
-def _integer(name: str, bits: int) -> DType:
+@dataclass(frozen=True)
+class IntegerType(DType):
+    """An element type of integers, as quantized values have it.
+
+    Attributes:
+        qmin: the smallest integer.
+        qmax: the largest.
+    """
+
+    qmin: int
+    qmax: int
+
+
+def integer_type(dtype: DType) -> IntegerType:
+    """The type as one of integers.
+
+    Raises:
+        TypeError: it is another one, which is a fault of whoever asks.
+    """
+    if not isinstance(dtype, IntegerType):
+        raise TypeError(f"{dtype.name} is no type of integers")
+    return dtype
+
+
+def _integer(name: str, bits: int) -> IntegerType:
     low, high = (0, 2**bits - 1) if name.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    return DType(name, np.dtype(name), bits, low, high)
+    return IntegerType(name, np.dtype(name), bits, low, high)
 
+
+FLOAT32 = DType("float32", np.dtype(np.float32), 32)
+INT8, UINT8, INT16 = _integer("int8", 8), _integer("uint8", 8), _integer("int16", 16)
+INT32, INT64 = _integer("int32", 32), _integer("int64", 64)
+INT4 = IntegerType("int4", np.dtype(np.int8), 4, -8, 7)
 
 # Keyed by TensorType of the TFLite schema.
 DTYPES: dict[int, DType] = {
-    0: DType("float32", np.dtype(np.float32), 32),
+    0: FLOAT32,
     1: DType("float16", np.dtype(np.float16), 16),
-    2: _integer("int32", 32),
-    3: _integer("uint8", 8),
-    4: _integer("int64", 64),
+    2: INT32,
+    3: UINT8,
+    4: INT64,
     5: DType("string", None, 0),
     6: DType("bool", np.dtype(np.bool_), 8),
-    7: _integer("int16", 16),
+    7: INT16,
     8: DType("complex64", np.dtype(np.complex64), 64),
-    9: _integer("int8", 8),
+    9: INT8,
     10: DType("float64", np.dtype(np.float64), 64),
     11: DType("complex128", np.dtype(np.complex128), 128),
     12: _integer("uint64", 64),
@@ -71,7 +111,7 @@ DTYPES: dict[int, DType] = {
     14: DType("variant", None, 0),
     15: _integer("uint32", 32),
     16: _integer("uint16", 16),
-    17: DType("int4", np.dtype(np.int8), 4, -8, 7),
+    17: INT4,
     18: DType("bfloat16", None, 16),
 }
 

@@ -14,9 +14,8 @@ import numpy.typing as npt
 from lastbit.rules.base import Bounds, IntegerRule, ScaleProduct, Scales, Sums
 from lastbit.rules.requantize.fold import RequantParams, prepare_requantize, with_float_bias
 from lastbit.rules.requantize.forms import Float, Meaningless, OneRounding, Requantize, TwoRoundings, values_of
-from lastbit.types import DTYPES, GivenFactor
+from lastbit.types import INT8, INT16, UINT8, GivenFactor, integer_type
 
-INT8, UINT8, INT16 = (next(d for d in DTYPES.values() if d.name == name) for name in ("int8", "uint8", "int16"))
 UNITS = 24
 ROWS = 440
 """So that a layer has more than 10,000 accumulators."""
@@ -70,9 +69,7 @@ def given_factor(params: RequantParams, rng: np.random.Generator) -> GivenFactor
 def layer(rule: IntegerRule, seed: int) -> RequantParams:
     """A layer of 24 units, with ties, both ends of the output's type, and an activation."""
     rng = np.random.default_rng(seed)
-    dtype = INT16 if rule.sums.bits == 64 else (INT8, UINT8)[seed % 2]
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
+    dtype = integer_type(INT16 if rule.sums.bits == 64 else (INT8, UINT8)[seed % 2])
     zero_point = int(rng.choice([dtype.qmin, -3 if dtype.qmin < 0 else 3, dtype.qmax, 0]))
     scales = weights_scales(rule.requantize)
     params = prepare_requantize(

@@ -18,11 +18,11 @@ from lastbit.arith.dynamic_range import (
     scaled_rows,
     symmetric_range,
 )
-from lastbit.arith.fixedpoint import INT32_MAX, wrap32
+from lastbit.arith.fixedpoint import INT32_MAX, low_bits
 from lastbit.arith.floats import flush_subnormals, multiply32, round_away32, trunc_to_int32
 from lastbit.arith.neon import flushed_range_arm, inverted, saturate_to_int32
+from lastbit.types import Float32Array
 
-Float32Array = npt.NDArray[np.float32]
 _LANES = 8
 
 
@@ -54,7 +54,7 @@ def _to_steps(
         last = np.where(np.isnan(last), 0, np.clip(last, -128, 127)).astype(np.int64)
     else:
         last = np.clip(trunc_to_int32(last), -128, 127)
-    return np.concatenate([np.clip(wrap32(first + zero_point[:, None]), -128, 127), last], axis=1)
+    return np.concatenate([np.clip(low_bits(first + zero_point[:, None], 32), -128, 127), last], axis=1)
 
 
 def quantize_symmetric(x: Float32Array) -> QuantizedRows:
@@ -225,7 +225,7 @@ def quantize_neon_asymmetric(x: Float32Array) -> QuantizedRows:
     scaled = scaled_rows(x, inverse, empty)
     with np.errstate(all="ignore"):
         whole = round_away32(scaled)
-        head = wrap32(saturate_to_int32(whole[:, :split]) + zero_point[:, None])
+        head = low_bits(saturate_to_int32(whole[:, :split]) + zero_point[:, None], 32)
         tail = saturate_to_int32(whole[:, split:] + zero_point[:, None].astype(np.float32))
     # A row of one value is not rounded at all: it is zeros.
     steps = np.where(empty[:, None], 0, np.concatenate([head, tail], axis=1))
@@ -297,7 +297,7 @@ def _kleidiai(x: Float32Array, split: int) -> QuantizedRows:
     with np.errstate(all="ignore"):
         scale = np.where(inverse == 0, np.float32(0), inverted(inverse))
         head = np.clip(saturate_to_int32(np.rint(scaled[:, :split])), -(2**15), 2**15 - 1) + zero_point[:, None]
-        tail = wrap32(saturate_to_int32(round_away32(scaled[:, split:])) + zero_point[:, None])
+        tail = low_bits(saturate_to_int32(round_away32(scaled[:, split:])) + zero_point[:, None], 32)
     head = (head + 2**15 & 0xFFFF) - 2**15
     quantized = np.clip(np.concatenate([head, tail], axis=1), -128, 127)
     return QuantizedRows(low, high, scale, inverse, zero_point, scaled, quantized)

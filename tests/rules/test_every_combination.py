@@ -25,8 +25,6 @@ EXACT_OF_EACH = 8
 
 
 def ends_of(params: RequantParams) -> Ends:
-    assert params.dtype.qmin is not None
-    assert params.dtype.qmax is not None
     bounds = params.activation_min, params.activation_max
     return Ends(*bounds, params.dtype.qmin, params.dtype.qmax, params.output_zero_point)
 

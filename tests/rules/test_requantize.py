@@ -20,9 +20,8 @@ from lastbit.rules.requantize.exact import exact_requantize
 from lastbit.rules.requantize.fold import activation_bounds, prepare_requantize
 from lastbit.rules.requantize.table import COMMON as RULES
 from lastbit.rules.requantize.vector import requantize
-from lastbit.types import DTYPES
+from lastbit.types import INT8
 
-INT8 = DTYPES[9]
 SINGLE = [RULES["q31-single-half_up/dd"], RULES["q31-single-half_up/fd"]]
 
 power_of_two_scales = st.integers(-20, 6).map(lambda k: np.float32(2.0**k))

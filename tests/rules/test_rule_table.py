@@ -14,7 +14,7 @@ from lastbit.rules.requantize.fold import prepare_requantize
 from lastbit.rules.requantize.table import CHOICES, RULES, line_of
 from lastbit.rules.requantize.vector import requantize
 from lastbit.rules.requantize.words import choice_equation, equation
-from lastbit.types import DTYPES
+from lastbit.types import INT8
 
 
 def test_names_are_unique_and_no_two_lines_have_equal_fields():
@@ -102,7 +102,7 @@ def test_three_forms_by_hand(name, by_hand):
         output_scale=np.float32(0.5),
         output_zero_point=-7,
         activation="RELU6",
-        dtype=DTYPES[9],
+        dtype=INT8,
     )
     accs = np.concatenate([rng.integers(-600, 600, (300, 12)), rng.integers(-(2**31), 2**31, (100, 12))])
     found = requantize(accs, params)["output"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..types import Float32Array
 from .floats import flush_subnormals, multiply32
 
 __all__ = [
@@ -23,8 +24,6 @@ __all__ = [
     "scaled_rows",
     "symmetric_range",
 ]
-
-Float32Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)

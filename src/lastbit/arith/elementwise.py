@@ -8,17 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..types import IntArray
+from ..types import Int64Array, IntArray
 from .fixedpoint import (
+    low_bits,
     quantize_multiplier,
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
-    wrap32,
 )
 
 __all__ = ["FixedPointSum", "InnerLoop", "Q20Sum", "inner_loop", "prepare_fixed_point_sum", "prepare_q20_sum"]
 
-Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -120,27 +119,29 @@ class FixedPointSum:
             narrow: the vector loop adds the zero point in 16 bits, which wrap.
         """
         scaled = [self._input(x, by, vector, merged_shift) for x, by in ((a, self.first), (b, self.second))]
-        total = wrap32(scaled[0] - scaled[1] if self.subtract else scaled[0] + scaled[1])
+        total = low_bits(scaled[0] - scaled[1] if self.subtract else scaled[0] + scaled[1], 32)
         multiplier, shift = self.output
         result = rounding_divide_by_pot(saturating_rounding_doubling_high_mul(total, multiplier), -shift)
-        moved = wrap32(result + zero_point)
+        moved = low_bits(result + zero_point, 32)
         return {
             "scaled_1": scaled[0],
             "scaled_2": scaled[1],
             "sum": total,
             "acc_scaled": result,
-            "with_zero_point": np.where(vector, (moved & 0xFFFF ^ 0x8000) - 0x8000, moved) if narrow else moved,
+            "with_zero_point": np.where(vector, low_bits(moved, 16), moved) if narrow else moved,
         }
 
     def _input(self, x: IntArray, by: tuple[int, int], vector: BoolArray, merged_shift: bool) -> Int64Array:
         multiplier, shift = by
         wide = np.asarray(x, np.int64) << self.left_shift
-        high = saturating_rounding_doubling_high_mul(wrap32(wide), multiplier)
+        high = saturating_rounding_doubling_high_mul(low_bits(wide, 32), multiplier)
         scalar = rounding_divide_by_pot(high, -shift)
         if not vector.any():
             return scalar
         if merged_shift:
-            return np.where(vector, saturating_rounding_doubling_high_mul(wrap32(wide >> -shift), multiplier), scalar)
+            return np.where(
+                vector, saturating_rounding_doubling_high_mul(low_bits(wide >> -shift, 32), multiplier), scalar
+            )
         return np.where(vector, high >> -shift, scalar)
 
 
@@ -177,7 +178,7 @@ class Q20Sum:
     def steps(self, a: IntArray, b: IntArray) -> dict[str, Int64Array]:
         """The sum of the centered inputs' products and the output before its zero point, rounded half up."""
         total = np.asarray(a, np.int64) * self.first + np.asarray(b, np.int64) * self.second
-        return {"sum": total, "acc_scaled": wrap32(total + (1 << (self.shift - 1))) >> self.shift}
+        return {"sum": total, "acc_scaled": low_bits(total + (1 << (self.shift - 1)), 32) >> self.shift}
 
 
 def prepare_q20_sum(first: np.float32, second: np.float32, output: np.float32, *, subtract: bool = False) -> Q20Sum:

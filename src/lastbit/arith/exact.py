@@ -9,6 +9,7 @@ from fractions import Fraction
 __all__ = [
     "ExactStep",
     "decimal_text",
+    "low_bits",
     "make_step",
     "multiplier_steps",
     "number_text",
@@ -16,7 +17,6 @@ __all__ = [
     "round_multiplier",
     "round_to_float",
     "split_fraction",
-    "wrap_int32",
 ]
 
 
@@ -57,13 +57,14 @@ def make_step(
     return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), effect if lost else "", effect)
 
 
-def wrap_int32(value: int) -> int:
-    """The low 32 bits as a signed integer.
+def low_bits(value: int, bits: int) -> int:
+    """What a signed register of so many bits holds after overflow.
 
-    >>> wrap_int32(2**31)
-    -2147483648
+    >>> low_bits(2**31, 32), low_bits(-129, 8)
+    (-2147483648, 127)
     """
-    return (value + 2**31) % 2**32 - 2**31
+    half = 1 << (bits - 1)
+    return (value + half) % (2 * half) - half
 
 
 def number_text(value: Fraction) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..types import IntArray
+from ..types import Int64Array, IntArray
 
 __all__ = [
     "INT32_MAX",
     "INT32_MIN",
+    "low_bits",
     "quantize_multiplier",
     "reduce_multiplier",
     "round_half_away",
@@ -22,23 +23,26 @@ __all__ = [
     "saturating_rounding_doubling_high_mul",
     "shift_right_half_even",
     "shift_right_half_up_64",
-    "wrap32",
 ]
 
-Int64Array = npt.NDArray[np.int64]
 
 INT32_MIN = -(2**31)
 INT32_MAX = 2**31 - 1
 
 
-def wrap32(value: IntArray | int) -> Int64Array:
-    """Keep the low 32 bits, read as a signed integer: what an int32 register holds after overflow.
+def low_bits(value: IntArray | int, bits: int, *, signed: bool = True) -> Int64Array:
+    """What a register of so many bits holds after overflow: the low bits, read as a signed integer or as they are.
 
-    >>> wrap32([2**31, -1, 2**32 + 5]).tolist()
+    >>> low_bits([2**31, -1, 2**32 + 5], 32).tolist()
     [-2147483648, -1, 5]
+    >>> low_bits([128, -129, 300], 8).tolist(), low_bits([128, -129, 300], 8, signed=False).tolist()
+    ([-128, 127, 44], [128, 127, 44])
     """
     v = np.asarray(value, np.int64)
-    return (v & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+    if not signed:
+        return v & ((1 << bits) - 1)
+    unused = 64 - bits
+    return v << unused >> unused
 
 
 def round_half_away(value: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..types import Array, fused_bounds
+from ..types import Array, Float32Array, Float64Array, fused_bounds
 
 __all__ = [
     "clamp_bound_first",
@@ -28,8 +28,6 @@ __all__ = [
     "trunc_to_int32",
 ]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 SMALLEST_NORMAL = np.float32(2.0**-126)
 # The smallest magnitude that 24 bits with an unbounded exponent round to 2^-126 (a tie, to even). x86 looks at this

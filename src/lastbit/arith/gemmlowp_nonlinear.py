@@ -8,14 +8,13 @@ arrays; no step of these functions leaves int32 for the inputs they are defined 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from ..types import IntArray
+from ..types import Int64Array, IntArray
 from .fixedpoint import (
     INT32_MAX,
     INT32_MIN,
+    low_bits,
     rounding_divide_by_pot,
-    wrap32,
 )
 from .fixedpoint import (
     saturating_rounding_doubling_high_mul as high_mul,
@@ -30,8 +29,6 @@ __all__ = [
     "reciprocal",
     "tanh",
 ]
-
-Int64Array = npt.NDArray[np.int64]
 
 
 def _q0(value: float) -> int:
@@ -77,7 +74,7 @@ def multiply_by_quantized_multiplier(x: IntArray | int, multiplier: IntArray | i
     Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/common.cc (MultiplyByQuantizedMultiplier
     without TFLITE_SINGLE_ROUNDING).
     """
-    shifted = wrap32(np.asarray(x, np.int64) << max(shift, 0))
+    shifted = low_bits(np.asarray(x, np.int64) << max(shift, 0), 32)
     return rounding_divide_by_pot(high_mul(shifted, multiplier), max(-shift, 0))
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Literal, assert_never
 
 import numpy as np
-import numpy.typing as npt
 
-from ..types import IntArray
+from ..types import Int64Array, IntArray
 
 __all__ = [
     "BLOCK",
@@ -19,7 +18,6 @@ __all__ = [
     "packed_nibbles",
 ]
 
-Int64Array = npt.NDArray[np.int64]
 
 BLOCK = 32
 """Weights in one block of a unit."""

@@ -10,8 +10,9 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
+from ..types import Float32Array, Int64Array
 from .dynamic_range import QuantizedRows, row_range
-from .fixedpoint import INT32_MAX, INT32_MIN, wrap32
+from .fixedpoint import INT32_MAX, INT32_MIN, low_bits
 from .floats import flush_subnormals, multiply32, round_away32
 
 __all__ = [
@@ -25,8 +26,6 @@ __all__ = [
     "saturate_to_int32",
 ]
 
-Float32Array = npt.NDArray[np.float32]
-Int64Array = npt.NDArray[np.int64]
 
 _LANES = 8  # values that vector code quantizes at once; scalar code has the rest of a row
 _PAIR = 8  # columns between the two whose products share a 16-bit sum
@@ -125,8 +124,8 @@ def nibble_row_sums(rows: QuantizedRows) -> Int64Array:
     for start in range(0, split, _BOX):
         box = values[:, start : start + _BOX]
         lanes = box.reshape(len(box), -1, _LANES).sum(axis=1)
-        total = total + ((lanes + 2**15 & 0xFFFF) - 2**15).sum(axis=1)
-    return wrap32(total)
+        total = total + low_bits(lanes, 16).sum(axis=1)
+    return low_bits(total, 32)
 
 
 def flushed_range_arm(

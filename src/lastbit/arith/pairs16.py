@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..types import IntArray
+from .fixedpoint import low_bits
 
 __all__ = [
     "INT16_MAX",
@@ -103,8 +104,7 @@ def sums_in_16_bits(sums: IntArray, overflow: Overflow) -> IntArray:
         case "saturate16":
             return np.clip(sums, INT16_MIN, INT16_MAX)
         case "wrap16":
-            kept: IntArray = sums.astype(np.int16).astype(sums.dtype)
-            return kept
+            return low_bits(sums, 16).astype(sums.dtype)
         case never:
             assert_never(never)
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..types import IntArray
+from .fixedpoint import low_bits
 
 __all__ = ["sums_in_16_bits", "wrong_signs"]
 
@@ -50,6 +51,6 @@ def sums_in_16_bits(weights: IntArray) -> npt.NDArray[np.int64]:
     if depth - whole >= _COLUMNS // 2:
         lanes = lanes + values[:, whole : whole + _COLUMNS // 2]
         whole += _COLUMNS // 2
-    wrapped = (lanes + 2**15 & 0xFFFF) - 2**15
+    wrapped = low_bits(lanes, 16)
     result: npt.NDArray[np.int64] = wrapped.sum(axis=1) + values[:, whole:].sum(axis=1)
     return result

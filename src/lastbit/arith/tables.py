@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..types import Array, IntArray
-from .fixedpoint import round_half_away
+from ..types import Array, Float32Array, Int64Array, IntArray
+from .fixedpoint import low_bits, round_half_away
 
 __all__ = [
     "SIGMOID_TABLE",
@@ -32,8 +32,6 @@ __all__ = [
     "tanh_between",
 ]
 
-Float32Array = npt.NDArray[np.float32]
-Int64Array = npt.NDArray[np.int64]
 # A function value as (lowest, highest) possible result; both equal where it is known exactly.
 Between = Callable[[Float32Array], tuple[Float32Array, Float32Array]]
 
@@ -273,7 +271,7 @@ def interpolate(x: IntArray, table: Int64Array) -> Int64Array:
     base = table[index]
     # The kernel keeps the slope in an int16.
     slope = (table[index + 1] - base + 32768) % 65536 - 32768
-    result: Int64Array = (base + ((slope * (value & 0x7F) + 64) >> 7) + 32768) % 65536 - 32768
+    result: Int64Array = low_bits(base + ((slope * (value & 0x7F) + 64) >> 7), 16)
     return result
 
 

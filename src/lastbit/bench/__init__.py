@@ -21,7 +21,7 @@ from ..model import Model
 from ..prepare import missing_outputs
 from ..runtimes import DEFAULT_RUNTIME, Runtime, get_runtime
 from ..runtimes.machine import cpu_text
-from ..types import Array
+from ..types import Array, IntegerType
 from .measure import by_turns, machine_peak
 from .peers import Contender, contenders, operations
 from .report import BenchReport, BenchRow
@@ -188,7 +188,7 @@ def random_input(model: Model, rows: int, rng: np.random.Generator) -> Array:
     """Random values over the input's whole range; ordinary ones where it is float."""
     tensor = model.first_input
     shape = (rows, *tensor.shape[1:]) if len(tensor.shape) > 1 else tensor.shape
-    if tensor.dtype.qmin is None or tensor.dtype.qmax is None:
+    if not isinstance(tensor.dtype, IntegerType):
         return rng.normal(scale=3.0, size=shape).astype(tensor.dtype.numpy)
     return rng.integers(tensor.dtype.qmin, tensor.dtype.qmax + 1, shape).astype(tensor.dtype.numpy)
 

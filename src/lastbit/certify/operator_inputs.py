@@ -9,7 +9,7 @@ import numpy as np
 from ..model import Tensor
 from ..ops._convolution import Convolution, PreparedConvolution
 from ..probing import critical_accumulators, one_channel, outputs_of_rules, solve_sum
-from ..types import Array
+from ..types import Array, IntegerType
 
 __all__ = ["KINDS", "drawn", "tie_images"]
 
@@ -40,7 +40,7 @@ def drawn(tensor: Tensor, count: int, kind: int, scale: float, rng: np.random.Ge
 
 def _samples(tensor: Tensor, shape: Shape, kind: int, scale: float, rng: np.random.Generator) -> Array:
     dtype = tensor.dtype
-    if dtype.qmin is not None and dtype.qmax is not None:
+    if isinstance(dtype, IntegerType):
         zero = 0 if tensor.quant is None else int(tensor.quant.zero_point.flat[0])
         values = _WHOLE[kind % len(_WHOLE)](shape, (dtype.qmin, dtype.qmax, zero), rng)
         return np.clip(values, dtype.qmin, dtype.qmax).astype(dtype.numpy)
@@ -140,7 +140,7 @@ def tie_images(
     """
     layer = pair[0].convolution
     dtype = layer.input.dtype
-    if dtype.qmin is None or dtype.qmax is None:
+    if not isinstance(dtype, IntegerType):
         return None
     zero = layer.input_zero_point
     images = []

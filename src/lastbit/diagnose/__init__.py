@@ -14,13 +14,13 @@ from ..differences import compare_arrays
 from ..engines.inputs import with_batch
 from ..errors import InputError, UnsupportedError
 from ..layer_input import dense_operator
-from ..mistakes.base import Case, Int64Array
+from ..mistakes.base import Case
 from ..mistakes.pipeline import unrounded_matrix
 from ..model import Model
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_layer import DenseLayer
 from ..runtimes import Runtime, get_runtime, interpreter_here
-from ..types import Array
+from ..types import Array, Int64Array
 from .arithmetics import arithmetics, grouped, prepare_everywhere, right_output, that_follow
 from .function import Function, call
 from .given import Given

@@ -9,9 +9,10 @@ import numpy as np
 
 from ..mistakes import Mistake, applicable
 from ..mistakes.accumulate import product_of
-from ..mistakes.base import Case, Float64Array, Int64Array
+from ..mistakes.base import Case
 from ..mistakes.grid import Elements
 from ..mistakes.pipeline import Accumulated, add_bias
+from ..types import Float64Array, Int64Array
 
 __all__ = ["Prefixes", "Stack"]
 

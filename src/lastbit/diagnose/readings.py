@@ -9,7 +9,7 @@ import numpy as np
 from ..mistakes import Mistake, applicable
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_layer import DenseLayer
-from ..types import Array
+from ..types import Array, integer_type
 
 __all__ = ["Reading", "readings", "step_matrix"]
 
@@ -144,10 +144,8 @@ def _as_matrix(
 
 def _units(layer: DenseLayer, matrix: Array) -> tuple[list[_Read], str]:
     """The values as output steps: for each reading (values, findings, wide); or why there is none."""
-    dtype = layer.output.dtype
+    dtype = integer_type(layer.output.dtype)
     assert dtype.numpy is not None
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
     if matrix.dtype == dtype.numpy:
         return [(matrix.astype(np.int64), (), False)], ""
     if matrix.dtype.kind == "f":

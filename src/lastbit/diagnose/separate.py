@@ -14,7 +14,7 @@ from ..mistakes.pipeline import unrounded_matrix, wrong_matrix
 from ..ops.dense_layer import DenseLayer
 from ..probing import all_rules, boundary_inputs, tie_seeking_inputs
 from ..report import Block, Code, Text
-from ..types import Array
+from ..types import Array, integer_type
 from .target import Explanation
 
 __all__ = [
@@ -79,10 +79,8 @@ def trial_inputs(layer: DenseLayer, rng: np.random.Generator, solved: int = 0) -
     Random ones over the whole range; near the zero point, so that nothing saturates; with one value that is not the
     zero point; the ends; and some solved so that an accumulator lies at a rounding tie.
     """
-    dtype = layer.input.dtype
+    dtype = integer_type(layer.input.dtype)
     assert dtype.numpy is not None
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
     depth, zx = layer.depth, layer.input_zero_point
     parts: list[Array] = [rng.integers(dtype.qmin, dtype.qmax, (24, depth), endpoint=True)]
     for spread in (1, 4, 12, 40):
@@ -149,7 +147,7 @@ class Separator:
 
 def _before_quantizing(layer: DenseLayer, rows: Array, rng: np.random.Generator) -> Array:
     """Real values, float32, that any right quantization takes to these rows: not at ties, some beyond the ends."""
-    dtype = layer.input.dtype
+    dtype = integer_type(layer.input.dtype)
     steps = rows.astype(np.float64) - layer.input_zero_point + rng.uniform(-0.45, 0.45, rows.shape)
     beyond = rng.uniform(0, 40, rows.shape)
     steps += np.where(rows == dtype.qmax, beyond, 0) - np.where(rows == dtype.qmin, beyond, 0)

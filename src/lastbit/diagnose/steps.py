@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..mistakes import MISTAKES, Mistake, applicable
-from ..mistakes.base import Case, Int64Array
+from ..mistakes.base import Case
 from ..mistakes.grid import Elements, Everything
 from ..mistakes.pipeline import accumulate, finish
-from ..types import Array
+from ..types import Array, Int64Array
 from .prefixes import Prefixes
 from .search import FEW, Search, telling_elements
 from .target import Arithmetic, Explanation, Target

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..mistakes import MISTAKES, Mistake
-from ..mistakes.base import Int64Array
 from ..ops.dense_8bit import PreparedDense
-from ..types import Array
+from ..types import Array, Int64Array
 from .suffixes import Stage
 
 __all__ = ["Arithmetic", "Explanation", "Nearest", "Target", "equal"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError, RealInputError
 from ..model import Model, Tensor
-from ..types import Array
+from ..types import Array, IntegerType
 
 __all__ = ["Inputs", "as_inputs", "check_input", "match_inputs", "with_batch", "wrong_dtype"]
 
@@ -59,13 +59,12 @@ def wrong_dtype(tensor: Tensor, x: Array, name: str) -> InputError:
     """
     wanted, dtype = tensor.dtype.numpy, tensor.dtype
     text = f"input {tensor.label}: found dtype {x.dtype}, wanted {dtype.name}"
-    low, high = dtype.qmin, dtype.qmax
     if x.dtype.kind not in "biuf" or not x.size:
         return InputError(f"{text}. Save numbers of that type.")
-    if low is None or high is None:
+    if not isinstance(dtype, IntegerType):
         return InputError(f"{text}. Use {name}.astype(np.{np.dtype(wanted)}).")
     whole = x.dtype.kind != "f" or bool(np.isfinite(x).all() and (x == np.rint(x)).all())
-    fits = whole and low <= x.min() and x.max() <= high
+    fits = whole and dtype.qmin <= x.min() and x.max() <= dtype.qmax
     if fits and (x.dtype.kind != "f" or x.any()):
         return InputError(f"{text}. All values fit {dtype.name}: use {name}.astype(np.{np.dtype(wanted)}).")
     if x.dtype.kind == "f" and tensor.quant is not None and not tensor.quant.known:
@@ -73,7 +72,7 @@ def wrong_dtype(tensor: Tensor, x: Array, name: str) -> InputError:
     if x.dtype.kind == "f" and tensor.quant is not None:
         scale, zero_point = float(tensor.quant.scale[0]), int(tensor.quant.zero_point[0])
         return RealInputError(f"{text}. Real values must be quantized first (scale {scale!r}, zero point {zero_point})")
-    text += f". Values from {x.min()} to {x.max()} do not fit {dtype.name} ({low} to {high})"
+    text += f". Values from {x.min()} to {x.max()} do not fit {dtype.name} ({dtype.qmin} to {dtype.qmax})"
     if x.dtype == np.uint8 and dtype.name == "int8":
         return InputError(f"{text}; for pixels subtract 128: ({name}.astype(np.int16) - 128).astype(np.int8).")
     return InputError(f"{text}.")

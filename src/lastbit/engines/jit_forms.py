@@ -336,8 +336,6 @@ def slot_bytes(slots: Mapping[str, str], lanes: int) -> tuple[dict[str, int], in
 def form_scalars(params: RequantParams, acc_bits: int) -> npt.NDArray[np.int32]:
     """The scalars of one layer: int32 `[8]`."""
     dtype, zy = params.dtype, params.output_zero_point
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
     floats = np.asarray([params.activation_max - zy, dtype.qmin - zy, dtype.qmax - zy], np.float32)
     whole = [zy, params.activation_min, params.activation_max, dtype.qmax]
     unused = 32 - acc_bits if acc_bits < 32 else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arith.fixedpoint import wrap32
+from ..arith.fixedpoint import low_bits
 from ..arith.floats import flush_subnormals
 from ..ops.dense_hybrid import PreparedHybrid
 from ..rules.base import Unsupported
@@ -62,7 +62,7 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
         unclamped = np.full(units, layer.activation == "NONE", np.int32)
         slots = {"factor": factor, "addend": addend, "unclamped": unclamped}
     low, high = (np.full(units, bound, np.float32) for bound in fused_bounds(layer.activation))
-    sums = wrap32(entry.weights_sum).astype(np.int32)
+    sums = low_bits(entry.weights_sum, 32).astype(np.int32)
     slots |= {"weights_sum": sums, "low": low, "high": high}
     packed = pack(weights.astype(np.int8), form=form, slots=slots, rows=rows, isa=isa)
     if packed is None:

@@ -77,7 +77,7 @@ def gather(windows: int) -> int:
 
 
 @inner
-def _wrapped(value):  # type: ignore[no-untyped-def]
+def _low_32_bits(value):  # type: ignore[no-untyped-def]
     """The low 32 bits of an int64, as a number."""
     return numba.int64(numba.int32(value))
 
@@ -202,7 +202,7 @@ def _requantize(d, form, start, stop, out):  # type: ignore[no-untyped-def]
                     taken[c] = numba.uint8(qmax)
     else:
         for c in range(start, stop):
-            shifted = _wrapped(numba.int64(sums[c]) << left[c])
+            shifted = _low_32_bits(numba.int64(sums[c]) << left[c])
             value = (shifted * multiplier[c] + 1073741824) >> 31
             if form == Q31_UP_UP:
                 value = (value + ((numba.int64(1) << right[c]) >> 1)) >> right[c]
@@ -211,7 +211,7 @@ def _requantize(d, form, start, stop, out):  # type: ignore[no-untyped-def]
                 rest = value & mask
                 above = (mask >> 1) + (1 if value < 0 else 0)
                 value = (value >> right[c]) + (1 if rest > above else 0)
-            moved = _wrapped(value + zero_point)
+            moved = _low_32_bits(value + zero_point)
             taken[c] = numba.uint8(max(min(moved, high), low))
 
 

@@ -17,7 +17,7 @@ from ..ops.base import PreparedOperator
 from ..rules.base import Unsupported
 from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.forms import Float, Requantize, TwoRoundings
-from ..types import Array
+from ..types import Array, integer_type
 from . import jit_matmul
 from .jit_memory import address
 
@@ -241,7 +241,7 @@ class _Depthwise:
             zero_point=params.output_zero_point,
             low=params.activation_min,
             high=params.activation_max,
-            qmax=layer.output.dtype.qmax or 0,
+            qmax=integer_type(layer.output.dtype).qmax,
             out=address(out),
         )
         fields = np.asarray(convolution, np.int64)

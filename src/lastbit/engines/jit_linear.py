@@ -18,7 +18,7 @@ from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.forms import Float
 from ..rules.requantize.step_tables import channel_count, overflows, take_channels
 from ..rules.requantize.vector import requantize
-from ..types import Array
+from ..types import Array, Int64Array
 
 __all__ = ["LINEAR", "LINEAR_SIGNED", "fit_linear"]
 
@@ -28,8 +28,6 @@ _MOST_RIGHT = 21
 # Accumulators around the place where a threshold should be.
 _WINDOW = np.arange(-2, 3)
 _UNITS_AT_ONCE = 128
-
-Int64Array = npt.NDArray[np.int64]
 
 
 class _Points(NamedTuple):

@@ -15,7 +15,7 @@ from ..model import Tensor
 from ..ops._unary import per_tensor
 from ..ops.base import PreparedOperator
 from ..ops.softmax import interpolated_reciprocals
-from ..types import Array
+from ..types import Array, integer_type
 from .jit_compile import float32_at, inner, int16_at, int64_at, uint8_at
 from .jit_fields import AT, IN
 from .steps import Softmax
@@ -44,7 +44,7 @@ def make_softmax(entry: PreparedOperator, source: Tensor, output: Tensor, elemen
         return None
     to = per_tensor(entry.operator, output)
     # Rows of two: the maximum, and a value so many steps below it.
-    top = int(source.dtype.qmax or 0)
+    top = integer_type(source.dtype).qmax
     probe = np.stack([np.full(256, top), top - np.arange(256)], axis=1).astype(kind)
     found = entry.evaluate([probe])
     unsigned, floats = kind == np.uint8, entry.rule == "lut_float32_sum"

@@ -25,7 +25,7 @@ from ..ops.dense_by_rows import PreparedByRows, for_rows
 from ..ops.dense_hybrid import PreparedHybrid
 from ..prepare import PreparedModel
 from ..rules.base import Pairs, Unsupported
-from ..types import Array
+from ..types import Array, IntegerType
 from .steps import DenseByBlas, NumpyChain, Quantizer, Runnable, Softmax, SplitWeights, Table
 
 __all__ = ["ELEMENTWISE", "ChainStep", "OperatorStep", "Step", "make_steps"]
@@ -118,7 +118,7 @@ class Backend:
         """A dense layer ready for a chain, and what all layers of one chain must have in common; None if it cannot."""
         layer = entry.layer
         dtype = layer.input.dtype
-        if layer.input.data is not None or dtype.qmin is None or dtype.qmax is None or entry.pairs is not None:
+        if layer.input.data is not None or not isinstance(dtype, IntegerType) or entry.pairs is not None:
             return None
         weights = layer.weights_values
         made = DenseByBlas(

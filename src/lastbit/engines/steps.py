@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..arith.fixedpoint import wrap32
+from ..arith.fixedpoint import low_bits
 from ..errors import InputError
 from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.vector import requantize
@@ -216,8 +216,7 @@ class DenseByBlas:
         if self.weights_zero_point:
             acc = acc - self.weights_zero_point * x.sum(axis=1, dtype=np.int64, keepdims=True)
         if self.acc_bits < 32:
-            unused = 32 - self.acc_bits
-            acc = wrap32(acc << unused) >> unused
+            acc = low_bits(acc, self.acc_bits)
         return requantize(acc, self.params)["output"]
 
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..json_text import number
 from ..model import Tensor
-from ..types import Array
+from ..types import Array, Float64Array
 
 __all__ = ["MOST_CLASSES", "Anomaly", "Classes", "Measure", "TargetError", "Values", "real_values", "whole"]
 
 MOST_CLASSES = 65_536
 # Above, the confusion is a list of the pairs that came.
 _MOST_IN_MATRIX = 100
-Float64Array = npt.NDArray[np.float64]
 
 
 def real_values(tensor: Tensor, values: Array) -> Float64Array:

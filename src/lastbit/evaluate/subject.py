@@ -11,6 +11,7 @@ import numpy as np
 from ..engines.inputs import wrong_dtype
 from ..errors import InputError, RealInputError
 from ..model import Model, Tensor
+from ..types import IntegerType
 from .data import ArrayShard, DataSet
 from .metrics import MOST_CLASSES, Anomaly, Classes, Measure, TargetError, Values
 
@@ -99,6 +100,7 @@ def _check_type(source: DataSet, tensor: Tensor, quantize_input: bool) -> None:
         raise InputError(
             f"{text} Quantize real values with ", python="quantize_input=True.", command="--quantize-input."
         )
-    low, high = tensor.dtype.qmin, tensor.dtype.qmax
-    fits = "" if low is None else f" If all values lie in {low} to {high}, save x.astype(np.{tensor.dtype.name})."
-    raise InputError(text + fits)
+    dtype = tensor.dtype
+    if isinstance(dtype, IntegerType):
+        text += f" If all values lie in {dtype.qmin} to {dtype.qmax}, save x.astype(np.{dtype.name})."
+    raise InputError(text)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arith.exact import ExactStep, decimal_text, split_fraction
+from ..arith.exact import ExactStep, decimal_text, low_bits, split_fraction
 from ..differences import steps_of
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_layer import DenseLayer
@@ -111,7 +111,7 @@ class Element:
     @property
     def acc(self) -> int:
         """The accumulator: `total`, less what pairs lose, in a register of `acc_bits` bits (modulo 2^32 mostly)."""
-        return self.prepared.wrap(self.total + self.lost)
+        return low_bits(self.total + self.lost, self.prepared.acc_bits)
 
     @property
     def channel(self) -> int:

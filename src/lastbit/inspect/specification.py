@@ -22,6 +22,7 @@ from ..runtimes import Runtime
 from ..runtimes.base import Family
 from ..specification import Breach, breaches
 from ..texts import Data, names_text
+from ..types import IntegerType
 
 __all__ = ["specification_blocks", "specification_data"]
 
@@ -134,7 +135,7 @@ def _equal(first: Any, second: Any) -> bool:
 
 def _random(rng: np.random.Generator, tensor: Tensor) -> Any:
     dtype = tensor.dtype
-    if dtype.qmin is None or dtype.qmax is None:
+    if not isinstance(dtype, IntegerType):
         return rng.normal(size=tensor.shape).astype(dtype.numpy)
     return rng.integers(dtype.qmin, dtype.qmax, tensor.shape, endpoint=True).astype(dtype.numpy)
 

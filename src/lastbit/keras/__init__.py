@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..errors import UnsupportedError
 from ..model import Model, Operator, Subgraph, Tensor
 from ..tflite.writer import write
-from ..types import DTYPES, Array
+from ..types import FLOAT32, INT32, Array
 from .archive import opened
 from .arithmetic import Folding, Newton
 from .fuse import fuse, into_convolution
@@ -19,7 +19,6 @@ from .lower import lower
 __all__ = ["SUFFIXES", "Folding", "Newton", "is_keras", "read_keras"]
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
-_FLOAT, _INT = DTYPES[0], DTYPES[2]
 
 
 def is_keras(source: object) -> bool:
@@ -73,7 +72,7 @@ def _subgraph(nodes: list[Node], outputs: list[Node], network: Network) -> Subgr
         if id(value) not in constants:
             kept.append(value)
             constants[id(value)] = len(tensors)
-            dtype = _INT if value.dtype.kind == "i" else _FLOAT
+            dtype = INT32 if value.dtype.kind == "i" else FLOAT32
             tensors.append(Tensor(len(tensors), name, value.shape, value.shape, dtype, None, value))
         return constants[id(value)]
 
@@ -83,7 +82,7 @@ def _subgraph(nodes: list[Node], outputs: list[Node], network: Network) -> Subgr
         places[node] = len(tensors)
         shape = (node.rows * (network.batch or 1), *node.shape)
         signature = shape if network.batch else (-1, *node.shape)
-        tensors.append(Tensor(len(tensors), node.name, shape, signature, _FLOAT, None, None))
+        tensors.append(Tensor(len(tensors), node.name, shape, signature, FLOAT32, None, None))
         if node.op != "INPUT":
             operators.append(Operator(len(operators), node.op, 1, tuple(operands), (places[node],), node.options))
     names = [tensor.name for tensor in tensors]

@@ -12,10 +12,12 @@ from typing import assert_never
 import numpy as np
 import numpy.typing as npt
 
+from ..arith.fixedpoint import low_bits
 from ..arith.pairs16 import first_places, kernel_shifts, sums_in_16_bits
 from ..ops.dense_8bit import PreparedDense
 from ..rules.base import NEIGHBOURS, Pairs, Whole
-from .base import Case, Int64Array, Mistake, wrap_bits
+from ..types import Int64Array
+from .base import Case, Mistake
 from .grid import Grid
 from .links import (
     BITNET_459,
@@ -103,11 +105,11 @@ def _part(first: int, count: Callable[[int], int]) -> Product:
 
 
 def _low(bits: int) -> Callable[[Int64Array], Int64Array]:
-    return lambda value: wrap_bits(value, bits)
+    return lambda value: low_bits(value, bits)
 
 
 def _low_of(kind: str) -> Callable[[Int64Array], Int64Array]:
-    return _low(8) if kind == "int8" else lambda value: value & 255
+    return _low(8) if kind == "int8" else lambda value: low_bits(value, 8, signed=False)
 
 
 def _input_is(kind: str) -> Callable[[PreparedDense], bool]:

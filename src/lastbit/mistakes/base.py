@@ -7,19 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_by_rows import for_rows
 from ..ops.dense_layer import DenseLayer
 from ..rules.base import Pairs, ScaleProduct, Whole
 from ..rules.requantize.forms import OneRounding, TwoRoundings
-from ..types import Array, DType
+from ..types import Array, Float64Array, Int64Array
 
-__all__ = ["SLOTS", "STAGES", "Case", "Int64Array", "Mistake", "Scales", "always", "is_q31", "wrap_bits", "wrap_to"]
+__all__ = ["SLOTS", "STAGES", "Case", "Mistake", "Scales", "always", "is_q31"]
 
-Int64Array = npt.NDArray[np.int64]
-Float64Array = npt.NDArray[np.float64]
 
 # Slot -> stage, in order of calculation. A slot is one decision: mistakes of one slot exclude each other.
 SLOTS: dict[str, str] = {
@@ -196,22 +193,3 @@ class Case:
         return Scales(
             float(layer.input_scale), layer.weights_scale.astype(np.float64), float(layer.output_scale), product
         )
-
-
-def wrap_bits(value: Int64Array, bits: int) -> Int64Array:
-    """Keep the low bits, read as a signed integer: what a narrow register holds after overflow.
-
-    >>> wrap_bits(np.asarray([128, -129, 300]), 8).tolist()
-    [-128, 127, 44]
-    """
-    half = np.int64(1) << (bits - 1)
-    result: Int64Array = ((value + half) & ((half << 1) - 1)) - half
-    return result
-
-
-def wrap_to(value: Int64Array, dtype: DType) -> Int64Array:
-    """Keep the low bits that an integer type has, signed or not."""
-    if dtype.name.startswith("u"):
-        result: Int64Array = value & ((1 << dtype.bits) - 1)
-        return result
-    return wrap_bits(value, dtype.bits)

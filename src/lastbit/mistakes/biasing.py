@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arith.fixedpoint import low_bits
 from ..ops.dense_8bit import PreparedDense
-from .base import Case, Float64Array, Int64Array, Mistake, wrap_bits
+from ..types import Float64Array, Int64Array
+from .base import Case, Mistake
 from .grid import Grid
 from .links import EXECUTORCH_20655
 
@@ -115,7 +117,7 @@ BIASING: tuple[Mistake, ...] = (
         "the bias is cut to int8; it is int32",
         "bias = buffer.view(np.int32)",
         "const int32_t *bias;",
-        lambda case, grid, acc, bias: Accumulated(acc + wrap_bits(bias, 8)),
+        lambda case, grid, acc, bias: Accumulated(acc + low_bits(bias, 8)),
         _beyond(8),
     ),
     Mistake(
@@ -124,7 +126,7 @@ BIASING: tuple[Mistake, ...] = (
         "the bias is cut to int16; it is int32",
         "bias = buffer.view(np.int32)",
         "const int32_t *bias;",
-        lambda case, grid, acc, bias: Accumulated(acc + wrap_bits(bias, 16)),
+        lambda case, grid, acc, bias: Accumulated(acc + low_bits(bias, 16)),
         _beyond(16),
     ),
     Mistake(

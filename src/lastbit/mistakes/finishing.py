@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..arith.fixedpoint import low_bits
 from ..ops.dense_8bit import PreparedDense
-from .base import Case, Int64Array, Mistake, wrap_to
+from ..types import Int64Array, integer_type
+from .base import Case, Mistake
 from .links import PYRTLNET_6, SO_PURE_PYTHON, TT_METAL_56327
 
 __all__ = ["FINISHING", "RAW", "right_range"]
@@ -23,10 +25,14 @@ def right_range(_case: Case, y: Int64Array, low: int, high: int) -> Int64Array:
 
 
 def _ends(case: Case) -> tuple[int, int]:
-    dtype = case.layer.output.dtype
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
+    dtype = integer_type(case.layer.output.dtype)
     return dtype.qmin, dtype.qmax
+
+
+def _held(case: Case, y: Int64Array) -> Int64Array:
+    """The low bits that the output's type has."""
+    dtype = integer_type(case.layer.output.dtype)
+    return low_bits(y, dtype.bits, signed=dtype.qmin < 0)
 
 
 def _only_activation(case: Case, y: Int64Array, low: int, high: int) -> Int64Array:
@@ -43,19 +49,19 @@ def raw_output(case: Case, acc: Int64Array) -> Int64Array:
 
 RAW: dict[str, Callable[[Case, Int64Array], Int64Array]] = {
     "requantization_missing": raw_output,
-    "accumulator_cast_to_output": lambda case, acc: raw_output(case, wrap_to(acc, case.layer.output.dtype)),
+    "accumulator_cast_to_output": lambda case, acc: raw_output(case, _held(case, acc)),
     "accumulator_clamped_to_output": lambda case, acc: raw_output(case, np.clip(acc, *_ends(case))),
 }
 """Mistakes in the multiplier that leave out the output's zero point and clamp too: name -> accumulator to output."""
 
 
 def _wraps(case: Case, y: Int64Array, low: int, high: int) -> Int64Array:
-    return wrap_to(_only_activation(case, y, low, high), case.layer.output.dtype)
+    return _held(case, _only_activation(case, y, low, high))
 
 
 def _before_zero_point(case: Case, y: Int64Array, low: int, high: int) -> Int64Array:
     qmin, qmax = _ends(case)
-    return wrap_to(np.clip(y - case.zy, qmin, qmax) + case.zy, case.layer.output.dtype)
+    return _held(case, np.clip(y - case.zy, qmin, qmax) + case.zy)
 
 
 def _symmetric(case: Case, y: Int64Array, low: int, high: int) -> Int64Array:
@@ -67,7 +73,7 @@ def _as_other_type(case: Case, y: Int64Array, low: int, high: int) -> Int64Array
     """Clipped to the other 8-bit type's range, then stored in this one."""
     qmin = _ends(case)[0]
     other = (0, 255) if qmin < 0 else (-128, 127)
-    return wrap_to(np.clip(y, *other), case.layer.output.dtype)
+    return _held(case, np.clip(y, *other))
 
 
 def _without_zero_point(case: Case, low: int, high: int) -> tuple[int, int]:
@@ -97,9 +103,8 @@ def _truncated_bound(case: Case, low: int, high: int) -> tuple[int, int]:
 
 def _relu6(prepared: PreparedDense) -> bool:
     """The activation's upper bound is inside the type's range."""
-    return prepared.layer.activation == "RELU6" and prepared.requant.activation_max < (
-        prepared.layer.output.dtype.qmax or 0
-    )
+    largest = integer_type(prepared.layer.output.dtype).qmax
+    return prepared.layer.activation == "RELU6" and prepared.requant.activation_max < largest
 
 
 def _zy(prepared: PreparedDense) -> bool:
@@ -123,7 +128,7 @@ def _not_activated(prepared: PreparedDense) -> bool:
 
 
 def _signed(prepared: PreparedDense) -> bool:
-    return (prepared.layer.output.dtype.qmin or 0) < 0
+    return integer_type(prepared.layer.output.dtype).qmin < 0
 
 
 def _eight_bits(prepared: PreparedDense) -> bool:

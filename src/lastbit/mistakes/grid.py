@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ..types import Array
-from .base import Int64Array
+from ..types import Array, Int64Array
 
 __all__ = ["Elements", "Everything", "Grid"]
 

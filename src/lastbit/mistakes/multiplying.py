@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..ops.dense_8bit import PreparedDense
-from .base import Float64Array, Int64Array, Mistake, is_q31
+from ..types import Float64Array, Int64Array
+from .base import Mistake, is_q31
 from .links import CMSIS_184, FORUM, FORUM_CONVERTED_TO_INT8, SO_PURE_PYTHON, TF_102943
 from .scaling import QUANTIZE, QUANTIZE_C, several_scales
 

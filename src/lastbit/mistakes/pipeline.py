@@ -11,7 +11,7 @@ from typing import assert_never
 
 import numpy as np
 
-from ..arith.fixedpoint import INT32_MAX, INT32_MIN, reduce_multiplier, wrap32
+from ..arith.fixedpoint import INT32_MAX, INT32_MIN, low_bits, reduce_multiplier
 from ..arith.floats import sum32
 from ..errors import InputError
 from ..ops.dense_8bit import PreparedDense
@@ -20,9 +20,9 @@ from ..rules.requantize.fold import RequantParams, prepare_requantize
 from ..rules.requantize.forms import Float, OneRounding, TwoRoundings
 from ..rules.requantize.vector import requantize
 from ..rules.requantize.words import last_tie
-from ..types import DTYPES, Array
+from ..types import INT32, Array, Float64Array, Int64Array
 from .accumulate import product_of
-from .base import SLOTS, Case, Float64Array, Int64Array, Mistake, Scales, wrap_bits
+from .base import SLOTS, Case, Mistake, Scales
 from .biasing import Accumulated, right_bias
 from .catalogue import MISTAKES
 from .finishing import RAW, right_range
@@ -87,7 +87,7 @@ class Scaling:
                 shifted = acc << np.clip(params.shift, 0, 31)
                 if isinstance(form, TwoRoundings) and form.left == "saturate32":
                     shifted = np.clip(shifted, INT32_MIN, INT32_MAX)
-                shifted, right = wrap32(shifted), np.clip(-params.shift, 0, 31)
+                shifted, right = low_bits(shifted, 32), np.clip(-params.shift, 0, 31)
                 numerator = shifted * params.multiplier
                 return Unrounded(tie, None, numerator, 31 + right, shifted, params.multiplier, right)
             case never:
@@ -129,7 +129,7 @@ def _product(form: Float, acc: Int64Array, params: RequantParams) -> Float64Arra
         return acc.astype(np.float64) * params.effective_scale
     single = acc.astype(np.float32)
     if params.float_bias is not None and params.bias is not None:
-        single = sum32(wrap32(acc - params.bias).astype(np.float32), params.float_bias)
+        single = sum32(low_bits(acc - params.bias, 32).astype(np.float32), params.float_bias)
     return (single * params.effective_scale.astype(np.float32)).astype(np.float64)
 
 
@@ -174,7 +174,7 @@ def add_bias(case: Case, grid: Grid, dot: Int64Array, mistake: Mistake | None) -
     bias: Int64Array = grid.unit_values(case.bias)
     function = right_bias if mistake is None else mistake.function
     made: Accumulated = function(case, grid, dot, bias)
-    return made if case.acc_bits == 64 else replace(made, acc=wrap_bits(made.acc, case.acc_bits))
+    return made if case.acc_bits == 64 else replace(made, acc=low_bits(made.acc, case.acc_bits))
 
 
 def scale_params(case: Case, grid: Grid, chosen: Chosen) -> RequantParams:
@@ -210,7 +210,7 @@ def whole_steps(right: RequantParams, grid: Grid) -> RequantParams:
         output_zero_point=0,
         activation_min=-LIMIT,
         activation_max=LIMIT,
-        dtype=DTYPES[2],
+        dtype=INT32,
         bias=None if right.bias is None else _at(grid, right.bias),
         float_bias=None if right.float_bias is None else _at(grid, right.float_bias),
     )
@@ -229,7 +229,7 @@ def fold_scales(right: RequantParams, scales: Scales) -> RequantParams:
             output_scale=np.float64(output),  # type: ignore[arg-type]
             output_zero_point=0,
             activation="NONE",
-            dtype=DTYPES[2],
+            dtype=INT32,
         )
     return _as_given(right, folded) if right.rule.scales.product == "given" else folded
 

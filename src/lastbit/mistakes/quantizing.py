@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arith.fixedpoint import low_bits
 from ..ops.dense_8bit import PreparedDense
-from ..types import Array
-from .base import Case, Int64Array, Mistake, wrap_to
+from ..types import Array, Int64Array, integer_type
+from .base import Case, Mistake
 from .links import TF_62640, ZEPHYR_88638
 
 __all__ = ["QUANTIZING"]
@@ -17,7 +18,8 @@ __all__ = ["QUANTIZING"]
 
 def _quantized(case: Case, steps: Array) -> Int64Array:
     """Real steps as the input's type holds them after a cast, which wraps."""
-    return wrap_to(np.trunc(steps).astype(np.int64), case.layer.input.dtype)
+    dtype = integer_type(case.layer.input.dtype)
+    return low_bits(np.trunc(steps).astype(np.int64), dtype.bits, signed=dtype.qmin < 0)
 
 
 def _real_steps(case: Case) -> Array:
@@ -47,9 +49,7 @@ def _input_cast(case: Case, _x: Int64Array) -> Int64Array:
 
 
 def _range(case: Case) -> tuple[int, int]:
-    dtype = case.layer.input.dtype
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
+    dtype = integer_type(case.layer.input.dtype)
     return dtype.qmin, dtype.qmax
 
 

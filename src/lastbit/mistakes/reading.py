@@ -10,8 +10,10 @@ import math
 
 import numpy as np
 
+from ..arith.fixedpoint import low_bits
 from ..ops.dense_8bit import PreparedDense
-from .base import Case, Int64Array, Mistake, wrap_bits
+from ..types import Int64Array, integer_type
+from .base import Case, Mistake
 from .links import (
     ARM_COMPUTE_1033,
     CMSIS_5_1394,
@@ -39,7 +41,7 @@ def _eight_bits(prepared: PreparedDense) -> bool:
 
 def _other_sign(x: Int64Array, signed: bool) -> Int64Array:
     """The same bytes read as the other 8-bit type."""
-    return x & 255 if signed else wrap_bits(x, 8)
+    return low_bits(x, 8, signed=False) if signed else low_bits(x, 8)
 
 
 def _input_other_sign(case: Case, x: Int64Array) -> Int64Array:
@@ -113,7 +115,8 @@ def _sign_magnitude(_case: Case, w: Int64Array) -> Int64Array:
 
 def _smallest_weight(prepared: PreparedDense) -> bool:
     layer = prepared.layer
-    return bool((layer.weights_values == layer.weights.dtype.qmin).any()) and (layer.weights.dtype.qmin or 0) < 0
+    least = integer_type(layer.weights.dtype).qmin
+    return least < 0 and bool((layer.weights_values == least).any())
 
 
 def _zx(prepared: PreparedDense) -> bool:
@@ -213,7 +216,7 @@ READING: tuple[Mistake, ...] = (
         "the weights' smallest value is read as the next one: -128 as -127",
         "w = buffer.view(np.int8)  # as it is",
         "const int8_t *w;",
-        lambda case, w: np.maximum(w, (case.layer.weights.dtype.qmin or 0) + 1),
+        lambda case, w: np.maximum(w, integer_type(case.layer.weights.dtype).qmin + 1),
         _smallest_weight,
         rarity=2.5,
     ),
@@ -234,7 +237,7 @@ READING: tuple[Mistake, ...] = (
         "the weights' bytes are read as uint8",
         "w = buffer.view(np.int8)",
         "const int8_t *w;  /* not uint8_t */",
-        lambda _case, w: w & 255,
+        lambda _case, w: low_bits(w, 8, signed=False),
         _int8_weights,
     ),
     Mistake(
@@ -335,7 +338,7 @@ READING: tuple[Mistake, ...] = (
         "x - zx is calculated in int8 and wraps",
         "x.astype(np.int32) - zx",
         "(int32_t)x[k] - zx",
-        lambda case, x: (wrap_bits(x - case.zx, 8), 0),
+        lambda case, x: (low_bits(x - case.zx, 8), 0),
         _centred_beyond_int8,
         rarity=1.2,
         seen=(EXECUTORCH_20655,),
@@ -356,7 +359,7 @@ READING: tuple[Mistake, ...] = (
         "x - zx is calculated in uint8 and wraps",
         "x.astype(np.int32) - zx",
         "(int32_t)x[k] - zx",
-        lambda case, x: ((x - case.zx) & 255, 0),
+        lambda case, x: (low_bits(x - case.zx, 8, signed=False), 0),
         _centred_beyond_uint8,
         rarity=1.2,
         seen=(TILELANG_2947,),
@@ -398,7 +401,7 @@ READING: tuple[Mistake, ...] = (
         "w - zw is calculated in uint8 and wraps",
         "w.astype(np.int32) - zw",
         "(int32_t)w[k] - zw",
-        lambda case, w: ((w - case.zw) & 255, 0),
+        lambda case, w: (low_bits(w - case.zw, 8, signed=False), 0),
         _centred_weights_beyond_uint8,
         rarity=1.5,
         seen=(TILELANG_2947,),
@@ -409,7 +412,7 @@ READING: tuple[Mistake, ...] = (
         "w - zw is calculated in int8 and wraps",
         "w.astype(np.int32) - zw",
         "(int32_t)w[k] - zw",
-        lambda case, w: (wrap_bits(w - case.zw, 8), 0),
+        lambda case, w: (low_bits(w - case.zw, 8), 0),
         _centred_weights_beyond_int8,
     ),
 )

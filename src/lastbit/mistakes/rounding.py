@@ -22,7 +22,8 @@ from ..ops.dense_8bit import PreparedDense
 from ..rules.requantize.forms import Float, Tie, TwoRoundings
 from ..rules.requantize.vector import right_shift
 from ..rules.requantize.words import last_tie, only_tie
-from .base import Float64Array, Int64Array, Mistake
+from ..types import Float64Array, Int64Array
+from .base import Mistake
 from .links import (
     ARM_COMPUTE_834,
     CMSIS_214,

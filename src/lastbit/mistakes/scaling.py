@@ -13,7 +13,8 @@ import numpy as np
 from ..ops.dense_8bit import PreparedDense
 from ..rules.base import ScaleProduct
 from ..rules.requantize.forms import Float
-from .base import Case, Float64Array, Mistake, Scales
+from ..types import Float64Array
+from .base import Case, Mistake, Scales
 from .links import CMSIS_5_327, CMSIS_184, FLATBUFFERS_6980, FORUM, FORUM_SCALE_ZERO, TF_23800, TF_42648, TINYENGINE_59
 
 __all__ = ["QUANTIZE", "QUANTIZE_C", "SCALING", "several_scales"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .base import Case, Int64Array, Mistake
+from ..types import Int64Array
+from .base import Case, Mistake
 from .links import LEETGPU_38
 from .rounding import to_int
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arith.fixedpoint import wrap32
+from ..arith.fixedpoint import low_bits
 from ..errors import InputError
 from ..model import Model, Operator, Tensor
 from ..rules.requantize.fold import activation_bounds
@@ -101,7 +101,7 @@ def binary(model: Model, op: Operator, bounds: str) -> Binary:
 def clamp_output(node: Binary, steps: dict[str, Array]) -> dict[str, Array]:
     """Add the output's zero point to `acc_scaled` in an int32, unless that is done, and clamp."""
     if "with_zero_point" not in steps:
-        steps["with_zero_point"] = wrap32(steps["acc_scaled"] + node.to.zero_point)
+        steps["with_zero_point"] = low_bits(steps["acc_scaled"] + node.to.zero_point, 32)
     steps["output"] = np.minimum(np.maximum(steps["with_zero_point"], node.low), node.high)
     return steps
 

@@ -9,7 +9,7 @@ from typing import assert_never
 import numpy as np
 import numpy.typing as npt
 
-from ..arith.fixedpoint import wrap32
+from ..arith.fixedpoint import low_bits
 from ..arith.windows import Window
 from ..errors import InputError
 from ..model import Model, Operator, Tensor
@@ -278,7 +278,7 @@ def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDAr
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         layer.check(values[0])
         acc = accumulate(values[0]) + bias
-        acc = wrap32(acc).astype(np.int32) if narrow else acc
+        acc = low_bits(acc, 32).astype(np.int32) if narrow else acc
         done = [requantize(acc[..., start:stop], params) for start, stop, params in parts]
         steps = done[0] if len(done) == 1 else {name: np.concatenate([d[name] for d in done], -1) for name in done[0]}
         return {"acc": acc, **steps}

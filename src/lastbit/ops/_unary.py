@@ -12,7 +12,7 @@ from ..arith.fixedpoint import quantize_multiplier
 from ..arith.gemmlowp_nonlinear import input_radius, multiply_by_quantized_multiplier
 from ..errors import Refusal, UnsupportedError
 from ..model import Model, Operator, Tensor
-from ..types import Array
+from ..types import Array, IntegerType
 from .base import PreparedOperator, refuse, required_operand
 
 __all__ = [
@@ -77,7 +77,7 @@ def per_tensor(op: Operator, tensor: Tensor, *, zero: bool = False) -> Scale:
             with.
     """
     quant, dtype = tensor.quant, tensor.dtype
-    if quant is None or quant.scale.size == 0 or dtype.qmin is None or dtype.qmax is None:
+    if quant is None or quant.scale.size == 0 or not isinstance(dtype, IntegerType):
         raise refuse(op, f"{tensor.label} ({dtype.name}) is not quantized")
     if quant.scale.size != 1 or quant.zero_point.size != 1:
         raise refuse(op, f"{tensor.label} has {quant.scale.size} scales; LastBit covers one scale here")

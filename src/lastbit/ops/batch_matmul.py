@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arith.fixedpoint import wrap32
+from ..arith.fixedpoint import low_bits
 from ..errors import InputError
 from ..model import Model, Operator
 from ..rules.requantize.fold import prepare_requantize
@@ -80,7 +80,7 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
         except ValueError:
             shapes = " and ".join(str(list(side.shape)) for side in sides)
             raise InputError(f"{op.label}: matrices of shape {shapes} do not fit") from None
-        acc = wrap32(acc).astype(np.int32) if narrow else acc
+        acc = low_bits(acc, 32).astype(np.int32) if narrow else acc
         return {"acc": acc, **requantize(acc, params)}
 
     try:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ..arith.matmul import pack_weights
 from ..arith.windows import patches
 from ..model import Model, Operator
-from ..types import Array
+from ..types import Array, integer_type
 from ._convolution import RULES as CONVOLUTION_RULES
 from ._convolution import convolution, finish
 from ._float_convolution import FLOAT_CONVOLUTION_RULES, prepare_float_convolution
@@ -52,9 +52,7 @@ def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
     zx, zw = layer.input_zero_point, layer.weights_zero_point
     # [out, kh, kw, c]: each group has whole output channels. With both zero points taken off, padding is 0.
     weights = layer.weights.data.astype(np.int64).reshape(layer.channels, -1) - zw
-    dtype = layer.input.dtype
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
+    dtype = integer_type(layer.input.dtype)
     largest = max(zx - dtype.qmin, dtype.qmax - zx)
     packed = [pack_weights(part, largest) for part in np.split(weights, groups)]
     depth = weights.shape[1]

@@ -9,7 +9,7 @@ from typing import assert_never
 import numpy as np
 import numpy.typing as npt
 
-from ..arith.fixedpoint import wrap32
+from ..arith.fixedpoint import low_bits
 from ..arith.matmul import ExactWeights, pack_weights
 from ..arith.pairs16 import OverflowingPairs, kernel_shifts, overflowing_pairs
 from ..model import Model, Operator
@@ -19,7 +19,7 @@ from ..rules.requantize.table import COMMON
 from ..rules.requantize.vector import requantize
 from ..rules.requantize.words import equation
 from ..rules.sums.words import pairs_words
-from ..types import Array
+from ..types import Array, integer_type
 from .dense_layer import DenseLayer, PreparedLayer, check_types, dense_layer
 
 __all__ = ["PreparedDense", "prepare_dense_8bit"]
@@ -68,11 +68,6 @@ class PreparedDense(PreparedLayer):
         """Every requantization rule that could be thought to be this layer's."""
         return COMMON
 
-    def wrap(self, total: int) -> int:
-        """A sum as the accumulator holds it."""
-        half = 1 << (self.acc_bits - 1)
-        return (total + half) % (2 * half) - half
-
 
 def prepare_dense_8bit(model: Model, op: Operator, rule: IntegerRule) -> PreparedDense:
     """Fold a dense layer's constants for one rule.
@@ -101,9 +96,7 @@ def prepare_dense_8bit(model: Model, op: Operator, rule: IntegerRule) -> Prepare
     params = layer.requantization(rule)
     params = with_float_bias(params, layer.bias_values, layer.input_scale, layer.weights_scale)
     folded = layer.folded_bias
-    dtype = layer.input.dtype
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
+    dtype = integer_type(layer.input.dtype)
     packed = pack_weights(layer.weights_values, largest_input=max(-dtype.qmin, dtype.qmax))
     pairs = _pairs_of(layer, rule)
 
@@ -157,8 +150,7 @@ def _trace(
         words, (lost, count) = pairs_words(products), pairs.lost(rows)
         steps |= {words.lost_step: lost, words.count_step: count}
         total = total + lost
-    unused = max(32 - acc_bits, 0)
-    acc = total if acc_bits == 64 else wrap32(total << unused) >> unused
+    acc = low_bits(total, acc_bits)
     steps |= {"acc": acc if acc_bits == 64 else acc.astype(np.int32), **requantize(acc, params)}
     steps["output"] = steps["output"].reshape(layer.output_shape(x.shape))
     return steps

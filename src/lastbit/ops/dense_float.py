@@ -6,17 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ..model import Model, Operator
 from ..rules.floats.forms import FloatRule
 from ..rules.floats.vector import limit, sums
-from ..types import Array
+from ..types import Array, Float32Array
 from .dense_layer import PreparedLayer, check_types, dense_layer
 
 __all__ = ["PreparedFloat", "Summation", "prepare_dense_float"]
 
-Float32Array = npt.NDArray[np.float32]
 # (rule, rows [rows, depth], weights [out, depth], bias [out] or None) -> the sums with the bias, [rows, out].
 Summation = Callable[[FloatRule, Float32Array, Float32Array, Float32Array | None], Float32Array]
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arith.dynamic_range import QuantizedRows
-from ..arith.fixedpoint import wrap32
+from ..arith.fixedpoint import low_bits
 from ..arith.int4_nibbles import BLOCK, NIBBLE_ZERO_POINT, packed_nibbles
 from ..arith.matmul import ExactWeights, pack_weights
 from ..arith.neon import NeonLoop
@@ -235,7 +235,7 @@ def _evaluator(prepared: PreparedHybrid) -> Callable[[Array], dict[str, Array]]:
             )
         quantized = prepared.quantize(prepared.rows, rows)
         dot = _dot(packed, fault, quantized.quantized)
-        dot = wrap32(dot - _lost(prepared, quantized.quantized) if lossy else dot)
+        dot = low_bits(dot - _lost(prepared, quantized.quantized) if lossy else dot, 32)
         found: dict[str, Array] = {
             "range_low": quantized.low,
             "range_high": quantized.high,

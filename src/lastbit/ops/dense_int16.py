@@ -21,14 +21,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..arith.fixedpoint import wrap32
+from ..arith.fixedpoint import low_bits
 from ..arith.matmul import ExactWeights, pack_weights
 from ..model import Model, Operator
 from ..rules.base import WHOLE, IntegerRule
 from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.table import COMMON_INT16
 from ..rules.requantize.vector import requantize
-from ..types import DTYPES, Array
+from ..types import INT32, Array
 from .base import refuse
 from .dense_8bit import PreparedDense
 from .dense_layer import DenseLayer, check_types, dense_layer
@@ -37,8 +37,6 @@ __all__ = ["PreparedDenseInt16", "prepare_dense_int16"]
 
 # (input, weights, output)
 TYPES = tuple(("int16", weights, "int16") for weights in ("int8", "int16", "int4"))
-
-_INT32 = next(dtype for dtype in DTYPES.values() if dtype.name == "int32")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -106,7 +104,7 @@ def _with_bias_as_read(layer: DenseLayer) -> tuple[DenseLayer, tuple[str, ...]]:
         "INT64: unit i gets the 32-bit word i, so the low and high halves of the first half of the biases. The numbers "
         "here are those that the kernel adds, not those of the file"
     )
-    return replace(layer, bias=replace(bias, dtype=_INT32, data=words)), (note,)
+    return replace(layer, bias=replace(bias, dtype=INT32, data=words)), (note,)
 
 
 def _trace(
@@ -118,8 +116,8 @@ def _trace(
     acc = dot + folded
     if layer.weights_zero_point:
         acc = acc - layer.weights_zero_point * rows.astype(np.int64).sum(axis=1, keepdims=True)
-    if params.rule.sums.bits == 32:
-        acc = wrap32(acc).astype(np.int32)
+    acc = low_bits(acc, params.rule.sums.bits)
+    acc = acc if params.rule.sums.bits == 64 else acc.astype(np.int32)
     steps: dict[str, Array] = {"dot": dot, "acc": acc, **requantize(acc, params)}
     steps["output"] = steps["output"].reshape(layer.output_shape(x.shape))
     return steps

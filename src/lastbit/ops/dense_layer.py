@@ -15,7 +15,7 @@ from ..rules.base import IntegerRule
 from ..rules.requantize.fold import RequantParams, prepare_requantize
 from ..rules.requantize.forms import Float
 from ..runtimes.variant import INT32_BIAS_TYPE, INT64_BIAS, NO_BIAS, Variant
-from ..types import Array, GivenFactor, IntArray, QuantParams
+from ..types import Array, GivenFactor, IntArray, QuantParams, integer_type
 from .base import PreparedOperator, constant_operand, refuse, required_operand
 from .input_moves import sample_shape, transposition
 
@@ -191,9 +191,7 @@ class DenseLayer:
         What lies beyond int64 is limited to it.
         """
         w = self.weights_values.astype(np.int64) - self.weights_zero_point
-        dtype = self.input.dtype
-        assert dtype.qmin is not None
-        assert dtype.qmax is not None
+        dtype = integer_type(self.input.dtype)
         low, high = dtype.qmin - self.input_zero_point, dtype.qmax - self.input_zero_point
         ends = np.stack([w * low, w * high])
         return (

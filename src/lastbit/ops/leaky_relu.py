@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arith.fixedpoint import quantize_multiplier, wrap32
+from ..arith.fixedpoint import low_bits, quantize_multiplier
 from ..arith.gemmlowp_nonlinear import multiply_by_quantized_multiplier
 from ..model import Model, Operator, Tensor
 from ..types import Array
@@ -80,7 +80,7 @@ def prepare_leaky_relu(model: Model, op: Operator, rule: str) -> PreparedOperato
     def steps(x: Array) -> dict[str, Array]:
         centered = x.astype(np.int64) - given.zero_point
         acc_scaled = np.where(centered >= 0, scaled(centered, factors[0]), scaled(centered, factors[1]))
-        moved = wrap32(acc_scaled + to.zero_point)
+        moved = low_bits(acc_scaled + to.zero_point, 32)
         return {
             "centered": centered,
             "acc_scaled": acc_scaled,

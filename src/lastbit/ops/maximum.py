@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import Refusal
 from ..model import Model, Operator
-from ..types import Array
+from ..types import Array, IntegerType
 from ._binary import operands_of_two, prepared_binary
 from ._copies import same_quantization
 from ._unary import flush_subnormal, pick_rule
@@ -40,7 +40,7 @@ def prepare_maximum(model: Model, op: Operator, rule: str) -> PreparedOperator:
     tensors, output = operands_of_two(model, op)
     same_quantization(op, [*tensors, output])
     flush = rule == "compare_flush"
-    if output.dtype.qmin is None and output.dtype.name != "float32":
+    if not isinstance(output.dtype, IntegerType) and output.dtype.name != "float32":
         raise refuse(op, f"{output.dtype.name} is not covered; covered: integers, float32")
     if flush and output.dtype.name != "float32":
         raise refuse(op, f"the rule {rule} is for float32, not {output.dtype.name}")

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..arith.fixedpoint import (
+    low_bits,
     quantize_multiplier,
     round_half_away,
     rounding_divide_by_pot,
     rounding_shift_right_half_up,
     saturating_rounding_doubling_high_mul,
-    wrap32,
 )
 from ..arith.gemmlowp_nonlinear import multiply_by_quantized_multiplier
 from ..errors import InputError, Refusal
@@ -112,7 +112,7 @@ def prepare_mean(model: Model, op: Operator, rule: str) -> PreparedOperator:
         else:
             steps["acc_scaled"] = _folded(steps["sum"], given, to, count if mean else 0)
         if "with_zero_point" not in steps:
-            steps["with_zero_point"] = wrap32(steps["acc_scaled"] + to.zero_point)
+            steps["with_zero_point"] = low_bits(steps["acc_scaled"] + to.zero_point, 32)
         steps["output"] = np.clip(steps["with_zero_point"], to.qmin, to.qmax).astype(output.dtype.numpy)
         return steps
 
@@ -164,7 +164,7 @@ def _height_width(total: Array, given: Scale, to: Scale, count: int) -> dict[str
     bias = to.zero_point - int(offset + np.float32(0.5 if offset > 0 else -0.5))
     factor = given.scale / (np.float32(count) * to.scale)
     multiplier, shift = (int(part) for part in quantize_multiplier(float(factor)))
-    high = saturating_rounding_doubling_high_mul(wrap32(total << max(shift, 0)), multiplier)
+    high = saturating_rounding_doubling_high_mul(low_bits(total << max(shift, 0), 32), multiplier)
     right = max(-shift, 0)
     vector = np.arange(total.shape[-1]) < total.shape[-1] - total.shape[-1] % 16
     acc = np.where(vector, rounding_shift_right_half_up(high, right), rounding_divide_by_pot(high, right))

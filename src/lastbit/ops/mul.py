@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arith.elementwise import InnerLoop, inner_loop
-from ..arith.fixedpoint import INT32_MIN, quantize_multiplier
+from ..arith.fixedpoint import INT32_MIN, low_bits, quantize_multiplier
 from ..arith.gemmlowp_nonlinear import multiply_by_quantized_multiplier
 from ..model import Model, Operator
 from ..types import Array
@@ -78,7 +78,7 @@ def prepare_mul(model: Model, op: Operator, rule: str) -> PreparedOperator:
         named: dict[str, Array] = {"product": product, "acc_scaled": acc_scaled}
         if loop.length:
             saturated = acc_scaled if loop.scalar and not wide else np.clip(acc_scaled, -(2**15), 2**15 - 1)
-            wrapped = (saturated + to.zero_point & 0xFFFF ^ 0x8000) - 0x8000
+            wrapped = low_bits(saturated + to.zero_point, 16)
             vector = loop.in_vector(a.size, 16 if wide else 8).reshape(a.shape)
             named["with_zero_point"] = np.where(vector, wrapped, acc_scaled + to.zero_point)
         return clamp_output(node, named)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..arith.fixedpoint import (
+    low_bits,
     quantize_multiplier,
     round_half_away,
     rounding_shift_right_half_up,
     saturating_rounding_doubling_high_mul,
-    wrap32,
 )
 from ..arith.gemmlowp_nonlinear import multiply_by_quantized_multiplier
 from ..arith.tables import float_to_int_x86
@@ -100,7 +100,7 @@ def _ratio(given: Scale, to: Scale) -> np.float32:
 
 def _finish(acc_scaled: Array, to: Scale, steps: dict[str, Array]) -> dict[str, Array]:
     steps["acc_scaled"] = acc_scaled
-    steps["with_zero_point"] = wrap32(acc_scaled + to.zero_point)
+    steps["with_zero_point"] = low_bits(acc_scaled + to.zero_point, 32)
     steps["output"] = np.clip(steps["with_zero_point"], to.qmin, to.qmax)
     return steps
 
@@ -153,12 +153,12 @@ def _requantize(op: Operator, rule: str, source: Tensor, output: Tensor, given: 
         raise refuse(op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself")
 
     def half_away(x: Array) -> dict[str, Array]:
-        centered = wrap32(x.astype(np.int64) - given.zero_point)
+        centered = low_bits(x.astype(np.int64) - given.zero_point, 32)
         return _finish(multiply_by_quantized_multiplier(centered, multiplier, shift), to, {"centered": centered})
 
     def vector16(x: Array) -> dict[str, Array]:
         centered = x.astype(np.int64) - given.zero_point
-        shifted = wrap32(centered << max(shift, 0))
+        shifted = low_bits(centered << max(shift, 0), 32)
         high = saturating_rounding_doubling_high_mul(shifted, multiplier)
         half_up = rounding_shift_right_half_up(high, max(-shift, 0))
         rest = multiply_by_quantized_multiplier(centered, multiplier, shift)

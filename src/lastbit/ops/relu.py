@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arith.fixedpoint import quantize_multiplier, round_half_away, wrap32
+from ..arith.fixedpoint import low_bits, quantize_multiplier, round_half_away
 from ..arith.gemmlowp_nonlinear import multiply_by_quantized_multiplier
 from ..model import Model, Operator, Tensor
 from ..types import Array
@@ -126,7 +126,7 @@ def _rescale(op: Operator, rule: str, source: Tensor, output: Tensor, given: Sca
     def rescale(x: Array) -> dict[str, Array]:
         centered = x.astype(np.int64) - given.zero_point
         acc_scaled = multiply_by_quantized_multiplier(centered, multiplier, shift)
-        with_zero_point = wrap32(acc_scaled + to.zero_point)
+        with_zero_point = low_bits(acc_scaled + to.zero_point, 32)
         return {
             "centered": centered,
             "acc_scaled": acc_scaled,

@@ -26,6 +26,8 @@ from lastbit.rules.requantize.fold import activation_bounds
 from lastbit.tflite.reader import load
 from lastbit.types import fused_bounds
 
+from ..types import integer_type
+
 Run = Callable[[Array], Array]
 INT8 = ("int8", "int8", "int8")
 UINT8 = ("uint8", "uint8", "uint8")
@@ -189,7 +191,7 @@ class TorchFbgemm(DenseInterpreter):
 
     def _with_relu(self, layer: DenseLayer) -> Any:
         """The kernel for a fused activation: with ReLU, or none where the activation limits nothing."""
-        dtype = layer.output.dtype
+        dtype = integer_type(layer.output.dtype)
         low, high = activation_bounds(layer.activation, layer.output_scale, layer.output_zero_point, dtype, "half_away")
         if high != dtype.qmax or low not in (dtype.qmin, layer.output_zero_point):
             raise Unfit(

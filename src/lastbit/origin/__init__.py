@@ -16,7 +16,7 @@ from ..quantize import Converter, Ranges, measure
 from ..quantize.per_sample import SampleRanges, ranges_by_sample, sample_ranges
 from ..quantize.ranges import ranges_from
 from ..report import Block, Code, Heading, Report, Table, Text
-from ..types import hex_float
+from ..types import IntegerType, hex_float
 from .from_float import FromFloat
 from .others import Other, float_tensor, label_of, others
 from .rules import Decided, Rule, decided
@@ -254,7 +254,7 @@ def _from_file(model: Model, found: Decided, root: Tensor, channel: int) -> list
         return weights_file_lines(root, root.quant.axis, channel)
     if found.base is Rule.FIXED and op is not None:
         return [f"the output of {op.name} has this scale and zero point in every file: no calibration enters"]
-    if root.quant is None or root.dtype.qmin is None:
+    if root.quant is None or not isinstance(root.dtype, IntegerType):
         return ["the tensor is not quantized"]
     return implied_lines(root)
 

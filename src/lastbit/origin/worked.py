@@ -10,7 +10,7 @@ from ..model import Tensor
 from ..quantize.numbers import F32, NEAR_ZERO, activation, round_away, weights_range
 from ..quantize.older_numbers import activation as older_activation
 from ..texts import name_text, short_hex
-from ..types import Array, hex_float
+from ..types import Array, hex_float, integer_type
 
 __all__ = [
     "bias_lines",
@@ -67,19 +67,18 @@ def range_lines(low: np.float32, high: np.float32, dtype: str) -> list[str]:
 def implied_lines(tensor: Tensor) -> list[str]:
     """What range a file's scale and zero point stand for."""
     assert tensor.quant is not None
-    assert tensor.dtype.qmin is not None
-    assert tensor.dtype.qmax is not None
     scale, zero = float(tensor.quant.scale[0]), int(tensor.quant.zero_point[0])
-    low, high = ((end - zero) * scale for end in (tensor.dtype.qmin, tensor.dtype.qmax))
-    if tensor.dtype.name == "int16":
+    dtype = integer_type(tensor.dtype)
+    low, high = ((end - zero) * scale for end in (dtype.qmin, dtype.qmax))
+    if dtype.name == "int16":
         return [
             f"its range reached +-{32767 * scale:.9g}: scale = max(|min|, |max|) / 32767, zero point {zero}",
         ]
     return [
         f"its range was about {low:.9g} to {high:.9g}: max - min = 255 * scale = {255 * scale:.9g}, and each end is",
         f"known to half a step ({scale / 2:.3g}), for the zero point was rounded",
-        *(["the range has no negative values: zero point = the least integer"] if zero == tensor.dtype.qmin else []),
-        *(["the range has no positive values: zero point = the greatest integer"] if zero == tensor.dtype.qmax else []),
+        *(["the range has no negative values: zero point = the least integer"] if zero == dtype.qmin else []),
+        *(["the range has no positive values: zero point = the greatest integer"] if zero == dtype.qmax else []),
     ]
 
 

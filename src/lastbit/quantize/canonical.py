@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from ..model import Tensor
-from ..types import DTYPES
+from ..types import INT32
 from .ir import CONSTANT, DEQUANTIZE, Graph, Op, Value
 from .operators import TRAITS
 
@@ -125,7 +125,7 @@ def _constant(value: Value | None) -> bool:
 def _integers(graph: Graph, values: list[int], op: Op) -> Value:
     """A new constant of int32."""
     data = np.array(values, np.int32)
-    tensor = Tensor(-1, f"{op.results[0].tensor.name}/shape", data.shape, data.shape, DTYPES[2], None, data)
+    tensor = Tensor(-1, f"{op.results[0].tensor.name}/shape", data.shape, data.shape, INT32, None, data)
     return graph.add(CONSTANT, [], [(tensor, None)], data=data, at=0).results[0]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ModelError
 from ..faults import Fault, FaultKind
 from ..model import Tensor
-from ..types import DTYPES, Array, DType, FileBytes, QuantParams
+from ..types import DTYPES, Array, DType, FileBytes, IntegerType, QuantParams
 
 __all__ = ["Constants", "Findings", "read_tensor", "unpack_int4"]
 
@@ -252,7 +252,7 @@ def _read_quantization(entry: Any, shape: tuple[int, ...], dtype: DType, found: 
             f"it has {scale.size} scales, wanted 1 or one for each of the {shape[axis] if shape else 0} channels "
             f"along dimension {axis} of its shape {list(shape)}",
         )
-    if dtype.qmin is not None and dtype.qmax is not None:
+    if isinstance(dtype, IntegerType):
         # Compared as integers of Python: NumPy would round uint64's bounds.
         lowest, highest = int(stored.min()), int(stored.max())
         if lowest < dtype.qmin or highest > dtype.qmax:

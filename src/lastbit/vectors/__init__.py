@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..api import load
+from ..arith.fixedpoint import low_bits
 from ..differences import same_bits
 from ..errors import InputError, OracleMissingError
 from ..layer_tables import LayerTables, dense_operators, has_table, layer_rows, why_no_tables
@@ -30,7 +31,7 @@ from ..probing import boundary_inputs
 from ..rules.requantize.vector import requantize
 from ..rules.requantize.words import equation
 from ..runtimes import DEFAULT_RUNTIME, Runtime
-from ..single_layer import Sums, accumulators, cut_out, held, random_rows, rows_in_oracle, rows_in_rule
+from ..single_layer import Sums, accumulators, cut_out, random_rows, rows_in_oracle, rows_in_rule
 from ..solving import UnitSolver, variants
 from ..types import Array, IntArray
 from .candidates import every_input, fewest, impulses, odd_rows
@@ -317,13 +318,13 @@ class _Pool:
         if not self.rules:
             return np.zeros((len(rows), 0), bool)
         totals = self._sums.totals(rows)
-        wanted = requantize(held(totals, right.acc_bits), right.requant)["output"]
+        wanted = requantize(low_bits(totals, right.acc_bits), right.requant)["output"]
         found = []
         for rule in self.rules:
             other = rule.prepared
             assert other is not None
             same = other.pairs is None and other.layer.weights_zero_point == right.layer.weights_zero_point
-            theirs = held(totals, other.acc_bits) if same else accumulators(other, rows)
+            theirs = low_bits(totals, other.acc_bits) if same else accumulators(other, rows)
             found.append(requantize(theirs, other.requant)["output"] != wanted)
         return np.concatenate(found, axis=1)
 

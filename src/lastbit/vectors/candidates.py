@@ -8,11 +8,10 @@ import numpy.typing as npt
 from ..layer_tables import LayerTables
 from ..ops.dense_layer import DenseLayer
 from ..probing import boundary_inputs
-from ..types import IntArray
+from ..types import Int64Array, IntArray, integer_type
 
 __all__ = ["every_input", "fewest", "impulses", "odd_rows"]
 
-Int64Array = npt.NDArray[np.int64]
 
 _EVERY_INPUT = 1 << 16
 _PRODUCTS = 1 << 25
@@ -108,7 +107,5 @@ def _pairs(tables: LayerTables, count: int) -> Int64Array:
 
 
 def _ends(layer: DenseLayer) -> tuple[int, int]:
-    dtype = layer.input.dtype
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
+    dtype = integer_type(layer.input.dtype)
     return dtype.qmin, dtype.qmax

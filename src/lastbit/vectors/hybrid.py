@@ -18,14 +18,13 @@ from ..model import Model
 from ..ops.dense_hybrid import PreparedHybrid
 from ..ops.dense_layer import DenseLayer
 from ..rules.hybrid.words import equation
-from ..types import Array, hex_float
+from ..types import Array, Float32Array, hex_float
 from .candidates import fewest
 from .hybrid_rivals import function_of, hybrid_rivals, same_function
 from .report import Catch, LayerVectors
 
 __all__ = ["hybrid_vectors"]
 
-Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 # Random rows that are tried, at most, and how many at one time.

@@ -20,11 +20,9 @@ from ..rules.hybrid.forms import Clamp, Finish, HybridRule, Rows
 from ..rules.hybrid.rows import LANES, quantize_rows
 from ..rules.hybrid.table import FUSED, QD8, QD8_NEON, SSE_SYMMETRIC
 from ..runtimes import RUNTIMES
-from ..types import Array
+from ..types import Array, Float32Array
 
 __all__ = ["HybridRival", "function_of", "hybrid_rivals", "same_function"]
-
-Float32Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

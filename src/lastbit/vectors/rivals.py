@@ -34,11 +34,10 @@ from ..rules.requantize.vector import requantize
 from ..rules.requantize.words import equation
 from ..runtimes import RUNTIMES
 from ..single_layer import accumulators
-from ..types import Array, IntArray
+from ..types import Array, Int64Array, IntArray, integer_type
 
 __all__ = ["Rival", "arithmetic_of", "differs_at", "of_the_accumulator", "reachable", "rivals_of"]
 
-Int64Array = npt.NDArray[np.int64]
 Key = tuple[IntegerRule, int, Whole | Pairs, int]
 
 # Accumulators of a mistake that are held at one time, and beyond how many it is not tried on all of them.
@@ -322,9 +321,8 @@ def _never_overflows(tables: LayerTables, name: str) -> str:
         return ""
     what, bits = narrow[1], int(narrow[2])
     layer = tables.layer
-    assert layer.input.dtype.qmin is not None
-    assert layer.input.dtype.qmax is not None
-    x = np.asarray([layer.input.dtype.qmin, layer.input.dtype.qmax])
+    given = integer_type(layer.input.dtype)
+    x = np.asarray([given.qmin, given.qmax])
     w = layer.weights_values.astype(np.int64)
     if what in ("sum", "each_centred_product"):
         x, w = x - layer.input_zero_point, w - layer.weights_zero_point

@@ -24,7 +24,7 @@ from ..probing import (
 )
 from ..tflite.reader import load as load_tflite
 from ..tflite.writer import extract_operator, write
-from ..types import Array
+from ..types import Array, integer_type
 from .comparing import compare_outputs, failed, kernel_seen, refused_alone
 from .given import rows_for
 from .result import Comparison, OperatorResult
@@ -147,9 +147,7 @@ def _layer_inputs(prepared: PreparedLayer, samples: int, rng: np.random.Generato
     solved, _ = tie_seeking_inputs(layer, rules, max(samples // 2, 1), rng)
     boundary = boundary_inputs(layer, rng)
     count = max(samples - len(solved) - len(boundary), 1)
-    dtype = layer.input.dtype
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
+    dtype = integer_type(layer.input.dtype)
     drawn = rng.integers(dtype.qmin, dtype.qmax, (count, layer.depth), dtype.numpy, endpoint=True)
     channels = [int(c) for c in rng.permutation(layer.units)[:PROBED_CHANNELS]]
     if layer.granularity == "per_tensor":

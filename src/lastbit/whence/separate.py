@@ -12,7 +12,7 @@ from ..ops.base import PreparedOperator
 from ..ops.dense_8bit import PreparedDense
 from ..ops.dense_layer import dense_layer
 from ..probing import tie_seeking_inputs
-from ..types import Array
+from ..types import Array, IntegerType
 from .arithmetics import Arithmetic, by_sample, products
 
 __all__ = ["Separation", "separate_layer", "separate_model"]
@@ -151,7 +151,7 @@ def _random_inputs(model: Model, count: int, at_a_time: int) -> Iterator[Array]:
     shape = tuple(max(n, 1) for n in tensor.shape)
     for start in range(0, count, at_a_time):
         size = (min(at_a_time, count - start), *shape[1:]) if at_a_time > 1 else shape
-        if tensor.dtype.qmin is not None and tensor.dtype.qmax is not None:
+        if isinstance(tensor.dtype, IntegerType):
             yield rng.integers(tensor.dtype.qmin, tensor.dtype.qmax, size, tensor.dtype.numpy, endpoint=True)
         else:
             spread = rng.uniform(0.1, 10, (size[0], *(1 for _ in size[1:]))) if size else rng.uniform(0.1, 10)

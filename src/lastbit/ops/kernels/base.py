@@ -12,6 +12,7 @@ from ...arith.neon import pairs_of_lowest
 from ...errors import Refusal
 from ...model import Model, Operator
 from ...runtimes.base import Family, Refused, Runtime
+from ...types import integer_type
 from ..base import PreparedOperator
 from ..dense_8bit import PreparedDense
 from ..dense_layer import DenseLayer
@@ -62,7 +63,8 @@ class Kernel:
             return None
         if self.widens_uint8 and layer.input.dtype.name == "uint8":
             return None
-        lowest = np.asarray(layer.weights_values == layer.weights.dtype.qmin)
+        least = integer_type(layer.weights.dtype).qmin
+        lowest = np.asarray(layer.weights_values == least)
         step, filling = self.rows_filled
         filled = filling == "zero_points" and _zero_points_are_lowest(layer)
         pairs = pairs_of_lowest(np.pad(lowest, ((0, 0), (0, -layer.depth % step)), constant_values=filled))
@@ -72,7 +74,7 @@ class Kernel:
         return Refused(
             Refusal.NOT_EXACT,
             f"not exact: {int(pairs.sum())} pairs of weights in {units.size} units (first: {int(units[0])}) are the "
-            f"lowest value, {layer.weights.dtype.qmin}, eight columns apart; where both inputs are the lowest too, "
+            f"lowest value, {least}, eight columns apart; where both inputs are the lowest too, "
             "this CPU's kernel adds their products in 16 bits, which overflow. Quantize the weights so that the lowest "
             "value does not occur (int8: -127 ... 127)",
         )
@@ -106,4 +108,5 @@ def scale_product(layer: DenseLayer, precision: Literal["float32", "float64"]) -
 
 
 def _zero_points_are_lowest(layer: DenseLayer) -> bool:
-    return layer.weights_zero_point == layer.weights.dtype.qmin and layer.input_zero_point == layer.input.dtype.qmin
+    given, weights = integer_type(layer.input.dtype), integer_type(layer.weights.dtype)
+    return layer.weights_zero_point == weights.qmin and layer.input_zero_point == given.qmin

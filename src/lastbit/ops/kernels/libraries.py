@@ -6,6 +6,7 @@ import numpy as np
 
 from ...errors import Refusal
 from ...runtimes.base import Family, Refused, Runtime
+from ...types import integer_type
 from ..base import PreparedOperator
 from ..dense_8bit import PreparedDense
 from .base import Kernel, refused
@@ -57,7 +58,7 @@ def _fbgemm(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
         return refused("input scale x weights scale vanishes in float32; fbgemm divides by it")
     if requant.float_bias is not None and not np.isfinite(requant.float_bias).all():
         return refused("the bias is infinite in float32, as fbgemm takes it")
-    dtype = layer.output.dtype
+    dtype = integer_type(layer.output.dtype)
     if requant.activation_max == dtype.qmax and requant.activation_min in (dtype.qmin, layer.output_zero_point):
         return None
     return refused(

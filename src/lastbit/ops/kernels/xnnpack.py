@@ -11,6 +11,7 @@ import numpy as np
 from ...model import Model, Operator, Tensor
 from ...rules.requantize.fold import activation_bounds
 from ...runtimes.base import Family, Refused, Runtime
+from ...types import IntegerType
 from .._convolution import PreparedConvolution
 from .._unary import operands, per_tensor
 from ..base import PreparedOperator
@@ -174,7 +175,7 @@ def _version_declines(model: Model, op: Operator, runtime: Runtime) -> str | Non
     one_scale = layer.weights.dtype.name == "int4" and layer.granularity == "per_tensor" and layer.units > 1
     if "int4_one_scale" in runtime.declines and one_scale:
         return "int4 weights have one scale for several units"
-    if layer.output.quant is None or layer.output.dtype.qmin is None:
+    if layer.output.quant is None or not isinstance(layer.output.dtype, IntegerType):
         return None
     if "per_channel_bias" in runtime.declines and layer.bias is not None and layer.granularity == "per_channel":
         return "the weights have a scale for each unit, and there is a bias"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import assert_never
 
 import numpy as np
-import numpy.typing as npt
 
 from ...arith.floats import (
     clamp_bound_first,
@@ -16,11 +15,10 @@ from ...arith.floats import (
     multiply32,
     sum_in_four_lanes,
 )
+from ...types import Float32Array
 from .forms import FUSED_BLOCK, FloatRule
 
 __all__ = ["limit", "sums"]
-
-Float32Array = npt.NDArray[np.float32]
 
 
 def sums(rule: FloatRule, rows: Float32Array, weights: Float32Array, bias: Float32Array | None) -> Float32Array:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
-import numpy.typing as npt
 
 from ...arith.dynamic_range import QuantizedRows
-from ...arith.fixedpoint import wrap32
+from ...arith.fixedpoint import low_bits
 from ...arith.floats import (
     clamp_bound_first,
     clamp_maximum,
@@ -21,13 +20,10 @@ from ...arith.floats import (
 )
 from ...arith.int4_nibbles import NIBBLE_ZERO_POINT
 from ...arith.neon import nibble_row_sums
-from ...types import Array
+from ...types import Array, Float32Array, Int64Array
 from .forms import Clamp, Finish, Nibbles
 
 __all__ = ["Constants", "clamp", "finish_nibbles", "finish_sums"]
-
-Float32Array = npt.NDArray[np.float32]
-Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +68,7 @@ def finish_sums(
         before the bias), `with_bias` and `output`: `[rows, out]`.
     """
     flush, arm = finish.flush != "none", finish.flush == "arm"
-    acc, units, scale = _units(finish, layer, wrap32(dot - rows.zero_point[:, None] * layer.weights_sum))
+    acc, units, scale = _units(finish, layer, low_bits(dot - rows.zero_point[:, None] * layer.weights_sum, 32))
     scale = flush_subnormals(scale) if flush else scale
     bias = np.zeros(layer.units, np.float32) if layer.bias is None else layer.bias
     bias = flush_subnormals(bias) if flush else bias
@@ -113,10 +109,10 @@ def _units(finish: Finish, layer: Constants, acc: Int64Array) -> tuple[Int64Arra
             return acc, acc, layer.weights_scale
         case "upper_28":
             # The kernel sums 16 times the products and shifts right.
-            acc = wrap32(acc << 4) >> 4
+            acc = low_bits(acc << 4, 32) >> 4
             return acc, acc, layer.weights_scale
         case "sixteenfold":
-            units = wrap32(acc << 4)
+            units = low_bits(acc << 4, 32)
             return units >> 4, units, multiply32(layer.weights_scale, np.float32(0.0625))
         case never:
             assert_never(never)
@@ -159,7 +155,7 @@ def finish_nibbles(
             row_sums = nibble_row_sums(rows)
         case never:
             assert_never(never)
-    sums = wrap32(-NIBBLE_ZERO_POINT * row_sums)[:, None]
+    sums = low_bits(-NIBBLE_ZERO_POINT * row_sums, 32)[:, None]
     row, scale = rows.scale[:, None], np.broadcast_to(layer.weights_scale, (layer.units,))
     start, part = multiply32(convert_int32(sums), row), multiply32(convert_int32(dot), row)
     scaled = multiply32(part, scale)
@@ -176,7 +172,7 @@ def finish_nibbles(
         whole = 0 if one_row else layer.units - layer.units % 4
         with_bias[:, whole:] = fma32(part, scale, begin)[:, whole:]
     return {
-        "acc": wrap32(dot + sums).astype(np.int32),
+        "acc": low_bits(dot + sums, 32).astype(np.int32),
         "correction": correction,
         "scaled": scaled,
         "with_bias": with_bias,

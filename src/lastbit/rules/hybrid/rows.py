@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import assert_never
 
 import numpy as np
-import numpy.typing as npt
 
 from ...arith.dynamic_range import (
     QuantizedRows,
@@ -16,15 +15,14 @@ from ...arith.dynamic_range import (
     scaled_rows,
     symmetric_range,
 )
-from ...arith.fixedpoint import INT32_MAX, wrap32
+from ...arith.fixedpoint import INT32_MAX, low_bits
 from ...arith.floats import flush_subnormals, multiply32, round_away32, trunc_to_int32
 from ...arith.neon import flushed_range_arm, inverted, saturate_to_int32
+from ...types import Float32Array, Int64Array
 from .forms import Conversion, Rows
 
 __all__ = ["LANES", "convert", "quantize_rows"]
 
-Float32Array = npt.NDArray[np.float32]
-Int64Array = npt.NDArray[np.int64]
 
 LANES = 8
 """Values that vector code takes at once; the tail of a row goes through other code."""
@@ -92,9 +90,9 @@ def convert(how: Conversion, scaled: Float32Array, zero_point: Int64Array) -> In
         case "none" | "before" | "float32":
             pass
         case "wrap32":
-            whole = wrap32(whole + steps)
+            whole = low_bits(whole + steps, 32)
         case "wrap16":
-            whole = (whole + steps + 2**15 & 0xFFFF) - 2**15
+            whole = low_bits(whole + steps, 16)
         case "wide":
             whole = whole + steps
         case never_add:
@@ -105,7 +103,7 @@ def convert(how: Conversion, scaled: Float32Array, zero_point: Int64Array) -> In
         case "full":
             return np.clip(whole, -128, 127)
         case "low_8_bits":
-            return (whole + 128 & 255) - 128
+            return low_bits(whole, 8)
         case never_keep:
             assert_never(never_keep)
 

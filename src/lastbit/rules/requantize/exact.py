@@ -16,6 +16,7 @@ from typing import assert_never
 
 from ...arith.exact import (
     ExactStep,
+    low_bits,
     make_step,
     multiplier_steps,
     number_text,
@@ -78,12 +79,6 @@ class Factor:
     def value(self) -> Fraction:
         """The factor."""
         return self.fraction * Fraction(2) ** self.shift
-
-
-def _wrap(value: int, bits: int) -> int:
-    """What a signed register of so many bits holds: the low bits of a value."""
-    half = 1 << (bits - 1)
-    return (value + half) % (2 * half) - half
 
 
 def _saturate(value: int, bits: int) -> int:
@@ -165,7 +160,7 @@ def _product(
     if form.bias == "in_acc":
         start, converted = acc, round_to_float(Fraction(acc), significand)
     else:
-        start = _wrap(acc - bias, 32)
+        start = low_bits(acc - bias, 32)
         converted = round_to_float(round_to_float(Fraction(start), significand) + bias_in_steps, significand)
     return start, converted, round_to_float(converted * factor, significand)
 
@@ -176,7 +171,7 @@ def _high(form: TwoRoundings, acc: int, factor: Factor) -> tuple[int, int, int, 
     left = min(factor.shift + right, 31 + form.least_right)
     match form.left:
         case "wrap32":
-            shifted = _wrap(acc * 2**left, 32)
+            shifted = low_bits(acc * 2**left, 32)
         case "saturate32":
             shifted = _saturate(acc * 2**left, 32)
         case never:
@@ -198,7 +193,7 @@ def _wide_product(form: OneRounding, acc: int, factor: Factor) -> tuple[int, Fra
     """
     bits = form.multiplier_bits - factor.shift
     product = acc * factor.fraction * 2**form.multiplier_bits
-    return bits, product, _wrap(math.floor(product), 64)
+    return bits, product, low_bits(math.floor(product), 64)
 
 
 def _unrounded(form: OneRounding, product: int, bits: int, rest: Fraction = Fraction(0)) -> Fraction:
@@ -213,12 +208,12 @@ def _unrounded(form: OneRounding, product: int, bits: int, rest: Fraction = Frac
             count = max(bits, 0)
             half = (1 << count) // 2
         case "modulo_64":
-            count, half = bits % 64, _wrap(1 << (bits - 1) % 64, 64)
+            count, half = bits % 64, low_bits(1 << (bits - 1) % 64, 64)
             if bits < 1:
-                return Fraction(_wrap(product + half, 64) >> count)
+                return Fraction(low_bits(product + half, 64) >> count)
         case never:
             assert_never(never)
-    return (_wrap(product + half, 64) - half + rest) / Fraction(1 << count)
+    return (low_bits(product + half, 64) - half + rest) / Fraction(1 << count)
 
 
 def _count(form: OneRounding, bits: int) -> int:
@@ -241,13 +236,13 @@ def last_rounding(rule: IntegerRule, value: Fraction) -> int:
             return round_fraction(value, form.tie)
         case OneRounding():
             if form.kept_bit:
-                return _wrap(_wrap(math.floor(2 * value), 32) + 1, 32) // 2
+                return low_bits(low_bits(math.floor(2 * value), 32) + 1, 32) // 2
             rounded = round_fraction(value, "half_up")
             match form.result:
                 case "wide":
                     return rounded
                 case "wrap32":
-                    return _wrap(rounded, 32)
+                    return low_bits(rounded, 32)
                 case never_result:
                     assert_never(never_result)
         case never:
@@ -298,7 +293,7 @@ def _limits(form: Float, ends: Ends) -> tuple[int | None, int | None]:
 def _add(add: Add, total: int) -> int:
     match add:
         case "wrap32":
-            return _wrap(total, 32)
+            return low_bits(total, 32)
         case "saturate16":
             return _saturate(total, 16)
         case "wide":
@@ -525,11 +520,11 @@ def _halved(form: OneRounding, product: int, bits: int) -> Iterator[ExactStep]:
     """Twice the result in an int32, then half of it."""
     twice = Fraction(product) / Fraction(2) ** (bits - 1)
     floor = product >> _count(form, bits - 1)
-    doubled = _wrap(floor, 32)
+    doubled = low_bits(floor, 32)
     formula = f"wrap32(product >> ({form.multiplier_bits - 1}-shift))"
     operation = "floor" if doubled == floor else "floor, then wrap32"
     yield make_step("doubled", formula, f"{product} / 2^{bits - 1}", doubled, twice, operation)
-    more = _wrap(doubled + 1, 32)
+    more = low_bits(doubled + 1, 32)
     effect = "half_up" if more == doubled + 1 else "wrap32"
     numbers = f"({doubled} + 1) >> 1"
     yield make_step("acc_scaled", "(doubled + 1) >> 1", numbers, more // 2, Fraction(doubled, 2), effect)

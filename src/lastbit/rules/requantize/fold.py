@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arith.fixedpoint import quantize_multiplier, reduce_multiplier, round_half_away
-from ...types import DType, fused_bounds
+from ...types import DType, Int64Array, IntegerType, fused_bounds, integer_type
 from ..base import Bounds, IntegerRule, ScaleProduct, Scales
 from .forms import Bias, Float, OneRounding, TwoRoundings
 
@@ -24,8 +24,6 @@ __all__ = [
     "taken_scales",
     "with_float_bias",
 ]
-
-Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +50,7 @@ class RequantParams:
     output_zero_point: int
     activation_min: int
     activation_max: int
-    dtype: DType
+    dtype: IntegerType
     bias: Int64Array | None = None
     float_bias: npt.NDArray[np.float64] | None = None
 
@@ -143,20 +141,18 @@ def activation_bounds(
     Returns:
         (activation_min, activation_max).
 
-    >>> from lastbit.types import DTYPES
+    >>> from lastbit.types import INT8
     >>> six_in_half_steps = np.float32(6 / 4.5)  # 6 is 4.5 steps: a tie
-    >>> activation_bounds("RELU6", six_in_half_steps, 0, DTYPES[9], "half_away")
+    >>> activation_bounds("RELU6", six_in_half_steps, 0, INT8, "half_away")
     (0, 5)
-    >>> activation_bounds("RELU6", six_in_half_steps, 0, DTYPES[9], "half_even")
+    >>> activation_bounds("RELU6", six_in_half_steps, 0, INT8, "half_even")
     (0, 4)
 
     Source: tensorflow/tensorflow, tensorflow/lite/kernels/kernel_util.cc (CalculateActivationRangeQuantized) for
     half_away; google/XNNPACK, src/subgraph/fully-connected.c for half_even. Both shown on the running interpreters.
     """
-    assert dtype.qmin is not None
-    assert dtype.qmax is not None
-    bounds = []
-    for real, limit in zip(fused_bounds(activation), (dtype.qmin, dtype.qmax), strict=True):
+    whole, bounds = integer_type(dtype), []
+    for real, limit in zip(fused_bounds(activation), (whole.qmin, whole.qmax), strict=True):
         if np.isinf(real):
             bounds.append(limit)
             continue
@@ -168,10 +164,10 @@ def activation_bounds(
             case "half_even_then_zero_point":
                 value = zero_point + float(np.rint(steps))
             case "half_even":
-                value = float(np.rint(np.clip(steps + np.float32(zero_point), np.float32(dtype.qmin), dtype.qmax)))
+                value = float(np.rint(np.clip(steps + np.float32(zero_point), np.float32(whole.qmin), whole.qmax)))
             case never:
                 assert_never(never)
-        bounds.append(int(min(max(value, dtype.qmin), dtype.qmax)))
+        bounds.append(int(min(max(value, whole.qmin), whole.qmax)))
     return bounds[0], bounds[1]
 
 
@@ -192,7 +188,7 @@ def prepare_requantize(
     else:
         multiplier = shift = np.zeros(factor.shape, np.int64)
     low, high = activation_bounds(activation, output_scale, output_zero_point, dtype, rule.bounds)
-    return RequantParams(rule, factor, multiplier, shift, output_zero_point, low, high, dtype)
+    return RequantParams(rule, factor, multiplier, shift, output_zero_point, low, high, integer_type(dtype))
 
 
 def bias_in_steps(

@@ -10,16 +10,14 @@ from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
-import numpy.typing as npt
 
 from ...arith.fixedpoint import INT32_MAX, reduce_multiplier
+from ...types import Int64Array
 from .fold import RequantParams
 from .forms import Float, OneRounding, Requantize, TwoRoundings
 from .vector import Steps, left_shift, round_float
 
 __all__ = ["register_counts", "without_overflow"]
-
-Int64Array = npt.NDArray[np.int64]
 
 
 def register_counts(acc: Int64Array, params: RequantParams, steps: Steps) -> list[Int64Array]:

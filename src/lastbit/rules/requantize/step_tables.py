@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...types import IntArray
+from ...types import Int64Array, IntArray
 from .fold import RequantParams
 from .overflow import register_counts
 from .vector import requantize
@@ -33,7 +33,6 @@ __all__ = [
     "take_channels",
 ]
 
-Int64Array = npt.NDArray[np.int64]
 
 MAX_RUNS = 1 << 20
 """Runs of one table beyond which none is made: a huge multiplier makes nearly every accumulator a run of its own."""
@@ -166,9 +165,9 @@ def step_tables(
 
     >>> from lastbit.rules.requantize.fold import prepare_requantize
     >>> from lastbit.rules.requantize.table import RULES
-    >>> from lastbit.types import DTYPES
+    >>> from lastbit.types import INT8
     >>> half = dict(input_scale=np.float32(1), weights_scale=np.asarray([0.5], np.float32), output_scale=np.float32(1),
-    ...             output_zero_point=0, activation="NONE", dtype=DTYPES[9])
+    ...             output_zero_point=0, activation="NONE", dtype=INT8)
     >>> for name in ("float64-half_away", "q31-half_up-half_up/dd", "float32-half_even"):
     ...     (table,) = step_tables(prepare_requantize(RULES[name], **half), -6, 6)
     ...     print(table.starts.tolist(), table.values.tolist())  # -1.5 is acc -3, a negative tie
@@ -179,8 +178,6 @@ def step_tables(
     total = channel_count(params)
     lows = np.broadcast_to(np.asarray(low, np.int64), total)
     highs = np.broadcast_to(np.asarray(high, np.int64), total)
-    assert params.dtype.qmin is not None
-    assert params.dtype.qmax is not None
     block = max(_BLOCK // (2 * (params.dtype.qmax - params.dtype.qmin + 1)), 1)
     for first in range(0, total, block):
         channels = np.arange(first, min(first + block, total))
@@ -250,8 +247,6 @@ def _first_points(params: RequantParams, low: Int64Array, high: Int64Array) -> I
 
     A change is expected where the real product is half-way between two outputs. A bad guess costs time only.
     """
-    assert params.dtype.qmin is not None
-    assert params.dtype.qmax is not None
     halves = np.arange(params.dtype.qmin, params.dtype.qmax + 1) - params.output_zero_point - 0.5
     factor = np.maximum(np.asarray(params.effective_scale, np.float64), 1e-300)
     with np.errstate(over="ignore"):

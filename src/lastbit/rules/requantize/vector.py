@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ...arith.fixedpoint import (
     INT32_MAX,
     INT32_MIN,
+    low_bits,
     reduce_multiplier,
     round_half_away,
     rounding_divide_by_pot,
@@ -20,16 +21,14 @@ from ...arith.fixedpoint import (
     saturating_rounding_doubling_high_mul,
     shift_right_half_even,
     shift_right_half_up_64,
-    wrap32,
 )
 from ...arith.floats import sum32
-from ...types import Array, IntArray
+from ...types import Array, Int64Array, IntArray
 from .fold import RequantParams
 from .forms import Add, ClampOrder, Float, OneRounding, Requantize, Tie, TwoRoundings
 
 __all__ = ["Steps", "left_shift", "requantize", "right_shift", "round_float"]
 
-Int64Array = npt.NDArray[np.int64]
 Steps = dict[str, Array]
 
 _INT16_MIN, _INT16_MAX = -(2**15), 2**15 - 1
@@ -45,11 +44,11 @@ def requantize(acc: IntArray, params: RequantParams) -> Steps:
     Returns:
         Every named step in order; the last is `output`, in the output's dtype.
 
-    >>> from lastbit.types import DTYPES
+    >>> from lastbit.types import INT8
     >>> from lastbit.rules.requantize.fold import prepare_requantize
     >>> from lastbit.rules.requantize.table import RULES
     >>> half = dict(input_scale=np.float32(1), weights_scale=np.asarray([0.5], np.float32), output_scale=np.float32(1),
-    ...             output_zero_point=0, activation="NONE", dtype=DTYPES[9])
+    ...             output_zero_point=0, activation="NONE", dtype=INT8)
     >>> acc = np.asarray([[-3, -1, 1, 3]])  # -1.5, -0.5, 0.5, 1.5: ties
     >>> for name in ("float64-half_away", "q31-half_up-half_up/dd", "q31-half_up-half_away/dd", "float32-half_even"):
     ...     print(name, requantize(acc, prepare_requantize(RULES[name], **half))["output"].tolist())
@@ -59,7 +58,7 @@ def requantize(acc: IntArray, params: RequantParams) -> Steps:
     float32-half_even [[-2, 0, 0, 2]]
     """
     wide = np.asarray(acc, np.int64)
-    kept = wide if params.rule.sums.bits == 64 else wrap32(wide)
+    kept = wide if params.rule.sums.bits == 64 else low_bits(wide, 32)
     form = params.rule.requantize
     with np.errstate(all="ignore"):
         match form:
@@ -83,7 +82,7 @@ def _scaled_float(acc: Int64Array, form: Float, params: RequantParams) -> Steps:
         start: Array = acc.astype(kind)
     else:
         # The bias is what `fold.bias_in_steps` made of it, in one of three ways; exact in float64, rounded here.
-        steps["acc_without_bias"] = wrap32(acc - (0 if params.bias is None else params.bias))
+        steps["acc_without_bias"] = low_bits(acc - (0 if params.bias is None else params.bias), 32)
         start = steps["acc_without_bias"].astype(np.float32)
         if params.float_bias is not None:
             start = sum32(start, params.float_bias)
@@ -97,8 +96,6 @@ def _scaled_float(acc: Int64Array, form: Float, params: RequantParams) -> Steps:
         case "upper_bound":
             value = np.minimum(product, kind(params.activation_max - zy))
         case "type":
-            assert dtype.qmin is not None
-            assert dtype.qmax is not None
             value = np.minimum(np.maximum(product, kind(dtype.qmin - zy)), kind(dtype.qmax - zy))
         case never:
             assert_never(never)
@@ -149,7 +146,7 @@ def _scaled_twice(acc: Int64Array, form: TwoRoundings, params: RequantParams) ->
     shifted = acc << left_shift(form, params.shift)  # 32 bits and 32 bits: fits
     match form.left:
         case "wrap32":
-            shifted = wrap32(shifted)
+            shifted = low_bits(shifted, 32)
         case "saturate32":
             shifted = np.clip(shifted, INT32_MIN, INT32_MAX)
         case never:
@@ -182,8 +179,8 @@ def _scaled_once(acc: Int64Array, form: OneRounding, params: RequantParams) -> S
     count = form.multiplier_bits - params.shift
     steps: Steps = {"product": product}  # of a 64-bit accumulator it wraps, as int64 arrays do
     if form.kept_bit:
-        steps["doubled"] = wrap32(product >> _count(form, count - 1))
-        steps["acc_scaled"] = wrap32(steps["doubled"] + 1) >> 1
+        steps["doubled"] = low_bits(product >> _count(form, count - 1), 32)
+        steps["acc_scaled"] = low_bits(steps["doubled"] + 1, 32) >> 1
         return steps
     match form.counts:
         case "plain":
@@ -196,7 +193,7 @@ def _scaled_once(acc: Int64Array, form: OneRounding, params: RequantParams) -> S
         case "wide":
             steps["acc_scaled"] = scaled
         case "wrap32":
-            steps["acc_scaled"] = wrap32(scaled)
+            steps["acc_scaled"] = low_bits(scaled, 32)
         case never_result:
             assert_never(never_result)
     return steps
@@ -216,7 +213,7 @@ def _add(add: Add, total: Int64Array) -> Int64Array:
     """The sum with the zero point as its register holds it."""
     match add:
         case "wrap32":
-            return wrap32(total)
+            return low_bits(total, 32)
         case "saturate16":
             return np.clip(total, _INT16_MIN, _INT16_MAX)
         case "wide":
@@ -233,7 +230,6 @@ def _clamp(form: Requantize, total: Int64Array, params: RequantParams) -> Int64A
         case "type_then_low":
             # The upper bound came before the zero point; INT32_MIN plus a negative zero point wraps to a large number,
             # and comes out as the type's maximum, above the bound.
-            assert params.dtype.qmax is not None
             return np.maximum(np.minimum(total, params.dtype.qmax), params.activation_min)
         case never:
             assert_never(never)
