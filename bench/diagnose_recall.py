@@ -29,17 +29,17 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 import lastbit
-from lastbit.diagnose import diagnose
-from lastbit.diagnose.separate import outputs, trial_inputs
-from lastbit.diagnose.target import Explanation
-from lastbit.errors import UnsupportedError
-from lastbit.mistakes import MISTAKES, Mistake, applicable, wrong_output
-from lastbit.model import Model
-from lastbit.ops.dense_8bit import PreparedDense
-from lastbit.prepare import prepare_operator
+from lastbit.layers.mistakes import MISTAKES, Mistake, applicable, wrong_output
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.graph import Model
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.ops.dense.eight_bit import PreparedDense
+from lastbit.ops.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.verbs.diagnose.separate import outputs, trial_inputs
+from lastbit.verbs.diagnose.target import Explanation
+from lastbit.verbs.diagnose.verb import diagnose
 
 ROOT = Path(__file__).parents[1]
 MODELS = (ROOT / "src" / "lastbit" / "data", ROOT.parent / "shared" / "models")

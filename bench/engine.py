@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lastbit.api import build, load
-from lastbit.bench import BATCHES, bench, random_input
-from lastbit.bench.measure import by_turns
-from lastbit.bench.peers import contenders
-from lastbit.bench.report import BenchReport, time_text
-from lastbit.evaluate import evaluate
-from lastbit.model import Model
+from lastbit.model.graph import Model
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.tflite.writer import write
 from lastbit.oracles import on_this_machine
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.tflite.writer import write
+from lastbit.verbs.bench.measure import by_turns
+from lastbit.verbs.bench.peers import contenders
+from lastbit.verbs.bench.report import BenchReport, time_text
+from lastbit.verbs.bench.verb import BATCHES, bench, random_input
+from lastbit.verbs.evaluate.verb import evaluate
+from lastbit.verbs.run.verb import build, load
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"
 SHAPES = ((640, 128), (128, 128), (784, 512), (1024, 1024), (4096, 4096))

@@ -29,8 +29,8 @@ from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
 import lastbit  # noqa: E402
 from lastbit.engines.executable import Executable  # noqa: E402
+from lastbit.ops.prepare import prepare  # noqa: E402
 from lastbit.oracles import on_this_machine  # noqa: E402
-from lastbit.prepare import prepare  # noqa: E402
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"
 DEFAULT = ("mlt_resnet8_quant", "mlt_kws_ref")

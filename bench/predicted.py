@@ -22,9 +22,9 @@ from pathlib import Path
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from lastbit.engines.jit_linear import LINEAR, LINEAR_SIGNED
-from lastbit.engines.jit_tile import Shape, build_tile
-from lastbit.engines.jit_vectors import ISAS
+from lastbit.engines.jit.linear import LINEAR, LINEAR_SIGNED
+from lastbit.engines.jit.tile import Shape, build_tile
+from lastbit.engines.jit.vectors import ISAS
 from lastbit.rules.requantize.forms import form_text
 from lastbit.rules.requantize.table import RULES
 

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from engine import MODELS, SHAPES, WHOLE, dense
 
-from lastbit.api import load
-from lastbit.bench import BATCHES, DEFAULT_RUNTIMES, random_input
-from lastbit.bench.peers import Contender, contenders, operations
-from lastbit.model import Model
+from lastbit.model.graph import Model
+from lastbit.model.types import Array
 from lastbit.runtimes import get_runtime
-from lastbit.types import Array
+from lastbit.verbs.bench.peers import Contender, contenders, operations
+from lastbit.verbs.bench.verb import BATCHES, DEFAULT_RUNTIMES, random_input
+from lastbit.verbs.run.verb import load
 
 # A call that takes more operations is left to the fast ones, and beyond that to nobody.
 MOST_FOR_SLOW, MOST = 2e9, 4e10

@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from lastbit import compare, load, prove, vectors
-from lastbit.model import Model
+from lastbit.model.graph import Model
+from lastbit.model.types import DTYPES
 from lastbit.oracles import on_this_machine
 from lastbit.rules.requantize.fold import prepare_requantize
 from lastbit.rules.requantize.step_tables import step_tables
 from lastbit.rules.requantize.table import RULES
-from lastbit.types import DTYPES
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"
 MODEL = MODELS / "mlt_toycar_fullint_micro_v01.tflite"

@@ -6,10 +6,10 @@ from functools import cache
 import numpy as np
 
 from conftest import GOLDEN
-from lastbit.errors import Refusal, UnsupportedError
-from lastbit.prepare import prepare_operator
+from lastbit.model.errors import Refusal, UnsupportedError
+from lastbit.model.tflite import load
+from lastbit.ops.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import load
 from time_machine import decode, unpack
 
 ARM64 = tuple(name for name in RUNTIMES if "-arm64" in name)

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from conftest import make_dense_model
 from lastbit.cli import main
-from lastbit.model import Operator, Subgraph
-from lastbit.tflite import load, write
+from lastbit.model.graph import Operator, Subgraph
+from lastbit.model.tflite import load, write
 
 X = np.random.default_rng(5).integers(-128, 128, (4, 7)).astype(np.int8)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.oracles import on_this_machine
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from lastbit.model import Operator, Subgraph, Tensor
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import DTYPE_BY_NAME, quant
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, quant
 
 INT8, INT32 = DTYPE_BY_NAME["int8"], DTYPE_BY_NAME["int32"]
 

@@ -4,9 +4,9 @@ import numpy as np
 
 from conftest import XNNPACK
 from families_int16 import random_layers
-from lastbit.prepare import prepare_operator
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.ops.prepare import prepare_operator
 
 NAMES = (XNNPACK, "litert-builtin-x86", "litert-reference", "tflm")
 LITERT = NAMES[:3]

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from lastbit.model import Operator, Subgraph, Tensor
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import DTYPE_BY_NAME, quant
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, quant
 
 __all__ = ["segmentation_model"]
 

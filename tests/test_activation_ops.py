@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lastbit.arith import tables
-from lastbit.errors import InputError, UnsupportedError
-from lastbit.model import Model
-from lastbit.ops import dequantize, logistic, quantize, relu, softmax, tanh
+from lastbit.arith import lookup as tables
+from lastbit.model.errors import InputError, UnsupportedError
+from lastbit.model.graph import Model
+from lastbit.model.tflite import write
+from lastbit.ops.elements import dequantize, logistic, quantize, relu, softmax, tanh
 from lastbit.ops.kernels import DELEGATE
 from lastbit.oracles import installed, on_this_machine, open_oracle
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import write
 
 GOLDEN = Path(__file__).parent / "golden" / "activations"
 PREPARE: dict[str, Any] = {

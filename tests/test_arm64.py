@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lastbit.errors import OracleMissingError, UnsupportedError
-from lastbit.ops.dense_by_rows import PreparedByRows, for_rows
+from lastbit.model.errors import OracleMissingError, UnsupportedError
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.ops.dense.gemv_or_gemm import PreparedByRows, for_rows
+from lastbit.ops.prepare import prepare_operator
 from lastbit.oracles import installed, open_oracle
-from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES, Refused, get_runtime
 from lastbit.runtimes.variant import key_of
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
 
 pytest.importorskip("time_machine")
 from arm64_golden import ARM64, Recorded

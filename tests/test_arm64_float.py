@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lastbit
-from lastbit.arith.neon import NeonLoop, neon_loop
-from lastbit.differences import same_bits
 from lastbit.engines import ENGINES
-from lastbit.prepare import prepare_operator
+from lastbit.layers.differences import same_bits
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph
+from lastbit.ops.prepare import prepare_operator
+from lastbit.rules.hybrid.neon import NeonLoop, neon_loop
 from lastbit.runtimes import Refused, get_runtime
 from lastbit.runtimes.variant import key_of
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph
 from test_dense_hybrid import exact, round32
 from test_dense_hybrid import hybrid_model as newest_model
 

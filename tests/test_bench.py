@@ -13,14 +13,14 @@ import pytest
 import lastbit
 from cli_helpers import invoke
 from conftest import make_dense_model, needs_all_interpreters
-from lastbit.bench import bench
-from lastbit.bench.measure import by_turns, machine_peak
-from lastbit.bench.peers import contenders, operations
-from lastbit.bench.report import BenchReport, BenchRow, time_text
-from lastbit.engines.jit_matmul import available
+from lastbit.engines.jit.matmul import available
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.oracles import on_this_machine
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.verbs.bench.measure import by_turns, machine_peak
+from lastbit.verbs.bench.peers import contenders, operations
+from lastbit.verbs.bench.report import BenchReport, BenchRow, time_text
+from lastbit.verbs.bench.verb import bench
 
 QUICK = {"batches": [1, 20], "seconds": 0.01, "memory": False}
 

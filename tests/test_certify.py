@@ -9,15 +9,15 @@ import pytest
 import page_585
 from cli_helpers import invoke
 from conftest import MODELS, make_dense_model, needs_all_interpreters, needs_shared_models
-from lastbit.certify import compare
-from lastbit.errors import InputError, RuntimeNameError
+from lastbit.layers.running import rows_in_oracle
+from lastbit.layers.solving import UnitSolver, reach_of, variants
+from lastbit.model.errors import InputError, RuntimeNameError
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.ops.prepare import prepare
 from lastbit.oracles import on_this_machine, open_oracle
-from lastbit.prepare import prepare
 from lastbit.rules.requantize.step_tables import outputs_at
-from lastbit.single_layer import rows_in_oracle
-from lastbit.solving import UnitSolver, reach_of, variants
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.verbs.compare.verb import compare
 
 XNNPACK = on_this_machine("litert-xnnpack")
 

@@ -14,8 +14,8 @@ from cli_helpers import X, fill, invoke, shell
 from conftest import MODELS, needs_shared_models
 from lastbit import run as run_model
 from lastbit.cli import main
+from lastbit.model.tflite import load
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import load
 
 COMMANDS = ("inspect", "run", "explain", "verify", "extract", "demo", "runtimes", "doctor")
 

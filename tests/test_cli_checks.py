@@ -10,7 +10,7 @@ import pytest
 from cli_helpers import fill, invoke
 from conftest import needs_all_interpreters
 from lastbit.oracles import installed
-from lastbit.report import Report, Text
+from lastbit.report.blocks import Report, Text
 from lastbit.runtimes import RUNTIMES
 
 
@@ -47,7 +47,7 @@ def test_verify_passes_its_arguments_and_ends_with_the_reports_code(here, monkey
         return Told(code)
 
     module = types.SimpleNamespace(verify=fake, DEFAULT_SAMPLES=64)
-    monkeypatch.setitem(sys.modules, "lastbit.verify", module)
+    monkeypatch.setitem(sys.modules, "lastbit.verbs.verify.verb", module)
     result = invoke("verify", "m.tflite")
     assert result.exit_code == code
     assert result.stdout == "told [bold]this[/bold]\n"
@@ -61,7 +61,7 @@ def test_verify_passes_its_arguments_and_ends_with_the_reports_code(here, monkey
 
 
 def test_the_default_number_of_samples_in_help_is_that_of_verify():
-    from lastbit.verify import DEFAULT_SAMPLES
+    from lastbit.verbs.verify.verb import DEFAULT_SAMPLES
 
     assert f"[default: {DEFAULT_SAMPLES}]" in invoke("verify", "-h").stdout
 
@@ -105,7 +105,7 @@ def test_doctor_without_interpreters_says_how_to_install_them(monkeypatch):
 def test_doctor_knows_another_version_and_another_platform(monkeypatch):
     from importlib import metadata
 
-    from lastbit import doctor
+    from lastbit.verbs.doctor import verb as doctor
 
     real = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: "1.4.0" if name == "ai-edge-litert" else real(name))
@@ -122,7 +122,7 @@ def test_doctor_knows_another_version_and_another_platform(monkeypatch):
 def test_doctor_proves_the_versions_that_pyproject_pins():
     import tomllib
 
-    from lastbit.doctor import proven_versions
+    from lastbit.verbs.doctor.verb import proven_versions
 
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     pins = project["optional-dependencies"]
@@ -132,7 +132,7 @@ def test_doctor_proves_the_versions_that_pyproject_pins():
 
 
 def test_doctor_ends_with_70_where_the_core_is_broken(monkeypatch):
-    from lastbit import doctor
+    from lastbit.verbs.doctor import verb as doctor
 
     monkeypatch.setattr(doctor, "load", lambda content: 1 / 0)
     result = invoke("doctor", "--json")

@@ -25,7 +25,7 @@ def broken(monkeypatch, error):
     def fail(*_args, **_options):
         raise error
 
-    monkeypatch.setitem(sys.modules, "lastbit.inspect", types.SimpleNamespace(inspect=fail))
+    monkeypatch.setitem(sys.modules, "lastbit.verbs.inspect.verb", types.SimpleNamespace(inspect=fail))
 
 
 def test_a_fault_of_lastbit_is_one_message_and_70(here, monkeypatch):
@@ -57,7 +57,7 @@ def test_what_comes_from_outside_is_one_line(here, monkeypatch, error, code, tex
 
 
 def test_errors_do_not_steer_the_terminal(here, monkeypatch):
-    broken(monkeypatch, lastbit.errors.ModelError("tensor \x1b]0;owned\x07 is bad"))
+    broken(monkeypatch, lastbit.ModelError("tensor \x1b]0;owned\x07 is bad"))
     assert invoke("inspect", "m.tflite").stderr == "error: tensor \\x1b]0;owned\\x07 is bad\n"
 
 
@@ -66,7 +66,7 @@ def test_ctrl_c_ends_with_130_and_one_line(here):
     code = (
         "import sys, time, types\n"
         "def slow(*a, **k): print('ready', flush=True); time.sleep(30)\n"
-        "sys.modules['lastbit.inspect'] = types.SimpleNamespace(inspect=slow)\n"
+        "sys.modules['lastbit.verbs.inspect.verb'] = types.SimpleNamespace(inspect=slow)\n"
         "from lastbit.cli import main\nmain(['inspect', 'm.tflite'])\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -166,7 +166,7 @@ def in_terminal(args, environment):
 
 
 def test_progress_in_a_log_is_a_line_now_and_then_and_only_after_a_second(monkeypatch, capsys):
-    from lastbit.terminal import progress
+    from lastbit.report.terminal import progress
 
     clock = iter([100.0, 100.2, 100.9, 101.1, 101.2, 106.2])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))

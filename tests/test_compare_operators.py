@@ -9,20 +9,20 @@ import pytest
 import lastbit
 from cli_helpers import invoke
 from conftest import MODELS, XNNPACK, make_dense_model, needs_all_interpreters, needs_shared_models
-from lastbit.certify import compare
-from lastbit.certify.layer import rate_seen
-from lastbit.certify.operator_inputs import KINDS, drawn, tie_images
-from lastbit.certify.trials import Limits
-from lastbit.model import Operator, Subgraph, Tensor
-from lastbit.prepare import prepare
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import DTYPE_BY_NAME, quant
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, quant
+from lastbit.ops.prepare import prepare
+from lastbit.verbs.compare.layer_result import rate_seen
+from lastbit.verbs.compare.operator_inputs import KINDS, drawn, tie_images
+from lastbit.verbs.compare.trials import Limits
+from lastbit.verbs.compare.verb import compare
 from segmentation_model import segmentation_model
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(sys.modules["lastbit.certify"], "LIMITS", Limits(outputs=60_000, seconds=10))
+    monkeypatch.setattr(sys.modules["lastbit.verbs.compare.verb"], "LIMITS", Limits(outputs=60_000, seconds=10))
 
 
 def one_operator(name, version, tensors, options=None):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lastbit.coverage import Coverage
-from lastbit.model import Operator
+from lastbit.model.graph import Operator
+from lastbit.report.coverage import Coverage
 
 
 def operators(*names):

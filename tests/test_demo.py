@@ -17,11 +17,11 @@ from rich.console import Console
 import lastbit
 from conftest import ROOT, needs_all_interpreters
 from keras_check import Pairs
-from lastbit.demo import DEFAULT_SHOWN, RUNTIMES_SHOWN, demo, numpy_as_asked, numpy_right, random_data
-from lastbit.keras import read_keras
-from lastbit.ops.dense_layer import dense_layer
+from lastbit.ops.dense.layer import dense_layer
 from lastbit.oracles import open_oracle
-from lastbit.report import print_blocks
+from lastbit.report.blocks import print_blocks
+from lastbit.verbs.demo.verb import DEFAULT_SHOWN, RUNTIMES_SHOWN, demo, numpy_as_asked, numpy_right, random_data
+from lastbit.verbs.quantize.keras import read_keras
 
 DATA = Path(str(resources.files("lastbit") / "data"))
 QUESTION = DATA / "question.keras"
@@ -133,8 +133,8 @@ def test_demo_is_equal_at_every_step_on_one_screen_or_two():
 WITHOUT_H5PY = """
 import sys
 sys.modules["h5py"] = None
-from lastbit.demo import demo
-from lastbit.extras import install_text
+from lastbit.verbs.demo.verb import demo
+from lastbit.model.extras import install_text
 report = demo()
 assert report.exit_code == 0, report
 assert install_text("keras") in str(report)

@@ -10,14 +10,14 @@ import pytest
 import lastbit
 from cli_helpers import invoke
 from conftest import ROOT, needs_all_interpreters
-from lastbit.layer_tables import LayerTables
+from lastbit.layers.step_tables import LayerTables
+from lastbit.model.tflite import load, write
+from lastbit.model.types import IntegerType
+from lastbit.ops.prepare import SCALES_UNKNOWN
 from lastbit.oracles import on_this_machine, open_oracle
-from lastbit.prepare import SCALES_UNKNOWN
 from lastbit.runtimes import RUNTIMES
 from lastbit.testing import assert_bitexact
-from lastbit.tflite import load, write
-from lastbit.types import IntegerType
-from lastbit.vectors.formats import write_vectors
+from lastbit.verbs.vectors.formats import write_vectors
 
 RNG = np.random.default_rng(15)
 W = RNG.integers(-127, 128, (6, 20)).astype(np.int8)
@@ -408,7 +408,7 @@ def test_completion_offers_public_names_only():
     assert "dense" in dir(lastbit)
     assert callable(lastbit.dense)
     # Modules are reached by import all the same, and a verb stays the function whatever is imported later.
-    for module in ("explain.position", "vectors.formats", "dense"):
+    for module in ("verbs.explain.position", "verbs.vectors.formats", "verbs.dense"):
         importlib.import_module(f"lastbit.{module}")
     assert callable(lastbit.explain)
     assert callable(lastbit.vectors)

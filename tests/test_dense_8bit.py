@@ -9,21 +9,21 @@ import lastbit
 from conftest import MODELS, needs_all_interpreters, needs_shared_models
 from dense_families import HERE, RUNTIMES, make_layer, rescaled
 from families_8bit import INT4, INT8_ZERO_POINT, KINDS, UINT8_ZERO_POINT, all_cases
-from lastbit.differences import steps_of
-from lastbit.errors import UnsupportedError
-from lastbit.explain import explain
-from lastbit.inspect import inspect
-from lastbit.ops.fully_connected import prepare_fully_connected
+from lastbit.layers.differences import steps_of
+from lastbit.layers.separating_inputs import all_rules, boundary_inputs, tie_seeking_inputs
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.ops.dense.fully_connected import prepare_fully_connected
+from lastbit.ops.prepare import choose_rule, prepare_operator
 from lastbit.oracles import OracleFailure, on_this_machine, open_oracle
-from lastbit.prepare import choose_rule, prepare_operator
-from lastbit.probing import all_rules, boundary_inputs, tie_seeking_inputs
 from lastbit.rules.base import Sums
 from lastbit.rules.requantize.table import RULES
 from lastbit.runtimes import get_runtime
-from lastbit.runtimes.shared import LITERT_DENSE_REFUSED
+from lastbit.runtimes.table_parts import LITERT_DENSE_REFUSED
 from lastbit.runtimes.variant import key_of
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.verbs.explain.verb import explain
+from lastbit.verbs.inspect.verb import inspect
 
 
 def layer_of(kind, seed=0, **options):

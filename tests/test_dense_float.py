@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from conftest import XNNPACK, needs_all_interpreters
 from lastbit.arith.exact_floats import nearest_float32
 from lastbit.arith.floats import clamp_bound_first, clamp_value_first, fma32, multiply32, round_away32
-from lastbit.errors import UnsupportedError
-from lastbit.prepare import prepare_operator
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph
+from lastbit.ops.prepare import prepare_operator
 
 F = np.float32
 TINY = 2.0**-126

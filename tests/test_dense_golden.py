@@ -7,10 +7,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from lastbit.differences import same_bits
-from lastbit.errors import UnsupportedError
-from lastbit.prepare import prepare_operator
-from lastbit.tflite import load
+from lastbit.layers.differences import same_bits
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.tflite import load
+from lastbit.ops.prepare import prepare_operator
 from record_dense import SETS, stored
 
 LISTINGS, RECORDED = {}, {}

@@ -12,17 +12,17 @@ import lastbit
 from conftest import MODELS, XNNPACK, needs_all_interpreters, needs_shared_models
 from dense_families import HERE
 from lastbit.arith.exact_floats import nearest_float32
-from lastbit.arith.int4_nibbles import packed_nibbles
-from lastbit.arith.sse_sums import sums_in_16_bits
-from lastbit.differences import same_bits
-from lastbit.errors import InputError, UnsupportedError
-from lastbit.float_inputs import float_rows
-from lastbit.prepare import prepare, prepare_operator
+from lastbit.layers.differences import same_bits
+from lastbit.layers.float_inputs import float_rows
+from lastbit.model.errors import InputError, UnsupportedError
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.ops.prepare import prepare, prepare_operator
+from lastbit.rules.hybrid.int4_nibbles import packed_nibbles
 from lastbit.rules.hybrid.rows import quantize_rows
+from lastbit.rules.hybrid.sse_sums import sums_in_16_bits
 from lastbit.rules.hybrid.table import QD8, SSE_ASYMMETRIC, SSE_SYMMETRIC
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.verify import verify
+from lastbit.verbs.verify.verb import verify
 
 LITERT = ("litert-xnnpack", "litert-builtin-x86", "litert-reference")
 F = np.float32

@@ -12,14 +12,14 @@ import lastbit
 from conftest import MODELS, needs_all_interpreters, needs_shared_models
 from families_int16 import KINDS, MISREAD, Kind
 from int16_models import LITERT, NAMES, layer, layer_of, prepared
-from lastbit.errors import UnsupportedError
-from lastbit.ops.dense_layer import dense_variant
-from lastbit.ops.fully_connected import RULES
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import quant
+from lastbit.ops.dense.fully_connected import RULES
+from lastbit.ops.dense.layer import dense_variant
+from lastbit.ops.prepare import prepare_operator
 from lastbit.oracles import open_oracle
-from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES, Rule
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import quant
 
 
 def outputs(model, x, runtime):

@@ -11,17 +11,17 @@ import lastbit
 from conftest import MODELS, make_dense_model, needs_shared_models
 from explain_models import flat
 from lastbit.cli import main
-from lastbit.demo import demo_model, numpy_as_asked, numpy_right
-from lastbit.diagnose.function import PARAMETERS
-from lastbit.diagnose.report import separating_inputs
-from lastbit.errors import InputError, UnsupportedError
-from lastbit.mistakes import MISTAKES, applicable, wrong_output
-from lastbit.model import Operator
-from lastbit.prepare import prepare_operator
+from lastbit.layers.mistakes import MISTAKES, applicable, wrong_output
+from lastbit.model.errors import InputError, UnsupportedError
+from lastbit.model.graph import Operator
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.types import FLOAT32
+from lastbit.ops.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.types import FLOAT32
+from lastbit.verbs.demo.verb import demo_model, numpy_as_asked, numpy_right
+from lastbit.verbs.diagnose.function import PARAMETERS
+from lastbit.verbs.diagnose.report import separating_inputs
 
 FORUM_MISTAKES = {"product_wraps_int8", "scales_first_for_all", "scale_added"}
 RNG = np.random.default_rng(8)

@@ -11,12 +11,12 @@ import lastbit
 from conftest import make_dense_model
 from explain_models import dense_model, flat
 from lastbit.cli import main
-from lastbit.errors import UnsupportedError
-from lastbit.mistakes import wrong_output
-from lastbit.prepare import prepare_operator
+from lastbit.layers.mistakes import wrong_output
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.ops.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
 
 diagnose = lastbit.diagnose
 

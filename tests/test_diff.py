@@ -9,14 +9,14 @@ import pytest
 import lastbit
 from cli_helpers import invoke
 from conftest import GOLDEN, MODELS, make_dense_model, needs_shared_models
-from lastbit.diff import diff
-from lastbit.diff.differences import What, ulps
-from lastbit.diff.why import converters_text
-from lastbit.errors import InputError
-from lastbit.model import Operator, Subgraph
-from lastbit.quantize import converter_named
-from lastbit.tflite import load, write
-from lastbit.types import INT16, QuantParams
+from lastbit.model.errors import InputError
+from lastbit.model.graph import Operator, Subgraph
+from lastbit.model.tflite import load, write
+from lastbit.model.types import INT16, QuantParams
+from lastbit.verbs.diff.differences import What, ulps
+from lastbit.verbs.diff.verb import diff
+from lastbit.verbs.diff.why import converters_text
+from lastbit.verbs.quantize.verb import converter_named
 
 FLOAT = MODELS / "more" / "tflm_hello_world_float.tflite"
 AVERAGED = GOLDEN / "moving_average.tflite"

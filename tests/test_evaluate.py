@@ -16,10 +16,10 @@ import lastbit
 from cli_helpers import invoke
 from conftest import make_dense_model
 from lastbit import evaluate
-from lastbit.evaluate.data import open_data
+from lastbit.verbs.evaluate.data import open_data
 
 ROWS = 1000
-job_module = importlib.import_module("lastbit.evaluate.job")
+job_module = importlib.import_module("lastbit.verbs.evaluate.job")
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ from lastbit.cli import main
 def progress(title):
     yield lambda done, total, what: signal.raise_signal(signal.SIGINT) if done == 300 else None
 
-sys.modules["lastbit.evaluate.job"]._MOST_ROWS = 100
+sys.modules["lastbit.verbs.evaluate.job"]._MOST_ROWS = 100
 terminal.progress = progress
 main()
 """

@@ -13,8 +13,8 @@ import lastbit
 from cli_helpers import invoke
 from conftest import make_dense_model
 from lastbit import evaluate
-from lastbit.evaluate import checkpoint, job
-from lastbit.evaluate.checkpoint import _digest
+from lastbit.verbs.evaluate import checkpoint, job
+from lastbit.verbs.evaluate.checkpoint import _digest
 
 ROWS = 300
 RUNTIMES = ["tflm", "litert-xnnpack"]
@@ -49,7 +49,7 @@ def test_it_has_a_schema_a_version_and_a_digest(half):
 
 
 def lastbit_version():
-    from lastbit.doctor import lastbit_version as version
+    from lastbit.verbs.doctor.verb import lastbit_version as version
 
     return version()
 
@@ -140,7 +140,7 @@ def test_data_that_changed_under_the_same_size_and_time_are_noticed(half, name):
 
 
 def test_a_large_file_is_sampled_at_both_ends_and_in_between(tmp_path):
-    from lastbit.evaluate.data import open_data
+    from lastbit.verbs.evaluate.data import open_data
 
     path = tmp_path / "x.npy"
     values = np.zeros((1 << 20, 4), np.int8)

@@ -13,13 +13,13 @@ import lastbit
 from cli_helpers import invoke
 from conftest import make_dense_model
 from lastbit import evaluate
-from lastbit.evaluate import job
-from lastbit.evaluate.data import open_data
-from lastbit.evaluate.metrics import Anomaly, Classes, TargetError, Values
-from lastbit.evaluate.pace import Pace
-from lastbit.json_text import json_text
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.report.json_text import json_text
+from lastbit.verbs.evaluate import job
+from lastbit.verbs.evaluate.data import open_data
+from lastbit.verbs.evaluate.metrics import Anomaly, Classes, TargetError, Values
+from lastbit.verbs.evaluate.pace import Pace
 
 ROWS = 60
 

@@ -7,10 +7,10 @@ import pytest
 import evidence_files
 from conftest import ROOT, needs_all_interpreters
 from lastbit.oracles import ORACLES
-from lastbit.runtime_report import runtimes_report
 from lastbit.runtimes import RUNTIMES, Rule, find_rule
 from lastbit.runtimes.evidence import evidence_of
 from lastbit.runtimes.variant import key_of
+from lastbit.verbs.runtimes.verb import runtimes_report
 
 
 @needs_all_interpreters

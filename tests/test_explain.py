@@ -8,12 +8,12 @@ import pytest
 
 from explain_models import dense_model, flat, random_layer, scaling, two_layers
 from lastbit import explain, load
-from lastbit.errors import InputError, RuntimeNameError, UnsupportedError
-from lastbit.explain.element import make_element
-from lastbit.model import Operator, Subgraph
-from lastbit.prepare import prepare_operator
+from lastbit.model.errors import InputError, RuntimeNameError, UnsupportedError
+from lastbit.model.graph import Operator, Subgraph
+from lastbit.model.tflite import write
+from lastbit.ops.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import write
+from lastbit.verbs.explain.element import make_element
 
 # The numbers hold together.
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from explain_models import INT8, dense_model, flat, scaling
 from lastbit import explain
-from lastbit.errors import UnsupportedError
-from lastbit.explain.differences import STEPS, Side, find_cause, five_steps
+from lastbit.model.errors import UnsupportedError
 from lastbit.rules.requantize.fold import prepare_requantize
 from lastbit.rules.requantize.table import COMMON as RULES
 from lastbit.rules.requantize.vector import requantize
+from lastbit.verbs.explain.deciding_step import STEPS, Side, find_cause, five_steps
 
 FOUR = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 

@@ -9,9 +9,9 @@ import pytest
 
 from explain_models import dense_model, random_layer
 from lastbit import explain
-from lastbit.explain.element import decimal_text
-from lastbit.explain.latex import escape_latex
 from lastbit.runtimes import RUNTIMES
+from lastbit.verbs.explain.element import decimal_text
+from lastbit.verbs.explain.latex import escape_latex
 
 
 @pytest.fixture(scope="module", params=list(RUNTIMES))

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 import lastbit
 from lastbit.cli import main
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
 
 # Scales of input, weights and output: their product or quotient vanishes, or is beyond float32 or float64.
 SCALES = [

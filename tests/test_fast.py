@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 import lastbit
 from conftest import MODELS, make_dense_model, needs_shared_models
 from lastbit.engines import ENGINES, choose_engine
-from lastbit.engines.jit_matmul import available
+from lastbit.engines.jit.matmul import available
 from lastbit.engines.plan import ChainStep
-from lastbit.model import Operator, Subgraph, Tensor
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.types import DTYPES, FLOAT32
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.types import DTYPES, FLOAT32
 
 FAST = [name for name in ENGINES if name != "reference"]
 needs_numba = pytest.mark.skipif(not available(), reason="needs Numba: pip install '.[fast]'")

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import lastbit
 from conftest import MODELS, needs_shared_models
-from lastbit.engines.jit_matmul import available
-from lastbit.model import Operator, Subgraph, Tensor
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
+from lastbit.engines.jit.matmul import available
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 from test_fast import ENGINE, dense_model, random_input, same
 
 needs_numba = pytest.mark.skipif(not available(), reason="needs Numba: pip install '.[fast]'")

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 import lastbit
 from conftest import MODELS, needs_shared_models
-from lastbit.engines.jit_matmul import available
+from lastbit.engines.jit.matmul import available
 from lastbit.engines.plan import ChainStep, OperatorStep
-from lastbit.model import Operator, Subgraph, Tensor
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 from test_fast import ENGINE, LIMITS, same
 
 needs_numba = pytest.mark.skipif(not available(), reason="needs Numba: pip install '.[fast]'")
@@ -338,9 +338,9 @@ def test_samples_of_several_rows(engine, keep, rng):
     ],
 )
 def test_kernels_of_other_cpus(name, runtimes):
-    from lastbit.engines.jit_hybrid import pack_hybrid
-    from lastbit.engines.jit_matmul import Chain
-    from lastbit.engines.jit_vectors import ISAS
+    from lastbit.engines.jit.hybrid import pack_hybrid
+    from lastbit.engines.jit.matmul import Chain
+    from lastbit.engines.jit.vectors import ISAS
 
     compared = 0
     for seed, (depth, units, activation) in enumerate([(3, 70, "RELU6"), (67, 19, "NONE")]):

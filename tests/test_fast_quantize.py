@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lastbit.engines.steps import Table
-from lastbit.model import Operator, Subgraph, Tensor
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import DTYPE_BY_NAME, quant
+from lastbit.engines.blas import Table
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, quant
 from test_fast import ENGINE, same
 from test_fast_chains import covered
 

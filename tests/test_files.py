@@ -9,11 +9,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from lastbit.errors import InputError
-from lastbit.files import atomic_write, check_target, write_arrays, write_bytes
-from lastbit.input_files import read_array, read_inputs
-from lastbit.model import Model, Subgraph, Tensor
-from lastbit.types import DTYPES, FLOAT32, INT4, INT8, INT16
+from lastbit.model.errors import InputError
+from lastbit.model.graph import Model, Subgraph, Tensor
+from lastbit.model.types import DTYPES, FLOAT32, INT4, INT8, INT16
+from lastbit.report.input_arrays import read_array, read_inputs
+from lastbit.report.output_files import atomic_write, check_target, write_arrays, write_bytes
 
 STRING = DTYPES[5]
 X = np.arange(-10, 11, dtype=np.int8).reshape(3, 7)
@@ -317,7 +317,7 @@ def test_mode_and_link_of_an_existing_target_stay(here):
 
 KILLED = """
 import os, signal, sys
-from lastbit.files import atomic_write
+from lastbit.report.output_files import atomic_write
 with atomic_write({path!r}) as file:
     file.write(b"half")
     file.flush()
@@ -364,7 +364,8 @@ def test_files_of_others_are_no_leftovers(here):
 
 
 def test_many_writers_at_once_lose_nothing(here):
-    script = "import sys; from lastbit.files import write_bytes\nfor i in range(60): write_bytes(sys.argv[1], b'x')"
+    script = "import sys; from lastbit.report.output_files import write_bytes\n"
+    script += "for i in range(60): write_bytes(sys.argv[1], b'x')"
     processes = [subprocess.Popen([sys.executable, "-c", script, f"{number}.bin"]) for number in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert sorted(os.listdir()) == ["0.bin", "1.bin", "2.bin"]

@@ -5,12 +5,12 @@ import pytest
 
 import lastbit
 from explain_models import flat
-from lastbit.mistakes import MISTAKES, applicable
-from lastbit.model import Operator, Subgraph, Tensor
-from lastbit.ops.dense_layer import dense_layer
-from lastbit.prepare import prepare_operator
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import DTYPE_BY_NAME, quant
+from lastbit.layers.mistakes import MISTAKES, applicable
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, quant
+from lastbit.ops.dense.layer import dense_layer
+from lastbit.ops.prepare import prepare_operator
 
 S_X, S_W, S_Y = np.float32(0.02), np.float32(0.01), np.float32(0.1)
 ZY = 2

@@ -8,10 +8,10 @@ import pytest
 import lastbit
 from cli_helpers import invoke
 from conftest import make_dense_model
-from lastbit.demo import demo_model
-from lastbit.errors import InputError, RealInputError
-from lastbit.extras import install_text
+from lastbit.model.errors import InputError, RealInputError
+from lastbit.model.extras import install_text
 from lastbit.testing import assert_bitexact
+from lastbit.verbs.demo.verb import demo_model
 
 X = np.random.default_rng(4).integers(-128, 128, (1, 16, 48)).astype(np.int8)
 WITHOUT = X[0]

@@ -9,14 +9,14 @@ import pytest
 
 from conftest import make_dense_model, shared_models
 from lastbit.arith.fixedpoint import quantize_multiplier
-from lastbit.errors import InputError, RuntimeNameError
-from lastbit.inspect import inspect
-from lastbit.model import Operator, Subgraph
-from lastbit.prepare import prepare
+from lastbit.model.errors import InputError, RuntimeNameError
+from lastbit.model.graph import Operator, Subgraph
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.types import DTYPES
+from lastbit.ops.prepare import prepare
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.types import DTYPES
+from lastbit.verbs.inspect.verb import inspect
 
 
 def tiny(**options):
@@ -227,7 +227,7 @@ def test_every_real_model_is_inspected_completely(path):
 
 
 def test_operators_that_are_alike_are_looked_at_once_and_told_apart(monkeypatch):
-    from lastbit.inspect import likeness
+    from lastbit.verbs.inspect import likeness
     from test_tflite_reader import chain, changed
 
     graph = chain(*((i, i + 1) for i in range(40)))
@@ -236,7 +236,7 @@ def test_operators_that_are_alike_are_looked_at_once_and_told_apart(monkeypatch)
     quick = inspect(model).as_dict()
     assert not quick["operators"][20]["coverage"]["tflm"]["covered"]
     assert quick["operators"][21]["coverage"]["tflm"]["covered"]
-    monkeypatch.setattr(sys.modules["lastbit.inspect"], "likeness", lambda *_: None)
+    monkeypatch.setattr(sys.modules["lastbit.verbs.inspect.verb"], "likeness", lambda *_: None)
     assert inspect(model).as_dict() == quick
     assert likeness(model, model.operators[3]) == likeness(model, model.operators[4])
     assert likeness(model, model.operators[3]) != likeness(model, model.operators[19])

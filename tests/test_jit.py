@@ -10,17 +10,21 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hard_numbers import RANGES, hard_accumulators, scale_triples, values
+from lastbit.model.types import INT8, INT16, UINT8
 from lastbit.rules.requantize.fold import prepare_requantize, with_float_bias
 from lastbit.rules.requantize.forms import form_text
 from lastbit.rules.requantize.table import EIGHT_BIT, RULES
 from lastbit.rules.requantize.table import INT16 as INT16_RULES
 from lastbit.rules.requantize.vector import requantize
-from lastbit.types import INT8, INT16, UINT8
 
 numba = pytest.importorskip("numba", reason="needs Numba: pip install '.[fast]'")
 
-from lastbit.engines import jit_cpu, jit_forms, jit_kernels, jit_matmul, jit_memory  # noqa: E402
-from lastbit.engines.jit_vectors import ISAS, choose_isa  # noqa: E402
+from lastbit.engines.jit import cpu as jit_cpu  # noqa: E402
+from lastbit.engines.jit import forms as jit_forms  # noqa: E402
+from lastbit.engines.jit import kernels as jit_kernels  # noqa: E402
+from lastbit.engines.jit import matmul as jit_matmul  # noqa: E402
+from lastbit.engines.jit import memory as jit_memory  # noqa: E402
+from lastbit.engines.jit.vectors import ISAS, choose_isa  # noqa: E402
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -268,7 +272,7 @@ def test_the_inner_loop_is_the_cpus_dot_product_and_little_else(isa, triple, cpu
     import llvmlite.binding as llvm
     from llvmlite import ir
 
-    from lastbit.engines.jit_tile import UNROLL, Shape, build_tile, tile_rows
+    from lastbit.engines.jit.tile import UNROLL, Shape, build_tile, tile_rows
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()

@@ -10,9 +10,9 @@ import pytest
 
 import lastbit
 from conftest import make_dense_model
-from lastbit.engines import jit_cache
-from lastbit.engines.jit_cache import Cache
-from lastbit.engines.jit_matmul import available
+from lastbit.engines.jit import cache as jit_cache
+from lastbit.engines.jit.cache import Cache
+from lastbit.engines.jit.matmul import available
 
 needs_numba = pytest.mark.skipif(not available(), reason="needs Numba: pip install 'lastbit[fast]'")
 needs_posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="users and modes of POSIX")

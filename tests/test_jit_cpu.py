@@ -4,9 +4,11 @@ import pytest
 
 pytest.importorskip("numba", reason="needs Numba: pip install '.[fast]'")
 
-from lastbit.engines import jit_cpu, jit_hybrid, jit_peak
-from lastbit.engines.jit_tile import Shape, build_tile
-from lastbit.engines.jit_vectors import ISAS, choose_isa
+from lastbit.engines.jit import cpu as jit_cpu
+from lastbit.engines.jit import hybrid as jit_hybrid
+from lastbit.engines.jit import peak as jit_peak
+from lastbit.engines.jit.tile import Shape, build_tile
+from lastbit.engines.jit.vectors import ISAS, choose_isa
 
 # The bits of Linux's AT_HWCAP, in their order (arch/arm64/include/uapi/asm/hwcap.h).
 HWCAP = """

@@ -9,11 +9,11 @@ pytest.importorskip("numba")
 
 from conftest import MODELS, needs_shared_models
 from dense_families import RUNTIMES
-from lastbit.engines.jit_images import fast_image_operator
-from lastbit.errors import InputError, UnsupportedError
+from lastbit.engines.jit.images import fast_image_operator
+from lastbit.model.errors import InputError, UnsupportedError
 from lastbit.ops import OPERATORS
-from lastbit.ops._convolution import PreparedConvolution
-from lastbit.prepare import prepare
+from lastbit.ops.prepare import prepare
+from lastbit.ops.products.convolution import PreparedConvolution
 
 
 def batch(rng, case, count):

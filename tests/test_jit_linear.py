@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from hard_numbers import scale_triples
-from lastbit.engines.jit_linear import LINEAR, LINEAR_SIGNED, fit_linear
+from lastbit.engines.jit.linear import LINEAR, LINEAR_SIGNED, fit_linear
+from lastbit.model.types import INT8, UINT8
 from lastbit.rules.requantize.fold import prepare_requantize
 from lastbit.rules.requantize.forms import Float
 from lastbit.rules.requantize.table import EIGHT_BIT
 from lastbit.rules.requantize.vector import requantize
-from lastbit.types import INT8, UINT8
 
 CASES = [
     name

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from lastbit.json_text import json_text, number
-from lastbit.report import Report, Text
+from lastbit.report.blocks import Report, Text
+from lastbit.report.json_text import json_text, number
 
 NOT_FINITE = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 

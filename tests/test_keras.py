@@ -20,10 +20,10 @@ from click.testing import CliRunner
 import keras_check
 import lastbit
 from lastbit.cli import main
-from lastbit.errors import ModelError, UnsupportedError
-from lastbit.keras import Newton, read_keras
-from lastbit.keras.arithmetic import _approximation, rsqrt
-from lastbit.quantize import converter_named
+from lastbit.model.errors import ModelError, UnsupportedError
+from lastbit.verbs.quantize.keras import Newton, read_keras
+from lastbit.verbs.quantize.keras.arithmetic import _approximation, rsqrt
+from lastbit.verbs.quantize.verb import converter_named
 
 h5py = pytest.importorskip("h5py")
 
@@ -242,8 +242,8 @@ def test_shapes_fit_an_open_and_a_fixed_batch(tmp_path: Path) -> None:
 
 
 def test_batch_normalization_of_one_channel_before_a_convolution_is_refused() -> None:
-    from lastbit.keras.fuse import into_convolution
-    from lastbit.keras.graph import Node
+    from lastbit.verbs.quantize.keras.fuse import into_convolution
+    from lastbit.verbs.quantize.keras.graph import Node
 
     one = np.ones(1, np.float32)
     node = Node("INPUT", "i", [], (4, 4, 1))

@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 
 from conftest import make_dense_model
-from lastbit.diagnose.prefixes import Prefixes
-from lastbit.diagnose.suffixes import ScaleSets, Stage, suffixes
-from lastbit.errors import InputError, UnsupportedError
-from lastbit.mistakes import MISTAKES, SLOTS, STAGES, applicable, wrong_output
-from lastbit.mistakes.base import Case
-from lastbit.mistakes.fixes import fixes
-from lastbit.mistakes.grid import Elements
-from lastbit.mistakes.pipeline import Scaling, accumulate, finish, scale_params, unrounded_matrix, wrong_matrix
-from lastbit.mistakes.rounding import round_ratio
-from lastbit.model import Operator
-from lastbit.prepare import prepare_operator
-from lastbit.probing import all_rules, critical_accumulators, probe_subgraph
+from lastbit.layers.mistakes import MISTAKES, SLOTS, STAGES, applicable, wrong_output
+from lastbit.layers.mistakes.base import Case
+from lastbit.layers.mistakes.fixes import fixes
+from lastbit.layers.mistakes.pipeline import Scaling, accumulate, finish, scale_params, unrounded_matrix, wrong_matrix
+from lastbit.layers.mistakes.rounding import round_ratio
+from lastbit.layers.mistakes.sums import Elements
+from lastbit.layers.separating_inputs import all_rules, critical_accumulators, probe_subgraph
+from lastbit.model.errors import InputError, UnsupportedError
+from lastbit.model.graph import Operator
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.types import INT32
+from lastbit.ops.prepare import prepare_operator
 from lastbit.rules.requantize.vector import requantize
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.types import INT32
+from lastbit.verbs.diagnose.after_scaling import ScaleSets, Stage, suffixes
+from lastbit.verbs.diagnose.before_scaling import Prefixes
 
 RNG = np.random.default_rng(3)
 X = RNG.integers(-128, 128, (9, 7)).astype(np.int8)

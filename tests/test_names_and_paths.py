@@ -13,8 +13,8 @@ import pytest
 import lastbit
 from cli_helpers import invoke
 from conftest import make_dense_model
-from lastbit.model import Subgraph
-from lastbit.tflite import write
+from lastbit.model.graph import Subgraph
+from lastbit.model.tflite import write
 
 NAMES = ["../../out", "/etc/x", "C:\\x", "a/b", "", "about", "x" * 3000, "é\u202e", "3", "op0/acc"]
 

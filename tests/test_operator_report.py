@@ -8,17 +8,17 @@ import pytest
 from click.testing import CliRunner
 
 from conftest import MODELS, needs_all_interpreters, needs_shared_models
-from lastbit import operator_report
 from lastbit.cli import main
 from lastbit.engines import reference
-from lastbit.growth import Growth
-from lastbit.operator_element import worked_operator_element
-from lastbit.operator_report import OPERATOR_RUNTIMES, operator_cell, operators_report
+from lastbit.layers.along_network import Growth
+from lastbit.layers.worked_element import worked_operator_element
+from lastbit.model.tflite import load
 from lastbit.ops import OPERATORS
-from lastbit.prepare import prepare
+from lastbit.ops.prepare import prepare
 from lastbit.runtimes import RUNTIMES, Refusal, Refused, Rule
 from lastbit.runtimes.variant import key_of
-from lastbit.tflite import load
+from lastbit.verbs.runtimes import operators as operator_report
+from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES, operator_cell, operators_report
 
 WANTED = """
 CONV_2D DEPTHWISE_CONV_2D ADD SUB MUL AVERAGE_POOL_2D MAX_POOL_2D MEAN SUM PAD PADV2 CONCATENATION RESHAPE
@@ -115,7 +115,7 @@ def test_differences_grow_along_a_network_from_where_they_begin():
 @needs_all_interpreters
 @needs_shared_models
 def test_verify_names_the_first_operator_that_differs():
-    from lastbit.verify import verify
+    from lastbit.verbs.verify.verb import verify
 
     right = RUNTIMES["litert-reference"]
     wrong = replace(

@@ -9,10 +9,10 @@ import pytest
 
 from conftest import GOLDEN
 from dense_families import RUNTIMES
-from lastbit.errors import Refusal, UnsupportedError
+from lastbit.model.errors import Refusal, UnsupportedError
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
-from lastbit.prepare import choose_rule, prepare
+from lastbit.ops.prepare import choose_rule, prepare
 from lastbit.runtimes import get_runtime
 
 # One for each CPU that recorded.

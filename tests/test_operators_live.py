@@ -5,12 +5,12 @@ import pytest
 
 from conftest import MODELS, needs_all_interpreters, needs_shared_models
 from lastbit.engines import reference
-from lastbit.errors import Refusal, UnsupportedError
+from lastbit.model.errors import Refusal, UnsupportedError
+from lastbit.model.tflite import load
+from lastbit.model.tflite.writer import with_outputs
 from lastbit.ops.base import output_values
+from lastbit.ops.prepare import prepare
 from lastbit.oracles import OracleFailure, on_this_machine, open_oracle
-from lastbit.prepare import prepare
-from lastbit.tflite import load
-from lastbit.tflite.writer import with_outputs
 
 RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 
@@ -198,8 +198,8 @@ def test_whole_models_are_exact_at_every_tensor(name, runtime):
 def test_a_pad_that_xnnpack_fuses_into_a_convolution_changes_nothing(exposed):
     from dataclasses import replace
 
-    from lastbit.model import Operator, Subgraph
-    from lastbit.tflite import write
+    from lastbit.model.graph import Operator, Subgraph
+    from lastbit.model.tflite import write
     from operator_cases import Operand
 
     case = convolution(options={"padding": "VALID"})

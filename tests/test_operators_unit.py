@@ -6,10 +6,10 @@ import pytest
 from lastbit.arith.elementwise import InnerLoop, inner_loop
 from lastbit.arith.windows import Window, patches, taps
 from lastbit.engines import reference
-from lastbit.errors import InputError, UnsupportedError
-from lastbit.prepare import prepare
-from lastbit.tflite.options import OPTION_DEFAULTS
-from lastbit.types import INT16
+from lastbit.model.errors import InputError, UnsupportedError
+from lastbit.model.tflite.options import OPTION_DEFAULTS
+from lastbit.model.types import INT16
+from lastbit.ops.prepare import prepare
 
 
 def case_of(op, **wanted):
@@ -150,9 +150,9 @@ def test_what_is_not_covered_is_refused_with_its_reason():
 
 @pytest.mark.parametrize("op", ["CONV_2D", "STRIDED_SLICE", "SQUEEZE", "LEAKY_RELU", "MEAN", "ADD"])
 def test_options_are_read_as_they_were_written(op):
-    from lastbit.model import Operator, Subgraph
-    from lastbit.tflite import load, write
-    from lastbit.tflite.option_tables import TABLES
+    from lastbit.model.graph import Operator, Subgraph
+    from lastbit.model.tflite import load, write
+    from lastbit.model.tflite.option_tables import TABLES
     from operator_cases import Operand
 
     values = {}

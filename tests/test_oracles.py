@@ -22,20 +22,20 @@ import numpy as np
 import pytest
 
 from conftest import XNNPACK
-from lastbit.errors import InputError, OracleError, OracleMissingError, RuntimeNameError
-from lastbit.extras import install_text
+from lastbit.model.errors import InputError, OracleError, OracleMissingError, RuntimeNameError
+from lastbit.model.extras import install_text
 from lastbit.oracles import (
     ORACLES,
     Oracle,
     OracleFailure,
     OracleRefusal,
     OracleRun,
-    _worker,
     installed,
     on_this_machine,
     open_oracle,
 )
 from lastbit.oracles import base as oracles_base
+from lastbit.oracles import tflite_worker as _worker
 from lastbit.oracles.process import WorkerProcess
 from lastbit.runtimes import RUNTIMES
 from lastbit.runtimes import machine as machines
@@ -53,7 +53,7 @@ FAKE = replace(ORACLES["litert-builtin-x86"], name="fake", distribution="numpy",
 OBEDIENT = f"""
 import os, signal, sys, time
 sys.path.insert(0, {str(Path(_worker.__file__).parent)!r})
-import _worker
+import tflite_worker as _worker
 jobs = 0
 while (frame := _worker.read_frame(sys.stdin.buffer)) is not None:
     header, body = frame
@@ -384,7 +384,7 @@ def test_no_worker_outlives_its_parent(ending: str) -> None:
     # The worker's process needs no interpreter here: it says that it is missing only when it is asked.
     script = f"""
     import os, signal, sys
-    from lastbit.oracles import _worker
+    from lastbit.oracles import tflite_worker as _worker
     from lastbit.oracles.process import WorkerProcess
     worker = WorkerProcess([sys.executable, "-P", _worker.__file__, "litert", "AUTO", "1"])
     print(worker.pid, flush=True)
@@ -426,7 +426,7 @@ def _await(path: Path) -> int:
 BUSY = """
 import ctypes, os, pathlib, sys, time
 sys.path.insert(0, {folder!r})
-import _worker
+import tflite_worker as _worker
 class Interpreter:
     def run(self, content, samples, resize, packer):
         pathlib.Path({started!r}).write_text(f"{{os.getpid()}}.")
@@ -505,8 +505,8 @@ def test_a_real_interpreter_in_the_middle_of_a_job_does_not_outlive_its_parent(t
     script = f"""
     import pathlib, numpy as np
     from lastbit.oracles import open_oracle
-    from lastbit.tflite import write
-    from lastbit.tflite.synthesize import dense_subgraph, quant
+    from lastbit.model.tflite import write
+    from lastbit.model.tflite.synthesize import dense_subgraph, quant
     w = np.ones((2048, 2048), np.int8)
     given = dict(weights_quant=quant(0.02), input_quant=quant(0.1), output_quant=quant(0.1))
     content = write(dense_subgraph(w, bias=np.zeros(2048, np.int64), **given))

@@ -9,12 +9,12 @@ import pytest
 import lastbit
 from cli_helpers import invoke
 from conftest import GOLDEN, MODELS, make_dense_model, needs_shared_models
-from lastbit.errors import InputError
-from lastbit.model import Operator, Subgraph, Tensor
-from lastbit.origin import explain_tensor
-from lastbit.origin.rules import Rule
-from lastbit.tflite import load, write
-from lastbit.types import DTYPES
+from lastbit.model.errors import InputError
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.types import DTYPES
+from lastbit.verbs.explain_tensor.deciding_rule import Rule
+from lastbit.verbs.explain_tensor.verb import explain_tensor
 
 FLOAT = MODELS / "more" / "tflm_hello_world_float.tflite"
 SAMPLES = np.random.default_rng(13).uniform(0, 6.28, (40, 1)).astype(np.float32)

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 import lastbit
 from conftest import GOLDEN, MODELS, make_dense_model, needs_shared_models
-from lastbit.differences import ends_of
-from lastbit.errors import InputError, OracleMissingError, UnsupportedError
-from lastbit.explain import explain
-from lastbit.explain.differences import STEPS, Side, five_steps
-from lastbit.ops.fully_connected import prepare_fully_connected
+from lastbit.layers.differences import ends_of
+from lastbit.model.errors import InputError, OracleMissingError, UnsupportedError
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.types import DTYPES, INT8, fraction_of
+from lastbit.ops.dense.fully_connected import prepare_fully_connected
+from lastbit.ops.prepare import prepare_operator
 from lastbit.oracles import ORACLES, installed, on_this_machine, open_oracle
-from lastbit.prepare import prepare_operator
 from lastbit.rules.requantize.exact import exact_requantize
 from lastbit.rules.requantize.fold import prepare_requantize, with_float_bias
 from lastbit.rules.requantize.table import EIGHT_BIT as EVERY_RULE
@@ -28,9 +29,8 @@ from lastbit.rules.requantize.table import INT16 as EVERY_RULE_INT16
 from lastbit.rules.requantize.vector import requantize
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.variant import key_of
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.types import DTYPES, INT8, fraction_of
+from lastbit.verbs.explain.deciding_step import STEPS, Side, five_steps
+from lastbit.verbs.explain.verb import explain
 
 NAMES = ("cmsis-nn", "cmsis-nn-single-rounding", "onnxruntime", "torch-fbgemm")
 DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnx"), "torch-fbgemm": ("torch",)}

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 import families_pairs
 import lastbit
 from conftest import GOLDEN
-from lastbit.arith.pairs16 import overflowing_pairs
-from lastbit.engines.jit_matmul import available
+from lastbit.engines.jit.matmul import available
 from lastbit.engines.plan import ChainStep, OperatorStep
-from lastbit.mistakes import applicable, wrong_output
+from lastbit.layers.mistakes import applicable, wrong_output
+from lastbit.layers.running import accumulators
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.ops.prepare import prepare_operator
 from lastbit.oracles import installed
-from lastbit.prepare import prepare_operator
+from lastbit.rules.sums.pairs16 import overflowing_pairs
 from lastbit.runtimes import RUNTIMES
-from lastbit.single_layer import accumulators
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
 
 NAMES = ("onnxruntime-avx2", "torch-fbgemm-avx2")
 LISTING = json.loads((GOLDEN / "dense_pairs.json").read_text())

@@ -107,7 +107,7 @@ def test_the_registered_tables_and_the_folders_agree():
     named.add("litert_builtin")
     files = {p.stem for p in (package / "runtimes").glob("*.py") if "= Interpreter(" in p.read_text(encoding="utf-8")}
     assert named == files
-    files = {p.stem for p in (package / "ops").glob("*.py")}
+    files = {p.stem for p in (package / "ops").rglob("*.py")}
     for name, entry in OPERATORS.items():
         file = entry.prepare.__module__.rpartition(".")[2]
         assert file in files

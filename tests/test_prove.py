@@ -8,11 +8,11 @@ import pytest
 
 from cli_helpers import invoke
 from conftest import MODELS, make_dense_model, needs_all_interpreters, needs_shared_models
-from lastbit.errors import InputError, OracleMissingError
+from lastbit.model.errors import InputError, OracleMissingError
 from lastbit.oracles import Oracle, OracleFailure, on_this_machine
-from lastbit.prove import prove
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.variant import key_of
+from lastbit.verbs.prove.verb import prove
 
 XNNPACK = on_this_machine("litert-xnnpack")
 FOUR = (XNNPACK, "litert-builtin-x86", "litert-reference", "tflm")
@@ -59,9 +59,9 @@ def test_a_wrong_rule_is_found_out(runtime, rule, probe):
 
 def _power_of_two(model):
     """The same layer with scales whose factor makes ties, at which the two rules part."""
-    from lastbit.prepare import prepare
-    from lastbit.tflite import load, write
-    from lastbit.tflite.synthesize import dense_subgraph, quant
+    from lastbit.model.tflite import load, write
+    from lastbit.model.tflite.synthesize import dense_subgraph, quant
+    from lastbit.ops.prepare import prepare
 
     layer = prepare(model, "tflm").operators[0].layer
     graph = dense_subgraph(
@@ -127,7 +127,7 @@ def test_a_missing_interpreter_is_an_error_of_its_own(monkeypatch):
     def missing(name, library=None):
         raise OracleMissingError(f"oracle {name} is not installed")
 
-    monkeypatch.setattr(sys.modules["lastbit.prove"], "open_oracle", missing)
+    monkeypatch.setattr(sys.modules["lastbit.verbs.prove.verb"], "open_oracle", missing)
     with pytest.raises(OracleMissingError):
         prove(make_dense_model())
     with pytest.raises(InputError, match="no operator 9"):

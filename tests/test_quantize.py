@@ -10,11 +10,11 @@ import pytest
 import lastbit
 from conftest import ROOT
 from lastbit import InputError, UnsupportedError
-from lastbit.model import Operator, Subgraph, Tensor
-from lastbit.quantize import CONVERTERS
-from lastbit.quantize.numbers import activation, round_away, round_in_eights
-from lastbit.tflite.writer import write
-from lastbit.types import FLOAT32
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite.writer import write
+from lastbit.model.types import FLOAT32
+from lastbit.verbs.quantize.numbers import activation, round_away, round_in_eights
+from lastbit.verbs.quantize.verb import CONVERTERS
 from quantize_canonical import digests, ranges_of
 
 ARCHIVE = ROOT / "tests" / "golden" / "quantize.zip"

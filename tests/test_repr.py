@@ -9,12 +9,12 @@ import pytest
 
 import lastbit
 from conftest import make_dense_model, needs_all_interpreters
-from lastbit.bench import bench
-from lastbit.demo import demo
-from lastbit.doctor import doctor
-from lastbit.markup import few_lines
-from lastbit.operator_report import operators_report
-from lastbit.runtime_report import runtimes_report
+from lastbit.model.html import few_lines
+from lastbit.verbs.bench.verb import bench
+from lastbit.verbs.demo.verb import demo
+from lastbit.verbs.doctor.verb import doctor
+from lastbit.verbs.runtimes.operators import operators_report
+from lastbit.verbs.runtimes.verb import runtimes_report
 
 X = np.random.default_rng(2).integers(-128, 128, (4, 7)).astype(np.int8)
 RIGHT = lastbit.run(make_dense_model(), X, "tflm").output

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lastbit.errors import InputError, UnsupportedError
-from lastbit.model import Model, Operator, Subgraph, Tensor
+from lastbit.model.errors import InputError, UnsupportedError
+from lastbit.model.graph import Model, Operator, Subgraph, Tensor
+from lastbit.model.tflite import write
+from lastbit.model.types import DTYPES, QuantParams
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.reshape import RULES, prepare_reshape
+from lastbit.ops.moves.reshape import RULES, prepare_reshape
 from lastbit.oracles import OracleFailure, OracleRun, installed, on_this_machine, open_oracle
-from lastbit.tflite import write
-from lastbit.types import DTYPES, QuantParams
 
 DTYPE = {dtype.name: dtype for dtype in DTYPES.values()}
 

@@ -8,7 +8,7 @@ import pytest
 
 import lastbit
 from conftest import make_dense_model
-from lastbit.demo import demo_model
+from lastbit.verbs.demo.verb import demo_model
 
 
 def test_run_gives_every_step_with_the_tensors_own_dtypes(rng):

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from lastbit import inspect, load, run
 from lastbit.cli import main
-from lastbit.errors import InputError
-from lastbit.tflite import write
+from lastbit.model.errors import InputError
+from lastbit.model.tflite import write
 from test_tflite_reader import BY_NAME, chain
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated", exc_type=ImportError)

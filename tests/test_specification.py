@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from conftest import INTERPRETERS, MODELS, needs_all_interpreters, needs_shared_models, shared_models
-from lastbit.inspect import inspect
-from lastbit.model import Model
+from lastbit.model.graph import Model
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.oracles import OracleFailure, open_oracle
-from lastbit.specification import CHECKS, Kind, breaches
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.verbs.inspect.breaches import CHECKS, Kind, breaches
+from lastbit.verbs.inspect.verb import inspect
 from operator_cases import Case, Operand
 
 INT16 = {"input_quant": quant(2**-12), "output_quant": quant(0.01), "input_dtype": "int16", "bias_dtype": "int64"}

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, XNNPACK
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.oracles import OracleFailure, OracleRefusal, installed, open_oracle
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import dense_subgraph, quant
 from tape import open_tape
 
 pytestmark = [
@@ -39,7 +39,7 @@ def test_a_tape_brings_back_what_the_interpreter_prints(tmp_path, rng):
     emulated, source = ROOT / "tools" / "emulated", ROOT / "src" / "lastbit"
     for path in (emulated / "run_tape.py", emulated / "tape_entry.py"):
         shutil.copy(path, guest)
-    for path in (source / "oracles" / "_worker.py", source / "runtimes" / "machine.py"):
+    for path in (source / "oracles" / "tflite_worker.py", source / "runtimes" / "machine.py"):
         shutil.copy(path, guest)
     command = [sys.executable, str(guest / "run_tape.py"), str(tape), "AUTO", "emulated here"]
     subprocess.run(command, check=True, capture_output=True, cwd=guest)

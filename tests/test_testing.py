@@ -5,10 +5,10 @@ import pytest
 
 import lastbit
 from conftest import make_dense_model
-from lastbit.demo import demo_model, numpy_as_asked, numpy_right
-from lastbit.ops.dense_layer import dense_layer
+from lastbit.ops.dense.layer import dense_layer
 from lastbit.runtimes import get_runtime
 from lastbit.testing import assert_bitexact
+from lastbit.verbs.demo.verb import demo_model, numpy_as_asked, numpy_right
 
 X = np.random.default_rng(3).integers(-128, 128, (1, 16, 48)).astype(np.int8)
 

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 
 from lastbit import inspect, run
-from lastbit.errors import InputError, LastBitError, ModelError
-from lastbit.model import Model, Operator, Subgraph, Tensor
-from lastbit.prepare import prepare
-from lastbit.tflite import extract_operator, load, write
-from lastbit.tflite.writer import _Writer
-from lastbit.types import DTYPES, DType, QuantParams
+from lastbit.model.errors import InputError, LastBitError, ModelError
+from lastbit.model.graph import Model, Operator, Subgraph, Tensor
+from lastbit.model.tflite import extract_operator, load, write
+from lastbit.model.tflite.writer import _Writer
+from lastbit.model.types import DTYPES, DType, QuantParams
+from lastbit.ops.prepare import prepare
 
 MODELS = Path(__file__).resolve().parents[2] / "shared" / "models"
 MALFORMED = "cpetig_hello_world_5"

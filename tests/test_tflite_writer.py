@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lastbit.errors import InputError, LastBitError, ModelError, UnsupportedError
-from lastbit.model import Model, Operator, Subgraph
-from lastbit.tflite import extract_operator, load, with_outputs, write
-from lastbit.types import DType
+from lastbit.model.errors import InputError, LastBitError, ModelError, UnsupportedError
+from lastbit.model.graph import Model, Operator, Subgraph
+from lastbit.model.tflite import extract_operator, load, with_outputs, write
+from lastbit.model.types import DType
 from test_tflite_reader import (
     BY_NAME,
     MALFORMED,

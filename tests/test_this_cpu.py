@@ -115,7 +115,7 @@ def test_upper_and_lower_case_are_the_same_and_versions_go_with_every_name(monke
 
 
 def test_doctor_begins_with_this_cpus_runtime(monkeypatch):
-    monkeypatch.setattr("lastbit.doctor._start_oracles", lambda progress: [])
+    monkeypatch.setattr("lastbit.verbs.doctor.verb._start_oracles", lambda progress: [])
     here = interpreter_here()
     assert invoke("doctor").stdout.startswith(f"Interpreter(model) on this CPU is {here}\n")
     assert json.loads(invoke("doctor", "--json").stdout)["this_cpu"]["runtime"] == here

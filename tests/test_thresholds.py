@@ -9,11 +9,14 @@ import pytest
 
 from cli_helpers import invoke
 from conftest import MODELS, make_dense_model, needs_shared_models
-from lastbit.differences import ends_of
-from lastbit.errors import InputError
-from lastbit.layer_tables import has_table, layer_rows
-from lastbit.ops.dense_by_rows import for_rows
-from lastbit.prepare import prepare
+from lastbit.layers.differences import ends_of
+from lastbit.layers.running import accumulators
+from lastbit.layers.step_tables import has_table, layer_rows
+from lastbit.model.errors import InputError
+from lastbit.model.tflite import load
+from lastbit.model.types import INT8, INT16, fraction_of
+from lastbit.ops.dense.gemv_or_gemm import for_rows
+from lastbit.ops.prepare import prepare
 from lastbit.rules.requantize.exact import exact_requantize
 from lastbit.rules.requantize.fold import prepare_requantize, with_float_bias
 from lastbit.rules.requantize.forms import Float
@@ -21,10 +24,7 @@ from lastbit.rules.requantize.step_tables import StepTable, channel_count, outpu
 from lastbit.rules.requantize.table import COMMON as RULES
 from lastbit.rules.requantize.table import EIGHT_BIT as EVERY_RULE
 from lastbit.rules.requantize.table import INT16 as INT16_RULES
-from lastbit.single_layer import accumulators
-from lastbit.tflite import load
-from lastbit.thresholds import thresholds
-from lastbit.types import INT8, INT16, fraction_of
+from lastbit.verbs.thresholds.verb import thresholds
 from record_dense import SETS, stored
 
 NOTHING_PRINTED = ("dense_hybrid", "dense_float")  # golden sets without layers that print a requantization

@@ -11,9 +11,9 @@ import pytest
 import files_page
 from conftest import MODELS, needs_shared_models
 from lastbit import inspect, load, run
-from lastbit.errors import UnsupportedError
-from lastbit.faults import FaultKind
-from lastbit.prepare import prepare
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.faults import FaultKind
+from lastbit.ops.prepare import prepare
 
 RECORDED = json.loads(files_page.GOLDEN.read_text())["files"]
 

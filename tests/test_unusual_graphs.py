@@ -13,10 +13,10 @@ import files_page
 from conftest import MODELS, interpreter_missing, needs_shared_models
 from lastbit import build, load, run
 from lastbit.cli import main
-from lastbit.errors import UnsupportedError
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.oracles import open_oracle
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import dense_subgraph, quant
 from test_tflite_reader import BY_NAME, chain, changed
 
 RECORDED = {entry["what"]: entry for entry in files_page.recorded()}

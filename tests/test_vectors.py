@@ -12,21 +12,21 @@ import lastbit
 from cli_helpers import invoke
 from conftest import MODELS, make_dense_model, needs_all_interpreters, needs_shared_models
 from lastbit import load
-from lastbit.errors import InputError
-from lastbit.layer_tables import LayerTables
-from lastbit.mistakes import MISTAKES, applicable, wrong_output
-from lastbit.model import Operator
-from lastbit.ops.dense_by_rows import for_rows
+from lastbit.layers.mistakes import MISTAKES, applicable, wrong_output
+from lastbit.layers.running import random_rows
+from lastbit.layers.step_tables import LayerTables
+from lastbit.model.errors import InputError
+from lastbit.model.graph import Operator
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.ops.dense.gemv_or_gemm import for_rows
+from lastbit.ops.prepare import prepare, prepare_operator
 from lastbit.oracles import Fingerprint, on_this_machine
-from lastbit.prepare import prepare, prepare_operator
 from lastbit.runtimes import RUNTIMES
-from lastbit.single_layer import random_rows
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.vectors import caught_by, vectors
-from lastbit.vectors.formats import write_vectors
-from lastbit.vectors.random_catches import _look_up
-from lastbit.vectors.rivals import of_the_accumulator, rivals_of
+from lastbit.verbs.vectors.formats import write_vectors
+from lastbit.verbs.vectors.random_catches import _look_up
+from lastbit.verbs.vectors.rivals import of_the_accumulator, rivals_of
+from lastbit.verbs.vectors.verb import caught_by, vectors
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_a_path_cannot_end_a_comment(small, tmp_path):
 
 
 def test_least_integers_are_written_so_that_c_takes_them():
-    from lastbit.vectors.formats import _c_values
+    from lastbit.verbs.vectors.formats import _c_values
 
     assert _c_values(np.asarray([-(2**31), 5], np.int32)) == ["(-2147483647 - 1)", "5"]
     assert _c_values(np.asarray([-(2**63)], np.int64)) == ["(-9223372036854775807LL - 1)"]
@@ -258,7 +258,7 @@ def test_a_library_is_asked_and_named(tmp_path, monkeypatch, wrong, code):
     model = make_dense_model(units=3, depth=8)
     (tmp_path / "m.tflite").write_bytes(model.content)
     (tmp_path / "cmsis.so").write_bytes(b"a library")
-    module, asked = sys.modules["lastbit.vectors"], []
+    module, asked = sys.modules["lastbit.verbs.vectors.verb"], []
 
     def opened(name, *, library=None):
         asked.append((name, str(library)))

@@ -11,17 +11,17 @@ import pytest
 from cli_helpers import invoke
 from conftest import MODELS, needs_all_interpreters, needs_shared_models
 from lastbit import load
-from lastbit.errors import UnsupportedError
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.ops.prepare import prepare_operator
 from lastbit.oracles import on_this_machine
-from lastbit.prepare import prepare_operator
-from lastbit.prove import prove
 from lastbit.runtimes import RUNTIMES, get_runtime
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.thresholds import thresholds
-from lastbit.vectors import vectors
-from lastbit.vectors.formats import write_vectors
-from lastbit.vectors.hybrid_rivals import function_of, hybrid_rivals
+from lastbit.verbs.prove.verb import prove
+from lastbit.verbs.thresholds.verb import thresholds
+from lastbit.verbs.vectors.formats import write_vectors
+from lastbit.verbs.vectors.hybrid_rivals import function_of, hybrid_rivals
+from lastbit.verbs.vectors.verb import vectors
 
 RULES = ("litert-xnnpack", "litert-xnnpack-avx2", "litert-builtin-x86", "litert-reference")
 AUTOENCODER = MODELS / "mlt_toycar_quant_v01bench.tflite"

@@ -7,12 +7,12 @@ import pytest
 
 import lastbit
 from conftest import XNNPACK, make_dense_model, needs_all_interpreters, shared_models
-from lastbit.demo import demo_model
-from lastbit.model import Operator, Subgraph
+from lastbit.model.graph import Operator, Subgraph
+from lastbit.model.tflite import load, write
+from lastbit.model.types import FLOAT32
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.variant import key_of
-from lastbit.tflite import load, write
-from lastbit.types import FLOAT32
+from lastbit.verbs.demo.verb import demo_model
 
 pytestmark = needs_all_interpreters
 

@@ -10,12 +10,12 @@ import pytest
 import lastbit
 from cli_helpers import invoke
 from conftest import XNNPACK, make_dense_model, needs_all_interpreters
-from lastbit.errors import OracleMissingError
-from lastbit.model import Operator, Subgraph, Tensor
+from lastbit.model.errors import OracleMissingError
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, quant
 from lastbit.oracles import OracleFailure, open_oracle
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import DTYPE_BY_NAME, quant
-from lastbit.verify.whole_model import whole_model_samples
+from lastbit.verbs.verify.whole_model import whole_model_samples
 from segmentation_model import segmentation_model
 
 pytestmark = needs_all_interpreters
@@ -101,7 +101,7 @@ def dying(monkeypatch, runtime, when, wrong=False, kind="crashed"):
         oracle.run = replaced
         return oracle
 
-    monkeypatch.setattr(sys.modules["lastbit.verify"], "open_oracle", opened)
+    monkeypatch.setattr(sys.modules["lastbit.verbs.verify.verb"], "open_oracle", opened)
 
 
 @pytest.mark.parametrize("kind", ["crashed", "timeout"])

@@ -8,9 +8,9 @@ import pytest
 import lastbit
 from cli_helpers import invoke
 from conftest import make_dense_model, needs_all_interpreters
-from lastbit.demo import demo_model
-from lastbit.errors import InputError
-from lastbit.verify.given import given_samples
+from lastbit.model.errors import InputError
+from lastbit.verbs.demo.verb import demo_model
+from lastbit.verbs.verify.given import given_samples
 
 RNG = np.random.default_rng(8)
 X = RNG.integers(-128, 128, (5, 7)).astype(np.int8)

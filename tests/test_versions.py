@@ -11,22 +11,22 @@ import pytest
 
 from conftest import GOLDEN, XNNPACK, make_dense_model
 from lastbit import run
-from lastbit.api import load
-from lastbit.differences import same_bits
-from lastbit.errors import OracleMissingError, RuntimeNameError, UnsupportedError
-from lastbit.explain import explain
-from lastbit.inspect import inspect
-from lastbit.ops.dense_hybrid import prepare_dense_hybrid
+from lastbit.layers.differences import same_bits
+from lastbit.model.errors import OracleMissingError, RuntimeNameError, UnsupportedError
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.types import QuantParams
+from lastbit.ops.dense.hybrid import prepare_dense_hybrid
+from lastbit.ops.prepare import prepare_operator
 from lastbit.oracles import installed, open_oracle
-from lastbit.prepare import prepare_operator
 from lastbit.rules.hybrid.table import HYBRID_RULES
 from lastbit.runtimes import RUNTIMES, Refusal, Refused, Rule, get_runtime
 from lastbit.runtimes.variant import key_of
 from lastbit.runtimes.versions import CHANGES, version_facts, versioned_runtime, versions_run
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.types import QuantParams
-from lastbit.verify import verify
+from lastbit.verbs.explain.verb import explain
+from lastbit.verbs.inspect.verb import inspect
+from lastbit.verbs.run.verb import load
+from lastbit.verbs.verify.verb import verify
 from version_facts import facts_of, version_evidence
 
 time_machine = pytest.importorskip("time_machine")

@@ -11,14 +11,15 @@ import lastbit
 from conftest import MODELS, make_dense_model, needs_shared_models
 from explain_models import dense_model, flat
 from lastbit.cli import main
-from lastbit.demo import demo_model
-from lastbit.errors import UnsupportedError
-from lastbit.model import Operator
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.graph import Operator
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.whence import answers, arithmetics, layer, separate
-from lastbit.whence.separate import MOST_INPUTS, MOST_PRODUCTS
+from lastbit.verbs.demo.verb import demo_model
+from lastbit.verbs.whence import arithmetics, layer, separate
+from lastbit.verbs.whence.separate import MOST_INPUTS, MOST_PRODUCTS
+from lastbit.verbs.whence.verb import answers
 
 X = np.random.default_rng(11).integers(-128, 128, (40, 16, 48)).astype(np.int8)
 

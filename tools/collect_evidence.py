@@ -38,15 +38,15 @@ import replay_version
 import version_cases
 from dense_families import Case
 from evidence_files import load_part, store_part
-from lastbit.differences import same_bits
-from lastbit.errors import Refusal, UnsupportedError
-from lastbit.model import Model, Operator
+from lastbit.layers.differences import same_bits
+from lastbit.model.errors import Refusal, UnsupportedError
+from lastbit.model.graph import Model, Operator
+from lastbit.model.tflite import load, write
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import PreparedOperator
+from lastbit.ops.prepare import prepare_operator
 from lastbit.oracles import ORACLES, Oracle, OracleFailure, fingerprint_of, open_oracle
-from lastbit.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES, Rule, find_rule
-from lastbit.tflite import load, write
 from tape import open_tape
 
 

@@ -25,14 +25,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 import families_activations
 from evidence_files import load_part, store_part
 from golden_operators import read_golden
-from lastbit.errors import LastBitError, Refusal, UnsupportedError
-from lastbit.model import Model
-from lastbit.operator_report import OPERATOR_RUNTIMES
+from lastbit.model.errors import LastBitError, Refusal, UnsupportedError
+from lastbit.model.graph import Model
+from lastbit.model.tflite import load, write
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
+from lastbit.ops.prepare import prepare_operator
 from lastbit.oracles import Oracle, OracleFailure, installed, open_oracle
-from lastbit.prepare import prepare_operator
-from lastbit.tflite import load, write
+from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES
 from operator_cases import Array
 from record_operators import all_cases
 from tape import open_tape

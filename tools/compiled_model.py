@@ -20,8 +20,8 @@ from ai_edge_litert.interpreter import Interpreter
 
 sys.path.insert(0, str(Path(__file__).parent))
 import version_cases
-from lastbit.differences import same_bits
-from lastbit.tflite import write
+from lastbit.layers.differences import same_bits
+from lastbit.model.tflite import write
 
 
 def by_interpreter(content: bytes, samples: tuple[npt.NDArray, ...]) -> list[npt.NDArray] | None:

@@ -12,15 +12,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from lastbit.model import Model, Operator, Subgraph
+from lastbit.layers.separating_inputs import (
+    all_rules,
+    boundary_inputs,
+    critical_accumulators,
+    probe_subgraph,
+    tie_seeking_inputs,
+)
+from lastbit.model.graph import Model, Operator, Subgraph
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
+from lastbit.model.types import integer_type
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_layer import DenseLayer, dense_layer
-from lastbit.ops.fully_connected import prepare_fully_connected
+from lastbit.ops.dense.fully_connected import prepare_fully_connected
+from lastbit.ops.dense.layer import DenseLayer, dense_layer
 from lastbit.oracles import ORACLES
-from lastbit.probing import all_rules, boundary_inputs, critical_accumulators, probe_subgraph, tie_seeking_inputs
 from lastbit.rules.requantize.table import COMMON as RULES
-from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
-from lastbit.types import integer_type
 
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 

@@ -2,8 +2,8 @@
 
     python tools/evidence_files.py
 
-condenses tools/evidence/RUNTIME.json to src/lastbit/runtimes/evidence.json: one row for each operator and variant. A
-runtime's file has two parts: `dense` (collect_evidence.py: counts of each family of cases) and `operators`
+condenses tools/evidence/RUNTIME.json to src/lastbit/runtimes/facts/evidence.json: one row for each operator and
+variant. A runtime's file has two parts: `dense` (collect_evidence.py: counts of each family of cases) and `operators`
 (collect_operators.py).
 """
 
@@ -18,7 +18,7 @@ from lastbit.runtimes import RUNTIMES
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tools" / "evidence"
-CONDENSED = ROOT / "src" / "lastbit" / "runtimes" / "evidence.json"
+CONDENSED = ROOT / "src" / "lastbit" / "runtimes" / "facts" / "evidence.json"
 
 Part = Literal["dense", "operators"]
 COUNTS = ("outputs", "mismatches", "refused_by_both", "outputs_of_declined_layers")

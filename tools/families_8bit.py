@@ -12,14 +12,14 @@ import numpy as np
 
 import dense_families
 from dense_families import Case, Kind, Rng
-from lastbit.model import Model, Operator
+from lastbit.layers.separating_inputs import probe_subgraph
+from lastbit.model.graph import Model, Operator
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import quant
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.fully_connected import prepare_fully_connected
-from lastbit.probing import probe_subgraph
+from lastbit.ops.dense.fully_connected import prepare_fully_connected
 from lastbit.rules.base import WHOLE, IntegerRule, Scales, Sums
 from lastbit.rules.requantize.table import RULES
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import quant
 
 UINT8 = Kind(input_dtype="uint8", weights_dtype="uint8")
 UINT8_ZERO_POINT = Kind(input_dtype="uint8", weights_dtype="uint8", weights_zero_point=True)

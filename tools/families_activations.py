@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import record_activations
 from dense_families import Case
-from lastbit.errors import UnsupportedError
-from lastbit.model import Model, Operator
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.graph import Model, Operator
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import PreparedOperator
 

@@ -11,16 +11,16 @@ import numpy.typing as npt
 
 from dense_families import ACTIVATIONS, XNNPACKS, Case, Rng
 from lastbit.arith.floats import flush_subnormals, fma32, sum_in_order
-from lastbit.model import Model, Operator, Subgraph
+from lastbit.model.graph import Model, Operator, Subgraph
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph
+from lastbit.model.types import Float32Array
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_float import Summation, prepare_dense_float
-from lastbit.ops.fully_connected import prepare_fully_connected
+from lastbit.ops.dense.float32 import Summation, prepare_dense_float
+from lastbit.ops.dense.fully_connected import prepare_fully_connected
 from lastbit.rules.floats.forms import FloatRule
 from lastbit.rules.floats.table import FLOAT_CHOICES, FLOAT_RULES
 from lastbit.rules.floats.vector import sums
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph
-from lastbit.types import Float32Array
 
 RUNTIMES = (*XNNPACKS, "litert-reference", "tflm")
 GOLDEN_SEED, GOLDEN_ROUNDS, LARGEST_CASE = 10, 6, 8_000

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from dense_families import ACTIVATIONS, Case, Rng
 from families_hybrid_rivals import rivals
-from lastbit.model import Subgraph
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.types import Float32Array
+from lastbit.model.graph import Subgraph
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.types import Float32Array
 
 __all__ = ["KINDS", "all_cases", "cases", "golden_cases", "group", "rivals"]
 

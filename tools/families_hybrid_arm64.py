@@ -13,7 +13,8 @@ import numpy as np
 from dense_families import Case, Rng
 from families_hybrid import FAMILIES, KINDS, Kind, _limit, _normal, make_layer, many_rows, some_bias, sums_of_weights
 from families_hybrid_rivals import Rival, changed, prepared_for, read, rounded
-from lastbit.model import Model, Operator
+from lastbit.model.graph import Model, Operator
+from lastbit.model.tflite import write
 from lastbit.ops.base import PreparedOperator
 from lastbit.rules.hybrid.table import (
     FUSED,
@@ -24,7 +25,6 @@ from lastbit.rules.hybrid.table import (
     UNFUSED,
     UNFUSED_KLEIDIAI,
 )
-from lastbit.tflite import write
 
 GOLDEN_SEED, GOLDEN_ROUNDS, LARGEST_CASE = 29, 6, 2_600
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from lastbit.arith.dynamic_range import QuantizedRows
 from lastbit.arith.floats import convert_int32, fma32, multiply32, round_away32
-from lastbit.model import Model, Operator
+from lastbit.model.graph import Model, Operator
+from lastbit.model.types import Float32Array
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_hybrid import PreparedHybrid, Quantizer, Steps, finish_by_rule, prepare_dense_hybrid
+from lastbit.ops.dense.hybrid import PreparedHybrid, Quantizer, Steps, finish_by_rule, prepare_dense_hybrid
 from lastbit.rules.hybrid.finish import clamp
 from lastbit.rules.hybrid.forms import HybridRule, Nibbles, Rows
 from lastbit.rules.hybrid.rows import quantize_rows
+from lastbit.rules.hybrid.rows_x86 import QuantizedRows
 from lastbit.rules.hybrid.table import FOR_NIBBLES, HYBRID_RULES, SSE_ASYMMETRIC
-from lastbit.types import Float32Array
 
 # A rule, and the readers that a rival has instead of its own.
 Rival = tuple[HybridRule, dict[str, Callable[..., object]]]

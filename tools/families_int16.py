@@ -14,11 +14,7 @@ import numpy.typing as npt
 
 from dense_families import ACTIVATIONS, Case, Rng, dtype_range, random_case
 from lastbit.arith.fixedpoint import quantize_multiplier, reduce_multiplier
-from lastbit.model import Model, Operator, Subgraph
-from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_layer import DenseLayer
-from lastbit.ops.fully_connected import prepare_fully_connected
-from lastbit.probing import (
+from lastbit.layers.separating_inputs import (
     all_rules,
     boundary_inputs,
     critical_accumulators,
@@ -26,9 +22,13 @@ from lastbit.probing import (
     probe_subgraph,
     tie_seeking_inputs,
 )
+from lastbit.model.graph import Model, Operator, Subgraph
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.ops.base import PreparedOperator
+from lastbit.ops.dense.fully_connected import prepare_fully_connected
+from lastbit.ops.dense.layer import DenseLayer
 from lastbit.rules.requantize.fold import effective_scale
 from lastbit.rules.requantize.table import COMMON_INT16 as RULES_INT16
-from lastbit.tflite.synthesize import dense_subgraph, quant
 
 BIASES = ("int64_bias", "int32_bias_type", "no_bias")
 GOLDEN_SEED = 17

@@ -28,16 +28,16 @@ from dense_families import (
     requantization,
     rescaled,
 )
-from lastbit.model import Model, Operator, Subgraph
+from lastbit.layers.separating_inputs import all_rules, boundary_inputs, probe_subgraph, tie_seeking_inputs
+from lastbit.model.graph import Model, Operator, Subgraph
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.ops.base import Evaluate, PreparedOperator
-from lastbit.ops.fully_connected import prepare_fully_connected
+from lastbit.ops.dense.fully_connected import prepare_fully_connected
 from lastbit.oracles import ORACLES, Fingerprint
-from lastbit.probing import all_rules, boundary_inputs, probe_subgraph, tie_seeking_inputs
 from lastbit.rules.requantize.table import EIGHT_BIT as EVERY_RULE
 from lastbit.rules.requantize.table import INT16 as EVERY_RULE_INT16
 from lastbit.rules.requantize.vector import requantize
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
 
 RUNTIMES = ("cmsis-nn", "cmsis-nn-single-rounding", "onnxruntime", "torch-fbgemm")
 

@@ -15,16 +15,16 @@ import numpy as np
 import families_other_runtimes as others
 from dense_families import Case, Kind, Rng, dtype_range, make_layer
 from lastbit.arith.fixedpoint import low_bits
-from lastbit.arith.pairs16 import INT16_MAX, INT16_MIN, kernel_shifts
-from lastbit.model import Model, Operator
+from lastbit.model.graph import Model, Operator
+from lastbit.model.tflite.synthesize import quant
+from lastbit.model.types import Array, Int64Array
 from lastbit.ops.base import Evaluate, PreparedOperator
-from lastbit.ops.dense_8bit import PreparedDense
-from lastbit.ops.fully_connected import prepare_fully_connected
+from lastbit.ops.dense.eight_bit import PreparedDense
+from lastbit.ops.dense.fully_connected import prepare_fully_connected
 from lastbit.rules.base import NEIGHBOURS, Pairs, Sums
 from lastbit.rules.requantize.table import RULES, line_of
 from lastbit.rules.requantize.vector import requantize
-from lastbit.tflite.synthesize import quant
-from lastbit.types import Array, Int64Array
+from lastbit.rules.sums.pairs16 import INT16_MAX, INT16_MIN, kernel_shifts
 
 RUNTIMES = ("onnxruntime-avx2", "torch-fbgemm-avx2")
 UINT8_BY_INT8 = (

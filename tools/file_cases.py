@@ -14,9 +14,9 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from lastbit.model import Operator, Subgraph, Tensor
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 
 __all__ = ["FileCase", "all_cases"]
 

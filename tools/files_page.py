@@ -15,8 +15,8 @@ import numpy as np
 
 from lastbit import load
 from lastbit.engines import reference
-from lastbit.errors import LastBitError, ModelError
-from lastbit.prepare import prepare
+from lastbit.model.errors import LastBitError, ModelError
+from lastbit.ops.prepare import prepare
 
 __all__ = ["GOLDEN", "PAGE", "content_of", "lastbit_answer", "page", "recorded", "same", "unpacked", "write_page"]
 

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 import lastbit
-from lastbit.demo import demo_model, numpy_as_asked
-from lastbit.diagnose import Diagnosis
-from lastbit.model import Model
+from lastbit.model.graph import Model
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.runtimes import this_cpu
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.verbs.demo.verb import demo_model, numpy_as_asked
+from lastbit.verbs.diagnose.verb import Diagnosis
 
 __all__ = ["THREADS", "Thread", "page"]
 
@@ -188,7 +188,7 @@ THREADS: tuple[Thread, ...] = (
         "https://discuss.ai.google.dev/t/calculation-of-quantized-dense-layers/29089",
         "A dense layer with input 16x48, 32 units, no bias, quantized to int8, written again in NumPy with the numbers "
         "of the .tflite file; the results are far off.",
-        "`lastbit.demo.numpy_as_asked` on the model that LastBit carries; the inputs are chosen.",
+        "`lastbit.verbs.demo.verb.numpy_as_asked` on the model that LastBit carries; the inputs are chosen.",
         ((_CODE, _forum),),
         "All three, and nothing else. The array is not rounded yet, so even the small differences between the "
         "channels' scales show.",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lastbit.model import Model
-from lastbit.tflite import load
+from lastbit.model.graph import Model
+from lastbit.model.tflite import load
 from operator_cases import Array
 
 __all__ = ["read_golden"]

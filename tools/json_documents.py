@@ -21,8 +21,8 @@ import numpy as np
 from click.testing import CliRunner
 
 from lastbit.cli import main as lastbit
-from lastbit.tflite import write
-from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ROOT / "docs" / "schemas"
@@ -132,7 +132,7 @@ def documents(commands: tuple[str, ...], folder: Path) -> Iterator[tuple[str, di
 def given_documents(folder: Path) -> Iterator[dict[str, Any]]:
     """The documents of a layer that is given by multiplier and shift: only Python makes one, and it has no scales."""
     import lastbit as library
-    from lastbit.vectors.formats import write_vectors
+    from lastbit.verbs.vectors.formats import write_vectors
 
     rng = np.random.default_rng(6)
     weights, x = rng.integers(-127, 128, (5, 7)), rng.integers(-128, 128, (4, 7)).astype(np.int8)

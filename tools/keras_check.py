@@ -15,9 +15,9 @@ import numpy as np
 import tflite as schema
 
 from lastbit import load
-from lastbit.keras import Folding, Newton, read_keras
-from lastbit.model import Model, Operator
-from lastbit.quantize import converter_named, quantize
+from lastbit.model.graph import Model, Operator
+from lastbit.verbs.quantize.keras import Folding, Newton, read_keras
+from lastbit.verbs.quantize.verb import converter_named, quantize
 
 PLUMBING = ("RESHAPE",)
 # Options that say nothing about numbers, or the same in two ways.

@@ -21,10 +21,10 @@ from golden_operators import read_golden
 from lastbit import inspect, load
 from lastbit.engines import reference
 from lastbit.engines.executable import Executable
-from lastbit.errors import LastBitError
-from lastbit.model import Model
-from lastbit.prepare import prepare
-from lastbit.tflite.check import OPTIONS, SCHEMA
+from lastbit.model.errors import LastBitError
+from lastbit.model.graph import Model
+from lastbit.model.tflite.check import OPTIONS, SCHEMA
+from lastbit.ops.prepare import prepare
 
 __all__ = ["RUNTIMES", "Mutants", "exercise", "seeds"]
 

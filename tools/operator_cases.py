@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from lastbit.model import Model, Operator, Subgraph, Tensor
-from lastbit.tflite import load, write
-from lastbit.types import DTYPES, QuantParams
+from lastbit.model.graph import Model, Operator, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.types import DTYPES, QuantParams
 
 __all__ = ["Case", "Operand", "scale", "zero_point"]
 

@@ -10,19 +10,19 @@ from fractions import Fraction
 
 import numpy as np
 
-from lastbit.certify import compare
-from lastbit.differences import ends_of
-from lastbit.layer_tables import LayerTables, layer_rows
-from lastbit.model import Model
-from lastbit.ops.dense_8bit import PreparedDense
-from lastbit.ops.dense_by_rows import for_rows
-from lastbit.prepare import prepare
+from lastbit.layers.differences import ends_of
+from lastbit.layers.solving import UnitSolver
+from lastbit.layers.step_tables import LayerTables, layer_rows
+from lastbit.model.graph import Model
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.types import fraction_of, hex_float
+from lastbit.ops.dense.eight_bit import PreparedDense
+from lastbit.ops.dense.gemv_or_gemm import for_rows
+from lastbit.ops.prepare import prepare
 from lastbit.rules.requantize.exact import exact_requantize
 from lastbit.runtimes import RUNTIMES
-from lastbit.solving import UnitSolver
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
-from lastbit.types import fraction_of, hex_float
+from lastbit.verbs.compare.verb import compare
 
 __all__ = ["model", "page"]
 

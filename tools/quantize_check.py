@@ -16,7 +16,7 @@ import numpy as np
 
 import quantize_models
 from lastbit import LastBitError, quantize
-from lastbit.quantize import converter_named
+from lastbit.verbs.quantize.verb import converter_named
 from quantize_canonical import canonical, ranges_of
 
 COUNTS = Path(__file__).parents[1] / "tests" / "golden" / "quantize_counts.json"

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from lastbit.model import Operator, Subgraph, Tensor
-from lastbit.tflite.writer import write
-from lastbit.types import DTYPES
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite.writer import write
+from lastbit.model.types import DTYPES
 
 FLOAT, INT32 = 0, 2
 Range = tuple[np.float32, np.float32]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lastbit import load
-from lastbit.quantize.numbers import (
+from lastbit.verbs.quantize.numbers import (
     F32,
     Parameters,
     activation,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from lastbit.engines.jit_forms import code_of
-from lastbit.engines.jit_images import depthwise_form
+from lastbit.engines.jit.forms import code_of
+from lastbit.engines.jit.images import depthwise_form
 from lastbit.rules.base import Unsupported
 from lastbit.rules.requantize.forms import (
     Float,

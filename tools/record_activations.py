@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from lastbit.model import Model, Operator, Subgraph, Tensor
+from lastbit.model.graph import Model, Operator, Subgraph, Tensor
+from lastbit.model.tflite import write
+from lastbit.model.types import DTYPES, QuantParams
 from lastbit.oracles import OracleFailure, open_oracle
-from lastbit.tflite import write
-from lastbit.types import DTYPES, QuantParams
 
 GOLDEN = Path(__file__).parent.parent / "tests" / "golden" / "activations"
 RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import families_float
 import families_hybrid_arm64
 import families_int16
-from lastbit.tflite import write
+from lastbit.model.tflite import write
 from replay_version import Prepared, find_target, open_target, prepare_cases
 from version_cases import VersionCase, lowered
 from version_golden import FOLDER as GOLDEN

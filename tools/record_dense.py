@@ -28,10 +28,10 @@ import families_float
 import families_hybrid
 import families_int16
 from dense_families import Case
-from lastbit.model import Model, Operator
+from lastbit.model.graph import Model, Operator
+from lastbit.model.tflite import write
 from lastbit.ops.base import PreparedOperator
 from lastbit.oracles import OracleFailure, installed, open_oracle
-from lastbit.tflite import write
 from tape import open_tape
 
 Array = npt.NDArray[Any]

@@ -26,7 +26,7 @@ from convolution_cases import biases_16, convolutions, far_convolutions, pools, 
 from copy_cases import copies
 from elementwise_cases import binaries, power_of_two_sums
 from float_cases import float_binaries, float_convolutions, float_pools, float_reductions, float_unaries
-from lastbit.errors import UnsupportedError
+from lastbit.model.errors import UnsupportedError
 from lastbit.ops import OPERATORS
 from lastbit.oracles import Oracle, OracleFailure, on_this_machine, open_oracle
 from matrix_cases import far_products, positions, products

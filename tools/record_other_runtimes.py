@@ -20,8 +20,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from families_other_runtimes import RUNTIMES, built_fingerprint, golden_cases
+from lastbit.model.tflite import write
 from lastbit.oracles import OracleFailure, open_oracle
-from lastbit.tflite import write
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 NAME = "dense_other_runtimes"

@@ -16,8 +16,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 import families_pairs
+from lastbit.model.tflite import write
 from lastbit.oracles import installed, open_oracle
-from lastbit.tflite import write
 
 TARGET = Path(__file__).parents[1] / "tests" / "golden" / "dense_pairs.npz"
 LARGEST_CASE = 3_000

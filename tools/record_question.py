@@ -25,7 +25,7 @@ SAMPLES = 100
 
 
 def calibration_data() -> np.ndarray:
-    """The samples: as `lastbit.demo.random_data` draws them. RandomState's numbers are the same in every NumPy."""
+    """The samples: as `lastbit demo` draws them. RandomState's numbers are the same in every NumPy."""
     return np.random.RandomState(0).standard_normal((SAMPLES, 16, 48)).astype(np.float32)
 
 

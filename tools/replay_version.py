@@ -4,9 +4,9 @@
     python tools/replay_version.py --command 'qemu-aarch64-static -L ROOT ... python3.11' --runtime litert-xnnpack-arm64
 
 The other Python needs NumPy and one of ai-edge-litert, tflite-runtime, tensorflow or tflite-micro, and nothing of
-LastBit: src/lastbit/oracles/_worker.py runs there as it is. (With onnxruntime, it needs what LastBit itself needs.)
-The first place on its path that has an interpreter counts. Arithmetic is looked for by trying every rule there is; a
-variant is settled where exactly one rule (or several that these cases cannot part) reproduces every output.
+LastBit: src/lastbit/oracles/tflite_worker.py runs there as it is. (With onnxruntime, it needs what LastBit itself
+needs.) The first place on its path that has an interpreter counts. Arithmetic is looked for by trying every rule there
+is; a variant is settled where exactly one rule (or several that these cases cannot part) reproduces every output.
 
 tools/time_machine.py does this for many versions and writes the evidence and the golden file.
 """
@@ -29,12 +29,12 @@ import numpy.typing as npt
 sys.path.insert(0, str(Path(__file__).parent))
 import version_cases
 from dense_families import Case
-from lastbit.differences import same_bits
-from lastbit.model import Operator
+from lastbit.layers.differences import same_bits
+from lastbit.model.graph import Operator
+from lastbit.model.tflite import load, write
 from lastbit.ops import OPERATORS
 from lastbit.oracles import ORACLES, Fingerprint, Oracle, OracleFailure, OracleRun
 from lastbit.oracles import base as oracles_base
-from lastbit.tflite import load, write
 
 Array = npt.NDArray[Any]
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import lastbit
 from lastbit.ops import OPERATORS
-from lastbit.report import Heading, print_blocks
+from lastbit.report.blocks import Heading, print_blocks
 from lastbit.rules.base import IntegerRule
 from lastbit.rules.requantize.table import RULES
 from lastbit.rules.requantize.words import lines

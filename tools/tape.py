@@ -15,7 +15,7 @@ from pathlib import Path
 
 from emulated.tape_entry import CRASHED, KEY_BYTES, job_key
 from lastbit.oracles import ORACLES, Fingerprint, Oracle
-from lastbit.oracles._worker import read_frame, write_frame
+from lastbit.oracles.tflite_worker import read_frame, write_frame
 
 
 def open_tape(runtime: str, path: str | Path) -> Oracle:

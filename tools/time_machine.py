@@ -31,9 +31,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 import version_cases
 from dense_families import PER_TENSOR, Case, make_layer, random_case
-from lastbit.errors import OracleMissingError
+from lastbit.model.errors import OracleMissingError
+from lastbit.model.tflite import write
 from lastbit.oracles import Oracle, OracleFailure, on_this_machine
-from lastbit.tflite import write
 from replay_version import Key, Tally, Target, find_target, open_target, prepare_cases, replay, report
 from version_facts import EVIDENCE, write_facts
 from version_golden import FILES, FOLDER, Golden, decode, golden_cases, recheck, unpack

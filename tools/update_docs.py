@@ -18,14 +18,14 @@ import gallery
 import page_585
 import reader_table
 import runtime_pages
-from lastbit.operator_report import OPERATOR_RUNTIMES, Cell, operator_runs, operators_report
 from lastbit.ops import OPERATORS
-from lastbit.quantize import CONVERTERS
-from lastbit.quantize.converters import Quantizer
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.evidence import evidence_of, outputs_by_run
 from lastbit.runtimes.open_points import OPEN_POINTS, SETTLED_POINTS
 from lastbit.runtimes.variant import key_of
+from lastbit.verbs.quantize.converters import Quantizer
+from lastbit.verbs.quantize.verb import CONVERTERS
+from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES, Cell, operator_runs, operators_report
 
 ROOT = Path(__file__).parents[1]
 

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 
 import lastbit
-from lastbit.differences import same_bits
 from lastbit.engines import reference
-from lastbit.errors import ModelError
-from lastbit.model import Model, Tensor
+from lastbit.layers.differences import same_bits
+from lastbit.model.errors import ModelError
+from lastbit.model.graph import Model, Tensor
+from lastbit.model.tflite.writer import with_outputs
+from lastbit.model.types import IntegerType
+from lastbit.ops.prepare import PreparedModel, prepare
 from lastbit.oracles import OracleFailure, on_this_machine, open_oracle
-from lastbit.prepare import PreparedModel, prepare
-from lastbit.tflite.writer import with_outputs
-from lastbit.types import IntegerType
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")

@@ -16,18 +16,18 @@ import families_hybrid_arm64
 import families_int16
 import families_other_runtimes
 from dense_families import Case, Kind, Rng
-from lastbit.errors import UnsupportedError
-from lastbit.model import Model, Operator, Subgraph, Tensor
+from lastbit.layers.separating_inputs import all_rules, boundary_inputs, critical_accumulators, tie_seeking_inputs
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.graph import Model, Operator, Subgraph, Tensor
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 from lastbit.ops.base import PreparedOperator
-from lastbit.ops.dense_ignoring import ignores_quantization
-from lastbit.ops.fully_connected import RULES, prepare_fully_connected
-from lastbit.probing import all_rules, boundary_inputs, critical_accumulators, tie_seeking_inputs
+from lastbit.ops.dense.faulty_kernels import ignores_quantization
+from lastbit.ops.dense.fully_connected import RULES, prepare_fully_connected
 from lastbit.rules.base import IntegerRule
 from lastbit.rules.requantize.forms import Float, OneRounding
 from lastbit.rules.requantize.table import INT16
 from lastbit.rules.requantize.table import RULES as INTEGER_RULES
-from lastbit.runtimes.shared import COPIED
-from lastbit.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
+from lastbit.runtimes.table_parts import COPIED
 
 PROBES = 1200
 Rivals = Callable[[Model, Operator], Mapping[str, PreparedOperator]]

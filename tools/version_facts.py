@@ -1,8 +1,8 @@
 """Decide which rules each version of a runtime offers, from what its interpreter did; python tools/version_facts.py.
 
 Reads tools/evidence/version_evidence.json, written by tools/time_machine.py (which decides again after each run), and
-the changes stated in lastbit.runtimes. Writes src/lastbit/runtimes/version_facts.json, which is all that LastBit reads.
-A stated rule is offered only if the interpreter of that version was run and the rule reproduced every output.
+the changes stated in lastbit.runtimes. Writes src/lastbit/runtimes/facts/version_facts.json, which is all that LastBit
+reads. A stated rule is offered only if the interpreter of that version was run and the rule reproduced every output.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 from lastbit.rules.requantize.table import RULES
 from lastbit.runtimes import RUNTIMES
 from lastbit.runtimes.base import Refusal, Refused, Rule
-from lastbit.runtimes.shared import MISREAD_BIAS
+from lastbit.runtimes.table_parts import MISREAD_BIAS
 from lastbit.runtimes.variant import INT32_BIAS, Key, Variant, key_of
 from lastbit.runtimes.versions import VERSION, Stated, order_of, stated_for
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "tools" / "evidence" / "version_evidence.json"
-FACTS = ROOT / "src" / "lastbit" / "runtimes" / "version_facts.json"
+FACTS = ROOT / "src" / "lastbit" / "runtimes" / "facts" / "version_facts.json"
 
 Result = dict[str, Any]
 Fact = dict[str, str]

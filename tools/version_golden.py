@@ -16,10 +16,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 import version_cases
+from lastbit.model.tflite import write
 from lastbit.oracles import Oracle, OracleFailure
 from lastbit.runtimes import Rule
 from lastbit.runtimes.versions import CHANGES
-from lastbit.tflite import write
 from replay_version import Key, Prepared, Tally, prepare_cases, replay
 
 FOLDER = Path(__file__).parents[1] / "tests" / "golden"

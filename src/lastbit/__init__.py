@@ -12,13 +12,8 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from .api import build, load, run
-from .certify import compare
-from .dense import dense
-from .diagnose import diagnose
-from .diff import diff
 from .engines.reference import OperatorTrace, Trace
-from .errors import (
+from .model.errors import (
     DataError,
     InputError,
     LastBitError,
@@ -28,20 +23,25 @@ from .errors import (
     RuntimeNameError,
     UnsupportedError,
 )
-from .evaluate import evaluate
-from .explain import explain
-from .inspect import inspect
-from .model import Model
-from .origin import explain_tensor
-from .prepare import prepare
-from .prove import prove
-from .quantize import quantize, ranges
-from .report import Report
+from .model.graph import Model
+from .ops.prepare import prepare
+from .report.blocks import Report
 from .runtimes import DEFAULT_RUNTIME, RUNTIMES
-from .thresholds import thresholds
-from .vectors import vectors
-from .verify import verify
-from .whence import whence
+from .verbs.compare.verb import compare
+from .verbs.dense.verb import dense
+from .verbs.diagnose.verb import diagnose
+from .verbs.diff.verb import diff
+from .verbs.evaluate.verb import evaluate
+from .verbs.explain.verb import explain
+from .verbs.explain_tensor.verb import explain_tensor
+from .verbs.inspect.verb import inspect
+from .verbs.prove.verb import prove
+from .verbs.quantize.verb import quantize, ranges
+from .verbs.run.verb import build, load, run
+from .verbs.thresholds.verb import thresholds
+from .verbs.vectors.verb import vectors
+from .verbs.verify.verb import verify
+from .verbs.whence.verb import whence
 
 
 def __dir__() -> list[str]:

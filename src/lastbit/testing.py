@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .api import load, run
-from .differences import compare_arrays, worked_element
 from .engines.inputs import with_batch
-from .model import Model
+from .layers.differences import compare_arrays, worked_element
+from .model.graph import Model
+from .model.types import Array
 from .runtimes import DEFAULT_RUNTIME, Runtime, goes_by_cpu
-from .types import Array
+from .verbs.run.verb import load, run
 
 __all__ = ["assert_bitexact"]
 
@@ -39,7 +39,7 @@ def assert_bitexact(
         LastBitError: the model, the input or the runtime is not usable.
 
     >>> import lastbit, numpy as np
-    >>> from lastbit.demo import demo_model
+    >>> from lastbit.verbs.demo.verb import demo_model
     >>> x = np.zeros((1, 16, 48), np.int8)
     >>> assert_bitexact(lambda x: lastbit.run(demo_model(), x, "tflm").output, demo_model(), x, runtime="tflm")
     """

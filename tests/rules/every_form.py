@@ -11,10 +11,10 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from lastbit.model.types import INT8, INT16, UINT8, GivenFactor, integer_type
 from lastbit.rules.base import Bounds, IntegerRule, ScaleProduct, Scales, Sums
 from lastbit.rules.requantize.fold import RequantParams, prepare_requantize, with_float_bias
 from lastbit.rules.requantize.forms import Float, Meaningless, OneRounding, Requantize, TwoRoundings, values_of
-from lastbit.types import INT8, INT16, UINT8, GivenFactor, integer_type
 
 UNITS = 24
 ROWS = 440

@@ -8,7 +8,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lastbit.arith.dynamic_range import (
+from lastbit.arith.fixedpoint import INT32_MAX, low_bits
+from lastbit.arith.floats import flush_subnormals, multiply32, round_away32, trunc_to_int32
+from lastbit.model.types import Float32Array
+from lastbit.rules.hybrid.neon import flushed_range_arm, inverted, saturate_to_int32
+from lastbit.rules.hybrid.rows_x86 import (
     QuantizedRows,
     asymmetric_range,
     flushed_range,
@@ -18,10 +22,6 @@ from lastbit.arith.dynamic_range import (
     scaled_rows,
     symmetric_range,
 )
-from lastbit.arith.fixedpoint import INT32_MAX, low_bits
-from lastbit.arith.floats import flush_subnormals, multiply32, round_away32, trunc_to_int32
-from lastbit.arith.neon import flushed_range_arm, inverted, saturate_to_int32
-from lastbit.types import Float32Array
 
 _LANES = 8
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from every_form import SX, SY, UNITS, accumulators, every_form, layer, legal_units, one_unit, rules_of, weights_scales
 
-from lastbit.differences import given_of
+from lastbit.layers.differences import given_of
 from lastbit.rules.requantize.exact import Ends, exact_requantize
 from lastbit.rules.requantize.fold import RequantParams
 from lastbit.rules.requantize.forms import Float, OneRounding, TwoRoundings, form_from_text, form_text

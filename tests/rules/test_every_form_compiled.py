@@ -17,9 +17,10 @@ pytest.importorskip("numba")
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from lastbit.engines import jit_cpu, jit_forms
-from lastbit.engines.jit_unit import Unit
-from lastbit.engines.jit_vectors import I64, POINTER, Vectors
+from lastbit.engines.jit import cpu as jit_cpu
+from lastbit.engines.jit import forms as jit_forms
+from lastbit.engines.jit.unit import Unit
+from lastbit.engines.jit.vectors import I64, POINTER, Vectors
 
 ISA = jit_cpu.host_isa()
 FORMS, _ = every_form()

@@ -9,14 +9,14 @@ from every_form import every_form
 import lastbit
 from conftest import make_dense_model
 from lastbit import diagnose, explain, prepare, run, thresholds, vectors
-from lastbit.certify import compare
-from lastbit.errors import UnsupportedError
-from lastbit.mistakes import wrong_output
-from lastbit.prepare import prepare_operator
+from lastbit.layers.mistakes import wrong_output
+from lastbit.model.errors import UnsupportedError
+from lastbit.ops.prepare import prepare_operator
 from lastbit.rules.base import ChannelGroups, Either, IntegerRule, OneRow, Scales, Sums
 from lastbit.rules.requantize.table import RULES, line_of
 from lastbit.runtimes.base import Rule, Runtime
 from lastbit.runtimes.variant import key_of
+from lastbit.verbs.compare.verb import compare
 
 FORMS = [form for form in every_form()[0] if form not in {rule.requantize for rule in RULES.values()}]
 SEEN = FORMS[::31]

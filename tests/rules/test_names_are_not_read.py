@@ -27,11 +27,11 @@ import hashlib, json, sys
 import numpy as np
 import lastbit
 from lastbit import explain, inspect, run, thresholds
-from lastbit.certify import compare
+from lastbit.verbs.compare.verb import compare
 from lastbit.cli import main
-from lastbit.errors import LastBitError
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.model.errors import LastBitError
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
 
 def models():
     rng = np.random.default_rng(5)

@@ -15,12 +15,12 @@ from lastbit.arith.fixedpoint import (
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
-from lastbit.differences import ends_of
+from lastbit.layers.differences import ends_of
+from lastbit.model.types import INT8
 from lastbit.rules.requantize.exact import exact_requantize
 from lastbit.rules.requantize.fold import activation_bounds, prepare_requantize
 from lastbit.rules.requantize.table import COMMON as RULES
 from lastbit.rules.requantize.vector import requantize
-from lastbit.types import INT8
 
 SINGLE = [RULES["q31-single-half_up/dd"], RULES["q31-single-half_up/fd"]]
 

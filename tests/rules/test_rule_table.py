@@ -8,13 +8,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from lastbit.model.types import INT8
 from lastbit.rules.base import NEIGHBOURS, IntegerRule, Scales, Sums, requantization_alone
 from lastbit.rules.requantize import table
 from lastbit.rules.requantize.fold import prepare_requantize
 from lastbit.rules.requantize.table import CHOICES, RULES, line_of
 from lastbit.rules.requantize.vector import requantize
 from lastbit.rules.requantize.words import choice_equation, equation
-from lastbit.types import INT8
 
 
 def test_names_are_unique_and_no_two_lines_have_equal_fields():

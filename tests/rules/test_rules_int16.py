@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.arith.fixedpoint import reduce_multiplier, shift_right_half_up_64
-from lastbit.differences import ends_of
-from lastbit.explain.differences import STEPS, Side, find_cause, five_steps
+from lastbit.layers.differences import ends_of
+from lastbit.model.tflite.synthesize import DTYPE_BY_NAME
 from lastbit.rules.requantize.exact import exact_requantize
 from lastbit.rules.requantize.fold import prepare_requantize
 from lastbit.rules.requantize.table import COMMON_INT16 as RULES_INT16
 from lastbit.rules.requantize.vector import requantize
-from lastbit.tflite.synthesize import DTYPE_BY_NAME
+from lastbit.verbs.explain.deciding_step import STEPS, Side, find_cause, five_steps
 
 INT16 = DTYPE_BY_NAME["int16"]
 RULES_64 = {name: rule for name, rule in RULES_INT16.items() if rule.sums.bits == 64}

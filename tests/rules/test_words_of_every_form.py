@@ -13,8 +13,8 @@ import pytest
 from every_form import SX, SY, UNITS, accumulators, every_form, layer, legal_units, rules_of, weights_scales
 
 from lastbit.arith.fixedpoint import reduce_multiplier
-from lastbit.differences import ends_of
-from lastbit.explain.differences import STEPS, Side, find_cause, five_steps
+from lastbit.layers.differences import ends_of
+from lastbit.model.types import DTYPES
 from lastbit.rules.requantize.exact import exact_requantize
 from lastbit.rules.requantize.forms import Float
 from lastbit.rules.requantize.latex import rounding_lines
@@ -22,7 +22,7 @@ from lastbit.rules.requantize.overflow import without_overflow
 from lastbit.rules.requantize.table import RULES
 from lastbit.rules.requantize.vector import requantize
 from lastbit.rules.requantize.words import last_tie, lines
-from lastbit.types import DTYPES
+from lastbit.verbs.explain.deciding_step import STEPS, Side, find_cause, five_steps
 
 FORMS, _ = every_form()
 WIDE = 2**29

@@ -10,14 +10,14 @@ import pytest
 import lastbit
 from conftest import make_dense_model
 from lastbit import diagnose, explain, prepare, run, thresholds, vectors
-from lastbit.certify import compare
-from lastbit.inspect import inspect
 from lastbit.rules.base import NEIGHBOURS
 from lastbit.runtimes import INTERPRETERS, RUNTIMES, Refused, Rule, cpus
 from lastbit.runtimes.base import Family
 from lastbit.runtimes.cpu import Cpu, Interpreter, Mode, with_products
 from lastbit.runtimes.machine import X86_64
 from lastbit.runtimes.variant import Variant, key_of
+from lastbit.verbs.compare.verb import compare
+from lastbit.verbs.inspect.verb import inspect
 
 INT8 = tuple(Variant("int8", "int8", "int8", granularity) for granularity in ("per_tensor", "per_channel"))
 WHOLE = Cpu(

@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 
 import lastbit
-from lastbit.arith.pairs16 import first_places, overflowing_pairs
-from lastbit.bench import bench
-from lastbit.errors import OracleMissingError, UnsupportedError
-from lastbit.evaluate import evaluate
-from lastbit.inspect import inspect
-from lastbit.mistakes import wrong_output
-from lastbit.ops.dense_layer import dense_variant
-from lastbit.prepare import prepare_operator
+from lastbit.layers.mistakes import wrong_output
+from lastbit.model.errors import OracleMissingError, UnsupportedError
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.ops.dense.layer import dense_variant
+from lastbit.ops.prepare import prepare_operator
 from lastbit.rules.base import NEIGHBOURS, Pairs
 from lastbit.rules.sums.exact import pair_count, pair_sums
+from lastbit.rules.sums.pairs16 import first_places, overflowing_pairs
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.base import Family
 from lastbit.runtimes.cpu import Cpu, Interpreter, Mode
 from lastbit.runtimes.variant import Variant
 from lastbit.testing import assert_bitexact
-from lastbit.tflite import load, write
-from lastbit.tflite.synthesize import dense_subgraph, quant
+from lastbit.verbs.bench.verb import bench
+from lastbit.verbs.evaluate.verb import evaluate
+from lastbit.verbs.inspect.verb import inspect
 
 INT8 = tuple(Variant("int8", "int8", "int8", granularity) for granularity in ("per_tensor", "per_channel"))
 WHOLE = Cpu(

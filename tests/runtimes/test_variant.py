@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lastbit.errors import InputError
+from lastbit.model.errors import InputError
 from lastbit.runtimes import RUNTIMES, Rule, Runtime
 from lastbit.runtimes.evidence import evidence_of
 from lastbit.runtimes.variant import NO_BIAS, Variant, key_of

@@ -28,8 +28,13 @@ import engine_cases
 import numba
 from engine_cases import Comparison
 
-from lastbit.engines import jit_compile, jit_cpu, jit_entry, jit_hybrid, jit_matmul, jit_tile
-from lastbit.engines.jit_vectors import ISAS
+from lastbit.engines.jit import compile as jit_compile
+from lastbit.engines.jit import cpu as jit_cpu
+from lastbit.engines.jit import entry as jit_entry
+from lastbit.engines.jit import hybrid as jit_hybrid
+from lastbit.engines.jit import matmul as jit_matmul
+from lastbit.engines.jit import tile as jit_tile
+from lastbit.engines.jit.vectors import ISAS
 
 
 class Watch:
@@ -64,7 +69,7 @@ class Watch:
         for module in (jit_matmul, jit_hybrid):
             module.pack = pack  # type: ignore[attr-defined]
         jit_matmul.Chain = Counted  # type: ignore[misc]
-        from lastbit.engines import jit_backend
+        from lastbit.engines.jit import backend as jit_backend
 
         jit_backend.Chain = Counted  # type: ignore[misc]
 

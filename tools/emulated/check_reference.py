@@ -28,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from golden_operators import read_golden
 from lastbit.engines import reference
 from lastbit.engines.executable import Executable
-from lastbit.errors import LastBitError
-from lastbit.model import Model
-from lastbit.prepare import prepare
+from lastbit.model.errors import LastBitError
+from lastbit.model.graph import Model
+from lastbit.model.tflite import load
+from lastbit.ops.prepare import prepare
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import load
 from record_dense import GOLDEN, SETS, stored
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -13,7 +13,7 @@ shift 3
 run=$(mktemp -d)
 trap 'rm -rf "$run"' EXIT
 mkdir "$run/job"
-cp "$here"/{run_tape,tape_entry}.py "$here"/../../src/lastbit/{oracles/_worker,runtimes/machine}.py "$run/job/"
+cp "$here"/{run_tape,tape_entry}.py "$here"/../../src/lastbit/{oracles/tflite_worker,runtimes/machine}.py "$run/job/"
 echo 'cd /job' > "$run/job/job.sh"
 size=64
 for entry in "$@"; do

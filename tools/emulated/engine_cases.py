@@ -16,17 +16,19 @@ import families_int16
 import families_other_runtimes
 from convolution_cases import convolutions, far_convolutions
 from hard_numbers import RANGES, hard_accumulators, scale_triples, values
-from lastbit.engines import jit_forms, jit_matmul, reference
+from lastbit.engines import reference
 from lastbit.engines.executable import Executable
-from lastbit.model import Model, Operator, Subgraph
-from lastbit.prepare import prepare
+from lastbit.engines.jit import forms as jit_forms
+from lastbit.engines.jit import matmul as jit_matmul
+from lastbit.model.graph import Model, Operator, Subgraph
+from lastbit.model.tflite import load, write
+from lastbit.model.types import DTYPES
+from lastbit.ops.prepare import prepare
 from lastbit.rules.requantize.fold import RequantParams, prepare_requantize, with_float_bias
 from lastbit.rules.requantize.table import EIGHT_BIT
 from lastbit.rules.requantize.table import INT16 as INT16_RULES
 from lastbit.rules.requantize.vector import requantize
 from lastbit.runtimes import RUNTIMES
-from lastbit.tflite import load, write
-from lastbit.types import DTYPES
 from operator_cases import Operand
 
 __all__ = ["PARTS", "Comparison"]

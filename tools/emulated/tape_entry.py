@@ -1,6 +1,6 @@
 """What both ends of a tape agree on: how an answer names its job, and what stands for a crash. See tools/tape.py.
 
-An answer on tape is the job's key, `KEY_BYTES` long, and a frame of src/lastbit/oracles/_worker.py.
+An answer on tape is the job's key, `KEY_BYTES` long, and a frame of src/lastbit/oracles/tflite_worker.py.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..types import Int64Array, IntArray
+from ..model.types import Int64Array, IntArray
 from .fixedpoint import (
     low_bits,
     quantize_multiplier,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..types import Int64Array, IntArray
+from ..model.types import Int64Array, IntArray
 
 __all__ = [
     "INT32_MAX",

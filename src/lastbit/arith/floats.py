@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..types import Array, Float32Array, Float64Array, fused_bounds
+from ..model.types import Array, Float32Array, Float64Array, fused_bounds
 
 __all__ = [
     "clamp_bound_first",
@@ -230,7 +230,7 @@ def clamp_bound_first(value: Float32Array, activation: str, always: bool = False
 
     Args:
         value: float32, any shape.
-        activation: a fused activation's name (see `lastbit.types.fused_bounds`); NONE changes nothing, unless
+        activation: a fused activation's name (see `lastbit.model.types.fused_bounds`); NONE changes nothing, unless
         always: NONE clamps to infinities, so that NaN becomes minus infinity.
 
     >>> clamp_bound_first(np.float32([-0.0, np.nan, 7.0]), "RELU6").tolist()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..types import Array, IntArray
+from ..model.types import Array, IntArray
 
 __all__ = ["ExactWeights", "pack_weights"]
 

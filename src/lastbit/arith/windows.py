@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..types import Array
+from ..model.types import Array
 
 __all__ = ["Window", "pad_images", "patches", "taps"]
 

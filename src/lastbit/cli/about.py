@@ -14,8 +14,8 @@ __all__ = ["demo", "doctor", "runtimes"]
 @click.pass_context
 def demo(ctx: click.Context, as_json: bool) -> None:
     """Show on a built-in model how the runtimes differ."""
-    from ..demo import demo as make
-    from ..terminal import print_report, progress
+    from ..report.terminal import print_report, progress
+    from ..verbs.demo.verb import demo as make
 
     with progress("demo") as update:
         report = make(progress=update)
@@ -32,9 +32,9 @@ def runtimes(names: tuple[str, ...], operators: bool, as_json: bool) -> None:
 
     With NAMEs only these, with every equation, rival and source.
     """
-    from ..operator_report import operators_report
-    from ..runtime_report import runtimes_report
-    from ..terminal import print_report
+    from ..report.terminal import print_report
+    from ..verbs.runtimes.operators import operators_report
+    from ..verbs.runtimes.verb import runtimes_report
 
     print_report(operators_report() if operators else runtimes_report(names), as_json)
 
@@ -48,8 +48,8 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     Versions, CPU, and whether each real interpreter is there and starts. A missing interpreter is no fault:
     the exit code is 0 unless LastBit's own core is broken (70).
     """
-    from ..doctor import doctor as make
-    from ..terminal import print_report, progress
+    from ..report.terminal import print_report, progress
+    from ..verbs.doctor.verb import doctor as make
 
     with progress("doctor") as update:
         report = make(progress=update)

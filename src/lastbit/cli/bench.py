@@ -46,9 +46,9 @@ def bench(
     Same model, same random data, one process, by turns; medians, and how many times the speed of the real interpreter
     whose arithmetic it is. Interpreters that are not installed are left out.
     """
-    from ..bench import BATCHES
-    from ..bench import bench as make
-    from ..terminal import print_report, progress
+    from ..report.terminal import print_report, progress
+    from ..verbs.bench.verb import BATCHES
+    from ..verbs.bench.verb import bench as make
 
     with progress("bench") as update:
         report = make(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..errors import InputError
+from ..model.errors import InputError
 from .float_model import read_float_model
 from .options import (
     ABOUT_NAMES,
@@ -72,10 +72,10 @@ def explain(
         return
     if source is not None or data or ranges is not None:
         raise click.UsageError("--float, --data and --ranges go with --tensor.")
-    from ..api import load
-    from ..explain import explain as make
-    from ..input_files import read_layer_inputs
-    from ..terminal import print_report, print_text
+    from ..report.input_arrays import read_layer_inputs
+    from ..report.terminal import print_report, print_text
+    from ..verbs.explain.verb import explain as make
+    from ..verbs.run.verb import load
 
     if inputs and seed is not None:
         raise click.UsageError("--seed is for a random input; with -i there is none.")
@@ -99,8 +99,8 @@ def _explain_tensor(
     calibrator: str,
     output: str,
 ) -> None:
-    from ..origin import explain_tensor
-    from ..terminal import print_report, progress
+    from ..report.terminal import print_report, progress
+    from ..verbs.explain_tensor.verb import explain_tensor
 
     if output == "latex":
         raise click.UsageError("--tensor has no LaTeX; leave --format out or use json.")
@@ -165,11 +165,11 @@ def verify(
     Operator by operator, to the last bit. The exit code is 0 where every operator was compared and is equal, 1 where
     anything differs, 3 where an operator was not compared, 4 where an interpreter is missing or died.
     """
-    from ..api import load
-    from ..input_files import read_inputs
-    from ..terminal import print_report, progress
-    from ..verify import DEFAULT_SAMPLES
-    from ..verify import verify as make
+    from ..report.input_arrays import read_inputs
+    from ..report.terminal import print_report, progress
+    from ..verbs.run.verb import load
+    from ..verbs.verify.verb import DEFAULT_SAMPLES
+    from ..verbs.verify.verb import verify as make
 
     loaded = load(model)
     samples = DEFAULT_SAMPLES if samples is None else samples

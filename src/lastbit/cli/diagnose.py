@@ -51,13 +51,13 @@ def diagnose(
     code is 0 where the output is right, 1 where it is not, 3 where no runtime has the layer or an operator before it is
     not covered.
     """
-    from ..api import load
-    from ..diagnose import diagnose as make
-    from ..diagnose.report import separating_inputs
-    from ..files import check_target, write_arrays
-    from ..input_files import possible_paths, read_array, read_layer_inputs
-    from ..layer_input import dense_operator
-    from ..terminal import print_report, say
+    from ..layers.layer_input import dense_operator
+    from ..report.input_arrays import possible_paths, read_array, read_layer_inputs
+    from ..report.output_files import check_target, write_arrays
+    from ..report.terminal import print_report, say
+    from ..verbs.diagnose.report import separating_inputs
+    from ..verbs.diagnose.verb import diagnose as make
+    from ..verbs.run.verb import load
 
     if not inputs:
         raise click.UsageError("Give the input that your output was calculated from: -i FILE.")

@@ -50,8 +50,8 @@ def diff(
     Operators in order, and every tensor's type, shape, scales (in ulp), zero points and data. Names, numbering and
     metadata do not count. The exit code is 0 where nothing differs, 1 where anything does.
     """
-    from ..diff import diff as make
-    from ..terminal import print_report, progress
+    from ..report.terminal import print_report, progress
+    from ..verbs.diff.verb import diff as make
 
     loaded, arrays, found = read_float_model(source, data, ranges)
     with progress("diff") as update:

@@ -52,9 +52,9 @@ def evaluate(
     Memory stays constant however large the data is. Ctrl-C ends with the result so far; the same command goes on from
     there if -o was given. A row that cannot be used ends it too: the rows before it are told, with exit code 2.
     """
-    from ..errors import DataError
-    from ..evaluate import evaluate as make
-    from ..terminal import print_report, progress, say
+    from ..model.errors import DataError
+    from ..report.terminal import print_report, progress, say
+    from ..verbs.evaluate.verb import evaluate as make
 
     try:
         with progress("evaluate") as update:

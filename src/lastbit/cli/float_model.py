@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import InputError
-from ..model import Model
+from ..model.errors import InputError
+from ..model.graph import Model
 
 __all__ = ["read_float_model"]
 
@@ -19,9 +19,9 @@ def read_float_model(
     Raises:
         InputError: samples or ranges without the model that they belong to.
     """
-    from ..api import load
-    from ..input_files import read_inputs
-    from ..quantize import read_ranges
+    from ..report.input_arrays import read_inputs
+    from ..verbs.quantize.verb import read_ranges
+    from ..verbs.run.verb import load
 
     if source is None:
         if data or ranges is not None:

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import click
 
-from ..errors import LastBitError
-from ..terminal import print_error, say, tolerate_encodings
+from ..model.errors import LastBitError
+from ..report.terminal import print_error, say, tolerate_encodings
 
 __all__ = ["Commands"]
 
@@ -168,7 +168,7 @@ def _drop_stdout() -> None:
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from ..doctor import lastbit_version
+        from ..verbs.doctor.verb import lastbit_version
 
         click.echo(f"lastbit {lastbit_version()}")
         ctx.exit()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..errors import InputError, UnsupportedError
+from ..model.errors import InputError, UnsupportedError
 from .options import (
     engine_option,
     inputs_option,
@@ -35,8 +35,8 @@ def inspect(model: str, op: int | None, full: bool, as_json: bool) -> None:
     An overview of operators, dense layers and tensors; with --op, one operator in full: every scale and
     zero point, effective scale, multiplier and shift, folded bias, clamp bounds and reachable accumulators.
     """
-    from ..inspect import inspect as make
-    from ..terminal import print_report
+    from ..report.terminal import print_report
+    from ..verbs.inspect.verb import inspect as make
 
     print_report(make(model, op, full=full), as_json)
 
@@ -75,13 +75,13 @@ def run(
     Where some operators are not covered, all of them are listed first, whatever could be computed is written
     (without --all: the tensors at which the computation had to stop), and the exit code is 3.
     """
-    from ..api import load
-    from ..api import run as run_model
-    from ..files import check_target, write_arrays
-    from ..input_files import possible_paths, read_inputs
-    from ..prepare import prepare
-    from ..terminal import print_error, print_report, progress
-    from .run_report import make_run_report, uncovered_text
+    from ..ops.prepare import prepare
+    from ..report.input_arrays import possible_paths, read_inputs
+    from ..report.output_files import check_target, write_arrays
+    from ..report.terminal import print_error, print_report, progress
+    from ..verbs.run.report import make_run_report, uncovered_text
+    from ..verbs.run.verb import load
+    from ..verbs.run.verb import run as run_model
 
     loaded = load(model) if signature is None else load(model).with_signature(signature)
     check_target(output, (".npz", ".npy"), keep=[model, *possible_paths(inputs)])
@@ -128,10 +128,10 @@ def extract(model: str, op: int, output: str, batch: int | None) -> None:
 
     The new model can be given to any runtime, here or on the real machine; its input is the operator's own.
     """
-    from ..api import load
-    from ..files import check_target, write_bytes
-    from ..terminal import say
-    from ..tflite.writer import extract_operator, write
+    from ..model.tflite.writer import extract_operator, write
+    from ..report.output_files import check_target, write_bytes
+    from ..report.terminal import say
+    from ..verbs.run.verb import load
 
     loaded = load(model)
     check_target(output, (".tflite",), keep=[model])

@@ -35,8 +35,8 @@ def thresholds(
     The accumulators at which the output changes: at most 255 for an 8-bit output, exact for every accumulator that
     the layer can reach. The exit code is 3 where no layer has thresholds.
     """
-    from ..terminal import print_report
-    from ..thresholds import thresholds as make
+    from ..report.terminal import print_report
+    from ..verbs.thresholds.verb import thresholds as make
 
     report = make(model, runtime, op, channel=channel)
     print_report(report, as_json)
@@ -87,11 +87,11 @@ def compare(
     if len(runtimes) != 2:
         found = f" Found {len(runtimes)}." if len(runtimes) > 2 else ""
         raise click.UsageError(f"compare needs two runtimes: --runtime A --runtime B.{found}")
-    from ..api import load
-    from ..certify import DEFAULT_SAMPLES
-    from ..certify import compare as make
-    from ..input_files import read_inputs
-    from ..terminal import print_report, progress
+    from ..report.input_arrays import read_inputs
+    from ..report.terminal import print_report, progress
+    from ..verbs.compare.verb import DEFAULT_SAMPLES
+    from ..verbs.compare.verb import compare as make
+    from ..verbs.run.verb import load
 
     loaded = load(model)
     arrays = read_inputs(inputs, loaded) if inputs else None
@@ -144,9 +144,9 @@ def prove(
     code is 0 where every operator was probed and nothing differs, 1 where anything does, 3 where an operator was not
     probed (those that are no dense layers are not), 4 where the interpreter is missing or died.
     """
-    from ..prove import Probe
-    from ..prove import prove as make
-    from ..terminal import print_report, progress
+    from ..report.terminal import print_report, progress
+    from ..verbs.prove.verb import Probe
+    from ..verbs.prove.verb import prove as make
 
     with progress("prove") as update:
         report = make(
@@ -209,10 +209,10 @@ def vectors(
     rules and known mistakes print something else; each labelled with what it catches. The exit code is 1 where the
     real interpreter prints something else, 3 where no layer has vectors; then nothing is written.
     """
-    from ..terminal import print_report, progress, say
-    from ..vectors import DEFAULT_COUNT, DEFAULT_RANDOM
-    from ..vectors import vectors as make
-    from ..vectors.formats import FORMATS, check_folder, write_vectors
+    from ..report.terminal import print_report, progress, say
+    from ..verbs.vectors.formats import FORMATS, check_folder, write_vectors
+    from ..verbs.vectors.verb import DEFAULT_COUNT, DEFAULT_RANDOM
+    from ..verbs.vectors.verb import vectors as make
 
     chosen = check_folder(folder, formats or FORMATS)
     with progress("vectors") as update:

@@ -64,14 +64,14 @@ def quantize(
     Every scale, zero point, weight and bias is the converter's own, to the last bit, from the same ranges. It needs
     no TensorFlow. The ranges come from samples (--data) or from a file (--ranges).
     """
-    from ..files import check_target, write_bytes
-    from ..input_files import possible_paths, read_inputs
-    from ..json_text import json_text
-    from ..quantize import check, converter_named, measure, open_model
-    from ..quantize import quantize as make
-    from ..quantize.ranges import read_ranges
-    from ..quantize.result import QuantizeReport
-    from ..terminal import print_report, say
+    from ..report.input_arrays import possible_paths, read_inputs
+    from ..report.json_text import json_text
+    from ..report.output_files import check_target, write_bytes
+    from ..report.terminal import print_report, say
+    from ..verbs.quantize.ranges import read_ranges
+    from ..verbs.quantize.result import QuantizeReport
+    from ..verbs.quantize.verb import check, converter_named, measure, open_model
+    from ..verbs.quantize.verb import quantize as make
 
     check_target(output, (".tflite",), keep=[model, *possible_paths(data), *([ranges] if ranges else [])])
     if ranges_out is not None:

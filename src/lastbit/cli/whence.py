@@ -37,12 +37,12 @@ def whence(
     numbers, 1 where none does, 3 where none does of those that could be compared. Ctrl-C keeps the answer: it is
     printed as far as it is known, and the exit code is 130.
     """
-    from ..api import load
-    from ..files import check_target, write_arrays
-    from ..input_files import possible_paths, read_array, read_layer_inputs
-    from ..layer_input import dense_operator
-    from ..terminal import print_report, progress, say
-    from ..whence import Attribution, answers
+    from ..layers.layer_input import dense_operator
+    from ..report.input_arrays import possible_paths, read_array, read_layer_inputs
+    from ..report.output_files import check_target, write_arrays
+    from ..report.terminal import print_report, progress, say
+    from ..verbs.run.verb import load
+    from ..verbs.whence.verb import Attribution, answers
 
     if not inputs:
         raise click.UsageError("Give the input that was run: -i FILE.")

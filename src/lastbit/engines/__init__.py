@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 
-from ..errors import InputError, OracleMissingError
-from ..extras import install_text
+from ..model.errors import InputError, OracleMissingError
+from ..model.extras import install_text
 
 __all__ = ["AUTO", "ENGINES", "choose_engine"]
 

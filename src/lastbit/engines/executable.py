@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..markup import few_lines
-from ..ops.dense_by_rows import PreparedByRows
-from ..prepare import PreparedModel
-from ..types import Array
+from ..model.errors import InputError
+from ..model.html import few_lines
+from ..model.types import Array
+from ..ops.dense.gemv_or_gemm import PreparedByRows
+from ..ops.prepare import PreparedModel
 from . import reference
 from .inputs import Inputs, as_inputs, check_input, match_inputs
 from .plan import Backend, ChainStep, OperatorStep, Step, make_steps
@@ -137,6 +137,6 @@ class Executable:
 def _backend(engine: str) -> Backend:
     if engine == "numpy":
         return Backend()
-    from .jit_backend import JitBackend
+    from .jit.backend import JitBackend
 
     return JitBackend()

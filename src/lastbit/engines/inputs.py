@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, RealInputError
-from ..model import Model, Tensor
-from ..types import Array, IntegerType
+from ..model.errors import InputError, RealInputError
+from ..model.graph import Model, Tensor
+from ..model.types import Array, IntegerType
 
 __all__ = ["Inputs", "as_inputs", "check_input", "match_inputs", "with_batch", "wrong_dtype"]
 

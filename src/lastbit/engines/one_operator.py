@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ..model import Model
+from ..model.graph import Model
+from ..model.types import Array
 from ..ops.base import PreparedOperator, output_values
-from ..prepare import PreparedModel
-from ..types import Array
+from ..ops.prepare import PreparedModel
 from . import AUTO, choose_engine
 
 __all__ = ["OperatorRunner", "outputs_of", "products_of"]
@@ -46,7 +46,7 @@ class OperatorRunner:
             return None
         index = entry.operator.index
         if index not in self._functions:
-            from .jit_backend import JitBackend
+            from .jit.backend import JitBackend
 
             self._functions[index] = JitBackend().alone(entry, self._model)
         return self._functions[index]

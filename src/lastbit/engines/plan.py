@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..model import Model, Tensor
-from ..ops._unary import flush_subnormal, per_tensor
+from ..model.graph import Model, Tensor
+from ..model.types import Array, IntegerType
 from ..ops.base import PreparedOperator
-from ..ops.dense_8bit import PreparedDense
-from ..ops.dense_by_rows import PreparedByRows, for_rows
-from ..ops.dense_hybrid import PreparedHybrid
-from ..prepare import PreparedModel
+from ..ops.dense.eight_bit import PreparedDense
+from ..ops.dense.gemv_or_gemm import PreparedByRows, for_rows
+from ..ops.dense.hybrid import PreparedHybrid
+from ..ops.elements.unary import flush_subnormal, per_tensor
+from ..ops.prepare import PreparedModel
 from ..rules.base import Pairs, Unsupported
-from ..types import Array, IntegerType
-from .steps import DenseByBlas, NumpyChain, Quantizer, Runnable, Softmax, SplitWeights, Table
+from .blas import DenseByBlas, NumpyChain, Quantizer, Runnable, Softmax, SplitWeights, Table
 
 __all__ = ["ELEMENTWISE", "ChainStep", "OperatorStep", "Step", "make_steps"]
 
@@ -112,7 +112,7 @@ Step = OperatorStep | ChainStep
 
 
 class Backend:
-    """What an engine makes of dense layers and chains: here with NumPy. See `jit_backend.JitBackend`."""
+    """What an engine makes of dense layers and chains: here with NumPy. See `jit.backend.JitBackend`."""
 
     def dense(self, entry: PreparedDense, rows: int) -> tuple[object, str] | None:
         """A dense layer ready for a chain, and what all layers of one chain must have in common; None if it cannot."""

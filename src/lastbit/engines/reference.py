@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..errors import UnsupportedError
-from ..markup import few_lines, html_table
+from ..model.errors import UnsupportedError
+from ..model.html import few_lines, html_table
+from ..model.types import Array
 from ..ops.base import PreparedOperator, output_values
-from ..prepare import PreparedModel
-from ..types import Array
+from ..ops.prepare import PreparedModel
 from .inputs import Inputs, check_input, match_inputs
 
 __all__ = ["OperatorTrace", "Trace", "run"]

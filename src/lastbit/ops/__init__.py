@@ -5,41 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..model import Model, Operator
+from ..model.graph import Model, Operator
 from ..runtimes.variant import Variant
-from . import (
+from .base import PreparedOperator
+from .dense import fully_connected
+from .dense.layer import dense_variant
+from .elements import (
     add_sub,
     arg_max,
-    batch_matmul,
-    concatenation,
-    conv_2d,
-    depthwise_conv_2d,
     dequantize,
-    fully_connected,
     hard_swish,
     leaky_relu,
     logistic,
     maximum,
     mean,
     mul,
-    pack,
-    pad,
     pool_2d,
     quantize,
     relu,
-    reshape,
-    shape,
     softmax,
-    split,
-    squeeze,
-    strided_slice,
     tanh,
-    transpose,
-    unpack,
 )
-from ._convolution import convolution_variant
-from .base import PreparedOperator
-from .dense_layer import dense_variant
+from .moves import concatenation, pack, pad, reshape, shape, split, squeeze, strided_slice, transpose, unpack
+from .products import batch_matmul, conv_2d, depthwise_conv_2d
+from .products.convolution import convolution_variant
 
 __all__ = ["MANY", "OPERATORS", "OperatorEntry"]
 

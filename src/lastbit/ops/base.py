@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import Refusal, UnsupportedError
-from ..model import Model, Operator, Tensor
-from ..types import Array
+from ..model.errors import Refusal, UnsupportedError
+from ..model.graph import Model, Operator, Tensor
+from ..model.types import Array
 
 __all__ = ["Evaluate", "PreparedOperator", "constant_operand", "output_values", "refuse", "required_operand"]
 

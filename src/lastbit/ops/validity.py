@@ -1,7 +1,8 @@
 """What is checked of every operator before its own file reads it: operands, the file's faults, scales, sizes.
 
-The reader lets through whatever some runtime runs (`lastbit.faults`). Here each operator is held to what its runtime
-and LastBit can work with, so that no operator's file meets an operand that is not there or a scale without meaning.
+The reader lets through whatever some runtime runs (`lastbit.model.faults`). Here each operator is held to what its
+runtime and LastBit can work with, so that no operator's file meets an operand that is not there or a scale without
+meaning.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arith.windows import Window
-from ..faults import LITERT_REFUSES, UNRUNNABLE, Fault, FaultKind
-from ..model import Model, Operator, Tensor
+from ..model.faults import LITERT_REFUSES, UNRUNNABLE, Fault, FaultKind
+from ..model.graph import Model, Operator, Tensor
+from ..model.types import DTYPES
 from ..rules.requantize.fold import RequantParams
-from ..types import DTYPES
 from .base import refuse
 
 __all__ = [

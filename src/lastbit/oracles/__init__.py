@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from lastbit.errors import InputError, OracleMissingError, RuntimeNameError
+from lastbit.model.errors import InputError, OracleMissingError, RuntimeNameError
 from lastbit.oracles.base import (
     Fingerprint,
     Oracle,

@@ -16,9 +16,9 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from lastbit.errors import InputError, OracleError, OracleMissingError
-from lastbit.extras import install_text
-from lastbit.oracles import _worker
+from lastbit.model.errors import InputError, OracleError, OracleMissingError
+from lastbit.model.extras import install_text
+from lastbit.oracles import tflite_worker
 from lastbit.oracles.process import WorkerFailure, WorkerProcess
 from lastbit.runtimes.machine import X86_64, Vectors, cpu_text, platform_text, widest_vectors
 
@@ -65,7 +65,7 @@ class OracleSpec:
     mode: str
     worker: tuple[str, str]
     where: str = ""
-    script: Literal["_worker", "dense_worker"] = "_worker"
+    script: Literal["tflite_worker", "dense_worker"] = "tflite_worker"
     library: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     machines: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class OracleSpec:
     @property
     def whole_models(self) -> bool:
         """Whether it runs whole models; the others are handed one dense layer at a time."""
-        return self.script == "_worker"
+        return self.script == "tflite_worker"
 
     @property
     def fits_machine(self) -> bool:
@@ -204,7 +204,7 @@ class Oracle:
         self._spec = spec
         self._timeout = timeout
         # By path, and with -P: not the folder of the file nor the current one, but the installed modules.
-        script = Path(_worker.__file__).with_name(f"{spec.script}.py")
+        script = Path(tflite_worker.__file__).with_name(f"{spec.script}.py")
         kind, argument = spec.worker
         if library is not None:
             argument = str(Path(library).resolve())
@@ -245,7 +245,7 @@ class Oracle:
         """
         if resize and self._spec.worker[0] == "tflm":
             raise self._unfit("it cannot resize graph inputs, they have the shapes of the file", label)
-        packer = _worker.Packer()
+        packer = tflite_worker.Packer()
         packer.raw(content)
         for number, sample in enumerate(samples):
             packer.group([_as_array(number, array) for array in sample])
@@ -269,7 +269,7 @@ class Oracle:
             raise self._failure("refused", _with_log(answer["reason"], log), label, log)
         replaced = answer["delegated_operators"]
         return OracleRun(
-            outputs=tuple(map(tuple, _worker.unpack(answer, body))),
+            outputs=tuple(map(tuple, tflite_worker.unpack(answer, body))),
             operators=tuple(answer["operators"]),
             delegated=answer["delegated"],
             delegated_operators=None if replaced is None else tuple(replaced),
@@ -320,7 +320,9 @@ class Oracle:
             self._worker = WorkerProcess(self._command, self._spec.environment)
         return self._worker
 
-    def _ask(self, header: _worker.Header, parts: Sequence[bytes], label: str) -> tuple[_worker.Header, bytes, str]:
+    def _ask(
+        self, header: tflite_worker.Header, parts: Sequence[bytes], label: str
+    ) -> tuple[tflite_worker.Header, bytes, str]:
         while True:
             worker = self._start()
             try:

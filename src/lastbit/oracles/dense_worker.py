@@ -1,7 +1,7 @@
 """The process that a runtime without .tflite files runs in: one dense layer is taken out of the file and handed to it.
 
-Started by its path (`python -P .../dense_worker.py onnxruntime - 1`). Unlike `_worker.py`, whose loop it uses, it reads
-the file with LastBit's reader; the arithmetic is the real runtime's.
+Started by its path (`python -P .../dense_worker.py onnxruntime - 1`). Unlike `tflite_worker.py`, whose loop it uses, it
+reads the file with LastBit's reader; the arithmetic is the real runtime's.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import numpy as np
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from lastbit.arith.fixedpoint import quantize_multiplier
-from lastbit.errors import LastBitError
-from lastbit.ops.dense_layer import DenseLayer, dense_layer
-from lastbit.oracles._worker import Array, Header, Packer, Samples, Unfit, check_sample, serve
+from lastbit.model.errors import LastBitError
+from lastbit.model.tflite.reader import load
+from lastbit.model.types import fused_bounds
+from lastbit.ops.dense.layer import DenseLayer, dense_layer
+from lastbit.oracles.tflite_worker import Array, Header, Packer, Samples, Unfit, check_sample, serve
 from lastbit.rules.requantize.fold import activation_bounds
-from lastbit.tflite.reader import load
-from lastbit.types import fused_bounds
 
-from ..types import integer_type
+from ..model.types import integer_type
 
 Run = Callable[[Array], Array]
 INT8 = ("int8", "int8", "int8")

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO, Literal
 
-from lastbit.oracles._worker import FrameError, Header, read_frame, write_frame
+from lastbit.oracles.tflite_worker import FrameError, Header, read_frame, write_frame
 
 __all__ = ["WorkerFailure", "WorkerProcess", "exit_text"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from ..errors import RuntimeNameError
+from ..model.errors import RuntimeNameError
 from .base import Refusal, Refused, Rule, Runtime
 from .cmsis_nn import CMSIS_NN
 from .cpu import Cpu, Interpreter, Mode

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ..errors import InputError, Refusal
+from ..model.errors import InputError, Refusal
 from ..rules.base import Either, IntegerRule
 from ..rules.floats.forms import ByUnits, FloatRule
 from ..rules.hybrid.forms import HybridRule

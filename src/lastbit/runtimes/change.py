@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .base import Family, Refusal, Refused, Rule
 from .derive import Q15, UP_AWAY, ByGranularity, of_granularity
-from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
+from .table_parts import INT16_BIASES, INT16_GRANULARITIES, int16_variant
 from .variant import Key, Variant, key_of
 
 __all__ = [

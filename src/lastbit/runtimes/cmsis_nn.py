@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .base import Family, Refusal, Refused, Rule
 from .cpu import Cpu, Interpreter, Mode
-from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
+from .table_parts import INT16_BIASES, INT16_GRANULARITIES, int16_variant
 from .variant import Key, key_of
 
 __all__ = ["CMSIS_NN"]

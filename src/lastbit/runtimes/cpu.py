@@ -37,7 +37,7 @@ class Mode:
     words: str
     worker: tuple[str, str]
     where: str = ""
-    script: Literal["_worker", "dense_worker"] = "_worker"
+    script: Literal["tflite_worker", "dense_worker"] = "tflite_worker"
     library: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 

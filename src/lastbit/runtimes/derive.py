@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .base import Family, Refusal, Refused, Rule
-from .shared import INT16_GRANULARITIES, int16_by_reference, int16_variant
+from .table_parts import INT16_GRANULARITIES, int16_by_reference, int16_variant
 from .variant import Key, Variant, key_of
 
 __all__ = [

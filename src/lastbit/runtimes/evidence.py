@@ -97,7 +97,7 @@ def outputs_by_run(rows: Sequence[Evidence]) -> dict[Run, list[str]]:
 
 @cache
 def _all() -> dict[str, tuple[Evidence, ...]]:
-    text = (resources.files("lastbit") / "runtimes" / "evidence.json").read_text(encoding="utf-8")
+    text = (resources.files("lastbit") / "runtimes" / "facts" / "evidence.json").read_text(encoding="utf-8")
     content = json.loads(text)
     runs = [Run(**run) for run in content["runs"]]
     variants, rivals, words = content["variants"], content["rivals"], content["words"]

@@ -29,7 +29,7 @@ from .derive import (
 )
 from .machine import ARM64, X86_64
 from .operator_rules import BUILTIN_OPERATORS
-from .shared import (
+from .table_parts import (
     COPIED,
     EIGHT_BIT,
     FLOAT_FUNCTIONS,

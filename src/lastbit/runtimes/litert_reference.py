@@ -18,7 +18,7 @@ from .cpu import Cpu, Interpreter, Mode
 from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, UP_AWAY, hybrid_rules, kept_arm64, saturating_int16
 from .machine import ARM64, X86_64
 from .operator_rules import REFERENCE_OPERATORS
-from .shared import (
+from .table_parts import (
     COPIED,
     EIGHT_BIT,
     FLOAT_FUNCTIONS,

@@ -8,7 +8,7 @@ from .cpu import Cpu, Interpreter, Mode
 from .derive import UNSETTLED_ARM64, WHOLE_INT4_SUMS, hybrid_rules
 from .machine import ARM64, X86_64
 from .operator_rules import XNNPACK_AVX2_OPERATORS, XNNPACK_AVXVNNI_OPERATORS, XNNPACK_OPERATORS
-from .shared import FLOAT_FUNCTIONS
+from .table_parts import FLOAT_FUNCTIONS
 from .variant import Key, key_of
 
 __all__ = ["LITERT_XNNPACK"]

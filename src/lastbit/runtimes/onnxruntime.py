@@ -6,7 +6,7 @@ from ..rules.base import NEIGHBOURS
 from .base import Family, Refusal, Refused, Rule
 from .cpu import Cpu, Interpreter, Mode
 from .machine import X86_64
-from .shared import INT16_BIASES, INT16_GRANULARITIES, int16_variant
+from .table_parts import INT16_BIASES, INT16_GRANULARITIES, int16_variant
 from .variant import Variant, key_of
 
 __all__ = ["ONNXRUNTIME"]

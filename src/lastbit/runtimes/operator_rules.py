@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Family, Refusal, Refused, Rule
-from .shared import EIGHT_BIT, MISREAD_BIAS
+from .table_parts import EIGHT_BIT, MISREAD_BIAS
 from .variant import Key, key_of
 
 __all__ = [

@@ -7,7 +7,7 @@ from .change import INT16_NO_BIAS, Change, dense_rules
 from .cpu import Cpu, Interpreter, Mode
 from .derive import UP_AWAY
 from .operator_rules import TFLM_OPERATORS
-from .shared import (
+from .table_parts import (
     COPIED,
     EIGHT_BIT,
     FLOAT_FUNCTIONS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 
-from ..errors import UnsupportedError
+from ..model.errors import UnsupportedError
 from .litert_xnnpack import LITERT_XNNPACK
 from .machine import ARM64, X86_64, Vectors, cpu_text, tells_avx_vnni, widest_vectors
 

@@ -18,7 +18,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from ..errors import RuntimeNameError
+from ..model.errors import RuntimeNameError
 from .base import Refusal, Refused, Rule, Runtime
 from .change import Change
 from .litert_builtin import LITERT_BUILTIN
@@ -57,7 +57,7 @@ VERSION = "{version}"
 @cache
 def version_facts() -> dict[str, Any]:
     """What is known of every version, as tools/version_facts.py wrote it: `runs` by name, with numbers of `facts`."""
-    text = (resources.files("lastbit") / "runtimes" / "version_facts.json").read_text(encoding="utf-8")
+    text = (resources.files("lastbit") / "runtimes" / "facts" / "version_facts.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 

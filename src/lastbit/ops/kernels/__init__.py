@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ...errors import Refusal
+from ...model.errors import Refusal
 from ...runtimes.base import Family, Refused, Runtime
 from ...runtimes.variant import Variant
 from ..base import PreparedOperator, refuse
-from ..dense_8bit import PreparedDense
-from ..dense_layer import PreparedLayer
+from ..dense.eight_bit import PreparedDense
+from ..dense.layer import PreparedLayer
 from .base import Kernel, first_refusal, refused
 from .libraries import CMSIS_NN, FBGEMM, ONNXRUNTIME
 from .litert import BUILTIN, REFERENCE

@@ -8,14 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-from ...arith.neon import pairs_of_lowest
-from ...errors import Refusal
-from ...model import Model, Operator
+from ...model.errors import Refusal
+from ...model.graph import Model, Operator
+from ...model.types import integer_type
+from ...rules.hybrid.neon import pairs_of_lowest
 from ...runtimes.base import Family, Refused, Runtime
-from ...types import integer_type
 from ..base import PreparedOperator
-from ..dense_8bit import PreparedDense
-from ..dense_layer import DenseLayer
+from ..dense.eight_bit import PreparedDense
+from ..dense.layer import DenseLayer
 from ..validity import FileLimits
 
 __all__ = ["Check", "Declines", "Kernel", "bias_scale_differs", "first_refusal", "refused", "scale_product"]

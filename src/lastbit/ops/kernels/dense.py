@@ -6,15 +6,15 @@ from typing import Literal
 
 import numpy as np
 
-from ...errors import Refusal
+from ...model.errors import Refusal
 from ...rules.base import Pairs
 from ...rules.sums.words import pairs_words
 from ...runtimes.base import Refused, Runtime
-from .._convolution import Convolution, PreparedConvolution
 from ..base import PreparedOperator
-from ..dense_8bit import PreparedDense
-from ..dense_hybrid import PreparedHybrid
-from ..dense_layer import DenseLayer
+from ..dense.eight_bit import PreparedDense
+from ..dense.hybrid import PreparedHybrid
+from ..dense.layer import DenseLayer
+from ..products.convolution import Convolution, PreparedConvolution
 from .base import Check, bias_scale_differs, refused, scale_product
 
 __all__ = [

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...errors import Refusal
+from ...model.errors import Refusal
+from ...model.types import integer_type
 from ...runtimes.base import Family, Refused, Runtime
-from ...types import integer_type
 from ..base import PreparedOperator
-from ..dense_8bit import PreparedDense
+from ..dense.eight_bit import PreparedDense
 from .base import Kernel, refused
 from .dense import weight_notes, zero_points
 

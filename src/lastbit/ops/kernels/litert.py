@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ...errors import Refusal
+from ...model.errors import Refusal
 from ...runtimes.base import Family, Refused, Runtime
 from ..base import PreparedOperator
-from ..dense_8bit import PreparedDense
-from ..dense_layer import DenseLayer
+from ..dense.eight_bit import PreparedDense
+from ..dense.layer import DenseLayer
 from ..validity import FileLimits
 from .base import Check, Kernel, refused
 from .dense import bias_of_convolution, bias_scale, finite_scale, hybrid_int4_zero_point, weight_notes, zero_points

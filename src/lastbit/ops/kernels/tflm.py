@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ...errors import Refusal
-from ...faults import TFLM_MISREADS
+from ...model.errors import Refusal
+from ...model.faults import TFLM_MISREADS
 from ...runtimes.base import Family, Refused, Runtime
-from .._convolution import PreparedConvolution
 from ..base import PreparedOperator
+from ..products.convolution import PreparedConvolution
 from ..validity import FileLimits
 from .base import Kernel, refused
 from .dense import bias_scale, depth_multiplier, finite_scale, hybrid_int4_zero_point, weight_notes

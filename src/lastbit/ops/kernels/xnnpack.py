@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...model import Model, Operator, Tensor
+from ...model.graph import Model, Operator, Tensor
+from ...model.types import IntegerType
 from ...rules.requantize.fold import activation_bounds
 from ...runtimes.base import Family, Refused, Runtime
-from ...types import IntegerType
-from .._convolution import PreparedConvolution
-from .._unary import operands, per_tensor
 from ..base import PreparedOperator
-from ..dense_8bit import PreparedDense
-from ..dense_hybrid import PreparedHybrid
-from ..dense_layer import dense_layer
-from ..quantize import q8_out_of_range
+from ..dense.eight_bit import PreparedDense
+from ..dense.hybrid import PreparedHybrid
+from ..dense.layer import dense_layer
+from ..elements.quantize import q8_out_of_range
+from ..elements.unary import operands, per_tensor
+from ..products.convolution import PreparedConvolution
 from ..validity import FileLimits, usable_scale
 from .base import Kernel, bias_scale_differs, refused
 from .dense import (

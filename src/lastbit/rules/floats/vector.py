@@ -15,7 +15,7 @@ from ...arith.floats import (
     multiply32,
     sum_in_four_lanes,
 )
-from ...types import Float32Array
+from ...model.types import Float32Array
 from .forms import FUSED_BLOCK, FloatRule
 
 __all__ = ["limit", "sums"]

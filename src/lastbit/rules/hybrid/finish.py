@@ -7,7 +7,6 @@ from typing import assert_never
 
 import numpy as np
 
-from ...arith.dynamic_range import QuantizedRows
 from ...arith.fixedpoint import low_bits
 from ...arith.floats import (
     clamp_bound_first,
@@ -18,10 +17,11 @@ from ...arith.floats import (
     fma32,
     multiply32,
 )
-from ...arith.int4_nibbles import NIBBLE_ZERO_POINT
-from ...arith.neon import nibble_row_sums
-from ...types import Array, Float32Array, Int64Array
+from ...model.types import Array, Float32Array, Int64Array
 from .forms import Clamp, Finish, Nibbles
+from .int4_nibbles import NIBBLE_ZERO_POINT
+from .neon import nibble_row_sums
+from .rows_x86 import QuantizedRows
 
 __all__ = ["Constants", "clamp", "finish_nibbles", "finish_sums"]
 

@@ -6,7 +6,12 @@ from typing import assert_never
 
 import numpy as np
 
-from ...arith.dynamic_range import (
+from ...arith.fixedpoint import INT32_MAX, low_bits
+from ...arith.floats import flush_subnormals, multiply32, round_away32, trunc_to_int32
+from ...model.types import Float32Array, Int64Array
+from .forms import Conversion, Rows
+from .neon import flushed_range_arm, inverted, saturate_to_int32
+from .rows_x86 import (
     QuantizedRows,
     asymmetric_range,
     flushed_range,
@@ -15,11 +20,6 @@ from ...arith.dynamic_range import (
     scaled_rows,
     symmetric_range,
 )
-from ...arith.fixedpoint import INT32_MAX, low_bits
-from ...arith.floats import flush_subnormals, multiply32, round_away32, trunc_to_int32
-from ...arith.neon import flushed_range_arm, inverted, saturate_to_int32
-from ...types import Float32Array, Int64Array
-from .forms import Conversion, Rows
 
 __all__ = ["LANES", "convert", "quantize_rows"]
 

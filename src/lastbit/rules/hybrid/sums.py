@@ -10,11 +10,11 @@ from typing import assert_never
 import numpy as np
 import numpy.typing as npt
 
-from ...arith.neon import NeonLoop, neon_loop, plain_neon_loop
-from ...arith.pairs16 import first_places
-from ...types import IntArray
+from ...model.types import IntArray
 from ..base import Pairs
+from ..sums.pairs16 import first_places
 from .forms import Loops
+from .neon import NeonLoop, neon_loop, plain_neon_loop
 
 __all__ = ["choose_loop", "lost_by", "lost_to_overflow", "overflowing_pairs"]
 

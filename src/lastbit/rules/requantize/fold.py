@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arith.fixedpoint import quantize_multiplier, reduce_multiplier, round_half_away
-from ...types import DType, Int64Array, IntegerType, fused_bounds, integer_type
+from ...model.types import DType, Int64Array, IntegerType, fused_bounds, integer_type
 from ..base import Bounds, IntegerRule, ScaleProduct, Scales
 from .forms import Bias, Float, OneRounding, TwoRoundings
 
@@ -141,7 +141,7 @@ def activation_bounds(
     Returns:
         (activation_min, activation_max).
 
-    >>> from lastbit.types import INT8
+    >>> from lastbit.model.types import INT8
     >>> six_in_half_steps = np.float32(6 / 4.5)  # 6 is 4.5 steps: a tie
     >>> activation_bounds("RELU6", six_in_half_steps, 0, INT8, "half_away")
     (0, 5)

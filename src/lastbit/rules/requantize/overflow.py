@@ -12,7 +12,7 @@ from typing import assert_never
 import numpy as np
 
 from ...arith.fixedpoint import INT32_MAX, reduce_multiplier
-from ...types import Int64Array
+from ...model.types import Int64Array
 from .fold import RequantParams
 from .forms import Float, OneRounding, Requantize, TwoRoundings
 from .vector import Steps, left_shift, round_float

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...types import Int64Array, IntArray
+from ...model.types import Int64Array, IntArray
 from .fold import RequantParams
 from .overflow import register_counts
 from .vector import requantize
@@ -165,7 +165,7 @@ def step_tables(
 
     >>> from lastbit.rules.requantize.fold import prepare_requantize
     >>> from lastbit.rules.requantize.table import RULES
-    >>> from lastbit.types import INT8
+    >>> from lastbit.model.types import INT8
     >>> half = dict(input_scale=np.float32(1), weights_scale=np.asarray([0.5], np.float32), output_scale=np.float32(1),
     ...             output_zero_point=0, activation="NONE", dtype=INT8)
     >>> for name in ("float64-half_away", "q31-half_up-half_up/dd", "float32-half_even"):

@@ -23,7 +23,7 @@ from ...arith.fixedpoint import (
     shift_right_half_up_64,
 )
 from ...arith.floats import sum32
-from ...types import Array, Int64Array, IntArray
+from ...model.types import Array, Int64Array, IntArray
 from .fold import RequantParams
 from .forms import Add, ClampOrder, Float, OneRounding, Requantize, Tie, TwoRoundings
 
@@ -44,7 +44,7 @@ def requantize(acc: IntArray, params: RequantParams) -> Steps:
     Returns:
         Every named step in order; the last is `output`, in the output's dtype.
 
-    >>> from lastbit.types import INT8
+    >>> from lastbit.model.types import INT8
     >>> from lastbit.rules.requantize.fold import prepare_requantize
     >>> from lastbit.rules.requantize.table import RULES
     >>> half = dict(input_scale=np.float32(1), weights_scale=np.asarray([0.5], np.float32), output_scale=np.float32(1),

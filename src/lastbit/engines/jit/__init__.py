@@ -1,0 +1,1 @@
+"""The compiled engine: LLVM and Numba code for this machine's CPU."""

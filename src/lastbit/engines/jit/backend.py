@@ -1,0 +1,73 @@
+"""The compiled engine's part of a plan: dense layers packed for the CPU's dot product instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...model.graph import Model, Tensor
+from ...model.types import Array
+from ...ops.base import PreparedOperator
+from ...ops.dense.eight_bit import PreparedDense
+from ...ops.dense.hybrid import PreparedHybrid
+from ...rules.base import Unsupported
+from ..blas import DenseByBlas, Runnable, Softmax
+from ..plan import Backend
+from . import forms, matmul, softmax
+from .hybrid import pack_hybrid
+from .images import fast_image_operator
+from .matmul import Chain
+
+__all__ = ["JitBackend"]
+
+
+class JitBackend(Backend):
+    """Chains in compiled code; what its kernels do not cover runs by NumPy."""
+
+    def dense(self, entry: PreparedDense, rows: int) -> tuple[object, str] | None:
+        """See `Backend.dense`."""
+        layer = entry.layer
+        params, bias = entry.requant, entry.folded_bias
+        if layer.input.data is not None or entry.pairs is not None:
+            return None  # sums of pairs that saturate run as the reference does
+        if params.bias is not None:
+            bias = bias - params.bias  # these forms add it themselves
+        packed = None
+        try:
+            slots = forms.form_slots(params, layer.input_scale, layer.weights_scale)
+        except Unsupported:
+            slots = None
+        if slots is not None:
+            packed = matmul.pack(
+                layer.weights_values,
+                weights_zero_point=layer.weights_zero_point,
+                bias=bias,
+                params=params,
+                slots=slots,
+                acc_bits=entry.acc_bits,
+                input_type=layer.input.dtype.name,
+                rows=rows,
+                cheapest=True,
+            )
+        if packed is None:
+            made = super().dense(entry, rows)
+            return None if made is None else (made[0], "numpy")
+        return packed, "compiled"
+
+    def hybrid(self, entry: PreparedHybrid, rows: int) -> tuple[object, str] | None:
+        """See `Backend.hybrid`."""
+        packed = pack_hybrid(entry, rows)
+        return None if packed is None else (packed, "compiled")
+
+    def alone(self, entry: PreparedOperator, model: Model) -> Callable[[Sequence[Array], int], Array] | None:
+        """See `Backend.alone`: convolutions and sums of images."""
+        return fast_image_operator(entry)
+
+    def softmax(self, entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Softmax | None:
+        """See `Backend.softmax`."""
+        return softmax.make_softmax(entry, source, output, elements)
+
+    def chain(self, operators: list[object], refuse: Callable[[Array], Array]) -> Runnable | None:
+        """See `Backend.chain`."""
+        if any(isinstance(op, DenseByBlas) for op in operators):
+            return super().chain(operators, refuse)
+        return Chain(operators, refuse)  # type: ignore[arg-type]

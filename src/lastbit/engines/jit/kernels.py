@@ -1,0 +1,187 @@
+"""Numba functions around the micro-kernels: whole layers, tile by tile, and whole chains of operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .compile import call, inner, int8_at, int16_at, int32_at, int64_at, uint8_at
+from .fields import AT, FIELD_BYTES, IN
+from .hybrid_forms import RECORD_BYTES
+from .hybrid_kernels import NAN, ZEROS, quantize_rows
+from .tile import call_tile
+
+__all__ = ["chain", "dense", "hybrid"]
+
+
+@intrinsic
+def _exchange(_typing: Any, address: Any, wanted: Any, new: Any) -> Any:
+    """Write an int64 where it is as wanted, in one step; what was there."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], ir.PointerType())
+        found = builder.cmpxchg(pointer, args[1], args[2], "monotonic", "monotonic")
+        return builder.extract_value(found, 0)
+
+    return types.int64(types.intp, types.int64, types.int64), generate
+
+
+@inner
+def _take_rows(shared: int, rows: int, block: int, step: int) -> tuple[int, int]:
+    """The next rows for one of several threads, the first and how many: fewer towards the end, to end together."""
+    begin, threads = int64_at(shared)[0], int64_at(shared)[1]
+    while True:
+        left = rows - begin
+        count = min(max(left // (2 * threads) // step, 2) * step, block, left)
+        if left <= 0:
+            return begin, 0
+        found = _exchange(shared, begin, begin + count)
+        if found == begin:
+            return begin, count
+        begin = found
+
+
+@inner
+def _add_rows(a: int, rows: int, depth: int, row_bytes: int, to: int, factor: int, out: int) -> None:
+    """`factor` times the sum of each converted row, as int32 that wraps."""
+    sums = int32_at(out)
+    for r in range(rows):
+        total = 0
+        start = a + r * row_bytes
+        if factor == 0:
+            pass
+        elif to == 0:
+            wide = int16_at(start)
+            for k in range(depth):
+                total += wide[k]
+        elif to == 1:
+            unsigned = uint8_at(start)
+            for k in range(depth):
+                total += unsigned[k]
+        else:
+            signed = int8_at(start)
+            for k in range(depth):
+                total += signed[k]
+        sums[r] = numba.int32(total * factor)
+
+
+@inner
+def _copy_tile(source: int, source_stride: int, out: int, out_stride: int, rows: int, size: int) -> None:
+    for r in range(rows):
+        given, taken = uint8_at(source + r * source_stride), uint8_at(out + r * out_stride)
+        for i in range(size):
+            taken[i] = given[i]
+
+
+@inner
+def _tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n: int, out: int) -> None:
+    """All tiles of a layer: `n` converted rows -> outputs `[n, units]`."""
+    p = int64_at(fields)
+    element, lanes, stride = p[AT.output_bytes], p[AT.lanes], p[AT.units] * p[AT.output_bytes]
+    row_bytes, steps, chunk, scalars = p[AT.row_bytes], p[AT.steps], p[AT.chunk], p[AT.scalars]
+    constants, place, left_units = p[AT.columns], out, p[AT.units]
+    narrow = n == 1 and p[AT.one_is_narrow] != 0
+    weights = p[AT.narrow_weights] if narrow else p[AT.weights]
+    vector_bytes = p[AT.narrow_vector_bytes] if narrow else p[AT.vector_bytes]
+    for panel in range(p[AT.panels]):
+        wide = panel < p[AT.wide_panels]
+        width = p[AT.width] if wide else p[AT.width] - 1
+        many = p[AT.wide_rows] if wide else p[AT.slim_rows]
+        tile_bytes = width * lanes * element
+        some = min(left_units, width * lanes)
+        last = panel == p[AT.panels] - 1
+        mask = p[AT.mask] if last else -1
+        # Where a part of a vector cannot be stored, and where a tile has more rows than there are, it is calculated
+        # beside the output, and cut.
+        whole = p[AT.masks] != 0 or some == width * lanes
+        row = 0
+        while row < n:
+            left = n - row
+            if n == 1:
+                tile, taken = p[AT.wide_one] if wide else p[AT.slim_one], 1
+            elif left > max(p[AT.few_rows], many - p[AT.few_rows]):
+                tile, taken = p[AT.wide_many] if wide else p[AT.slim_many], many
+            else:
+                tile, taken = p[AT.wide_few] if wide else p[AT.slim_few], p[AT.few_rows]
+            a, row_sums, target = converted + row * row_bytes, sums + sum_bytes * row, place + row * stride
+            if whole and taken <= left:
+                call_tile(
+                    tile, (a, row_bytes, weights, steps, chunk, constants, scalars, row_sums, target, stride, mask)
+                )
+            else:
+                taken = min(taken, left)
+                rest = (constants, scalars, row_sums, spare, tile_bytes, mask)
+                call_tile(tile, (a, row_bytes, weights, steps, chunk, *rest))
+                _copy_tile(spare, tile_bytes, target, stride, taken, some * element)
+            row += taken
+        constants += width * p[AT.column_bytes]
+        weights += width * vector_bytes
+        place += tile_bytes
+        left_units -= some
+
+
+def dense(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
+    """A dense layer, one of a chain's operators: see `fields.Fields`."""
+    p, places = int64_at(fields), int64_at(state)
+    converted, sums, spare = scratch + places[IN.converted], scratch + places[IN.sums], scratch + places[IN.spare]
+    n, depth, row_bytes, to = rows * p[AT.rows], p[AT.depth], p[AT.row_bytes], p[AT.converted_to]
+    call(p[AT.convert], (x, depth * p[AT.input_bytes], n, depth, converted, row_bytes))
+    if to != 0 or n == 1:
+        _add_rows(converted, n, depth, row_bytes, to, p[AT.weights_zero_point], sums)
+    _tiles(fields, converted, sums, 4, spare, n, out)
+    return 0
+
+
+def hybrid(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
+    """A hybrid dense layer, one of a chain's operators. 1 at a NaN, and where nothing but zeros needs the reference."""
+    p, places = int64_at(fields), int64_at(state)
+    converted, sums, spare = scratch + places[IN.converted], scratch + places[IN.sums], scratch + places[IN.spare]
+    n, to = rows * p[AT.rows], p[AT.converted_to]
+    outcome = quantize_rows(x, n, p[AT.depth], p[AT.quantizer], to, converted, p[AT.row_bytes], sums)
+    if outcome == NAN or (outcome == ZEROS and p[AT.zeros_matter] != 0):
+        return 1
+    _tiles(fields, converted, sums, RECORD_BYTES, spare, n, out)
+    return 0
+
+
+def chain(state: int, scratch: int, x: int, rows: int, out: int, shared: int) -> int:
+    """Run a chain of operators over rows, block by block.
+
+    Args:
+        state: the address of the chain's state (`fields.State`).
+        scratch: the address of scratch memory.
+        x: the address of the input.
+        rows: how many.
+        out: the address of the output.
+        shared: 0, or the address of what threads that call this at once share: rows that are taken, and how many
+            threads, int64 each.
+
+    Returns:
+        0, or 1 where only the reference says what is right: at a row on which the real kernel of an operator aborts
+        the process, and at a NaN, or nothing but zeros, before a hybrid layer that takes them otherwise. The outputs
+        are not complete then.
+    """
+    s = int64_at(state)
+    block, count, between = s[IN.block], s[IN.length], s[IN.between]
+    start, taken = -block, block
+    while True:
+        if shared:
+            start, taken = _take_rows(shared, rows, block, s[IN.step])
+        else:
+            start += block
+            taken = min(block, rows - start)
+        if taken <= 0:
+            return 0
+        here = x + start * s[IN.input_bytes]
+        for index in range(count):
+            fields = s[IN.operators] + index * FIELD_BYTES
+            there = scratch + (index % 2) * between
+            if index == count - 1:
+                there = out + start * s[IN.output_bytes]
+            if call(int64_at(fields)[AT.function], (fields, state, scratch, here, taken, there)):
+                return 1
+            here = there

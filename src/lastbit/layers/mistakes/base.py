@@ -1,0 +1,195 @@
+"""What a mistake is: data plus one function, at one slot of the pipeline from the input to the output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...model.types import Array, Float64Array, Int64Array
+from ...ops.dense.eight_bit import PreparedDense
+from ...ops.dense.gemv_or_gemm import for_rows
+from ...ops.dense.layer import DenseLayer
+from ...rules.base import Pairs, ScaleProduct, Whole
+from ...rules.requantize.forms import OneRounding, TwoRoundings
+
+__all__ = ["SLOTS", "STAGES", "Case", "Mistake", "Scales", "always", "is_q31"]
+
+
+# Slot -> stage, in order of calculation. A slot is one decision: mistakes of one slot exclude each other.
+SLOTS: dict[str, str] = {
+    "input": "input read",
+    "weights": "weights read",
+    "input_zero_point": "zero-point terms",
+    "weights_zero_point": "zero-point terms",
+    "product": "product",
+    "bias": "bias",
+    "channels": "multiplier",
+    "members": "multiplier",
+    "digits": "multiplier",
+    "factor": "multiplier",
+    "fixed_point": "multiplier",
+    "combine": "multiplier",
+    "rounding": "rounding",
+    "output_zero_point": "output zero point",
+    "activation": "clamp",
+    "range": "clamp",
+    "layout": "layout",
+    "whole": "whole layer",
+}
+
+STAGES: tuple[str, ...] = tuple(dict.fromkeys(SLOTS.values()))
+"""The stages in order of calculation."""
+
+
+def always(_prepared: PreparedDense) -> bool:
+    """The mistake can be made on any dense layer."""
+    return True
+
+
+def is_q31(prepared: PreparedDense) -> bool:
+    """Whether the layer's rule has a multiplier of 31 bits and a shift."""
+    form = prepared.requant.rule.requantize
+    return isinstance(form, TwoRoundings) or (isinstance(form, OneRounding) and form.multiplier_bits == 31)
+
+
+@dataclass(frozen=True, eq=False)
+class Mistake:
+    """One way to get a dense layer wrong that people really take.
+
+    Attributes:
+        name: the key in `MISTAKES`, also in text and JSON.
+        slot: the decision it gets wrong, a key of `SLOTS`.
+        why: what is wrong, in one line.
+        fix_numpy: the right line in NumPy. The names are x, w, bias, s_x, s_w, s_y, zx, zw, zy, acc, m (the effective
+            scale, one for each unit), lo and hi (the clamp bounds).
+        fix_c: the right line in C, with the same names.
+        function: what the wrong code does at its slot; see `pipeline` for what each slot is given.
+        applies: whether the mistake can make a difference on a layer in a rule, by what the file says.
+        rarity: 1 for what is seen all the time, 3 for what is rare: orders explanations of one length.
+        seen: links to where it was seen.
+        needs_real_input: whether it can be made only where the input is known before it was quantized.
+    """
+
+    name: str
+    slot: str
+    why: str
+    fix_numpy: str
+    fix_c: str
+    function: Callable[..., Any] = field(repr=False)
+    applies: Callable[[PreparedDense], bool] = field(default=always, repr=False)
+    rarity: float = 2.0
+    seen: tuple[str, ...] = ()
+    needs_real_input: bool = False
+
+    @property
+    def stage(self) -> str:
+        """The stage of the pipeline, one of `STAGES`."""
+        return SLOTS[self.slot]
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """A layer's scales, as wrong code may have them: float64 that hold the file's float32 values exactly.
+
+    Attributes:
+        input: s_x.
+        weights: s_w, `[1]` or `[out]`.
+        output: s_y.
+        product: the precision of s_x * s_w / s_y, see `ScaleProduct`.
+    """
+
+    input: float
+    weights: Float64Array
+    output: float
+    product: ScaleProduct
+
+    @property
+    def factor(self) -> Float64Array:
+        """s_x * s_w / s_y in float64."""
+        return self.input * self.weights / self.output
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A layer and its input as plain integers: what mistakes look at.
+
+    Attributes:
+        prepared: the layer in one runtime's arithmetic, for this number of rows.
+        x: the input, int64 `[rows, depth]`.
+        w: the weights, int64 `[out, depth]`.
+        bias: int64 `[out]`, zeros where there is none.
+        zx: the input's zero point.
+        zw: the weights' zero point.
+        zy: the output's zero point.
+        acc_bits: width of the accumulator: 32; 28 or 64 for some kernels.
+        shape: the input's own shape.
+        real: the input before it was quantized, float32 `[rows, depth]`, where it is known.
+    """
+
+    prepared: PreparedDense
+    x: Int64Array
+    w: Int64Array
+    bias: Int64Array
+    zx: int
+    zw: int
+    zy: int
+    acc_bits: int
+    shape: tuple[int, ...]
+    real: Array | None = None
+
+    @classmethod
+    def of(cls, prepared: PreparedDense, x: Array, real: Array | None = None) -> Case:
+        """Take a layer and its input apart.
+
+        Args:
+            prepared: the layer in one runtime's arithmetic.
+            x: its input.
+            real: the input before it was quantized, as many elements as x has, where it is known.
+
+        Raises:
+            InputError: the input's size is no multiple of the depth.
+        """
+        layer = prepared.layer
+        rows = layer.rows(x)
+        prepared = for_rows(prepared, len(rows))
+        return cls(
+            prepared,
+            rows.astype(np.int64),
+            layer.weights_values.astype(np.int64),
+            layer.bias_values,
+            layer.input_zero_point,
+            layer.weights_zero_point,
+            layer.output_zero_point,
+            prepared.acc_bits,
+            x.shape,
+            None if real is None else real.reshape(rows.shape),
+        )
+
+    @property
+    def layer(self) -> DenseLayer:
+        """The layer as the runtime reads it."""
+        return self.prepared.layer
+
+    @property
+    def numbers(self) -> tuple[int | bytes | Whole | Pairs, ...]:
+        """What the accumulator depends on besides x: equal where two runtimes read a layer in the same way."""
+        arrays = self.bias, self.bias_scale, self.w
+        return self.acc_bits, self.prepared.products, self.zx, self.zw, *(a.tobytes() for a in arrays)
+
+    @property
+    def bias_scale(self) -> Float64Array:
+        """s_x * s_w, what a step of the accumulator is worth: float64 `[1]` or `[out]`."""
+        result: Float64Array = self.scales.input * self.scales.weights
+        return result
+
+    @property
+    def scales(self) -> Scales:
+        """The right scales."""
+        layer = self.layer
+        product = self.prepared.requant.rule.scales.product
+        return Scales(
+            float(layer.input_scale), layer.weights_scale.astype(np.float64), float(layer.output_scale), product
+        )

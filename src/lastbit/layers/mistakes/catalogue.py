@@ -1,0 +1,53 @@
+"""Every mistake there is, by name."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ...ops.dense.eight_bit import PreparedDense
+from .accumulate import ACCUMULATE
+from .base import SLOTS, Mistake
+from .biasing import BIASING
+from .finishing import FINISHING
+from .multiplying import MULTIPLYING
+from .quantizing import QUANTIZING
+from .reading import READING
+from .rounding import ROUNDING
+from .scaling import SCALING
+from .whole_layer import WHOLE
+
+__all__ = ["MISTAKES", "WHOLE", "applicable"]
+
+_ORDER = list(SLOTS)
+
+MISTAKES: dict[str, Mistake] = {
+    mistake.name: mistake
+    for mistake in sorted(
+        (*READING, *QUANTIZING, *ACCUMULATE, *BIASING, *SCALING, *MULTIPLYING, *ROUNDING, *FINISHING, *WHOLE),
+        key=lambda mistake: _ORDER.index(mistake.slot),
+    )
+}
+"""Name -> mistake, in order of calculation."""
+
+
+def applicable(prepared: PreparedDense, *, real_input: bool = False) -> list[Mistake]:
+    """The mistakes that can make a difference on a layer in a rule, by what the file says.
+
+    Args:
+        prepared: the layer in a rule.
+        real_input: whether the input is known before it was quantized: mistakes in quantizing it are among them then.
+
+    Returns:
+        Those that change one step. The ones of slot `whole`, which replace the integer arithmetic altogether, are not
+        among them: `WHOLE` has them.
+    """
+    return list(_applicable(prepared, real_input))
+
+
+@lru_cache(maxsize=32)  # a search asks for the same few layers again and again
+def _applicable(prepared: PreparedDense, real_input: bool) -> tuple[Mistake, ...]:
+    return tuple(
+        mistake
+        for mistake in MISTAKES.values()
+        if mistake.slot != "whole" and mistake.applies(prepared) and (real_input or not mistake.needs_real_input)
+    )

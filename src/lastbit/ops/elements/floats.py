@@ -1,0 +1,73 @@
+"""What the operators on float32 share that round once: sums, differences, products, comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ...model.graph import Model, Operator
+from ...model.types import Array, fused_bounds
+from ..base import PreparedOperator, refuse
+from .binary import operands_of_two, prepared_binary
+from .unary import flush_subnormal
+
+__all__ = ["FLOAT_RULES", "float_bounds", "prepare_float_binary"]
+
+FLOAT_RULES: dict[str, str] = {
+    "float32": "one float32 operation, then min(max(y, low), high); bounds are finite: an infinite result becomes the "
+    "largest number",
+    "float32_flush": "the same with infinite bounds; subnormals of input and result become zero",
+}
+
+
+def float_bounds(op: Operator, *, finite: bool) -> tuple[np.float32, np.float32]:
+    """The real bounds of the fused activation.
+
+    Args:
+        op: the operator.
+        finite: where there is no bound, the largest finite number is one.
+
+    Raises:
+        UnsupportedError: an activation that is no clamp.
+    """
+    activation = str(op.options.get("fused_activation_function", "NONE"))
+    if activation not in ("NONE", "RELU", "RELU6", "RELU_N1_TO_1"):
+        raise refuse(op, f"fused activation {activation} is not covered")
+    low, high = (np.float32(bound) for bound in fused_bounds(activation))
+    largest = np.finfo(np.float32).max
+    return (max(low, -largest), min(high, largest)) if finite else (low, high)
+
+
+def prepare_float_binary(
+    model: Model, op: Operator, rule: str, function: Callable[[Array, Array], Array]
+) -> PreparedOperator:
+    """Prepare an operator of two float32 arrays that makes one rounding, with broadcasting.
+
+    Args:
+        model: the model.
+        op: the operator.
+        rule: a key of `FLOAT_RULES`.
+        function: the operation on two float32 arrays of one shape.
+
+    Returns:
+        Steps: `result`, `output` (with the fused activation's clamp).
+
+    Raises:
+        UnsupportedError: operands or options outside of what is covered.
+    """
+    tensors, output = operands_of_two(model, op)
+    if output.dtype.name != "float32":
+        raise refuse(op, f"the rule {rule} is for float32, not {output.dtype.name}")
+    flush = rule == "float32_flush"
+    low, high = float_bounds(op, finite=not flush)
+
+    def steps(a: Array, b: Array) -> dict[str, Array]:
+        with np.errstate(all="ignore"):
+            result = function(flush_subnormal(a), flush_subnormal(b)) if flush else function(a, b)
+            result = flush_subnormal(result) if flush else result
+        # Comparisons, not NumPy's maximum: that one may turn -0.0 into 0.0.
+        clamped = np.where(result < low, low, np.where(result > high, high, result))
+        return {"result": result, "output": clamped}
+
+    return prepared_binary(op, rule, tensors, output, steps)

@@ -1,0 +1,232 @@
+"""SOFTMAX of quantized values, along the last axis."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from ...arith.fixed_functions import (
+    exp_on_negative_values,
+    input_radius,
+    multiply_by_quantized_multiplier,
+    reciprocal,
+)
+from ...arith.fixedpoint import (
+    INT32_MAX,
+    quantize_multiplier,
+    round_half_away,
+    rounding_divide_by_pot,
+    rounding_shift_right_half_up,
+    saturating_rounding_doubling_high_mul,
+)
+from ...arith.lookup import expf, interpolate, interpolation_table, sum_in_order
+from ...model.errors import InputError, Refusal
+from ...model.graph import Model, Operator, Tensor
+from ...model.types import Array
+from ..base import PreparedOperator, refuse
+from .unary import Scale, operands, per_tensor, pick_rule, prepared
+
+__all__ = ["RULES", "interpolated_reciprocals", "prepare_softmax"]
+
+RULES: dict[str, str] = {
+    "gemmlowp_fixed_point": "exp in Q0.31, sum in Q12.19, reciprocal by Newton's method; integers only",
+    "gemmlowp_fixed_point/exact_output_scale": (
+        "the same; int8 output only with scale 1/256 exactly, int16 only with 1/65536 and zero point -32768"
+    ),
+    "lut_float32_sum": (
+        "t = expf(-s_x*beta * (max - x)), float32; sum left to right in float32; "
+        "y = clamp(zy + round_half_away(t * (1 / (sum * s_y))))"
+    ),
+    "interpolated_int16/float64_tables": (
+        "exp and 1/(1+x) from 513-entry int16 tables made in float64; q and shift from s_x*beta in float32"
+    ),
+    "interpolated_int16/float32_tables": "the same, tables made in float32; s_x*beta in float64",
+}
+
+_PAIRS = {
+    "gemmlowp_fixed_point": {("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16")},
+    "gemmlowp_fixed_point/exact_output_scale": {("int8", "int8"), ("int8", "int16")},
+    "lut_float32_sum": {("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16")},
+    "interpolated_int16/float64_tables": {("int16", "int16")},
+    "interpolated_int16/float32_tables": {("int16", "int16")},
+}
+_DIFF_BITS = 5  # integer bits of the scaled difference
+_SUM_BITS = 12  # integer bits of the sum
+
+
+def prepare_softmax(model: Model, op: Operator, rule: str) -> PreparedOperator:
+    """Prepare SOFTMAX along the last axis.
+
+    int8 to int8 wants the output scale 1/256 (within 0.1 %) and zero point -128, int16 to int16 1/32768 and
+    0: the runtimes refuse anything else. The fixed-point and the int16 kernels ignore the output's
+    quantization beyond that, and the float32 kernel ignores a uint8 output's zero point.
+
+    Args:
+        model: the model.
+        op: the operator; its option `beta` is 0 where the file says none.
+        rule: a key of `RULES`.
+
+    Returns:
+        Steps of `gemmlowp_fixed_point`: `diff`, `exp`, `sum_of_exps`, `reciprocal`, `output`; of
+        `lut_float32_sum`: `exp`, `sum_of_exps`, `scaled`, `output`; of the int16 rules: `exp`, `sum_of_exps`,
+        `reciprocal`, `output`.
+        The evaluation raises InputError for a row on which the real kernel aborts the process.
+
+    Raises:
+        UnsupportedError: element types or quantization that do not go with the rule.
+
+    Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/reference/softmax.h (copy in
+    google-ai-edge/LiteRT, tflite/kernels/internal/reference/softmax.h, commit a53d4467),
+    .../optimized/optimized_ops.h (Softmax, PopulateSoftmaxLookupTable), .../quantization_util.cc
+    (PreprocessSoftmaxScaling); tensorflow/tflite-micro, tensorflow/lite/micro/kernels/softmax_common.cc,
+    commit 0982c6f4.
+    """
+    pick_rule(op, rule, RULES)
+    source, output = operands(model, op)
+    pair = source.dtype.name, output.dtype.name
+    if pair not in _PAIRS[rule]:
+        raise refuse(op, f"the rule {rule} is not for {pair[0]} to {pair[1]}")
+    if len(source.shape) < 1:
+        raise refuse(op, "wants at least one axis")
+    given, to = per_tensor(op, source), per_tensor(op, output)
+    _check_output(op, pair, to, strict=rule.endswith("exact_output_scale"))
+    option = op.options.get("beta", 0.0)
+    beta = np.float32(option if isinstance(option, int | float) else 0.0)
+    if not (np.isfinite(beta) and beta >= 0):
+        raise refuse(op, f"beta is {float(beta)!r}; LastBit covers finite values from 0")
+    if rule.startswith("gemmlowp"):
+        return _fixed_point(op, rule, source, output, given, to, beta)
+    if rule == "lut_float32_sum":
+        return _lut(op, rule, source, output, given, to, beta)
+    return _interpolated(op, rule, source, output, given, beta)
+
+
+def _check_output(op: Operator, pair: tuple[str, str], to: Scale, strict: bool) -> None:
+    wanted = {("int8", "int8"): (1 / 256, -128), ("int16", "int16"): (1 / 32768, 0)}
+    if strict:
+        wanted["int8", "int16"] = (1 / 65536, -32768)
+    if pair not in wanted:
+        return
+    scale, zero_point = wanted[pair]
+    tolerance = 0.0 if strict and pair == ("int8", "int8") else 0.001 * scale
+    if to.zero_point != zero_point or abs(float(to.scale) - scale) > tolerance:
+        raise refuse(
+            op,
+            f"has the output scale {float(to.scale)!r} and zero point {to.zero_point}; the runtimes want "
+            f"{scale!r} and {zero_point}",
+        )
+
+
+def _fixed_point(
+    op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale, beta: np.float32
+) -> PreparedOperator:
+    factor = min(float(beta) * float(given.scale) * 2.0 ** (31 - _DIFF_BITS), 2.0**31 - 1.0)
+    if factor <= 1.0:
+        raise refuse(op, f"beta * scale is {float(beta) * float(given.scale)!r}; at 2^-26 and below the kernel aborts")
+    multiplier, shift = (int(part) for part in quantize_multiplier(factor))
+    diff_min = -input_radius(_DIFF_BITS, shift)
+    bits = output.dtype.bits
+
+    def calculate(x: Array) -> dict[str, Array]:
+        value = x.astype(np.int64)
+        diff = value - value.max(axis=-1, keepdims=True)
+        counted = diff >= diff_min
+        scaled = saturating_rounding_doubling_high_mul(np.where(counted, diff, 0) << shift, multiplier)
+        exp = np.where(counted, exp_on_negative_values(scaled, _DIFF_BITS), 0)
+        total = rounding_divide_by_pot(exp, _SUM_BITS).sum(axis=-1, keepdims=True)
+        scale, bits_over_unit = reciprocal(np.minimum(total, INT32_MAX), _SUM_BITS)
+        exponent = bits_over_unit + 31 - bits
+        if np.any(exponent > 31) or np.any(total > INT32_MAX):
+            raise InputError(
+                f"{op.label}: in one row the exponentials sum to {int(total.max()) / 2**19:g}; the kernel "
+                f"aborts the process from {2 ** (bits + 1)} on. Use a shorter row."
+            )
+        rounded = rounding_divide_by_pot(saturating_rounding_doubling_high_mul(scale, exp), exponent)
+        result = np.where(counted, np.clip(rounded + to.qmin, to.qmin, to.qmax), to.qmin)
+        return {"diff": diff, "exp": exp, "sum_of_exps": total, "reciprocal": scale, "output": result}
+
+    return prepared(op, rule, source, output, calculate)
+
+
+def _lut(
+    op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale, beta: np.float32
+) -> PreparedOperator:
+    with np.errstate(over="ignore"):
+        step = -given.scale * beta
+        # Entry k is exp of k steps below the row's maximum.
+        table = expf(step * np.arange(256, dtype=np.float32))
+
+    def calculate(x: Array) -> dict[str, Array]:
+        value = x.astype(np.int64)
+        exp = table[value.max(axis=-1, keepdims=True) - value]
+        total = sum_in_order(exp)
+        scaled = exp * (np.float32(1) / (total * to.scale))
+        if output.dtype.name == "uint8":
+            # Half up, by adding one half in float32; the zero point is not added at all.
+            rounded = np.trunc(scaled + np.float32(0.5)).astype(np.int64)
+        else:
+            rounded = round_half_away(scaled).astype(np.int64) + to.zero_point
+        return {
+            "exp": exp,
+            "sum_of_exps": total,
+            "scaled": scaled,
+            "output": np.clip(rounded, to.qmin, to.qmax),
+        }
+
+    notes = []
+    if output.dtype.name == "uint8" and to.zero_point:
+        notes.append(f"this kernel ignores the output's zero point {to.zero_point}")
+    return prepared(op, rule, source, output, calculate, notes=notes)
+
+
+def _precision(rule: str) -> type[np.floating]:
+    return np.float64 if rule.endswith("float64_tables") else np.float32
+
+
+def _reciprocal_table(precision: type[np.floating]) -> npt.NDArray[np.int64]:
+    return interpolation_table(lambda v: 1.0 / (1.0 + v), 0.0, 1.0, precision)
+
+
+@functools.cache
+def interpolated_reciprocals(rule: str) -> npt.NDArray[np.int64]:
+    """1 / (1 + x) as an int16 rule interpolates it, for every int16 from the smallest on: int64 `[65536]`."""
+    return interpolate(np.arange(-32768, 32768), _reciprocal_table(_precision(rule)))
+
+
+def _interpolated(
+    op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, beta: np.float32
+) -> PreparedOperator:
+    if given.zero_point:
+        raise refuse(op, f"has the int16 input zero point {given.zero_point}; the runtimes want 0")
+    precision = _precision(rule)
+    exp_table = interpolation_table(math.exp, -10.0, 0.0, precision)
+    reciprocal_table = _reciprocal_table(precision)
+    if precision is np.float64:
+        factor = np.float64(given.scale * beta) / (10.0 / 65535.0)
+    else:
+        factor = np.float64(given.scale) * np.float64(beta) / (10.0 / 65535.0)
+    multiplier, shift = (int(part) for part in quantize_multiplier(factor))
+    if shift > 14:
+        raise refuse(
+            op,
+            f"not exact: with beta * scale = {float(beta) * float(given.scale)!r} a step overflows",
+            Refusal.NOT_EXACT,
+        )
+
+    def calculate(x: Array) -> dict[str, Array]:
+        value = x.astype(np.int64)
+        diff = value - value.max(axis=-1, keepdims=True)
+        scaled = multiply_by_quantized_multiplier(diff, multiplier, shift)
+        exp = interpolate(np.clip(scaled + 32767, -32768, 32767), exp_table)
+        total = exp.sum(axis=-1, keepdims=True)
+        leading_zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)
+        shifted = ((total << (leading_zeros - 1)) + (1 << 13)) >> 14
+        centered = np.clip(shifted - (1 << 15) - (1 << 16), -32768, 32767)
+        scale = interpolate(centered, reciprocal_table)
+        result = np.clip(rounding_shift_right_half_up(exp * scale, 31 - leading_zeros), 0, 32767)
+        return {"exp": exp, "sum_of_exps": total, "reciprocal": scale, "output": result}
+
+    return prepared(op, rule, source, output, calculate)

@@ -1,0 +1,43 @@
+"""PAD and PADV2: an array with constant values around it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...model.graph import Model, Operator
+from ..base import PreparedOperator, constant_operand, refuse, required_operand
+from ..validity import check_growth
+from .copies import COPY_RULES, integers, prepared_copy, same_quantization
+
+__all__ = ["RULES", "prepare_pad"]
+
+RULES = COPY_RULES
+
+
+def prepare_pad(model: Model, op: Operator, rule: str) -> PreparedOperator:
+    """Prepare PAD or PADV2 of any type.
+
+    PAD fills with the output's zero point, or 0 where there is none; PADV2 with its third input, which has the
+    output's quantization.
+
+    Returns:
+        Steps: `output`.
+
+    Raises:
+        UnsupportedError: the paddings or the value are not constant, do not fit, or quantization differs.
+    """
+    x, output = required_operand(model, op, 0, "input"), model.tensors[op.outputs[0]]
+    flat = integers(model, op, 1, "paddings")
+    if flat.size != 2 * len(x.shape) or flat.min(initial=0) < 0:
+        raise refuse(op, f"the paddings {flat.tolist()} do not fit {len(x.shape)} axes")
+    widths = flat.reshape(-1, 2)
+    check_growth(op, [size + int(sum(around)) for size, around in zip(x.shape, widths, strict=True)], x.shape)
+    fill = int(output.quant.zero_point[0]) if output.quant is not None and output.quant.zero_point.size else 0
+    if op.name == "PADV2":
+        value = constant_operand(model, op, 2, "value")
+        same_quantization(op, [value, output])
+        assert value.data is not None
+        if value.data.size != 1:
+            raise refuse(op, f"the value ({value.label}) has {value.data.size} elements; wanted one")
+        fill = value.data.reshape(-1)[0]
+    return prepared_copy(op, rule, RULES, [x], [output], lambda given: [np.pad(given[0], widths, constant_values=fill)])

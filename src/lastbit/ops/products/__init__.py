@@ -1,0 +1,1 @@
+"""Operators that add up products: convolutions and products of matrices."""

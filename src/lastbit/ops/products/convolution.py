@@ -1,0 +1,298 @@
+"""What CONV_2D and DEPTHWISE_CONV_2D share: operands, windows, checks, and the steps after the accumulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+import numpy as np
+import numpy.typing as npt
+
+from ...arith.fixedpoint import low_bits
+from ...arith.windows import Window
+from ...model.errors import InputError
+from ...model.graph import Model, Operator, Tensor
+from ...model.types import Array
+from ...rules.base import ChannelGroups, IntegerRule, OneRow
+from ...rules.base import Window as SmallWindow
+from ...rules.requantize.fold import RequantParams, prepare_requantize
+from ...rules.requantize.table import AROUND_DENSE, CHOICES_AROUND_DENSE
+from ...rules.requantize.vector import requantize
+from ...rules.requantize.words import choice_equation, equation
+from ...runtimes.variant import Variant
+from ..base import PreparedOperator, constant_operand, refuse, required_operand
+from ..dense.layer import int16_bias
+from ..validity import check_factor, check_windows
+
+__all__ = ["RULES", "Convolution", "PreparedConvolution", "convolution", "convolution_variant", "finish"]
+
+RULES: dict[str, str] = {
+    **{name: equation(rule) for name, rule in AROUND_DENSE.items()},
+    **{name: choice_equation(choice) for name, choice in CHOICES_AROUND_DENSE.items()},
+}
+
+# (input, weights, output)
+TYPES = (("int8", "int8", "int8"), ("uint8", "uint8", "uint8"), ("int16", "int8", "int16"))
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """A convolution as its file has it.
+
+    Attributes:
+        operator: the operator.
+        input: `[n, h, w, c]`.
+        weights: CONV_2D `[out, kh, kw, c / groups]`, DEPTHWISE_CONV_2D `[1, kh, kw, out]`.
+        bias: `[out]`, or None.
+        output: `[n, out_h, out_w, out]`.
+        rows: the window along the height.
+        columns: the window along the width.
+    """
+
+    operator: Operator
+    input: Tensor
+    weights: Tensor
+    bias: Tensor | None
+    output: Tensor
+    rows: Window
+    columns: Window
+
+    @property
+    def input_zero_point(self) -> int:
+        """zx, which is also what padding is made of."""
+        return _zero_point(self.input)
+
+    @property
+    def weights_zero_point(self) -> int:
+        """zw; 0 for int8, whose kernels take no other."""
+        return _zero_point(self.weights)
+
+    @property
+    def channels(self) -> int:
+        """Output channels."""
+        return self.weights.shape[0] if self.operator.name == "CONV_2D" else self.weights.shape[3]
+
+    @property
+    def groups(self) -> int:
+        """Into how many parts the input channels are cut, each seen by its own output channels."""
+        return self.input.shape[3] // self.weights.shape[3] if self.operator.name == "CONV_2D" else self.input.shape[3]
+
+    def depthwise(self, most_taps: int) -> bool:
+        """Whether XNNPACK has a depthwise kernel for it: few taps, and every output channel has its input channel.
+
+        Source: google/XNNPACK, src/operators/convolution-nhwc.c; both sides of the limit run, 25 and 26 taps.
+        """
+        taps = self.weights.shape[1] * self.weights.shape[2]
+        return self.groups == self.channels == self.input.shape[3] and taps <= most_taps
+
+    @property
+    def bias_values(self) -> npt.NDArray[np.int64]:
+        """The bias, or zeros: int64 `[out]`."""
+        if self.bias is None or self.bias.data is None:
+            return np.zeros(self.channels, np.int64)
+        return self.bias.data.reshape(-1).astype(np.int64)
+
+    def check(self, x: Array) -> None:
+        """Raise InputError for an array that is no batch of this operator's images."""
+        if x.ndim != 4 or x.shape[1:] != self.input.shape[1:]:
+            raise InputError(
+                f"{self.operator.label}: found an input of shape {list(x.shape)}, wanted {list(self.input.shape)} "
+                "(the first dimension may be any)"
+            )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedConvolution(PreparedOperator):
+    """A convolution with its constants folded for one runtime.
+
+    Attributes:
+        convolution: the convolution as the file has it.
+        requant: the requantization's folded constants: (first channel, channel after the last, constants). One part,
+            or two where the runtime's vector loop and its remainder round differently.
+    """
+
+    convolution: Convolution
+    requant: tuple[tuple[int, int, RequantParams], ...]
+
+
+def convolution_variant(model: Model, op: Operator) -> Variant:
+    """The variant that a runtime's rule for this convolution is looked up by.
+
+    Signed weights with a zero point that is not 0 are a variant of their own, and so are groups of CONV_2D; with int16
+    input the variant also says what the bias is.
+    """
+    x, weights = model.operand(op, 0), model.operand(op, 1)
+    quant = weights.quant if weights is not None else None
+    found = Variant(
+        "absent" if x is None else x.dtype.name,
+        model.tensors[op.outputs[0]].dtype.name,
+        "absent" if weights is None else weights.dtype.name,
+        quant.granularity if quant is not None and quant.scale.size else "unquantized",
+    )
+    if x is None or weights is None:
+        return found
+    shifted = quant is not None and found.weights in ("int8", "int4") and bool((quant.zero_point != 0).any())
+    grouped = op.name == "CONV_2D" and len(weights.shape) == len(x.shape) == 4 and weights.shape[3] != x.shape[3]
+    bias = int16_bias(model, op) if found.input == "int16" else ""
+    return replace(found, weights_zero_point=shifted, grouped=grouped, bias=bias)
+
+
+def convolution(model: Model, op: Operator, rule: str) -> Convolution:
+    """Read a convolution and check it.
+
+    Raises:
+        UnsupportedError: operands computed at run time, shapes, types or options outside of what is covered; all
+            reasons at once.
+    """
+    floating = rule.startswith("float32_")
+    if rule not in RULES and not floating:
+        raise refuse(op, f"has no arithmetic rule named {rule!r}; it has {', '.join(sorted(RULES))}")
+    x = required_operand(model, op, 0, "input")
+    weights = constant_operand(model, op, 1, "weights")
+    bias = model.operand(op, 2)
+    output = model.tensors[op.outputs[0]]
+    problems = []
+    if len(x.shape) != 4 or len(weights.shape) != 4 or 0 in (*x.shape, *weights.shape):
+        raise refuse(op, f"input {list(x.shape)} and weights {list(weights.shape)} must have four dimensions each")
+    if x.data is not None:
+        problems.append(f"the input ({x.label}) is a constant; LastBit covers computed input only")
+    if bias is not None and bias.data is None:
+        problems.append(f"the bias ({bias.label}) is computed at run time; LastBit covers constant bias only")
+    options = op.options
+    rows, columns = (
+        Window(
+            weights.shape[position],
+            int(options.get(f"stride_{axis}", 0)),  # type: ignore[arg-type]
+            int(options.get(f"dilation_{axis}_factor", 1)),  # type: ignore[arg-type]
+            options.get("padding", "SAME") == "SAME",
+        )
+        for position, axis in ((1, "h"), (2, "w"))
+    )
+    layer = Convolution(op, x, weights, bias, output, rows, columns)
+    problems += _check_shapes(layer)
+    problems += [] if floating else _check_types(layer)
+    if options.get("fused_activation_function", "NONE") not in ("NONE", "RELU", "RELU6", "RELU_N1_TO_1"):
+        problems.append(f"fused activation {options['fused_activation_function']} is not covered")
+    if problems:
+        raise refuse(op, "; ".join(problems))
+    check_windows(op, x.shape, rows, columns)
+    return layer
+
+
+def _check_shapes(layer: Convolution) -> list[str]:
+    x, weights, rows, columns = layer.input.shape, layer.weights.shape, layer.rows, layer.columns
+    if min(rows.stride, columns.stride, rows.dilation, columns.dilation) < 1:
+        return ["strides and dilations must be 1 or more"]
+    problems = []
+    if not rows.outputs(x[1]) or not columns.outputs(x[2]):
+        problems.append(f"the window does not fit into the input {list(x)}")
+    if layer.operator.name == "CONV_2D":
+        if x[3] % weights[3] or weights[0] % (x[3] // weights[3]):
+            problems.append(f"{x[3]} input channels and weights {list(weights)} give no whole groups")
+    elif weights[0] != 1 or weights[3] % x[3]:
+        problems.append(f"weights {list(weights)} do not fit {x[3]} input channels")
+    if layer.bias is not None and layer.bias.shape != (layer.channels,):
+        problems.append(f"the bias ({layer.bias.label}) has the shape {list(layer.bias.shape)}, wanted [out]")
+    return problems
+
+
+def _check_types(layer: Convolution) -> list[str]:
+    problems = []
+    found = (layer.input.dtype.name, layer.weights.dtype.name, layer.output.dtype.name)
+    if found not in TYPES:
+        return [
+            f"input x weights -> output is {found[0]} x {found[1]} -> {found[2]}; covered: int8, uint8, int16 x int8"
+        ]
+    for tensor in (layer.input, layer.output, layer.weights):
+        scales = 0 if tensor.quant is None else tensor.quant.scale.size
+        allowed = (1, layer.channels) if tensor is layer.weights and found[1] == "int8" else (1,)
+        if scales not in allowed:
+            problems.append(f"{tensor.label} has {scales} scales, wanted {' or '.join(map(str, allowed))}")
+    quant = layer.weights.quant
+    axis = 0 if layer.operator.name == "CONV_2D" else 3
+    if quant is not None and quant.per_channel and quant.axis != axis:
+        problems.append(f"{layer.weights.label} is quantized along axis {quant.axis}, wanted {axis}")
+    wanted = ("int64", "int32") if found[0] == "int16" else ("int32",)
+    if layer.bias is not None and layer.bias.dtype.name not in wanted:
+        problems.append(f"the bias ({layer.bias.label}) is {layer.bias.dtype.name}, wanted {' or '.join(wanted)}")
+    if found[0] == "int16" and any(
+        t.quant is not None and t.quant.zero_point.any() for t in (layer.input, layer.output)
+    ):
+        problems.append("int16 input or output has a zero point that is not 0, which no runtime takes")
+    return problems
+
+
+def _parts(layer: Convolution, rule: str) -> list[tuple[int, int, IntegerRule]]:
+    """Which channels follow which rule: (first, end, rule), one behind the other."""
+    if rule in AROUND_DENSE:
+        return [(0, layer.channels, AROUND_DENSE[rule])]
+    choice = CHOICES_AROUND_DENSE[rule]
+    match choice.when:
+        case ChannelGroups(channels):
+            whole = layer.channels - layer.channels % channels
+            return [(0, whole, choice.then), (whole, layer.channels, choice.otherwise)]
+        case SmallWindow(most_taps):
+            return [(0, layer.channels, choice.then if layer.depthwise(most_taps) else choice.otherwise)]
+        case OneRow():
+            raise refuse(layer.operator, "a convolution has no rows to choose a rule by")
+        case never:
+            assert_never(never)
+
+
+def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDArray[np.int64]]) -> PreparedConvolution:
+    """The prepared operator, from a function that makes the accumulators.
+
+    Args:
+        layer: the convolution.
+        rule: a key of `RULES`.
+        accumulate: input `[n, h, w, c]` -> sums `[n, out_h, out_w, out]` without the bias, not wrapped.
+    """
+    assert layer.input.quant is not None
+    assert layer.weights.quant is not None
+    assert layer.output.quant is not None
+    scales = layer.weights.quant.scale
+    ends = _parts(layer, rule)
+    parts = tuple(
+        (
+            start,
+            stop,
+            prepare_requantize(
+                own,
+                input_scale=np.float32(layer.input.quant.scale[0]),
+                weights_scale=scales[start:stop] if scales.size > 1 else scales,
+                output_scale=np.float32(layer.output.quant.scale[0]),
+                output_zero_point=int(layer.output.quant.zero_point[0]),
+                activation=str(layer.operator.options.get("fused_activation_function", "NONE")),
+                dtype=layer.output.dtype,
+            ),
+        )
+        for start, stop, own in ends
+        if stop > start
+    )
+    for _, _, params in parts:
+        check_factor(layer.operator, params)
+    bias = layer.bias_values
+    narrow = parts[0][2].rule.sums.bits == 32
+
+    def evaluate(values: Sequence[Array]) -> dict[str, Array]:
+        layer.check(values[0])
+        acc = accumulate(values[0]) + bias
+        acc = low_bits(acc, 32).astype(np.int32) if narrow else acc
+        done = [requantize(acc[..., start:stop], params) for start, stop, params in parts]
+        steps = done[0] if len(done) == 1 else {name: np.concatenate([d[name] for d in done], -1) for name in done[0]}
+        return {"acc": acc, **steps}
+
+    return PreparedConvolution(
+        operator=layer.operator,
+        rule=rule,
+        inputs=(layer.input.index,),
+        evaluate=evaluate,
+        convolution=layer,
+        requant=parts,
+    )
+
+
+def _zero_point(tensor: Tensor) -> int:
+    assert tensor.quant is not None, tensor.label  # convolution() has refused anything else
+    return int(tensor.quant.zero_point[0])

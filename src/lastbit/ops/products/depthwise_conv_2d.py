@@ -1,0 +1,61 @@
+"""DEPTHWISE_CONV_2D: every input channel has `depth_multiplier` output channels of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...arith.windows import taps
+from ...model.graph import Model, Operator
+from ...model.types import Array
+from ..base import PreparedOperator
+from .convolution import RULES as CONVOLUTION_RULES
+from .convolution import convolution, finish
+from .float_convolution import FLOAT_CONVOLUTION_RULES, prepare_float_convolution
+
+__all__ = ["RULES", "prepare_depthwise_conv_2d"]
+
+RULES: dict[str, str] = {**CONVOLUTION_RULES, **FLOAT_CONVOLUTION_RULES}
+
+
+def prepare_depthwise_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
+    """Prepare DEPTHWISE_CONV_2D: int8, uint8, int16 x int8 or float32, with or without bias; strided, dilated.
+
+    Output channel `c * multiplier + m` sees input channel c alone. The multiplier is output channels by input
+    channels, whatever the option says. Padding counts as zx.
+
+    Args:
+        model: the model.
+        op: the operator.
+        rule: a key of `RULES`.
+
+    Returns:
+        Steps: `acc`, those of the requantization, `output`, all `[n, out_h, out_w, out]`; of float32: `sum`, `output`.
+
+    Raises:
+        UnsupportedError: the convolution is outside of what LastBit covers.
+
+    Source: google-ai-edge/LiteRT, tflite/kernels/internal/reference/integer_ops/depthwise_conv.h @60f725ccc7ce and
+    tflite/kernels/depthwise_conv.cc; google/XNNPACK, src/qs8-dwconv.
+    """
+    layer = convolution(model, op, rule)
+    if rule in FLOAT_CONVOLUTION_RULES:
+        return prepare_float_convolution(layer, rule)
+    assert layer.weights.data is not None
+    multiplier = layer.channels // layer.input.shape[3]
+    zx = layer.input_zero_point
+    # Sums of int16 products may need more than the 32 bits in which those of 8-bit ones wrap, as the kernels' do.
+    kind: type[np.integer[Any]] = np.int64 if layer.input.dtype.name == "int16" else np.int32
+    weights = layer.weights.data[0].astype(kind) - kind(layer.weights_zero_point)
+
+    def accumulate(x: Array) -> npt.NDArray[np.int64]:
+        centered = x.astype(kind) - kind(zx)
+        height, width = layer.rows.outputs(x.shape[1]), layer.columns.outputs(x.shape[2])
+        acc = np.zeros((x.shape[0], height, width, x.shape[3], multiplier), kind)
+        for i, j, seen in taps(centered, layer.rows, layer.columns, 0):
+            acc += seen[..., None] * weights[i, j].reshape(x.shape[3], multiplier)
+        return acc.reshape(*acc.shape[:3], layer.channels).astype(np.int64)
+
+    return finish(layer, rule, accumulate)

@@ -1,0 +1,91 @@
+"""CONV_2D and DEPTHWISE_CONV_2D of float32, where the order of additions is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...arith.floats import SMALLEST_NORMAL, fma32
+from ...arith.windows import taps
+from ...model.types import Array
+from ..base import PreparedOperator, refuse
+from ..elements.floats import float_bounds
+from .convolution import Convolution
+
+__all__ = ["FLOAT_CONVOLUTION_RULES", "prepare_float_convolution"]
+
+# XNNPACK has depthwise kernels for windows of up to so many taps.
+DEPTHWISE_TAPS = 25
+
+_ORDER = "row by row of the window, from left to right, channel by channel"
+
+FLOAT_CONVOLUTION_RULES: dict[str, str] = {
+    "float32_in_order/bias_last": f"y = clamp((0 + x w + x w + ...) + bias), {_ORDER}; every product and sum rounded",
+    "float32_in_order/bias_first": f"y = clamp(bias + x w + x w + ...), {_ORDER}; every product and sum rounded",
+    "float32_fma/bias_first": (
+        f"y = clamp(fma(x, w, ... fma(x, w, bias))), {_ORDER}, or column by column where every output channel sees one "
+        f"input channel that no other sees and the window has {DEPTHWISE_TAPS} taps or fewer; subnormals become zero"
+    ),
+}
+
+
+def prepare_float_convolution(layer: Convolution, rule: str) -> PreparedOperator:
+    """Prepare a float32 convolution.
+
+    Args:
+        layer: the convolution; its types are checked here.
+        rule: a key of `FLOAT_CONVOLUTION_RULES`.
+
+    Returns:
+        Steps: `sum` (with the bias), `output`, all `[n, out_h, out_w, out]`.
+
+    Raises:
+        UnsupportedError: there is no bias, or a type other than float32.
+
+    Source: google-ai-edge/LiteRT, tflite/kernels/internal/reference/conv.h and depthwiseconv_float.h; google/XNNPACK,
+    src/f32-igemm and src/f32-dwconv. The order was found by probing.
+    """
+    op = layer.operator
+    tensors = [layer.input, layer.weights, layer.bias, layer.output]
+    if any(tensor is None or tensor.dtype.name != "float32" for tensor in tensors):
+        raise refuse(op, "LastBit covers float32 convolutions with float32 weights and a float32 bias")
+    assert layer.weights.data is not None
+    assert layer.bias is not None
+    assert layer.bias.data is not None
+    fused = rule.startswith("float32_fma")
+    low, high = float_bounds(op, finite=not fused)
+    weights, bias = _flush(layer.weights.data, fused), _flush(layer.bias.data, fused)
+    groups = layer.input.shape[3] if op.name == "DEPTHWISE_CONV_2D" else layer.groups
+    if op.name == "DEPTHWISE_CONV_2D":
+        # [1, kh, kw, out] to CONV_2D's [out, kh, kw, 1]: it is a convolution with a group for each input channel.
+        weights = weights.transpose(3, 1, 2, 0)
+
+    def accumulate(x: Array) -> Array:
+        depth, each = weights.shape[3], layer.channels // groups
+        seen = {(i, j): part for i, j, part in taps(_flush(x, fused), layer.rows, layer.columns, 0)}
+        order = (
+            sorted(seen, key=lambda place: place[::-1]) if fused and layer.depthwise(DEPTHWISE_TAPS) else sorted(seen)
+        )
+        shape = (*next(iter(seen.values())).shape[:3], layer.channels)
+        total = np.broadcast_to(np.float32(0) if rule.endswith("last") else bias, shape)
+        for i, j in order:
+            for channel in range(depth):
+                values = np.repeat(seen[i, j][..., channel::depth], each, axis=3)
+                if fused:
+                    total = fma32(values, weights[:, i, j, channel], total, flush=True)
+                else:
+                    total = total + values * weights[:, i, j, channel]
+        return total + bias if rule.endswith("last") else np.asarray(total)
+
+    def evaluate(values: Sequence[Array]) -> dict[str, Array]:
+        layer.check(values[0])
+        with np.errstate(all="ignore"):
+            total = accumulate(values[0])
+        return {"sum": total, "output": np.where(total < low, low, np.where(total > high, high, total))}
+
+    return PreparedOperator(operator=op, rule=rule, inputs=(layer.input.index,), evaluate=evaluate)
+
+
+def _flush(x: Array, wanted: bool) -> Array:
+    return np.where(np.abs(x) < SMALLEST_NORMAL, np.copysign(np.float32(0), x), x) if wanted else x

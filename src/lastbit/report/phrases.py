@@ -1,0 +1,181 @@
+"""The small texts and table parts that an inspection's overview and its operator view share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..model.errors import Refusal
+from .blocks import Block, Text
+
+__all__ = [
+    "ROWS",
+    "Data",
+    "covered_on",
+    "cut",
+    "hex_text",
+    "left_out",
+    "merged",
+    "name_text",
+    "names_text",
+    "numbers",
+    "others_text",
+    "plural",
+    "reasons",
+    "scale_text",
+    "short_hex",
+    "span",
+    "type_text",
+    "zero_point_text",
+]
+
+# Rows of a long table that are shown.
+ROWS = 40
+_NAME_WIDTH = 22
+_MOST_NAMES = 4
+
+Data = Mapping[str, Any]
+
+
+def name_text(name: str, full: bool = False) -> str:
+    """A name of the file, without what would disturb a terminal; long ones without their middle."""
+    text = name if name.isprintable() else repr(name)[1:-1]
+    if full or len(text) <= _NAME_WIDTH:
+        return text
+    half = (_NAME_WIDTH - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
+
+
+def type_text(tensor: Data) -> str:
+    """Element type and shape: `int8[1,48]`."""
+    return f"{tensor['dtype']}[{','.join(map(str, tensor['shape']))}]"
+
+
+def scale_text(quantization: Data | None) -> str:
+    """The one scale, in decimals that read back the same; or how many there are, or what stands instead of it."""
+    if quantization is None:
+        return "-"
+    if quantization["scale"] is None:
+        return "multiplier, shift" if "multiplier" in quantization else "not known"
+    scales = quantization["scale"]["decimal"]
+    return repr(scales[0]) if len(scales) == 1 else f"{len(scales)} along axis {quantization['axis']}"
+
+
+def hex_text(quantization: Data | None) -> str:
+    """The one scale as hexadecimal float; nothing where there are several."""
+    scale = None if quantization is None else quantization["scale"]
+    scales = [] if scale is None else scale["hex"]
+    return short_hex(scales[0]) if len(scales) == 1 else ""
+
+
+def short_hex(text: str) -> str:
+    """Hexadecimal float text without the mantissa's trailing zeros.
+
+    >>> short_hex("0x1.99999a0000000p-4"), short_hex("0x1.0000000000000p-2")
+    ('0x1.99999ap-4', '0x1p-2')
+    """
+    mantissa, _, exponent = text.partition("p")
+    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}p{exponent}"
+
+
+def zero_point_text(quantization: Data | None) -> str:
+    """The zero point, or the range of several."""
+    return "-" if quantization is None else span(quantization["zero_point"])
+
+
+def span(values: Sequence[int]) -> str:
+    """The value that all have, or `low..high`."""
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low}..{high}"
+
+
+def numbers(values: Sequence[int], limit: int | None = None) -> str:
+    """Ascending numbers, neighbours joined; no more than `limit` runs.
+
+    >>> numbers([0, 1, 2, 5, 7, 8]), numbers([0, 1, 2, 5, 7, 8], 2)
+    ('0-2, 5, 7-8', '0-2, 5, ...')
+    """
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and runs[-1][1] == value - 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    texts = [str(low) if low == high else f"{low}-{high}" for low, high in runs]
+    return ", ".join([*texts[:limit], *(["..."] if limit is not None and len(runs) > limit else [])])
+
+
+def merged(rows: Iterable[tuple[int, *tuple[str, ...]]]) -> list[tuple[str, ...]]:
+    """Rows that are alike but for their operator, which comes first, as one row with all the operators.
+
+    >>> merged([(0, "a", "x"), (1, "a", "x"), (2, "b", "x")])
+    [('0-1', 'a', 'x'), ('2', 'b', 'x')]
+    """
+    found: dict[tuple[str, ...], list[int]] = {}
+    for index, *rest in rows:
+        found.setdefault(tuple(rest), []).append(index)
+    return [(numbers(indices, 12), *rest) for rest, indices in found.items()]
+
+
+def names_text(names: Sequence[str]) -> str:
+    """Some names in words.
+
+    >>> names_text(["a", "b"]), names_text(list("abcdef"))
+    ('a and b', 'a, b, c and 3 more')
+    """
+    shown = list(names) if len(names) <= _MOST_NAMES else [*names[: _MOST_NAMES - 1], f"{len(names) - 3} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def cut(rows: Sequence[Sequence[object]], limit: int, full: bool) -> Sequence[Sequence[object]]:
+    """The rows that are shown."""
+    return rows if full else rows[:limit]
+
+
+def left_out(count: int, limit: int, full: bool, noun: str) -> list[Block]:
+    """Says how many rows `cut` left out, if any."""
+    if full or count <= limit:
+        return []
+    return [Text(f"The first {limit} of {count} {noun}; {count - limit} left out. --all-channels shows all.", "dim")]
+
+
+def _asked(coverage: Data) -> Data:
+    """The coverage without runtimes that are for dense layers only, at other operators."""
+    return {name: entry for name, entry in coverage.items() if entry.get("kind") != Refusal.DENSE_ONLY.value}
+
+
+def covered_on(coverage: Data) -> str:
+    """The runtimes that an operator is covered on: `all`, `none`, their names, or `all but` those it is not."""
+    asked = _asked(coverage)
+    on = [name for name, entry in asked.items() if entry["covered"]]
+    if len(on) == len(asked):
+        return "all"
+    if len(on) > len(asked) / 2:
+        return f"all but {', '.join(name for name in asked if name not in on)}"
+    return ", ".join(on) if on else "none"
+
+
+def reasons(coverage: Data) -> list[str]:
+    """Why an operator is not covered; one reason where all runtimes have the same, but for their names."""
+    asked = _asked(coverage)
+    found: dict[str, list[str]] = {}
+    for name, entry in asked.items():
+        if not entry["covered"]:
+            found.setdefault(entry["reason"].replace(f" on {name}", ""), []).append(name)
+    if len(found) == 1 and len(*found.values()) == len(asked):
+        return list(found)
+    return [f"{', '.join(names)}: {reason}" for reason, names in found.items()]
+
+
+def others_text(names: Sequence[str]) -> str:
+    """Which runtimes print another value for an element, for a reader who sees one line.
+
+    >>> others_text(["tflm"]), others_text([])
+    ('another value: tflm', 'no runtime prints another value')
+    """
+    return f"another value: {', '.join(names)}" if names else "no runtime prints another value"

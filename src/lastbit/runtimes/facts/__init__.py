@@ -1,0 +1,1 @@
+"""Condensed evidence, generated: see CONTRIBUTING."""

@@ -1,0 +1,147 @@
+"""What a benchmark found, for people and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...report.blocks import Block, Report, Table, Text
+
+__all__ = ["BenchReport", "BenchRow"]
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """One contender at one batch.
+
+    Attributes:
+        batch: rows in a call.
+        name: the contender.
+        ours: whether it is LastBit.
+        seconds: the median time of one call; scaled where fewer rows were timed.
+        timed_rows: rows that were timed.
+        to_real: how many times the speed of the real interpreter of the same arithmetic (ours only).
+        to_default: how many times the speed of LiteRT's default.
+        same: whether the outputs were the real interpreter's, byte for byte (ours only).
+    """
+
+    batch: int
+    name: str
+    ours: bool
+    seconds: float
+    timed_rows: int
+    to_real: float | None
+    to_default: float | None
+    same: bool | None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BenchReport(Report):
+    """The outcome of `lastbit bench`.
+
+    Attributes:
+        model: the model's path.
+        operations: additions and multiplications of one sample.
+        cpu: the CPU's name and features.
+        peak: operations per second of the CPU's dot product instruction on one core; None where it was not measured.
+        engine: LastBit's engine.
+        threads: threads.
+        rows: what was timed.
+        memory: peak memory of a process with the largest batch, bytes.
+        as_reference: contender -> its operators that run as the reference engine does, and what the engine lacks.
+    """
+
+    model: str
+    operations: int
+    cpu: str
+    peak: float | None
+    engine: str
+    threads: int
+    rows: tuple[BenchRow, ...]
+    memory: Mapping[str, int]
+    as_reference: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def rate(self, row: BenchRow) -> float:
+        """Operations per second."""
+        return self.operations * row.batch / row.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain data (schema `lastbit.bench/1`)."""
+        return {
+            "schema": "lastbit.bench/1",
+            "model": self.model,
+            "operations": self.operations,
+            "cpu": self.cpu,
+            "peak_gops": None if self.peak is None else round(self.peak / 1e9, 2),
+            "engine": self.engine,
+            "threads": self.threads,
+            "rows": [
+                {
+                    "batch": row.batch,
+                    "name": row.name,
+                    "ours": row.ours,
+                    "seconds": row.seconds,
+                    "timed_rows": row.timed_rows,
+                    "gops": self.rate(row) / 1e9,
+                    "times_real": row.to_real,
+                    "times_litert_default": row.to_default,
+                    "same_outputs": row.same,
+                }
+                for row in self.rows
+            ],
+            "peak_memory_bytes": dict(self.memory),
+            "run_as_reference": {name: dict(why) for name, why in self.as_reference.items()},
+        }
+
+    def in_short(self) -> list[str]:
+        """What was timed, and LastBit's time for the smallest batch."""
+        ours = [row for row in self.rows if row.ours][:1]
+        head = f"{self.model}, engine {self.engine}, {len(self.rows)} timings"
+        return [head, *(f"{row.name}, batch {row.batch}: {time_text(row.seconds)}" for row in ours)]
+
+    def blocks(self) -> list[Block]:
+        """What a person should read."""
+        peak = "" if self.peak is None else f"; its peak on one core: {self.peak / 1e9:.0f} GOPS"
+        blocks: list[Block] = [
+            Text(f"{self.model}: {self.operations:,} operations a row; engine {self.engine}, threads: {self.threads}"),
+            Text(f"{self.cpu}{peak}"),
+        ]
+        headers = ["batch", "what", "time", "GOPS", "of peak", "x the real one", "x LiteRT default", "same outputs"]
+        table: list[list[object]] = []
+        for row in self.rows:
+            cut = f" ({row.timed_rows} rows timed)" if row.timed_rows != row.batch else ""
+            limit = None if self.peak is None else self.rate(row) / (self.peak * self.threads)
+            table.append(
+                [
+                    row.batch,
+                    row.name + cut,
+                    time_text(row.seconds),
+                    f"{self.rate(row) / 1e9:.3g}",
+                    "-" if limit is None else f"{100 * limit:.0f} %",
+                    "-" if row.to_real is None else f"{row.to_real:.2f}",
+                    "-" if row.to_default is None else f"{row.to_default:.2f}",
+                    "-" if row.same is None else "yes" if row.same else "NO",
+                ]
+            )
+        blocks.append(Table(headers, table, right=[h for h in headers if h not in ("what", "same outputs")]))
+        for name, operators in self.as_reference.items():
+            blocks += [
+                Text(f"{name} runs {label} as the reference engine does: {why}") for label, why in operators.items()
+            ]
+        if self.memory:
+            used = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in self.memory.items())
+            blocks.append(Text(f"peak memory of a process with the largest batch: {used}"))
+        return blocks
+
+
+def time_text(seconds: float) -> str:
+    """A time with three digits.
+
+    >>> time_text(0.00001234), time_text(0.5), time_text(12.0)
+    ('12.3 us', '500 ms', '12 s')
+    """
+    for unit, factor in (("us", 1e6), ("ms", 1e3)):
+        if seconds * factor < 1000:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds:.3g} s"

@@ -1,0 +1,1 @@
+"""A tour on a model of a forum's question."""

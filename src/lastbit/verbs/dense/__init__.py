@@ -1,0 +1,1 @@
+"""A dense layer from arrays, for those who have no .tflite file."""

@@ -1,0 +1,1 @@
+"""Which mistakes make a dense layer's output what it is."""

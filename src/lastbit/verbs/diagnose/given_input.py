@@ -1,0 +1,109 @@
+"""The input that a layer is diagnosed on, and that input before it was quantized where it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...engines.inputs import as_inputs
+from ...layers.layer_input import layer_input
+from ...model.errors import InputError, LastBitError, RealInputError
+from ...model.graph import Model, Operator
+from ...model.types import Array
+from ...ops.dense.layer import DenseLayer
+from ...ops.moves.before_layer import moves_before
+from ...runtimes import Runtime
+from ..run.verb import quantized_inputs, run
+from .function import Function
+from .separate import trial_inputs
+
+__all__ = ["chosen_input", "elsewhere", "real_input"]
+
+_LEAST = 4
+"""Elements, from which an array is looked for among the model's tensors."""
+
+
+def chosen_input(
+    model: Model,
+    layer: DenseLayer,
+    x: Any,
+    runtime: Runtime,
+    *,
+    function: Function | None,
+    quantize_input: bool,
+    seed: int,
+) -> tuple[Array, str]:
+    """The layer's input, and where it comes from."""
+    if x is not None and quantize_input:
+        values, source = layer_input(model, layer, quantized_inputs(model, as_inputs(model, x), runtime), runtime)
+        return values, f"{source}; real values quantized as {runtime.name} does it"
+    if x is not None:
+        try:
+            return layer_input(model, layer, x, runtime)
+        except RealInputError as error:
+            raise error.offering_to_quantize() from None
+    if function is None:
+        raise InputError("there is no input; give the x that the output was calculated from")
+    rows = trial_inputs(layer, np.random.default_rng(seed), 64)
+    return rows, f"{len(rows)} rows chosen to tell mistakes apart (seed {seed})"
+
+
+def elsewhere(model: Model, x: Any, runtime: Runtime, mine: Array, operator: Operator, quantize_input: bool) -> str:
+    """Which other tensor of the model an array is, and what to do; empty where none, or x is not the model's input."""
+    if x is None or mine.dtype.kind not in "iuf" or mine.size < _LEAST:
+        return ""
+    try:
+        trace = run(model, x, runtime, quantize_input=quantize_input, partial=True)
+    except LastBitError:
+        return ""
+    makers = {index: op for op in model.operators for index in op.outputs}
+    for index, values in trace.tensors.items():
+        if index in operator.outputs or values.size != mine.size:
+            continue
+        if np.array_equal(values.ravel(), mine.ravel()) and values.min() != values.max():
+            maker = makers.get(index)
+            what = "an input of the model" if maker is None else f"the output of {maker.label}"
+            said = f"it is {what}, {model.tensors[index].label}, as {runtime.name} computes it."
+            if maker is None or maker.index < operator.index:
+                return f"{said} Is the operator the right one?"
+            return (
+                f"{said} That operator runs later. The interpreter reuses memory, so a tensor that is read after "
+                "invoke() may hold what a later operator wrote: ask for experimental_preserve_all_tensors=True. "
+                "If you did, is the operator the right one?"
+            )
+    return ""
+
+
+def real_input(model: Model, layer: DenseLayer, x: Any, values: Array) -> Array | None:
+    """The layer's input before it was quantized.
+
+    Args:
+        model: the model.
+        layer: one of its dense layers.
+        x: what was given for the model's inputs.
+        values: the layer's own input, which came of it.
+
+    Returns:
+        float32 of the shape of values; None where the layer's input is not a real model input, quantized.
+    """
+    makers = {index: op for op in model.operators for index in op.outputs}
+    moves = moves_before(model, layer.input.index)
+    index = moves[0].inputs[0] if moves else layer.input.index
+    inputs = [tensor.index for tensor in model.inputs]
+    source = index  # a quantized model input may have been given in real values
+    if index in makers and makers[index].name == "QUANTIZE":
+        source = makers[index].inputs[0]
+    if source not in inputs:
+        return None
+    given = x
+    if isinstance(x, Mapping):
+        tensor = model.tensors[source]
+        given = next((x[key] for key in (source, str(source), tensor.name) if key in x), None)
+    elif len(inputs) > 1:
+        given = x[inputs.index(source)]
+    array = np.asarray(given)
+    if array.dtype.kind != "f" or array.size != values.size:
+        return None
+    return array.astype(np.float32).reshape(values.shape)

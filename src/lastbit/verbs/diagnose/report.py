@@ -1,0 +1,234 @@
+"""What a diagnosis found, for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...layers.mistakes import MISTAKES
+from ...layers.mistakes.base import Case
+from ...layers.mistakes.pipeline import unrounded_matrix
+from ...report.blocks import Block, Heading, Table, Text
+from ...report.phrases import names_text
+from .given import Given
+from .kernels import apart_text
+from .result import Found
+from .separate import Tie, explanation_text, separating_inputs, ties_blocks
+from .target import Explanation
+from .text import FEW_WRONG, caution_blocks, mistake_blocks, percent, rest_text, tie_text
+
+__all__ = ["Diagnosis", "Given", "Tie", "separating_inputs"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis(Found):
+    """The result of `diagnose`: what was found, and its words."""
+
+    @property
+    def right(self) -> bool:
+        """Whether the array is right: dtype, shape and every element."""
+        return self.verdict == "right"
+
+    def in_short(self) -> list[str]:
+        """The verdict, the mistakes by name; and what it is about."""
+        given = self.given
+        head = f"{given.layer} of {given.source}, {given.mine.dtype}{list(given.mine.shape)}"
+        if self.problem:
+            return [f"This cannot be the layer's output: {self.problem}.", head]
+        if self.explanation is None:
+            return [f"No set of up to {given.most} known mistakes fits every element.", head]
+        if self.explanation.mistakes:
+            return [f"{len(self.mistakes)} wrong: {explanation_text(self.explanation)}", head]
+        told = {"right": self._right, "form": self._right, "unwritten": self._unwritten}
+        first = told.get(self.verdict, self._other_runtime)()[0]
+        assert isinstance(first, Text)
+        return [first.text, *(f"The array: {finding}." for finding in self.findings), head]
+
+    def blocks(self) -> list[Block]:
+        """Verdict, the array's form, the mistakes with their fixes, one element worked, ties."""
+        given = self.given
+        shape = f"{given.mine.dtype}{list(given.mine.shape)}"
+        blocks: list[Block] = [
+            Heading(f"{given.layer} of {given.source}: what is wrong with {shape}?"),
+            Text(f"Input: {given.input_source}.", "dim"),
+        ]
+        if self.problem:
+            blocks.append(Text(f"This cannot be the layer's output: {self.problem}.", "bad"))
+            return blocks + self._elsewhere()
+        assert self.reading is not None
+        blocks += [Text(f"The array: {finding}.", "warning") for finding in self.reading.findings]
+        if self.difference:
+            blocks.append(
+                Text(f"Compared with {given.first}: " + self.difference.text("right", "yours").replace("\n", "; "))
+            )
+        blocks += self._parts_blocks()
+        if self.unwritten is not None and self.verdict != "unwritten":
+            blocks.append(Text(self.unwritten.text + " What follows is about the rest.", "bad"))
+        blocks += {
+            "right": self._right,
+            "form": self._right,
+            "unwritten": self._unwritten,
+            "other runtime": self._other_runtime,
+            "mistakes": self._mistakes,
+            "unexplained": self._unexplained,
+        }[self.verdict]()
+        return blocks
+
+    def _right(self) -> list[Block]:
+        assert self.explanation is not None
+        names, s = names_text(self.explanation.runtimes), _s(self.explanation)
+        if self.fault:
+            whose = "its kernel" if s else "their kernels"
+            return [
+                Text(f"This is what {names} print{s}, with a known fault of {whose}: {self.fault}.", "warning"),
+                Text(
+                    "A kernel without that fault prints other numbers. If this is your own code, it has the fault too."
+                ),
+            ]
+        if self.verdict == "form":
+            return [Text(f"The numbers are right: they are what {names} print{s}.", "good")]
+        first, *others = self.explanation.runtimes
+        more = f" {names_text(others)} print{'s' * (len(others) == 1)} the same here." if others else ""
+        return [Text(f"Nothing is wrong: this is what {first} prints.{more}", "good")]
+
+    def _unwritten(self) -> list[Block]:
+        assert self.explanation is not None
+        assert self.unwritten is not None
+        names = names_text(self.explanation.runtimes)
+        return [
+            Text(self.unwritten.text, "bad"),
+            Text(f"The rest is right: it is what {names} print{_s(self.explanation)}."),
+        ]
+
+    def _other_runtime(self) -> list[Block]:
+        assert self.explanation is not None
+        given, names = self.given, names_text(self.explanation.runtimes)
+        few: list[Block] = []
+        if self.difference is not None and self.difference.mismatched < FEW_WRONG:
+            few.append(
+                Text(
+                    f"Only {self.difference.mismatched} of these elements tells them apart, and some mistakes would "
+                    "print the same: an output of more inputs makes it sure.",
+                    "warning",
+                )
+            )
+        assert given.asked is not None
+        asked = given.faults.get(given.asked, "")
+        if self.fault:
+            why = f"They differ by a known fault of {names}: {self.fault}."
+        elif asked:
+            why = f"Nothing is wrong with your numbers. They differ by a known fault of {given.asked}: {asked}."
+        else:
+            why = "Nothing is wrong with the calculation. " + apart_text(self.explanation.prepared, given.prepared)
+        return [
+            Text(
+                f"This is what {names} print{_s(self.explanation)}; you compared it with {given.asked}.",
+                "warning" if self.fault else "good",
+            ),
+            Text(f"{why} `lastbit explain MODEL --at ROW,UNIT --runtime {given.asked}` shows the step."),
+            *few,
+        ]
+
+    def _mistakes(self) -> list[Block]:
+        explanation = self.explanation
+        assert explanation is not None
+        count = len(explanation.mistakes)
+        what = "This one mistake" if count == 1 else f"These {count} mistakes together"
+        size = self.given.mine.size if self.unwritten is None else int(self.unwritten.rest.sum())
+        blocks: list[Block] = [
+            Text(f"{what} reproduce{'s' if count == 1 else ''} all {size} elements:", "bad"),
+        ]
+        assert self.reading is not None
+        caution = caution_blocks(self.wrong, count, len(np.unique(self.reading.values)))
+        blocks += caution
+        if self.tie_distance is not None and (caution or count > 1):
+            blocks.append(Text(tie_text(self.wrong, self.tie_distance), "warning"))
+        for number, mistake in enumerate(self.mistakes, 1):
+            blocks += mistake_blocks(number, mistake, explanation.prepared.requant.rule.requantize)
+        blocks.append(Text(self._arithmetic_text(explanation)))
+        blocks += self._worked_blocks()
+        return blocks + ties_blocks(self.ties, len(self.explanations))
+
+    def _arithmetic_text(self, explanation: Explanation) -> str:
+        names = names_text(explanation.runtimes)
+        if self.fault:
+            names += f", with a known fault ({self.fault}),"
+        asked = self.given.asked
+        if asked is not None and asked not in explanation.runtimes:
+            return f"The rest is as {names} calculate{_s(explanation)} it, not as {asked}, which you compared with."
+        return f"Everything else is as {names} calculate{_s(explanation)} it."
+
+    def _worked_blocks(self) -> list[Block]:
+        steps, at = self.worked(), self.element()
+        if not steps or at is None:
+            return []
+        assert self.reading is not None
+        rows = []
+        shown = False
+        for step in steps:
+            mark = "<-- here" if step.differs and not shown else ""
+            shown = shown or step.differs
+            rows.append((step.name, step.right, step.wrong, mark))
+        found = self.reading.values[at].item()
+        where = " (in the right layout)" if self.reading.layout is not None else ""
+        title = f"The first wrong element by hand: row {at[0]}, unit {at[1]}{where}; yours is {found}"
+        return [Table(("step", "right", "with the mistakes", ""), rows, title)]
+
+    def _elsewhere(self) -> list[Block]:
+        return [Text(f"But {self.elsewhere}", "good")] if self.elsewhere else []
+
+    def _unexplained(self) -> list[Block]:
+        blocks: list[Block] = [
+            Text(
+                f"No set of up to {self.given.most} known mistakes fits every element, in the arithmetic of any "
+                "runtime that has this layer.",
+                "bad",
+            )
+        ]
+        blocks += self._elsewhere()
+        if self.tie_distance is not None:
+            return [*blocks, Text(tie_text(self.wrong, self.tie_distance), "good")]
+        nearest, reading = self.nearest, self.reading
+        if nearest is None or reading is None or self.elsewhere:
+            return blocks
+        size = reading.values.size if self.unwritten is None else int(self.unwritten.rest.sum())
+        share = f"{nearest.matching} of {size} elements ({percent(nearest.matching, size)})"
+        if nearest.mistakes and self.difference is not None and self.unwritten is None:
+            share += f", where the right calculation reproduces {size - self.difference.mismatched}"
+        names = " + ".join(nearest.mistakes) or "the right calculation"
+        blocks.append(
+            Text(f"Nearest: {names}, in {nearest.runtime}'s arithmetic: {share}. This does not explain your output.")
+        )
+        chosen = {m.slot: m for m in (MISTAKES[name] for name in nearest.mistakes) if m.slot != "layout"}
+        case = Case.of(nearest.prepared, self.given.x, self.given.real)
+        real = None if "whole" in chosen else unrounded_matrix(case, chosen)
+        wanted = nearest.wanted
+        if self.unwritten is not None:
+            wanted = np.where(self.unwritten.rest, wanted, nearest.values)
+        rest = rest_text(nearest.values, wanted, real)
+        return [*blocks, Text(f"The rest: {rest}.")] if rest else blocks
+
+    def _parts_blocks(self) -> list[Block]:
+        if not self.parts:
+            return []
+        rows = [
+            (
+                part.name,
+                part.status,
+                f"{part.matching} of {part.size}",
+                " + ".join(part.explanations[0].mistakes) if part.explanations else "",
+            )
+            for part in self.parts
+        ]
+        wrong = next((part.name for part in self.parts if part.status != "right"), None)
+        blocks: list[Block] = [
+            Table(("array", "", "elements right", "mistakes since the array before"), rows, "Step by step")
+        ]
+        if wrong is not None:
+            blocks.append(Text(f"The first that is wrong is {wrong}."))
+        return blocks
+
+
+def _s(explanation: Explanation) -> str:
+    return "s" if len(explanation.runtimes) == 1 else ""

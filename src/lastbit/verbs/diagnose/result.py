@@ -1,0 +1,204 @@
+"""What a diagnosis found, as data."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...layers.differences import Difference
+from ...layers.mistakes import MISTAKES, Mistake
+from ...layers.mistakes.base import Case
+from ...layers.mistakes.fixes import fixes
+from ...layers.mistakes.worked import WorkedStep, worked_steps
+from ...model.types import Array
+from ...report.blocks import Report
+from .given import Given
+from .given_steps import Part
+from .separate import Tie
+from .shape_mistakes import Reading
+from .target import Explanation, Nearest
+from .unwritten import Unwritten
+
+__all__ = ["Found"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Found(Report, ABC):
+    """The result of `diagnose` without its words; see `Diagnosis`.
+
+    Attributes:
+        given: what was to be diagnosed.
+        explanations: the shortest sets of mistakes that reproduce every element, the likeliest first. One without
+            mistakes says that the array is right, in the runtimes that it names.
+        nearest: what comes nearest where nothing reproduces every element.
+        ties: for each further explanation, an input that would tell it from the first.
+        problem: why the array cannot be an output of the layer at all, else empty.
+        reading: how the array was read.
+        difference: how the array differs from the first runtime's right output; None where it is not rounded yet.
+        right_output: what the first runtime prints, `[rows, out]`.
+        parts: where intermediate arrays were given, what is wrong up to each.
+        refused: runtimes that do not run the layer -> why.
+        elsewhere: where the array fits nothing, which other tensor of the model it is, in words; else empty.
+        unwritten: rows or units that hold one constant; `explanations` and `nearest` are then about the rest.
+        tie_distance: how far from a rounding tie of the right calculation the wrong elements are at most, where each
+            is off by one and next to one; else None.
+    """
+
+    given: Given
+    explanations: tuple[Explanation, ...]
+    nearest: Nearest | None
+    ties: tuple[Tie, ...]
+    problem: str = ""
+    reading: Reading | None = None
+    difference: Difference | None = None
+    right_output: Array = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    parts: tuple[Part, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: str = ""
+    unwritten: Unwritten | None = None
+    tie_distance: float | None = None
+
+    @property
+    def explanation(self) -> Explanation | None:
+        """The likeliest explanation."""
+        return self.explanations[0] if self.explanations else None
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """The likeliest explanation's mistakes, in order of calculation."""
+        return () if self.explanation is None else tuple(MISTAKES[name] for name in self.explanation.mistakes)
+
+    @property
+    def verdict(self) -> str:
+        """`right`, `form`, `other runtime`, `unwritten`, `mistakes`, `unexplained` or `unreadable`.
+
+        `form` is right numbers in another dtype or shape; `unwritten` is right but for rows or units never written.
+        """
+        if self.problem:
+            return "unreadable"
+        if self.explanation is None:
+            return "unexplained"
+        if self.explanation.mistakes:
+            return "mistakes"
+        if self.unwritten is not None:
+            return "unwritten"
+        if self.given.asked is not None and self.given.asked not in self.explanation.runtimes:
+            return "other runtime"
+        return "form" if self.reading is not None and self.reading.findings else "right"
+
+    @property
+    def exit_code(self) -> int:
+        """0: the array is right. 1: it is not."""
+        return 0 if self.verdict == "right" else 1
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What is unusual about the array, in words."""
+        return () if self.reading is None else tuple(self.reading.findings)
+
+    @property
+    def fault(self) -> str:
+        """What the kernels are known to get wrong that print these numbers, where no other prints them; else empty."""
+        names = () if self.explanation is None else self.explanation.runtimes
+        faults = [self.given.faults.get(name, "") for name in names]
+        return faults[0] if all(faults) and faults else ""
+
+    @property
+    def wrong(self) -> int:
+        """Elements that are wrong, in the array or in one that was given with it."""
+        size = self.given.mine.size
+        output = size if self.difference is None else self.difference.mismatched
+        return max([output, *(part.size - part.matching for part in self.parts)])
+
+    def element(self) -> tuple[int, int] | None:
+        """(row, unit) of the first element that is wrong, by the first runtime or the nearest explanation."""
+        reading = self.reading
+        if reading is None or reading.values.size == 0:
+            return None
+        if reading.values.dtype.kind == "f":
+            return 0, 0
+        right = self.right_output
+        if self.explanation is not None:
+            right = self.explanation.prepared.evaluate([self.given.x])["output"].reshape(right.shape)
+        counted = True if self.unwritten is None else self.unwritten.rest
+        wrong = np.argwhere((right != reading.values) & counted)
+        return (int(wrong[0][0]), int(wrong[0][1])) if len(wrong) else None
+
+    def worked(self) -> list[WorkedStep]:
+        """The first wrong element by hand, right beside wrong; empty where there is no explanation."""
+        at = self.element()
+        if at is None or self.explanation is None or not self.explanation.mistakes or self.reading is None:
+            return []
+        case = Case.of(self.explanation.prepared, self.given.x, self.given.real)
+        chosen = {m.slot: m for m in self.mistakes if m.slot != "layout"}
+        return worked_steps(case, chosen, *at, unrounded=self.reading.values.dtype.kind == "f")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The diagnosis as plain data, schema lastbit.diagnose/1."""
+        given, nearest, at = self.given, self.nearest, self.element()
+        return {
+            "schema": "lastbit.diagnose/1",
+            "model": given.source,
+            "operator": given.layer,
+            "runtime_asked": given.asked,
+            "input_source": given.input_source,
+            "verdict": self.verdict,
+            "problem": self.problem,
+            "elsewhere": self.elsewhere,
+            "fault": self.fault,
+            "unwritten": None if self.unwritten is None else self.unwritten.as_dict(),
+            "tie_distance": self.tie_distance,
+            "findings": list(self.findings),
+            "difference": None if self.difference is None else {"to": given.first, **self.difference.as_dict()},
+            "explanations": [_explanation_dict(e) for e in self.explanations],
+            "ties": [
+                {
+                    "mistakes": list(tie.other.mistakes),
+                    "separating": None if tie.separation is None else tie.separation.as_dict(),
+                }
+                for tie in self.ties
+            ],
+            "nearest": None
+            if nearest is None
+            else {
+                "mistakes": list(nearest.mistakes),
+                "runtime": nearest.runtime,
+                "matching": nearest.matching,
+                "elements": int(self.right_output.size),
+            },
+            "element": None if at is None else {"row": at[0], "unit": at[1]},
+            "worked": [{"step": s.name, "right": s.right, "wrong": s.wrong} for s in self.worked()],
+            "parts": [
+                {
+                    "name": part.name,
+                    "status": part.status,
+                    "mistakes": list(part.explanations[0].mistakes) if part.explanations else [],
+                    "matching": part.matching,
+                    "elements": part.size,
+                }
+                for part in self.parts
+            ],
+            "refused": dict(self.refused),
+        }
+
+
+def _explanation_dict(explanation: Explanation) -> dict[str, Any]:
+    form = explanation.prepared.requant.rule.requantize
+    return {
+        "mistakes": [
+            {
+                "name": name,
+                "stage": MISTAKES[name].stage,
+                "why": MISTAKES[name].why,
+                "fix_numpy": fixes(MISTAKES[name], form)[0],
+                "fix_c": fixes(MISTAKES[name], form)[1],
+                "seen": list(MISTAKES[name].seen),
+            }
+            for name in explanation.mistakes
+        ],
+        "runtimes": list(explanation.runtimes),
+    }

@@ -1,0 +1,303 @@
+"""The search for mistakes that reproduce an output: every set of one, then two, then three, in every arithmetic.
+
+Candidates are calculated on a few telling elements, many at a time; what fits there is calculated on more, and then
+on all. So nothing is reported that does not reproduce every element.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ...layers.mistakes import WHOLE, Mistake
+from ...layers.mistakes.base import Case
+from ...layers.mistakes.pipeline import (
+    PREFIX,
+    Accumulated,
+    accumulate,
+    scaled_matrix,
+    unrounded_matrix,
+    wrong_matrix,
+)
+from ...layers.mistakes.sums import Elements, Everything
+from ...model.types import Array
+from ...ops.dense.eight_bit import PreparedDense
+from .after_scaling import ScaleSets, suffixes
+from .before_scaling import Prefixes
+from .target import Arithmetic, Explanation, Nearest, Target, equal
+
+__all__ = ["FEW", "Search", "telling_elements"]
+
+FEW = 48
+"""Elements on which every candidate is calculated."""
+
+MOST_VERIFIED = 400
+"""Candidates that fit the few elements are calculated in full for at most this many, the likeliest first."""
+
+MUCH_NEARER = 8
+"""Of explanations of real values, one that comes nearer by this factor is meant, and not the others."""
+
+_PRECISION = frozenset(("factor_in_float32", "factor_in_float64", "factor_stored_as_float32"))
+"""Real values that differ by these alone are called equal: float32's precision is what they are compared with."""
+
+_WORTH = 0.02
+"""A mistake more must win this share of all elements to count as nearer, where nothing fits."""
+
+REAL_FLOOR = 2.0**-24
+"""Real values are compared no finer than this."""
+
+
+@dataclass
+class _Hit:
+    arithmetic: Arithmetic
+    chosen: dict[str, Mistake]
+    count: int
+
+
+@dataclass
+class Search:
+    """One search: a layer, its input, the arithmetics, and the target.
+
+    Attributes:
+        x: the layer's input.
+        arithmetics: those to try, the asked one first.
+        target: what is to be reproduced.
+        first: the runtime that is preferred among equals.
+        real: the input before it was quantized, where it is known.
+        input_asked: whether quantizing the input is in question, so that mistakes there come first among equals.
+        nearest: the best that did not fit, once `level` has run.
+        nearest_score: its elements, less what its mistakes have to be worth.
+        limit: real values must come within this.
+        residual: how near the nearest of what `level` found comes to real values.
+    """
+
+    x: Array
+    arithmetics: Sequence[Arithmetic]
+    target: Target
+    first: str
+    real: Array | None = None
+    input_asked: bool = False
+    nearest: Nearest | None = None
+    nearest_score: float = -np.inf
+    limit: float = np.inf
+    residual: float = 0.0
+    _cases: dict[int, Case] = field(default_factory=dict)
+    _accumulated: dict[tuple[int, tuple[str, ...]], Accumulated] = field(default_factory=dict)
+    _numbers: dict[int, int] = field(default_factory=dict)
+    _prefixes: dict[int, Prefixes] = field(default_factory=dict)
+    _scale_sets: dict[int, ScaleSets] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        right = wrong_matrix(self._case(self.arithmetics[0].prepared), {})
+        self._few = telling_elements(right, self.target, FEW, np.random.default_rng(5))
+
+    @property
+    def worth(self) -> float:
+        """Elements that a mistake more must win for what is nearest: among thousands of sets some win a few."""
+        return max(2.0, _WORTH * self.target.size)
+
+    @property
+    def right_elements(self) -> int:
+        """How many elements of the target are right in the first arithmetic."""
+        return int(self.target.matches(self._output(self.arithmetics[0].prepared, {})).sum())
+
+    def _case(self, prepared: PreparedDense) -> Case:
+        key = id(prepared)
+        if key not in self._cases:
+            case = Case.of(prepared, self.x, self.real)
+            self._cases[key] = case
+            # Runtimes that read the layer's numbers in the same way share what comes before the scaling.
+            same = (other for other, known in self._cases.items() if known.numbers == case.numbers)
+            self._numbers[key] = self._numbers.get(next(same), key)
+        return self._cases[key]
+
+    def level(self, count: int) -> list[Explanation]:
+        """Every set of this many mistakes that reproduces the target, the likeliest first.
+
+        A layout mistake that the target has been freed of counts.
+        """
+        layout = self.target.layout
+        inner = count - (layout is not None)
+        if inner < 0:
+            return []
+        hits: list[_Hit] = []
+        for arithmetic in self.arithmetics:
+            hits += self._hits(arithmetic, inner)
+            if inner == 1:
+                hits += self._whole(arithmetic)
+        complete = [hit for hit in hits if hit.count == len(self._few[0])]
+        found = self._verified(complete)
+        if not found:
+            self._remember_nearest(hits)
+        return found
+
+    def longer(self, found: list[Explanation], count: int, most: int) -> list[Explanation]:
+        """Larger sets in place of what was found, where they come much nearer to real values.
+
+        Real values are compared with float32's precision. Where the array has more, what is left over may show a
+        mistake more, such as scales that are nearly equal. An array that was rounded to float32 has noise there.
+
+        Args:
+            found: what `level` gave for a number of mistakes.
+            count: that number.
+            most: the largest number to try.
+        """
+        values = self.target.values
+        if not found or not self.target.stage.real or bool((values == values.astype(np.float32)).all()):
+            return found
+        for size in range(count + 1, most + 1):
+            if self.residual <= REAL_FLOOR:
+                break
+            self.limit = self.residual / MUCH_NEARER
+            nearer = self.level(size)
+            more = [e for e in nearer if not any(set(e.mistakes) - set(f.mistakes) <= _PRECISION for f in found)]
+            if nearer and not more:
+                break  # what is left over is how the factor was rounded
+            found = more or found
+        self.limit = np.inf
+        return found
+
+    def _hits(self, arithmetic: Arithmetic, count: int) -> Iterator[_Hit]:
+        """Candidates of this many mistakes: those that fit all of the few elements, and the nearest."""
+        case = self._case(arithmetic.prepared)
+        row, unit = self._few
+        grid = Elements(row, unit)
+        target = self.target
+        wanted = target.values[row, unit]
+        numbers = self._numbers[id(arithmetic.prepared)]
+        if numbers not in self._prefixes:
+            given = None if target.acc is None else target.acc[row, unit]
+            self._prefixes[numbers] = Prefixes(case, grid, given)
+        prefixes = self._prefixes[numbers]
+        sets = self._scale_sets.setdefault(id(case), ScaleSets(case, grid))
+        best: list[_Hit] = []
+        floor = 0
+        for suffix in suffixes(case, sets, count, target.stage):
+            before = count - len(suffix.chosen) - suffix.scales
+            stack, scale_names = prefixes.of(before), sets.of(suffix.scales)[0]
+            if not stack.names or not scale_names:
+                continue
+            matches = equal(suffix.apply(stack.accumulated, before), wanted, self.limit).sum(axis=-1)
+            for i, j in np.argwhere(matches >= max(floor, 1)):
+                chosen = {**stack.names[i], **scale_names[j], **suffix.chosen}
+                hit = _Hit(arithmetic, chosen, int(matches[i, j]))
+                if hit.count == len(wanted):
+                    yield hit
+                else:
+                    best.append(hit)
+            if len(best) > 200:
+                best.sort(key=lambda hit: -hit.count)
+                del best[20:]
+                floor = best[-1].count + 1
+        best.sort(key=lambda hit: -hit.count)
+        yield from best[:20]
+
+    def _whole(self, arithmetic: Arithmetic) -> Iterator[_Hit]:
+        """Candidates that replace the integer arithmetic altogether; each is calculated in full, and verified."""
+        if self.target.acc is not None or self.target.stage.real or self.target.scaled:
+            return
+        for mistake in WHOLE:
+            if mistake.applies(arithmetic.prepared):
+                yield _Hit(arithmetic, {mistake.slot: mistake}, len(self._few[0]))
+
+    def _output(self, prepared: PreparedDense, chosen: Mapping[str, Mistake]) -> Array:
+        """The full output; what comes before the scaling is kept, since many candidates share it."""
+        case = self._case(prepared)
+        key = (self._numbers[id(prepared)], tuple(m.name for slot, m in chosen.items() if slot in PREFIX))
+        if key not in self._accumulated:
+            if len(self._accumulated) > 24:
+                self._accumulated.clear()
+            if self.target.acc is not None:
+                self._accumulated[key] = Accumulated(self.target.acc)
+            else:
+                self._accumulated[key] = accumulate(case, Everything(), chosen)
+        start = self._accumulated[key]
+        stage = self.target.stage
+        if stage.real:
+            values = unrounded_matrix(case, chosen, start)
+            return values - case.zy if stage.scaled else values
+        return scaled_matrix(case, chosen, start) if stage.scaled else wrong_matrix(case, chosen, start)
+
+    def _fits(self, prepared: PreparedDense, chosen: Mapping[str, Mistake]) -> npt.NDArray[np.bool_]:
+        """Element by element, whether these mistakes reproduce the target."""
+        return self.target.matches(self._output(prepared, chosen), self.limit)
+
+    def _verified(self, hits: list[_Hit]) -> list[Explanation]:
+        """The hits that reproduce every element, those of one set of mistakes together."""
+        layout = () if self.target.layout is None else (self.target.layout.name,)
+        hits.sort(key=lambda hit: sum(m.rarity for m in hit.chosen.values()))
+        runtimes: dict[tuple[str, ...], dict[str, PreparedDense]] = defaultdict(dict)
+        complete = []
+        for hit in hits[:MOST_VERIFIED]:
+            values = self._output(hit.arithmetic.prepared, hit.chosen)
+            if self.target.matches(values, self.limit).all():
+                complete.append((hit, float(np.abs(self.target.of(values - self.target.values)).max(initial=0))))
+        # Real values are compared with a tolerance: what is much nearer than the rest is meant.
+        nearest = min((residual for _, residual in complete), default=0.0)
+        self.residual = nearest if complete else self.residual
+        for hit, residual in complete:
+            if residual > MUCH_NEARER * nearest + REAL_FLOOR:
+                continue
+            names = (*(m.name for m in hit.chosen.values()), *layout)
+            for runtime, prepared in hit.arithmetic.members.items():
+                if prepared is hit.arithmetic.prepared or self._fits(prepared, hit.chosen).all():
+                    runtimes[names][runtime] = prepared
+        found = []
+        for names, members in runtimes.items():
+            ordered = sorted(members, key=lambda name: name != self.first)
+            found.append(Explanation(names, tuple(ordered), members[ordered[0]]))
+        return sorted(found, key=self._order)
+
+    def _order(self, explanation: Explanation) -> tuple[bool, bool, float]:
+        """The likeliest first."""
+        asked = self.input_asked and explanation.needs_real_input
+        return not asked, self.first not in explanation.runtimes, explanation.rarity
+
+    def _remember_nearest(self, hits: list[_Hit]) -> None:
+        layout = () if self.target.layout is None else (self.target.layout.name,)
+        hits.sort(key=lambda hit: -hit.count)
+        for hit in hits[:24]:
+            values = self._output(hit.arithmetic.prepared, hit.chosen)
+            matching = int(self.target.matches(values).sum())
+            names = (*(m.name for m in hit.chosen.values()), *layout)
+            score = matching - self.worth * len(names)
+            if score > self.nearest_score:
+                runtime = min(hit.arithmetic.members, key=lambda name: name != self.first)
+                self.nearest_score = score
+                self.nearest = Nearest(names, runtime, hit.arithmetic.prepared, matching, values, self.target.values)
+
+
+def telling_elements(
+    right: Array, target: Target, count: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Elements that tell candidates apart: where the target is not right, not at its ends, and in many units.
+
+    Args:
+        right: a right output, `[rows, out]`.
+        target: what is to be reproduced.
+        count: how many to choose.
+        rng: chooses.
+
+    Returns:
+        Their rows and units.
+    """
+    wanted = target.values
+    wrong = ~equal(right.astype(wanted.dtype), wanted)
+    low, high = (wanted.min(), wanted.max()) if wanted.size else (0, 0)
+    inside = (wanted > low) & (wanted < high)
+    order = rng.permutation(wanted.size)
+    order = order if target.counted is None else order[target.counted.ravel()[order]]
+    flat_wrong, flat_inside = wrong.ravel()[order], inside.ravel()[order]
+    groups = (flat_wrong & flat_inside, flat_wrong, ~flat_wrong & flat_inside, np.ones(order.size, bool))
+    chosen: dict[int, None] = {}
+    for group, share in zip(groups, (count // 2, 2 * count // 3, 5 * count // 6, count), strict=True):
+        for index in order[group]:
+            if len(chosen) >= share:
+                break
+            chosen[int(index)] = None
+    row, unit = np.divmod(np.asarray(list(chosen), np.int64), wanted.shape[1])
+    return row, unit

@@ -1,0 +1,184 @@
+"""Pieces of text that a diagnosis is told in."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ...layers.mistakes import Mistake
+from ...layers.mistakes.fixes import fixes
+from ...layers.mistakes.threads import TF_23384
+from ...model.types import Array
+from ...report.blocks import Block, Code, Text
+from ...rules.requantize.forms import Requantize
+
+__all__ = ["FEW_WRONG", "caution_blocks", "mistake_blocks", "percent", "rest_text", "tie_distance", "tie_text"]
+
+FEW_WRONG = 4
+"""Wrong elements for each mistake and one more, below which an explanation may be chance."""
+_FEW_VALUES = 2
+"""Different values, up to which an array is said to tell little."""
+_NEAR_TIE = 1 / 64
+"""Values this near to a tie, in output steps, are called near."""
+_NEAR_TIE_FEW = 1 / 1024
+"""The same for fewer than three values, which may lie there by chance."""
+_LEAST_ROWS = 3
+"""Rows of each unit that have to be seen, to say that all differ by the same number."""
+_LEAST_SPAN = 8
+_DENSE = 0.8
+"""Wrong elements side by side: at least so many, and this share of them wrong."""
+
+
+def percent(part: int, whole: int) -> str:
+    """A share in words, never rounded up to all.
+
+    >>> percent(359, 360), percent(99999, 100000), percent(4, 4), percent(0, 7)
+    ('99.7 %', 'more than 99.9 %', '100 %', '0 %')
+    """
+    share = 100 * part / max(whole, 1)
+    if part == whole or part == 0:
+        return f"{share:.0f} %"
+    return "more than 99.9 %" if share >= 99.95 else f"{share:.3g} %"
+
+
+def tie_distance(mine: Array, right: Array, unrounded: Array) -> float | None:
+    """How far from a rounding tie the wrong elements are at most, in output steps; None where that is not all of it.
+
+    Args:
+        mine: the array, `[rows, out]`.
+        right: the right output.
+        unrounded: the right calculation before its rounding.
+
+    Returns:
+        The distance where every wrong element is off by one and next to a tie of the right calculation; else None.
+    """
+    bad = mine != right
+    if not bad.any() or np.abs(mine - right).max() != 1:
+        return None
+    values = unrounded[bad]
+    far = float(np.abs(values - np.floor(values) - 0.5).max())
+    return far if far < (_NEAR_TIE if bad.sum() >= _LEAST_ROWS else _NEAR_TIE_FEW) else None
+
+
+def tie_text(wrong: int, distance: float) -> str:
+    """What it means that every difference is next to a tie."""
+    what = f"Each of the {wrong} wrong elements is" if wrong != 1 else "The one wrong element is"
+    near = "at a rounding tie" if distance == 0 else f"within {distance:.2g} of a rounding tie"
+    return (
+        f"{what} off by one and lies {near} of the right calculation. A calculation with real numbers in another order "
+        "does this, such as a loop over dequantized values: only its rounding differs. Integers give every bit."
+    )
+
+
+def rest_text(ours: Array, mine: Array, unrounded: Array | None = None) -> str:
+    """What the elements look like that an explanation does not reproduce.
+
+    Args:
+        ours: what it prints, `[rows, out]`.
+        mine: what should be reproduced.
+        unrounded: its values before the rounding, where they are known.
+    """
+    if mine.dtype.kind == "f":
+        return f"the largest difference is {float(np.nanmax(np.abs(ours - mine))):.6g}"
+    bad = ours != mine
+    if not bad.any():
+        return ""
+    gap = np.unique((mine - ours)[bad])
+    said = [_gap_text(gap)]
+    if unrounded is not None and np.abs(gap).max() == 1:
+        values = unrounded[bad]
+        far = float(np.abs(values - np.floor(values) - 0.5).max())
+        if far < _NEAR_TIE:
+            said.append(
+                f"all of them lie within {far:.2g} of a rounding tie, as a calculation of less precision or another "
+                "rounding would do it"
+            )
+    if _constant_per_unit(ours, mine):
+        said.append(
+            "by the same number in all rows of a unit, where nothing is at its range's ends, as a wrong bias does"
+        )
+    said += _places_text(bad)
+    first = tuple(int(i) for i in np.argwhere(bad)[0])
+    said.append(f"first at {list(first)}: {ours[first]} expected, yours {mine[first]}")
+    return "; ".join(said)
+
+
+def _gap_text(gap: Array) -> str:
+    if len(gap) == 1:
+        return f"yours is {int(gap[0]):+d} everywhere there"
+    if np.abs(gap).max() == 1:
+        return "off by one, in both directions"
+    return f"off by {int(gap.min())} .. {int(gap.max())}"
+
+
+def _constant_per_unit(ours: Array, mine: Array) -> bool:
+    """Whether the arrays differ by one number for each unit, several for all, away from the ends of both ranges."""
+    inside = (ours > ours.min()) & (ours < ours.max()) & (mine > mine.min()) & (mine < mine.max())
+    if (inside.sum(axis=0) < _LEAST_ROWS).any():
+        return False
+    gap = np.where(inside, (mine - ours).astype(np.float64), np.nan)
+    low, high = np.nanmin(gap, axis=0), np.nanmax(gap, axis=0)
+    # Rounding may part by one step what a constant before it has moved.
+    return bool((high - low <= 1).all() and np.unique(low).size > 1)
+
+
+def _places_text(bad: npt.NDArray[np.bool_]) -> list[str]:
+    """Where they are: in few units, in few rows, or side by side in memory."""
+    said = []
+    units, rows = np.flatnonzero(bad.any(axis=0)), np.flatnonzero(bad.any(axis=1))
+    right = np.setdiff1d(np.arange(bad.shape[1]), units)
+    if 0 < len(right) <= bad.shape[1] // 8:
+        said.append(f"right only in unit{'s' * (len(right) != 1)} {', '.join(map(str, right[:8]))}")
+    few_units = len(units) <= max(bad.shape[1] // 4, 1) and bad.shape[1] > 1
+    if few_units:
+        said.append(
+            f"only in unit{'s' * (len(units) != 1)} {', '.join(map(str, units[:8]))}{', ...' * (len(units) > 8)}"
+        )
+    if len(rows) <= max(bad.shape[0] // 4, 1) and bad.shape[0] > 1:
+        said.append(f"only in row{'s' * (len(rows) != 1)} {', '.join(map(str, rows[:8]))}{', ...' * (len(rows) > 8)}")
+    places = np.flatnonzero(bad)
+    span = int(places[-1] - places[0]) + 1
+    if not few_units and span >= _LEAST_SPAN and len(places) >= _DENSE * span and span < 0.9 * bad.size:
+        said.append(
+            f"they lie side by side, elements {places[0]} to {places[-1]} of {bad.size} in memory: was the array read "
+            "after the interpreter had used its memory again? experimental_preserve_all_tensors=True keeps it "
+            f"(seen: {TF_23384})"
+        )
+    return said
+
+
+def caution_blocks(wrong: int, mistakes: int, different: int) -> list[Block]:
+    """What to say where an explanation may be chance.
+
+    Args:
+        wrong: elements that are wrong.
+        mistakes: how many mistakes reproduce them.
+        different: how many different values the array has.
+    """
+    blocks: list[Block] = []
+    if wrong < FEW_WRONG * (mistakes + 1):
+        blocks.append(
+            Text(
+                f"Only {wrong} element{'s are' if wrong != 1 else ' is'} wrong, which many mistakes can make by "
+                "chance: diagnose an output of more inputs before you trust this.",
+                "warning",
+            )
+        )
+    if different <= _FEW_VALUES:
+        blocks.append(
+            Text(
+                f"Your array has only {different} different value{'s' * (different != 1)}, and so tells little: many "
+                "mistakes could make it, and one that is not known here as well.",
+                "warning",
+            )
+        )
+    return blocks
+
+
+def mistake_blocks(number: int, mistake: Mistake, form: Requantize) -> list[Block]:
+    """One mistake with its fixes, in the form of the rule that is meant, for people."""
+    fix_numpy, fix_c = fixes(mistake, form)
+    lines = [f"NumPy: {fix_numpy}", f"C:     {fix_c}"]
+    if mistake.seen:
+        lines.append("seen:  " + ", ".join(mistake.seen))
+    return [Text(f"{number}. {mistake.name} ({mistake.stage}): {mistake.why}."), Code("\n".join(lines))]

@@ -1,0 +1,1 @@
+"""Two quantized models compared, and why they differ."""

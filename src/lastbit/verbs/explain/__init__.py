@@ -1,0 +1,1 @@
+"""One output element, with the real numbers of every step."""

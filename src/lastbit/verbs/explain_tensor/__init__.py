@@ -1,0 +1,1 @@
+"""Where one tensor's scale and zero point come from."""

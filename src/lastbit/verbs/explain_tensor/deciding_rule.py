@@ -1,0 +1,98 @@
+"""Which rule decided a tensor's scale and zero point, as far as the quantized file tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ...model.graph import Model, Operator, Tensor
+from ..quantize.older import PROPERTIES
+from ..quantize.operators import TRAITS
+
+__all__ = ["Decided", "Rule", "decided"]
+
+
+class Rule(Enum):
+    """What decides a scale; the value is its name in JSON."""
+
+    RANGE = "range"
+    FIXED = "fixed range"
+    SHARED = "same scale as"
+    BIAS = "bias"
+    WEIGHTS = "weights"
+    CONSTANT = "constant"
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """The rule that decided a tensor's scale.
+
+    Attributes:
+        rule: the rule.
+        tensor: the tensor.
+        operator: the operator by which it is decided: the producer, or the user of a constant. None for a graph input.
+        through: for a shared scale the tensors and operators on the way to `root`.
+        root: the tensor whose scale it is in the end; `tensor` itself where it shares none.
+        position: the input position of a constant in `operator`.
+        base: the rule that decided the scale of `root`.
+    """
+
+    rule: Rule
+    tensor: Tensor
+    operator: Operator | None
+    through: tuple[Operator, ...] = ()
+    root: Tensor | None = None
+    position: int = 0
+    base: Rule = Rule.RANGE
+
+
+def decided(model: Model, tensor: Tensor) -> Decided:
+    """The rule that decided a tensor's scale; shared scales are followed to the tensor that they come from."""
+    if tensor.data is not None:
+        return _constant(model, tensor)
+    through: list[Operator] = []
+    current = tensor
+    while True:
+        producer = next((op for op in model.operators if current.index in op.outputs), None)
+        source = _shared_with(model, producer, current) if producer is not None else None
+        if producer is None or source is None or producer in through:
+            break
+        through.append(producer)
+        current = source
+    fixed = producer is not None and _fixed(model, producer, current)
+    base = Rule.FIXED if fixed else Rule.RANGE
+    return Decided(Rule.SHARED if through else base, tensor, producer, tuple(through), current, base=base)
+
+
+def _shared_with(model: Model, producer: Operator, tensor: Tensor) -> Tensor | None:
+    """The input whose scale an output has; None where the operator shares none, or the file says another."""
+    traits = TRAITS.get(producer.name)
+    if traits is None or not traits.same_scale or tensor.quant is None:
+        return None
+    for index in producer.inputs:
+        given = model.tensors[index] if index >= 0 else None
+        if given is not None and given.data is None and given.quant is not None and given.dtype == tensor.dtype:
+            same = given.quant.scale.tolist() == tensor.quant.scale.tolist()
+            return given if same and given.quant.zero_point.tolist() == tensor.quant.zero_point.tolist() else None
+    return None
+
+
+def _fixed(model: Model, producer: Operator, tensor: Tensor) -> bool:
+    known = PROPERTIES.get(producer.name)
+    wanted = known.fixed.get(tensor.dtype.name) if known is not None else None
+    if wanted is None or tensor.quant is None:
+        return False
+    return (float(tensor.quant.scale[0]), int(tensor.quant.zero_point[0])) == wanted
+
+
+def _constant(model: Model, tensor: Tensor) -> Decided:
+    user = next((op for op in model.operators if tensor.index in op.inputs), None)
+    if user is None:
+        return Decided(Rule.CONSTANT, tensor, None, (), tensor, base=Rule.CONSTANT)
+    position = user.inputs.index(tensor.index)
+    traits = TRAITS.get(user.name)
+    if traits is not None and traits.bias is not None and traits.bias[0] == position:
+        return Decided(Rule.BIAS, tensor, user, (), tensor, position, Rule.BIAS)
+    if traits is not None and traits.weights is not None and traits.weights[0] == position:
+        return Decided(Rule.WEIGHTS, tensor, user, (), tensor, position, Rule.WEIGHTS)
+    return Decided(Rule.CONSTANT, tensor, user, (), tensor, position, Rule.CONSTANT)

@@ -1,0 +1,1 @@
+"""What a file says: operators, scales, what is covered, what breaks the specification."""

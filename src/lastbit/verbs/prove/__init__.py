@@ -1,0 +1,1 @@
+"""Prove for every input that a runtime's rule is its interpreter's."""

@@ -1,0 +1,98 @@
+"""Whose arithmetic: each converter and version, as fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ...model.errors import InputError
+from .keras.arithmetic import Folding, Newton
+
+__all__ = ["CONVERTERS", "Converter", "Quantizer", "converter_named"]
+
+
+class Quantizer(Enum):
+    """The program that turns ranges into a file."""
+
+    MLIR = "MLIR"
+    OLDER = "older C++"
+
+
+_NEWEST = Folding()
+_KEEPING_ZEROS = Folding(drops_zeros=False)
+
+
+@dataclass(frozen=True)
+class Converter:
+    """One converter in one version.
+
+    Attributes:
+        name: `tflite` (TensorFlow's TFLiteConverter) or `litert` (the quantizer in the wheel of ai-edge-litert).
+        version: its release, such as `2.21`.
+        int8: which quantizer int8 activations take; int16 ones always take the older one.
+        dense_per_channel: whether dense layers have one scale a unit.
+        slices: whether a STRIDED_SLICE of steps of 1 becomes a SLICE.
+        vector_code: whether weights with one scale are rounded by the kernels' vector code: fl(x + 0.5) in groups of 8.
+        folding: how a Keras model's constants are folded before.
+    """
+
+    name: str
+    version: str
+    int8: Quantizer = Quantizer.MLIR
+    dense_per_channel: bool = True
+    slices: bool = True
+    vector_code: bool = False
+    folding: Folding = _NEWEST
+
+    @property
+    def label(self) -> str:
+        """Name and version."""
+        return f"{self.name}@{self.version}"
+
+
+# The newest of a name comes first: it is what the name alone means.
+CONVERTERS: tuple[Converter, ...] = (
+    *(Converter("tflite", f"2.{minor}") for minor in (21, 20, 19, 18, 17)),
+    Converter("tflite", "2.16", dense_per_channel=False, vector_code=True),
+    *(
+        Converter(
+            "tflite",
+            f"2.{minor}",
+            dense_per_channel=False,
+            slices=False,
+            vector_code=True,
+            folding=Folding(drops_zeros=False),
+        )
+        for minor in (15, 14, 13)
+    ),
+    Converter(
+        "tflite",
+        "2.12",
+        dense_per_channel=False,
+        slices=False,
+        vector_code=True,
+        folding=Folding(Newton.THREE_HALVES, drops_zeros=False),
+    ),
+    Converter("litert", "2.3", Quantizer.OLDER),
+)
+
+
+def converter_named(text: str) -> Converter:
+    """The converter of `NAME` or `NAME@VERSION`, upper or lower case; a third number of a version is dropped.
+
+    Raises:
+        InputError: there is no such converter.
+
+    >>> converter_named("tflite@2.16.1").dense_per_channel
+    False
+    """
+    name, _, version = text.strip().lower().partition("@")
+    wanted = ".".join(version.split(".")[:2])
+    for converter in CONVERTERS:
+        if converter.name == name and wanted in ("", converter.version):
+            return converter
+    known: dict[str, list[str]] = {}
+    for converter in CONVERTERS:
+        known.setdefault(converter.name, []).append(converter.version)
+    each = "; ".join(f"{one} ({', '.join(f'@{v}' for v in versions)})" for one, versions in known.items())
+    raise InputError(f"there is no converter {text!r}; wanted one of: {each}.")

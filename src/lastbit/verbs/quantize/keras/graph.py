@@ -1,0 +1,53 @@
+"""The float graph while it is lowered and fused: nodes that point at the nodes that feed them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ....model.types import Array
+
+__all__ = ["ACTIVATION", "Node", "users_of"]
+
+ACTIVATION = "fused_activation_function"
+
+
+@dataclass(eq=False)
+class Node:
+    """One operator, with one output.
+
+    Attributes:
+        op: the operator's name, `INPUT` for what is fed.
+        name: the Keras layer that it comes from.
+        inputs: the nodes that feed it.
+        shape: its output's shape without the batch.
+        constants: its constant operands, after the inputs: weights and bias, what is added or multiplied, a new
+            shape. None for a bias that is absent.
+        options: the operator's options.
+        shape_of: the node whose shape the converter reads (SHAPE) for a RESHAPE with an open batch. It counts as a use.
+        rows: how many of `shape` one sample has; more than 1 where a RESHAPE makes rows of a sample.
+    """
+
+    op: str
+    name: str
+    inputs: list[Node]
+    shape: tuple[int, ...]
+    constants: tuple[Array | None, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    shape_of: Node | None = None
+    rows: int = 1
+
+    @property
+    def activation(self) -> str:
+        """The activation that is fused into it, `NONE` where there is none."""
+        return str(self.options.get(ACTIVATION, "NONE"))
+
+
+def users_of(nodes: list[Node], outputs: list[Node]) -> dict[Node, int]:
+    """How often each node's output is used, being returned included."""
+    counts = dict.fromkeys(nodes, 0)
+    shapes = (node.shape_of for node in nodes if node.shape_of is not None)
+    for used in (*(source for node in nodes for source in node.inputs), *shapes, *outputs):
+        counts[used] = counts.get(used, 0) + 1
+    return counts

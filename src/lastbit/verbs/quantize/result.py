@@ -1,0 +1,101 @@
+"""What `lastbit quantize` tells: the converter, the calibrator, and what became of the tensors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from ...model.graph import Model, Tensor
+from ...model.types import hex_float
+from ...report.blocks import Block, Report, Table, Text
+from .converters import converter_named
+
+__all__ = ["QuantizeReport"]
+
+_SHOWN = 12
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class QuantizeReport(Report):
+    """A quantized model beside its float one.
+
+    Attributes:
+        source: the float model.
+        model: the quantized one.
+        output: where it was written.
+        like: the converter as it was named.
+    """
+
+    source: Model
+    model: Model
+    output: str
+    like: str
+
+    @property
+    def types(self) -> dict[str, int]:
+        """How many tensors have each type."""
+        return dict(Counter(tensor.dtype.name for tensor in self.model.tensors).most_common())
+
+    @property
+    def left_float(self) -> list[str]:
+        """Operators that still work on float32, apart from QUANTIZE and DEQUANTIZE."""
+        return [
+            op.label
+            for op in self.model.operators
+            if op.name not in ("QUANTIZE", "DEQUANTIZE")
+            and any(self.model.tensors[i].dtype.name == "float32" for i in (*op.inputs, *op.outputs) if i >= 0)
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """See `Report`; scales are hexadecimal floats."""
+        return {
+            "schema": "lastbit.quantize/1",
+            "model": self.source.source,
+            "output": self.output,
+            "like": converter_named(self.like).label,
+            "description": self.model.description,
+            "bytes": len(self.model.content),
+            "left_float": self.left_float,
+            "tensors": [_as_dict(tensor) for tensor in self.model.tensors],
+        }
+
+    def in_short(self) -> list[str]:
+        """See `Report`."""
+        types = ", ".join(f"{count} {name}" for name, count in self.types.items())
+        lines = [
+            f"{self.source.source} {self.model.description}.",
+            f"{len(self.model.operators)} operators; {len(self.model.tensors)} tensors: {types}.",
+            f"{len(self.source.content):,} bytes before, {len(self.model.content):,} now.",
+        ]
+        if self.left_float:
+            count = len(self.left_float)
+            lines.append(
+                f"{count} operators stay float32, as in the converter's file: {', '.join(self.left_float[:4])}."
+            )
+        return lines
+
+    def blocks(self) -> list[Block]:
+        """See `Report`."""
+        scaled = [tensor for tensor in self.model.tensors if tensor.quant is not None]
+        rows = [(t.index, t.name[:28], t.dtype.name, *_numbers(t)) for t in scaled[:_SHOWN]]
+        more = [Text(f"... and {len(scaled) - _SHOWN} more (--json has all).")] if len(scaled) > _SHOWN else []
+        table = Table(["tensor", "name", "type", "scale", "zero point"], rows, right=["tensor"])
+        return [*(Text(line) for line in self.in_short()), table, *more]
+
+
+def _numbers(tensor: Tensor) -> tuple[str, str]:
+    assert tensor.quant is not None
+    scale, zero = tensor.quant.scale, tensor.quant.zero_point
+    if scale.size == 1:
+        return f"{scale[0]:.9g}", str(zero[0])
+    return f"{scale[0]:.9g} and {scale.size - 1} more", "0" if not zero.any() else "several"
+
+
+def _as_dict(tensor: Tensor) -> dict[str, Any]:
+    entry: dict[str, Any] = {"tensor": tensor.index, "name": tensor.name, "type": tensor.dtype.name}
+    if tensor.quant is not None:
+        entry["scale"] = [hex_float(scale) for scale in tensor.quant.scale]
+        entry["zero_point"] = tensor.quant.zero_point.tolist()
+        entry["axis"] = tensor.quant.axis
+    return entry

@@ -1,0 +1,1 @@
+"""Load a model, run it, build it for many calls."""

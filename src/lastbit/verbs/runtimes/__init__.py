@@ -1,0 +1,1 @@
+"""Every exact runtime, every operator, and the evidence for both."""

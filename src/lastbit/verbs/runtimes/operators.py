@@ -1,0 +1,169 @@
+"""runtimes --operators: which operator is exact, refused or not covered yet, by element type and runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from ...model.errors import Refusal
+from ...ops import OPERATORS
+from ...report.blocks import Block, Report, Table, Text
+from ...runtimes import RUNTIMES, Refused, find_rule
+from ...runtimes.base import Family
+from ...runtimes.evidence import Evidence, Run, evidence_of, outputs_by_run
+from ...runtimes.variant import Variant
+
+__all__ = [
+    "OPERATOR_RUNTIMES",
+    "Cell",
+    "OperatorsReport",
+    "operator_cell",
+    "operator_runs",
+    "operators_report",
+]
+
+OPERATOR_RUNTIMES = (
+    "litert-xnnpack",
+    "litert-xnnpack-avx512",
+    "litert-xnnpack-avxvnni",
+    "litert-xnnpack-avx2",
+    "litert-builtin-x86",
+    "litert-builtin-portable",
+    "litert-reference",
+    "tflm",
+)
+"""The runtimes whose operators around dense layers are held against their interpreters."""
+
+Status = Literal["exact", "refused", "not yet"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One operator, variant and runtime.
+
+    Attributes:
+        status: `exact` (held against the interpreter, nothing differed), `refused` (the runtime itself refuses it) or
+            `not yet` (LastBit has no rule, or no evidence for it, or cannot state it exactly).
+        rule: the rule, else empty.
+        kernel: the kernel family that computes it, else empty.
+        reason: why it is not exact, else empty.
+        outputs: outputs compared.
+        mismatches: those that differed.
+    """
+
+    status: Status
+    rule: str = ""
+    kernel: str = ""
+    reason: str = ""
+    outputs: int = 0
+    mismatches: int = 0
+
+
+def operator_cell(operator: str, variant: str, runtime: str) -> Cell:
+    """What is known of one variant of an operator in one runtime.
+
+    Args:
+        operator: built-in operator name.
+        variant: as it is printed.
+        runtime: one of `OPERATOR_RUNTIMES`.
+    """
+    rule = find_rule(RUNTIMES[runtime], operator, Variant.parse(variant), declined=False)
+    if rule is None:
+        return Cell("not yet", reason="no rule")
+    if isinstance(rule, Refused):
+        return Cell("refused" if rule.kind in (Refusal.RUNTIME, Refusal.UNDEFINED) else "not yet", reason=rule.reason)
+    # What a delegate leaves to its fallback's kernels is shown by either; what it does itself, by its own runs only.
+    fallback = RUNTIMES[runtime].fallback
+    names = [runtime] if fallback is None or rule.kernel is Family.XNNPACK else [runtime, fallback]
+    entries = [entry for n in names if (entry := _seen(n).get((operator, variant)))]
+    seen = next((entry for entry in entries if entry.outputs), None)
+    if seen is None and any(entry.refused_by_both for entry in entries):
+        words = next((entry.interpreters_words for entry in entries if entry.interpreters_words), "")
+        return Cell("refused", reason=words or "the interpreter refuses every layer that was tried")
+    if seen is None:
+        return Cell("not yet", rule.name, rule.kernel, "not held against the interpreter")
+    status: Status = "not yet" if seen.mismatches else "exact"
+    return Cell(status, rule.name, rule.kernel, "", seen.outputs, seen.mismatches)
+
+
+@cache
+def _seen(runtime: str) -> dict[tuple[str, str], Evidence]:
+    """The evidence for a runtime, by operator and variant."""
+    return {(row.operator, row.variant): row for row in evidence_of(runtime)}
+
+
+def operator_runs(runtime: str) -> list[Run]:
+    """Where the operators around dense layers were run for a runtime."""
+    return list(outputs_by_run([row for row in evidence_of(runtime) if row.operator != "FULLY_CONNECTED"]))
+
+
+class OperatorsReport(Report):
+    """The result of `operators_report`."""
+
+    def cells(self) -> dict[tuple[str, str], dict[str, Cell]]:
+        """(operator, variant) -> runtime -> cell, for every variant that any runtime says something of."""
+        keys = sorted(
+            {
+                (operator, str(variant))
+                for name in OPERATOR_RUNTIMES
+                for operator, variant in (*RUNTIMES[name].rules, *_seen(name))
+                if operator in OPERATORS and operator != "FULLY_CONNECTED"
+            }
+        )
+        return {key: {name: operator_cell(*key, name) for name in OPERATOR_RUNTIMES} for key in keys}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every cell as plain data, schema lastbit.operators/2."""
+        return {
+            "schema": "lastbit.operators/2",
+            "evidence": {name: [run.as_dict() for run in operator_runs(name)] for name in OPERATOR_RUNTIMES},
+            "operators": [
+                {
+                    "operator": operator,
+                    "variant": variant,
+                    "runtimes": {
+                        name: {
+                            "status": cell.status,
+                            "rule": cell.rule,
+                            "kernel": cell.kernel,
+                            "reason": cell.reason,
+                            "outputs": cell.outputs,
+                            "mismatches": cell.mismatches,
+                        }
+                        for name, cell in row.items()
+                    },
+                }
+                for (operator, variant), row in self.cells().items()
+            ],
+        }
+
+    def in_short(self) -> list[str]:
+        """How much it lists."""
+        return [f"{len(self.cells())} variants of operators on {len(OPERATOR_RUNTIMES)} runtimes"]
+
+    def blocks(self) -> list[Block]:
+        """One table: a row for each operator and variant, a column for each runtime."""
+        rows = [
+            (operator, variant, *(_short(cell) for cell in row.values()))
+            for (operator, variant), row in self.cells().items()
+        ]
+        counts = {status: sum(text.startswith(status) for row in rows for text in row[2:]) for status in _STATUSES}
+        told = ", ".join(f"{count} {status}" for status, count in counts.items())
+        return [
+            Table(("operator", "variant", *OPERATOR_RUNTIMES), rows, title="Operators beside dense layers"),
+            Text(f"{told}. exact: held against the running interpreter, nothing differed (outputs compared).", "dim"),
+            Text("`--json` has every rule and reason; dense layers are in `lastbit runtimes`.", "dim"),
+        ]
+
+
+_STATUSES = ("exact", "refused", "not yet")
+
+
+def _short(cell: Cell) -> str:
+    return f"exact ({cell.outputs:,})" if cell.status == "exact" else cell.status
+
+
+def operators_report() -> OperatorsReport:
+    """Every operator beside dense layers by element type and runtime: exact, refused or not yet."""
+    return OperatorsReport()

@@ -1,0 +1,1 @@
+"""The accumulators at which a layer's output changes."""

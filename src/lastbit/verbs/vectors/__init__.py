@@ -1,0 +1,1 @@
+"""Few inputs of a layer that tell its arithmetic from every other."""

@@ -1,0 +1,286 @@
+"""Golden vectors as files: .npz, .json, a C header, $readmemh memories, and raw values.
+
+Every file says which model, runtime and tool it was made for; a raw file has no room for it, so the JSON file names it
+by its SHA-256. Files are written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...layers.step_tables import LayerTables
+from ...model.errors import InputError
+from ...model.types import Array, hex_float
+from ...report.json_text import json_text
+from ...report.output_files import check_target, reason, suffix, write_bytes
+from ...rules.requantize.fold import has_multiplier
+from .report import LayerVectors, VectorSet
+
+__all__ = ["FORMATS", "check_folder", "write_vectors"]
+
+FORMATS = ("npz", "json", "h", "mem", "bin")
+"""The formats, by the endings of their files."""
+
+_C_TYPES = {
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+    "float32": "float",
+}
+_PER_LINE = 20
+
+
+def check_folder(folder: str, formats: Sequence[str]) -> tuple[str, ...]:
+    """Refuse a folder or a format that cannot be written, before anything is computed for it; returns the formats.
+
+    Raises:
+        InputError: with the reason.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise InputError(f"unknown format {', '.join(unknown)}; wanted some of: {', '.join(FORMATS)}.")
+    parent = os.path.dirname(os.path.abspath(folder))
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise InputError(f"{folder} is a file. Give -o the name of a folder.")
+    if not os.path.isdir(folder) and not os.path.isdir(parent):
+        raise InputError(f"{folder}: cannot be made: there is no folder {parent}. Make that one first.")
+    if not os.access(folder if os.path.isdir(folder) else parent, os.W_OK):
+        raise InputError(f"{folder}: cannot be written: permission denied.")
+    return tuple(formats)
+
+
+def write_vectors(report: VectorSet, folder: str, formats: Sequence[str] = FORMATS) -> list[str]:
+    """Write the vectors of every layer.
+
+    Args:
+        report: the vectors. Its `files` are set to what was written.
+        folder: where to; made if it is not there, but not its parents.
+        formats: some of `FORMATS`; with `bin` comes `json`, which says what the raw values are.
+
+    Returns:
+        The paths written: `opN.npz`, `opN.json`, `opN.h`, `opN_input.mem`, `opN_input.bin` and so on.
+
+    Raises:
+        InputError: an unknown format, a file would replace the model, or the folder cannot be written to; what is
+            written and what is not is said.
+    """
+    formats = check_folder(folder, formats)
+    files: dict[str, bytes] = {}
+    for layer in report.layers:
+        if len(layer.x):
+            files |= _layer_files(report, layer, formats)
+    try:
+        if not os.path.isdir(folder):
+            os.mkdir(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made: {reason(error)}; name a folder in one that exists.") from None
+    targets = {os.path.join(folder, name): content for name, content in files.items()}
+    for path in targets:
+        check_target(path, [suffix(path)], keep=[report.model.source])
+    paths: list[str] = []
+    for path, content in targets.items():
+        try:
+            write_bytes(path, content)
+        except InputError as error:
+            raise InputError(f"{error}\n{_part(paths, list(targets))}") from None
+        paths.append(path)
+    report.files = paths
+    return paths
+
+
+def _part(written: Sequence[str], wanted: Sequence[str]) -> str:
+    """What is there and what is not, after a set of files could not be written whole."""
+    missing = wanted[len(written) :]
+    there = (
+        f"{len(written)} of {len(wanted)} files are written: {', '.join(written)}."
+        if written
+        else "No file is written."
+    )
+    return f"{there}\nNot written: {', '.join(missing)}."
+
+
+def _layer_files(report: VectorSet, layer: LayerVectors, formats: Sequence[str]) -> dict[str, bytes]:
+    """File name -> content, for one layer."""
+    stem = f"op{layer.index}"
+    arrays = layer.arrays if layer.tables is None else _arrays(layer, layer.tables)
+    about = _about(report, layer)
+    files: dict[str, bytes] = {}
+    if "mem" in formats:
+        for key in arrays:
+            files[f"{stem}_{key}.mem"] = _mem(key, arrays[key], about)
+    if "bin" in formats:
+        for key in arrays:
+            little = arrays[key].astype(arrays[key].dtype.newbyteorder("<"), copy=False)
+            files[f"{stem}_{key}.bin"] = np.ascontiguousarray(little).tobytes()
+    if "h" in formats:
+        files[f"{stem}.h"] = _header(stem, arrays, about)
+    if "npz" in formats:
+        files[f"{stem}.npz"] = _npz(arrays, about)
+    if "json" in formats or "bin" in formats:  # raw values say nothing of themselves
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        everything = {**about, "arrays": _plain(arrays), "sha256_of_files": digests}
+        files[f"{stem}.json"] = (json_text(everything, indent=1) + "\n").encode()
+    return files
+
+
+def _arrays(layer: LayerVectors, tables: LayerTables) -> dict[str, Array]:
+    """The numbers, each in the type that the layer has it in."""
+    wide = np.int64 if tables.bits == 64 else np.int32
+    params = tables.params
+    dtype = tables.layer.weights.dtype.numpy
+    arrays: dict[str, Array] = {
+        "input": layer.x,
+        "weights": tables.layer.weights_values.astype(dtype),
+        "bias": tables.layer.bias_values.astype(wide),
+        "acc": layer.accs.astype(wide),
+        "output": layer.outputs,
+    }
+    if has_multiplier(params.rule):
+        arrays |= {"multiplier": params.multiplier.astype(np.int32), "shift": params.shift.astype(np.int32)}
+    return arrays
+
+
+def _about(report: VectorSet, layer: LayerVectors) -> dict[str, Any]:
+    """What the vectors are for, and the layer's constants; scales as decimal and as hexadecimal floats."""
+    assert layer.layer is not None
+    return {
+        "schema": "lastbit.vector_file/1",
+        **report.fingerprint,
+        "operator": layer.index,
+        "rule": layer.rule,
+        "equation": layer.equation,
+        "units": layer.layer.units,
+        "depth": layer.layer.depth,
+        "vectors": len(layer.x),
+        **(layer.constants if layer.tables is None else _constants(layer.tables)),
+        "catches": [{"name": c.name, "kind": c.kind, "vectors": c.vectors, "status": c.status} for c in layer.catches],
+        "labels": layer.labels(),
+    }
+
+
+def _constants(tables: LayerTables) -> dict[str, Any]:
+    source, params = tables.layer, tables.params
+    scales: dict[str, Array] = {"effective_scale": np.asarray(params.effective_scale)}
+    if source.given is None:
+        scales = {
+            "input_scale": np.atleast_1d(source.input_scale),
+            "weights_scale": source.weights_scale,
+            "output_scale": np.atleast_1d(source.output_scale),
+            **scales,
+        }
+    return {
+        "accumulator_bits": tables.bits,
+        "input_zero_point": source.input_zero_point,
+        "weights_zero_point": source.weights_zero_point,
+        "output_zero_point": source.output_zero_point,
+        "activation_min": params.activation_min,
+        "activation_max": params.activation_max,
+        **{key: {"decimal": [float(v) for v in s], "hex": [hex_float(v) for v in s]} for key, s in scales.items()},
+    }
+
+
+def _plain(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    return {
+        key: {
+            "dtype": str(a.dtype),
+            "shape": list(a.shape),
+            # Floats as text that loses nothing: hexadecimal, "inf" or "nan".
+            "values": [hex_float(v) for v in a.reshape(-1)] if a.dtype.kind == "f" else a.reshape(-1).tolist(),
+        }
+        for key, a in arrays.items()
+    }
+
+
+def _npz(arrays: Mapping[str, Array], about: Mapping[str, Any]) -> bytes:
+    """The arrays and, under `about`, the description as JSON text. The same vectors give the same bytes."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for key, array in {**arrays, "about": np.asarray(json_text(about))}.items():
+            part = io.BytesIO()
+            np.lib.format.write_array(part, np.asarray(array, order="C"), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{key}.npy"), part.getvalue(), zipfile.ZIP_DEFLATED)
+    return stream.getvalue()
+
+
+def _fingerprint_lines(about: Mapping[str, Any]) -> list[str]:
+    confirmed = about["confirmed_by"]
+    by = "no real interpreter" if confirmed is None else f"{confirmed['oracle']} {confirmed['version']}"
+    lines = [
+        f"made by {about['tool']}, seed {about['seed']}",
+        f"model {about['model']}",
+        f"model sha256 {about['model_sha256']}",
+        f"operator {about['operator']}, runtime {about['runtime']}, rule {about['rule']}; outputs confirmed by {by}",
+    ]
+    return [_one_line(line) for line in lines]
+
+
+def _one_line(text: str) -> str:
+    """Nothing that could end a comment or a line: a model's path may hold anything."""
+    return re.sub(r"[^\x20-\x7e]", "?", text).replace("*/", "* /").replace("??/", "?? /").rstrip("\\")
+
+
+def _mem(key: str, array: Array, about: Mapping[str, Any]) -> bytes:
+    """For $readmemh: one value a line, two's complement or IEEE bits, as many hex digits as the type has."""
+    bits = array.dtype.itemsize * 8
+    array = array.view(np.uint32) if array.dtype.kind == "f" else array
+    digits, mask = bits // 4, (1 << bits) - 1
+    shape = " x ".join(map(str, array.shape))
+    head = [f"// {line}" for line in (*_fingerprint_lines(about), f"{key}: {shape}, {bits} bits, row by row")]
+    return ("\n".join([*head, *(f"{int(v) & mask:0{digits}x}" for v in array.reshape(-1))]) + "\n").encode()
+
+
+def _header(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> bytes:
+    """A C99 header: arrays, constants, hexadecimal floats, and what each vector catches."""
+    name = f"lastbit_{stem}"
+    lines = ["/*", *(f" * {line}" for line in _fingerprint_lines(about))]
+    lines += [f" * {_one_line(about['equation'])}", " *", " * What each vector catches:"]
+    lines += [f" *   {i}: {_one_line(', '.join(names)) or '-'}" for i, names in enumerate(about["labels"])]
+    guard = f"{name.upper()}_H"
+    lines += [" */", f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
+    if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in arrays.values()):
+        lines[-1:] = ["#include <math.h>", ""]
+    for key in (
+        "vectors", "depth", "units", "input_zero_point", "weights_zero_point", "output_zero_point",
+        "activation_min", "activation_max",
+    ):  # fmt: skip
+        if key in about:
+            lines.append(f"#define {name.upper()}_{key.upper()} ({about[key]})")
+    lines.append("")
+    for key in ("input_scale", "weights_scale", "output_scale", "effective_scale"):
+        if key not in about:
+            continue
+        real = "double" if key == "effective_scale" else "float"
+        suffix = "" if real == "double" else "f"
+        values = [f"{text}{suffix}" for text in about[key]["hex"]]
+        lines += _c_array(f"static const {real} {name}_{key}[{len(values)}]", values)
+    for key, array in arrays.items():
+        # INT32_MIN and its like are no C literals: the minus sign is applied to a number that is too large.
+        lines += _c_array(f"static const {_C_TYPES[str(array.dtype)]} {name}_{key}[{array.size}]", _c_values(array))
+    return ("\n".join([*lines, f"#endif /* {guard} */"]) + "\n").encode()
+
+
+def _c_values(array: Array) -> list[str]:
+    if array.dtype.kind == "f":
+        special = {"inf": "INFINITY", "-inf": "-INFINITY", "nan": "NAN"}
+        return [special.get(text, f"{text}f") for text in map(hex_float, array.reshape(-1))]
+    bits = array.dtype.itemsize * 8
+    if bits < 32 or array.dtype.kind == "u":
+        return [str(v) for v in array.reshape(-1).tolist()]
+    least, suffix = -(1 << (bits - 1)), "LL" if bits == 64 else ""
+    return [f"({v + 1}{suffix} - 1)" if v == least else f"{v}{suffix}" for v in array.reshape(-1).tolist()]
+
+
+def _c_array(declaration: str, values: Iterable[str]) -> list[str]:
+    listed = list(values)
+    rows = [", ".join(listed[i : i + _PER_LINE]) for i in range(0, len(listed), _PER_LINE)]
+    return [f"{declaration} = {{", *(f"    {row}," for row in rows), "};", ""]

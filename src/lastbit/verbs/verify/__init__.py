@@ -1,0 +1,1 @@
+"""Each exact runtime compared with its real interpreter, on a user's own model."""

@@ -1,0 +1,1 @@
+"""Which runtime printed some numbers."""
