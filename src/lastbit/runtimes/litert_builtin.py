@@ -30,15 +30,12 @@ from .derive import (
 from .machine import ARM64, X86_64
 from .operator_rules import BUILTIN_OPERATORS
 from .table_parts import (
-    COPIED,
-    EIGHT_BIT,
-    FLOAT_FUNCTIONS,
     INT16_BIASES,
     INT16_GRANULARITIES,
     LITERT_DENSE_REFUSED,
-    RELUS,
     int16_by_reference,
     int16_variant,
+    litert_around_dense,
 )
 from .variant import INT64_BIAS, key_of
 
@@ -81,55 +78,14 @@ _X86 = Cpu(
             for w, rule in (("int8", "hybrid-int8-unfused"), ("int4", "hybrid-int4-nibbles"))
             for g in ("per_tensor", "per_channel")
         },
-        **{
-            key_of("QUANTIZE", f"float32->{t}"): Rule("vector8_inverse_half_even", Family.BUILTIN)
-            for t in ("int8", "uint8", "int16")
-        },
-        **{
-            key_of("QUANTIZE", f"{a}->{b}"): Rule("q31_vector16_half_up", Family.BUILTIN)
-            for a in EIGHT_BIT
-            for b in EIGHT_BIT
-        },
-        **{
-            key_of("QUANTIZE", types): Rule("q31_half_up_half_away", Family.BUILTIN)
-            for types in (
-                "int8->int16",
-                "uint8->int16",
-                "int16->int8",
-                "int16->int16",
-                "int16->int32",
-                "int32->int8",
-                "int32->int16",
-            )
-        },
-        **{
-            key_of("DEQUANTIZE", f"{t}->float32"): Rule("float32_vector8_product_plus_offset", Family.BUILTIN)
-            for t in EIGHT_BIT
-        },
-        key_of("DEQUANTIZE", "int16->float32"): Rule("float32_difference_times_scale", Family.BUILTIN),
-        key_of("DEQUANTIZE", "float16->float32"): Rule("float16_widen", Family.BUILTIN),
-        **{
-            key_of(relu, f"{t}->{t}"): Rule("q31_half_up_half_away/float32_ratio", Family.BUILTIN)
-            for relu in RELUS
-            for t in EIGHT_BIT
-        },
-        **{key_of(relu, "float32->float32"): Rule("float32_clamp", Family.BUILTIN) for relu in RELUS},
-        key_of("RELU", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", Family.BUILTIN),
-        key_of("RELU6", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", Family.BUILTIN),
-        key_of("RELU_N1_TO_1", "int16->int16"): Refused(
-            Refusal.RUNTIME, "the runtime takes float32, uint8 and int8 only"
+        **litert_around_dense(
+            Family.BUILTIN,
+            quantize="vector8_inverse_half_even",
+            requantize="q31_vector16_half_up",
+            dequantize="float32_vector8_product_plus_offset",
+            softmax="lut_float32_sum",
+            int16_curves="interpolated_int16/not_power_of_two",
         ),
-        **{
-            key_of("SOFTMAX", f"{a}->{b}"): Rule("lut_float32_sum", Family.BUILTIN)
-            for a, b in (("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16"))
-        },
-        key_of("SOFTMAX", "int16->int16"): Rule("interpolated_int16/float64_tables", Family.BUILTIN),
-        **{key_of("LOGISTIC", f"{t}->{t}"): Rule("lut_expf_half_away", Family.BUILTIN) for t in EIGHT_BIT},
-        **{key_of("TANH", f"{t}->{t}"): Rule("lut_tanhf_half_away", Family.BUILTIN) for t in EIGHT_BIT},
-        key_of("LOGISTIC", "int16->int16"): Rule("interpolated_int16/not_power_of_two", Family.BUILTIN),
-        key_of("TANH", "int16->int16"): Rule("interpolated_int16/not_power_of_two", Family.BUILTIN),
-        **{key_of("RESHAPE", f"{t}->{t}"): Rule("copy", Family.BUILTIN) for t in COPIED},
-        **FLOAT_FUNCTIONS,
         **BUILTIN_OPERATORS,
         **LITERT_DENSE_REFUSED,
     },

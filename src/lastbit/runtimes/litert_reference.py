@@ -19,15 +19,12 @@ from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, UP_AWAY, hybrid_rules, kept_ar
 from .machine import ARM64, X86_64
 from .operator_rules import REFERENCE_OPERATORS
 from .table_parts import (
-    COPIED,
-    EIGHT_BIT,
-    FLOAT_FUNCTIONS,
     INT16_BIASES,
     INT16_GRANULARITIES,
     LITERT_DENSE_REFUSED,
-    RELUS,
     int16_by_reference,
     int16_variant,
+    litert_around_dense,
 )
 from .variant import Variant, key_of
 
@@ -57,55 +54,14 @@ _X86 = Cpu(
             for w in ("int8", "int4")
             for g in ("per_tensor", "per_channel")
         },
-        **{
-            key_of("QUANTIZE", f"float32->{t}"): Rule("float32_divide_half_away", Family.REFERENCE)
-            for t in ("int8", "uint8", "int16")
-        },
-        **{
-            key_of("QUANTIZE", f"{a}->{b}"): Rule("q31_half_up_half_away", Family.REFERENCE)
-            for a in EIGHT_BIT
-            for b in EIGHT_BIT
-        },
-        **{
-            key_of("QUANTIZE", types): Rule("q31_half_up_half_away", Family.REFERENCE)
-            for types in (
-                "int8->int16",
-                "uint8->int16",
-                "int16->int8",
-                "int16->int16",
-                "int16->int32",
-                "int32->int8",
-                "int32->int16",
-            )
-        },
-        **{
-            key_of("DEQUANTIZE", f"{t}->float32"): Rule("float32_difference_times_scale", Family.REFERENCE)
-            for t in EIGHT_BIT
-        },
-        key_of("DEQUANTIZE", "int16->float32"): Rule("float32_difference_times_scale", Family.REFERENCE),
-        key_of("DEQUANTIZE", "float16->float32"): Rule("float16_widen", Family.REFERENCE),
-        **{
-            key_of(relu, f"{t}->{t}"): Rule("q31_half_up_half_away/float32_ratio", Family.REFERENCE)
-            for relu in RELUS
-            for t in EIGHT_BIT
-        },
-        **{key_of(relu, "float32->float32"): Rule("float32_clamp", Family.REFERENCE) for relu in RELUS},
-        key_of("RELU", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", Family.REFERENCE),
-        key_of("RELU6", "int16->int16"): Rule("q31_half_up_half_away/float32_ratio", Family.REFERENCE),
-        key_of("RELU_N1_TO_1", "int16->int16"): Refused(
-            Refusal.RUNTIME, "the runtime takes float32, uint8 and int8 only"
+        **litert_around_dense(
+            Family.REFERENCE,
+            quantize="float32_divide_half_away",
+            requantize="q31_half_up_half_away",
+            dequantize="float32_difference_times_scale",
+            softmax="gemmlowp_fixed_point",
+            int16_curves="interpolated_int16",
         ),
-        **{
-            key_of("SOFTMAX", f"{a}->{b}"): Rule("gemmlowp_fixed_point", Family.REFERENCE)
-            for a, b in (("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16"))
-        },
-        key_of("SOFTMAX", "int16->int16"): Rule("interpolated_int16/float64_tables", Family.REFERENCE),
-        **{key_of("LOGISTIC", f"{t}->{t}"): Rule("lut_expf_half_away", Family.REFERENCE) for t in EIGHT_BIT},
-        **{key_of("TANH", f"{t}->{t}"): Rule("lut_tanhf_half_away", Family.REFERENCE) for t in EIGHT_BIT},
-        key_of("LOGISTIC", "int16->int16"): Rule("interpolated_int16", Family.REFERENCE),
-        key_of("TANH", "int16->int16"): Rule("interpolated_int16", Family.REFERENCE),
-        **{key_of("RESHAPE", f"{t}->{t}"): Rule("copy", Family.REFERENCE) for t in COPIED},
-        **FLOAT_FUNCTIONS,
         **REFERENCE_OPERATORS,
         **LITERT_DENSE_REFUSED,
     },

@@ -153,9 +153,26 @@ XNNPACK_AVX2_OPERATORS: Rules = {
     key_of("BATCH_MATMUL", "int8->int8"): Rule(_SATURATE, Family.XNNPACK),
 }
 
+
+def _litert_operators(kernel: Family) -> Rules:
+    """What LiteRT's optimized and its reference kernels do alike."""
+    return {
+        **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", kernel),
+        **_same(("AVERAGE_POOL_2D",), (*EIGHT_BIT, "int16"), "mean_half_away", kernel),
+        **_same(("MAX_POOL_2D",), (*EIGHT_BIT, "int16"), "maximum/half_away", kernel),
+        **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", kernel),
+        **_copies(_MOVED, kernel),
+        **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", kernel),
+        key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", kernel),
+        **_positions(_ARG_TYPES, ("int32", "int64"), kernel),
+        key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", kernel),
+        key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", kernel),
+    }
+
+
 BUILTIN_OPERATORS: Rules = {
+    **_litert_operators(Family.BUILTIN),
     **_convolutions(("CONV_2D",), _INT8, "q31-half_up-half_up/dd", Family.BUILTIN),
-    **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", Family.BUILTIN),
     key_of("CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_up/fd", Family.BUILTIN),
     **_int16_convolutions(
         {**_READ_AS_INT64, "int32_bias_type": "q31-half_up-half_up/dd"},
@@ -164,8 +181,6 @@ BUILTIN_OPERATORS: Rules = {
     ),
     **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, "q31-by_channel/dd", Family.BUILTIN),
     key_of("DEPTHWISE_CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_away/fd", Family.BUILTIN),
-    **_same(("AVERAGE_POOL_2D",), (*EIGHT_BIT, "int16"), "mean_half_away", Family.BUILTIN),
-    **_same(("MAX_POOL_2D",), (*EIGHT_BIT, "int16"), "maximum/half_away", Family.BUILTIN),
     **_same(("ADD",), EIGHT_BIT, "fixed_point_vector", Family.BUILTIN),
     **_same(("SUB",), EIGHT_BIT, "fixed_point", Family.BUILTIN),
     **_same(("ADD",), ("int16",), "fixed_point_vector/power_of_two", Family.BUILTIN),
@@ -176,10 +191,7 @@ BUILTIN_OPERATORS: Rules = {
     **_same(("MEAN",), ("int16",), "q31_folded_count", Family.BUILTIN),
     **_same(("LEAKY_RELU",), EIGHT_BIT, "q31_half_up_half_away/float32", Family.BUILTIN),
     **_same(("LEAKY_RELU",), ("int16",), "q31_half_up_half_away/float32_signed", Family.BUILTIN),
-    **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", Family.BUILTIN),
     **_same(("SUM",), (*EIGHT_BIT, "int16"), "float32_sum", Family.BUILTIN),
-    **_copies(_MOVED, Family.BUILTIN),
-    **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", Family.BUILTIN),
     **_float_forms(Family.BUILTIN, "float32_vector4"),
     key_of("MEAN", "float32->float32"): _UNSETTLED_ORDER,
     key_of("CONV_2D", _FLOAT): Refused(
@@ -187,44 +199,31 @@ BUILTIN_OPERATORS: Rules = {
         "not exact: Eigen's matrix product adds in an order that depends on the layer's shape and the CPU's cache "
         "sizes",
     ),
-    key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", Family.BUILTIN),
     key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_in_order/bias_first", Family.BUILTIN),
-    **_positions(_ARG_TYPES, ("int32", "int64"), Family.BUILTIN),
-    key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", Family.BUILTIN),
-    key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", Family.BUILTIN),
 }
 
 REFERENCE_OPERATORS: Rules = {
+    **_litert_operators(Family.REFERENCE),
     **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", Family.REFERENCE),
-    **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", Family.REFERENCE),
     **_convolutions(_CONVOLUTIONS, ("uint8 per_tensor",), "q31-half_up-half_away/fd", Family.REFERENCE),
     **_int16_convolutions(
         {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY},
         {**_READ_AS_INT64, "int32_bias_type": _HALF_AWAY},
         Family.REFERENCE,
     ),
-    **_same(("AVERAGE_POOL_2D",), (*EIGHT_BIT, "int16"), "mean_half_away", Family.REFERENCE),
-    **_same(("MAX_POOL_2D",), (*EIGHT_BIT, "int16"), "maximum/half_away", Family.REFERENCE),
     **_same(("ADD", "SUB"), EIGHT_BIT, "fixed_point", Family.REFERENCE),
     **_same(("ADD", "SUB"), ("int16",), "fixed_point/power_of_two", Family.REFERENCE),
     **_same(("MUL",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", Family.REFERENCE),
     **_same(("MEAN",), (*EIGHT_BIT, "int16"), "q31_folded_count", Family.REFERENCE),
     **_same(("LEAKY_RELU",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", Family.REFERENCE),
-    **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", Family.REFERENCE),
     **{
         key_of("SUM", f"{t}->{t}"): Refused(
             Refusal.NOT_EXACT, "not exact: the reference kernel prints numbers that its input does not decide"
         )
         for t in (*EIGHT_BIT, "int16")
     },
-    **_copies(_MOVED, Family.REFERENCE),
-    **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", Family.REFERENCE),
     **_float_forms(Family.REFERENCE, "float32_division"),
     **_convolutions(_CONVOLUTIONS, (_FLOAT,), "float32_in_order/bias_last", Family.REFERENCE),
-    key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", Family.REFERENCE),
-    **_positions(_ARG_TYPES, ("int32", "int64"), Family.REFERENCE),
-    key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/fd", Family.REFERENCE),
-    key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/fd", Family.REFERENCE),
 }
 
 TFLM_OPERATORS: Rules = {

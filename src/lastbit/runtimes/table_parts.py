@@ -17,6 +17,7 @@ __all__ = [
     "TFLM_DENSE_REFUSED",
     "int16_by_reference",
     "int16_variant",
+    "litert_around_dense",
 ]
 
 EIGHT_BIT = ("int8", "uint8")
@@ -120,4 +121,45 @@ def int16_by_reference(
         for weights in ("int8", "int4")
         for granularity in granularities
         for bias in INT16_BIASES
+    }
+
+
+def litert_around_dense(
+    kernel: Family, *, quantize: str, requantize: str, dequantize: str, softmax: str, int16_curves: str
+) -> dict[Key, Rule | Refused]:
+    """What LiteRT's optimized and its reference kernels do around dense layers: the same but for a few rules.
+
+    Args:
+        kernel: the kernel family.
+        quantize: the rule of QUANTIZE from float32.
+        requantize: that of QUANTIZE between 8-bit types.
+        dequantize: that of DEQUANTIZE from 8-bit types.
+        softmax: that of SOFTMAX from 8-bit types.
+        int16_curves: that of LOGISTIC and TANH on int16.
+    """
+    twice, ratio = Rule("q31_half_up_half_away", kernel), Rule("q31_half_up_half_away/float32_ratio", kernel)
+    int16, int32 = ("int8->int16", "uint8->int16", "int16->int8"), ("int16->int32", "int32->int8", "int32->int16")
+    narrow = ("int8->int8", "uint8->uint8", "int8->int16", "uint8->int16")
+    return {
+        **{key_of("QUANTIZE", f"float32->{t}"): Rule(quantize, kernel) for t in (*EIGHT_BIT, "int16")},
+        **{key_of("QUANTIZE", f"{a}->{b}"): Rule(requantize, kernel) for a in EIGHT_BIT for b in EIGHT_BIT},
+        **{key_of("QUANTIZE", types): twice for types in (*int16, "int16->int16", *int32)},
+        **{key_of("DEQUANTIZE", f"{t}->float32"): Rule(dequantize, kernel) for t in EIGHT_BIT},
+        key_of("DEQUANTIZE", "int16->float32"): Rule("float32_difference_times_scale", kernel),
+        key_of("DEQUANTIZE", "float16->float32"): Rule("float16_widen", kernel),
+        **{key_of(relu, f"{t}->{t}"): ratio for relu in RELUS for t in EIGHT_BIT},
+        **{key_of(relu, "float32->float32"): Rule("float32_clamp", kernel) for relu in RELUS},
+        key_of("RELU", "int16->int16"): ratio,
+        key_of("RELU6", "int16->int16"): ratio,
+        key_of("RELU_N1_TO_1", "int16->int16"): Refused(
+            Refusal.RUNTIME, "the runtime takes float32, uint8 and int8 only"
+        ),
+        **{key_of("SOFTMAX", types): Rule(softmax, kernel) for types in narrow},
+        key_of("SOFTMAX", "int16->int16"): Rule("interpolated_int16/float64_tables", kernel),
+        **{key_of("LOGISTIC", f"{t}->{t}"): Rule("lut_expf_half_away", kernel) for t in EIGHT_BIT},
+        **{key_of("TANH", f"{t}->{t}"): Rule("lut_tanhf_half_away", kernel) for t in EIGHT_BIT},
+        key_of("LOGISTIC", "int16->int16"): Rule(int16_curves, kernel),
+        key_of("TANH", "int16->int16"): Rule(int16_curves, kernel),
+        **{key_of("RESHAPE", f"{t}->{t}"): Rule("copy", kernel) for t in COPIED},
+        **FLOAT_FUNCTIONS,
     }
