@@ -108,7 +108,7 @@ def test_requantization_is_that_of_numpy(name, rule, bits):
         wanted = requantize((acc << 4).astype(np.int32) >> 4 if acc_bits == 28 else acc, params)["output"]
         start = acc[0] - bias if params.bias is not None else acc[0]
         weights = np.zeros((count * units, 1), np.int8)
-        layer = jit_matmul.pack(weights, bias=start, params=params, slots=slots, acc_bits=acc_bits)
+        layer = jit_matmul.pack(weights, bias=start, epilogue=jit_matmul.Epilogue(params, slots), acc_bits=acc_bits)
         for rows in (1, 3, 11):
             found = jit_matmul.dense(np.ones((rows, 1), np.int8), layer)
             np.testing.assert_array_equal(found, np.broadcast_to(wanted, found.shape), str(params))
@@ -245,7 +245,9 @@ def test_requantization_in_other_widths(rule, name):
     )
     acc = hard_accumulators(rng, np.asarray(params.effective_scale, float), 32)[None]
     wanted = requantize(acc, params)["output"]
-    layer = jit_matmul.pack(np.zeros((units, 1), np.int8), bias=acc[0], params=params, isa=ISAS[name])
+    layer = jit_matmul.pack(
+        np.zeros((units, 1), np.int8), bias=acc[0], epilogue=jit_matmul.Epilogue(params), isa=ISAS[name]
+    )
     for rows in (1, 3, 8):
         found = jit_matmul.dense(np.ones((rows, 1), np.int8), layer)
         np.testing.assert_array_equal(found, np.broadcast_to(wanted, found.shape))

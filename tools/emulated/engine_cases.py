@@ -137,8 +137,7 @@ def _form(
             weights.astype(np.int8),
             weights_zero_point=zero_point,
             bias=start,
-            params=params,
-            slots=slots,
+            epilogue=jit_matmul.Epilogue(params, slots),
             acc_bits=acc_bits,
             input_type=kind,
         )

@@ -41,12 +41,10 @@ class JitBackend(Backend):
                 layer.weights_values,
                 weights_zero_point=layer.weights_zero_point,
                 bias=bias,
-                params=params,
-                slots=slots,
+                epilogue=matmul.Epilogue(params, slots, cheapest=True),
                 acc_bits=entry.acc_bits,
                 input_type=layer.input.dtype.name,
                 rows=rows,
-                cheapest=True,
             )
         if packed is None:
             made = super().dense(entry, rows)

@@ -16,7 +16,7 @@ from ...rules.hybrid.forms import Clamp, Finish, Rows
 from ...rules.hybrid.table import QD8, SSE_ASYMMETRIC, SSE_SYMMETRIC
 from .cpu import has_fma
 from .hybrid_forms import fused_slots
-from .matmul import PackedDense, pack
+from .matmul import Epilogue, PackedDense, pack
 
 if TYPE_CHECKING:
     from .vectors import Isa
@@ -64,7 +64,7 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
     low, high = (np.full(units, bound, np.float32) for bound in fused_bounds(layer.activation))
     sums = low_bits(entry.weights_sum, 32).astype(np.int32)
     slots |= {"weights_sum": sums, "low": low, "high": high}
-    packed = pack(weights.astype(np.int8), form=form, slots=slots, rows=rows, isa=isa)
+    packed = pack(weights.astype(np.int8), epilogue=Epilogue(slots=slots, form=form), rows=rows, isa=isa)
     if packed is None:
         return None
     # A batch of nothing but zeros is not multiplied at all by some kernels. That shows in a bias of -0.0, to which +0.0

@@ -104,10 +104,9 @@ class _Rows:
             weights,
             weights_zero_point=layer.weights_zero_point,
             bias=_folded(layer, weights.astype(np.int64) - layer.weights_zero_point),
-            params=params,
+            epilogue=matmul.Epilogue(params, cheapest=True),
             acc_bits=params.rule.sums.bits,
             input_type=dtype.name,
-            cheapest=True,
         )
         return None if packed is None else cls(layer, matmul.Chain([packed]))
 

@@ -5,8 +5,8 @@ Convolutions that gather their patches as rows (im2col) call this too:
     weights = pack(w, input_type="int8")    # int8 or uint8 `[out, depth]`; once. Inputs: int8, uint8 or int16
     dot(rows, weights)                      # int8, uint8 or int16 `[n, depth]` -> int32 or int64 `[n, out]`
 
-    layer = pack(w, params=params, bias=folded)   # a RequantParams; what the sums begin with, int64 `[out]`
-    dense(rows, layer)                            # the same, requantized in registers: int8, uint8 or int16 `[n, out]`
+    layer = pack(w, epilogue=Epilogue(params), bias=folded)   # a RequantParams; what the sums begin with, int64 `[out]`
+    dense(rows, layer)                                        # the same, requantized: int8, uint8 or int16 `[n, out]`
 
 Sums wrap at 32 bits, or at 64 where the weights were packed for 64-bit sums. Needs Numba; `available()` says.
 """
@@ -22,10 +22,10 @@ from ...model.types import Array, IntArray
 from ..blas import Elementwise, Quantizer, Softmax
 from .fields import Fields
 from .memory import Outputs, address, aligned
-from .pack import PackedDense, pack
+from .pack import Epilogue, PackedDense, pack
 from .threads import together
 
-__all__ = ["Chain", "PackedDense", "available", "dense", "dot", "pack"]
+__all__ = ["Chain", "Epilogue", "PackedDense", "available", "dense", "dot", "pack"]
 
 # Input rows that go through a chain together take about this much of the second level cache.
 _BLOCK_BYTES = 160_000

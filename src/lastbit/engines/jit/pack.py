@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from .memory import address, line_aligned
 if TYPE_CHECKING:
     from .vectors import Isa
 
-__all__ = ["PackedDense", "Panels", "pack"]
+__all__ = ["Epilogue", "PackedDense", "Panels", "pack"]
 
 _CONVERTED = ("int16", "uint8", "int8")
 
@@ -154,19 +153,79 @@ class PackedDense:
         return found
 
 
+@dataclass(frozen=True, eq=False)
+class Epilogue:
+    """What becomes of the sums.
+
+    Attributes:
+        params: the requantization; None for the sums themselves, or for `form`.
+        slots: its constants by slot, from `forms.form_slots`; None to make them from `params` (forms that add a
+            real-valued bias need the scales and must give them).
+        form: what finishes the sums, where that is no requantization: one of `hybrid_forms.HYBRID_FORMS`.
+        cheapest: whether a cheaper form may take the place of the rule's own where both are the same (`linear`).
+    """
+
+    params: RequantParams | None = None
+    slots: dict[str, Array] | None = None
+    form: str | None = None
+    cheapest: bool = False
+
+    def named(self, wide: bool) -> tuple[str, dict[str, Array]] | None:
+        """The form's name and its constants by slot; None where the kernels do not have it."""
+        from . import forms
+
+        form = self.form or (forms.SUMS if self.params is None else form_text(self.params.rule.requantize))
+        try:
+            forms.code_of(form, wide)
+            slots = self.slots
+            if slots is None:
+                slots = {} if self.params is None else forms.form_slots(self.params)
+        except Unsupported:
+            return None
+        return None if slots is None else (form, slots)
+
+
+@dataclass(frozen=True, eq=False)
+class _Weights:
+    """Weights as the kernels take them, and what that adds to the sums.
+
+    Attributes:
+        signed: int64 `[out, depth]` that fit signed bytes: what that subtracts from them goes to the sum of each row.
+        whole: int64 `[out, depth]`: w - zw.
+        rest: what is subtracted from signed weights beyond the zero point, for each input.
+        start: int64 `[out]`: what the sums begin with.
+    """
+
+    signed: npt.NDArray[np.int64]
+    whole: npt.NDArray[np.int64]
+    rest: int
+    start: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, weights: IntArray, zero_point: int, bias: npt.NDArray[np.int64], moved: int) -> _Weights:
+        """Of stored weights; `moved`: what the kernel's inputs are more than the layer's."""
+        w, up = weights.astype(np.int64), 128 if weights.dtype == np.uint8 else 0
+        whole = w - zero_point
+        return cls(w - up, whole, up - zero_point, bias - moved * whole.sum(axis=1) if moved else bias)
+
+    def chunk(self, isa: Isa, given: np.dtype[Any]) -> int:
+        """After so many steps no int32 has overflowed yet."""
+        from .tile import UNROLL
+
+        step = UNROLL * isa.group * max(int(np.abs(self.whole).max(initial=0)), 1) * 2 ** (8 * given.itemsize - 1)
+        return int((2**31 - 1) // step)
+
+
 def pack(
     weights: IntArray,
     *,
     weights_zero_point: int = 0,
     bias: npt.NDArray[np.int64] | None = None,
-    params: RequantParams | None = None,
-    slots: dict[str, Array] | None = None,
-    form: str | None = None,
+    epilogue: Epilogue = Epilogue(),
     acc_bits: int = 32,
     input_type: str = "int8",
     rows: int = 1,
     isa: Isa | None = None,
-    cheapest: bool = False,
 ) -> PackedDense | None:
     """Lay a layer's weights and constants out for the kernels.
 
@@ -174,81 +233,95 @@ def pack(
         weights: int8 or uint8 `[out, depth]`.
         weights_zero_point: zw; subtracted from the weights.
         bias: int64 `[out]`, what the sums begin with: bias - zx * sum(w - zw). None for zeros.
-        params: the requantization; None for the sums themselves.
-        slots: its constants by slot, from `forms.form_slots`; None to make them from `params` (forms that
-            add a real-valued bias need the scales and must give them).
-        form: what finishes the sums, where that is no requantization: one of `hybrid_forms.HYBRID_FORMS`.
+        epilogue: what becomes of the sums; by default nothing.
         acc_bits: 64 for 64-bit sums, fewer than 32 for narrow accumulators.
         input_type: int8, uint8 or int16.
         rows: rows of this layer for one row of a chain.
         isa: kernels of another kind than this machine's best.
-        cheapest: whether a cheaper form may take the place of the rule's own where both are the same (`jit_linear`).
 
     Returns:
-        The layer; None where the kernels do not cover it (see `jit_forms`).
+        The layer; None where the kernels do not cover it (see `forms`).
     """
-    from . import cpu, forms, kernels
-    from .compile import function_address
-    from .linear import fit_linear
-    from .rows import convert_address
-    from .tile import FEW_ROWS, UNROLL, tile_rows
+    from . import cpu
+
+    given, wide, params = np.dtype(input_type), acc_bits == 64, epilogue.params
+    named, isa = epilogue.named(wide), _kernels_for(isa or cpu.host_isa(), given, wide)
+    if named is None or weights.dtype.itemsize > 1:
+        return None
+    base = np.zeros(len(weights), np.int64) if bias is None else np.asarray(bias, np.int64)
+    moved = {("uint8", "int8"): 128, ("int8", "uint8"): -128}.get((isa.activations, given.name), 0)
+    held = _Weights.of(weights, weights_zero_point, base, moved)
+    if epilogue.cheapest and params is not None and acc_bits == 32:
+        named = _cheaper(params, held.whole, base, given) or named
+    output = np.dtype(np.int64 if wide else np.int32) if params is None else np.dtype(params.dtype.numpy)
+    panels = Panels.of(len(weights), isa)
+    fields, kept = _laid_out(isa, panels, held, named, epilogue, acc_bits, given)
+    return PackedDense(
+        isa=isa,
+        form=named[0],
+        wide=wide,
+        narrow=acc_bits < 32,
+        panels=panels,
+        depth=weights.shape[1],
+        input=given,
+        output=output,
+        rows=rows,
+        fields=fields | {"output_bytes": output.itemsize, "rows": rows},
+        kept=kept,
+    )
+
+
+def _kernels_for(isa: Isa, given: np.dtype[Any], wide: bool) -> Isa:
+    """The byte kernels take bytes only; what CPUs with them can do as well is the widening product."""
     from .vectors import ISAS
 
-    isa = isa or cpu.host_isa()
-    wide = acc_bits == 64
-    given = np.dtype(input_type)
     if (given.itemsize > 1 or wide) and isa.activations != "int16":
-        # The byte kernels take bytes only; what CPUs with them can do as well is the widening product.
-        isa = ISAS["avx2" if isa.x86 else "portable"]
-    form = form or (forms.SUMS if params is None else form_text(params.rule.requantize))
-    try:
-        kinds, _ = forms.code_of(form, wide)
-        if slots is None:
-            slots = {} if params is None else forms.form_slots(params)
-    except Unsupported:
-        return None
-    if slots is None or weights.dtype.itemsize > 1:
-        return None
-    units, depth = weights.shape
-    w = weights.astype(np.int64)
-    start = np.zeros(units, np.int64) if bias is None else np.asarray(bias, np.int64)
-    # Weights as signed bytes; what that takes off them, and their zero point, goes to the sum of each input row.
-    signed = 128 if weights.dtype == np.uint8 else 0
-    rest = signed - weights_zero_point
-    byte_weights, whole_weights = w - signed, w - weights_zero_point
-    if isa.activations != "int16":
-        moved = {("uint8", "int8"): 128, ("int8", "uint8"): -128}.get((isa.activations, given.name), 0)
-        start = start - moved * whole_weights.sum(axis=1)
-    if cheapest and params is not None and acc_bits == 32:
-        ends = np.iinfo(given)
-        reach = [whole_weights * int(end) for end in (ends.min, ends.max)]
-        base = np.zeros(units, np.int64) if bias is None else np.asarray(bias, np.int64)
-        fitted = fit_linear(params, base + np.minimum(*reach).sum(axis=1), base + np.maximum(*reach).sum(axis=1))
-        if fitted is not None:
-            form, slots = fitted
-            kinds, _ = forms.code_of(form, wide)
-    chunk = 1 << 40
-    if wide:
-        # So many steps that no int32 overflows.
-        step = UNROLL * isa.group * max(int(np.abs(whole_weights).max(initial=0)), 1) * 2 ** (8 * given.itemsize - 1)
-        chunk = (2**31 - 1) // step
+        return ISAS["avx2" if isa.x86 else "portable"]
+    return isa
+
+
+def _cheaper(
+    params: RequantParams, whole: npt.NDArray[np.int64], base: npt.NDArray[np.int64], given: np.dtype[Any]
+) -> tuple[str, dict[str, Array]] | None:
+    """A cheaper form and its constants that give the same on every sum that there can be; None where there is none."""
+    from .linear import fit_linear
+
+    ends = np.iinfo(given)
+    reach = [whole * int(end) for end in (ends.min, ends.max)]
+    return fit_linear(params, base + np.minimum(*reach).sum(axis=1), base + np.maximum(*reach).sum(axis=1))
+
+
+def _laid_out(
+    isa: Isa,
+    panels: Panels,
+    held: _Weights,
+    named: tuple[str, dict[str, Array]],
+    epilogue: Epilogue,
+    acc_bits: int,
+    given: np.dtype[Any],
+) -> tuple[dict[str, int], tuple[Array, ...]]:
+    """A layer's row of a chain's table, but for its output and rows, and the arrays that it points to."""
+    from . import forms, kernels
+    from .compile import function_address
+    from .rows import convert_address
+    from .tile import FEW_ROWS, UNROLL, tile_rows
+
+    wide, (units, depth) = acc_bits == 64, held.whole.shape
     steps = max(-(-depth // (isa.group * UNROLL)), 1)
-    panels = Panels.of(units, isa)
-    byte_panels = functools.partial(panels.pack, isa, byte_weights.astype(np.int8), steps * UNROLL)
+    narrow = panels.pack(isa, held.signed.astype(np.int8), steps * UNROLL)
+    packed = narrow
     if isa.activations == "int16":
-        packed = panels.pack(isa, whole_weights.astype(np.int16), steps * UNROLL)
-        narrow = packed if wide else byte_panels()
-    else:
-        packed = narrow = byte_panels()
-    columns = panels.constants(isa, kinds, {"bias": start, **slots})
-    output = np.dtype(np.int64 if wide else np.int32) if params is None else np.dtype(params.dtype.numpy)
-    scalars = np.zeros(8, np.int32) if params is None else forms.form_scalars(params, acc_bits)
+        packed = panels.pack(isa, held.whole.astype(np.int16), steps * UNROLL)
+        narrow = packed if wide else narrow
+    kinds, _ = forms.code_of(named[0], wide)
+    columns = panels.constants(isa, kinds, {"bias": held.start, **named[1]})
+    scalars = np.zeros(8, np.int32) if epilogue.params is None else forms.form_scalars(epilogue.params, acc_bits)
     fields = {
         "function": function_address(kernels.dense),
         "depth": depth,
         "row_bytes": steps * UNROLL * 4,
         "steps": steps,
-        "chunk": chunk,
+        "chunk": held.chunk(isa, given) if wide else 1 << 40,
         "units": units,
         "lanes": isa.lanes,
         "width": panels.width,
@@ -263,26 +336,12 @@ def pack(
         "mask": (1 << (units - 1) % isa.lanes + 1) - 1,
         "masks": int(isa.masks),
         "scalars": address(scalars),
-        "weights_zero_point": rest,
+        "weights_zero_point": held.rest,
         "input_bytes": given.itemsize,
-        "output_bytes": output.itemsize,
         "convert": convert_address(isa, given.name),
         "converted_to": _CONVERTED.index(isa.activations),
-        "rows": rows,
         "few_rows": FEW_ROWS,
         "one_is_narrow": int(isa.activations == "int16" and not wide),
     }
     fields |= {f"{name}_rows": tile_rows(isa, width) for name, width in panels.widths.items()}
-    return PackedDense(
-        isa=isa,
-        form=form,
-        wide=wide,
-        narrow=acc_bits < 32,
-        panels=panels,
-        depth=depth,
-        input=given,
-        output=output,
-        rows=rows,
-        fields=fields,
-        kept=(packed, narrow, columns, scalars),
-    )
+    return fields, (packed, narrow, columns, scalars)
