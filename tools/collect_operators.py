@@ -1,7 +1,7 @@
 """Hold the operators around dense layers against the real interpreters, and write what was compared.
 
     python tools/collect_operators.py [--scale X] [--seed S] [--runtimes NAME ...]
-        [--tape RUNTIME=FILE ...]
+        [--tape RUNTIME=FILE ...] [--only OPERATOR ...]
 
 Writes the part `operators` of tools/evidence/RUNTIME.json, of which docs/operators.md and `lastbit runtimes
 --operators` are made: per runtime the fingerprint, and per variant of an operator the outputs compared, the mismatches,
@@ -122,12 +122,16 @@ def differing(ours: Any, theirs: Outputs) -> int:
     return total
 
 
-def live(runtime: str, oracle: Oracle, seed: int, scale: float) -> tuple[dict[str, str], Iterator[Seen]]:
+def live(
+    runtime: str, oracle: Oracle, seed: int, scale: float, only: Sequence[str] = ()
+) -> tuple[dict[str, str], Iterator[Seen]]:
     """The interpreter's fingerprint, and every case with what it printed."""
 
     def run() -> Iterator[Seen]:
         with oracle:
             for number, case in enumerate(all_cases(seed, scale)):
+                if only and case.op not in only:
+                    continue
                 if number % 500 == 0:
                     print(runtime, number, file=sys.stderr)
                 try:
@@ -135,7 +139,7 @@ def live(runtime: str, oracle: Oracle, seed: int, scale: float) -> tuple[dict[st
                 except OracleFailure as failure:
                     found = failure.reason.splitlines()[0] if failure.reason else failure.kind
                 yield case.model(), case.values, found
-            for around in families_activations.cases(seed, max(round(100 * scale), 1)):
+            for around in () if only else families_activations.cases(seed, max(round(100 * scale), 1)):
                 content = write(around.graph)
                 model = load(content)
                 try:
@@ -169,6 +173,14 @@ def entry(runtime: str, fingerprint: dict[str, str], cases: Iterator[Seen], how:
     return {"fingerprint": fingerprint, "date": date, "how": how, "variants": tally.variants()}
 
 
+def merged(known: dict[str, Any], new: dict[str, Any], operators: Sequence[str]) -> dict[str, Any]:
+    """A runtime's entry with the new variants of these operators, each with its own fingerprint."""
+    for variant in new["variants"]:
+        variant |= {"fingerprint": new["fingerprint"], "date": new["date"], "how": new["how"]}
+    kept = [variant for variant in known["variants"] if variant["operator"] not in operators]
+    return {**known, "variants": sorted([*kept, *new["variants"]], key=lambda v: (v["operator"], v["variant"]))}
+
+
 def main() -> None:
     """Parse the command line, collect, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -176,6 +188,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--runtimes", nargs="+", choices=OPERATOR_RUNTIMES, default=OPERATOR_RUNTIMES)
     parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see tools/tape.py")
+    parser.add_argument("--only", nargs="+", choices=OPERATORS, default=(), help="these operators; others keep theirs")
     options = parser.parse_args()
     tapes = dict(text.split("=", 1) for text in options.tape)
     kept = load_part("operators")
@@ -183,9 +196,11 @@ def main() -> None:
     for name in OPERATOR_RUNTIMES:
         if name in options.runtimes and (name in tapes or installed(name) is not None):
             oracle = open_tape(name, tapes[name]) if name in tapes else open_oracle(name)
-            fingerprint, cases = live(name, oracle, options.seed, options.scale)
+            fingerprint, cases = live(name, oracle, options.seed, options.scale, options.only)
             how = f"tools/collect_operators.py --seed {options.seed} --scale {options.scale:g}"
             runtimes[name] = entry(name, fingerprint, cases, how)
+            if options.only and name in kept:
+                runtimes[name] = merged(kept[name], runtimes[name], options.only)
         elif name in kept:
             runtimes[name] = kept[name]
         elif name in options.runtimes and (found := recorded(name)) is not None:

@@ -9,19 +9,31 @@ import numpy as np
 
 from operator_cases import Array, Case, Operand, scale, zero_point
 
-__all__ = ["biases_16", "convolutions", "far_convolutions", "pools", "windows"]
+__all__ = [
+    "ACTIVATIONS",
+    "BIASES_16",
+    "bias_on_ties",
+    "biases_16",
+    "convolutions",
+    "far_convolutions",
+    "pools",
+    "random_factors",
+    "random_values",
+    "windows",
+]
 
 # The bias of a layer with int16 input: its type, and what `quantized_bias_type` says of it.
 BIASES_16 = (("int64", None), ("int32", "int32"), ("int64", "int64"))
 ACTIVATIONS = ("NONE", "NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 
 
-def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+def random_values(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    """Any values of a type."""
     info = np.iinfo(dtype)
     return rng.integers(info.min, info.max, shape, dtype, endpoint=True)
 
 
-def _factors(rng: np.random.Generator, count: int) -> Array:
+def random_factors(rng: np.random.Generator, count: int) -> Array:
     """Real factors s_x*s_w/s_y: powers of two, halves of odd numbers (ties), tiny ones (precision), and anything."""
     exact = 2.0 ** rng.integers(-11, 1, count)
     odd = rng.integers(1, 200, count) / 2.0 ** rng.integers(1, 9, count) / 64
@@ -30,7 +42,7 @@ def _factors(rng: np.random.Generator, count: int) -> Array:
     return np.choose(rng.integers(0, 4, count), [exact, odd, free, tiny])
 
 
-def _bias(rng: np.random.Generator, factors: Array, spread: float, dtype: str) -> Array:
+def bias_on_ties(rng: np.random.Generator, factors: Array, spread: float, dtype: str) -> Array:
     """Biases that put a window of zero points on a tie, or a step beside one, all over the output range."""
     reach = 140 if dtype != "int16" else 33_000
     steps = rng.integers(-reach, reach + 1, factors.size) + 0.5
@@ -83,20 +95,20 @@ def _convolution(rng: np.random.Generator, op: str, dtype: str, number: int, siz
     zx, zy = zero_point(rng, dtype), zero_point(rng, dtype)
     sx, sy = scale(rng), scale(rng)
     taps = kh * kw * (depth // groups if op == "CONV_2D" else 1)
-    factors = np.minimum(_factors(rng, channels), 3000 / taps**0.5 / 40)
+    factors = np.minimum(random_factors(rng, channels), 3000 / taps**0.5 / 40)
     weights_scale = (factors * sy / sx).astype(np.float32)
     weights_type = "uint8" if dtype == "uint8" else "int8"
     weights_zero = 0 if dtype != "uint8" else zero_point(rng, dtype)
-    weights = _random(rng, shape, weights_type)
+    weights = random_values(rng, shape, weights_type)
     if rng.random() < 0.3:  # sparse and small, so that many sums stay near the bias
         weights = np.where(rng.random(shape) < 0.8, weights_zero, weights)
-    bias = _bias(rng, np.resize(factors, units), 100 * taps**0.5 * 50, dtype)
+    bias = bias_on_ties(rng, np.resize(factors, units), 100 * taps**0.5 * 50, dtype)
     padding = str(rng.choice(["SAME", "VALID"]))
     outputs = []
     for length, r, s in zip((height, width), reach, strides, strict=True):
         outputs.append(-(-length // s) if padding == "SAME" else (length - r) // s + 1)
     batch = int(rng.choice([1, 1, 1, 3]))
-    values = _random(rng, (batch, height, width, depth), dtype)
+    values = random_values(rng, (batch, height, width, depth), dtype)
     values = np.where(rng.random(values.shape) < rng.choice([0.0, 0.6, 0.95]), values.dtype.type(zx), values)
     options = {
         "padding": padding,
@@ -181,14 +193,14 @@ def windows(rng: np.random.Generator, count: int, dtype: str) -> Iterator[Case]:
             options["fused_activation_function"] = str(rng.choice(ACTIVATIONS))
             inputs = [
                 Operand(size, dtype, sx, 3),
-                Operand(shape, dtype, scales, 0, _random(rng, shape, dtype), 0 if op == "CONV_2D" else 3),
+                Operand(shape, dtype, scales, 0, random_values(rng, shape, dtype), 0 if op == "CONV_2D" else 3),
                 Operand((units,), "int32", np.float32(sx) * scales, 0, bias),
             ]
             yield Case(
                 op,
                 inputs,
                 [Operand(outputs, dtype, sy, int(rng.choice([-128, -1, 0, 127])))],
-                [_random(rng, size, dtype)],
+                [random_values(rng, size, dtype)],
                 options,
                 3,
             )
@@ -218,7 +230,7 @@ def pools(rng: np.random.Generator, count: int, dtype: str = "int8") -> Iterator
             for length, k, s in zip((height, width), (kh, kw), strides, strict=True):
                 outputs.append(-(-length // s) if padding == "SAME" else (length - k) // s + 1)
             batch = int(rng.choice([1, 3]))
-            values = _random(rng, (batch, height, width, depth), dtype)
+            values = random_values(rng, (batch, height, width, depth), dtype)
             if rng.random() < 0.5:
                 values = np.clip(values, -3, 3).astype(dtype)
             sx, zx = scale(rng), zero_point(rng, dtype)

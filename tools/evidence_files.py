@@ -97,7 +97,8 @@ def condensed() -> str:
 
 
 def _run(entry: dict[str, Any], variant: dict[str, Any]) -> dict[str, str]:
-    return {**variant.get("fingerprint", entry["fingerprint"]), "date": entry["date"], "how": entry["how"]}
+    own = {**entry, **variant}
+    return {**own["fingerprint"], "date": own["date"], "how": own["how"]}
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from matrix_cases import far_products, positions, products
 from operator_cases import Array, Case
 from reduce_cases import reductions
 from tape import open_tape
+from transpose_conv_cases import far_transpose_convolutions, transpose_convolutions
 from unary_cases import unaries
 
 RUNTIMES = (on_this_machine("litert-xnnpack"), "litert-builtin-x86", "litert-reference", "tflm")
@@ -70,6 +71,9 @@ def all_cases(seed: int, scale: float = 1.0) -> Iterator[Case]:
     for dtype in ("int8", "float32"):
         yield from windows(rng, count(120), dtype)
     yield from float_unaries(rng, count(40))
+    for dtype in ("int8", "int16"):
+        yield from transpose_convolutions(np.random.default_rng([seed, 102, len(dtype)]), count(150), dtype)
+    yield from far_transpose_convolutions(np.random.default_rng([seed, 103]), count(200))
 
 
 def _later_cases(rng: np.random.Generator, count: Callable[[int], int]) -> Iterator[Case]:
@@ -179,11 +183,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--scale", type=float, default=1.0, help="how many cases there are to choose from")
     parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see tools/tape.py")
+    parser.add_argument("--only", nargs="+", choices=OPERATORS, default=(), help="these, in a file of their own")
     arguments = parser.parse_args()
     tapes = dict(text.split("=", 1) for text in arguments.tape)
     # A machine with another CPU has other kernels; what it recorded stands in a file of its own.
-    path = GOLDEN / f"operators.{'emulated' if tapes else RUNTIMES[0]}.npz"
-    cases = choose(all_cases(arguments.seed, arguments.scale))
+    name = ".".join(["emulated" if tapes else RUNTIMES[0], *arguments.only]).lower()
+    path = GOLDEN / f"operators.{name}.npz"
+    every = all_cases(arguments.seed, arguments.scale)
+    cases = choose(case for case in every if not arguments.only or case.op in arguments.only)
     taped = (open_tape(name, tape) for name, tape in tapes.items())
     np.savez_compressed(path, **record(cases, taped if tapes else map(open_oracle, RUNTIMES)))  # type: ignore[arg-type]
     print(f"{path}: {len(cases)} cases, {path.stat().st_size} bytes")

@@ -130,6 +130,9 @@ def random_inputs(model: Model, rng: np.random.Generator) -> list[Array]:
 
 def _random_values(model: Model, tensor: Tensor, rng: np.random.Generator) -> Array:
     dtype = tensor.dtype
+    for op in model.operators:
+        if op.name == "TRANSPOSE_CONV" and op.inputs[0] == tensor.index:
+            return np.asarray(model.tensors[op.outputs[0]].shape, dtype.numpy)  # no other output shape makes sense
     if isinstance(dtype, IntegerType):
         return rng.integers(dtype.qmin, dtype.qmax, tensor.shape, dtype.numpy, endpoint=True)
     if dtype.name != "float32":

@@ -27,7 +27,7 @@ from .elements import (
     tanh,
 )
 from .moves import concatenation, pack, pad, reshape, shape, split, squeeze, strided_slice, transpose, unpack
-from .products import batch_matmul, conv_2d, depthwise_conv_2d
+from .products import batch_matmul, conv_2d, depthwise_conv_2d, transpose_conv
 from .products.convolution import convolution_variant
 
 __all__ = ["MANY", "OPERATORS", "OperatorEntry"]
@@ -104,5 +104,8 @@ OPERATORS: dict[str, OperatorEntry] = {
     "SUM": OperatorEntry(mean.prepare_mean, _types_variant, mean.SUM_RULES, (2, 2)),
     "TANH": OperatorEntry(tanh.prepare_tanh, _types_variant, tanh.RULES),
     "TRANSPOSE": OperatorEntry(transpose.prepare_transpose, _types_variant, transpose.RULES, (2, 2)),
+    "TRANSPOSE_CONV": OperatorEntry(
+        transpose_conv.prepare_transpose_conv, transpose_conv.transpose_conv_variant, transpose_conv.RULES, (3, 4)
+    ),
     "UNPACK": OperatorEntry(unpack.prepare_unpack, _types_variant, unpack.RULES, (1, 1), MANY),
 }

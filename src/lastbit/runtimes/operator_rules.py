@@ -11,6 +11,7 @@ __all__ = [
     "REFERENCE_OPERATORS",
     "TFLM_OPERATORS",
     "XNNPACK_AVX2_OPERATORS",
+    "XNNPACK_AVX512_OPERATORS",
     "XNNPACK_AVXVNNI_OPERATORS",
     "XNNPACK_OPERATORS",
 ]
@@ -137,12 +138,19 @@ XNNPACK_OPERATORS: Rules = {
         Refusal.NOT_EXACT, "not exact: which of 0.0 and -0.0 XNNPACK takes is not settled"
     ),
     key_of("BATCH_MATMUL", "int8->int8"): Rule("float32-half_even", Family.XNNPACK),
+    **_convolutions(("TRANSPOSE_CONV",), _INT8, "float32-half_even", Family.XNNPACK),
     **_convolutions(("CONV_2D",), (_FLOAT, f"{_FLOAT} grouped"), "float32_fma/bias_first", Family.XNNPACK),
     key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma/bias_first", Family.XNNPACK),
 }
 
+_ON_THIS_CPU = Refused(Refusal.NOT_SETTLED, "the delegate's kernel for this kind of CPU was not run")
+
+# What was run with the kernels of AVX512-VNNI only.
+XNNPACK_AVX512_OPERATORS: Rules = {key_of("TRANSPOSE_CONV", variant): _ON_THIS_CPU for variant in _INT8}
+
 # What other kernels do otherwise than those of AVX512-VNNI: those of AVX-VNNI, and those of AVX2.
 XNNPACK_AVXVNNI_OPERATORS: Rules = {
+    **XNNPACK_AVX512_OPERATORS,
     **_same(("LEAKY_RELU",), ("float32",), "float32_by_sign_flush", Family.XNNPACK),
 }
 
@@ -170,8 +178,21 @@ def _litert_operators(kernel: Family) -> Rules:
     }
 
 
+def _transpose_convolutions(rule: str, kernel: Family) -> Rules:
+    """TRANSPOSE_CONV: the rule of int8, and of int16 with an int32 bias that is stated."""
+    table: Rules = {key_of("TRANSPOSE_CONV", variant): Rule(rule, kernel) for variant in _INT8}
+    for variant in _INT16:
+        for bias in ("int64_bias", "no_bias"):
+            table[key_of("TRANSPOSE_CONV", f"{variant} {bias}")] = Rule("q15-half_up/dd", kernel)
+        stated = MISREAD_BIAS if kernel is Family.TFLM else Rule(rule, kernel)
+        table[key_of("TRANSPOSE_CONV", f"{variant} int32_bias_type")] = stated
+        table[key_of("TRANSPOSE_CONV", f"{variant} int32_bias")] = MISREAD_BIAS
+    return table
+
+
 BUILTIN_OPERATORS: Rules = {
     **_litert_operators(Family.BUILTIN),
+    **_transpose_convolutions("q31-by_channel/dd", Family.BUILTIN),
     **_convolutions(("CONV_2D",), _INT8, "q31-half_up-half_up/dd", Family.BUILTIN),
     key_of("CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_up/fd", Family.BUILTIN),
     **_int16_convolutions(
@@ -204,6 +225,7 @@ BUILTIN_OPERATORS: Rules = {
 
 REFERENCE_OPERATORS: Rules = {
     **_litert_operators(Family.REFERENCE),
+    **_transpose_convolutions(_HALF_AWAY, Family.REFERENCE),
     **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", Family.REFERENCE),
     **_convolutions(_CONVOLUTIONS, ("uint8 per_tensor",), "q31-half_up-half_away/fd", Family.REFERENCE),
     **_int16_convolutions(
@@ -227,6 +249,8 @@ REFERENCE_OPERATORS: Rules = {
 }
 
 TFLM_OPERATORS: Rules = {
+    **_transpose_convolutions(_HALF_AWAY, Family.TFLM),
+    key_of("TRANSPOSE_CONV", "uint8 per_tensor"): _NO_UINT8,
     **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", Family.TFLM),
     **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", Family.TFLM),
     **{key_of(operator, "uint8 per_tensor"): _NO_UINT8 for operator in _CONVOLUTIONS},

@@ -69,6 +69,11 @@ TABLES: dict[str, OptionTable] = {
     "DEPTHWISE_CONV_2D": OptionTable(
         2, "DepthwiseConv2DOptions", (_PADDING, *_STRIDES, ("depth_multiplier", "i32", 0), _ACTIVATION, *_DILATIONS)
     ),
+    "TRANSPOSE_CONV": OptionTable(
+        49,
+        "TransposeConvOptions",
+        (_PADDING, *_STRIDES, _ACTIVATION, ("quantized_bias_type", "dtype", "float32")),
+    ),
     "AVERAGE_POOL_2D": _POOL,
     "MAX_POOL_2D": _POOL,
     "CONCATENATION": OptionTable(10, "ConcatenationOptions", (("axis", "i32", 0), _ACTIVATION)),

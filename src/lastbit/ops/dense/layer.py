@@ -233,9 +233,9 @@ def dense_variant(model: Model, op: Operator) -> Variant:
     return replace(found, weights_zero_point=shifted, bias=int16_bias(model, op) if found.input == "int16" else "")
 
 
-def int16_bias(model: Model, op: Operator) -> str:
+def int16_bias(model: Model, op: Operator, position: int = 2) -> str:
     """What is known of the bias; see `Variant.bias`. quantized_bias_type speaks where there is none."""
-    bias = model.operand(op, 2)
+    bias = model.operand(op, position)
     stated = op.options.get("quantized_bias_type", "float32")
     found = None if bias is None else bias.dtype.name
     if found == "int64" or (found is None and stated == "int64"):

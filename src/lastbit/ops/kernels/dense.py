@@ -93,6 +93,8 @@ def bias_of_convolution(*, needed: bool, scale_checked: bool) -> Check:
             return None
         layer, op = prepared.convolution, prepared.convolution.operator
         if layer.bias is None:
+            if op.name == "TRANSPOSE_CONV":
+                return None
             if op.name == "CONV_2D" or len(op.inputs) > 2:
                 return refused("LiteRT refuses a convolution without a bias; TensorFlow Lite Micro takes it")
             return refused("LiteRT crashes on a depthwise convolution without a bias") if needed else None

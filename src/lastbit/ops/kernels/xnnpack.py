@@ -19,6 +19,7 @@ from ..dense.layer import dense_layer
 from ..elements.quantize import q8_out_of_range
 from ..elements.unary import operands, per_tensor
 from ..products.convolution import PreparedConvolution
+from ..products.transpose_conv import narrow_window
 from ..validity import FileLimits, usable_scale
 from .base import Kernel, bias_scale_differs, refused
 from .dense import (
@@ -55,6 +56,9 @@ def _declines(model: Model, op: Operator, runtime: Runtime) -> str | None:
             return _declines_product(model.operand(op, 1))
         case "CONV_2D" | "DEPTHWISE_CONV_2D":
             return _declines_convolution(model, op)
+        case "TRANSPOSE_CONV":
+            narrow = "with padding SAME, a side of the window is shorter than its stride"
+            return narrow if narrow_window(model, op) else None
     return _declines_options(model, op)
 
 

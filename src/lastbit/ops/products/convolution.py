@@ -25,7 +25,16 @@ from ..base import PreparedOperator, constant_operand, refuse, required_operand
 from ..dense.layer import int16_bias
 from ..validity import check_factor, check_windows
 
-__all__ = ["RULES", "Convolution", "PreparedConvolution", "convolution", "convolution_variant", "finish"]
+__all__ = [
+    "RULES",
+    "Convolution",
+    "PreparedConvolution",
+    "check_activation",
+    "check_types",
+    "convolution",
+    "convolution_variant",
+    "finish",
+]
 
 RULES: dict[str, str] = {
     **{name: equation(rule) for name, rule in AROUND_DENSE.items()},
@@ -71,7 +80,7 @@ class Convolution:
     @property
     def channels(self) -> int:
         """Output channels."""
-        return self.weights.shape[0] if self.operator.name == "CONV_2D" else self.weights.shape[3]
+        return self.weights.shape[3] if self.operator.name == "DEPTHWISE_CONV_2D" else self.weights.shape[0]
 
     @property
     def groups(self) -> int:
@@ -171,9 +180,8 @@ def convolution(model: Model, op: Operator, rule: str) -> Convolution:
     )
     layer = Convolution(op, x, weights, bias, output, rows, columns)
     problems += _check_shapes(layer)
-    problems += [] if floating else _check_types(layer)
-    if options.get("fused_activation_function", "NONE") not in ("NONE", "RELU", "RELU6", "RELU_N1_TO_1"):
-        problems.append(f"fused activation {options['fused_activation_function']} is not covered")
+    problems += [] if floating else check_types(layer)
+    problems += check_activation(op)
     if problems:
         raise refuse(op, "; ".join(problems))
     check_windows(op, x.shape, rows, columns)
@@ -197,7 +205,15 @@ def _check_shapes(layer: Convolution) -> list[str]:
     return problems
 
 
-def _check_types(layer: Convolution) -> list[str]:
+def check_activation(op: Operator) -> list[str]:
+    """What is wrong with the fused activation."""
+    activation = op.options.get("fused_activation_function", "NONE")
+    known = activation in ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+    return [] if known else [f"fused activation {activation} is not covered"]
+
+
+def check_types(layer: Convolution) -> list[str]:
+    """What is wrong with the element types, the number of scales, their axis and the zero points."""
     problems = []
     found = (layer.input.dtype.name, layer.weights.dtype.name, layer.output.dtype.name)
     if found not in TYPES:
@@ -210,7 +226,7 @@ def _check_types(layer: Convolution) -> list[str]:
         if scales not in allowed:
             problems.append(f"{tensor.label} has {scales} scales, wanted {' or '.join(map(str, allowed))}")
     quant = layer.weights.quant
-    axis = 0 if layer.operator.name == "CONV_2D" else 3
+    axis = 3 if layer.operator.name == "DEPTHWISE_CONV_2D" else 0
     if quant is not None and quant.per_channel and quant.axis != axis:
         problems.append(f"{layer.weights.label} is quantized along axis {quant.axis}, wanted {axis}")
     wanted = ("int64", "int32") if found[0] == "int16" else ("int32",)

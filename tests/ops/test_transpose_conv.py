@@ -1,0 +1,88 @@
+"""TRANSPOSE_CONV: the definition spelled out, its bounds, and real models."""
+
+import numpy as np
+import pytest
+
+import lastbit
+from conftest import MODELS, needs_all_interpreters, needs_shared_models
+from lastbit.model.errors import InputError, UnsupportedError
+from lastbit.ops.prepare import prepare_operator
+from lastbit.oracles import on_this_machine, open_oracle
+from lastbit.verbs.verify.verb import verify
+from transpose_conv_cases import transpose_convolutions
+
+RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
+
+
+def cases(dtype, count=12, seed=5):
+    return transpose_convolutions(np.random.default_rng(seed), count, dtype)
+
+
+def accumulators(case):
+    """Every product put where it belongs, one by one."""
+    _, weights, x, *bias = case.inputs
+    values = case.values[0].astype(np.int64) - x.zero_point
+    kernel = weights.data.astype(np.int64) - weights.zero_point
+    _, height, width, _ = case.outputs[0].shape
+    acc = np.zeros(case.outputs[0].shape, np.int64)
+    steps = case.options["stride_h"], case.options["stride_w"]
+    before = []
+    for length, size, step in zip((height, width), kernel.shape[1:3], steps, strict=True):
+        missing = max((-(-length // step) - 1) * step + size - length, 0) if case.options["padding"] == "SAME" else 0
+        before.append(missing // 2)
+    for index in np.ndindex(*values.shape[:3], *kernel.shape[1:3]):
+        b, i, j, k, m = index
+        row, column = i * steps[0] - before[0] + k, j * steps[1] - before[1] + m
+        if 0 <= row < height and 0 <= column < width:
+            acc[b, row, column] += kernel[:, k, m] @ values[b, i, j]
+    return acc + bias[0].data if bias else acc
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_accumulators_are_the_sums_of_the_definition(dtype):
+    for case in cases(dtype):
+        model = case.model()
+        try:
+            prepared = prepare_operator(model, model.operators[0], "litert-reference")
+        except UnsupportedError:
+            continue
+        np.testing.assert_array_equal(prepared.evaluate(case.values)["acc"], accumulators(case))
+
+
+@needs_all_interpreters
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_fresh_cases_are_exact(runtime, dtype):
+    runtime = on_this_machine(runtime)
+    compared = 0
+    with open_oracle(runtime) as oracle:
+        for case in cases(dtype, 24, 31):
+            model = case.model()
+            try:
+                prepared = prepare_operator(model, model.operators[0], runtime)
+            except UnsupportedError:
+                continue
+            (theirs,) = oracle.run(case.content(), [list(case.values)]).outputs[0]
+            np.testing.assert_array_equal(prepared.evaluate(case.values)["output"], theirs, strict=True)
+            compared += theirs.size
+    assert compared > (5000 if "xnnpack" not in runtime or dtype == "int16" else 0)
+
+
+@needs_shared_models
+@needs_all_interpreters
+@pytest.mark.parametrize("number", [0, 2, 4])
+def test_layers_of_a_real_network_are_exact(number):
+    model = lastbit.load(MODELS / "more" / f"tflm_seanet_transpose_conv{number}.tflite")
+    report = verify(model, ["tflm", "litert-reference", "litert-builtin-x86"], samples=4)
+    assert report.exit_code == 0
+    assert report.exact
+
+
+def test_an_input_of_another_shape_is_refused():
+    model = next(cases("int8")).model()
+    shape = model.tensors[model.operators[0].inputs[0]]
+    prepared = prepare_operator(model, model.operators[0], "tflm")
+    assert shape.data is not None
+    assert prepared.inputs == (model.operators[0].inputs[2],)
+    with pytest.raises(InputError, match="found an input of shape"):
+        prepared.evaluate([np.zeros((1, 9, 9, 9), np.int8)])
