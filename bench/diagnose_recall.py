@@ -38,7 +38,7 @@ from lastbit.ops.dense.eight_bit import PreparedDense
 from lastbit.ops.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES
 from lastbit.verbs.diagnose.separate import outputs, trial_inputs
-from lastbit.verbs.diagnose.target import Explanation
+from lastbit.verbs.diagnose.target import Reproduction
 from lastbit.verbs.diagnose.verb import diagnose
 
 ROOT = Path(__file__).parents[1]
@@ -168,9 +168,9 @@ def judge(job: Job) -> tuple[str, float, Job, tuple[str, ...]]:
     if set(answer.mistakes) == set(job.mistakes):
         return "named", seconds, job, answer.mistakes
     fresh = inputs(job.layer, True)
-    injected = Explanation(job.mistakes, (job.runtime,), entry)
+    injected = Reproduction(job.mistakes, (job.runtime,), entry)
     if job.runtime in answer.runtimes:  # it is among what was answered, though another may come first
-        answer = Explanation(answer.mistakes, (job.runtime,), entry)
+        answer = Reproduction(answer.mistakes, (job.runtime,), entry)
     same_layout = ("output_column_major" in answer.mistakes) == ("output_column_major" in job.mistakes)
     if same_layout and np.array_equal(outputs(fresh, answer, False), outputs(fresh, injected, False)):
         return "the same function", seconds, job, answer.mistakes

@@ -14,7 +14,7 @@ from lastbit.model.errors import UnsupportedError
 from lastbit.rules.requantize.fold import prepare_requantize
 from lastbit.rules.requantize.table import COMMON as RULES
 from lastbit.rules.requantize.vector import requantize
-from lastbit.verbs.explain.deciding_step import STEPS, Side, find_cause, five_steps
+from lastbit.verbs.explain.deciding_step import STEPS, RequantSide, find_cause, five_steps
 
 FOUR = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 
@@ -138,7 +138,7 @@ def test_five_steps_are_every_rule_and_the_cause_decides(sx, sw, sy, zy, activat
             activation=activation,
             dtype=INT8,
         )
-        sides[name] = Side.of(params)
+        sides[name] = RequantSide.of(params)
         outputs[name] = int(requantize(np.asarray([acc]), params)["output"][0])
         assert five_steps(acc, (sx, sw, sy), (sides[name],) * 5)[-1] == outputs[name], name
     for here, there in itertools.permutations(RULES, 2):

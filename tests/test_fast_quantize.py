@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lastbit.engines.blas import Table
+from lastbit.engines.blas import ElementTable
 from lastbit.model.graph import Operator, Subgraph, Tensor
 from lastbit.model.tflite import load, write
 from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, quant
@@ -62,7 +62,7 @@ def test_every_value_in_every_runtime(engine, dtype, elements):
 
 def test_dequantizing_is_known_by_its_table():
     def table(values, unsigned=False, split=8):
-        return Table(values=np.stack([values, values]), split=split, period=8, elements=8, unsigned=unsigned)
+        return ElementTable(values=np.stack([values, values]), split=split, period=8, elements=8, unsigned=unsigned)
 
     scale = np.float32(0.037)
     for zero in (0, 3, 128, 255):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lastbit.arith.elementwise import InnerLoop, inner_loop
-from lastbit.arith.windows import Window, patches, taps
+from lastbit.arith.windows import WindowAxis, patches, taps
 from lastbit.engines import reference
 from lastbit.model.errors import InputError, UnsupportedError
 from lastbit.model.tflite.options import OPTION_DEFAULTS
@@ -25,7 +25,7 @@ def case_of(op, **wanted):
 def test_patches_and_taps_see_the_same_elements(same):
     rng = np.random.default_rng(0)
     for _ in range(40):
-        windows = [Window(*(int(n) for n in rng.integers(1, 4, 3)), same) for _ in range(2)]
+        windows = [WindowAxis(*(int(n) for n in rng.integers(1, 4, 3)), same) for _ in range(2)]
         height, width = (w.reach + int(rng.integers(0, 6)) for w in windows)
         x = rng.integers(-9, 9, (2, height, width, 3))
         seen = patches(x, *windows, 7)
@@ -35,8 +35,8 @@ def test_patches_and_taps_see_the_same_elements(same):
 
 
 def test_a_window_that_does_not_fit_has_no_outputs():
-    assert Window(3, 1, 2, False).outputs(4) == 0
-    assert Window(3, 1, 2, True).outputs(4) == 4
+    assert WindowAxis(3, 1, 2, False).outputs(4) == 0
+    assert WindowAxis(3, 1, 2, True).outputs(4) == 4
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from lastbit.model.errors import InputError
 from lastbit.model.graph import Operator, Subgraph, Tensor
 from lastbit.model.tflite import load, write
 from lastbit.model.types import DTYPES
-from lastbit.verbs.explain_tensor.deciding_rule import Rule
+from lastbit.verbs.explain_tensor.deciding_rule import ScaleRule
 from lastbit.verbs.explain_tensor.verb import explain_tensor
 
 FLOAT = MODELS / "more" / "tflm_hello_world_float.tflite"
@@ -57,7 +57,7 @@ def pair():
 def test_a_measured_range_with_its_numbers(pair):
     source, model = pair
     story = explain_tensor(model, named(model, "t3"), float_model=source, ranges=RANGES)
-    assert story.decided.rule is Rule.RANGE
+    assert story.decided.rule is ScaleRule.RANGE
     worked = text_of(story, "Range to scale and zero point")
     # -128 + 0.1 / 0.013333333 = -120.49999954598 in float64, which is -120.5 as float32: a tie, away from zero
     assert "-120.5" in worked
@@ -82,10 +82,10 @@ def test_other_converters_are_those_of_quantize(pair):
 def test_shared_and_fixed_scales(pair):
     source, model = pair
     shared = explain_tensor(model, named(model, "t5"))
-    assert shared.decided.rule is Rule.SHARED
+    assert shared.decided.rule is ScaleRule.SHARED
     assert shared.decided.root.index == named(model, "t3")
     fixed = explain_tensor(model, named(model, "t6"), float_model=source, ranges=RANGES)
-    assert fixed.decided.rule is Rule.FIXED
+    assert fixed.decided.rule is ScaleRule.FIXED
     assert "whatever the data" in str(fixed)
 
 
@@ -93,7 +93,7 @@ def test_shared_and_fixed_scales(pair):
 def test_weights_and_a_bias_that_widened_them(pair, channel, widened):
     source, model = pair
     story = explain_tensor(model, named(model, "t1"), float_model=source, ranges=RANGES, channel=channel)
-    assert story.decided.rule is Rule.WEIGHTS
+    assert story.decided.rule is ScaleRule.WEIGHTS
     text = text_of(story, "From the float weights")
     assert ("would be" in text and "more than half of int32" in text) == widened
     assert ("it is not 127" in text_of(story, "What the file says")) == widened
@@ -102,7 +102,7 @@ def test_weights_and_a_bias_that_widened_them(pair, channel, widened):
 def test_a_bias_and_its_product(pair):
     source, model = pair
     story = explain_tensor(model, named(model, "t2"), float_model=source, ranges=RANGES)
-    assert story.decided.rule is Rule.BIAS
+    assert story.decided.rule is ScaleRule.BIAS
     assert text_of(story, "What the file says").splitlines()[1].endswith(": the same")
     stored = int(model.tensors[named(model, "t2")].data[0])
     assert f"the file has {stored}" in text_of(story, "From the float bias")

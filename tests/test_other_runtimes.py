@@ -29,7 +29,7 @@ from lastbit.rules.requantize.table import INT16 as EVERY_RULE_INT16
 from lastbit.rules.requantize.vector import requantize
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.variant import key_of
-from lastbit.verbs.explain.deciding_step import STEPS, Side, five_steps
+from lastbit.verbs.explain.deciding_step import STEPS, RequantSide, five_steps
 from lastbit.verbs.explain.verb import explain
 
 NAMES = ("cmsis-nn", "cmsis-nn-single-rounding", "onnxruntime", "torch-fbgemm")
@@ -172,7 +172,7 @@ def test_the_slow_twin_agrees(name, acc, bias, sx, sw, sy, zy, activation):
             assert Fraction(fast[step.name][0, 0].item()) == step.value, step
     assert {"acc_scaled", "output"} <= {step.name for step in slow}
     # What explanations of differences are made of, a third way: five steps that every rule has.
-    steps = five_steps(acc, (float(sx), float(sw[0]), float(sy)), (Side.of(params, 0),) * len(STEPS))
+    steps = five_steps(acc, (float(sx), float(sw[0]), float(sy)), (RequantSide.of(params, 0),) * len(STEPS))
     assert steps[-1] == slow[-1].value
 
 

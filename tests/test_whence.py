@@ -166,8 +166,10 @@ def test_runtimes_that_share_all_rules_are_calculated_once(monkeypatch):
     x = np.random.default_rng(1).integers(-128, 128, (4, 9)).astype(np.int8)
     asked = [RUNTIMES[name] for name in ("litert-xnnpack", "litert-xnnpack-avx512", "litert-xnnpack-avxvnni")]
     ran = []
-    run = arithmetics.Arithmetic.run
-    monkeypatch.setattr(arithmetics.Arithmetic, "run", lambda self, *a, **k: (ran.append(self), run(self, *a, **k))[1])
+    run = arithmetics.SharedArithmetic.run
+    monkeypatch.setattr(
+        arithmetics.SharedArithmetic, "run", lambda self, *a, **k: (ran.append(self), run(self, *a, **k))[1]
+    )
     found = lastbit.whence(model, x, lastbit.run(model, x).output, runtimes=asked)
     assert len(ran) == 1
     assert found.groups == found.alike == (tuple(runtime.name for runtime in asked),)

@@ -15,7 +15,7 @@ from lastbit.rules.requantize.exact import exact_requantize
 from lastbit.rules.requantize.fold import prepare_requantize
 from lastbit.rules.requantize.table import COMMON_INT16 as RULES_INT16
 from lastbit.rules.requantize.vector import requantize
-from lastbit.verbs.explain.deciding_step import STEPS, Side, find_cause, five_steps
+from lastbit.verbs.explain.deciding_step import STEPS, RequantSide, find_cause, five_steps
 
 INT16 = DTYPE_BY_NAME["int16"]
 RULES_64 = {name: rule for name, rule in RULES_INT16.items() if rule.sums.bits == 64}
@@ -129,7 +129,7 @@ def test_five_steps_are_every_rule_and_the_cause_decides(sx, sw, sy, zy, data):
         params = params_of(rule, sx, sw, sy, zy)
         if params.shift[0] > 30 or (name.startswith("q31-single") and abs(float(acc) * sx * sw / sy) >= 2**31):
             continue  # no kernel is claimed there
-        sides[name] = Side.of(params)
+        sides[name] = RequantSide.of(params)
         found[name] = int(requantize(np.asarray([acc], np.int64), params)["output"][0])
         assert five_steps(acc, (sx, sw, sy), (sides[name],) * 5)[-1] == found[name], name
     for here, there in itertools.combinations(found, 2):

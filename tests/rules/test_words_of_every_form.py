@@ -22,7 +22,7 @@ from lastbit.rules.requantize.overflow import without_overflow
 from lastbit.rules.requantize.table import RULES
 from lastbit.rules.requantize.vector import requantize
 from lastbit.rules.requantize.words import last_tie, lines
-from lastbit.verbs.explain.deciding_step import STEPS, Side, find_cause, five_steps
+from lastbit.verbs.explain.deciding_step import STEPS, RequantSide, find_cause, five_steps
 
 FORMS, _ = every_form()
 WIDE = 2**29
@@ -177,7 +177,7 @@ def test_five_steps_of_each_form_end_at_its_output_and_the_cause_decides():
             for row, unit in [*differing[:2], (0, units[0])]:
                 acc = int(accs[row, unit])
                 scales = float(SX), float(weights_scales(form)[unit]), float(SY)
-                here, there = (Side.of(p, int(unit)) for p in (params, other))
+                here, there = (RequantSide.of(p, int(unit)) for p in (params, other))
                 assert five_steps(acc, scales, (here,) * 5)[-1] == ours[row, unit], (rule, acc)
                 if ours[row, unit] != theirs[row, unit]:
                     cause = find_cause(acc, scales, here, there)

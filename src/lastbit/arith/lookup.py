@@ -19,7 +19,7 @@ from .fixedpoint import low_bits, round_half_away
 
 __all__ = [
     "SIGMOID_TABLE",
-    "Table",
+    "LookupTable",
     "expf",
     "float_to_int_x86",
     "interpolate",
@@ -122,7 +122,7 @@ def tanh_between(x: Float32Array) -> tuple[Float32Array, Float32Array]:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class LookupTable:
     """A 256-entry table.
 
     Attributes:
@@ -151,8 +151,8 @@ def float_to_int_x86(value: npt.ArrayLike) -> Int64Array:
     return np.where(fits, np.trunc(np.where(fits, v, 0.0)), -(2.0**31)).astype(np.int64)
 
 
-def _table(inputs: Int64Array, low: Int64Array, high: Int64Array) -> Table:
-    return Table(low, int(inputs[0]), tuple(inputs[low != high].tolist()))
+def _table(inputs: Int64Array, low: Int64Array, high: Int64Array) -> LookupTable:
+    return LookupTable(low, int(inputs[0]), tuple(inputs[low != high].tolist()))
 
 
 def lut_half_away(
@@ -163,7 +163,7 @@ def lut_half_away(
     output_zero_point: int,
     qmin: int,
     qmax: int,
-) -> Table:
+) -> LookupTable:
     """Tabulate a function: times the inverse output scale, rounded half away, then plus the zero point.
 
     Args:
@@ -195,7 +195,7 @@ def lut_half_even(
     output_zero_point: int,
     qmin: int,
     qmax: int,
-) -> Table:
+) -> LookupTable:
     """Tabulate a function: times the inverse output scale plus the zero point, clamped, rounded half even.
 
     The zero point is added before rounding, so it moves the parity of a tie. Arguments as in `lut_half_away`.

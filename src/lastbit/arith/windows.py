@@ -9,11 +9,11 @@ import numpy as np
 
 from ..model.types import Array
 
-__all__ = ["Window", "pad_images", "patches", "taps"]
+__all__ = ["WindowAxis", "pad_images", "patches", "taps"]
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowAxis:
     """One axis of a sliding window.
 
     Attributes:
@@ -53,13 +53,13 @@ class Window:
         return total // 2, total - total // 2
 
 
-def pad_images(x: Array, rows: Window, columns: Window, fill: float) -> Array:
+def pad_images(x: Array, rows: WindowAxis, columns: WindowAxis, fill: float) -> Array:
     """Images with the padding that the windows need, filled with one value (`[n, h, w, c]`)."""
     widths = ((0, 0), rows.padding(x.shape[1]), columns.padding(x.shape[2]), (0, 0))
     return np.pad(x, widths, constant_values=fill) if any(map(any, widths)) else x
 
 
-def patches(x: Array, rows: Window, columns: Window, fill: float) -> Array:
+def patches(x: Array, rows: WindowAxis, columns: WindowAxis, fill: float) -> Array:
     """Every window's elements: `[n, h, w, c]` -> a view `[n, out_h, out_w, size_h, size_w, c]` of the padded images."""
     padded = pad_images(x, rows, columns, fill)
     counts = rows.outputs(x.shape[1]), columns.outputs(x.shape[2])
@@ -68,7 +68,7 @@ def patches(x: Array, rows: Window, columns: Window, fill: float) -> Array:
     return taken[:, : counts[0], : counts[1]].transpose(0, 1, 2, 4, 5, 3)
 
 
-def taps(x: Array, rows: Window, columns: Window, fill: float) -> Iterator[tuple[int, int, Array]]:
+def taps(x: Array, rows: WindowAxis, columns: WindowAxis, fill: float) -> Iterator[tuple[int, int, Array]]:
     """For each element of the window: its row, its column, and a view `[n, out_h, out_w, c]` of what it meets."""
     padded = pad_images(x, rows, columns, fill)
     height, width = rows.outputs(x.shape[1]), columns.outputs(x.shape[2])

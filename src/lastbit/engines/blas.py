@@ -20,7 +20,16 @@ from ..model.types import Array, IntArray
 from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.vector import requantize
 
-__all__ = ["DenseByBlas", "Elementwise", "NumpyChain", "Quantizer", "Runnable", "Softmax", "SplitWeights", "Table"]
+__all__ = [
+    "DenseByBlas",
+    "ElementTable",
+    "Elementwise",
+    "NumpyChain",
+    "QuantizeStep",
+    "Runnable",
+    "Softmax",
+    "SplitWeights",
+]
 
 # Elements of a block's accumulators: as int64 with their rounding steps they stay in the second level cache.
 _BLOCK_ELEMENTS = 1 << 15
@@ -38,7 +47,7 @@ class Runnable(Protocol):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Table:
+class ElementTable:
     """An operator from each 8-bit element to one, by its value (and its place in a period).
 
     Attributes:
@@ -89,7 +98,7 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Quantizer:
+class QuantizeStep:
     """QUANTIZE from float32, with what is different at the end of a sample.
 
     Attributes:
@@ -144,7 +153,7 @@ class Softmax:
         return self.evaluate(x.reshape(-1, self.classes)).reshape(x.shape)
 
 
-Elementwise = Table | Quantizer | Softmax
+Elementwise = ElementTable | QuantizeStep | Softmax
 """What stands in a chain beside dense layers."""
 
 

@@ -26,7 +26,7 @@ from ..ops.dense.hybrid import PreparedHybrid
 from ..ops.elements.unary import flush_subnormal, per_tensor
 from ..ops.prepare import PreparedModel
 from ..rules.base import Pairs, Unsupported
-from .blas import DenseByBlas, NumpyChain, Quantizer, Runnable, Softmax, SplitWeights, Table
+from .blas import DenseByBlas, ElementTable, NumpyChain, QuantizeStep, Runnable, Softmax, SplitWeights
 
 __all__ = ["ELEMENTWISE", "ChainStep", "OperatorStep", "Step", "make_steps"]
 
@@ -149,7 +149,7 @@ class Backend:
             refuse: its input -> its output as the reference calculates it. Asked where an operator refuses a row.
         """
         layers = any(isinstance(op, DenseByBlas) for op in operators)
-        if not layers and not all(isinstance(op, Table) for op in operators):
+        if not layers and not all(isinstance(op, ElementTable) for op in operators):
             return None
         return NumpyChain(operators, refuse)  # type: ignore[arg-type]
 
@@ -284,7 +284,7 @@ def _keeps_batch(source: Tensor, output: Tensor) -> bool:
 _QUANTIZE_RULES = ("float32_divide_half_away", "vector8_inverse_half_even", "float32_inverse_half_even_saturate")
 
 
-def _quantizer(entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Quantizer | None:
+def _quantizer(entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> QuantizeStep | None:
     """QUANTIZE from float32 to 8 bits for a chain; None where it does not go in one."""
     kind = output.dtype.numpy
     if entry.operator.name != "QUANTIZE" or entry.rule not in _QUANTIZE_RULES or kind not in (np.int8, np.uint8):
@@ -303,7 +303,7 @@ def _quantizer(entry: PreparedOperator, source: Tensor, output: Tensor, elements
     whole = np.asarray([to.zero_point, to.qmin, to.qmax, number], np.int32)
     shape = source.shape[1:]
     assert kind is not None
-    return Quantizer(
+    return QuantizeStep(
         constants=np.concatenate([floats.view(np.int32), whole]),
         split=elements - elements % 8 if vector else elements,
         period=elements,
@@ -313,7 +313,7 @@ def _quantizer(entry: PreparedOperator, source: Tensor, output: Tensor, elements
     )
 
 
-def _table(entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Table | None:
+def _table(entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> ElementTable | None:
     """An element-wise operator as a table; None where it has none."""
     kind, made = source.dtype.numpy, output.dtype.numpy
     if kind not in (np.int8, np.uint8) or made not in (np.int8, np.uint8, np.float32) or elements > _LARGEST_SAMPLE:
@@ -335,7 +335,7 @@ def _table(entry: PreparedOperator, source: Tensor, output: Tensor, elements: in
     period = batch * elements
     if split >= period:
         split = period = elements
-    return Table(values=table, split=split, period=period, elements=elements, unsigned=kind == np.uint8)
+    return ElementTable(values=table, split=split, period=period, elements=elements, unsigned=kind == np.uint8)
 
 
 def _close(chain: _Open | None, model: Model, steps: list[Step], backend: Backend) -> None:

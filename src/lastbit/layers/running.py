@@ -19,7 +19,7 @@ from ..oracles import Oracle
 from ..rules.requantize.vector import requantize
 
 __all__ = [
-    "Sums",
+    "LayerSums",
     "accumulators",
     "cut_out",
     "filled",
@@ -70,7 +70,7 @@ def rows_in_oracle(oracle: Oracle, model: Model, layer: DenseLayer, rows: IntArr
     return np.concatenate([outputs[0].reshape(-1, layer.units) for outputs in run.outputs])[: len(rows)]
 
 
-class Sums:
+class LayerSums:
     """A layer's sums of products, with its weights laid out once for many calls.
 
     Args:
@@ -102,7 +102,7 @@ def accumulators(prepared: PreparedDense, rows: IntArray) -> npt.NDArray[np.int6
         prepared: the layer.
         rows: `[n, depth]` of the input's type.
     """
-    return Sums(prepared).accumulators(rows)
+    return LayerSums(prepared).accumulators(rows)
 
 
 def rows_in_rule(prepared: PreparedDense, rows: IntArray) -> tuple[npt.NDArray[np.int64], Array]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arith.windows import Window
+from ..arith.windows import WindowAxis
 from ..model.faults import LITERT_REFUSES, UNRUNNABLE, Fault, FaultKind
 from ..model.graph import Model, Operator, Tensor
 from ..model.types import DTYPES
@@ -169,7 +169,7 @@ def check_growth(op: Operator, shape: Sequence[int], given: Sequence[int]) -> No
         raise refuse(op, f"its options or constants ask for {count} elements from {math.prod(given)}; not covered")
 
 
-def check_windows(op: Operator, shape: Sequence[int], rows: Window, columns: Window) -> None:
+def check_windows(op: Operator, shape: Sequence[int], rows: WindowAxis, columns: WindowAxis) -> None:
     """Refuse windows and padding that are out of proportion to the images `[n, h, w, c]` that they slide over.
 
     Raises:

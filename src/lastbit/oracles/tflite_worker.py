@@ -135,7 +135,7 @@ def unpack(header: Header, body: bytes, start: int = 0) -> Samples:
 # --- interpreters ---
 
 
-class Interpreter(Protocol):
+class Runner(Protocol):
     """What a job needs of an interpreter."""
 
     def run(self, content: bytes, samples: Samples, resize: bool, packer: Packer) -> Header:
@@ -292,7 +292,7 @@ class TFLM:
 # --- the loop ---
 
 
-def _answer(interpreter: Interpreter, header: Header, body: bytes) -> tuple[Header, list[bytes]]:
+def _answer(interpreter: Runner, header: Header, body: bytes) -> tuple[Header, list[bytes]]:
     length = int(header["model_bytes"])
     samples = unpack(header, body, length + -length % _ALIGNMENT)
     packer = Packer()
@@ -388,7 +388,7 @@ def _end_without_parent(parent: int) -> None:
     os._exit(0)
 
 
-def serve(make: Callable[[], Interpreter]) -> None:
+def serve(make: Callable[[], Runner]) -> None:
     """Serve jobs until stdin ends, which it also does when the other side is killed.
 
     Args:
@@ -402,7 +402,7 @@ def serve(make: Callable[[], Interpreter]) -> None:
     source, channel = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     jobs = _Jobs(source)
-    interpreter: Interpreter | None = None
+    interpreter: Runner | None = None
     broken = ""
     try:
         interpreter = make()

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...model.types import Array, IntArray
-from ..blas import Elementwise, Quantizer, Softmax
+from ..blas import Elementwise, QuantizeStep, Softmax
 from .fields import Fields
 from .memory import Outputs, address, aligned
 from .pack import Epilogue, PackedDense, pack
@@ -79,7 +79,7 @@ class Chain:
         if isinstance(first, PackedDense):
             in_bytes = first.rows * first.depth * first.input.itemsize
         else:
-            each = first.output.itemsize if isinstance(first, Softmax) else 4 if isinstance(first, Quantizer) else 1
+            each = first.output.itemsize if isinstance(first, Softmax) else 4 if isinstance(first, QuantizeStep) else 1
             in_bytes = first.elements * each
         self.output = last.output
         self._in_bytes = in_bytes
@@ -198,7 +198,7 @@ def _elementwise_fields(op: Elementwise) -> dict[str, int]:
             "table_period": op.classes,
         }
     fields |= {"table_split": op.split, "table_period": op.period}
-    if isinstance(op, Quantizer):
+    if isinstance(op, QuantizeStep):
         return fields | _quantizer_fields(op)
     fields |= {"table": address(op.values), "unsigned": int(op.unsigned)}
     if op.scaling is not None:
@@ -212,7 +212,7 @@ def _elementwise_fields(op: Elementwise) -> dict[str, int]:
     return fields | {"function": function_address(function)}
 
 
-def _quantizer_fields(op: Quantizer) -> dict[str, int]:
+def _quantizer_fields(op: QuantizeStep) -> dict[str, int]:
     from . import elements
     from .compile import function_address
     from .cpu import host_isa

@@ -15,7 +15,7 @@ from ...ops.dense.layer import DenseLayer
 from ...rules.base import Pairs, ScaleProduct, Whole
 from ...rules.requantize.forms import OneRounding, TwoRoundings
 
-__all__ = ["SLOTS", "STAGES", "Case", "Mistake", "Scales", "always", "is_q31"]
+__all__ = ["SLOTS", "STAGES", "Case", "Mistake", "ScaleValues", "always", "is_q31"]
 
 
 # Slot -> stage, in order of calculation. A slot is one decision: mistakes of one slot exclude each other.
@@ -91,7 +91,7 @@ class Mistake:
 
 
 @dataclass(frozen=True, eq=False)
-class Scales:
+class ScaleValues:
     """A layer's scales, as wrong code may have them: float64 that hold the file's float32 values exactly.
 
     Attributes:
@@ -186,10 +186,10 @@ class Case:
         return result
 
     @property
-    def scales(self) -> Scales:
+    def scales(self) -> ScaleValues:
         """The right scales."""
         layer = self.layer
         product = self.prepared.requant.rule.scales.product
-        return Scales(
+        return ScaleValues(
             float(layer.input_scale), layer.weights_scale.astype(np.float64), float(layer.output_scale), product
         )

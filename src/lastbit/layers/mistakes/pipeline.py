@@ -16,13 +16,13 @@ from ...arith.floats import sum32
 from ...model.errors import InputError
 from ...model.types import INT32, Array, Float64Array, Int64Array
 from ...ops.dense.eight_bit import PreparedDense
-from ...rules.base import Scales as RuleScales
+from ...rules.base import Scales
 from ...rules.requantize.fold import RequantParams, prepare_requantize
 from ...rules.requantize.forms import Float, OneRounding, TwoRoundings
 from ...rules.requantize.vector import requantize
 from ...rules.requantize.words import last_tie
 from .accumulate import product_of
-from .base import SLOTS, Case, Mistake, Scales
+from .base import SLOTS, Case, Mistake, ScaleValues
 from .biasing import Accumulated, right_bias
 from .catalogue import MISTAKES
 from .finishing import RAW, right_range
@@ -216,9 +216,9 @@ def whole_steps(right: RequantParams, grid: Grid) -> RequantParams:
     )
 
 
-def fold_scales(right: RequantParams, scales: Scales) -> RequantParams:
+def fold_scales(right: RequantParams, scales: ScaleValues) -> RequantParams:
     """A rule's factor, multiplier and shift from scales that may be wrong, `[out]` or `[1]`."""
-    rule = replace(right.rule, scales=RuleScales(scales.product))
+    rule = replace(right.rule, scales=Scales(scales.product))
     # A scale that lost all its digits is 0; the factor must stay a number.
     output = scales.output if scales.output > 0 else np.finfo(np.float32).tiny
     with np.errstate(all="ignore"):

@@ -14,7 +14,7 @@ from ...model.types import Float64Array
 from ...ops.dense.eight_bit import PreparedDense
 from ...rules.base import ScaleProduct
 from ...rules.requantize.forms import Float
-from .base import Case, Mistake, Scales
+from .base import Case, Mistake, ScaleValues
 from .threads import (
     CMSIS_5_327,
     CMSIS_184,
@@ -40,16 +40,16 @@ def _has_scales(prepared: PreparedDense) -> bool:
     return prepared.layer.given is None
 
 
-def _channels(pick: Callable[[Float64Array], Float64Array]) -> Callable[[Case, Scales], Scales]:
+def _channels(pick: Callable[[Float64Array], Float64Array]) -> Callable[[Case, ScaleValues], ScaleValues]:
     return lambda _case, scales: replace(scales, weights=pick(scales.weights))
 
 
-def _decimals(count: int) -> Callable[[Case, Scales], Scales]:
+def _decimals(count: int) -> Callable[[Case, ScaleValues], ScaleValues]:
     """All three scales as `%.Nf` prints them."""
     return _digits(lambda value: np.round(value, count))
 
 
-def _significant(count: int) -> Callable[[Case, Scales], Scales]:
+def _significant(count: int) -> Callable[[Case, ScaleValues], ScaleValues]:
     """All three scales as `%.Ng` prints them."""
     return _digits(lambda value: _cut(value, count))
 
@@ -58,8 +58,8 @@ def _cut(value: Float64Array, count: int) -> Float64Array:
     return np.asarray([float(f"{v:.{count}g}") for v in value.ravel()]).reshape(value.shape)
 
 
-def _digits(cut: Callable[[Float64Array], Float64Array]) -> Callable[[Case, Scales], Scales]:
-    def change(_case: Case, scales: Scales) -> Scales:
+def _digits(cut: Callable[[Float64Array], Float64Array]) -> Callable[[Case, ScaleValues], ScaleValues]:
+    def change(_case: Case, scales: ScaleValues) -> ScaleValues:
         ends = cut(np.asarray([scales.input, scales.output]))
         return replace(scales, input=float(ends[0]), weights=cut(scales.weights), output=float(ends[1]))
 
@@ -71,12 +71,12 @@ def _half_precision(value: Float64Array) -> Float64Array:
         return value.astype(np.float16).astype(np.float64)
 
 
-def _factor(change: Callable[[Float64Array], Float64Array]) -> Callable[[Case, Scales], Scales]:
+def _factor(change: Callable[[Float64Array], Float64Array]) -> Callable[[Case, ScaleValues], ScaleValues]:
     """The factor itself is changed, after it has been calculated in float64."""
-    return lambda _case, scales: Scales(1.0, change(scales.factor), 1.0, scales.product)
+    return lambda _case, scales: ScaleValues(1.0, change(scales.factor), 1.0, scales.product)
 
 
-def _fraction_bits(bits: int) -> Callable[[Case, Scales], Scales]:
+def _fraction_bits(bits: int) -> Callable[[Case, ScaleValues], ScaleValues]:
     return _factor(lambda m: np.rint(m * 2.0**bits) / 2.0**bits)
 
 
@@ -85,7 +85,7 @@ def _nearest_power(m: Float64Array) -> Float64Array:
         return np.where(m > 0, np.exp2(np.rint(np.log2(m))), 0.0)
 
 
-def _precision(product: ScaleProduct) -> Callable[[Case, Scales], Scales]:
+def _precision(product: ScaleProduct) -> Callable[[Case, ScaleValues], ScaleValues]:
     return lambda _case, scales: replace(scales, product=product)
 
 

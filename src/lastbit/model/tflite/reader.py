@@ -26,7 +26,7 @@ from ..types import FileBytes
 from .check import IDENTIFIER, verify
 from .options import read_options
 from .source import not_tflite, read_source
-from .tensors import Constants, Findings, read_tensor
+from .tensors import Buffers, Findings, read_tensor
 
 __all__ = ["load"]
 
@@ -88,7 +88,7 @@ class _Reader:
             self.found.add_file(FaultKind.SCHEMA_VERSION, f"the schema version is {version}, wanted 3")
         if not self.root.SubgraphsLength():
             raise ModelError(f"{self.source}: the model has no subgraphs, wanted at least 1; convert the model again.")
-        constants = Constants(self.content, self.root)
+        constants = Buffers(self.content, self.root)
         codes = tuple(self.operator_code(index) for index in range(self.root.OperatorCodesLength()))
         subgraphs = tuple(self.subgraph(index, constants, codes) for index in range(self.root.SubgraphsLength()))
         signatures = tuple(read_signatures(self.root, subgraphs))
@@ -107,7 +107,7 @@ class _Reader:
             return f"CUSTOM({text(entry.CustomCode())})", entry.Version()
         return self.builtins.get(code, f"UNKNOWN({code})"), entry.Version()
 
-    def subgraph(self, index: int, constants: Constants, codes: tuple[tuple[str, int], ...]) -> Subgraph:
+    def subgraph(self, index: int, constants: Buffers, codes: tuple[tuple[str, int], ...]) -> Subgraph:
         """One subgraph, with its indices checked."""
         graph = self.root.Subgraphs(index)
         # Most models have one subgraph; errors need not name it then.

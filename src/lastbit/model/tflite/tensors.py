@@ -13,7 +13,7 @@ from ..faults import Fault, FaultKind
 from ..graph import Tensor
 from ..types import DTYPES, Array, DType, FileBytes, IntegerType, QuantParams
 
-__all__ = ["Constants", "Findings", "read_tensor", "unpack_int4"]
+__all__ = ["Buffers", "Findings", "read_tensor", "unpack_int4"]
 
 # NumPy 1 holds 32 dimensions. What a file may have beyond is limited, so that a shape costs little to read.
 _MAX_RANK = 32
@@ -36,7 +36,7 @@ class _Extent:
     outside: bool = False
 
 
-class Constants:
+class Buffers:
     """The file's buffers, as arrays that share the file's memory where they can."""
 
     def __init__(self, content: FileBytes, root: Any) -> None:
@@ -152,7 +152,7 @@ class Findings:
 
 
 def read_tensor(
-    entry: Any, index: int, constants: Constants, computed: bool, where: str, found: Findings
+    entry: Any, index: int, constants: Buffers, computed: bool, where: str, found: Findings
 ) -> tuple[Tensor, bool]:
     """One tensor of a subgraph.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...arith.windows import Window, taps
+from ...arith.windows import WindowAxis, taps
 from ...model.errors import InputError
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
@@ -58,7 +58,7 @@ def prepare_pool_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
     if len(x.shape) != 4 or 0 in x.shape or x.data is not None:
         raise refuse(op, f"the input {list(x.shape)} must be computed and have four dimensions")
     rows, columns = (
-        Window(
+        WindowAxis(
             int(op.options.get(f"filter_{long}", 0)),  # type: ignore[arg-type]
             int(op.options.get(f"stride_{short}", 0)),  # type: ignore[arg-type]
             1,
@@ -85,7 +85,7 @@ def prepare_pool_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
     return PreparedOperator(operator=op, rule=rule, inputs=(x.index,), evaluate=evaluate)
 
 
-def _steps(op: Operator, rule: str, x: Tensor, y: Tensor, rows: Window, columns: Window) -> Steps:
+def _steps(op: Operator, rule: str, x: Tensor, y: Tensor, rows: WindowAxis, columns: WindowAxis) -> Steps:
     """Quantized integers."""
     given, to = per_tensor(op, x), per_tensor(op, y)
     if (x.dtype.name, given) != (y.dtype.name, to):
@@ -120,7 +120,7 @@ def _steps(op: Operator, rule: str, x: Tensor, y: Tensor, rows: Window, columns:
     return average if op.name == "AVERAGE_POOL_2D" else maximum
 
 
-def _float_steps(op: Operator, x: Tensor, y: Tensor, rows: Window, columns: Window) -> Steps:
+def _float_steps(op: Operator, x: Tensor, y: Tensor, rows: WindowAxis, columns: WindowAxis) -> Steps:
     """float32."""
     if not x.dtype.name == y.dtype.name == "float32":
         raise refuse(op, f"the rule is for float32, not {x.dtype.name} to {y.dtype.name}")

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arith.fixedpoint import low_bits
-from ...arith.windows import Window
+from ...arith.windows import WindowAxis
 from ...model.errors import InputError
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
-from ...rules.base import ChannelGroups, IntegerRule, OneRow
-from ...rules.base import Window as SmallWindow
+from ...rules.base import ChannelGroups, IntegerRule, OneRow, Window
 from ...rules.requantize.fold import RequantParams, prepare_requantize
 from ...rules.requantize.table import AROUND_DENSE, CHOICES_AROUND_DENSE
 from ...rules.requantize.vector import requantize
@@ -64,8 +63,8 @@ class Convolution:
     weights: Tensor
     bias: Tensor | None
     output: Tensor
-    rows: Window
-    columns: Window
+    rows: WindowAxis
+    columns: WindowAxis
 
     @property
     def input_zero_point(self) -> int:
@@ -170,7 +169,7 @@ def convolution(model: Model, op: Operator, rule: str) -> Convolution:
         problems.append(f"the bias ({bias.label}) is computed at run time; LastBit covers constant bias only")
     options = op.options
     rows, columns = (
-        Window(
+        WindowAxis(
             weights.shape[position],
             int(options.get(f"stride_{axis}", 0)),  # type: ignore[arg-type]
             int(options.get(f"dilation_{axis}_factor", 1)),  # type: ignore[arg-type]
@@ -248,7 +247,7 @@ def _parts(layer: Convolution, rule: str) -> list[tuple[int, int, IntegerRule]]:
         case ChannelGroups(channels):
             whole = layer.channels - layer.channels % channels
             return [(0, whole, choice.then), (whole, layer.channels, choice.otherwise)]
-        case SmallWindow(most_taps):
+        case Window(most_taps):
             return [(0, layer.channels, choice.then if layer.depthwise(most_taps) else choice.otherwise)]
         case OneRow():
             raise refuse(layer.operator, "a convolution has no rows to choose a rule by")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...layers.mistakes import Mistake, applicable
-from ...layers.mistakes.base import Case, Scales
+from ...layers.mistakes.base import Case, ScaleValues
 from ...layers.mistakes.pipeline import WIDE, Accumulated, Scaling, finish, fold_scales, whole_steps
 from ...layers.mistakes.sums import Elements
 from ...model.types import Array
@@ -64,7 +64,7 @@ class ScaleSets:
         for mistake in applicable(case.prepared):
             if mistake.slot in self._slots:
                 self._slots[mistake.slot].append(mistake)
-        self._scales: dict[int, list[tuple[dict[str, Mistake], Scales]]] = {0: [({}, case.scales)]}
+        self._scales: dict[int, list[tuple[dict[str, Mistake], ScaleValues]]] = {0: [({}, case.scales)]}
         self._seen = {_key(case.scales)}
 
     def of(self, count: int) -> tuple[list[dict[str, Mistake]], RequantParams]:
@@ -97,7 +97,7 @@ class ScaleSets:
         shape = (len(values), len(unit))
         return values[:, unit] if values.shape[1] > 1 else np.broadcast_to(values, shape)
 
-    def _folded(self, sets: list[tuple[dict[str, Mistake], Scales]]) -> tuple[Array, Array, Array]:
+    def _folded(self, sets: list[tuple[dict[str, Mistake], ScaleValues]]) -> tuple[Array, Array, Array]:
         """Factor, multiplier and shift of each set, `[sets, out]`."""
         units = self._case.layer.units if any(s.weights.size > 1 for _, s in sets) else 1
         made = [fold_scales(self._case.prepared.requant, scales) for _, scales in sets]
@@ -111,7 +111,7 @@ class ScaleSets:
             result.append(array)
         return result[0], result[1], result[2]
 
-    def _scale_sets(self, count: int) -> list[tuple[dict[str, Mistake], Scales]]:
+    def _scale_sets(self, count: int) -> list[tuple[dict[str, Mistake], ScaleValues]]:
         for size in range(1, count + 1):
             if size in self._scales:
                 continue
@@ -131,7 +131,7 @@ class ScaleSets:
         return self._scales[count]
 
 
-def _key(scales: Scales) -> tuple[float, bytes, float, str]:
+def _key(scales: ScaleValues) -> tuple[float, bytes, float, str]:
     return scales.input, scales.weights.tobytes(), scales.output, scales.product
 
 

@@ -14,7 +14,7 @@ from ...layers.mistakes.sums import Elements, Everything
 from ...model.types import Array, Int64Array
 from .before_scaling import Prefixes
 from .search import FEW, Search, telling_elements
-from .target import Arithmetic, Explanation, Target
+from .target import Arithmetic, Reproduction, Target
 
 __all__ = ["Part", "explain_acc", "explain_finish", "explain_scaled"]
 
@@ -31,7 +31,7 @@ class Part:
     """
 
     name: str
-    explanations: tuple[Explanation, ...]
+    explanations: tuple[Reproduction, ...]
     matching: int
     size: int
 
@@ -43,7 +43,7 @@ class Part:
         return "explained" if self.explanations[0].mistakes else "right"
 
 
-def _levels(most: int, level: Callable[[int], Sequence[Explanation]]) -> tuple[Explanation, ...]:
+def _levels(most: int, level: Callable[[int], Sequence[Reproduction]]) -> tuple[Reproduction, ...]:
     for count in range(most + 1):
         found = level(count)
         if found:
@@ -58,14 +58,14 @@ def explain_acc(case: Case, arithmetic: Arithmetic, acc: Int64Array, most: int) 
     prefixes = Prefixes(case, Elements(row, unit), None)
     wanted = acc[row, unit]
 
-    def level(count: int) -> list[Explanation]:
+    def level(count: int) -> list[Reproduction]:
         stack = prefixes.of(count)
         found = []
         for index in np.flatnonzero((stack.accumulated.acc == wanted).all(axis=1)):
             chosen = stack.names[index]
             if np.array_equal(accumulate(case, Everything(), chosen).acc, acc):
                 names = tuple(m.name for m in chosen.values())
-                found.append(Explanation(names, tuple(arithmetic.members), case.prepared))
+                found.append(Reproduction(names, tuple(arithmetic.members), case.prepared))
         return sorted(found, key=lambda e: e.rarity)
 
     return Part("acc", _levels(most, level), int((right == acc).sum()), acc.size)
@@ -85,7 +85,7 @@ def explain_finish(
     x: Array, arithmetics: Sequence[Arithmetic], scaled: Int64Array, output: Int64Array, wide: bool, most: int
 ) -> Part:
     """Mistakes in the output zero point, the clamp and the layout that make this output from scaled values."""
-    found: dict[int, list[Explanation]] = {}
+    found: dict[int, list[Reproduction]] = {}
     matching = 0
     for arithmetic in arithmetics:
         case = Case.of(arithmetic.prepared, x)
@@ -111,7 +111,7 @@ def explain_finish(
                             matching = max(matching, same)
                         if same == output.size:
                             names = tuple(chosen[slot].name for slot in chosen)
-                            explanation = Explanation(names, tuple(arithmetic.members), case.prepared)
+                            explanation = Reproduction(names, tuple(arithmetic.members), case.prepared)
                             found.setdefault(len(names), []).append(explanation)
     shortest = found[min(found)] if found else []
     distinct = {e.mistakes: e for e in reversed(shortest)}

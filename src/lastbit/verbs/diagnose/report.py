@@ -15,7 +15,7 @@ from .given import Given
 from .kernels import apart_text
 from .result import Found
 from .separate import Tie, explanation_text, separating_inputs, ties_blocks
-from .target import Explanation
+from .target import Reproduction
 from .text import FEW_WRONG, caution_blocks, mistake_blocks, percent, rest_text, tie_text
 
 __all__ = ["Diagnosis", "Given", "Tie", "separating_inputs"]
@@ -150,7 +150,7 @@ class Diagnosis(Found):
         blocks += self._worked_blocks()
         return blocks + ties_blocks(self.ties, len(self.explanations))
 
-    def _arithmetic_text(self, explanation: Explanation) -> str:
+    def _arithmetic_text(self, explanation: Reproduction) -> str:
         names = names_text(explanation.runtimes)
         if self.fault:
             names += f", with a known fault ({self.fault}),"
@@ -230,5 +230,5 @@ class Diagnosis(Found):
         return blocks
 
 
-def _s(explanation: Explanation) -> str:
+def _s(explanation: Reproduction) -> str:
     return "s" if len(explanation.runtimes) == 1 else ""

@@ -20,7 +20,7 @@ from .given import Given
 from .given_steps import Part
 from .separate import Tie
 from .shape_mistakes import Reading
-from .target import Explanation, Nearest
+from .target import Nearest, Reproduction
 from .unwritten import Unwritten
 
 __all__ = ["Found"]
@@ -49,7 +49,7 @@ class Found(Report, ABC):
     """
 
     given: Given
-    explanations: tuple[Explanation, ...]
+    explanations: tuple[Reproduction, ...]
     nearest: Nearest | None
     ties: tuple[Tie, ...]
     problem: str = ""
@@ -63,7 +63,7 @@ class Found(Report, ABC):
     tie_distance: float | None = None
 
     @property
-    def explanation(self) -> Explanation | None:
+    def explanation(self) -> Reproduction | None:
         """The likeliest explanation."""
         return self.explanations[0] if self.explanations else None
 
@@ -186,7 +186,7 @@ class Found(Report, ABC):
         }
 
 
-def _explanation_dict(explanation: Explanation) -> dict[str, Any]:
+def _explanation_dict(explanation: Reproduction) -> dict[str, Any]:
     form = explanation.prepared.requant.rule.requantize
     return {
         "mistakes": [

@@ -28,7 +28,7 @@ from ...model.types import Array
 from ...ops.dense.eight_bit import PreparedDense
 from .after_scaling import ScaleSets, suffixes
 from .before_scaling import Prefixes
-from .target import Arithmetic, Explanation, Nearest, Target, equal
+from .target import Arithmetic, Nearest, Reproduction, Target, equal
 
 __all__ = ["FEW", "Search", "telling_elements"]
 
@@ -115,7 +115,7 @@ class Search:
             self._numbers[key] = self._numbers.get(next(same), key)
         return self._cases[key]
 
-    def level(self, count: int) -> list[Explanation]:
+    def level(self, count: int) -> list[Reproduction]:
         """Every set of this many mistakes that reproduces the target, the likeliest first.
 
         A layout mistake that the target has been freed of counts.
@@ -135,7 +135,7 @@ class Search:
             self._remember_nearest(hits)
         return found
 
-    def longer(self, found: list[Explanation], count: int, most: int) -> list[Explanation]:
+    def longer(self, found: list[Reproduction], count: int, most: int) -> list[Reproduction]:
         """Larger sets in place of what was found, where they come much nearer to real values.
 
         Real values are compared with float32's precision. Where the array has more, what is left over may show a
@@ -226,7 +226,7 @@ class Search:
         """Element by element, whether these mistakes reproduce the target."""
         return self.target.matches(self._output(prepared, chosen), self.limit)
 
-    def _verified(self, hits: list[_Hit]) -> list[Explanation]:
+    def _verified(self, hits: list[_Hit]) -> list[Reproduction]:
         """The hits that reproduce every element, those of one set of mistakes together."""
         layout = () if self.target.layout is None else (self.target.layout.name,)
         hits.sort(key=lambda hit: sum(m.rarity for m in hit.chosen.values()))
@@ -249,10 +249,10 @@ class Search:
         found = []
         for names, members in runtimes.items():
             ordered = sorted(members, key=lambda name: name != self.first)
-            found.append(Explanation(names, tuple(ordered), members[ordered[0]]))
+            found.append(Reproduction(names, tuple(ordered), members[ordered[0]]))
         return sorted(found, key=self._order)
 
-    def _order(self, explanation: Explanation) -> tuple[bool, bool, float]:
+    def _order(self, explanation: Reproduction) -> tuple[bool, bool, float]:
         """The likeliest first."""
         asked = self.input_asked and explanation.needs_real_input
         return not asked, self.first not in explanation.runtimes, explanation.rarity

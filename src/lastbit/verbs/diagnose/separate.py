@@ -15,10 +15,10 @@ from ...layers.separating_inputs import all_rules, boundary_inputs, tie_seeking_
 from ...model.types import Array, integer_type
 from ...ops.dense.layer import DenseLayer
 from ...report.blocks import Block, Code, Text
-from .target import Explanation
+from .target import Reproduction
 
 __all__ = [
-    "Separation",
+    "SeparatingInput",
     "Separator",
     "Tie",
     "explanation_text",
@@ -35,7 +35,7 @@ _REAL = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Separation:
+class SeparatingInput:
     """An input on which two explanations part.
 
     Attributes:
@@ -63,8 +63,8 @@ class Tie:
             inputs can tell, the same calculation.
     """
 
-    other: Explanation
-    separation: Separation | None
+    other: Reproduction
+    separation: SeparatingInput | None
 
 
 def separating_inputs(ties: Sequence[Tie]) -> Array | None:
@@ -114,7 +114,7 @@ class Separator:
         self._real_rows: dict[int, Array | None] = {}
         self._outputs: dict[tuple[int, int], Array] = {}
 
-    def between(self, one: Explanation, other: Explanation) -> Separation | None:
+    def between(self, one: Reproduction, other: Reproduction) -> SeparatingInput | None:
         """An input on which the two print different numbers, or None where none was found."""
         for pool in range(2):
             first, second = self._of(one, pool), self._of(other, pool)
@@ -126,7 +126,7 @@ class Separator:
                 row, unit = (int(i) for i in np.argwhere(inside if inside.any() else parted)[0])
                 real = self._real_rows[pool]
                 x = (self._rows[pool] if real is None else real)[row : row + 1]
-                return Separation(x, unit, (first[row, unit].item(), second[row, unit].item()))
+                return SeparatingInput(x, unit, (first[row, unit].item(), second[row, unit].item()))
         return None
 
     @property
@@ -134,7 +134,7 @@ class Separator:
         """How many inputs were tried."""
         return sum(len(rows) for rows in self._rows.values())
 
-    def _of(self, explanation: Explanation, pool: int) -> Array:
+    def _of(self, explanation: Reproduction, pool: int) -> Array:
         if pool not in self._rows:
             rng = np.random.default_rng([self._seed, pool])
             rows = self._rows[pool] = trial_inputs(self._layer, rng, 128 * pool)
@@ -154,7 +154,7 @@ def _before_quantizing(layer: DenseLayer, rows: Array, rng: np.random.Generator)
     return (steps * float(layer.input_scale)).astype(np.float32)
 
 
-def outputs(rows: Array, explanation: Explanation, unrounded: bool, real: Array | None = None) -> Array:
+def outputs(rows: Array, explanation: Reproduction, unrounded: bool, real: Array | None = None) -> Array:
     """What an explanation prints for several rows, `[rows, out]`; a layout mistake among several rows is left out.
 
     Args:
@@ -168,7 +168,7 @@ def outputs(rows: Array, explanation: Explanation, unrounded: bool, real: Array 
     return unrounded_matrix(case, chosen) if unrounded else wrong_matrix(case, chosen)
 
 
-def explanation_text(explanation: Explanation) -> str:
+def explanation_text(explanation: Reproduction) -> str:
     """The names of an explanation's mistakes, and whose arithmetic they are made in."""
     return (" + ".join(explanation.mistakes) or "nothing") + f"  (as {explanation.runtimes[0]})"
 

@@ -13,7 +13,7 @@ from ...model.types import Array, Int64Array
 from ...ops.dense.eight_bit import PreparedDense
 from .after_scaling import Stage
 
-__all__ = ["Arithmetic", "Explanation", "Nearest", "Target", "equal"]
+__all__ = ["Arithmetic", "Nearest", "Reproduction", "Target", "equal"]
 
 REAL_TOLERANCE = 2.0**-20
 """How near a real value must come, relative to its size and its zero point's: code may have calculated in float32."""
@@ -72,7 +72,7 @@ class Target:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Reproduction:
     """Mistakes that reproduce every element.
 
     Attributes:

@@ -31,7 +31,7 @@ from .report import Diagnosis, Tie
 from .search import Search
 from .separate import Separator, outputs
 from .shape_mistakes import Reading, readings, step_matrix
-from .target import Arithmetic, Explanation, Nearest, Target
+from .target import Arithmetic, Nearest, Reproduction, Target
 from .text import tie_distance
 from .unwritten import Unwritten, unwritten
 
@@ -149,7 +149,7 @@ class _Found:
     """The shortest explanations of one reading."""
 
     reading: Reading
-    explanations: list[Explanation]
+    explanations: list[Reproduction]
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +228,7 @@ class _Diagnoser:
 
     def _level(self, searches: Sequence[tuple[Reading, Search]], count: int) -> _Found | None:
         """The likeliest explanations with this many mistakes."""
-        best: tuple[Reading, list[Explanation], Search] | None = None
+        best: tuple[Reading, list[Reproduction], Search] | None = None
         for reading, search in searches:
             found = self._right_answers(search.target) if count == 0 else []
             found = found or search.level(count)
@@ -239,7 +239,7 @@ class _Diagnoser:
         reading, found, search = best
         return _Found(reading, search.longer(found, count, self.most))
 
-    def _right_answers(self, target: Target) -> list[Explanation]:
+    def _right_answers(self, target: Target) -> list[Reproduction]:
         """The runtimes whose own output this is: whatever else it could be, it is right."""
         layers = self.odd | {name: entry for a in self.arithmetics for name, entry in a.members.items()}
         names = [
@@ -249,7 +249,7 @@ class _Diagnoser:
         ]
         if target.layout is not None or not names:
             return []
-        return [Explanation((), tuple(names), layers[names[0]])]
+        return [Reproduction((), tuple(names), layers[names[0]])]
 
     def _own(self, name: str, prepared: PreparedDense) -> Array:
         """A runtime's own output on the input, calculated once."""
@@ -287,7 +287,7 @@ class _Diagnoser:
             unrounded = unrounded_matrix(Case.of(given.prepared, given.x), {})
             distance = tie_distance(shown, right.astype(np.int64), unrounded)
         ties: tuple[Tie, ...] = ()
-        explanations: tuple[Explanation, ...] = ()
+        explanations: tuple[Reproduction, ...] = ()
         if found is not None:
             explanations, ties = self._told_apart(found)
         return Diagnosis(
@@ -304,7 +304,7 @@ class _Diagnoser:
             tie_distance=distance,
         )
 
-    def _told_apart(self, found: _Found) -> tuple[tuple[Explanation, ...], tuple[Tie, ...]]:
+    def _told_apart(self, found: _Found) -> tuple[tuple[Reproduction, ...], tuple[Tie, ...]]:
         """The explanations that are left, the first with what tells the others from it."""
         layer = self.given.prepared.layer
         real = found.reading.values.dtype.kind == "f"
@@ -323,7 +323,7 @@ class _Diagnoser:
         return tuple(left), tuple(_ties(left, separator))
 
 
-def _ties(explanations: Sequence[Explanation], separator: Separator) -> list[Tie]:
+def _ties(explanations: Sequence[Reproduction], separator: Separator) -> list[Tie]:
     first = explanations[0]
     ties = []
     for other in explanations[1 : 1 + _TIES_TRIED]:
@@ -332,8 +332,8 @@ def _ties(explanations: Sequence[Explanation], separator: Separator) -> list[Tie
 
 
 def _agreeing(
-    left: Sequence[Explanation], rows: Array, function: Function, layer: DenseLayer, given: Given, reading: Reading
-) -> list[Explanation]:
+    left: Sequence[Reproduction], rows: Array, function: Function, layer: DenseLayer, given: Given, reading: Reading
+) -> list[Reproduction]:
     """The explanations that print what the function does for more rows; all where that cannot be read the same way."""
     answer, _, _ = call(function, rows, layer.units)
     made, problem = readings(given.prepared, rows.shape, answer)
@@ -344,7 +344,7 @@ def _agreeing(
     return [e for e in left if np.array_equal(outputs(rows, e, False), values)]
 
 
-def _joined(parts: Sequence[Part]) -> Explanation | None:
+def _joined(parts: Sequence[Part]) -> Reproduction | None:
     """The first explanations of all parts as one, or None where a part has none."""
     if any(not part.explanations for part in parts):
         return None
@@ -352,4 +352,4 @@ def _joined(parts: Sequence[Part]) -> Explanation | None:
     names = tuple(dict.fromkeys(name for e in chosen for name in e.mistakes))
     last = chosen[-1] if len(chosen) == 1 else chosen[-1 if parts[-1].name != "output" or len(parts) == 1 else -2]
     runtimes = [name for name in last.runtimes if all(name in e.runtimes for e in chosen)] or list(last.runtimes)
-    return Explanation(names, tuple(runtimes), last.prepared)
+    return Reproduction(names, tuple(runtimes), last.prepared)

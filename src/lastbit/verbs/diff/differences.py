@@ -13,7 +13,7 @@ from ...model.graph import Operator, Subgraph, Tensor
 from ...model.types import Array
 from .canonical import Pair, Pairing, pair_graphs
 
-__all__ = ["Difference", "What", "compare_graphs", "ulps"]
+__all__ = ["FileDifference", "What", "compare_graphs", "ulps"]
 
 
 class What(Enum):
@@ -31,7 +31,7 @@ class What(Enum):
 
 
 @dataclass(frozen=True)
-class Difference:
+class FileDifference:
     """One difference.
 
     Attributes:
@@ -71,7 +71,7 @@ def ulps(first: Array, second: Array) -> Array:
     return np.where(both_nan, 0, np.abs(keys[0] - keys[1]))
 
 
-def compare_graphs(first: Subgraph, second: Subgraph) -> tuple[Pairing, list[Difference]]:
+def compare_graphs(first: Subgraph, second: Subgraph) -> tuple[Pairing, list[FileDifference]]:
     """Two graphs in canonical form: how they lie side by side, and every difference in order."""
     pairing = pair_graphs(first, second)
     found = list(_missing(pairing))
@@ -80,24 +80,24 @@ def compare_graphs(first: Subgraph, second: Subgraph) -> tuple[Pairing, list[Dif
     for what, counts in (("inputs", (first.inputs, second.inputs)), ("outputs", (first.outputs, second.outputs))):
         if len(counts[0]) != len(counts[1]):
             texts = [str(len(part)) for part in counts]
-            found.append(Difference(What.WIRING, f"number of graph {what}", "operator", texts[0], texts[1]))
+            found.append(FileDifference(What.WIRING, f"number of graph {what}", "operator", texts[0], texts[1]))
     for pair in pairing.tensors:
         found += _pair(pair)
     return pairing, found
 
 
-def _missing(pairing: Pairing) -> Iterator[Difference]:
+def _missing(pairing: Pairing) -> Iterator[FileDifference]:
     for op in pairing.only_first:
-        yield Difference(What.OPERATORS, op.label, "operator", op.name, "-")
+        yield FileDifference(What.OPERATORS, op.label, "operator", op.name, "-")
     for op in pairing.only_second:
-        yield Difference(What.OPERATORS, op.label, "operator", "-", op.name)
+        yield FileDifference(What.OPERATORS, op.label, "operator", "-", op.name)
 
 
-def _operators(first: Subgraph, second: Subgraph, ours: Operator, theirs: Operator) -> Iterator[Difference]:
+def _operators(first: Subgraph, second: Subgraph, ours: Operator, theirs: Operator) -> Iterator[FileDifference]:
     for what in ("inputs", "outputs"):
         counts = [len(_present(getattr(op, what))) for op in (ours, theirs)]
         if counts[0] != counts[1]:
-            yield Difference(What.WIRING, f"{ours.label}: {what}", "operator", str(counts[0]), str(counts[1]))
+            yield FileDifference(What.WIRING, f"{ours.label}: {what}", "operator", str(counts[0]), str(counts[1]))
     for key in dict.fromkeys((*ours.options, *theirs.options)):
         if key == "new_shape" and min(len(ours.inputs), len(theirs.inputs)) > 1:
             continue  # the second input says it
@@ -105,7 +105,7 @@ def _operators(first: Subgraph, second: Subgraph, ours: Operator, theirs: Operat
             continue
         values = [op.options.get(key) for op in (ours, theirs)]
         if values[0] != values[1]:
-            yield Difference(What.OPTIONS, f"{ours.label}: {key}", "operator", str(values[0]), str(values[1]))
+            yield FileDifference(What.OPTIONS, f"{ours.label}: {key}", "operator", str(values[0]), str(values[1]))
 
 
 def bias_type_counts(graph: Subgraph, op: Operator) -> bool:
@@ -122,20 +122,20 @@ def _present(indices: tuple[int, ...]) -> tuple[int, ...]:
     return indices[:end]
 
 
-def _pair(pair: Pair) -> Iterator[Difference]:
+def _pair(pair: Pair) -> Iterator[FileDifference]:
     first, second = pair.first, pair.second
     if first is None or second is None:
         if first is not second:
             texts = ["absent" if t is None else f"{t.dtype.name}{list(t.shape)}" for t in (first, second)]
-            yield Difference(What.WIRING, pair.where, pair.role, texts[0], texts[1])
+            yield FileDifference(What.WIRING, pair.where, pair.role, texts[0], texts[1])
         return
     tensors = (first.index, second.index)
     if pair.source_differs:
-        yield Difference(What.WIRING, pair.where, pair.role, first.label, second.label, tensors=tensors)
+        yield FileDifference(What.WIRING, pair.where, pair.role, first.label, second.label, tensors=tensors)
     if pair.role == "graph output":
         return  # its tensor has been compared where it is computed
     for what, (ours, theirs) in _kinds(first, second):
-        yield Difference(what, pair.where, pair.role, ours, theirs, tensors=tensors)
+        yield FileDifference(what, pair.where, pair.role, ours, theirs, tensors=tensors)
     yield from _quantization(pair, first, second, tensors)
     if first.dtype == second.dtype and first.shape == second.shape:
         yield from _data(pair, first, second, tensors)
@@ -152,24 +152,24 @@ def _kinds(first: Tensor, second: Tensor) -> Iterator[tuple[What, tuple[str, str
         yield What.TYPE, (kinds[first.is_variable], kinds[second.is_variable])
 
 
-def _quantization(pair: Pair, first: Tensor, second: Tensor, tensors: tuple[int, int]) -> Iterator[Difference]:
+def _quantization(pair: Pair, first: Tensor, second: Tensor, tensors: tuple[int, int]) -> Iterator[FileDifference]:
     ours, theirs = first.quant, second.quant
     if ours is None or theirs is None:
         if ours is not theirs and first.dtype == second.dtype:  # another type tells it already
             texts = ["no scale" if q is None else f"{q.scale[0]:.9g}" for q in (ours, theirs)]
-            yield Difference(What.SCALE, pair.where, pair.role, texts[0], texts[1], tensors=tensors)
+            yield FileDifference(What.SCALE, pair.where, pair.role, texts[0], texts[1], tensors=tensors)
         return
     along = [q.axis if q.scale.size > 1 else -1 for q in (ours, theirs)]
     if ours.scale.size != theirs.scale.size or along[0] != along[1]:
         texts = ["one scale" if q.scale.size == 1 else f"{q.scale.size} scales, axis {q.axis}" for q in (ours, theirs)]
-        yield Difference(What.GRANULARITY, pair.where, pair.role, texts[0], texts[1], tensors=tensors)
+        yield FileDifference(What.GRANULARITY, pair.where, pair.role, texts[0], texts[1], tensors=tensors)
         return
     far = ulps(ours.scale, theirs.scale)
     if far.any():
         at = int(np.argmax(far))
         texts = [f"{q.scale[at]:.9g}" for q in (ours, theirs)]
         counts = int(np.count_nonzero(far)), far.size
-        yield Difference(
+        yield FileDifference(
             What.SCALE, pair.where, pair.role, texts[0], texts[1], float(far[at]), *counts, tensors=tensors
         )
     steps = np.abs(ours.zero_point - theirs.zero_point)
@@ -178,15 +178,17 @@ def _quantization(pair: Pair, first: Tensor, second: Tensor, tensors: tuple[int,
         texts = [str(int(q.zero_point[at])) for q in (ours, theirs)]
         counts = int(np.count_nonzero(steps)), steps.size
         amount = float(steps[at])
-        yield Difference(What.ZERO_POINT, pair.where, pair.role, texts[0], texts[1], amount, *counts, tensors=tensors)
+        yield FileDifference(
+            What.ZERO_POINT, pair.where, pair.role, texts[0], texts[1], amount, *counts, tensors=tensors
+        )
 
 
-def _data(pair: Pair, first: Tensor, second: Tensor, tensors: tuple[int, int]) -> Iterator[Difference]:
+def _data(pair: Pair, first: Tensor, second: Tensor, tensors: tuple[int, int]) -> Iterator[FileDifference]:
     ours, theirs = first.data, second.data
     if ours is None or theirs is None:
         if ours is not theirs and not pair.source_differs:
             texts = ["none" if data is None else "constant" for data in (ours, theirs)]
-            yield Difference(What.DATA, pair.where, pair.role, texts[0], texts[1], tensors=tensors)
+            yield FileDifference(What.DATA, pair.where, pair.role, texts[0], texts[1], tensors=tensors)
         return
     if ours.tobytes() == theirs.tobytes():
         return
@@ -199,7 +201,7 @@ def _data(pair: Pair, first: Tensor, second: Tensor, tensors: tuple[int, int]) -
     place = [int(i) for i in np.unravel_index(at, first.shape)] if first.shape else []
     texts = [f"{_shown(data[at])} at {place}" if k == 0 else _shown(data[at]) for k, data in enumerate(flat)]
     counts = int(np.count_nonzero(differ)), int(differ.size)
-    yield Difference(What.DATA, pair.where, pair.role, texts[0], texts[1], amount, *counts, tensors=tensors)
+    yield FileDifference(What.DATA, pair.where, pair.role, texts[0], texts[1], amount, *counts, tensors=tensors)
 
 
 def _largest(first: Array, second: Array) -> float | None:

@@ -17,7 +17,7 @@ from ..quantize.ranges import ranges_from
 from ..quantize.verb import Ranges, measure
 from ..run.verb import load
 from .canonical import Pairing
-from .differences import Difference, What, compare_graphs
+from .differences import FileDifference, What, compare_graphs
 from .why import MIN_AND_MAX, MOVING_AVERAGE, Reason, Sides, attribution, converter_reasons, file_reasons, range_reasons
 
 __all__ = ["ModelDiff", "diff"]
@@ -45,7 +45,7 @@ class ModelDiff(Report):
 
     first: Model
     second: Model
-    differences: tuple[Difference, ...]
+    differences: tuple[FileDifference, ...]
     reasons: tuple[Reason, ...]
     tensors: int
     operators: int
@@ -148,14 +148,14 @@ class ModelDiff(Report):
         return blocks
 
 
-def _values(difference: Difference) -> tuple[str, str]:
+def _values(difference: FileDifference) -> tuple[str, str]:
     """Both sides; scales that are far apart with fewer digits."""
     if difference.what is What.SCALE and (difference.amount or 0) > _MOST_ULPS:
         return f"{float(difference.first):.6g}", f"{float(difference.second):.6g}"
     return difference.first, difference.second
 
 
-def _amount(difference: Difference) -> str:
+def _amount(difference: FileDifference) -> str:
     if difference.what is What.SCALE and difference.amount is not None:
         if difference.amount > _MOST_ULPS and float(difference.first):
             return f"x {float(difference.second) / float(difference.first):.5g}"
@@ -216,7 +216,7 @@ def diff(
             python="; give data= or ranges= too.",
             command="; give --data FILE or --ranges FILE too.",
         )
-    differences: list[Difference] = []
+    differences: list[FileDifference] = []
     pairings: list[Pairing] = []
     for one, other in zip(ours.subgraphs, theirs.subgraphs, strict=False):
         pairing, found = compare_graphs(one, other)
@@ -224,7 +224,7 @@ def diff(
         differences += found
     if len(ours.subgraphs) != len(theirs.subgraphs):
         a, b = (str(len(model.subgraphs)) for model in (ours, theirs))
-        differences.append(Difference(What.OPERATORS, "number of subgraphs", "operator", a, b))
+        differences.append(FileDifference(What.OPERATORS, "number of subgraphs", "operator", a, b))
     reasons = file_reasons(Sides(ours, theirs, pairings[0], differences)) if differences else []
     if float_model is not None:
         reasons = _reasons(load(float_model), ours, theirs, reasons, data, ranges, calibrator, progress)

@@ -17,12 +17,12 @@ from ..quantize.operators import TRAITS
 from ..quantize.ranges import Ranges
 from ..quantize.verb import CONVERTERS, Converter, quantize
 from .canonical import Pairing
-from .differences import Difference, What, compare_graphs, ulps
+from .differences import FileDifference, What, compare_graphs, ulps
 
 __all__ = [
     "MIN_AND_MAX",
     "MOVING_AVERAGE",
-    "Attribution",
+    "Origins",
     "Reason",
     "Sides",
     "attribution",
@@ -58,9 +58,9 @@ class Sides:
     first: Model
     second: Model
     pairing: Pairing
-    differences: Sequence[Difference]
+    differences: Sequence[FileDifference]
 
-    def of(self, what: What, *roles: str) -> list[Difference]:
+    def of(self, what: What, *roles: str) -> list[FileDifference]:
         """The differences of one kind, in some roles or all."""
         return [d for d in self.differences if d.what is what and (not roles or d.role in roles)]
 
@@ -179,7 +179,7 @@ def converters_text(ways: Sequence[tuple[Converter, bool]]) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Attribution:
+class Origins:
     """The converters and ranges that come nearest to a file.
 
     Attributes:
@@ -209,12 +209,12 @@ class Attribution:
         )
 
 
-def attribution(model: Model, source: Model, ranges: Mapping[str, Ranges]) -> Attribution | None:
+def attribution(model: Model, source: Model, ranges: Mapping[str, Ranges]) -> Origins | None:
     """Which converter, option and ranges make this file of a float model; None where none can quantize it."""
     given = {t.dtype.name for t in model.tensors if t.data is None}
     activations = "int16" if "int16" in given else "int8"
     io = _ONE_TYPE.get(model.inputs[0].dtype.name if model.inputs else "", "float32")
-    found: dict[tuple[object, ...], Attribution] = {}
+    found: dict[tuple[object, ...], Origins] = {}
     for converter in CONVERTERS:
         for per_tensor_dense in (False, True) if converter.dense_per_channel else (False,):
             for name, limits in ranges.items():
@@ -227,7 +227,7 @@ def attribution(model: Model, source: Model, ranges: Mapping[str, Ranges]) -> At
                     continue
                 pairing, differences = compare_graphs(made.subgraphs[0], model.subgraphs[0])
                 ways = ((converter, per_tensor_dense),)
-                found[key] = Attribution(ways, name, len(differences), len(pairing.tensors))
+                found[key] = Origins(ways, name, len(differences), len(pairing.tensors))
     if not found:
         return None
     best = min(found.values(), key=lambda one: one.differing)
@@ -255,7 +255,7 @@ def _made(
     return load(bytes(made.content))
 
 
-def converter_reasons(first: Attribution | None, second: Attribution | None) -> list[Reason]:
+def converter_reasons(first: Origins | None, second: Origins | None) -> list[Reason]:
     """What is known of the two files' converters, and in which ways these differ."""
     found = [
         Reason("converter" if not one.differing else "nearest_converter", one.text(name))

@@ -25,7 +25,7 @@ from ...report.blocks import Block, Heading, Report, Table, Text
 from ...runtimes import RUNTIMES, interpreter_here
 from ...runtimes.machine import cpu_text, platform_text
 
-__all__ = ["Diagnosis", "doctor", "lastbit_version"]
+__all__ = ["DoctorReport", "doctor", "lastbit_version"]
 
 SCHEMA = "lastbit.doctor/1"
 BROKEN = 70
@@ -53,7 +53,7 @@ _EXTRAS = (
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Diagnosis(Report):
+class DoctorReport(Report):
     """What `doctor` found.
 
     Attributes:
@@ -111,7 +111,7 @@ def lastbit_version() -> str:
     return _version("lastbit") or "(not installed: run from its source)"
 
 
-def doctor(*, progress: Callable[[int, int, str], None] | None = None) -> Diagnosis:
+def doctor(*, progress: Callable[[int, int, str], None] | None = None) -> DoctorReport:
     """Check this installation, and start each real interpreter that is installed on a small layer.
 
     Args:
@@ -120,7 +120,7 @@ def doctor(*, progress: Callable[[int, int, str], None] | None = None) -> Diagno
     Returns:
         The Diagnosis. It never fails for what is missing.
     """
-    return Diagnosis(
+    return DoctorReport(
         {
             "schema": SCHEMA,
             "lastbit": lastbit_version(),

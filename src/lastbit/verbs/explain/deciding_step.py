@@ -17,7 +17,7 @@ from ...rules.requantize import words
 from ...rules.requantize.exact import Ends, before_rounding, clamped, factor_of, last_rounding, scale_of
 from ...rules.requantize.fold import RequantParams
 
-__all__ = ["STEPS", "Cause", "OtherRuntime", "Side", "find_cause", "five_steps"]
+__all__ = ["STEPS", "Cause", "OtherRuntime", "RequantSide", "find_cause", "five_steps"]
 
 STEPS = ("scale_precision", "multiplier_form", "first_rounding", "last_rounding", "clamp")
 """The five steps that every rule consists of, in order of calculation.
@@ -31,7 +31,7 @@ STEPS = ("scale_precision", "multiplier_form", "first_rounding", "last_rounding"
 
 
 @dataclass(frozen=True)
-class Side:
+class RequantSide:
     """One runtime's way of requantizing an element: rule, what the output is limited to, and the bias.
 
     The bias is told only where the rule adds it by itself: the integer, and what it is in accumulator steps. So is the
@@ -47,7 +47,7 @@ class Side:
     given: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, params: RequantParams, unit: int = 0, weights_scale: Fraction | None = None) -> Side:
+    def of(cls, params: RequantParams, unit: int = 0, weights_scale: Fraction | None = None) -> RequantSide:
         """The side that these folded constants make for one unit."""
         side = cls(params.rule, ends_of(params), weights_scale=weights_scale, given=given_of(params, unit))
         if params.bias is None or params.float_bias is None:
@@ -122,13 +122,13 @@ class OtherRuntime:
     output: int | None = None
     mismatched: int = 0
     cause: Cause | None = None
-    side: Side | None = None
+    side: RequantSide | None = None
     refused: str = ""
     acc: int | None = None
     acc_cause: str = ""
 
 
-def find_cause(acc: int, scales: tuple[float, float, float], here: Side, there: Side) -> Cause:
+def find_cause(acc: int, scales: tuple[float, float, float], here: RequantSide, there: RequantSide) -> Cause:
     """The step that decides why two sides print different outputs.
 
     Args:
@@ -158,7 +158,7 @@ def find_cause(acc: int, scales: tuple[float, float, float], here: Side, there: 
     return Cause(step, ours, theirs, tie)
 
 
-def five_steps(acc: int, scales: tuple[float, float, float], sides: Sequence[Side]) -> tuple[Fraction, ...]:
+def five_steps(acc: int, scales: tuple[float, float, float], sides: Sequence[RequantSide]) -> tuple[Fraction, ...]:
     """The value after each of the `STEPS`, where each step may be done the way of another side.
 
     Args:

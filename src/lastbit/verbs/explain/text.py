@@ -13,7 +13,7 @@ from ...model.types import hex_float
 from ...report.blocks import Block, Code, Heading, Table, Text
 from ...rules.base import Pairs
 from ...rules.requantize.forms import Float
-from .deciding_step import STEPS, Cause, OtherRuntime, Side
+from .deciding_step import STEPS, Cause, OtherRuntime, RequantSide
 from .element import Element, decimal_text
 from .pairs import pairs_text
 
@@ -324,9 +324,9 @@ def _whole(other: OtherRuntime, element: Element, size: int) -> str:
     return f"{other.mismatched} of {size} differ" if other.mismatched else "equal"
 
 
-def _cause_blocks(element: Element, other: OtherRuntime, cause: Cause, there: Side) -> Iterable[Block]:
+def _cause_blocks(element: Element, other: OtherRuntime, cause: Cause, there: RequantSide) -> Iterable[Block]:
     """Why one runtime prints another value: the deciding step, and both numbers."""
-    here = Side.of(element.prepared.requant, element.unit)
+    here = RequantSide.of(element.prepared.requant, element.unit)
     what = _STEP_TEXT[cause.step] + (", by its tie rule" if cause.tie else "")
     yield _text(
         f"{element.runtime.name} prints {element.output}, {other.name} {other.output}. "

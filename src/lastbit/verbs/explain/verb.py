@@ -26,7 +26,7 @@ from ...report.phrases import others_text
 from ...runtimes import DEFAULT_RUNTIME, RUNTIMES, Runtime, get_runtime
 from ..run.verb import load
 from . import latex, text
-from .deciding_step import OtherRuntime, Side, find_cause
+from .deciding_step import OtherRuntime, RequantSide, find_cause
 from .element import Element, float_data, fraction_data, make_element
 from .hybrid import HybridExplanation, explain_hybrid
 from .position import At, output_position
@@ -264,7 +264,7 @@ def _other(
             name, prepared.rule, prepared.kernel, output, mismatched, acc=acc, acc_cause=_acc_cause(element, prepared)
         )
     here, there = (
-        Side.of(p.requant, element.unit, _taken_scale(p, element.unit)) for p in (element.prepared, prepared)
+        RequantSide.of(p.requant, element.unit, _taken_scale(p, element.unit)) for p in (element.prepared, prepared)
     )
     cause = find_cause(element.acc, element.scales, here, there)
     if (int(cause.here[-1]), int(cause.there[-1])) != (element.output, output):

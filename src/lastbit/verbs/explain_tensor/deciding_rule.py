@@ -9,10 +9,10 @@ from ...model.graph import Model, Operator, Tensor
 from ..quantize.older import PROPERTIES
 from ..quantize.operators import TRAITS
 
-__all__ = ["Decided", "Rule", "decided"]
+__all__ = ["Decided", "ScaleRule", "decided"]
 
 
-class Rule(Enum):
+class ScaleRule(Enum):
     """What decides a scale; the value is its name in JSON."""
 
     RANGE = "range"
@@ -37,13 +37,13 @@ class Decided:
         base: the rule that decided the scale of `root`.
     """
 
-    rule: Rule
+    rule: ScaleRule
     tensor: Tensor
     operator: Operator | None
     through: tuple[Operator, ...] = ()
     root: Tensor | None = None
     position: int = 0
-    base: Rule = Rule.RANGE
+    base: ScaleRule = ScaleRule.RANGE
 
 
 def decided(model: Model, tensor: Tensor) -> Decided:
@@ -60,8 +60,8 @@ def decided(model: Model, tensor: Tensor) -> Decided:
         through.append(producer)
         current = source
     fixed = producer is not None and _fixed(model, producer, current)
-    base = Rule.FIXED if fixed else Rule.RANGE
-    return Decided(Rule.SHARED if through else base, tensor, producer, tuple(through), current, base=base)
+    base = ScaleRule.FIXED if fixed else ScaleRule.RANGE
+    return Decided(ScaleRule.SHARED if through else base, tensor, producer, tuple(through), current, base=base)
 
 
 def _shared_with(model: Model, producer: Operator, tensor: Tensor) -> Tensor | None:
@@ -88,11 +88,11 @@ def _fixed(model: Model, producer: Operator, tensor: Tensor) -> bool:
 def _constant(model: Model, tensor: Tensor) -> Decided:
     user = next((op for op in model.operators if tensor.index in op.inputs), None)
     if user is None:
-        return Decided(Rule.CONSTANT, tensor, None, (), tensor, base=Rule.CONSTANT)
+        return Decided(ScaleRule.CONSTANT, tensor, None, (), tensor, base=ScaleRule.CONSTANT)
     position = user.inputs.index(tensor.index)
     traits = TRAITS.get(user.name)
     if traits is not None and traits.bias is not None and traits.bias[0] == position:
-        return Decided(Rule.BIAS, tensor, user, (), tensor, position, Rule.BIAS)
+        return Decided(ScaleRule.BIAS, tensor, user, (), tensor, position, ScaleRule.BIAS)
     if traits is not None and traits.weights is not None and traits.weights[0] == position:
-        return Decided(Rule.WEIGHTS, tensor, user, (), tensor, position, Rule.WEIGHTS)
-    return Decided(Rule.CONSTANT, tensor, user, (), tensor, position, Rule.CONSTANT)
+        return Decided(ScaleRule.WEIGHTS, tensor, user, (), tensor, position, ScaleRule.WEIGHTS)
+    return Decided(ScaleRule.CONSTANT, tensor, user, (), tensor, position, ScaleRule.CONSTANT)

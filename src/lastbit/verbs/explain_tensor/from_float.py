@@ -12,7 +12,7 @@ from ...model.graph import Model, Tensor
 from ..quantize.numbers import activation
 from ..quantize.per_sample import SampleRanges
 from ..quantize.ranges import Ranges
-from .deciding_rule import Decided, Rule
+from .deciding_rule import Decided, ScaleRule
 from .each_converter import float_tensor
 from .worked import label_text, range_lines, weights_float_lines, widened_lines
 
@@ -52,13 +52,13 @@ class FromFloat:
         """Titles and lines."""
         float_one = self.source.tensors[self.index]
         match self.found.base:
-            case Rule.WEIGHTS:
+            case ScaleRule.WEIGHTS:
                 return [("From the float weights", tuple(self._weights(float_one)))]
-            case Rule.BIAS:
+            case ScaleRule.BIAS:
                 return [("From the float bias", tuple(self._bias(float_one)))]
-            case Rule.CONSTANT | Rule.FIXED:
+            case ScaleRule.CONSTANT | ScaleRule.FIXED:
                 return []
-            case Rule.RANGE | Rule.SHARED:
+            case ScaleRule.RANGE | ScaleRule.SHARED:
                 return self._range()
 
     def _range(self) -> list[tuple[str, tuple[str, ...]]]:

@@ -17,7 +17,7 @@ from ..quantize.per_sample import SampleRanges, ranges_by_sample, sample_ranges
 from ..quantize.ranges import ranges_from
 from ..quantize.verb import Converter, Ranges, measure
 from ..run.verb import load
-from .deciding_rule import Decided, Rule, decided
+from .deciding_rule import Decided, ScaleRule, decided
 from .each_converter import Other, float_tensor, label_of, others
 from .from_float import FromFloat
 from .worked import (
@@ -129,20 +129,20 @@ def _rule_text(found: Decided) -> str:
     """The rule in one sentence."""
     op = found.operator
     match found.rule:
-        case Rule.FIXED:
+        case ScaleRule.FIXED:
             assert op is not None
             return f"Fixed: the output of {op.name} has this scale and zero point in every file, whatever the data."
-        case Rule.SHARED:
+        case ScaleRule.SHARED:
             assert found.root is not None
             way = " and ".join(step.label for step in found.through)
             return f"Same scale as {label_text(found.root)}, through {way}. Its story:"
-        case Rule.BIAS:
+        case ScaleRule.BIAS:
             return "Bias: its scale follows from the input's and the weights' scales."
-        case Rule.WEIGHTS:
+        case ScaleRule.WEIGHTS:
             return "Weights: the scale follows from their largest magnitude, the zero point is 0."
-        case Rule.CONSTANT:
+        case ScaleRule.CONSTANT:
             return "A constant that is no weight: the scale follows from its own least and greatest value."
-        case Rule.RANGE:
+        case ScaleRule.RANGE:
             by = f"the output of {op.label}" if op is not None else "an input of the model"
             return f"Measured: {by} has a range from calibration, which gives scale and zero point."
 
@@ -202,14 +202,14 @@ def explain_tensor(
         assert ranges is not None
         limits = ranges if isinstance(ranges, Ranges) else ranges_from(ranges, source, "ranges")
         averaged = None
-    written = others(loaded, root, source, limits, averaged if found.base is Rule.RANGE else None)
+    written = others(loaded, root, source, limits, averaged if found.base is ScaleRule.RANGE else None)
     index = _float_index(root, written, source)
     if index is None:
         sections.append(("The float model", (f"no tensor of it stands for {root.label}: names and operators differ",)))
         return TensorStory(loaded.source, chosen, found, tuple(sections), tuple(written))
     story = FromFloat(loaded, source, limits, averaged, samples, index, root, found, channel)
     sections += story.sections()
-    shown = limits.limits.get(index) if found.base is Rule.RANGE else None
+    shown = limits.limits.get(index) if found.base is ScaleRule.RANGE else None
     ends = tuple(samples[index].place(end) for end in (False, True)) if shown is not None and index in samples else ()
     return TensorStory(loaded.source, chosen, found, tuple(sections), tuple(written), shown, ends)
 
@@ -248,11 +248,11 @@ def _tensor(model: Model, key: int | str) -> Tensor:
 def _from_file(model: Model, found: Decided, root: Tensor, channel: int) -> list[str]:
     """What the quantized file alone tells."""
     op = found.operator
-    if found.rule is Rule.BIAS and op is not None:
+    if found.rule is ScaleRule.BIAS and op is not None:
         return bias_lines(root, model.operand(op, 0), model.operand(op, 1), channel)
-    if found.rule is Rule.WEIGHTS and root.quant is not None:
+    if found.rule is ScaleRule.WEIGHTS and root.quant is not None:
         return weights_file_lines(root, root.quant.axis, channel)
-    if found.base is Rule.FIXED and op is not None:
+    if found.base is ScaleRule.FIXED and op is not None:
         return [f"the output of {op.name} has this scale and zero point in every file: no calibration enters"]
     if root.quant is None or not isinstance(root.dtype, IntegerType):
         return ["the tensor is not quantized"]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...layers.mistakes.pipeline import PREFIX
-from ...layers.running import Sums, random_rows
+from ...layers.running import LayerSums, random_rows
 from ...layers.step_tables import LayerTables, TablePair
 from ...model.types import IntArray
 from ...ops.dense.eight_bit import PreparedDense
@@ -86,7 +86,7 @@ def _look_up(tables: LayerTables, rivals: Sequence[Rival], count: int, rng: np.r
     for bit, rival in enumerate(rivals):
         _mark(tables, rival, marks, low, high, np.uint64(1 << bit))
     flat, base = marks.reshape(-1), np.arange(columns) * marks.shape[1] - low
-    sums = Sums(tables.prepared)
+    sums = LayerSums(tables.prepared)
     hits = np.zeros(len(rivals), np.int64)
     step = max(_AT_A_TIME // max(layer.units, layer.depth), 1)
     for first in range(0, count, step):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ...arith.fixedpoint import low_bits
 from ...layers.differences import same_bits
-from ...layers.running import Sums, accumulators, cut_out, random_rows, rows_in_oracle, rows_in_rule
+from ...layers.running import LayerSums, accumulators, cut_out, random_rows, rows_in_oracle, rows_in_rule
 from ...layers.separating_inputs import boundary_inputs
 from ...layers.solving import UnitSolver, variants
 from ...layers.step_tables import LayerTables, dense_operators, has_table, layer_rows, why_no_tables
@@ -225,7 +225,7 @@ class _Pool:
         self._solvers: dict[int, UnitSolver] = {}
         rules = {arithmetic_of(r.prepared): r for r in rivals if r.prepared is not None and not r.equal}
         self.rules = list(rules.values())
-        self._sums = Sums(tables.prepared)
+        self._sums = LayerSums(tables.prepared)
         plain = [boundary_inputs(layer, rng, 8), impulses(tables, rng), random_rows(layer, 24, rng)]
         rows = np.unique(np.concatenate([*plain, *self._solved()]), axis=0)
         self.rows: IntArray = rng.permutation(rows)

@@ -16,7 +16,7 @@ from ...model.graph import Model
 from ...model.types import Array
 from ...ops.prepare import PreparedModel
 
-__all__ = ["Arithmetic", "Rows", "by_sample", "products"]
+__all__ = ["InputRows", "SharedArithmetic", "by_sample", "products"]
 
 # Products that one block of rows adds up, about: half a second's work without compiled kernels.
 _BLOCK = 2 * 10**8
@@ -40,7 +40,7 @@ def products(model: Model) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class InputRows:
     """The given input, in blocks of samples where samples are rows of one array.
 
     Attributes:
@@ -54,7 +54,7 @@ class Rows:
     work: int
 
     @classmethod
-    def of(cls, model: Model, x: Any, output_size: int) -> Rows:
+    def of(cls, model: Model, x: Any, output_size: int) -> InputRows:
         """Cut an input into blocks, where the model has one input and one sample in it and in its output.
 
         Args:
@@ -86,7 +86,7 @@ def by_sample(model: Model) -> bool:
 
 
 @dataclass(eq=False)
-class Arithmetic:
+class SharedArithmetic:
     """A model in the arithmetic that several runtimes share, and what it printed so far.
 
     Attributes:
@@ -112,7 +112,7 @@ class Arithmetic:
         given = list(inputs)
         return self._executables[key].outputs(given if len(given) > 1 else given[0])[0]
 
-    def next_block(self, rows: Rows) -> None:
+    def next_block(self, rows: InputRows) -> None:
         """Run the block after those that were run."""
         at = len(self.outputs)
         # The first block is every arithmetic's, the others are only some's.

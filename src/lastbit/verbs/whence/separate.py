@@ -13,7 +13,7 @@ from ...model.types import Array, IntegerType
 from ...ops.base import PreparedOperator
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.layer import dense_layer
-from .arithmetics import Arithmetic, by_sample, products
+from .arithmetics import SharedArithmetic, by_sample, products
 
 __all__ = ["Separation", "separate_layer", "separate_model"]
 
@@ -114,7 +114,7 @@ def separate_layer(model: Model, op: Operator, left: Sequence[PreparedOperator],
     return found.separation()
 
 
-def separate_model(model: Model, left: Sequence[Arithmetic], progress: Progress) -> Separation:
+def separate_model(model: Model, left: Sequence[SharedArithmetic], progress: Progress) -> Separation:
     """Tell arithmetics apart by random inputs of the model.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 from ...model.graph import Model
 from ...model.types import Array
 from ...ops.prepare import PreparedModel, prepare
-from .arithmetics import Arithmetic, Rows
+from .arithmetics import InputRows, SharedArithmetic
 from .report import Candidate, answer_text
 from .separate import Separation, separate_model
 from .sides import Side, candidates_of, difference, standing
@@ -36,7 +36,7 @@ class ModelSearch:
         self._model, self._groups, self._given = model, groups, given
         self._where = f"output {model.outputs[0].label}"
         self._sides: dict[object, Side] = {}
-        self._arithmetics: dict[Side, Arithmetic] = {}
+        self._arithmetics: dict[Side, SharedArithmetic] = {}
         for group in groups:
             prepared = prepare(model, group.runtime)
             refusal = _refusal(prepared)
@@ -44,9 +44,9 @@ class ModelSearch:
             if key not in self._sides:
                 side = self._sides[key] = Side(refusal=refusal)
                 if not refusal:
-                    self._arithmetics[side] = Arithmetic(prepared)
+                    self._arithmetics[side] = SharedArithmetic(prepared)
             self._sides[key].members.append(group)
-        self._rows = Rows.of(model, x, given.size)
+        self._rows = InputRows.of(model, x, given.size)
 
     def compare(self, update: Callable[[int, int, str], None]) -> Iterator[str]:
         """Compare the first rows everywhere, then all rows of what is left, then the rest; says what is missing."""
