@@ -77,8 +77,8 @@ def test_numbers_of_nobody_exclude_everybody():
     assert f"None of the {len(found.candidates)} runtimes compared prints these numbers" in flat(found)
 
 
-def test_numbers_of_nobody_are_not_decided_where_a_runtime_was_not_compared():
-    """uint8 x uint8 is refused by some: what was not compared is not said to differ."""
+def test_a_runtime_that_refuses_the_layer_cannot_have_printed_the_numbers():
+    """uint8 x uint8 is refused by some: they leave nothing open, and are not said to differ."""
     weights = np.random.default_rng(2).integers(0, 256, (5, 7)).astype(np.uint8)
     graph = dense_subgraph(
         weights, input_quant=quant(0.02, 3), weights_quant=quant(0.005, 120), output_quant=quant(0.05, 100),
@@ -87,10 +87,25 @@ def test_numbers_of_nobody_are_not_decided_where_a_runtime_was_not_compared():
     model = lastbit.load(write(graph))
     x = np.random.default_rng(3).integers(0, 256, (9, 7)).astype(np.uint8)
     found = lastbit.whence(model, x, lastbit.run(model, x).output + np.uint8(1))
-    missing = sum(c.difference is None for c in found.candidates)
-    assert 0 < missing < len(found.candidates)
+    unable = [c for c in found.candidates if c.difference is None]
+    assert {c.runtime.name for c in unable} == {"tflm", "cmsis-nn", "cmsis-nn-single-rounding"}
+    assert {c.status for c in unable} == {"cannot run it"}
+    assert found.exit_code == 1
+    assert "3 runtimes cannot run this (below)" in flat(found)
+    kinds = {e["name"]: e["refusal_kind"] for e in found.as_dict()["runtimes"]}
+    assert (kinds["tflm"], kinds["onnxruntime"]) == ("refused_by_runtime", None)
+
+
+def test_numbers_of_nobody_are_not_decided_where_a_runtime_was_not_compared():
+    """Without scales there is nothing that the float kernels could be compared by; it is not said that they differ."""
+    layer = lastbit.dense(np.ones((5, 7), int), input=3, output=-5, multiplier=2**30, shift=-3)
+    x = np.random.default_rng(3).integers(-128, 128, (9, 7)).astype(np.int8)
+    found = lastbit.whence(layer, x, lastbit.run(layer, x, "tflm").output + np.int8(1))
+    missing = [c for c in found.candidates if c.difference is None]
+    assert 0 < len(missing) < len(found.candidates)
+    assert {c.status for c in missing} == {"not compared"}
     assert found.exit_code == 3
-    assert f"{missing} runtimes could not be compared" in flat(found)
+    assert f"{len(missing)} runtimes could not be compared (below)" in flat(found)
 
 
 def test_one_layer_of_a_model_and_a_flat_array_of_numbers():
@@ -120,7 +135,7 @@ def test_a_model_no_runtime_can_run_ends_with_3():
     refused = lastbit.load(write(replace(graph, operators=(replace(graph.operators[0], options=options),))))
     found = lastbit.whence(refused, np.zeros((1, 7), np.int8), np.zeros((1, 5), np.int8))
     assert found.exit_code == 3
-    assert {c.status for c in found.candidates} == {"cannot run it"}
+    assert {c.status for c in found.candidates} == {"not compared"}
 
 
 def two_dense_layers(seed, scale):
@@ -203,7 +218,7 @@ def test_a_layer_behind_operators_that_only_some_runtimes_have(tmp_path):
     found = lastbit.whence(model, x, lastbit.run(model, x, "litert-reference")[op].output, op=op)
     status = {c.runtime.name: c.status for c in found.candidates}
     assert status["litert-reference"] == "reproduces all"
-    assert status["litert-xnnpack-arm64"] == "cannot run it"
+    assert status["litert-xnnpack-arm64"] == "not compared"
     assert found.exit_code == 0
 
 
@@ -234,7 +249,7 @@ def test_a_layer_that_the_models_input_does_not_reach_ends_with_3():
     model = replace(model, subgraphs=(replace(graph, tensors=tensors),))
     found = lastbit.whence(model, np.zeros((1, 14), np.int8), y, op=1)
     assert found.exit_code == 3
-    assert {c.status for c in found.candidates} == {"cannot run it"}
+    assert {c.status for c in found.candidates} == {"not compared"}
     assert "operator 0 ABS" in flat(found)
     with pytest.raises(UnsupportedError, match=r"(?s)cannot be taken through the model.*operator 0 ABS"):
         lastbit.diagnose(model, np.zeros((1, 14), np.int8), y, op=1)

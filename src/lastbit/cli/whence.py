@@ -34,8 +34,8 @@ def whence(
 
     Lists the runtimes that reproduce all of them, those that are excluded with the first element that excludes each,
     and an input that would tell apart those that are left. The exit code is 0 where some runtime reproduces all
-    numbers, 1 where none does, 3 where none does of those that could be compared. Ctrl-C keeps the answer: it is
-    printed as far as it is known, and the exit code is 130.
+    numbers, 1 where none does (one that refuses the model cannot have printed them), 3 where none does of those that
+    LastBit could compare. Ctrl-C keeps the answer: it is printed as far as it is known, and the exit code is 130.
     """
     from ..layers.layer_input import dense_operator
     from ..report.input_arrays import possible_paths, read_array, read_layer_inputs

@@ -13,7 +13,7 @@ from ...model.types import Array
 from ...ops.base import PreparedOperator
 from ...ops.dense.layer import dense_layer
 from ...ops.prepare import prepare
-from ...runtimes import Runtime
+from ...runtimes import Refused, Runtime
 from .report import Candidate
 from .separate import Separation, separate_layer
 from .sides import Side, candidates_of, difference, standing
@@ -63,11 +63,11 @@ class LayerSearch:
         prepared = prepare(self._model, runtime)
         entry = prepared.operators.get(self._op.index)
         if entry is None:
-            return Side(refusal=prepared.refusals[self._op.index])
+            return Side(refused=prepared.refused[self._op.index])
         try:
             values, _ = layer_input(self._model, dense_layer(self._model, self._op), self._x, runtime)
         except UnsupportedError as error:
-            return Side(refusal="; ".join(error.reasons))
+            return Side(refused=Refused(error.kind, "; ".join(error.reasons)))
         found = difference(entry.evaluate([values])["output"], self._given, self._op.label)
         worked = worked_element(entry, values, found.first) if found.first is not None else []
         side = Side(difference=found, worked=tuple(worked))

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...layers.differences import Difference
+from ...model.errors import Refusal
 from ...model.types import Array
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ...report.phrases import names_text, plural
-from ...runtimes import Runtime
+from ...runtimes import Refused, Runtime
 from .version_groups import spans
 
 __all__ = ["Attribution", "Candidate", "answer_text"]
@@ -28,14 +29,14 @@ class Candidate:
         runtime: the runtime.
         difference: how its output and the numbers differ, over the elements compared so far; None where it cannot run
             the model or layer.
-        refusal: why it cannot, else empty.
+        refused: why it cannot, else None.
         worked: the first element that excludes it, worked out in its arithmetic.
         versions: the versions that were run and calculate this the same way.
     """
 
     runtime: Runtime
     difference: Difference | None
-    refusal: str
+    refused: Refused | None
     worked: tuple[str, ...]
     versions: tuple[str, ...] = ()
 
@@ -45,10 +46,15 @@ class Candidate:
         return self.runtime.oracle + (f"; the same in {spans(self.versions)}" if self.versions else "")
 
     @property
+    def refuses(self) -> bool:
+        """Whether the runtime itself refuses the model or layer, so that the numbers cannot be its."""
+        return self.refused is not None and self.refused.kind is Refusal.RUNTIME
+
+    @property
     def status(self) -> str:
-        """`reproduces all`, `excluded` or `cannot run it`."""
+        """`reproduces all`, `excluded`, `cannot run it` (the runtime) or `not compared` (LastBit cannot)."""
         if self.difference is None:
-            return "cannot run it"
+            return "cannot run it" if self.refuses else "not compared"
         return "excluded" if self.difference else "reproduces all"
 
 
@@ -83,10 +89,14 @@ class Attribution(Report):
 
     @property
     def exit_code(self) -> int:
-        """0: some runtime reproduces all numbers. 1: none does. 3: none does of those that could be compared."""
+        """0: some runtime reproduces all numbers. 1: none does. 3: none does of those that could be compared.
+
+        A runtime that itself refuses the model or layer has not printed the numbers, so it leaves nothing open.
+        """
         if self.groups:
             return 0
-        return 1 if self.candidates and all(c.difference is not None for c in self.candidates) else 3
+        compared = any(c.difference is not None for c in self.candidates)
+        return 1 if compared and all(c.difference is not None or c.refuses for c in self.candidates) else 3
 
     def as_dict(self) -> dict[str, Any]:
         """The attribution as plain data, schema lastbit.whence/1."""
@@ -102,7 +112,8 @@ class Attribution(Report):
                     "platform": c.runtime.platform,
                     "versions": list(c.versions),
                     "status": c.status,
-                    "refusal": c.refusal,
+                    "refusal": "" if c.refused is None else c.refused.reason,
+                    "refusal_kind": None if c.refused is None else c.refused.kind.value,
                     "difference": None if c.difference is None else c.difference.as_dict(),
                     "worked": list(c.worked),
                 }
@@ -147,8 +158,11 @@ class Attribution(Report):
             ]
             names = " / ".join(", ".join(group) for group in self.groups)
             return [Text(f"Left: {names}", "good"), Code("\n".join(stands))]
-        missing = len(self.candidates) - len(compared)
-        rest = f"; {plural(missing, 'runtime')} could not be compared (below)" if missing else ""
+        unable = sum(c.refuses for c in self.candidates)
+        missing = len(self.candidates) - len(compared) - unable
+        rest = f"; {plural(unable, 'runtime')} cannot run this" if unable else ""
+        rest += f"; {plural(missing, 'runtime')} could not be compared" if missing else ""
+        rest += " (below)" if rest else ""
         return [
             Text(
                 f"None of the {plural(len(compared), 'runtime')} compared prints these numbers{rest}. If they come "
@@ -200,14 +214,15 @@ class Attribution(Report):
         return blocks
 
     def _refused_blocks(self) -> list[Block]:
-        reasons: dict[str, list[str]] = {}
-        for c in self.candidates:
-            if c.difference is None:
-                reasons.setdefault(c.refusal, []).append(c.runtime.name)
-        if not reasons:
-            return []
-        listed = [(", ".join(names), reason) for reason, names in reasons.items()]
-        return [Table(("not compared", "why"), listed)]
+        tables: list[Block] = []
+        for title, refuses in (("cannot run it", True), ("not compared", False)):
+            reasons: dict[str, list[str]] = {}
+            for c in self.candidates:
+                if c.refused is not None and c.refuses == refuses:
+                    reasons.setdefault(c.refused.reason, []).append(c.runtime.name)
+            if reasons:
+                tables.append(Table((title, "why"), [(", ".join(names), why) for why, names in reasons.items()]))
+        return tables
 
 
 def answer_text(groups: Sequence[Sequence[str]]) -> str:

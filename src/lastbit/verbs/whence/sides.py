@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ...layers.differences import Difference, compare_arrays
 from ...model.errors import InputError
 from ...model.types import Array
+from ...runtimes import Refused
 from .report import Candidate
 from .version_groups import VersionGroup
 
@@ -20,13 +21,13 @@ class Side:
 
     Attributes:
         members: the runtimes.
-        refusal: why they cannot, else empty.
+        refused: why they cannot, else None.
         difference: how what they print differs from the numbers, as far as it was compared.
         worked: the first element that excludes them, worked out.
     """
 
     members: list[VersionGroup] = field(default_factory=list)
-    refusal: str = ""
+    refused: Refused | None = None
     difference: Difference | None = None
     worked: tuple[str, ...] = ()
 
@@ -39,7 +40,7 @@ class Side:
 def candidates_of(sides: Sequence[Side], order: Sequence[VersionGroup]) -> tuple[Candidate, ...]:
     """Every runtime with the verdict on its side, in the order in which they were asked about."""
     found = {
-        member.runtime.name: Candidate(member.runtime, side.difference, side.refusal, side.worked, member.versions)
+        member.runtime.name: Candidate(member.runtime, side.difference, side.refused, side.worked, member.versions)
         for side in sides
         for member in side.members
     }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ...model.errors import Refusal
 from ...model.graph import Model
 from ...model.types import Array
 from ...ops.prepare import PreparedModel, prepare
+from ...runtimes import Refused
 from .arithmetics import InputRows, SharedArithmetic
 from .report import Candidate, answer_text
 from .separate import Separation, separate_model
@@ -39,18 +41,18 @@ class ModelSearch:
         self._arithmetics: dict[Side, SharedArithmetic] = {}
         for group in groups:
             prepared = prepare(model, group.runtime)
-            refusal = _refusal(prepared)
-            key = refusal or tuple(entry.rule for entry in prepared.operators.values())
+            refused = _refused(prepared)
+            key = refused or tuple(entry.rule for entry in prepared.operators.values())
             if key not in self._sides:
-                side = self._sides[key] = Side(refusal=refusal)
-                if not refusal:
+                side = self._sides[key] = Side(refused=refused)
+                if refused is None:
                     self._arithmetics[side] = SharedArithmetic(prepared)
             self._sides[key].members.append(group)
         self._rows = InputRows.of(model, x, given.size)
 
     def compare(self, update: Callable[[int, int, str], None]) -> Iterator[str]:
         """Compare the first rows everywhere, then all rows of what is left, then the rest; says what is missing."""
-        sides = [side for side in self._sides.values() if not side.refusal]
+        sides = [side for side in self._sides.values() if side.refused is None]
         total = len(sides) * len(self._rows.blocks)
         done = 0
         for block in range(len(self._rows.blocks)):
@@ -95,10 +97,10 @@ class ModelSearch:
         return separate_model(self._model, [self._arithmetics[side] for side in left], progress)
 
 
-def _refusal(prepared: PreparedModel) -> str:
-    """Why a runtime cannot run the model, else empty: the first reason, and how many more there are."""
-    if not prepared.refusals:
-        return ""
-    index, reason = next(iter(prepared.refusals.items()))
-    more = f" and {len(prepared.refusals) - 1} more" if len(prepared.refusals) > 1 else ""
-    return f"{prepared.model.operators[index].label}: {reason}{more}"
+def _refused(prepared: PreparedModel) -> Refused | None:
+    """Why a model was not compared, else None: what the runtime itself refuses if there is any, and how many more."""
+    if not prepared.refused:
+        return None
+    index, first = min(prepared.refused.items(), key=lambda entry: entry[1].kind is not Refusal.RUNTIME)
+    more = f" and {len(prepared.refused) - 1} more" if len(prepared.refused) > 1 else ""
+    return Refused(first.kind, f"{prepared.model.operators[index].label}: {first.reason}{more}")
