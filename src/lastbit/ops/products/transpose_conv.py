@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arith.matmul import pack_weights
-from ...arith.windows import Window
+from ...arith.windows import WindowAxis
 from ...model.errors import InputError
 from ...model.graph import Model, Operator
 from ...model.types import Array
@@ -124,7 +124,7 @@ def _layer(model: Model, op: Operator, rule: str) -> tuple[Convolution, int | No
     if any(len(tensor.shape) != 4 or 0 in tensor.shape for tensor in (x, weights, output)):
         raise refuse(op, f"input {list(x.shape)} and weights {list(weights.shape)} must have four dimensions each")
     rows, columns = (
-        Window(
+        WindowAxis(
             weights.shape[position],
             int(op.options.get(f"stride_{axis}", 0)),  # type: ignore[arg-type]
             1,
