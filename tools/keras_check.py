@@ -121,6 +121,9 @@ def check(path: Path, like: str, folding: Folding, counts: Counter[str]) -> list
             bad += [f"{kind}: {what}: {text}"] if text else []
     stated = ranges_of(Path(f"{stem}.ranges.tflite").read_bytes())
     ranges = {a: stated[b] for a, b in pairs.found if b in stated}
+    for op in model.operators:
+        if op.name in PLUMBING:
+            ranges.setdefault(op.outputs[0], ranges[op.inputs[0]])
     made = quantize(load(bytes(model.content)), ranges=ranges, like=like)
     for what, _, text in Pairs(made, load(Path(f"{stem}.int8.tflite"))).differing():
         counts["int8 tensors"] += 1

@@ -152,6 +152,81 @@ def deep_mlp(m: Maker) -> Any:
     return keras.Sequential([*layers, L.Dense(m.size(2, 12))])
 
 
+def shared(m: Maker) -> Any:
+    """Layers that are used twice: two branches with the same weights, as in a siamese network."""
+    first, second = keras.Input((m.size(4, 20),), name="left"), keras.Input((m.size(4, 20),), name="right")
+    width = m.size(3, 20)
+    x, y = L.Dense(width)(first), L.Dense(width, activation="relu")(second)
+    encoder, norm = L.Dense(m.size(2, 16), activation=m.one(None, "relu", "tanh")), L.BatchNormalization()
+    x, y = encoder(x), encoder(y)
+    if m.one(True, False):
+        x, y = norm(x), norm(y)
+    relu = L.ReLU()
+    x = L.Concatenate()([relu(x), relu(y)]) if m.one(True, False) else L.Add()([x, y])
+    return keras.Model([first, second], L.Dense(m.size(1, 5), activation=m.one("sigmoid", None))(x))
+
+
+def nested(m: Maker) -> Any:
+    """Models used as layers, once or twice, Sequential and functional."""
+    i = keras.Input((8, 9, m.one(1, 3)))
+    inner = keras.Input((8, 9, i.shape[-1]))
+    x = m.active(m.norm(L.Conv2D(m.size(3, 12), 3, padding="same", use_bias=m.one(True, False))(inner)))
+    if m.one(True, False):
+        body = keras.Model(inner, L.MaxPooling2D(2)(x), name="backbone")
+    else:
+        block = keras.Sequential([L.DepthwiseConv2D(3, padding="same"), L.BatchNormalization(), L.ReLU()], name="block")
+        body = keras.Model(inner, block(x), name="backbone")
+    head = keras.Sequential(
+        [L.Flatten(), L.Dense(m.size(3, 12), activation="relu"), L.BatchNormalization(), L.Dense(4)]
+    )
+    if m.one(True, False):
+        return keras.Model(i, head(body(i)))
+    x = body(i)
+    return keras.Model(i, L.Concatenate()([head(x), head(L.ReLU(6.0)(x))]))
+
+
+def several_outputs(m: Maker) -> Any:
+    """Several outputs, in another order than they are made in; one of them is used by layers too."""
+    i = keras.Input((m.size(6, 30),))
+    x = m.active(m.norm(L.Dense(m.size(4, 30))(i)))
+    boxes = L.Dense(4, name="boxes")(x)
+    classes = L.Dense(m.size(2, 7), activation="softmax", name="classes")(L.ReLU()(boxes) if m.one(True, False) else x)
+    score = L.Dense(1, activation="sigmoid", name="score")(L.Concatenate()([boxes, classes]))
+    return keras.Model(i, m.one([score, boxes, classes], [classes, score], [boxes, x, score]))
+
+
+def options(m: Maker) -> Any:
+    """Dilations, groups, paddings; activations by name, by function and by layer."""
+    act = m.one("relu", tf.nn.relu, keras.activations.tanh, L.ReLU(), "relu6", keras.activations.sigmoid, None)
+    groups = m.one(1, 2, 4)
+    i = keras.Input((m.size(11, 14), m.size(11, 13), m.one(4, 8)))
+    x = L.ZeroPadding2D(m.one((1, 2), ((1, 0), (2, 1))))(i)
+    x = L.Conv2D(
+        4 * m.size(1, 4), 3, dilation_rate=m.one(1, 2, (1, 3)), padding=m.one("same", "valid"), activation=act
+    )(x)
+    x = m.norm(L.Conv2D(4 * m.size(1, 3), m.one(1, 3, (3, 2)), groups=groups, use_bias=m.one(True, False))(x))
+    x = m.active(x)
+    x = L.DepthwiseConv2D(3, dilation_rate=m.one(1, 2), padding=m.one("same", "valid"))(x)
+    x = m.active(m.norm(x))
+    x = m.one(L.AveragePooling2D, L.MaxPooling2D)(
+        m.one(2, (2, 1)), padding=m.one("same", "valid"), strides=m.one(None, 1, 2)
+    )(x)
+    x = L.GlobalAveragePooling2D(keepdims=m.one(True, False))(x)
+    return keras.Model(i, L.Dense(3, activation=m.one(L.Softmax(), "softmax"))(L.Flatten()(x)))
+
+
+def fixed_batch(m: Maker) -> Any:
+    """A batch of one size: dense layers on sequences need no RESHAPE there."""
+    i = keras.Input((m.size(2, 9), m.size(3, 30)), batch_size=m.one(1, 1, 3))
+    x = i
+    for _ in range(m.size(1, 3)):
+        x = L.Dense(m.size(2, 24), activation=m.one(None, "relu", "tanh"), use_bias=m.one(True, True, False))(x)
+        x = m.one(lambda x: x, m.norm, lambda x: L.ReLU()(m.norm(x)))(x)
+    x = L.Flatten()(x) if m.one(True, False) else L.Reshape((-1,))(x)
+    return keras.Model(i, m.norm(L.Dense(m.size(2, 8))(x)))
+
+
+WIRED = (shared, nested, several_outputs, options, fixed_batch)  # seeds from 3000 on
 DEEP = (mobilenet, deep_mlp)  # seeds from 2000 on
 FAMILIES = (mlp, lenet, ds_cnn, autoencoder, residual, dense_3d)
 
@@ -174,11 +249,11 @@ def train(model: Any, random: np.random.Generator, zeros: float) -> None:
             layer.set_weights(values)
 
 
-def convert(model: Any, samples: list[np.ndarray[Any, Any]], calibrate_only: bool) -> bytes:
+def convert(model: Any, samples: list[list[np.ndarray[Any, Any]]], calibrate_only: bool) -> bytes:
     """The int8 file, or the float file with ranges."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([sample] for sample in samples)
+    converter.representative_dataset = lambda: iter(samples)
     converter._experimental_calibrate_only = calibrate_only
     return bytes(converter.convert())
 
@@ -189,15 +264,15 @@ def main() -> None:
     target.mkdir(parents=True, exist_ok=True)
     for seed in range(int(sys.argv[2]), int(sys.argv[3])):
         keras.backend.clear_session()
-        families = DEEP if seed >= 2000 else FAMILIES
+        families = WIRED if seed >= 3000 else DEEP if seed >= 2000 else FAMILIES
         family = families[seed % len(families)]
         name = str(target / f"{family.__name__}_{seed}")
         maker = Maker(seed)
         model = family(maker)
         train(model, maker.random, zeros=0.6 if 1000 <= seed < 2000 else float(seed % 11 == 5))
         model.save(name + (".keras" if seed % 3 else ".h5"))
-        shape = (1, *model.inputs[0].shape[1:])
-        samples = [maker.random.normal(0, 1, shape).astype(np.float32) for _ in range(4)]
+        shapes = [(tensor.shape[0] or 1, *tensor.shape[1:]) for tensor in model.inputs]
+        samples = [[maker.random.normal(0, 1, shape).astype(np.float32) for shape in shapes] for _ in range(4)]
         if seed < 1000:  # the others' float graph is that of the file with ranges
             Path(name + ".float.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
         Path(name + ".ranges.tflite").write_bytes(convert(model, samples, True))

@@ -19,7 +19,8 @@ class Quantizer(Enum):
 
 
 _NEWEST = Folding()
-_KEEPING_ZEROS = Folding(drops_zeros=False)
+_DROPPING_ZEROS = Folding(first_bias_waits=False)
+_KEEPING_ZEROS = Folding(drops_zeros=False, first_bias_waits=False)
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,10 @@ class Converter:
 
 # The newest of a name comes first: it is what the name alone means.
 CONVERTERS: tuple[Converter, ...] = (
-    *(Converter("tflite", f"2.{minor}") for minor in (21, 20, 19, 18, 17)),
-    Converter("tflite", "2.16", dense_per_channel=False, vector_code=True),
+    *(Converter("tflite", f"2.{minor}") for minor in (21, 20)),
+    *(Converter("tflite", f"2.{minor}", folding=_DROPPING_ZEROS) for minor in (19, 18)),
+    Converter("tflite", "2.17", folding=_KEEPING_ZEROS),
+    Converter("tflite", "2.16", dense_per_channel=False, vector_code=True, folding=_KEEPING_ZEROS),
     *(
         Converter(
             "tflite",
@@ -61,7 +64,7 @@ CONVERTERS: tuple[Converter, ...] = (
             dense_per_channel=False,
             slices=False,
             vector_code=True,
-            folding=Folding(drops_zeros=False),
+            folding=_KEEPING_ZEROS,
         )
         for minor in (15, 14, 13)
     ),
@@ -71,7 +74,7 @@ CONVERTERS: tuple[Converter, ...] = (
         dense_per_channel=False,
         slices=False,
         vector_code=True,
-        folding=Folding(Newton.THREE_HALVES, drops_zeros=False),
+        folding=Folding(Newton.THREE_HALVES, drops_zeros=False, first_bias_waits=False),
     ),
     Converter("litert", "2.3", Quantizer.OLDER),
 )

@@ -20,6 +20,7 @@ import numpy as np
 from ....model.errors import ModelError, OracleMissingError
 from ....model.extras import install_text
 from ....model.types import Array
+from .layers import MODELS
 
 __all__ = ["KerasFile", "opened"]
 
@@ -28,6 +29,8 @@ _LARGEST = 2**31
 _LARGEST_CONFIG = 2**26
 # What is compressed more than this is no trained model's weights.
 _LARGEST_RATIO = 200
+# What a model's group calls its layers; Keras 2.13 takes the second name.
+_CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 _NOT_FINISHED = "save the model again with model.save()."
 
 
@@ -39,25 +42,29 @@ class KerasFile:
         config: the model's configuration, as Keras wrote it.
     """
 
-    def __init__(self, path: str, config: Mapping[str, Any], root: Any, groups: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, path: str, config: Mapping[str, Any], root: Any, groups: Mapping[tuple[str, ...], str] | None
+    ) -> None:
         self.path = path
         self.config = config
         self._root = root
         self._groups = groups
         self._left = _LARGEST
 
-    def weights(self, layer: str, names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[Array, ...]:
+    def weights(
+        self, place: tuple[str, ...], names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]
+    ) -> tuple[Array, ...]:
         """A layer's weights, float32.
 
         Args:
-            layer: the layer's name.
+            place: the names of the models the layer is in, from the outside, and its own.
             names: what each weight is, such as `kernel`, for errors.
             shapes: the shapes that the configuration asks for.
 
         Raises:
             ModelError: a weight is missing, or has another shape or type.
         """
-        paths = self._paths(layer)
+        layer, paths = "/".join(place), self._paths(place)
         if len(paths) != len(names):
             raise ModelError(
                 f"{self.path}: layer {layer!r} has {len(paths)} weights in the file, wanted {len(names)} "
@@ -66,13 +73,20 @@ class KerasFile:
         found = zip(names, paths, shapes, strict=True)
         return tuple(self._array(path, f"layer {layer!r}: {name}", shape) for name, path, shape in found)
 
-    def _paths(self, layer: str) -> list[str]:
-        if self._groups is None:
-            group = self._object(f"model_weights/{layer}", f"layer {layer!r}", "group")
-            return [f"model_weights/{layer}/{name}" for name in _texts(group.attrs.get("weight_names", ()))]
-        where = f"{self._groups[layer]}/vars"
-        group = self._object(where, f"layer {layer!r}", "group")
-        return [f"{where}/{number}" for number in range(len(group))]
+    def _paths(self, place: tuple[str, ...]) -> list[str]:
+        if self._groups is not None:
+            where = f"{self._groups[place]}/vars"
+            group = self._object(where, f"layer {'/'.join(place)!r}", "group")
+            return [f"{where}/{number}" for number in range(len(group))]
+        # An .h5 file keeps the weights of all layers of a nested model together, under their names.
+        group = self._object(f"model_weights/{place[0]}", f"layer {place[0]!r}", "group")
+        names = _texts(group.attrs.get("weight_names", ()))
+        if len(place) > 1:
+            parts = [name.split("/") for name in names]
+            own = [part for part in parts if part[-2:-1] == [place[-1]]]
+            within = [part for part in own if part[-3:-2] == [place[-2]]]
+            names = ["/".join(part) for part in within or own]
+        return [f"model_weights/{place[0]}/{name}" for name in names]
 
     def _object(self, path: str, what: str, kind: str) -> Any:
         """The group or dataset at a path, all of whose parts are in this file."""
@@ -151,7 +165,7 @@ def _zip(path: str) -> Iterator[KerasFile]:
         config = _config(_member(archive, path, "config.json", _LARGEST_CONFIG), path)
         weights = _member(archive, path, "model.weights.h5", _LARGEST)
     with h5py.File(io.BytesIO(weights), "r") as root:
-        yield KerasFile(path, config, root, _groups(config, path))
+        yield KerasFile(path, config, root, _groups(config, root))
 
 
 def _member(archive: zipfile.ZipFile, path: str, name: str, largest: int) -> bytes:
@@ -198,9 +212,20 @@ def _config(text: bytes, path: str) -> Mapping[str, Any]:
     return config
 
 
-def _groups(config: Mapping[str, Any], path: str) -> dict[str, str]:
-    """Layer's name -> its group of weights: layers are stored by class and number, in the model's order."""
-    found: dict[str, str] = {}
+def _groups(config: Mapping[str, Any], root: Any, place: tuple[str, ...] = ()) -> dict[tuple[str, ...], str]:
+    """A layer's place -> its group of weights: layers are stored by class and number, in the model's order.
+
+    The numbers of one class rise and may leave gaps (Keras 2.13).
+
+    Args:
+        config: a model's configuration.
+        root: the group of its weights; None where the file has none.
+        place: the model's own place.
+    """
+    container = next((name for name in _CONTAINERS if _within(root, name) is not None), _CONTAINERS[0])
+    stored = _within(root, container)
+    names = sorted(stored, key=lambda name: (len(name), name)) if stored is not None else []
+    found: dict[tuple[str, ...], str] = {}
     counts: dict[str, int] = {}
     inner = config.get("config")
     layers = inner.get("layers", ()) if isinstance(inner, dict) else ()
@@ -212,8 +237,22 @@ def _groups(config: Mapping[str, Any], path: str) -> dict[str, str]:
         snake = re.sub(r"_+", "_", snake)
         number = counts.get(snake, 0)
         counts[snake] = number + 1
-        found[str(name)] = f"layers/{snake}{f'_{number}' if number else ''}"
+        own = [stored_name for stored_name in names if re.fullmatch(rf"{re.escape(snake)}(_\d+)?", stored_name)]
+        group = own[number] if number < len(own) else f"{snake}_{number}"
+        found[(*place, str(name))] = f"{container}/{group}"
+        if kind in MODELS:
+            nested = _groups(layer, _within(stored, group), (*place, str(name)))
+            found |= {key: f"{container}/{group}/{path}" for key, path in nested.items()}
     return found
+
+
+def _within(group: Any, name: str) -> Any:
+    """A group in a group, None where there is none of this name in this file."""
+    import h5py
+
+    if group is None or not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        return None
+    return group[name] if isinstance(group[name], h5py.Group) else None
 
 
 def _texts(values: Any) -> list[str]:

@@ -1,8 +1,8 @@
 """What the converter's optimizer makes of the graph: batch normalization folded, activations fused.
 
 Additions and multiplications of constants go into the dense layer or convolution before them, or into the dense
-layer after them. Which of the two it is, and the order of the roundings, follows from where the optimizer begins: at
-the last operator. All of it is float32, one operation after the other.
+layer after them. Which of the two it is, and the order of the roundings, follows from the order in which the optimizer
+looks at operators (`worklist`). All of it is float32, one operation after the other.
 
 Source: google-ai-edge/LiteRT tflite/converter/transforms/optimize_pass.cc (8714dad87b45) and optimize_patterns.td
 (0f6b97dd17c6).
@@ -10,14 +10,14 @@ Source: google-ai-edge/LiteRT tflite/converter/transforms/optimize_pass.cc (8714
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from ....model.types import Array
 from .arithmetic import dot
-from .graph import ACTIVATION, Node, users_of
+from .graph import ACTIVATION, Node, Pending
+from .worklist import Rewriter
 
 __all__ = ["fuse", "into_convolution"]
 
@@ -27,22 +27,25 @@ _BEFORE_RESHAPE = (*_ACTIVATIONS, "LOGISTIC", "TANH")
 _FUSING = (*_AFFINE, "ADD", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
-def fuse(nodes: list[Node], outputs: list[Node], drops_zeros: bool = True) -> tuple[list[Node], list[Node]]:
+def fuse(nodes: list[Node], outputs: list[Node], drops_zeros: bool, waits: bool) -> tuple[list[Node], list[Node]]:
     """Fuse a graph.
 
     Args:
         nodes: each after those that feed it.
         outputs: what is returned.
         drops_zeros: whether adding a constant of zeros is dropped.
+        waits: whether a dense layer's first bias is pending at first, as a constant that is calculated.
 
     Returns:
         The nodes that are left, in order, and the outputs.
     """
-    run = _Fuser(list(nodes), list(outputs))
+    run = _Fuser(list(nodes), list(outputs), waits)
     if drops_zeros:
         run.everywhere(run.drop_zeros)
     run.everywhere(run.drop_ones)
-    run.everywhere(run.backward, run.forward, run.activate, run.before_reshape)
+    rules = (run.backward, run.forward, run.activate, run.before_reshape)
+    run.everywhere(*rules)
+    run.everywhere(*rules, run.reshape_after_dense, run.reshape_before_dense)
     run.everywhere(run.reshape_once, run.drop_zero_bias)
     return run.nodes, run.outputs
 
@@ -62,15 +65,12 @@ def into_convolution(nodes: list[Node]) -> list[Node]:
     ]
 
 
-class _Fuser:
-    def __init__(self, nodes: list[Node], outputs: list[Node]) -> None:
-        self.nodes = nodes
-        self.outputs = outputs
+class _Fuser(Rewriter):
+    """The optimizer's rules; each changes the graph at a node and returns True, or returns False."""
 
-    def everywhere(self, *rules: Callable[[Node], bool]) -> None:
-        """Apply rules until none fits, each time to the last node that one fits: the optimizer starts at the end."""
-        while any(rule(node) for node in reversed(self.nodes) for rule in rules):
-            self.drop_unused()
+    def __init__(self, nodes: list[Node], outputs: list[Node], waits: bool) -> None:
+        super().__init__(nodes, outputs)
+        self.waits = waits
 
     def drop_zeros(self, node: Node) -> bool:
         """Adding zeros is dropped."""
@@ -79,12 +79,6 @@ class _Fuser:
     def drop_ones(self, node: Node) -> bool:
         """Multiplying with ones is dropped."""
         return node.op == "MUL" and bool(node.constants) and bool((_constant(node) == 1).all()) and self.drop(node)
-
-    def drop(self, node: Node) -> bool:
-        """Let what feeds a node take its place."""
-        self.nodes.remove(node)
-        self.redirect(node, node.inputs[0])
-        return True
 
     def backward(self, node: Node) -> bool:
         """A constant that is added or multiplied goes into the layer before."""
@@ -95,8 +89,20 @@ class _Fuser:
             return False
         if self.uses(source) != 1 and (source.op, node.op) != ("FULLY_CONNECTED", "ADD"):
             return False
+        weights, bias = source.constants
+        of_weights, of_bias = source.pending or (None, None)
+        if not _folded(of_bias) or (node.op == "MUL" and not _folded(of_weights)):
+            return False
+        assert weights is not None
+        if node.op == "ADD":
+            of_bias = None if bias is None and not self.waits else Pending()
+            bias = constant if bias is None else bias + constant
+        else:
+            weights, of_weights = _scaled(source, constant), Pending()
+            of_bias = None if bias is None else Pending()
+            bias = None if bias is None else bias * constant
         options = {**source.options, ACTIVATION: node.activation}
-        self.put(node, replace(source, constants=_folded(source, node.op, constant), options=options))
+        self.put(node, replace(source, constants=(weights, bias), pending=(of_weights, of_bias), options=options))
         return True
 
     def forward(self, node: Node) -> bool:
@@ -107,15 +113,17 @@ class _Fuser:
         if before.op not in ("ADD", "MUL") or not before.constants or before.activation != "NONE":
             return False
         weights, bias = node.constants
+        of_weights, of_bias = node.pending or (None, None)
         constant = _constant(before)
         assert weights is not None
         if before.op == "MUL":
-            weights = weights * constant
+            weights, of_weights = weights * constant, Pending((of_weights,))
         elif bias is None:
             return False
         else:
-            bias = dot(weights, constant, bias)
-        self.put(node, replace(node, inputs=list(before.inputs), constants=(weights, bias)))
+            bias, of_bias = dot(weights, constant, bias), Pending((of_weights, of_bias))
+        constants, pending = (weights, bias), (of_weights, of_bias)
+        self.put(node, replace(node, inputs=list(before.inputs), constants=constants, pending=pending))
         return True
 
     def activate(self, node: Node) -> bool:
@@ -139,8 +147,23 @@ class _Fuser:
             return False
         source = reshape.inputs[0]
         moved = replace(node, inputs=[source], shape=source.shape, rows=source.rows)
-        self.nodes.insert(self.nodes.index(reshape), moved)
-        self.put(node, replace(reshape, inputs=[moved]))
+        self.put(node, replace(reshape, inputs=[moved]), moved)
+        return True
+
+    def reshape_after_dense(self, node: Node) -> bool:
+        """With a fixed batch, rows that a dense layer calculated are put together by the layer itself."""
+        source = node.inputs[0] if node.op == "RESHAPE" and node.of_rows else None
+        if source is None or source.op != "FULLY_CONNECTED" or self.uses(source) != 1:
+            return False
+        self.put(node, replace(source, options={**source.options, "keep_num_dims": True}))
+        return True
+
+    def reshape_before_dense(self, node: Node) -> bool:
+        """With a fixed batch, a dense layer takes rows of any shape."""
+        source = node.inputs[0] if node.op == "FULLY_CONNECTED" and node.options["keep_num_dims"] else None
+        if source is None or source.op != "RESHAPE" or not source.of_rows:
+            return False
+        self.put(node, replace(node, inputs=list(source.inputs)))
         return True
 
     def drop_zero_bias(self, node: Node) -> bool:
@@ -158,31 +181,6 @@ class _Fuser:
         self.put(node, replace(node, inputs=list(node.inputs[0].inputs)))
         return True
 
-    def uses(self, node: Node) -> int:
-        """How often a node's output is used."""
-        return users_of(self.nodes, self.outputs)[node]
-
-    def put(self, node: Node, made: Node) -> None:
-        """Let a new node take another's place."""
-        made.name, made.shape, made.rows = node.name, node.shape, node.rows
-        self.nodes[self.nodes.index(node)] = made
-        self.redirect(node, made)
-
-    def redirect(self, node: Node, made: Node) -> None:
-        """Let all users of a node use another."""
-        for user in self.nodes:
-            user.inputs[:] = [made if source is node else source for source in user.inputs]
-            user.shape_of = made if user.shape_of is node else user.shape_of
-        self.outputs[:] = [made if output is node else output for output in self.outputs]
-
-    def drop_unused(self) -> None:
-        """Drop what nothing uses any more."""
-        used: set[Node] = set(self.outputs)
-        for node in reversed(self.nodes):
-            if node in used:
-                used.update(node.inputs)
-        self.nodes[:] = [node for node in self.nodes if node in used or node.op == "INPUT"]
-
 
 def _constant(node: Node) -> Array:
     constant = node.constants[0]
@@ -190,14 +188,14 @@ def _constant(node: Node) -> Array:
     return constant
 
 
-def _folded(source: Node, op: str, constant: Array) -> tuple[Array | None, ...]:
-    """Weights and bias of a layer after which a constant is added or multiplied."""
-    weights, bias = source.constants
+def _folded(pending: Pending | None) -> bool:
+    return pending is None or pending.folded
+
+
+def _scaled(source: Node, constant: Array) -> Array:
+    """The weights of a layer after which each channel is multiplied."""
+    weights = source.constants[0]
     assert weights is not None
-    if op == "ADD":
-        return weights, constant if bias is None else bias + constant
     if source.op != "DEPTHWISE_CONV_2D":  # its channels are the last axis, those of the others the first one
-        scaled = weights * constant.reshape(-1, *[1] * (weights.ndim - 1))
-    else:
-        scaled = weights * constant
-    return np.ascontiguousarray(scaled), None if bias is None else bias * constant
+        constant = constant.reshape(-1, *[1] * (weights.ndim - 1))
+    return np.ascontiguousarray(weights * constant)

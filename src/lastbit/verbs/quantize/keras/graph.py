@@ -8,9 +8,27 @@ from typing import Any
 
 from ....model.types import Array
 
-__all__ = ["ACTIVATION", "Node", "users_of"]
+__all__ = ["ACTIVATION", "Node", "Pending", "users_of"]
 
 ACTIVATION = "fused_activation_function"
+
+
+@dataclass(eq=False)
+class Pending:
+    """A constant that is not calculated yet.
+
+    Attributes:
+        parts: what must be calculated before.
+        folded: whether its turn has come.
+    """
+
+    parts: tuple[Pending | None, ...] = ()
+    folded: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be calculated."""
+        return all(part is None or part.folded for part in self.parts)
 
 
 @dataclass(eq=False)
@@ -27,6 +45,8 @@ class Node:
         options: the operator's options.
         shape_of: the node whose shape the converter reads (SHAPE) for a RESHAPE with an open batch. It counts as a use.
         rows: how many of `shape` one sample has; more than 1 where a RESHAPE makes rows of a sample.
+        of_rows: whether it is a RESHAPE between a sample and its rows, around a dense layer.
+        pending: for each constant whether it is still to be calculated; nothing where all are there.
     """
 
     op: str
@@ -37,6 +57,8 @@ class Node:
     options: Mapping[str, Any] = field(default_factory=dict)
     shape_of: Node | None = None
     rows: int = 1
+    of_rows: bool = False
+    pending: tuple[Pending | None, ...] = ()
 
     @property
     def activation(self) -> str:

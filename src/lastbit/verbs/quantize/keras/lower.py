@@ -114,7 +114,7 @@ class _Lowering:
 
     def weights(self, layer: Layer, **shapes: tuple[int, ...]) -> tuple[Array, ...]:
         """A layer's weights by name and shape."""
-        return self.file.weights(layer.name, tuple(shapes), tuple(shapes.values()))
+        return self.file.weights(layer.place, tuple(shapes), tuple(shapes.values()))
 
     def constant(self, op: str, layer: Layer, source: Node, value: Array) -> Node:
         """ADD or MUL of a constant vector."""
@@ -177,15 +177,14 @@ def _dense(run: _Lowering, layer: Layer, sources: list[Node]) -> Node:
     kernel, *bias = run.weights(layer, **shapes)
     weights = np.ascontiguousarray(kernel.T)
     outer = source.shape[:-1]
-    flattens = bool(outer) and run.batch is None  # the converter knows no other way with an open batch
-    if flattens:
+    if outer:
         source = _reshaped(run, layer, source, (depth,))
-    shape = (units,) if flattens else (*outer, units)
-    options = {**_DENSE, "keep_num_dims": bool(outer) and not flattens}
-    node = run.add("FULLY_CONNECTED", layer, [source], shape, (weights, None), options)
+        source.of_rows = run.batch is not None
+    node = run.add("FULLY_CONNECTED", layer, [source], (units,), (weights, None), _DENSE)
     node.rows = source.rows
-    if flattens:
+    if outer:
         node = _reshaped(run, layer, node, (*outer, units), reads_shape=False)
+        node.of_rows = run.batch is not None
     if bias:
         node = run.constant("ADD", layer, node, bias[0])
     return run.activation(layer, node, layer.config.get("activation", "linear"))
