@@ -22,10 +22,10 @@ from pathlib import Path
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from lastbit.engines.jit.forms import Ending
 from lastbit.engines.jit.linear import LINEAR, LINEAR_SIGNED
 from lastbit.engines.jit.tile import Shape, build_tile
 from lastbit.engines.jit.vectors import ISAS
-from lastbit.rules.requantize.forms import form_text
 from lastbit.rules.requantize.table import RULES
 
 PREFIX = "xnn_qs8_qc8w_gemm_minmax_fp32_ukernel_"
@@ -33,7 +33,7 @@ DOTS = ("vpdpbusd", "vpmaddwd")
 PRODUCTS = {("vpdpbusd", "z"): 64, ("vpdpbusd", "y"): 32, ("vpmaddwd", "y"): 16}
 ROWS = 6
 FORMS = {
-    form_text(RULES["float32-half_even"].requantize): "LiteRT",
+    RULES["float32-half_even"].requantize: "LiteRT",
     LINEAR: "others, fused activation",
     LINEAR_SIGNED: "TFLM, no activation",
 }
@@ -77,7 +77,7 @@ class Pieces:
         )
 
 
-def our_pieces(kind: Kind, form: str) -> Pieces:
+def our_pieces(kind: Kind, form: Ending) -> Pieces:
     """Our micro-kernel, compiled for that CPU."""
     module = ir.Module()
     module.triple = "x86_64-unknown-linux-gnu"
@@ -171,14 +171,14 @@ class Predicted:
 
 def behind_the_loop(mca: str, kind: Kind) -> None:
     """Print how many instructions each form takes for a vector of sums, and their cycles."""
-    texts = dict.fromkeys(form_text(rule.requantize) for rule in RULES.values() if rule.sums.bits == 32)
+    forms = dict.fromkeys(rule.requantize for rule in RULES.values() if rule.sums.bits == 32)
     vectors = ROWS * ISAS[kind.isa].vectors
     print(f"\nBehind the loop, for each vector of sums ({kind.title}):\n")
     print("| form | instructions | cycles |\n|---|---:|---:|")
-    for text in (*texts, LINEAR, LINEAR_SIGNED):
-        once = our_pieces(kind, text).once
+    for form in (*forms, LINEAR, LINEAR_SIGNED):
+        once = our_pieces(kind, form).once
         count = sum(line.startswith("v") for line in once) / vectors
-        print(f"| {text} | {count:.1f} | {cycles(mca, kind.cpu, once) / vectors:.1f} |")
+        print(f"| {form} | {count:.1f} | {cycles(mca, kind.cpu, once) / vectors:.1f} |")
 
 
 def main() -> None:

@@ -12,26 +12,26 @@ from hypothesis import strategies as st
 from hard_numbers import RANGES, hard_accumulators, scale_triples, values
 from lastbit.model.types import INT8, INT16, UINT8
 from lastbit.rules.requantize.fold import prepare_requantize, with_float_bias
-from lastbit.rules.requantize.forms import form_text
 from lastbit.rules.requantize.table import EIGHT_BIT, RULES
 from lastbit.rules.requantize.table import INT16 as INT16_RULES
 from lastbit.rules.requantize.vector import requantize
 
 numba = pytest.importorskip("numba", reason="needs Numba: pip install '.[fast]'")
 
-from lastbit.engines.jit import cpu as jit_cpu  # noqa: E402
+from lastbit.engines.jit import cpu as jit_cpu  # noqa: E402  # noqa: E402
 from lastbit.engines.jit import forms as jit_forms  # noqa: E402
 from lastbit.engines.jit import kernels as jit_kernels  # noqa: E402
 from lastbit.engines.jit import matmul as jit_matmul  # noqa: E402
 from lastbit.engines.jit import memory as jit_memory  # noqa: E402
-from lastbit.engines.jit.vectors import ISAS, choose_isa  # noqa: E402
+from lastbit.engines.jit.hybrid_forms import HybridEnding  # noqa: E402
+from lastbit.engines.jit.vectors import ISAS, choose_isa  # noqa: E402  # noqa: E402
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def test_every_32_bit_rule_of_the_tables_has_a_compiled_form():
     for rule in RULES.values():
-        slots, code = jit_forms.code_of(form_text(rule.requantize), rule.sums.bits == 64)
+        slots, code = jit_forms.code_of(rule.requantize, rule.sums.bits == 64)
         assert code is not None
         assert len(slots) > 1
 
@@ -260,8 +260,8 @@ CPUS = [
     ("neon_dot", "aarch64-unknown-linux-gnu", "neoverse-n1", "sdot", r"\[sp"),
 ]
 FORMS_LOOKED_AT = (
-    *(form_text(RULES[n].requantize) for n in ("float32-half_even", "q31-half_up-half_away/dd", "float64-half_away")),
-    "hybrid_fused_value_first",
+    *(RULES[n].requantize for n in ("float32-half_even", "q31-half_up-half_away/dd", "float64-half_away")),
+    HybridEnding(True, "value_first"),
 )
 TILES = [(*cpu, width) for cpu in CPUS for width in range(1, ISAS[cpu[0]].vectors + 1)]
 
@@ -282,7 +282,7 @@ def test_the_inner_loop_is_the_cpus_dot_product_and_little_else(isa, triple, cpu
     for form in FORMS_LOOKED_AT if width == ISAS[isa].vectors else FORMS_LOOKED_AT[:1]:
         module = ir.Module()
         module.triple = triple
-        build_tile(module, ISAS[isa], Shape(form, rows, width, output_bytes=4 if "hybrid" in form else 1))
+        build_tile(module, ISAS[isa], Shape(form, rows, width, output_bytes=4 if isinstance(form, HybridEnding) else 1))
         parsed = llvm.parse_assembly(str(module))
         machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3)
         builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))

@@ -7,6 +7,7 @@ pytest.importorskip("numba", reason="needs Numba: pip install '.[fast]'")
 from lastbit.engines.jit import cpu as jit_cpu
 from lastbit.engines.jit import hybrid as jit_hybrid
 from lastbit.engines.jit import peak as jit_peak
+from lastbit.engines.jit.forms import SUMS
 from lastbit.engines.jit.tile import Shape, build_tile
 from lastbit.engines.jit.vectors import ISAS, choose_isa
 
@@ -141,7 +142,7 @@ def test_a_cpu_that_llvm_does_not_know_is_allowed_its_instructions(isa, triple, 
     llvm.initialize_all_asmprinters()
     module = ir.Module()
     module.triple = triple
-    fn = build_tile(module, ISAS[isa], Shape("acc", 6, ISAS[isa].vectors, output_bytes=4), features=features)
+    fn = build_tile(module, ISAS[isa], Shape(SUMS, 6, ISAS[isa].vectors, output_bytes=4), features=features)
     words = next(name for name in fn.attributes if name.startswith('"target-features"'))
     assert words.split('"')[3].startswith(features)
     assert {"noinline", "nounwind"} < set(fn.attributes)
@@ -153,7 +154,7 @@ def test_a_cpu_that_llvm_does_not_know_is_allowed_its_instructions(isa, triple, 
 def test_nothing_is_said_where_all_is_known():
     from llvmlite import ir
 
-    known = build_tile(ir.Module(), ISAS["neon_dot"], Shape("acc", 1, 4, output_bytes=4), features="+neon,+dotprod")
-    plain = build_tile(ir.Module(), ISAS["portable"], Shape("acc", 1, 2, output_bytes=4))
+    known = build_tile(ir.Module(), ISAS["neon_dot"], Shape(SUMS, 1, 4, output_bytes=4), features="+neon,+dotprod")
+    plain = build_tile(ir.Module(), ISAS["portable"], Shape(SUMS, 1, 2, output_bytes=4))
     for fn in (known, plain):
         assert not [name for name in fn.attributes if "target" in name]

@@ -13,7 +13,6 @@ from lastbit.rules.requantize.forms import (
     OneRounding,
     Requantize,
     TwoRoundings,
-    form_text,
     values_of,
 )
 from lastbit.rules.requantize.table import RULES
@@ -25,7 +24,7 @@ TOTAL = ("vector", "exact", "overflow", "words", "latex")
 
 
 def _llvm(form: Requantize) -> None:
-    code_of(form_text(form), wide=False)
+    code_of(form, wide=False)
 
 
 PARTIAL = {"llvm": _llvm, "depthwise": depthwise_form}

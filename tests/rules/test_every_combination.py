@@ -12,9 +12,10 @@ import pytest
 from every_form import SX, SY, UNITS, accumulators, every_form, layer, legal_units, one_unit, rules_of, weights_scales
 
 from lastbit.layers.differences import given_of
+from lastbit.rules.base import text_of_fields
 from lastbit.rules.requantize.exact import Ends, exact_requantize
 from lastbit.rules.requantize.fold import RequantParams
-from lastbit.rules.requantize.forms import Float, OneRounding, TwoRoundings, form_from_text, form_text
+from lastbit.rules.requantize.forms import Float, OneRounding, TwoRoundings
 from lastbit.rules.requantize.step_tables import step_tables
 from lastbit.rules.requantize.table import RULES
 from lastbit.rules.requantize.vector import requantize
@@ -34,8 +35,7 @@ def test_what_means_nothing_is_refused_with_a_reason():
     assert all(": " in reason and len(reason.partition(": ")[2]) > 30 for reason in REFUSED)
     assert len(FORMS) + len(REFUSED) == 2 * 3 * 4 * 3 * 4 * 3 * 2 + 2 * 2 * 3 * 2 * 2 + 2 * 2 * 2 * 2 * 2
     assert {type(form) for form in FORMS} == {Float, TwoRoundings, OneRounding}
-    assert len({form_text(form) for form in FORMS}) == len(FORMS)
-    assert all(form_from_text(form_text(form)) == form for form in FORMS)
+    assert len({(type(form), text_of_fields(form)) for form in FORMS}) == len(FORMS)
 
 
 def test_most_combinations_are_followed_by_no_runtime():

@@ -9,7 +9,6 @@ import pytest
 from every_form import SX, UNITS, accumulators, every_form, layer, legal_units, one_unit, rules_of, weights_scales
 
 from lastbit.rules.base import Unsupported
-from lastbit.rules.requantize.forms import form_text
 from lastbit.rules.requantize.vector import requantize
 
 pytest.importorskip("numba")
@@ -38,7 +37,7 @@ def cases():
 def add_function(module, name, rule):
     """`(rows, accumulators [rows, lanes], constants, scalars, out [rows, lanes])`: the form's code in a loop."""
     wide = rule.sums.bits == 64
-    slots, code = jit_forms.code_of(form_text(rule.requantize), wide)
+    slots, code = jit_forms.code_of(rule.requantize, wide)
     fn = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64, *[POINTER] * 4]), name)
     rows, accs, constants, scalars, out = fn.args
     b = ir.IRBuilder(fn.append_basic_block())
@@ -101,7 +100,7 @@ def outputs_of(engine, number, params, accs):
     """What a compiled form makes of accumulators: `(units, [rows, units])`."""
     wide = params.rule.sums.bits == 64
     function = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * 4)(engine.get_function_address(f"f{number}"))
-    slots, _ = jit_forms.code_of(form_text(params.rule.requantize), wide)
+    slots, _ = jit_forms.code_of(params.rule.requantize, wide)
     units = usable(params)
     starts = accs if params.bias is None else accs - params.bias  # such forms add it themselves
     order, inputs = blocks(starts.astype(np.int64 if wide else np.int32), units, ISA.lanes)

@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import pickle
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ class Watch:
 
     def __init__(self, isa: str | None) -> None:
         self.kernels: Counter[str] = Counter()
-        self.packed: set[tuple[str, int, bool, bool, bool]] = set()
+        self.packed: set[tuple[jit_tile.Shape, bool]] = set()
         original, chain = jit_matmul.pack, jit_matmul.Chain
 
         def pack(*args: Any, **options: Any) -> Any:
@@ -52,7 +54,8 @@ class Watch:
             if layer is not None:
                 bytes_only = layer.input.itemsize == 1 and not layer.wide
                 unsigned = layer.output == np.uint8
-                self.packed.add((layer.kernel, layer.output.itemsize, unsigned, layer.narrow, bytes_only))
+                shape = jit_tile.Shape(layer.form, 1, 1, "", layer.output.itemsize, unsigned, layer.narrow, layer.wide)
+                self.packed.add((shape, bytes_only))
             return layer
 
         class Counted(chain):  # type: ignore[misc, valid-type]
@@ -63,7 +66,7 @@ class Watch:
                 layer = next((op for op in this._kept if isinstance(op, jit_matmul.PackedDense)), None)
                 if layer is not None:
                     rows = "one row" if len(out) * layer.rows == 1 else "rows"
-                    self.kernels[f"{layer.isa.name} {layer.kernel} {rows}"] += out.size
+                    self.kernels[f"{layer.isa.name} {layer.form}{'/64' * layer.wide} {rows}"] += out.size
                 return out
 
         for module in (jit_matmul, jit_hybrid):
@@ -76,29 +79,27 @@ class Watch:
     def needs(self) -> dict[str, Any]:
         """The kernels, and the Numba functions."""
         functions = sorted(name for name in jit_compile.made() if "." in name)
-        return {"kernels": sorted(self.packed), "functions": functions}
+        return {"kernels": list(self.packed), "functions": functions}
 
 
 def compile_needs(path: Path, isa: str) -> int:
     """Compile what a file of `--needs` lists, for the CPU that NUMBA_CPU_NAME names, into the cache."""
-    needs = json.loads(path.read_text(encoding="utf-8"))
+    needs = pickle.loads(path.read_bytes())
     begun = time.time()
     for name in needs["functions"]:
         module, _, function = name.rpartition(".")
         jit_compile.function_address(getattr(importlib.import_module(module), function))
     jit_entry.enter()
-    for kernel, output_bytes, unsigned, layer_narrow, bytes_only in needs["kernels"]:
+    for shape, bytes_only in needs["kernels"]:
         kind = ISAS[isa]
         if not bytes_only and kind.activations != "int16":
             kind = ISAS["avx2" if kind.x86 else "portable"]
         for width in range(1, kind.vectors + 1):
             for rows in (1, jit_tile.FEW_ROWS, jit_tile.tile_rows(kind, width)):
-                narrow = rows == 1 and kind.activations == "int16" and not kernel.endswith("/64")
+                narrow = rows == 1 and kind.activations == "int16" and not shape.wide
                 weights = "int8" if narrow else "packed"
-                jit_tile.tile_address(
-                    kind, jit_tile.Shape(kernel, rows, width, weights, output_bytes, unsigned, layer_narrow)
-                )
-        print(f"{time.time() - begun:6.0f} s  {kind.name} {kernel} {output_bytes}", file=sys.stderr)
+                jit_tile.tile_address(kind, replace(shape, rows=rows, width=width, weights=weights))
+        print(f"{time.time() - begun:6.0f} s  {kind.name} {shape.form} {shape.output_bytes}", file=sys.stderr)
     print(f"compiled {len(jit_compile.made())} functions for {numba.config.CPU_NAME}", file=sys.stderr)
     return 0
 
@@ -136,7 +137,7 @@ def main() -> int:
     for kernel, count in sorted(watch.kernels.items()):
         print(f"  {kernel}: {count}")
     if args.needs is not None:
-        args.needs.write_text(json.dumps(watch.needs()), encoding="utf-8")
+        args.needs.write_bytes(pickle.dumps(watch.needs()))
     summary = {
         "host": host,
         "kernels": args.kernels or host,

@@ -12,6 +12,7 @@ nothing overflows, the code here does the same in 32 with formulas that cannot o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, assert_never
 
 import numpy as np
@@ -20,19 +21,27 @@ import numpy.typing as npt
 from ...arith.fixedpoint import reduce_multiplier
 from ...rules.base import Unsupported
 from ...rules.requantize.fold import RequantParams
-from ...rules.requantize.forms import Add, ClampOrder, Float, OneRounding, Requantize, TwoRoundings, form_from_text
+from ...rules.requantize.forms import Add, ClampOrder, Float, OneRounding, Requantize, TwoRoundings
 from ...rules.requantize.vector import left_shift
-from .hybrid_forms import HYBRID_FORMS
-from .linear import LINEAR, LINEAR_SIGNED
+from .hybrid_forms import HybridEnding, hybrid_code
+from .linear import Linear
 from .unit import Unit
 
-__all__ = ["SUMS", "code_of", "form_scalars", "form_slots", "slot_bytes"]
+__all__ = ["SUMS", "Ending", "Sums", "code_of", "form_scalars", "form_slots", "slot_bytes"]
 
 Slots = dict[str, npt.NDArray[Any]]
 Code = Callable[[Unit, Any], Any]
 
-SUMS = "acc"
-"""Stands for the sums themselves, where they are not requantized."""
+
+@dataclass(frozen=True)
+class Sums:
+    """The sums themselves, which are not requantized."""
+
+
+SUMS = Sums()
+
+Ending = Requantize | Linear | HybridEnding | Sums
+"""What finishes the sums of a tile: fields, by which its code is made and found again."""
 
 _READER = "llvm"
 _INT32_MAX = 2**31 - 1
@@ -44,11 +53,11 @@ _ONCE = {"multiplier": "i4", "nudge": "i8", "count": "i8", "sign_bit": "i4"}
 _ONCE_64 = {"multiplier": "i8", "nudge": "i8", "count": "i8"}
 
 
-def code_of(text: str, wide: bool) -> tuple[dict[str, str], Code | None]:
+def code_of(ending: Ending, wide: bool) -> tuple[dict[str, str], Code | None]:
     """The slots of a form with their types, and its code.
 
     Args:
-        text: `form_text` of a form, a key of `HYBRID_FORMS`, `LINEAR` or `LINEAR_SIGNED`, or `SUMS`.
+        ending: what finishes the sums.
         wide: whether the sums have 64 bits.
 
     Returns:
@@ -59,13 +68,18 @@ def code_of(text: str, wide: bool) -> tuple[dict[str, str], Code | None]:
         Unsupported: there is no code for a value.
     """
     start = {"bias": "i8" if wide else "i4"}
-    if text == SUMS:
-        return start, None
-    if text in HYBRID_FORMS:
-        return HYBRID_FORMS[text]
-    if text in _LINEAR_FORMS:
-        return _LINEAR_FORMS[text]
-    slots, code = _of_form(form_from_text(text), wide)
+    match ending:
+        case Sums():
+            return start, None
+        case Linear():
+            signed = {"less_if_negative": "i4"} if ending.signed else {}
+            return start | _LINEAR | signed, _linear_signed if ending.signed else _linear
+        case HybridEnding():
+            slots, code = hybrid_code(ending)
+        case Float() | TwoRoundings() | OneRounding():
+            slots, code = _of_form(ending, wide)
+        case never:
+            assert_never(never)
     return start | slots, code
 
 
@@ -315,11 +329,7 @@ def _linear_signed(u: Unit, acc: Any) -> Any:
     return u.bounded(b.ashr(b.select(negative, b.sub(total, u.i32("less_if_negative")), total), u.i32("right")))
 
 
-_LINEAR = {"bias": "i4", "multiplier": "i4", "left": "i4", "right": "i4", "addend": "i4"}
-_LINEAR_FORMS: dict[str, tuple[dict[str, str], Code | None]] = {
-    LINEAR: (_LINEAR, _linear),
-    LINEAR_SIGNED: ({**_LINEAR, "less_if_negative": "i4"}, _linear_signed),
-}
+_LINEAR = {"multiplier": "i4", "left": "i4", "right": "i4", "addend": "i4"}
 
 # Constants
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from ...arith.fixedpoint import low_bits
 from ...arith.floats import flush_subnormals
-from ...model.types import fused_bounds
+from ...model.types import Array, fused_bounds
 from ...ops.dense.hybrid import PreparedHybrid
 from ...rules.base import Unsupported
 from ...rules.hybrid.forms import Clamp, Finish, Rows
 from ...rules.hybrid.table import QD8, SSE_ASYMMETRIC, SSE_SYMMETRIC
 from .cpu import has_fma
-from .hybrid_forms import fused_slots
+from .hybrid_forms import HybridEnding, fused_slots
 from .matmul import Epilogue, PackedDense, pack
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
     if entry.nibbles or entry.wrong_signs.any() or layer.input.data is not None or entry.arithmetic.loops != "none":
         return None
     try:
-        form, kind = _form(finish, finish.int4_clamp if entry.int4 else finish.clamp), _quantizer(entry.rows)
+        form, kind = _ending(finish, finish.int4_clamp if entry.int4 else finish.clamp), _quantizer(entry.rows)
     except Unsupported:
         return None
     weights, units = entry.weights_used, layer.units
@@ -56,11 +56,11 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
         return None
     factor = np.broadcast_to(entry.weights_scale, (units,))
     addend = np.zeros(units, np.float32) if entry.bias is None else entry.bias
+    slots: dict[str, Array] = {"factor": factor, "addend": addend}
     if finish.fused:
         slots = fused_slots(flush_subnormals(factor), flush_subnormals(addend))
-    else:
-        unclamped = np.full(units, layer.activation == "NONE", np.int32)
-        slots = {"factor": factor, "addend": addend, "unclamped": unclamped}
+    if form.clamp == "bound_first_if_any":
+        slots["unclamped"] = np.full(units, layer.activation == "NONE", np.int32)
     low, high = (np.full(units, bound, np.float32) for bound in fused_bounds(layer.activation))
     sums = low_bits(entry.weights_sum, 32).astype(np.int32)
     slots |= {"weights_sum": sums, "low": low, "high": high}
@@ -82,24 +82,21 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
     return dataclasses.replace(packed, input=real, output=real, fields=fields)
 
 
-def _form(finish: Finish, clamp: Clamp) -> str:
+def _ending(finish: Finish, clamp: Clamp) -> HybridEnding:
     """The code that finishes a layer.
 
     Raises:
         Unsupported: there is none for a value.
     """
+    if clamp == "maximum":
+        raise Unsupported(_READER, "clamp", clamp)
     match finish:
         case Finish("row_first", True, _, "whole" | "upper_28", "multiplied", "x86"):
-            if clamp == "value_first":
-                return "hybrid_fused_value_first"
-            if clamp == "bound_first":
-                return "hybrid_fused_bound_first"
+            return HybridEnding(True, clamp)
         case Finish("scales_first", False, _, "whole", _, "none"):
-            if clamp == "bound_first_if_any":
-                return "hybrid_unfused"
+            return HybridEnding(False, clamp)
         case _:
             raise Unsupported(_READER, "finish", finish)
-    raise Unsupported(_READER, "clamp", clamp)
 
 
 def _quantizer(rows: Rows) -> int:

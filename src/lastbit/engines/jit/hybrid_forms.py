@@ -11,7 +11,8 @@ overflows, the result is far from that: a sum that large, or one of addends that
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, assert_never
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from ...model.types import Array
 from .unit import Unit
 from .vectors import Vectors
 
-__all__ = ["HYBRID_FORMS", "RECORD_BYTES", "fused_slots"]
+__all__ = ["RECORD_BYTES", "HybridEnding", "fused_slots", "hybrid_code"]
 
 RECORD_BYTES = 8
 """Of one row: its zero point and its scale."""
@@ -27,6 +28,20 @@ RECORD_BYTES = 8
 _LARGER = np.float32(2.0**60)
 _SMALLEST_LARGER = 2.0 ** (60 - 126)
 _SIGN = -(2**31)
+
+
+@dataclass(frozen=True)
+class HybridEnding:
+    """What finishes hybrid layers.
+
+    Attributes:
+        fused: whether the row's scale comes first, and then one fused multiply-add, as XNNPACK does it; else the
+            product of both scales, and product and sum are rounded, as LiteRT's own kernels do it.
+        clamp: see `rules.hybrid.forms.Clamp`.
+    """
+
+    fused: bool
+    clamp: Literal["value_first", "bound_first", "bound_first_if_any"]
 
 
 def fused_slots(factor: Array, addend: Array) -> dict[str, Array]:
@@ -60,41 +75,40 @@ def _fused(u: Unit, acc: Any) -> Any:
     return b.bitcast(b.and_(b.bitcast(result, v.i32), kept), v.f32)
 
 
-def _clamp_value_first(u: Unit, value: Any) -> Any:
-    """NaN stays."""
-    v = u.v
-    return v.minimum_float(u.f32("high"), v.maximum_float(u.f32("low"), value))
-
-
-def _clamp_bound_first(u: Unit, value: Any) -> Any:
-    """NaN becomes the lower bound."""
-    v = u.v
-    return v.minimum_float(u.f32("high"), v.maximum_float(value, u.f32("low")))
-
-
-def _fused_value_first(u: Unit, acc: Any) -> Any:
-    return u.v.b.bitcast(_clamp_value_first(u, _fused(u, acc)), u.v.i32)
-
-
-def _fused_bound_first(u: Unit, acc: Any) -> Any:
-    return u.v.b.bitcast(_clamp_bound_first(u, _fused(u, acc)), u.v.i32)
-
-
 def _unfused(u: Unit, acc: Any) -> Any:
-    v, b = u.v, u.v.b
+    b = u.v.b
     product = b.fmul(_total(u, acc), b.fmul(u.f32("factor"), u.row_f32(4)))
-    result = b.fadd(u.f32("addend"), product)
-    # Without an activation nothing is clamped, not even a NaN.
-    unclamped = b.icmp_signed("!=", u.i32("unclamped"), v.const(v.i32, 0))
-    return b.bitcast(b.select(unclamped, result, _clamp_bound_first(u, result)), v.i32)
+    return b.fadd(u.f32("addend"), product)
 
 
-_SUMS = {"bias": "i4", "weights_sum": "i4", "factor": "f4", "addend": "f4", "low": "f4", "high": "f4"}
-_FUSED = {**_SUMS, "factor_larger": "f4", "addend_larger": "f4"}
+def _clamped(ending: HybridEnding, u: Unit, value: Any) -> Any:
+    v, b = u.v, u.v.b
+    match ending.clamp:
+        case "value_first":  # NaN stays
+            return v.minimum_float(u.f32("high"), v.maximum_float(u.f32("low"), value))
+        case "bound_first" | "bound_first_if_any":  # NaN becomes the lower bound
+            limited = v.minimum_float(u.f32("high"), v.maximum_float(value, u.f32("low")))
+            if ending.clamp == "bound_first":
+                return limited
+            # Without an activation nothing is clamped, not even a NaN.
+            unclamped = b.icmp_signed("!=", u.i32("unclamped"), v.const(v.i32, 0))
+            return b.select(unclamped, value, limited)
+        case never:
+            assert_never(never)
 
-HYBRID_FORMS: dict[str, tuple[dict[str, str], Callable[[Unit, Any], Any] | None]] = {
-    "hybrid_fused_value_first": (_FUSED, _fused_value_first),
-    "hybrid_fused_bound_first": (_FUSED, _fused_bound_first),
-    "hybrid_unfused": ({**_SUMS, "unclamped": "i4"}, _unfused),
-}
-"""What finishes hybrid layers. `bias` is what the integer sums begin with, `addend` the layer's bias."""
+
+_SUMS = {"weights_sum": "i4", "factor": "f4", "addend": "f4", "low": "f4", "high": "f4"}
+
+
+def hybrid_code(ending: HybridEnding) -> tuple[dict[str, str], Callable[[Unit, Any], Any]]:
+    """The slots of an ending with their types, and its code: outputs are the bits of float32.
+
+    What the integer sums begin with, the slot `bias`, is not among them; the layer's bias is `addend`.
+    """
+    slots = dict(_SUMS)
+    if ending.fused:
+        slots |= {"factor_larger": "f4", "addend_larger": "f4"}
+    if ending.clamp == "bound_first_if_any":
+        slots |= {"unclamped": "i4"}
+    finish = _fused if ending.fused else _unfused
+    return slots, lambda u, acc: u.v.b.bitcast(_clamped(ending, u, finish(u, acc)), u.v.i32)

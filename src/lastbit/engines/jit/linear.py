@@ -9,6 +9,7 @@ of their own. Where no such constants are found, the rule's own form stays.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +21,21 @@ from ...rules.requantize.forms import Float
 from ...rules.requantize.step_tables import channel_count, overflows, take_channels
 from ...rules.requantize.vector import requantize
 
-__all__ = ["LINEAR", "LINEAR_SIGNED", "fit_linear"]
+__all__ = ["LINEAR", "LINEAR_SIGNED", "Linear", "fit_linear"]
 
-LINEAR, LINEAR_SIGNED = "linear", "linear_signed"
+
+@dataclass(frozen=True)
+class Linear:
+    """The cheap form.
+
+    Attributes:
+        signed: whether accumulators below zero have an addend of their own.
+    """
+
+    signed: bool
+
+
+LINEAR, LINEAR_SIGNED = Linear(False), Linear(True)
 
 _MOST_RIGHT = 21
 # Accumulators around the place where a threshold should be.
@@ -43,7 +56,7 @@ class _Points(NamedTuple):
     has_below: npt.NDArray[np.bool_]
 
 
-def fit_linear(params: RequantParams, low: Int64Array, high: Int64Array) -> tuple[str, dict[str, Array]] | None:
+def fit_linear(params: RequantParams, low: Int64Array, high: Int64Array) -> tuple[Linear, dict[str, Array]] | None:
     """A layer's constants for the cheap form.
 
     Args:
@@ -52,7 +65,7 @@ def fit_linear(params: RequantParams, low: Int64Array, high: Int64Array) -> tupl
         high: its largest.
 
     Returns:
-        `linear` or `linear_signed`, and its slots. None where its own form is as fast, or differs for a unit.
+        The form, and its slots. None where its own form is as fast, or differs for a unit.
     """
     form = params.rule.requantize
     if (isinstance(form, Float) and form.bits == 32) or params.rule.sums.bits != 32 or params.dtype.bits != 8:

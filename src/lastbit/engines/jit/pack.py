@@ -11,10 +11,10 @@ import numpy.typing as npt
 from ...model.types import Array, IntArray
 from ...rules.base import Unsupported
 from ...rules.requantize.fold import RequantParams
-from ...rules.requantize.forms import form_text
 from .memory import address, line_aligned
 
 if TYPE_CHECKING:
+    from .forms import Ending
     from .vectors import Isa
 
 __all__ = ["Epilogue", "PackedDense", "Panels", "pack"]
@@ -110,7 +110,7 @@ class PackedDense:
     """
 
     isa: Isa
-    form: str
+    form: Ending
     wide: bool
     narrow: bool
     panels: Panels
@@ -120,11 +120,6 @@ class PackedDense:
     rows: int
     fields: dict[str, int] = field(repr=False)
     kept: tuple[Array, ...] = field(repr=False)
-
-    @property
-    def kernel(self) -> str:
-        """The form's name among the micro-kernels."""
-        return f"{self.form}/64" if self.wide else self.form
 
     @property
     def units(self) -> int:
@@ -141,13 +136,14 @@ class PackedDense:
             weights = "int8" if one_row and self.fields["one_is_narrow"] else "packed"
             for size, count in rows.items():
                 shape = Shape(
-                    self.kernel,
+                    self.form,
                     count,
                     width,
                     weights,
                     output_bytes=self.output.itemsize,
                     unsigned=self.output == np.uint8,
                     narrow=self.narrow,
+                    wide=self.wide,
                 )
                 found[f"{name}_{size}"] = tile_address(self.isa, shape)
         return found
@@ -161,20 +157,20 @@ class Epilogue:
         params: the requantization; None for the sums themselves, or for `form`.
         slots: its constants by slot, from `forms.form_slots`; None to make them from `params` (forms that add a
             real-valued bias need the scales and must give them).
-        form: what finishes the sums, where that is no requantization: one of `hybrid_forms.HYBRID_FORMS`.
+        form: what finishes the sums, where that is no requantization.
         cheapest: whether a cheaper form may take the place of the rule's own where both are the same (`linear`).
     """
 
     params: RequantParams | None = None
     slots: dict[str, Array] | None = None
-    form: str | None = None
+    form: Ending | None = None
     cheapest: bool = False
 
-    def named(self, wide: bool) -> tuple[str, dict[str, Array]] | None:
-        """The form's name and its constants by slot; None where the kernels do not have it."""
+    def ending(self, wide: bool) -> tuple[Ending, dict[str, Array]] | None:
+        """What finishes the sums, and its constants by slot; None where the kernels do not have it."""
         from . import forms
 
-        form = self.form or (forms.SUMS if self.params is None else form_text(self.params.rule.requantize))
+        form = self.form or (forms.SUMS if self.params is None else self.params.rule.requantize)
         try:
             forms.code_of(form, wide)
             slots = self.slots
@@ -245,20 +241,20 @@ def pack(
     from . import cpu
 
     given, wide, params = np.dtype(input_type), acc_bits == 64, epilogue.params
-    named, isa = epilogue.named(wide), _kernels_for(isa or cpu.host_isa(), given, wide)
-    if named is None or weights.dtype.itemsize > 1:
+    ending, isa = epilogue.ending(wide), _kernels_for(isa or cpu.host_isa(), given, wide)
+    if ending is None or weights.dtype.itemsize > 1:
         return None
     base = np.zeros(len(weights), np.int64) if bias is None else np.asarray(bias, np.int64)
     moved = {("uint8", "int8"): 128, ("int8", "uint8"): -128}.get((isa.activations, given.name), 0)
     held = _Weights.of(weights, weights_zero_point, base, moved)
     if epilogue.cheapest and params is not None and acc_bits == 32:
-        named = _cheaper(params, held.whole, base, given) or named
+        ending = _cheaper(params, held.whole, base, given) or ending
     output = np.dtype(np.int64 if wide else np.int32) if params is None else np.dtype(params.dtype.numpy)
     panels = Panels.of(len(weights), isa)
-    fields, kept = _laid_out(isa, panels, held, named, epilogue, acc_bits, given)
+    fields, kept = _laid_out(isa, panels, held, ending, epilogue, acc_bits, given)
     return PackedDense(
         isa=isa,
-        form=named[0],
+        form=ending[0],
         wide=wide,
         narrow=acc_bits < 32,
         panels=panels,
@@ -282,7 +278,7 @@ def _kernels_for(isa: Isa, given: np.dtype[Any], wide: bool) -> Isa:
 
 def _cheaper(
     params: RequantParams, whole: npt.NDArray[np.int64], base: npt.NDArray[np.int64], given: np.dtype[Any]
-) -> tuple[str, dict[str, Array]] | None:
+) -> tuple[Ending, dict[str, Array]] | None:
     """A cheaper form and its constants that give the same on every sum that there can be; None where there is none."""
     from .linear import fit_linear
 
@@ -295,7 +291,7 @@ def _laid_out(
     isa: Isa,
     panels: Panels,
     held: _Weights,
-    named: tuple[str, dict[str, Array]],
+    ending: tuple[Ending, dict[str, Array]],
     epilogue: Epilogue,
     acc_bits: int,
     given: np.dtype[Any],
@@ -313,8 +309,8 @@ def _laid_out(
     if isa.activations == "int16":
         packed = panels.pack(isa, held.whole.astype(np.int16), steps * UNROLL)
         narrow = packed if wide else narrow
-    kinds, _ = forms.code_of(named[0], wide)
-    columns = panels.constants(isa, kinds, {"bias": held.start, **named[1]})
+    kinds, _ = forms.code_of(ending[0], wide)
+    columns = panels.constants(isa, kinds, {"bias": held.start, **ending[1]})
     scalars = np.zeros(8, np.int32) if epilogue.params is None else forms.form_scalars(epilogue.params, acc_bits)
     fields = {
         "function": function_address(kernels.dense),

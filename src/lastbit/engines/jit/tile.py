@@ -23,10 +23,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ...rules.base import text_of_fields
 from .compile import llvm_address
 from .cpu import allow
-from .forms import code_of, slot_bytes
-from .hybrid_forms import HYBRID_FORMS, RECORD_BYTES
+from .forms import Ending, code_of, slot_bytes
+from .hybrid_forms import RECORD_BYTES, HybridEnding
 from .unit import SCALARS, Unit
 from .vectors import I1, I8, I16, I32, I64, POINTER, Isa, Vectors, new_function
 
@@ -63,28 +64,29 @@ class Shape:
     """What one micro-kernel is.
 
     Attributes:
-        form: a key of `FORMS`, or of `FORMS_64` with `/64` behind it.
+        form: what finishes the sums.
         rows: input rows.
         width: vectors of units.
         weights: `packed` (the type that products take) or `int8` (half the memory where products take int16).
         output_bytes: of an output element: 1, 2, 4 or 8.
         unsigned: whether outputs of one byte are uint8.
         narrow: whether accumulators have fewer than 32 bits.
+        wide: whether they have 64.
     """
 
-    form: str
+    form: Ending
     rows: int
     width: int
     weights: str = "packed"
     output_bytes: int = 1
     unsigned: bool = False
     narrow: bool = False
+    wide: bool = False
 
     @property
     def name(self) -> str:
-        """All of it."""
-        kind = f"{'u' if self.unsigned else 'i'}{8 * self.output_bytes}{'_narrow' if self.narrow else ''}"
-        return f"{self.form.replace('/', '_').replace('-', '_')}_{self.rows}x{self.width}_{self.weights}_{kind}"
+        """All of it: what compiled code is called, and kept by."""
+        return ".".join([type(self.form).__name__, *text_of_fields(self).split("-")])
 
 
 def tile_rows(isa: Isa, width: int) -> int:
@@ -133,10 +135,9 @@ class _Tile:
         self.v, self.b, self.isa = v, v.b, v.isa
         self.fn, self.shape = fn, shape
         self.rows, self.width, self.output_bytes = shape.rows, shape.width, shape.output_bytes
-        form = shape.form
-        self.wide = form.endswith("/64")
-        self.records = form in HYBRID_FORMS
-        self.slots, self.code = code_of(form.removesuffix("/64"), self.wide)
+        self.wide = shape.wide
+        self.records = isinstance(shape.form, HybridEnding)
+        self.slots, self.code = code_of(shape.form, self.wide)
         self.offsets, self.unit_bytes = slot_bytes(self.slots, v.lanes)
         # Bytes of one vector of weights: one lane takes a group.
         values = v.lanes * self.isa.group

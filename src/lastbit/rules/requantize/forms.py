@@ -5,7 +5,7 @@ Combinations of values that mean nothing are refused when they are made, with th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
 __all__ = [
@@ -19,8 +19,6 @@ __all__ = [
     "Tie",
     "TwoRoundings",
     "WideAdd",
-    "form_from_text",
-    "form_text",
     "no_meaning",
     "values_of",
 ]
@@ -142,8 +140,6 @@ class OneRounding:
 
 Requantize = Float | TwoRoundings | OneRounding
 
-_KINDS: dict[str, type[Requantize]] = {kind.__name__: kind for kind in (Float, TwoRoundings, OneRounding)}
-
 
 def values_of(kind: type[Any]) -> dict[str, tuple[Any, ...]]:
     """The legal values of each field of a type whose fields are literal or bool: field -> values.
@@ -152,24 +148,3 @@ def values_of(kind: type[Any]) -> dict[str, tuple[Any, ...]]:
     ('half_up', 'floor')
     """
     return {name: get_args(hint) or (False, True) for name, hint in get_type_hints(kind).items()}
-
-
-def form_text(form: Requantize) -> str:
-    """A form's fields as text, for places that hold only text: literals of compiled code, keys of files.
-
-    >>> form_text(OneRounding(31, False, "plain", "wide", "wrap32"))
-    'OneRounding-31-False-plain-wide-wrap32'
-    """
-    return "-".join([type(form).__name__, *(str(getattr(form, field.name)) for field in fields(form))])
-
-
-def form_from_text(text: str) -> Requantize:
-    """The form that `form_text` wrote.
-
-    >>> form_from_text("TwoRoundings-wrap32-floor-half_up-1-wide").high
-    'floor'
-    """
-    name, *written = text.split("-")
-    kind = _KINDS[name]
-    legal = values_of(kind).values()
-    return kind(*(next(v for v in values if str(v) == value) for values, value in zip(legal, written, strict=True)))
