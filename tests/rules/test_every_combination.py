@@ -13,7 +13,8 @@ from every_form import SX, SY, UNITS, accumulators, every_form, layer, legal_uni
 
 from lastbit.layers.differences import given_of
 from lastbit.rules.base import text_of_fields
-from lastbit.rules.requantize.exact import Ends, exact_requantize
+from lastbit.rules.requantize.exact import exact_requantize
+from lastbit.rules.requantize.five_steps import Ends
 from lastbit.rules.requantize.fold import RequantParams
 from lastbit.rules.requantize.forms import Float, OneRounding, TwoRoundings
 from lastbit.rules.requantize.step_tables import step_tables

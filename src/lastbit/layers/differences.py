@@ -13,6 +13,7 @@ from ..ops.base import PreparedOperator
 from ..ops.dense.eight_bit import PreparedDense
 from ..ops.dense.gemv_or_gemm import for_rows
 from ..rules.requantize.exact import Ends, exact_requantize
+from ..rules.requantize.five_steps import Ends
 from ..rules.requantize.fold import RequantParams
 
 __all__ = ["Difference", "compare_arrays", "ends_of", "given_of", "same_bits", "steps_of", "worked_element"]

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from ...arith.exact import ExactStep, decimal_text
 from ..base import IntegerRule, ScaleProduct
-from .exact import Ends
+from .five_steps import Ends
 from .forms import Add, Float, OneRounding, Tie, TwoRoundings
 
 __all__ = ["bracketed", "latex_number", "register", "rounding_lines", "scale_formula"]

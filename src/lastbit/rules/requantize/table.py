@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..base import NEIGHBOURS, ChannelGroups, Either, IntegerRule, OneRow, Scales, Sums, Window
 from .forms import Float, OneRounding, TwoRoundings
-from .words import canonical_name
+from .names import canonical_name
 
 __all__ = [
     "AROUND_DENSE",

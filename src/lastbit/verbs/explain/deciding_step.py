@@ -15,6 +15,7 @@ from ...layers.differences import ends_of, given_of
 from ...rules.base import IntegerRule
 from ...rules.requantize import words
 from ...rules.requantize.exact import Ends, before_rounding, clamped, factor_of, last_rounding, scale_of
+from ...rules.requantize.five_steps import Ends, before_rounding, clamped, factor_of, last_rounding, scale_of
 from ...rules.requantize.fold import RequantParams
 
 __all__ = ["STEPS", "Cause", "OtherRuntime", "RequantSide", "find_cause", "five_steps"]
