@@ -17,10 +17,11 @@ from lastbit.rules.requantize.exact import exact_requantize
 from lastbit.rules.requantize.five_steps import Ends
 from lastbit.rules.requantize.fold import RequantParams
 from lastbit.rules.requantize.forms import Float, OneRounding, TwoRoundings
+from lastbit.rules.requantize.names import canonical_name
 from lastbit.rules.requantize.step_tables import step_tables
 from lastbit.rules.requantize.table import RULES
 from lastbit.rules.requantize.vector import requantize
-from lastbit.rules.requantize.words import canonical_name, equation
+from lastbit.rules.requantize.words import equation
 
 FORMS, REFUSED = every_form()
 EXACT_OF_EACH = 8

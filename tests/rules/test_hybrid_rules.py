@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rows_by_hand as by_hand
+from every_hybrid import hard_rows
 
 from lastbit.rules.floats.table import FLOAT_RULES
 from lastbit.rules.hybrid import table
@@ -29,28 +30,6 @@ QUANTIZERS = {
     "KLEIDIAI_AWAY": by_hand.quantize_kleidiai_away,
     "QD8_NEON": by_hand.quantize_qd8_neon,
 }
-
-
-def hard_rows(depth):
-    """Ties, tiny and huge rows, infinities, zeros, and values of one sign."""
-    rng = np.random.default_rng(depth)
-    rows = [rng.normal(size=depth) * 2.0**e for e in (*range(-149, 128, 9), -20, -3, 0, 0, 2, 10)]
-    rows += [rng.integers(-254, 255, depth) / 2 for _ in range(12)]
-    rows += [np.zeros(depth), -np.zeros(depth), np.full(depth, 0.75), np.full(depth, -3.0), np.full(depth, 3e38)]
-    ends = np.where(np.arange(depth) % 2, 3.4e38, -3.4e38)
-    rows += [ends, np.abs(rng.normal(size=depth)), -np.abs(rng.normal(size=depth))]
-    near = np.full(depth, 0.49999997)
-    near[0] = 127
-    rows += [near, -near, np.where(np.arange(depth) == 1, 255, near / 2)]
-    for infinite in ((0,), (depth - 1,), (0, depth - 1)):
-        for sign in (1, -1):
-            row = rng.normal(size=depth)
-            row[list(infinite)] = sign * np.inf
-            rows.append(row)
-    both = rng.normal(size=depth)
-    both[0], both[-1] = np.inf, -np.inf
-    with np.errstate(over="ignore"):
-        return np.stack([*rows, both]).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", QUANTIZERS)

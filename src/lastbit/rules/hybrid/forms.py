@@ -72,9 +72,9 @@ class Rows:
 
     def __post_init__(self) -> None:
         if self.zero_inverse == "zero" and self.range != "flushed_arm":
-            raise no_meaning(self, "only ARM64's kernels were seen to do that")
+            raise no_meaning(self, "other kernels invert what they have, and one over zero is infinite")
         if self.nan_takes == "low" and self.range != "flushed":
-            raise no_meaning(self, "there is no NaN to compare")
+            raise no_meaning(self, "the errors of both ends are not compared, or by one instruction only")
         if self.range in ("ends", "ends_in_float64"):
             if self.inverse == "of_range":
                 raise no_meaning(self, "these kernels have the rounded scale alone to make the factor of")
