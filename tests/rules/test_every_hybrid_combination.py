@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from every_hybrid import every_finish, every_float, every_nibbles, every_rows, hard_rows
 
-from lastbit.arith.dynamic_range import QuantizedRows
-from lastbit.differences import same_bits
+from lastbit.layers.differences import same_bits
+from lastbit.model.types import fused_bounds
 from lastbit.rules.floats.exact import exact_float
 from lastbit.rules.floats.table import FLOAT_RULES
 from lastbit.rules.floats.vector import limit, sums
@@ -16,9 +16,9 @@ from lastbit.rules.hybrid.exact import ExactRow, Unit, exact_finish, exact_nibbl
 from lastbit.rules.hybrid.finish import Constants, finish_nibbles, finish_sums
 from lastbit.rules.hybrid.forms import Finish, HybridRule
 from lastbit.rules.hybrid.rows import quantize_rows
+from lastbit.rules.hybrid.rows_x86 import QuantizedRows
 from lastbit.rules.hybrid.table import HYBRID_RULES, QD8, SSE_ASYMMETRIC, SSE_SYMMETRIC, line_of
 from lastbit.rules.hybrid.words import equation
-from lastbit.types import fused_bounds
 
 ROWS, REFUSED = every_rows()
 HARD = {depth: hard_rows(depth) for depth in (1, 3, 5, 8, 13, 19, 45)}

@@ -12,7 +12,7 @@ from ..model.types import Array, fraction_of
 from ..ops.base import PreparedOperator
 from ..ops.dense.eight_bit import PreparedDense
 from ..ops.dense.gemv_or_gemm import for_rows
-from ..rules.requantize.exact import Ends, exact_requantize
+from ..rules.requantize.exact import exact_requantize
 from ..rules.requantize.five_steps import Ends
 from ..rules.requantize.fold import RequantParams
 

@@ -251,7 +251,8 @@ def _first_points(params: RequantParams, low: Int64Array, high: Int64Array) -> I
     factor = np.maximum(np.asarray(params.effective_scale, np.float64), 1e-300)
     with np.errstate(over="ignore"):
         guess = halves / factor[:, None]
-    ends = low[:, None].astype(np.float64), high[:, None].astype(np.float64)
+    # The largest float64 that an int64 holds is 2^63 - 1024.
+    ends = low[:, None].astype(np.float64), np.minimum(high[:, None].astype(np.float64), 2.0**63 - 1024)
     error = 1 + np.minimum(np.abs(guess) * 2.0**-23, 2.0**40)  # a float32 product is off by that much
     guesses = np.concatenate([np.floor(guess - error), np.ceil(guess + error)], axis=1)
     inside = np.clip(guesses, *ends).astype(np.int64)

@@ -14,7 +14,6 @@ from fractions import Fraction
 from ...layers.differences import ends_of, given_of
 from ...rules.base import IntegerRule
 from ...rules.requantize import words
-from ...rules.requantize.exact import Ends, before_rounding, clamped, factor_of, last_rounding, scale_of
 from ...rules.requantize.five_steps import Ends, before_rounding, clamped, factor_of, last_rounding, scale_of
 from ...rules.requantize.fold import RequantParams
 
