@@ -1,7 +1,7 @@
 """Numba functions of hybrid dense layers: float32 rows to 8 bits, laid out for the products.
 
 They are `rules.hybrid.rows_x86` row by row, with the same roundings in the same order and the same results for
-infinities. What is subnormal is set to zero where XNNPACK runs in that mode. `jit_hybrid_forms` makes float32 of the
+infinities. What is subnormal is set to zero where XNNPACK runs in that mode. `hybrid_forms` makes float32 of the
 sums again.
 """
 
