@@ -114,5 +114,6 @@ def compiled(params, accs, sx, weights_scale):
     # Zero weights: the sums are what they begin with, and each unit has another one.
     weights = np.zeros((len(accs), 1), np.int8)
     slots = {name: np.broadcast_to(value, len(accs)) for name, value in slots.items()}
-    layer = jit_matmul.pack(weights, bias=starts, params=params, slots=slots, acc_bits=params.rule.sums.bits)
+    epilogue = jit_matmul.Epilogue(params, slots)
+    layer = jit_matmul.pack(weights, bias=starts, epilogue=epilogue, acc_bits=params.rule.sums.bits)
     return jit_matmul.dense(np.ones((1, 1), np.int8), layer)[0].astype(np.int64)
