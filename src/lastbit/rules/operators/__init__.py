@@ -1,0 +1,1 @@
+"""Rules of the operators around dense layers, as data, and their readers."""

@@ -1,0 +1,245 @@
+"""Rules of the operators around dense layers that are float32 throughout, as data: which operations, in which order.
+
+Names and equations are printed, and never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+__all__ = [
+    "ARITHMETIC",
+    "COMPARISONS",
+    "CONVOLUTIONS",
+    "POOL_LARGEST",
+    "POOL_MEAN",
+    "REDUCTIONS",
+    "RELUS",
+    "SLOPES",
+    "SWISHES",
+    "FloatArithmetic",
+    "FloatClamp",
+    "FloatComparison",
+    "FloatConvolution",
+    "FloatInOrder",
+    "FloatLargest",
+    "FloatSlope",
+    "FloatSwish",
+    "float_equations",
+]
+
+
+@dataclass(frozen=True)
+class _Named:
+    name: str = field(compare=False)
+    equation: str = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class FloatArithmetic(_Named):
+    """One float32 operation, and the clamp of the fused activation.
+
+    Attributes:
+        flush: whether subnormals of input and result become zero.
+        finite: whether bounds are finite: where there is none, the largest finite number is one.
+    """
+
+    flush: bool
+    finite: bool
+
+
+@dataclass(frozen=True)
+class FloatComparison(_Named):
+    """The larger or the smaller of two numbers.
+
+    Attributes:
+        flush: whether subnormals become zero; of two zeros the second is taken, or with `flush` the first where the
+            first input has one element along the innermost axis.
+    """
+
+    flush: bool
+
+
+@dataclass(frozen=True)
+class FloatClamp(_Named):
+    """A clamp; NaN and -0.0 stay.
+
+    Attributes:
+        flush: whether subnormals become zero first.
+    """
+
+    flush: bool
+
+
+@dataclass(frozen=True)
+class FloatSlope(_Named):
+    """LEAKY_RELU: the number, or its product with alpha.
+
+    Attributes:
+        below: which numbers are multiplied: those that are not above zero, those with the sign bit set, or those below
+            zero, for which a subnormal counts as zero.
+        flush: whether a subnormal product becomes zero.
+    """
+
+    below: Literal["not_above_zero", "sign_bit", "below_zero"]
+    flush: bool
+
+
+@dataclass(frozen=True)
+class FloatSwish(_Named):
+    """HARD_SWISH: x times a factor r, which is x + 3 between 0 and 6, by 6.
+
+    Attributes:
+        sixth: `divided`: (x * r) / 6; `last`: (x * r) * c, c = float32(1/6), and (x * c) * r in whole groups; `fused`:
+            r is fma(x, c, 1/2) between 0 and 1, and subnormals become zero.
+        group: elements of one group, 0 where there are none.
+    """
+
+    sixth: Literal["divided", "last", "fused"]
+    group: int = 0
+
+
+@dataclass(frozen=True)
+class FloatInOrder(_Named):
+    """A sum in the order in which the elements lie; for a mean, divided by the count at last."""
+
+
+@dataclass(frozen=True)
+class FloatLargest(_Named):
+    """The largest number; of two zeros the first."""
+
+
+@dataclass(frozen=True)
+class FloatConvolution(_Named):
+    """A convolution, row by row of the window, from left to right, channel by channel.
+
+    Attributes:
+        bias: whether the sum begins with it, or it is added at last.
+        fused: whether a product and its addition are rounded once; subnormals then become zero, and bounds are infinite
+            where there is none.
+        columns_first_taps: up to so many taps of the window it goes column by column, where every output channel sees
+            one input channel that no other sees. 0: never.
+    """
+
+    bias: Literal["first", "last"]
+    fused: bool
+    columns_first_taps: int = 0
+
+
+R = TypeVar("R", bound=_Named)
+
+
+def _table(*rules: R) -> dict[str, R]:
+    return {rule.name: rule for rule in rules}
+
+
+def float_equations(rules: Mapping[str, R]) -> dict[str, str]:
+    """Name -> rule in one line of text."""
+    return {name: rule.equation for name, rule in rules.items()}
+
+
+ARITHMETIC = _table(
+    FloatArithmetic(
+        "float32",
+        "one float32 operation, then min(max(y, low), high); bounds are finite: an infinite result becomes the "
+        "largest number",
+        flush=False,
+        finite=True,
+    ),
+    FloatArithmetic(
+        "float32_flush",
+        "the same with infinite bounds; subnormals of input and result become zero",
+        flush=True,
+        finite=False,
+    ),
+)
+
+COMPARISONS = _table(
+    FloatComparison(
+        "compare",
+        "the larger (MAXIMUM) or smaller (MINIMUM) number; nothing is rescaled; of two zeros the second",
+        flush=False,
+    ),
+    FloatComparison(
+        "compare_flush",
+        "the same for float32: subnormals become zero; of two zeros the second, or the first where the first input has "
+        "one element along the innermost axis",
+        flush=True,
+    ),
+)
+
+RELUS = _table(
+    FloatClamp("float32_clamp", "y = min(max(x, low), high); NaN and -0.0 stay", flush=False),
+    FloatClamp("float32_clamp_flush", "the same; subnormals become zero first", flush=True),
+)
+
+SLOPES = _table(
+    FloatSlope("float32", "y = x above 0, else x * alpha in float32", "not_above_zero", flush=False),
+    FloatSlope(
+        "float32_by_sign_flush",
+        "y = x, or x * alpha in float32 where the sign bit is set; subnormals of that become zero",
+        "sign_bit",
+        flush=True,
+    ),
+    FloatSlope("float32_below_zero_flush", "the same where x < 0 and x is not subnormal", "below_zero", flush=True),
+)
+
+SWISHES = _table(
+    FloatSwish("float32_division", "y = (x * r) / 6 in float32, r = min(max(x + 3, 0), 6)", "divided"),
+    FloatSwish(
+        "float32_vector4",
+        "whole groups of 4: y = (x * c) * r, the rest: y = (x * r) * c in float32, c = float32(1/6)",
+        "last",
+        group=4,
+    ),
+    FloatSwish(
+        "float32_fused_flush",
+        "y = x * min(max(fma(x, c, 1/2), 0), 1) in float32; subnormals become zero",
+        "fused",
+    ),
+)
+
+REDUCTIONS = _table(
+    FloatInOrder(
+        "float32_in_order",
+        "y = sum (for MEAN by count), added in the order in which the elements lie, all float32",
+    )
+)
+
+POOL_MEAN = _table(
+    FloatInOrder(
+        "float32_in_order",
+        "y = clamp(sum / count), added row by row from left to right in float32; finite bounds",
+    )
+)
+
+POOL_LARGEST = _table(FloatLargest("float32_first", "y = clamp(max) in float32; of two zeros the first; finite bounds"))
+
+_ORDER = "row by row of the window, from left to right, channel by channel"
+# XNNPACK has depthwise kernels for windows of up to so many taps.
+_DEPTHWISE_TAPS = 25
+
+CONVOLUTIONS = _table(
+    FloatConvolution(
+        "float32_in_order/bias_last",
+        f"y = clamp((0 + x w + x w + ...) + bias), {_ORDER}; every product and sum rounded",
+        "last",
+        fused=False,
+    ),
+    FloatConvolution(
+        "float32_in_order/bias_first",
+        f"y = clamp(bias + x w + x w + ...), {_ORDER}; every product and sum rounded",
+        "first",
+        fused=False,
+    ),
+    FloatConvolution(
+        "float32_fma/bias_first",
+        f"y = clamp(fma(x, w, ... fma(x, w, bias))), {_ORDER}, or column by column where every output channel sees one "
+        f"input channel that no other sees and the window has {_DEPTHWISE_TAPS} taps or fewer; subnormals become zero",
+        "first",
+        fused=True,
+        columns_first_taps=_DEPTHWISE_TAPS,
+    ),
+)
