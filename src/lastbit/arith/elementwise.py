@@ -1,4 +1,4 @@
-"""Two quantized arrays into one: sums and differences in 32-bit fixed point, and how broadcasting is looped over."""
+"""Two arrays into one, element by element: how fast kernels loop over shapes that broadcast."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..model.types import Int64Array, IntArray
-from .fixedpoint import (
-    low_bits,
-    quantize_multiplier,
-    rounding_divide_by_pot,
-    saturating_rounding_doubling_high_mul,
-)
-
-__all__ = ["FixedPointSum", "InnerLoop", "Q20Sum", "inner_loop", "prepare_fixed_point_sum", "prepare_q20_sum"]
+__all__ = ["InnerLoop", "inner_loop"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -83,111 +75,3 @@ def inner_loop(first: Sequence[int], second: Sequence[int]) -> InnerLoop:
     if position >= 0:
         return InnerLoop(0)
     return InnerLoop(inner) if inner > 1 else InnerLoop(repeated, scalar=True)
-
-
-@dataclass(frozen=True)
-class FixedPointSum:
-    """Constants of a sum that takes both inputs to one scale, twice the larger of theirs.
-
-    Attributes:
-        left_shift: bits that the centered inputs are shifted left by first.
-        first: multiplier and shift (positive = left) of input 1.
-        second: of input 2.
-        output: of the sum.
-        subtract: whether the second scaled input is subtracted. Scaling it by a negative multiplier would round half
-            down instead of half up.
-    """
-
-    left_shift: int
-    first: tuple[int, int]
-    second: tuple[int, int]
-    output: tuple[int, int]
-    subtract: bool = False
-
-    def steps(
-        self, a: IntArray, b: IntArray, zero_point: int, vector: BoolArray, *, merged_shift: bool, narrow: bool = True
-    ) -> dict[str, Int64Array]:
-        """The scaled inputs, their sum, and the output before and after its zero point, not clamped.
-
-        Args:
-            a: input 1 without its zero point.
-            b: input 2 likewise, of the same shape.
-            zero_point: the output's.
-            vector: where the vector loop of x86 builds runs. It scales the inputs otherwise than the scalar one.
-            merged_shift: the vector loop makes one shift before the high product, so that an input is rounded once,
-                half up; else its right shift after the high product rounds down. The scalar loop's rounds half away.
-            narrow: the vector loop adds the zero point in 16 bits, which wrap.
-        """
-        scaled = [self._input(x, by, vector, merged_shift) for x, by in ((a, self.first), (b, self.second))]
-        total = low_bits(scaled[0] - scaled[1] if self.subtract else scaled[0] + scaled[1], 32)
-        multiplier, shift = self.output
-        result = rounding_divide_by_pot(saturating_rounding_doubling_high_mul(total, multiplier), -shift)
-        moved = low_bits(result + zero_point, 32)
-        return {
-            "scaled_1": scaled[0],
-            "scaled_2": scaled[1],
-            "sum": total,
-            "acc_scaled": result,
-            "with_zero_point": np.where(vector, low_bits(moved, 16), moved) if narrow else moved,
-        }
-
-    def _input(self, x: IntArray, by: tuple[int, int], vector: BoolArray, merged_shift: bool) -> Int64Array:
-        multiplier, shift = by
-        wide = np.asarray(x, np.int64) << self.left_shift
-        high = saturating_rounding_doubling_high_mul(low_bits(wide, 32), multiplier)
-        scalar = rounding_divide_by_pot(high, -shift)
-        if not vector.any():
-            return scalar
-        if merged_shift:
-            return np.where(
-                vector, saturating_rounding_doubling_high_mul(low_bits(wide >> -shift, 32), multiplier), scalar
-            )
-        return np.where(vector, high >> -shift, scalar)
-
-
-def prepare_fixed_point_sum(
-    first: np.float32, second: np.float32, output: np.float32, *, left_shift: int, subtract: bool = False
-) -> FixedPointSum | None:
-    """Fold the scales of a sum or a difference; None where the output's factor is 1 or more, which kernels abort on.
-
-    Source: google-ai-edge/LiteRT, tflite/kernels/add.cc @15ed5faee080 and tflite/kernels/sub.cc.
-    """
-    twice = 2.0 * float(max(first, second))
-    factors = [float(first) / twice, float(second) / twice, twice / (float(1 << left_shift) * float(output))]
-    if factors[2] >= 1:
-        return None
-    pairs = [tuple(int(part) for part in quantize_multiplier(factor)) for factor in factors]
-    (m1, s1), (m2, s2), (mo, so) = pairs
-    return FixedPointSum(left_shift, (m1, s1), (m2, s2), (mo, so), subtract)
-
-
-@dataclass(frozen=True)
-class Q20Sum:
-    """Constants of a sum in one rounding: multipliers of 21 bits and one right shift.
-
-    Attributes:
-        first: multiplier of input 1.
-        second: of input 2; negative for a difference.
-        shift: bits that the sum is shifted right by.
-    """
-
-    first: int
-    second: int
-    shift: int
-
-    def steps(self, a: IntArray, b: IntArray) -> dict[str, Int64Array]:
-        """The sum of the centered inputs' products and the output before its zero point, rounded half up."""
-        total = np.asarray(a, np.int64) * self.first + np.asarray(b, np.int64) * self.second
-        return {"sum": total, "acc_scaled": low_bits(total + (1 << (self.shift - 1)), 32) >> self.shift}
-
-
-def prepare_q20_sum(first: np.float32, second: np.float32, output: np.float32, *, subtract: bool = False) -> Q20Sum:
-    """Fold the scales of a sum or a difference as XNNPACK does: the larger multiplier is in [2^20, 2^21].
-
-    Source: google/XNNPACK, src/microparams-init.c (xnn_init_qs8_add_minmax_scalar_params).
-    """
-    factors = [np.float32(first) / np.float32(output), np.float32(second) / np.float32(output)]
-    exponent = int(np.frexp(max(factors))[1]) - 1
-    shift = 20 - exponent
-    one, two = (int(np.rint(np.ldexp(factor, shift))) for factor in factors)
-    return Q20Sum(one, -two if subtract else two, shift)

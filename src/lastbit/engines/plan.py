@@ -26,6 +26,9 @@ from ..ops.dense.hybrid import PreparedHybrid
 from ..ops.elements.unary import flush_subnormal, per_tensor
 from ..ops.prepare import PreparedModel
 from ..rules.base import Pairs, Unsupported
+from ..rules.operators.fold import leaves
+from ..rules.operators.forms import Choice, ElementGroups, Quotient
+from ..rules.operators.table import QUANTIZE
 from .blas import DenseByBlas, ElementTable, NumpyChain, QuantizeStep, Runnable, Softmax, SplitWeights
 
 __all__ = ["ELEMENTWISE", "ChainStep", "OperatorStep", "Step", "make_steps"]
@@ -281,31 +284,38 @@ def _keeps_batch(source: Tensor, output: Tensor) -> bool:
     return source.shape[:1] == output.shape[:1] and len(output.shape) > 1 and len(source.shape) > 1
 
 
-_QUANTIZE_RULES = ("float32_divide_half_away", "vector8_inverse_half_even", "float32_inverse_half_even_saturate")
+# The rules that compiled code has, by its number: see `jit_elements`.
+_QUANTIZE_RULES = tuple(
+    QUANTIZE[name]
+    for name in ("float32_divide_half_away", "vector8_inverse_half_even", "float32_inverse_half_even_saturate")
+)
 
 
 def _quantizer(entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> QuantizeStep | None:
     """QUANTIZE from float32 to 8 bits for a chain; None where it does not go in one."""
-    kind = output.dtype.numpy
-    if entry.operator.name != "QUANTIZE" or entry.rule not in _QUANTIZE_RULES or kind not in (np.int8, np.uint8):
+    kind, staged = output.dtype.numpy, entry.staged
+    if entry.operator.name != "QUANTIZE" or staged is None or kind not in (np.int8, np.uint8):
+        return None
+    rule = staged.calculator.rule
+    if rule not in _QUANTIZE_RULES:
         return None
     if source.data is not None:
         return None
-    vector = entry.rule.startswith("vector8")
-    if vector and source.shape[0] != 1:
+    group = rule.when.elements if isinstance(rule, Choice) and isinstance(rule.when, ElementGroups) else 1
+    if group > 1 and source.shape[0] != 1:
         return None  # places begin anew with every run of the file's batch
     to = per_tensor(entry.operator, output)
-    number = _QUANTIZE_RULES.index(entry.rule)
+    number = _QUANTIZE_RULES.index(rule)
     with np.errstate(under="ignore"):
         floats = np.asarray([to.scale, np.float32(1) / to.scale], np.float32)
-    if entry.rule.endswith("saturate"):
+    if any(isinstance(stage, Quotient) and stage.flush for leaf in leaves(rule) for stage in leaf.stages):
         floats[1:] = flush_subnormal(floats[1:])
     whole = np.asarray([to.zero_point, to.qmin, to.qmax, number], np.int32)
     shape = source.shape[1:]
     assert kind is not None
     return QuantizeStep(
         constants=np.concatenate([floats.view(np.int32), whole]),
-        split=elements - elements % 8 if vector else elements,
+        split=elements - elements % group,
         period=elements,
         elements=elements,
         output=kind,

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
+from ..arith.exact import ExactStep
 from ..model.types import Array, fraction_of
-from ..ops.base import PreparedOperator
+from ..ops.base import PreparedOperator, RecipeOperator, StagedOperator
 from ..ops.dense.eight_bit import PreparedDense
 from ..ops.products.convolution import PreparedConvolution
+from ..rules.operators.exact import ElementInput, exact_steps
+from ..rules.operators.exact_curves import exact_curve
+from ..rules.operators.exact_softmax import exact_softmax
+from ..rules.operators.forms import Condition
+from ..rules.operators.recipes import InterpolatedSoftmax, PolynomialSoftmax, TableSoftmax
 from ..rules.requantize.exact import exact_requantize
 from .differences import ends_of, worked_element
 
-__all__ = ["worked_operator_element"]
+__all__ = ["element_input", "exact_element", "worked_operator_element"]
 
 
 def worked_operator_element(
@@ -21,8 +28,8 @@ def worked_operator_element(
 ) -> list[str]:
     """Every step of the calculation of one output element, a line each.
 
-    Dense layers and quantized convolutions are worked in exact numbers by the slow twin, with what each rounding cut
-    off; of other operators every named step is shown at this place.
+    What has a slow twin is worked in exact numbers by it, with what each rounding cut off; of other operators every
+    named step is shown at this place.
 
     Args:
         prepared: the operator.
@@ -32,11 +39,14 @@ def worked_operator_element(
     """
     if isinstance(prepared, PreparedDense):
         return worked_element(prepared, values[0], index)
+    head = f"element {list(index)}, rule {prepared.rule}"
+    exact = exact_element(prepared, values, index)
+    if exact is not None:
+        if isinstance(prepared, PreparedConvolution):
+            head += f": acc = {int(prepared.evaluate(values)['acc'][index])}"
+        return [head, *map(_line, exact)]
     steps = prepared.evaluate(values)
     name = f"output_{output}" if output else "output"
-    head = f"element {list(index)}, rule {prepared.rule}"
-    if isinstance(prepared, PreparedConvolution):
-        return [head + f": acc = {int(steps['acc'][index])}", *_convolution_lines(prepared, steps, index)]
     shape = steps[name].shape
     lines = [head]
     for value, tensor in zip(values, prepared.inputs, strict=True):
@@ -49,26 +59,74 @@ def worked_operator_element(
     return lines
 
 
-def _convolution_lines(prepared: PreparedConvolution, steps: dict[str, Array], index: tuple[int, ...]) -> list[str]:
+def exact_element(
+    prepared: PreparedOperator, values: Sequence[Array], index: tuple[int, ...]
+) -> list[ExactStep] | None:
+    """One output element by the slow twin: its steps, the last is `output`; None for an operator that has no twin.
+
+    Args:
+        prepared: the operator; not a dense layer.
+        values: its inputs.
+        index: the element's place in the output.
+    """
+    if isinstance(prepared, PreparedConvolution):
+        return _of_convolution(prepared, values, index)
+    if prepared.staged is not None:
+        return exact_steps(
+            prepared.staged.calculator.rule,
+            prepared.staged.calculator.constants,
+            element_input(prepared.staged, values, index),
+        )
+    if prepared.recipe is not None and values:
+        return _by_recipe(prepared.recipe, values[0], index)
+    return None
+
+
+def element_input(staged: StagedOperator, values: Sequence[Array], index: tuple[int, ...]) -> ElementInput:
+    """What one output element of an operator is made of."""
+    given, met = staged.given(values), staged.holds(values)
+    members: tuple[int, ...] = ()
+    inputs: tuple[int | float, ...] = ()
+    if staged.members is not None:
+        members = tuple(staged.members(values, index).tolist())
+    else:
+        inputs = tuple(value[index].item() for value in given.values())
+
+    def holds(when: Condition) -> bool:
+        found = met(when)
+        return found if isinstance(found, bool) else bool(found[index] if found.ndim > 1 else found[index[-1]])
+
+    return ElementInput(inputs, members, holds)
+
+
+def _by_recipe(operator: RecipeOperator, x: Array, index: tuple[int, ...]) -> list[ExactStep]:
+    recipe, constants = operator.recipe, operator.constants
+    if isinstance(recipe, PolynomialSoftmax | TableSoftmax | InterpolatedSoftmax):
+        return exact_softmax(recipe, constants, Fraction(float(operator.beta or 0)), x[index[:-1]].tolist(), index[-1])
+    return exact_curve(recipe, constants, int(x[index]))
+
+
+def _of_convolution(prepared: PreparedConvolution, values: Sequence[Array], index: tuple[int, ...]) -> list[ExactStep]:
     layer, channel = prepared.convolution, index[-1]
     assert layer.input.quant is not None
     assert layer.weights.quant is not None
     assert layer.output.quant is not None
     params = next(params for start, stop, params in prepared.requant if start <= channel < stop)
     scales = layer.weights.quant.scale
-    lines = []
-    for step in exact_requantize(
+    return exact_requantize(
         params.rule,
-        int(steps["acc"][index]),
+        int(prepared.evaluate(values)["acc"][index]),
         input_scale=fraction_of(layer.input.quant.scale[0]),
         weights_scale=fraction_of(scales[channel if scales.size > 1 else 0]),
         output_scale=fraction_of(layer.output.quant.scale[0]),
         ends=ends_of(params),
-    ):
-        value = step.value.numerator if step.value.denominator == 1 else repr(float(step.value))
-        lost = f"   ({step.effect}; cut off {float(step.cut_off):.6g})" if step.effect else ""
-        lines.append(f"{step.name:16} {step.formula} = {step.numbers} = {value}{lost}")
-    return lines
+    )
+
+
+def _line(step: ExactStep) -> str:
+    value = step.value.numerator if step.value.denominator == 1 else repr(float(step.value))
+    lost = f"   ({step.effect}; cut off {float(step.cut_off):.6g})" if step.effect else ""
+    return f"{step.name:16} {step.formula} = {step.numbers} = {value}{lost}"
 
 
 def _at(value: Array, index: tuple[int, ...], shape: tuple[int, ...]) -> object:

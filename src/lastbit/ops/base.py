@@ -5,13 +5,66 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..model.errors import Refusal, UnsupportedError
 from ..model.graph import Model, Operator, Tensor
-from ..model.types import Array
+from ..model.types import Array, DType
+from ..rules.operators.fold import Constants
+from ..rules.operators.recipes import CurveRecipe, SoftmaxRecipe
+from ..rules.operators.vector import Calculator, Given, Holds
 
-__all__ = ["Evaluate", "PreparedOperator", "constant_operand", "output_values", "refuse", "required_operand"]
+__all__ = [
+    "Evaluate",
+    "PreparedOperator",
+    "RecipeOperator",
+    "StagedOperator",
+    "constant_operand",
+    "output_values",
+    "refuse",
+    "required_operand",
+]
 
 Evaluate = Callable[[Sequence[Array]], dict[str, Array]]
+
+
+@dataclass(frozen=True, eq=False)
+class RecipeOperator:
+    """A table or a polynomial that LastBit makes, and what it is made from.
+
+    Attributes:
+        recipe: the recipe.
+        constants: what the file says of the operator.
+        beta: SOFTMAX's option.
+    """
+
+    recipe: CurveRecipe | SoftmaxRecipe
+    constants: Constants
+    beta: np.float32 | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StagedOperator:
+    """A rule that is made of stages, with an operator's constants, and how it meets the operator's inputs.
+
+    Attributes:
+        calculator: the rule and the constants.
+        given: the operator's inputs -> what the rule is applied to, arrays that broadcast to the output's shape.
+        holds: the operator's inputs -> where the conditions of the rule's choices are met.
+        members: (the operator's inputs, a place in the output) -> the elements that are reduced to the one there; None
+            where nothing is reduced.
+    """
+
+    calculator: Calculator
+    given: Callable[[Sequence[Array]], Given]
+    holds: Callable[[Sequence[Array]], Holds]
+    members: Callable[[Sequence[Array], tuple[int, ...]], Array] | None = None
+
+    def steps(self, values: Sequence[Array], dtype: DType) -> dict[str, Array]:
+        """Every named step for these inputs; the output has this element type."""
+        named = dict(self.calculator(self.given(values), self.holds(values)))
+        named["output"] = named["output"].astype(dtype.numpy)
+        return named
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,6 +80,8 @@ class PreparedOperator:
         notes: warnings about this operator that a user should see.
         kernel: which kernel family of the runtime computes it (`xnnpack`, `builtin`, `reference`, `tflm`); put in by
             `lastbit.prepare`.
+        recipe: of LOGISTIC, TANH and SOFTMAX of quantized values: what table or polynomial they follow.
+        staged: of an operator whose rule is a list of stages or a choice of such: the rule, and what it is applied to.
     """
 
     operator: Operator
@@ -35,6 +90,8 @@ class PreparedOperator:
     evaluate: Evaluate
     notes: tuple[str, ...] = ()
     kernel: str = ""
+    recipe: RecipeOperator | None = None
+    staged: StagedOperator | None = None
 
 
 def output_values(op: Operator, steps: Mapping[str, Array]) -> dict[int, Array]:

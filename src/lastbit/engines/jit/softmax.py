@@ -16,6 +16,7 @@ from ...model.types import Array, integer_type
 from ...ops.base import PreparedOperator
 from ...ops.elements.softmax import interpolated_reciprocals
 from ...ops.elements.unary import per_tensor
+from ...rules.operators.recipes import InterpolatedSoftmax, PolynomialSoftmax, TableSoftmax
 from ..blas import Softmax
 from .compile import float32_at, inner, int16_at, int64_at, uint8_at
 from .fields import AT, IN
@@ -36,18 +37,19 @@ def make_softmax(entry: PreparedOperator, source: Tensor, output: Tensor, elemen
         elements: elements in one row of the chain.
     """
     kind = source.dtype.numpy
-    if kind == np.int16 and entry.rule.startswith("interpolated_int16"):
-        return _make_interpolated(entry, source, output, elements)
+    recipe = None if entry.recipe is None else entry.recipe.recipe
+    if kind == np.int16 and isinstance(recipe, InterpolatedSoftmax):
+        return _make_interpolated(entry, recipe, source, output, elements)
     if kind not in (np.int8, np.uint8) or output.dtype.numpy != kind or source.data is not None or not source.shape:
         return None
-    if not entry.rule.startswith(("gemmlowp_fixed_point", "lut_float32_sum")) or elements % source.shape[-1]:
+    if not isinstance(recipe, PolynomialSoftmax | TableSoftmax) or elements % source.shape[-1]:
         return None
     to = per_tensor(entry.operator, output)
     # Rows of two: the maximum, and a value so many steps below it.
     top = integer_type(source.dtype).qmax
     probe = np.stack([np.full(256, top), top - np.arange(256)], axis=1).astype(kind)
     found = entry.evaluate([probe])
-    unsigned, floats = kind == np.uint8, entry.rule == "lut_float32_sum"
+    unsigned, floats = kind == np.uint8, isinstance(recipe, TableSoftmax)
     # What the float32 rule does not add to an unsigned output, and the fixed-point rule replaces by the smallest value.
     added = to.qmin if not floats else 0 if unsigned else to.zero_point
     scale = int(np.asarray(to.scale, np.float32).view(np.int32))
@@ -71,13 +73,15 @@ def _table(exp: Array, floats: bool) -> Array:
     return np.concatenate([exp, rounding_divide_by_pot(exp, _SUM_BITS)]).astype(np.int64)
 
 
-def _make_interpolated(entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Softmax | None:
+def _make_interpolated(
+    entry: PreparedOperator, recipe: InterpolatedSoftmax, source: Tensor, output: Tensor, elements: int
+) -> Softmax | None:
     if source.data is not None or output.dtype.numpy != np.int16 or elements % source.shape[-1]:
         return None
     # One row of all values, from the largest down.
     exp = entry.evaluate([np.arange(32767, -32769, -1).astype(np.int16)[None]])["exp"][0]
     return Softmax(
-        table=np.stack([exp, interpolated_reciprocals(entry.rule)]).astype(np.int16),
+        table=np.stack([exp, interpolated_reciprocals(recipe)]).astype(np.int16),
         constants=np.zeros(5, np.int64),
         classes=source.shape[-1],
         elements=elements,
@@ -118,7 +122,7 @@ def _largest(given, classes, flip):  # type: ignore[no-untyped-def]
 
 
 def fixed_softmax(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
-    """Integers only: see `gemmlowp_fixed_point`. 1 where a kernel would abort."""
+    """Integers only: see `PolynomialSoftmax`. 1 where a kernel would abort."""
     p = int64_at(fields)
     classes, table, constants = p[AT.table_period], p[AT.table], p[AT.scalars]
     n = rows * p[AT.depth] // classes
@@ -155,7 +159,7 @@ def fixed_softmax(fields: int, state: int, scratch: int, x: int, rows: int, out:
 
 
 def float_softmax(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
-    """Float32 sums from left to right: see `lut_float32_sum`."""
+    """Float32 sums from left to right: see `TableSoftmax`."""
     p = int64_at(fields)
     classes, table, constants = p[AT.table_period], p[AT.table], p[AT.scalars]
     n = rows * p[AT.depth] // classes
@@ -183,7 +187,7 @@ def float_softmax(fields: int, state: int, scratch: int, x: int, rows: int, out:
 
 
 def interpolated_softmax(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
-    """16 bits: see `interpolated_int16`. 1 where a sum is beyond what is meant; then the reference knows more."""
+    """16 bits: see `InterpolatedSoftmax`. 1 where a sum is beyond what is meant; then the reference knows more."""
     p = int64_at(fields)
     classes, table = p[AT.table_period], p[AT.table]
     n = rows * p[AT.depth] // classes

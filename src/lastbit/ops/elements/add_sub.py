@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from ...arith.elementwise import InnerLoop, inner_loop, prepare_fixed_point_sum, prepare_q20_sum
-from ...arith.fixedpoint import rounding_divide_by_pot
 from ...model.errors import Refusal
 from ...model.graph import Model, Operator
-from ...model.types import Array
+from ...rules.operators.floats import ARITHMETIC, FloatArithmetic, float_equations
+from ...rules.operators.fold import Constants, bounds_of, factor_value, rescalings
+from ...rules.operators.forms import Choice, PowersOfTwo
+from ...rules.operators.table import ADD_SUB
+from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
-from .binary import Binary, binary, clamp_output, prepared_binary
-from .floats import FLOAT_RULES, prepare_float_binary
+from .binary import Binary, binary, staged_binary
+from .floats import prepare_float_binary
+from .staged import check_types
 from .unary import pick_rule
 
 __all__ = ["RULES", "prepare_add_sub"]
 
-_OUTPUT = "; their sum to s_y, rounded half up, then half away"
-
-RULES: dict[str, str] = {
-    "fixed_point": (
-        "both inputs to the scale 2 max(s_1, s_2): SRDHM((x - zx) << 20, q) / 2^R (int16: << 15), rounded half up, "
-        "then half away" + _OUTPUT
-    ),
-    "fixed_point_vector": (
-        "both inputs to the scale 2 max(s_1, s_2): in whole groups of an inner loop SRDHM((x - zx) << (20 - R), q), "
-        "rounded half up (int8 and int16, groups of 16), or SRDHM((x - zx) << 20, q) >> R, rounded down (uint8, or one "
-        "input a single element; groups of 8); as `fixed_point` in the rest" + _OUTPUT
-    ),
-    "q20_half_up": "y = clamp(zy + ((m_1 (x_1 - z_1) + m_2 (x_2 - z_2) + 2^(R-1)) >> R)), m of 21 bits",
-    **{
-        f"{name}/power_of_two": "the same, int16 only; with scales that are powers of two and `pot_scale_int16`: "
-        "y = clamp(saturate(x_1 / 2^(e_y - e_1)) + saturate(x_2 / 2^(e_y - e_2))), each rounded half away"
-        for name in ("fixed_point", "fixed_point_vector")
-    },
-    **FLOAT_RULES,
-}
+RULES: dict[str, str] = {**equations(ADD_SUB), **float_equations(ARITHMETIC)}
 
 
 def prepare_add_sub(model: Model, op: Operator, rule: str) -> PreparedOperator:
@@ -49,7 +34,8 @@ def prepare_add_sub(model: Model, op: Operator, rule: str) -> PreparedOperator:
         rule: a key of `RULES`.
 
     Returns:
-        Steps: `scaled_1`, `scaled_2` (not with `q20_half_up`), `sum`, `acc_scaled`, `with_zero_point`, `output`.
+        Steps: `centered_1`, `centered_2`, `scaled_1`, `scaled_2` (not with `q20_half_up`), `sum`, `acc_scaled`,
+        `with_zero_point`, `output`.
 
     Raises:
         UnsupportedError: operands or options outside of what is covered, or scales that the real kernel aborts on.
@@ -57,52 +43,22 @@ def prepare_add_sub(model: Model, op: Operator, rule: str) -> PreparedOperator:
     Source: google-ai-edge/LiteRT, tflite/kernels/add.cc @15ed5faee080, tflite/kernels/sub.cc,
     tflite/kernels/internal/optimized/integer_ops/add.h; google/XNNPACK, src/microparams-init.c, src/qs8-vadd.
     """
-    pick_rule(op, rule, RULES)
-    if rule in FLOAT_RULES:
-        return prepare_float_binary(model, op, rule, np.subtract if op.name == "SUB" else np.add)
-    q20 = rule == "q20_half_up"
-    node = binary(model, op, "half_even" if q20 else "half_away")
-    wide = node.output.dtype.name == "int16"
+    chosen = pick_rule(op, rule, {**ADD_SUB, **ARITHMETIC})
+    if isinstance(chosen, FloatArithmetic):
+        return prepare_float_binary(model, op, chosen, np.subtract if op.name == "SUB" else np.add)
+    node = binary(model, op, bounds_of(chosen))
     if node.output.dtype.name not in ("int8", "uint8", "int16"):
         raise refuse(op, f"{node.output.dtype.name} is not covered; covered: int8, uint8, int16")
-    if wide:
+    if node.output.dtype.name == "int16":
         _check_int16(node)
-    sums, _, branches = rule.partition("/")
-    if branches:
-        if not wide:
-            raise refuse(op, f"the rule {rule} is for int16, not {node.output.dtype.name}")
-        shifts = _power_of_two_shifts(node)
-        if shifts is not None:
-            return _power_of_two(node, rule, shifts)
-    (one, two), to = node.given, node.to
-    subtract = op.name == "SUB"
-    if q20:
-        constants = prepare_q20_sum(one.scale, two.scale, to.scale, subtract=subtract)
-        return prepared_binary(
-            op,
-            rule,
-            node.tensors,
-            node.output,
-            lambda a, b: clamp_output(
-                node, {**constants.steps(a.astype(np.int64) - one.zero_point, b.astype(np.int64) - two.zero_point)}
-            ),
-        )
-    folded = prepare_fixed_point_sum(one.scale, two.scale, to.scale, left_shift=15 if wide else 20, subtract=subtract)
-    if folded is None:
+    check_types(op, chosen, node.output.dtype.name)
+    if isinstance(chosen, Choice) and isinstance(chosen.when, PowersOfTwo):
+        branch = chosen.then if _powers_of_two(node, chosen.when) else chosen.otherwise
+        chosen = replace(branch, name=rule)
+    constants = Constants(node.given, node.to)
+    if any(factor_value(stage.factor, constants) >= 1 for stage in rescalings(chosen) if "headroom" in stage.factor.by):
         raise refuse(op, "an input scale is 2^19 output scales or more, and the real kernel aborts the process")
-    loop = InnerLoop(0)
-    if sums == "fixed_point_vector":
-        loop = inner_loop(*(tensor.shape for tensor in node.tensors))
-        if wide and (loop.scalar or loop.length != math.prod(node.output.shape)):
-            loop = InnerLoop(0)  # the int16 kernel has no fast broadcasting
-    merged = node.output.dtype.name != "uint8" and not loop.scalar
-
-    def steps(a: Array, b: Array) -> dict[str, Array]:
-        vector = loop.in_vector(a.size, 16 if merged else 8).reshape(a.shape)
-        a, b = a.astype(np.int64) - one.zero_point, b.astype(np.int64) - two.zero_point
-        return clamp_output(node, {**folded.steps(a, b, to.zero_point, vector, merged_shift=merged, narrow=not wide)})
-
-    return prepared_binary(op, rule, node.tensors, node.output, steps)
+    return staged_binary(node, chosen)
 
 
 def _check_int16(node: Binary) -> None:
@@ -111,18 +67,18 @@ def _check_int16(node: Binary) -> None:
         raise refuse(node.operator, "int16 wants zero points of 0; the runtimes refuse anything else")
 
 
-def _power_of_two_shifts(node: Binary) -> tuple[int, int] | None:
-    """By how many bits the inputs are shifted right where LiteRT's kernel for powers of two runs, else None.
+def _powers_of_two(node: Binary, when: PowersOfTwo) -> bool:
+    """Whether LiteRT's kernel for scales that are powers of two runs.
 
     Raises:
         UnsupportedError: that kernel refuses the scales, or they lie where it begins.
     """
     op = node.operator
     logarithms = [math.log2(float(side.scale)) for side in (*node.given, node.to)]
-    distance = max(abs(x - round(x)) for x in logarithms)
-    if not op.options.get("pot_scale_int16", True) or distance > 0.0011:
-        return None
-    if distance > 0.0009:
+    distance = max(abs(x - round(x)) for x in logarithms) * 1000
+    if not op.options.get("pot_scale_int16", True) or distance > when.nearness + 0.1:
+        return False
+    if distance > when.nearness - 0.1:
         raise refuse(
             op, "not exact: a scale's logarithm is 0.001 from an integer, where the kernels branch", Refusal.NOT_EXACT
         )
@@ -139,15 +95,4 @@ def _power_of_two_shifts(node: Binary) -> tuple[int, int] | None:
             f"not exact: an input is shifted by {to - min(one, two)} bits, which 16 bits do not have",
             Refusal.NOT_EXACT,
         )
-    return to - one, to - two
-
-
-def _power_of_two(node: Binary, rule: str, shifts: tuple[int, int]) -> PreparedOperator:
-    sign = -1 if node.operator.name == "SUB" else 1
-
-    def steps(a: Array, b: Array) -> dict[str, Array]:
-        scaled = [rounding_divide_by_pot(x.astype(np.int64), shift) for x, shift in zip((a, b), shifts, strict=True)]
-        total = np.clip(scaled[0] + sign * scaled[1], -(2**15), 2**15 - 1)
-        return clamp_output(node, {"scaled_1": scaled[0], "scaled_2": scaled[1], "acc_scaled": total})
-
-    return prepared_binary(node.operator, rule, node.tensors, node.output, steps)
+    return True

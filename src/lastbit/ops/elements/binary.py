@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from ...arith.fixedpoint import low_bits
+from ...arith.elementwise import InnerLoop, inner_loop
 from ...model.errors import InputError
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
+from ...rules.base import Bounds
+from ...rules.operators.fold import Constants, Scale
+from ...rules.operators.forms import Condition, InnerGroups, StagedRule
+from ...rules.operators.vector import Calculator, Given, Holds
 from ...rules.requantize.fold import activation_bounds
-from ..base import PreparedOperator, refuse, required_operand
-from .unary import Scale, per_tensor
+from ..base import PreparedOperator, StagedOperator, refuse, required_operand
+from .unary import per_tensor
 
-__all__ = ["Binary", "PreparedBinary", "binary", "clamp_output", "operands_of_two", "prepared_binary"]
+__all__ = ["Binary", "PreparedBinary", "binary", "operands_of_two", "prepared_binary", "staged_binary"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +82,13 @@ def operands_of_two(model: Model, op: Operator) -> tuple[tuple[Tensor, Tensor], 
     return (first, second), output
 
 
-def binary(model: Model, op: Operator, bounds: str) -> Binary:
+def binary(model: Model, op: Operator, bounds: Bounds) -> Binary:
     """Read an operator with two quantized inputs and check it.
 
     Args:
         model: the model.
         op: the operator.
-        bounds: the tie rule of the fused activation's bounds, `half_away` or `half_even`.
+        bounds: the tie rule of the fused activation's bounds.
 
     Raises:
         UnsupportedError: operands, types or options outside of what is covered.
@@ -92,18 +98,8 @@ def binary(model: Model, op: Operator, bounds: str) -> Binary:
     activation = str(op.options.get("fused_activation_function", "NONE"))
     if activation not in ("NONE", "RELU", "RELU6", "RELU_N1_TO_1"):
         raise refuse(op, f"fused activation {activation} is not covered")
-    low, high = activation_bounds(
-        activation, to.scale, to.zero_point, output.dtype, "half_even" if bounds == "half_even" else "half_away"
-    )
+    low, high = activation_bounds(activation, to.scale, to.zero_point, output.dtype, bounds)
     return Binary(op, tensors, output, (first, second), to, low, high)
-
-
-def clamp_output(node: Binary, steps: dict[str, Array]) -> dict[str, Array]:
-    """Add the output's zero point to `acc_scaled` in an int32, unless that is done, and clamp."""
-    if "with_zero_point" not in steps:
-        steps["with_zero_point"] = low_bits(steps["acc_scaled"] + node.to.zero_point, 32)
-    steps["output"] = np.minimum(np.maximum(steps["with_zero_point"], node.low), node.high)
-    return steps
 
 
 def prepared_binary(
@@ -119,24 +115,67 @@ def prepared_binary(
 
     The output of steps is cast to the output's type. One input may be a constant of the file.
     """
-    computed = tuple(tensor for tensor in tensors if tensor.data is None)
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
-        fed = iter(values)
-        both = [tensor.data if tensor.data is not None else np.asarray(next(fed)) for tensor in tensors]
-        try:
-            first, second = np.broadcast_arrays(*both)
-        except ValueError:
-            shapes = " and ".join(str(list(x.shape)) for x in both)
-            raise InputError(f"{op.label}: inputs of shape {shapes} do not broadcast") from None
-        named = steps(first, second)
+        named = steps(*_both(op, tensors, values))
         return {**named, "output": named["output"].astype(output.dtype.numpy)}
 
     return PreparedBinary(
         operator=op,
         rule=rule,
-        inputs=tuple(tensor.index for tensor in computed),
+        inputs=_computed(tensors),
         evaluate=evaluate,
         notes=tuple(notes),
         tensors=tensors,
     )
+
+
+def staged_binary(node: Binary, rule: StagedRule) -> PreparedOperator:
+    """A prepared operator of two quantized arrays whose rule is made of stages."""
+    op, output = node.operator, node.output
+    constants = Constants(node.given, node.to, node.low, node.high, subtract=op.name == "SUB")
+    loop = inner_loop(*(tensor.shape for tensor in node.tensors))
+
+    def given(values: Sequence[Array]) -> Given:
+        first, second = _both(op, node.tensors, values)
+        return {"input_1": first, "input_2": second}
+
+    def holds(values: Sequence[Array]) -> Holds:
+        return lambda when: _groups(when, loop, output, _both(op, node.tensors, values)[0].shape)
+
+    staged = StagedOperator(Calculator(rule, constants), given, holds)
+    return PreparedBinary(
+        operator=op,
+        rule=rule.name,
+        inputs=_computed(node.tensors),
+        evaluate=lambda values: staged.steps(values, output.dtype),
+        staged=staged,
+        tensors=node.tensors,
+    )
+
+
+def _groups(when: Condition, loop: InnerLoop, output: Tensor, shape: tuple[int, ...]) -> bool | npt.NDArray[np.bool_]:
+    """Where a vector loop over the innermost dimensions runs."""
+    if not isinstance(when, InnerGroups):
+        raise TypeError(f"an operator of two inputs has no {when}")
+    sides = when.one_element == "either" or (when.one_element == "yes") == loop.scalar
+    broadcast = loop.scalar or loop.length != math.prod(output.shape)
+    if not loop.length or not sides or output.dtype.name not in when.types or (broadcast and not when.broadcast):
+        return False
+    return loop.in_vector(math.prod(shape), when.elements).reshape(shape)
+
+
+def _both(op: Operator, tensors: tuple[Tensor, Tensor], values: Sequence[Array]) -> tuple[Array, Array]:
+    """Both inputs, one of which may be a constant of the file, broadcast to one shape."""
+    fed = iter(values)
+    both = [tensor.data if tensor.data is not None else np.asarray(next(fed)) for tensor in tensors]
+    try:
+        first, second = np.broadcast_arrays(*both)
+    except ValueError:
+        shapes = " and ".join(str(list(x.shape)) for x in both)
+        raise InputError(f"{op.label}: inputs of shape {shapes} do not broadcast") from None
+    return first, second
+
+
+def _computed(tensors: tuple[Tensor, Tensor]) -> tuple[int, ...]:
+    return tuple(tensor.index for tensor in tensors if tensor.data is None)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ...model.graph import Model, Operator
-from ...model.types import Array
+from ...rules.operators.fold import Constants, leaves
+from ...rules.operators.table import DEQUANTIZE
+from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
-from .unary import operands, per_tensor, pick_rule, prepared, split_vector
+from .staged import prepared_unary
+from .unary import operands, per_tensor, pick_rule
 
 __all__ = ["RULES", "prepare_dequantize"]
 
-RULES: dict[str, str] = {
-    "float32_difference_times_scale": "y = float32(x - zx) * s_x in float32; int16 only with zero point 0",
-    "float32_difference_times_scale/any_zero_point": "the same, int16 with any zero point",
-    "float32_vector8_product_plus_offset": (
-        "whole groups of 8 elements: y = float32(x) * s_x + (-zx * s_x), three float32 roundings; "
-        "the rest: float32(x - zx) * s_x"
-    ),
-    "float16_widen": "y = float32(x); exact",
-}
+RULES: dict[str, str] = equations(DEQUANTIZE)
 
 
 def prepare_dequantize(model: Model, op: Operator, rule: str) -> PreparedOperator:
@@ -42,31 +35,19 @@ def prepare_dequantize(model: Model, op: Operator, rule: str) -> PreparedOperato
     Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/reference/integer_ops/dequantize.h; the
     rule with groups of 8 was found by probing ai-edge-litert 2.3.0 on x86-64 (fused multiply-add excluded).
     """
-    pick_rule(op, rule, RULES)
+    chosen = pick_rule(op, rule, DEQUANTIZE)
     source, output = operands(model, op)
     if output.dtype.name != "float32":
         raise refuse(op, f"gives {output.dtype.name}; the runtimes give float32")
-    if rule == "float16_widen":
-        if source.dtype.name != "float16":
+    types = chosen.types or ("int8", "uint8", "int16")
+    if source.dtype.name not in types:
+        if "float16" in types:
             raise refuse(op, f"the rule {rule} is for float16, but {source.label} is {source.dtype.name}")
-        return prepared(op, rule, source, output, lambda x: {"output": x.astype(np.float32)})
-    if source.dtype.name not in ("int8", "uint8", "int16"):
         raise refuse(op, f"LastBit dequantizes int8, uint8, int16 and float16, not {source.dtype.name}")
+    if source.dtype.name == "float16":
+        return prepared_unary(op, chosen, Constants((), None), (source, output))
     given = per_tensor(op, source)
-    if source.dtype.name == "int16" and given.zero_point and not rule.endswith("any_zero_point"):
+    symmetric = any(leaf.symmetric_int16 for leaf in leaves(chosen))
+    if source.dtype.name == "int16" and given.zero_point and symmetric:
         raise refuse(op, f"has the int16 zero point {given.zero_point}; LiteRT wants 0")
-
-    def difference(x: Array) -> dict[str, Array]:
-        centered = x.astype(np.int64) - given.zero_point
-        with np.errstate(over="ignore"):
-            return {"centered": centered, "output": centered.astype(np.float32) * given.scale}
-
-    def vector8(x: Array) -> dict[str, Array]:
-        steps = difference(x)
-        with np.errstate(over="ignore", invalid="ignore"):
-            offset = np.float32(-given.zero_point) * given.scale
-            affine = x.astype(np.float32) * given.scale + offset
-        steps["output"] = np.where(split_vector(x, source, 8), affine, steps["output"])
-        return steps
-
-    return prepared(op, rule, source, output, vector8 if rule == "float32_vector8_product_plus_offset" else difference)
+    return prepared_unary(op, chosen, Constants((given,), None), (source, output))

@@ -8,17 +8,12 @@ import numpy as np
 
 from ...model.graph import Model, Operator
 from ...model.types import Array, fused_bounds
+from ...rules.operators.floats import FloatArithmetic
 from ..base import PreparedOperator, refuse
 from .binary import operands_of_two, prepared_binary
 from .unary import flush_subnormal
 
-__all__ = ["FLOAT_RULES", "float_bounds", "prepare_float_binary"]
-
-FLOAT_RULES: dict[str, str] = {
-    "float32": "one float32 operation, then min(max(y, low), high); bounds are finite: an infinite result becomes the "
-    "largest number",
-    "float32_flush": "the same with infinite bounds; subnormals of input and result become zero",
-}
+__all__ = ["float_bounds", "prepare_float_binary"]
 
 
 def float_bounds(op: Operator, *, finite: bool) -> tuple[np.float32, np.float32]:
@@ -40,14 +35,14 @@ def float_bounds(op: Operator, *, finite: bool) -> tuple[np.float32, np.float32]
 
 
 def prepare_float_binary(
-    model: Model, op: Operator, rule: str, function: Callable[[Array, Array], Array]
+    model: Model, op: Operator, rule: FloatArithmetic, function: Callable[[Array, Array], Array]
 ) -> PreparedOperator:
     """Prepare an operator of two float32 arrays that makes one rounding, with broadcasting.
 
     Args:
         model: the model.
         op: the operator.
-        rule: a key of `FLOAT_RULES`.
+        rule: its rule.
         function: the operation on two float32 arrays of one shape.
 
     Returns:
@@ -58,9 +53,9 @@ def prepare_float_binary(
     """
     tensors, output = operands_of_two(model, op)
     if output.dtype.name != "float32":
-        raise refuse(op, f"the rule {rule} is for float32, not {output.dtype.name}")
-    flush = rule == "float32_flush"
-    low, high = float_bounds(op, finite=not flush)
+        raise refuse(op, f"the rule {rule.name} is for float32, not {output.dtype.name}")
+    flush = rule.flush
+    low, high = float_bounds(op, finite=rule.finite)
 
     def steps(a: Array, b: Array) -> dict[str, Array]:
         with np.errstate(all="ignore"):
@@ -70,4 +65,4 @@ def prepare_float_binary(
         clamped = np.where(result < low, low, np.where(result > high, high, result))
         return {"result": result, "output": clamped}
 
-    return prepared_binary(op, rule, tensors, output, steps)
+    return prepared_binary(op, rule.name, tensors, output, steps)

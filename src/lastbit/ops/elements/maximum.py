@@ -9,6 +9,7 @@ import numpy as np
 from ...model.errors import Refusal
 from ...model.graph import Model, Operator
 from ...model.types import Array, IntegerType
+from ...rules.operators.floats import COMPARISONS, float_equations
 from ..base import PreparedOperator, refuse
 from ..moves.copies import same_quantization
 from .binary import operands_of_two, prepared_binary
@@ -16,13 +17,7 @@ from .unary import flush_subnormal, pick_rule
 
 __all__ = ["RULES", "prepare_maximum"]
 
-RULES: dict[str, str] = {
-    "compare": "the larger (MAXIMUM) or smaller (MINIMUM) number; nothing is rescaled; of two zeros the second",
-    "compare_flush": (
-        "the same for float32: subnormals become zero; of two zeros the second, or the first where the first input has "
-        "one element along the innermost axis"
-    ),
-}
+RULES: dict[str, str] = float_equations(COMPARISONS)
 
 
 def prepare_maximum(model: Model, op: Operator, rule: str) -> PreparedOperator:
@@ -36,10 +31,9 @@ def prepare_maximum(model: Model, op: Operator, rule: str) -> PreparedOperator:
 
     Source: google-ai-edge/LiteRT, tflite/kernels/maximum_minimum.cc; which of two zeros comes out was found by probing.
     """
-    pick_rule(op, rule, RULES)
+    flush = pick_rule(op, rule, COMPARISONS).flush
     tensors, output = operands_of_two(model, op)
     same_quantization(op, [*tensors, output])
-    flush = rule == "compare_flush"
     if not isinstance(output.dtype, IntegerType) and output.dtype.name != "float32":
         raise refuse(op, f"{output.dtype.name} is not covered; covered: integers, float32")
     if flush and output.dtype.name != "float32":

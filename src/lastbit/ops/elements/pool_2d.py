@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -10,8 +11,14 @@ from ...arith.windows import WindowAxis, taps
 from ...model.errors import InputError
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
+from ...rules.operators.floats import POOL_LARGEST, POOL_MEAN, FloatInOrder, FloatLargest, float_equations
+from ...rules.operators.fold import Constants, bounds_of, leaves
+from ...rules.operators.forms import Condition, Largest, StagedRule
+from ...rules.operators.table import AVERAGE_POOL, MAX_POOL
+from ...rules.operators.vector import Calculator, Given
+from ...rules.operators.words import equations
 from ...rules.requantize.fold import activation_bounds
-from ..base import PreparedOperator, refuse
+from ..base import PreparedOperator, StagedOperator, refuse
 from ..validity import check_windows
 from .floats import float_bounds
 from .unary import operands, per_tensor, pick_rule
@@ -20,16 +27,8 @@ __all__ = ["AVERAGE_RULES", "MAX_RULES", "prepare_pool_2d"]
 
 Steps = Callable[[Array], dict[str, Array]]
 
-AVERAGE_RULES: dict[str, str] = {
-    "mean_half_away": "y = clamp(round_half_away(sum / count)); count without padding; bounds half away",
-    "float32_in_order": "y = clamp(sum / count), added row by row from left to right in float32; finite bounds",
-}
-
-MAX_RULES: dict[str, str] = {
-    "maximum/half_away": "y = clamp(max); bounds zy + round_half_away(bound / s_y)",
-    "maximum/half_even": "y = clamp(max); bounds round_half_even(bound / s_y + zy)",
-    "float32_first": "y = clamp(max) in float32; of two zeros the first; finite bounds",
-}
+AVERAGE_RULES: dict[str, str] = {**equations(AVERAGE_POOL), **float_equations(POOL_MEAN)}
+MAX_RULES: dict[str, str] = {**equations(MAX_POOL), **float_equations(POOL_LARGEST)}
 
 
 def prepare_pool_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
@@ -53,7 +52,9 @@ def prepare_pool_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
     Source: google-ai-edge/LiteRT, tflite/kernels/internal/reference/integer_ops/pooling.h @268878a7f508 and
     tflite/kernels/pooling.cc; google/XNNPACK, src/subgraph/max-pooling-2d.c.
     """
-    pick_rule(op, rule, AVERAGE_RULES if op.name == "AVERAGE_POOL_2D" else MAX_RULES)
+    chosen = pick_rule(
+        op, rule, {**AVERAGE_POOL, **POOL_MEAN} if op.name == "AVERAGE_POOL_2D" else {**MAX_POOL, **POOL_LARGEST}
+    )
     x, y = operands(model, op)
     if len(x.shape) != 4 or 0 in x.shape or x.data is not None:
         raise refuse(op, f"the input {list(x.shape)} must be computed and have four dimensions")
@@ -71,10 +72,14 @@ def prepare_pool_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
     if not rows.outputs(x.shape[1]) or not columns.outputs(x.shape[2]):
         raise refuse(op, f"the window does not fit into the input {list(x.shape)}")
     check_windows(op, x.shape, rows, columns)
-    if rule.startswith("float32"):
-        steps = _float_steps(op, x, y, rows, columns)
+    staged: StagedOperator | None = None
+    if isinstance(chosen, FloatInOrder | FloatLargest):
+        steps = _float_steps(op, chosen, x, y, rows, columns)
     else:
-        steps = _steps(op, rule, x, y, rows, columns)
+        whole = staged = _staged(op, chosen, x, y, rows, columns)
+
+        def steps(values: Array) -> dict[str, Array]:
+            return whole.steps([values], y.dtype)
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         if values[0].ndim != 4 or values[0].shape[1:] != x.shape[1:]:
@@ -82,10 +87,12 @@ def prepare_pool_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
         named = steps(values[0])
         return {**named, "output": named["output"].astype(y.dtype.numpy)}
 
-    return PreparedOperator(operator=op, rule=rule, inputs=(x.index,), evaluate=evaluate)
+    return PreparedOperator(operator=op, rule=rule, inputs=(x.index,), evaluate=evaluate, staged=staged)
 
 
-def _steps(op: Operator, rule: str, x: Tensor, y: Tensor, rows: WindowAxis, columns: WindowAxis) -> Steps:
+def _staged(
+    op: Operator, rule: StagedRule, x: Tensor, y: Tensor, rows: WindowAxis, columns: WindowAxis
+) -> StagedOperator:
     """Quantized integers."""
     given, to = per_tensor(op, x), per_tensor(op, y)
     if (x.dtype.name, given) != (y.dtype.name, to):
@@ -93,34 +100,40 @@ def _steps(op: Operator, rule: str, x: Tensor, y: Tensor, rows: WindowAxis, colu
     activation = str(op.options.get("fused_activation_function", "NONE"))
     if activation not in ("NONE", "RELU", "RELU6", "RELU_N1_TO_1"):
         raise refuse(op, f"fused activation {activation} is not covered")
-    low, high = activation_bounds(
-        activation, to.scale, to.zero_point, y.dtype, "half_even" if rule.endswith("half_even") else "half_away"
-    )
+    low, high = activation_bounds(activation, to.scale, to.zero_point, y.dtype, bounds_of(rule))
+    largest = any(isinstance(stage, Largest) for leaf in leaves(rule) for stage in leaf.stages)
 
-    def maximum(values: Array) -> dict[str, Array]:
-        best = None
-        for _, _, seen in taps(values.astype(np.int32), rows, columns, to.qmin):
-            best = seen if best is None else np.maximum(best, seen)
-        assert best is not None
-        return {"maximum": best, "output": np.minimum(np.maximum(best, low), high)}
+    def reduced(values: Sequence[Array]) -> Given:
+        wide = values[0].astype(np.int32)
+        if largest:
+            seen = [part for _, _, part in taps(wide, rows, columns, to.qmin)]
+            return {"largest": functools.reduce(np.maximum, seen)}
+        ones = np.ones((1, *wide.shape[1:3], 1), np.int32)
+        total = np.asarray(sum(seen for _, _, seen in taps(wide, rows, columns, 0)))
+        return {"total": total, "count": np.asarray(sum(seen for _, _, seen in taps(ones, rows, columns, 0)))}
 
-    def average(values: Array) -> dict[str, Array]:
-        ones = np.ones((1, *values.shape[1:3], 1), np.int32)
-        total = sum(seen for _, _, seen in taps(values.astype(np.int32), rows, columns, 0))
-        count = sum(seen for _, _, seen in taps(ones, rows, columns, 0))
-        total, count = np.asarray(total), np.asarray(count)
-        mean = np.sign(total) * ((np.abs(total) + count // 2) // count)
-        return {
-            "sum": total,
-            "count": np.broadcast_to(count, total.shape),
-            "mean": mean,
-            "output": np.minimum(np.maximum(mean, low), high),
-        }
+    def members(values: Sequence[Array], index: tuple[int, ...]) -> Array:
+        """The window's elements that are no padding."""
+        n, top, left, channel = index
+        places = [
+            start + np.arange(window.size) * window.dilation
+            for window, length, place in zip((rows, columns), x.shape[1:3], (top, left), strict=True)
+            for start in (place * window.stride - window.padding(length)[0],)
+        ]
+        inside = [spots[(spots >= 0) & (spots < length)] for spots, length in zip(places, x.shape[1:3], strict=True)]
+        return np.asarray(values[0][n][np.ix_(*inside)][..., channel].reshape(-1))
 
-    return average if op.name == "AVERAGE_POOL_2D" else maximum
+    calculator = Calculator(rule, Constants((given,), to, low, high))
+    return StagedOperator(calculator, reduced, lambda values: _no_condition, members)
 
 
-def _float_steps(op: Operator, x: Tensor, y: Tensor, rows: WindowAxis, columns: WindowAxis) -> Steps:
+def _no_condition(when: Condition) -> bool:
+    raise TypeError(f"a pool has no {when}")
+
+
+def _float_steps(
+    op: Operator, rule: FloatInOrder | FloatLargest, x: Tensor, y: Tensor, rows: WindowAxis, columns: WindowAxis
+) -> Steps:
     """float32."""
     if not x.dtype.name == y.dtype.name == "float32":
         raise refuse(op, f"the rule is for float32, not {x.dtype.name} to {y.dtype.name}")
@@ -144,4 +157,4 @@ def _float_steps(op: Operator, x: Tensor, y: Tensor, rows: WindowAxis, columns: 
         count = np.asarray(sum(seen for _, _, seen in taps(ones, rows, columns, 0)))
         return {"sum": total, "count": np.broadcast_to(count, total.shape), "output": clamp(total / count)}
 
-    return average if op.name == "AVERAGE_POOL_2D" else maximum
+    return average if isinstance(rule, FloatInOrder) else maximum

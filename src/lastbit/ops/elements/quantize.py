@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...arith.fixed_functions import multiply_by_quantized_multiplier
 from ...arith.fixedpoint import (
-    low_bits,
     quantize_multiplier,
-    round_half_away,
-    rounding_shift_right_half_up,
-    saturating_rounding_doubling_high_mul,
 )
-from ...arith.lookup import float_to_int_x86
 from ...model.graph import Model, Operator, Tensor
-from ...model.types import Array
+from ...rules.operators.fold import Constants, Scale, rescalings
+from ...rules.operators.forms import FixedBits, StagedRule
+from ...rules.operators.table import QUANTIZE
+from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
-from .unary import Scale, flush_subnormal, operands, per_tensor, pick_rule, prepared, split_vector
+from .staged import prepared_unary, reads_reals
+from .unary import operands, per_tensor, pick_rule
 
 __all__ = ["RULES", "prepare_quantize", "q8_out_of_range"]
 
-RULES: dict[str, str] = {
-    "float32_divide_half_away": "y = clamp(wrap32(int32(round_half_away(x / s)) + zp)), x / s in float32",
-    "vector8_inverse_half_even": (
-        "whole groups of 8 elements: y = clamp(wrap32(int32(round_half_even(x * (1/s))) + zp)), float32; "
-        "the rest: y = clamp(wrap32(int32(round_half_away(x / s)) + zp)), float64"
-    ),
-    "float32_inverse_half_even_saturate": (
-        "y = clamp(round_half_even(min(x * (1/s), 32767)) + zp), float32; subnormals are 0, NaN is large"
-    ),
-    "q31_half_up_half_away": "d = x - zx;  y = clamp(wrap32(round_half_away(SRDHM(d << L, q) / 2^R) + zy))",
-    "q31_vector16_half_up": (
-        "as q31_half_up_half_away, but the second rounding is half up for whole groups of 16 elements"
-    ),
-    "q8_half_up": "y = clamp((((x - zx) * round_half_even(256 * s_x/s_y) + 128) >> 8) + zy)",
-}
+RULES: dict[str, str] = equations(QUANTIZE)
 
-_FROM_FLOAT = ("float32_divide_half_away", "vector8_inverse_half_even", "float32_inverse_half_even_saturate")
 # XNNPACK's 8 fraction bits hold factors in this range; its delegate leaves others to the builtin kernel.
 _Q8_LOWEST, _Q8_HIGHEST = np.float32(2.0**-8), np.float32(2.0**7)
 
@@ -70,16 +53,37 @@ def prepare_quantize(model: Model, op: Operator, rule: str) -> PreparedOperator:
     src/microparams-init.c (xnn_init_qs8_cvt_scalar_params). The builtin rules were found by probing
     ai-edge-litert 2.3.0 on x86-64.
     """
-    pick_rule(op, rule, RULES)
+    chosen = pick_rule(op, rule, QUANTIZE)
     source, output = operands(model, op)
     to = per_tensor(op, output)
     if source.dtype.name == "float32":
-        if rule not in _FROM_FLOAT:
+        if not reads_reals(chosen):
             raise refuse(op, f"the rule {rule} requantizes integers, but {source.label} is float32")
-        return _from_float(op, rule, source, output, to)
-    if rule in _FROM_FLOAT:
+        if chosen.types and output.dtype.name not in chosen.types:
+            raise refuse(op, f"XNNPACK quantizes to 8 bits only, not to {output.dtype.name}")
+        return prepared_unary(op, chosen, Constants((), to, to.qmin, to.qmax), (source, output))
+    if reads_reals(chosen):
         raise refuse(op, f"the rule {rule} quantizes float32, but {source.label} is {source.dtype.name}")
-    return _requantize(op, rule, source, output, per_tensor(op, source), to)
+    constants = Constants((per_tensor(op, source),), to, to.qmin, to.qmax)
+    _check_integers(op, chosen, source, output, constants)
+    return prepared_unary(op, chosen, constants, (source, output))
+
+
+def _check_integers(op: Operator, rule: StagedRule, source: Tensor, output: Tensor, constants: Constants) -> None:
+    """What no kernel of this rule requantizes."""
+    (given,), to = constants.inputs, constants.output
+    assert to is not None
+    if source.dtype.name == output.dtype.name == "int16" and (given.zero_point or to.zero_point):
+        raise refuse(op, "int16 to int16 is covered with both zero points 0; LiteRT refuses others")
+    if rule.types and (source.dtype.bits, output.dtype.bits) != (8, 8):
+        raise refuse(op, f"the rule {rule.name} is for 8 bits, not {source.dtype.name} to {output.dtype.name}")
+    for stage in rescalings(rule):
+        beyond = q8_out_of_range(given, to) if isinstance(stage.form, FixedBits) else None
+        if beyond is not None:
+            raise refuse(op, beyond)
+        factor = np.float64(given.scale) / np.float64(to.scale)
+        if int(quantize_multiplier(factor)[1]) > 30:
+            raise refuse(op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself")
 
 
 def q8_out_of_range(given: Scale, to: Scale) -> str | None:
@@ -95,78 +99,4 @@ def q8_out_of_range(given: Scale, to: Scale) -> str | None:
 
 def _ratio(given: Scale, to: Scale) -> np.float32:
     with np.errstate(over="ignore", under="ignore"):
-        return given.scale / to.scale
-
-
-def _finish(acc_scaled: Array, to: Scale, steps: dict[str, Array]) -> dict[str, Array]:
-    steps["acc_scaled"] = acc_scaled
-    steps["with_zero_point"] = low_bits(acc_scaled + to.zero_point, 32)
-    steps["output"] = np.clip(steps["with_zero_point"], to.qmin, to.qmax)
-    return steps
-
-
-def _from_float(op: Operator, rule: str, source: Tensor, output: Tensor, to: Scale) -> PreparedOperator:
-    with np.errstate(under="ignore"):
-        inverse = np.float32(1) / to.scale
-
-    def divide(x: Array) -> dict[str, Array]:
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            scaled = x / to.scale
-            return _finish(float_to_int_x86(round_half_away(scaled)), to, {"scaled": scaled})
-
-    def vector8(x: Array) -> dict[str, Array]:
-        inside = split_vector(x, source, 8)
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            scaled = np.where(inside, (x * inverse).astype(np.float64), x.astype(np.float64) / to.scale)
-            rounded = np.where(inside, np.rint(scaled), round_half_away(scaled))
-            return _finish(float_to_int_x86(rounded), to, {"scaled": scaled})
-
-    def saturate(x: Array) -> dict[str, Array]:
-        limit = np.float32(32767)
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            scaled = flush_subnormal(x) * flush_subnormal(np.asarray(inverse))
-            # minps returns its second operand, the limit, where the first is NaN.
-            limited = np.where(scaled < limit, scaled, limit)
-        # The int32 is packed to int16 with saturation before the zero point is added.
-        rounded = np.maximum(np.rint(limited), -32768).astype(np.int64)
-        return _finish(rounded, to, {"scaled": scaled})
-
-    if rule == "float32_inverse_half_even_saturate" and output.dtype.bits != 8:
-        raise refuse(op, f"XNNPACK quantizes to 8 bits only, not to {output.dtype.name}")
-    steps = dict(zip(_FROM_FLOAT, (divide, vector8, saturate), strict=True))[rule]
-    return prepared(op, rule, source, output, steps)
-
-
-def _requantize(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale) -> PreparedOperator:
-    if source.dtype.name == output.dtype.name == "int16" and (given.zero_point or to.zero_point):
-        raise refuse(op, "int16 to int16 is covered with both zero points 0; LiteRT refuses others")
-    if rule != "q31_half_up_half_away" and (source.dtype.bits, output.dtype.bits) != (8, 8):
-        raise refuse(op, f"the rule {rule} is for 8 bits, not {source.dtype.name} to {output.dtype.name}")
-    ratio = _ratio(given, to)
-    beyond = q8_out_of_range(given, to) if rule == "q8_half_up" else None
-    if beyond is not None:
-        raise refuse(op, beyond)
-    factor = np.float64(given.scale) / np.float64(to.scale)
-    multiplier, shift = (int(part) for part in quantize_multiplier(factor))
-    q8 = int(np.rint(np.float32(256) * ratio)) if rule == "q8_half_up" else 0
-    if shift > 30:
-        raise refuse(op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself")
-
-    def half_away(x: Array) -> dict[str, Array]:
-        centered = low_bits(x.astype(np.int64) - given.zero_point, 32)
-        return _finish(multiply_by_quantized_multiplier(centered, multiplier, shift), to, {"centered": centered})
-
-    def vector16(x: Array) -> dict[str, Array]:
-        centered = x.astype(np.int64) - given.zero_point
-        shifted = low_bits(centered << max(shift, 0), 32)
-        high = saturating_rounding_doubling_high_mul(shifted, multiplier)
-        half_up = rounding_shift_right_half_up(high, max(-shift, 0))
-        rest = multiply_by_quantized_multiplier(centered, multiplier, shift)
-        return _finish(np.where(split_vector(x, source, 16), half_up, rest), to, {"centered": centered})
-
-    def q8_half_up(x: Array) -> dict[str, Array]:
-        centered = x.astype(np.int64) - given.zero_point
-        return _finish(rounding_shift_right_half_up(centered * q8, 8), to, {"centered": centered})
-
-    steps = {"q31_half_up_half_away": half_away, "q31_vector16_half_up": vector16, "q8_half_up": q8_half_up}[rule]
-    return prepared(op, rule, source, output, steps)
+        return np.float32(given.scale / to.scale)

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...arith.fixed_functions import multiply_by_quantized_multiplier
-from ...arith.fixedpoint import low_bits, quantize_multiplier, round_half_away
+from ...arith.fixedpoint import round_half_away
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
+from ...rules.operators.floats import RELUS, FloatClamp, float_equations
+from ...rules.operators.fold import Constants, Scale, factor_value, leaves, rescalings
+from ...rules.operators.forms import Output, StagedRule
+from ...rules.operators.table import RELU
+from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
-from .unary import Scale, flush_subnormal, operands, per_tensor, pick_rule, prepared
+from .staged import prepared_unary
+from .unary import flush_subnormal, operands, per_tensor, pick_rule, prepared
 
 __all__ = ["RULES", "prepare_relu"]
 
-RULES: dict[str, str] = {
-    "q31_half_up_half_away/float32_ratio": (
-        "y = clamp(zy + round_half_away(SRDHM((x - zx) << L, q) / 2^R)), q and shift from s_x/s_y in float32"
-    ),
-    "q31_half_up_half_away/float64_ratio": "the same, q and shift from s_x/s_y in float64",
-    "clamp_without_rescale": "y = x clamped to [zx, zx + round_half_away(6 / s_x)]; s_y and zy are ignored",
-    "float32_clamp": "y = min(max(x, low), high); NaN and -0.0 stay",
-    "float32_clamp_flush": "the same; subnormals become zero first",
-}
+RULES: dict[str, str] = {**equations(RELU), **float_equations(RELUS)}
 
 _BOUNDS: dict[str, tuple[float, float]] = {
     "RELU": (0.0, np.inf),
@@ -53,30 +50,29 @@ def prepare_relu(model: Model, op: Operator, rule: str) -> PreparedOperator:
     in google-ai-edge/LiteRT, tflite/kernels/activations.cc, commit 049cdbcf); tensorflow/tflite-micro,
     tensorflow/lite/micro/kernels/activations_common.cc, commit 0ad70939.
     """
-    pick_rule(op, rule, RULES)
+    chosen = pick_rule(op, rule, {**RELU, **RELUS})
     source, output = operands(model, op)
     if source.dtype.name != output.dtype.name:
         raise refuse(op, f"takes {source.dtype.name} and gives {output.dtype.name}; every runtime wants one type")
-    if rule.startswith("float32") != (source.dtype.name == "float32"):
+    if isinstance(chosen, FloatClamp) != (source.dtype.name == "float32"):
         raise refuse(op, f"the rule {rule} is not for {source.dtype.name}")
-    if source.dtype.name == "float32":
-        return _float32(op, rule, source, output)
+    if isinstance(chosen, FloatClamp):
+        return _float32(op, chosen, source, output)
     given = per_tensor(op, source)
-    if rule == "clamp_without_rescale":
-        return _clamp(op, rule, source, output, given)
-    return _rescale(op, rule, source, output, given, per_tensor(op, output))
+    if any(isinstance(leaf.output, Output) and leaf.output.domain == "input" for leaf in leaves(chosen)):
+        return _clamp(op, chosen, source, output, given)
+    return _rescale(op, chosen, source, output, given, per_tensor(op, output))
 
 
-def _float32(op: Operator, rule: str, source: Tensor, output: Tensor) -> PreparedOperator:
+def _float32(op: Operator, rule: FloatClamp, source: Tensor, output: Tensor) -> PreparedOperator:
     low, high = (np.float32(bound) for bound in _BOUNDS[op.name])
-    flush = rule == "float32_clamp_flush"
 
     def clamp(x: Array) -> dict[str, Array]:
-        value = flush_subnormal(x) if flush else x
+        value = flush_subnormal(x) if rule.flush else x
         # Comparisons, not NumPy's maximum: that one may turn -0.0 into 0.0.
         return {"output": np.where(value < low, low, np.where(value > high, high, value))}
 
-    return prepared(op, rule, source, output, clamp)
+    return prepared(op, rule.name, source, output, clamp)
 
 
 def _steps(op: Operator, bound: float, to: Scale) -> int:
@@ -90,48 +86,27 @@ def _steps(op: Operator, bound: float, to: Scale) -> int:
     return int(min(max(to.zero_point + steps, to.qmin), to.qmax))
 
 
-def _clamp(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale) -> PreparedOperator:
+def _clamp(op: Operator, rule: StagedRule, source: Tensor, output: Tensor, given: Scale) -> PreparedOperator:
     if op.name != "RELU6":
-        raise refuse(op, f"the rule {rule} is for RELU6 only")
+        raise refuse(op, f"the rule {rule.name} is for RELU6 only")
     six = _steps(op, 6.0, given)
     notes = []
     to = per_tensor(op, output)
     if to.scale != given.scale or to.zero_point != given.zero_point:
         notes.append("this kernel does not rescale: input and output quantization differ, so the real values change")
-    return prepared(
-        op,
-        rule,
-        source,
-        output,
-        lambda x: {"output": np.clip(x.astype(np.int64), given.zero_point, six)},
-        notes=notes,
-    )
+    return prepared_unary(op, rule, Constants((given,), to, given.zero_point, six), (source, output), notes=notes)
 
 
-def _rescale(op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale) -> PreparedOperator:
+def _rescale(
+    op: Operator, rule: StagedRule, source: Tensor, output: Tensor, given: Scale, to: Scale
+) -> PreparedOperator:
     if source.dtype.name == "int16" and (given.zero_point or to.zero_point):
         raise refuse(op, "int16 wants both zero points 0; the runtimes refuse anything else")
     if source.dtype.name not in ("int8", "uint8", "int16"):
         raise refuse(op, f"the runtimes take int8, uint8 and int16 here, not {source.dtype.name}")
-    if rule.endswith("float32_ratio"):
-        with np.errstate(over="ignore", under="ignore"):
-            factor = np.float64(given.scale / to.scale)
-    else:
-        factor = np.float64(given.scale) / np.float64(to.scale)
+    constants = Constants((given,), to)
+    factor = max(float(factor_value(stage.factor, constants)) for stage in rescalings(rule))
     if not factor < 2.0**30:
-        raise refuse(op, f"s_x/s_y is {float(factor)!r}; a factor of 2^30 and more shifts an int32 out of itself")
-    multiplier, shift = (int(part) for part in quantize_multiplier(factor))
+        raise refuse(op, f"s_x/s_y is {factor!r}; a factor of 2^30 and more shifts an int32 out of itself")
     low, high = (_steps(op, bound, to) for bound in _BOUNDS[op.name])
-
-    def rescale(x: Array) -> dict[str, Array]:
-        centered = x.astype(np.int64) - given.zero_point
-        acc_scaled = multiply_by_quantized_multiplier(centered, multiplier, shift)
-        with_zero_point = low_bits(acc_scaled + to.zero_point, 32)
-        return {
-            "centered": centered,
-            "acc_scaled": acc_scaled,
-            "with_zero_point": with_zero_point,
-            "output": np.minimum(np.maximum(with_zero_point, low), high),
-        }
-
-    return prepared(op, rule, source, output, rescale)
+    return prepared_unary(op, rule, Constants((given,), to, low, high), (source, output))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -26,35 +27,20 @@ from ...arith.lookup import expf, interpolate, interpolation_table, sum_in_order
 from ...model.errors import InputError, Refusal
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
-from ..base import PreparedOperator, refuse
+from ...rules.operators.fold import Constants
+from ...rules.operators.recipes import (
+    SOFTMAX,
+    InterpolatedSoftmax,
+    PolynomialSoftmax,
+    TableSoftmax,
+    recipe_equations,
+)
+from ..base import PreparedOperator, RecipeOperator, refuse
 from .unary import Scale, operands, per_tensor, pick_rule, prepared
 
 __all__ = ["RULES", "interpolated_reciprocals", "prepare_softmax"]
 
-RULES: dict[str, str] = {
-    "gemmlowp_fixed_point": "exp in Q0.31, sum in Q12.19, reciprocal by Newton's method; integers only",
-    "gemmlowp_fixed_point/exact_output_scale": (
-        "the same; int8 output only with scale 1/256 exactly, int16 only with 1/65536 and zero point -32768"
-    ),
-    "lut_float32_sum": (
-        "t = expf(-s_x*beta * (max - x)), float32; sum left to right in float32; "
-        "y = clamp(zy + round_half_away(t * (1 / (sum * s_y))))"
-    ),
-    "interpolated_int16/float64_tables": (
-        "exp and 1/(1+x) from 513-entry int16 tables made in float64; q and shift from s_x*beta in float32"
-    ),
-    "interpolated_int16/float32_tables": "the same, tables made in float32; s_x*beta in float64",
-}
-
-_PAIRS = {
-    "gemmlowp_fixed_point": {("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16")},
-    "gemmlowp_fixed_point/exact_output_scale": {("int8", "int8"), ("int8", "int16")},
-    "lut_float32_sum": {("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16")},
-    "interpolated_int16/float64_tables": {("int16", "int16")},
-    "interpolated_int16/float32_tables": {("int16", "int16")},
-}
-_DIFF_BITS = 5  # integer bits of the scaled difference
-_SUM_BITS = 12  # integer bits of the sum
+RULES: dict[str, str] = recipe_equations(SOFTMAX)
 
 
 def prepare_softmax(model: Model, op: Operator, rule: str) -> PreparedOperator:
@@ -84,24 +70,29 @@ def prepare_softmax(model: Model, op: Operator, rule: str) -> PreparedOperator:
     (PreprocessSoftmaxScaling); tensorflow/tflite-micro, tensorflow/lite/micro/kernels/softmax_common.cc,
     commit 0982c6f4.
     """
-    pick_rule(op, rule, RULES)
+    chosen = pick_rule(op, rule, SOFTMAX)
     source, output = operands(model, op)
     pair = source.dtype.name, output.dtype.name
-    if pair not in _PAIRS[rule]:
+    if pair not in chosen.types:
         raise refuse(op, f"the rule {rule} is not for {pair[0]} to {pair[1]}")
     if len(source.shape) < 1:
         raise refuse(op, "wants at least one axis")
     given, to = per_tensor(op, source), per_tensor(op, output)
-    _check_output(op, pair, to, strict=rule.endswith("exact_output_scale"))
+    _check_output(op, pair, to, strict=isinstance(chosen, PolynomialSoftmax) and chosen.exact_output_scale)
     option = op.options.get("beta", 0.0)
     beta = np.float32(option if isinstance(option, int | float) else 0.0)
     if not (np.isfinite(beta) and beta >= 0):
         raise refuse(op, f"beta is {float(beta)!r}; LastBit covers finite values from 0")
-    if rule.startswith("gemmlowp"):
-        return _fixed_point(op, rule, source, output, given, to, beta)
-    if rule == "lut_float32_sum":
-        return _lut(op, rule, source, output, given, to, beta)
-    return _interpolated(op, rule, source, output, given, beta)
+    made = RecipeOperator(chosen, Constants((given,), to, to.qmin, to.qmax), beta)
+    match chosen:
+        case PolynomialSoftmax():
+            return _fixed_point(op, chosen, source, output, made)
+        case TableSoftmax():
+            return _lut(op, chosen, source, output, made)
+        case InterpolatedSoftmax():
+            return _interpolated(op, chosen, source, output, made)
+        case never:
+            assert_never(never)
 
 
 def _check_output(op: Operator, pair: tuple[str, str], to: Scale, strict: bool) -> None:
@@ -120,14 +111,22 @@ def _check_output(op: Operator, pair: tuple[str, str], to: Scale, strict: bool) 
         )
 
 
+def _numbers(made: RecipeOperator) -> tuple[Scale, Scale, np.float32]:
+    """The quantization of input and output, and beta."""
+    assert made.constants.output is not None
+    assert made.beta is not None
+    return made.constants.inputs[0], made.constants.output, made.beta
+
+
 def _fixed_point(
-    op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale, beta: np.float32
+    op: Operator, rule: PolynomialSoftmax, source: Tensor, output: Tensor, made: RecipeOperator
 ) -> PreparedOperator:
-    factor = min(float(beta) * float(given.scale) * 2.0 ** (31 - _DIFF_BITS), 2.0**31 - 1.0)
+    given, to, beta = _numbers(made)
+    factor = min(float(beta) * float(given.scale) * 2.0 ** (31 - rule.diff_bits), 2.0**31 - 1.0)
     if factor <= 1.0:
         raise refuse(op, f"beta * scale is {float(beta) * float(given.scale)!r}; at 2^-26 and below the kernel aborts")
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
-    diff_min = -input_radius(_DIFF_BITS, shift)
+    diff_min = -input_radius(rule.diff_bits, shift)
     bits = output.dtype.bits
 
     def calculate(x: Array) -> dict[str, Array]:
@@ -135,9 +134,9 @@ def _fixed_point(
         diff = value - value.max(axis=-1, keepdims=True)
         counted = diff >= diff_min
         scaled = saturating_rounding_doubling_high_mul(np.where(counted, diff, 0) << shift, multiplier)
-        exp = np.where(counted, exp_on_negative_values(scaled, _DIFF_BITS), 0)
-        total = rounding_divide_by_pot(exp, _SUM_BITS).sum(axis=-1, keepdims=True)
-        scale, bits_over_unit = reciprocal(np.minimum(total, INT32_MAX), _SUM_BITS)
+        exp = np.where(counted, exp_on_negative_values(scaled, rule.diff_bits), 0)
+        total = rounding_divide_by_pot(exp, rule.sum_bits).sum(axis=-1, keepdims=True)
+        scale, bits_over_unit = reciprocal(np.minimum(total, INT32_MAX), rule.sum_bits)
         exponent = bits_over_unit + 31 - bits
         if np.any(exponent > 31) or np.any(total > INT32_MAX):
             raise InputError(
@@ -148,12 +147,11 @@ def _fixed_point(
         result = np.where(counted, np.clip(rounded + to.qmin, to.qmin, to.qmax), to.qmin)
         return {"diff": diff, "exp": exp, "sum_of_exps": total, "reciprocal": scale, "output": result}
 
-    return prepared(op, rule, source, output, calculate)
+    return prepared(op, rule.name, source, output, calculate, recipe=made)
 
 
-def _lut(
-    op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, to: Scale, beta: np.float32
-) -> PreparedOperator:
+def _lut(op: Operator, rule: TableSoftmax, source: Tensor, output: Tensor, made: RecipeOperator) -> PreparedOperator:
+    given, to, beta = _numbers(made)
     with np.errstate(over="ignore"):
         step = -given.scale * beta
         # Entry k is exp of k steps below the row's maximum.
@@ -179,32 +177,32 @@ def _lut(
     notes = []
     if output.dtype.name == "uint8" and to.zero_point:
         notes.append(f"this kernel ignores the output's zero point {to.zero_point}")
-    return prepared(op, rule, source, output, calculate, notes=notes)
+    return prepared(op, rule.name, source, output, calculate, notes=notes, recipe=made)
 
 
-def _precision(rule: str) -> type[np.floating]:
-    return np.float64 if rule.endswith("float64_tables") else np.float32
+def _precision(rule: InterpolatedSoftmax) -> type[np.floating]:
+    return np.float64 if rule.table_bits == 64 else np.float32
 
 
-def _reciprocal_table(precision: type[np.floating]) -> npt.NDArray[np.int64]:
-    return interpolation_table(lambda v: 1.0 / (1.0 + v), 0.0, 1.0, precision)
+def _reciprocal_table(rule: InterpolatedSoftmax) -> npt.NDArray[np.int64]:
+    return interpolation_table(lambda v: 1.0 / (1.0 + v), *rule.reciprocal_range, _precision(rule))
 
 
 @functools.cache
-def interpolated_reciprocals(rule: str) -> npt.NDArray[np.int64]:
+def interpolated_reciprocals(rule: InterpolatedSoftmax) -> npt.NDArray[np.int64]:
     """1 / (1 + x) as an int16 rule interpolates it, for every int16 from the smallest on: int64 `[65536]`."""
-    return interpolate(np.arange(-32768, 32768), _reciprocal_table(_precision(rule)))
+    return interpolate(np.arange(-32768, 32768), _reciprocal_table(rule))
 
 
 def _interpolated(
-    op: Operator, rule: str, source: Tensor, output: Tensor, given: Scale, beta: np.float32
+    op: Operator, rule: InterpolatedSoftmax, source: Tensor, output: Tensor, made: RecipeOperator
 ) -> PreparedOperator:
+    given, _, beta = _numbers(made)
     if given.zero_point:
         raise refuse(op, f"has the int16 input zero point {given.zero_point}; the runtimes want 0")
-    precision = _precision(rule)
-    exp_table = interpolation_table(math.exp, -10.0, 0.0, precision)
-    reciprocal_table = _reciprocal_table(precision)
-    if precision is np.float64:
+    exp_table = interpolation_table(math.exp, *rule.exp_range, _precision(rule))
+    reciprocal_table = _reciprocal_table(rule)
+    if rule.factor_bits == 32:
         factor = np.float64(given.scale * beta) / (10.0 / 65535.0)
     else:
         factor = np.float64(given.scale) * np.float64(beta) / (10.0 / 65535.0)
@@ -229,4 +227,4 @@ def _interpolated(
         result = np.clip(rounding_shift_right_half_up(exp * scale, 31 - leading_zeros), 0, 32767)
         return {"exp": exp, "sum_of_exps": total, "reciprocal": scale, "output": result}
 
-    return prepared(op, rule, source, output, calculate)
+    return prepared(op, rule.name, source, output, calculate, recipe=made)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from ...arith.fixedpoint import quantize_multiplier
 from ...model.errors import Refusal, UnsupportedError
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array, IntegerType
-from ..base import PreparedOperator, refuse, required_operand
+from ...rules.operators.fold import Scale
+from ..base import PreparedOperator, RecipeOperator, refuse, required_operand
 
 __all__ = [
     "Scale",
@@ -28,28 +29,14 @@ __all__ = [
     "split_vector",
 ]
 
-
-@dataclass(frozen=True)
-class Scale:
-    """One tensor's per-tensor quantization and integer range.
-
-    Attributes:
-        scale: float32, positive and normal.
-        zero_point: in the element type's range.
-        qmin: smallest integer of the element type.
-        qmax: largest integer.
-    """
-
-    scale: np.float32
-    zero_point: int
-    qmin: int
-    qmax: int
+T = TypeVar("T")
 
 
-def pick_rule(op: Operator, rule: str, rules: dict[str, str]) -> None:
-    """Raise UnsupportedError unless this operator's file has the rule."""
+def pick_rule(op: Operator, rule: str, rules: Mapping[str, T]) -> T:
+    """The rule of this name; UnsupportedError unless this operator's file has it."""
     if rule not in rules:
         raise refuse(op, f"has no arithmetic rule named {rule!r}; it has {', '.join(sorted(rules))}")
+    return rules[rule]
 
 
 def operands(model: Model, op: Operator) -> tuple[Tensor, Tensor]:
@@ -98,6 +85,7 @@ def prepared(
     steps: Callable[[Array], dict[str, Array]],
     *,
     notes: Sequence[str] = (),
+    recipe: RecipeOperator | None = None,
 ) -> PreparedOperator:
     """A prepared operator that calculates its steps from one array.
 
@@ -110,6 +98,7 @@ def prepared(
         output: the output tensor.
         steps: from the input array to every step in order; the last is `output`.
         notes: warnings for the user.
+        recipe: what the steps follow, where it is a table or a polynomial.
     """
     constant = source.data
 
@@ -126,6 +115,7 @@ def prepared(
         inputs=() if constant is not None else (source.index,),
         evaluate=evaluate,
         notes=tuple(notes),
+        recipe=recipe,
     )
 
 

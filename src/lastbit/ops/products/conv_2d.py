@@ -9,16 +9,20 @@ from ...arith.matmul import pack_weights
 from ...arith.windows import patches
 from ...model.graph import Model, Operator
 from ...model.types import Array, integer_type
+from ...rules.base import ChannelGroups
+from ...rules.operators.floats import CONVOLUTIONS, float_equations
+from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ..base import PreparedOperator
 from .convolution import RULES as CONVOLUTION_RULES
 from .convolution import convolution, finish
-from .float_convolution import FLOAT_CONVOLUTION_RULES, prepare_float_convolution
+from .float_convolution import prepare_float_convolution
 
 __all__ = ["RULES", "prepare_conv_2d"]
 
 # Its kernels treat all output channels alike.
-RULES: dict[str, str] = {name: text for name, text in CONVOLUTION_RULES.items() if "by_channel" not in name}
-RULES |= FLOAT_CONVOLUTION_RULES
+_BY_CHANNEL = {name for name, choice in CHOICES_AROUND_DENSE.items() if isinstance(choice.when, ChannelGroups)}
+RULES: dict[str, str] = {name: text for name, text in CONVOLUTION_RULES.items() if name not in _BY_CHANNEL}
+RULES |= float_equations(CONVOLUTIONS)
 
 # Bytes that the laid-out windows of one matrix product may take.
 _CHUNK = 1 << 25
@@ -45,8 +49,8 @@ def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
     conv.h @4e3f91a2024a; google/XNNPACK, src/configs and src/qs8-gemm for the delegate.
     """
     layer = convolution(model, op, rule)
-    if rule in FLOAT_CONVOLUTION_RULES:
-        return prepare_float_convolution(layer, rule)
+    if rule in CONVOLUTIONS:
+        return prepare_float_convolution(layer, CONVOLUTIONS[rule])
     assert layer.weights.data is not None
     groups = layer.groups
     zx, zw = layer.input_zero_point, layer.weights_zero_point

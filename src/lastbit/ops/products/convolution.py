@@ -15,6 +15,7 @@ from ...model.errors import InputError
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
 from ...rules.base import ChannelGroups, IntegerRule, OneRow, Window
+from ...rules.operators.floats import CONVOLUTIONS
 from ...rules.requantize.fold import RequantParams, prepare_requantize
 from ...rules.requantize.table import AROUND_DENSE, CHOICES_AROUND_DENSE
 from ...rules.requantize.vector import requantize
@@ -153,7 +154,7 @@ def convolution(model: Model, op: Operator, rule: str) -> Convolution:
         UnsupportedError: operands computed at run time, shapes, types or options outside of what is covered; all
             reasons at once.
     """
-    floating = rule.startswith("float32_")
+    floating = rule in CONVOLUTIONS
     if rule not in RULES and not floating:
         raise refuse(op, f"has no arithmetic rule named {rule!r}; it has {', '.join(sorted(RULES))}")
     x = required_operand(model, op, 0, "input")

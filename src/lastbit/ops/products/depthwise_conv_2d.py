@@ -10,14 +10,15 @@ import numpy.typing as npt
 from ...arith.windows import taps
 from ...model.graph import Model, Operator
 from ...model.types import Array
+from ...rules.operators.floats import CONVOLUTIONS, float_equations
 from ..base import PreparedOperator
 from .convolution import RULES as CONVOLUTION_RULES
 from .convolution import convolution, finish
-from .float_convolution import FLOAT_CONVOLUTION_RULES, prepare_float_convolution
+from .float_convolution import prepare_float_convolution
 
 __all__ = ["RULES", "prepare_depthwise_conv_2d"]
 
-RULES: dict[str, str] = {**CONVOLUTION_RULES, **FLOAT_CONVOLUTION_RULES}
+RULES: dict[str, str] = {**CONVOLUTION_RULES, **float_equations(CONVOLUTIONS)}
 
 
 def prepare_depthwise_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
@@ -41,8 +42,8 @@ def prepare_depthwise_conv_2d(model: Model, op: Operator, rule: str) -> Prepared
     tflite/kernels/depthwise_conv.cc; google/XNNPACK, src/qs8-dwconv.
     """
     layer = convolution(model, op, rule)
-    if rule in FLOAT_CONVOLUTION_RULES:
-        return prepare_float_convolution(layer, rule)
+    if rule in CONVOLUTIONS:
+        return prepare_float_convolution(layer, CONVOLUTIONS[rule])
     assert layer.weights.data is not None
     multiplier = layer.channels // layer.input.shape[3]
     zx = layer.input_zero_point

@@ -9,33 +9,20 @@ import numpy as np
 from ...arith.floats import SMALLEST_NORMAL, fma32
 from ...arith.windows import taps
 from ...model.types import Array
+from ...rules.operators.floats import FloatConvolution
 from ..base import PreparedOperator, refuse
 from ..elements.floats import float_bounds
 from .convolution import Convolution
 
-__all__ = ["FLOAT_CONVOLUTION_RULES", "prepare_float_convolution"]
-
-# XNNPACK has depthwise kernels for windows of up to so many taps.
-DEPTHWISE_TAPS = 25
-
-_ORDER = "row by row of the window, from left to right, channel by channel"
-
-FLOAT_CONVOLUTION_RULES: dict[str, str] = {
-    "float32_in_order/bias_last": f"y = clamp((0 + x w + x w + ...) + bias), {_ORDER}; every product and sum rounded",
-    "float32_in_order/bias_first": f"y = clamp(bias + x w + x w + ...), {_ORDER}; every product and sum rounded",
-    "float32_fma/bias_first": (
-        f"y = clamp(fma(x, w, ... fma(x, w, bias))), {_ORDER}, or column by column where every output channel sees one "
-        f"input channel that no other sees and the window has {DEPTHWISE_TAPS} taps or fewer; subnormals become zero"
-    ),
-}
+__all__ = ["prepare_float_convolution"]
 
 
-def prepare_float_convolution(layer: Convolution, rule: str) -> PreparedOperator:
+def prepare_float_convolution(layer: Convolution, rule: FloatConvolution) -> PreparedOperator:
     """Prepare a float32 convolution.
 
     Args:
         layer: the convolution; its types are checked here.
-        rule: a key of `FLOAT_CONVOLUTION_RULES`.
+        rule: its rule.
 
     Returns:
         Steps: `sum` (with the bias), `output`, all `[n, out_h, out_w, out]`.
@@ -53,7 +40,7 @@ def prepare_float_convolution(layer: Convolution, rule: str) -> PreparedOperator
     assert layer.weights.data is not None
     assert layer.bias is not None
     assert layer.bias.data is not None
-    fused = rule.startswith("float32_fma")
+    fused, last = rule.fused, rule.bias == "last"
     low, high = float_bounds(op, finite=not fused)
     weights, bias = _flush(layer.weights.data, fused), _flush(layer.bias.data, fused)
     groups = layer.input.shape[3] if op.name == "DEPTHWISE_CONV_2D" else layer.groups
@@ -65,10 +52,10 @@ def prepare_float_convolution(layer: Convolution, rule: str) -> PreparedOperator
         depth, each = weights.shape[3], layer.channels // groups
         seen = {(i, j): part for i, j, part in taps(_flush(x, fused), layer.rows, layer.columns, 0)}
         order = (
-            sorted(seen, key=lambda place: place[::-1]) if fused and layer.depthwise(DEPTHWISE_TAPS) else sorted(seen)
+            sorted(seen, key=lambda place: place[::-1]) if layer.depthwise(rule.columns_first_taps) else sorted(seen)
         )
         shape = (*next(iter(seen.values())).shape[:3], layer.channels)
-        total = np.broadcast_to(np.float32(0) if rule.endswith("last") else bias, shape)
+        total = np.broadcast_to(np.float32(0) if last else bias, shape)
         for i, j in order:
             for channel in range(depth):
                 values = np.repeat(seen[i, j][..., channel::depth], each, axis=3)
@@ -76,7 +63,7 @@ def prepare_float_convolution(layer: Convolution, rule: str) -> PreparedOperator
                     total = fma32(values, weights[:, i, j, channel], total, flush=True)
                 else:
                     total = total + values * weights[:, i, j, channel]
-        return total + bias if rule.endswith("last") else np.asarray(total)
+        return total + bias if last else np.asarray(total)
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         layer.check(values[0])
@@ -84,7 +71,7 @@ def prepare_float_convolution(layer: Convolution, rule: str) -> PreparedOperator
             total = accumulate(values[0])
         return {"sum": total, "output": np.where(total < low, low, np.where(total > high, high, total))}
 
-    return PreparedOperator(operator=op, rule=rule, inputs=(layer.input.index,), evaluate=evaluate)
+    return PreparedOperator(operator=op, rule=rule.name, inputs=(layer.input.index,), evaluate=evaluate)
 
 
 def _flush(x: Array, wanted: bool) -> Array:

@@ -14,6 +14,7 @@ from typing import assert_never
 
 from ...arith.exact import (
     ExactStep,
+    low_bits,
     make_step,
     number_text,
     round_fraction,
@@ -190,11 +191,6 @@ def _nearest_power(value: Fraction) -> int:
     return exponent
 
 
-def _wrap(value: int, bits: int) -> int:
-    half = 1 << (bits - 1)
-    return (value + half) % (2 * half) - half
-
-
 def _saturate(value: int, bits: int) -> int:
     half = 1 << (bits - 1)
     return max(-half, min(half - 1, value))
@@ -203,9 +199,9 @@ def _saturate(value: int, bits: int) -> int:
 def _kept(register: Register, value: int) -> int:
     match register:
         case "wrap32":
-            return _wrap(value, 32)
+            return low_bits(value, 32)
         case "wrap16":
-            return _wrap(value, 16)
+            return low_bits(value, 16)
         case "saturate16":
             return _saturate(value, 16)
         case "wide":
@@ -288,7 +284,7 @@ class _Worked:
         left, right = max(shift, 0), max(-shift, 0)
         match stage.form:
             case TwoRoundings(tie=tie):
-                shifted = _wrap(value * 2**left, 32)
+                shifted = low_bits(value * 2**left, 32)
                 if left:
                     yield make_step(
                         f"{name}_shifted", f"{name} << L", f"{value} << {left}", shifted, value * 2**left, "wrap32"
@@ -300,7 +296,7 @@ class _Worked:
                 effect, formula = tie, f"round_{tie}(high_mul / 2^R)"
             case HighProduct(order):
                 first, last = (right, 0) if order == "before" else (0, right)
-                shifted = _wrap(math.floor(Fraction(value, 2**first)), 32)
+                shifted = low_bits(math.floor(Fraction(value, 2**first)), 32)
                 if first:
                     exact = Fraction(value, 2**first)
                     yield make_step(f"{name}_shifted", f"{name} >> R", f"{value} >> {first}", shifted, exact, "floor")
@@ -358,7 +354,7 @@ class _Worked:
         numbers = f"{multipliers[0]} * ({a}) + {multipliers[1]} * ({b})"
         yield make_step(stage.total, f"q_1 * {stage.of[0]} + q_2 * {stage.of[1]}", numbers, total, total)
         exact = Fraction(total) / Fraction(2) ** shift
-        result = math.floor(Fraction(_wrap(total + 2 ** (shift - 1), 32), 2**shift))
+        result = math.floor(Fraction(low_bits(total + 2 ** (shift - 1), 32), 2**shift))
         yield make_step(stage.step, f"({stage.total} + 2^(R-1)) >> R", f"{total} / 2^{shift}", result, exact, "half_up")
 
     def _total(self, step: str, centered: bool) -> Iterator[ExactStep]:

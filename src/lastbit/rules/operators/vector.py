@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from ...arith.fixedpoint import (
     INT32_MIN,
+    low_bits,
     rounding_divide_by_pot,
     rounding_shift_right_half_up,
     saturating_rounding_doubling_high_mul,
-    wrap32,
 )
-from ...types import Array
+from ...model.types import Array
 from ..requantize.forms import TwoRoundings
 from ..requantize.vector import right_shift, round_float
 from .fold import (
@@ -184,7 +184,7 @@ class _Calculation:
             case Weighted(step, total_step, (first, second)):
                 one, two, shift = weighted_numbers(stage, constants)
                 total = steps[first] * one + steps[second] * two
-                return {total_step: total, step: wrap32(total + (1 << (shift - 1))) >> shift}
+                return {total_step: total, step: low_bits(total + (1 << (shift - 1)), 32) >> shift}
             case Total(step, centered):
                 zero = constants.inputs[0].zero_point if centered else 0
                 total = given["total"] - given["count"] * zero if zero else given["total"]
@@ -272,9 +272,9 @@ def _reads(stage: Stage) -> tuple[str, ...]:
 def _kept(register: Register, value: Array) -> Array:
     match register:
         case "wrap32":
-            return wrap32(value)
+            return low_bits(value, 32)
         case "wrap16":
-            return (value & 0xFFFF ^ 0x8000) - 0x8000
+            return low_bits(value, 16)
         case "saturate16":
             return np.clip(value, _INT16_MIN, _INT16_MAX)
         case "wide":
@@ -295,11 +295,11 @@ def _rescaled(stage: Rescaled, value: Array, multiplier: int, shift: int) -> Arr
     left, right = max(shift, 0), max(-shift, 0)
     match stage.form:
         case TwoRoundings(tie=tie):
-            high = saturating_rounding_doubling_high_mul(wrap32(value << left), multiplier)
+            high = saturating_rounding_doubling_high_mul(low_bits(value << left, 32), multiplier)
             result = right_shift(tie, high, np.asarray(right))
         case HighProduct(order):
             first, last = (right, 0) if order == "before" else (0, right)
-            result = saturating_rounding_doubling_high_mul(wrap32(value >> first), multiplier) >> last
+            result = saturating_rounding_doubling_high_mul(low_bits(value >> first, 32), multiplier) >> last
         case FixedBits(bits):
             result = rounding_shift_right_half_up(value * multiplier, bits)
         case ShiftedRight(tie):
