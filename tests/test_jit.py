@@ -24,6 +24,7 @@ from lastbit.engines.jit import kernels as jit_kernels  # noqa: E402
 from lastbit.engines.jit import matmul as jit_matmul  # noqa: E402
 from lastbit.engines.jit import memory as jit_memory  # noqa: E402
 from lastbit.engines.jit.hybrid_forms import HybridEnding  # noqa: E402
+from lastbit.engines.jit.slots import form_slots  # noqa: E402
 from lastbit.engines.jit.vectors import ISAS, choose_isa  # noqa: E402  # noqa: E402
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -101,7 +102,7 @@ def test_requantization_is_that_of_numpy(name, rule, bits):
         factor = np.broadcast_to(np.asarray(params.effective_scale, float), count * units)
         acc = hard_accumulators(rng, factor, bits)[None]
         acc_bits = 28 if name == "float32-half_even" and seed % 2 else bits
-        slots = jit_forms.form_slots(params, s_x, s_w)
+        slots = form_slots(params, s_x, s_w)
         assert slots is not None or (params.shift > 25).any()
         if slots is None:
             continue

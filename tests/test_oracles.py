@@ -34,7 +34,7 @@ from lastbit.oracles import (
     on_this_machine,
     open_oracle,
 )
-from lastbit.oracles import base as oracles_base
+from lastbit.oracles import spec as oracles_spec
 from lastbit.oracles import tflite_worker as _worker
 from lastbit.oracles.process import WorkerProcess
 from lastbit.runtimes import RUNTIMES
@@ -149,14 +149,14 @@ def test_an_interpreter_of_another_cpu_is_not_there_and_the_one_of_this_cpu_is_n
     ],
 )
 def test_single_layer_runtimes_are_told_apart_by_whether_products_saturate(kind, names, monkeypatch) -> None:
-    monkeypatch.setattr("lastbit.oracles.base.widest_vectors", lambda: kind)
-    monkeypatch.setattr("lastbit.oracles.base.platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("lastbit.oracles.spec.widest_vectors", lambda: kind)
+    monkeypatch.setattr("lastbit.oracles.spec.platform.machine", lambda: "x86_64")
     for name in ("onnxruntime", "torch-fbgemm"):
         assert {on_this_machine(name), on_this_machine(f"{name}-avx2")} == {
             next(n for n in names if n.startswith(name))
         }
     assert on_this_machine("onnxruntime@1.20.1") == "onnxruntime@1.20.1"
-    monkeypatch.setattr("lastbit.oracles.base.platform.machine", lambda: "arm64")
+    monkeypatch.setattr("lastbit.oracles.spec.platform.machine", lambda: "arm64")
     assert on_this_machine("onnxruntime-avx2") == on_this_machine("onnxruntime") == "onnxruntime"
 
 
@@ -195,7 +195,7 @@ def test_on_arm64_the_cpu_chooses(
     listing.write_text(f"processor\t: 0\nFeatures\t: {features}\nCPU implementer\t: 0x41\nCPU part\t: {part}\n")
     name, found = machines._linux(str(listing))
     assert part in name
-    monkeypatch.setattr(oracles_base, "widest_vectors", lambda: widest_vectors(frozenset(found)))
+    monkeypatch.setattr(oracles_spec, "widest_vectors", lambda: widest_vectors(frozenset(found)))
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert on_this_machine("litert-reference") == reference
     # A Cortex-A53's delegate follows no runtime that LastBit has: the name stays, and nothing is there to run.

@@ -34,7 +34,7 @@ from lastbit.model.graph import Operator
 from lastbit.model.tflite import load, write
 from lastbit.ops import OPERATORS
 from lastbit.oracles import ORACLES, Fingerprint, Oracle, OracleFailure, OracleRun
-from lastbit.oracles import base as oracles_base
+from lastbit.oracles import spec as oracles_spec
 
 Array = npt.NDArray[Any]
 
@@ -123,7 +123,7 @@ def find_target(command: Sequence[str], cpu: str | None = None) -> Target:
     if emulated and arm:  # the emulator was told to be one: its /proc/cpuinfo is not this machine's
         part, _, features = arm.partition(" ")
         emulated = f"{_ARM_PARTS.get(part, part)} {features}, {emulated}"
-    return Target(tuple(command), distribution, version, platform, cpu or emulated or oracles_base.cpu_text())
+    return Target(tuple(command), distribution, version, platform, cpu or emulated or oracles_spec.cpu_text())
 
 
 def open_target(target: Target, runtime: str, timeout: float = 300.0) -> Oracle:
@@ -132,7 +132,7 @@ def open_target(target: Target, runtime: str, timeout: float = 300.0) -> Oracle:
     kind = _KINDS[target.distribution]
     if spec.worker[0] != (kind if kind in ("tflm", "onnxruntime") else "litert"):
         raise SystemExit(f"{target.name} has no mode for {runtime}")
-    worker = str(Path(oracles_base.__file__).with_name(f"{spec.script}.py"))
+    worker = str(Path(oracles_spec.__file__).with_name(f"{spec.script}.py"))
     command = [*target.command, "-P", worker, kind, spec.worker[1], "1"]
     cpu = target.cpu + "".join(f"; {k}={v}" for k, v in spec.environment.items())
     fingerprint = Fingerprint(target.distribution, target.version, spec.mode, cpu, target.platform)

@@ -18,6 +18,7 @@ from llvmlite import ir
 
 from lastbit.engines.jit import cpu as jit_cpu
 from lastbit.engines.jit import forms as jit_forms
+from lastbit.engines.jit.slots import form_scalars, form_slots, slot_bytes
 from lastbit.engines.jit.unit import Unit
 from lastbit.engines.jit.vectors import I64, POINTER, Vectors
 
@@ -54,7 +55,7 @@ def add_function(module, name, rule):
     step = ISA.lanes * (8 if wide else 4)
     at = b.gep(accs, [b.mul(row, ir.Constant(I64, step))], source_etype=ir.IntType(8))
     acc = v.load(kind, at)
-    offsets, _ = jit_forms.slot_bytes(slots, ISA.lanes)
+    offsets, _ = slot_bytes(slots, ISA.lanes)
     unit = Unit(v, constants, scalars, offsets, narrow=rule.sums.bits < 32)
     to = b.gep(out, [b.mul(row, ir.Constant(I64, 4 * ISA.lanes))], source_etype=ir.IntType(8))
     v.store(code(unit, acc), to)
@@ -85,7 +86,7 @@ def usable(params):
     scales = weights_scales(params.rule.requantize)
     kept = []
     for unit in legal_units(params).tolist():
-        if jit_forms.form_slots(one_unit(params, unit), SX, scales[unit : unit + 1]) is not None:
+        if form_slots(one_unit(params, unit), SX, scales[unit : unit + 1]) is not None:
             kept.append(unit)
     return kept
 
@@ -105,12 +106,12 @@ def outputs_of(engine, number, params, accs):
     starts = accs if params.bias is None else accs - params.bias  # such forms add it themselves
     order, inputs = blocks(starts.astype(np.int64 if wide else np.int32), units, ISA.lanes)
     scales = weights_scales(params.rule.requantize)
-    scalars = jit_forms.form_scalars(params, params.rule.sums.bits)
+    scalars = form_scalars(params, params.rule.sums.bits)
     out = np.empty(inputs.shape, np.int32)
     for index, vector in enumerate(inputs):
         parts = [np.zeros(ISA.lanes, slots["bias"])]
         values = [
-            jit_forms.form_slots(one_unit(params, u), SX, scales[u : u + 1])
+            form_slots(one_unit(params, u), SX, scales[u : u + 1])
             for u in order[index * ISA.lanes : (index + 1) * ISA.lanes].tolist()
         ]
         for name, kind in list(slots.items())[1:]:
@@ -127,7 +128,7 @@ def test_compiled_forms_are_the_vector_ones_or_unsupported(part):
     rules, refused = [], []
     for rule in list(cases())[part::4]:
         try:
-            jit_forms.form_slots(one_unit(layer(rule, 0), 0), SX, weights_scales(rule.requantize)[:1])
+            form_slots(one_unit(layer(rule, 0), 0), SX, weights_scales(rule.requantize)[:1])
             rules.append(rule)
         except Unsupported as error:
             refused.append(error)
@@ -162,7 +163,7 @@ def test_an_accumulator_of_28_bits_is_narrowed_or_unsupported():
         if rule is None:
             continue
         try:
-            jit_forms.form_slots(one_unit(layer(rule, 0), 0), SX, weights_scales(form)[:1])
+            form_slots(one_unit(layer(rule, 0), 0), SX, weights_scales(form)[:1])
             rules.append(rule)
         except Unsupported as error:
             refused.append(error)

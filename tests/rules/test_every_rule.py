@@ -104,10 +104,10 @@ def check_exact(params, accs, steps, sx, sw, sy, bias):
 
 def compiled(params, accs, sx, weights_scale):
     """What the engine's code makes of accumulators; None where it leaves a layer's shift to NumPy."""
-    from lastbit.engines.jit import forms as jit_forms
     from lastbit.engines.jit import matmul as jit_matmul
+    from lastbit.engines.jit.slots import form_slots
 
-    slots = jit_forms.form_slots(params, sx, weights_scale)
+    slots = form_slots(params, sx, weights_scale)
     if slots is None:
         return None
     starts = np.asarray(accs) if params.bias is None else np.asarray(accs) - params.bias

@@ -18,8 +18,8 @@ from convolution_cases import convolutions, far_convolutions
 from hard_numbers import RANGES, hard_accumulators, scale_triples, values
 from lastbit.engines import reference
 from lastbit.engines.executable import Executable
-from lastbit.engines.jit import forms as jit_forms
 from lastbit.engines.jit import matmul as jit_matmul
+from lastbit.engines.jit.slots import form_slots
 from lastbit.model.graph import Model, Operator, Subgraph
 from lastbit.model.tflite import load, write
 from lastbit.model.types import DTYPES
@@ -123,7 +123,7 @@ def _form(
     rng: Rng, params: RequantParams, scales: tuple[np.float32, Array], bias: Array, depth: int, bits: int, number: int
 ) -> Iterator[Comparison]:
     acc_bits = 28 if params.rule.name == "float32-half_even" and number % 2 else bits
-    slots = jit_forms.form_slots(params, *scales)
+    slots = form_slots(params, *scales)
     if slots is None:
         return
     units, factor = bias.size, np.broadcast_to(np.asarray(params.effective_scale, float), bias.size)

@@ -6,15 +6,8 @@ import os
 from dataclasses import replace
 
 from lastbit.model.errors import InputError, OracleMissingError, RuntimeNameError
-from lastbit.oracles.base import (
-    Fingerprint,
-    Oracle,
-    OracleFailure,
-    OracleRefusal,
-    OracleRun,
-    OracleSpec,
-    fingerprint_of,
-)
+from lastbit.oracles.base import Oracle, OracleFailure, OracleRefusal, OracleRun
+from lastbit.oracles.spec import Fingerprint, OracleSpec, fingerprint_of
 from lastbit.runtimes import Runtime, cpus
 
 __all__ = [

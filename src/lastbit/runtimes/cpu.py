@@ -19,7 +19,7 @@ __all__ = ["Cpu", "Interpreter", "Mode", "with_products"]
 
 @dataclass(frozen=True)
 class Mode:
-    """How the real interpreter is started; see `lastbit.oracles.base.OracleSpec`, whose fields these are.
+    """How the real interpreter is started; see `lastbit.oracles.spec.OracleSpec`, whose fields these are.
 
     Attributes:
         distribution: the installed distribution that has it.

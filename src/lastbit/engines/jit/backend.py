@@ -12,10 +12,11 @@ from ...ops.dense.hybrid import PreparedHybrid
 from ...rules.base import Unsupported
 from ..blas import DenseByBlas, Runnable, Softmax
 from ..plan import Backend
-from . import forms, matmul, softmax
+from . import matmul, softmax
 from .hybrid import pack_hybrid
 from .images import fast_image_operator
 from .matmul import Chain
+from .slots import form_slots
 
 __all__ = ["JitBackend"]
 
@@ -33,7 +34,7 @@ class JitBackend(Backend):
             bias = bias - params.bias  # these forms add it themselves
         packed = None
         try:
-            slots = forms.form_slots(params, layer.input_scale, layer.weights_scale)
+            slots = form_slots(params, layer.input_scale, layer.weights_scale)
         except Unsupported:
             slots = None
         if slots is not None:

@@ -1,8 +1,7 @@
 """The reader of requantization forms that gives vector code: from int32 (or int64) sums to clamped outputs.
 
-A form's code has slots: constants of each unit, laid out vector by vector behind each other. Scalars are the same for
-all units. A value that there is no code for raises `Unsupported`; for a layer with a shift that no vector instruction
-has, `form_slots` gives None. The caller then requantizes with NumPy.
+A form's code has slots: constants of each unit, laid out vector by vector behind each other (`slots`). Scalars are the
+same for all units. A value that there is no code for raises `Unsupported`; the caller then requantizes with NumPy.
 
 The order of the rounding steps is that of the NumPy functions. Where those hold a value in 64 bits only so that
 nothing overflows, the code here does the same in 32 with formulas that cannot overflow:
@@ -11,39 +10,33 @@ nothing overflows, the code here does the same in 32 with formulas that cannot o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-import numpy as np
-import numpy.typing as npt
-
-from ...arith.fixedpoint import reduce_multiplier
 from ...rules.base import Unsupported
-from ...rules.requantize.fold import RequantParams
 from ...rules.requantize.forms import Add, ClampOrder, Float, OneRounding, Requantize, TwoRoundings
-from ...rules.requantize.vector import left_shift
 from .hybrid_forms import HybridEnding, hybrid_code
 from .linear import Linear
 from .unit import Unit
 
-__all__ = ["SUMS", "Ending", "Sums", "code_of", "form_scalars", "form_slots", "slot_bytes"]
+__all__ = ["READER", "SUMS", "Ending", "PlainSums", "code_of"]
 
-Slots = dict[str, npt.NDArray[Any]]
 Code = Callable[[Unit, Any], Any]
 
 
 @dataclass(frozen=True)
-class Sums:
+class PlainSums:
     """The sums themselves, which are not requantized."""
 
 
-SUMS = Sums()
+SUMS = PlainSums()
 
-Ending = Requantize | Linear | HybridEnding | Sums
+Ending = Requantize | Linear | HybridEnding | PlainSums
 """What finishes the sums of a tile: fields, by which its code is made and found again."""
 
-_READER = "llvm"
+READER = "llvm"
+"""What errors call this reader."""
 _INT32_MAX = 2**31 - 1
 _FAR = 2**30  # beyond every output, and far from the ends of an int32
 
@@ -69,7 +62,7 @@ def code_of(ending: Ending, wide: bool) -> tuple[dict[str, str], Code | None]:
     """
     start = {"bias": "i8" if wide else "i4"}
     match ending:
-        case Sums():
+        case PlainSums():
             return start, None
         case Linear():
             signed = {"less_if_negative": "i4"} if ending.signed else {}
@@ -89,12 +82,12 @@ def _of_form(form: Requantize, wide: bool) -> tuple[dict[str, str], Code]:
             return _FACTORS[form.bits] | _bias_slots(form), lambda u, acc: _float(u, acc, form, wide)
         case TwoRoundings():
             if form.tie == "half_even":
-                raise Unsupported(_READER, "TwoRoundings.tie", form.tie)
+                raise Unsupported(READER, "TwoRoundings.tie", form.tie)
             away = {"shifts_mask": "i4"} if form.tie == "half_away" else {}
             return _LEFT | away, lambda u, acc: _two_roundings(u, acc, form)
         case OneRounding():
             if form.result == "wide" and form.add == "wide":
-                raise Unsupported(_READER, "OneRounding.result", form.result)
+                raise Unsupported(READER, "OneRounding.result", form.result)
             if wide:
                 return _ONCE_64, lambda u, acc: _one_rounding(u, _shifted_64(u, acc), form)
             return _ONCE, lambda u, acc: _one_rounding(u, _product_shifted(u, acc), form)
@@ -163,7 +156,7 @@ def _two_roundings(u: Unit, acc: Any, form: TwoRoundings) -> Any:
         case "half_away":
             scaled = _half_away(u, high)
         case "half_even":
-            raise Unsupported(_READER, "TwoRoundings.tie", form.tie)
+            raise Unsupported(READER, "TwoRoundings.tie", form.tie)
         case never_tie:
             assert_never(never_tie)
     return _finish(u, scaled, form.add, fits=form.least_right > 0)
@@ -330,118 +323,3 @@ def _linear_signed(u: Unit, acc: Any) -> Any:
 
 
 _LINEAR = {"multiplier": "i4", "left": "i4", "right": "i4", "addend": "i4"}
-
-# Constants
-
-
-def slot_bytes(slots: Mapping[str, str], lanes: int) -> tuple[dict[str, int], int]:
-    """Where each slot of one vector of units begins, and how many bytes all take."""
-    offsets, position = {}, 0
-    for name, kind in slots.items():
-        offsets[name] = position
-        position += lanes * int(kind[1])
-    return offsets, position
-
-
-def form_scalars(params: RequantParams, acc_bits: int) -> npt.NDArray[np.int32]:
-    """The scalars of one layer: int32 `[8]`."""
-    dtype, zy = params.dtype, params.output_zero_point
-    floats = np.asarray([params.activation_max - zy, dtype.qmin - zy, dtype.qmax - zy], np.float32)
-    whole = [zy, params.activation_min, params.activation_max, dtype.qmax]
-    unused = 32 - acc_bits if acc_bits < 32 else 0
-    return np.asarray([*whole, *floats.view(np.int32).tolist(), unused], np.int64).astype(np.int32)
-
-
-def form_slots(
-    params: RequantParams, input_scale: np.float32 | None = None, weights_scale: npt.NDArray[np.float32] | None = None
-) -> Slots | None:
-    """A layer's constants for its form, `[1]` or `[out]` each, without the bias.
-
-    Args:
-        params: the folded constants.
-        input_scale: s_x, for the form that adds a real-valued bias.
-        weights_scale: s_w, likewise.
-
-    Returns:
-        Slot -> values; None where a shift in it is not covered, or the scales are not there.
-
-    Raises:
-        Unsupported: there is no code for a value of the form.
-    """
-    form, bits = params.rule.requantize, params.rule.sums.bits
-    _of_form(form, bits == 64)
-    if bits < 32 and not (isinstance(form, Float) and form.bias == "in_acc"):
-        raise Unsupported(_READER, "Sums.bits", bits)
-    match form:
-        case Float():
-            return _float_slots(form, params, input_scale, weights_scale)
-        case TwoRoundings():
-            return _two_slots(form, params)
-        case OneRounding():
-            return _one_slots(form, params)
-        case never:
-            assert_never(never)
-
-
-def _float_slots(
-    form: Float,
-    params: RequantParams,
-    input_scale: np.float32 | None,
-    weights_scale: npt.NDArray[np.float32] | None,
-) -> Slots | None:
-    slots: Slots = {"factor": np.asarray(params.effective_scale, np.float32 if form.bits == 32 else np.float64)}
-    match form.bias:
-        case "in_acc":
-            return slots
-        case "fused":
-            if params.bias is None or input_scale is None or weights_scale is None:
-                return None
-            scales = np.float32(input_scale) * weights_scale.astype(np.float32)
-            return slots | {"bias_real": params.bias.astype(np.float32) * scales, "reciprocal": np.float32(1) / scales}
-        case "reciprocal" | "division":
-            if params.float_bias is None:
-                return None
-            return slots | {"bias_float": params.float_bias.astype(np.float32)}
-        case never:
-            assert_never(never)
-
-
-def _two_slots(form: TwoRoundings, params: RequantParams) -> Slots | None:
-    right = np.maximum(-params.shift, form.least_right)
-    left = left_shift(form, params.shift)
-    if (left > 31).any() or (right > 31).any():
-        return None
-    return {
-        "multiplier": params.multiplier,
-        "left": left,
-        "right": right,
-        "right_less_one": np.maximum(right - 1, 0),
-        "shifts": (right > 0).astype(np.int64),
-        "shifts_mask": -(right > 0).astype(np.int64),
-    }
-
-
-def _one_slots(form: OneRounding, params: RequantParams) -> Slots | None:
-    multiplier = params.multiplier if form.multiplier_bits == 31 else reduce_multiplier(params.multiplier)
-    count = form.multiplier_bits - form.kept_bit - params.shift
-    half = np.int64(1) << ((count - 1) & 63)
-    match form.counts:
-        case "plain":
-            if (count < 0).any() or (count > 63).any():
-                return None
-            half = np.where(count > 0, half, 0)
-        case "modulo_64":
-            count = count & 63
-        case never:
-            assert_never(never)
-    nudge = np.zeros_like(count) if form.kept_bit else half
-    if params.rule.sums.bits == 64:
-        return {"multiplier": multiplier, "nudge": nudge, "count": count}
-    # 2^63 as an int64 wraps to its negative; so does the sum, as the vector code's does.
-    sign = np.uint64(2**63) >> count.astype(np.uint64)
-    return {
-        "multiplier": multiplier,
-        "nudge": (nudge.astype(np.uint64) + np.uint64(2**63)).astype(np.int64),
-        "count": count,
-        "sign_bit": (sign & np.uint64(0xFFFFFFFF)).astype(np.uint32).astype(np.int64),
-    }

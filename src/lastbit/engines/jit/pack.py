@@ -155,7 +155,7 @@ class Epilogue:
 
     Attributes:
         params: the requantization; None for the sums themselves, or for `form`.
-        slots: its constants by slot, from `forms.form_slots`; None to make them from `params` (forms that add a
+        slots: its constants by slot, from `slots.form_slots`; None to make them from `params` (forms that add a
             real-valued bias need the scales and must give them).
         form: what finishes the sums, where that is no requantization.
         cheapest: whether a cheaper form may take the place of the rule's own where both are the same (`linear`).
@@ -169,13 +169,14 @@ class Epilogue:
     def ending(self, wide: bool) -> tuple[Ending, dict[str, Array]] | None:
         """What finishes the sums, and its constants by slot; None where the kernels do not have it."""
         from . import forms
+        from .slots import form_slots
 
         form = self.form or (forms.SUMS if self.params is None else self.params.rule.requantize)
         try:
             forms.code_of(form, wide)
             slots = self.slots
             if slots is None:
-                slots = {} if self.params is None else forms.form_slots(self.params)
+                slots = {} if self.params is None else form_slots(self.params)
         except Unsupported:
             return None
         return None if slots is None else (form, slots)
@@ -300,6 +301,7 @@ def _laid_out(
     from . import forms, kernels
     from .compile import function_address
     from .rows import convert_address
+    from .slots import form_scalars
     from .tile import FEW_ROWS, UNROLL, tile_rows
 
     wide, (units, depth) = acc_bits == 64, held.whole.shape
@@ -311,7 +313,7 @@ def _laid_out(
         narrow = packed if wide else narrow
     kinds, _ = forms.code_of(ending[0], wide)
     columns = panels.constants(isa, kinds, {"bias": held.start, **ending[1]})
-    scalars = np.zeros(8, np.int32) if epilogue.params is None else forms.form_scalars(epilogue.params, acc_bits)
+    scalars = np.zeros(8, np.int32) if epilogue.params is None else form_scalars(epilogue.params, acc_bits)
     fields = {
         "function": function_address(kernels.dense),
         "depth": depth,

@@ -26,8 +26,9 @@ from numba.extending import intrinsic
 from ...rules.base import text_of_fields
 from .compile import llvm_address
 from .cpu import allow
-from .forms import Ending, code_of, slot_bytes
+from .forms import Ending, code_of
 from .hybrid_forms import RECORD_BYTES, HybridEnding
+from .slots import slot_bytes
 from .unit import SCALARS, Unit
 from .vectors import I1, I8, I16, I32, I64, POINTER, Isa, Vectors, new_function
 

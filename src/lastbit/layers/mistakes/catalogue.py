@@ -15,6 +15,7 @@ from .reading import READING
 from .rounding import ROUNDING
 from .scaling import SCALING
 from .whole_layer import WHOLE
+from .zero_points import ZERO_POINTS
 
 __all__ = ["MISTAKES", "WHOLE", "applicable"]
 
@@ -23,7 +24,10 @@ _ORDER = list(SLOTS)
 MISTAKES: dict[str, Mistake] = {
     mistake.name: mistake
     for mistake in sorted(
-        (*READING, *QUANTIZING, *ACCUMULATE, *BIASING, *SCALING, *MULTIPLYING, *ROUNDING, *FINISHING, *WHOLE),
+        (
+            *(*READING, *ZERO_POINTS, *QUANTIZING, *ACCUMULATE, *BIASING),
+            *(*SCALING, *MULTIPLYING, *ROUNDING, *FINISHING, *WHOLE),
+        ),
         key=lambda mistake: _ORDER.index(mistake.slot),
     )
 }

@@ -68,6 +68,7 @@ class DataResult:
         return {**vars(self), "operators": operators, "growth": self.growth.as_dict()}
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Certificate(Report):
     """The result of `compare`.
 
@@ -83,27 +84,15 @@ class Certificate(Report):
         allow_gaps: whether operators that were not compared still give exit code 0.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        runtimes: tuple[Runtime, Runtime],
-        layers: Sequence[LayerCertificate],
-        operators: Sequence[OperatorComparison],
-        asked: Sequence[Operator],
-        data: DataResult | None,
-        samples: int,
-        seed: int,
-        allow_gaps: bool = False,
-    ) -> None:
-        self.model = model
-        self.runtimes = runtimes
-        self.layers = tuple(layers)
-        self.operators = tuple(operators)
-        self.asked = tuple(asked)
-        self.allow_gaps = allow_gaps
-        self.data = data
-        self.samples = samples
-        self.seed = seed
+    model: Model
+    runtimes: tuple[Runtime, Runtime]
+    layers: tuple[LayerCertificate, ...]
+    operators: tuple[OperatorComparison, ...]
+    asked: tuple[Operator, ...]
+    data: DataResult | None
+    samples: int
+    seed: int
+    allow_gaps: bool = False
 
     def count(self, status: str) -> int:
         """How many operators have this status."""

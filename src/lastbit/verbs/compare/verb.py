@@ -123,7 +123,7 @@ def compare(
         if progress is not None:
             progress(len(operators), len(operators) + 1, "the whole model on data")
         data = _on_data(sides, traces, x is None)
-    return Certificate(loaded, pair, layers, others, operators, data, samples, seed, allow_gaps)
+    return Certificate(loaded, pair, tuple(layers), tuple(others), operators, data, samples, seed, allow_gaps)
 
 
 def _confirm(side: PreparedModel, layers: Sequence[LayerCertificate], others: Sequence[OperatorComparison]) -> None:

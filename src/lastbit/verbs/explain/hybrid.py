@@ -285,18 +285,8 @@ def explain_hybrid(
     else:
         values, input_source = layer_input(model, layer, x, runtime)
     matrix = layer.rows(values)
-    layers: dict[str, PreparedHybrid] = {runtime.name: prepared}
-    refused = {}
-    for name in RUNTIMES:
-        if name == runtime.name:
-            continue
-        try:
-            other = prepare_operator(model, operator, name)
-        except UnsupportedError as error:
-            refused[name] = "; ".join(error.reasons)
-            continue
-        if isinstance(other, PreparedHybrid):
-            layers[name] = other
+    layers, refused = _in_every_runtime(model, operator, runtime.name)
+    layers = {runtime.name: prepared, **layers}
     traces = {name: entry.evaluate([values]) for name, entry in layers.items()}
     outputs = {name: trace["output"].reshape(-1, layer.units) for name, trace in traces.items()}
     ours = outputs[runtime.name]
@@ -334,6 +324,22 @@ def explain_hybrid(
         tuple(steps),
         tuple(others),
     )
+
+
+def _in_every_runtime(model: Model, operator: Operator, but: str) -> tuple[dict[str, PreparedHybrid], dict[str, str]]:
+    """The layer in every runtime except one, and why the others refuse it."""
+    layers, refused = {}, {}
+    for name in RUNTIMES:
+        if name == but:
+            continue
+        try:
+            other = prepare_operator(model, operator, name)
+        except UnsupportedError as error:
+            refused[name] = "; ".join(error.reasons)
+            continue
+        if isinstance(other, PreparedHybrid):
+            layers[name] = other
+    return layers, refused
 
 
 def _normal_input(layer: DenseLayer, seed: int) -> tuple[Array, str]:

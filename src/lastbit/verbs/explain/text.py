@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from ...arith.exact import ExactStep
-from ...model.types import hex_float
 from ...report.blocks import Block, Code, Heading, Table, Text
 from ...rules.base import Pairs
 from ...rules.requantize.forms import Float
-from .deciding_step import STEPS, Cause, OtherRuntime, RequantSide
+from ...rules.requantize.latex import bracketed
+from .deciding_step import OtherRuntime
 from .element import Element, decimal_text
 from .pairs import pairs_text
+from .paragraphs import error_text, facts, paragraph, short_hex, steps_text
+from .runtimes_text import section_runtimes
 
 __all__ = ["Head", "explanation_blocks"]
 
-_WIDTH = 78  # and two columns of indent
-_FORMULA_WIDTH = 86
 _DIGITS = 34  # of numbers before and after a rounding step
 _MANY = 16  # products: up to so many are all shown
 _ENDS, _LARGEST = 3, 6  # of more: so many at each end, and so many of the largest between them
@@ -29,13 +28,6 @@ _TIE_TEXT = {
     "half_up": "towards plus infinity",
     "half_away": "away from zero",
     "half_even": "to the even neighbour",
-}
-_STEP_TEXT = {
-    "scale_precision": "the precision of the effective scale",
-    "multiplier_form": "the form of the multiplier",
-    "first_rounding": "the rounding before the last one",
-    "last_rounding": "the last rounding",
-    "clamp": "the clamp",
 }
 
 
@@ -68,7 +60,7 @@ def explanation_blocks(
         *_section_multiplier(element),
         *_section_rounding(element),
         *_section_output(element),
-        *_section_others(element, others, differing, size),
+        *section_runtimes(element, others, differing, size),
     ]
 
 
@@ -76,7 +68,7 @@ def _section_layer(element: Element, head: Head) -> Iterable[Block]:
     layer, prepared = element.layer, element.prepared
     count, kind = layer.weights_scale.size, "given multiplier" if element.given else "weights scale"
     yield Heading(f"1. {element.label}, {element.runtime.name}")
-    yield _facts(
+    yield facts(
         ("model", head.source),
         (
             "weights",
@@ -95,7 +87,7 @@ def _section_layer(element: Element, head: Head) -> Iterable[Block]:
         ),
     )
     for note in prepared.notes:
-        yield _text(note, "warning")
+        yield paragraph(note, "warning")
 
 
 def _section_scales(element: Element) -> Iterable[Block]:
@@ -115,13 +107,15 @@ def _section_scales(element: Element) -> Iterable[Block]:
         return
     yield Heading("2. Scales (float32, exact) and zero points: real = scale * (q - zero_point)")
     lines = [
-        f"{name:<12}z{c} = {zero_point:<6}s_{c} = {decimal_text(scale, 60)}\n{'':<26}= {_short_hex(scale)}"
+        f"{name:<12}z{c} = {zero_point:<6}s_{c} = {decimal_text(scale, 60)}\n{'':<26}= {short_hex(scale)}"
         for c, name, scale, zero_point in zip("xwy", names, element.scales, zero_points, strict=True)
     ]
     yield Code("\n".join(lines))
     stored = int(quant.zero_point[element.channel])
     if stored != layer.weights_zero_point:
-        yield _text(f"The file has weights zero point {stored} here; per-channel kernels take it to be 0.", "warning")
+        yield paragraph(
+            f"The file has weights zero point {stored} here; per-channel kernels take it to be 0.", "warning"
+        )
 
 
 def _section_products(element: Element) -> Iterable[Block]:
@@ -148,9 +142,9 @@ def _section_expansion(element: Element) -> Iterable[Block]:
     centred = element.dot - zw * sum_x - zx * sum_w + depth * zx * zw
     rows: list[tuple[str, str, int]] = [
         ("sum(x * w)", "", element.dot),
-        ("- zw * sum(x)", f"- {_p(zw)} * {_p(sum_x)}", -zw * sum_x),
-        ("- zx * sum(w)", f"- {_p(zx)} * {_p(sum_w)}", -zx * sum_w),
-        ("+ depth * zx * zw", f"+ {depth} * {_p(zx)} * {_p(zw)}", depth * zx * zw),
+        ("- zw * sum(x)", f"- {bracketed(zw)} * {bracketed(sum_x)}", -zw * sum_x),
+        ("- zx * sum(w)", f"- {bracketed(zx)} * {bracketed(sum_w)}", -zx * sum_w),
+        ("+ depth * zx * zw", f"+ {depth} * {bracketed(zx)} * {bracketed(zw)}", depth * zx * zw),
         ("= sum((x - zx) * (w - zw))", "the sum of section 3", centred),
         ("+ bias", "" if element.layer.bias is not None else "the layer has none", element.bias),
         ("= acc", "", element.total),
@@ -168,9 +162,9 @@ def _section_expansion(element: Element) -> Iterable[Block]:
     yield Code("\n".join(f"{a:<27}{b:<28}{c:>14}" for a, b, c in rows))
     if isinstance(element.prepared.products, Pairs):
         told, worked = pairs_text(element, element.prepared.products)
-        yield _text(told, "warning" if worked else "")
+        yield paragraph(told, "warning" if worked else "")
         yield from [Code(worked)] if worked else []
-    yield _text(
+    yield paragraph(
         f"What no input changes can be folded into the bias: bias - zx * sum(w) + depth * zx * zw = "
         f"{element.folded_bias}. " + _acc_of_folded(element)
     )
@@ -179,31 +173,31 @@ def _section_expansion(element: Element) -> Iterable[Block]:
 def _acc_of_folded(element: Element) -> str:
     """The accumulator from the folded bias, in numbers."""
     zw, sum_x = element.layer.weights_zero_point, sum(element.x)
-    middle = f" - {_p(zw)} * {_p(sum_x)}" if zw else ""
+    middle = f" - {bracketed(zw)} * {bracketed(sum_x)}" if zw else ""
     whole = element.total + element.lost
     end = "" if element.acc == whole else f", which wraps to {element.acc}"
-    lost = f" + {_p(element.lost)}" if element.lost else ""
-    return f"Then acc = {element.dot}{middle} + {_p(element.folded_bias)}{lost} = {whole}{end}."
+    lost = f" + {bracketed(element.lost)}" if element.lost else ""
+    return f"Then acc = {element.dot}{middle} + {bracketed(element.folded_bias)}{lost} = {whole}{end}."
 
 
 def _section_multiplier(element: Element) -> Iterable[Block]:
     pair, step = element.multiplier_and_shift, element.step("effective_scale")
     if pair is not None and element.given:
         yield Heading("5. Multiplier and shift, as given")
-        yield _facts(("q", str(pair[0])), ("shift", f"{pair[1]}  (positive = left)"), *_applied_factor(element, pair))
+        yield facts(("q", str(pair[0])), ("shift", f"{pair[1]}  (positive = left)"), *_applied_factor(element, pair))
         return
     exact, rounded = element.exact_scale, step.value
     lines = [
         ("formula", step.formula),
         ("exact", f"s_x * s_w / s_y = {decimal_text(exact)}"),
-        ("m", f"{decimal_text(rounded)}  ({_short_hex(float(rounded))})"),
-        ("", f"relative error of m: {_error(rounded, exact)}"),
+        ("m", f"{decimal_text(rounded)}  ({short_hex(float(rounded))})"),
+        ("", f"relative error of m: {error_text(rounded, exact)}"),
     ]
     if pair is None:
         yield Heading("5. The effective scale")
         form = element.prepared.requant.rule.requantize
         assert isinstance(form, Float)
-        yield _facts(*lines, ("multiplier", f"none: this rule multiplies acc by the float{form.bits} m itself"))
+        yield facts(*lines, ("multiplier", f"none: this rule multiplies acc by the float{form.bits} m itself"))
         return
     fraction, exponent = element.frexp
     (q, shift), multiplier = pair, element.step("multiplier")
@@ -217,11 +211,11 @@ def _section_multiplier(element: Element) -> Iterable[Block]:
     elif shift != exponent:
         lines.insert(-1, ("", f"the fraction was rounded up to 1, so it becomes 1/2 and the shift {exponent} + 1"))
     lines += _applied_factor(element, pair)
-    lines.append(("", f"relative error of the factor: {_error(element.real_factor, exact)}"))
+    lines.append(("", f"relative error of the factor: {error_text(element.real_factor, exact)}"))
     yield Heading("5. From the scales to multiplier and shift")
-    yield _facts(*lines)
+    yield facts(*lines)
     if multiplier.cut_off and q:
-        yield Text(f"Rounding q cut off {_cut(multiplier.cut_off)} of its last bit.", "dim")
+        yield Text(f"Rounding q cut off {steps_text(multiplier.cut_off)} of its last bit.", "dim")
 
 
 def _applied_factor(element: Element, pair: tuple[int, int]) -> list[tuple[str, str]]:
@@ -267,88 +261,12 @@ def _section_output(element: Element) -> Iterable[Block]:
     effect = f"clamped to {element.output}" if element.clamped else "inside: nothing is clamped"
     yield Heading("7. Output")
     real = [] if element.given else [("real value", f"s_y * (output - zy) = {decimal_text(element.real_output)}")]
-    yield _facts(
-        ("zero point", f"{int(element.step('acc_scaled').value)} + {_p(zy)} = {int(total.value)}{wrapped}"),
+    yield facts(
+        ("zero point", f"{int(element.step('acc_scaled').value)} + {bracketed(zy)} = {int(total.value)}{wrapped}"),
         ("clamp", f"[{low}, {high}], {origin}; {effect}"),
         ("output", str(element.output)),
         *real,
     )
-
-
-def _section_others(element: Element, others: Sequence[OtherRuntime], differing: int, size: int) -> Iterable[Block]:
-    yield Heading("8. What every runtime prints for this element, from the same layer input")
-    yield Table(
-        ("runtime", "output", "rule", "whole output"),
-        [
-            (
-                other.name,
-                "refused" if other.output is None else other.output,
-                other.rule or "-",
-                _whole(other, element, size),
-            )
-            for other in others
-        ],
-        right=("output",),
-    )
-    for other in others:
-        if other.cause is not None and other.side is not None:
-            yield from _cause_blocks(element, other, other.cause, other.side)
-        elif other.acc is not None:
-            yield _text(
-                f"{element.runtime.name} prints {element.output}, {other.name} {other.output}. The first step that "
-                f"makes the difference: {other.acc_cause}. So acc is {element.acc} here, and {other.acc} there.",
-                "warning",
-            )
-    yield from _refused(others)
-    if all(other.output in (None, element.output) for other in others):
-        yield Text("No runtime prints another value for this element.", "good")
-    yield Text(f"Not the same in all runtimes: {differing} of the layer's {size} output elements.")
-
-
-def _refused(others: Sequence[OtherRuntime]) -> Iterable[Block]:
-    """Each reason once, with the runtimes that have it."""
-    reasons: dict[str, list[str]] = {}
-    for other in others:
-        if other.refused:
-            reasons.setdefault(other.refused, []).append(other.name)
-    for reason, names in reasons.items():
-        verb = "refuses" if len(names) == 1 else "refuse"
-        yield _text(f"{', '.join(names)} {verb} this layer: {reason}.", "warning")
-
-
-def _whole(other: OtherRuntime, element: Element, size: int) -> str:
-    if other.output is None:
-        return "-"
-    if other.name == element.runtime.name:
-        return "(this one)"
-    return f"{other.mismatched} of {size} differ" if other.mismatched else "equal"
-
-
-def _cause_blocks(element: Element, other: OtherRuntime, cause: Cause, there: RequantSide) -> Iterable[Block]:
-    """Why one runtime prints another value: the deciding step, and both numbers."""
-    here = RequantSide.of(element.prepared.requant, element.unit)
-    what = _STEP_TEXT[cause.step] + (", by its tie rule" if cause.tie else "")
-    yield _text(
-        f"{element.runtime.name} prints {element.output}, {other.name} {other.output}. "
-        f"The first step that makes the difference: {what}.",
-        "warning",
-    )
-    width = max(len(element.runtime.name), len(other.name))
-    lines = []
-    for name, side, i in ((element.runtime.name, here, 0), (other.name, there, 1)):
-        start = f"{decimal_text(cause.before[i])} -> " if cause.before is not None else ""
-        lines.append(f"{name:<{width}}  {side.way(cause.step)}: {start}{decimal_text(cause.numbers[i])}")
-    if cause.step in ("scale_precision", "multiplier_form"):
-        at = STEPS.index("first_rounding")
-        for name, values in ((element.runtime.name, cause.here), (other.name, cause.there)):
-            lines.append(f"{name:<{width}}  times acc: {decimal_text(values[at])}, rounded {values[at + 1]}")
-    if cause.step == "first_rounding":
-        at = STEPS.index("last_rounding")
-        lines.append(
-            f"{'then':<{width}}  {here.way('last_rounding')} to {cause.here[at]} here, "
-            f"{there.way('last_rounding')} to {cause.there[at]} there"
-        )
-    yield Code("\n".join(lines))
 
 
 def _shown(products: Sequence[int]) -> list[int]:
@@ -379,45 +297,5 @@ def _cut_text(step: ExactStep, element: Element) -> str:
     pair = element.multiplier_and_shift
     unit = f"a step of 2^{pair[1]} output steps" if step.name == "high_mul" and pair and pair[1] < 0 else "a step"
     if abs(lost) == Fraction(1, 2):
-        return f"{_cut(lost)} of {unit}: an exact tie"
-    return f"{_cut(lost)} of {unit}; {float(Fraction(1, 2) - abs(lost)):.6g} from a tie"
-
-
-def _cut(lost: Fraction) -> str:
-    """A fraction of a step: decimal, and as it is."""
-    ratio = f" = {lost.numerator}/{lost.denominator}" if lost.denominator <= 2**16 else ""
-    return f"{float(lost):+.6g}{ratio}"
-
-
-def _error(value: Fraction, exact: Fraction) -> str:
-    if exact == 0:  # a scale of 0
-        return "0, it is exact" if value == 0 else "infinite, it should be 0"
-    error = value / exact - 1
-    return f"{float(error):+.3g}" if error else "0, it is exact"
-
-
-def _short_hex(value: float) -> str:
-    """A float in C99 hexadecimal without the zeros at the end of its digits."""
-    digits, _, exponent = hex_float(value).partition("p")
-    return f"{digits.rstrip('0').rstrip('.')}p{exponent}"
-
-
-def _text(text: str, style: str = "") -> Text:
-    """A paragraph with line breaks of its own, for pipes."""
-    return Text(textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False), style)
-
-
-def _p(value: int) -> str:
-    """An integer inside a formula: negative ones in brackets."""
-    return f"({value})" if value < 0 else str(value)
-
-
-def _facts(*pairs: tuple[str, str]) -> Code:
-    """Names and values in two columns; long values go on in the second column."""
-    lines = []
-    for name, value in pairs:
-        formula = not name and " = " in value
-        width = _FORMULA_WIDTH if formula else _WIDTH - 12
-        wrapped = textwrap.wrap(value, width, break_long_words=False, break_on_hyphens=False) or [""]
-        lines += [f"{name if i == 0 else '':<12}{line}" for i, line in enumerate(wrapped)]
-    return Code("\n".join(lines))
+        return f"{steps_text(lost)} of {unit}: an exact tie"
+    return f"{steps_text(lost)} of {unit}; {float(Fraction(1, 2) - abs(lost)):.6g} from a tie"

@@ -84,9 +84,6 @@ class Explanation(Report):
         channel = element.channel
         names = ("input", "weights", "output")
         zero_points = (layer.input_zero_point, layer.weights_zero_point, layer.output_zero_point)
-        pair = element.multiplier_and_shift
-        # What is made from the scales, where there are any.
-        made = pair is not None and not element.given
         return {
             "schema": "lastbit.explain/1",
             "model": self.source,
@@ -111,36 +108,8 @@ class Explanation(Report):
                 for name, scale, zero_point in zip(names, element.scales, zero_points, strict=True)
             },
             "weights_zero_point_stored": int(quant.zero_point[channel]),
-            "accumulation": {
-                "depth": layer.depth,
-                "input": list(element.x),
-                "weights": list(element.w),
-                "products": list(element.products),
-                "products_sum": sum(element.products),
-                "input_dot_weights": element.dot,
-                "input_sum": sum(element.x),
-                "weights_sum": sum(element.w),
-                "bias": element.bias,
-                "folded_bias": element.folded_bias,
-                "total": element.total,
-                "acc": element.acc,
-                "wrapped": element.acc != element.total + element.lost,
-                "acc_bits": element.prepared.acc_bits,
-                element.pairs_words.count_step: [asdict(pair) for pair in element.overflowing],
-                element.pairs_words.lost_step: element.lost,
-            },
-            "multiplier": {
-                "exact_scale": None if element.given else fraction_data(element.exact_scale),
-                "effective_scale": float_data(float(element.step("effective_scale").value)),
-                "fraction": fraction_data(element.frexp[0]) if made else None,
-                "exponent": element.frexp[1] if made else None,
-                "multiplier": None if pair is None else pair[0],
-                "shift": None if pair is None else pair[1],
-                "real_factor": fraction_data(element.real_factor),
-                "relative_error": None
-                if element.given
-                else fraction_data(element.real_factor / element.exact_scale - 1),
-            },
+            "accumulation": _accumulation_data(element),
+            "multiplier": _multiplier_data(element),
             "steps": [_step_data(step) for step in element.steps],
             "activation_min": element.prepared.requant.activation_min,
             "activation_max": element.prepared.requant.activation_max,
@@ -304,6 +273,44 @@ def _pairs_cause(side: Element, where: str) -> str:
         f"{words.products} are added in 16 bits {where}, and {count} such "
         f"{f'sum {words.overflows}' if count == 1 else f'sums {words.overflow}'}, which changes acc by {side.lost:+}"
     )
+
+
+def _accumulation_data(element: Element) -> dict[str, Any]:
+    """The sum of products, and every part of it."""
+    return {
+        "depth": element.layer.depth,
+        "input": list(element.x),
+        "weights": list(element.w),
+        "products": list(element.products),
+        "products_sum": sum(element.products),
+        "input_dot_weights": element.dot,
+        "input_sum": sum(element.x),
+        "weights_sum": sum(element.w),
+        "bias": element.bias,
+        "folded_bias": element.folded_bias,
+        "total": element.total,
+        "acc": element.acc,
+        "wrapped": element.acc != element.total + element.lost,
+        "acc_bits": element.prepared.acc_bits,
+        element.pairs_words.count_step: [asdict(pair) for pair in element.overflowing],
+        element.pairs_words.lost_step: element.lost,
+    }
+
+
+def _multiplier_data(element: Element) -> dict[str, Any]:
+    """What the accumulator is multiplied with; what is made of the scales is None where there are none."""
+    pair = element.multiplier_and_shift
+    made = pair is not None and not element.given
+    return {
+        "exact_scale": None if element.given else fraction_data(element.exact_scale),
+        "effective_scale": float_data(float(element.step("effective_scale").value)),
+        "fraction": fraction_data(element.frexp[0]) if made else None,
+        "exponent": element.frexp[1] if made else None,
+        "multiplier": None if pair is None else pair[0],
+        "shift": None if pair is None else pair[1],
+        "real_factor": fraction_data(element.real_factor),
+        "relative_error": None if element.given else fraction_data(element.real_factor / element.exact_scale - 1),
+    }
 
 
 def _step_data(step: ExactStep) -> dict[str, Any]:
