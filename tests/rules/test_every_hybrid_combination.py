@@ -12,7 +12,7 @@ from lastbit.rules.floats.exact import exact_float
 from lastbit.rules.floats.table import FLOAT_RULES
 from lastbit.rules.floats.vector import limit, sums
 from lastbit.rules.floats.words import equation as float_equation
-from lastbit.rules.hybrid.exact import ExactRow, UnitOfLayer, exact_finish, exact_nibbles, exact_row
+from lastbit.rules.hybrid.exact import ExactRow, LayerUnit, exact_finish, exact_nibbles, exact_row
 from lastbit.rules.hybrid.finish import Constants, finish_nibbles, finish_sums
 from lastbit.rules.hybrid.forms import Finish, HybridRule
 from lastbit.rules.hybrid.rows import quantize_rows
@@ -82,7 +82,7 @@ def units_of(constants):
     scales = [float(s) for s in np.broadcast_to(constants.weights_scale, UNITS)]
     bounds = bounds_of(constants.activation)
     return [
-        UnitOfLayer(int(total), scale, b, constants.int4, bounds)
+        LayerUnit(int(total), scale, b, constants.int4, bounds)
         for total, scale, b in zip(constants.weights_sum, scales, bias, strict=True)
     ]
 

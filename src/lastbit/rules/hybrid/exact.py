@@ -16,7 +16,7 @@ from ...arith.exact import low_bits, round_fraction
 from ...arith.exact_floats import Flush, add, divide, flushed, fma, multiply, round_float32
 from .forms import Clamp, Conversion, Finish, Nibbles, Rows
 
-__all__ = ["ExactRow", "UnitOfLayer", "clamped", "exact_finish", "exact_nibbles", "exact_row"]
+__all__ = ["ExactRow", "LayerUnit", "clamped", "exact_finish", "exact_nibbles", "exact_row"]
 
 _INT32 = 2**31
 
@@ -45,7 +45,7 @@ class ExactRow:
 
 
 @dataclass(frozen=True)
-class UnitOfLayer:
+class LayerUnit:
     """What finishing needs of one output unit.
 
     Attributes:
@@ -187,7 +187,7 @@ def clamped(how: Clamp, value: float, bounds: tuple[float, float] | None) -> flo
 
 
 def exact_finish(
-    finish: Finish, unit: UnitOfLayer, row: ExactRow, dot: int, *, any_input: bool, four_rows: bool
+    finish: Finish, unit: LayerUnit, row: ExactRow, dot: int, *, any_input: bool, four_rows: bool
 ) -> dict[str, float]:
     """One output of its sum of products: the steps `acc`, `scaled` (where it is rounded), `with_bias` and `output`."""
     flush = finish.flush
@@ -231,7 +231,7 @@ def exact_finish(
 
 
 def exact_nibbles(
-    nibbles: Nibbles, unit: UnitOfLayer, row: ExactRow, dot: int, *, last_is_fused: bool
+    nibbles: Nibbles, unit: LayerUnit, row: ExactRow, dot: int, *, last_is_fused: bool
 ) -> dict[str, float]:
     """One output of the 4-bit kernel.
 
