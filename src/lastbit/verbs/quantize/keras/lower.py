@@ -254,11 +254,14 @@ def _pair(value: Any) -> _Pair:
 def _convolution(run: _Lowering, layer: Layer, sources: list[Node]) -> Node:
     (source,), config = sources, layer.config
     kernel, strides = _pair(config["kernel_size"]), _pair(config.get("strides", 1))
-    if _pair(config.get("dilation_rate", 1)) != (1, 1) or config.get("groups", 1) != 1:
-        raise _NotCovered("has dilations or groups; those of 1 are covered")
+    if _pair(config.get("dilation_rate", 1)) != (1, 1):
+        raise _NotCovered(f"has the dilation {config['dilation_rate']}; 1 is covered")
     place, padding = _window(layer, source, kernel, strides)
-    channels = source.shape[-1]
     depthwise = layer.kind == "DepthwiseConv2D"
+    groups = 1 if depthwise else int(config.get("groups", 1))
+    if groups < 1 or source.shape[-1] % groups:
+        raise ValueError(f"{source.shape[-1]} channels in {groups} groups")
+    channels = source.shape[-1] // groups
     last = int(config.get("depth_multiplier", 1)) if depthwise else int(config["filters"])
     out = channels * last if depthwise else last
     shapes: dict[str, tuple[int, ...]] = {"kernel": (*kernel, channels, last)}
