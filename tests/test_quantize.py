@@ -10,9 +10,9 @@ import pytest
 import lastbit
 from conftest import ROOT
 from lastbit import InputError, UnsupportedError
-from lastbit.model.graph import Operator, Subgraph, Tensor
-from lastbit.model.tflite.writer import write
-from lastbit.model.types import FLOAT32
+from lastbit.model.graph import Operator, Signature, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.types import DTYPES, FLOAT32
 from lastbit.verbs.quantize.numbers import activation, round_away, round_in_eights
 from lastbit.verbs.quantize.verb import CONVERTERS
 from quantize_canonical import digests, ranges_of
@@ -67,6 +67,108 @@ def dense_model(weights, bias=None, width=4):
         inputs[2] = 3
     op = Operator(0, "FULLY_CONNECTED", 1, tuple(inputs), (2,), {})
     return write(Subgraph("main", tuple(tensors), (op,), (0,), (2,)))
+
+
+SIGNED = Signature("serving_default", 0, {"image": 0}, {"scores": 2})
+
+
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+@pytest.mark.parametrize("io_type", ["float32", None])
+def test_signatures_name_the_same_inputs_and_outputs(activations, io_type):
+    content = write(load(dense_model(np.ones((2, 4)))).subgraphs[0], signatures=[SIGNED])
+    made = lastbit.quantize(content, ranges=RANGES, activations=activations, io=io_type or activations)
+    read = load(bytes(made.content))
+    assert read.signatures == made.signatures
+    (signature,) = read.signatures
+    assert signature.key == "serving_default"
+    assert dict(signature.inputs) == {"image": read.inputs[0].index}
+    assert dict(signature.outputs) == {"scores": read.outputs[0].index}
+    assert (read.inputs[0].name, read.outputs[0].name) == ("x", "y")
+
+
+def moved(*steps, shape=(2, 3, 4)):
+    """A float32 model: LEAKY_RELU, then steps of (operator, output shape, constant operands, options)."""
+    tensors: list[Tensor] = []
+    operators: list[Operator] = []
+
+    def add(shape, data=None, code=0):
+        shape = tuple(shape)
+        tensors.append(Tensor(len(tensors), f"t{len(tensors)}", shape, shape, DTYPES[code], None, data))
+        return len(tensors) - 1
+
+    last = first = add(shape)
+    for name, out, constants, options in (("LEAKY_RELU", shape, (), {"alpha": 0.125}), *steps):
+        data = [np.asarray(constant) for constant in constants]
+        inputs = [last, *(add(d.shape, d, 2 if d.dtype.kind == "i" else 0) for d in data)]
+        last = add(out)
+        operators.append(Operator(len(operators), name, 1, tuple(inputs), (last,), options))
+    return write(Subgraph("main", tuple(tensors), tuple(operators), (first,), (last,)))
+
+
+def reshape(*shape):
+    return ("RESHAPE", shape, [np.array(shape, np.int32)], {"new_shape": shape})
+
+
+def transpose(order, *shape):
+    return ("TRANSPOSE", shape, [np.array(order, np.int32)], {})
+
+
+def layer(*shape):
+    return ("FULLY_CONNECTED", shape, [np.ones((shape[-1], 4), np.float32), np.ones(shape[-1], np.float32)], {})
+
+
+# What TensorFlow 2.12 to 2.21 were asked: operators behind LEAKY_RELU, versions, what is left of them.
+MOVED = [
+    ([reshape(6, 4), layer(6, 5)], "2.12 2.13 2.15 2.16 2.21", "FULLY_CONNECTED(6, 5)"),
+    ([reshape(6, 4), layer(6, 5)], "2.14", "RESHAPE(6, 4) FULLY_CONNECTED(6, 5)"),
+    ([reshape(1, 6, 4), layer(6, 5)], "2.12 2.14 2.15", "FULLY_CONNECTED(6, 5)"),
+    ([layer(6, 5), reshape(2, 3, 5)], "2.12 2.14 2.17 2.21", "FULLY_CONNECTED(2, 3, 5)"),
+    ([reshape(6, 4), layer(6, 5), reshape(2, 3, 5)], "2.12 2.15 2.17 2.21", "FULLY_CONNECTED(2, 3, 5)"),
+    ([reshape(6, 4), layer(6, 5), reshape(3, 2, 5)], "2.12 2.15 2.17", "FULLY_CONNECTED(6, 5) RESHAPE(3, 2, 5)"),
+    ([reshape(6, 4), layer(6, 5), reshape(3, 2, 5)], "2.18 2.21", "FULLY_CONNECTED(2, 3, 5) RESHAPE(3, 2, 5)"),
+    ([reshape(6, 4), reshape(4, 6)], "2.12 2.14 2.21", "RESHAPE(4, 6)"),
+    ([reshape(6, 4), reshape(2, 3, 4)], "2.12 2.14 2.21", ""),
+    ([transpose([0, 2, 1], 2, 4, 3), transpose([1, 0, 2], 4, 2, 3)], "2.14 2.21", "TRANSPOSE(4, 2, 3)"),
+    (
+        [transpose([0, 2, 1], 2, 4, 3), transpose([1, 0, 2], 4, 2, 3)],
+        "2.12 2.13",
+        "TRANSPOSE(2, 4, 3) TRANSPOSE(4, 2, 3)",
+    ),
+    ([reshape(6, 4), ("RELU", (6, 4), [], {})], "2.12 2.14 2.21", "RELU(2, 3, 4) RESHAPE(6, 4)"),
+]
+
+
+@pytest.mark.parametrize(("steps", "versions", "wanted"), MOVED)
+def test_reshapes_and_transposes_become_what_each_converter_makes_of_them(steps, versions, wanted):
+    content = moved(*steps)
+    ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}
+    for version in versions.split():
+        made = lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", io="int8")
+        found = " ".join(f"{op.name}{made.tensors[op.outputs[0]].shape}" for op in made.operators[1:])
+        assert found == wanted, version
+
+
+@pytest.mark.parametrize(
+    ("like", "activations", "wanted"),
+    [
+        ("litert", "int8", "int32"),
+        ("litert", "int16", "int64"),
+        ("tflite@2.15", "int16", "int64"),
+        ("tflite@2.14", "int16", "float32"),
+        ("tflite@2.21", "int8", "float32"),
+    ],
+)
+def test_the_older_quantizer_names_the_biass_type(like, activations, wanted):
+    made = lastbit.quantize(dense_model(np.ones((2, 4)), [1, 2]), ranges=RANGES, like=like, activations=activations)
+    read = load(bytes(made.content))
+    assert [op.options["quantized_bias_type"] for op in read.dense_operators] == [wanted]
+
+
+def test_int16_sums_need_no_scales_that_are_powers_of_two():
+    content = moved(("ADD", (2, 3, 4), [np.ones(4, np.float32)], {}))
+    ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}
+    read = load(bytes(lastbit.quantize(content, ranges=ranges, activations="int16").content))
+    assert [op.options["pot_scale_int16"] for op in read.operators if op.name == "ADD"] == [False]
 
 
 RANGES = {"x": (-1.0, 1.0), "y": (-3.0, 5.0)}

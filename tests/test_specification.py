@@ -10,6 +10,7 @@ from lastbit.model.graph import Model
 from lastbit.model.tflite import load, write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.oracles import OracleFailure, open_oracle
+from lastbit.model.types import QuantParams
 from lastbit.verbs.inspect.breaches import CHECKS, Kind, breaches
 from lastbit.verbs.inspect.verb import inspect
 from operator_cases import Case, Operand
@@ -113,6 +114,66 @@ def test_the_words_of_one_saturated_bias():
 @pytest.mark.parametrize("near", [2**31 - 2, -(2**31) + 2])
 def test_a_bias_next_to_the_limit_is_none(near):
     assert Kind.BIAS_LIMIT not in kinds(dense(bias=[near, 0, 0, 0]))
+
+
+def with_zero_points(model, zero_points):
+    """The model with zero points of its bias."""
+    graph = model.subgraphs[0]
+    bias = graph.tensors[2]
+    zeros = np.asarray(zero_points, np.int64)
+    tensors = [replace(t, quant=QuantParams(t.quant.scale, zeros, 0)) if t is bias else t for t in graph.tensors]
+    return load(write(replace(graph, tensors=tuple(tensors))))
+
+
+def convolution(op, channels=1):
+    """A convolution with 4 output channels."""
+    shape = (4, 3, 3, 2) if op == "CONV_2D" else (1, 3, 3, 4)
+    values = np.random.default_rng(1).integers(-120, 121, shape).astype(np.int8)
+    axis = 0 if op == "CONV_2D" else 3
+    weights = Operand(shape, "int8", [0.001] * channels, [0] * channels, values, axis)
+    bias = Operand((4,), "int32", [np.float32(0.02) * np.float32(0.001)] * channels, [0] * channels, np.arange(4))
+    options = {"padding": "SAME", "stride_w": 1, "stride_h": 1}
+    if op != "CONV_2D":
+        options["depth_multiplier"] = 1
+    given = Operand((1, 5, 5, 2 if op == "CONV_2D" else 4), "int8", 0.02, 3)
+    return load(Case(op, [given, weights, bias], [Operand((1, 5, 5, 4), "int8", 0.01, -5)], [], options).content())
+
+
+BIASES = {
+    "dense": lambda: with_zero_points(dense(), [1]),
+    "dense, per channel": lambda: with_zero_points(dense(quant([0.001] * 4)), [0, 0, 1, 0]),
+    "dense, int16": lambda: with_zero_points(dense(**INT16), [1]),
+    **{
+        f"{op}, {channels} scales": lambda op=op, channels=channels: with_zero_points(
+            convolution(op, channels), [0] * (channels - 1) + [7]
+        )
+        for op in ("CONV_2D", "DEPTHWISE_CONV_2D")
+        for channels in (1, 4)
+    },
+}
+
+
+@pytest.mark.parametrize("case", BIASES)
+def test_a_bias_with_a_zero_point(case):
+    found = only(BIASES[case]())
+    assert found["kind"] == "bias_zero_point"
+    refused = {name for part in found["refused"] for name in part["runtimes"]}
+    per_channel = case in ("dense, per channel", "CONV_2D, 4 scales", "DEPTHWISE_CONV_2D, 4 scales")
+    assert ("litert-xnnpack" in refused) == (per_channel or "CONV" in case)
+    assert ("litert-reference" in refused) == ("CONV" in case and not per_channel)
+    assert "tflm" in found["ignored"]
+
+
+def test_subgraphs_of_control_flow_are_checked_too():
+    inner = dense(bias_quant=quant(0.01)).subgraphs[0]
+    outer = dense()
+    model = replace(outer, subgraphs=(outer.subgraphs[0], replace(inner, name="then")))
+    report = inspect(model)
+    (found,) = report.as_dict()["specification"]
+    assert (found["subgraph"], found["operator"], found["kind"]) == (1, 0, "bias_scale")
+    assert "litert-xnnpack" in found["ignored"]
+    assert "subgraph 1, operator 0 FULLY_CONNECTED: the bias scale" in str(report)
+    assert not inspect(model, 0).as_dict()["specification"]
 
 
 @pytest.mark.parametrize("channel", [0, 3])
@@ -251,6 +312,7 @@ LIVE = {
     "LOGISTIC": lambda: unary("LOGISTIC", "int8", 0.0041, -128),
     "SOFTMAX": lambda: unary("SOFTMAX", "int8", 0.01, -128),
     "TANH": lambda: unary("TANH", "int8", 1 / 100, 0),
+    **BIASES,
     "int16 zero point": lambda: dense(**{**INT16, "input_quant": quant(2**-12, 5)}),
 }
 

@@ -1,8 +1,8 @@
-"""A .tflite file as converters' results are compared: operators in order; each tensor's type, shape, scales and data.
+"""A .tflite file as converters' results are compared: operators and options in order; each tensor's type and numbers.
 
-Names, metadata and the numbering of tensors are left out. QUANTIZE and DEQUANTIZE operators that follow each other
-are put in the order of their sources: where one operator has several outputs, TensorFlow orders them by addresses in
-memory, so two runs of the same converter differ.
+Names, metadata, operator versions and the numbering of tensors are left out. QUANTIZE and DEQUANTIZE operators that
+follow each other are put in the order of their sources: where one operator has several outputs, TensorFlow orders them
+by addresses in memory, so two runs of the same converter differ.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ Described = tuple[Any, ...]
 
 
 def canonical(content: bytes) -> list[tuple[str, Described]]:
-    """(where, what) of every tensor that an operator touches, of the graph's inputs and outputs, in order.
+    """(where, what) of every operator and tensor that it touches, of the graph's inputs and outputs, in order.
 
-    `what` is (source, type, shape, scales as float32 bits, zero points, axis, digest of the data). NaN equals NaN.
+    For operators `what` is (option, value)..., for tensors (source, type, shape, scales as float32 bits, zero points,
+    axis, digest of the data). NaN equals NaN.
     """
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     graph = model.subgraphs[0]
@@ -31,6 +32,7 @@ def canonical(content: bytes) -> list[tuple[str, Described]]:
     operators = [_operator(model, op) for op in graph.operators]
     found = [(f"input {k}", ("", *_describe(model, index))) for k, index in enumerate(graph.inputs)]
     for number, (name, op) in enumerate(_settled(operators)):
+        found.append((f"{number} {name} options", _options(name, op)))
         for k, index in enumerate(op.inputs):
             what = ("absent",) if index < 0 else (source.get(index, "constant"), *_describe(model, index))
             found.append((f"{number} {name} in {k}", what))
@@ -59,6 +61,14 @@ def ranges_of(content: bytes) -> dict[int, tuple[np.float32, np.float32]]:
 def _operator(model: Any, op: Any) -> tuple[str, Any]:
     code = model.operatorCodes[op.opcodeIndex]
     return _NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)], op
+
+
+def _options(name: str, op: Any) -> Described:
+    """The options, sorted; none for RESHAPE, whose shape is its second input, as some converters leave them out."""
+    if op.builtinOptions is None or name == "RESHAPE":
+        return ()
+    values = vars(op.builtinOptions).items()
+    return tuple(sorted((key, tuple(np.asarray(value).reshape(-1).tolist())) for key, value in values))
 
 
 def _settled(operators: list[tuple[str, Any]]) -> list[tuple[str, Any]]:

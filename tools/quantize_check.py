@@ -57,9 +57,11 @@ def compare(real: Path, like: str, activations: str) -> dict[str, object]:
             at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a[0] != b[0]), 0)
             examples.append(f"{path.name}: {ours[at - 1 : at + 1]} and {theirs[at - 1 : at + 1]}")
             continue
-        counts["tensors"] += len(ours)
         bad = [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b]
-        counts["tensors that differ"] += len(bad)
+        for what, entries in (("", [where for where, _ in ours]), (" that differ", [a[0] for a, _ in bad])):
+            options = sum(where.endswith(" options") for where in entries)
+            counts[f"operators{what}"] += options
+            counts[f"tensors{what}"] += len(entries) - options
         examples += [f"{path.name}: {a} and {b}" for a, b in bad[:2]]
     return {"counts": dict(counts), "examples": examples[:12], "floats": len(list(real.parent.glob("*.tflite")))}
 
@@ -72,6 +74,8 @@ def save(found: dict[str, object], like: str, activations: str) -> None:
         "models": counts["models"],
         "tensors": counts["tensors"],
         "differ": counts["tensors that differ"],
+        "operators": counts["operators"],
+        "operators_differ": counts["operators that differ"],
         "refused": counts["refused by both"],
         "other_operators": counts["models with other operators"],
     }

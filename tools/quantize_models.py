@@ -163,15 +163,36 @@ def add_dense(make: Maker) -> None:
     source = pick(make, 2)
     shape = make.tensors[source].shape
     units = int(make.rng.integers(1, 9))
-    weights = make.weights((units, shape[1]), 0)
+    weights = make.weights((units, shape[-1]), 0)
     bias = make.bias(units, source, weights, 0)
     act = str(make.rng.choice(["NONE", "RELU", "RELU6"]))
     make.op(
         "FULLY_CONNECTED",
         [source, make.constant(weights), bias],
-        [(shape[0], units)],
+        [(int(np.prod(shape[:-1])), units)],
         fused_activation_function=act,
     )
+
+
+def add_dense_between(make: Maker) -> None:
+    """A dense layer between two RESHAPEs: the second gives back the first one's dimensions, or others."""
+    source = pick(make, 3)
+    if is_from(make, source, MOVES | {"FULLY_CONNECTED"}):
+        return
+    lead, width = make.tensors[source].shape[:-1], make.tensors[source].shape[-1]
+    rows = int(np.prod(lead))
+    units = int(make.rng.integers(1, 6))
+    flat = add_reshape(make, source, (rows, width))
+    weights = make.weights((units, width), 0)
+    inputs = [flat, make.constant(weights), make.bias(units, flat, weights, 0)]
+    act = str(make.rng.choice(["NONE", "RELU"]))
+    dense = make.op("FULLY_CONNECTED", inputs, [(rows, units)], fused_activation_function=act)
+    add_reshape(make, dense, (*lead, units) if make.rng.random() < 0.6 else (1, rows, units))
+
+
+def add_reshape(make: Maker, source: int, shape: tuple[int, ...]) -> int:
+    """RESHAPE; the index of its output."""
+    return make.op("RESHAPE", [source, make.constant(np.array(shape), INT32)], [shape], new_shape=shape)
 
 
 def add_conv(make: Maker) -> None:
@@ -286,15 +307,14 @@ def add_shape(make: Maker) -> None:
     kind = make.rng.integers(8)
     source = pick(make, 4 if kind in (0, 1) else 2 if kind in (2, 3) else None)
     shape = make.tensors[source].shape
-    # Two in a row become one in the converter, and one behind a dense layer goes into it.
+    # In chains of these the converter's result depends on the order in which it looks at them.
     if kind in (0, 2, 3, 7) and is_from(make, source, MOVES | {"FULLY_CONNECTED"}):
         return
     if kind == 0:
         size = int(np.prod(shape))
         if size == shape[-1]:
             return
-        new = make.constant(np.array([1, size]), INT32)
-        make.op("RESHAPE", [source, new], [(1, size)], new_shape=(1, size))
+        add_reshape(make, source, (1, size))
     elif kind == 1:
         if 1 in shape[1:3] or is_from(make, source, MOVES):
             return
@@ -305,9 +325,7 @@ def add_shape(make: Maker) -> None:
         make.op("EXPAND_DIMS", [source, axis], [(shape[0], 1, shape[1])])
     elif kind == 3:
         if shape[1] % 4 == 0:
-            new = make.constant(np.array([1, 2, 2, shape[0] * shape[1] // 4]), INT32)
-            shape = (1, 2, 2, shape[0] * shape[1] // 4)
-            make.op("RESHAPE", [source, new], [shape], new_shape=shape)
+            add_reshape(make, source, (1, 2, 2, shape[0] * shape[1] // 4))
     elif kind == 4 and shape[-1] % 2 == 0:
         half = (*shape[:-1], shape[-1] // 2)
         axis = make.constant(np.int32(len(shape) - 1), INT32)
@@ -369,8 +387,11 @@ def add_matmul(make: Maker) -> None:
         make.op("BATCH_MATMUL", [source, make.constant(weights)], [(shape[0], shape[1], 4)])
 
 
-ADDERS = [add_dense, add_conv, add_unary, add_pool, add_binary, add_shape, add_join, add_reduce, add_matmul]
-SHARES = np.array([5, 6, 5, 4, 5, 5, 3, 2, 1], float)
+ADDERS = [
+    *(add_dense, add_conv, add_unary, add_pool, add_binary, add_shape, add_join, add_reduce, add_matmul),
+    add_dense_between,
+]
+SHARES = np.array([5, 6, 5, 4, 5, 5, 3, 2, 1, 1], float)
 
 
 def make_model(seed: int, weird: float = 0.3) -> tuple[Subgraph, dict[int, Range]]:

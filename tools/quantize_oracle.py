@@ -5,7 +5,7 @@ Usage: PYTHON tools/quantize_oracle.py FOLDER HOW [OPTIONS]
 HOW is tflite (the MLIR quantizer of an installed TensorFlow, int8), tflite-old or tflite-int16 (TensorFlow's older
 quantizer), litert or litert-int16 (the older quantizer in the wheel of ai-edge-litert). For every NAME.tflite in FOLDER
 it writes FOLDER/HOW/NAME.tflite, or NAME.error with the message. It needs nothing of LastBit, so any environment can
-run it. OPTIONS is JSON: name (of the folder), io, per_tensor, per_tensor_dense, allow_float.
+run it. OPTIONS is JSON: name (of the folder), io (or input and output), per_tensor, per_tensor_dense, allow_float.
 """
 
 import json
@@ -32,8 +32,8 @@ def mlir(options):
     known = inspect.signature(convert.mlir_quantize).parameters
     wanted = {
         "disable_per_channel": options.get("per_tensor", False),
-        "input_data_type": types[options.get("io", "float32")],
-        "output_data_type": types[options.get("io", "float32")],
+        "input_data_type": types[options.get("input", options.get("io", "float32"))],
+        "output_data_type": types[options.get("output", options.get("io", "float32"))],
         "disable_per_channel_for_dense_layers": options.get("per_tensor_dense", False),
     }
     arguments = {name: value for name, value in wanted.items() if name in known}
@@ -43,11 +43,11 @@ def mlir(options):
 def older(wrapper, options, activations):
     """The older quantizer (C++): min and max are in the file."""
     bias = "int32" if activations == "int8" else "int64"
-    io = NUMBERS[options.get("io", "float32")]
+    io = [NUMBERS[options.get(end, options.get("io", "float32"))] for end in ("input", "output")]
 
     def quantize(content):
         calibrator = wrapper.CalibrationWrapper(content, [], [])
-        arguments = [io, io, options.get("allow_float", True), NUMBERS[activations], NUMBERS[bias]]
+        arguments = [*io, options.get("allow_float", True), NUMBERS[activations], NUMBERS[bias]]
         arguments.append(options.get("per_tensor", False))
         try:
             return calibrator.QuantizeModel(*arguments, options.get("per_tensor_dense", False))

@@ -44,7 +44,7 @@ def converters_table() -> str:
                 continue
             older = activations == "int16" or converter.int8 is Quantizer.OLDER
             dense = "a scale for each unit" if converter.dense_per_channel else "one scale"
-            slices = "SLICE" if converter.slices and not older else "stays"
+            slices = "SLICE" if converter.moves.slices and not older else "stays"
             vector = "vector code" if converter.vector_code or older else "rounded half away"
             lines.append(
                 f"| `{converter.label}` {activations} | {dense} | {slices} | {vector} | {found['models']:,} | "

@@ -31,10 +31,10 @@ __all__ = ["quantize"]
 @click.option("--per-tensor-dense", is_flag=True, help="One scale for all units of a dense layer.")
 @click.option(
     "--io",
-    type=click.Choice(["float32", "int8", "uint8", "int16"]),
     default="float32",
     show_default=True,
-    help="The type of the file's inputs and outputs.",
+    metavar="TYPE[,TYPE]",
+    help="The type of the file's inputs and outputs, or one for each: float32, int8, uint8, int16.",
 )
 @click.option(
     "--calibrator",
@@ -86,9 +86,17 @@ def quantize(
         found = measure(loaded, lambda: read_inputs(data, loaded), calibrator)
     elif ranges:
         found = read_ranges(ranges, loaded)
-    made = make(loaded, like=like, activations=activations, per_tensor_dense=per_tensor_dense, io=io, ranges=found)
+    made = make(
+        loaded, like=like, activations=activations, per_tensor_dense=per_tensor_dense, io=_ends(io), ranges=found
+    )
     write_bytes(output, bytes(made.content))
     if ranges_out is not None and found is not None:
         write_bytes(ranges_out, json_text(found.as_dict(), indent=2).encode())
     print_report(QuantizeReport(loaded, made, output, like), as_json)
     say(f"wrote {output}")
+
+
+def _ends(io: str) -> tuple[str, str]:
+    """The types of inputs and outputs."""
+    first, _, second = io.replace(" ", "").partition(",")
+    return first, second or first

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, ModelError, UnsupportedError
-from ..graph import Operator, Subgraph, Tensor
+from ..graph import Operator, Signature, Subgraph, Tensor
 from ..types import DTYPES, Array
 from .check import IDENTIFIER, verify
 from .extract import extract_operator
@@ -23,15 +23,15 @@ _ALIGNMENT = 16
 _LARGEST_NARROW_CODE = 127
 
 
-def write(subgraph: Subgraph, description: str = "LastBit") -> bytes:
+def write(subgraph: Subgraph, description: str = "LastBit", signatures: Sequence[Signature] = ()) -> bytes:
     """A complete .tflite file with one subgraph.
 
-    The file is the simplest valid one: no metadata, no signatures, one buffer per constant. `load` gives the
-    same graph back.
+    The file is the simplest valid one: no metadata, one buffer per constant. `load` gives the same graph back.
 
     Args:
         subgraph: the graph. Each tensor's index is its position.
         description: the file's description.
+        signatures: names for the graph's inputs and outputs.
 
     Returns:
         The file's bytes (schema version 3). Constants are aligned to 16 bytes.
@@ -44,7 +44,7 @@ def write(subgraph: Subgraph, description: str = "LastBit") -> bytes:
     """
     subgraph.require_scales()
     _check_graph(subgraph)
-    return _Writer(subgraph).finish(description)
+    return _Writer(subgraph).finish(description, signatures)
 
 
 def pack_int4(values: Array) -> bytes:
@@ -113,7 +113,7 @@ class _Writer:
         self.buffers: list[int] = []
         self.codes: dict[tuple[str, int], int] = {}
 
-    def finish(self, description: str) -> bytes:
+    def finish(self, description: str, signatures: Sequence[Signature]) -> bytes:
         """The whole file."""
         schema, builder, graph = self.schema, self.builder, self.graph
         schema.BufferStart(builder)
@@ -132,14 +132,42 @@ class _Writer:
         codes = self.offsets([self.operator_code(name, version) for name, version in self.codes])
         buffers = self.offsets(self.buffers)
         text = builder.CreateString(description)
+        named = self.offsets([self.signature(signature) for signature in signatures])
         schema.ModelStart(builder)
         schema.ModelAddVersion(builder, 3)
         schema.ModelAddOperatorCodes(builder, codes)
         schema.ModelAddSubgraphs(builder, subgraphs)
         schema.ModelAddDescription(builder, text)
         schema.ModelAddBuffers(builder, buffers)
+        if signatures:
+            schema.ModelAddSignatureDefs(builder, named)
         builder.Finish(schema.ModelEnd(builder), IDENTIFIER)
         return bytes(builder.Output())
+
+    def signature(self, signature: Signature) -> int:
+        """One signature of the graph."""
+        schema, builder = self.schema, self.builder
+        inputs, outputs = self.tensor_names(signature.inputs), self.tensor_names(signature.outputs)
+        key = builder.CreateString(signature.key)
+        schema.SignatureDefStart(builder)
+        schema.SignatureDefAddInputs(builder, inputs)
+        schema.SignatureDefAddOutputs(builder, outputs)
+        schema.SignatureDefAddSignatureKey(builder, key)
+        schema.SignatureDefAddSubgraphIndex(builder, 0)
+        offset: int = schema.SignatureDefEnd(builder)
+        return offset
+
+    def tensor_names(self, names: Mapping[str, int]) -> int:
+        """A signature's names of tensors."""
+        schema, builder = self.schema, self.builder
+        entries = []
+        for name, index in names.items():
+            text = builder.CreateString(name)
+            schema.TensorMapStart(builder)
+            schema.TensorMapAddName(builder, text)
+            schema.TensorMapAddTensorIndex(builder, index)
+            entries.append(schema.TensorMapEnd(builder))
+        return self.offsets(entries)
 
     def offsets(self, values: Sequence[int]) -> int:
         """A vector of tables."""

@@ -98,7 +98,9 @@ def bias_of_convolution(*, needed: bool, scale_checked: bool) -> Check:
             if op.name == "CONV_2D" or len(op.inputs) > 2:
                 return refused("LiteRT refuses a convolution without a bias; TensorFlow Lite Micro takes it")
             return refused("LiteRT crashes on a depthwise convolution without a bias") if needed else None
-        if layer.bias.quant is not None and (layer.bias.quant.zero_point != 0).any():
+        quant = layer.bias.quant
+        # Of several zero points it reads none.
+        if quant is not None and quant.scale.size == 1 and (quant.zero_point != 0).any():
             return refused("LiteRT refuses a bias with a zero point that is not 0")
         return _bias_scale_of_convolution(layer) if scale_checked and layer.input.dtype.name == "uint8" else None
 

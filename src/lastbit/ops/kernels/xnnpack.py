@@ -83,7 +83,8 @@ def _declines_dense(model: Model, op: Operator) -> str | None:
         return "the bias has no scale"
     if not usable_scale(bias):
         return "a scale of the bias is not positive, finite and normal"
-    return "the bias's zero point is not 0" if (bias.quant.zero_point != 0).any() else None
+    one = bias.quant.scale.size == 1
+    return "the bias's zero point is not 0" if one and (bias.quant.zero_point != 0).any() else None
 
 
 def _declines_product(second: Tensor | None) -> str | None:
@@ -198,6 +199,8 @@ def _dense(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
     ignored = layer.weights.dtype.name == "int4" and "int4_zero_points" in runtime.ignores
     if layer.granularity == "per_channel" and zero_points(layer) and not ignored:
         return refused("XNNPACK fails on per-channel weights with a zero point that is not 0")
+    if (found := _bias_zero_points(layer.bias)) is not None:
+        return found
     largest = float(prepared.requant.effective_scale.max())
     if largest >= _LARGEST_SCALE:
         return refused(
@@ -205,6 +208,13 @@ def _dense(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
             f"{largest!r}), {_NO_FALLBACK}"
         )
     return None
+
+
+def _bias_zero_points(bias: Tensor | None) -> Refused | None:
+    """XNNPACK takes a bias of several scales with zero points of 0 only."""
+    if bias is None or bias.quant is None or bias.quant.scale.size == 1 or not (bias.quant.zero_point != 0).any():
+        return None
+    return refused(f"XNNPACK fails on a bias of several scales with a zero point that is not 0, {_NO_FALLBACK}")
 
 
 def _hybrid(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
@@ -230,6 +240,8 @@ def _hybrid(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
 def _convolution(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
     if not isinstance(prepared, PreparedConvolution):
         return None
+    if (found := _bias_zero_points(prepared.convolution.bias)) is not None:
+        return found
     largest = max(float(params.effective_scale.max()) for _, _, params in prepared.requant)
     if largest < _LARGEST_SCALE:
         return None

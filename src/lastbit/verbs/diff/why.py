@@ -12,6 +12,7 @@ from ...model.graph import Model, Tensor
 from ...model.tflite import load
 from ...report.phrases import plural
 from ..quantize.converters import Quantizer
+from ..quantize.names import float_tensor
 from ..quantize.numbers import activation
 from ..quantize.operators import TRAITS
 from ..quantize.ranges import Ranges
@@ -29,13 +30,14 @@ __all__ = [
     "converter_reasons",
     "converters_text",
     "file_reasons",
+    "io_types",
     "range_reasons",
 ]
 
 MIN_AND_MAX, MOVING_AVERAGE = "min and max", "moving average"
 # Last bits of ranges that other kernels or another CPU add up: a few ulp, more where sums cancel.
 _NEAR_ULPS = 256
-_ONE_TYPE = {"float32": "float32", "int8": "int8", "uint8": "uint8", "int16": "int16"}
+_IO = ("float32", "int8", "uint8", "int16")
 
 
 @dataclass(frozen=True)
@@ -209,11 +211,19 @@ class Origins:
         )
 
 
+def io_types(model: Model) -> tuple[str, str]:
+    """The types of a file's inputs and outputs, as the option --io names them; float32 where it has no such one."""
+    found = [{t.dtype.name for t in part} & set(_IO) for part in (model.inputs, model.outputs)]
+    # Beside integers, float32 is an end that no operator quantized.
+    inputs, outputs = (min(types - {"float32"}, default="float32") for types in found)
+    return inputs, outputs
+
+
 def attribution(model: Model, source: Model, ranges: Mapping[str, Ranges]) -> Origins | None:
     """Which converter, option and ranges make this file of a float model; None where none can quantize it."""
     given = {t.dtype.name for t in model.tensors if t.data is None}
     activations = "int16" if "int16" in given else "int8"
-    io = _ONE_TYPE.get(model.inputs[0].dtype.name if model.inputs else "", "float32")
+    io = io_types(model)
     found: dict[tuple[object, ...], Origins] = {}
     for converter in CONVERTERS:
         for per_tensor_dense in (False, True) if converter.dense_per_channel else (False,):
@@ -238,7 +248,7 @@ def attribution(model: Model, source: Model, ranges: Mapping[str, Ranges]) -> Or
 
 
 def _made(
-    source: Model, limits: Ranges, converter: Converter, activations: str, per_tensor_dense: bool, io: str
+    source: Model, limits: Ranges, converter: Converter, activations: str, per_tensor_dense: bool, io: tuple[str, str]
 ) -> Model | None:
     try:
         with np.errstate(all="ignore"):
@@ -279,7 +289,11 @@ def _converter_fields(ours: Converter, theirs: Converter) -> tuple[tuple[str, bo
     names = {Quantizer.MLIR: "the MLIR quantizer", Quantizer.OLDER: "the older C++ quantizer"}
     return (
         ("quantizer", ours.int8 is not theirs.int8, f"A was made by {names[ours.int8]}, B by {names[theirs.int8]}"),
-        ("slices", ours.slices != theirs.slices, "one of them makes a SLICE of every STRIDED_SLICE of steps of 1"),
+        (
+            "moves",
+            ours.moves != theirs.moves,
+            "one of them makes a SLICE of STRIDED_SLICEs, or treats RESHAPEs beside dense layers otherwise",
+        ),
         (
             "vector_code",
             ours.vector_code != theirs.vector_code,
@@ -318,15 +332,12 @@ def range_reasons(model: Model, name: str, source: Model, ranges: Mapping[str, R
 
 def _measured(model: Model, source: Model) -> Iterator[tuple[Tensor, int]]:
     """Activations whose scale comes from a range of their own, with the float tensor of the same name."""
-    named: dict[str, list[int]] = {}
-    for tensor in source.tensors:
-        named.setdefault(tensor.name, []).append(tensor.index)
     for op in model.operators:
         traits = TRAITS.get(op.name)
         if traits is None or traits.same_scale or traits.fixed is not None:
             continue
         for index in op.outputs:
             tensor = model.tensors[index]
-            same = named.get(tensor.name, [])
-            if tensor.quant is not None and tensor.quant.scale.size == 1 and len(same) == 1:
-                yield tensor, same[0]
+            index_in_source = float_tensor(tensor, source)
+            if tensor.quant is not None and tensor.quant.scale.size == 1 and index_in_source is not None:
+                yield tensor, index_in_source

@@ -11,12 +11,13 @@ from ...model.errors import LastBitError
 from ...model.graph import Model, Tensor
 from ...model.tflite import load
 from ..diff.canonical import pair_graphs
-from ..diff.why import converters_text
+from ..diff.why import converters_text, io_types
+from ..quantize.names import float_tensor
 from ..quantize.numbers import activation
 from ..quantize.ranges import Ranges
 from ..quantize.verb import CONVERTERS, Converter, quantize
 
-__all__ = ["Other", "float_tensor", "label_of", "others"]
+__all__ = ["Other", "label_of", "others"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ def others(model: Model, tensor: Tensor, source: Model, limits: Ranges, averaged
     """Each group of converters that write the same, and a moving average of the ranges where it is known."""
     types = {t.dtype.name for t in model.tensors if t.data is None}
     activations = "int16" if "int16" in types else "int8"
-    io = model.inputs[0].dtype.name if model.inputs else "float32"
+    io = io_types(model)
     groups: dict[object, list[Converter]] = {}
     for converter in CONVERTERS:
         groups.setdefault(replace(converter, name="", version=""), []).append(converter)
@@ -88,15 +89,3 @@ def _average(known: list[Other], source: Model, averaged: Ranges) -> Iterator[Ot
         quant = replace(old, scale=np.array(params.scale, np.float32), zero_point=np.array(params.zero_point, np.int64))
         yield Other((), replace(other.tensor, quant=quant), "moving average")
         return
-
-
-def float_tensor(made: Tensor, source: Model) -> int | None:
-    """The float model's tensor that a tensor of a quantized file stands for: that of the same name.
-
-    A converter that needs several tensors of one name adds their type and number (`lastbit.verbs.quantize.write`).
-    """
-    for name in (made.name, made.name.removesuffix(f"_{made.dtype.name}_{made.index}")):
-        same = [tensor.index for tensor in source.tensors if tensor.name == name]
-        if len(same) == 1:
-            return same[0]
-    return None

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ...model.graph import Model, Tensor
+from ..quantize.names import float_tensor
 from ..quantize.numbers import activation
 from ..quantize.per_sample import SampleRanges
 from ..quantize.ranges import Ranges
 from .deciding_rule import Decided, ScaleRule
-from .each_converter import float_tensor
 from .worked import label_text, range_lines, weights_float_lines, widened_lines
 
 __all__ = ["FromFloat"]

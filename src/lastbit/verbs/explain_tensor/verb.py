@@ -13,12 +13,13 @@ from ...model.errors import InputError
 from ...model.graph import Model, Tensor
 from ...model.types import IntegerType, hex_float
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
+from ..quantize.names import float_tensor
 from ..quantize.per_sample import SampleRanges, ranges_by_sample, sample_ranges
 from ..quantize.ranges import ranges_from
 from ..quantize.verb import Converter, Ranges, measure
 from ..run.verb import load
 from .deciding_rule import Decided, ScaleRule, decided
-from .each_converter import Other, float_tensor, label_of, others
+from .each_converter import Other, label_of, others
 from .from_float import FromFloat
 from .worked import (
     bias_lines,

@@ -46,6 +46,7 @@ class Kind(Enum):
 
     BIAS_SCALE = "bias_scale"
     BIAS_LIMIT = "bias_limit"
+    BIAS_ZERO_POINT = "bias_zero_point"
     ZERO_SCALE = "zero_scale"
     ABSURD_SCALE = "absurd_scale"
     WEIGHTS_LEAST = "weights_least"
@@ -223,6 +224,17 @@ def check_bias_limit(model: Model, op: Operator) -> Iterator[Breach]:
     yield Breach(Kind.BIAS_LIMIT, op, bias, text, None, _where(at_limit))
 
 
+def check_bias_zero_point(model: Model, op: Operator) -> Iterator[Breach]:
+    """A bias has the zero point 0: it is added to the sum as it is."""
+    bias = _bias(model, op)
+    if bias is None or bias.quant is None or not (bias.quant.zero_point != 0).any():
+        return
+    bad = bias.quant.zero_point != 0
+    found = f"{int(bias.quant.zero_point[int(np.argmax(bad))])}" + (f" (in {_units(bad)})" if bad.size > 1 else "")
+    text = f"the bias's zero point is {found}; the specification wants 0. Kernels add the bias's integers as they are"
+    yield Breach(Kind.BIAS_ZERO_POINT, op, bias, text, _with_quant(bias, zero_point=0), _where(bad))
+
+
 def check_zero_scale(model: Model, op: Operator) -> Iterator[Breach]:
     """A scale is a positive number. A bias's may be 0 where the weights' is."""
     bias, weights = _bias(model, op), _weights(model, op)
@@ -369,6 +381,7 @@ def _pair(tensor: Tensor) -> str:
 CHECKS: tuple[Check, ...] = (
     check_bias_scale,
     check_bias_limit,
+    check_bias_zero_point,
     check_zero_scale,
     check_absurd_scale,
     check_weights_least,

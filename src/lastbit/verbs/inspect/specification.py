@@ -41,11 +41,21 @@ _FAMILIES: dict[str, str] = {
 }
 
 
-def specification_data(
-    model: Model, operators: Sequence[Operator], runtimes: Sequence[Runtime]
-) -> list[dict[str, Any]]:
-    """Every breach of the specification by some operators as plain data, with what each runtime does about it."""
-    return [_data(model, breach, runtimes) for breach in breaches(model, operators)]
+def specification_data(model: Model, op: int | None, runtimes: Sequence[Runtime]) -> list[dict[str, Any]]:
+    """Every breach of the specification as plain data, with what each runtime does about it.
+
+    Args:
+        model: the model.
+        op: the index of the main subgraph's one operator to check; None for all of all subgraphs.
+        runtimes: the runtimes to ask.
+    """
+    if op is not None:
+        return [_data(model, breach, runtimes, 0) for breach in breaches(model, [model.operator(op)])]
+    found = []
+    for number, graph in enumerate(model.subgraphs):
+        view = replace(model, subgraphs=(graph,), faults=(), signatures=()) if number else model
+        found += [_data(view, breach, runtimes, number) for breach in breaches(view)]
+    return found
 
 
 def _prepare(model: Model, op: Operator, runtime: Runtime) -> PreparedOperator | str:
@@ -55,9 +65,10 @@ def _prepare(model: Model, op: Operator, runtime: Runtime) -> PreparedOperator |
         return "; ".join(error.reasons) or str(error)
 
 
-def _data(model: Model, breach: Breach, runtimes: Sequence[Runtime]) -> dict[str, Any]:
+def _data(model: Model, breach: Breach, runtimes: Sequence[Runtime], subgraph: int) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "kind": breach.kind.value,
+        "subgraph": subgraph,
         "operator": breach.operator.index,
         "name": breach.operator.name,
         "tensor": breach.tensor.index,
@@ -150,7 +161,8 @@ def specification_blocks(data: Data, full: bool) -> list[Block]:
     for entry in found:
         counts[entry["kind"]] = counts.get(entry["kind"], 0) + 1
         if full or counts[entry["kind"]] <= _KIND_SHOWN:
-            blocks.append(Text(f"operator {entry['operator']} {entry['name']}: {entry['text']}.", "warning"))
+            inner = f"subgraph {entry['subgraph']}, " if entry["subgraph"] else ""
+            blocks.append(Text(f"{inner}operator {entry['operator']} {entry['name']}: {entry['text']}.", "warning"))
             blocks += [Text(f"  {line}") for line in _who(entry)]
     for kind, count in counts.items():
         if count > _KIND_SHOWN and not full:

@@ -136,7 +136,7 @@ def inspect(
             for fault in loaded.faults
         ],
         "signatures": [_signature(signature) for signature in loaded.signatures],
-        "specification": specification_data(loaded, shown, chosen),
+        "specification": specification_data(loaded, op, chosen),
         "operators": operators,
         "tensors": [_tensor(loaded, tensor) for tensor in tensors],
         "dense": dense,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ...model.errors import InputError
 from .keras.arithmetic import Folding, Newton
+from .moves import NEWEST, MoveRules
 
 __all__ = ["CONVERTERS", "Converter", "Quantizer", "converter_named"]
 
@@ -32,8 +33,9 @@ class Converter:
         version: its release, such as `2.21`.
         int8: which quantizer int8 activations take; int16 ones always take the older one.
         dense_per_channel: whether dense layers have one scale a unit.
-        slices: whether a STRIDED_SLICE of steps of 1 becomes a SLICE.
+        moves: what becomes of operators that only move values.
         vector_code: whether weights with one scale are rounded by the kernels' vector code: fl(x + 0.5) in groups of 8.
+        names_bias_type: whether the older quantizer writes the bias's type into the options of the layer.
         folding: how a Keras model's constants are folded before.
     """
 
@@ -41,8 +43,9 @@ class Converter:
     version: str
     int8: Quantizer = Quantizer.MLIR
     dense_per_channel: bool = True
-    slices: bool = True
+    moves: MoveRules = NEWEST
     vector_code: bool = False
+    names_bias_type: bool = True
     folding: Folding = _NEWEST
 
     @property
@@ -51,30 +54,32 @@ class Converter:
         return f"{self.name}@{self.version}"
 
 
+_TO_2_17 = replace(NEWEST, keeps_dims_for_any=False)
+_TO_2_15 = replace(_TO_2_17, slices=False)
+_TO_2_13 = replace(_TO_2_15, folds_transposes=False)
+
 # The newest of a name comes first: it is what the name alone means.
 CONVERTERS: tuple[Converter, ...] = (
     *(Converter("tflite", f"2.{minor}") for minor in (21, 20)),
     *(Converter("tflite", f"2.{minor}", folding=_DROPPING_ZEROS) for minor in (19, 18)),
-    Converter("tflite", "2.17", folding=_KEEPING_ZEROS),
-    Converter("tflite", "2.16", dense_per_channel=False, vector_code=True, folding=_KEEPING_ZEROS),
+    Converter("tflite", "2.17", moves=_TO_2_17, folding=_KEEPING_ZEROS),
+    Converter("tflite", "2.16", dense_per_channel=False, moves=_TO_2_17, vector_code=True, folding=_KEEPING_ZEROS),
     *(
         Converter(
             "tflite",
-            f"2.{minor}",
+            version,
             dense_per_channel=False,
-            slices=False,
+            moves=moves,
             vector_code=True,
-            folding=_KEEPING_ZEROS,
+            names_bias_type=version == "2.15",
+            folding=folding,
         )
-        for minor in (15, 14, 13)
-    ),
-    Converter(
-        "tflite",
-        "2.12",
-        dense_per_channel=False,
-        slices=False,
-        vector_code=True,
-        folding=Folding(Newton.THREE_HALVES, drops_zeros=False, first_bias_waits=False),
+        for version, moves, folding in (
+            ("2.15", _TO_2_15, _KEEPING_ZEROS),
+            ("2.14", replace(_TO_2_15, reads_more_dims=False), _KEEPING_ZEROS),
+            ("2.13", _TO_2_13, _KEEPING_ZEROS),
+            ("2.12", _TO_2_13, Folding(Newton.THREE_HALVES, drops_zeros=False, first_bias_waits=False)),
+        )
     ),
     Converter("litert", "2.3", Quantizer.OLDER),
 )

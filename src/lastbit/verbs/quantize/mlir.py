@@ -11,14 +11,9 @@ from typing import Any
 
 from ...model.graph import Subgraph
 from ...model.types import Array
-from .canonical import (
-    canonicalize,
-    constants_to_the_right,
-    fuse_activations,
-    push_dequantize_down,
-    read_before_reshape,
-)
+from .canonical import constants_to_the_right, push_dequantize_down
 from .ir import CONSTANT, DEQUANTIZE, QUANTIZE, RETURN, Graph, Op, Value
+from .moves import NEWEST, MoveRules, optimize_moves
 from .numbers import Parameters, activation, quantize_bias, quantize_plain, quantize_weights
 from .operators import TRAITS, Traits
 from .propagate import Propagation
@@ -36,8 +31,8 @@ def quantize_graph(
     *,
     per_tensor: bool = False,
     per_tensor_dense: bool = False,
-    io: str = "float32",
-    slices: bool = True,
+    io: tuple[str, str] = ("float32", "float32"),
+    moves: MoveRules = NEWEST,
     vector_code: bool = False,
 ) -> Graph:
     """The quantized graph, as the converter writes it."""
@@ -53,10 +48,8 @@ def quantize_graph(
     quantize_constants(result, vector_code)
     clean(result)
     push_dequantize_down(result)
-    canonicalize(result, slices)
-    read_before_reshape(result)
+    optimize_moves(result, moves)
     drop_dead(result)
-    fuse_activations(result)
     set_io(result, io)
     remove_pairs(result, keep_io=False)
     drop_dead(result)
@@ -354,10 +347,16 @@ def drop_dead(graph: Graph) -> None:
             graph.erase(op)
 
 
-def set_io(graph: Graph, io: str) -> None:
-    """Give inputs and outputs the type asked for."""
-    if io == "float32":
-        return
+def set_io(graph: Graph, io: tuple[str, str]) -> None:
+    """Give inputs and outputs the types asked for."""
+    if io[0] != "float32":
+        _set_inputs(graph, io[0])
+    if io[1] != "float32":
+        _set_outputs(graph, io[1])
+    drop_dead(graph)
+
+
+def _set_inputs(graph: Graph, io: str) -> None:
     for position, argument in enumerate(graph.arguments):
         op = argument.only_user
         if op is None or op.name != QUANTIZE:
@@ -372,6 +371,9 @@ def set_io(graph: Graph, io: str) -> None:
             new = Value(argument.tensor, argument.dtype, unsigned(params), None, [])
             op.set_operand(0, new)
         graph.arguments[position] = new
+
+
+def _set_outputs(graph: Graph, io: str) -> None:
     terminator = graph.ops[-1]
     for position, value in enumerate(list(terminator.operands)):
         op = value.producer if value is not None else None
@@ -384,7 +386,6 @@ def set_io(graph: Graph, io: str) -> None:
             at = len(graph.ops) - 1
             source = graph.quantize(source, unsigned(source.params), at).results[0]
         terminator.set_operand(position, source)
-    drop_dead(graph)
 
 
 def unsigned(params: Parameters) -> Parameters:

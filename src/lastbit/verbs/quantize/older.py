@@ -9,7 +9,7 @@ Source: google-ai-edge/LiteRT tflite/tools/optimize/quantize_model.cc (119ef6fa2
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,8 @@ class Property:
         fixed: {dtype: (scale, zero point)} of an output that is always the same.
         int16: whether there is an int16 form.
         as_activations: constants are int16 too where the activations are.
+        names_bias_type: whether its options can name the bias's type.
+        any_scale_option: whether its options say that int16 scales need not be powers of two.
     """
 
     inputs: tuple[int, ...] = (0,)
@@ -59,6 +61,8 @@ class Property:
     fixed: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     int16: bool = True
     as_activations: bool = False
+    names_bias_type: bool = False
+    any_scale_option: bool = False
 
 
 _MOVE = Property(same_scale=True)
@@ -67,7 +71,8 @@ _JOIN = Property(inputs=(), any_inputs=True, same_scale=True)
 _UNIT = {"int8": (1 / 256, -128), "int16": (1 / 32768, 0)}
 
 PROPERTIES: dict[str, Property] = {
-    **dict.fromkeys(("ADD", "BATCH_MATMUL", "MUL", "SUB"), _TWO),
+    **dict.fromkeys(("BATCH_MATMUL", "MUL"), _TWO),
+    **dict.fromkeys(("ADD", "SUB"), replace(_TWO, any_scale_option=True)),
     **dict.fromkeys(("ARG_MAX",), Property(outputs=(), int16=False)),
     **dict.fromkeys(("SHAPE",), Property(outputs=())),
     **dict.fromkeys(
@@ -91,9 +96,9 @@ PROPERTIES: dict[str, Property] = {
     **dict.fromkeys(("SPLIT_V", "UNPACK"), Property(any_outputs=True, same_scale=True)),
     **dict.fromkeys(("CONCATENATION", "PACK"), _JOIN),
     **dict.fromkeys(("MAXIMUM", "MINIMUM"), Property(inputs=(), any_inputs=True, same_scale=True, as_activations=True)),
-    "CONV_2D": Property(inputs=(0, 1), weights=(1, 0), bias=2),
+    "CONV_2D": Property(inputs=(0, 1), weights=(1, 0), bias=2, names_bias_type=True),
     "DEPTHWISE_CONV_2D": Property(inputs=(0, 1), weights=(1, 3), bias=2),
-    "FULLY_CONNECTED": Property(inputs=(0, 1), weights=(1, 0), bias=2),
+    "FULLY_CONNECTED": Property(inputs=(0, 1), weights=(1, 0), bias=2, names_bias_type=True),
     **dict.fromkeys(("LEAKY_RELU", "MEAN", "RELU", "RELU6"), Property()),
     **dict.fromkeys(("HARD_SWISH", "RELU_N1_TO_1"), Property(int16=False)),
     **dict.fromkeys(("LOGISTIC", "SOFTMAX"), Property(fixed=_UNIT)),
@@ -105,24 +110,33 @@ class OlderQuantizer:
     """One run over a graph."""
 
     def __init__(
-        self, source: Subgraph, ranges: Ranges, *, activations: str, per_tensor: bool, per_tensor_dense: bool
+        self,
+        source: Subgraph,
+        ranges: Ranges,
+        *,
+        activations: str,
+        per_tensor: bool,
+        per_tensor_dense: bool,
+        names_bias_type: bool = True,
     ) -> None:
         self.activations = activations
         self.per_tensor = per_tensor
         self.per_tensor_dense = per_tensor_dense
+        self.names_bias_type = names_bias_type
         self.graph = Graph()
         # Of a weight: arrays of each channel's least and greatest value.
         self.limits: dict[Value, tuple[Array, Array]] = {}
         self.values: dict[int, Value] = {}
         self._read(source, ranges)
 
-    def run(self, io: str) -> Graph:
+    def run(self, io: tuple[str, str]) -> Graph:
         """Quantize the graph."""
         self._fill_weights()
         self._widen_weights()
         self._quantize_all()
         self._share_scales()
         self._quantize_biases()
+        self._set_options()
         self._set_io(io)
         return self.graph
 
@@ -295,10 +309,26 @@ class OlderQuantizer:
             dtype = "int64" if self.activations == "int16" else "int32"
             value.params, source.data = bias_integers(source.data, given.params, weights.params, dtype)
 
-    def _set_io(self, io: str) -> None:
+    def _set_options(self) -> None:
+        """Options that say what the integers are: the bias's type, and int16 scales that are no powers of two."""
+        bias = "int64" if self.activations == "int16" else "int32"
+        for op in self._operators():
+            known = self._property(op)
+            if known is None or op.results[0].params is None:
+                continue
+            if known.names_bias_type and self.names_bias_type:
+                op.options = {**op.options, "quantized_bias_type": bias}
+            if known.any_scale_option and self.activations == "int16":
+                op.options = {**op.options, "pot_scale_int16": False}
+
+    def _set_io(self, io: tuple[str, str]) -> None:
         """Inputs and outputs of another type than the activations get QUANTIZE or DEQUANTIZE."""
-        if io == self.activations:
-            return
+        if io[0] != self.activations:
+            self._set_inputs(io[0])
+        if io[1] != self.activations:
+            self._set_outputs(io[1])
+
+    def _set_inputs(self, io: str) -> None:
         for position, argument in enumerate(self.graph.arguments):
             params = argument.params
             if params is None:
@@ -311,6 +341,8 @@ class OlderQuantizer:
                 continue
             made = self.graph.quantize(outer, params, 0)
             argument.replace_all(made.results[0])
+
+    def _set_outputs(self, io: str) -> None:
         terminator = self.graph.ops[-1]
         for position, value in enumerate(list(terminator.operands)):
             assert value is not None

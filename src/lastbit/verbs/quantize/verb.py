@@ -90,7 +90,7 @@ def quantize(
     like: str = "tflite",
     activations: str = "int8",
     per_tensor_dense: bool = False,
-    io: str = "float32",
+    io: str | tuple[str, str] = "float32",
     ranges: Mapping[Any, Any] | Ranges | None = None,
     calibrator: str = "litert",
 ) -> Model:
@@ -102,7 +102,7 @@ def quantize(
         like: the converter: `tflite`, `litert`, with a version `tflite@2.16`.
         activations: `int8` or `int16` (weights int8 in both).
         per_tensor_dense: one scale for all units of a dense layer.
-        io: the type of inputs and outputs: `float32`, `int8`, `uint8` or `int16`.
+        io: the type of inputs and outputs: `float32`, `int8`, `uint8` or `int16`; or one type for each.
         ranges: (least, greatest) of each tensor by index or name, instead of `data`.
         calibrator: `litert` or `lastbit`, for `data`.
 
@@ -120,9 +120,11 @@ def quantize(
     converter = converter_named(like)
     if activations not in _IO:
         raise InputError(f"activations are {activations!r}, wanted int8 or int16.")
-    if io not in _IO[activations]:
-        wanted = ", ".join(_IO[activations])
-        raise InputError(f"io is {io!r}; with activations of {activations} wanted one of {wanted}.")
+    ends = (io, io) if isinstance(io, str) else io
+    for end in ends:
+        if end not in _IO[activations]:
+            wanted = ", ".join(_IO[activations])
+            raise InputError(f"io is {end!r}; with activations of {activations} wanted one of {wanted}.")
     loaded = open_model(model, converter)
     check(loaded, converter, activations)
     if (data is None) == (ranges is None):
@@ -137,9 +139,9 @@ def quantize(
         assert ranges is not None
         found = ranges if isinstance(ranges, Ranges) else ranges_from(ranges, loaded, "ranges")
     _check_ranges(loaded, found)
-    graph = _graph(loaded, found, converter, activations, per_tensor_dense, io)
+    graph = _graph(loaded, found, converter, activations, per_tensor_dense, ends)
     about = f"quantized by LastBit like {converter.label}, ranges by {found.calibrator}"
-    return model_of(graph, loaded.subgraphs[0].name, about)
+    return model_of(graph, loaded, about)
 
 
 def check(model: Model, converter: Converter, activations: str) -> None:
@@ -158,12 +160,17 @@ def _quantizer(converter: Converter, activations: str) -> Quantizer:
 
 
 def _graph(
-    model: Model, found: Ranges, converter: Converter, activations: str, per_tensor_dense: bool, io: str
+    model: Model, found: Ranges, converter: Converter, activations: str, per_tensor_dense: bool, io: tuple[str, str]
 ) -> Graph:
     dense = per_tensor_dense or not converter.dense_per_channel
     if _quantizer(converter, activations) is Quantizer.OLDER:
         run = OlderQuantizer(
-            model.subgraphs[0], found, activations=activations, per_tensor=False, per_tensor_dense=dense
+            model.subgraphs[0],
+            found,
+            activations=activations,
+            per_tensor=False,
+            per_tensor_dense=dense,
+            names_bias_type=converter.names_bias_type,
         )
         return run.run(io)
     graph = quantize_graph(
@@ -171,7 +178,7 @@ def _graph(
         found,
         per_tensor_dense=dense,
         io=io,
-        slices=converter.slices,
+        moves=converter.moves,
         vector_code=converter.vector_code,
     )
     if bad := conflicts(graph):

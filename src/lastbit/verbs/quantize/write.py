@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...model.graph import Model, Operator, Subgraph, Tensor
+from ...model.graph import Model, Operator, Signature, Subgraph, Tensor
 from ...model.tflite.writer import write
 from ...model.types import DTYPES, QuantParams
 from .ir import CONSTANT, RETURN, Graph, Op, Value
@@ -24,20 +24,24 @@ _VERSIONS = {
 }
 
 
-def model_of(graph: Graph, name: str, description: str) -> Model:
-    """The model that a graph says.
+def model_of(graph: Graph, source: Model, description: str) -> Model:
+    """The model that a graph says, under the names and with the signatures of the model that it was made of.
 
     Raises:
         UnsupportedError: an operator cannot be written.
     """
     numbers: dict[Value, int] = {}
     tensors: list[Tensor] = []
-    names: set[str] = set()
+    # What is returned keeps its name, for people fetch outputs by it.
+    taken: dict[str, Value] = {}
+    for value in graph.ops[-1].operands:
+        if value is not None:
+            taken.setdefault(value.tensor.name, value)
 
     def number(value: Value) -> int:
         if value not in numbers:
             numbers[value] = len(tensors)
-            tensors.append(_tensor(value, len(tensors), names))
+            tensors.append(_tensor(value, len(tensors), taken))
         return numbers[value]
 
     for value in graph.arguments:
@@ -54,10 +58,26 @@ def model_of(graph: Graph, name: str, description: str) -> Model:
             operators.append(Operator(len(operators), op.name, 1, operands, results, options))
     versions = _versions(operators, tensors)
     operators = [replace(op, version=versions[op.name]) for op in operators]
-    subgraph = Subgraph(
-        name, tuple(tensors), tuple(operators), tuple(numbers[value] for value in graph.arguments), outputs
+    inputs = tuple(numbers[value] for value in graph.arguments)
+    subgraph = Subgraph(source.subgraphs[0].name, tuple(tensors), tuple(operators), inputs, outputs)
+    signatures = _signatures(source, subgraph)
+    content = write(subgraph, description, signatures)
+    return Model((subgraph,), description, 3, content, f"<{description}>", signatures=signatures)
+
+
+def _signatures(source: Model, made: Subgraph) -> tuple[Signature, ...]:
+    """The source's signatures, with the same positions of the inputs and outputs."""
+    old = source.subgraphs[0]
+    ends = dict(zip(old.inputs, made.inputs, strict=True)), dict(zip(old.outputs, made.outputs, strict=True))
+    return tuple(
+        replace(
+            signature,
+            inputs={name: ends[0][index] for name, index in signature.inputs.items() if index in ends[0]},
+            outputs={name: ends[1][index] for name, index in signature.outputs.items() if index in ends[1]},
+        )
+        for signature in source.signatures
+        if signature.subgraph == 0
     )
-    return Model((subgraph,), description, 3, write(subgraph, description), f"<{description}>")
 
 
 def _options(op: Op) -> Mapping[str, Any]:
@@ -77,12 +97,12 @@ def _versions(operators: list[Operator], tensors: list[Tensor]) -> dict[str, int
     return found
 
 
-def _tensor(value: Value, index: int, names: set[str]) -> Tensor:
+def _tensor(value: Value, index: int, taken: dict[str, Value]) -> Tensor:
+    """A value as a tensor; under another name where the same one belongs to another value."""
     source = value.tensor
     name = source.name
-    if name in names:
+    if taken.setdefault(name, value) is not value:
         name = f"{source.name}{'' if value.params is None else '_' + value.params.dtype}_{index}"
-    names.add(name)
     params = value.params
     data = value.producer.data if value.producer is not None else None
     if params is None:

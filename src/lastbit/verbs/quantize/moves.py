@@ -1,0 +1,300 @@
+"""What the converter's optimizer makes of operators that only move values, and of the dense layers beside them.
+
+A float file of the converter has few of these, for the same optimizer has seen it before; files of other tools have
+more.
+
+Source: google-ai-edge/LiteRT tflite/converter/transforms/optimize_patterns.td (0f6b97dd17c6) and optimize_pass.cc
+(8714dad87b45); ReshapeOp and TransposeOp in tflite/converter/ir/tfl_ops.cc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..model import Tensor
+from ..types import DTYPES, Array
+from .canonical import fuse_activation
+from .ir import CONSTANT, Graph, Op, Value
+
+__all__ = ["NEWEST", "MoveRules", "optimize_moves"]
+
+_Step = Callable[[Graph, Op], bool]
+# Elementwise operators that go before an operator that only moves values, where their scales are equal.
+_ELEMENTWISE = ("LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "TANH")
+_MOVES = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE", "TRANSPOSE")
+
+
+@dataclass(frozen=True)
+class MoveRules:
+    """In what versions differ.
+
+    Attributes:
+        slices: whether a STRIDED_SLICE of steps of 1 becomes a SLICE.
+        folds_transposes: whether two TRANSPOSEs in a row become one.
+        reads_more_dims: whether a dense layer reads before a RESHAPE also where that makes the dimensions fewer.
+        keeps_dims_for_any: whether a dense layer before a RESHAPE keeps its input's dimensions, whatever the RESHAPE
+            makes of them; then a RESHAPE behind such a layer can go before it as well.
+    """
+
+    slices: bool = True
+    folds_transposes: bool = True
+    reads_more_dims: bool = True
+    keeps_dims_for_any: bool = True
+
+
+NEWEST = MoveRules()
+
+
+def optimize_moves(graph: Graph, rules: MoveRules) -> None:
+    """Apply every rule until none applies; RESHAPEs in a row become one before the others see them.
+
+    Activations go into the operators before them in the same turns, as they may leave a dense layer with one user.
+    """
+    steps: list[_Step] = [_as_reshape, _fold, _move_behind, fuse_activation]
+    steps += [_as_slice] if rules.slices else []
+    steps += [_fold_transposes] if rules.folds_transposes else []
+    steps += [_read_before_reshape if rules.reads_more_dims else _read_fewer_dims]
+    steps += [_keep_any_dims, _drop_ones, _reshape_before] if rules.keeps_dims_for_any else [_keep_dims]
+    _apply(graph, [_as_reshape, _fold])
+    _apply(graph, steps)
+
+
+def _apply(graph: Graph, steps: Sequence[_Step]) -> None:
+    changed = True
+    while changed:
+        changed = False
+        for op in list(graph.ops):
+            changed |= any(op in graph.ops and step(graph, op) for step in steps)
+
+
+def _as_reshape(graph: Graph, op: Op) -> bool:
+    """SQUEEZE, EXPAND_DIMS and a TRANSPOSE that moves only dimensions of 1 become RESHAPE.
+
+    An EXPAND_DIMS with an open size stays, a SQUEEZE with one does not.
+    """
+    if op.name not in _MOVES or op.name == "RESHAPE":
+        return False
+    result = op.results[0]
+    shape = list(result.tensor.shape)
+    if op.name == "TRANSPOSE" and not _moves_only_ones(op):
+        return False
+    if _dynamic(result):
+        shape = list(result.tensor.shape_signature or ())
+        if op.name != "SQUEEZE" or shape.count(-1) > 1:
+            return False
+    _replace(graph, op, "RESHAPE", [op.operands[0], _integers(graph, shape, op)])
+    return True
+
+
+def _moves_only_ones(op: Op) -> bool:
+    """Whether the dimensions above 1 of a TRANSPOSE of known size stay in their order."""
+    given, order = op.operands[0], _constant(op.operands[1])
+    if given is None or order is None or _dynamic(given):
+        return False
+    large = [axis for axis in order.reshape(-1).tolist() if given.tensor.shape[axis] != 1]
+    return large == sorted(large)
+
+
+def _as_slice(graph: Graph, op: Op) -> bool:
+    """STRIDED_SLICE without masks, from begins that are not negative, in steps of 1, becomes SLICE."""
+    if op.name != "STRIDED_SLICE" or any(op.options.values()):
+        return False
+    limits = [_constant(value) for value in op.operands[1:]]
+    if len(limits) != 3 or any(part is None for part in limits):
+        return False
+    begin, end, steps = (np.asarray(part).astype(int).tolist() for part in limits)
+    if any(step != 1 for step in steps) or any(b < 0 or e < 0 for b, e in zip(begin, end, strict=True)):
+        return False
+    size = [e - b for b, e in zip(begin, end, strict=True)]
+    _replace(graph, op, "SLICE", [op.operands[0], _integers(graph, begin, op), _integers(graph, size, op)])
+    return True
+
+
+def _fold(graph: Graph, op: Op) -> bool:
+    """A RESHAPE reads what another RESHAPE before it reads; one that changes nothing goes."""
+    if op.name != "RESHAPE" or op.operands[0] is None:
+        return False
+    given = op.operands[0]
+    if _same_shape(given, op.results[0]):
+        op.results[0].replace_all(given)
+        graph.erase(op)
+        return True
+    if (before := given.producer) is None or before.name != "RESHAPE" or before.operands[0] is None:
+        return False
+    op.set_operand(0, before.operands[0])
+    _drop_unused(graph, before)
+    return True
+
+
+def _move_behind(graph: Graph, op: Op) -> bool:
+    """An elementwise operator goes before an operator that moves values for it alone, where both have one scale."""
+    value, result = op.operands[0] if op.operands else None, op.results[0] if op.results else None
+    move = value.producer if value is not None else None
+    if op.name not in _ELEMENTWISE or value is None or result is None or move is None or move.name not in _MOVES:
+        return False
+    source = move.operands[0]
+    if source is None or len(value.uses) != 1 or not value.params == source.params == result.params:
+        return False
+    at = graph.ops.index(op)
+    shaped = replace(result.tensor, shape=source.tensor.shape, shape_signature=source.tensor.shape_signature)
+    first = graph.add(op.name, [source], [(shaped, result.params)], op.options, at=at)
+    operands = [first.results[0], *move.operands[1:]]
+    second = graph.add(move.name, operands, [(result.tensor, result.params)], move.options, at=at + 1)
+    result.replace_all(second.results[0])
+    graph.erase(op)
+    graph.erase(move)
+    return True
+
+
+def _read_before_reshape(graph: Graph, op: Op) -> bool:
+    """A dense layer reads what a RESHAPE of known size reads that leaves the last dimension: the layer flattens."""
+    value = op.operands[0] if op.name == "FULLY_CONNECTED" else None
+    source = value.producer if value is not None else None
+    if value is None or source is None or source.name != "RESHAPE" or op.options.get("keep_num_dims"):
+        return False
+    before, after = source.operands[0], op.results[0]
+    if before is None or len(after.tensor.shape) != 2 or any(_dynamic(v) for v in (before, value, after)):
+        return False
+    if before.tensor.shape[-1:] != value.tensor.shape[-1:]:
+        return False
+    op.set_operand(0, before)
+    _drop_unused(graph, source)
+    return True
+
+
+def _read_fewer_dims(graph: Graph, op: Op) -> bool:
+    """The same, only where the RESHAPE does not make the dimensions fewer."""
+    source = op.defining(0) if op.name == "FULLY_CONNECTED" else None
+    before = source.operands[0] if source is not None and source.name == "RESHAPE" else None
+    if source is None or before is None or len(before.tensor.shape) > len(source.results[0].tensor.shape):
+        return False
+    return _read_before_reshape(graph, op)
+
+
+def _keep_dims(graph: Graph, op: Op) -> bool:
+    """A RESHAPE that gives a dense layer's output its input's dimensions becomes a part of the layer."""
+    dense = _dense_before(op)
+    if dense is None or dense.operands[0] is None or op.results[0].tensor.shape != _kept(dense.operands[0], dense):
+        return False
+    return _keep_any_dims(graph, op)
+
+
+def _keep_any_dims(graph: Graph, op: Op) -> bool:
+    """A dense layer that a RESHAPE alone reads keeps its input's dimensions."""
+    dense = _dense_before(op)
+    given = dense.operands[0] if dense is not None else None
+    if dense is None or given is None or dense.options.get("keep_num_dims"):
+        return False
+    if any(_dynamic(value) for value in (given, dense.results[0], op.results[0])) or len(given.tensor.shape) < 3:
+        return False
+    _dense_again(graph, dense, given, _kept(given, dense), graph.ops.index(op))
+    return True
+
+
+def _drop_ones(graph: Graph, op: Op) -> bool:
+    """A dense layer that keeps its input's two dimensions reads before a RESHAPE that only drops leading ones."""
+    source = op.defining(0) if op.name == "FULLY_CONNECTED" and op.options.get("keep_num_dims") else None
+    before = source.operands[0] if source is not None and source.name == "RESHAPE" else None
+    if source is None or before is None or _dynamic(before) or _dynamic(source.results[0]):
+        return False
+    shape, kept = before.tensor.shape, source.results[0].tensor.shape
+    if len(kept) != 2 or len(shape) < 3 or shape[-2:] != kept or any(size != 1 for size in shape[:-2]):
+        return False
+    op.set_operand(0, before)
+    op.options = {**op.options, "keep_num_dims": False}
+    _drop_unused(graph, source)
+    return True
+
+
+def _reshape_before(graph: Graph, op: Op) -> bool:
+    """Between two RESHAPEs a dense layer that keeps dimensions takes the second one's, which goes before it."""
+    dense = _dense_before(op)
+    first = dense.defining(0) if dense is not None and dense.options.get("keep_num_dims") else None
+    if dense is None or first is None or first.name != "RESHAPE" or first.operands[0] is None:
+        return False
+    given, after = first.operands[0], op.results[0].tensor
+    if after.shape[-1:] != dense.results[0].tensor.shape[-1:] or any(map(_dynamic, (given, op.results[0]))):
+        return False
+    shape = (*after.shape[:-1], *first.results[0].tensor.shape[-1:])
+    at = graph.ops.index(op)
+    tensor = replace(first.results[0].tensor, shape=shape, shape_signature=shape)
+    operands = [given, _integers(graph, list(shape), first)]
+    moved = graph.add("RESHAPE", operands, [(tensor, first.results[0].params)], at=at)
+    _dense_again(graph, dense, moved.results[0], after.shape, at + 1)
+    _drop_unused(graph, first)
+    return True
+
+
+def _fold_transposes(graph: Graph, op: Op) -> bool:
+    """Two TRANSPOSEs in a row become one, if the first has no other user."""
+    value = op.operands[0] if op.name == "TRANSPOSE" else None
+    first = value.producer if value is not None and len(value.uses) == 1 else None
+    if first is None or first.name != "TRANSPOSE" or first.operands[0] is None:
+        return False
+    orders = [_constant(each.operands[1]) for each in (first, op)]
+    if orders[0] is None or orders[1] is None:
+        return False
+    order = orders[0].reshape(-1)[orders[1].reshape(-1)].tolist()
+    _replace(graph, op, "TRANSPOSE", [first.operands[0], _integers(graph, order, op)])
+    _drop_unused(graph, first)
+    return True
+
+
+def _dense_before(op: Op) -> Op | None:
+    """The dense layer whose output a RESHAPE alone reads."""
+    value = op.operands[0] if op.name == "RESHAPE" else None
+    source = value.producer if value is not None and len(value.uses) == 1 else None
+    return source if source is not None and source.name == "FULLY_CONNECTED" else None
+
+
+def _kept(given: Value, dense: Op) -> tuple[int, ...]:
+    """The shape of a dense layer's output that keeps its input's dimensions."""
+    return (*given.tensor.shape[:-1], *dense.results[0].tensor.shape[-1:])
+
+
+def _dense_again(graph: Graph, dense: Op, given: Value, shape: tuple[int, ...], at: int) -> None:
+    """The dense layer anew at another place, which reads another value and keeps its dimensions."""
+    result = dense.results[0]
+    options = {**dense.options, "keep_num_dims": True}
+    tensor = replace(result.tensor, shape=shape, shape_signature=shape)
+    operands: Sequence[Value | None] = [given, *dense.operands[1:]]
+    made = graph.add(dense.name, operands, [(tensor, result.params)], options, at=at)
+    result.replace_all(made.results[0])
+    graph.erase(dense)
+
+
+def _constant(value: Value | None) -> Array | None:
+    source = value.producer if value is not None else None
+    return source.data if source is not None and source.name == CONSTANT else None
+
+
+def _dynamic(value: Value) -> bool:
+    """Whether a dimension is left open, as a batch of any size."""
+    return any(size < 0 for size in value.tensor.shape_signature or ())
+
+
+def _same_shape(first: Value, second: Value) -> bool:
+    return first.tensor.shape == second.tensor.shape and not _dynamic(first) and not _dynamic(second)
+
+
+def _drop_unused(graph: Graph, op: Op) -> None:
+    if not any(result.uses for result in op.results):
+        graph.erase(op)
+
+
+def _integers(graph: Graph, values: list[int], op: Op) -> Value:
+    """A new constant of int32."""
+    data = np.array(values, np.int32)
+    tensor = Tensor(-1, f"{op.results[0].tensor.name}/shape", data.shape, data.shape, DTYPES[2], None, data)
+    return graph.add(CONSTANT, [], [(tensor, None)], data=data, at=0).results[0]
+
+
+def _replace(graph: Graph, op: Op, name: str, operands: list[Value | None]) -> None:
+    at = graph.ops.index(op)
+    result = op.results[0]
+    made = graph.add(name, operands, [(result.tensor, result.params)], at=at)
+    result.replace_all(made.results[0])
+    graph.erase(op)
