@@ -9,8 +9,8 @@ from conftest import INTERPRETERS, MODELS, needs_all_interpreters, needs_shared_
 from lastbit.model.graph import Model
 from lastbit.model.tflite import load, write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
-from lastbit.oracles import OracleFailure, open_oracle
 from lastbit.model.types import QuantParams
+from lastbit.oracles import OracleFailure, open_oracle
 from lastbit.verbs.inspect.breaches import CHECKS, Kind, breaches
 from lastbit.verbs.inspect.verb import inspect
 from operator_cases import Case, Operand

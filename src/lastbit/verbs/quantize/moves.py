@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..model import Tensor
-from ..types import DTYPES, Array
+from ...model.graph import Tensor
+from ...model.types import INT32, Array
 from .canonical import fuse_activation
 from .ir import CONSTANT, Graph, Op, Value
 
@@ -288,7 +288,7 @@ def _drop_unused(graph: Graph, op: Op) -> None:
 def _integers(graph: Graph, values: list[int], op: Op) -> Value:
     """A new constant of int32."""
     data = np.array(values, np.int32)
-    tensor = Tensor(-1, f"{op.results[0].tensor.name}/shape", data.shape, data.shape, DTYPES[2], None, data)
+    tensor = Tensor(-1, f"{op.results[0].tensor.name}/shape", data.shape, data.shape, INT32, None, data)
     return graph.add(CONSTANT, [], [(tensor, None)], data=data, at=0).results[0]
 
 

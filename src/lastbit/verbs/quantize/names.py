@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model import Model, Tensor
+from ...model.graph import Model, Tensor
 
 __all__ = ["float_tensor"]
 
