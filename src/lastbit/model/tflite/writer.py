@@ -113,7 +113,7 @@ class _Writer:
         self.buffers: list[int] = []
         self.codes: dict[tuple[str, int], int] = {}
 
-    def finish(self, description: str, signatures: Sequence[Signature]) -> bytes:
+    def finish(self, description: str, signatures: Sequence[Signature] = ()) -> bytes:
         """The whole file."""
         schema, builder, graph = self.schema, self.builder, self.graph
         schema.BufferStart(builder)
