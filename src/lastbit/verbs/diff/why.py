@@ -228,7 +228,7 @@ def attribution(model: Model, source: Model, ranges: Mapping[str, Ranges]) -> Or
     for converter in CONVERTERS:
         for per_tensor_dense in (False, True) if converter.dense_per_channel else (False,):
             for name, limits in ranges.items():
-                key = (replace(converter, name="", version=""), per_tensor_dense, name)
+                key = (converter.way, per_tensor_dense, name)
                 if key in found:
                     found[key] = replace(found[key], ways=(*found[key].ways, (converter, per_tensor_dense)))
                     continue

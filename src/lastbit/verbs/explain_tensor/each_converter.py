@@ -54,7 +54,7 @@ def others(model: Model, tensor: Tensor, source: Model, limits: Ranges, averaged
     io = io_types(model)
     groups: dict[object, list[Converter]] = {}
     for converter in CONVERTERS:
-        groups.setdefault(replace(converter, name="", version=""), []).append(converter)
+        groups.setdefault(converter.way, []).append(converter)
     found = []
     for members in groups.values():
         try:

@@ -53,6 +53,11 @@ class Converter:
         """Name and version."""
         return f"{self.name}@{self.version}"
 
+    @property
+    def way(self) -> Converter:
+        """From ranges to file: converters with one way write the same file of a float .tflite."""
+        return replace(self, name="", version="", folding=_NEWEST)
+
 
 _TO_2_17 = replace(NEWEST, keeps_dims_for_any=False)
 _TO_2_15 = replace(_TO_2_17, slices=False)
