@@ -9,7 +9,6 @@ The Keras file and the real converter's .tflite of it are recorded (`tools/recor
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from ..diff.differences import What, compare_graphs
 from ..quantize.keras import read_keras
 from ..quantize.verb import quantize
 from ..run.verb import load, run
+from .numpy_code import body_of, numpy_as_asked, numpy_right
 
 __all__ = ["Demo", "demo", "demo_model", "numpy_as_asked", "numpy_right", "random_data"]
 
@@ -70,24 +70,6 @@ def random_data() -> Array:
     shape = (CALIBRATION_SAMPLES + SAMPLES, 16, 48)
     samples: Array = np.random.RandomState(0).standard_normal(shape).astype(np.float32)
     return samples
-
-
-def numpy_as_asked(
-    x: Array, w: Array, s_x: np.float32, z_x: int, s_w: Array, z_w: int, s_y: np.float32, z_y: int
-) -> Any:
-    """The question's way, with its three mistakes, in LastBit's own words."""
-    scale = s_x * s_w[0] / s_y  # channel 0's scale, for every channel
-    product = x @ w.T  # int8 @ int8 stays int8 and wraps
-    sums_w, sums_x = w.sum(axis=1), x.sum(axis=-1, keepdims=True)
-    correction = z_x * sums_w + z_w * sums_x - w.shape[1] * z_x * z_w
-    return z_y + scale + (product - correction)  # the scale is added
-
-
-def numpy_right(x: Array, w: Array, s_x: np.float32, z_x: int, s_w: Array, z_w: int, s_y: np.float32, z_y: int) -> Any:
-    """The same in LiteRT's default arithmetic (XNNPACK), without bias or activation."""
-    acc = (x.astype(np.int32) - z_x) @ (w.astype(np.int32) - z_w).T
-    scaled = acc.astype(np.float32) * (s_x * s_w / s_y)  # a scale per channel
-    return np.clip(np.rint(scaled) + z_y, -128, 127).astype(np.int8)
 
 
 @dataclass(frozen=True)
@@ -389,18 +371,13 @@ def _code_blocks(found: Demo) -> list[Block]:
     return [
         Text("Printed: " + ", ".join(f"{name} {y}" for name, y in found.printed.items())),
         Heading("4. The question's NumPy code, and what `lastbit diagnose` finds in it"),
-        Code(_body(numpy_as_asked)),
+        Code(body_of(numpy_as_asked)),
         Text(f"{found.asked} of {found.outputs:,} outputs are right. These mistakes reproduce every number:", "bad"),
         Code("\n".join(lines)),
         Heading("5. The same layer, right, in three lines"),
-        Code(_body(numpy_right)),
+        Code(body_of(numpy_right)),
         Text(
             f"{found.corrected:,} of {found.outputs:,} outputs equal those of {DEFAULT_SHOWN}.",
             "good" if found.corrected == found.outputs else "bad",
         ),
     ]
-
-
-def _body(function: Callable[..., Any]) -> str:
-    """A function's body without its signature and docstring."""
-    return inspect.cleandoc(inspect.getsource(function).split('"""')[2])
