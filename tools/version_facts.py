@@ -144,7 +144,7 @@ class _Question:
             sum(sum(r["refused"].values()) for r in some) for some in (self.results, self.today)
         )
         if (left > left_today and not self.stated.declines) or failed_here > failed_today:
-            words = f"which of these layers the delegate of {VERSION} takes is not settled"
+            words = f"which of these layers the delegate of {VERSION} takes is not known"
             return _refused(Refusal.NOT_SETTLED, words)
         return self._offered(rule, own, frozenset())
 
@@ -155,7 +155,7 @@ class _Question:
             words = sorted({text for result in results for text in result["refused"]})
             if words:
                 return _refused(Refusal.RUNTIME, f"{VERSION} refuses it: {words[0].partition(': ')[2]}")
-            return LEFT if rule is None else _refused(Refusal.NOT_ASKED, f"not held against {VERSION}")
+            return LEFT if rule is None else _refused(Refusal.NOT_ASKED, f"not compared with {VERSION}")
         for result in ran:
             unwritten = result["output_rank_above_2"] and self.key[1] in in_part
             # Rules that were not known when the version ran are held against what it printed for the golden file.
@@ -163,7 +163,7 @@ class _Question:
             if not unwritten and (rule is None or rule.name not in fitting):
                 if rule is not None and self.key[1].bias == INT32_BIAS and _on_64_bits(rule.name):
                     return _refused(MISREAD_BIAS.kind, MISREAD_BIAS.reason)
-                return _refused(Refusal.NOT_SETTLED, f"the arithmetic of {VERSION} is not settled")
+                return _refused(Refusal.NOT_SETTLED, f"the arithmetic of {VERSION} is not known")
         return LEFT if rule is None else {"rule": rule.name}
 
 

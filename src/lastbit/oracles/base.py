@@ -241,7 +241,7 @@ class Oracle:
             return OracleRefusal(f"{who} refused {what}: {reason}", kind=kind, reason=reason)
         advice = {
             "crashed": "This is the interpreter's own failure and LastBit is not affected: the next call "
-            "starts a fresh process. Hold this model against another oracle.",
+            "starts a fresh process. Compare this model with another interpreter.",
             "timeout": "Give fewer samples, or more time with open_oracle(..., timeout=seconds).",
         }[kind]
         lines = log.splitlines()[-_LOG_LINES:]

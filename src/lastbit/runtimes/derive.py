@@ -68,7 +68,7 @@ def of_granularity(rules: ByGranularity, variant: Variant) -> str:
     return rules[variant.per_channel]
 
 
-UNSETTLED_ARM64 = Refused(Refusal.NOT_SETTLED, "its arithmetic on ARM64 is not settled")
+UNSETTLED_ARM64 = Refused(Refusal.NOT_SETTLED, "its arithmetic on ARM64 is not known")
 _FLOAT_CONVERSIONS = tuple(key_of("QUANTIZE", f"float32->{t}") for t in ("int8", "uint8", "int16"))
 _FROM_FLOAT = (Variant("float32", "float32"), Variant("float16", "float32"))
 _NOT_ASKED = tuple(

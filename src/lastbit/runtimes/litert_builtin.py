@@ -99,7 +99,7 @@ _X86 = Cpu(
 
 _UNSETTLED_CONVOLUTION = Refused(
     Refusal.NOT_EXACT,
-    "not exact: ruy's portable product rounds once, but one output pixel goes another way, which is not settled",
+    "not exact: ruy's portable product rounds once, but one output pixel goes another way, which is not known",
 )
 
 # LiteRT's own kernels where ruy runs its portable code: CPUs without a vector path of their own, or RUY_PATHS=0x1.

@@ -106,7 +106,7 @@ def _positions(types: tuple[str, ...], outputs: tuple[str, ...], kernel: Family)
 
 _READ_AS_INT64 = {"int64_bias": "q15-half_up/dd", "no_bias": "q15-half_up/dd"}
 _UNSETTLED_ORDER = Refused(
-    Refusal.NOT_EXACT, "not exact: the order in which this kernel adds depends on the shape and is not settled"
+    Refusal.NOT_EXACT, "not exact: the order in which this kernel adds depends on the shape and is not known"
 )
 _FLOAT = "float32 unquantized"
 _SATURATE = "float32-half_even-saturate"
@@ -132,10 +132,10 @@ XNNPACK_OPERATORS: Rules = {
     **_same(("HARD_SWISH",), ("float32",), "float32_fused_flush", Family.XNNPACK),
     **{key_of(operator, "float32->float32"): _UNSETTLED_ORDER for operator in ("MEAN", "SUM")},
     key_of("AVERAGE_POOL_2D", "float32->float32"): Refused(
-        Refusal.NOT_EXACT, "not exact: the order in which XNNPACK adds is not settled"
+        Refusal.NOT_EXACT, "not exact: the order in which XNNPACK adds is not known"
     ),
     key_of("MAX_POOL_2D", "float32->float32"): Refused(
-        Refusal.NOT_EXACT, "not exact: which of 0.0 and -0.0 XNNPACK takes is not settled"
+        Refusal.NOT_EXACT, "not exact: which of 0.0 and -0.0 XNNPACK takes is not known"
     ),
     key_of("BATCH_MATMUL", "int8->int8"): Rule("float32-half_even", Family.XNNPACK),
     **_convolutions(("TRANSPOSE_CONV",), _INT8, "float32-half_even", Family.XNNPACK),

@@ -113,7 +113,7 @@ def order_of(name: str) -> tuple[str, tuple[int, ...]]:
 
 
 def _unasked(runtime: Runtime) -> frozenset[Key]:
-    """What this version was not held against: two versions are compared in what both were asked."""
+    """What this version was not compared with: two versions are compared in what both were asked."""
     return frozenset(
         key for key, rule in runtime.rules.items() if isinstance(rule, Refused) and rule.kind is Refusal.NOT_ASKED
     )
@@ -196,11 +196,11 @@ def _rule(stated: Rule | Refused | None, fact: Mapping[str, str] | None, name: s
     """
     match fact:
         case None if isinstance(stated, Rule):
-            return Refused(Refusal.NOT_ASKED, f"not held against {name}")
+            return Refused(Refusal.NOT_ASKED, f"not compared with {name}")
         case {"left": _}:
             return None
         case {"refused": kind, "reason": reason}:
             return Refused(Refusal(kind), reason.replace(VERSION, name))
         case {"rule": seen} if not isinstance(stated, Rule) or stated.name != seen:
-            return Refused(Refusal.NOT_SETTLED, f"the arithmetic of {name} is not settled")
+            return Refused(Refusal.NOT_SETTLED, f"the arithmetic of {name} is not known")
     return stated

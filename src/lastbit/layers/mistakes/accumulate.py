@@ -1,7 +1,7 @@
 """Mistakes in the sum of products and its zero-point terms.
 
 Function: `product` (case, grid, x, zx, w, zw) -> acc without bias, where x and w are what the slots before have made
-of them, with the zero points still to be taken off.
+of them, with the zero points still to be subtracted.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         Mistake(
             f"sum_wraps_{kind}",
             "product",
-            f"the whole sum, zero points taken off, is held in {kind} and wraps",
+            f"the whole sum, zero points subtracted, is held in {kind} and wraps",
             _WIDE,
             _WIDE_C,
             _sum(_low_of(kind)),

@@ -93,9 +93,9 @@ def _steps(case: Case, chosen: Chosen, row: int, unit: int, acc: int | None) -> 
         factor = f"{float(params.effective_scale[0])!r} = {int(params.multiplier[0])} * 2^({shift}-31)"
     steps = [
         ("x as it is read", _row(x)),
-        ("zero point of x still to be taken off", str(zx)),
+        ("zero point of x still to be subtracted", str(zx)),
         ("w as it is read", _row(w)),
-        ("sum of products, zero points taken off", _one(dot)),
+        ("sum of products, zero points subtracted", _one(dot)),
         ("acc: with the bias", _acc(start)),
     ]
     if case.bias.any():

@@ -60,7 +60,7 @@ ZERO_POINTS: tuple[Mistake, ...] = (
     Mistake(
         "input_zero_point_missing",
         "input_zero_point",
-        "the input's zero point is not taken off",
+        "the input's zero point is not subtracted",
         "acc = (x.astype(np.int32) - zx) @ (w.astype(np.int32) - zw).T + bias",
         "acc += (x[k] - zx) * (w[k] - zw);",
         lambda case, x: (x, 0),
@@ -82,7 +82,7 @@ ZERO_POINTS: tuple[Mistake, ...] = (
     Mistake(
         "input_zero_point_twice",
         "input_zero_point",
-        "the input's zero point is taken off twice: folded into the bias and again in the sum",
+        "the input's zero point is subtracted twice: folded into the bias and again in the sum",
         "acc = x.astype(np.int32) @ w.T + (bias - zx * w.astype(np.int32).sum(axis=1))",
         "acc = folded_bias; acc += x[k] * w[k];  /* zx is in folded_bias already */",
         lambda case, x: (x, 2 * case.zx),
@@ -143,7 +143,7 @@ ZERO_POINTS: tuple[Mistake, ...] = (
     Mistake(
         "weights_zero_point_missing",
         "weights_zero_point",
-        "the weights' zero point is not taken off",
+        "the weights' zero point is not subtracted",
         "(w.astype(np.int32) - zw)",
         "(w[k] - zw)",
         lambda case, w: (w, 0),

@@ -54,7 +54,7 @@ def hybrid_notes(
         if wrong.size:
             notes.append(
                 f"kernel fault: the sums of the weights of {wrong.size} units overflow 16 bits ({_some(wrong)}), so "
-                "that the input's zero point is taken off wrongly. Set asymmetric_quantize_inputs to false"
+                "that the input's zero point is subtracted wrongly. Set asymmetric_quantize_inputs to false"
             )
     always = rule.always_asymmetric
     pairs = None if rule.pairs is None or nibbles else overflowing_pairs(rule.pairs, stored)

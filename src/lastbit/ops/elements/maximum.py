@@ -42,7 +42,7 @@ def prepare_maximum(model: Model, op: Operator, rule: str) -> PreparedOperator:
         if flush and tensor.data is not None and tensor.data.size == 1 and not flush_subnormal(tensor.data).any():
             raise refuse(
                 op,
-                "not exact: which of 0.0 and -0.0 XNNPACK takes beside a single constant 0 is not settled",
+                "not exact: which of 0.0 and -0.0 XNNPACK takes beside a single constant 0 is not known",
                 Refusal.NOT_EXACT,
             )
     compare = np.greater if op.name == "MAXIMUM" else np.less

@@ -54,7 +54,7 @@ def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
     assert layer.weights.data is not None
     groups = layer.groups
     zx, zw = layer.input_zero_point, layer.weights_zero_point
-    # [out, kh, kw, c]: each group has whole output channels. With both zero points taken off, padding is 0.
+    # [out, kh, kw, c]: each group has whole output channels. With both zero points subtracted, padding is 0.
     weights = layer.weights.data.astype(np.int64).reshape(layer.channels, -1) - zw
     dtype = integer_type(layer.input.dtype)
     largest = max(zx - dtype.qmin, dtype.qmax - zx)

@@ -82,7 +82,7 @@ def operator_cell(operator: str, variant: str, runtime: str) -> Cell:
         words = next((entry.interpreters_words for entry in entries if entry.interpreters_words), "")
         return Cell("refused", reason=words or "the interpreter refuses every layer that was tried")
     if seen is None:
-        return Cell("not yet", rule.name, rule.kernel, "not held against the interpreter")
+        return Cell("not yet", rule.name, rule.kernel, "not compared with the interpreter")
     status: Status = "not yet" if seen.mismatches else "exact"
     return Cell(status, rule.name, rule.kernel, "", seen.outputs, seen.mismatches)
 
@@ -152,7 +152,7 @@ class OperatorsReport(Report):
         told = ", ".join(f"{count} {status}" for status, count in counts.items())
         return [
             Table(("operator", "variant", *OPERATOR_RUNTIMES), rows, title="Operators beside dense layers"),
-            Text(f"{told}. exact: held against the running interpreter, nothing differed (outputs compared).", "dim"),
+            Text(f"{told}. exact: compared with the running interpreter, nothing differs (outputs compared).", "dim"),
             Text("`--json` has every rule and reason; dense layers are in `lastbit runtimes`.", "dim"),
         ]
 

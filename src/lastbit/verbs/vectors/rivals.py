@@ -306,7 +306,7 @@ class _Given(Everything):
         return self.sums
 
     def sum_w(self, w: Int64Array) -> Int64Array:
-        """Nothing is to be taken off it."""
+        """Nothing is to be subtracted from it."""
         return np.zeros(1, np.int64)
 
 
