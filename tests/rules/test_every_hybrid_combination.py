@@ -13,7 +13,7 @@ from lastbit.rules.floats.table import FLOAT_RULES
 from lastbit.rules.floats.vector import limit, sums
 from lastbit.rules.floats.words import equation as float_equation
 from lastbit.rules.hybrid.exact import ExactRow, LayerUnit, exact_finish, exact_nibbles, exact_row
-from lastbit.rules.hybrid.finish import Constants, finish_nibbles, finish_sums
+from lastbit.rules.hybrid.finish import LayerConstants, finish_nibbles, finish_sums
 from lastbit.rules.hybrid.forms import Finish, HybridRule
 from lastbit.rules.hybrid.rows import quantize_rows
 from lastbit.rules.hybrid.rows_x86 import QuantizedRows
@@ -74,7 +74,7 @@ BIAS = np.float32([1.0, -0.0, 1e-40, -3e38, 2.0**-126])
 def layer(number, int4):
     bias = None if number % 5 == 4 else BIAS[np.arange(UNITS) - number % UNITS]
     sums_of_weights = np.array([3, -2, 2**20, 0, -(2**31)])
-    return Constants(int4, ACTIVATIONS[number % 4], sums_of_weights, SCALES, bias)
+    return LayerConstants(int4, ACTIVATIONS[number % 4], sums_of_weights, SCALES, bias)
 
 
 def units_of(constants):

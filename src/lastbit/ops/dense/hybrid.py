@@ -15,7 +15,7 @@ from ...arith.matmul import ExactWeights, pack_weights
 from ...model.errors import InputError
 from ...model.graph import Model, Operator
 from ...model.types import Array, IntArray
-from ...rules.hybrid.finish import Constants, finish_nibbles, finish_sums
+from ...rules.hybrid.finish import LayerConstants, finish_nibbles, finish_sums
 from ...rules.hybrid.forms import HybridRule, Nibbles, Rows
 from ...rules.hybrid.int4_nibbles import BLOCK, NIBBLE_ZERO_POINT, packed_nibbles
 from ...rules.hybrid.neon import NeonLoop
@@ -98,9 +98,9 @@ class PreparedHybrid(PreparedLayer):
         return self.layer.weights.dtype.name == "int4"
 
     @cached_property
-    def constants(self) -> Constants:
+    def constants(self) -> LayerConstants:
         """What finishing needs."""
-        return Constants(self.int4, self.layer.activation, self.weights_sum, self.weights_scale, self.bias)
+        return LayerConstants(self.int4, self.layer.activation, self.weights_sum, self.weights_scale, self.bias)
 
     @cached_property
     def pairs(self) -> npt.NDArray[np.bool_]:

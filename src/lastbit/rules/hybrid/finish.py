@@ -23,11 +23,11 @@ from .int4_nibbles import NIBBLE_ZERO_POINT
 from .neon import nibble_row_sums
 from .rows_x86 import QuantizedRows
 
-__all__ = ["Constants", "clamp", "finish_nibbles", "finish_sums"]
+__all__ = ["LayerConstants", "clamp", "finish_nibbles", "finish_sums"]
 
 
 @dataclass(frozen=True, eq=False)
-class Constants:
+class LayerConstants:
     """What finishing a hybrid layer needs of it.
 
     Attributes:
@@ -51,7 +51,7 @@ class Constants:
 
 
 def finish_sums(
-    finish: Finish, layer: Constants, rows: QuantizedRows, dot: Int64Array, *, any_input: bool, four_rows: bool
+    finish: Finish, layer: LayerConstants, rows: QuantizedRows, dot: Int64Array, *, any_input: bool, four_rows: bool
 ) -> dict[str, Array]:
     """Outputs of the sums of products.
 
@@ -100,7 +100,7 @@ def finish_sums(
     return {**steps, "with_bias": with_bias, "output": output}
 
 
-def _units(finish: Finish, layer: Constants, acc: Int64Array) -> tuple[Int64Array, Int64Array, Float32Array]:
+def _units(finish: Finish, layer: LayerConstants, acc: Int64Array) -> tuple[Int64Array, Int64Array, Float32Array]:
     """The accumulator, what the kernel converts to float32, and the scale that goes with it."""
     if not layer.int4:
         return acc, acc, layer.weights_scale
@@ -134,7 +134,7 @@ def clamp(how: Clamp, value: Float32Array, activation: str) -> Float32Array:
 
 
 def finish_nibbles(
-    nibbles: Nibbles, layer: Constants, rows: QuantizedRows, dot: Int64Array, *, one_row: bool
+    nibbles: Nibbles, layer: LayerConstants, rows: QuantizedRows, dot: Int64Array, *, one_row: bool
 ) -> dict[str, Array]:
     """The same in the 4-bit kernel, which subtracts the nibbles' zero point in float32, together with the bias.
 

@@ -32,13 +32,13 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class _Named:
+class _NamedFloat:
     name: str = field(compare=False)
     equation: str = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class FloatArithmetic(_Named):
+class FloatArithmetic(_NamedFloat):
     """One float32 operation, and the clamp of the fused activation.
 
     Attributes:
@@ -51,7 +51,7 @@ class FloatArithmetic(_Named):
 
 
 @dataclass(frozen=True)
-class FloatComparison(_Named):
+class FloatComparison(_NamedFloat):
     """The larger or the smaller of two numbers.
 
     Attributes:
@@ -63,7 +63,7 @@ class FloatComparison(_Named):
 
 
 @dataclass(frozen=True)
-class FloatClamp(_Named):
+class FloatClamp(_NamedFloat):
     """A clamp; NaN and -0.0 stay.
 
     Attributes:
@@ -74,7 +74,7 @@ class FloatClamp(_Named):
 
 
 @dataclass(frozen=True)
-class FloatSlope(_Named):
+class FloatSlope(_NamedFloat):
     """LEAKY_RELU: the number, or its product with alpha.
 
     Attributes:
@@ -88,7 +88,7 @@ class FloatSlope(_Named):
 
 
 @dataclass(frozen=True)
-class FloatSwish(_Named):
+class FloatSwish(_NamedFloat):
     """HARD_SWISH: x times a factor r, which is x + 3 between 0 and 6, by 6.
 
     Attributes:
@@ -102,17 +102,17 @@ class FloatSwish(_Named):
 
 
 @dataclass(frozen=True)
-class FloatInOrder(_Named):
+class FloatInOrder(_NamedFloat):
     """A sum in the order in which the elements lie; for a mean, divided by the count at last."""
 
 
 @dataclass(frozen=True)
-class FloatLargest(_Named):
+class FloatLargest(_NamedFloat):
     """The largest number; of two zeros the first."""
 
 
 @dataclass(frozen=True)
-class FloatConvolution(_Named):
+class FloatConvolution(_NamedFloat):
     """A convolution, row by row of the window, from left to right, channel by channel.
 
     Attributes:
@@ -128,7 +128,7 @@ class FloatConvolution(_Named):
     columns_first_taps: int = 0
 
 
-R = TypeVar("R", bound=_Named)
+R = TypeVar("R", bound=_NamedFloat)
 
 
 def _table(*rules: R) -> dict[str, R]:

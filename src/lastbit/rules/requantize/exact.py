@@ -14,8 +14,8 @@ from ...arith.exact import ExactStep, low_bits, make_step, multiplier_steps, num
 from ..base import IntegerRule
 from .five_steps import (
     SIGNIFICAND,
+    AppliedFactor,
     Ends,
-    Factor,
     add_in,
     bounded,
     count_of,
@@ -193,7 +193,7 @@ def _float_steps(
     yield make_step("acc_scaled", formula, text, kept, value, effect + (more if kept != rounded else ""))
 
 
-def _two_steps(form: TwoRoundings, acc: int, factor: Factor) -> Iterator[ExactStep]:
+def _two_steps(form: TwoRoundings, acc: int, factor: AppliedFactor) -> Iterator[ExactStep]:
     q = int(factor.fraction * 2**31)
     right, left, shifted, exact_high, high = high_half(form, acc, factor)
     effect = "wrap32" if form.left == "wrap32" else "clamp"
@@ -207,7 +207,7 @@ def _two_steps(form: TwoRoundings, acc: int, factor: Factor) -> Iterator[ExactSt
     yield make_step("acc_scaled", formula, f"{high} / 2^{right}", rounded, exact, form.tie)
 
 
-def _one_step(rule: IntegerRule, form: OneRounding, acc: int, factor: Factor, q: int) -> Iterator[ExactStep]:
+def _one_step(rule: IntegerRule, form: OneRounding, acc: int, factor: AppliedFactor, q: int) -> Iterator[ExactStep]:
     multiplier, name, whole = multiplier_of(form, q), "q", form.multiplier_bits
     if whole == 15:
         name, exact_q15 = "q15", Fraction(q, 2**16)

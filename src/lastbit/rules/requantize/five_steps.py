@@ -17,8 +17,8 @@ from .forms import Add, ClampOrder, Float, OneRounding, Requantize, TwoRoundings
 
 __all__ = [
     "SIGNIFICAND",
+    "AppliedFactor",
     "Ends",
-    "Factor",
     "add_in",
     "before_rounding",
     "bounded",
@@ -63,7 +63,7 @@ class Ends:
 
 
 @dataclass(frozen=True)
-class Factor:
+class AppliedFactor:
     """What an accumulator is multiplied with: fraction * 2**shift.
 
     Attributes:
@@ -93,7 +93,7 @@ def scale_of(rule: IntegerRule, sx: Fraction, sw: Fraction, sy: Fraction) -> Fra
     return round_to_float(round_to_float(sx * sw, product_bits) / sy, quotient_bits)
 
 
-def factor_of(rule: IntegerRule, scale: Fraction, given: tuple[int, int] | None = None) -> Factor:
+def factor_of(rule: IntegerRule, scale: Fraction, given: tuple[int, int] | None = None) -> AppliedFactor:
     """The factor as the rule applies it: a float, or a multiplier and a shift.
 
     Args:
@@ -109,13 +109,13 @@ def factor_of(rule: IntegerRule, scale: Fraction, given: tuple[int, int] | None 
     form = rule.requantize
     match form:
         case Float():
-            return Factor(*split_fraction(round_to_float(scale, SIGNIFICAND[form.bits])))
+            return AppliedFactor(*split_fraction(round_to_float(scale, SIGNIFICAND[form.bits])))
         case TwoRoundings():
             q, shift = given or round_multiplier(scale)
-            return Factor(Fraction(q, 2**31), shift)
+            return AppliedFactor(Fraction(q, 2**31), shift)
         case OneRounding():
             q, shift = given or round_multiplier(scale)
-            return Factor(Fraction(multiplier_of(form, q), 2**form.multiplier_bits), shift)
+            return AppliedFactor(Fraction(multiplier_of(form, q), 2**form.multiplier_bits), shift)
         case never:
             assert_never(never)
 
@@ -126,7 +126,7 @@ def multiplier_of(form: OneRounding, q: int) -> int:
 
 
 def before_rounding(
-    rule: IntegerRule, acc: int, factor: Factor, bias: int = 0, bias_in_steps: Fraction = Fraction(0)
+    rule: IntegerRule, acc: int, factor: AppliedFactor, bias: int = 0, bias_in_steps: Fraction = Fraction(0)
 ) -> Fraction:
     """The accumulator times the factor, in output steps, after every rounding but the last.
 
@@ -164,7 +164,7 @@ def float_product(
     return start, converted, round_to_float(converted * factor, significand)
 
 
-def high_half(form: TwoRoundings, acc: int, factor: Factor) -> tuple[int, int, int, Fraction, int]:
+def high_half(form: TwoRoundings, acc: int, factor: AppliedFactor) -> tuple[int, int, int, Fraction, int]:
     """The right and the left shift, the accumulator shifted left, and the high half, exact and rounded."""
     right = max(-factor.shift, form.least_right)
     left = min(factor.shift + right, 31 + form.least_right)
@@ -185,7 +185,7 @@ def high_half(form: TwoRoundings, acc: int, factor: Factor) -> tuple[int, int, i
             assert_never(never_high)
 
 
-def wide_product(form: OneRounding, acc: int, factor: Factor) -> tuple[int, Fraction, int]:
+def wide_product(form: OneRounding, acc: int, factor: AppliedFactor) -> tuple[int, Fraction, int]:
     """The bits that the product is to be shifted by, the product, and what 64 bits hold of it.
 
     It is whole, but for another rule's factor.
