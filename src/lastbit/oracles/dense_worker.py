@@ -21,12 +21,10 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 from lastbit.arith.fixedpoint import quantize_multiplier
 from lastbit.model.errors import LastBitError
 from lastbit.model.tflite.reader import load
-from lastbit.model.types import fused_bounds
+from lastbit.model.types import fused_bounds, integer_type
 from lastbit.ops.dense.layer import DenseLayer, dense_layer
 from lastbit.oracles.tflite_worker import Array, Header, Packer, Samples, Unfit, check_sample, serve
 from lastbit.rules.requantize.fold import activation_bounds
-
-from ..model.types import integer_type
 
 Run = Callable[[Array], Array]
 INT8 = ("int8", "int8", "int8")
