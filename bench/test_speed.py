@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine import MODELS, SHAPES, WHOLE, dense
 
+from bench.engine import MODELS, SHAPES, WHOLE, dense
 from lastbit.model.graph import Model
 from lastbit.model.types import Array
 from lastbit.runtimes import get_runtime

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import lastbit
-from conftest import make_dense_model
 from lastbit.ops.dense.layer import dense_layer
 from lastbit.runtimes import get_runtime
 from lastbit.testing import assert_bitexact
 from lastbit.verbs.demo.verb import demo_model, numpy_as_asked, numpy_right
+from tests.support.models import make_dense_model
 
 X = np.random.default_rng(3).integers(-128, 128, (1, 16, 48)).astype(np.int8)
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from conftest import make_dense_model
 from lastbit.model.errors import Refusal, UnsupportedError
 from lastbit.model.tflite.synthesize import quant
 from lastbit.ops.kernels import DELEGATE, KERNELS
@@ -14,6 +13,7 @@ from lastbit.ops.prepare import prepare, prepare_operator
 from lastbit.runtimes import RUNTIMES, Rule, get_runtime
 from lastbit.runtimes.base import Family
 from lastbit.runtimes.variant import Variant
+from tests.support.models import make_dense_model
 
 
 def test_every_family_that_a_runtime_names_has_a_kernel():

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 import lastbit
-from conftest import MODELS, needs_all_interpreters, needs_shared_models
+from lab.cases.transpose_conv import transpose_convolutions
 from lastbit.model.errors import InputError, UnsupportedError
 from lastbit.ops.prepare import prepare_operator
 from lastbit.oracles import on_this_machine, open_oracle
 from lastbit.verbs.verify.verb import verify
-from transpose_conv_cases import transpose_convolutions
+from tests.support.interpreters import needs_all_interpreters
+from tests.support.places import MODELS, needs_shared_models
 
 RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 

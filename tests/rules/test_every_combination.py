@@ -9,7 +9,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from every_form import SX, SY, UNITS, accumulators, every_form, layer, legal_units, one_unit, rules_of, weights_scales
 
 from lastbit.layers.differences import given_of
 from lastbit.rules.base import text_of_fields
@@ -22,6 +21,18 @@ from lastbit.rules.requantize.step_tables import step_tables
 from lastbit.rules.requantize.table import RULES
 from lastbit.rules.requantize.vector import requantize
 from lastbit.rules.requantize.words import equation
+from tests.support.every_form import (
+    SX,
+    SY,
+    UNITS,
+    accumulators,
+    every_form,
+    layer,
+    legal_units,
+    one_unit,
+    rules_of,
+    weights_scales,
+)
 
 FORMS, REFUSED = every_form()
 EXACT_OF_EACH = 8

@@ -6,10 +6,20 @@ import ctypes
 
 import numpy as np
 import pytest
-from every_form import SX, UNITS, accumulators, every_form, layer, legal_units, one_unit, rules_of, weights_scales
 
 from lastbit.rules.base import Unsupported
 from lastbit.rules.requantize.vector import requantize
+from tests.support.every_form import (
+    SX,
+    UNITS,
+    accumulators,
+    every_form,
+    layer,
+    legal_units,
+    one_unit,
+    rules_of,
+    weights_scales,
+)
 
 pytest.importorskip("numba")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from every_hybrid import every_finish, every_float, every_nibbles, every_rows, hard_rows
 
 from lastbit.layers.differences import same_bits
 from lastbit.model.types import fused_bounds
@@ -19,6 +18,7 @@ from lastbit.rules.hybrid.rows import quantize_rows
 from lastbit.rules.hybrid.rows_x86 import QuantizedRows
 from lastbit.rules.hybrid.table import HYBRID_RULES, QD8, SSE_ASYMMETRIC, SSE_SYMMETRIC, line_of
 from lastbit.rules.hybrid.words import equation
+from tests.support.every_hybrid import every_finish, every_float, every_nibbles, every_rows, hard_rows
 
 ROWS, REFUSED = every_rows()
 HARD = {depth: hard_rows(depth) for depth in (1, 3, 5, 8, 13, 19, 45)}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import rows_by_hand as by_hand
-from every_hybrid import hard_rows
 
 from lastbit.rules.floats.table import FLOAT_RULES
 from lastbit.rules.hybrid import table
 from lastbit.rules.hybrid.rows import quantize_rows
 from lastbit.rules.hybrid.table import HYBRID_RULES
 from lastbit.rules.hybrid.words import equation
+from tests.support import rows_by_hand as by_hand
+from tests.support.every_hybrid import hard_rows
 
 QUANTIZERS = {
     "SSE_SYMMETRIC": by_hand.quantize_symmetric,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from every_form import every_form
 
 import lastbit
-from conftest import make_dense_model
 from lastbit import diagnose, explain, prepare, run, thresholds, vectors
 from lastbit.layers.mistakes import wrong_output
 from lastbit.model.errors import UnsupportedError
@@ -17,6 +15,8 @@ from lastbit.rules.requantize.table import RULES, line_of
 from lastbit.runtimes.base import Rule, Runtime
 from lastbit.runtimes.variant import key_of
 from lastbit.verbs.compare.verb import compare
+from tests.support.every_form import every_form
+from tests.support.models import make_dense_model
 
 FORMS = [form for form in every_form()[0] if form not in {rule.requantize for rule in RULES.values()}]
 SEEN = FORMS[::31]

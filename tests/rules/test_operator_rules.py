@@ -1,7 +1,7 @@
 """Every rule of operators around dense layers that is made of stages: the two readers, at ties, ends and overflow.
 
-Real interpreters decide which rule is right (tests/test_operators_golden.py, tests/test_activation_ops.py). Here the
-two arithmetics must agree step by step, over every rule of the table and both sides of every choice.
+Real interpreters decide which rule is right (tests/ops/test_recorded.py, tests/ops/elements/test_activations.py). Here
+the two arithmetics must agree step by step, over every rule of the table and both sides of every choice.
 """
 
 from __future__ import annotations

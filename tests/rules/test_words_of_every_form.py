@@ -10,7 +10,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from every_form import SX, SY, UNITS, accumulators, every_form, layer, legal_units, rules_of, weights_scales
 
 from lastbit.arith.fixedpoint import reduce_multiplier
 from lastbit.layers.differences import ends_of
@@ -23,6 +22,17 @@ from lastbit.rules.requantize.table import RULES
 from lastbit.rules.requantize.vector import requantize
 from lastbit.rules.requantize.words import last_tie, lines
 from lastbit.verbs.explain.deciding_step import STEPS, RequantSide, find_cause, five_steps
+from tests.support.every_form import (
+    SX,
+    SY,
+    UNITS,
+    accumulators,
+    every_form,
+    layer,
+    legal_units,
+    rules_of,
+    weights_scales,
+)
 
 FORMS, _ = every_form()
 WIDE = 2**29

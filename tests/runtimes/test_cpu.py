@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import lastbit
-from conftest import make_dense_model
 from lastbit import diagnose, explain, prepare, run, thresholds, vectors
 from lastbit.rules.base import NEIGHBOURS
 from lastbit.runtimes import INTERPRETERS, RUNTIMES, Refused, Rule, cpus
@@ -18,6 +17,7 @@ from lastbit.runtimes.machine import X86_64
 from lastbit.runtimes.variant import Variant, key_of
 from lastbit.verbs.compare.verb import compare
 from lastbit.verbs.inspect.verb import inspect
+from tests.support.models import make_dense_model
 
 INT8 = tuple(Variant("int8", "int8", "int8", granularity) for granularity in ("per_tensor", "per_channel"))
 WHOLE = Cpu(

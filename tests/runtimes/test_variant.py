@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from lab.collect.version_facts import version_evidence
 from lastbit.model.errors import InputError
 from lastbit.runtimes import RUNTIMES, Rule, Runtime
 from lastbit.runtimes.evidence import evidence_of
 from lastbit.runtimes.variant import NO_BIAS, Variant, key_of
-from version_facts import version_evidence
 
 
 def recorded():

@@ -279,7 +279,7 @@ def _sigmoid_table() -> Int64Array:
     """65536 * sigmoid(i / 24) for i = 0..255, as the int16 logistic and tanh kernels hold it.
 
     The kernels' table is not the rounded function: these entries are one larger than that. The list was read
-    off the running interpreter (int16 TANH gives every entry back), and tests/test_activation_ops.py holds it
+    off the running interpreter (int16 TANH gives every entry back), and tests/ops/elements/test_activations.py holds it
     against recorded outputs.
     """
     larger = "4 8 12 14 15 16 17 19 20 21 22 25 27 28 29 30 31 33 34 35 37 39 40 41 43 44 45 46 49 50"

@@ -129,7 +129,7 @@ def _missing_text(spec: OracleSpec) -> str:
     if spec.machines and platform.machine() not in spec.machines:
         return (
             f"oracle {spec.name} needs {spec.distribution} on a machine of type {' or '.join(spec.machines)}; this one "
-            f"is {platform.machine()}. tools/replay_version.py runs it under an emulator."
+            f"is {platform.machine()}. lab/reach/replay_version.py runs it under an emulator."
         )
     if not spec.fits_machine:
         kinds = " or ".join(spec.vectors)

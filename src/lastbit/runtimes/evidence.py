@@ -1,6 +1,6 @@
 """What was compared with the real interpreters: for each runtime, operator and variant one row of counts.
 
-The file is condensed from all that was recorded (tools/evidence, one file for each runtime; `tools/evidence_files.py`).
+The file is condensed from all that was recorded (lab/evidence, one file for each runtime; `lab/evidence_files.py`).
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
         "Its 8-bit, float32 and hybrid layers were compared with those of Interpreter(model) in 2.3.0 on "
         "AVX2: 492,310 of 492,327 outputs are the same. The others are of hybrid layers with int4 weights "
         "that are left to the builtin kernels: there CompiledModel takes subnormals for zero "
-        "(tools/compiled_model.py).",
+        "(lab/reach/compiled_model.py).",
     ),
     (
         "x86-64 without AVX; int2, sparse, shuffled and blockwise weights; PyTorch's onednn and qnnpack; ONNX "

@@ -1,9 +1,9 @@
 """Runtimes as older versions calculated them: `litert-reference@1.2`, `litert-xnnpack@tf2.14`, `tflm@20240129`.
 
 What changed when is stated in each interpreter's file, by hand; what each was seen to do is in version_facts.json,
-written by tools/version_facts.py. A rule is offered for a version only if the interpreter of that version was run and
-the rule reproduced every output; everything else is refused and says so. A version that was never run is not guessed
-at, even between two that agree.
+written by lab/collect/version_facts.py. A rule is offered for a version only if the interpreter of that version was run
+and the rule reproduced every output; everything else is refused and says so. A version that was never run is not
+guessed at, even between two that agree.
 
 Names: the version of ai-edge-litert or tflite-micro (its date) stands alone, that of TensorFlow after `tf`, that of
 tflite-runtime after `tflite`. A version may be cut short (`1.2`, `tf2.14`, `20240129`) where all that begin so agree.
@@ -56,7 +56,7 @@ VERSION = "{version}"
 
 @cache
 def version_facts() -> dict[str, Any]:
-    """What is known of every version, as tools/version_facts.py wrote it: `runs` by name, with numbers of `facts`."""
+    """What is known of every version, from `lab/collect/version_facts.py`: `runs` by name, with numbers of `facts`."""
     text = (resources.files("lastbit") / "runtimes" / "facts" / "version_facts.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded

@@ -4,7 +4,7 @@
 re-implemented the layer in NumPy, and my numbers differ from the interpreter's." The thread is at
 https://discuss.ai.google.dev/t/calculation-of-quantized-dense-layers/29089
 
-The Keras file and the real converter's .tflite of it are recorded (`tools/record_question.py`).
+The Keras file and the real converter's .tflite of it are recorded (`lab/record/question.py`).
 """
 
 from __future__ import annotations

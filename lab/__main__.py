@@ -1,0 +1,88 @@
+"""`python -m lab GROUP NAME [OPTIONS]`, in the root of a checkout; without arguments: what there is."""
+
+from __future__ import annotations
+
+import ast
+import runpy
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+COMMANDS = {
+    "record": {
+        "activations": "lab.record.activations",
+        "arm64": "lab.record.arm64",
+        "demo_models": "lab.record.demo_models",
+        "dense": "lab.record.dense",
+        "files": "lab.record.files",
+        "libraries": "lab.record.libraries",
+        "moving_average": "lab.record.moving_average",
+        "operators": "lab.record.operators",
+        "pairs": "lab.record.pairs",
+        "quantize": "lab.record.quantize",
+        "question": "lab.record.question",
+    },
+    "collect": {
+        "dense": "lab.collect.dense",
+        "from_recorded": "lab.collect.from_recorded",
+        "operators": "lab.collect.operators",
+    },
+    "versions": {
+        "facts": "lab.collect.version_facts",
+        "replay": "lab.reach.replay_version",
+        "run": "lab.reach.time_machine",
+    },
+    "pages": {
+        "files": "lab.pages.files",
+        "schemas": "lab.pages.json_documents",
+        "update": "lab.pages.update",
+    },
+    "check": {
+        "compiled_model": "lab.reach.compiled_model",
+        "engine": "lab.reach.emulated.check_engine",
+        "files": "lab.checks.fuzz_files",
+        "keras": "lab.checks.keras_check",
+        "models": "lab.checks.verify_models",
+        "quantize": "lab.checks.quantize_check",
+        "quantize_rivals": "lab.checks.quantize_rivals",
+        "reference": "lab.reach.emulated.check_reference",
+        "release": "lab.checks.release",
+    },
+    "evidence": {
+        "condense": "lab.collect.evidence_files",
+    },
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command that two words name, or say which there are."""
+    group, name = (*arguments, "", "")[:2]
+    if group in COMMANDS and len(COMMANDS[group]) == 1 and name not in COMMANDS[group]:
+        (name,) = COMMANDS[group]
+        rest = arguments[1:]
+    else:
+        rest = arguments[2:]
+    if name not in COMMANDS.get(group, {}):
+        raise SystemExit(listing(group))
+    sys.argv = [f"python -m lab {group} {name}", *rest]
+    runpy.run_module(COMMANDS[group][name], run_name="__main__", alter_sys=False)
+
+
+def listing(group: str = "") -> str:
+    """Each command with the first sentence of its file; of one group where it is one."""
+    lines = ["python -m lab GROUP NAME [OPTIONS]"]
+    for named, commands in COMMANDS.items():
+        if group in COMMANDS and group != named:
+            continue
+        lines.append("")
+        for name, module in commands.items():
+            spec = find_spec(module)
+            assert spec is not None
+            assert spec.origin is not None
+            text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+            lines.append(f"{named} {name:16} {text.splitlines()[0] if text else ''}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Models and inputs that separate rules: what interpreters are asked."""

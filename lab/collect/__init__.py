@@ -1,0 +1,1 @@
+"""Evidence: every rule compared with its interpreter, its rivals refuted by count."""

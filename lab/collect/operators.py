@@ -1,0 +1,215 @@
+"""Hold the operators around dense layers against the real interpreters, and write what was compared.
+
+    python -m lab collect operators [--scale X] [--seed S] [--runtimes NAME ...]
+        [--tape RUNTIME=FILE ...] [--only OPERATOR ...]
+
+Writes the part `operators` of lab/evidence/RUNTIME.json, of which docs/operators.md and `lastbit runtimes
+--operators` are made: per runtime the fingerprint, and per variant of an operator the outputs compared, the mismatches,
+the outputs at which each rival rule is refuted, and how many cases both sides refuse. Runtimes whose interpreter is not
+here (XNNPACK on another CPU) keep their entries, or get them from what that machine recorded in tests/recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lab.cases import activations
+from lab.cases.operators import Array
+from lab.collect.evidence_files import load_part, store_part
+from lab.reach.tape import open_tape
+from lab.record.operators import all_cases
+from lab.record.recorded_operators import read_golden
+from lastbit.model.errors import LastBitError, Refusal, UnsupportedError
+from lastbit.model.graph import Model
+from lastbit.model.tflite import load, write
+from lastbit.ops import OPERATORS
+from lastbit.ops.base import output_values
+from lastbit.ops.prepare import prepare_operator
+from lastbit.oracles import Oracle, OracleFailure, installed, open_oracle
+from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES
+
+ROOT = Path(__file__).parents[2]
+
+Outputs = Sequence[Array]
+Seen = tuple[Model, Sequence[Array], Outputs | str]
+"""A case: its model, its inputs, and the interpreter's outputs or how it refused."""
+
+
+class Tally:
+    """What was compared for one runtime."""
+
+    def __init__(self, runtime: str) -> None:
+        self.runtime = runtime
+        self.counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self.rivals: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self.reasons: dict[tuple[str, str], str] = {}
+        self.rules: dict[tuple[str, str], tuple[str, str]] = {}
+        self.first_mismatch = ""
+
+    def add(self, model: Model, inputs: Sequence[Array], found: Outputs | str) -> None:
+        """Count one case."""
+        op = model.operators[0]
+        key = op.name, str(OPERATORS[op.name].variant(model, op))
+        counts = self.counts[key]
+        try:
+            prepared = prepare_operator(model, op, self.runtime)
+        except UnsupportedError as error:
+            reason = "; ".join(error.reasons)
+            if isinstance(found, str):
+                counts["refused_by_both"] += 1
+                self.reasons.setdefault(key, found)
+            elif error.kind in (Refusal.NOT_EXACT, Refusal.UNDEFINED):
+                counts["not_exact"] += 1
+            else:
+                self._mismatch(key, 1, f"LastBit refuses what the interpreter runs: {reason}")
+            return
+        if isinstance(found, str):
+            self._mismatch(key, 1, f"the interpreter refused: {found}")
+            return
+        own = (prepared.rule, prepared.kernel)
+        counts["outputs"] += sum(x.size for x in found)
+        self._mismatch(key, differing(output_values(op, prepared.evaluate(inputs)).values(), found), str(op.options))
+        if self.rules.setdefault(key, own) != own:
+            counts["outputs_of_declined"] += sum(x.size for x in found)
+            return
+        for rival in OPERATORS[op.name].rules:
+            if rival != prepared.rule:
+                try:
+                    other = OPERATORS[op.name].prepare(model, op, rival).evaluate(inputs)
+                except (LastBitError, ZeroDivisionError):
+                    continue
+                self.rivals[key][rival] += differing(output_values(op, other).values(), found)
+
+    def _mismatch(self, key: tuple[str, str], count: int, text: str) -> None:
+        self.counts[key]["mismatches"] += count
+        if count and not self.first_mismatch:
+            self.first_mismatch = f"{key}: {count}, {text}"
+
+    def variants(self) -> list[dict[str, Any]]:
+        """One entry for each variant."""
+        return [
+            {
+                "operator": operator,
+                "variant": variant,
+                "rule": self.rules.get((operator, variant), ("", ""))[0],
+                "kernel": self.rules.get((operator, variant), ("", ""))[1],
+                **{name: counts[name] for name in ("outputs", "mismatches", "refused_by_both", "not_exact")},
+                "interpreters_words": self.reasons.get((operator, variant), ""),
+                "rivals_refuted_at": dict(sorted(self.rivals[operator, variant].items())),
+            }
+            for (operator, variant), counts in sorted(self.counts.items())
+        ]
+
+
+def differing(ours: Any, theirs: Outputs) -> int:
+    """How many outputs differ, to the last bit."""
+    total = 0
+    for a, b in zip(ours, theirs, strict=True):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            total += b.size
+        elif a.size:
+            bits = np.dtype(f"u{a.dtype.itemsize}")
+            total += int((np.ascontiguousarray(a).view(bits) != np.ascontiguousarray(b).view(bits)).sum())
+    return total
+
+
+def live(
+    runtime: str, oracle: Oracle, seed: int, scale: float, only: Sequence[str] = ()
+) -> tuple[dict[str, str], Iterator[Seen]]:
+    """The interpreter's fingerprint, and every case with what it printed."""
+
+    def run() -> Iterator[Seen]:
+        with oracle:
+            for number, case in enumerate(all_cases(seed, scale)):
+                if only and case.op not in only:
+                    continue
+                if number % 500 == 0:
+                    print(runtime, number, file=sys.stderr)
+                try:
+                    found: Outputs | str = oracle.run(case.content(), [list(case.values)]).outputs[0]
+                except OracleFailure as failure:
+                    found = failure.reason.splitlines()[0] if failure.reason else failure.kind
+                yield case.model(), case.values, found
+            for around in () if only else activations.cases(seed, max(round(100 * scale), 1)):
+                content = write(around.graph)
+                model = load(content)
+                try:
+                    outputs = oracle.run(content, [[x] for x in around.samples]).outputs
+                except OracleFailure as failure:
+                    yield model, [around.samples[0]], failure.reason.splitlines()[0] if failure.reason else failure.kind
+                    continue
+                for x, made in zip(around.samples, outputs, strict=True):
+                    yield model, [x], made
+
+    return oracle.fingerprint.as_dict(), run()
+
+
+def recorded(runtime: str) -> tuple[dict[str, str], Iterator[Seen]] | None:
+    """The same from a golden file of another machine."""
+    for path in sorted((ROOT / "tests" / "recorded").glob("operators.*.npz")):
+        fingerprints, cases = read_golden(path)
+        if runtime in fingerprints:
+            return fingerprints[runtime], ((m, x, outcomes[runtime]) for m, x, outcomes in cases)
+    return None
+
+
+def entry(runtime: str, fingerprint: dict[str, str], cases: Iterator[Seen], how: str) -> dict[str, Any]:
+    """One runtime's part of the file."""
+    tally = Tally(runtime)
+    for model, inputs, found in cases:
+        tally.add(model, inputs, found)
+    if tally.first_mismatch:
+        print("FIRST MISMATCH", runtime, tally.first_mismatch)
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    return {"fingerprint": fingerprint, "date": date, "how": how, "variants": tally.variants()}
+
+
+def merged(known: dict[str, Any], new: dict[str, Any], operators: Sequence[str]) -> dict[str, Any]:
+    """A runtime's entry with the new variants of these operators, each with its own fingerprint."""
+    for variant in new["variants"]:
+        variant |= {"fingerprint": new["fingerprint"], "date": new["date"], "how": new["how"]}
+    kept = [variant for variant in known["variants"] if variant["operator"] not in operators]
+    return {**known, "variants": sorted([*kept, *new["variants"]], key=lambda v: (v["operator"], v["variant"]))}
+
+
+def main() -> None:
+    """Parse the command line, collect, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--runtimes", nargs="+", choices=OPERATOR_RUNTIMES, default=OPERATOR_RUNTIMES)
+    parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see lab/reach/tape.py")
+    parser.add_argument("--only", nargs="+", choices=OPERATORS, default=(), help="these operators; others keep theirs")
+    options = parser.parse_args()
+    tapes = dict(text.split("=", 1) for text in options.tape)
+    kept = load_part("operators")
+    runtimes: dict[str, Any] = {}
+    for name in OPERATOR_RUNTIMES:
+        if name in options.runtimes and (name in tapes or installed(name) is not None):
+            oracle = open_tape(name, tapes[name]) if name in tapes else open_oracle(name)
+            fingerprint, cases = live(name, oracle, options.seed, options.scale, options.only)
+            how = f"python -m lab collect operators --seed {options.seed} --scale {options.scale:g}"
+            runtimes[name] = entry(name, fingerprint, cases, how)
+            if options.only and name in kept:
+                runtimes[name] = merged(kept[name], runtimes[name], options.only)
+        elif name in kept:
+            runtimes[name] = kept[name]
+        elif name in options.runtimes and (found := recorded(name)) is not None:
+            runtimes[name] = entry(name, *found, "cases recorded in tests/recorded")
+        if name in runtimes:
+            variants = runtimes[name]["variants"]
+            done, bad = (sum(v[what] for v in variants) for what in ("outputs", "mismatches"))
+            print(f"{name}: {len(variants)} variants, {done:,} outputs, {bad} mismatches")
+    store_part("operators", runtimes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""Write the tables in README.md and docs/ that are made from data; `--check` only says whether they are up to date.
+
+    python -m lab pages update [--check]
+
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lab.pages import api as api_page
+from lab.pages import gallery, page_585, reader_table, runtimes
+from lastbit.ops import OPERATORS
+from lastbit.runtimes import RUNTIMES, Rule
+from lastbit.runtimes.evidence import evidence_of, outputs_by_run
+from lastbit.runtimes.open_points import OPEN_POINTS, SETTLED_POINTS
+from lastbit.runtimes.variant import key_of
+from lastbit.verbs.quantize.converters import Quantizer
+from lastbit.verbs.quantize.verb import CONVERTERS
+from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES, Cell, operator_runs, operators_report
+
+ROOT = Path(__file__).parents[2]
+
+
+def converters_table() -> str:
+    """Each converter and version: what its fields say, and what was compared (tests/recorded/quantize_counts.json)."""
+    counted = json.loads((ROOT / "tests" / "recorded" / "quantize_counts.json").read_text(encoding="utf-8"))
+    lines = [
+        "| converter | dense layers | STRIDED_SLICE of steps of 1 | one-scale weights | models | tensors | differ |",
+        "|---|---|---|---|---:|---:|---:|",
+    ]
+    for converter in CONVERTERS:
+        for activations in ("int8", "int16"):
+            found = counted.get(f"{converter.label}/{activations}")
+            if found is None:
+                continue
+            older = activations == "int16" or converter.int8 is Quantizer.OLDER
+            dense = "a scale for each unit" if converter.dense_per_channel else "one scale"
+            slices = "SLICE" if converter.moves.slices and not older else "stays"
+            vector = "vector code" if converter.vector_code or older else "rounded half away"
+            lines.append(
+                f"| `{converter.label}` {activations} | {dense} | {slices} | {vector} | {found['models']:,} | "
+                f"{found['tensors']:,} | {found['differ']} |"
+            )
+    return "\n".join(lines)
+
+
+def runtimes_table() -> str:
+    """Runtime, proven against, rule, outputs compared, mismatches."""
+    lines = [
+        "| runtime | proven against | int8 dense rule | outputs compared | mismatches |",
+        "|---|---|---|---:|---:|",
+    ]
+    for name, runtime in RUNTIMES.items():
+        rules = dict.fromkeys(
+            f"`{rule.name}`"
+            for granularity in ("per_tensor", "per_channel")
+            if isinstance(rule := runtime.rules[key_of("FULLY_CONNECTED", f"int8 {granularity}")], Rule)
+        )
+        outputs, bad = (sum(getattr(row, what) for row in evidence_of(name)) for what in ("outputs", "mismatches"))
+        lines.append(f"| `{name}` | {runtime.oracle} | {', '.join(rules)} | {outputs:,} | {bad} |")
+    lines += [
+        "",
+        "Outputs of dense layers of every type and of the operators around them. Where two rules stand, the first is",
+        "per-tensor, the second per-channel. [Where each was run](docs/runtimes.md#machines).",
+    ]
+    return "\n".join(lines)
+
+
+def machines_list() -> str:
+    """The machines on which `lab/collect/dense.py` ran, and which runtimes there."""
+    machines: dict[str, list[str]] = {}
+    for name in RUNTIMES:
+        for machine in dict.fromkeys(_cpu(run.cpu) for run in outputs_by_run(evidence_of(name))):
+            machines.setdefault(machine, []).append(f"`{name}`")
+    return "\n".join(f"- {machine}: {', '.join(names)}" for machine, names in machines.items())
+
+
+_WIDEST = {
+    "avx512_vnni": "AVX512-VNNI",
+    "avx512f": "AVX512",
+    "avx_vnni": "AVX-VNNI",
+    "avx2": "AVX2",
+    "dotprod": "NEON and dot products",
+    "asimd": "NEON, no dot products",
+}
+
+
+def _cpu(text: str) -> str:
+    """A fingerprint's CPU in few words: its name and the widest vector instructions."""
+    name, _, rest = text.partition(" (")
+    features, _, how = rest.partition(")")
+    words = features.split()
+    for feature, told in _WIDEST.items():
+        if feature in words:
+            return f"{name} with {told}" + (how if "emulated" in how else "")
+    return name
+
+
+OPERATOR_GROUPS = {
+    "Convolutions, products and pools": "CONV_2D DEPTHWISE_CONV_2D BATCH_MATMUL AVERAGE_POOL_2D MAX_POOL_2D MEAN SUM",
+    "Element by element": "ADD SUB MUL MAXIMUM MINIMUM",
+    "Activations": "RELU RELU6 RELU_N1_TO_1 LEAKY_RELU HARD_SWISH LOGISTIC TANH SOFTMAX",
+    "Between types": "QUANTIZE DEQUANTIZE",
+    "Shapes, copies and positions": "CONCATENATION EXPAND_DIMS FILL PACK PAD PADV2 RESHAPE SHAPE SPLIT SPLIT_V SQUEEZE "
+    "STRIDED_SLICE TRANSPOSE UNPACK ARG_MAX ARG_MIN",
+}
+"""How docs/operators.md is divided. An operator that stands nowhere comes last, under its own heading."""
+
+
+def operators_tables() -> str:
+    """For each operator a table: a row for each variant, a column for each runtime, and the rules it follows."""
+    rows: dict[str, list[tuple[str, dict[str, Cell]]]] = {}
+    for (operator, variant), cells in operators_report().cells().items():
+        rows.setdefault(operator, []).append((variant, cells))
+    grouped = {name: names.split() for name, names in OPERATOR_GROUPS.items()}
+    known = {name for names in grouped.values() for name in names}
+    grouped["Others"] = [name for name in rows if name not in known]
+    parts: list[str] = []
+    for name, names in grouped.items():
+        found = [_operator_part(operator, rows[operator]) for operator in names if operator in rows]
+        parts += [f"## {name}", *found] if found else []
+    return "\n\n".join(parts)
+
+
+def _operator_part(operator: str, variants: list[tuple[str, dict[str, Cell]]]) -> str:
+    lines = [f"### {operator}", "", f"| variant | {' | '.join(f'`{n}`' for n in OPERATOR_RUNTIMES)} |"]
+    lines.append("|---" * (len(OPERATOR_RUNTIMES) + 1) + "|")
+    reasons: dict[str, int] = {}
+    rules: dict[str, list[str]] = {}
+    for variant, cells in variants:
+        texts = []
+        for name, cell in cells.items():
+            if cell.status == "exact":
+                texts.append(f"exact, {cell.outputs:,}")
+                rules.setdefault(cell.rule, []).append(name)
+            else:
+                note = reasons.setdefault(cell.reason, len(reasons) + 1)
+                texts.append(f"{cell.status} ({note})")
+        lines.append(f"| {variant} | {' | '.join(texts)} |")
+    lines.append("")
+    for rule, users in rules.items():
+        equation = OPERATORS[operator].rules[rule].replace("|", "\\|")
+        lines.append(f"- `{rule}`: {equation}. In {', '.join(dict.fromkeys(users))}.")
+    lines += [f"- ({number}) {reason}" for reason, number in reasons.items()]
+    return "\n".join(lines)
+
+
+def operators_source() -> str:
+    """Where the evidence of the operators is from."""
+    lines = ["| runtime | interpreter | machine | evidence |", "|---|---|---|---|"]
+    for name in OPERATOR_RUNTIMES:
+        for run in operator_runs(name):
+            lines.append(f"| `{name}` | {run.oracle} {run.version}, {run.mode} | {run.cpu} | {run.how} |")
+    return "\n".join(lines)
+
+
+def open_points() -> str:
+    """What is not known, and what was not known once."""
+    lines = [f"- {what}: {known}" for what, known in OPEN_POINTS]
+    return "\n".join([*lines, "", "Open once, and settled:", "", *(f"- {what}: {now}" for what, now in SETTLED_POINTS)])
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "open_points": open_points,
+    "operators": operators_tables,
+    "operators_source": operators_source,
+    "converters": converters_table,
+    "runtimes": runtimes_table,
+    "machines": machines_list,
+    "readers": reader_table.reader_table,
+    "runtime_pages": runtimes.index,
+    "accumulator_585": page_585.page,
+    "gallery": gallery.page,
+    "api_functions": api_page.functions,
+    "api_classes": api_page.classes,
+    "api_commands": api_page.commands,
+    "api_json": api_page.json_kinds,
+}
+
+
+def updated(text: str) -> str:
+    """The text with every generated part made anew."""
+
+    def part(match: re.Match[str]) -> str:
+        return f"<!-- generated: {match[1]} -->\n{GENERATED[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", part, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Update or check all documents."""
+    stale = []
+    written = {ROOT / "docs" / "runtimes" / name: text for name, text in runtimes.pages().items()}
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *written]:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        new = written[path] if path in written else updated(text)
+        if new != text:
+            stale.append(path.name)
+            if "--check" not in sys.argv:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(new, encoding="utf-8")
+    if "--check" in sys.argv and stale:
+        raise SystemExit(f"out of date: {', '.join(stale)}; run: python -m lab pages update")
+
+
+if __name__ == "__main__":
+    main()

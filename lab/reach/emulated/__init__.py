@@ -1,0 +1,1 @@
+"""CPUs that only an emulator has: see README.md and ENGINE.md."""

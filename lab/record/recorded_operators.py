@@ -1,0 +1,63 @@
+"""Reading the golden files that lab/record/operators.py writes."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lab.cases.operators import Array
+from lastbit.model.graph import Model
+from lastbit.model.tflite import load
+
+__all__ = ["read_golden"]
+
+Outcome = Sequence[Array] | str
+
+
+def read_golden(
+    path: Path,
+) -> tuple[dict[str, dict[str, str]], Iterator[tuple[Model, list[Array], Mapping[str, Outcome]]]]:
+    """One golden file.
+
+    Returns:
+        Runtime -> its interpreter's fingerprint; and for each case its model, its inputs, and by runtime the
+        interpreter's outputs, or `refused`, `crashed` or `timeout`.
+    """
+    with np.load(path) as archive:
+        blob = lzma.decompress(archive["blob"].tobytes())
+        described = json.loads(str(archive["cases"]))
+        fingerprints: dict[str, dict[str, str]] = json.loads(str(archive["fingerprints"]))
+
+    def cases() -> Iterator[tuple[Model, list[Array], Mapping[str, Outcome]]]:
+        at = 0
+        for entry in described:
+            parts = []
+            for size in entry["sizes"]:
+                parts.append(blob[at : at + size])
+                at += size
+            model = load(parts[0])
+            count = entry["inputs"]
+            inputs = [_array(tensor, raw) for tensor, raw in zip(model.inputs, parts[1 : 1 + count], strict=True)]
+            results = [_outputs(model, raw) for raw in parts[1 + count :]]
+            outcomes = {n: results[o] if isinstance(o, int) else o for n, o in entry["outcomes"].items()}
+            yield model, inputs, outcomes
+
+    return fingerprints, cases()
+
+
+def _array(tensor, raw: bytes) -> Array:  # type: ignore[no-untyped-def]
+    return np.frombuffer(raw, tensor.dtype.numpy).reshape(tensor.shape)
+
+
+def _outputs(model: Model, raw: bytes) -> list[Array]:
+    outputs, at = [], 0
+    for index in model.operators[0].outputs:
+        tensor = model.tensors[index]
+        size = int(np.prod(tensor.shape)) * tensor.dtype.numpy.itemsize  # type: ignore[union-attr]
+        outputs.append(_array(tensor, raw[at : at + size]))
+        at += size
+    return outputs

@@ -1,0 +1,1 @@
+"""The tests: a folder for each place in src/lastbit, and recorded/, live/, project/, lab/ and support/."""

@@ -1,0 +1,116 @@
+"""The operators around dense layers against recorded interpreters, and every rival rule refuted."""
+
+import json
+from collections import defaultdict
+from functools import cache
+
+import numpy as np
+import pytest
+
+from lab.cases.dense import RUNTIMES
+from lastbit.model.errors import Refusal, UnsupportedError
+from lastbit.ops import OPERATORS
+from lastbit.ops.base import output_values
+from lastbit.ops.prepare import choose_rule, prepare
+from lastbit.runtimes import get_runtime
+from tests.support.places import GOLDEN
+
+# One for each CPU that recorded.
+FILES = sorted(GOLDEN.glob("operators.*.npz"))
+# They part at accumulators below -2^31 when scaled.
+UNTOLD = {"float32-half_even", "float32-half_even-saturate", "float32-half_even/by_window"}
+
+
+def untold(runtime, operator, variant, rules):
+    """Whether no output can tell these two rules apart, or none that does was recorded."""
+    if not rules <= UNTOLD:
+        # Of 47,657 outputs that lab/collect/operators.py compared on an Arrow Lake, 730 tell them apart. What was
+        # recorded on emulated CPUs has none.
+        emulated = runtime in ("litert-xnnpack-avx512", "litert-xnnpack-avxvnni")
+        where = emulated and operator == "DEPTHWISE_CONV_2D" and "uint8" in variant
+        return where and any("float64" in rule for rule in rules)
+    if "uint8" in variant:
+        return True  # no zero point is negative, so nothing wraps
+    if (operator, variant) == ("CONV_2D", "int8 per_channel") and "float32-half_even" in rules:
+        return True  # what has a depthwise kernel has one unit here, and so one scale
+    # The file of AVX2 has no such window of many taps, or with channels that share an input channel.
+    return runtime == "litert-xnnpack-avx2" and "float32-half_even/by_window" in rules
+
+
+@cache
+def golden():
+    """Every recorded case."""
+    from lab.record.recorded_operators import read_golden
+
+    return [case for path in FILES for case in read_golden(path)[1]]
+
+
+def joined(arrays):
+    return b"".join(np.ascontiguousarray(value).tobytes() for value in arrays)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_every_recorded_output_is_the_interpreters(runtime):
+    compared = defaultdict(int)
+    for model, inputs, outcomes in golden():
+        if runtime not in outcomes:
+            continue
+        prepared, op = prepare(model, runtime), model.operators[0]
+        outcome = outcomes[runtime]
+        if isinstance(outcome, str):
+            assert prepared.refusals, f"{op.name} {op.options}: the interpreter {outcome}, LastBit does not"
+            continue
+        if prepared.refusals:
+            assert prepared.refused[0].kind is Refusal.NOT_EXACT, prepared.refusals
+            continue
+        found = joined(output_values(op, prepared.operators[0].evaluate(inputs)).values())
+        assert found == joined(outcome), f"{op.name} {op.options}"
+        compared[op.name] += len(found)
+    assert len(compared) >= 21
+    assert min(compared.values()) > 10, compared
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_every_rival_rule_is_refuted_by_a_recorded_output(runtime):
+    refuted, seen = defaultdict(int), set()
+    for model, inputs, outcomes in golden():
+        op = model.operators[0]
+        entry = OPERATORS[op.name]
+        # What separates RESHAPE's two rules are files that contradict themselves: see test_reshape_op.py.
+        if isinstance(outcomes.get(runtime, ""), str) or len(entry.rules) == 1 or op.name == "RESHAPE":
+            continue
+        try:
+            rule = choose_rule(model, op, get_runtime(runtime))
+        except UnsupportedError:
+            continue
+        if runtime.startswith("litert-xnnpack") and rule.kernel != "xnnpack":
+            continue  # the builtin kernels' own test
+        own = rule.name
+        # One kernel takes a bias of 64 bits and none, another one a bias of 32 bits, whatever the options say of it.
+        variant = (
+            str(entry.variant(model, op)).replace("int32_bias_type", "int32_bias").replace("no_bias", "int64_bias")
+        )
+        for rival in entry.rules:
+            if rival == own or untold(runtime, op.name, variant, {own, rival}):
+                continue
+            try:
+                found = joined(output_values(op, entry.prepare(model, op, rival).evaluate(inputs)).values())
+            except (UnsupportedError, ZeroDivisionError):
+                continue
+            key = (op.name, variant, own, rival)
+            seen.add(key)
+            refuted[key] += found != joined(outcomes[runtime])
+    alive = {key for key in seen if not refuted[key]}
+    assert not alive, sorted(alive)
+    assert len(seen) > 30
+
+
+def test_the_golden_file_names_the_interpreters():
+    recorded = set()
+    for path in FILES:
+        with np.load(path) as archive:
+            fingerprints = json.loads(str(archive["fingerprints"]))
+        recorded |= set(fingerprints)
+        for runtime, fingerprint in fingerprints.items():
+            assert fingerprint["version"] in get_runtime(runtime).oracle
+    assert recorded == set(RUNTIMES)

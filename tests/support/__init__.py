@@ -1,0 +1,1 @@
+"""What tests of several places use: where things are, interpreters, models, the command line."""

@@ -1,0 +1,253 @@
+"""Keras files against the real converter's results, and files that are not what they say."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+import zipfile
+from collections import Counter
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import lastbit
+from lab.checks import keras_check
+from lastbit.cli import main
+from lastbit.model.errors import ModelError, UnsupportedError
+from lastbit.verbs.quantize.keras import Newton, read_keras
+from lastbit.verbs.quantize.keras.arithmetic import _approximation, rsqrt
+from lastbit.verbs.quantize.verb import converter_named
+
+h5py = pytest.importorskip("h5py")
+
+GOLDEN = Path(__file__).parents[3] / "recorded" / "keras"
+QUESTION = Path(str(resources.files("lastbit") / "data" / "question.keras"))
+MODELS = sorted(path for path in GOLDEN.glob("tf*") if path.suffix in (".keras", ".h5"))
+
+
+def like(path: Path) -> str:
+    return "tflite@2." + path.name.split(".")[1]
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
+def test_every_tensor_is_the_converters(path: Path) -> None:
+    counts: Counter[str] = Counter()
+    assert keras_check.check(path, like(path), converter_named(like(path)).folding, counts) == []
+    assert counts["ranges constants"] >= 2
+    assert counts["int8 tensors"] > counts["ranges constants"]
+
+
+def test_the_other_newton_step_and_one_over_sqrt_are_refuted() -> None:
+    values = np.geomspace(1e-3, 1e3, 800).astype(np.float32)
+    one_over_sqrt = np.float32(1) / np.sqrt(values)
+    results = [rsqrt(values, newton) for newton in Newton] + [one_over_sqrt]
+    assert all((a != b).mean() > 0.1 for i, a in enumerate(results) for b in results[:i])
+    for path in (GOLDEN / "tf2.12.mlp_0.h5", GOLDEN / "tf2.21.autoencoder_3.h5"):
+        folding = converter_named(like(path)).folding
+        (other,) = (newton for newton in Newton if newton is not folding.newton)
+        assert keras_check.check(path, like(path), replace(folding, newton=other), Counter())
+
+
+def test_the_approximation_is_intels() -> None:
+    first = (np.arange(0x3F800000 >> 13, 0x40800000 >> 13, dtype=np.uint32) << 13).view(np.float32)
+    last = (first.view(np.uint32) | 0x1FFF).view(np.float32)
+    digest = hashlib.sha256(_approximation(first).astype("<f4").tobytes()).hexdigest()
+    assert digest == (GOLDEN / "rsqrt_intel.sha256").read_text().strip()
+    assert np.array_equal(_approximation(first), _approximation(last))
+
+
+def test_channels_left_over_have_two_roundings() -> None:
+    values = np.full(15, 7, np.float32)
+    found = rsqrt(values, Newton.RESIDUAL)
+    assert len(set(found[:8].tolist())) == len(set(found[8:].tolist())) == 1
+    assert found[8] == np.float32(1) / np.sqrt(np.float32(7)) != found[0]
+
+
+def test_the_question_from_keras_to_int8_without_tensorflow(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    data = random.normal(0, 1, (20, 16, 48)).astype(np.float32)
+    np.save(tmp_path / "data.npy", data)
+    out = tmp_path / "int8.tflite"
+    result = CliRunner().invoke(
+        main, ["quantize", str(QUESTION), "-o", str(out), "--data", str(tmp_path / "data.npy"), "--io", "int8"]
+    )
+    assert result.exit_code == 0, result.output
+    model = lastbit.load(out)
+    assert [op.name for op in model.operators] == ["RESHAPE", "FULLY_CONNECTED", "RESHAPE"]
+    assert model.inputs[0].dtype.name == model.outputs[0].dtype.name == "int8"
+    assert "tensorflow" not in sys.modules
+
+
+def edited(tmp_path: Path, config: Any = None, weights: Any = None, name: str = "x.keras") -> Path:
+    """The question's file with another configuration, or other weights."""
+    with zipfile.ZipFile(QUESTION) as old:
+        members = {entry: old.read(entry) for entry in old.namelist()}
+    if config is not None:
+        found = json.loads(members["config.json"])
+        members["config.json"] = json.dumps(config(found) or found).encode()
+    if weights is not None:
+        stream = io.BytesIO(members["model.weights.h5"])
+        with h5py.File(stream, "r+") as file:
+            weights(file)
+        members["model.weights.h5"] = stream.getvalue()
+    path = tmp_path / name
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry, content in members.items():
+            new.writestr(entry, content)
+    return path
+
+
+def dense(config: Any) -> Any:
+    return next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Dense")["config"]
+
+
+def test_all_layers_that_are_not_covered_are_listed(tmp_path: Path) -> None:
+    def change(config: Any) -> None:
+        dense(config)["activation"] = "gelu"
+        for kind in ("LSTM", "Lambda"):
+            config["config"]["layers"].append({"class_name": kind, "config": {"name": kind.lower()}})
+
+    path = edited(tmp_path, change)
+    with pytest.raises(UnsupportedError) as error:
+        read_keras(path)
+    assert [reason.split(":")[0].split("(")[1] for reason in error.value.reasons] == ["Dense)", "LSTM)", "Lambda)"]
+    result = CliRunner().invoke(main, ["quantize", str(path), "-o", str(tmp_path / "o.tflite"), "--ranges", "r.json"])
+    assert result.exit_code == 3
+    assert not (tmp_path / "o.tflite").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda c: dense(c).update(units=31), "wanted [48, 31]"),
+        (lambda c: dense(c).update(units="many"), "configuration is damaged"),
+        (lambda c: dense(c).update(units=-1), "wanted"),
+        (lambda c: dense(c).update(units=10**12), "wanted"),
+        (lambda c: dense(c).pop("units") and None, "configuration is damaged"),
+        (lambda c: dense(c).update(use_bias=False), "2 weights in the file, wanted 1"),
+        (lambda c: c["config"].update(layers=[]), "no layers"),
+        (lambda c: c["config"].update(layers=[3]), "is no layer"),
+        (lambda c: c["config"]["layers"].append(c["config"]["layers"][-1]), "same name"),
+        (lambda c: [c], "no JSON object"),
+    ],
+)
+def test_a_damaged_configuration_ends_in_one_message(tmp_path: Path, change: Any, text: str) -> None:
+    with pytest.raises(ModelError) as error:
+        read_keras(edited(tmp_path, change))
+    assert text in str(error.value)
+
+
+def replaced(file: Any, value: Any) -> None:
+    group = file["layers/dense/vars"]
+    del group["0"]
+    if value is not None:
+        group["0"] = value
+
+
+def bomb(file: Any) -> None:
+    replaced(file, None)
+    file["layers/dense/vars"].create_dataset("0", (48, 10**7), "f4", chunks=(1, 1000))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda file: replaced(file, None), "1 weights in the file, wanted 2"),
+        (lambda file: replaced(file, np.zeros((32, 48), np.float32)), "wanted [48, 32]"),
+        (lambda file: replaced(file, np.zeros((48, 32))), "float64, wanted float32"),
+        (lambda file: replaced(file, h5py.ExternalLink("/etc/passwd", "/x")), "no dataset"),
+        (lambda file: replaced(file, h5py.SoftLink("/layers/dense/vars/1")), "no dataset"),
+        (lambda file: file.__delitem__("layers/dense"), "no group"),
+        (bomb, "wanted [48, 32]"),
+    ],
+)
+def test_damaged_weights_end_in_one_message(tmp_path: Path, change: Any, text: str) -> None:
+    with pytest.raises(ModelError) as error:
+        read_keras(edited(tmp_path, weights=change))
+    assert text in str(error.value)
+
+
+def test_weights_that_the_file_does_not_hold_are_not_made(tmp_path: Path) -> None:
+    path = edited(tmp_path, lambda config: dense(config).update(units=10**7), bomb)
+    with pytest.raises(ModelError, match="of which the file holds 0"):
+        read_keras(path)
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.keras"
+    with zipfile.ZipFile(QUESTION) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        new.writestr("config.json", old.read("config.json"))
+        new.writestr("model.weights.h5", bytes(10**8))
+    with pytest.raises(ModelError, match="unpacks from"):
+        read_keras(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"PK\x03\x04", b"\x89HDF\r\n\x1a\n" + bytes(100)])
+@pytest.mark.parametrize("name", ["x.keras", "x.h5"])
+def test_another_file_ends_in_one_message(tmp_path: Path, content: bytes, name: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.save"):
+        read_keras(tmp_path / name)
+
+
+def test_a_cut_file_ends_in_one_message(tmp_path: Path) -> None:
+    for source in (QUESTION, GOLDEN / "tf2.12.mlp_0.h5"):
+        content = source.read_bytes()
+        path = tmp_path / source.name
+        for size in range(0, len(content), len(content) // 23):
+            path.write_bytes(content[:size])
+            with pytest.raises(ModelError):
+                read_keras(path)
+
+
+def test_deep_nesting_and_missing_members_end_in_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "x.keras"
+    for members in ({"config.json": "[" * 100_000}, {"other": ""}, {"config.json": "{}"}):
+        with zipfile.ZipFile(path, "w") as file:
+            for name, content in members.items():
+                file.writestr(name, content)
+        with pytest.raises(ModelError):
+            read_keras(path)
+
+
+def test_weights_only_are_told(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["a"] = 1
+    with pytest.raises(ModelError, match="weights only"):
+        read_keras(tmp_path / "x.h5")
+
+
+def test_shapes_fit_an_open_and_a_fixed_batch(tmp_path: Path) -> None:
+    def shapes(path: Path) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+        model = read_keras(path)
+        outputs = [(op.name, model.tensors[op.outputs[0]]) for op in model.operators]
+        return [(name, tensor.shape, tensor.shape_signature) for name, tensor in outputs]
+
+    def fixed(config: Any) -> None:
+        config["config"]["layers"][0]["config"]["batch_shape"][0] = 4
+
+    assert shapes(QUESTION)[:3] == [
+        ("RESHAPE", (16, 48), (-1, 48)),
+        ("FULLY_CONNECTED", (16, 32), (-1, 32)),
+        ("RESHAPE", (1, 16, 32), (-1, 16, 32)),
+    ]
+    assert shapes(edited(tmp_path, fixed)) == [("FULLY_CONNECTED", (4, 16, 32), (4, 16, 32))]
+
+
+def test_batch_normalization_of_one_channel_before_a_convolution_is_refused() -> None:
+    from lastbit.verbs.quantize.keras.fuse import into_convolution
+    from lastbit.verbs.quantize.keras.graph import Node
+
+    one = np.ones(1, np.float32)
+    node = Node("INPUT", "i", [], (4, 4, 1))
+    node = Node("ADD", "n", [node], (4, 4, 1), (one,))
+    convolution = Node("CONV_2D", "c", [node], (2, 2, 1), (one, one), {"padding": "VALID"})
+    assert into_convolution([node, convolution]) == [convolution]
+    assert into_convolution([node, replace(convolution, options={"padding": "SAME"})]) == []

@@ -1,0 +1,267 @@
+"""lastbit quantize, held against what real converters wrote (tests/recorded/quantize.zip, lab/record/quantize.py)."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+import lastbit
+from lab.checks.quantize_canonical import digests, ranges_of
+from lastbit import InputError, UnsupportedError
+from lastbit.model.graph import Operator, Signature, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.types import DTYPES, FLOAT32
+from lastbit.verbs.quantize.numbers import activation, round_away, round_in_eights
+from lastbit.verbs.quantize.verb import CONVERTERS
+from tests.support.places import ROOT
+
+ARCHIVE = ROOT / "tests" / "recorded" / "quantize.zip"
+
+
+def golden():
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        results = json.loads(archive.read("results.json"))["results"]
+        return results, {name: archive.read(name) for name in archive.namelist() if name.endswith(".tflite")}
+
+
+RESULTS, MODELS = golden()
+
+
+@pytest.mark.parametrize("like", RESULTS)
+def test_every_scale_weight_and_bias_is_the_converters(like):
+    name, _, activations = like.partition("/")
+    compared = 0
+    for model, wanted in RESULTS[like].items():
+        content = MODELS[model]
+        arguments = {"ranges": ranges_of(content), "like": name, "activations": activations or "int8"}
+        if wanted is None:
+            with pytest.raises(UnsupportedError, match="gives up"):
+                lastbit.quantize(content, **arguments)
+            continue
+        made = digests(bytes(lastbit.quantize(content, **arguments).content))
+        assert made == wanted, model
+        compared += len(made)
+    assert compared > 1000
+
+
+def test_every_converter_has_golden_results():
+    recorded = {like.partition("/")[0] for like in RESULTS}
+    assert recorded == {converter.label for converter in CONVERTERS}
+
+
+def dense_model(weights, bias=None, width=4):
+    """A float32 model: one dense layer."""
+    floats = FLOAT32
+    data = np.asarray(weights, np.float32)
+    tensors = [
+        Tensor(0, "x", (1, width), (1, width), floats, None, None),
+        Tensor(1, "w", data.shape, data.shape, floats, None, data),
+        Tensor(2, "y", (1, len(data)), (1, len(data)), floats, None, None),
+    ]
+    inputs = [0, 1, -1]
+    if bias is not None:
+        values = np.asarray(bias, np.float32)
+        tensors.append(Tensor(3, "b", values.shape, values.shape, floats, None, values))
+        inputs[2] = 3
+    op = Operator(0, "FULLY_CONNECTED", 1, tuple(inputs), (2,), {})
+    return write(Subgraph("main", tuple(tensors), (op,), (0,), (2,)))
+
+
+SIGNED = Signature("serving_default", 0, {"image": 0}, {"scores": 2})
+
+
+@pytest.mark.parametrize("activations", ["int8", "int16"])
+@pytest.mark.parametrize("io_type", ["float32", None])
+def test_signatures_name_the_same_inputs_and_outputs(activations, io_type):
+    content = write(load(dense_model(np.ones((2, 4)))).subgraphs[0], signatures=[SIGNED])
+    made = lastbit.quantize(content, ranges=RANGES, activations=activations, io=io_type or activations)
+    read = load(bytes(made.content))
+    assert read.signatures == made.signatures
+    (signature,) = read.signatures
+    assert signature.key == "serving_default"
+    assert dict(signature.inputs) == {"image": read.inputs[0].index}
+    assert dict(signature.outputs) == {"scores": read.outputs[0].index}
+    assert (read.inputs[0].name, read.outputs[0].name) == ("x", "y")
+
+
+def moved(*steps, shape=(2, 3, 4)):
+    """A float32 model: LEAKY_RELU, then steps of (operator, output shape, constant operands, options)."""
+    tensors: list[Tensor] = []
+    operators: list[Operator] = []
+
+    def add(shape, data=None, code=0):
+        shape = tuple(shape)
+        tensors.append(Tensor(len(tensors), f"t{len(tensors)}", shape, shape, DTYPES[code], None, data))
+        return len(tensors) - 1
+
+    last = first = add(shape)
+    for name, out, constants, options in (("LEAKY_RELU", shape, (), {"alpha": 0.125}), *steps):
+        data = [np.asarray(constant) for constant in constants]
+        inputs = [last, *(add(d.shape, d, 2 if d.dtype.kind == "i" else 0) for d in data)]
+        last = add(out)
+        operators.append(Operator(len(operators), name, 1, tuple(inputs), (last,), options))
+    return write(Subgraph("main", tuple(tensors), tuple(operators), (first,), (last,)))
+
+
+def reshape(*shape):
+    return ("RESHAPE", shape, [np.array(shape, np.int32)], {"new_shape": shape})
+
+
+def transpose(order, *shape):
+    return ("TRANSPOSE", shape, [np.array(order, np.int32)], {})
+
+
+def layer(*shape):
+    return ("FULLY_CONNECTED", shape, [np.ones((shape[-1], 4), np.float32), np.ones(shape[-1], np.float32)], {})
+
+
+# What TensorFlow 2.12 to 2.21 were asked: operators behind LEAKY_RELU, versions, what is left of them.
+MOVED = [
+    ([reshape(6, 4), layer(6, 5)], "2.12 2.13 2.15 2.16 2.21", "FULLY_CONNECTED(6, 5)"),
+    ([reshape(6, 4), layer(6, 5)], "2.14", "RESHAPE(6, 4) FULLY_CONNECTED(6, 5)"),
+    ([reshape(1, 6, 4), layer(6, 5)], "2.12 2.14 2.15", "FULLY_CONNECTED(6, 5)"),
+    ([layer(6, 5), reshape(2, 3, 5)], "2.12 2.14 2.17 2.21", "FULLY_CONNECTED(2, 3, 5)"),
+    ([reshape(6, 4), layer(6, 5), reshape(2, 3, 5)], "2.12 2.15 2.17 2.21", "FULLY_CONNECTED(2, 3, 5)"),
+    ([reshape(6, 4), layer(6, 5), reshape(3, 2, 5)], "2.12 2.15 2.17", "FULLY_CONNECTED(6, 5) RESHAPE(3, 2, 5)"),
+    ([reshape(6, 4), layer(6, 5), reshape(3, 2, 5)], "2.18 2.21", "FULLY_CONNECTED(2, 3, 5) RESHAPE(3, 2, 5)"),
+    ([reshape(6, 4), reshape(4, 6)], "2.12 2.14 2.21", "RESHAPE(4, 6)"),
+    ([reshape(6, 4), reshape(2, 3, 4)], "2.12 2.14 2.21", ""),
+    ([transpose([0, 2, 1], 2, 4, 3), transpose([1, 0, 2], 4, 2, 3)], "2.14 2.21", "TRANSPOSE(4, 2, 3)"),
+    (
+        [transpose([0, 2, 1], 2, 4, 3), transpose([1, 0, 2], 4, 2, 3)],
+        "2.12 2.13",
+        "TRANSPOSE(2, 4, 3) TRANSPOSE(4, 2, 3)",
+    ),
+    ([reshape(6, 4), ("RELU", (6, 4), [], {})], "2.12 2.14 2.21", "RELU(2, 3, 4) RESHAPE(6, 4)"),
+]
+
+
+@pytest.mark.parametrize(("steps", "versions", "wanted"), MOVED)
+def test_reshapes_and_transposes_become_what_each_converter_makes_of_them(steps, versions, wanted):
+    content = moved(*steps)
+    ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}
+    for version in versions.split():
+        made = lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", io="int8")
+        found = " ".join(f"{op.name}{made.tensors[op.outputs[0]].shape}" for op in made.operators[1:])
+        assert found == wanted, version
+
+
+@pytest.mark.parametrize(
+    ("like", "activations", "wanted"),
+    [
+        ("litert", "int8", "int32"),
+        ("litert", "int16", "int64"),
+        ("tflite@2.15", "int16", "int64"),
+        ("tflite@2.14", "int16", "float32"),
+        ("tflite@2.21", "int8", "float32"),
+    ],
+)
+def test_the_older_quantizer_names_the_biass_type(like, activations, wanted):
+    made = lastbit.quantize(dense_model(np.ones((2, 4)), [1, 2]), ranges=RANGES, like=like, activations=activations)
+    read = load(bytes(made.content))
+    assert [op.options["quantized_bias_type"] for op in read.dense_operators] == [wanted]
+
+
+def test_int16_sums_need_no_scales_that_are_powers_of_two():
+    content = moved(("ADD", (2, 3, 4), [np.ones(4, np.float32)], {}))
+    ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}
+    read = load(bytes(lastbit.quantize(content, ranges=ranges, activations="int16").content))
+    assert [op.options["pot_scale_int16"] for op in read.operators if op.name == "ADD"] == [False]
+
+
+RANGES = {"x": (-1.0, 1.0), "y": (-3.0, 5.0)}
+
+
+def test_a_range_becomes_a_scale_and_a_zero_point():
+    model = lastbit.quantize(dense_model(np.ones((2, 4))), ranges=RANGES, io="int8")
+    quant = model.outputs[0].quant
+    assert quant.scale[0] == np.float32(8) / np.float32(255)
+    assert quant.zero_point.tolist() == [-32]
+
+
+def test_input_and_output_types():
+    content = dense_model(np.ones((2, 4)))
+    for io_type, operators in (("float32", 3), ("int8", 1), ("uint8", 3)):
+        model = lastbit.quantize(content, ranges=RANGES, io=io_type)
+        assert model.inputs[0].dtype.name == model.outputs[0].dtype.name == io_type
+        assert len(model.operators) == operators
+
+
+def test_a_range_too_narrow_is_widened_by_a_millionth_at_both_ends():
+    params = activation(np.float32(0), np.float32(0))
+    assert params.scale == (float(np.float32(2e-6) / np.float32(255)),)
+
+
+def test_rounding_of_vector_code_takes_what_is_just_below_a_half_for_one():
+    below = np.nextafter(np.float32(0.5), np.float32(0))
+    values = np.full(9, below, np.float32)
+    assert round_away(values).tolist() == [0] * 9
+    assert round_in_eights(values).tolist() == [1] * 8 + [0]
+
+
+def test_an_unfitting_bias_widens_the_weights_scale():
+    model = lastbit.quantize(dense_model(np.ones((2, 4)), [1e9, 0]), ranges=RANGES)
+    weights = next(t for t in model.tensors if t.name == "w")
+    assert weights.quant.scale[0] > 100 * weights.quant.scale[1]
+    again = lastbit.quantize(dense_model(np.ones((2, 4)), [1e9, 0]), ranges=RANGES, like="litert")
+    other = next(t for t in again.tensors if t.name == "w")
+    assert other.quant.scale[0] != weights.quant.scale[0]
+
+
+def test_ranges_may_be_measured_or_given(tmp_path):
+    content = dense_model(np.eye(4))
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    own = lastbit.ranges(content, x, calibrator="lastbit")
+    assert own[0] == (0.0, 7.0)
+    assert own.calibrator.startswith("lastbit")
+    pytest.importorskip("ai_edge_litert")
+    real = lastbit.ranges(content, x)
+    assert dict(real) == dict(own)
+    assert "ai-edge-litert" in lastbit.quantize(content, x).description
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (np.zeros((2, 5), np.float32), r"shape \[2, 5\], wanted \[n, 4\]"),
+        (np.zeros((0, 4), np.float32), "n >= 1"),
+        (np.zeros((2, 4), np.int8), "is int8, wanted float32"),
+        (np.full((2, 4), np.nan, np.float32), r"has nan at \[0, 0\]"),
+        ({"z": np.zeros((2, 4), np.float32)}, "'z', which is no input"),
+    ],
+)
+def test_data_that_does_not_fit_is_told(data, said):
+    with pytest.raises(InputError, match=said):
+        lastbit.ranges(dense_model(np.eye(4)), data, calibrator="lastbit")
+
+
+def test_models_that_cannot_be_quantized_are_told():
+    content = dense_model(np.eye(4))
+    made = bytes(lastbit.quantize(content, ranges=RANGES).content)
+    with pytest.raises(InputError, match="quantized already: tensor"):
+        lastbit.quantize(made, ranges=RANGES)
+    with pytest.raises(InputError, match="the ranges lack tensor 2 'y'"):
+        lastbit.quantize(content, ranges={"x": (-1, 1)})
+    with pytest.raises(InputError, match="there is no converter 'toco'"):
+        lastbit.quantize(content, ranges=RANGES, like="toco")
+    with pytest.raises(UnsupportedError, match="weights that are not finite"):
+        lastbit.quantize(dense_model(np.full((2, 4), np.inf)), ranges=RANGES)
+
+
+def test_the_command_writes_the_file_and_says_whose_arithmetic(tmp_path):
+    from tests.support.cli import shell as command
+
+    source, target, data = tmp_path / "f.tflite", tmp_path / "q.tflite", tmp_path / "x.npy"
+    source.write_bytes(dense_model(np.eye(4)))
+    np.save(data, np.ones((3, 4), np.float32))
+    done = command("quantize", source, "-o", target, "--data", data, "--calibrator", "lastbit", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["like"] == "tflite@2.21"
+    assert lastbit.load(target).operators[1].name == "FULLY_CONNECTED"
+    wrong = command("quantize", target, "-o", tmp_path / "r.tflite", "--data", data)
+    assert wrong.returncode == 2
+    assert "quantized already" in wrong.stderr
+    assert not (tmp_path / "r.tflite").exists()
+    assert io.StringIO(wrong.stderr).readline().count("error:") == 1
