@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import lastbit
+from lastbit.cli import main
 from tests.support.places import ROOT
 
 SOURCE = ROOT / "src" / "lastbit"
@@ -108,6 +109,13 @@ def test_every_verb_is_a_folder_that_asks_in_one_file():
     for folder in (SOURCE / "verbs").iterdir():
         if folder.is_dir() and folder.name != "__pycache__":
             assert (folder / "verb.py").is_file(), folder.name
+
+
+def test_every_command_has_a_file_of_its_name():
+    files = {path.stem for path in (SOURCE / "cli").glob("*.py")}
+    for name, command in main.commands.items():
+        assert command.callback.__module__ == f"lastbit.cli.{name.replace('-', '_')}"
+    assert files - {name.replace("-", "_") for name in main.commands} == {"__init__", "float_model", "group", "options"}
 
 
 def test_arithmetic_and_rules_may_not_import_any_other_module_of_model():

@@ -1,4 +1,4 @@
-"""Commands about one model: inspect, run, extract."""
+"""The command `run`: run a model in one runtime's arithmetic and write its outputs."""
 
 from __future__ import annotations
 
@@ -10,35 +10,12 @@ from .options import (
     inputs_option,
     json_option,
     model_argument,
-    op_option,
     runtime_option,
     signature_option,
     threads_option,
 )
 
-__all__ = ["extract", "inspect", "run"]
-
-
-@click.command()
-@model_argument
-@op_option
-@click.option(
-    "--all-channels",
-    "full",
-    is_flag=True,
-    help="Show every channel, operator and tensor, not only the first.",
-)
-@json_option
-def inspect(model: str, op: int | None, full: bool, as_json: bool) -> None:
-    """Show what a model's file says, and each runtime's constants.
-
-    An overview of operators, dense layers and tensors; with --op, one operator in full: every scale and
-    zero point, effective scale, multiplier and shift, folded bias, clamp bounds and reachable accumulators.
-    """
-    from ..report.terminal import print_report
-    from ..verbs.inspect.verb import inspect as make
-
-    print_report(make(model, op, full=full), as_json)
+__all__ = ["run"]
 
 
 @click.command()
@@ -116,31 +93,3 @@ def run(
         print_error("\n".join(["the model has outputs without a value:", *prepared.missing_outputs.values()]))
     if not trace.complete or not report.reached:
         ctx.exit(UnsupportedError.exit_code)
-
-
-@click.command()
-@model_argument
-@click.option("--op", type=int, required=True, metavar="N", help="The operator to cut out (see `lastbit inspect`).")
-@click.option("-o", "--output", "output", required=True, metavar="FILE", help="The .tflite file to write.")
-@click.option("--batch", type=int, metavar="B", help="Rows of the new model's input; as in the model by default.")
-def extract(model: str, op: int, output: str, batch: int | None) -> None:
-    """Write a model that is one operator of another.
-
-    The new model can be given to any runtime, here or on the real machine; its input is the operator's own.
-    """
-    from ..model.tflite.writer import extract_operator, write
-    from ..report.output_files import check_target, write_bytes
-    from ..report.terminal import say
-    from ..verbs.run.verb import load
-
-    loaded = load(model)
-    check_target(output, (".tflite",), keep=[model])
-    operator = loaded.operator(op)
-    graph = extract_operator(loaded, operator, batch)
-    content = write(graph, f"{operator.label} of {loaded.source}, extracted by LastBit")
-    write_bytes(output, content)
-    shapes = {
-        role: ", ".join(f"{graph.tensors[i].dtype.name}{list(graph.tensors[i].shape)}" for i in indices)
-        for role, indices in (("in", graph.inputs), ("out", graph.outputs))
-    }
-    say(f"wrote {output}: {operator.label}, {shapes['in']} -> {shapes['out']}, {len(content)} bytes")

@@ -1,4 +1,4 @@
-"""Commands that explain and compare: explain, verify."""
+"""The command `explain`: explain one output element, or where a scale comes from."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ import click
 from ..model.errors import InputError
 from .float_model import read_float_model
 from .options import (
-    ABOUT_NAMES,
-    allow_gaps_option,
     inputs_option,
-    json_option,
-    library_option,
     model_argument,
     op_option,
     runtime_option,
 )
 
-__all__ = ["explain", "verify"]
+__all__ = ["explain"]
 
 
 @click.command()
@@ -126,63 +122,3 @@ def _position(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"--at {text}: wanted whole numbers ROW,UNIT, for example --at 0,3.") from None
-
-
-@click.command()
-@model_argument
-@click.option(
-    "--runtime",
-    "runtimes",
-    multiple=True,
-    metavar="NAME",
-    help=f"A runtime to verify; give it again for more. By default all that are installed. {ABOUT_NAMES}",
-)
-@inputs_option
-@library_option
-@click.option(
-    "--samples",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Rows of input for each dense layer; with -i, rows of it that are run.  [default: 64]",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the inputs.")
-@allow_gaps_option
-@json_option
-@click.pass_context
-def verify(
-    ctx: click.Context,
-    model: str,
-    runtimes: tuple[str, ...],
-    inputs: tuple[str, ...],
-    library: str | None,
-    samples: int | None,
-    seed: int,
-    allow_gaps: bool,
-    as_json: bool,
-) -> None:
-    """Compare LastBit with the real interpreters.
-
-    Operator by operator, to the last bit. The exit code is 0 where every operator was compared and is equal, 1 where
-    anything differs, 3 where an operator was not compared, 4 where an interpreter is missing or died.
-    """
-    from ..report.input_arrays import read_inputs
-    from ..report.terminal import print_report, progress
-    from ..verbs.run.verb import load
-    from ..verbs.verify.verb import DEFAULT_SAMPLES
-    from ..verbs.verify.verb import verify as make
-
-    loaded = load(model)
-    samples = DEFAULT_SAMPLES if samples is None else samples
-    with progress("verify") as update:
-        report = make(
-            loaded,
-            list(runtimes) or None,
-            x=read_inputs(inputs, loaded) if inputs else None,
-            samples=samples,
-            seed=seed,
-            progress=update,
-            library=library,
-            allow_gaps=allow_gaps,
-        )
-    print_report(report, as_json)
-    ctx.exit(report.exit_code)

@@ -1,0 +1,25 @@
+"""The command `runtimes`: list the exact runtimes, their rules and evidence."""
+
+from __future__ import annotations
+
+import click
+
+from .options import json_option
+
+__all__ = ["runtimes"]
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--operators", is_flag=True, help="List the operators beside dense layers: exact, refused or not yet.")
+@json_option
+def runtimes(names: tuple[str, ...], operators: bool, as_json: bool) -> None:
+    """List the exact runtimes, their rules and evidence.
+
+    With NAMEs only these, with every equation, rival and source.
+    """
+    from ..report.terminal import print_report
+    from ..verbs.runtimes.operators import operators_report
+    from ..verbs.runtimes.verb import runtimes_report
+
+    print_report(operators_report() if operators else runtimes_report(names), as_json)
