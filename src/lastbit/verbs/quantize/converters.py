@@ -20,8 +20,8 @@ class Quantizer(Enum):
 
 
 _NEWEST = Folding()
-_DROPPING_ZEROS = Folding(first_bias_waits=False)
-_KEEPING_ZEROS = Folding(drops_zeros=False, first_bias_waits=False)
+_DROPPING_ZEROS = Folding(earlier=True)
+_KEEPING_ZEROS = Folding(drops_zeros=False, earlier=True)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ CONVERTERS: tuple[Converter, ...] = (
             ("2.15", _TO_2_15, _KEEPING_ZEROS),
             ("2.14", replace(_TO_2_15, reads_more_dims=False), _KEEPING_ZEROS),
             ("2.13", _TO_2_13, _KEEPING_ZEROS),
-            ("2.12", _TO_2_13, Folding(Newton.THREE_HALVES, drops_zeros=False, first_bias_waits=False)),
+            ("2.12", _TO_2_13, Folding(Newton.THREE_HALVES, drops_zeros=False, earlier=True)),
         )
     ),
     Converter("litert", "2.3", Quantizer.OLDER),

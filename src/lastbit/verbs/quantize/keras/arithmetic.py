@@ -39,12 +39,12 @@ class Folding:
     Attributes:
         newton: how 1/sqrt is calculated.
         drops_zeros: whether adding a constant of zeros is dropped.
-        first_bias_waits: whether a dense layer's first bias is seen by the rules that need a constant later only.
+        earlier: whether the optimizer is that of TensorFlow up to 2.19.
     """
 
     newton: Newton = Newton.RESIDUAL
     drops_zeros: bool = True
-    first_bias_waits: bool = True
+    earlier: bool = False
 
 
 def rsqrt(values: Array, newton: Newton) -> Array:

@@ -27,19 +27,19 @@ _BEFORE_RESHAPE = (*_ACTIVATIONS, "LOGISTIC", "TANH")
 _FUSING = (*_AFFINE, "ADD", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
-def fuse(nodes: list[Node], outputs: list[Node], drops_zeros: bool, waits: bool) -> tuple[list[Node], list[Node]]:
+def fuse(nodes: list[Node], outputs: list[Node], drops_zeros: bool, earlier: bool) -> tuple[list[Node], list[Node]]:
     """Fuse a graph.
 
     Args:
         nodes: each after those that feed it.
         outputs: what is returned.
         drops_zeros: whether adding a constant of zeros is dropped.
-        waits: whether a dense layer's first bias is pending at first, as a constant that is calculated.
+        earlier: whether the optimizer is that of TensorFlow up to 2.19.
 
     Returns:
         The nodes that are left, in order, and the outputs.
     """
-    run = _Fuser(list(nodes), list(outputs), waits)
+    run = _Fuser(list(nodes), list(outputs), earlier)
     if drops_zeros:
         run.everywhere(run.drop_zeros)
     run.everywhere(run.drop_ones)
@@ -68,9 +68,9 @@ def into_convolution(nodes: list[Node]) -> list[Node]:
 class _Fuser(Rewriter):
     """The optimizer's rules; each changes the graph at a node and returns True, or returns False."""
 
-    def __init__(self, nodes: list[Node], outputs: list[Node], waits: bool) -> None:
+    def __init__(self, nodes: list[Node], outputs: list[Node], earlier: bool) -> None:
         super().__init__(nodes, outputs)
-        self.waits = waits
+        self.earlier = earlier
 
     def drop_zeros(self, node: Node) -> bool:
         """Adding zeros is dropped."""
@@ -87,15 +87,18 @@ class _Fuser(Rewriter):
         source, constant = node.inputs[0], _constant(node)
         if source.op not in _AFFINE or source.activation != "NONE":
             return False
-        if self.uses(source) != 1 and (source.op, node.op) != ("FULLY_CONNECTED", "ADD"):
+        added_to_dense = (source.op, node.op) == ("FULLY_CONNECTED", "ADD")
+        if self.uses(source) != 1 and not (added_to_dense and self.earlier):
             return False
         weights, bias = source.constants
         of_weights, of_bias = source.pending or (None, None)
-        if not _folded(of_bias) or (node.op == "MUL" and not _folded(of_weights)):
+        if not _folded(of_bias) and not (added_to_dense and not self.earlier):
+            return False
+        if node.op == "MUL" and not _folded(of_weights):
             return False
         assert weights is not None
         if node.op == "ADD":
-            of_bias = None if bias is None and not self.waits else Pending()
+            of_bias = None if bias is None and self.earlier else Pending((of_bias,))
             bias = constant if bias is None else bias + constant
         else:
             weights, of_weights = _scaled(source, constant), Pending()
@@ -116,6 +119,8 @@ class _Fuser(Rewriter):
         of_weights, of_bias = node.pending or (None, None)
         constant = _constant(before)
         assert weights is not None
+        if not self.earlier and not (_folded(of_weights) and (before.op == "MUL" or _folded(of_bias))):
+            return False
         if before.op == "MUL":
             weights, of_weights = weights * constant, Pending((of_weights,))
         elif bias is None:
