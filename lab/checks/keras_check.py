@@ -37,8 +37,8 @@ class Pairs:
         self.found: dict[tuple[int, int], str] = {}
         if len(first.outputs) != len(second.outputs):
             raise Differs("number of outputs")
-        for a, b in zip(first.outputs, second.outputs, strict=True):
-            self.walk(a.index, b.index, "output")
+        for a, b in zip(first.outputs, in_keras_order(first, second), strict=True):
+            self.walk(a.index, b, "output")
 
     def walk(self, a: int, b: int, what: str) -> None:
         """Pair two tensors and all that they are calculated from."""
@@ -92,6 +92,19 @@ class Pairs:
                 if not np.array_equal(x.quant.zero_point, y.quant.zero_point):
                     bad.append("zero point")
             yield what, x.data is not None, ", ".join(bad)
+
+
+def in_keras_order(ours: Model, real: Model) -> list[int]:
+    """The outputs of a real converter's file in the Keras model's order, which its signature tells.
+
+    The file itself has them in the order of a hash of their names: the layers' (Keras 2), or output_0, output_1, ...
+    """
+    if len(real.outputs) < 2 or not real.signatures:
+        return [tensor.index for tensor in real.outputs]
+    named = real.signatures[0].outputs
+    wanted = [tensor.name.partition(":")[0] for tensor in ours.outputs]
+    names = wanted if set(wanted) == set(named) else [f"output_{number}" for number in range(len(named))]
+    return [named[name] for name in names]
 
 
 def ranges_of(content: bytes) -> dict[int, tuple[float, float]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class _Lowering:
         if layer.config.get("data_format", "channels_last") not in ("channels_last", None):
             raise _NotCovered("has its channels first; channels_last is covered")
         activation = layer.config.get("activation")
-        if activation is not None:
+        if activation is not None and _activation_layer(layer, activation) is None:
             _activation_name(activation)
 
     def layer(self, layer: Layer, sources: list[Node]) -> Node:
@@ -121,7 +122,9 @@ class _Lowering:
         return self.add(op, layer, [source], source.shape, (value,), _NO_ACTIVATION)
 
     def activation(self, layer: Layer, source: Node, activation: Any) -> Node:
-        """The operator of a Keras activation."""
+        """The operator of a Keras activation, which is a name, a function or a layer."""
+        if inner := _activation_layer(layer, activation):
+            return LAYERS[inner.kind](self, inner, [source])
         name = _activation_name(activation)
         if name == "linear":
             return source
@@ -130,6 +133,14 @@ class _Lowering:
             slope = activation["config"].get("negative_slope", 0.2) if isinstance(activation, Mapping) else 0.2
             options = {"alpha": float(np.float32(slope))}
         return self.add(operator, layer, [source], source.shape, options=options)
+
+
+def _activation_layer(layer: Layer, activation: Any) -> Layer | None:
+    """A layer that is given as another one's activation, such as `Dense(3, activation=ReLU())`."""
+    kind = activation.get("class_name") if isinstance(activation, Mapping) else None
+    if kind not in ("LeakyReLU", "ReLU", "Softmax"):
+        return None
+    return replace(layer, kind=kind, config=activation["config"])
 
 
 def _activation_name(activation: Any) -> str:
