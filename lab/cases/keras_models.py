@@ -205,7 +205,7 @@ def options(m: Maker) -> Any:
         4 * m.size(1, 4), 3, dilation_rate=m.one(1, 2, (1, 3)), padding=m.one("same", "valid"), activation=act
     )(x)
     x = m.norm(L.Conv2D(4 * m.size(1, 3), m.one(1, 3, (3, 2)), groups=groups, use_bias=m.one(True, False))(x))
-    x = m.active(x)
+    x = L.SpatialDropout2D(0.1)(L.GaussianNoise(0.1)(m.active(x)))
     x = L.DepthwiseConv2D(3, dilation_rate=m.one(1, 2), padding=m.one("same", "valid"))(x)
     x = m.active(m.norm(x))
     x = m.one(L.AveragePooling2D, L.MaxPooling2D)(

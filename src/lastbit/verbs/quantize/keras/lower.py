@@ -93,6 +93,8 @@ LAYERS: dict[str, Callable[[Lowering, Layer, list[Node]], Node]] = {
     "DepthwiseConv2D": convolution,
     "Dropout": nothing,
     "Flatten": flatten,
+    "GaussianDropout": nothing,
+    "GaussianNoise": nothing,
     "GlobalAveragePooling2D": mean,
     "InputLayer": input_layer,
     "LeakyReLU": leaky_relu,
@@ -100,5 +102,6 @@ LAYERS: dict[str, Callable[[Lowering, Layer, list[Node]], Node]] = {
     "ReLU": relu,
     "Reshape": reshape,
     "Softmax": softmax,
+    "SpatialDropout2D": nothing,
     "ZeroPadding2D": padding_layer,
 }
