@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 from ....model.errors import UnsupportedError
-from ....model.graph import Model, Operator, Subgraph, Tensor
+from ....model.graph import Model, Operator, Signature, Subgraph, Tensor
 from ....model.tflite.writer import write
 from ....model.types import FLOAT32, INT32, Array
 from .archive import opened
@@ -56,7 +56,18 @@ def read_keras(path: str | os.PathLike[str], folding: Folding | None = None) -> 
         ]
         raise UnsupportedError(f"{source}: cannot be lowered as the converter does", reasons)
     graph = _subgraph(nodes, outputs, found)
-    return Model((graph,), "LastBit", 3, write(graph), source)
+    signature = Signature("serving_default", 0, _names(graph, graph.inputs), _names(graph, graph.outputs))
+    content = write(graph, signatures=(signature,))
+    return Model((graph,), "LastBit", 3, content, source, signatures=(signature,))
+
+
+def _names(graph: Subgraph, ends: tuple[int, ...]) -> dict[str, int]:
+    """The layers' names -> tensors, as a signature has them; a second one of a name gets a number."""
+    found: dict[str, int] = {}
+    for number, index in enumerate(ends):
+        name = graph.tensors[index].name.partition(":")[0]
+        found[name if name not in found else f"{name}_{number}"] = index
+    return found
 
 
 def _subgraph(nodes: list[Node], outputs: list[Node], network: Network) -> Subgraph:
