@@ -55,6 +55,27 @@ def test_the_other_newton_step_and_one_over_sqrt_are_refuted() -> None:
         assert keras_check.check(path, like(path), replace(folding, newton=other), Counter())
 
 
+def test_the_other_optimizer_is_refuted() -> None:
+    path = GOLDEN / "tf2.21.shared_3015.h5"
+    folding = converter_named(like(path)).folding
+    with pytest.raises(keras_check.Differs):
+        keras_check.check(path, like(path), replace(folding, earlier=True), Counter())
+
+
+def test_layers_of_a_nested_model_and_second_uses_have_names_of_their_own() -> None:
+    model = read_keras(GOLDEN / "tf2.12.nested_3006.h5", converter_named("tflite@2.12").folding)
+    names = [tensor.name for tensor in model.tensors if tensor.data is None]
+    assert {"input_1", "backbone/activation", "sequential/dense", "sequential/dense#2", "concatenate"} <= set(names)
+
+
+def test_several_inputs_and_outputs_keep_the_models_order() -> None:
+    shared = read_keras(GOLDEN / "tf2.21.shared_3015.h5")
+    assert list(shared.signatures[0].inputs) == [tensor.name for tensor in shared.inputs] == ["left", "right"]
+    several = read_keras(GOLDEN / "tf2.21.several_outputs_3007.keras")
+    assert list(several.signatures[0].outputs) == [t.name.partition(":")[0] for t in several.outputs]
+    assert list(several.signatures[0].outputs) == ["classes", "score"]
+
+
 def test_the_approximation_is_intels() -> None:
     first = (np.arange(0x3F800000 >> 13, 0x40800000 >> 13, dtype=np.uint32) << 13).view(np.float32)
     last = (first.view(np.uint32) | 0x1FFF).view(np.float32)
@@ -85,9 +106,11 @@ def test_the_question_from_keras_to_int8_without_tensorflow(tmp_path: Path) -> N
     assert "tensorflow" not in sys.modules
 
 
-def edited(tmp_path: Path, config: Any = None, weights: Any = None, name: str = "x.keras") -> Path:
-    """The question's file with another configuration, or other weights."""
-    with zipfile.ZipFile(QUESTION) as old:
+def edited(
+    tmp_path: Path, config: Any = None, weights: Any = None, name: str = "x.keras", source: Path = QUESTION
+) -> Path:
+    """A file, the question's as a rule, with another configuration or other weights."""
+    with zipfile.ZipFile(source) as old:
         members = {entry: old.read(entry) for entry in old.namelist()}
     if config is not None:
         found = json.loads(members["config.json"])
@@ -141,6 +164,37 @@ def test_all_layers_that_are_not_covered_are_listed(tmp_path: Path) -> None:
 def test_a_damaged_configuration_ends_in_one_message(tmp_path: Path, change: Any, text: str) -> None:
     with pytest.raises(ModelError) as error:
         read_keras(edited(tmp_path, change))
+    assert text in str(error.value)
+
+
+def deep(config: Any) -> None:
+    inner: Any = {"class_name": "Sequential", "config": {"name": "last", "layers": []}}
+    for number in range(60):
+        inner = {"class_name": "Sequential", "config": {"name": f"m{number}", "layers": [inner]}}
+    inner["inbound_nodes"] = [[["input_layer", 0, 0, {}]]]
+    config["config"]["layers"].append(inner)
+
+
+def of(config: Any, name: str) -> Any:
+    return next(layer for layer in config["config"]["layers"] if layer["config"]["name"] == name)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (deep, "nested more than 50 deep"),
+        (lambda c: of(c, "backbone")["config"].update(layers=[]), "the model 'backbone' has no layers"),
+        (lambda c: of(c, "backbone")["config"].update(output_layers=[["nothing", 0, 0]]), "are no layers of it"),
+        (lambda c: of(c, "backbone")["config"].update(input_layers=[]), "is fed 1 tensors, wanted 0"),
+        (lambda c: c["config"].update(output_layers=[["backbone", 0, 3]]), "has no output 3"),
+        (lambda c: of(c, "backbone").update(inbound_nodes=[[["backbone", 0, 0, {}]]]), "which the model does not"),
+        (lambda c: of(c, "backbone")["config"]["layers"][1]["config"].update(filters=10**9), "wanted"),
+        (lambda c: of(c, "backbone")["config"]["layers"][1]["config"].update(groups=7), "configuration is damaged"),
+    ],
+)
+def test_a_damaged_nested_model_ends_in_one_message(tmp_path: Path, change: Any, text: str) -> None:
+    with pytest.raises(ModelError) as error:
+        read_keras(edited(tmp_path, change, source=GOLDEN / "tf2.21.nested_3011.keras"))
     assert text in str(error.value)
 
 
