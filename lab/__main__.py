@@ -34,6 +34,7 @@ COMMANDS = {
     },
     "pages": {
         "files": "lab.pages.files",
+        "notebooks": "lab.pages.notebooks",
         "schemas": "lab.pages.json_documents",
         "update": "lab.pages.update",
     },

@@ -1,6 +1,6 @@
 """Record the forum question's Keras model and what the real TFLiteConverter makes of it. Run with TensorFlow's Python.
 
-    pip install '.[converter]' && python -m lab record question
+    pip install '.[converter]' && python lab/record/question.py
 
 Writes into src/lastbit/data: question.keras (saved by Keras), question.int8.tflite (the converter's file), and
 question.json (who made them, the digests of both files and the ranges that the converter measured).

@@ -12,7 +12,7 @@ from tests.support.places import ROOT
 pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
 
-from lab.checks import run_notebooks
+from lab.pages import notebooks
 
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
@@ -22,7 +22,7 @@ NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path):
     pytest.importorskip("h5py")
-    cells = [cell for cell in run_notebooks.run(path).cells if cell.cell_type == "code"]
+    cells = [cell for cell in notebooks.run(path).cells if cell.cell_type == "code"]
     assert sum(bool(cell.outputs) for cell in cells) >= 5
 
 

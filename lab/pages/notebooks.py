@@ -1,4 +1,4 @@
-"""Run the notebooks in examples/ and keep their outputs: python lab/checks/run_notebooks.py (needs `.[dev]`)."""
+"""Run the notebooks in examples/ and keep their outputs: python -m lab pages notebooks (needs `.[dev]`)."""
 
 from __future__ import annotations
 
