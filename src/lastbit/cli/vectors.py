@@ -15,6 +15,17 @@ from .options import (
 __all__ = ["vectors"]
 
 
+class _FormatOption(click.Option):
+    """An option whose help names the formats; it is asked for where they are written, and only then."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The option and its help."""
+        from ..verbs.vectors.formats import formats_text
+
+        self.help = f"{formats_text()}; give it again for more. All by default."
+        return super().get_help_record(ctx)
+
+
 @click.command()
 @model_argument
 @op_option
@@ -32,9 +43,9 @@ __all__ = ["vectors"]
 @click.option(
     "--format",
     "formats",
+    cls=_FormatOption,
     multiple=True,
     metavar="NAME",
-    help="npz, json, h (C header), mem ($readmemh) or bin; give it again for more. All by default.",
 )
 @click.option("--oracle/--no-oracle", default=True, help="Confirm the outputs on the real interpreter.")
 @library_option
@@ -66,7 +77,7 @@ def vectors(
     from ..verbs.vectors.verb import DEFAULT_COUNT, DEFAULT_RANDOM
     from ..verbs.vectors.verb import vectors as make
 
-    chosen = check_folder(folder, formats or FORMATS)
+    chosen = check_folder(folder, formats or tuple(FORMATS))
     with progress("vectors") as update:
         report = make(
             model,

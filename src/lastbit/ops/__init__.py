@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from ..model.graph import Model, Operator
 from ..runtimes.variant import Variant
@@ -43,6 +44,7 @@ class OperatorEntry:
         rules: rule name -> what it calculates, in one line.
         inputs: how many inputs it has: the fewest and the most.
         outputs: the same of its outputs.
+        reads_scales: whether it reads any; what only moves values takes every scale.
     """
 
     prepare: Callable[[Model, Operator, str], PreparedOperator]
@@ -50,6 +52,7 @@ class OperatorEntry:
     rules: Mapping[str, str]
     inputs: tuple[int, int] = (1, 1)
     outputs: tuple[int, int] = (1, 1)
+    reads_scales: bool = True
 
 
 MANY = (1, 2**31 - 1)
@@ -61,20 +64,22 @@ def _types_variant(model: Model, op: Operator) -> Variant:
     return Variant("absent" if x is None else x.dtype.name, model.tensors[op.outputs[0]].dtype.name)
 
 
+_moves = partial(OperatorEntry, reads_scales=False)
+
 OPERATORS: dict[str, OperatorEntry] = {
     "ADD": OperatorEntry(add_sub.prepare_add_sub, _types_variant, add_sub.RULES, (2, 2)),
-    "ARG_MAX": OperatorEntry(arg_max.prepare_arg_max, _types_variant, arg_max.RULES, (2, 2)),
-    "ARG_MIN": OperatorEntry(arg_max.prepare_arg_max, _types_variant, arg_max.RULES, (2, 2)),
+    "ARG_MAX": _moves(arg_max.prepare_arg_max, _types_variant, arg_max.RULES, (2, 2)),
+    "ARG_MIN": _moves(arg_max.prepare_arg_max, _types_variant, arg_max.RULES, (2, 2)),
     "AVERAGE_POOL_2D": OperatorEntry(pool_2d.prepare_pool_2d, _types_variant, pool_2d.AVERAGE_RULES),
     "BATCH_MATMUL": OperatorEntry(batch_matmul.prepare_batch_matmul, _types_variant, batch_matmul.RULES, (2, 2)),
-    "CONCATENATION": OperatorEntry(concatenation.prepare_concatenation, _types_variant, concatenation.RULES, MANY),
+    "CONCATENATION": _moves(concatenation.prepare_concatenation, _types_variant, concatenation.RULES, MANY),
     "CONV_2D": OperatorEntry(conv_2d.prepare_conv_2d, convolution_variant, conv_2d.RULES, (2, 3)),
     "DEPTHWISE_CONV_2D": OperatorEntry(
         depthwise_conv_2d.prepare_depthwise_conv_2d, convolution_variant, depthwise_conv_2d.RULES, (2, 3)
     ),
     "DEQUANTIZE": OperatorEntry(dequantize.prepare_dequantize, _types_variant, dequantize.RULES),
-    "EXPAND_DIMS": OperatorEntry(squeeze.prepare_expand_dims, _types_variant, squeeze.RULES, (2, 2)),
-    "FILL": OperatorEntry(shape.prepare_fill, _types_variant, shape.RULES, (2, 2)),
+    "EXPAND_DIMS": _moves(squeeze.prepare_expand_dims, _types_variant, squeeze.RULES, (2, 2)),
+    "FILL": _moves(shape.prepare_fill, _types_variant, shape.RULES, (2, 2)),
     "FULLY_CONNECTED": OperatorEntry(
         fully_connected.prepare_fully_connected, dense_variant, fully_connected.RULES, (2, 3)
     ),
@@ -86,26 +91,26 @@ OPERATORS: dict[str, OperatorEntry] = {
     "MEAN": OperatorEntry(mean.prepare_mean, _types_variant, mean.MEAN_RULES, (2, 2)),
     "MINIMUM": OperatorEntry(maximum.prepare_maximum, _types_variant, maximum.RULES, (2, 2)),
     "MUL": OperatorEntry(mul.prepare_mul, _types_variant, mul.RULES, (2, 2)),
-    "PACK": OperatorEntry(pack.prepare_pack, _types_variant, pack.RULES, MANY),
-    "PAD": OperatorEntry(pad.prepare_pad, _types_variant, pad.RULES, (2, 2)),
-    "PADV2": OperatorEntry(pad.prepare_pad, _types_variant, pad.RULES, (3, 3)),
+    "PACK": _moves(pack.prepare_pack, _types_variant, pack.RULES, MANY),
+    "PAD": _moves(pad.prepare_pad, _types_variant, pad.RULES, (2, 2)),
+    "PADV2": _moves(pad.prepare_pad, _types_variant, pad.RULES, (3, 3)),
     "QUANTIZE": OperatorEntry(quantize.prepare_quantize, _types_variant, quantize.RULES),
     "RELU": OperatorEntry(relu.prepare_relu, _types_variant, relu.RULES),
     "RELU6": OperatorEntry(relu.prepare_relu, _types_variant, relu.RULES),
     "RELU_N1_TO_1": OperatorEntry(relu.prepare_relu, _types_variant, relu.RULES),
-    "RESHAPE": OperatorEntry(reshape.prepare_reshape, _types_variant, reshape.RULES, (1, 2)),
-    "SHAPE": OperatorEntry(shape.prepare_shape, _types_variant, shape.RULES),
+    "RESHAPE": _moves(reshape.prepare_reshape, _types_variant, reshape.RULES, (1, 2)),
+    "SHAPE": _moves(shape.prepare_shape, _types_variant, shape.RULES),
     "SOFTMAX": OperatorEntry(softmax.prepare_softmax, _types_variant, softmax.RULES),
-    "SPLIT": OperatorEntry(split.prepare_split, _types_variant, split.RULES, (2, 2), MANY),
-    "SPLIT_V": OperatorEntry(split.prepare_split, _types_variant, split.RULES, (3, 3), MANY),
-    "SQUEEZE": OperatorEntry(squeeze.prepare_squeeze, _types_variant, squeeze.RULES),
-    "STRIDED_SLICE": OperatorEntry(strided_slice.prepare_strided_slice, _types_variant, strided_slice.RULES, (4, 4)),
+    "SPLIT": _moves(split.prepare_split, _types_variant, split.RULES, (2, 2), MANY),
+    "SPLIT_V": _moves(split.prepare_split, _types_variant, split.RULES, (3, 3), MANY),
+    "SQUEEZE": _moves(squeeze.prepare_squeeze, _types_variant, squeeze.RULES),
+    "STRIDED_SLICE": _moves(strided_slice.prepare_strided_slice, _types_variant, strided_slice.RULES, (4, 4)),
     "SUB": OperatorEntry(add_sub.prepare_add_sub, _types_variant, add_sub.RULES, (2, 2)),
     "SUM": OperatorEntry(mean.prepare_mean, _types_variant, mean.SUM_RULES, (2, 2)),
     "TANH": OperatorEntry(tanh.prepare_tanh, _types_variant, tanh.RULES),
-    "TRANSPOSE": OperatorEntry(transpose.prepare_transpose, _types_variant, transpose.RULES, (2, 2)),
+    "TRANSPOSE": _moves(transpose.prepare_transpose, _types_variant, transpose.RULES, (2, 2)),
     "TRANSPOSE_CONV": OperatorEntry(
         transpose_conv.prepare_transpose_conv, transpose_conv.transpose_conv_variant, transpose_conv.RULES, (3, 4)
     ),
-    "UNPACK": OperatorEntry(unpack.prepare_unpack, _types_variant, unpack.RULES, (1, 1), MANY),
+    "UNPACK": _moves(unpack.prepare_unpack, _types_variant, unpack.RULES, (1, 1), MANY),
 }

@@ -54,11 +54,6 @@ _KNOWN: dict[str, tuple[str, ...]] = {
 }
 # The operators that have weights, at input 1, and perhaps a bias, at input 2.
 _WITH_WEIGHTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "BATCH_MATMUL")
-# Operators that move values and read no scale.
-_READ_NO_SCALE = (
-    *("CONCATENATION", "EXPAND_DIMS", "FILL", "PACK", "PAD", "PADV2", "RESHAPE", "SHAPE", "SPLIT", "SPLIT_V"),
-    *("SQUEEZE", "STRIDED_SLICE", "TRANSPOSE", "UNPACK", "ARG_MAX", "ARG_MIN"),
-)
 # Faults of a quantization that no kernel reads of a bias.
 _QUANTIZATION_FAULTS = frozenset(
     {
@@ -85,7 +80,9 @@ class FileLimits:
     normal_scales: bool = False
 
 
-def check_structure(model: Model, op: Operator, inputs: tuple[int, int], outputs: tuple[int, int]) -> None:
+def check_structure(
+    model: Model, op: Operator, inputs: tuple[int, int], outputs: tuple[int, int], *, reads_scales: bool
+) -> None:
     """Refuse an operator without the operands that its kind has, and one that cannot run where it stands.
 
     Args:
@@ -93,6 +90,7 @@ def check_structure(model: Model, op: Operator, inputs: tuple[int, int], outputs
         op: the operator.
         inputs: how many inputs its kind has: the fewest and the most.
         outputs: the same of its outputs.
+        reads_scales: whether it does; what only moves values takes arrays without an element too.
 
     Raises:
         UnsupportedError: with the reason.
@@ -106,7 +104,7 @@ def check_structure(model: Model, op: Operator, inputs: tuple[int, int], outputs
     for role, tensor in _operands(model, op):
         if tensor.data is None and tensor.index not in model.fed_or_computed:
             raise refuse(op, f"{tensor.label} {_no_values(tensor)}")
-        if 0 in tensor.shape and op.name not in _READ_NO_SCALE:
+        if 0 in tensor.shape and reads_scales:
             raise refuse(op, f"{tensor.label} has the shape {list(tensor.shape)}, without an element; not covered")
         for fault in model.faults_of_tensors.get(tensor.index, ()):
             unread = role == "bias" and fault.kind in _QUANTIZATION_FAULTS
@@ -117,13 +115,14 @@ def check_structure(model: Model, op: Operator, inputs: tuple[int, int], outputs
             raise refuse(op, f"the option {option} is {value}, which LastBit does not know")
 
 
-def check_operands(model: Model, op: Operator, limits: FileLimits) -> None:
+def check_operands(model: Model, op: Operator, limits: FileLimits, *, reads_scales: bool) -> None:
     """Refuse what this kernel's runtime refuses of the file, and scales that it cannot work with.
 
     Args:
         model: the model.
         op: the operator; `check_structure` has accepted it.
         limits: of the kernel that would compute it.
+        reads_scales: whether the operator does.
 
     Raises:
         UnsupportedError: with the reason.
@@ -140,7 +139,9 @@ def check_operands(model: Model, op: Operator, limits: FileLimits) -> None:
             if channels and fault.kind in (FaultKind.SCALE_COUNT, FaultKind.QUANTIZED_DIMENSION):
                 raise refuse(op, fault.text)
         if tensor.quant is not None and tensor.dtype.name in _QUANTIZED and role != "bias":
-            _check_scales(op, role, tensor, limits)
+            _check_normal(op, tensor, limits)
+            if reads_scales:
+                _check_scales(op, role, tensor, limits)
 
 
 def check_factor(op: Operator, params: RequantParams) -> None:
@@ -190,17 +191,18 @@ def usable_scale(tensor: Tensor | None) -> bool:
     return bool((np.isfinite(scale) & (scale >= np.finfo(np.float32).tiny)).all())
 
 
-def _check_scales(op: Operator, role: str, tensor: Tensor, limits: FileLimits) -> None:
-    assert tensor.quant is not None
-    scale = tensor.quant.scale
+def _check_normal(op: Operator, tensor: Tensor, limits: FileLimits) -> None:
     if limits.normal_scales and not usable_scale(tensor):
         raise refuse(
             op,
             f"{tensor.label} has the scale {_worst(tensor)!r}; XNNPACK takes positive normal scales, and fails to "
             "prepare the operator",
         )
-    if op.name in _READ_NO_SCALE:
-        return
+
+
+def _check_scales(op: Operator, role: str, tensor: Tensor, limits: FileLimits) -> None:
+    assert tensor.quant is not None
+    scale = tensor.quant.scale
     if op.name not in _WITH_WEIGHTS and not ((scale >= _SMALLEST_SCALE) & (scale <= _LARGEST_SCALE)).all():
         beyond = float(scale[int(np.argmin((scale >= _SMALLEST_SCALE) & (scale <= _LARGEST_SCALE)))])
         raise refuse(op, f"{tensor.label} has the scale {beyond!r}; covered in {op.name}: 2^-40 to 2^40")

@@ -126,8 +126,8 @@ def test_int16_uint8_and_hybrid_layers(name):
 
 
 def test_a_missing_interpreter_is_an_error_of_its_own(monkeypatch):
-    def missing(name, library=None):
-        raise OracleMissingError(f"oracle {name} is not installed")
+    def missing(runtime, library=None):
+        raise OracleMissingError(f"oracle {runtime.name} is not installed")
 
     monkeypatch.setattr(sys.modules["lastbit.verbs.prove.verb"], "open_oracle", missing)
     with pytest.raises(OracleMissingError):

@@ -262,8 +262,8 @@ def test_a_library_is_asked_and_named(tmp_path, monkeypatch, wrong, code):
     (tmp_path / "cmsis.so").write_bytes(b"a library")
     module, asked = sys.modules["lastbit.verbs.vectors.verb"], []
 
-    def opened(name, *, library=None):
-        asked.append((name, str(library)))
+    def opened(runtime, *, library=None):
+        asked.append((runtime.name, str(library)))
         return FakeCmsis(wrong)
 
     def printed(oracle, model, layer, rows, at_once):

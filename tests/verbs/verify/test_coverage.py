@@ -85,8 +85,8 @@ def dying(monkeypatch, runtime, when, wrong=False, kind="crashed"):
     """Let the interpreter of one runtime die at jobs with certain labels, or print wrong numbers."""
     real = open_oracle
 
-    def opened(name, **options):
-        oracle = real(name, **options)
+    def opened(asked, **options):
+        oracle, name = real(asked, **options), asked.name
         if name != runtime:
             return oracle
         run = oracle.run

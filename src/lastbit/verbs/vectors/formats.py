@@ -11,7 +11,8 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,9 @@ from ...report.output_files import check_target, reason, suffix, write_bytes
 from ...rules.requantize.fold import has_multiplier
 from .report import LayerVectors, VectorSet
 
-__all__ = ["FORMATS", "check_folder", "write_vectors"]
+__all__ = ["FORMATS", "Format", "check_folder", "formats_text", "write_vectors"]
 
-FORMATS = ("npz", "json", "h", "mem", "bin")
-"""The formats, by the endings of their files."""
+Files = dict[str, bytes]
 
 _C_TYPES = {
     "int8": "int8_t",
@@ -59,13 +59,13 @@ def check_folder(folder: str, formats: Sequence[str]) -> tuple[str, ...]:
     return tuple(formats)
 
 
-def write_vectors(report: VectorSet, folder: str, formats: Sequence[str] = FORMATS) -> list[str]:
+def write_vectors(report: VectorSet, folder: str, formats: Sequence[str] = ()) -> list[str]:
     """Write the vectors of every layer.
 
     Args:
         report: the vectors. Its `files` are set to what was written.
         folder: where to; made if it is not there, but not its parents.
-        formats: some of `FORMATS`; with `bin` comes `json`, which says what the raw values are.
+        formats: some of `FORMATS`, none for all; with `bin` comes `json`, which says what the raw values are.
 
     Returns:
         The paths written: `opN.npz`, `opN.json`, `opN.h`, `opN_input.mem`, `opN_input.bin` and so on.
@@ -74,7 +74,7 @@ def write_vectors(report: VectorSet, folder: str, formats: Sequence[str] = FORMA
         InputError: an unknown format, a file would replace the model, or the folder cannot be written to; what is
             written and what is not is said.
     """
-    formats = check_folder(folder, formats)
+    formats = check_folder(folder, formats or tuple(FORMATS))
     files: dict[str, bytes] = {}
     for layer in report.layers:
         if len(layer.x):
@@ -115,21 +115,9 @@ def _layer_files(report: VectorSet, layer: LayerVectors, formats: Sequence[str])
     arrays = layer.arrays if layer.tables is None else _arrays(layer, layer.tables)
     about = _about(report, layer)
     files: dict[str, bytes] = {}
-    if "mem" in formats:
-        for key in arrays:
-            files[f"{stem}_{key}.mem"] = _mem(key, arrays[key], about)
-    if "bin" in formats:
-        for key in arrays:
-            little = arrays[key].astype(arrays[key].dtype.newbyteorder("<"), copy=False)
-            files[f"{stem}_{key}.bin"] = np.ascontiguousarray(little).tobytes()
-    if "h" in formats:
-        files[f"{stem}.h"] = _header(stem, arrays, about)
-    if "npz" in formats:
-        files[f"{stem}.npz"] = _npz(arrays, about)
-    if "json" in formats or "bin" in formats:  # raw values say nothing of themselves
-        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        everything = {**about, "arrays": _plain(arrays), "sha256_of_files": digests}
-        files[f"{stem}.json"] = (json_text(everything, indent=1) + "\n").encode()
+    for name in FORMATS:
+        if name in formats or (name == "json" and "bin" in formats):  # raw values say nothing of themselves
+            files |= FORMATS[name].files(stem, arrays, about, files)
     return files
 
 
@@ -284,3 +272,47 @@ def _c_array(declaration: str, values: Iterable[str]) -> list[str]:
     listed = list(values)
     rows = [", ".join(listed[i : i + _PER_LINE]) for i in range(0, len(listed), _PER_LINE)]
     return [f"{declaration} = {{", *(f"    {row}," for row in rows), "};", ""]
+
+
+def _memories(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any], before: Files) -> Files:
+    return {f"{stem}_{key}.mem": _mem(key, array, about) for key, array in arrays.items()}
+
+
+def _raw_files(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any], before: Files) -> Files:
+    little = {key: array.astype(array.dtype.newbyteorder("<"), copy=False) for key, array in arrays.items()}
+    return {f"{stem}_{key}.bin": np.ascontiguousarray(array).tobytes() for key, array in little.items()}
+
+
+def _json_file(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any], before: Files) -> Files:
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in before.items()}
+    everything = {**about, "arrays": _plain(arrays), "sha256_of_files": digests}
+    return {f"{stem}.json": (json_text(everything, indent=1) + "\n").encode()}
+
+
+@dataclass(frozen=True)
+class Format:
+    """How vectors are written in one way.
+
+    Attributes:
+        words: what it is, where its ending does not say it; else empty.
+        files: (stem, arrays, what they are for, files of the formats before) -> file name -> content.
+    """
+
+    words: str
+    files: Callable[[str, Mapping[str, Array], Mapping[str, Any], Files], Files]
+
+
+FORMATS: dict[str, Format] = {
+    "mem": Format("$readmemh", _memories),
+    "bin": Format("", _raw_files),
+    "h": Format("C header", lambda stem, arrays, about, _: {f"{stem}.h": _header(stem, arrays, about)}),
+    "npz": Format("", lambda stem, arrays, about, _: {f"{stem}.npz": _npz(arrays, about)}),
+    "json": Format("", _json_file),
+}
+"""The formats, by the endings of their files; the last one names the files of the others."""
+
+
+def formats_text() -> str:
+    """The formats for help: `mem ($readmemh), bin, ... or json`."""
+    told = [f"{name} ({way.words})" if way.words else name for name, way in FORMATS.items()]
+    return f"{', '.join(told[:-1])} or {told[-1]}"
