@@ -59,8 +59,8 @@ def explain(
 ) -> None:
     """Explain one output element, or where a scale comes from.
 
-    Every integer and rounding step of one element of a dense layer, with its numbers, and what the other
-    runtimes make of the same layer input. --tensor: the rule that decided its scale, and with --float and --data
+    Every integer and rounding step of one element of a layer, or with --op of any operator, with its numbers, and what
+    the other runtimes make of the same input. --tensor: the rule that decided its scale, and with --float and --data
     (or --ranges) the range, the samples that set its ends, the formula, and what other converters would write.
     """
     if tensor is not None:

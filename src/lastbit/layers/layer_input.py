@@ -16,7 +16,7 @@ from ..ops.dense.layer import DenseLayer
 from ..ops.prepare import PreparedModel, prepare
 from ..runtimes import Runtime
 
-__all__ = ["dense_operator", "layer_input", "random_input"]
+__all__ = ["blockers_text", "blockers_to", "dense_operator", "layer_input", "random_input"]
 
 
 def dense_operator(model: Model, index: int | None) -> Operator:
@@ -88,8 +88,8 @@ def layer_input(model: Model, layer: DenseLayer, x: Any, runtime: Runtime) -> tu
                 f"computed on {runtime.name} from the given model input, through {before} "
                 f"operator{'s' * (before != 1)} to the layer's own input, {own.label}"
             )
-        blockers = _blockers(prepared, own.index)
-        through = "it cannot be taken through the model: " + _shown(blockers)
+        blockers = blockers_to(prepared, own.index)
+        through = "it cannot be taken through the model: " + blockers_text(blockers)
     try:
         values = check_input(own, x)
     except InputError:
@@ -108,7 +108,7 @@ def layer_input(model: Model, layer: DenseLayer, x: Any, runtime: Runtime) -> tu
     return values, f"given at the layer's own input, {own.label} ({through})"
 
 
-def _blockers(prepared: PreparedModel, index: int) -> list[str]:
+def blockers_to(prepared: PreparedModel, index: int) -> list[str]:
     """Why a tensor could not be computed: the operators on the way to it that are not covered."""
     model = prepared.model
     maker = {out: op for op in model.operators for out in op.outputs}
@@ -126,6 +126,7 @@ def _blockers(prepared: PreparedModel, index: int) -> list[str]:
     return [reasons[i] for i in sorted(reasons)]
 
 
-def _shown(blockers: list[str]) -> str:
+def blockers_text(blockers: list[str]) -> str:
+    """The first of them, in words."""
     more = f", and {len(blockers) - 3} more" if len(blockers) > 3 else ""
     return "; ".join(blockers[:3]) + more or "the layer's input does not depend on the model's input alone"

@@ -15,12 +15,14 @@ from ..ops.products.convolution import PreparedConvolution
 from ..rules.operators.exact import ElementInput, exact_steps
 from ..rules.operators.exact_curves import exact_curve
 from ..rules.operators.exact_softmax import exact_softmax
-from ..rules.operators.forms import Condition
+from ..rules.operators.forms import Choice, Condition, NotNegative
 from ..rules.operators.recipes import InterpolatedSoftmax, PolynomialSoftmax, TableSoftmax
+from ..rules.operators.words import condition_text
 from ..rules.requantize.exact import exact_requantize
 from .differences import ends_of, worked_element
+from .window_products import window_products
 
-__all__ = ["element_input", "exact_element", "worked_operator_element"]
+__all__ = ["conditions_met", "element_input", "exact_element", "worked_operator_element"]
 
 
 def worked_operator_element(
@@ -94,9 +96,28 @@ def element_input(staged: StagedOperator, values: Sequence[Array], index: tuple[
 
     def holds(when: Condition) -> bool:
         found = met(when)
-        return found if isinstance(found, bool) else bool(found[index] if found.ndim > 1 else found[index[-1]])
+        return (
+            found if isinstance(found, bool) else bool(found[index] if found.ndim == len(index) else found[index[-1]])
+        )
 
     return ElementInput(inputs, members, holds)
+
+
+def conditions_met(
+    staged: StagedOperator, values: Sequence[Array], index: tuple[int, ...]
+) -> tuple[tuple[str, bool], ...]:
+    """The conditions that decide which rule one output element follows, in words, and whether each is met there."""
+    element = element_input(staged, values, index)
+    found, rule = [], staged.calculator.rule
+    while isinstance(rule, Choice):
+        if isinstance(rule.when, NotNegative):
+            steps = exact_steps(rule.then, staged.calculator.constants, element)
+            met = next(step.value for step in steps if step.name == rule.when.of) >= 0
+        else:
+            met = element.holds(rule.when)
+        found.append((condition_text(rule.when), bool(met)))
+        rule = rule.then if met else rule.otherwise
+    return tuple(found)
 
 
 def _by_recipe(operator: RecipeOperator, x: Array, index: tuple[int, ...]) -> list[ExactStep]:
@@ -112,10 +133,10 @@ def _of_convolution(prepared: PreparedConvolution, values: Sequence[Array], inde
     assert layer.weights.quant is not None
     assert layer.output.quant is not None
     params = next(params for start, stop, params in prepared.requant if start <= channel < stop)
-    scales = layer.weights.quant.scale
+    scales, products = layer.weights.quant.scale, window_products(prepared, values, index)
     return exact_requantize(
         params.rule,
-        int(prepared.evaluate(values)["acc"][index]),
+        int(prepared.evaluate(values)["acc"][index]) if products is None else products.acc,
         input_scale=fraction_of(layer.input.quant.scale[0]),
         weights_scale=fraction_of(scales[channel if scales.size > 1 else 0]),
         output_scale=fraction_of(layer.output.quant.scale[0]),

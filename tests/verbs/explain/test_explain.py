@@ -189,10 +189,10 @@ def test_which_operators_are_dense_is_said():
         explain(model, op=7)
     tanh = Operator(0, "TANH", 1, (0,), (2,), {})
     mixed = write(Subgraph("main", model.tensors, (tanh, model.operators[1]), (0,), model.subgraphs[0].outputs))
-    with pytest.raises(InputError, match=r"operator 0 TANH is no dense layer; .*which here are: 1"):
-        explain(mixed, op=0)
+    # Other operators are explained too, where they are asked for, or where there is no dense layer.
+    assert "operator 0 TANH" in str(explain(mixed, op=0))
+    assert "FULLY_CONNECTED" in str(explain(mixed))
     no_dense = write(Subgraph("main", model.tensors[:3], (tanh,), (0,), (2,)))
-    with pytest.raises(InputError, match=r"no dense layer \(FULLY_CONNECTED\); found operators: TANH"):
-        explain(no_dense)
+    assert "operator 0 TANH" in str(explain(no_dense))
     with pytest.raises(RuntimeNameError, match="unknown runtime 'nonsense'"):
         explain(model, runtime="nonsense")

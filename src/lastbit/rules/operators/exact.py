@@ -264,9 +264,14 @@ class _Worked:
 
     def _factor(self, factor: Factor, step: str) -> Iterator[ExactStep]:
         value, exact = exact_factor(factor, self._constants)
-        text = factor_text(factor)
-        numbers = f"{number_text(value)}"
-        yield make_step(f"factor_of_{step}", text, numbers, value, exact, f"float{factor.bits}")
+
+        def product(quantities: tuple[Quantity, ...]) -> str:
+            text = " * ".join(number_text(_quantity(quantity, self._constants)) for quantity in quantities)
+            return f"({text})" if len(quantities) > 1 else text
+
+        numbers = f"{product(factor.times)} / {product(factor.by)}"
+        numbers += f" * {product(factor.then)}" if factor.then else ""
+        yield make_step(f"factor_of_{step}", factor_text(factor), numbers, value, exact, f"float{factor.bits}")
 
     def _rescaled(self, stage: Rescaled) -> Iterator[ExactStep]:
         yield from self._factor(stage.factor, stage.step)
@@ -291,7 +296,7 @@ class _Worked:
                     )
                 yield from self._high_half(stage.step, shifted, q)
                 high = _high(shifted, q, 31)
-                exact = Fraction(sign * high, 2**right)
+                exact, numbers = Fraction(sign * high, 2**right), f"{sign * high} / 2^{right}"
                 result = sign * round_fraction(Fraction(high, 2**right), tie)
                 effect, formula = tie, f"round_{tie}(high_mul / 2^R)"
             case HighProduct(order):
@@ -301,18 +306,19 @@ class _Worked:
                     exact = Fraction(value, 2**first)
                     yield make_step(f"{name}_shifted", f"{name} >> R", f"{value} >> {first}", shifted, exact, "floor")
                 yield from self._high_half(stage.step, shifted, q)
-                exact = Fraction(_high(shifted, q, 31), 2**last)
+                high = _high(shifted, q, 31)
+                exact, numbers = Fraction(high, 2**last), f"{high} >> {last}" if last else f"{high}"
                 result, effect, formula = math.floor(exact), "floor", "high_mul >> R" if last else "high_mul"
             case FixedBits(bits):
-                exact = Fraction(value * q, 2**bits)
+                exact, numbers = Fraction(value * q, 2**bits), f"{value} * {q} / 2^{bits}"
                 result, effect = round_fraction(exact, "half_up"), "half_up"
                 formula = f"({name} * q + 2^{bits - 1}) >> {bits}"
             case ShiftedRight(tie):
-                exact = Fraction(value, 2**right)
+                exact, numbers = Fraction(value, 2**right), f"{value} / 2^{right}"
                 result, effect, formula = round_fraction(exact, tie), tie, f"round_{tie}({name} / 2^{right})"
             case never:
                 assert_never(never)
-        yield make_step(stage.step, ("-" if negated else "") + formula, number_text(exact), result, exact, effect)
+        yield make_step(stage.step, ("-" if negated else "") + formula, numbers, result, exact, effect)
 
     @staticmethod
     def _high_half(step: str, shifted: int, q: int) -> Iterator[ExactStep]:

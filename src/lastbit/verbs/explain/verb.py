@@ -29,6 +29,7 @@ from . import latex, text
 from .deciding_step import OtherRuntime, RequantSide, find_cause
 from .element import Element, float_data, fraction_data, make_element
 from .hybrid import HybridExplanation, explain_hybrid
+from .operator import OperatorExplanation, explain_operator
 from .position import At, output_position
 
 __all__ = ["Explanation", "explain"]
@@ -130,8 +131,8 @@ def explain(
     op: int | None = None,
     at: At | None = None,
     runtime: str | Runtime = DEFAULT_RUNTIME,
-) -> Explanation | HybridExplanation:
-    """Explain one output element of a dense layer: every step's numbers, and who prints another value.
+) -> Explanation | HybridExplanation | OperatorExplanation:
+    """Explain one output element of an operator: every step's numbers, and who prints another value.
 
     Args:
         model: a Model, a path or a file's bytes.
@@ -141,24 +142,29 @@ def explain(
             input tensor alone is used there.
         seed: without x, random values over the input type's whole range at the layer's own input, from this
             seed (default 0).
-        op: the dense layer's operator index; default: the first dense layer.
-        at: the element: (row, unit), an index of the output's own shape, or one number counted through the whole
-            output; default: an element that is not clamped and, if there is one, on which runtimes differ.
+        op: the operator's index; default: the first dense layer, or in a model without any the first operator.
+        at: the element: of a dense layer (row, unit); an index of the output's own shape, or one number counted through
+            the whole output; default: an element that is not clamped and, if there is one, on which runtimes differ.
         runtime: the exact runtime, or its name.
 
     Returns:
-        The Explanation: a Report, with `latex()` for a derivation to print. A HybridExplanation for a hybrid layer.
+        The Explanation: a Report, with `latex()` for a derivation to print. A HybridExplanation for a hybrid layer, an
+        OperatorExplanation for any operator that is no dense layer.
 
     Raises:
         ModelError: the model is malformed.
         RuntimeNameError: no such runtime.
-        InputError: there is no such dense layer or element, x does not fit, or both x and seed are given.
-        UnsupportedError: the runtime refuses the layer, or LastBit does not cover it.
+        InputError: there is no such operator or element, x does not fit, or both x and seed are given.
+        UnsupportedError: the runtime refuses the operator, or LastBit does not cover it.
     """
     loaded = load(model)
     chosen = get_runtime(runtime)
     if x is not None and seed is not None:
         raise InputError("found both an input and a seed; give one of them: a seed makes a random input")
+    if op is not None or not loaded.dense_operators:
+        asked = _operator(loaded, op)
+        if asked.name != "FULLY_CONNECTED":
+            return explain_operator(loaded, asked, chosen, x, seed=seed, at=at)
     operator = dense_operator(loaded, op)
     hybrid = prepare_operator(loaded, operator, chosen)
     if isinstance(hybrid, PreparedHybrid):
@@ -197,6 +203,13 @@ def explain(
         printed, acc = int(outputs[name][row, unit]), int(traces[name]["acc"][row, unit])
         others.append(_other(element, name, layers[name], printed, acc, mismatched))
     return Explanation(element, loaded.source, input_source, choice, tuple(others), int(differs.sum()), int(ours.size))
+
+
+def _operator(model: Model, index: int | None) -> Operator:
+    """The operator with this index; without one, the first."""
+    if index is None and not model.operators:
+        raise InputError(f"{model.source}: the model has no operators, so there is nothing to explain")
+    return model.operator(0 if index is None else index)
 
 
 def _prepare_dense(model: Model, operator: Operator, runtime: Runtime) -> PreparedDense:
