@@ -20,6 +20,7 @@ from ...report.phrases import (
     zero_point_text,
 )
 from ...rules.requantize.table import CHOICES
+from .constants_text import constant_blocks
 
 __all__ = ["operator_blocks"]
 
@@ -50,6 +51,7 @@ def operator_blocks(data: Data, full: bool) -> list[Block]:
             blocks += _channel_scales(tensor, full)
     if dense is not None and dense["covered"]:
         blocks += [*_equations(dense), *_multipliers(dense, full), *_accumulators(dense, full)]
+    blocks += constant_blocks(data["constants"], full)
     return blocks
 
 

@@ -22,6 +22,7 @@ from ...report.blocks import Block, Report
 from ...report.json_text import json_text
 from ...rules.requantize.fold import has_multiplier, multiplier_q15
 from ...runtimes import RUNTIMES, Refused, Runtime, get_runtime
+from .constants import operator_constants
 from .likeness import likeness
 from .operator import operator_blocks
 from .overview import model_blocks, overview_blocks
@@ -110,7 +111,7 @@ def inspect(
     loaded = model if isinstance(model, Model) else load(model)
     chosen = [get_runtime(runtime) for runtime in (RUNTIMES if runtimes is None else runtimes)]
     shown = loaded.operators if op is None else (loaded.operator(op),)
-    operators, dense = [], []
+    operators, dense, constants = [], [], {}
     alike: dict[Hashable, dict[str, Any]] = {}
     for operator in shown:
         kind = likeness(loaded, operator)
@@ -122,6 +123,9 @@ def inspect(
         operators.append(_operator(operator, coverage))
         if kind is not None and all(map(_is_of_the_kind, coverage.values())):
             alike[kind] = coverage
+        if op is not None:
+            folded = {n: operator_constants(e) for n, e in prepared.items() if isinstance(e, PreparedOperator)}
+            constants = {name: made for name, made in folded.items() if made is not None}
         if operator.name == "FULLY_CONNECTED":
             dense.append(_dense(loaded, operator, prepared))
     used = {index for entry in operators for index in (*entry["inputs"], *entry["outputs"])}
@@ -140,6 +144,7 @@ def inspect(
         "operators": operators,
         "tensors": [_tensor(loaded, tensor) for tensor in tensors],
         "dense": dense,
+        "constants": constants,
     }
     return Inspection(data, full)
 
