@@ -16,17 +16,19 @@ from lastbit.rules.operators.exact import ElementInput, exact_steps
 from lastbit.rules.operators.fold import Constants, Scale, factor_value, leaves, rescalings
 from lastbit.rules.operators.forms import (
     Centered,
-    Choice,
     Fixed16,
     FixedBits,
     Largest,
-    NotNegative,
     Quotient,
-    RealOutput,
     ScaledBack,
     ShiftedRight,
-    Staged,
     Total,
+)
+from lastbit.rules.operators.rule import (
+    Choice,
+    NotNegative,
+    RealOutput,
+    Staged,
 )
 from lastbit.rules.operators.table import STAGED_RULES
 from lastbit.rules.operators.vector import Calculator

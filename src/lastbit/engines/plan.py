@@ -27,7 +27,8 @@ from ..ops.elements.unary import flush_subnormal, per_tensor
 from ..ops.prepare import PreparedModel
 from ..rules.base import Pairs, Unsupported
 from ..rules.operators.fold import leaves
-from ..rules.operators.forms import Choice, ElementGroups, Quotient
+from ..rules.operators.forms import Quotient
+from ..rules.operators.rule import Choice, ElementGroups
 from ..rules.operators.table import QUANTIZE
 from .blas import DenseByBlas, ElementTable, NumpyChain, QuantizeStep, Runnable, Softmax, SplitWeights
 

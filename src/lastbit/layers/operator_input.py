@@ -43,6 +43,8 @@ def _random(tensor: Tensor, output: Tensor, rng: np.random.Generator) -> Array:
     if isinstance(dtype, IntegerType) and dtype.bits <= 16:
         return rng.integers(dtype.qmin, dtype.qmax, shape, dtype.numpy, endpoint=True)
     kind = np.dtype(dtype.numpy)
+    if kind.kind in "iu" and tensor.shape == (len(output.shape),):
+        return np.asarray(output.shape, kind)  # the output's shape, as TRANSPOSE_CONV and FILL take it
     if kind.kind in "iu":
         return rng.integers(0, 100, shape).astype(kind)
     if kind.kind == "b":

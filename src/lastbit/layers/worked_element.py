@@ -15,8 +15,8 @@ from ..ops.products.convolution import PreparedConvolution
 from ..rules.operators.exact import ElementInput, exact_steps
 from ..rules.operators.exact_curves import exact_curve
 from ..rules.operators.exact_softmax import exact_softmax
-from ..rules.operators.forms import Choice, Condition, NotNegative
 from ..rules.operators.recipes import InterpolatedSoftmax, PolynomialSoftmax, TableSoftmax
+from ..rules.operators.rule import Choice, Condition, NotNegative
 from ..rules.operators.words import condition_text
 from ..rules.requantize.exact import exact_requantize
 from .differences import ends_of, worked_element

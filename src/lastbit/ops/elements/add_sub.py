@@ -11,7 +11,7 @@ from ...model.errors import Refusal
 from ...model.graph import Model, Operator
 from ...rules.operators.floats import ARITHMETIC, FloatArithmetic, float_equations
 from ...rules.operators.fold import Constants, bounds_of, factor_value, rescalings
-from ...rules.operators.forms import Choice, PowersOfTwo
+from ...rules.operators.rule import Choice, PowersOfTwo
 from ...rules.operators.table import ADD_SUB
 from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse

@@ -15,7 +15,7 @@ from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
 from ...rules.base import Bounds
 from ...rules.operators.fold import Constants, Scale
-from ...rules.operators.forms import Condition, InnerGroups, StagedRule
+from ...rules.operators.rule import Condition, InnerGroups, StagedRule
 from ...rules.operators.vector import Calculator, Given, Holds
 from ...rules.requantize.fold import activation_bounds
 from ..base import PreparedOperator, StagedOperator, refuse, required_operand

@@ -14,7 +14,7 @@ from ...model.types import Array
 from ...rules.base import ChannelGroups
 from ...rules.operators.floats import REDUCTIONS, FloatInOrder, float_equations
 from ...rules.operators.fold import Constants, leaves
-from ...rules.operators.forms import Condition, HeightAndWidth, StagedRule
+from ...rules.operators.rule import Condition, HeightAndWidth, StagedRule
 from ...rules.operators.table import MEAN, SUM
 from ...rules.operators.vector import Calculator, Given
 from ...rules.operators.words import equations

@@ -13,7 +13,8 @@ from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
 from ...rules.operators.floats import POOL_LARGEST, POOL_MEAN, FloatInOrder, FloatLargest, float_equations
 from ...rules.operators.fold import Constants, bounds_of, leaves
-from ...rules.operators.forms import Condition, Largest, StagedRule
+from ...rules.operators.forms import Largest
+from ...rules.operators.rule import Condition, StagedRule
 from ...rules.operators.table import AVERAGE_POOL, MAX_POOL
 from ...rules.operators.vector import Calculator, Given
 from ...rules.operators.words import equations

@@ -9,7 +9,8 @@ from ...arith.fixedpoint import (
 )
 from ...model.graph import Model, Operator, Tensor
 from ...rules.operators.fold import Constants, Scale, rescalings
-from ...rules.operators.forms import FixedBits, StagedRule
+from ...rules.operators.forms import FixedBits
+from ...rules.operators.rule import StagedRule
 from ...rules.operators.table import QUANTIZE
 from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse

@@ -9,7 +9,7 @@ from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
 from ...rules.operators.floats import RELUS, FloatClamp, float_equations
 from ...rules.operators.fold import Constants, Scale, factor_value, leaves, rescalings
-from ...rules.operators.forms import Output, StagedRule
+from ...rules.operators.rule import Output, StagedRule
 from ...rules.operators.table import RELU
 from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse

@@ -10,7 +10,13 @@ import numpy.typing as npt
 from ...model.graph import Operator, Tensor
 from ...model.types import Array
 from ...rules.operators.fold import Constants, leaves
-from ...rules.operators.forms import Condition, ElementGroups, Quotient, RealOutput, StagedRule
+from ...rules.operators.forms import Quotient
+from ...rules.operators.rule import (
+    Condition,
+    ElementGroups,
+    RealOutput,
+    StagedRule,
+)
 from ...rules.operators.vector import Calculator, Given, Holds
 from ..base import PreparedOperator, StagedOperator, refuse
 from .unary import split_vector

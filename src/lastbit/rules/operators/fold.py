@@ -13,19 +13,21 @@ from ..requantize.forms import TwoRoundings
 from .forms import (
     HEADROOM,
     Affine,
-    Choice,
     Factor,
     Fixed16,
     FixedBits,
     HighProduct,
-    Output,
     Quantity,
     Rescaled,
     ScaledBack,
     ShiftedRight,
+    Weighted,
+)
+from .rule import (
+    Choice,
+    Output,
     Staged,
     StagedRule,
-    Weighted,
 )
 
 __all__ = [

@@ -35,9 +35,7 @@ from .fold import (
 from .forms import (
     Affine,
     Centered,
-    Choice,
     Combined,
-    Condition,
     CountDivision,
     Fixed16,
     FixedBits,
@@ -46,21 +44,25 @@ from .forms import (
     Halved,
     HighProduct,
     Largest,
-    NotNegative,
-    Output,
     Product15,
     Quotient,
-    RealOutput,
     Register,
     Rescaled,
     ScaledBack,
     Shifted,
     ShiftedRight,
     Stage,
-    Staged,
-    StagedRule,
     Total,
     Weighted,
+)
+from .rule import (
+    Choice,
+    Condition,
+    NotNegative,
+    Output,
+    RealOutput,
+    Staged,
+    StagedRule,
 )
 
 __all__ = ["Calculator", "Given", "Holds", "Steps"]

@@ -12,7 +12,7 @@ from ...model.types import IntegerType, hex_float
 from ...ops import OPERATORS
 from ...ops.products.convolution import PreparedConvolution
 from ...report.blocks import Block, Code, Heading, Table, Text
-from ...rules.operators.forms import Choice
+from ...rules.operators.rule import Choice
 from ...rules.operators.words import equation
 from .element import decimal_text
 from .operator_numbers import OperatorNumbers

@@ -12,16 +12,14 @@ from ...ops.products.convolution import PreparedConvolution
 from ...rules.operators.fold import Constants, factor_value, numbers_of, weighted_numbers
 from ...rules.operators.forms import (
     Affine,
-    Choice,
     Factor,
     Fixed16,
     FloatScaled,
     Rescaled,
     ScaledBack,
-    Staged,
-    StagedRule,
     Weighted,
 )
+from ...rules.operators.rule import Choice, Staged, StagedRule
 from ...rules.operators.words import condition_text, equation
 from ...rules.requantize.fold import has_multiplier
 from ...rules.requantize.words import equation as requantize_equation
