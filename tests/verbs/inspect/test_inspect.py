@@ -228,7 +228,7 @@ def test_every_real_model_is_inspected_completely(path):
 
 
 def test_operators_that_are_alike_are_looked_at_once_and_told_apart(monkeypatch):
-    from lastbit.verbs.inspect import likeness
+    from lastbit.verbs.inspect.likeness import likeness
     from tests.model.tflite.test_reader import chain, changed
 
     graph = chain(*((i, i + 1) for i in range(40)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 import lastbit
+from lab.record.activations import cases
+from lab.record.operators import all_cases
 from lastbit.arith.exact import round_multiplier
-from record_activations import cases
-from record_operators import all_cases
 
 RUNTIMES = ("litert-builtin-x86", "litert-xnnpack", "tflm")
 

@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 import lastbit
+from lab.record.activations import cases
+from lab.record.operators import all_cases
 from lastbit.cli import main
 from lastbit.model.errors import InputError, LastBitError
 from lastbit.ops import OPERATORS
 from lastbit.verbs.explain.operator import OperatorExplanation
-from record_activations import cases
-from record_operators import all_cases
 
 RUNTIME = "litert-builtin-x86"
 
