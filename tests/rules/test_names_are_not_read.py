@@ -1,4 +1,8 @@
-"""No code reads a rule's name: with every one replaced by a random string, everything but the names stays."""
+"""No code reads a name: with every one replaced by a random string, everything but the names stays.
+
+Names of rules, of kinds of CPU (each is a runtime's), of variants of operators and of families of kernels, and the
+words of every refusal. Operators' own rules, beside those of dense layers, are not among them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import ast
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -13,67 +18,102 @@ from pathlib import Path
 
 import pytest
 
+import lastbit
 from lastbit.rules.floats.table import FLOAT_CHOICES, FLOAT_RULES
 from lastbit.rules.hybrid.table import HYBRID_RULES
 from lastbit.rules.requantize.table import CHOICES, CHOICES_AROUND_DENSE, RULES
+from lastbit.runtimes.base import Family
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "lastbit"
-NAMES = sorted({*RULES, *CHOICES, *CHOICES_AROUND_DENSE, *HYBRID_RULES, *FLOAT_RULES, *FLOAT_CHOICES})
+PROGRAM = Path(__file__).parent / "everything_printed.py"
+RULE_NAMES = sorted({*RULES, *CHOICES, *CHOICES_AROUND_DENSE, *HYBRID_RULES, *FLOAT_RULES, *FLOAT_CHOICES})
+RUNTIME_NAMES = sorted(lastbit.RUNTIMES)
+VARIANTS = sorted({str(variant) for runtime in lastbit.RUNTIMES.values() for _, variant in runtime.rules})
+FAMILIES = [family.value for family in Family]
 
-# What is printed of four models in ten runtimes and two versions; names are put back before it is compared.
-SCRIPT = r"""
-import hashlib, json, sys
-import numpy as np
-import lastbit
-from lastbit import explain, inspect, run, thresholds
-from lastbit.verbs.compare.verb import compare
-from lastbit.cli import main
-from lastbit.model.errors import LastBitError
-from lastbit.model.tflite import load, write
-from lastbit.model.tflite.synthesize import dense_subgraph, quant
 
-def models():
-    rng = np.random.default_rng(5)
-    kinds = [("int8", "int8", "int32", 5), ("int8", "int4", "int32", 1), ("int16", "int8", "int64", 1)]
-    kinds += [("uint8", "uint8", "int32", 1), ("float32", "int8", "float32", 5), ("float32", "float32", "float32", 1)]
-    for x, w, bias, scales in kinds:
-        low, stored = 0 if w == "uint8" else -7, {"uint8": np.uint8, "float32": np.float32}.get(w, np.int8)
-        weights_scales = [0.005] if scales == 1 else rng.uniform(0.002, 0.01, scales)
-        yield write(dense_subgraph(
-            rng.integers(low, 8, (5, 32)).astype(stored),
-            input_quant=None if x == "float32" else quant(0.02, 0 if x == "int16" else 3),
-            weights_quant=None if w == "float32" else quant(weights_scales, 1 if w == "uint8" else 0),
-            output_quant=None if x == "float32" else quant(0.02, 0 if x == "int16" else 5),
-            bias=rng.normal(size=5).astype(np.float32) if x == "float32" else rng.integers(-200, 200, 5),
-            input_dtype=x, weights_dtype=w, output_dtype=x, bias_dtype=bias))
+def random_text(text: str) -> str:
+    """Letters in the place of a text, as many, so that tables keep their widths; always the same ones."""
+    return "".join(random.Random(text).choices("bcdfghjkmpqrstvwxz", k=len(text)))
 
-OLDER = ("litert-reference@1.2", "litert-xnnpack-avx2@2.1.6", "tflm@20240418", "litert-reference@tf2.14")
-NAMES = [*lastbit.RUNTIMES, *OLDER]
-found = []
-for content in models():
-    model = load(content)
-    found.append(inspect(model).json())
-    kind = model.inputs[0].dtype.numpy
-    x = np.random.default_rng(1).normal(size=(4, 32)) * 50
-    x = x.astype(kind) if kind == np.float32 else np.clip(x, np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
-    for name in NAMES:
-        try:
-            found.append(run(model, x, name).output.tolist())
-            found.append(lastbit.build(model, name, engine="numpy")(x).tolist())
-            report = explain(model, x, at=(0, 1), runtime=name)
-            found += [report.json(), str(report), report.latex()]
-            found.append(thresholds(model, name).json())
-        except LastBitError as error:
-            found.append(f"{type(error).__name__}: {error}")
-    pair = compare(model, "litert-reference", "litert-xnnpack", oracles=False)
-    found += [pair.json(), pair.exit_code]
-open(sys.argv[1], "w").write(json.dumps(found, default=str))
+
+# The same in the copy; and what stands for what in refusals, whose words are made when it runs.
+SCRAMBLING = """
+SCRAMBLED = {}
+
+def random_text(text):
+    import random
+    return "".join(random.Random(text).choices("bcdfghjkmpqrstvwxz", k=len(text)))
+
+def scrambled(text):
+    if not text or text in SCRAMBLED:
+        return text
+    SCRAMBLED[random_text(text)] = text
+    return random_text(text)
 """
 
 
+def edited(path: Path, *changes: tuple[str, str]) -> None:
+    """Replace texts that stand once in a file."""
+    text = path.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert text.count(old) == 1, (path, old)
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+
+
+def scramble_refusals(package: Path) -> None:
+    with (package / "model" / "errors.py").open("a", encoding="utf-8") as file:
+        file.write(SCRAMBLING)
+    edited(
+        package / "runtimes" / "base.py",
+        (
+            "    kind: Refusal\n    reason: str\n",
+            "    kind: Refusal\n    reason: str\n\n    def __post_init__(self):\n"
+            "        from ..model.errors import scrambled\n"
+            "        object.__setattr__(self, 'reason', scrambled(self.reason))\n",
+        ),
+    )
+    edited(
+        package / "ops" / "base.py",
+        (
+            "    return UnsupportedError(",
+            "    from ..model.errors import scrambled\n    reason = scrambled(reason)\n    return UnsupportedError(",
+        ),
+    )
+
+
+def scramble_variants(package: Path) -> None:
+    """Variants print as other texts. What is written in the source is read as it is; files hold the other texts."""
+    edited(
+        package / "runtimes" / "variant.py",
+        ("if str(found) != text:", "if plain(found) != text:"),
+        (
+            '        words = text.split(" ")\n',
+            '        text = PLAIN.get(text, text)\n        words = text.split(" ")\n',
+        ),
+    )
+    with (package / "runtimes" / "variant.py").open("a", encoding="utf-8") as file:
+        file.write(
+            "\nfrom ..model.errors import random_text\n"
+            f"PLAIN = {{random_text(text): text for text in {VARIANTS!r}}}\n"
+            "plain = Variant.__str__\n"
+            "Variant.__str__ = lambda self: random_text(plain(self))\n"
+        )
+
+
+def scramble_families(package: Path) -> None:
+    path = package / "runtimes" / "base.py"
+    text = path.read_text(encoding="utf-8")
+    start = text.index("class Family(StrEnum):")
+    end = text.index("@dataclass", start)
+    body = re.sub(r'= "(\w+)"', lambda found: f'= "{random_text(found[1])}"', text[start:end])
+    path.write_text(text[:start] + body + text[end:], encoding="utf-8")
+
+
 def renamed(text: str, new: dict[str, str]) -> str:
-    """Python source in which every string that is a rule's name is another one; f-strings and docstrings stay."""
+    """Python source in which every string that is a name is another one; f-strings and docstrings stay."""
     tree, lines = ast.parse(text), text.encode().splitlines(keepends=True)
     spots = [
         (node.lineno - 1, node.col_offset, node.end_col_offset, new[node.value])
@@ -88,52 +128,88 @@ def renamed(text: str, new: dict[str, str]) -> str:
     return b"".join(lines).decode()
 
 
-def printed(folder: Path, out: Path) -> str:
+def copied(folder: Path, new: dict[str, str]) -> None:
+    """The package with other names in its source and in its files."""
+    package = folder / "lastbit"
+    shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    scramble_families(package)  # some families have a runtime's name
+    for path in package.rglob("*.py"):
+        path.write_text(renamed(path.read_text(encoding="utf-8"), new), encoding="utf-8")
+    in_files = new | {text: random_text(text) for text in VARIANTS}
+    pattern = re.compile(
+        '"(' + "|".join(re.escape(name) for name in sorted(in_files, key=len, reverse=True)) + ')(?=["@])'
+    )
+    for path in package.rglob("*.json"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(pattern.sub(lambda found: f'"{in_files[found[1]]}', text), encoding="utf-8")
+    scramble_refusals(package)
+    scramble_variants(package)
+
+
+def printed(folder: Path, out: Path, new: dict[str, str]) -> str:
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONHASHSEED": "0", "COLUMNS": "10000"}
-    script = out.with_suffix(".py")
-    script.write_text(SCRIPT)
-    result = subprocess.run([sys.executable, str(script), str(out)], env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-2000:]
+    names = out.with_suffix(".names.json")
+    names.write_text(json.dumps(new))
+    command = [sys.executable, str(PROGRAM), str(out), str(names)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
     return out.read_text()
-
-
-def put_back(text: str, new: dict[str, str]) -> str:
-    for name, other in new.items():
-        text = text.replace(other, name)
-    return text
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """The package as it is and with other names, and what both print."""
-    folder = tmp_path_factory.mktemp("renamed")
-    letters = random.Random(7)
-    # As long as the names, so that tables keep their widths.
-    new = {name: "".join(letters.choices("bcdfghjkmpqrstvwxz", k=len(name))) for name in NAMES}
-    shutil.copytree(SOURCE, folder / "lastbit", ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (folder / "lastbit").rglob("*.py"):
-        path.write_text(renamed(path.read_text(encoding="utf-8"), new), encoding="utf-8")
-    for path in (folder / "lastbit").rglob("*.json"):
-        text = path.read_text(encoding="utf-8")
-        for name in sorted(NAMES, key=len, reverse=True):
-            text = text.replace(json.dumps(name), json.dumps(new[name]))
-        path.write_text(text, encoding="utf-8")
-    out = tmp_path_factory.mktemp("printed")
-    return new, printed(SOURCE.parent, out / "one.json"), printed(folder, out / "two.json")
+    folder, out = tmp_path_factory.mktemp("renamed"), tmp_path_factory.mktemp("printed")
+    new = {name: random_text(name) for name in (*RULE_NAMES, *RUNTIME_NAMES)}
+    copied(folder, new)
+    return (
+        new,
+        json.loads(printed(SOURCE.parent, out / "one.json", {})),
+        json.loads(printed(folder, out / "two.json", new)),
+    )
+
+
+def plain(text: str) -> str:
+    """Without line breaks, which stand where words end, and LaTeX's marks."""
+    return "".join(text.replace("\\_", "_").split())
+
+
+def put_back(text: str, back: dict[str, str], refusals: list[list[str]]) -> str:
+    """Names and words for random letters. The last ones first: a refusal may hold another one's words."""
+    for other, words in (*reversed(refusals), *back.items()):
+        text = text.replace(other, plain(words))
+    return text
+
+
+def mapped(value, function):
+    if isinstance(value, str):
+        return function(value)
+    if isinstance(value, list):
+        return [mapped(part, function) for part in value]
+    return value
 
 
 def test_every_name_was_replaced(pair):
     _, one, two = pair
-    assert sum(name in one for name in NAMES) > 20
-    left = [name for name in NAMES if f'"{name}"' in two.replace('\\"', '"')]
-    assert not left
+    before, after = json.dumps(one["found"]), json.dumps(two["found"])
+    for names in (RULE_NAMES, RUNTIME_NAMES, VARIANTS, FAMILIES):
+        seen = [name for name in names if random_text(name) in after]
+        assert len(seen) > 0.5 * len(names), names
+        assert not any(random_text(name) in before for name in names)
+    assert not [name for name in RULE_NAMES if f'\\"{name}\\"' in after]
+    assert len(two["scrambled"]) > 50
+    assert not one["scrambled"]
 
 
-def test_outputs_json_text_and_verdicts_stay(pair):
+def test_outputs_json_text_exit_codes_and_verdicts_stay(pair):
     new, one, two = pair
-    wanted, found = json.loads(one), json.loads(put_back(two, new))
-    assert len(wanted) == len(found) > 300
-    for number, (a, b) in enumerate(zip(wanted, found, strict=True)):
-        if isinstance(a, str):
-            a, b = a.replace("\\_", "_"), b.replace("\\_", "_")  # LaTeX
-        assert a == b, number
+    back = {random_text(name): name for name in (*new, *VARIANTS, *FAMILIES)}
+    found = mapped(two["found"], lambda text: put_back(plain(text), back, two["scrambled"]))
+    wanted = mapped(one["found"], plain)
+    assert [len(part) for part in wanted] == [len(part) for part in found]
+    for number, (part, other) in enumerate(zip(wanted, found, strict=True)):
+        for at, (a, b) in enumerate(zip(part, other, strict=True)):
+            assert a == b, (number, at)
+    golden = [case for part in one["found"][11:-1] for case in part]
+    assert all(case[0] for case in golden)
+    assert len(golden) > 4000

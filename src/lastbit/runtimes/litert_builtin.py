@@ -54,9 +54,12 @@ _X86 = Cpu(
         # ruy takes int16 activations unless the bias asks for 64 bits or the weights have a zero point.
         **int16_by_reference(Family.BUILTIN, *INT16_GRANULARITIES),
         **{
-            int16_variant(weights, granularity, bias): Rule(f"q31-half_up-half_up/{product}", Family.BUILTIN)
+            int16_variant(weights, granularity, bias): Rule(rule, Family.BUILTIN)
             for weights in ("int8", "int4")
-            for granularity, product in (("per_tensor", "fd"), ("per_channel", "dd"))
+            for granularity, rule in (
+                ("per_tensor", "q31-half_up-half_up/fd"),
+                ("per_channel", "q31-half_up-half_up/dd"),
+            )
             for bias in ("int32_bias", "int32_bias_type", "no_bias")
         },
         key_of("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", Family.BUILTIN),
