@@ -23,10 +23,11 @@ from lastbit.rules.floats.table import FLOAT_CHOICES, FLOAT_RULES
 from lastbit.rules.hybrid.table import HYBRID_RULES
 from lastbit.rules.requantize.table import CHOICES, CHOICES_AROUND_DENSE, RULES
 from lastbit.runtimes.base import Family
+from tests.support import everything_printed
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "lastbit"
-PROGRAM = Path(__file__).parent / "everything_printed.py"
+PROGRAM = Path(everything_printed.__file__)
 RULE_NAMES = sorted({*RULES, *CHOICES, *CHOICES_AROUND_DENSE, *HYBRID_RULES, *FLOAT_RULES, *FLOAT_CHOICES})
 RUNTIME_NAMES = sorted(lastbit.RUNTIMES)
 VARIANTS = sorted({str(variant) for runtime in lastbit.RUNTIMES.values() for _, variant in runtime.rules})

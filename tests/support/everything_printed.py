@@ -27,7 +27,7 @@ from lastbit.ops.prepare import prepare_operator
 from lastbit.runtimes.evidence import evidence_of
 from lastbit.verbs.compare.verb import compare
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[1] / "recorded"
 SETS = ("dense", "dense_8bit", "dense_int16", "dense_hybrid", "dense_float")
 OLDER = ("litert-reference@1.2", "litert-xnnpack-avx2@2.1.6", "tflm@20240418", "litert-reference@tf2.14")
 
