@@ -1,6 +1,7 @@
 """Compare `lastbit quantize` with real converters' results on the models of a folder.
 
 PYTHON -m lab check quantize make FOLDER FIRST LAST [SHARE]    write float models of these seeds
+PYTHON -m lab check quantize moves FOLDER                      write the models of lab/cases/quantize_moves.py
 PYTHON_OF_THE_CONVERTER lab/checks/quantize_oracle.py FOLDER HOW      quantize them for real
 PYTHON -m lab check quantize compare FOLDER/HOW LIKE [ACTIVATIONS]
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lab.cases import quantize_models
+from lab.cases import quantize_models, quantize_moves
 from lab.checks.quantize_canonical import canonical, ranges_of
 from lastbit import LastBitError, quantize
 from lastbit.verbs.quantize.verb import converter_named
@@ -29,6 +30,13 @@ def make(folder: Path, first: int, last: int, share: float) -> None:
         content, _ = quantize_models.write_model(seed, share)
         (folder / f"{seed:06}.tflite").write_bytes(content)
     (folder / "000000.tflite").write_bytes(quantize_models.write_ties())
+
+
+def moves(folder: Path) -> None:
+    """Write the models of operators that move values."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in quantize_moves.models():
+        (folder / f"{name}.tflite").write_bytes(content)
 
 
 def compare(real: Path, like: str, activations: str) -> dict[str, object]:
@@ -87,6 +95,9 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[2:] if argument != "--save"]
     if sys.argv[1] == "make":
         make(Path(arguments[0]), int(arguments[1]), int(arguments[2]), float((*arguments[3:], "0.3")[0]))
+        return
+    if sys.argv[1] == "moves":
+        moves(Path(arguments[0]))
         return
     like, activations = arguments[1], (*arguments[2:], "int8")[0]
     found = compare(Path(arguments[0]), like, activations)

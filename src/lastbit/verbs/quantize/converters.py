@@ -60,15 +60,17 @@ class Converter:
 
 
 _TO_2_17 = replace(NEWEST, keeps_dims_for_any=False)
-_TO_2_15 = replace(_TO_2_17, slices=False)
-_TO_2_13 = replace(_TO_2_15, folds_transposes=False)
+_TO_2_16 = replace(_TO_2_17, matmul_least=2)
+_TO_2_15 = replace(_TO_2_16, slices=False, transposes_second=True)
+_TO_2_14 = replace(_TO_2_15, reads_more_dims=False, swaps_matmul=False)
+_TO_2_13 = replace(_TO_2_15, folds_transposes=False, matmul_least=0, transposes_second=False, swaps_matmul=False)
 
 # The newest of a name comes first: it is what the name alone means.
 CONVERTERS: tuple[Converter, ...] = (
     *(Converter("tflite", f"2.{minor}") for minor in (21, 20)),
     *(Converter("tflite", f"2.{minor}", folding=_DROPPING_ZEROS) for minor in (19, 18)),
     Converter("tflite", "2.17", moves=_TO_2_17, folding=_KEEPING_ZEROS),
-    Converter("tflite", "2.16", dense_per_channel=False, moves=_TO_2_17, vector_code=True, folding=_KEEPING_ZEROS),
+    Converter("tflite", "2.16", dense_per_channel=False, moves=_TO_2_16, vector_code=True, folding=_KEEPING_ZEROS),
     *(
         Converter(
             "tflite",
@@ -81,7 +83,7 @@ CONVERTERS: tuple[Converter, ...] = (
         )
         for version, moves, folding in (
             ("2.15", _TO_2_15, _KEEPING_ZEROS),
-            ("2.14", replace(_TO_2_15, reads_more_dims=False), _KEEPING_ZEROS),
+            ("2.14", _TO_2_14, _KEEPING_ZEROS),
             ("2.13", _TO_2_13, _KEEPING_ZEROS),
             ("2.12", _TO_2_13, Folding(Newton.THREE_HALVES, drops_zeros=False, earlier=True)),
         )

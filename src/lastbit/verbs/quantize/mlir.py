@@ -13,12 +13,13 @@ from ...model.graph import Subgraph
 from ...model.types import Array
 from .canonical import constants_to_the_right, push_dequantize_down
 from .ir import CONSTANT, DEQUANTIZE, QUANTIZE, RETURN, Graph, Op, Value
+from .matmuls import wrong_ranks
 from .moves import NEWEST, MoveRules, optimize_moves
 from .numbers import Parameters, activation, quantize_bias, quantize_plain, quantize_weights
 from .operators import TRAITS, Traits
 from .propagate import Propagation
 
-__all__ = ["conflicts", "quantize_graph"]
+__all__ = ["quantize_graph", "refusals"]
 
 STATISTICS = "statistics"
 _NONE = Traits()
@@ -56,15 +57,18 @@ def quantize_graph(
     return result
 
 
-def conflicts(graph: Graph) -> list[Op]:
-    """Operators that need one scale for all of their inputs and outputs and have several: the converter gives up."""
+def refusals(graph: Graph) -> list[str]:
+    """Why the converter gives up on a graph that it has quantized; empty where it does not."""
     found = []
     for op in graph.ops:
         if _traits(op).same_scale:
             values = [value for value in (*op.operands, *op.results) if value is not None]
             if len({value.params for value in values if value.params is not None}) > 1:
-                found.append(op)
-    return found
+                found.append(f"{op.name} needs one scale for its inputs and outputs and would get several")
+    return found + [
+        "its optimizer merges RESHAPEs into a BATCH_MATMUL whose output then has fewer dimensions than a factor"
+        for _ in wrong_ranks(graph)
+    ]
 
 
 def read(graph: Subgraph, ranges: Ranges) -> Graph:

@@ -18,6 +18,7 @@ from ...model.graph import Tensor
 from ...model.types import INT32, Array
 from .canonical import fuse_activation
 from .ir import CONSTANT, Graph, Op, Value
+from .matmuls import merge_reshapes, merge_transpose, swap_transposed
 
 __all__ = ["NEWEST", "MoveRules", "optimize_moves"]
 
@@ -34,6 +35,10 @@ class MoveRules:
     Attributes:
         slices: whether a STRIDED_SLICE of steps of 1 becomes a SLICE.
         folds_transposes: whether two TRANSPOSEs in a row become one.
+        matmul_least: how many dimensions a BATCH_MATMUL's first factor of three must have had before a RESHAPE that
+            goes into it; 0 where BATCH_MATMULs stay as they are.
+        transposes_second: whether a TRANSPOSE of a BATCH_MATMUL's second factor goes into it, as the first one's does.
+        swaps_matmul: whether a TRANSPOSE behind a BATCH_MATMUL goes into it.
         reads_more_dims: whether a dense layer reads before a RESHAPE also where that makes the dimensions fewer.
         keeps_dims_for_any: whether a dense layer before a RESHAPE keeps its input's dimensions, whatever the RESHAPE
             makes of them; then a RESHAPE behind such a layer can go before it as well.
@@ -41,6 +46,9 @@ class MoveRules:
 
     slices: bool = True
     folds_transposes: bool = True
+    matmul_least: int = 3
+    transposes_second: bool = False
+    swaps_matmul: bool = True
     reads_more_dims: bool = True
     keeps_dims_for_any: bool = True
 
@@ -56,6 +64,9 @@ def optimize_moves(graph: Graph, rules: MoveRules) -> None:
     steps: list[_Step] = [_as_reshape, _fold, _move_behind, fuse_activation]
     steps += [_as_slice] if rules.slices else []
     steps += [_fold_transposes] if rules.folds_transposes else []
+    steps += [merge_transpose(0), merge_reshapes(rules.matmul_least)] if rules.matmul_least else []
+    steps += [merge_transpose(1)] if rules.transposes_second else []
+    steps += [swap_transposed] if rules.swaps_matmul else []
     steps += [_read_before_reshape if rules.reads_more_dims else _read_fewer_dims]
     steps += [_keep_any_dims, _drop_ones, _reshape_before] if rules.keeps_dims_for_any else [_keep_dims]
     _apply(graph, [_as_reshape, _fold])

@@ -19,7 +19,7 @@ from .calibrate import CALIBRATORS, calibrate
 from .converters import CONVERTERS, Converter, Quantizer, converter_named
 from .ir import Graph
 from .keras import is_keras, read_keras
-from .mlir import conflicts, quantize_graph
+from .mlir import quantize_graph, refusals
 from .older import PROPERTIES, OlderQuantizer
 from .operators import TRAITS
 from .ranges import Ranges, ranges_from, read_ranges
@@ -181,8 +181,7 @@ def _graph(
         moves=converter.moves,
         vector_code=converter.vector_code,
     )
-    if bad := conflicts(graph):
-        reasons = [f"{op.name} needs one scale for its inputs and outputs and would get several" for op in bad]
+    if reasons := refusals(graph):
         raise UnsupportedError(f"{model.source}: {converter.label} gives up on this model", reasons)
     return graph
 

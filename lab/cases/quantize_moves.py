@@ -1,0 +1,198 @@
+"""Small float models of RESHAPEs, TRANSPOSEs and what stands beside them: what the converter's optimizer makes of each.
+
+Each model is one line: its name and its operators behind a first one. `tools/quantize_check.py moves FOLDER` writes
+them all, for tools/quantize_oracle.py to quantize with each version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from lastbit.model.graph import Subgraph
+from lastbit.model.tflite.writer import write
+from quantize_models import INT32, Maker, drop_unused, with_ranges
+
+Shape = tuple[int, ...]
+Step = Callable[["Chain"], int]
+
+
+class Chain:
+    """Operators one behind the other; `last` is the newest tensor."""
+
+    def __init__(self, shape: Shape, first: str | None = "LEAKY_RELU") -> None:
+        self.make = Maker(1, 0)
+        self.last = self.make.tensor(shape)
+        self.make.inputs.append(self.last)
+        if first is not None:
+            options = {"alpha": 0.125} if first == "LEAKY_RELU" else {}
+            self.last = self.make.op(first, [self.last], [shape], **options)
+
+    @property
+    def shape(self) -> Shape:
+        """Of the newest tensor."""
+        return self.make.tensors[self.last].shape
+
+    def put(self, name: str, shape: Shape, *constants: Any, code: int = INT32, **options: Any) -> int:
+        """An operator that reads the newest tensor and constants."""
+        inputs = [self.last, *(self.make.constant(np.asarray(c), code) for c in constants)]
+        self.last = self.make.op(name, inputs, [shape], **options)
+        return self.last
+
+    def content(self, outputs: list[int]) -> bytes:
+        """The file with its ranges."""
+        make = self.make
+        graph = Subgraph("main", tuple(make.tensors), tuple(make.operators), tuple(make.inputs), tuple(outputs))
+        graph, ranges = drop_unused(graph, make.ranges)
+        return with_ranges(write(graph, "moves"), ranges)
+
+
+def r(*shape: int) -> Step:
+    """RESHAPE."""
+    return lambda c: c.put("RESHAPE", shape, np.array(shape), new_shape=shape)
+
+
+def t(*order: int) -> Step:
+    """TRANSPOSE."""
+    return lambda c: c.put("TRANSPOSE", tuple(c.shape[i] for i in order), np.array(order))
+
+
+def squeeze(axis: int) -> Step:
+    """SQUEEZE."""
+    return lambda c: c.put("SQUEEZE", (*c.shape[:axis], *c.shape[axis + 1 :]), squeeze_dims=(axis,))
+
+
+def expand(axis: int) -> Step:
+    """EXPAND_DIMS."""
+    return lambda c: c.put("EXPAND_DIMS", (*c.shape[:axis], 1, *c.shape[axis:]), np.int32(axis))
+
+
+def fc(units: int, act: str = "NONE", *, bias: bool = True, keep: bool = False) -> Step:
+    """FULLY_CONNECTED."""
+
+    def step(c: Chain) -> int:
+        make, lead = c.make, c.shape[:-1]
+        weights = make.constant(make.rng.normal(size=(units, c.shape[-1])).astype(np.float32))
+        added = make.constant(make.rng.normal(size=units).astype(np.float32)) if bias else -1
+        options: dict[str, Any] = {"fused_activation_function": act, **({"keep_num_dims": True} if keep else {})}
+        shape = (*lead, units) if keep else (int(np.prod(lead)), units)
+        c.last = make.op("FULLY_CONNECTED", [c.last, weights, added], [shape], **options)
+        return c.last
+
+    return step
+
+
+def mm(*second: int) -> Step:
+    """BATCH_MATMUL with a constant."""
+
+    def step(c: Chain) -> int:
+        weights = c.make.constant(c.make.rng.normal(size=second).astype(np.float32))
+        c.last = c.make.op("BATCH_MATMUL", [c.last, weights], [(*c.shape[:-1], second[-1])])
+        return c.last
+
+    return step
+
+
+def square(c: Chain) -> int:
+    """BATCH_MATMUL of a tensor with itself transposed."""
+    c.last = c.make.op("BATCH_MATMUL", [c.last, c.last], [(*c.shape[:-1], c.shape[-2])], adj_y=True)
+    return c.last
+
+
+def times_transposed(c: Chain) -> int:
+    """BATCH_MATMUL of a tensor with its TRANSPOSE."""
+    before = c.last
+    moved = t(0, 2, 1)(c)
+    c.last = c.make.op("BATCH_MATMUL", [before, moved], [(1, 2, 2)])
+    return c.last
+
+
+def act(name: str) -> Step:
+    """An elementwise operator."""
+    return lambda c: c.put(name, c.shape)
+
+
+def alike(step: Step) -> Step:
+    """A step whose output has the range of what it reads."""
+
+    def changed(c: Chain) -> int:
+        limits = c.make.ranges[c.last]
+        made = step(c)
+        c.make.ranges[made] = limits
+        return made
+
+    return changed
+
+
+def also(name: str) -> Step:
+    """A second user of the newest tensor, which is an output too."""
+
+    def step(c: Chain) -> int:
+        return -c.make.op(name, [c.last], [c.shape]) - 1
+
+    return step
+
+
+ACTIVATIONS = ("TANH", "LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1")
+MODELS: dict[str, tuple[Shape, list[Step]]] = {
+    "reshape-fc": ((3, 1, 4), [r(3, 4), fc(5)]),
+    "squeeze-fc": ((3, 1, 4), [squeeze(1), fc(5)]),
+    "expand-fc": ((8,), [expand(0), fc(5)]),
+    "reshape-up-fc": ((3, 4), [r(1, 3, 4), fc(5)]),
+    "reshape-same-rank-fc": ((2, 3, 4), [r(1, 6, 4), fc(5)]),
+    "reshape-down-fc": ((1, 2, 3, 4), [r(2, 3, 4), fc(5)]),
+    "r-fc-r": ((2, 3, 4), [r(6, 4), fc(5), r(2, 3, 5)]),
+    "r-fc-relu-r": ((2, 3, 4), [r(6, 4), fc(5, "RELU"), r(2, 3, 5)]),
+    "r-fc-no-bias-r": ((2, 3, 4), [r(6, 4), fc(5, bias=False), r(2, 3, 5)]),
+    "r-fc-r-other": ((2, 3, 4), [r(6, 4), fc(5), r(3, 2, 5)]),
+    "r-fc-r-flat": ((2, 3, 4), [r(6, 4), fc(5), r(1, 30)]),
+    "r-fc-two-users": ((2, 3, 4), [r(6, 4), fc(5), also("TANH"), r(2, 3, 5)]),
+    "r-two-users-fc-r": ((2, 3, 4), [r(6, 4), also("TANH"), fc(5), r(3, 2, 5)]),
+    "fc-r": ((2, 3, 4), [fc(5), r(2, 3, 5)]),
+    "fc-r-other": ((2, 3, 4), [fc(5), r(3, 2, 5)]),
+    "fc-two-dims-r": ((3, 4), [fc(5), r(3, 1, 5)]),
+    "flat-fc-r": ((1, 2, 2, 3), [r(1, 12), fc(4), r(1, 2, 2, 1)]),
+    "squeeze-fc-expand": ((3, 1, 4), [squeeze(1), fc(5), expand(1)]),
+    "rank-4-fc-r": ((2, 1, 3, 4), [r(6, 4), fc(5), r(3, 2, 5)]),
+    "fc-keep-r": ((2, 3, 4), [fc(5, keep=True), r(6, 5)]),
+    "r-fc-keep": ((1, 3, 4), [r(3, 4), fc(5, keep=True)]),
+    "r-fc-keep-r": ((2, 3, 4), [r(6, 4), fc(5, keep=True), r(2, 3, 5)]),
+    "r-fc-keep-r-other": ((2, 3, 4), [r(6, 4), fc(5, keep=True), r(3, 2, 5)]),
+    "r-rank-4-fc-keep-r": ((2, 6, 4), [r(2, 3, 2, 4), fc(5, keep=True), r(2, 6, 5)]),
+    "r-r": ((2, 3, 4), [r(6, 4), r(4, 6)]),
+    "r-r-back": ((2, 3, 4), [r(6, 4), r(2, 3, 4)]),
+    "r-two-users-r": ((2, 3, 4), [r(6, 4), also("TANH"), r(4, 6)]),
+    "r-same": ((2, 3, 4), [r(2, 3, 4)]),
+    "t-trivial": ((1, 4, 3, 1), [t(0, 1, 3, 2)]),
+    "t-identity": ((2, 3, 4), [t(0, 1, 2)]),
+    "t-t": ((2, 3, 4), [t(0, 2, 1), t(1, 0, 2)]),
+    "t-t-back": ((2, 3, 4), [t(0, 2, 1), t(0, 2, 1)]),
+    "t-two-users-t": ((2, 3, 4), [t(0, 2, 1), also("TANH"), t(1, 0, 2)]),
+    **{f"r-{name}": ((1, 4, 3, 2), [alike(r(4, 6)), alike(act(name))]) for name in ACTIVATIONS},
+    **{f"t-{name}": ((1, 4, 3, 2), [alike(t(0, 2, 1, 3)), alike(act(name))]) for name in ACTIVATIONS},
+    **{f"r-{name}-other-scale": ((1, 4, 3, 2), [r(4, 6), act(name)]) for name in ACTIVATIONS},
+    "tanh-r-tanh": ((1, 4, 3, 2), [act("TANH"), r(4, 6), act("TANH")]),
+    "mm-square": ((1, 32), [r(1, 1, 32), square, r(1, 1)]),
+    "mm-of-three": ((1, 32), [r(1, 1, 32), mm(1, 32, 4), r(1, 4)]),
+    "mm-of-three-rows": ((2, 32), [r(1, 2, 32), mm(1, 32, 4), r(2, 4)]),
+    "mm-batches": ((6, 8), [r(2, 3, 8), mm(2, 8, 4), r(6, 4)]),
+    "mm-of-two": ((2, 3, 8), [r(6, 8), mm(8, 4), r(2, 3, 4)]),
+    "mm-rank-4": ((1, 2, 3, 8), [r(1, 6, 8), mm(1, 8, 4), r(1, 2, 3, 4)]),
+    "mm-back-to-three": ((2, 3, 8), [r(1, 6, 8), mm(1, 8, 4), r(2, 3, 4)]),
+    "mm-two-users": ((1, 32), [r(1, 1, 32), mm(1, 32, 4), also("TANH"), r(1, 4)]),
+    "mm-r": ((1, 2, 32), [mm(1, 32, 4), r(2, 4)]),
+    "r-mm": ((1, 32), [r(1, 1, 32), mm(1, 32, 4)]),
+    "t-mm": ((1, 2, 32), [t(0, 2, 1), mm(1, 2, 4)]),
+    "mm-t-second": ((1, 2, 32), [times_transposed]),
+    "mm-t": ((1, 2, 32), [square, t(0, 2, 1)]),
+}
+
+
+def models() -> Iterator[tuple[str, bytes]]:
+    """Each model's name and its float file."""
+    for name, (shape, steps) in MODELS.items():
+        chain = Chain(shape)
+        others = [-made - 1 for step in steps if (made := step(chain)) < 0]
+        yield f"moves-{name}", chain.content([chain.last, *others])
