@@ -70,13 +70,14 @@ def quantize(
     from ..report.terminal import print_report, say
     from ..verbs.quantize.ranges import read_ranges
     from ..verbs.quantize.result import QuantizeReport
-    from ..verbs.quantize.verb import check, converter_named, measure, open_model
+    from ..verbs.quantize.verb import check, converter_named, io_ends, measure, open_model
     from ..verbs.quantize.verb import quantize as make
 
     check_target(output, (".tflite",), keep=[model, *possible_paths(data), *([ranges] if ranges else [])])
     if ranges_out is not None:
         check_target(ranges_out, (".json",), keep=[model, output])
     converter = converter_named(like)
+    ends = io_ends(_ends(io), activations)
     loaded = open_model(model, converter)
     check(loaded, converter, activations)
     if data and ranges:
@@ -86,9 +87,7 @@ def quantize(
         found = measure(loaded, lambda: read_inputs(data, loaded), calibrator)
     elif ranges:
         found = read_ranges(ranges, loaded)
-    made = make(
-        loaded, like=like, activations=activations, per_tensor_dense=per_tensor_dense, io=_ends(io), ranges=found
-    )
+    made = make(loaded, like=like, activations=activations, per_tensor_dense=per_tensor_dense, io=ends, ranges=found)
     write_bytes(output, bytes(made.content))
     if ranges_out is not None and found is not None:
         write_bytes(ranges_out, json_text(found.as_dict(), indent=2).encode())

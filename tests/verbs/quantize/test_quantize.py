@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,6 +114,10 @@ def transpose(order, *shape):
     return ("TRANSPOSE", shape, [np.array(order, np.int32)], {})
 
 
+def product(*second):
+    return ("BATCH_MATMUL", (6, second[-1]), [np.ones(second, np.float32)], {})
+
+
 def layer(*shape):
     return ("FULLY_CONNECTED", shape, [np.ones((shape[-1], 4), np.float32), np.ones(shape[-1], np.float32)], {})
 
@@ -134,6 +139,12 @@ MOVED = [
         "2.12 2.13",
         "TRANSPOSE(2, 4, 3) TRANSPOSE(4, 2, 3)",
     ),
+    (
+        [reshape(6, 4), product(4, 3), reshape(2, 3, 3)],
+        "2.12 2.13",
+        "RESHAPE(6, 4) BATCH_MATMUL(6, 3) RESHAPE(2, 3, 3)",
+    ),
+    ([reshape(6, 4), product(4, 3), reshape(2, 3, 3)], "2.14 2.16 2.21", "BATCH_MATMUL(2, 3, 3)"),
     ([reshape(6, 4), ("RELU", (6, 4), [], {})], "2.12 2.14 2.21", "RELU(2, 3, 4) RESHAPE(6, 4)"),
 ]
 
@@ -146,6 +157,17 @@ def test_reshapes_and_transposes_become_what_each_converter_makes_of_them(steps,
         made = lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", io="int8")
         found = " ".join(f"{op.name}{made.tensors[op.outputs[0]].shape}" for op in made.operators[1:])
         assert found == wanted, version
+
+
+def test_a_product_of_too_few_dimensions_is_refused_where_the_converter_refuses_it():
+    second = ("BATCH_MATMUL", (1, 1, 4), [np.ones((1, 32, 4), np.float32)], {})
+    content = moved(reshape(1, 1, 32), second, reshape(1, 4), shape=(1, 32))
+    ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}
+    for version in ("2.14", "2.15", "2.16"):
+        with pytest.raises(UnsupportedError, match="merges RESHAPEs into a BATCH_MATMUL"):
+            lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}")
+    for version in ("2.13", "2.17", "2.21"):
+        assert len(lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", io="int8").operators) == 4
 
 
 @pytest.mark.parametrize(
@@ -248,6 +270,54 @@ def test_models_that_cannot_be_quantized_are_told():
         lastbit.quantize(content, ranges=RANGES, like="toco")
     with pytest.raises(UnsupportedError, match="weights that are not finite"):
         lastbit.quantize(dense_model(np.full((2, 4), np.inf)), ranges=RANGES)
+
+
+@pytest.mark.parametrize(
+    ("name", "activations", "said"),
+    [
+        ("CEIL", "int8", "TensorFlow's converter leaves it in float32"),
+        ("EXP", "int8", "TensorFlow's converter gives it integers"),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", "int8", "scales of the gates and an int16 cell"),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", "int16", "refuses the model"),
+        ("ACOSH", "int8", "was not asked"),
+    ],
+)
+def test_an_operator_without_a_quantized_form_is_told_with_what_the_converter_does(name, activations, said):
+    plain = load(dense_model(np.eye(4)))
+    graph = plain.subgraphs[0]
+    other = replace(plain, subgraphs=(replace(graph, operators=(replace(graph.operators[0], name=name),)),))
+    with pytest.raises(UnsupportedError) as told:
+        lastbit.quantize(other, ranges=RANGES, activations=activations)
+    (reason,) = told.value.reasons
+    assert reason.startswith(f"operator 0 {name}: LastBit has no quantized form of it; ")
+    assert said in reason
+
+
+def test_several_subgraphs_are_told():
+    plain = load(dense_model(np.eye(4)))
+    several = replace(plain, subgraphs=plain.subgraphs * 3)
+    for call in (
+        lambda: lastbit.quantize(several, ranges=RANGES),
+        lambda: lastbit.ranges(several, np.zeros((1, 4), np.float32), calibrator="lastbit"),
+    ):
+        with pytest.raises(UnsupportedError, match=r"it has 3 subgraphs \(control flow\)"):
+            call()
+
+
+@pytest.mark.parametrize("io_type", [("uint8", "float32"), ("float32", "int8"), ("int8", "uint8")])
+def test_inputs_and_outputs_may_have_a_type_each(io_type):
+    made = lastbit.quantize(dense_model(np.ones((2, 4))), ranges=RANGES, io=io_type)
+    assert (made.inputs[0].dtype.name, made.outputs[0].dtype.name) == io_type
+
+
+def test_a_type_of_inputs_or_outputs_that_does_not_fit_is_told_before_anything_is_measured(tmp_path):
+    from cli_helpers import invoke
+
+    (tmp_path / "f.tflite").write_bytes(dense_model(np.eye(4)))
+    result = invoke("quantize", tmp_path / "f.tflite", "-o", tmp_path / "q.tflite", "--io", "uint8,int4")
+    assert result.exit_code == 2
+    assert "io is 'int4'; with activations of int8 wanted one of float32, int8, uint8" in result.output
+    assert not (tmp_path / "q.tflite").exists()
 
 
 def test_the_command_writes_the_file_and_says_whose_arithmetic(tmp_path):

@@ -59,7 +59,8 @@ class Converter:
         return replace(self, name="", version="", folding=_NEWEST)
 
 
-_TO_2_17 = replace(NEWEST, keeps_dims_for_any=False)
+_TO_2_18 = replace(NEWEST, transposes_second=False)
+_TO_2_17 = replace(_TO_2_18, keeps_dims_for_any=False)
 _TO_2_16 = replace(_TO_2_17, matmul_least=2)
 _TO_2_15 = replace(_TO_2_16, slices=False, transposes_second=True)
 _TO_2_14 = replace(_TO_2_15, reads_more_dims=False, swaps_matmul=False)
@@ -68,7 +69,8 @@ _TO_2_13 = replace(_TO_2_15, folds_transposes=False, matmul_least=0, transposes_
 # The newest of a name comes first: it is what the name alone means.
 CONVERTERS: tuple[Converter, ...] = (
     *(Converter("tflite", f"2.{minor}") for minor in (21, 20)),
-    *(Converter("tflite", f"2.{minor}", folding=_DROPPING_ZEROS) for minor in (19, 18)),
+    Converter("tflite", "2.19", folding=_DROPPING_ZEROS),
+    Converter("tflite", "2.18", moves=_TO_2_18, folding=_DROPPING_ZEROS),
     Converter("tflite", "2.17", moves=_TO_2_17, folding=_KEEPING_ZEROS),
     Converter("tflite", "2.16", dense_per_channel=False, moves=_TO_2_16, vector_code=True, folding=_KEEPING_ZEROS),
     *(

@@ -47,7 +47,7 @@ class MoveRules:
     slices: bool = True
     folds_transposes: bool = True
     matmul_least: int = 3
-    transposes_second: bool = False
+    transposes_second: bool = True
     swaps_matmul: bool = True
     reads_more_dims: bool = True
     keeps_dims_for_any: bool = True

@@ -23,6 +23,7 @@ from .mlir import quantize_graph, refusals
 from .older import PROPERTIES, OlderQuantizer
 from .operators import TRAITS
 from .ranges import Ranges, ranges_from, read_ranges
+from .uncovered import what_the_converter_does
 from .write import model_of
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Ranges",
     "check",
     "converter_named",
+    "io_ends",
     "measure",
     "open_model",
     "quantize",
@@ -80,6 +82,8 @@ def open_model(model: str | os.PathLike[str] | bytes | Model, converter: Convert
 def measure(model: Model, data: Callable[[], Any], calibrator: str) -> Ranges:
     """The same for a loaded model; the data is fetched only where the model is float32. See `ranges`."""
     _check_float(model)
+    if reasons := _subgraphs(model):
+        raise UnsupportedError(f"{model.source}: its ranges cannot be measured", reasons)
     return calibrate(model, data(), calibrator)
 
 
@@ -118,13 +122,7 @@ def quantize(
         OracleError: LiteRT's calibrator cannot run the model.
     """
     converter = converter_named(like)
-    if activations not in _IO:
-        raise InputError(f"activations are {activations!r}, wanted int8 or int16.")
-    ends = (io, io) if isinstance(io, str) else io
-    for end in ends:
-        if end not in _IO[activations]:
-            wanted = ", ".join(_IO[activations])
-            raise InputError(f"io is {end!r}; with activations of {activations} wanted one of {wanted}.")
+    ends = io_ends(io, activations)
     loaded = open_model(model, converter)
     check(loaded, converter, activations)
     if (data is None) == (ranges is None):
@@ -144,6 +142,22 @@ def quantize(
     return model_of(graph, loaded, about)
 
 
+def io_ends(io: str | tuple[str, str], activations: str) -> tuple[str, str]:
+    """The types of inputs and outputs.
+
+    Raises:
+        InputError: there are no such activations, or one of the types does not go with them.
+    """
+    if activations not in _IO:
+        raise InputError(f"activations are {activations!r}, wanted int8 or int16.")
+    ends = (io, io) if isinstance(io, str) else io
+    for end in ends:
+        if end not in _IO[activations]:
+            wanted = ", ".join(_IO[activations])
+            raise InputError(f"io is {end!r}; with activations of {activations} wanted one of {wanted}.")
+    return ends
+
+
 def check(model: Model, converter: Converter, activations: str) -> None:
     """Whether a model can be quantized at all, before any data is run.
 
@@ -152,7 +166,7 @@ def check(model: Model, converter: Converter, activations: str) -> None:
         UnsupportedError: it has operators whose quantized form is not known.
     """
     _check_float(model)
-    _check_operators(model, _quantizer(converter, activations))
+    _check_operators(model, _quantizer(converter, activations), activations)
 
 
 def _quantizer(converter: Converter, activations: str) -> Quantizer:
@@ -187,30 +201,31 @@ def _graph(
 
 
 def _check_float(model: Model) -> None:
-    """Refuse what is quantized already, and what has several subgraphs."""
+    """Refuse what is quantized already."""
     for tensor in model.tensors:
         if tensor.quant is not None or (tensor.dtype.name in ("int8", "uint8", "int16") and tensor.data is None):
             raise InputError(
                 f"{model.source}: is quantized already: {tensor.label} is {tensor.dtype.name}. Wanted a float32 "
                 "model: convert without optimizations, or take the file from before quantization."
             )
-    if len(model.subgraphs) > 1:
-        raise UnsupportedError(
-            f"{model.source}: cannot be quantized",
-            [f"it has {len(model.subgraphs)} subgraphs (control flow); models of one subgraph are covered"],
-        )
     if not any(tensor.dtype.name == "float32" for tensor in model.tensors):
         raise InputError(f"{model.source}: has no float32 tensor; there is nothing to quantize.")
 
 
-def _check_operators(model: Model, quantizer: Quantizer) -> None:
+def _subgraphs(model: Model) -> list[str]:
+    """The reason to refuse a model of several subgraphs."""
+    count = len(model.subgraphs)
+    return [f"it has {count} subgraphs (control flow); models of one subgraph are covered"] if count > 1 else []
+
+
+def _check_operators(model: Model, quantizer: Quantizer, activations: str) -> None:
     known = TRAITS if quantizer is Quantizer.MLIR else {**TRAITS, **PROPERTIES}
     reasons = [
-        f"{op.label}: how the converter treats {op.name} is not known to LastBit (docs/converter.md lists the "
-        "operators that are)"
+        f"{op.label}: LastBit has no quantized form of it; {what_the_converter_does(op.name, activations)}"
         for op in model.operators
         if op.name not in known
     ]
+    reasons += _subgraphs(model)
     for tensor in model.tensors:
         if tensor.data is not None and tensor.dtype.name == "float32" and not np.isfinite(tensor.data).all():
             reasons.append(f"{tensor.label}: has weights that are not finite")

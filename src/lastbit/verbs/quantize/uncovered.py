@@ -1,0 +1,86 @@
+"""What TensorFlow's converter does with operators whose quantized form LastBit does not have.
+
+Each was asked: a model of the operator alone, converted by TensorFlow 2.21 (LSTM and WHILE: by 2.15 too), with int8 and
+with int16 activations and float32 allowed beside them.
+"""
+
+from __future__ import annotations
+
+__all__ = ["what_the_converter_does"]
+
+_INT8_ONLY = (
+    "DEPTH_TO_SPACE",
+    "DIV",
+    "EQUAL",
+    "GREATER",
+    "L2_NORMALIZATION",
+    "LESS",
+    "LOG_SOFTMAX",
+    "PRELU",
+    "SPACE_TO_DEPTH",
+    "SQRT",
+    "TOPK_V2",
+)
+_BOTH = (
+    "ABS",
+    "BATCH_TO_SPACE_ND",
+    "BROADCAST_TO",
+    "EXP",
+    "GATHER",
+    "GATHER_ND",
+    "GELU",
+    "LOG",
+    "MIRROR_PAD",
+    "REDUCE_MAX",
+    "REDUCE_MIN",
+    "REDUCE_PROD",
+    "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR",
+    "REVERSE_V2",
+    "RSQRT",
+    "SELECT",
+    "SPACE_TO_BATCH_ND",
+    "SQUARED_DIFFERENCE",
+    "TILE",
+    "TRANSPOSE_CONV",
+)
+_NEITHER = (
+    "CAST",
+    "CEIL",
+    "CONV_3D",
+    "COS",
+    "CUMSUM",
+    "ELU",
+    "FLOOR",
+    "FLOOR_DIV",
+    "FLOOR_MOD",
+    "LOCAL_RESPONSE_NORMALIZATION",
+    "NEG",
+    "POW",
+    "ROUND",
+    "SIN",
+    "SQUARE",
+)
+_FLOAT = "leaves it in float32, between DEQUANTIZE and QUANTIZE"
+_INTEGER = "gives it integers"
+_OTHERS = {
+    ("UNIDIRECTIONAL_SEQUENCE_LSTM", "int8"): "gives it int8 with scales of the gates and an int16 cell",
+    ("UNIDIRECTIONAL_SEQUENCE_LSTM", "int16"): "refuses the model",
+    ("WHILE", "int8"): "dies (segmentation fault)",
+}
+
+
+def what_the_converter_does(name: str, activations: str) -> str:
+    """A half-sentence: what TensorFlow's converter does with an operator.
+
+    Args:
+        name: the operator's name.
+        activations: `int8` or `int16`.
+    """
+    if (name, activations) in _OTHERS:
+        return f"TensorFlow's converter {_OTHERS[name, activations]}"
+    if name in _BOTH or (name in _INT8_ONLY and activations == "int8"):
+        return f"TensorFlow's converter {_INTEGER}"
+    if name in _NEITHER or name in _INT8_ONLY:
+        return f"TensorFlow's converter {_FLOAT}"
+    return "what converters do with it was not asked"
