@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...model.graph import Model, Tensor
-from ...model.types import hex_float
+from ...model.types import IntegerType, hex_float
 from ...report.blocks import Block, Report, Table, Text
 from .converters import converter_named
 
 __all__ = ["QuantizeReport"]
 
 _SHOWN = 12
+# MLIR makes the range of a tensor that was always 0 this wide: a millionth at each end, and less than that between.
+_FLAT = 3e-6
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,6 +49,18 @@ class QuantizeReport(Report):
             and any(self.model.tensors[i].dtype.name == "float32" for i in (*op.inputs, *op.outputs) if i >= 0)
         ]
 
+    @property
+    def flat(self) -> list[str]:
+        """Fed or computed tensors whose whole range is a few millionths: they were zero in every sample."""
+        return [
+            tensor.label
+            for tensor in self.model.tensors
+            if tensor.quant is not None
+            and tensor.data is None
+            and isinstance(tensor.dtype, IntegerType)
+            and float(tensor.quant.scale[0]) * (tensor.dtype.qmax - tensor.dtype.qmin) <= _FLAT
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """See `Report`; scales are hexadecimal floats."""
         return {
@@ -72,6 +86,11 @@ class QuantizeReport(Report):
             count = len(self.left_float)
             lines.append(
                 f"{count} operators stay float32, as in the converter's file: {', '.join(self.left_float[:4])}."
+            )
+        if self.flat:
+            lines.append(
+                f"{len(self.flat)} tensors have a range of almost nothing: {', '.join(self.flat[:2])}. Were the samples "
+                "zero?"
             )
         return lines
 
