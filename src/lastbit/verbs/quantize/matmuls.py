@@ -6,6 +6,7 @@ Source: google-ai-edge/LiteRT tflite/converter/transforms/optimize_patterns.td (
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from .ir import CONSTANT, Graph, Op, Value
 
@@ -30,8 +31,8 @@ def merge_reshapes(least: int) -> Callable[[Graph, Op], bool]:
         given, middle, second = first.operands[0], first.results[0], product.operands[1]
         if given is None or second is None or any(map(_open, (given, middle, op.results[0]))):
             return False
-        shapes = [value.tensor.shape for value in (given, middle, second, product.results[0], op.results[0])]
-        if not (_of_two(*shapes) or _of_three(*shapes, least)):
+        shapes = _Shapes(*(v.tensor.shape for v in (given, middle, second, product.results[0], op.results[0])))
+        if not (shapes.of_two() or shapes.of_three(least)):
             return False
         result = op.results[0]
         made = graph.add(
@@ -49,18 +50,30 @@ def merge_reshapes(least: int) -> Callable[[Graph, Op], bool]:
 _Shape = tuple[int, ...]
 
 
-def _of_two(given: _Shape, middle: _Shape, second: _Shape, product: _Shape, last: _Shape) -> bool:
-    """Whether the factors have two dimensions, and the second RESHAPE gives back what the first one took."""
-    two = len(second) == len(middle) == 2 and min(len(given), len(last)) >= 2
-    return two and given[-1] == middle[-1] and given[:-1] == last[:-1]
+@dataclass(frozen=True)
+class _Shapes:
+    """The shapes on the way from what the first RESHAPE reads to what the second one gives."""
 
+    given: _Shape
+    middle: _Shape
+    second: _Shape
+    product: _Shape
+    last: _Shape
 
-def _of_three(given: _Shape, middle: _Shape, second: _Shape, product: _Shape, last: _Shape, least: int) -> bool:
-    """The same for factors of three dimensions, the first of which is 1."""
-    if len(second) != 3 or len(middle) != 3 or min(len(given), len(last)) < least:
-        return False
-    ones = second[0] == given[0] == 1 and given[-1] == middle[-1]
-    return ones and given[1:-1] == last[1:-1] and _size(given[1:-1]) == middle[1] and _size(last[1:-1]) == product[1]
+    def of_two(self) -> bool:
+        """Whether the factors have two dimensions, and the second RESHAPE gives back what the first one took."""
+        if len(self.second) != 2 or len(self.middle) != 2 or min(len(self.given), len(self.last)) < 2:
+            return False
+        return self.given[-1] == self.middle[-1] and self.given[:-1] == self.last[:-1]
+
+    def of_three(self, least: int) -> bool:
+        """The same for factors of three dimensions, the first of which is 1."""
+        given, last = self.given, self.last
+        if len(self.second) != 3 or len(self.middle) != 3 or min(len(given), len(last)) < least:
+            return False
+        if self.second[0] != 1 or given[0] != 1 or given[-1] != self.middle[-1] or given[1:-1] != last[1:-1]:
+            return False
+        return _size(given[1:-1]) == self.middle[1] and _size(last[1:-1]) == self.product[1]
 
 
 def _size(shape: _Shape) -> int:

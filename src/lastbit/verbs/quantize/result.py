@@ -89,8 +89,8 @@ class QuantizeReport(Report):
             )
         if self.flat:
             lines.append(
-                f"{len(self.flat)} tensors have a range of almost nothing: {', '.join(self.flat[:2])}. Were the samples "
-                "zero?"
+                f"{len(self.flat)} tensors have a range of almost nothing: {', '.join(self.flat[:2])}. "
+                "Were the samples zero?"
             )
         return lines
 
