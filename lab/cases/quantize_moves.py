@@ -1,7 +1,7 @@
 """Small float models of RESHAPEs, TRANSPOSEs and what stands beside them: what the converter's optimizer makes of each.
 
-Each model is one line: its name and its operators behind a first one. `tools/quantize_check.py moves FOLDER` writes
-them all, for tools/quantize_oracle.py to quantize with each version.
+Each model is one line: its name and its operators behind a first one. `lab/checks/quantize_check.py moves FOLDER`
+writes them all, for lab/checks/quantize_oracle.py to quantize with each version.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from lab.cases.quantize_models import INT32, Maker, drop_unused, with_ranges
 from lastbit.model.graph import Subgraph
 from lastbit.model.tflite.writer import write
-from quantize_models import INT32, Maker, drop_unused, with_ranges
 
 Shape = tuple[int, ...]
 Step = Callable[["Chain"], int]

@@ -311,7 +311,7 @@ def test_inputs_and_outputs_may_have_a_type_each(io_type):
 
 
 def test_a_type_of_inputs_or_outputs_that_does_not_fit_is_told_before_anything_is_measured(tmp_path):
-    from cli_helpers import invoke
+    from tests.support.cli import invoke
 
     (tmp_path / "f.tflite").write_bytes(dense_model(np.eye(4)))
     result = invoke("quantize", tmp_path / "f.tflite", "-o", tmp_path / "q.tflite", "--io", "uint8,int4")
@@ -321,7 +321,7 @@ def test_a_type_of_inputs_or_outputs_that_does_not_fit_is_told_before_anything_i
 
 
 def test_the_command_asks_about_samples_of_zeros(tmp_path):
-    from cli_helpers import invoke
+    from tests.support.cli import invoke
 
     (tmp_path / "f.tflite").write_bytes(dense_model(np.eye(4)))
     said = []
