@@ -60,9 +60,12 @@ def quantize(
 ) -> None:
     """Quantize a float32 model exactly as a converter does.
 
-    MODEL is a float32 .tflite file, or a Keras model (.keras, .h5; extra [keras]), which needs no TensorFlow either.
-    Every scale, zero point, weight and bias is the converter's own, to the last bit, from the same ranges. It needs
-    no TensorFlow. The ranges come from samples (--data) or from a file (--ranges).
+    MODEL is a float32 .tflite file, or a Keras model (.keras, .h5; extra [keras]). Neither needs TensorFlow.
+    Every scale, zero point, weight and bias is the converter's own, to the last bit, from the same ranges. The ranges
+    come from samples (--data) or from a file (--ranges).
+
+    Batch normalization in a Keras model is folded as on an Intel CPU; a converter on another CPU may write other last
+    bits there (docs/keras.md).
     """
     from ..report.input_arrays import possible_paths, read_inputs
     from ..report.json_text import json_text
