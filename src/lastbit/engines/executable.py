@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..ops.prepare import PreparedModel
 from . import reference
 from .inputs import Inputs, as_inputs, check_input, match_inputs
 from .plan import Backend, ChainStep, OperatorStep, Step, make_steps
-from .reference import OperatorTrace, Trace
+from .reference import OperatorTrace, Trace, joined, samples_of
 
 __all__ = ["Executable"]
 
@@ -23,7 +23,9 @@ __all__ = ["Executable"]
 class Executable:
     """A model ready to be called. Made by `lastbit.build`.
 
-    Calls may come from several threads at once. It gives exactly what the reference engine gives.
+    Calls may come from several threads at once, except where the model keeps state between calls: there each call goes
+    on where the last one ended, the samples of a batch one after the other, and `reset` begins a new stream. It gives
+    exactly what the reference engine gives.
 
     Attributes:
         prepared: the prepared model.
@@ -56,12 +58,20 @@ class Executable:
         self._chain = None
         if single and isinstance(steps[0], ChainStep) and self._outputs == (steps[0].end,):
             self._chain = steps[0]
+        assigned = (index for entry in prepared.operators.values() for index in entry.writes or ())
+        self._kept = frozenset((*prepared.state, *assigned))
+        self._state: dict[int, Array] = {}
+        self.reset()
         kind = self._inputs[0].dtype.numpy if self._inputs else None
         self._dtype = None if kind is None else np.dtype(kind)
 
     def __repr__(self) -> str:
         runtime, source = self.prepared.runtime.name, self.prepared.model.source
         return few_lines(["Executable(", f"{source!r}, {runtime}, engine {self.engine}, threads {self.threads})"])
+
+    def reset(self) -> None:
+        """Begin a new stream: the model's variables hold what they hold before the first call."""
+        self._state = dict(self.prepared.state)
 
     def _plan(self, one_row: bool) -> list[Step]:
         one_row = (one_row or self.one_by_one) and self._by_rows
@@ -120,11 +130,25 @@ class Executable:
         return Trace(self.prepared, {i: value for i, value in tensors.items() if i in kept}, operators)
 
     def _run(self, inputs: Inputs, progress: Callable[[int, int, str], None] | None = None) -> dict[int, Array]:
-        pairs = match_inputs(self.prepared.model, inputs)
         if self._backend is None:
-            return dict(reference.run(self.prepared, inputs, progress=progress).tensors)
-        tensors = {tensor.index: check_input(tensor, value) for tensor, value in pairs}
-        batch = next(iter(tensors.values())).shape[:1] if tensors else (1,)
+            trace = reference.run(self.prepared, inputs, progress=progress, state=self._state)
+            self._state = dict(trace.state)
+            return dict(trace.tensors)
+        pairs = match_inputs(self.prepared.model, inputs)
+        given = {tensor.index: check_input(tensor, value) for tensor, value in pairs}
+        if not self.prepared.keeps_state:
+            return self._run_once(given, progress)
+        calls = []
+        for sample in samples_of(self.prepared.model, given):
+            calls.append(self._run_once({**sample, **self._state}, progress))
+            self._state = {index: calls[-1][index] for index in self._kept if index in calls[-1]}
+        return joined(calls)
+
+    def _run_once(
+        self, given: Mapping[int, Array], progress: Callable[[int, int, str], None] | None
+    ) -> dict[int, Array]:
+        tensors = dict(given)
+        batch = next(iter(tensors.values())).shape[:1] if self._inputs else (1,)
         tensors |= self.prepared.constants
         steps = self._plan(batch == (1,))
         for done, step in enumerate(steps):

@@ -62,13 +62,10 @@ class OperatorStep:
     def run(self, tensors: dict[int, Array], threads: int) -> None:
         """Read the operator's inputs from `tensors` and put its outputs there."""
         values = [tensors[i] for i in self.entry.inputs]
-        outputs = self.entry.operator.outputs
         if self.function is not None:
-            tensors[outputs[0]] = self.function(values, threads)
+            tensors[self.entry.operator.outputs[0]] = self.function(values, threads)
             return
-        steps = self.entry.evaluate(values)
-        for i, index in enumerate(outputs):
-            tensors[index] = steps[f"output_{i}" if i else "output"]
+        tensors.update(self.entry.written(self.entry.evaluate(values)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from ..model.errors import UnsupportedError
+import numpy as np
+
+from ..model.errors import InputError, UnsupportedError
+from ..model.graph import Model
 from ..model.html import few_lines, html_table
 from ..model.types import Array
-from ..ops.base import PreparedOperator, output_values
+from ..ops.base import PreparedOperator
 from ..ops.prepare import PreparedModel
 from .inputs import Inputs, check_input, match_inputs
 
-__all__ = ["OperatorTrace", "Trace", "run"]
+__all__ = ["OperatorTrace", "Trace", "joined", "run", "samples_of"]
 
 
 class OperatorTrace:
@@ -61,11 +65,13 @@ class Trace:
         prepared: the prepared model that was run.
         tensors: tensor index -> value, for inputs and everything computed.
         operators: operator index -> its steps, for every operator that ran.
+        state: what the model's variables hold after the call, by the index of their handle; empty where it has none.
     """
 
     prepared: PreparedModel
     tensors: Mapping[int, Array]
     operators: Mapping[int, OperatorTrace]
+    state: Mapping[int, Array] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -127,8 +133,11 @@ def run(
     *,
     partial: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
+    state: Mapping[int, Array] | None = None,
 ) -> Trace:
     """Run a prepared model and record every step.
+
+    A model that keeps state takes the samples of a batch one after the other, as a stream.
 
     Args:
         prepared: the model, prepared for a runtime.
@@ -136,6 +145,7 @@ def run(
             tensors' own; the leading dimension may differ from the file's (a batch) or be missing.
         partial: run what is covered and leave out the rest, instead of raising.
         progress: told operators done, operators in all, and the one that is calculated.
+        state: what variables hold before the call, as an earlier Trace's `state` has it; None: as before the first.
 
     Raises:
         InputError: an input is missing or does not fit its tensor.
@@ -144,8 +154,62 @@ def run(
     model = prepared.model
     if not partial:
         prepared.require_all()
-    tensors: dict[int, Array] = dict(prepared.constants)
-    tensors |= {tensor.index: check_input(tensor, value) for tensor, value in match_inputs(model, inputs)}
+    state = prepared.state if state is None else state
+    given = {tensor.index: check_input(tensor, value) for tensor, value in match_inputs(model, inputs)}
+    if not prepared.keeps_state:
+        return _run_once(prepared, given, state, progress)
+    traces = []
+    for sample in samples_of(model, given):
+        traces.append(_run_once(prepared, sample, state, progress))
+        state = traces[-1].state
+    return _stream(traces)
+
+
+def samples_of(model: Model, given: Mapping[int, Array]) -> Iterator[dict[int, Array]]:
+    """A batch cut into arrays of the file's own shapes, one after the other.
+
+    Raises:
+        InputError: an input does not hold whole samples, or two hold different numbers of them.
+    """
+    counts = set()
+    for index, value in given.items():
+        own = model.tensors[index].shape[:1] or (1,)
+        count, rest = divmod(value.shape[0] if value.ndim else 1, max(own[0], 1))
+        if rest:
+            raise InputError(f"{model.tensors[index].label}: {value.shape[0]} rows are no whole calls of {own[0]}")
+        counts.add(count)
+    if len(counts) > 1:
+        raise InputError(f"the inputs hold different numbers of calls: {', '.join(map(str, sorted(counts)))}")
+    calls = counts.pop() if counts else 1
+    for number in range(calls):
+        yield {index: np.array_split(value, calls)[number] if value.ndim else value for index, value in given.items()}
+
+
+def joined(calls: Sequence[Mapping[Any, Array]]) -> dict[Any, Array]:
+    """The arrays of several calls, those of one key one behind the other."""
+    if len(calls) == 1:
+        return dict(calls[0])
+    found = {key: [call[key] for call in calls] for key in calls[0]}
+    return {key: np.concatenate(arrays) if arrays[0].ndim else np.stack(arrays) for key, arrays in found.items()}
+
+
+def _stream(traces: Sequence[Trace]) -> Trace:
+    """The calls of a stream as one Trace."""
+    first = traces[0]
+    operators = {
+        index: OperatorTrace(entry.prepared, joined([trace.operators[index].steps for trace in traces]))
+        for index, entry in first.operators.items()
+    }
+    return Trace(first.prepared, joined([trace.tensors for trace in traces]), operators, traces[-1].state)
+
+
+def _run_once(
+    prepared: PreparedModel,
+    given: Mapping[int, Array],
+    state: Mapping[int, Array],
+    progress: Callable[[int, int, str], None] | None,
+) -> Trace:
+    tensors: dict[int, Array] = {**prepared.constants, **state, **given}
     traces: dict[int, OperatorTrace] = {}
     for index, entry in prepared.operators.items():
         if any(i not in tensors for i in entry.inputs):
@@ -153,6 +217,7 @@ def run(
         if progress is not None:
             progress(len(traces), len(prepared.operators), entry.operator.label)
         steps = entry.evaluate([tensors[i] for i in entry.inputs])
-        tensors.update(output_values(entry.operator, steps))
+        tensors.update(entry.written(steps))
         traces[index] = OperatorTrace(entry, steps)
-    return Trace(prepared, tensors, traces)
+    places = {*state, *(index for entry in prepared.operators.values() for index in entry.writes or ())}
+    return Trace(prepared, tensors, traces, {index: tensors[index] for index in places if index in tensors})

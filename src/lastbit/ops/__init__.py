@@ -30,6 +30,7 @@ from .elements import (
 from .moves import concatenation, pack, pad, reshape, shape, split, squeeze, strided_slice, transpose, unpack
 from .products import batch_matmul, conv_2d, depthwise_conv_2d, transpose_conv
 from .products.convolution import convolution_variant
+from .state import variables
 
 __all__ = ["MANY", "OPERATORS", "OperatorEntry"]
 
@@ -55,6 +56,7 @@ class OperatorEntry:
     reads_scales: bool = True
 
 
+NONE = (0, 0)
 MANY = (1, 2**31 - 1)
 
 
@@ -64,6 +66,11 @@ def _types_variant(model: Model, op: Operator) -> Variant:
     return Variant("absent" if x is None else x.dtype.name, model.tensors[op.outputs[0]].dtype.name)
 
 
+def _no_variant(model: Model, op: Operator) -> Variant:
+    """That of an operator without tensors."""
+    return Variant("absent", "absent")
+
+
 _moves = partial(OperatorEntry, reads_scales=False)
 
 OPERATORS: dict[str, OperatorEntry] = {
@@ -71,7 +78,11 @@ OPERATORS: dict[str, OperatorEntry] = {
     "ARG_MAX": _moves(arg_max.prepare_arg_max, _types_variant, arg_max.RULES, (2, 2)),
     "ARG_MIN": _moves(arg_max.prepare_arg_max, _types_variant, arg_max.RULES, (2, 2)),
     "AVERAGE_POOL_2D": OperatorEntry(pool_2d.prepare_pool_2d, _types_variant, pool_2d.AVERAGE_RULES),
+    "ASSIGN_VARIABLE": _moves(
+        variables.prepare_assign_variable, variables.assign_variant, variables.RULES, (2, 2), NONE
+    ),
     "BATCH_MATMUL": OperatorEntry(batch_matmul.prepare_batch_matmul, _types_variant, batch_matmul.RULES, (2, 2)),
+    "CALL_ONCE": _moves(variables.prepare_call_once, _no_variant, variables.RULES, NONE, NONE),
     "CONCATENATION": _moves(concatenation.prepare_concatenation, _types_variant, concatenation.RULES, MANY),
     "CONV_2D": OperatorEntry(conv_2d.prepare_conv_2d, convolution_variant, conv_2d.RULES, (2, 3)),
     "DEPTHWISE_CONV_2D": OperatorEntry(
@@ -95,6 +106,7 @@ OPERATORS: dict[str, OperatorEntry] = {
     "PAD": _moves(pad.prepare_pad, _types_variant, pad.RULES, (2, 2)),
     "PADV2": _moves(pad.prepare_pad, _types_variant, pad.RULES, (3, 3)),
     "QUANTIZE": OperatorEntry(quantize.prepare_quantize, _types_variant, quantize.RULES),
+    "READ_VARIABLE": _moves(variables.prepare_read_variable, _types_variant, variables.RULES),
     "RELU": OperatorEntry(relu.prepare_relu, _types_variant, relu.RULES),
     "RELU6": OperatorEntry(relu.prepare_relu, _types_variant, relu.RULES),
     "RELU_N1_TO_1": OperatorEntry(relu.prepare_relu, _types_variant, relu.RULES),
@@ -113,4 +125,5 @@ OPERATORS: dict[str, OperatorEntry] = {
         transpose_conv.prepare_transpose_conv, transpose_conv.transpose_conv_variant, transpose_conv.RULES, (3, 4)
     ),
     "UNPACK": _moves(unpack.prepare_unpack, _types_variant, unpack.RULES, (1, 1), MANY),
+    "VAR_HANDLE": _moves(variables.prepare_var_handle, _types_variant, variables.RULES, NONE),
 }

@@ -82,6 +82,7 @@ class PreparedOperator:
             `lastbit.prepare`.
         recipe: of LOGISTIC, TANH and SOFTMAX of quantized values: what table or polynomial they follow.
         staged: of an operator whose rule is a list of stages or a choice of such: the rule, and what it is applied to.
+        writes: indices of the tensors that `output`, `output_1`, ... go to; None: the operator's outputs.
     """
 
     operator: Operator
@@ -92,6 +93,12 @@ class PreparedOperator:
     kernel: str = ""
     recipe: RecipeOperator | None = None
     staged: StagedOperator | None = None
+    writes: tuple[int, ...] | None = None
+
+    def written(self, steps: Mapping[str, Array]) -> dict[int, Array]:
+        """What its steps say of the tensors that it writes: tensor index -> value."""
+        places = self.operator.outputs if self.writes is None else self.writes
+        return {index: steps[f"output_{i}" if i else "output"] for i, index in enumerate(places)}
 
 
 def output_values(op: Operator, steps: Mapping[str, Array]) -> dict[int, Array]:

@@ -14,6 +14,7 @@ from . import OPERATORS
 from .base import PreparedOperator, refuse
 from .dense.fully_connected import prepare_fully_connected
 from .kernels import DELEGATE, KERNELS, check_kernel
+from .state.variables import initial_state
 from .validity import check_operands, check_structure
 
 __all__ = ["DENSE_ONLY", "PreparedModel", "choose_rule", "missing_outputs", "prepare", "prepare_operator"]
@@ -34,6 +35,7 @@ class PreparedModel:
         refused: operator index -> why it is refused or not covered: kind and words.
         missing_outputs: tensor index -> why the graph output has no value, whatever operators run.
         constants: tensor index -> value in the file, of outputs and of what covered operators take as a value.
+        state: tensor index -> value before the first call, of the variables that the model keeps between calls.
     """
 
     model: Model
@@ -42,6 +44,12 @@ class PreparedModel:
     refused: Mapping[int, Refused]
     missing_outputs: Mapping[int, str] = field(default_factory=dict)
     constants: Mapping[int, Array] = field(default_factory=dict)
+    state: Mapping[int, Array] = field(default_factory=dict)
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether a call depends on those before it."""
+        return any(op.name == "ASSIGN_VARIABLE" for op in self.model.operators)
 
     @property
     def refusals(self) -> dict[int, str]:
@@ -96,7 +104,7 @@ def prepare(model: Model, runtime: str | Runtime) -> PreparedModel:
         if index not in model.fed_or_computed and (value := model.tensors[index].data) is not None
     }
     constants = {**model.constant_outputs, **values}
-    return PreparedModel(model, chosen, operators, refused, missing_outputs(model), constants)
+    return PreparedModel(model, chosen, operators, refused, missing_outputs(model), constants, initial_state(model))
 
 
 def missing_outputs(model: Model) -> dict[int, str]:

@@ -111,7 +111,7 @@ def check_structure(
             if fault.kind in UNRUNNABLE and not unread:
                 raise refuse(op, fault.text + _advice(fault))
     for option, value in op.options.items():
-        if isinstance(value, str) and value not in _KNOWN[option]:
+        if isinstance(value, str) and option in _KNOWN and value not in _KNOWN[option]:
             raise refuse(op, f"the option {option} is {value}, which LastBit does not know")
 
 

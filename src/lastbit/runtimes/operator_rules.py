@@ -47,6 +47,15 @@ def _convolutions(operators: tuple[str, ...], variants: tuple[str, ...], rule: s
     return {key_of(operator, variant): Rule(rule, kernel) for operator in operators for variant in variants}
 
 
+def _variables(types: tuple[str, ...], kernel: Family) -> Rules:
+    """Operators that keep values between calls."""
+    return {
+        key_of("VAR_HANDLE", "absent->resource"): Rule("variable", kernel),
+        **{key_of("READ_VARIABLE", f"resource->{t}"): Rule("variable", kernel) for t in types},
+        **{key_of("ASSIGN_VARIABLE", f"{t}->resource"): Rule("variable", kernel) for t in types},
+    }
+
+
 def _copies(types: tuple[str, ...], kernel: Family) -> Rules:
     """Operators that only move values, with SPLIT, FILL and SHAPE, whose first input is not the array."""
     return {
@@ -139,6 +148,11 @@ XNNPACK_OPERATORS: Rules = {
     ),
     key_of("BATCH_MATMUL", "int8->int8"): Rule("float32-half_even", Family.XNNPACK),
     **_convolutions(("TRANSPOSE_CONV",), _INT8, "float32-half_even", Family.XNNPACK),
+    **{
+        key: rule
+        for key, rule in _variables((*EIGHT_BIT, "float32"), Family.XNNPACK).items()
+        if key != key_of("VAR_HANDLE", "absent->resource")
+    },
     **_convolutions(("CONV_2D",), (_FLOAT, f"{_FLOAT} grouped"), "float32_fma/bias_first", Family.XNNPACK),
     key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma/bias_first", Family.XNNPACK),
 }
@@ -170,6 +184,8 @@ def _litert_operators(kernel: Family) -> Rules:
         **_same(("MAX_POOL_2D",), (*EIGHT_BIT, "int16"), "maximum/half_away", kernel),
         **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16", kernel),
         **_copies(_MOVED, kernel),
+        **_variables(_MOVED, kernel),
+        key_of("CALL_ONCE", "absent->absent"): Rule("variable", kernel),
         **_same(_COMPARISONS, ("int8", "uint8", "int16", "int32", "float32"), "compare", kernel),
         key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", kernel),
         **_positions(_ARG_TYPES, ("int32", "int64"), kernel),
@@ -249,6 +265,8 @@ REFERENCE_OPERATORS: Rules = {
 }
 
 TFLM_OPERATORS: Rules = {
+    **_variables(_MOVED, Family.TFLM),
+    key_of("CALL_ONCE", "absent->absent"): Rule("variable", Family.TFLM),
     **_transpose_convolutions(_HALF_AWAY, Family.TFLM),
     key_of("TRANSPOSE_CONV", "uint8 per_tensor"): _NO_UINT8,
     **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", Family.TFLM),

@@ -30,7 +30,7 @@ class OptionTable:
         code: its BuiltinOptions type.
         name: its name in the schema.
         fields: (name, kind, default) in the order of the slots. A kind is `padding`, `activation`, `dtype`, `bool`,
-            `i32`, `f32` or `[i32]`.
+            `i32`, `f32`, `str` or `[i32]`.
     """
 
     code: int
@@ -113,6 +113,10 @@ TABLES: dict[str, OptionTable] = {
     "FILL": OptionTable(68, "FillOptions"),
     "LEAKY_RELU": OptionTable(75, "LeakyReluOptions", (("alpha", "f32", 0.0),)),
     "HARD_SWISH": OptionTable(91, "HardSwishOptions"),
+    "CALL_ONCE": OptionTable(103, "CallOnceOptions", (("init_subgraph_index", "i32", 0),)),
+    "VAR_HANDLE": OptionTable(111, "VarHandleOptions", (("container", "str", ""), ("shared_name", "str", ""))),
+    "READ_VARIABLE": OptionTable(112, "ReadVariableOptions"),
+    "ASSIGN_VARIABLE": OptionTable(113, "AssignVariableOptions"),
 }
 
 
@@ -146,7 +150,9 @@ def read_table(union: Any, table: OptionTable) -> dict[str, Any]:
             )
             continue
         value = getattr(accessor, name)()
-        if kind in _ENUMS:
+        if kind == "str":
+            values[field] = (value or b"").decode("utf-8", "replace")
+        elif kind in _ENUMS:
             values[field] = choice(_ENUMS[kind], value)
         elif kind == "dtype":
             values[field] = DTYPES[value].name if value in DTYPES else f"unknown({value})"
@@ -185,6 +191,8 @@ def write_table(builder: Any, table: OptionTable, values: Mapping[str, Any], whe
         elif kind == "[i32]":
             # An absent vector is written where there is nothing: an empty one may mean something else.
             stored[field] = builder.CreateNumpyVector(np.array(value, np.int32)) if value else 0
+        elif kind == "str":
+            stored[field] = builder.CreateString(value)
         else:
             stored[field] = value
     if reasons:

@@ -23,8 +23,13 @@ _ALIGNMENT = 16
 _LARGEST_NARROW_CODE = 127
 
 
-def write(subgraph: Subgraph, description: str = "LastBit", signatures: Sequence[Signature] = ()) -> bytes:
-    """A complete .tflite file with one subgraph.
+def write(
+    subgraph: Subgraph,
+    description: str = "LastBit",
+    signatures: Sequence[Signature] = (),
+    others: Sequence[Subgraph] = (),
+) -> bytes:
+    """A complete .tflite file.
 
     The file is the simplest valid one: no metadata, one buffer per constant. `load` gives the same graph back.
 
@@ -32,6 +37,7 @@ def write(subgraph: Subgraph, description: str = "LastBit", signatures: Sequence
         subgraph: the graph. Each tensor's index is its position.
         description: the file's description.
         signatures: names for the graph's inputs and outputs.
+        others: further subgraphs, such as the one that CALL_ONCE runs.
 
     Returns:
         The file's bytes (schema version 3). Constants are aligned to 16 bytes.
@@ -42,9 +48,10 @@ def write(subgraph: Subgraph, description: str = "LastBit", signatures: Sequence
 
     Source: tensorflow/lite/schema/schema.fbs (schema version 3).
     """
-    subgraph.require_scales()
-    _check_graph(subgraph)
-    return _Writer(subgraph).finish(description, signatures)
+    for graph in (subgraph, *others):
+        graph.require_scales()
+        _check_graph(graph)
+    return _Writer().finish((subgraph, *others), description, signatures)
 
 
 def pack_int4(values: Array) -> bytes:
@@ -84,7 +91,7 @@ def _check_graph(graph: Subgraph) -> None:
                 raise InputError(f"{where}: there is no tensor {index}; the graph has tensors 0 to {count - 1}.")
     reasons = []
     for tensor in graph.tensors:
-        if tensor.dtype.numpy is None or _type_code(tensor) is None:
+        if (tensor.dtype.numpy is None and tensor.dtype.name != "resource") or _type_code(tensor) is None:
             reasons.append(f"{tensor.label} has the type {tensor.dtype.name}, which LastBit cannot write")
         elif tensor.data is not None and (tensor.data.dtype != tensor.dtype.numpy or tensor.data.shape != tensor.shape):
             raise InputError(
@@ -102,33 +109,22 @@ def _type_code(tensor: Tensor) -> int | None:
 class _Writer:
     """Builds one file. FlatBuffers are built from the leaves up and from the file's back to its front."""
 
-    def __init__(self, graph: Subgraph) -> None:
+    def __init__(self) -> None:
         import flatbuffers
         import tflite as schema
 
-        self.graph = graph
         self.schema: Any = schema
         self.builder: Any = flatbuffers.Builder(1024)
         # Buffer 0 is the empty one that computed tensors point at.
         self.buffers: list[int] = []
         self.codes: dict[tuple[str, int], int] = {}
 
-    def finish(self, description: str, signatures: Sequence[Signature] = ()) -> bytes:
+    def finish(self, graphs: Sequence[Subgraph], description: str, signatures: Sequence[Signature] = ()) -> bytes:
         """The whole file."""
-        schema, builder, graph = self.schema, self.builder, self.graph
+        schema, builder = self.schema, self.builder
         schema.BufferStart(builder)
         self.buffers.append(schema.BufferEnd(builder))
-        tensors = self.offsets([self.tensor(tensor) for tensor in graph.tensors])
-        operators = self.offsets([self.operator(op) for op in graph.operators])
-        inputs, outputs = self.int32(graph.inputs), self.int32(graph.outputs)
-        name = builder.CreateString(graph.name)
-        schema.SubGraphStart(builder)
-        schema.SubGraphAddTensors(builder, tensors)
-        schema.SubGraphAddInputs(builder, inputs)
-        schema.SubGraphAddOutputs(builder, outputs)
-        schema.SubGraphAddOperators(builder, operators)
-        schema.SubGraphAddName(builder, name)
-        subgraphs = self.offsets([schema.SubGraphEnd(builder)])
+        subgraphs = self.offsets([self.subgraph(graph) for graph in graphs])
         codes = self.offsets([self.operator_code(name, version) for name, version in self.codes])
         buffers = self.offsets(self.buffers)
         text = builder.CreateString(description)
@@ -168,6 +164,22 @@ class _Writer:
             schema.TensorMapAddTensorIndex(builder, index)
             entries.append(schema.TensorMapEnd(builder))
         return self.offsets(entries)
+
+    def subgraph(self, graph: Subgraph) -> int:
+        """One subgraph with its tensors and operators."""
+        schema, builder = self.schema, self.builder
+        tensors = self.offsets([self.tensor(tensor) for tensor in graph.tensors])
+        operators = self.offsets([self.operator(op) for op in graph.operators])
+        inputs, outputs = self.int32(graph.inputs), self.int32(graph.outputs)
+        name = builder.CreateString(graph.name)
+        schema.SubGraphStart(builder)
+        schema.SubGraphAddTensors(builder, tensors)
+        schema.SubGraphAddInputs(builder, inputs)
+        schema.SubGraphAddOutputs(builder, outputs)
+        schema.SubGraphAddOperators(builder, operators)
+        schema.SubGraphAddName(builder, name)
+        offset: int = schema.SubGraphEnd(builder)
+        return offset
 
     def offsets(self, values: Sequence[int]) -> int:
         """A vector of tables."""

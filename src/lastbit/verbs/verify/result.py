@@ -97,6 +97,7 @@ class OperatorResult:
         refused_by_oracle: the real interpreter's own reason for refusing it too, else empty.
         comparisons: what was compared.
         notes: LastBit's warnings about this operator.
+        silent: whether it writes no array: what it does shows in what other operators read.
     """
 
     index: int
@@ -108,17 +109,18 @@ class OperatorResult:
     refused_by_oracle: str = ""
     comparisons: list[Comparison] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    silent: bool = False
 
     @property
     def status(self) -> str:
-        """`exact`, `differs`, `not covered`, `refused by both`, `interpreter died` or `not compared`."""
+        """`exact`, `differs`, `not covered`, `refused by both`, `interpreter died`, `no outputs` or `not compared`."""
         if any(c.differs for c in self.comparisons):
             return "differs"
         if any(c.died for c in self.comparisons):
             return "interpreter died"
         if self.refusal:
             return "refused by both" if self.refused_by_oracle else "not covered"
-        return "exact" if self.outputs else "not compared"
+        return "exact" if self.outputs else "no outputs" if self.silent else "not compared"
 
     @property
     def outputs(self) -> int:
@@ -199,7 +201,7 @@ class RuntimeResult:
     def coverage(self) -> Coverage:
         """The operators asked about that were not compared; what both refuse has no outputs to compare."""
         asked = [o for o in self.operators if not self.dense_only or o.name == "FULLY_CONNECTED"]
-        asked = [o for o in asked if o.status != "refused by both"]
+        asked = [o for o in asked if o.status not in ("refused by both", "no outputs")]
         gaps = {o.index: self._why(o) for o in asked if not o.outputs and o.status != "differs"}
         return Coverage(tuple(self.model.operators[o.index] for o in asked), gaps)
 

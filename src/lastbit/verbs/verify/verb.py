@@ -178,4 +178,5 @@ def _empty_result(prepared: PreparedModel, op: Operator) -> OperatorResult:
     if entry is None:
         refused = prepared.refused[op.index]
         return OperatorResult(op.index, op.name, "", "", refusal=refused.reason, refusal_kind=refused.kind)
-    return OperatorResult(op.index, op.name, entry.rule, entry.kernel, notes=entry.notes)
+    silent = not any(prepared.model.tensors[index].dtype.numpy is not None for index in op.outputs)
+    return OperatorResult(op.index, op.name, entry.rule, entry.kernel, notes=entry.notes, silent=silent)

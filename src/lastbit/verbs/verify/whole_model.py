@@ -73,7 +73,8 @@ class WholeModelCheck:
         self._runner = OperatorRunner(prepared, work)
         fed = {t.index for t in self._model.inputs}
         needed = (i for entry in prepared.operators.values() for i in (*entry.inputs, *entry.operator.outputs))
-        self._wanted = list(dict.fromkeys(index for index in needed if index not in fed))
+        seen = (i for i in needed if i not in fed and self._model.tensors[i].dtype.numpy is not None)
+        self._wanted = list(dict.fromkeys(seen))
 
     @cached_property
     def _content(self) -> bytes:
@@ -91,11 +92,13 @@ class WholeModelCheck:
         rng = np.random.default_rng([self._seed, 2**20])
         comparisons = {index: Comparison("in the whole model") for index in self._prepared.operators}
         try:
-            for number in range(self._samples):
+            if self._prepared.keeps_state:
+                yield from self._stream(oracle, rng, comparisons, result)
+            for number in range(0 if self._prepared.keeps_state else self._samples):
                 which = f"whole model, input {number + 1} of {self._samples}"
-                inputs = self._given[number] if self._given else random_inputs(self._model, rng)
+                inputs = self._inputs(number, rng)
                 yield f"{which}: the interpreter runs"
-                tensors = self._run_oracle(oracle, inputs, comparisons)
+                (tensors,) = self._run_oracle(oracle, [inputs], comparisons)
                 for index in self._prepared.operators:
                     yield f"{which}: {self._model.operators[index].label}"
                     self._compare(index, tensors, comparisons[index])
@@ -114,21 +117,62 @@ class WholeModelCheck:
             if comparison.outputs or comparison.kernel_problem:
                 self._results[index].comparisons.append(comparison)
 
+    def _stream(
+        self, oracle: Oracle, rng: np.random.Generator, comparisons: Mapping[int, Comparison], result: RuntimeResult
+    ) -> Iterator[str]:
+        """A model that keeps state: one interpreter, all inputs one after the other."""
+        yield f"whole model, {self._samples} inputs one after the other: the interpreter runs"
+        calls = [self._inputs(number, rng) for number in range(self._samples)]
+        state = dict(self._prepared.state)
+        for number, tensors in enumerate(self._run_oracle(oracle, calls, comparisons)):
+            yield f"whole model, input {number + 1} of {self._samples}: its operators"
+            tensors |= state
+            for index, entry in self._prepared.operators.items():
+                self._compare(index, tensors, comparisons[index])
+                if entry.writes:
+                    state[entry.writes[0]] = tensors[entry.writes[0]] = tensors[entry.inputs[0]]
+            result.samples += 1
+        yield "whole model: end to end"
+        self._stream_end_to_end(oracle, calls, result)
+
+    def _stream_end_to_end(self, oracle: Oracle, calls: Sequence[Sequence[Array]], result: RuntimeResult) -> None:
+        if self._prepared.refusals:
+            return
+        try:
+            run = oracle.run(bytes(self._model.content), calls, label="the whole model")
+        except OracleFailure as failure:
+            result.end_to_end = failed("end to end", failure)
+            return
+        result.end_to_end = Comparison("end to end", kernel=kernel_seen(run))
+        state: Mapping[int, Array] | None = None
+        for inputs, outputs in zip(calls, run.outputs, strict=True):
+            trace = reference.run(self._prepared, inputs, state=state)
+            state = trace.state
+            for theirs, ours in zip(outputs, trace.outputs, strict=True):
+                result.end_to_end.add(compare_arrays(theirs, ours))
+
+    def _inputs(self, number: int, rng: np.random.Generator) -> Sequence[Array]:
+        return self._given[number] if self._given else random_inputs(self._model, rng)
+
     def _run_oracle(
-        self, oracle: Oracle, inputs: Sequence[Array], comparisons: Mapping[int, Comparison]
-    ) -> dict[int, Array]:
-        """Every tensor that covered operators read and write, as the interpreter computed it."""
-        tensors = dict(zip((t.index for t in self._model.inputs), inputs, strict=True))
-        run = oracle.run(self._content, [inputs], label="the whole model")
+        self, oracle: Oracle, calls: Sequence[Sequence[Array]], comparisons: Mapping[int, Comparison]
+    ) -> list[dict[int, Array]]:
+        """For each call every tensor that covered operators read and write, as the interpreter computed it."""
+        run = oracle.run(self._content, calls, label="the whole model")
         for index, comparison in comparisons.items():
             comparison.kernel = kernel_seen(run, index)
-            if run.delegated_operators is not None:
+            if run.delegated_operators is not None and not self._results[index].silent:
                 comparison.add_kernel_check(self._prepared.operators[index].kernel, index in run.delegated_operators)
-        tensors.update(zip(self._wanted, run.outputs[0], strict=False))
-        return tensors
+        fed = [t.index for t in self._model.inputs]
+        return [
+            {**dict(zip(fed, inputs, strict=True)), **dict(zip(self._wanted, outputs, strict=False))}
+            for inputs, outputs in zip(calls, run.outputs, strict=True)
+        ]
 
     def _compare(self, index: int, tensors: Mapping[int, Array], comparison: Comparison) -> None:
         entry = self._prepared.operators[index]
+        if self._results[index].silent:
+            return
         values = [tensors[i] for i in entry.inputs]
         theirs = [tensors[i] for i in entry.operator.outputs]
         compare_outputs(comparison, entry, values, theirs, self._runner.outputs(entry, values))

@@ -1,0 +1,1 @@
+"""Operators that keep values from one call to the next."""
