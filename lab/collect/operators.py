@@ -12,9 +12,10 @@ here (XNNPACK on another CPU) keep their entries, or get them from what that mac
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,21 +24,24 @@ import numpy as np
 
 from lab.cases import activations
 from lab.cases.operators import Array
+from lab.cases.variables import Stream, streams
 from lab.collect.evidence_files import load_part, store_part
 from lab.reach.tape import open_tape
 from lab.record.operators import all_cases
 from lab.record.recorded_operators import read_golden
+from lastbit.engines import reference
 from lastbit.model.errors import LastBitError, Refusal, UnsupportedError
 from lastbit.model.graph import Model
 from lastbit.model.tflite import load, write
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
-from lastbit.ops.prepare import prepare_operator
+from lastbit.ops.prepare import prepare, prepare_operator
 from lastbit.oracles import Oracle, OracleFailure, installed, open_oracle
 from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES
 
 ROOT = Path(__file__).parents[2]
 
+KEEP_VALUES = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 Outputs = Sequence[Array]
 Seen = tuple[Model, Sequence[Array], Outputs | str]
 """A case: its model, its inputs, and the interpreter's outputs or how it refused."""
@@ -88,6 +92,20 @@ class Tally:
                     continue
                 self.rivals[key][rival] += differing(output_values(op, other).values(), found)
 
+    def add_stream(self, stream: Stream, found: Sequence[Outputs]) -> None:
+        """Count a model that keeps values between calls: what is read shows what all of its operators do."""
+        model = stream.model()
+        prepared = prepare(model, self.runtime)
+        prepared.require_all()
+        ours = reference.run(prepared, [np.concatenate(stream.calls)]).outputs
+        theirs = [np.concatenate(arrays) for arrays in zip(*found, strict=True)]
+        bad, size = differing(ours, theirs), sum(array.size for array in theirs)
+        for op in {op.name: op for op in model.operators}.values():
+            key = op.name, str(OPERATORS[op.name].variant(model, op))
+            self.counts[key]["outputs"] += size
+            self.rules[key] = prepared.operators[op.index].rule, prepared.operators[op.index].kernel
+            self._mismatch(key, bad, stream.name)
+
     def _mismatch(self, key: tuple[str, str], count: int, text: str) -> None:
         self.counts[key]["mismatches"] += count
         if count and not self.first_mismatch:
@@ -119,6 +137,14 @@ def differing(ours: Any, theirs: Outputs) -> int:
             bits = np.dtype(f"u{a.dtype.itemsize}")
             total += int((np.ascontiguousarray(a).view(bits) != np.ascontiguousarray(b).view(bits)).sum())
     return total
+
+
+def all_streams(seed: int, scale: float) -> Iterator[Stream]:
+    """Models that keep values between calls."""
+    rng = np.random.default_rng([seed, 104])
+    for _ in range(max(int(40 * scale), 1)):
+        for dtype in ("int8", "uint8", "int16", "float32", "int32"):
+            yield from streams(rng, dtype)
 
 
 def live(
@@ -161,11 +187,17 @@ def recorded(runtime: str) -> tuple[dict[str, str], Iterator[Seen]] | None:
     return None
 
 
-def entry(runtime: str, fingerprint: dict[str, str], cases: Iterator[Seen], how: str) -> dict[str, Any]:
+def entry(
+    runtime: str, fingerprint: dict[str, str], cases: Iterator[Seen], how: str, tapped: Iterable[Stream] = ()
+) -> dict[str, Any]:
     """One runtime's part of the file."""
     tally = Tally(runtime)
     for model, inputs, found in cases:
         tally.add(model, inputs, found)
+    with open_oracle(runtime) if tapped else contextlib.nullcontext() as oracle:
+        for stream in tapped:
+            assert oracle is not None
+            tally.add_stream(stream, oracle.run(stream.content, [[x] for x in stream.calls]).outputs)
     if tally.first_mismatch:
         print("FIRST MISMATCH", runtime, tally.first_mismatch)
     date = datetime.now(UTC).strftime("%Y-%m-%d")
@@ -194,10 +226,12 @@ def main() -> None:
     runtimes: dict[str, Any] = {}
     for name in OPERATOR_RUNTIMES:
         if name in options.runtimes and (name in tapes or installed(name) is not None):
+            run_streams = name not in tapes and (not options.only or set(options.only) & set(KEEP_VALUES))
             oracle = open_tape(name, tapes[name]) if name in tapes else open_oracle(name)
             fingerprint, cases = live(name, oracle, options.seed, options.scale, options.only)
             how = f"python -m lab collect operators --seed {options.seed} --scale {options.scale:g}"
-            runtimes[name] = entry(name, fingerprint, cases, how)
+            tapped = all_streams(options.seed, options.scale) if run_streams else ()
+            runtimes[name] = entry(name, fingerprint, cases, how, tapped)
             if options.only and name in kept:
                 runtimes[name] = merged(kept[name], runtimes[name], options.only)
         elif name in kept:

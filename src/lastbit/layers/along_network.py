@@ -56,7 +56,7 @@ class Growth:
         """
         for index, entry in first.operators.items():
             other = second.operators.get(index)
-            if other is None:
+            if other is None or not entry.steps:  # a handle of a variable is no array
                 continue
             op = entry.prepared.operator
             row = self.operators.setdefault(index, OperatorGrowth(index, op.name))

@@ -31,12 +31,18 @@ def extract_operator(model: Model, op: Operator, batch: int | None = None) -> Su
 
     Raises:
         InputError: `op` is not of this model, or `batch` does not fit the operator.
-        UnsupportedError: the batch of this operator cannot be changed.
+        UnsupportedError: the batch of this operator cannot be changed; or what it takes is no array but a resource,
+            a string or a variant.
     """
     if not (0 <= op.index < len(model.operators)) or model.operators[op.index] is not op:
         raise InputError(
             f"{op.label} is not an operator of {model.source}'s main subgraph; take it from model.operators."
         )
+    for index in (*op.inputs, *op.outputs):
+        if index >= 0 and model.tensors[index].dtype.numpy is None:
+            tensor = model.tensors[index]
+            reason = f"{tensor.label} is a {tensor.dtype.name}, which no input or output of a model can be"
+            raise UnsupportedError(f"{op.label} cannot be a model of its own", [reason])
     if batch is not None and op.name == "FULLY_CONNECTED":
         model, op = _fed(model, op)
     used = list(dict.fromkeys(index for index in (*op.inputs, *op.outputs) if index >= 0))

@@ -180,7 +180,9 @@ def _on_data(sides: tuple[PreparedModel, PreparedModel], traces: Sequence[Trace]
     for trace in traces:
         for index, entry in trace.operators.items():
             other = sides[1].operators.get(index)
-            if other is not None and not drawn and "output" in entry.steps:
+            # What a variable held when it was read is not in the trace, only what it holds at the end.
+            read = other is not None and any(i in trace.state for i in other.inputs)
+            if other is not None and not drawn and not read and "output" in entry.steps:
                 steps = other.evaluate([trace.tensors[i] for i in other.inputs])
                 result.add_operator(model.operators[index], compare_arrays(entry.output, steps["output"]))
         other_trace = reference.run(sides[1], {t.index: trace.tensors[t.index] for t in model.inputs}, partial=True)

@@ -13,7 +13,7 @@ from typing import Any
 from ...engines import choose_engine
 from ...engines.executable import Executable
 from ...engines.inputs import match_inputs
-from ...model.errors import InputError
+from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model
 from ...ops.prepare import prepare
 from ...report.output_files import check_target
@@ -79,6 +79,7 @@ def evaluate(
         paths = [os.fspath(path) for path in (data, labels) if isinstance(path, str | os.PathLike)]
         check_target(output, (".json",), keep=[*paths, loaded.source])
     chosen = choose_engine(engine, float("inf"))
+    _refuse_state(loaded)
     built = [Executable(prepare(loaded, found), chosen, threads, one_by_one=True) for found in asked.values()]
     source = open_data(data, ("x", tensor.name, str(tensor.index), "arr_0"), "data").with_batch(tensor.shape[1:])
     targets = None if labels is None else open_data(labels, ("y", "labels", "targets"), "labels")
@@ -89,3 +90,12 @@ def evaluate(
     if output is not None and not restart:
         job.take_up(output)
     return job.run(progress)
+
+
+def _refuse_state(model: Model) -> None:
+    """A row of a stream depends on those before it, and here rows are taken up again, cut and counted one by one."""
+    if any(op.name == "ASSIGN_VARIABLE" for op in model.operators):
+        raise UnsupportedError(
+            f"{model.source}: evaluate takes rows that do not depend on each other:",
+            ["the model keeps state between calls (ASSIGN_VARIABLE); `lastbit run` takes a stream, call by call"],
+        )
