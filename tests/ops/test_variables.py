@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import lastbit
-from conftest import MODELS, needs_all_interpreters, needs_shared_models
+from tests.support.interpreters import needs_all_interpreters
+from tests.support.places import MODELS, needs_shared_models
 from lastbit.model.errors import InputError, UnsupportedError
 from lastbit.model.graph import Operator
 from lastbit.model.tflite import load, write

@@ -76,3 +76,15 @@ def test_each_disagreement_is_named(tmp_path, file, before, after, words):
 def test_an_unreleased_version_gets_no_tag():
     if "## 0.1.0 - unreleased" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"):
         assert any("unreleased" in line for line in differences(ROOT, "v0.1.0"))
+
+
+def test_changes_that_wait_are_files_that_a_release_can_take():
+    names = sorted(path.name for path in (ROOT / "changelog.d").iterdir() if path.name != "README.md")
+    for name in names:
+        assert re.fullmatch(r"[+\w-]+\.(added|changed|deprecated|removed|fixed)\.md", name), name
+    command = [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "9.9.9"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    for name in names:
+        first = (ROOT / "changelog.d" / name).read_text(encoding="utf-8").split()[:3]
+        assert " ".join(first) in " ".join(result.stdout.split())

@@ -10,7 +10,7 @@ import numpy as np
 from lastbit.model.graph import Model, Operator, Subgraph, Tensor
 from lastbit.model.tflite import load, write
 from lastbit.model.types import DTYPES, QuantParams
-from operator_cases import Array
+from lab.cases.operators import Array
 
 __all__ = ["Stream", "streams"]
 
