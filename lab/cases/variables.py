@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lab.cases.operators import Array
 from lastbit.model.graph import Model, Operator, Subgraph, Tensor
 from lastbit.model.tflite import load, write
 from lastbit.model.types import DTYPES, QuantParams
-from lab.cases.operators import Array
 
 __all__ = ["Stream", "streams"]
 

@@ -90,6 +90,7 @@ FILES_OF_SEVERAL = {
     "shape": {"SHAPE", "FILL"},
     "split": {"SPLIT", "SPLIT_V"},
     "squeeze": {"SQUEEZE", "EXPAND_DIMS"},
+    "variables": {"CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"},
 }
 
 

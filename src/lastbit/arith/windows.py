@@ -22,7 +22,7 @@ class WindowAxis:
         dilation: distance of the elements that it takes; 1 takes neighbours.
         same: whether the input is padded so that only the stride makes the output smaller (padding SAME).
 
-    >>> w = Window(3, 2, 1, True)
+    >>> w = WindowAxis(3, 2, 1, True)
     >>> w.outputs(10), w.padding(10)  # the odd one out is padded behind
     (5, (0, 1))
 

@@ -139,7 +139,7 @@ def find_cause(acc: int, scales: tuple[float, float, float], here: RequantSide, 
 
     >>> from lastbit.rules.requantize.table import RULES
     >>> ends = Ends(-128, 127, -128, 127, zero_point=0)
-    >>> sides = [Side(RULES[name], ends) for name in ("float32-half_even", "float64-half_away")]
+    >>> sides = [RequantSide(RULES[name], ends) for name in ("float32-half_even", "float64-half_away")]
     >>> cause = find_cause(5, (1.0, 0.5, 1.0), *sides)
     >>> cause.step, cause.tie, [int(v) for v in cause.numbers]
     ('last_rounding', True, [2, 3])
@@ -167,7 +167,7 @@ def five_steps(acc: int, scales: tuple[float, float, float], sides: Sequence[Req
         sides: for each of `STEPS`, whose way.
 
     >>> from lastbit.rules.requantize.table import RULES
-    >>> side = Side(RULES["q31-half_up-half_away/dd"], Ends(-128, 127, -128, 127, zero_point=3))
+    >>> side = RequantSide(RULES["q31-half_up-half_away/dd"], Ends(-128, 127, -128, 127, zero_point=3))
     >>> [float(v) for v in five_steps(-5, (1.0, 0.25, 0.5), (side,) * 5)]
     [0.5, 0.5, -2.0, -2.0, 1.0]
     """

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 import lastbit
-from tests.support.interpreters import needs_all_interpreters
-from tests.support.places import MODELS, needs_shared_models
+from lab.cases.variables import streams
 from lastbit.model.errors import InputError, UnsupportedError
 from lastbit.model.graph import Operator
 from lastbit.model.tflite import load, write
 from lastbit.oracles import on_this_machine, open_oracle
 from lastbit.verbs.compare.verb import compare
 from lastbit.verbs.verify.verb import verify
-from variable_cases import streams
+from tests.support.interpreters import needs_all_interpreters
+from tests.support.places import MODELS, needs_shared_models
 
 RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 TYPES = ("int8", "uint8", "int16", "float32", "int32")
