@@ -460,7 +460,7 @@ def test_the_right_line_of_each_rounding_is_what_the_rule_computes():
         prepared = layer(make_dense_model(output_scale=0.5), name)
         params = prepared.requant
         form = params.rule.requantize
-        line = fixes(MISTAKES["rounding_floor"], form)[0]
+        line = fixes(MISTAKES["rounding_floor"], params.rule)[0]
         shift = int(params.shift[0])
         given = {
             "np": np, "acc": acc, "zy": 0, "m": params.effective_scale, "q": int(params.multiplier[0]), "shift": shift,

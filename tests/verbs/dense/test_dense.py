@@ -320,6 +320,8 @@ def test_diagnose_names_mistakes_with_multipliers_that_no_scale_makes():
     for wrong, name in ((first, "scales_first_for_all"), (shifted, "multiplier_taken_as_q30")):
         found = lastbit.diagnose(layer, x, lastbit.run(wrong, x, "tflm").output, runtime="tflm")
         assert tuple(found.explanations[0].mistakes) == (name,)
+        assert "multiplier[unit], shift[unit]  # as given" in str(found)
+        assert "s_x" not in str(found)
 
 
 def test_clamp_bounds_are_given_where_there_is_no_scale():

@@ -145,7 +145,7 @@ class Diagnosis(Found):
         if self.tie_distance is not None and (caution or count > 1):
             blocks.append(Text(tie_text(self.wrong, self.tie_distance), "warning"))
         for number, mistake in enumerate(self.mistakes, 1):
-            blocks += mistake_blocks(number, mistake, explanation.prepared.requant.rule.requantize)
+            blocks += mistake_blocks(number, mistake, explanation.prepared.requant.rule)
         blocks.append(Text(self._arithmetic_text(explanation)))
         blocks += self._worked_blocks()
         return blocks + ties_blocks(self.ties, len(self.explanations))

@@ -187,15 +187,15 @@ class Found(Report, ABC):
 
 
 def _explanation_dict(explanation: Reproduction) -> dict[str, Any]:
-    form = explanation.prepared.requant.rule.requantize
+    rule = explanation.prepared.requant.rule
     return {
         "mistakes": [
             {
                 "name": name,
                 "stage": MISTAKES[name].stage,
                 "why": MISTAKES[name].why,
-                "fix_numpy": fixes(MISTAKES[name], form)[0],
-                "fix_c": fixes(MISTAKES[name], form)[1],
+                "fix_numpy": fixes(MISTAKES[name], rule)[0],
+                "fix_c": fixes(MISTAKES[name], rule)[1],
                 "seen": list(MISTAKES[name].seen),
             }
             for name in explanation.mistakes

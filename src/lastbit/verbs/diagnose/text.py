@@ -10,7 +10,7 @@ from ...layers.mistakes.fixes import fixes
 from ...layers.mistakes.threads import TF_23384
 from ...model.types import Array
 from ...report.blocks import Block, Code, Text
-from ...rules.requantize.forms import Requantize
+from ...rules.base import IntegerRule
 
 __all__ = ["FEW_WRONG", "caution_blocks", "mistake_blocks", "percent", "rest_text", "tie_distance", "tie_text"]
 
@@ -175,9 +175,9 @@ def caution_blocks(wrong: int, mistakes: int, different: int) -> list[Block]:
     return blocks
 
 
-def mistake_blocks(number: int, mistake: Mistake, form: Requantize) -> list[Block]:
-    """One mistake with its fixes, in the form of the rule that is meant, for people."""
-    fix_numpy, fix_c = fixes(mistake, form)
+def mistake_blocks(number: int, mistake: Mistake, rule: IntegerRule) -> list[Block]:
+    """One mistake with its fixes, in the arithmetic of the rule that is meant, for people."""
+    fix_numpy, fix_c = fixes(mistake, rule)
     lines = [f"NumPy: {fix_numpy}", f"C:     {fix_c}"]
     if mistake.seen:
         lines.append("seen:  " + ", ".join(mistake.seen))
