@@ -18,7 +18,17 @@ from lastbit.ops.prepare import prepare
 RUNTIMES = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 TWINS = {
     *("ADD", "SUB", "MUL", "MEAN", "SUM", "AVERAGE_POOL_2D", "MAX_POOL_2D", "LEAKY_RELU", "HARD_SWISH"),
-    *("CONV_2D", "DEPTHWISE_CONV_2D", "QUANTIZE", "DEQUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"),
+    *(
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "TRANSPOSE_CONV",
+        "BATCH_MATMUL",
+        "QUANTIZE",
+        "DEQUANTIZE",
+        "RELU",
+        "RELU6",
+        "RELU_N1_TO_1",
+    ),
     *("LOGISTIC", "TANH", "SOFTMAX"),
 }
 

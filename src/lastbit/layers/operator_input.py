@@ -34,7 +34,7 @@ def random_inputs_of(model: Model, entry: PreparedOperator, seed: int) -> tuple[
     tensors = [model.tensors[index] for index in entry.inputs]
     output = model.tensors[entry.operator.outputs[0]]
     values = [_random(tensor, output, rng) for tensor in tensors]
-    labels = " and ".join(tensor.label for tensor in tensors) or "none: its inputs are constants"
+    labels = " and ".join(f"tensor {tensor.index}" for tensor in tensors) or "none: its inputs are constants"
     return values, f"random (seed {seed}), put in at the operator's own inputs: {labels}"
 
 

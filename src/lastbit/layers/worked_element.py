@@ -7,10 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..arith.exact import ExactStep
+from ..arith.exact import ExactStep, low_bits, make_step
 from ..model.types import Array, fraction_of
 from ..ops.base import PreparedOperator, RecipeOperator, StagedOperator
 from ..ops.dense.eight_bit import PreparedDense
+from ..ops.products.batch_matmul import PreparedProduct
 from ..ops.products.convolution import PreparedConvolution
 from ..rules.operators.exact import ElementInput, exact_steps
 from ..rules.operators.exact_curves import exact_curve
@@ -73,6 +74,8 @@ def exact_element(
     """
     if isinstance(prepared, PreparedConvolution):
         return _of_convolution(prepared, values, index)
+    if isinstance(prepared, PreparedProduct):
+        return _of_product(prepared, values, index)
     if prepared.staged is not None:
         return exact_steps(
             prepared.staged.calculator.rule,
@@ -142,6 +145,26 @@ def _of_convolution(prepared: PreparedConvolution, values: Sequence[Array], inde
         output_scale=fraction_of(layer.output.quant.scale[0]),
         ends=ends_of(params),
     )
+
+
+def _of_product(prepared: PreparedProduct, values: Sequence[Array], index: tuple[int, ...]) -> list[ExactStep]:
+    row, column = prepared.vectors(values, index)
+    total, params = sum(a * b for a, b in zip(row, column, strict=True)), prepared.requant
+    acc = low_bits(total, params.rule.sums.bits)
+    numbers = " + ".join(f"{a} * ({b})" for a, b in list(zip(row, column, strict=True))[:4])
+    numbers += f" + ... ({len(row)} products)" if len(row) > 4 else ""
+    one, two, to = prepared.scales
+    return [
+        make_step("acc", "sum of (x_1 - z_1)(x_2 - z_2)", numbers, acc, total, f"wrap{params.rule.sums.bits}"),
+        *exact_requantize(
+            params.rule,
+            acc,
+            input_scale=fraction_of(one.scale),
+            weights_scale=fraction_of(two.scale),
+            output_scale=fraction_of(to.scale),
+            ends=ends_of(params),
+        ),
+    ]
 
 
 def _line(step: ExactStep) -> str:

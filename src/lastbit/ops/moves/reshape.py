@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from ...model.errors import InputError
 from ...model.graph import Model, Operator, Tensor
@@ -13,10 +15,29 @@ from ..elements.unary import pick_rule
 
 __all__ = ["RULES", "prepare_reshape"]
 
-RULES: dict[str, str] = {
-    "copy": "values in flat order; shape from the constant int32 input 1, else from the option new_shape",
-    "copy_to_output_shape": "values in flat order; shape of the file's output tensor, not of the operator",
+
+@dataclass(frozen=True)
+class ReshapeRule:
+    """Where the new shape is taken from.
+
+    Attributes:
+        equation: the rule in one line of text.
+        shape: from the operator's second input or its option, or that of the file's `output` tensor.
+    """
+
+    equation: str
+    shape: Literal["operator", "output"]
+
+
+_RULES = {
+    "copy": ReshapeRule(
+        "values in flat order; shape from the constant int32 input 1, else from the option new_shape", "operator"
+    ),
+    "copy_to_output_shape": ReshapeRule(
+        "values in flat order; shape of the file's output tensor, not of the operator", "output"
+    ),
 }
+RULES: dict[str, str] = {name: rule.equation for name, rule in _RULES.items()}
 
 
 def prepare_reshape(model: Model, op: Operator, rule: str) -> PreparedOperator:
@@ -40,12 +61,12 @@ def prepare_reshape(model: Model, op: Operator, rule: str) -> PreparedOperator:
     Source: google-ai-edge/LiteRT, tflite/kernels/reshape.cc and tflite/kernels/internal/reshape_utils.h;
     tensorflow/tflite-micro, tensorflow/lite/micro/kernels/reshape_common.cc.
     """
-    pick_rule(op, rule, RULES)
+    chosen = pick_rule(op, rule, _RULES)
     source = required_operand(model, op, 0, "input")
     output = model.tensors[op.outputs[0]]
     if source.dtype.name != output.dtype.name:
         raise refuse(op, f"takes {source.dtype.name} and gives {output.dtype.name}; the runtimes copy one type")
-    shape = output.shape if rule == "copy_to_output_shape" else _wanted_shape(model, op)
+    shape = output.shape if chosen.shape == "output" else _wanted_shape(model, op)
     shape = _resolve(op, shape, source)
     size = math.prod(source.shape)
     constant = source.data

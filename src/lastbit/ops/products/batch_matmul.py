@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...arith.fixedpoint import low_bits
 from ...model.errors import InputError
-from ...model.graph import Model, Operator
+from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
-from ...rules.requantize.fold import prepare_requantize
+from ...rules.operators.fold import Scale
+from ...rules.requantize.fold import RequantParams, prepare_requantize
 from ...rules.requantize.table import AROUND_DENSE
 from ...rules.requantize.vector import requantize
 from ...rules.requantize.words import equation
@@ -18,9 +20,44 @@ from ..base import PreparedOperator, refuse, required_operand
 from ..elements.unary import per_tensor, pick_rule
 from ..validity import check_factor
 
-__all__ = ["RULES", "prepare_batch_matmul"]
+__all__ = ["RULES", "PreparedProduct", "prepare_batch_matmul"]
 
 RULES: dict[str, str] = {name: equation(rule) for name, rule in AROUND_DENSE.items()}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedProduct(PreparedOperator):
+    """A product of two matrices with its constants folded for one runtime.
+
+    Attributes:
+        tensors: both sides.
+        output_tensor: the output.
+        turned: whether each side is stored transposed.
+        scales: the quantization of both sides and the output.
+        requant: the requantization's folded constants.
+    """
+
+    tensors: tuple[Tensor, Tensor]
+    output_tensor: Tensor
+    turned: tuple[bool, bool]
+    scales: tuple[Scale, Scale, Scale]
+    requant: RequantParams
+
+    def sides(self, values: Sequence[Array]) -> list[Array]:
+        """Both matrices as they are multiplied, with their zero points: `[..., rows, k]` and `[..., k, columns]`."""
+        fed = iter(values)
+        given = (np.asarray(tensor.data if tensor.data is not None else next(fed)) for tensor in self.tensors)
+        return [x.swapaxes(-1, -2) if turned else x for x, turned in zip(given, self.turned, strict=True)]
+
+    def vectors(self, values: Sequence[Array], index: tuple[int, ...]) -> tuple[list[int], list[int]]:
+        """The row and the column that one output element is made of, without their zero points."""
+        one, two = self.sides(values)
+        leading = np.broadcast_shapes(one.shape[:-2], two.shape[:-2])
+        row = np.broadcast_to(one, (*leading, *one.shape[-2:]))[index[:-1]]
+        column = np.broadcast_to(two, (*leading, *two.shape[-2:]))[index[:-2]][:, index[-1]]
+        zeros = (side.zero_point for side in self.scales[:2])
+        first, second = ([int(x) - zero for x in part] for part, zero in zip((row, column), zeros, strict=True))
+        return first, second
 
 
 def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOperator:
@@ -44,7 +81,7 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
     Source: google-ai-edge/LiteRT, tflite/kernels/batch_matmul.cc and tflite/kernels/internal/reference/batch_matmul.h.
     """
     pick_rule(op, rule, RULES)
-    tensors = tuple(required_operand(model, op, i, f"input {i + 1}") for i in (0, 1))
+    tensors = required_operand(model, op, 0, "input 1"), required_operand(model, op, 1, "input 2")
     output = model.tensors[op.outputs[0]]
     one, to = per_tensor(op, tensors[0]), per_tensor(op, output)
     two = per_tensor(op, tensors[1], zero=True)
@@ -69,11 +106,10 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
     narrow = params.rule.sums.bits == 32
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
-        fed = iter(values)
-        sides = []
-        for tensor, scale, adjoint in zip(tensors, (one, two), turned, strict=True):
-            x = np.asarray(tensor.data if tensor.data is not None else next(fed)).astype(np.float64)
-            sides.append((x.swapaxes(-1, -2) if adjoint else x) - scale.zero_point)
+        sides = [
+            side.astype(np.float64) - scale.zero_point
+            for side, scale in zip(made.sides(values), (one, two), strict=True)
+        ]
         try:
             # float64 holds sums of up to 2^21 products of 16-bit numbers exactly.
             acc = np.matmul(*sides).astype(np.int64)
@@ -93,6 +129,15 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
         found = ()
     if min(len(t.shape) for t in tensors) < 2 or shapes[0][-1] != shapes[1][-2] or found != output.shape:
         raise refuse(op, f"{list(tensors[0].shape)} and {list(tensors[1].shape)} do not give {list(output.shape)}")
-    return PreparedOperator(
-        operator=op, rule=rule, inputs=tuple(t.index for t in tensors if t.data is None), evaluate=evaluate
+    made = PreparedProduct(
+        operator=op,
+        rule=rule,
+        inputs=tuple(t.index for t in tensors if t.data is None),
+        evaluate=evaluate,
+        tensors=tensors,
+        output_tensor=output,
+        turned=turned,
+        scales=(one, two, to),
+        requant=params,
     )
+    return made

@@ -167,6 +167,10 @@ def _plain(value: float) -> str:
     return str(value) if isinstance(value, int) else repr(value)
 
 
+def _paragraph(text: str, style: str = "") -> Text:
+    return Text(textwrap.fill(text, _WIDTH, break_on_hyphens=False), style)
+
+
 def _list(values: tuple[int, ...]) -> str:
     if len(values) <= 2 * _MANY:
         return ", ".join(map(str, values))
@@ -186,28 +190,32 @@ def _output(made: OperatorNumbers) -> Iterable[Block]:
 def _runtimes(made: OperatorNumbers) -> Iterable[Block]:
     yield Heading("6. What every runtime prints for this element, from the same inputs")
     rows = []
+    rules: dict[str, list[str]] = {}
     for other in made.others:
-        whole = "(this one)" if other.name == made.runtime.name else "equal"
         if other.output is None:
-            whole = "-"
-        elif other.mismatched:
+            continue
+        rules.setdefault(other.rule, []).append(other.name)
+        whole = "(this one)" if other.name == made.runtime.name else "equal"
+        if other.mismatched:
             whole = f"{other.mismatched} of {made.size} differ"
-        printed = "refused" if other.output is None else _plain(other.output)
-        rows.append((other.name, printed, other.rule or "-", whole))
-    yield Table(("runtime", "output", "rule", "whole output"), rows, right=("output",))
+        rows.append((other.name, _plain(other.output), whole))
+    yield Table(("runtime", "output", "whole output"), rows, right=("output",))
+    for rule, names in rules.items():
+        yield _paragraph(f"rule {rule}: {', '.join(names)}")
     causes: dict[tuple[object, str], list[str]] = {}
     for other in made.others:
         if other.first_difference:
             causes.setdefault((other.output, other.first_difference), []).append(other.name)
     for (value, first), names in causes.items():
         verb = "prints" if len(names) == 1 else "print"
-        yield Text(f"{', '.join(names)} {verb} {value}. First step that differs: {first}.", "warning")
+        yield _paragraph(f"{', '.join(names)} {verb} {value}. First step that differs: {first}.", "warning")
     reasons: dict[str, list[str]] = {}
     for other in made.others:
         if other.refused:
             reasons.setdefault(other.refused, []).append(other.name)
     for reason, names in reasons.items():
-        yield Text(f"{', '.join(names)} refuse{'s' * (len(names) == 1)} this operator: {reason}.", "warning")
+        verb = "refuses" if len(names) == 1 else "refuse"
+        yield _paragraph(f"{', '.join(names)} {verb} this operator: {reason}.", "warning")
     if all(other.output is None or repr(other.output) == repr(made.output) for other in made.others):
         yield Text("No runtime prints another value for this element.", "good")
     yield Text(f"Not the same in all runtimes: {made.differing} of the operator's {made.size} output elements.")
