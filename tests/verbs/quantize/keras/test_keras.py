@@ -175,6 +175,11 @@ def deep(config: Any) -> None:
     config["config"]["layers"].append(inner)
 
 
+def history(config: Any) -> Any:
+    """Where the nested model's input comes from."""
+    return of(config, "backbone")["inbound_nodes"][0]["args"][0]["config"]["keras_history"]
+
+
 def of(config: Any, name: str) -> Any:
     return next(layer for layer in config["config"]["layers"] if layer["config"]["name"] == name)
 
@@ -182,11 +187,16 @@ def of(config: Any, name: str) -> Any:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
+        (lambda c: of(c, "backbone")["config"]["layers"][1]["config"].update(strides=[1e400, 1]), "damaged"),
         (deep, "nested more than 50 deep"),
         (lambda c: of(c, "backbone")["config"].update(layers=[]), "the model 'backbone' has no layers"),
         (lambda c: of(c, "backbone")["config"].update(output_layers=[["nothing", 0, 0]]), "are no layers of it"),
         (lambda c: of(c, "backbone")["config"].update(input_layers=[]), "is fed 1 tensors, wanted 0"),
         (lambda c: c["config"].update(output_layers=[["backbone", 0, 3]]), "has no output 3"),
+        (lambda c: c["config"].update(input_layers=[["concatenate", 0, 0]]), "is no input layer"),
+        (lambda c: c["config"].update(output_layers=[["a", 1, ""]]), "cannot be read as a Keras model"),
+        (lambda c: history(c).pop(), "cannot be read as a Keras model"),
+        (lambda c: history(c).__setitem__(1, float("inf")), "cannot be read as a Keras model"),
         (lambda c: of(c, "backbone").update(inbound_nodes=[[["backbone", 0, 0, {}]]]), "which the model does not"),
         (lambda c: of(c, "backbone")["config"]["layers"][1]["config"].update(filters=10**9), "wanted"),
         (lambda c: of(c, "backbone")["config"]["layers"][1]["config"].update(groups=7), "configuration is damaged"),

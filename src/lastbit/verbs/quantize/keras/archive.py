@@ -144,7 +144,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[KerasFile]:
     except (
         OSError,
         RuntimeError,
-        KeyError,
+        LookupError,
+        OverflowError,
         ValueError,
         TypeError,
         AttributeError,

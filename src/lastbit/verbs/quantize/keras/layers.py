@@ -80,6 +80,8 @@ def network(config: Mapping[str, Any], path: str) -> Network:
         )
     found = _Expansion(path)
     inputs, outputs = found.model(config, (), None)
+    if others := [layer.label for layer in found.layers if layer.name in inputs and layer.kind != "InputLayer"]:
+        raise ModelError(f"{path}: {others[0]} stands as an input and is no input layer; {_SAVE_AGAIN}")
     return Network(tuple(found.layers), inputs, outputs)
 
 

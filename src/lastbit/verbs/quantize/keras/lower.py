@@ -48,7 +48,7 @@ def lower(network: Network, file: KerasFile, newton: Newton) -> tuple[list[Node]
                 found[layer.name] = _layer(run, layer, sources)
         except NotCovered as reason:
             reasons.append(f"{layer.label}: {reason}")
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             text = " ".join(str(error).split())[:120]
             raise ModelError(
                 f"{file.path}: {layer.label}: its configuration is damaged ({type(error).__name__}: {text}); save the "
