@@ -20,6 +20,7 @@ COMMANDS = {
         "operators": "lab.record.operators",
         "pairs": "lab.record.pairs",
         "quantize": "lab.record.quantize",
+        "quantize_methods": "lab.record.quantize_methods",
         "question": "lab.record.question",
     },
     "collect": {
@@ -43,11 +44,13 @@ COMMANDS = {
         "engine": "lab.reach.emulated.check_engine",
         "files": "lab.checks.fuzz_files",
         "keras": "lab.checks.keras_check",
+        "methods": "lab.checks.methods_check",
         "models": "lab.checks.verify_models",
         "quantize": "lab.checks.quantize_check",
         "quantize_rivals": "lab.checks.quantize_rivals",
         "reference": "lab.reach.emulated.check_reference",
         "release": "lab.checks.release",
+        "weight_rivals": "lab.checks.weight_rivals",
     },
     "evidence": {
         "condense": "lab.collect.evidence_files",

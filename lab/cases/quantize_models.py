@@ -21,11 +21,16 @@ Range = tuple[np.float32, np.float32]
 
 
 class Maker:
-    """Builds one model. `weird` is the share of adversarial ranges, weights and biases."""
+    """Builds one model. `weird` is the share of adversarial ranges, weights and biases.
 
-    def __init__(self, seed: int, weird: float = 0.3) -> None:
+    A `complete` model can be loaded by an interpreter: convolutions have a bias. Its constants have as many dimensions
+    as what they meet.
+    """
+
+    def __init__(self, seed: int, weird: float = 0.3, complete: bool = False) -> None:
         self.rng = np.random.default_rng(seed)
         self.weird = weird
+        self.complete = complete
         self.tensors: list[Tensor] = []
         self.operators: list[Operator] = []
         self.ranges: dict[int, Range] = {}
@@ -120,7 +125,7 @@ class Maker:
     def bias(self, size: int, source: int, weights: np.ndarray[Any, Any], axis: int) -> int:
         """A bias near what the weights' and input's scales allow, over it at times; -1 for none at times."""
         rng = self.rng
-        if rng.random() < 0.15:
+        if rng.random() < 0.15 and not (self.complete and weights.ndim == 4):
             return -1
         low, high = self.ranges.get(source, (np.float32(-1), np.float32(1)))
         scale = max(float(high) - min(float(low), 0), 1e-9) / 255 * max(float(np.abs(weights).max()), 1e-9) / 127
@@ -284,7 +289,8 @@ def add_binary(make: Maker) -> None:
         values = make.rng.normal(size=size) * np.exp(make.rng.normal())
         if make.rng.random() < 0.3:
             values = np.abs(values)
-        other = make.constant(np.float32(values))
+        array = np.asarray(np.float32(values))
+        other = make.constant(array.reshape((1,) * (len(shape) - array.ndim) + array.shape) if make.complete else array)
     inputs = [source, other]
     if make.rng.random() < 0.2:
         inputs.reverse()
@@ -394,9 +400,9 @@ ADDERS = [
 SHARES = np.array([5, 6, 5, 4, 5, 5, 3, 2, 1, 1], float)
 
 
-def make_model(seed: int, weird: float = 0.3) -> tuple[Subgraph, dict[int, Range]]:
+def make_model(seed: int, weird: float = 0.3, complete: bool = False) -> tuple[Subgraph, dict[int, Range]]:
     """The graph of a seed and the ranges of its float tensors that are not constants."""
-    make = Maker(seed, weird)
+    make = Maker(seed, weird, complete)
     pick(make, 4)
     pick(make, 2)
     wanted = int(make.rng.integers(20, 51))
@@ -438,14 +444,30 @@ def with_ranges(content: bytes, ranges: dict[int, Range]) -> bytes:
         tensor.quantization = schema.QuantizationParametersT()
         tensor.quantization.min = np.array([low], np.float32)
         tensor.quantization.max = np.array([high], np.float32)
+    if not model.signatureDefs:
+        model.signatureDefs = [_signature(schema, model.subgraphs[0])]
     builder = flatbuffers.Builder(len(content) + 1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
-def write_model(seed: int, weird: float = 0.3) -> tuple[bytes, dict[int, Range]]:
+def _signature(schema: Any, graph: Any) -> Any:
+    """A signature, which ai-edge-quantizer needs."""
+    made = schema.SignatureDefT()
+    made.signatureKey = b"serving_default"
+    made.subgraphIndex = 0
+    made.inputs, made.outputs = [], []
+    for maps, indices in ((made.inputs, graph.inputs), (made.outputs, graph.outputs)):
+        for index in dict.fromkeys(int(i) for i in indices):
+            one = schema.TensorMapT()
+            one.name, one.tensorIndex = graph.tensors[index].name, index
+            maps.append(one)
+    return made
+
+
+def write_model(seed: int, weird: float = 0.3, complete: bool = False) -> tuple[bytes, dict[int, Range]]:
     """The float file of a seed, with its ranges in it, and the ranges."""
-    graph, ranges = make_model(seed, weird)
+    graph, ranges = make_model(seed, weird, complete)
     return with_ranges(write(graph, f"seed {seed}"), ranges), ranges
 
 

@@ -2,12 +2,15 @@
 
 Names, metadata, operator versions and the numbering of tensors are left out. QUANTIZE and DEQUANTIZE operators that
 follow each other are put in the order of their sources: where one operator has several outputs, TensorFlow orders them
-by addresses in memory, so two runs of the same converter differ.
+by addresses in memory, so two runs of the same converter differ. Those of constants stand in the order of their first
+users.
 """
 
 from __future__ import annotations
 
+import collections
 import hashlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -31,7 +34,7 @@ def canonical(content: bytes) -> list[tuple[str, Described]]:
     source: dict[int, str] = {index: f"input {k}" for k, index in enumerate(graph.inputs)}
     operators = [_operator(model, op) for op in graph.operators]
     found = [(f"input {k}", ("", *_describe(model, index))) for k, index in enumerate(graph.inputs)]
-    for number, (name, op) in enumerate(_settled(operators)):
+    for number, (name, op) in enumerate(_settled(operators, list(graph.inputs))):
         found.append((f"{number} {name} options", _options(name, op)))
         for k, index in enumerate(op.inputs):
             what = ("absent",) if index < 0 else (source.get(index, "constant"), *_describe(model, index))
@@ -72,14 +75,15 @@ def _options(name: str, op: Any) -> Described:
     return tuple(sorted((key, tuple(np.asarray(value).reshape(-1).tolist())) for key, value in values))
 
 
-def _settled(operators: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+def _settled(operators: list[tuple[str, Any]], inputs: list[int]) -> list[tuple[str, Any]]:
     """The operators with runs of QUANTIZE and DEQUANTIZE in one order."""
-    place: dict[int, tuple[int, int]] = {}
+    place: dict[int, tuple[int, int]] = {index: (-2, k) for k, index in enumerate(inputs)}
+    users = first_users(operators)
     result: list[tuple[str, Any]] = []
     run: list[tuple[str, Any]] = []
 
     def flush() -> None:
-        run.sort(key=lambda entry: (place.get(entry[1].inputs[0], (-1, entry[1].inputs[0])), entry[0]))
+        run.sort(key=lambda entry: (place.get(entry[1].inputs[0], users[entry[1].outputs[0]]), entry[0]))
         result.extend(run)
         run.clear()
 
@@ -92,6 +96,15 @@ def _settled(operators: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
         (run if name in _ADAPTERS else result).append((name, op))
     flush()
     return result
+
+
+def first_users(operators: list[tuple[str, Any]]) -> dict[int, tuple[int, int]]:
+    """Tensor index -> (-1, which input of all operators that are no adapters reads it first)."""
+    found: dict[int, tuple[int, int]] = collections.defaultdict(lambda: (-1, sys.maxsize))
+    reads = [index for name, op in operators if name not in _ADAPTERS for index in op.inputs]
+    for number, index in enumerate(reads):
+        found.setdefault(index, (-1, number))
+    return found
 
 
 def _describe(model: Any, index: int) -> Described:

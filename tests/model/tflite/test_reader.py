@@ -392,7 +392,7 @@ def test_every_shared_model_loads() -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, lastbit.tflite; print(sorted({'tflite', 'flatbuffers'} & set(sys.modules)))"
+    code = "import sys, lastbit.model.tflite; print(sorted({'tflite', 'flatbuffers'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

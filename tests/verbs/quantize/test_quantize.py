@@ -14,6 +14,7 @@ from lastbit import InputError, UnsupportedError
 from lastbit.model.graph import Operator, Signature, Subgraph, Tensor
 from lastbit.model.tflite import load, write
 from lastbit.model.types import DTYPES, FLOAT32
+from lastbit.verbs.quantize.converters import Quantizer
 from lastbit.verbs.quantize.numbers import activation, round_away, round_in_eights
 from lastbit.verbs.quantize.verb import CONVERTERS
 from tests.support.places import ROOT
@@ -49,7 +50,8 @@ def test_every_scale_weight_and_bias_is_the_converters(like):
 
 def test_every_converter_has_golden_results():
     recorded = {like.partition("/")[0] for like in RESULTS}
-    assert recorded == {converter.label for converter in CONVERTERS}
+    # Those of ai-edge-quantizer stand in another archive: test_quantize_modes.
+    assert recorded == {one.label for one in CONVERTERS if one.int8 is not Quantizer.AI_EDGE}
 
 
 def dense_model(weights, bias=None, width=4):

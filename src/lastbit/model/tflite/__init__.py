@@ -1,7 +1,7 @@
 """Bytes to Model and back: the only part of LastBit that knows FlatBuffers.
 
 `load` reads a .tflite file, `write`, `extract_operator` and `with_outputs` make new ones. The FlatBuffers
-runtime and the schema classes are imported when one of these runs, never by `import lastbit.tflite`.
+runtime and the schema classes are imported when one of these runs, never by `import lastbit.model.tflite`.
 """
 
 from .reader import load

@@ -1,7 +1,7 @@
 """The options of the operators that LastBit computes: schema tables to plain values and back, side by side.
 
-An operator whose options are not here has none as far as LastBit goes: reading gives an empty mapping,
-writing is refused.
+An operator whose options are not here has none as far as LastBit goes: reading gives an empty mapping, which holds
+the table as it is where it can be written again (`raw_options`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import UnsupportedError
 from ..types import DTYPES
 from .option_tables import ACTIVATIONS, TABLES, choice, read_table, write_table
+from .raw_options import RawOptions, read_raw_options, write_raw_options
 
 __all__ = ["OPTION_DEFAULTS", "read_options", "write_options"]
 
@@ -47,7 +48,7 @@ _OPTIONS_TYPE = {
 }
 
 
-def read_options(operator: Any, name: str) -> dict[str, Any]:
+def read_options(operator: Any, name: str) -> Mapping[str, Any]:
     """The options of one operator, by their schema names.
 
     Args:
@@ -56,9 +57,11 @@ def read_options(operator: Any, name: str) -> dict[str, Any]:
 
     Returns:
         The options; the schema's defaults where the file says nothing or has the options of another operator,
-        as in TFLite; empty for operators whose options are not read.
+        as in TFLite; for operators whose options are not read an empty mapping, a RawOptions where they can be moved.
     """
     values = dict(OPTION_DEFAULTS.get(name, {}))
+    if name not in _OPTIONS_TYPE and name.isidentifier():
+        return read_raw_options(operator)
     # The type comes first: a table of another type has not been checked, and must not be touched.
     if not values or operator.BuiltinOptionsType() != _OPTIONS_TYPE[name]:
         return values
@@ -106,6 +109,8 @@ def write_options(builder: Any, name: str, options: Mapping[str, Any], where: st
     Raises:
         UnsupportedError: the operator is not one that is written, or an option is not one of its own.
     """
+    if isinstance(options, RawOptions):
+        return options.code, write_raw_options(builder, options)
     if name not in _OPTIONS_TYPE:
         raise UnsupportedError(
             f"{where}: cannot be written to a .tflite file",

@@ -56,12 +56,15 @@ class Pairing:
 
 def settled(graph: Subgraph) -> list[Operator]:
     """The operators, with runs of QUANTIZE and DEQUANTIZE in one order."""
-    place: dict[int, tuple[int, int]] = {}
+    place = {index: (-2, k) for k, index in enumerate(graph.inputs)}
+    # Those of constants stand in the order of their first users.
+    reads = [index for op in graph.operators if op.name not in _ADAPTERS for index in op.inputs]
+    users = {index: (-1, number) for number, index in reversed(list(enumerate(reads)))}
     result: list[Operator] = []
     run: list[Operator] = []
 
     def flush() -> None:
-        run.sort(key=lambda op: (place.get(op.inputs[0], (-1, op.inputs[0])), op.name))
+        run.sort(key=lambda op: (place.get(op.inputs[0], users.get(op.outputs[0], (-1, len(reads)))), op.name))
         result.extend(run)
         run.clear()
 

@@ -12,8 +12,9 @@ from ...model.errors import InputError
 from ...model.graph import Model
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ...report.phrases import plural
-from ..quantize.per_sample import ranges_by_sample, sample_ranges
+from ..quantize.per_sample import average_ranges
 from ..quantize.ranges import ranges_from
+from ..quantize.requests import is_static
 from ..quantize.verb import Ranges, measure
 from ..run.verb import load
 from .canonical import Pairing
@@ -183,7 +184,7 @@ def diff(
         first: a Model, a path or a file's bytes; A in the report.
         second: the other; B.
         float_model: the float32 model that both were made of.
-        data: its representative samples, as `lastbit.ranges` takes them.
+        data: its representative samples, as `lastbit.ranges` takes them. Files with float32 activations need none.
         ranges: (least, greatest) of each of its tensors, instead of `data`.
         calibrator: `litert` or `lastbit`, for `data`.
         full: show every difference in the text.
@@ -210,9 +211,9 @@ def diff(
         )
     if data is not None and ranges is not None:
         raise InputError("data and ranges exclude each other; give one of them.")
-    if float_model is not None and data is None and ranges is None:
+    if float_model is not None and data is None and ranges is None and (is_static(ours) or is_static(theirs)):
         raise InputError(
-            "the float model alone does not tell its ranges",
+            "the float model alone does not tell its ranges, which activations of integers have",
             python="; give data= or ranges= too.",
             command="; give --data FILE or --ranges FILE too.",
         )
@@ -251,11 +252,11 @@ def _reasons(
     progress: Any,
 ) -> list[Reason]:
     """What the float model adds; what it decides replaces what the files alone suggest."""
+    limits: dict[str, Ranges] = {}
     if data is not None:
-        limits = {MIN_AND_MAX: measure(source, lambda: data, calibrator)}
-        samples = sample_ranges(source, data, calibrator, progress)
-        limits[MOVING_AVERAGE] = ranges_by_sample(samples, source, calibrator, average=True)
-    else:
+        limits[MIN_AND_MAX] = measure(source, lambda: data, calibrator)
+        limits[MOVING_AVERAGE] = average_ranges(source, data, calibrator, progress)
+    elif ranges is not None:
         found = ranges if isinstance(ranges, Ranges) else ranges_from(ranges, source, "ranges")
         limits = {"the ranges given": found}
     found_reasons = converter_reasons(attribution(ours, source, limits), attribution(theirs, source, limits))

@@ -16,6 +16,7 @@ from ..quantize.names import float_tensor
 from ..quantize.numbers import activation
 from ..quantize.operators import TRAITS
 from ..quantize.ranges import Ranges
+from ..quantize.requests import Request, is_static, requests_of
 from ..quantize.verb import CONVERTERS, Converter, quantize
 from .canonical import Pairing
 from .differences import FileDifference, What, compare_graphs, ulps
@@ -23,6 +24,7 @@ from .differences import FileDifference, What, compare_graphs, ulps
 __all__ = [
     "MIN_AND_MAX",
     "MOVING_AVERAGE",
+    "NO_RANGES",
     "Origins",
     "Reason",
     "Sides",
@@ -30,14 +32,12 @@ __all__ = [
     "converter_reasons",
     "converters_text",
     "file_reasons",
-    "io_types",
     "range_reasons",
 ]
 
-MIN_AND_MAX, MOVING_AVERAGE = "min and max", "moving average"
+MIN_AND_MAX, MOVING_AVERAGE, NO_RANGES = "min and max", "moving average", "none"
 # Last bits of ranges that other kernels or another CPU add up: a few ulp, more where sums cancel.
 _NEAR_ULPS = 256
-_IO = ("float32", "int8", "uint8", "int16")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,16 @@ def _dense_granularity(sides: Sides) -> Iterator[Reason]:
         )
 
 
+def _methods(sides: Sides) -> Iterator[Reason]:
+    static = [is_static(model) for model in (sides.first, sides.second)]
+    if static[0] != static[1]:
+        texts = ["integers" if one else "float32 (dynamic range, or weights only)" for one in static]
+        yield Reason("method", f"activations are {texts[0]} in A and {texts[1]} in B")
+
+
 def _io_types(sides: Sides) -> Iterator[Reason]:
+    if not (is_static(sides.first) and is_static(sides.second)):
+        return
     for what, texts in (("inputs", "graph input"), ("outputs", "output")):
         found = [d for d in sides.of(What.TYPE, texts) if "float32" in (d.first, d.second)]
         if found:
@@ -144,6 +153,7 @@ def _other_weights(sides: Sides) -> Iterator[Reason]:
 
 
 FILE_RULES: tuple[Callable[[Sides], Iterator[Reason]], ...] = (
+    _methods,
     _dense_granularity,
     _io_types,
     _activation_types,
@@ -186,15 +196,17 @@ class Origins:
 
     Attributes:
         ways: converters that all write the same here, each with whether the option --per-tensor-dense was on.
-        ranges: `min and max` or `moving average`.
+        ranges: `min and max` or `moving average`; `none` where only weights are quantized.
         differing: how many differences are left; 0: it is this file.
         tensors: how many tensors were compared.
+        method: what is quantized, where it is not weights and activations.
     """
 
     ways: tuple[tuple[Converter, bool], ...]
     ranges: str
     differing: int
     tensors: int
+    method: str = ""
 
     @property
     def label(self) -> str:
@@ -203,41 +215,38 @@ class Origins:
 
     def text(self, name: str) -> str:
         """The sentence for a model."""
+        how = self.method or f"ranges: {self.ranges}"
         if not self.differing:
-            return f"{name} is, to the last bit, the file of {self.label}; ranges: {self.ranges}"
+            return f"{name} is, to the last bit, the file of {self.label}; {how}"
         return (
-            f"{name} comes nearest to the file of {self.label}, ranges: {self.ranges}; "
+            f"{name} comes nearest to the file of {self.label}, {how}; "
             f"{plural(self.differing, 'difference')} in {plural(self.tensors, 'tensor')}"
         )
 
 
-def io_types(model: Model) -> tuple[str, str]:
-    """The types of a file's inputs and outputs, as the option --io names them; float32 where it has no such one."""
-    found = [{t.dtype.name for t in part} & set(_IO) for part in (model.inputs, model.outputs)]
-    # Beside integers, float32 is an end that no operator quantized.
-    inputs, outputs = (min(types - {"float32"}, default="float32") for types in found)
-    return inputs, outputs
-
-
 def attribution(model: Model, source: Model, ranges: Mapping[str, Ranges]) -> Origins | None:
-    """Which converter, option and ranges make this file of a float model; None where none can quantize it."""
-    given = {t.dtype.name for t in model.tensors if t.data is None}
-    activations = "int16" if "int16" in given else "int8"
-    io = io_types(model)
+    """Which converter, option and ranges make this file of a float model; None where none can quantize it.
+
+    Args:
+        model: the quantized file.
+        source: the float model.
+        ranges: name -> ranges; not used for a file whose activations are float32.
+    """
     found: dict[tuple[object, ...], Origins] = {}
     for converter in CONVERTERS:
-        for per_tensor_dense in (False, True) if converter.dense_per_channel else (False,):
-            for name, limits in ranges.items():
-                key = (converter.way, per_tensor_dense, name)
-                if key in found:
-                    found[key] = replace(found[key], ways=(*found[key].ways, (converter, per_tensor_dense)))
-                    continue
-                made = _made(source, limits, converter, activations, per_tensor_dense, io)
-                if made is None:
-                    continue
-                pairing, differences = compare_graphs(made.subgraphs[0], model.subgraphs[0])
-                ways = ((converter, per_tensor_dense),)
-                found[key] = Origins(ways, name, len(differences), len(pairing.tensors))
+        for request in requests_of(model):
+            for per_tensor_dense in (False, True) if converter.dense_per_channel else (False,):
+                for name, limits in ranges.items() if request.ranged else ((NO_RANGES, None),):
+                    key = (converter.way, request, per_tensor_dense, name)
+                    if key in found:
+                        found[key] = replace(found[key], ways=(*found[key].ways, (converter, per_tensor_dense)))
+                        continue
+                    made = _made(source, limits, converter, per_tensor_dense, request)
+                    if made is None:
+                        continue
+                    pairing, differences = compare_graphs(made.subgraphs[0], model.subgraphs[0])
+                    ways = ((converter, per_tensor_dense),)
+                    found[key] = Origins(ways, name, len(differences), len(pairing.tensors), request.method)
     if not found:
         return None
     best = min(found.values(), key=lambda one: one.differing)
@@ -248,17 +257,12 @@ def attribution(model: Model, source: Model, ranges: Mapping[str, Ranges]) -> Or
 
 
 def _made(
-    source: Model, limits: Ranges, converter: Converter, activations: str, per_tensor_dense: bool, io: tuple[str, str]
+    source: Model, limits: Ranges | None, converter: Converter, per_tensor_dense: bool, request: Request
 ) -> Model | None:
     try:
         with np.errstate(all="ignore"):
             made = quantize(
-                source,
-                ranges=limits,
-                like=converter.label,
-                activations=activations,
-                per_tensor_dense=per_tensor_dense,
-                io=io,
+                source, ranges=limits, like=converter.label, per_tensor_dense=per_tensor_dense, **request.arguments
             )
     except LastBitError:
         return None
@@ -274,21 +278,38 @@ def converter_reasons(first: Origins | None, second: Origins | None) -> list[Rea
     ]
     if first is None or second is None or first.differing or second.differing:
         return found
-    if first.ranges != second.ranges:
+    if first.method != second.method:
+        names = [one.method or "weights and activations" for one in (first, second)]
+        found.append(Reason("method", f"A has {names[0]} quantized, B {names[1]}"))
+    elif first.ranges != second.ranges:
         found.append(Reason("ranges", f"A's ranges are by {first.ranges}, B's by {second.ranges}"))
+    fields_of = _weights_fields if first.method or second.method else _converter_fields
     fields = [
-        [Reason(kind, text) for kind, differs, text in _converter_fields(ours, theirs) if differs]
+        [Reason(kind, text) for kind, differs, text in fields_of(ours, theirs) if differs]
         for ours, _ in first.ways
         for theirs, _ in second.ways
     ]
     return found + min(fields, key=len)
 
 
-def _converter_fields(ours: Converter, theirs: Converter) -> tuple[tuple[str, bool, str], ...]:
-    """Each way in which converters differ, and its sentence."""
-    names = {Quantizer.MLIR: "the MLIR quantizer", Quantizer.OLDER: "the older C++ quantizer"}
+_QUANTIZERS = {
+    Quantizer.MLIR: "the MLIR quantizer",
+    Quantizer.OLDER: "the older C++ quantizer",
+    Quantizer.AI_EDGE: "ai-edge-quantizer",
+}
+# What differs, whether it does, and its sentence.
+Field = tuple[str, bool, str]
+
+
+def _quantizers(ours: Converter, theirs: Converter) -> Field:
+    text = f"A was made by {_QUANTIZERS[ours.int8]}, B by {_QUANTIZERS[theirs.int8]}"
+    return "quantizer", ours.int8 is not theirs.int8, text
+
+
+def _converter_fields(ours: Converter, theirs: Converter) -> tuple[Field, ...]:
+    """Each way in which converters differ that quantize activations."""
     return (
-        ("quantizer", ours.int8 is not theirs.int8, f"A was made by {names[ours.int8]}, B by {names[theirs.int8]}"),
+        _quantizers(ours, theirs),
         (
             "moves",
             ours.moves != theirs.moves,
@@ -298,6 +319,19 @@ def _converter_fields(ours: Converter, theirs: Converter) -> tuple[tuple[str, bo
             "vector_code",
             ours.vector_code != theirs.vector_code,
             "one of them rounds weights with one scale as fl(x + 0.5), so values next to a tie go the other way",
+        ),
+    )
+
+
+def _weights_fields(ours: Converter, theirs: Converter) -> tuple[Field, ...]:
+    """Each way in which converters differ that quantize only weights."""
+    names = ", ".join(sorted(ours.dequantized ^ theirs.dequantized))
+    return (
+        _quantizers(ours, theirs),
+        (
+            "kernels",
+            ours.int8 is theirs.int8 and bool(names),
+            f"one of them knows no kernel of {names} for int8 weights, and puts a DEQUANTIZE before",
         ),
     )
 

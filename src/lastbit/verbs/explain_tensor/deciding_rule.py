@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ...model.graph import Model, Operator, Tensor
+from ..quantize.dynamic_range import HYBRID
 from ..quantize.older import PROPERTIES
 from ..quantize.operators import TRAITS
+from ..quantize.requests import is_static
 
 __all__ = ["Decided", "ScaleRule", "decided"]
 
@@ -59,6 +61,10 @@ def decided(model: Model, tensor: Tensor) -> Decided:
             break
         through.append(producer)
         current = source
+        if current.data is not None:
+            constant = _constant(model, current)
+            way = tuple(through)
+            return Decided(ScaleRule.SHARED, tensor, constant.operator, way, current, constant.position, constant.base)
     fixed = producer is not None and _fixed(model, producer, current)
     base = ScaleRule.FIXED if fixed else ScaleRule.RANGE
     return Decided(ScaleRule.SHARED if through else base, tensor, producer, tuple(through), current, base=base)
@@ -67,11 +73,14 @@ def decided(model: Model, tensor: Tensor) -> Decided:
 def _shared_with(model: Model, producer: Operator, tensor: Tensor) -> Tensor | None:
     """The input whose scale an output has; None where the operator shares none, or the file says another."""
     traits = TRAITS.get(producer.name)
-    if traits is None or not traits.same_scale or tensor.quant is None:
+    table = producer.name == "GATHER"
+    if tensor.quant is None or not (table or (traits is not None and traits.same_scale)):
         return None
     for index in producer.inputs:
         given = model.tensors[index] if index >= 0 else None
-        if given is not None and given.data is None and given.quant is not None and given.dtype == tensor.dtype:
+        if given is None or given.quant is None or given.dtype != tensor.dtype:
+            continue
+        if given.data is None or table:
             same = given.quant.scale.tolist() == tensor.quant.scale.tolist()
             return given if same and given.quant.zero_point.tolist() == tensor.quant.zero_point.tolist() else None
     return None
@@ -90,7 +99,14 @@ def _constant(model: Model, tensor: Tensor) -> Decided:
     if user is None:
         return Decided(ScaleRule.CONSTANT, tensor, None, (), tensor, base=ScaleRule.CONSTANT)
     position = user.inputs.index(tensor.index)
+    if user.name == "DEQUANTIZE":  # weights only: the operator behind it
+        behind = next((op for op in model.operators if user.outputs[0] in op.inputs), None)
+        if behind is not None:
+            position, user = behind.inputs.index(user.outputs[0]), behind
     traits = TRAITS.get(user.name)
+    hybrid = HYBRID.get(user.name)
+    if hybrid is not None and hybrid.position == position and not is_static(model):
+        return Decided(ScaleRule.WEIGHTS, tensor, user, (), tensor, position, ScaleRule.WEIGHTS)
     if traits is not None and traits.bias is not None and traits.bias[0] == position:
         return Decided(ScaleRule.BIAS, tensor, user, (), tensor, position, ScaleRule.BIAS)
     if traits is not None and traits.weights is not None and traits.weights[0] == position:

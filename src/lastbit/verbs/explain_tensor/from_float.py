@@ -29,7 +29,7 @@ class FromFloat:
     Attributes:
         model: the quantized model.
         source: the float model.
-        limits: the ranges by min and max, as the calibrator keeps them.
+        limits: the ranges by min and max, as the calibrator keeps them; None where activations are float32.
         averaged: a moving average of them, where the samples are known.
         samples: float tensor -> each sample's range, where the samples are known.
         index: the float tensor that `root` stands for.
@@ -40,7 +40,7 @@ class FromFloat:
 
     model: Model
     source: Model
-    limits: Ranges
+    limits: Ranges | None
     averaged: Ranges | None
     samples: Mapping[int, SampleRanges]
     index: int
@@ -62,7 +62,7 @@ class FromFloat:
                 return self._range()
 
     def _range(self) -> list[tuple[str, tuple[str, ...]]]:
-        if self.index not in self.limits:
+        if self.limits is None or self.index not in self.limits:
             return [("The range", ("the ranges have none for this tensor",))]
         low, high = self.limits[self.index]
         label = label_text(self.source.tensors[self.index])
@@ -125,7 +125,8 @@ class FromFloat:
             return [f"{float_one.label} is no constant"]
         quant = self.root.quant
         axis = quant.axis if quant.per_channel else -1
-        lines = weights_float_lines(float_one.data, axis, self.channel, quant.scale[self.channel])
+        most = 7 if self.root.dtype.name == "int4" else 127
+        lines = weights_float_lines(float_one.data, axis, self.channel, quant.scale[self.channel], most)
         op = self.found.operator
         given = self.model.operand(op, 0) if op is not None else None
         bias = self._float_bias(op.inputs[2]) if op is not None and len(op.inputs) > 2 else None

@@ -14,8 +14,9 @@ from ...model.graph import Model, Tensor
 from ...model.types import IntegerType, hex_float
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ..quantize.names import float_tensor
-from ..quantize.per_sample import SampleRanges, ranges_by_sample, sample_ranges
+from ..quantize.per_sample import SampleRanges, average_ranges, sample_ranges
 from ..quantize.ranges import ranges_from
+from ..quantize.requests import is_static
 from ..quantize.verb import Converter, Ranges, measure
 from ..run.verb import load
 from .deciding_rule import Decided, ScaleRule, decided
@@ -91,8 +92,11 @@ class TensorStory(Report):
         if self.others:
             merged: dict[tuple[str, ...], list[Converter]] = {}
             for other in self.others:
-                merged.setdefault((other.ranges, *_row(other.tensor, self.tensor)), []).extend(other.converters)
-            rows = [(label_of(converters), *row) for (_, *row), converters in merged.items()]
+                row = (other.ranges, other.method, *_row(other.tensor, self.tensor))
+                merged.setdefault(row, []).extend(other.converters)
+            rows = [
+                (label_of(converters, ranges, method), *row) for (ranges, method, *row), converters in merged.items()
+            ]
             blocks.append(Heading("What converters write for this tensor"))
             blocks.append(Table(("converter", "scale", "this is", "zero point"), rows, right=("zero point",)))
         return blocks
@@ -184,7 +188,7 @@ def explain_tensor(
     loaded = load(model)
     loaded.subgraphs[0].require_scales("it has no scales, so there is nothing that they come from")
     chosen = _tensor(loaded, tensor)
-    _check_arguments(float_model, data, ranges)
+    _check_arguments(loaded, float_model, data, ranges)
     found = decided(loaded, chosen)
     root = found.root if found.root is not None else chosen
     count = 1 if chosen.quant is None else chosen.quant.scale.size
@@ -195,34 +199,35 @@ def explain_tensor(
         return TensorStory(loaded.source, chosen, found, tuple(sections))
     source = load(float_model)
     samples: Mapping[int, SampleRanges] = {}
+    limits, averaged = None, None
     if data is not None:
         limits = measure(source, lambda: data, calibrator)
         samples = sample_ranges(source, data, calibrator, progress)
-        averaged = ranges_by_sample(samples, source, calibrator, average=True)
-    else:
-        assert ranges is not None
+        averaged = average_ranges(source, data, calibrator)
+    elif ranges is not None:
         limits = ranges if isinstance(ranges, Ranges) else ranges_from(ranges, source, "ranges")
-        averaged = None
-    written = others(loaded, root, source, limits, averaged if found.base is ScaleRule.RANGE else None)
+    written = others(loaded, root, source, limits, averaged)
     index = _float_index(root, written, source)
     if index is None:
         sections.append(("The float model", (f"no tensor of it stands for {root.label}: names and operators differ",)))
         return TensorStory(loaded.source, chosen, found, tuple(sections), tuple(written))
     story = FromFloat(loaded, source, limits, averaged, samples, index, root, found, channel)
     sections += story.sections()
-    shown = limits.limits.get(index) if found.base is ScaleRule.RANGE else None
+    shown = limits.limits.get(index) if limits is not None and found.base is ScaleRule.RANGE else None
     ends = tuple(samples[index].place(end) for end in (False, True)) if shown is not None and index in samples else ()
     return TensorStory(loaded.source, chosen, found, tuple(sections), tuple(written), shown, ends)
 
 
-def _check_arguments(float_model: Any, data: Any, ranges: Any) -> None:
+def _check_arguments(model: Model, float_model: Any, data: Any, ranges: Any) -> None:
     if float_model is None and (data is not None or ranges is not None):
         raise InputError(
             "data and ranges are the float model's, which is not given",
             python="; give float_model=.",
             command="; give --float FILE.",
         )
-    if float_model is not None and (data is None) == (ranges is None):
+    if data is not None and ranges is not None:
+        raise InputError("data and ranges exclude each other; give one of them.")
+    if float_model is not None and data is None and ranges is None and is_static(model):
         raise InputError(
             "the float model's ranges come from data or from a file; give one of the two",
             python=": data= or ranges=.",
@@ -251,7 +256,7 @@ def _from_file(model: Model, found: Decided, root: Tensor, channel: int) -> list
     op = found.operator
     if found.rule is ScaleRule.BIAS and op is not None:
         return bias_lines(root, model.operand(op, 0), model.operand(op, 1), channel)
-    if found.rule is ScaleRule.WEIGHTS and root.quant is not None:
+    if found.base is ScaleRule.WEIGHTS and root.quant is not None:
         return weights_file_lines(root, root.quant.axis, channel)
     if found.base is ScaleRule.FIXED and op is not None:
         return [f"the output of {op.name} has this scale and zero point in every file: no calibration enters"]

@@ -128,17 +128,17 @@ def weights_file_lines(weights: Tensor, axis: int, unit: int) -> list[str]:
     ]
 
 
-def weights_float_lines(values: Array, axis: int, unit: int, scale: np.floating[Any]) -> list[str]:
-    """From the float weights to their scale."""
+def weights_float_lines(values: Array, axis: int, unit: int, scale: np.floating[Any], most: int = 127) -> list[str]:
+    """From the float weights to their scale; `most` is the greatest integer, 7 for int4."""
     low, high = weights_range(values, axis)
     channel = 0 if axis < 0 else unit
     top = F32(max(abs(float(low[channel])), abs(float(high[channel]))))
     part = values if axis < 0 else np.take(values, unit, axis)
     place = [int(i) for i in np.unravel_index(int(np.argmax(np.abs(part))), part.shape)]
     of = "of all units" if axis < 0 else f"of unit {unit}"
-    own = top / F32(127)
+    own = top / F32(most)
     largest = float(part[tuple(place)])
-    lines = [f"the largest weight {of} is {largest:.9g} at {place}; scale = {top:.9g} / 127 = {scale_text(own)}"]
+    lines = [f"the largest weight {of} is {largest:.9g} at {place}; scale = {top:.9g} / {most} = {scale_text(own)}"]
     far = float(scale) / float(own) if own else np.inf
     if abs(far - 1) > 1e-6:
         lines.append(f"the file's is {scale_text(scale)}, {far:.6g} times as large")

@@ -70,7 +70,7 @@ def push_dequantize_down(graph: Graph) -> None:
         changed = False
         for op in [op for op in graph.ops if op.name == DEQUANTIZE]:
             user = op.results[0].only_user
-            if user is None or user.name not in TRAITS or not TRAITS[user.name].same_scale or len(user.results) != 1:
+            if user is None or not _moves_values(user.name) or len(user.results) != 1:
                 continue
             source, result = op.operands[0], user.results[0]
             assert source is not None
@@ -83,6 +83,11 @@ def push_dequantize_down(graph: Graph) -> None:
             made.set_operand(0, result)
             graph.erase(op)
             changed = True
+
+
+def _moves_values(name: str) -> bool:
+    """Whether an operator's outputs have the scale of what it reads."""
+    return name == "GATHER" or (name in TRAITS and TRAITS[name].same_scale)
 
 
 def _constant(value: Value | None) -> bool:

@@ -17,11 +17,14 @@ class Quantizer(Enum):
 
     MLIR = "MLIR"
     OLDER = "older C++"
+    AI_EDGE = "ai-edge-quantizer"
 
 
 _NEWEST = Folding()
 _DROPPING_ZEROS = Folding(earlier=True)
 _KEEPING_ZEROS = Folding(drops_zeros=False, earlier=True)
+_EMBEDDINGS = frozenset(("EMBEDDING_LOOKUP",))
+_OLD_DEQUANTIZED = _EMBEDDINGS | {"TRANSPOSE_CONV"}
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,15 @@ class Converter:
     """One converter in one version.
 
     Attributes:
-        name: `tflite` (TensorFlow's TFLiteConverter) or `litert` (the quantizer in the wheel of ai-edge-litert).
+        name: `tflite` (TensorFlow's TFLiteConverter), `litert` (the quantizer in the wheel of ai-edge-litert) or
+            `ai-edge-quantizer`.
         version: its release, such as `2.21`.
-        int8: which quantizer int8 activations take; int16 ones always take the older one.
+        int8: which quantizer int8 activations take; int16 ones take the older one in place of MLIR's.
         dense_per_channel: whether dense layers have one scale a unit.
         moves: what becomes of operators that only move values.
         vector_code: whether weights with one scale are rounded by the kernels' vector code: fl(x + 0.5) in groups of 8.
         names_bias_type: whether the older quantizer writes the bias's type into the options of the layer.
+        dequantized: operators that have a DEQUANTIZE before their int8 weights in dynamic range; newer ones take them.
         folding: how a Keras model's constants are folded before.
     """
 
@@ -46,6 +51,7 @@ class Converter:
     moves: MoveRules = NEWEST
     vector_code: bool = False
     names_bias_type: bool = True
+    dequantized: frozenset[str] = frozenset()
     folding: Folding = _NEWEST
 
     @property
@@ -71,8 +77,16 @@ CONVERTERS: tuple[Converter, ...] = (
     *(Converter("tflite", f"2.{minor}") for minor in (21, 20)),
     Converter("tflite", "2.19", folding=_DROPPING_ZEROS),
     Converter("tflite", "2.18", moves=_TO_2_18, folding=_DROPPING_ZEROS),
-    Converter("tflite", "2.17", moves=_TO_2_17, folding=_KEEPING_ZEROS),
-    Converter("tflite", "2.16", dense_per_channel=False, moves=_TO_2_16, vector_code=True, folding=_KEEPING_ZEROS),
+    Converter("tflite", "2.17", moves=_TO_2_17, dequantized=_EMBEDDINGS, folding=_KEEPING_ZEROS),
+    Converter(
+        "tflite",
+        "2.16",
+        dense_per_channel=False,
+        moves=_TO_2_16,
+        vector_code=True,
+        dequantized=_OLD_DEQUANTIZED,
+        folding=_KEEPING_ZEROS,
+    ),
     *(
         Converter(
             "tflite",
@@ -81,6 +95,7 @@ CONVERTERS: tuple[Converter, ...] = (
             moves=moves,
             vector_code=True,
             names_bias_type=version == "2.15",
+            dequantized=_OLD_DEQUANTIZED,
             folding=folding,
         )
         for version, moves, folding in (
@@ -91,6 +106,7 @@ CONVERTERS: tuple[Converter, ...] = (
         )
     ),
     Converter("litert", "2.3", Quantizer.OLDER),
+    Converter("ai-edge-quantizer", "0.10", Quantizer.AI_EDGE),
 )
 
 

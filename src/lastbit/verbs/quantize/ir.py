@@ -68,6 +68,7 @@ class Op:
         options: the operator's options.
         data: a constant's values.
         removable: a quantization that the quantizer added itself and may take away again.
+        version: the operator's version in the float file.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Op:
     options: Mapping[str, Any]
     data: Array | None = None
     removable: bool = False
+    version: int = 1
 
     def set_operand(self, position: int, value: Value) -> None:
         """Let an operand be another value."""
@@ -115,7 +117,7 @@ class Graph:
         at: int | None = None,
     ) -> Op:
         """A new operation, at the end or at a place of the list."""
-        op = Op(name, [None] * len(operands), [], options or {}, data)
+        op = Op(name, [None] * len(operands), [], {} if options is None else options, data)
         for position, value in enumerate(operands):
             if value is not None:
                 op.set_operand(position, value)

@@ -86,6 +86,7 @@ def read(graph: Subgraph, ranges: Ranges) -> Graph:
                 values[index] = result.add(CONSTANT, [], [(tensor, None)], data=tensor.data).results[0]
         operands = [values[i] if i >= 0 else None for i in op.inputs]
         made = result.add(op.name, operands, [(graph.tensors[i], None) for i in op.outputs], op.options)
+        made.version = op.version
         for index, value in zip(op.outputs, made.results, strict=True):
             values[index] = _with_statistics(result, value, ranges.get(index))
     result.add(RETURN, [values[i] for i in graph.outputs], [])

@@ -22,13 +22,15 @@ from ..run.verb import run
 from .calibrate import CALIBRATORS, samples_of
 from .ranges import Ranges
 
-__all__ = ["SampleRanges", "sample_ranges"]
+__all__ = ["SampleRanges", "average_ranges", "sample_ranges"]
 
 # The runtime whose float32 kernels stand for each calibrator.
 _RUNTIMES = {"litert": "litert-builtin-x86", "lastbit": "litert-reference"}
 _CHUNK_BYTES = 1 << 26
 # ai-edge-quantizer: so much of the old end stays with each further sample.
 _KEPT = 0.95
+# and values from here on do not count, unless there are no others.
+_WIDEST = 3e38
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,13 @@ class SampleRanges:
 
 
 def sample_ranges(
-    model: Model, data: Any, calibrator: str = "litert", progress: Callable[[int, int, str], None] | None = None
+    model: Model,
+    data: Any,
+    calibrator: str = "litert",
+    progress: Callable[[int, int, str], None] | None = None,
+    *,
+    runtime: str | None = None,
+    widest: float = math.inf,
 ) -> dict[int, SampleRanges]:
     """Tensor index -> each sample's range, for every float32 tensor that is fed or computed.
 
@@ -86,6 +94,8 @@ def sample_ranges(
         data: see `samples_of`.
         calibrator: `litert` or `lastbit`.
         progress: told samples done and how many there are.
+        runtime: whose kernels run the samples; None for those that stand for the calibrator.
+        widest: values of this size and more are left out, unless there are no others.
 
     Raises:
         InputError: the data does not fit, or there is no such calibrator.
@@ -97,11 +107,12 @@ def sample_ranges(
         raise InputError(f"there is no calibrator {calibrator!r}; wanted one of {', '.join(CALIBRATORS)}.")
     samples = samples_of(model, data)
     found: dict[int, list[tuple[np.float32, np.float32, int, int]]] = {}
-    values = _from_litert(model, samples) if calibrator == "litert" else _from_lastbit(model, samples)
+    chosen = runtime or _RUNTIMES[calibrator]
+    values = _from_litert(model, samples, chosen) if calibrator == "litert" else _from_lastbit(model, samples)
     for number, tensors in enumerate(values):
         for index, value in tensors.items():
             if value.size and not np.isnan(value).all():
-                low, high = int(np.nanargmin(value)), int(np.nanargmax(value))
+                low, high = int(np.nanargmin(_within(value, widest))), int(np.nanargmax(_within(value, widest)))
                 flat = value.reshape(-1)
                 found.setdefault(index, []).append((flat[low], flat[high], low, high))
         if progress is not None:
@@ -125,13 +136,21 @@ def _floats(model: Model) -> list[int]:
     return [t.index for t in model.tensors if t.index in computed and t.dtype.name == "float32"]
 
 
-def _from_litert(model: Model, samples: Sequence[Mapping[int, Array]]) -> Iterator[dict[int, Array]]:
+def _within(values: Array, widest: float) -> Array:
+    """The same with NaN for what is too wide, unless nothing is left then."""
+    if widest == math.inf:
+        return values
+    inside = np.where(np.abs(values) < widest, values, np.float32(np.nan))
+    return values if np.isnan(inside).all() else inside
+
+
+def _from_litert(model: Model, samples: Sequence[Mapping[int, Array]], runtime: str) -> Iterator[dict[int, Array]]:
     wanted = _floats(model)
     content = with_outputs(bytes(model.content), wanted) if wanted else bytes(model.content)
     inputs = [tensor.index for tensor in model.inputs]
     size = sum(4 * math.prod(model.tensors[index].shape) for index in wanted)
     step = max(1, _CHUNK_BYTES // max(size, 1))
-    with open_oracle(on_this_machine(_RUNTIMES["litert"])) as oracle:
+    with open_oracle(on_this_machine(runtime)) as oracle:
         for start in range(0, len(samples), step):
             part = samples[start : start + step]
             rows = oracle.run(content, [[sample[i] for i in inputs] for sample in part], label=model.source)
@@ -157,3 +176,21 @@ def ranges_by_sample(found: Mapping[int, SampleRanges], model: Model, calibrator
     limits = {index: part.moving_average if average else part.min_and_max for index, part in found.items()}
     samples = max((part.least.size for part in found.values()), default=0)
     return Ranges(limits, calibrator, {t.index: t.name for t in model.tensors}, samples)
+
+
+def average_ranges(
+    model: Model,
+    data: Any,
+    calibrator: str,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Ranges:
+    """The ranges that ai-edge-quantizer keeps: a moving average of each sample's own.
+
+    Its samples run in the interpreter as it comes, with XNNPACK; values of 3e38 and more are left out.
+
+    Source: google-ai-edge/ai-edge-quantizer (0.10.0) calibrator.py, naive_min_max_quantize.py (min_max_calibrate).
+    """
+    kernels = "litert-xnnpack" if calibrator == "litert" else _RUNTIMES["lastbit"]
+    found = sample_ranges(model, data, calibrator, progress, runtime=kernels, widest=_WIDEST)
+    by = "LiteRT's default kernels" if calibrator == "litert" else "LastBit's float32 operators"
+    return ranges_by_sample(found, model, f"{by}, moving average", average=True)

@@ -9,7 +9,7 @@ from typing import Any
 from ...model.graph import Model, Tensor
 from ...model.types import IntegerType, hex_float
 from ...report.blocks import Block, Report, Table, Text
-from .converters import converter_named
+from .settings import Method, Settings
 
 __all__ = ["QuantizeReport"]
 
@@ -26,13 +26,13 @@ class QuantizeReport(Report):
         source: the float model.
         model: the quantized one.
         output: where it was written.
-        like: the converter as it was named.
+        settings: what was asked for.
     """
 
     source: Model
     model: Model
     output: str
-    like: str
+    settings: Settings
 
     @property
     def types(self) -> dict[str, int]:
@@ -61,13 +61,25 @@ class QuantizeReport(Report):
             and float(tensor.quant.scale[0]) * (tensor.dtype.qmax - tensor.dtype.qmin) <= _FLAT
         ]
 
+    def _constants(self) -> list[int]:
+        """The constants of the new file that were float32."""
+        kinds = ("float32", "float16", "int8", "int4")
+        return [
+            t.index
+            for t in self.model.tensors
+            if t.data is not None
+            and t.dtype.name in kinds
+            and (t.quant is not None or t.dtype.name.startswith("float"))
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """See `Report`; scales are hexadecimal floats."""
         return {
             "schema": "lastbit.quantize/1",
             "model": self.source.source,
             "output": self.output,
-            "like": converter_named(self.like).label,
+            "like": self.settings.converter.label,
+            "method": self.settings.method.value,
             "description": self.model.description,
             "bytes": len(self.model.content),
             "left_float": self.left_float,
@@ -82,7 +94,14 @@ class QuantizeReport(Report):
             f"{len(self.model.operators)} operators; {len(self.model.tensors)} tensors: {types}.",
             f"{len(self.source.content):,} bytes before, {len(self.model.content):,} now.",
         ]
-        if self.left_float:
+        if self.settings.method is not Method.STATIC:
+            smaller = sum(self.model.tensors[i].quant is not None for i in self._constants())
+            if self.settings.method is Method.FLOAT16:
+                smaller = self.types.get("float16", 0)
+            lines.append(
+                f"{smaller} of {len(self._constants())} float32 constants became smaller; activations stay float32."
+            )
+        elif self.left_float:
             count = len(self.left_float)
             lines.append(
                 f"{count} operators stay float32, as in the converter's file: {', '.join(self.left_float[:4])}."

@@ -15,33 +15,38 @@ import numpy as np
 from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model
 from ..run.verb import load
+from .ai_edge import GivesUp, Recipe, quantize_with_recipe
 from .calibrate import CALIBRATORS, calibrate
 from .converters import CONVERTERS, Converter, Quantizer, converter_named
+from .dynamic_range import NOT_KNOWN, dynamic_range_graph, float16_graph
 from .ir import Graph
 from .keras import is_keras, read_keras
 from .mlir import quantize_graph, refusals
 from .older import PROPERTIES, OlderQuantizer
 from .operators import TRAITS
+from .per_sample import average_ranges
 from .ranges import Ranges, ranges_from, read_ranges
+from .settings import Method, Settings, settings_of
 from .uncovered import what_the_converter_does
-from .write import model_of
+from .write import model_of, with_signatures
 
 __all__ = [
     "CALIBRATORS",
     "CONVERTERS",
     "Converter",
+    "Method",
     "Ranges",
+    "Settings",
     "check",
     "converter_named",
-    "io_ends",
     "measure",
     "open_model",
     "quantize",
+    "quantize_by",
     "ranges",
     "read_ranges",
+    "settings_of",
 ]
-
-_IO = {"int8": ("float32", "int8", "uint8"), "int16": ("float32", "int16")}
 
 
 def ranges(
@@ -79,12 +84,17 @@ def open_model(model: str | os.PathLike[str] | bytes | Model, converter: Convert
     return load(model)
 
 
-def measure(model: Model, data: Callable[[], Any], calibrator: str) -> Ranges:
-    """The same for a loaded model; the data is fetched only where the model is float32. See `ranges`."""
+def measure(model: Model, data: Callable[[], Any], calibrator: str, converter: Converter = CONVERTERS[0]) -> Ranges:
+    """The same for a loaded model; the data is fetched only where the model is float32. See `ranges`.
+
+    ai-edge-quantizer keeps a moving average of each sample's own ranges, all others the least and greatest value.
+    """
     _check_float(model)
     if reasons := _subgraphs(model):
         raise UnsupportedError(f"{model.source}: its ranges cannot be measured", reasons)
-    return calibrate(model, data(), calibrator)
+    if converter.int8 is not Quantizer.AI_EDGE:
+        return calibrate(model, data(), calibrator)
+    return average_ranges(model, data(), calibrator)
 
 
 def quantize(
@@ -92,73 +102,76 @@ def quantize(
     data: Any = None,
     *,
     like: str = "tflite",
-    activations: str = "int8",
+    activations: str | None = None,
+    weights: str = "int8",
+    weight_only: bool = False,
     per_tensor_dense: bool = False,
-    io: str | tuple[str, str] = "float32",
+    io: str | tuple[str, str] | None = None,
     ranges: Mapping[Any, Any] | Ranges | None = None,
     calibrator: str = "litert",
 ) -> Model:
     """Quantize a float32 model as a converter does, to the last bit of every scale, weight and bias.
 
+    Without data and ranges only weights are quantized (dynamic range), and nothing is calibrated.
+
     Args:
         model: a Model, a path (.tflite, .keras or .h5) or a .tflite file's bytes.
         data: representative samples (see `ranges`); not with `ranges`.
-        like: the converter: `tflite`, `litert`, with a version `tflite@2.16`.
-        activations: `int8` or `int16` (weights int8 in both).
+        like: the converter: `tflite`, `litert` or `ai-edge-quantizer`, with a version `tflite@2.16`.
+        activations: `int8` (None) or `int16`.
+        weights: `int8`; `int4` (ai-edge-quantizer); `float16` (tflite, without data).
+        weight_only: weights are integers, and a DEQUANTIZE before each makes them float32 (ai-edge-quantizer).
         per_tensor_dense: one scale for all units of a dense layer.
-        io: the type of inputs and outputs: `float32`, `int8`, `uint8` or `int16`; or one type for each.
+        io: the type of inputs and outputs: `float32`, `int8`, `uint8` or `int16`; or one type for each. None: float32,
+            and for ai-edge-quantizer with data that of the activations.
         ranges: (least, greatest) of each tensor by index or name, instead of `data`.
-        calibrator: `litert` or `lastbit`, for `data`.
+        calibrator: `litert` or `lastbit`, for `data`. For ai-edge-quantizer the ranges are its moving average.
 
     Returns:
         The quantized model; `model.content` is the .tflite file. Its description names converter and calibrator.
 
     Raises:
         ModelError: the model is malformed.
-        InputError: an option does not fit, the model is quantized already, the data does not fit it, or a range is
-            missing.
+        InputError: an option does not fit, no converter makes this, the model is quantized already, the data does not
+            fit it, or a range is missing.
         UnsupportedError: an operator is not one whose quantized form is known, or the converter gives up.
         OracleMissingError: LiteRT is not installed.
         OracleError: LiteRT's calibrator cannot run the model.
     """
-    converter = converter_named(like)
-    ends = io_ends(io, activations)
-    loaded = open_model(model, converter)
-    check(loaded, converter, activations)
-    if (data is None) == (ranges is None):
-        raise InputError(
-            f"{loaded.source}: give representative data or ranges, one of the two",
-            python=": quantize(model, data) or quantize(model, ranges=...).",
-            command=": --data x.npz or --ranges r.json.",
-        )
+    if data is not None and ranges is not None:
+        raise InputError("data and ranges exclude each other; give one of them.")
+    settings = settings_of(
+        like,
+        ranged=data is not None or ranges is not None,
+        activations=activations,
+        weights=weights,
+        weight_only=weight_only,
+        per_tensor_dense=per_tensor_dense,
+        io=io,
+    )
+    loaded = open_model(model, settings.converter)
+    check(loaded, settings)
     if data is not None:
-        found = calibrate(loaded, data, calibrator)
+        found: Ranges | None = measure(loaded, lambda: data, calibrator, settings.converter)
+    elif ranges is None or isinstance(ranges, Ranges):
+        found = ranges
     else:
-        assert ranges is not None
-        found = ranges if isinstance(ranges, Ranges) else ranges_from(ranges, loaded, "ranges")
-    _check_ranges(loaded, found)
-    graph = _graph(loaded, found, converter, activations, per_tensor_dense, ends)
-    about = f"quantized by LastBit like {converter.label}, ranges by {found.calibrator}"
-    return model_of(graph, loaded, about)
+        found = ranges_from(ranges, loaded, "ranges")
+    return quantize_by(loaded, settings, found)
 
 
-def io_ends(io: str | tuple[str, str], activations: str) -> tuple[str, str]:
-    """The types of inputs and outputs.
-
-    Raises:
-        InputError: there are no such activations, or one of the types does not go with them.
-    """
-    if activations not in _IO:
-        raise InputError(f"activations are {activations!r}, wanted int8 or int16.")
-    ends = (io, io) if isinstance(io, str) else io
-    for end in ends:
-        if end not in _IO[activations]:
-            wanted = ", ".join(_IO[activations])
-            raise InputError(f"io is {end!r}; with activations of {activations} wanted one of {wanted}.")
-    return ends
+def quantize_by(model: Model, settings: Settings, found: Ranges | None) -> Model:
+    """The same for a model that `check` has passed, and its ranges where the method needs them."""
+    about = f"quantized by LastBit like {settings.label}"
+    if found is not None:
+        _check_ranges(model, found)
+        about += f", ranges by {found.calibrator}"
+    if settings.quantizer is Quantizer.AI_EDGE:
+        return _by_recipe(model, settings, found, about)
+    return model_of(_graph(model, settings, found), model, about)
 
 
-def check(model: Model, converter: Converter, activations: str) -> None:
+def check(model: Model, settings: Settings) -> None:
     """Whether a model can be quantized at all, before any data is run.
 
     Raises:
@@ -166,38 +179,81 @@ def check(model: Model, converter: Converter, activations: str) -> None:
         UnsupportedError: it has operators whose quantized form is not known.
     """
     _check_float(model)
-    _check_operators(model, _quantizer(converter, activations), activations)
+    reasons = [] if settings.quantizer is Quantizer.AI_EDGE else _unknown_operators(model, settings)
+    reasons += _subgraphs(model)
+    for tensor in model.tensors:
+        if tensor.data is not None and tensor.dtype.name == "float32" and not np.isfinite(tensor.data).all():
+            reasons.append(f"{tensor.label}: has weights that are not finite")
+    if reasons:
+        raise UnsupportedError(f"{model.source}: cannot be quantized as the converter does", reasons)
 
 
-def _quantizer(converter: Converter, activations: str) -> Quantizer:
-    return converter.int8 if activations == "int8" else Quantizer.OLDER
+def _unknown_operators(model: Model, settings: Settings) -> list[str]:
+    """Operators whose treatment LastBit does not know."""
+    if settings.method is not Method.STATIC:
+        return [
+            f"{op.label}: how the converter treats its weights without data was not compared"
+            for op in model.operators
+            if op.name in NOT_KNOWN and settings.method is Method.DYNAMIC
+        ]
+    known = TRAITS if settings.quantizer is Quantizer.MLIR else {**TRAITS, **PROPERTIES}
+    activations = settings.activations
+    return [
+        f"{op.label}: LastBit has no quantized form of it; {what_the_converter_does(op.name, activations)}"
+        for op in model.operators
+        if op.name not in known
+    ]
 
 
-def _graph(
-    model: Model, found: Ranges, converter: Converter, activations: str, per_tensor_dense: bool, io: tuple[str, str]
-) -> Graph:
-    dense = per_tensor_dense or not converter.dense_per_channel
-    if _quantizer(converter, activations) is Quantizer.OLDER:
+def _by_recipe(model: Model, settings: Settings, found: Ranges | None, about: str) -> Model:
+    """By one of ai-edge-quantizer's recipes."""
+    activations = None if found is None else 16 if settings.activations == "int16" else 8
+    recipe = Recipe(
+        weights=4 if settings.weights == "int4" else 8,
+        activations=activations,
+        in_kernel=settings.method is not Method.WEIGHT_ONLY,
+        float_inputs=settings.io[0] == "float32",
+        float_outputs=settings.io[1] == "float32",
+    )
+    try:
+        with np.errstate(all="ignore"):
+            graph = quantize_with_recipe(model, {} if found is None else found.limits, recipe)
+    except GivesUp as error:
+        raise UnsupportedError(
+            f"{model.source}: {settings.converter.label} gives up on this model", [str(error)]
+        ) from None
+    return with_signatures(graph, model, about)
+
+
+def _graph(model: Model, settings: Settings, found: Ranges | None) -> Graph:
+    """By TFLiteConverter or the older quantizer."""
+    graph, converter = model.subgraphs[0], settings.converter
+    dense = settings.per_tensor_dense or not converter.dense_per_channel
+    if settings.method is Method.FLOAT16:
+        return float16_graph(graph)
+    if found is None:
+        return dynamic_range_graph(graph, per_tensor_dense=dense, dequantized=converter.dequantized)
+    if settings.quantizer is Quantizer.OLDER:
         run = OlderQuantizer(
-            model.subgraphs[0],
+            graph,
             found,
-            activations=activations,
+            activations=settings.activations,
             per_tensor=False,
             per_tensor_dense=dense,
             names_bias_type=converter.names_bias_type,
         )
-        return run.run(io)
-    graph = quantize_graph(
-        model.subgraphs[0],
+        return run.run(settings.io)
+    made = quantize_graph(
+        graph,
         found,
         per_tensor_dense=dense,
-        io=io,
+        io=settings.io,
         moves=converter.moves,
         vector_code=converter.vector_code,
     )
-    if reasons := refusals(graph):
+    if reasons := refusals(made):
         raise UnsupportedError(f"{model.source}: {converter.label} gives up on this model", reasons)
-    return graph
+    return made
 
 
 def _check_float(model: Model) -> None:
@@ -216,21 +272,6 @@ def _subgraphs(model: Model) -> list[str]:
     """The reason to refuse a model of several subgraphs."""
     count = len(model.subgraphs)
     return [f"it has {count} subgraphs (control flow); models of one subgraph are covered"] if count > 1 else []
-
-
-def _check_operators(model: Model, quantizer: Quantizer, activations: str) -> None:
-    known = TRAITS if quantizer is Quantizer.MLIR else {**TRAITS, **PROPERTIES}
-    reasons = [
-        f"{op.label}: LastBit has no quantized form of it; {what_the_converter_does(op.name, activations)}"
-        for op in model.operators
-        if op.name not in known
-    ]
-    reasons += _subgraphs(model)
-    for tensor in model.tensors:
-        if tensor.data is not None and tensor.dtype.name == "float32" and not np.isfinite(tensor.data).all():
-            reasons.append(f"{tensor.label}: has weights that are not finite")
-    if reasons:
-        raise UnsupportedError(f"{model.source}: cannot be quantized as the converter does", reasons)
 
 
 def _check_ranges(model: Model, found: Ranges) -> None:

@@ -13,7 +13,7 @@ from ...model.tflite.writer import write
 from ...model.types import DTYPES, QuantParams
 from .ir import CONSTANT, RETURN, Graph, Op, Value
 
-__all__ = ["model_of"]
+__all__ = ["model_of", "with_signatures"]
 
 _TYPES = {dtype.name: dtype for dtype in DTYPES.values()}
 # The operator versions that have the quantized forms; all others are version 2.
@@ -55,14 +55,23 @@ def model_of(graph: Graph, source: Model, description: str) -> Model:
         elif op.name != CONSTANT:
             results = tuple(number(value) for value in op.results)
             options = _options(op)
-            operators.append(Operator(len(operators), op.name, 1, operands, results, options))
+            operators.append(Operator(len(operators), op.name, op.version, operands, results, options))
     versions = _versions(operators, tensors)
     operators = [replace(op, version=versions[op.name]) for op in operators]
     inputs = tuple(numbers[value] for value in graph.arguments)
     subgraph = Subgraph(source.subgraphs[0].name, tuple(tensors), tuple(operators), inputs, outputs)
-    signatures = _signatures(source, subgraph)
-    content = write(subgraph, description, signatures)
-    return Model((subgraph,), description, 3, content, f"<{description}>", signatures=signatures)
+    return with_signatures(subgraph, source, description)
+
+
+def with_signatures(graph: Subgraph, source: Model, description: str) -> Model:
+    """The model of a graph, with the signatures of the model that it was made of.
+
+    Raises:
+        UnsupportedError: an operator cannot be written.
+    """
+    signatures = _signatures(source, graph)
+    content = write(graph, description, signatures)
+    return Model((graph,), description, 3, content, f"<{description}>", signatures=signatures)
 
 
 def _signatures(source: Model, made: Subgraph) -> tuple[Signature, ...]:
@@ -93,7 +102,7 @@ def _versions(operators: list[Operator], tensors: list[Tensor]) -> dict[str, int
         touched = [tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
         quantized = any(tensor.quant is not None for tensor in touched)
         needed = _VERSIONS.get(op.name, 2) if quantized else 1
-        found[op.name] = max(found.get(op.name, 1), needed)
+        found[op.name] = max(found.get(op.name, 1), needed, op.version)
     return found
 
 
