@@ -107,7 +107,7 @@ def test_int4_weights_are_packed_and_read_back():
         ({"weights": "float16", "weight_only": True}, "weights only already"),
         ({"like": "ai-edge-quantizer", "weights": "float16"}, "like tflite makes float16"),
         ({"like": "ai-edge-quantizer", "per_tensor_dense": True}, "is tflite's"),
-        ({"like": "ai-edge-quantizer", "io": "uint8", "ranges": RANGES}, "has one of float32, int8"),
+        ({"like": "ai-edge-quantizer", "io": "uint8", "ranges": RANGES}, "wanted one of float32, int8"),
         ({"activations": "int16"}, "activations of int16 need data or ranges"),
         ({"io": "int8"}, "io of int8 need data or ranges"),
         ({"weights": "int2"}, "wanted int8, int4 or float16"),

@@ -102,7 +102,7 @@ def settings_of(
         for end in ends or ():
             if end not in allowed:
                 raise InputError(
-                    f"io is {end!r}; with activations of {found.activations} {converter.name} has one of "
+                    f"io is {end!r}; with activations of {found.activations} wanted one of "
                     f"{', '.join(sorted(allowed))}."
                 )
         return replace(found, io=ends or (allowed[0], allowed[0]))
