@@ -316,7 +316,9 @@ def test_a_type_of_inputs_or_outputs_that_does_not_fit_is_told_before_anything_i
     from tests.support.cli import invoke
 
     (tmp_path / "f.tflite").write_bytes(dense_model(np.eye(4)))
-    result = invoke("quantize", tmp_path / "f.tflite", "-o", tmp_path / "q.tflite", "--io", "uint8,int4", "--data", "x.npy")
+    result = invoke(
+        "quantize", tmp_path / "f.tflite", "-o", tmp_path / "q.tflite", "--io", "uint8,int4", "--data", "x.npy"
+    )
     assert result.exit_code == 2
     assert "io is 'int4'; with activations of int8 wanted one of float32, int8, uint8" in result.output
     assert not (tmp_path / "q.tflite").exists()
