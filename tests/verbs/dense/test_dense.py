@@ -289,6 +289,8 @@ def test_no_verb_shows_a_scale_that_stands_for_another(tmp_path):
     weights = one.as_dict()["dense"][0]["operands"]["weights"]["quantization"]
     assert (weights["multiplier"], weights["shift"]) == ([2**29 + 1] * 6, [-7] * 6)
     assert str(whole).count("not known  ") == 3
+    assert whole.as_dict()["model"]["bytes"] is None
+    assert "not a file, sha256 " in str(whole)
     assert "multiplier, shift" in str(one)
     assert "s_x*s_w/s_y; as multiplier" not in str(one)
     report = lastbit.explain(layer, x, at=(0, 1), runtime="tflm")

@@ -50,7 +50,8 @@ def model_blocks(data: Data) -> list[Block]:
     ]
     blocks: list[Block] = [Heading(model["source"])]
     digest = model["sha256"] or "of all of it not calculated: the file is large"
-    blocks.append(Text(f"{model['bytes']} bytes, sha256 {digest}", "dim"))
+    size = "not a file" if model["bytes"] is None else f"{model['bytes']} bytes"
+    blocks.append(Text(f"{size}, sha256 {digest}", "dim"))
     blocks.append(Text(", ".join(counts)))
     if model["subgraphs"] > 1:
         blocks.append(Text("Only the main subgraph is shown.", "dim"))

@@ -175,7 +175,8 @@ def _model(model: Model) -> dict[str, Any]:
     return {
         "source": model.source,
         "description": model.description,
-        "bytes": len(model.content),
+        # A layer given by multiplier and shift is no file; what stands for its content only tells it from others.
+        "bytes": len(model.content) if model.subgraphs[0].scales_known else None,
         "sha256": hashlib.sha256(model.content).hexdigest() if len(model.content) <= _HASHED_UP_TO else None,
         "inputs": list(model.subgraphs[0].inputs),
         "outputs": list(model.subgraphs[0].outputs),
