@@ -60,6 +60,19 @@ class PreparedProduct(PreparedOperator):
         return first, second
 
 
+def _check_shapes(op: Operator, tensors: tuple[Tensor, Tensor], output: Tensor, turned: tuple[bool, bool]) -> None:
+    """Refuse matrices that do not fit each other or the output."""
+    sides = [
+        (*t.shape[:-2], *(t.shape[-2:][::-1] if adj else t.shape[-2:])) for t, adj in zip(tensors, turned, strict=True)
+    ]
+    try:
+        found = (*np.broadcast_shapes(*(side[:-2] for side in sides)), sides[0][-2], sides[1][-1])
+    except (ValueError, IndexError):
+        found = ()
+    if min(len(t.shape) for t in tensors) < 2 or sides[0][-1] != sides[1][-2] or found != output.shape:
+        raise refuse(op, f"{list(tensors[0].shape)} and {list(tensors[1].shape)} do not give {list(output.shape)}")
+
+
 def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOperator:
     """Prepare BATCH_MATMUL of int8 or int16; leading dimensions broadcast.
 
@@ -119,16 +132,7 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
         acc = low_bits(acc, 32).astype(np.int32) if narrow else acc
         return {"acc": acc, **requantize(acc, params)}
 
-    try:
-        shapes = [
-            (*t.shape[:-2], *(t.shape[-2:][::-1] if adj else t.shape[-2:]))
-            for t, adj in zip(tensors, turned, strict=True)
-        ]
-        found = (*np.broadcast_shapes(*(s[:-2] for s in shapes)), shapes[0][-2], shapes[1][-1])
-    except (ValueError, IndexError):
-        found = ()
-    if min(len(t.shape) for t in tensors) < 2 or shapes[0][-1] != shapes[1][-2] or found != output.shape:
-        raise refuse(op, f"{list(tensors[0].shape)} and {list(tensors[1].shape)} do not give {list(output.shape)}")
+    _check_shapes(op, tensors, output, turned)
     made = PreparedProduct(
         operator=op,
         rule=rule,
