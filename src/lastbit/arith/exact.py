@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Context, Decimal, Inexact
 from fractions import Fraction
+from typing import Literal, assert_never
 
 __all__ = [
     "ExactStep",
@@ -18,6 +19,9 @@ __all__ = [
     "round_to_float",
     "split_fraction",
 ]
+
+
+Tie = Literal["half_up", "half_away", "half_even"]
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ def number_text(value: Fraction) -> str:
     return str(value.numerator) if value.denominator == 1 else repr(float(value))
 
 
-def round_fraction(value: Fraction, tie: str) -> int:
-    """The nearest integer; `tie` is `half_up`, `half_away` or `half_even`.
+def round_fraction(value: Fraction, tie: Tie) -> int:
+    """The nearest integer.
 
     >>> [round_fraction(Fraction(-5, 2), tie) for tie in ("half_up", "half_away", "half_even")]
     [-2, -3, -2]
@@ -85,11 +89,15 @@ def round_fraction(value: Fraction, tie: str) -> int:
     below, rest = divmod(value, 1)
     if rest != Fraction(1, 2):
         return int(below) + (rest > Fraction(1, 2))
-    if tie == "half_up":
-        return int(below) + 1
-    if tie == "half_away":
-        return int(below) + (value > 0)
-    return int(below) + int(below) % 2
+    match tie:
+        case "half_up":
+            return int(below) + 1
+        case "half_away":
+            return int(below) + (value > 0)
+        case "half_even":
+            return int(below) + int(below) % 2
+        case never:
+            assert_never(never)
 
 
 def round_to_float(value: Fraction, bits: int) -> Fraction:

@@ -86,8 +86,14 @@ def _of_form(form: Requantize, wide: bool) -> tuple[dict[str, str], Code]:
             away = {"shifts_mask": "i4"} if form.tie == "half_away" else {}
             return _LEFT | away, lambda u, acc: _two_roundings(u, acc, form)
         case OneRounding():
-            if form.result == "wide" and form.add == "wide":
-                raise Unsupported(READER, "OneRounding.result", form.result)
+            match form.result:
+                case "wide":
+                    if form.add == "wide":
+                        raise Unsupported(READER, "OneRounding.result", form.result)
+                case "wrap32":
+                    pass
+                case never_result:
+                    assert_never(never_result)
             if wide:
                 return _ONCE_64, lambda u, acc: _one_rounding(u, _shifted_64(u, acc), form)
             return _ONCE, lambda u, acc: _one_rounding(u, _product_shifted(u, acc), form)

@@ -44,7 +44,14 @@ def exact_float(
 
 def _one_by_one(rule: FloatRule, pairs: Sequence[tuple[float, float]], bias: float) -> float:
     flush: Flush = "x86" if rule.flush else "none"
-    total, whole = bias if rule.bias == "first" else 0.0, len(pairs) - len(pairs) % FUSED_BLOCK
+    whole = len(pairs) - len(pairs) % FUSED_BLOCK
+    match rule.bias:
+        case "first":
+            total, last = bias, None
+        case "last":
+            total, last = 0.0, bias
+        case never_bias:
+            assert_never(never_bias)
     for k, (a, b) in enumerate(pairs):
         match rule.fused:
             case "all":
@@ -56,7 +63,7 @@ def _one_by_one(rule: FloatRule, pairs: Sequence[tuple[float, float]], bias: flo
             case never:
                 assert_never(never)
         total = fma(a, b, total, flush) if fused else _sum(total, multiply(a, b, flush), rule.flush)
-    return _sum(total, bias, rule.flush) if rule.bias == "last" else total
+    return total if last is None else _sum(total, last, rule.flush)
 
 
 def _sum(a: float, b: float, flush: bool) -> float:
@@ -75,8 +82,13 @@ def _four_lanes(pairs: Sequence[tuple[float, float]], bias: float) -> float:
 
 
 def _limited(rule: FloatRule, value: float, bounds: tuple[float, float] | None) -> float:
-    if rule.ends == "finite" and not math.isnan(value):
-        value = max(-_LARGEST, min(_LARGEST, value))
+    match rule.ends:
+        case "infinite":
+            pass
+        case "finite":
+            value = value if math.isnan(value) else max(-_LARGEST, min(_LARGEST, value))
+        case never_ends:
+            assert_never(never_ends)
     low, high = bounds or (-math.inf, math.inf)
     match rule.clamp:
         case "value_first":

@@ -44,7 +44,14 @@ def _one_by_one(rule: FloatRule, rows: Float32Array, weights: Float32Array, bias
     if rule.flush:
         rows, weights, bias = flush_subnormals(rows), flush_subnormals(weights), flush_subnormals(bias)
     depth = rows.shape[1]
-    start = bias if rule.bias == "first" else np.zeros(len(weights), np.float32)
+    zeros = np.zeros(len(weights), np.float32)
+    match rule.bias:
+        case "first":
+            start, last = bias, None
+        case "last":
+            start, last = zeros, bias
+        case never:
+            assert_never(never)
     total = np.broadcast_to(start, (len(rows), len(weights)))
     with np.errstate(all="ignore"):
         for k in range(depth):
@@ -54,8 +61,8 @@ def _one_by_one(rule: FloatRule, rows: Float32Array, weights: Float32Array, bias
                 total = flush_subnormals(total + multiply32(rows[:, k, None], weights[:, k], flush=True))
             else:
                 total = total + rows[:, k, None] * weights[:, k]
-        if rule.bias == "last":
-            total = flush_subnormals(total + bias) if rule.flush else total + bias
+        if last is not None:
+            total = flush_subnormals(total + last) if rule.flush else total + last
     return np.asarray(total, np.float32)
 
 
@@ -73,10 +80,15 @@ def _is_fused(rule: FloatRule, k: int, depth: int) -> bool:
 
 def limit(rule: FloatRule, value: Float32Array, activation: str) -> Float32Array:
     """A fused activation's bounds, and the rule's own ends, applied to float32 of any shape."""
-    if rule.ends == "finite":
-        # NaN passes both comparisons.
-        largest = np.finfo(np.float32).max
-        value = np.where(value < -largest, -largest, np.where(value > largest, largest, value))
+    match rule.ends:
+        case "infinite":
+            pass
+        case "finite":
+            # NaN passes both comparisons.
+            largest = np.finfo(np.float32).max
+            value = np.where(value < -largest, -largest, np.where(value > largest, largest, value))
+        case never_ends:
+            assert_never(never_ends)
     match rule.clamp:
         case "value_first":
             return clamp_value_first(value, activation)

@@ -92,7 +92,7 @@ def exact_row(rows: Rows, values: Sequence[float]) -> ExactRow:
             scale = flushed(divide(1.0, inverse))
             if rows.zero_inverse == "zero" and inverse == 0:
                 scale = 0.0
-            if rows.inverse == "of_scale":
+            if rows.inverts_scale:
                 inverse = flushed(divide(1.0, scale))
         case never:
             assert_never(never)
@@ -120,8 +120,13 @@ def _zero_point(low: float, high: float, nan_takes_low: bool) -> int:
 def converted(how: Conversion, value: float, zero_point: int) -> int:
     """A value in steps as an int8."""
     real = float(zero_point)
-    if how.limit == "above" and not value < 127 - real:
-        value = 127 - real
+    match how.limit:
+        case "none":
+            pass
+        case "above":
+            value = value if value < 127 - real else 127 - real
+        case never_limit:
+            assert_never(never_limit)
     if how.add == "before":
         value = add(value, real)
     match how.tie:
@@ -206,8 +211,8 @@ def exact_finish(
     if flush != "none":
         scale, bias = flushed(scale), flushed(bias)
     value = round_float32(Fraction(units))
-    skipped = finish.zeros == "skipped" and not any_input
-    fused = finish.fused and not skipped and not (four_rows and finish.four_rows == "unfused")
+    skipped = _skips_zeros(finish) and not any_input
+    fused = finish.fused and not skipped and not (four_rows and _unfuses_four_rows(finish))
     steps: dict[str, float] = {"acc": acc}
     match finish.order:
         case "row_first":
@@ -228,6 +233,26 @@ def exact_finish(
         total = total if flush == "none" else flushed(total)
     output = clamped(finish.int4_clamp if unit.int4 else finish.clamp, total, unit.bounds)
     return {**steps, "with_bias": total, "output": output}
+
+
+def _skips_zeros(finish: Finish) -> bool:
+    match finish.zeros:
+        case "multiplied":
+            return False
+        case "skipped":
+            return True
+        case never:
+            assert_never(never)
+
+
+def _unfuses_four_rows(finish: Finish) -> bool:
+    match finish.four_rows:
+        case "same":
+            return False
+        case "unfused":
+            return True
+        case never:
+            assert_never(never)
 
 
 def exact_nibbles(

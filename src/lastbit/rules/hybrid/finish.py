@@ -67,13 +67,12 @@ def finish_sums(
         The steps `acc` (int32, less the zero point's part), `scaled` (where the sum is rounded between the scales or
         before the bias), `with_bias` and `output`: `[rows, out]`.
     """
-    flush, arm = finish.flush != "none", finish.flush == "arm"
+    flush, arm = _flushes(finish)
     acc, units, scale = _units(finish, layer, low_bits(dot - rows.zero_point[:, None] * layer.weights_sum, 32))
     scale = flush_subnormals(scale) if flush else scale
     bias = np.zeros(layer.units, np.float32) if layer.bias is None else layer.bias
     bias = flush_subnormals(bias) if flush else bias
-    skipped = finish.zeros == "skipped" and not any_input
-    fused = finish.fused and not skipped and not (four_rows and finish.four_rows == "unfused")
+    skipped, fused = _at_once(finish, any_input, four_rows)
     row = rows.scale[:, None]
     steps: dict[str, Array] = {"acc": acc.astype(np.int32)}
     match finish.order:
@@ -98,6 +97,38 @@ def finish_sums(
         with_bias = flush_subnormals(total) if flush else total
     output = clamp(finish.int4_clamp if layer.int4 else finish.clamp, with_bias, layer.activation)
     return {**steps, "with_bias": with_bias, "output": output}
+
+
+def _flushes(finish: Finish) -> tuple[bool, bool]:
+    """Whether subnormals become zero, and whether before the rounding."""
+    match finish.flush:
+        case "none":
+            return False, False
+        case "x86":
+            return True, False
+        case "arm":
+            return True, True
+        case never:
+            assert_never(never)
+
+
+def _at_once(finish: Finish, any_input: bool, four_rows: bool) -> tuple[bool, bool]:
+    """Whether nothing is multiplied, and whether the last product and the bias are one operation."""
+    match finish.zeros:
+        case "multiplied":
+            skipped = False
+        case "skipped":
+            skipped = not any_input
+        case never:
+            assert_never(never)
+    match finish.four_rows:
+        case "same":
+            fused = finish.fused
+        case "unfused":
+            fused = finish.fused and not four_rows
+        case never_four:
+            assert_never(never_four)
+    return skipped, fused and not skipped
 
 
 def _units(finish: Finish, layer: LayerConstants, acc: Int64Array) -> tuple[Int64Array, Int64Array, Float32Array]:

@@ -7,7 +7,7 @@ Two rules are equal if their fields are; names are printed, and never read. The 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, assert_never
 
 from ..base import Pairs
 from ..requantize.forms import no_meaning
@@ -83,6 +83,17 @@ class Rows:
         for part in (self.head, self.tail):
             if self.symmetric != (part.add == "none"):
                 raise no_meaning(self, "a zero point is added where there is one, and only there")
+
+    @property
+    def inverts_scale(self) -> bool:
+        """Whether the factor is made of the rounded scale."""
+        match self.inverse:
+            case "of_range":
+                return False
+            case "of_scale":
+                return True
+            case never:
+                assert_never(never)
 
     @property
     def symmetric(self) -> bool:

@@ -49,7 +49,7 @@ def quantize_rows(rows: Rows, x: Float32Array) -> QuantizedRows:
             scaled = scaled_rows(x, inverse, empty)
         case "flushed":
             x = flush_subnormals(x)
-            taken = flushed_range(x, invert_scale=rows.inverse == "of_scale", nan_takes_low=rows.nan_takes == "low")
+            taken = flushed_range(x, invert_scale=rows.inverts_scale, nan_takes_low=rows.nan_takes == "low")
             low, high, scale, inverse, zero_point = taken
             scaled = multiply32(x, inverse[:, None], flush=True)
         case "flushed_arm":
@@ -69,9 +69,14 @@ def convert(how: Conversion, scaled: Float32Array, zero_point: Int64Array) -> In
     steps, real = zero_point[:, None], zero_point[:, None].astype(np.float32)
     with np.errstate(all="ignore"):
         value = scaled
-        if how.limit == "above":
-            largest = np.float32(127) - real
-            value = np.where(value < largest, value, largest)
+        match how.limit:
+            case "none":
+                pass
+            case "above":
+                largest = np.float32(127) - real
+                value = np.where(value < largest, value, largest)
+            case never_limit:
+                assert_never(never_limit)
         if how.add == "before":
             value = value + real
         match how.tie:

@@ -48,7 +48,7 @@ def _rows(rule: HybridRule) -> list[str]:
 
 def _one_way(rows: Rows, asymmetric: str) -> list[str]:
     reach = "127/max|x|" if rows.symmetric else "255/(max-min)"
-    inverted = rows.inverse == "of_scale"
+    inverted = rows.inverts_scale
     text = f"q = {_rounding(rows.head.tie, 'x * (1/s_row)' if inverted else f'x * {reach}')}"
     text += "" if rows.symmetric else " + zp"
     if rows.tail.tie != rows.head.tie:

@@ -180,8 +180,13 @@ def _one_text(form: OneRounding) -> str:
         total = _sum_text("(wrap32(v + 1) >> 1)", form.add, "wrap32")
         return f"v = wrap32(acc * {q} >> ({whole - 1}-shift));  y = clamp({total}){made}"
     rounded = f"((acc * {q} + 2^({whole - 1}-shift)) >> ({whole}-shift))"
-    if form.result == "wrap32" and form.add == "wide":
-        rounded = f"wrap32{rounded}"
+    match form.result:
+        case "wide":
+            pass
+        case "wrap32":
+            rounded = f"wrap32{rounded}" if form.add == "wide" else rounded
+        case never:
+            assert_never(never)
     return f"y = clamp({_sum_text(rounded, form.add, 'wrap32')}){made}"
 
 
