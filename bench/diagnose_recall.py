@@ -122,7 +122,7 @@ def in_shape(entry: PreparedDense, rows: np.ndarray) -> np.ndarray:
 
 @cache
 def inputs(layer_index: int, fresh: bool) -> np.ndarray:
-    """The rows that a layer is diagnosed on, or others to hold answers against."""
+    """The rows that a layer is diagnosed on, or others to compare answers with."""
     layer = layers()[layer_index]
     entry = next(e for e in (prepared(layer, name) for name in RUNTIMES) if e is not None)
     rng = np.random.default_rng([layer_index, fresh])

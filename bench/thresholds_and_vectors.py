@@ -2,7 +2,7 @@
 
     python bench/thresholds_and_vectors.py [--model FILE] [--random N] [--op N] [--only NAME ...]
 
-`random` holds the solved vectors of one layer against --random random ones (default ten million): for every rule,
+`random` compares the solved vectors of one layer with --random random ones (default ten million): for every rule,
 runtime and mistake, how many of each catch it. Each measurement runs in a process of its own, so that its peak memory
 is its own.
 """

@@ -66,7 +66,7 @@ KINDS = (
     *(Kind(weights, pc, bias) for weights in ("int8", "int4", "int16") for pc in (False, True) for bias in BIASES),
     *(Kind("int8", False, bias, zero_point=True) for bias in BIASES),
 )
-# What LiteRT's reference arithmetic misreads, so that only the other kernels can be held against it.
+# What LiteRT's reference arithmetic misreads, so that only the other kernels can be compared with it.
 MISREAD = (
     *(Kind(weights, pc, "int32_bias") for weights in ("int8", "int4") for pc in (False, True)),
     Kind("int8", False, "int32_bias", zero_point=True),

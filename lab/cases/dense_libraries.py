@@ -246,7 +246,7 @@ def int16_cases(seed: int, rounds: int) -> Iterator[Case]:
 
 
 def disputed(rng: Rng, kind: Kind, scales: str) -> Case:
-    """As `requantization`, but for every pair of rules only a few of the accumulators at which the two differ."""
+    """As `requantization`, with only a few of the accumulators at which each pair of rules differs."""
     full = requantization(rng, kind, scales, 4000)
     model = load(write(full.graph))
     rules = rivals(model, model.operators[0])
@@ -312,7 +312,7 @@ def _rivals(model: Model) -> dict[str, PreparedOperator]:
 
 @lru_cache(maxsize=1)
 def remembered(content: bytes, prepare: Callable[[Model], dict[str, PreparedOperator]]) -> dict[str, PreparedOperator]:
-    """The rivals of a layer, which calculate each input once although several runtimes are held against them."""
+    """The rivals of a layer, which calculate each input once although several runtimes are compared with them."""
 
     def once(evaluate: Evaluate) -> Evaluate:
         known: dict[bytes, dict[str, Any]] = {}

@@ -2,7 +2,7 @@
 
 x86-64 CPUs without VNNI have VPMADDUBSW: uint8 inputs times int8 weights, added in pairs. Which pairs is asked with
 single pairs that overflow, with whole rows of them and with depths around multiples of four; what else it could be is
-held against it as rivals of the sum, beside all rivals of the requantization.
+compared with it as rivals of the sum, beside all rivals of the requantization.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def ends(rng: Rng, kind: Kind, rows: Sequence[int] = ROWS) -> Case:
 
 
 def one_pair(rng: Rng, kind: Kind, rows: Sequence[int] = ROWS) -> Case:
-    """Small weights but for two neighbours in each unit, at an even place or at an odd one."""
+    """Small weights, except two neighbours in each unit, at an even place or at an odd one."""
     low, high = dtype_range(kind.weights_dtype)
     middle = 128 if kind.weights_dtype == "uint8" else 0
 

@@ -1,4 +1,4 @@
-"""Hold whole models against the real interpreters: every intermediate tensor and the output, byte by byte.
+"""Compare whole models with the real interpreters: every intermediate tensor and the output, byte by byte.
 
     python -m lab check models [--models DIR] [--inputs N] [--seed S] [NAME ...]
 

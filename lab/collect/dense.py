@@ -1,4 +1,4 @@
-"""Hold every exact runtime against its real interpreter and write what was compared, for `lastbit runtimes`.
+"""Compare every exact runtime with its real interpreter and write what was compared, for `lastbit runtimes`.
 
     python -m lab collect dense [--families NAME ...] [--rounds N] [--seed S]
         [--library RUNTIME=FILE ... --build VERSION TEXT] [--runtimes NAME ...] [--command RUNTIME=COMMAND ...]
@@ -58,7 +58,7 @@ class Families:
         cases: (seed, rounds) -> the cases.
         rivals: (model, operator) -> every rule that could be thought to be the right one, prepared.
         rounds: the default number of rounds: enough for a million outputs per runtime and variant.
-        runtimes: those that are held against it, where their interpreters are there.
+        runtimes: those that are compared with it, where their interpreters are there.
     """
 
     cases: Callable[[int, int], Iterator[Case]]

@@ -1,4 +1,4 @@
-"""Hold the operators around dense layers against the real interpreters, and write what was compared.
+"""Compare the operators around dense layers with the real interpreters, and write what was compared.
 
     python -m lab collect operators [--scale X] [--seed S] [--runtimes NAME ...]
         [--tape RUNTIME=FILE ...] [--only OPERATOR ...]

@@ -158,7 +158,7 @@ class _Question:
             return LEFT if rule is None else _refused(Refusal.NOT_ASKED, f"not compared with {VERSION}")
         for result in ran:
             unwritten = result["output_rank_above_2"] and self.key[1] in in_part
-            # Rules that were not known when the version ran are held against what it printed for the golden file.
+            # Rules that were not known when the version ran are compared with what it printed for the golden file.
             fitting = (*result["fitting"], *result.get("recorded", {"fitting": ()})["fitting"])
             if not unwritten and (rule is None or rule.name not in fitting):
                 if rule is not None and self.key[1].bias == INT32_BIAS and _on_64_bits(rule.name):

@@ -235,7 +235,7 @@ THREADS: tuple[Thread, ...] = (
         "EfficientNet in Python; 8 of 33.4 million values off by one. Input scale 0.05296124517917633, weights scale "
         "0.024093778803944588, output scale 0.11484327912330627, output zero point -126, accumulator 585: TFLite "
         "prints -120, the Python code -119.",
-        "These numbers, as a layer of one unit whose bias is the accumulator; -119 held against `litert-xnnpack`.",
+        "These numbers, as a layer of one unit whose bias is the accumulator; -119 compared with `litert-xnnpack`.",
         (("-119", _tie),),
         "585 times the factor is 6.5 in float32, an exact tie, which XNNPACK takes to the even 6; in float64 and in "
         "fixed point it is a little more, and goes to 7. [585.md](585.md) works it in full.",
@@ -261,20 +261,20 @@ THREADS: tuple[Thread, ...] = (
     Thread(
         "CMSIS-NN#214, LiteRT#8567, LiteRT#7441",
         "https://github.com/ARM-software/CMSIS-NN/issues/214",
-        "CMSIS-NN held against LiteRT's reference kernels: dense layers match only when CMSIS-NN is built with single "
+        "CMSIS-NN compared with LiteRT's reference kernels: dense layers match only when CMSIS-NN is built with single "
         "rounding. [LiteRT#8567](https://github.com/google-ai-edge/LiteRT/issues/8567) says why: the reference kernel "
         "of dense layers requantizes in floating point. "
         "[LiteRT#7441](https://github.com/google-ai-edge/LiteRT/issues/7441) finds XNNPACK rounding once and other "
         "kernels twice.",
         "None of them gives a dense layer's numbers: the forum's layer and 51,200 outputs of random inputs, each in "
-        "one runtime's arithmetic, held against another's.",
+        "one runtime's arithmetic, compared with another's.",
         (
-            ("`cmsis-nn` held against `litert-reference`", _other("cmsis-nn", "litert-reference")),
+            ("`cmsis-nn` compared with `litert-reference`", _other("cmsis-nn", "litert-reference")),
             (
-                "`cmsis-nn-single-rounding` held against `litert-reference`",
+                "`cmsis-nn-single-rounding` compared with `litert-reference`",
                 _other("cmsis-nn-single-rounding", "litert-reference"),
             ),
-            ("`litert-builtin-x86` held against `litert-xnnpack`", _other("litert-builtin-x86", "litert-xnnpack")),
+            ("`litert-builtin-x86` compared with `litert-xnnpack`", _other("litert-builtin-x86", "litert-xnnpack")),
         ),
         "All are right, each in its own way. Single rounding is the same on these inputs only: it takes negative ties "
         "up, and the reference kernels take them away from zero.",

@@ -1,8 +1,8 @@
-"""Hold LiteRT's CompiledModel against its Interpreter on this machine: the same layers, the same inputs, each bit.
+"""Compare LiteRT's CompiledModel with its Interpreter on this machine: the same layers, the same inputs, each bit.
 
     python -m lab check compiled_model [--families int8 8bit hybrid float] [--seed N]
 
-LastBit's runtimes are held against the Interpreter. This tells whether what they say holds for the newer interface too.
+LastBit's runtimes are compared with the Interpreter. This tells whether the newer interface does the same.
 Its Python binding has no int16 buffers. It fails when it is first run where the Interpreter fails to prepare.
 """
 

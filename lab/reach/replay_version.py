@@ -187,7 +187,7 @@ class Tally:
     Attributes:
         outputs: outputs compared.
         mismatches: rule -> outputs that differ from it.
-        refused: the interpreter's first words -> how often; crashes likewise.
+        refused: the interpreter's first words -> how often; the same of crashes.
         per_family: family -> rule -> mismatches.
     """
 

@@ -7,7 +7,7 @@ made if it is not there and removed afterwards unless --keep says otherwise: Ten
 Writes lab/evidence/version_evidence.json, where the entries of targets that were not run stay, and
 the golden files tests/recorded/versions*.npz and .json, which hold what they printed for few cases (version_golden.py).
 
-What is found is then stated by hand in src/lastbit/runtimes/versions.py; a test holds the statement against both files.
+What is found is then stated by hand in src/lastbit/runtimes/versions.py; a test compares the statement with both files.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--add", action="store_true", help="add to a run's evidence, and keep what it has")
     parser.add_argument("--keep", action="store_true", help="keep the virtual environments")
     parser.add_argument(
-        "--recheck", nargs="+", metavar="RULE", help="run nothing: hold new rules against the golden file"
+        "--recheck", nargs="+", metavar="RULE", help="run nothing: compare new rules with the golden file"
     )
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=2026)

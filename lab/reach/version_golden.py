@@ -1,4 +1,4 @@
-"""The golden files of versions: what each printed for few small cases, and rules held against it.
+"""The golden files of versions: what each printed for few small cases, and rules compared with it.
 
 `versions` has layers with 8-bit activations; `versions_float` hybrid and float32 ones, of fewer versions.
 """
@@ -31,7 +31,7 @@ GOLDEN_SEED, GOLDEN_PROBES = 31, 64
 
 
 def recheck(runs: Mapping[str, dict[str, Any]], golden: Golden, rules: Sequence[str]) -> None:
-    """Hold rules that were not known when versions ran against what these printed for the golden file.
+    """Compare rules that were not known when versions ran with what these printed for the golden file.
 
     A variant gets a `recorded` entry: outputs compared, and those rules that a change states and that reproduce all.
     """

@@ -85,7 +85,7 @@ def record(name: str, stored_cases: bool = False, tapes: Mapping[str, str] | Non
         name: a key of `SETS`.
         stored_cases: take the cases from the files, and keep what they hold of runtimes that cannot run here. Without
             it the cases are made anew, and may be others where the rules are.
-        tapes: runtime -> its tape but for the set's name: only these are asked.
+        tapes: runtime -> its tape except for the set's name: only these are asked.
     """
     listing: list[dict[str, Any]]
     fingerprints: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""Hold the compiled engine against the reference on this machine's CPU, real or emulated: every output, bit for bit.
+"""Compare the compiled engine with the reference on this machine's CPU, real or emulated: every output, bit for bit.
 
     python -m lab check engine [--parts sums,forms,...] [--rounds N] [--seed N] [--kernels NAME]
 

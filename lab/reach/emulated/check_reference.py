@@ -1,11 +1,11 @@
-"""Hold LastBit's reference on this machine's CPU against the one on another, step for step, bit for bit.
+"""Compare LastBit's reference on this machine's CPU with the one on another, step for step, bit for bit.
 
     python -m lab check reference --write FILE [--every N] [--start N]      # on one machine
     python -m lab check reference --compare FILE                            # on the other one
 
 The arithmetic is NumPy's, and NumPy leaves to the CPU what C leaves to it: floats that no integer holds, the order of
 vector sums, fused steps. So every golden layer and operator goes through every runtime's rules: FILE holds a digest of
-all steps for each (any NaN counts as any other one), and what refuses. The NumPy engine's outputs are held against the
+all steps for each (any NaN counts as any other one), and what refuses. The NumPy engine's outputs are compared with the
 reference's on the way. --every takes each Nth case, from --start. Exit code 1 where anything differs.
 """
 

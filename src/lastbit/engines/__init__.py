@@ -1,4 +1,4 @@
-"""What runs a prepared model. `reference` is the definition; any other engine is held against it, bit for bit.
+"""What runs a prepared model. `reference` is the definition; any other engine is compared with it, bit for bit.
 
 - `reference` records every step of every operator. Everything that explains or compares steps needs it.
 - `numpy` gives outputs only: dense layers through float BLAS where sums are exact, in blocks that stay in the cache.

@@ -1,4 +1,4 @@
-"""The reference engine: NumPy, every step recorded. It is the definition that faster engines are held against."""
+"""The reference engine: NumPy, every step recorded. It is the definition that faster engines are compared with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two arrays held against each other, element by element, and how the difference is told."""
+"""Two arrays compared with each other, element by element, and how the difference is told."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def same_bits(wanted: Array, found: Array) -> Array:
 
 
 def compare_arrays(wanted: Array, found: Array) -> Difference:
-    """Hold an array against the one that is right by definition.
+    """Compare an array with the one that is right by definition.
 
     >>> print(compare_arrays(np.int8([1, 2, 3, 4]), np.int8([1, 2, 4, 2])).text())
     Mismatched elements: 2 / 4 (50%)

@@ -172,7 +172,7 @@ class LayerTables:
         prepared: the layer as that many rows see it.
         bits: width of the accumulator.
         total_low: int64 `[out]`: the smallest sum over all inputs, before any wrap.
-        total_high: likewise the largest.
+        total_high: in the same way the largest.
     """
 
     def __init__(self, prepared: PreparedDense, rows: int | None = None) -> None:
@@ -300,7 +300,7 @@ class TablePair:
 
 
 def _merge(a: StepTable, b: StepTable) -> Differing:
-    """Two tables held against each other on the range that both cover."""
+    """Two tables compared with each other on the range that both cover."""
     low, high = max(a.low, b.low), min(a.high, b.high)
     starts = np.union1d(a.starts, b.starts)
     starts = np.append([low], starts[(starts > low) & (starts <= high)])

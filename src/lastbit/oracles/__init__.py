@@ -1,4 +1,4 @@
-"""Oracles: the real interpreters that an exact runtime is held against, each run in a process of its own."""
+"""Oracles: the real interpreters that an exact runtime is compared with, each run in a process of its own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ORACLES: dict[str, OracleSpec] = {
     )
     for cpu, mode in cpus()
 }
-"""Keyed by the name of the runtime that the oracle is held against."""
+"""Keyed by the name of the runtime that the oracle is compared with."""
 
 
 def open_oracle(

@@ -37,7 +37,7 @@ class OracleRun:
         operators: the operator names it reports after preparation, in its order: the file's own, then
             delegate nodes. Empty where it does not tell.
         delegated: whether a delegate took operators. None where there is no such thing, or it does not tell.
-        delegated_operators: indices, in the file, of the operators that a delegate took. None likewise.
+        delegated_operators: indices, in the file, of the operators that a delegate took. None, in the same way.
         log: what it wrote to stderr during the run, trimmed.
     """
 

@@ -23,7 +23,7 @@ class OracleSpec:
     """One real interpreter in one mode.
 
     Attributes:
-        name: the name of the runtime that this oracle is held against.
+        name: the name of the runtime that this oracle is compared with.
         distribution: the installed distribution that has it.
         extra: LastBit's optional dependency that installs it.
         mode: which kernels run, in words.

@@ -106,7 +106,7 @@ def numbers(values: Sequence[int], limit: int | None = None) -> str:
 
 
 def merged(rows: Iterable[tuple[int, *tuple[str, ...]]]) -> list[tuple[str, ...]]:
-    """Rows that are alike but for their operator, which comes first, as one row with all the operators.
+    """Rows that are alike except for their operator, which comes first, as one row with all the operators.
 
     >>> merged([(0, "a", "x"), (1, "a", "x"), (2, "b", "x")])
     [('0-1', 'a', 'x'), ('2', 'b', 'x')]
@@ -161,7 +161,7 @@ def covered_on(coverage: Data) -> str:
 
 
 def reasons(coverage: Data) -> list[str]:
-    """Why an operator is not covered; one reason where all runtimes have the same, but for their names."""
+    """Why an operator is not covered; one reason where all runtimes have the same, except for their names."""
     asked = _asked(coverage)
     found: dict[str, list[str]] = {}
     for name, entry in asked.items():

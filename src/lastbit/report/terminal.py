@@ -48,7 +48,7 @@ def tolerate_encodings() -> None:
 
 
 def visible(text: str) -> str:
-    r"""Text with control characters as escapes, but for line breaks: names must not steer a terminal.
+    r"""Text with control characters as escapes, except for line breaks: names must not steer a terminal.
 
     >>> visible("a\x1b[2Jb")
     'a\\x1b[2Jb'

@@ -62,7 +62,7 @@ class Runtime:
     Attributes:
         name: what users type, e.g. `litert-xnnpack`.
         title: one line saying what it is.
-        oracle: the distribution whose interpreter it is held against, with the version proven.
+        oracle: the distribution whose interpreter it is compared with, with the version proven.
         platform: the CPU family the claim holds for.
         rules: key_of(operator, variant) -> Rule or Refused. See `lastbit.runtimes.variant`.
         sources: repository and path of the kernels read for the rules.

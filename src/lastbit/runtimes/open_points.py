@@ -53,7 +53,7 @@ SETTLED_POINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         "LiteRT 1.4.0 on ARM64",
-        "As 2.0.2, but for hybrid layers without a delegate: where weights have a scale for each unit and rows are "
+        "As 2.0.2, except for hybrid layers without a delegate: where weights have a scale for each unit and rows are "
         "quantized symmetrically, it leaves the weights' scales out, and the results are wrong.",
     ),
     (
@@ -123,7 +123,7 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
     (
         "The versions named `litert-xnnpack@...`",
         "8-bit and int16 layers were run on a CPU with AVX512-VNNI, hybrid and float32 ones on none: "
-        "`litert-xnnpack-avx2@...` has them, and `litert-xnnpack`'s today are as its own but for int8 hybrid layers, "
+        "`litert-xnnpack-avx2@...` has them, and `litert-xnnpack`'s today are as its own except int8 hybrid layers, "
         "where NaN stays.",
     ),
     (

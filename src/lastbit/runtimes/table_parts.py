@@ -73,7 +73,7 @@ LITERT_DENSE_REFUSED = {
 _TFLM_TYPES = Refused(
     Refusal.RUNTIME, "the interpreter wants an output of the input's type, and int8 or int4 weights to an int8 input"
 )
-# Likewise of TensorFlow Lite Micro, which checks its types.
+# The same of TensorFlow Lite Micro, which checks its types.
 TFLM_DENSE_REFUSED = {
     **{
         _dense(x, w, y, g): _TFLM_TYPES
@@ -127,7 +127,7 @@ def int16_by_reference(
 def litert_around_dense(
     kernel: Family, *, quantize: str, requantize: str, dequantize: str, softmax: str, int16_curves: str
 ) -> dict[Key, Rule | Refused]:
-    """What LiteRT's optimized and its reference kernels do around dense layers: the same but for a few rules.
+    """What LiteRT's optimized and its reference kernels do around dense layers: the same except for a few rules.
 
     Args:
         kernel: the kernel family.

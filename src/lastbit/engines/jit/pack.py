@@ -297,7 +297,7 @@ def _laid_out(
     acc_bits: int,
     given: np.dtype[Any],
 ) -> tuple[dict[str, int], tuple[Array, ...]]:
-    """A layer's row of a chain's table, but for its output and rows, and the arrays that it points to."""
+    """A layer's row of a chain's table, except for its output and rows, and the arrays that it points to."""
     from . import forms, kernels
     from .compile import function_address
     from .rows import convert_address

@@ -46,7 +46,7 @@ def form_slots(
     Args:
         params: the folded constants.
         input_scale: s_x, for the form that adds a real-valued bias.
-        weights_scale: s_w, likewise.
+        weights_scale: s_w, in the same way.
 
     Returns:
         Slot -> values; None where a shift in it is not covered, or the scales are not there.

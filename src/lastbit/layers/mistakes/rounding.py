@@ -65,8 +65,8 @@ class Unrounded:
         numerator: else the value times 2^bits, int64.
         bits: 0 to 62.
         acc: for the two-step forms, the accumulator shifted left, within int32.
-        multiplier: likewise, the multiplier.
-        right: likewise, bits of the right shift after the multiplication's own 31.
+        multiplier: the same of the multiplier.
+        right: the same, bits of the right shift after the multiplication's own 31.
     """
 
     tie: Tie

@@ -2,7 +2,7 @@
 
 The FlatBuffers accessors for Python check no bounds: an offset that points in front of the file reads from
 its end, and a count of four thousand million is handed to NumPy. `verify` walks everything that the reader is
-going to touch, as a table of the schema (`SCHEMA`) says, and holds each position against the file's size.
+going to touch, as a table of the schema (`SCHEMA`) says, and compares each position with the file's size.
 After it has passed, the accessors cannot leave the file.
 
 FlatBuffers may share: a thousand tensors can all point at one table with one very long shape. Such a file

@@ -1,7 +1,7 @@
 """Reading a .tflite file into a Model.
 
 The order is: get the bytes (`source`), check their structure (`check`), then read what the tables say and
-hold it against itself: indices, shapes, the sizes of constants, quantization, and the order of the operators.
+compare it with itself: indices, shapes, the sizes of constants, quantization, and the order of the operators.
 What makes a file unreadable is a ModelError that says what, where, found and wanted. What some runtime runs all the
 same is a fault that the Model carries (`lastbit.model.faults`): whoever prepares the model for a runtime refuses it
 where that runtime does. docs/files.md lists both kinds, and what the real interpreters say of each.
@@ -160,7 +160,7 @@ class _Reader:
         )
 
     def indices(self, vector: Any, count: int, where: str, optional: bool = False) -> tuple[int, ...]:
-        """Tensor indices, each held against the number of tensors."""
+        """Tensor indices, each compared with the number of tensors."""
         # The accessor gives the number 0 for an absent vector.
         values: tuple[int, ...] = () if isinstance(vector, int) else tuple(vector.tolist())
         lowest = -1 if optional else 0

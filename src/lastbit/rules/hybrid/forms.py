@@ -33,7 +33,7 @@ class Conversion:
         tie: the rounding. `nudged`: 0.5 is added away from zero in float32, and the sum is cut; the others to the
             nearest, ties `half_away` or `half_even`.
         limit: whether the value is limited `above` before it is rounded, to 127 less the zero point; NaN becomes that.
-        beyond: what an int32 becomes that the value does not fit: `int32_min`, NaN too; `saturate_up` the same but for
+        beyond: what an int32 becomes that the value does not fit: `int32_min`, NaN too; `saturate_up` the same except
             large values, which become the largest int32; the nearer end of 32 bits or of 16, and 0 for NaN.
         add: where the zero point is added: nowhere, in float32 `before` the rounding or after it (`float32`), or to the
             integer, in a register that wraps at 32 bits, at 16 bits, or not.

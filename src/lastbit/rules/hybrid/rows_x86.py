@@ -128,7 +128,7 @@ def asymmetric_range(
     low, high = row_range(x)
     empty = low == high
     with np.errstate(all="ignore"):
-        # But for portable code, the difference is taken in float32. The rest is in float64.
+        # Except for portable code, the difference is taken in float32. The rest is in float64.
         difference = high.astype(np.float64) - low if wide else (high - low).astype(np.float64)
         step = np.where(empty, 1.0, difference / 255.0)
         from_low, from_high = low / step, high / step

@@ -58,7 +58,7 @@ class Factor:
     Attributes:
         bits: of the floats that every product and the quotient are rounded to.
         times: multiplied from left to right.
-        by: likewise; the first product is divided by this one.
+        by: the same; the first product is divided by this one.
         then: what the quotient is multiplied with.
     """
 
@@ -297,7 +297,7 @@ class Fixed16:
         step: the value that is written.
         of: the value that is read.
         factor: the factor.
-        shift: `applied`: a left shift is done before the product, but for its last bit, which is done after it; both
+        shift: `applied`: a left shift is done before the product, except for its last bit, which is done after it; both
             saturate. A right shift is done after it, half away. `left_out`: another stage does it.
     """
 

@@ -53,8 +53,8 @@ def exact_requantize(
         rule: the rule.
         acc: the accumulator, as its register holds it.
         input_scale: s_x, the stored float32's exact value.
-        weights_scale: s_w of this unit, likewise.
-        output_scale: s_y, likewise.
+        weights_scale: s_w of this unit, in the same way.
+        output_scale: s_y, in the same way.
         ends: the clamp bounds, the output's type, its zero point.
         bias: the unit's bias, for the forms that add it themselves; `acc` has it in it.
         given: multiplier and shift, for a layer that has these instead of scales; weights_scale is then the factor,

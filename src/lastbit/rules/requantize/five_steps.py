@@ -188,7 +188,7 @@ def high_half(form: TwoRoundings, acc: int, factor: AppliedFactor) -> tuple[int,
 def wide_product(form: OneRounding, acc: int, factor: AppliedFactor) -> tuple[int, Fraction, int]:
     """The bits that the product is to be shifted by, the product, and what 64 bits hold of it.
 
-    It is whole, but for another rule's factor.
+    It is whole, except for another rule's factor.
     """
     bits = form.multiplier_bits - factor.shift
     product = acc * factor.fraction * 2**form.multiplier_bits

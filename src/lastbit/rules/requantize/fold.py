@@ -34,7 +34,7 @@ class RequantParams:
         rule: the rule.
         effective_scale: the real factor, float64 (`ff` rules: float32).
         multiplier: Q0.31 integers, for the forms that have a multiplier (0 elsewhere).
-        shift: power of two, positive = left, likewise.
+        shift: power of two, positive = left, in the same way.
         output_zero_point: zy, quantized steps.
         activation_min: lower clamp bound, quantized domain.
         activation_max: upper clamp bound, quantized domain.

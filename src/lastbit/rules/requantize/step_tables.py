@@ -157,7 +157,7 @@ def step_tables(
     Args:
         params: a rule with its folded constants for `[out]` channels, or `[1]`.
         low: first accumulator of the range, for all channels or `[out]`.
-        high: last accumulator, likewise; at least `low`.
+        high: last accumulator, in the same way; at least `low`.
         max_runs: no table is made with more runs than this.
 
     Yields:

@@ -36,7 +36,7 @@ def pair_sums(pairs: Pairs, x: Sequence[int], w: Sequence[int]) -> Iterator[Pair
     Args:
         pairs: which are added, and what becomes of sums that do not fit.
         x: inputs as the kernel has them.
-        w: the unit's weights likewise.
+        w: the unit's weights, in the same way.
 
     >>> [(p.place, p.total, p.kept) for p in pair_sums(Pairs(2, "wrap16"), [255] * 4, [127, 1, 127, 0])]
     [(0, 64770, -766), (1, 255, 255)]

@@ -1,4 +1,4 @@
-"""One dense layer in two runtimes: its tables held against each other, and an input that shows where they differ."""
+"""One dense layer in two runtimes: its tables compared with each other, and an input that shows where they differ."""
 
 from __future__ import annotations
 

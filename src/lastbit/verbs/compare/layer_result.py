@@ -39,7 +39,7 @@ class SideOfLayer:
     Attributes:
         rule: its rule, empty where it refuses the layer or there are no thresholds.
         requantization: the requantization rule that follows from it for the layer's number of rows.
-        kernel: its kernel family, likewise.
+        kernel: its kernel family, in the same way.
         refusal: why it refuses the layer or has no thresholds, else empty.
     """
 

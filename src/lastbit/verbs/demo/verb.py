@@ -265,7 +265,7 @@ def _float_model() -> tuple[Model, str]:
 
 
 def _equal_tensors(first: Model, second: Model) -> tuple[int, int]:
-    """How many pairs of quantized tensors two models have, and how many of them are equal but for the open batch."""
+    """How many pairs of quantized tensors two models have, and how many of them are equal except for the open batch."""
     pairing, differences = compare_graphs(first.subgraphs[0], second.subgraphs[0])
     pairs = [(p.first, p.second) for p in pairing.tensors if p.first is not None and p.second is not None]
     quantized = {(a.index, b.index) for a, b in pairs if a.quant is not None or b.quant is not None}

@@ -76,7 +76,7 @@ class Found(Report, ABC):
     def verdict(self) -> str:
         """`right`, `form`, `other runtime`, `unwritten`, `mistakes`, `unexplained` or `unreadable`.
 
-        `form` is right numbers in another dtype or shape; `unwritten` is right but for rows or units never written.
+        `form` is right numbers in another dtype or shape; `unwritten` is right except for rows or units never written.
         """
         if self.problem:
             return "unreadable"

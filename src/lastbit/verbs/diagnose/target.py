@@ -106,7 +106,7 @@ class Nearest:
         prepared: the layer in it.
         matching: elements reproduced.
         values: what the layer computes with these mistakes, `[rows, out]`.
-        wanted: what it was held against: the array, with a mistake in its layout undone.
+        wanted: what it was compared with: the array, with a mistake in its layout undone.
     """
 
     mistakes: tuple[str, ...]

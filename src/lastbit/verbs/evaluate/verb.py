@@ -48,11 +48,11 @@ def evaluate(
         model: a model with one input, a path or a file's bytes.
         data: the inputs `[rows, ...]`: an array, a mapping from the input's name or index to one, or the path of a
             .npy, a .npz or a folder of them; the tensor's own type, or real values with `quantize_input`.
-        labels: an array or a path likewise, with one integer for each row (classes), or wanted outputs in real units.
+        labels: an array or a path, with one integer for each row (classes), or wanted outputs in real units.
         runtimes: runtimes or their names; the others are compared with the first one. None: the default runtime.
         output: the report file (.json). If it holds a partial result of the same evaluation, that is taken up.
         engine: see `lastbit.build`.
-        threads: likewise.
+        threads: the same.
         quantize_input: quantize real-valued data as the runtime does.
         restart: begin anew, whatever `output` holds.
         progress: told rows done, rows in all, and the rate.

@@ -106,7 +106,7 @@ class OtherRuntime:
     Attributes:
         name: the runtime's name.
         rule: its rule, empty where it refuses the layer.
-        kernel: its kernel family, likewise.
+        kernel: its kernel family, in the same way.
         output: what it prints for the element, or None where it refuses the layer.
         mismatched: how many elements of the layer's whole output differ from the explained runtime's.
         cause: why this element differs, or None where it does not.

@@ -1,6 +1,6 @@
 """One output element of a dense layer as numbers: every integer, scale and rounding step.
 
-Each is held against what the engine recorded. This is data; `text` and `latex` render it.
+Each is compared with what the engine recorded. This is data; `text` and `latex` render it.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ __all__ = ["HybridExplanation", "HybridRuntime", "explain_hybrid"]
 
 _SHOWN = 16  # products that are all shown; of more, half of them at each end
 
-# The steps of a trace in the order in which two runtimes are held against each other, with what they are called.
+# The steps of a trace in the order in which two runtimes are compared with each other, with what they are called.
 _STEP_NAMES = {
     "range_low": "the row's smallest value",
     "range_high": "the row's largest value",

@@ -150,7 +150,7 @@ def _nibble_steps(
 def _rounded(
     name: str, formula: str, numbers: str, terms: Sequence[tuple[np.float32, np.float32]], value: np.float32
 ) -> HybridStep:
-    """A step that rounds a sum of products once, with its exact value, held against the slow twin."""
+    """A step that rounds a sum of products once, with its exact value, compared with the slow twin."""
     if not all(np.isfinite(f) for pair in terms for f in pair):
         return HybridStep(name, formula, numbers, float(value))
     exact = sum((Fraction(float(a)) * Fraction(float(b)) for a, b in terms), Fraction(0))

@@ -33,7 +33,7 @@ OPERATOR_RUNTIMES = (
     "litert-reference",
     "tflm",
 )
-"""The runtimes whose operators around dense layers are held against their interpreters."""
+"""The runtimes whose operators around dense layers are compared with their interpreters."""
 
 Status = Literal["exact", "refused", "not yet"]
 
@@ -43,7 +43,7 @@ class Cell:
     """One operator, variant and runtime.
 
     Attributes:
-        status: `exact` (held against the interpreter, nothing differed), `refused` (the runtime itself refuses it) or
+        status: `exact` (compared with the interpreter, nothing differed), `refused` (the runtime itself refuses it) or
             `not yet` (LastBit has no rule, or no evidence for it, or cannot state it exactly).
         rule: the rule, else empty.
         kernel: the kernel family that computes it, else empty.

@@ -330,7 +330,7 @@ class _Pool:
 
 
 def _confirm(model: Model, layer: LayerVectors, oracle: Oracle) -> None:
-    """Hold the outputs against the real interpreter."""
+    """Compare the outputs with the real interpreter."""
     source = layer.layer
     if source is None or not len(layer.x):
         return

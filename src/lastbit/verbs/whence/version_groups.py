@@ -38,7 +38,7 @@ def version_groups(model: Model, operators: Sequence[Operator]) -> list[VersionG
 
     Returns:
         In the order of `RUNTIMES`; after each runtime of today the groups of older versions that differ from it.
-        Versions that refuse an operator, or were never held against it, are left out.
+        Versions that refuse an operator, or were never compared with it, are left out.
     """
     groups = []
     for base in RUNTIMES.values():
