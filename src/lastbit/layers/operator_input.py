@@ -32,26 +32,29 @@ def random_inputs_of(model: Model, entry: PreparedOperator, seed: int) -> tuple[
         raise InputError(f"found seed {seed}; wanted 0 or more")
     rng = np.random.default_rng(seed)
     tensors = [model.tensors[index] for index in entry.inputs]
-    output = model.tensors[entry.operator.outputs[0]]
+    output = model.tensors[entry.operator.outputs[0]] if entry.operator.outputs else None
     values = [_random(tensor, output, rng) for tensor in tensors]
     labels = " and ".join(f"tensor {tensor.index}" for tensor in tensors) or "none: its inputs are constants"
     return values, f"random (seed {seed}), put in at the operator's own inputs: {labels}"
 
 
-def _random(tensor: Tensor, output: Tensor, rng: np.random.Generator) -> Array:
+def _random(tensor: Tensor, output: Tensor | None, rng: np.random.Generator) -> Array:
+    if tensor.dtype.numpy is None and output is not None:
+        tensor = output  # a variable's handle: what stands there has the output's type and shape
     shape, dtype = tuple(max(size, 1) for size in tensor.shape), tensor.dtype
     if isinstance(dtype, IntegerType) and dtype.bits <= 16:
         return rng.integers(dtype.qmin, dtype.qmax, shape, dtype.numpy, endpoint=True)
     kind = np.dtype(dtype.numpy)
-    if kind.kind in "iu" and tensor.shape == (len(output.shape),):
+    if kind.kind in "iu" and output is not None and tensor.shape == (len(output.shape),):
         return np.asarray(output.shape, kind)  # the output's shape, as TRANSPOSE_CONV and FILL take it
     if kind.kind in "iu":
         return rng.integers(0, 100, shape).astype(kind)
     if kind.kind == "b":
         return rng.integers(0, 2, shape).astype(kind)
     reach = 1.0
-    if output.quant is not None and output.quant.scale.size and isinstance(output.dtype, IntegerType):
-        reach = float(output.quant.scale[0]) * 2.0 ** (output.dtype.bits - 1)
+    quant = None if output is None else output.quant
+    if output is not None and quant is not None and quant.scale.size and isinstance(output.dtype, IntegerType):
+        reach = float(quant.scale[0]) * 2.0 ** (output.dtype.bits - 1)
     return (rng.uniform(-1.25, 1.25, shape) * reach).astype(kind)
 
 
@@ -83,7 +86,8 @@ def operator_inputs(model: Model, entry: PreparedOperator, x: Any, runtime: Runt
             before = sum(1 for index in trace.operators if index < entry.operator.index)
             words = f"operator{'s' * (before != 1)} to the operator's own inputs"
             source = f"computed on {runtime.name} from the given model input, through {before} {words}"
-            return [trace.tensors[tensor.index] for tensor in own], source
+            # A variable: what it held before the call, which later operators overwrite.
+            return [prepared.state.get(tensor.index, trace.tensors[tensor.index]) for tensor in own], source
         blockers = blockers_to(prepared, missing[0])
         through = "it cannot be taken through the model: " + blockers_text(blockers)
     if len(own) == 1 and not isinstance(x, Mapping):

@@ -16,10 +16,12 @@ from lastbit.rules.operators.exact import ElementInput, exact_steps
 from lastbit.rules.operators.fold import Constants, Scale, factor_value, leaves, rescalings
 from lastbit.rules.operators.forms import (
     Centered,
+    Factor,
     Fixed16,
     FixedBits,
     Largest,
     Quotient,
+    Rescaled,
     ScaledBack,
     ShiftedRight,
     Total,
@@ -27,13 +29,16 @@ from lastbit.rules.operators.forms import (
 from lastbit.rules.operators.rule import (
     Choice,
     NotNegative,
+    Output,
     RealOutput,
     Staged,
 )
 from lastbit.rules.operators.table import STAGED_RULES
 from lastbit.rules.operators.vector import Calculator
 from lastbit.rules.operators.words import equation
+from lastbit.rules.requantize.forms import Meaningless, TwoRoundings
 
+RATIO = Factor(32, ("s_1",), ("s_y",))
 RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 LINES = [(operator, name) for operator, rules in STAGED_RULES.items() for name in rules]
 ELEMENTS = 60
@@ -195,3 +200,18 @@ def test_forms_are_spelled_out_by_hand():
     widened = STAGED_RULES["DEQUANTIZE"]["float16_widen"]
     assert isinstance(leaves(widened)[0].output, RealOutput)
     assert exact_steps(widened, Constants((), None), ElementInput((1.5,)))[-1].value == Fraction(3, 2)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Rescaled("y", "x", RATIO, TwoRoundings("saturate32", "half_up", "half_up", 0, "wrap32")),
+        lambda: Rescaled("y", "x", RATIO, TwoRoundings("wrap32", "floor", "half_up", 1, "wrap32")),
+        lambda: Rescaled("y", "x", RATIO, FixedBits(8), count_in_multiplier=True),
+        lambda: Output("y", "nothing", keep="saturate16"),
+        lambda: Output("y", "wrap32", domain="input"),
+    ],
+)
+def test_what_means_nothing_is_refused_with_a_reason(make):
+    with pytest.raises(Meaningless, match=r": .{30,}"):
+        make()

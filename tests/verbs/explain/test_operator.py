@@ -16,6 +16,7 @@ from lastbit.cli import main
 from lastbit.model.errors import InputError, LastBitError
 from lastbit.ops import OPERATORS
 from lastbit.verbs.explain.operator import OperatorExplanation
+from tests.support.places import MODELS, needs_shared_models
 
 RUNTIME = "litert-builtin-x86"
 
@@ -132,3 +133,13 @@ def test_the_command_prints_it_and_json(tmp_path):
     assert json.loads(result.stdout)["operator"] == {"index": 0, "name": "HARD_SWISH"}
     result = CliRunner().invoke(main, ["explain", str(path), "--op", "7"])
     assert result.exit_code == 2
+
+
+@needs_shared_models
+def test_variables_are_explained_by_what_stands_in_them():
+    model = lastbit.load(MODELS / "more" / "mww_v2_hey_mycroft.tflite")
+    read = next(op for op in model.operators if op.name == "READ_VARIABLE")
+    assert "4. Stage by stage" in str(lastbit.explain(model, op=read.index, runtime="tflm"))
+    handle = next(op for op in model.operators if op.name == "VAR_HANDLE")
+    with pytest.raises(InputError, match="it computes no values"):
+        lastbit.explain(model, op=handle.index, runtime="tflm")

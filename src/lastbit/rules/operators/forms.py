@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..requantize.forms import Tie, TwoRoundings
+from ..requantize.forms import Tie, TwoRoundings, no_meaning
 
 __all__ = [
     "HEADROOM",
@@ -139,6 +139,13 @@ class Rescaled:
     headroom: bool = False
     negative: Literal["result", "multiplier"] = "result"
     count_in_multiplier: bool = False
+
+    def __post_init__(self) -> None:
+        form = self.form
+        if isinstance(form, TwoRoundings) and (form.left, form.high, form.least_right) != ("wrap32", "half_up", 0):
+            raise no_meaning(self, "kernels around dense layers wrap the left shift and round the high half half up")
+        if self.count_in_multiplier and not isinstance(form, TwoRoundings):
+            raise no_meaning(self, "only a multiplier of 31 bits has room for the count")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..base import Bounds, ChannelGroups
+from ..requantize.forms import no_meaning
 from .forms import Register, Stage
 
 __all__ = [
@@ -45,6 +46,12 @@ class Output:
     keep: Register = "wide"
     bounds: Bounds = "half_away"
     domain: Literal["output", "input"] = "output"
+
+    def __post_init__(self) -> None:
+        if self.add in ("nothing", "rounded_offset") and self.keep != "wide":
+            raise no_meaning(self, "a register before the zero point is that of a kernel that adds it afterwards")
+        if self.domain == "input" and (self.of, self.add) != ("input", "nothing"):
+            raise no_meaning(self, "bounds in the input's quantization clamp the input as it is")
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,8 @@ def explain_operator(
         UnsupportedError: the runtime refuses the operator, or LastBit does not cover it.
     """
     entry = prepare_operator(model, op, runtime)
+    if entry.writes == ():
+        raise InputError(f"{op.label}: it computes no values, so there is nothing to explain")
     if x is None or not entry.inputs:
         values, source = random_inputs_of(model, entry, 0 if seed is None else seed)
     else:

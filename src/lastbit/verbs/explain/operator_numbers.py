@@ -104,5 +104,6 @@ class OperatorNumbers:
         if isinstance(self.prepared, PreparedConvolution):
             roles = ["input", "weights"]
             inputs = [self.prepared.convolution.input, self.prepared.convolution.weights]
-        pairs = [*zip(roles, inputs, strict=False), ("output", self.model.tensors[op.outputs[0]])]
+        pairs = list(zip(roles, inputs, strict=False))
+        pairs += [("output", self.model.tensors[index]) for index in op.outputs[:1]]
         return [(role, tensor) for role, tensor in pairs if tensor.quant is not None and tensor.quant.scale.size]

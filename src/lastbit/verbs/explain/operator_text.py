@@ -178,8 +178,9 @@ def _list(values: tuple[int, ...]) -> str:
 
 
 def _output(made: OperatorNumbers) -> Iterable[Block]:
-    element, tensor = made.element, made.model.tensors[made.prepared.operator.outputs[0]]
+    element, outputs = made.element, made.prepared.operator.outputs
     facts = [("output", _plain(element.output))]
+    tensor = made.model.tensors[outputs[0] if outputs else made.prepared.inputs[0]]
     if isinstance(tensor.dtype, IntegerType) and tensor.quant is not None and tensor.quant.scale.size:
         scale, zero = Fraction(float(tensor.quant.scale[0])), int(tensor.quant.zero_point[0])
         facts.append(("real value", f"s_y * (output - zy) = {decimal_text(scale * (int(element.output) - zero))}"))
