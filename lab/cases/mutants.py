@@ -51,7 +51,7 @@ class Field:
 
     Attributes:
         position: its first byte.
-        kind: its kind, in the words of `lastbit.tflite.check.SCHEMA`; `length` for the length of a vector.
+        kind: its kind, in the words of `lastbit.model.tflite.check.SCHEMA`; `length` for the length of a vector.
     """
 
     position: int

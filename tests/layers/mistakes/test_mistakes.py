@@ -25,8 +25,7 @@ from lastbit.verbs.diagnose.after_scaling import ScaleSets, Stage, suffixes
 from lastbit.verbs.diagnose.before_scaling import Prefixes
 from tests.support.models import make_dense_model
 
-RNG = np.random.default_rng(3)
-X = RNG.integers(-128, 128, (9, 7)).astype(np.int8)
+X = np.random.default_rng(3).integers(-128, 128, (9, 7)).astype(np.int8)
 MODEL = make_dense_model(per_channel=True, output_scale=0.15)
 
 
@@ -53,23 +52,24 @@ def turned(dense):
 
 def other_types():
     """Layers of the other integer families: (name, model, runtime, input)."""
-    weights = RNG.integers(-7, 8, (6, 10)).astype(np.int8)
+    rng = np.random.default_rng(3)
+    weights = rng.integers(-7, 8, (6, 10)).astype(np.int8)
     int4 = dense_subgraph(
         weights, input_quant=quant(0.05, -4), weights_quant=quant(np.linspace(0.02, 0.05, 6)), weights_dtype="int4",
-        output_quant=quant(0.3, 7), bias=RNG.integers(-90, 90, 6),
+        output_quant=quant(0.3, 7), bias=rng.integers(-90, 90, 6),
     )  # fmt: skip
     uint8 = dense_subgraph(
         (weights.astype(np.int16) + 130).astype(np.uint8), input_quant=quant(0.05, 120), weights_quant=quant(0.03, 131),
-        output_quant=quant(0.3, 101), bias=RNG.integers(-90, 90, 6), input_dtype="uint8", weights_dtype="uint8",
+        output_quant=quant(0.3, 101), bias=rng.integers(-90, 90, 6), input_dtype="uint8", weights_dtype="uint8",
     )  # fmt: skip
     int16 = dense_subgraph(
         weights, input_quant=quant(0.001), weights_quant=quant(0.03), output_quant=quant(0.005),
-        bias=RNG.integers(-90, 90, 6), input_dtype="int16", bias_dtype="int64",
+        bias=rng.integers(-90, 90, 6), input_dtype="int16", bias_dtype="int64",
     )  # fmt: skip
     return [
-        ("int4", load(write(int4)), "litert-xnnpack", RNG.integers(-128, 128, (5, 10)).astype(np.int8)),
-        ("uint8", load(write(uint8)), "litert-builtin-x86", RNG.integers(0, 256, (5, 10)).astype(np.uint8)),
-        ("int16", load(write(int16)), "tflm", RNG.integers(-30000, 30000, (5, 10)).astype(np.int16)),
+        ("int4", load(write(int4)), "litert-xnnpack", rng.integers(-128, 128, (5, 10)).astype(np.int8)),
+        ("uint8", load(write(uint8)), "litert-builtin-x86", rng.integers(0, 256, (5, 10)).astype(np.uint8)),
+        ("int16", load(write(int16)), "tflm", rng.integers(-30000, 30000, (5, 10)).astype(np.int16)),
     ]
 
 
@@ -118,12 +118,13 @@ def test_other_element_types_have_mistakes_too(name, model, runtime, x):
 
 
 def test_every_mistake_changes_some_output_of_some_layer():
+    rng = np.random.default_rng(5)
     layers = [(prepare_operator(m, m.operators[0], r), x) for _, m, r, x in other_types()]
-    big = np.concatenate([X, RNG.integers(-128, 128, (200, 7)).astype(np.int8)])
+    big = np.concatenate([X, rng.integers(-128, 128, (200, 7)).astype(np.int8)])
     for seed, options in enumerate([{"per_channel": True}, {"activation": "RELU"}, {"units": 4, "depth": 9}]):
         for scale in (0.15, 0.004, 0.5):
             model = make_dense_model(seed=seed, output_scale=scale, **options)
-            wide = RNG.integers(-128, 128, (200, 9)).astype(np.int8) if "depth" in options else big
+            wide = rng.integers(-128, 128, (200, 9)).astype(np.int8) if "depth" in options else big
             layers += [(layer(model, runtime), wide) for runtime in ("litert-reference", "tflm", "litert-builtin-x86")]
     ties = make_dense_model(output_scale=0.05)  # 0.02 * 0.005 / 0.05 is about 1/500
     flat = dense_subgraph(
@@ -131,18 +132,18 @@ def test_every_mistake_changes_some_output_of_some_layer():
         output_quant=quant(1.0, 5), bias=np.arange(4) * 70000,
     )  # fmt: skip
     image = dense_subgraph(
-        RNG.integers(-9, 9, (3, 18)).astype(np.int8), input_quant=quant(0.1, 3), weights_quant=quant(0.1),
+        rng.integers(-9, 9, (3, 18)).astype(np.int8), input_quant=quant(0.1, 3), weights_quant=quant(0.1),
         output_quant=quant(0.3, 5), input_shape=(1, 3, 2, 3),
     )  # fmt: skip
     for model, shape in (
         (ties, (300, 7)), (load(write(flat)), (300, 20)), (load(write(image)), (4, 3, 2, 3)), (turned(image), (4, 18)),
     ):  # fmt: skip
         layers += [
-            (layer(model, runtime), RNG.integers(-128, 128, shape).astype(np.int8))
+            (layer(model, runtime), rng.integers(-128, 128, shape).astype(np.int8))
             for runtime in ("litert-reference", "tflm", "litert-builtin-x86", "litert-xnnpack")
         ]
     shifted = dense_subgraph(
-        RNG.integers(-127, 128, (3, 9)).astype(np.int8), input_quant=quant(0.1, 3), weights_quant=quant(0.01, 60),
+        rng.integers(-127, 128, (3, 9)).astype(np.int8), input_quant=quant(0.1, 3), weights_quant=quant(0.01, 60),
         output_quant=quant(0.9, 5),
     )  # fmt: skip
     steep = dense_subgraph(
@@ -150,17 +151,17 @@ def test_every_mistake_changes_some_output_of_some_layer():
     )
     huge = dense_subgraph(
         np.ones((40, 1), np.int8), input_quant=quant(0.013, 0), weights_quant=quant(0.0017), output_quant=quant(23.7),
-        bias=RNG.integers(-(10**8), 10**8, 40),
+        bias=rng.integers(-(10**8), 10**8, 40),
     )  # fmt: skip
     probed = layer(load(write(huge))).layer
-    edges = critical_accumulators(all_rules(probed), 0, 400, RNG)  # where float32 and float64 factors part
+    edges = critical_accumulators(all_rules(probed), 0, 400, rng)  # where float32 and float64 factors part
     edge = probe_subgraph(probed, [edges], [0])
     long = dense_subgraph(
         np.full((2, 900), 127, np.int8), input_quant=quant(0.001), weights_quant=quant(0.03),
         output_quant=quant(4.0), input_dtype="int16", bias_dtype="int64",
     )  # fmt: skip
     clipped = dense_subgraph(
-        RNG.integers(-128, -120, (3, 9)).astype(np.int8), input_quant=quant(0.1, 3), weights_quant=quant(0.01),
+        rng.integers(-128, -120, (3, 9)).astype(np.int8), input_quant=quant(0.1, 3), weights_quant=quant(0.01),
         output_quant=quant(0.07, -5), activation="RELU6",
     )  # fmt: skip
     deep = dense_subgraph(
@@ -168,13 +169,13 @@ def test_every_mistake_changes_some_output_of_some_layer():
         output_quant=quant(1.0), bias=np.asarray([-(127 * 127 * 2001)]),
     )  # fmt: skip
     unsigned = other_types()[1]
-    layers.append((layer(unsigned[1], unsigned[2]), RNG.integers(0, 256, (50, 10)).astype(np.uint8)))
+    layers.append((layer(unsigned[1], unsigned[2]), rng.integers(0, 256, (50, 10)).astype(np.uint8)))
     for graph, runtime, x in (
-        (clipped, "litert-reference", RNG.integers(-128, 128, (50, 9)).astype(np.int8)),
+        (clipped, "litert-reference", rng.integers(-128, 128, (50, 9)).astype(np.int8)),
         (deep, "litert-reference", np.full((1, 2001), 127, np.int8)),
-        (shifted, "litert-reference", RNG.integers(-128, 128, (50, 9)).astype(np.int8)),
-        (steep, "tflm", RNG.integers(-20, 20, (50, 1)).astype(np.int8)),
-        (huge, "litert-reference", RNG.integers(-128, 128, (50, 1)).astype(np.int8)),
+        (shifted, "litert-reference", rng.integers(-128, 128, (50, 9)).astype(np.int8)),
+        (steep, "tflm", rng.integers(-20, 20, (50, 1)).astype(np.int8)),
+        (huge, "litert-reference", rng.integers(-128, 128, (50, 1)).astype(np.int8)),
         (edge, "litert-reference", np.zeros((1, 1), np.int8)),
         (long, "tflm", np.full((1, 900), 30000, np.int16)),
     ):
@@ -334,12 +335,13 @@ def test_a_few_elements_are_calculated_as_all_are():
 
 def real_bias_layer():
     """A real bias of many accumulator steps, and one unit without a bias: (model, input)."""
-    bias = np.concatenate([[0], RNG.integers(-2000, 2000, 5)])
+    rng = np.random.default_rng(3)
+    bias = np.concatenate([[0], rng.integers(-2000, 2000, 5)])
     graph = dense_subgraph(
-        RNG.integers(-127, 128, (6, 12)), input_quant=quant(0.3, -100),
+        rng.integers(-127, 128, (6, 12)), input_quant=quant(0.3, -100),
         weights_quant=quant(np.linspace(0.1, 0.4, 6), np.zeros(6, int)), output_quant=quant(31.0, -7), bias=bias,
     )  # fmt: skip
-    return load(write(graph)), RNG.integers(-128, 128, (40, 12)).astype(np.int8)
+    return load(write(graph)), rng.integers(-128, 128, (40, 12)).astype(np.int8)
 
 
 @pytest.mark.parametrize("runtime", ["litert-reference", "litert-xnnpack", "litert-builtin-x86", "tflm", "cmsis-nn"])
@@ -403,9 +405,10 @@ def test_what_the_file_rules_out_is_not_tried():
 
 
 def test_mistakes_in_quantizing_the_input_are_what_numpy_code_makes_of_it():
+    rng = np.random.default_rng(3)
     prepared = layer()
     zx, s_x = prepared.layer.input_zero_point, np.float64(prepared.layer.input_scale)
-    real = RNG.uniform(-4, 4, (60, 7)).astype(np.float32)  # some lie outside the type's range
+    real = rng.uniform(-4, 4, (60, 7)).astype(np.float32)  # some lie outside the type's range
     steps = real / s_x
     x = np.clip(np.rint(steps) + zx, -128, 127).astype(np.int8)
     read = {
@@ -425,8 +428,9 @@ def test_mistakes_in_quantizing_the_input_are_what_numpy_code_makes_of_it():
 
 
 def test_real_numbers_in_place_of_integers_are_what_numpy_prints():
+    rng = np.random.default_rng(3)
     model = make_dense_model(per_channel=True, output_scale=0.05)
-    prepared, x = layer(model), RNG.integers(-128, 128, (3000, 7)).astype(np.int8)
+    prepared, x = layer(model), rng.integers(-128, 128, (3000, 7)).astype(np.int8)
     got = prepared.layer
     kinds = {"calculated_in_real_numbers": np.float32, "calculated_in_real_numbers_float64": np.float64}
     for name, kind in kinds.items():
@@ -454,7 +458,8 @@ def test_pairs_of_products_saturate_as_the_instruction_does():
 
 def test_the_right_line_of_each_rounding_is_what_the_rule_computes():
     """The fixes that are shown, run as they stand."""
-    acc = np.concatenate([np.arange(-3000, 3000), RNG.integers(-(10**6), 10**6, 4000)])
+    rng = np.random.default_rng(3)
+    acc = np.concatenate([np.arange(-3000, 3000), rng.integers(-(10**6), 10**6, 4000)])
     seen = set()
     for name in ("litert-xnnpack", "litert-reference", "litert-builtin-x86", "tflm", "cmsis-nn-single-rounding"):
         prepared = layer(make_dense_model(output_scale=0.5), name)

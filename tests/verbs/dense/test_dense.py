@@ -22,10 +22,9 @@ from tests.support.cli import invoke
 from tests.support.interpreters import needs_all_interpreters
 from tests.support.places import ROOT
 
-RNG = np.random.default_rng(15)
-W = RNG.integers(-127, 128, (6, 20)).astype(np.int8)
-B = RNG.integers(-3000, 3000, 6)
-PER_CHANNEL = RNG.uniform(0.002, 0.01, 6)
+W = np.random.default_rng(15).integers(-127, 128, (6, 20)).astype(np.int8)
+B = np.random.default_rng(15).integers(-3000, 3000, 6)
+PER_CHANNEL = np.random.default_rng(15).uniform(0.002, 0.01, 6)
 SCALES = {"input": (0.02, 3), "weights_scale": 0.005, "output": (0.03, -5)}
 # Runtimes that multiply with integers; the others need the real scale.
 BY_INTEGERS = (
@@ -49,11 +48,12 @@ LAYERS = {
 
 
 def an_input(model, rows=9):
+    rng = np.random.default_rng(15)
     tensor = model.inputs[0]
     shape = (rows, *tensor.shape[1:])
     if not isinstance(tensor.dtype, IntegerType):
-        return RNG.normal(size=shape).astype(np.float32)
-    return RNG.integers(tensor.dtype.qmin, tensor.dtype.qmax, shape, tensor.dtype.numpy, endpoint=True)
+        return rng.normal(size=shape).astype(np.float32)
+    return rng.integers(tensor.dtype.qmin, tensor.dtype.qmax, shape, tensor.dtype.numpy, endpoint=True)
 
 
 @needs_all_interpreters

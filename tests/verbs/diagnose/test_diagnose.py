@@ -25,10 +25,11 @@ from tests.support.models import make_dense_model
 from tests.support.places import MODELS, needs_shared_models
 
 FORUM_MISTAKES = {"product_wraps_int8", "scales_first_for_all", "scale_added"}
-RNG = np.random.default_rng(8)
 # Some outputs saturate at both ends, so that mistakes in the clamp show.
 MODEL = make_dense_model(units=6, depth=11, per_channel=True, output_scale=0.018, seed=2)
-X = np.concatenate([RNG.integers(-128, 128, (30, 11)), RNG.integers(-12, 18, (30, 11))]).astype(np.int8)
+X = np.concatenate(
+    [np.random.default_rng(8).integers(-128, 128, (30, 11)), np.random.default_rng(8).integers(-12, 18, (30, 11))]
+).astype(np.int8)
 
 
 diagnose = lastbit.diagnose
@@ -99,8 +100,9 @@ def test_a_right_function_is_right_and_whose_it_is():
 
 @pytest.mark.parametrize("options", [{}, {"per_channel": True}, {"activation": "RELU"}, {"bias": False}], ids=str)
 def test_right_outputs_are_never_given_a_mistake(options):
+    rng = np.random.default_rng(8)
     model = make_dense_model(output_scale=0.1, **options)
-    x = RNG.integers(-128, 128, (40, 7)).astype(np.int8)
+    x = rng.integers(-128, 128, (40, 7)).astype(np.int8)
     for name in RUNTIMES:
         try:
             prepared = prepare_operator(model, model.operators[0], name)
@@ -281,10 +283,11 @@ def test_what_cannot_be_an_output_is_said_and_not_searched(mine, words):
 
 @needs_shared_models
 def test_another_operators_output_is_recognized():
+    rng = np.random.default_rng(8)
     model = load(MODELS / "arm_kws_dnn_s.tflite")
     first, second = (op for op in model.dense_operators[:2])
     tensor = model.inputs[0]
-    x = RNG.uniform(-60, 60, (3, *tensor.shape[1:])).astype(np.float32)
+    x = rng.uniform(-60, 60, (3, *tensor.shape[1:])).astype(np.float32)
     trace = lastbit.run(model, x, "litert-reference")
     for asked, given in ((first, second), (second, model.dense_operators[-1])):
         mine = trace.tensors[given.outputs[0]]
@@ -322,16 +325,18 @@ def test_a_few_more_elements_are_not_worth_a_mistake():
 
 
 def test_memory_that_was_used_again_is_recognized():
+    rng = np.random.default_rng(8)
     mine = lastbit.run(MODEL, X, "litert-reference").output
-    mine.ravel()[40:170] = RNG.integers(-128, 128, 130)
+    mine.ravel()[40:170] = rng.integers(-128, 128, 130)
     text = flat(diagnose(MODEL, X, mine, most=1))
     assert "side by side" in text
     assert "experimental_preserve_all_tensors=True" in text
 
 
 def test_a_difference_that_is_constant_for_each_unit_is_told():
+    rng = np.random.default_rng(8)
     prepared = layer()
-    acc = prepared.evaluate([X])["acc"] + RNG.permutation(6) * 1700 - 4000  # a bias that belongs to another model
+    acc = prepared.evaluate([X])["acc"] + rng.permutation(6) * 1700 - 4000  # a bias that belongs to another model
     value = acc * prepared.requant.effective_scale
     mine = np.clip(np.rint(value) - 5, -128, 127).astype(np.int8)
     text = flat(diagnose(MODEL, X[30:], mine[30:], most=1))
@@ -558,7 +563,8 @@ def test_hybrid_layers_are_refused_clearly():
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16"])
 def test_layers_of_other_integer_types_are_diagnosed(dtype):
-    weights = RNG.integers(-120, 120, (6, 10))
+    rng = np.random.default_rng(8)
+    weights = rng.integers(-120, 120, (6, 10))
     kinds = {
         "uint8": {
             "weights": (weights + 128).astype(np.uint8), "weights_quant": quant(0.003, 131), "zero": 120,
@@ -572,12 +578,12 @@ def test_layers_of_other_integer_types_are_diagnosed(dtype):
     kind = kinds[dtype]
     graph = dense_subgraph(
         kind["weights"], input_quant=quant(kind["scale"], kind["zero"]), weights_quant=kind["weights_quant"],
-        output_quant=quant(kind["scale"], kind["zero"]), bias=RNG.integers(-900, 900, 6), input_dtype=dtype,
+        output_quant=quant(kind["scale"], kind["zero"]), bias=rng.integers(-900, 900, 6), input_dtype=dtype,
         weights_dtype=kind["weights_dtype"], bias_dtype=kind["bias_dtype"],
     )  # fmt: skip
     model = load(write(graph))
     info = np.iinfo(dtype)
-    x = RNG.integers(info.min, info.max, (40, 10), dtype, endpoint=True)
+    x = rng.integers(info.min, info.max, (40, 10), dtype, endpoint=True)
     prepared = prepare_operator(model, model.operators[0], "litert-reference")
     assert diagnose(model, x, prepared.evaluate([x])["output"], runtime="litert-reference").verdict == "right"
     for injected in ({"bias_missing"}, {"weights_as_in_out", "rounding_floor"}):

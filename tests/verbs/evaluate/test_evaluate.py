@@ -149,8 +149,8 @@ def test_an_interrupted_evaluation_goes_on(folder, monkeypatch):
 # The command in a process of its own, in which Ctrl-C comes after 300 rows, however fast the machine is.
 INTERRUPTED = """
 import contextlib, signal, sys
-import lastbit.evaluate.job
-from lastbit import terminal
+import lastbit.verbs.evaluate.job
+from lastbit.report import terminal
 from lastbit.cli import main
 
 @contextlib.contextmanager

@@ -13,8 +13,7 @@ from tests.support.cli import invoke
 from tests.support.interpreters import needs_all_interpreters
 from tests.support.models import make_dense_model
 
-RNG = np.random.default_rng(8)
-X = RNG.integers(-128, 128, (5, 7)).astype(np.int8)
+X = np.random.default_rng(8).integers(-128, 128, (5, 7)).astype(np.int8)
 
 
 @pytest.mark.parametrize("x", [X, X[0], X[:1], {"input": X}])
