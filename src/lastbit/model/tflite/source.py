@@ -16,10 +16,11 @@ __all__ = ["not_tflite", "read_source"]
 # Larger files are mapped, not read: an answer about a few of their bytes costs as little as of a small file.
 _MAPPED_FROM = 1 << 26
 
+_OF_KERAS = "`lastbit quantize FILE -o OUT.tflite --data SAMPLES.npy` makes a .tflite file of a Keras model"
 # How other files begin, and what to do with each; the first that fits is reported.
 _LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras .h5); convert it with tf.lite.TFLiteConverter"),
-    (b"PK\x03\x04", "a zip archive (Keras .keras, PyTorch .pt or a packed model); convert or unpack it"),
+    (b"\x89HDF\r\n\x1a\n", f"an HDF5 file (Keras .h5); {_OF_KERAS}"),
+    (b"PK\x03\x04", f"a zip archive (Keras .keras, PyTorch .pt or a packed model); {_OF_KERAS}"),
     (b"\x1f\x8b", "a gzip archive; unpack it"),
     (b"version https://git-lfs", "a Git LFS pointer, not the model itself; run `git lfs pull`"),
     (b"\x93NUMPY", "a NumPy array"),
