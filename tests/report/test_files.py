@@ -11,11 +11,10 @@ import pytest
 
 from lastbit.model.errors import InputError
 from lastbit.model.graph import Model, Subgraph, Tensor
-from lastbit.model.types import DTYPES, FLOAT32, INT4, INT8, INT16
+from lastbit.model.types import FLOAT32, INT4, INT8, INT16, STRING
 from lastbit.report.input_arrays import read_array, read_inputs
 from lastbit.report.output_files import atomic_write, check_target, write_arrays, write_bytes
 
-STRING = DTYPES[5]
 X = np.arange(-10, 11, dtype=np.int8).reshape(3, 7)
 
 

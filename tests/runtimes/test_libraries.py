@@ -13,7 +13,7 @@ import lastbit
 from lastbit.model.errors import InputError, OracleMissingError, UnsupportedError
 from lastbit.model.tflite import load, write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
-from lastbit.model.types import DTYPES
+from lastbit.model.types import INT8
 from lastbit.ops.dense.fully_connected import prepare_fully_connected
 from lastbit.ops.prepare import prepare_operator
 from lastbit.oracles import ORACLES, installed, on_this_machine, open_oracle
@@ -129,7 +129,7 @@ def test_ties_and_overflow_of_each_rule_by_hand():
             output_scale=np.float32(1),
             output_zero_point=zy,
             activation=activation,
-            dtype=DTYPES[9],
+            dtype=INT8,
         )
         return requantize(np.asarray([accs]), params)["output"][0].tolist()
 

@@ -12,12 +12,14 @@ import numpy.typing as npt
 
 __all__ = [
     "DTYPES",
+    "FLOAT16",
     "FLOAT32",
     "INT4",
     "INT8",
     "INT16",
     "INT32",
     "INT64",
+    "STRING",
     "UINT8",
     "DType",
     "FileBytes",
@@ -88,6 +90,8 @@ def _integer(name: str, bits: int) -> IntegerType:
 
 
 FLOAT32 = DType("float32", np.dtype(np.float32), 32)
+FLOAT16 = DType("float16", np.dtype(np.float16), 16)
+STRING = DType("string", None, 0)
 INT8, UINT8, INT16 = _integer("int8", 8), _integer("uint8", 8), _integer("int16", 16)
 INT32, INT64 = _integer("int32", 32), _integer("int64", 64)
 INT4 = IntegerType("int4", np.dtype(np.int8), 4, -8, 7)
@@ -95,11 +99,11 @@ INT4 = IntegerType("int4", np.dtype(np.int8), 4, -8, 7)
 # Keyed by TensorType of the TFLite schema.
 DTYPES: dict[int, DType] = {
     0: FLOAT32,
-    1: DType("float16", np.dtype(np.float16), 16),
+    1: FLOAT16,
     2: INT32,
     3: UINT8,
     4: INT64,
-    5: DType("string", None, 0),
+    5: STRING,
     6: DType("bool", np.dtype(np.bool_), 8),
     7: INT16,
     8: DType("complex64", np.dtype(np.complex64), 64),

@@ -67,7 +67,6 @@ from .rule import (
 
 __all__ = ["Calculator", "Given", "Holds", "Steps"]
 
-Int64Array = npt.NDArray[np.int64]
 Steps = dict[str, Array]
 
 Given = Mapping[str, Array]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...model.graph import Subgraph, Tensor
-from ...model.types import DTYPES, Array
+from ...model.types import FLOAT16, Array
 from .canonical import push_dequantize_down
 from .ir import CONSTANT, DEQUANTIZE, RETURN, Graph, Op, Value
 from .mlir import drop_dead, merge_constants, read
@@ -142,7 +142,7 @@ def float16_graph(graph: Subgraph) -> Graph:
         if data is None or data.dtype != np.float32 or not users:
             continue
         half = _float16(data)
-        tensor = Tensor(-1, value.tensor.name, data.shape, data.shape, DTYPES[1], None, half)
+        tensor = Tensor(-1, value.tensor.name, data.shape, data.shape, FLOAT16, None, half)
         at = result.ops.index(constant) + 1
         made = result.add(CONSTANT, [], [(tensor, None)], data=half, at=at).results[0]
         again = result.add(DEQUANTIZE, [made], [(value.tensor, None)], at=_first_operator(result)).results[0]
