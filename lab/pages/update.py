@@ -50,6 +50,21 @@ def converters_table() -> str:
     return "\n".join(lines)
 
 
+def methods_table() -> str:
+    """What was compared of each converter by other methods than int8 and int16 with ranges."""
+    counted = json.loads((ROOT / "tests" / "recorded" / "quantize_counts.json").read_text(encoding="utf-8"))
+    lines = ["| converter | method | models | tensors | differ | refused by both |", "|---|---|---:|---:|---:|---:|"]
+    for converter in CONVERTERS:
+        for key, found in counted.items():
+            label, _, method = key.partition("/")
+            if label == converter.label and method not in ("int8", "int16"):
+                lines.append(
+                    f"| `{label}` | {method} | {found['models']:,} | {found['tensors']:,} | {found['differ']} | "
+                    f"{found['refused']} |"
+                )
+    return "\n".join(lines)
+
+
 def runtimes_table() -> str:
     """Runtime, proven against, rule, outputs compared, mismatches."""
     lines = [
@@ -173,6 +188,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "operators": operators_tables,
     "operators_source": operators_source,
     "converters": converters_table,
+    "methods": methods_table,
     "runtimes": runtimes_table,
     "machines": machines_list,
     "readers": reader_table.reader_table,
