@@ -40,20 +40,26 @@ def operator_constants(entry: PreparedOperator) -> dict[str, Any] | None:
     if entry.staged is not None:
         calculator = entry.staged.calculator
         parts = [
-            {"conditions": list(conditions), **_of_part(leaf, calculator.constants)}
+            {
+                "conditions": [{"condition": text, "met": met} for text, met in conditions],
+                **_of_part(leaf, calculator.constants),
+            }
             for conditions, leaf in _parts(calculator.rule, ())
         ]
         return {"kind": "stages", "parts": parts}
     return None if entry.recipe is None else _of_recipe(entry.recipe)
 
 
-def _parts(rule: StagedRule, before: tuple[str, ...]) -> list[tuple[tuple[str, ...], Staged]]:
-    """The parts of a rule, each with the conditions that lead to it, in words."""
+Conditions = tuple[tuple[str, bool], ...]
+
+
+def _parts(rule: StagedRule, before: Conditions) -> list[tuple[Conditions, Staged]]:
+    """The parts of a rule, each with the conditions that lead to it, in words, and whether each is met."""
     if isinstance(rule, Staged):
         return [(before, rule)]
     assert isinstance(rule, Choice)
     text = condition_text(rule.when)
-    return [*_parts(rule.then, (*before, text)), *_parts(rule.otherwise, (*before, f"not: {text}"))]
+    return [*_parts(rule.then, (*before, (text, True))), *_parts(rule.otherwise, (*before, (text, False)))]
 
 
 def _of_part(rule: Staged, constants: Constants) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from ...report.blocks import Block, Code, Heading, Table, Text
@@ -10,6 +11,7 @@ from ...report.phrases import Data, cut, short_hex
 __all__ = ["constant_blocks"]
 
 _CHANNELS = 8
+_WIDTH = 78
 
 
 def constant_blocks(constants: Data, full: bool) -> list[Block]:
@@ -36,10 +38,13 @@ def constant_blocks(constants: Data, full: bool) -> list[Block]:
 
 
 def _stages(made: Data, full: bool) -> list[Block]:
+    parts = made["parts"]
+    alike = all((part["stages"], part["clamp"]) == (parts[0]["stages"], parts[0]["clamp"]) for part in parts)
     blocks: list[Block] = []
-    for part in made["parts"]:
-        if part["conditions"]:
-            blocks.append(Text(" and ".join(part["conditions"]) + ":"))
+    for part in parts[:1] if alike else parts:
+        if not alike:
+            last = part["conditions"][-1]
+            blocks.append(Text(textwrap.fill(f"{last['condition'] if last['met'] else 'else'}:", _WIDTH)))
         rows = [
             (
                 stage["step"],
