@@ -105,7 +105,7 @@ def test_int4_weights_are_packed_and_read_back():
         ({"weights": "float16", "ranges": RANGES}, "no data and no ranges are used"),
         ({"like": "ai-edge-quantizer", "weight_only": True, "ranges": RANGES}, "no data and no ranges are used"),
         ({"weights": "float16", "weight_only": True}, "weights only already"),
-        ({"like": "ai-edge-quantizer", "weights": "float16"}, "like tflite makes float16"),
+        ({"like": "ai-edge-quantizer", "weights": "float16"}, "tflite makes float16"),
         ({"like": "ai-edge-quantizer", "per_tensor_dense": True}, "is tflite's"),
         ({"like": "ai-edge-quantizer", "io": "uint8", "ranges": RANGES}, "wanted one of float32, int8"),
         ({"activations": "int16"}, "activations of int16 need data or ranges"),
@@ -174,3 +174,39 @@ def test_ranges_of_ai_edge_quantizer_are_a_moving_average():
     assert "moving average" in model.description
     top = np.float32(0.95) * np.float32(3) + np.float32(1 - 0.95) * np.float32(7)
     assert model.inputs[0].quant.scale[0] == top / np.float32(255)
+
+
+def test_diff_names_converter_and_method_of_files_without_ranges():
+    content = dense_model(np.arange(1024).reshape(32, 32), width=32)
+    old, new = (lastbit.quantize(content, like=f"tflite@{version}") for version in ("2.16", "2.21"))
+    reasons = {reason.kind: reason.text for reason in lastbit.diff(old, new, float_model=content).reasons}
+    assert "per_tensor_dense" in reasons
+    int4 = lastbit.quantize(content, like="ai-edge-quantizer", weights="int4")
+    found = lastbit.diff(int4, new, float_model=content).reasons
+    texts = [reason.text for reason in found if reason.kind == "converter"]
+    assert texts[0].startswith("A is, to the last bit, the file of ai-edge-quantizer@0.10; int4 dynamic range")
+    assert texts[1].endswith("tflite@2.17 to 2.21; int8 dynamic range")
+    assert "method" in {reason.kind for reason in found}
+    with pytest.raises(InputError, match="does not tell its ranges"):
+        lastbit.diff(new, lastbit.quantize(content, ranges=RANGES), float_model=content)
+
+
+def test_explain_tells_where_int4_weights_come_from():
+    content = dense_model(np.linspace(-7, 7, 8).reshape(2, 4))
+    model = lastbit.load(bytes(lastbit.quantize(content, like="ai-edge-quantizer", weights="int4").content))
+    weights = next(t for t in model.tensors if t.dtype.name == "int4")
+    story = lastbit.explain_tensor(model, weights.index, float_model=content)
+    assert story.decided.rule.value == "weights"
+    assert any("scale = 7 / 7 = 1" in line for _, lines in story.sections for line in lines)
+    assert any(other.method == "int4 dynamic range" and other.tensor is not None for other in story.others)
+
+
+def test_explain_follows_a_table_of_int8_through_gather():
+    content = MODELS["tflite@2.21/000003.tflite"]
+    model = lastbit.load(bytes(lastbit.quantize(content).content))
+    gather = next(
+        op for op in model.operators if op.name == "GATHER" and model.tensors[op.outputs[0]].quant is not None
+    )
+    story = lastbit.explain_tensor(model, gather.outputs[0])
+    assert (story.decided.rule.value, story.decided.base.value) == ("same scale as", "weights")
+    assert story.decided.root.index == gather.inputs[0]

@@ -253,6 +253,10 @@ def attribution(model: Model, source: Model, ranges: Mapping[str, Ranges]) -> Or
     alike = [one for one in found.values() if (one.differing, one.ranges) == (best.differing, best.ranges)]
     # The option is only an answer where no converter writes the same without it.
     every = sorted({way for one in alike for way in one.ways}, key=lambda way: CONVERTERS.index(way[0]))
+    if best.ranges in (MIN_AND_MAX, MOVING_AVERAGE):
+        # A moving average is what ai-edge-quantizer measures, and nobody else.
+        own = [way for way in every if (way[0].int8 is Quantizer.AI_EDGE) == (best.ranges == MOVING_AVERAGE)]
+        every = own or every
     return replace(best, ways=tuple(way for way in every if not way[1]) or tuple(every))
 
 

@@ -136,18 +136,23 @@ def _check_converter(found: Settings) -> None:
     if found.method is not Method.STATIC and kind is Quantizer.OLDER:
         raise InputError(
             f"{name} quantizes with data or ranges only: the wheel's quantizer has nothing for {found.method.value}. "
-            "TFLiteConverter (like tflite) and ai-edge-quantizer make such files without data.",
+            "TFLiteConverter (tflite) and ai-edge-quantizer make such files without data.",
         )
     if kind is Quantizer.AI_EDGE:
         if found.method is Method.FLOAT16:
-            raise InputError(f"{name}'s float16 is not one of its recipes that LastBit has; like tflite makes float16.")
+            raise InputError(f"{name}'s float16 is not one of its recipes that LastBit has; tflite makes float16.")
         if found.per_tensor_dense:
             raise InputError(f"{name}'s recipes have a scale for each unit; one scale for dense layers is tflite's.")
         return
     if found.weights == "int4":
-        raise InputError(f"{name} makes no int4 weights; ai-edge-quantizer does (like ai-edge-quantizer).")
+        raise InputError(
+            f"{name} makes no int4 weights; ai-edge-quantizer does",
+            python=': like="ai-edge-quantizer".',
+            command=": --like ai-edge-quantizer.",
+        )
     if found.method is Method.WEIGHT_ONLY:
         raise InputError(
-            f"{name} has no mode of weights only; ai-edge-quantizer has (like ai-edge-quantizer), and {name} makes "
-            "dynamic range files and float16 weights."
+            f"{name} has no mode of weights only, but dynamic range and float16 weights; ai-edge-quantizer has it",
+            python=': like="ai-edge-quantizer".',
+            command=": --like ai-edge-quantizer.",
         )
