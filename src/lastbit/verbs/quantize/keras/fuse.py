@@ -166,7 +166,7 @@ class _Fuser(Rewriter):
     def reshape_before_dense(self, node: Node) -> bool:
         """With a fixed batch, a dense layer takes rows of any shape."""
         source = node.inputs[0] if node.op == "FULLY_CONNECTED" and node.options["keep_num_dims"] else None
-        if source is None or source.op != "RESHAPE" or not source.of_rows:
+        if source is None or source.op != "RESHAPE" or not source.of_rows or len(source.shape) != 1:
             return False
         self.put(node, replace(node, inputs=list(source.inputs)))
         return True
