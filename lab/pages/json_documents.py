@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from click.testing import CliRunner
 
+from lab.cases.operators import Case, Operand
 from lastbit.cli import main as lastbit
 from lastbit.model.tflite import write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
@@ -39,6 +40,11 @@ OFFLINE = (
     "explain {m} -i {x} --at 0,3 --runtime tflm",
     "explain {m} -i {x} --at 0,3 --runtime litert-xnnpack",
     "explain {hybrid} --seed 1 --runtime litert-builtin-x86",
+    "explain {add} --seed 1 --runtime litert-builtin-x86",
+    "explain {conv} --seed 1 --runtime tflm",
+    "explain {relu} --seed 1 --runtime litert-reference",
+    "inspect {add} --op 0",
+    "inspect {conv} --op 0",
     "explain {m} --tensor 1",
     "diagnose {m} -i {x} --output {y} --runtime tflm",
     "diagnose {m} -i {x} --output {wrong}",
@@ -88,6 +94,9 @@ def fill(folder: Path) -> dict[str, str]:
         path = folder / f"{name}.tflite"
         path.write_bytes(write(graph))
         names[name] = str(path)
+    for name, case in _operators(rng).items():
+        (folder / f"{name}.tflite").write_bytes(case.content())
+        names[name] = str(folder / f"{name}.tflite")
     x = rng.integers(-128, 128, (4, 7)).astype(np.int8)
     y = _first_output(names["m"], x)
     arrays = {"x": x, "y": y, "wrong": y + np.int8(5), "labels": np.array([0, 1, 2, 3]), "real": x / np.float32(100)}
@@ -98,6 +107,20 @@ def fill(folder: Path) -> dict[str, str]:
     names["ranges"] = str(folder / "given.json")
     (folder / "given.json").write_text(json.dumps(tensors), encoding="utf-8")
     return names
+
+
+def _operators(rng: np.random.Generator) -> dict[str, Case]:
+    """Models of one operator that is no dense layer."""
+    none = {"fused_activation_function": "NONE"}
+    window = {"stride_h": 1, "stride_w": 1, "dilation_h_factor": 1, "dilation_w_factor": 1, "padding": "SAME"}
+    image, line = Operand((1, 3, 3, 2), scale=0.02), Operand((1, 40), scale=0.03, zero_point=3)
+    kernel = Operand((4, 2, 2, 2), scale=0.004, data=rng.integers(-127, 128, (4, 2, 2, 2)))
+    bias = Operand((4,), "int32", 0.00008, data=rng.integers(-200, 200, 4))
+    return {
+        "add": Case("ADD", (line, Operand((1, 40), scale=0.01)), (Operand((1, 40), scale=0.04),), (), none),
+        "conv": Case("CONV_2D", (image, kernel, bias), (Operand((1, 3, 3, 4), scale=0.05),), (), {**window, **none}, 3),
+        "relu": Case("RELU", (line,), (Operand((1, 40), scale=0.02, zero_point=-128),), (), {}),
+    }
 
 
 def _real_valued(weights: Any, **options: Any) -> Any:
