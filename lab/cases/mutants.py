@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lab.cases import activations, variables
 from lab.pages import files as files_page
 from lab.record.recorded_operators import read_golden
 from lastbit import inspect, load
@@ -23,6 +24,7 @@ from lastbit.engines import reference
 from lastbit.engines.executable import Executable
 from lastbit.model.errors import LastBitError
 from lastbit.model.graph import Model
+from lastbit.model.tflite import write
 from lastbit.model.tflite.check import OPTIONS, SCHEMA
 from lastbit.ops.prepare import prepare
 
@@ -108,11 +110,17 @@ def fields(content: bytes) -> list[Field]:
 
 
 def seeds() -> list[bytes]:
-    """The smallest recorded model of each operator and element type, and the dense layers."""
+    """The smallest model of each operator and element type: of those that are recorded, and of made ones."""
     smallest: dict[tuple[str, ...], bytes] = {}
-    _, cases = read_golden(files_page.GOLDEN.with_name("operators.litert-xnnpack.npz"))
-    for model, _, _ in cases:
-        _keep(smallest, model)
+    for name in ("litert-xnnpack", "litert-xnnpack.transpose_conv", "emulated"):
+        _, cases = read_golden(files_page.GOLDEN.with_name(f"operators.{name}.npz"))
+        for model, _, _ in cases:
+            _keep(smallest, model)
+    for case in activations.cases(1, 1):
+        _keep(smallest, load(write(case.graph)))
+    for dtype in ("int8", "float32"):
+        for stream in variables.streams(np.random.default_rng(1), dtype):
+            _keep(smallest, stream.model())
     for entry in files_page.recorded():
         if entry["group"] in ("weights scale 0", "graph"):
             content = files_page.content_of(entry)

@@ -112,11 +112,14 @@ def missing_outputs(model: Model) -> dict[int, str]:
     return {
         tensor.index: f"output {tensor.label}: {_why_missing(tensor)}"
         for tensor in model.outputs
-        if tensor.index not in model.fed_or_computed and tensor.index not in model.constant_outputs
+        if tensor.dtype.numpy is None
+        or (tensor.index not in model.fed_or_computed and tensor.index not in model.constant_outputs)
     }
 
 
 def _why_missing(tensor: Tensor) -> str:
+    if tensor.dtype.numpy is None:
+        return f"is {tensor.dtype.name}, which no array holds"
     if tensor.is_variable:
         return "is a variable that no operator writes; LastBit keeps no state between calls"
     return "no operator writes it, and its values are not in the file"

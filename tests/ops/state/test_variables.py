@@ -121,3 +121,31 @@ def test_inputs_of_a_stream_have_one_length():
     model = delay().model()
     with pytest.raises(InputError):
         lastbit.run(model, np.zeros((3, 99), np.int8), "tflm")
+
+
+def test_damaged_operands_of_variables_are_refused_and_end_no_verb_in_a_fault():
+    model = delay().model()
+    main, first = model.subgraphs
+
+    def without_inputs(graph, name):
+        operators = tuple(replace(op, inputs=()) if op.name == name else op for op in graph.operators)
+        return replace(graph, operators=operators)
+
+    for graphs, told in (
+        ((without_inputs(main, "ASSIGN_VARIABLE"), first), "ASSIGN_VARIABLE"),
+        ((main, without_inputs(first, "ASSIGN_VARIABLE")), "CALL_ONCE"),
+        ((without_inputs(main, "READ_VARIABLE"), first), "READ_VARIABLE"),
+    ):
+        broken = replace(model, subgraphs=graphs)
+        with pytest.raises(UnsupportedError, match=told):
+            lastbit.run(broken, delay().calls[0], "tflm")
+        str(lastbit.inspect(broken))
+
+
+def test_a_handle_is_no_output_that_an_array_holds():
+    model = delay().model()
+    main = model.subgraphs[0]
+    handle = next(op for op in main.operators if op.name == "VAR_HANDLE").outputs[0]
+    broken = replace(model, subgraphs=(replace(main, outputs=(handle,)), *model.subgraphs[1:]))
+    with pytest.raises(UnsupportedError, match="is resource, which no array holds"):
+        lastbit.run(broken, delay().calls[0], "tflm")

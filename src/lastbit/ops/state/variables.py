@@ -58,7 +58,7 @@ def prepare_call_once(model: Model, op: Operator, rule: str) -> PreparedOperator
     for inner in graph.operators:
         if inner.name not in ("VAR_HANDLE", "ASSIGN_VARIABLE"):
             raise refuse(op, f"subgraph {number} has {inner.name}; LastBit covers those that assign constants only")
-        if inner.name == "ASSIGN_VARIABLE" and graph.tensors[inner.inputs[1]].data is None:
+        if inner.name == "ASSIGN_VARIABLE" and _assigned(graph, inner) is None:
             raise refuse(op, f"subgraph {number} assigns what it computes; LastBit covers constants only")
     return PreparedOperator(operator=op, rule=rule, inputs=(), evaluate=_nothing, writes=())
 
@@ -76,8 +76,9 @@ def prepare_read_variable(model: Model, op: Operator, rule: str) -> PreparedOper
     tensorflow/lite/micro/kernels/read_variable.cc.
     """
     place = _place(model, op)
-    earlier = (other for other in model.operators[: op.index] if other.name == "ASSIGN_VARIABLE")
-    if place not in initial_state(model) and all(_place(model, other) != place for other in earlier):
+    names = _names(model.subgraphs[0])
+    earlier = (_handle(other) for other in model.operators[: op.index] if other.name == "ASSIGN_VARIABLE")
+    if place not in initial_state(model) and all(names.get(handle) != names[op.inputs[0]] for handle in earlier):
         raise refuse(op, "the variable is read before it has a value")
     output = model.tensors[op.outputs[0]]
 
@@ -118,9 +119,9 @@ def initial_state(model: Model) -> dict[int, Array]:
         graph = model.subgraphs[number]
         names = _names(graph)
         for inner in graph.operators:
-            if inner.name != "ASSIGN_VARIABLE" or inner.inputs[0] not in names:
+            if inner.name != "ASSIGN_VARIABLE" or _handle(inner) not in names:
                 continue
-            place, value = places.get(names[inner.inputs[0]]), graph.tensors[inner.inputs[1]].data
+            place, value = places.get(names[_handle(inner)]), _assigned(graph, inner)
             if place is not None and value is not None:
                 found[place] = value
     return found
@@ -138,10 +139,20 @@ def _names(graph: Subgraph) -> dict[int, tuple[str, str]]:
 def _place(model: Model, op: Operator) -> int:
     """Where the value of the variable stands that this operator reads or assigns."""
     names: Mapping[int, tuple[str, str]] = _names(model.subgraphs[0])
-    handle = op.inputs[0]
+    handle = _handle(op)
     if handle not in names:
         raise refuse(op, f"tensor {handle} is the handle of no variable")
     return {name: place for place, name in names.items()}[names[handle]]
+
+
+def _handle(op: Operator) -> int:
+    """The tensor of the handle that an operator reads or assigns through; -1 where it has none."""
+    return op.inputs[0] if op.inputs else -1
+
+
+def _assigned(graph: Subgraph, op: Operator) -> Array | None:
+    """The constant that ASSIGN_VARIABLE assigns; None where it is none."""
+    return graph.tensors[op.inputs[1]].data if len(op.inputs) > 1 and op.inputs[1] >= 0 else None
 
 
 def _nothing(values: Sequence[Array]) -> dict[str, Array]:
