@@ -46,10 +46,10 @@ def canonical(content: bytes) -> list[tuple[str, Described]]:
     return found
 
 
-def digests(content: bytes) -> list[str]:
-    """Eight hexadecimal digits for each tensor's entry of `canonical`."""
-    tensors = [entry for entry in canonical(content) if not entry[0].endswith(" options")]
-    return [hashlib.sha256(repr(entry).encode()).hexdigest()[:8] for entry in tensors]
+def digests(content: bytes, options: bool = False) -> list[str]:
+    """Eight hexadecimal digits for each tensor's entry of `canonical`; with `options` for each operator's as well."""
+    entries = [entry for entry in canonical(content) if options or not entry[0].endswith(" options")]
+    return [hashlib.sha256(repr(entry).encode()).hexdigest()[:8] for entry in entries]
 
 
 def ranges_of(content: bytes) -> dict[int, tuple[np.float32, np.float32]]:

@@ -7,62 +7,21 @@ A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from lab.pages import api as api_page
-from lab.pages import gallery, page_585, reader_table, runtimes
+from lab.pages import converters, gallery, page_585, reader_table, runtimes
 from lastbit.ops import OPERATORS
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.evidence import evidence_of, outputs_by_run
 from lastbit.runtimes.open_points import OPEN_POINTS, SETTLED_POINTS
 from lastbit.runtimes.variant import key_of
-from lastbit.verbs.quantize.converters import Quantizer
-from lastbit.verbs.quantize.verb import CONVERTERS
 from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES, Cell, operator_runs, operators_report
 
 ROOT = Path(__file__).parents[2]
-
-
-def converters_table() -> str:
-    """Each converter and version: what its fields say, and what was compared (tests/recorded/quantize_counts.json)."""
-    counted = json.loads((ROOT / "tests" / "recorded" / "quantize_counts.json").read_text(encoding="utf-8"))
-    lines = [
-        "| converter | dense layers | STRIDED_SLICE of steps of 1 | one-scale weights | models | tensors | differ |",
-        "|---|---|---|---|---:|---:|---:|",
-    ]
-    for converter in CONVERTERS:
-        for activations in ("int8", "int16"):
-            found = counted.get(f"{converter.label}/{activations}")
-            if found is None:
-                continue
-            older = activations == "int16" or converter.int8 is Quantizer.OLDER
-            dense = "a scale for each unit" if converter.dense_per_channel else "one scale"
-            slices = "SLICE" if converter.moves.slices and not older else "stays"
-            vector = "vector code" if converter.vector_code or older else "rounded half away"
-            lines.append(
-                f"| `{converter.label}` {activations} | {dense} | {slices} | {vector} | {found['models']:,} | "
-                f"{found['tensors']:,} | {found['differ']} |"
-            )
-    return "\n".join(lines)
-
-
-def methods_table() -> str:
-    """What was compared of each converter by other methods than int8 and int16 with ranges."""
-    counted = json.loads((ROOT / "tests" / "recorded" / "quantize_counts.json").read_text(encoding="utf-8"))
-    lines = ["| converter | method | models | tensors | differ | refused by both |", "|---|---|---:|---:|---:|---:|"]
-    for converter in CONVERTERS:
-        for key, found in counted.items():
-            label, _, method = key.partition("/")
-            if label == converter.label and method not in ("int8", "int16"):
-                lines.append(
-                    f"| `{label}` | {method} | {found['models']:,} | {found['tensors']:,} | {found['differ']} | "
-                    f"{found['refused']} |"
-                )
-    return "\n".join(lines)
 
 
 def runtimes_table() -> str:
@@ -187,8 +146,13 @@ GENERATED: dict[str, Callable[[], str]] = {
     "open_points": open_points,
     "operators": operators_tables,
     "operators_source": operators_source,
+<<<<<<< HEAD
     "converters": converters_table,
-    "methods": methods_table,
+    "methods": converters.methods,
+=======
+    "converters": converters.compared,
+    "converter_changes": converters.changes,
+>>>>>>> 027e2b6 (docs/converter.md: which version changed what, generated; moves of real converters as golden results; tests of quantize by subject)
     "runtimes": runtimes_table,
     "machines": machines_list,
     "readers": reader_table.reader_table,

@@ -1,10 +1,11 @@
-"""Record real converters' results for the tests: tests/recorded/quantize.zip.
+"""Record real converters' results for the tests: tests/recorded/quantize.zip, or quantize_moves.zip with options.
 
-    PYTHON -m lab record quantize FOLDER HOW=LIKE[/ACTIVATIONS]... [--models N]
+    PYTHON -m lab record quantize FOLDER HOW=LIKE[/ACTIVATIONS]... [--models N] [--moves]
 
 FOLDER holds float models and a folder of results for each HOW (lab/checks/quantize_oracle.py). The archive has N of the
 float models with their ranges, and for each converter eight hexadecimal digits of every tensor
-(`quantize_canonical.digests`).
+(`quantize_canonical.digests`); with --moves, where the models are those of lab/cases/quantize_moves.py, of every
+operator's options too.
 """
 
 from __future__ import annotations
@@ -17,27 +18,29 @@ from pathlib import Path
 
 from lab.checks.quantize_canonical import digests
 
-TARGET = Path(__file__).parents[2] / "tests" / "recorded" / "quantize.zip"
+RECORDED = Path(__file__).parents[2] / "tests" / "recorded"
 
 
 def main() -> None:
     """Write the archive."""
     folder = Path(sys.argv[1])
     count = int(sys.argv[sys.argv.index("--models") + 1]) if "--models" in sys.argv else 16
+    moves = "--moves" in sys.argv
+    target = RECORDED / ("quantize_moves.zip" if moves else "quantize.zip")
     pairs = dict(argument.split("=") for argument in sys.argv[2:] if "=" in argument)
     names = [path.name for path in sorted(folder.glob("*.tflite"))][:count]
     results = {}
     for how, like in pairs.items():
         results[like] = {
-            name: digests((folder / how / name).read_bytes()) if (folder / how / name).exists() else None
+            name: digests((folder / how / name).read_bytes(), options=moves) if (folder / how / name).exists() else None
             for name in names
         }
-    about = {"machine": platform.machine(), "models": "lab/cases/quantize_models.py, seeds are the files' names"}
-    with zipfile.ZipFile(TARGET, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    about = {"machine": platform.machine(), "models": f"lab/cases/quantize_{'moves' if moves else 'models'}.py"}
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         archive.writestr("results.json", json.dumps({"about": about, "results": results}, separators=(",", ":")))
         for name in names:
             archive.writestr(name, (folder / name).read_bytes())
-    print(TARGET.stat().st_size, "bytes;", {like: len(found) for like, found in results.items()})
+    print(target.stat().st_size, "bytes;", {like: len(found) for like, found in results.items()})
 
 
 if __name__ == "__main__":

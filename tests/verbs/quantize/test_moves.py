@@ -1,0 +1,136 @@
+"""What becomes of operators that only move values, compared with what real converters made of them.
+
+tests/recorded/quantize_moves.zip holds the models of lab/cases/quantize_moves.py and their results
+(`python -m lab record quantize --moves`).
+"""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+import lastbit
+from lab.checks.quantize_canonical import digests, ranges_of
+from lastbit import UnsupportedError
+from lastbit.model.graph import Operator, Subgraph, Tensor
+from lastbit.model.tflite import load, write
+from lastbit.model.types import DTYPES
+from lastbit.verbs.quantize.verb import CONVERTERS
+from tests.support.places import ROOT
+
+with zipfile.ZipFile(ROOT / "tests" / "recorded" / "quantize_moves.zip") as archive:
+    RESULTS = json.loads(archive.read("results.json"))["results"]
+    MODELS = {name: archive.read(name) for name in archive.namelist() if name.endswith(".tflite")}
+
+
+# Shares every field with a neighbour that is recorded.
+NOT_RECORDED = {"tflite@2.12", "tflite@2.19", "tflite@2.20"}
+
+
+@pytest.mark.parametrize("like", RESULTS)
+def test_every_model_of_moves_becomes_what_the_converter_makes_of_it(like):
+    for name, wanted in RESULTS[like].items():
+        content = MODELS[name]
+        arguments = {"ranges": ranges_of(content), "like": like}
+        if wanted is None:
+            with pytest.raises(UnsupportedError, match="gives up"):
+                lastbit.quantize(content, **arguments)
+            continue
+        assert digests(bytes(lastbit.quantize(content, **arguments).content), options=True) == wanted, name
+
+
+def test_every_version_was_asked_about_moves():
+    labels = {converter.label for converter in CONVERTERS if converter.name == "tflite"}
+    assert labels - set(RESULTS) <= NOT_RECORDED
+    assert len(MODELS) == 62
+
+
+def moved(*steps, shape=(2, 3, 4)):
+    """A float32 model: LEAKY_RELU, then steps of (operator, output shape, constant operands, options)."""
+    tensors: list[Tensor] = []
+    operators: list[Operator] = []
+
+    def add(shape, data=None, code=0):
+        shape = tuple(shape)
+        tensors.append(Tensor(len(tensors), f"t{len(tensors)}", shape, shape, DTYPES[code], None, data))
+        return len(tensors) - 1
+
+    last = first = add(shape)
+    for name, out, constants, options in (("LEAKY_RELU", shape, (), {"alpha": 0.125}), *steps):
+        data = [np.asarray(constant) for constant in constants]
+        inputs = [last, *(add(d.shape, d, 2 if d.dtype.kind == "i" else 0) for d in data)]
+        last = add(out)
+        operators.append(Operator(len(operators), name, 1, tuple(inputs), (last,), options))
+    return write(Subgraph("main", tuple(tensors), tuple(operators), (first,), (last,)))
+
+
+def reshape(*shape):
+    return ("RESHAPE", shape, [np.array(shape, np.int32)], {"new_shape": shape})
+
+
+def transpose(order, *shape):
+    return ("TRANSPOSE", shape, [np.array(order, np.int32)], {})
+
+
+def product(*second):
+    return ("BATCH_MATMUL", (6, second[-1]), [np.ones(second, np.float32)], {})
+
+
+def layer(*shape):
+    return ("FULLY_CONNECTED", shape, [np.ones((shape[-1], 4), np.float32), np.ones(shape[-1], np.float32)], {})
+
+
+# What TensorFlow 2.12 to 2.21 were asked: operators behind LEAKY_RELU, versions, what is left of them.
+MOVED = [
+    ([reshape(6, 4), layer(6, 5)], "2.12 2.13 2.15 2.16 2.21", "FULLY_CONNECTED(6, 5)"),
+    ([reshape(6, 4), layer(6, 5)], "2.14", "RESHAPE(6, 4) FULLY_CONNECTED(6, 5)"),
+    ([reshape(1, 6, 4), layer(6, 5)], "2.12 2.14 2.15", "FULLY_CONNECTED(6, 5)"),
+    ([layer(6, 5), reshape(2, 3, 5)], "2.12 2.14 2.17 2.21", "FULLY_CONNECTED(2, 3, 5)"),
+    ([reshape(6, 4), layer(6, 5), reshape(2, 3, 5)], "2.12 2.15 2.17 2.21", "FULLY_CONNECTED(2, 3, 5)"),
+    ([reshape(6, 4), layer(6, 5), reshape(3, 2, 5)], "2.12 2.15 2.17", "FULLY_CONNECTED(6, 5) RESHAPE(3, 2, 5)"),
+    ([reshape(6, 4), layer(6, 5), reshape(3, 2, 5)], "2.18 2.21", "FULLY_CONNECTED(2, 3, 5) RESHAPE(3, 2, 5)"),
+    ([reshape(6, 4), reshape(4, 6)], "2.12 2.14 2.21", "RESHAPE(4, 6)"),
+    ([reshape(6, 4), reshape(2, 3, 4)], "2.12 2.14 2.21", ""),
+    ([transpose([0, 2, 1], 2, 4, 3), transpose([1, 0, 2], 4, 2, 3)], "2.14 2.21", "TRANSPOSE(4, 2, 3)"),
+    (
+        [transpose([0, 2, 1], 2, 4, 3), transpose([1, 0, 2], 4, 2, 3)],
+        "2.12 2.13",
+        "TRANSPOSE(2, 4, 3) TRANSPOSE(4, 2, 3)",
+    ),
+    (
+        [reshape(6, 4), product(4, 3), reshape(2, 3, 3)],
+        "2.12 2.13",
+        "RESHAPE(6, 4) BATCH_MATMUL(6, 3) RESHAPE(2, 3, 3)",
+    ),
+    ([reshape(6, 4), product(4, 3), reshape(2, 3, 3)], "2.14 2.16 2.21", "BATCH_MATMUL(2, 3, 3)"),
+    ([reshape(6, 4), ("RELU", (6, 4), [], {})], "2.12 2.14 2.21", "RELU(2, 3, 4) RESHAPE(6, 4)"),
+]
+
+
+@pytest.mark.parametrize(("steps", "versions", "wanted"), MOVED)
+def test_reshapes_and_transposes_become_what_each_converter_makes_of_them(steps, versions, wanted):
+    content = moved(*steps)
+    ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}
+    for version in versions.split():
+        made = lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", io="int8")
+        found = " ".join(f"{op.name}{made.tensors[op.outputs[0]].shape}" for op in made.operators[1:])
+        assert found == wanted, version
+
+
+def test_a_product_of_too_few_dimensions_is_refused_where_the_converter_refuses_it():
+    second = ("BATCH_MATMUL", (1, 1, 4), [np.ones((1, 32, 4), np.float32)], {})
+    content = moved(reshape(1, 1, 32), second, reshape(1, 4), shape=(1, 32))
+    ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}
+    for version in ("2.14", "2.15", "2.16"):
+        with pytest.raises(UnsupportedError, match="merges RESHAPEs into a BATCH_MATMUL"):
+            lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}")
+    for version in ("2.13", "2.17", "2.21"):
+        assert len(lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", io="int8").operators) == 4
+
+
+def test_int16_sums_need_no_scales_that_are_powers_of_two():
+    content = moved(("ADD", (2, 3, 4), [np.ones(4, np.float32)], {}))
+    ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}
+    read = load(bytes(lastbit.quantize(content, ranges=ranges, activations="int16").content))
+    assert [op.options["pot_scale_int16"] for op in read.operators if op.name == "ADD"] == [False]
