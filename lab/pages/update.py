@@ -147,7 +147,6 @@ GENERATED: dict[str, Callable[[], str]] = {
     "operators": operators_tables,
     "operators_source": operators_source,
 <<<<<<< HEAD
-    "converters": converters_table,
     "methods": converters.methods,
 =======
     "converters": converters.compared,

@@ -52,3 +52,10 @@ def test_what_people_ask_which_integers_weights_have():
 def test_what_people_ask_small_weights_are_quantized_with_data():
     made = lastbit.quantize(dense_model(np.ones((2, 4))), np.ones((1, 4), np.float32), calibrator="lastbit")
     assert next(t for t in made.tensors if t.name == "w").dtype.name == "int8"
+
+
+@pytest.mark.parametrize(("units", "depth", "dtype"), [(2, 4, "float32"), (31, 33, "float32"), (32, 32, "int8")])
+def test_what_people_ask_weights_of_fewer_than_1024_elements_stay_float32_without_data(units, depth, dtype):
+    weights = np.random.default_rng(2).normal(size=(units, depth))
+    made = lastbit.quantize(dense_model(weights, width=depth))
+    assert next(t for t in made.tensors if t.shape == (units, depth)).dtype.name == dtype
