@@ -146,12 +146,9 @@ GENERATED: dict[str, Callable[[], str]] = {
     "open_points": open_points,
     "operators": operators_tables,
     "operators_source": operators_source,
-<<<<<<< HEAD
     "methods": converters.methods,
-=======
     "converters": converters.compared,
     "converter_changes": converters.changes,
->>>>>>> 027e2b6 (docs/converter.md: which version changed what, generated; moves of real converters as golden results; tests of quantize by subject)
     "runtimes": runtimes_table,
     "machines": machines_list,
     "readers": reader_table.reader_table,

@@ -57,20 +57,21 @@ NEWEST = MoveRules()
 
 
 def optimize_moves(graph: Graph, rules: MoveRules) -> None:
-    """Apply every rule until none applies; RESHAPEs in a row become one before the others see them.
+    """Apply the rules until none applies: RESHAPEs in a row, then all but those of products, then these too.
 
     Activations go into the operators before them in the same turns, as they may leave a dense layer with one user.
     """
     steps: list[_Step] = [_as_reshape, _fold, _move_behind, fuse_activation]
     steps += [_as_slice] if rules.slices else []
     steps += [_fold_transposes] if rules.folds_transposes else []
-    steps += [merge_transpose(0), merge_reshapes(rules.matmul_least)] if rules.matmul_least else []
-    steps += [merge_transpose(1)] if rules.transposes_second else []
-    steps += [swap_transposed] if rules.swaps_matmul else []
     steps += [_read_before_reshape if rules.reads_more_dims else _read_fewer_dims]
     steps += [_keep_any_dims, _drop_ones, _reshape_before] if rules.keeps_dims_for_any else [_keep_dims]
+    products = [merge_transpose(0), merge_reshapes(rules.matmul_least)] if rules.matmul_least else []
+    products += [merge_transpose(1)] if rules.transposes_second else []
+    products += [swap_transposed] if rules.swaps_matmul else []
     _apply(graph, [_as_reshape, _fold])
     _apply(graph, steps)
+    _apply(graph, [*products, *steps])
 
 
 def _apply(graph: Graph, steps: Sequence[_Step]) -> None:
