@@ -87,3 +87,10 @@ def test_an_input_of_another_shape_is_refused():
     assert prepared.inputs == (model.operators[0].inputs[2],)
     with pytest.raises(InputError, match="found an input of shape"):
         prepared.evaluate([np.zeros((1, 9, 9, 9), np.int8)])
+
+
+def test_a_stride_that_asks_for_gigabytes_is_refused():
+    case = next(case for case in cases("int8") if case.outputs[0].shape[2] > 1 and case.values[0].shape[2] > 1)
+    case.options["stride_w"] = 1 << 26
+    with pytest.raises(UnsupportedError, match=r"its options or constants ask for \d+ elements"):
+        prepare_operator(case.model(), case.model().operators[0], "tflm")

@@ -16,6 +16,7 @@ from ...model.types import Array
 from ...runtimes.variant import Variant
 from ..base import PreparedOperator, constant_operand, refuse, required_operand
 from ..dense.layer import int16_bias
+from ..validity import check_growth
 from .convolution import RULES as CONVOLUTION_RULES
 from .convolution import Convolution, check_activation, check_types, finish
 
@@ -76,6 +77,10 @@ def prepare_transpose_conv(model: Model, op: Operator, rule: str) -> PreparedOpe
     height, width, out = layer.output.shape[1:]
     rows, columns = layer.rows, layer.columns
     top, left = rows.padding(height)[0], columns.padding(width)[0]
+    reached = (
+        (x - 1) * axis.stride + axis.size for x, axis in zip(layer.input.shape[1:3], (rows, columns), strict=True)
+    )
+    check_growth(op, (layer.input.shape[0], *map(max, reached, (height + top, width + left)), out), layer.input.shape)
     zx, zw = layer.input_zero_point, layer.weights_zero_point
     weights = layer.weights.data.astype(np.int64) - zw
     info = np.iinfo(layer.input.dtype.numpy)
