@@ -48,25 +48,31 @@ def version_evidence() -> dict[str, Any]:
 def facts_of(evidence: Mapping[str, Any]) -> dict[str, Any]:
     """What LastBit has to know of every version that was run."""
     numbers: dict[str, int] = {}
+    lists: dict[tuple[int, ...], int] = {}
     runs = {}
     for name, run in evidence["runs"].items():
         facts = [json.dumps([*key, fact]) for key, fact in _facts_of_run(evidence, name)]
+        known = tuple(numbers.setdefault(fact, len(numbers)) for fact in facts)
         runs[name] = {
             "mode": run["fingerprint"]["mode"],
             "largest_operator_version": run["largest_operator_version"],
-            "facts": [numbers.setdefault(fact, len(numbers)) for fact in facts],
+            "facts": lists.setdefault(known, len(lists)),
         }
-    return {"schema": "lastbit.version_facts/1", "facts": [json.loads(fact) for fact in numbers], "runs": runs}
+    facts = [json.loads(fact) for fact in numbers]
+    return {"schema": "lastbit.version_facts/2", "facts": facts, "lists": [*map(list, lists)], "runs": runs}
 
 
 def write_facts() -> None:
-    """Write the file that LastBit reads, a line for each fact and run."""
+    """Write the file that LastBit reads, a line for each fact, list of facts and run."""
     version_evidence.cache_clear()
     found = facts_of(version_evidence())
     facts = ",\n".join(_compact(fact) for fact in found["facts"])
+    lists = ",\n".join(map(_compact, found["lists"]))
     runs = ",\n".join(f"{json.dumps(name)}: {_compact(run)}" for name, run in found["runs"].items())
     head = json.dumps({"schema": found["schema"]})[:-1]
-    FACTS.write_text(f'{head},\n"facts": [\n{facts}\n],\n"runs": {{\n{runs}\n}}}}\n', encoding="utf-8")
+    FACTS.write_text(
+        f'{head},\n"facts": [\n{facts}\n],\n"lists": [\n{lists}\n],\n"runs": {{\n{runs}\n}}}}\n', encoding="utf-8"
+    )
 
 
 def _compact(value: Any) -> str:

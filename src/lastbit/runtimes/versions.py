@@ -56,7 +56,7 @@ VERSION = "{version}"
 
 @cache
 def version_facts() -> dict[str, Any]:
-    """What is known of every version, from `lab/collect/version_facts.py`: `runs` by name, with numbers of `facts`."""
+    """What `lab/collect/version_facts.py` wrote of every version: `runs` by name, each with the number of a list."""
     text = (resources.files("lastbit") / "runtimes" / "facts" / "version_facts.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
@@ -170,7 +170,8 @@ def _build(base: Runtime, version: str) -> Runtime:
     """Today's rules with the changes that hold for this version, as far as it was run."""
     run = version_facts()["runs"][f"{base.name}@{version}"]
     said, name = stated_for(base, version), version_words(base, version)
-    facts = {key_of(*key): fact for *key, fact in (version_facts()["facts"][number] for number in run["facts"])}
+    known = version_facts()
+    facts = {key_of(*key): fact for *key, fact in (known["facts"][n] for n in known["lists"][run["facts"]])}
     found = {key: _rule(said.rules.get(key), facts.get(key), name) for key in {**said.rules, **facts}}
     return replace(
         base,
