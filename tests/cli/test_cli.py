@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import lastbit
+from lab.cases.variables import streams
 from lastbit import run as run_model
 from lastbit.cli import main
 from lastbit.model.tflite import load
@@ -250,7 +251,7 @@ def test_explain_says_what_is_wrong(here, args, text):
 
 def test_explain_names_the_layer_that_is_not_covered(here):
     result = invoke("explain", "partial.tflite", "--op", 1)
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert "FLOOR" in result.stderr
 
 
@@ -283,8 +284,17 @@ def test_extract_refuses_with_a_reason(here, args, code, text):
     assert not Path("layer.tflite").exists()
 
 
-def test_extract_lists_what_cannot_be_written(here):
+def test_extract_takes_an_operator_that_lastbit_does_not_calculate(here):
     result = invoke("extract", "partial.tflite", "--op", 1, "-o", "layer.tflite")
+    assert result.exit_code == 0
+    assert [op.name for op in load("layer.tflite").operators] == ["FLOOR"]
+
+
+def test_extract_lists_what_cannot_be_written(here):
+    stream = next(streams(np.random.default_rng(3), "int8"))
+    Path("stream.tflite").write_bytes(stream.content)
+    read = next(op for op in stream.model().operators if op.name == "READ_VARIABLE")
+    result = invoke("extract", "stream.tflite", "--op", read.index, "-o", "layer.tflite")
     assert result.exit_code == 3
-    assert "FLOOR" in result.stderr
+    assert "is a resource" in result.stderr
     assert not Path("layer.tflite").exists()

@@ -139,7 +139,7 @@ def test_verify_names_the_first_operator_that_differs():
 
 
 @needs_shared_models
-@pytest.mark.parametrize("name", ["mww_v2_vad", "tflm_mnist_lstm_int8"])
+@pytest.mark.parametrize("name", ["tflm_mnist_lstm_int8"])
 def test_all_that_is_not_covered_is_told_at_once(name, tmp_path):
     model = load(MODELS / f"{name}.tflite")
     np.save(tmp_path / "x.npy", np.zeros(model.inputs[0].shape, model.inputs[0].dtype.numpy))
