@@ -18,6 +18,7 @@ __all__ = [
     "merged",
     "name_text",
     "names_text",
+    "not_the_same",
     "numbers",
     "others_text",
     "plural",
@@ -179,3 +180,10 @@ def others_text(names: Sequence[str]) -> str:
     ('another value: tflm', 'no runtime prints another value')
     """
     return f"another value: {', '.join(names)}" if names else "no runtime prints another value"
+
+
+def not_the_same(differing: int, size: int, what: str) -> str:
+    """How many output elements of a layer or operator are not the same in all runtimes that take it."""
+    if not differing:
+        return f"The same in all of these runtimes: each of the {what}'s {size} output elements."
+    return f"Not the same in all runtimes: {differing} of the {what}'s {size} output elements."

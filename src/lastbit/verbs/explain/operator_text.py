@@ -12,6 +12,7 @@ from ...model.types import IntegerType, hex_float
 from ...ops import OPERATORS
 from ...ops.products.convolution import PreparedConvolution
 from ...report.blocks import Block, Code, Heading, Table, Text
+from ...report.phrases import not_the_same
 from ...rules.operators.rule import Choice
 from ...rules.operators.words import equation
 from .element import decimal_text
@@ -219,7 +220,7 @@ def _runtimes(made: OperatorNumbers) -> Iterable[Block]:
         yield _paragraph(f"{', '.join(names)} {verb} this operator: {reason}.", "warning")
     if all(other.output is None or repr(other.output) == repr(made.output) for other in made.others):
         yield Text("No runtime prints another value for this element.", "good")
-    yield Text(f"Not the same in all runtimes: {made.differing} of the operator's {made.size} output elements.")
+    yield Text(not_the_same(made.differing, made.size, "operator"))
 
 
 def latex(made: OperatorNumbers) -> str:

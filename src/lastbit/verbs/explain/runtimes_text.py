@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ...arith.exact import decimal_text
 from ...report.blocks import Block, Code, Heading, Table, Text
+from ...report.phrases import not_the_same
 from .deciding_step import STEPS, Cause, OtherRuntime, RequantSide
 from .element import Element
 from .paragraphs import paragraph
@@ -49,7 +50,7 @@ def section_runtimes(element: Element, others: Sequence[OtherRuntime], differing
     yield from _refused(others)
     if all(other.output in (None, element.output) for other in others):
         yield Text("No runtime prints another value for this element.", "good")
-    yield Text(f"Not the same in all runtimes: {differing} of the layer's {size} output elements.")
+    yield Text(not_the_same(differing, size, "layer"))
 
 
 def _refused(others: Sequence[OtherRuntime]) -> Iterable[Block]:
