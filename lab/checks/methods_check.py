@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from lab.cases import quantize_models
-from lab.checks.quantize_canonical import canonical, ranges_of
+from lab.checks.quantize_canonical import canonical, differing, ranges_of, where_they_part
 from lab.checks.quantize_check import COUNTS
 from lastbit import LastBitError, load, quantize
 from lastbit.verbs.quantize.converters import converter_named
@@ -84,12 +84,11 @@ def compare(like: str, method: str, folder: Path) -> tuple[collections.Counter[s
             continue
         ours, theirs = canonical(made), canonical(real.read_bytes())
         counts["models"] += 1
-        if [where for where, _ in ours] != [where for where, _ in theirs]:
+        bad = differing(ours, theirs)
+        if bad is None:
             counts["models with other operators"] += 1
-            at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a[0] != b[0]), 0)
-            examples.append(f"{path.name}: {ours[at - 1 : at + 1]} and {theirs[at - 1 : at + 1]}")
+            examples.append(f"{path.name}: {where_they_part(ours, theirs)}")
             continue
-        bad = [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b]
         # Options of operators are compared, and not counted as tensors.
         counts["tensors"] += sum(not where.endswith(" options") for where, _ in ours)
         counts["tensors or options that differ"] += len(bad)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import hashlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,22 @@ def canonical(content: bytes) -> list[tuple[str, Described]]:
             found.append((f"{number} {name} out {k}", ("", *_describe(model, index))))
     found += [(f"output {k}", (source.get(index, "constant"),)) for k, index in enumerate(graph.outputs)]
     return found
+
+
+Entry = tuple[str, Described]
+
+
+def differing(ours: Sequence[Entry], theirs: Sequence[Entry]) -> list[tuple[Entry, Entry]] | None:
+    """The entries of two files in which they differ, each with its twin; None where their operators differ."""
+    if [where for where, _ in ours] != [where for where, _ in theirs]:
+        return None
+    return [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b]
+
+
+def where_they_part(ours: Sequence[Entry], theirs: Sequence[Entry]) -> str:
+    """The first place at which two files have other operators, in words."""
+    at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a[0] != b[0]), 0)
+    return f"{ours[at - 1 : at + 1]} and {theirs[at - 1 : at + 1]}"
 
 
 def digests(content: bytes, options: bool = False) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lab.cases import quantize_models, quantize_moves
-from lab.checks.quantize_canonical import canonical, ranges_of
+from lab.checks.quantize_canonical import canonical, differing, ranges_of, where_they_part
 from lastbit import LastBitError, quantize
 from lastbit.verbs.quantize.verb import converter_named
 
@@ -60,12 +60,11 @@ def compare(real: Path, like: str, activations: str) -> dict[str, object]:
             continue
         ours, theirs = canonical(made), canonical(wanted.read_bytes())
         counts["models"] += 1
-        if [where for where, _ in ours] != [where for where, _ in theirs]:
+        bad = differing(ours, theirs)
+        if bad is None:
             counts["models with other operators"] += 1
-            at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a[0] != b[0]), 0)
-            examples.append(f"{path.name}: {ours[at - 1 : at + 1]} and {theirs[at - 1 : at + 1]}")
+            examples.append(f"{path.name}: {where_they_part(ours, theirs)}")
             continue
-        bad = [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b]
         for what, entries in (("", [where for where, _ in ours]), (" that differ", [a[0] for a, _ in bad])):
             options = sum(where.endswith(" options") for where in entries)
             counts[f"operators{what}"] += options

@@ -17,6 +17,7 @@ __all__ = [
     "round_fraction",
     "round_multiplier",
     "round_to_float",
+    "saturate",
     "split_fraction",
 ]
 
@@ -59,6 +60,12 @@ def make_step(
     """A step; its effect is kept only where something was lost."""
     lost = Fraction(exact) != Fraction(value)
     return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), effect if lost else "", effect)
+
+
+def saturate(value: int, bits: int) -> int:
+    """The nearer end of a signed register of so many bits, for what does not fit."""
+    half = 1 << (bits - 1)
+    return max(-half, min(half - 1, value))
 
 
 def low_bits(value: int, bits: int) -> int:

@@ -181,8 +181,9 @@ def samples_of(model: Model, given: Mapping[int, Array]) -> Iterator[dict[int, A
     if len(counts) > 1:
         raise InputError(f"the inputs hold different numbers of calls: {', '.join(map(str, sorted(counts)))}")
     calls = counts.pop() if counts else 1
+    parts = {index: np.split(value, calls) if value.ndim else [value] * calls for index, value in given.items()}
     for number in range(calls):
-        yield {index: np.array_split(value, calls)[number] if value.ndim else value for index, value in given.items()}
+        yield {index: part[number] for index, part in parts.items()}
 
 
 def joined(calls: Sequence[Mapping[Any, Array]]) -> dict[Any, Array]:

@@ -97,13 +97,16 @@ class PreparedOperator:
 
     def written(self, steps: Mapping[str, Array]) -> dict[int, Array]:
         """What its steps say of the tensors that it writes: tensor index -> value."""
-        places = self.operator.outputs if self.writes is None else self.writes
-        return {index: steps[f"output_{i}" if i else "output"] for i, index in enumerate(places)}
+        return _at(self.operator.outputs if self.writes is None else self.writes, steps)
 
 
 def output_values(op: Operator, steps: Mapping[str, Array]) -> dict[int, Array]:
     """What an operator's steps say of its output tensors: tensor index -> value."""
-    return {index: steps[f"output_{i}" if i else "output"] for i, index in enumerate(op.outputs)}
+    return _at(op.outputs, steps)
+
+
+def _at(places: Sequence[int], steps: Mapping[str, Array]) -> dict[int, Array]:
+    return {index: steps[f"output_{i}" if i else "output"] for i, index in enumerate(places)}
 
 
 def refuse(op: Operator, reason: str, kind: Refusal = Refusal.NOT_COVERED) -> UnsupportedError:

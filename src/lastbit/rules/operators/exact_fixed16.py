@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import assert_never
 
-from ...arith.exact import ExactStep, make_step, round_fraction, round_multiplier
-from .exact_numbers import Worked, exact_factor, high_part, saturate
+from ...arith.exact import ExactStep, make_step, round_fraction, round_multiplier, saturate
+from .exact_numbers import Worked, exact_factor, high_part
 from .forms import Fixed16, Halved, Product15, ScaledBack, Shifted
 
 __all__ = ["fixed16_steps"]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import assert_never
 
-from ...arith.exact import ExactStep, make_step, number_text, round_fraction, round_to_float
-from .exact_numbers import SIGNIFICAND, Worked, exact_factor, saturate
+from ...arith.exact import ExactStep, make_step, number_text, round_fraction, round_to_float, saturate
+from .exact_numbers import SIGNIFICAND, Worked, exact_factor
 from .forms import Affine, FloatRounded, FloatScaled, Quotient
 
 __all__ = ["float_steps"]

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import assert_never
 
-from ...arith.exact import ExactStep, low_bits, make_step, number_text, round_fraction, round_multiplier, round_to_float
+from ...arith.exact import (
+    ExactStep,
+    low_bits,
+    make_step,
+    number_text,
+    round_fraction,
+    round_multiplier,
+    round_to_float,
+    saturate,
+)
 from ..requantize.forms import TwoRoundings
 from .fold import Constants
 from .forms import HEADROOM, Factor, FixedBits, HighProduct, Quantity, Register, Rescaled, ShiftedRight
@@ -26,7 +35,6 @@ __all__ = [
     "exact_numbers",
     "high_part",
     "kept",
-    "saturate",
 ]
 
 SIGNIFICAND = {32: 24, 64: 53}
@@ -125,12 +133,6 @@ def _nearest_power(value: Fraction) -> int:
     while value * value < Fraction(2) ** (2 * exponent - 1):
         exponent -= 1
     return exponent
-
-
-def saturate(value: int, bits: int) -> int:
-    """The nearer end of a signed register of so many bits, for what does not fit."""
-    half = 1 << (bits - 1)
-    return max(-half, min(half - 1, value))
 
 
 def kept(register: Register, value: int) -> int:

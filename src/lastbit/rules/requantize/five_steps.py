@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import assert_never
 
-from ...arith.exact import low_bits, round_fraction, round_multiplier, round_to_float, split_fraction
+from ...arith.exact import low_bits, round_fraction, round_multiplier, round_to_float, saturate, split_fraction
 from ..base import IntegerRule
 from .forms import Add, ClampOrder, Float, OneRounding, Requantize, TwoRoundings
 
@@ -78,11 +78,6 @@ class AppliedFactor:
     def value(self) -> Fraction:
         """The factor."""
         return self.fraction * Fraction(2) ** self.shift
-
-
-def _saturate(value: int, bits: int) -> int:
-    half = 1 << (bits - 1)
-    return max(-half, min(half - 1, value))
 
 
 def scale_of(rule: IntegerRule, sx: Fraction, sw: Fraction, sy: Fraction) -> Fraction:
@@ -172,7 +167,7 @@ def high_half(form: TwoRoundings, acc: int, factor: AppliedFactor) -> tuple[int,
         case "wrap32":
             shifted = low_bits(acc * 2**left, 32)
         case "saturate32":
-            shifted = _saturate(acc * 2**left, 32)
+            shifted = saturate(acc * 2**left, 32)
         case never:
             assert_never(never)
     exact = shifted * factor.fraction
@@ -258,9 +253,9 @@ def keep(form: Float, rounded: int) -> int:
             beyond = rounded < -(2**31) or (rounded >= 2**31 and form.limit != "upper_bound")
             return -(2**31) if beyond else rounded
         case "saturate32":
-            return _saturate(rounded, 32)
+            return saturate(rounded, 32)
         case "saturate16":
-            return _saturate(rounded, 16)
+            return saturate(rounded, 16)
         case "never":
             return rounded
         case never:
@@ -298,7 +293,7 @@ def add_in(add: Add, total: int) -> int:
         case "wrap32":
             return low_bits(total, 32)
         case "saturate16":
-            return _saturate(total, 16)
+            return saturate(total, 16)
         case "wide":
             return total
         case never:
