@@ -91,6 +91,8 @@ def save(found: dict[str, object], like: str, activations: str) -> None:
 
 def main() -> None:
     """The command line."""
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     arguments = [argument for argument in sys.argv[2:] if argument != "--save"]
     if sys.argv[1] == "make":
         make(Path(arguments[0]), int(arguments[1]), int(arguments[2]), float((*arguments[3:], "0.3")[0]))

@@ -77,7 +77,7 @@ def integer_type(dtype: DType) -> IntegerType:
     """The type as one of integers.
 
     Raises:
-        TypeError: it is another one, which is a fault of whoever asks.
+        TypeError: it has no range, so the caller should not have asked.
     """
     if not isinstance(dtype, IntegerType):
         raise TypeError(f"{dtype.name} is no type of integers")

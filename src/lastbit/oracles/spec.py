@@ -58,7 +58,7 @@ class OracleSpec:
 
     @property
     def fits_machine(self) -> bool:
-        """Whether this machine and CPU are those that it holds for. A CPU that does not tell is taken for fit."""
+        """Whether this machine and CPU are those that it holds for. A CPU that does not tell counts as one of those."""
         if self.machines and platform.machine() not in self.machines:
             return False
         if not self.vectors or (not self.machines and platform.machine() not in X86_64):
