@@ -83,17 +83,11 @@ def round_half_away(x, w, b, zx, zy, m):
 
 
 def bankers_rounding(x, w, b, zx, zy, m):
-    return [
-        max(
-            -128,
-            min(
-                127,
-                round((int(b[u]) + sum((int(v) - zx) * int(k) for v, k in zip(x, w[u], strict=True))) * float(m[0]))
-                + zy,
-            ),
-        )
-        for u in range(len(w))
-    ]
+    y = []
+    for u in range(len(w)):
+        acc = int(b[u]) + sum((int(v) - zx) * int(k) for v, k in zip(x, w[u], strict=True))
+        y.append(max(-128, min(127, round(acc * float(m[0])) + zy)))
+    return y
 
 
 def half_and_cast(x, w, b, zx, zy, m):

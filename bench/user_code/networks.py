@@ -150,7 +150,10 @@ CASES = [
         made=True,
     ),
     Case(middle_layer_without_bias, "mlp", ("bias_missing",), SO, "In the second layer alone.", made=True),
-    Case(relu_at_zero_everywhere, "mlp", ("activation_without_zero_point",), TF + "49937", "Both with a ReLU.", made=True),
+    Case(
+        relu_at_zero_everywhere, "mlp", ("activation_without_zero_point",), TF + "49937", "In both with a ReLU.",
+        made=True,
+    ),
     Case(last_layer_floors, "mlp", ("rounding_floor",), PYRTLNET, "In the last layer alone.", made=True),
     Case(
         cnn_flattens_channels_first, "cnn", ("input_channels_first",), "https://github.com/nntrainer/nntrainer/issues/1973",
