@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from .verbs.evaluate.verb import evaluate
     from .verbs.explain.verb import explain
     from .verbs.explain_tensor.verb import explain_tensor
+    from .verbs.identify.verb import identify
+    from .verbs.identify.verb import identify as whence  # noqa: F401 - its name of old
     from .verbs.inspect.verb import inspect
     from .verbs.prove.verb import prove
     from .verbs.quantize.verb import quantize, ranges
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from .verbs.thresholds.verb import thresholds
     from .verbs.vectors.verb import vectors
     from .verbs.verify.verb import verify
-    from .verbs.whence.verb import whence
 
 # Where each public name stands. It is imported when it is first used, so that `import lastbit` costs no verb.
 _PLACES = {
@@ -70,6 +71,7 @@ _PLACES = {
     "verbs.evaluate.verb": ("evaluate",),
     "verbs.explain.verb": ("explain",),
     "verbs.explain_tensor.verb": ("explain_tensor",),
+    "verbs.identify.verb": ("identify",),
     "verbs.inspect.verb": ("inspect",),
     "verbs.prove.verb": ("prove",),
     "verbs.quantize.verb": ("quantize", "ranges"),
@@ -77,14 +79,17 @@ _PLACES = {
     "verbs.thresholds.verb": ("thresholds",),
     "verbs.vectors.verb": ("vectors",),
     "verbs.verify.verb": ("verify",),
-    "verbs.whence.verb": ("whence",),
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
+# Names of old that are accepted too.
+_OLD_NAMES = {"whence": "identify"}
 
 if not TYPE_CHECKING:  # type checkers see the imports above, and no name that is not there
 
     def __getattr__(name: str) -> object:
         """Import a public name when it is first used."""
+        if name in _OLD_NAMES:
+            return __getattr__(_OLD_NAMES[name])
         if name not in _PLACE_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(import_module(f".{_PLACE_OF[name]}", __name__), name)
@@ -126,6 +131,7 @@ __all__ = [
     "evaluate",
     "explain",
     "explain_tensor",
+    "identify",
     "inspect",
     "load",
     "prepare",
@@ -136,5 +142,4 @@ __all__ = [
     "thresholds",
     "vectors",
     "verify",
-    "whence",
 ]

@@ -31,13 +31,43 @@ def here(tmp_path, monkeypatch):
 # --- help, version, usage ---
 
 
-def test_help_names_every_command_and_exit_code():
+def listed_commands(text: str) -> list[str]:
+    """The commands that a help text of the group lists, in order."""
+    lines = text.split("Show this message and exit.")[1].split("Exit codes:")[0].splitlines()
+    return [line.split()[0] for line in lines if line.startswith("  ") and line.strip()]
+
+
+def test_help_is_one_screen_of_commands_in_groups():
     for flag in ("-h", "--help"):
         result = invoke(flag)
         assert result.exit_code == 0
-        for text in (*COMMANDS, "Exit codes:", "70   a fault of LastBit itself"):
+        assert len(listed_commands(result.stdout)) <= 12
+        titles = ("Look into a model:", "Run it:", "Check what was printed:", "Make something:", "About this system:")
+        for text in (*titles, "Exit codes:", "70   a fault of LastBit itself", "lastbit --help --all"):
             assert text in result.stdout
-        assert "..." not in result.stdout.split("Commands:")[1].split("Exit codes:")[0]  # nothing is cut off
+        assert "..." not in result.stdout.split("Look into")[1].split("Exit codes:")[0]  # nothing is cut off
+        assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("flags", [("--help", "--all"), ("--all", "-h")])
+def test_help_all_lists_every_command_once(flags):
+    result = invoke(*flags)
+    assert result.exit_code == 0
+    assert sorted(listed_commands(result.stdout)) == sorted(main.commands)
+    assert "more commands" not in result.stdout
+
+
+def test_no_help_text_lists_the_names_of_runtimes():
+    for command in main.commands:
+        text = invoke(command, "--help").stdout
+        assert len([name for name in RUNTIMES if name in text.split()]) <= 1, command
+
+
+def test_the_name_of_old_of_identify_is_accepted(here):
+    assert invoke("whence", "--help").stdout.splitlines()[2:] == invoke("identify", "--help").stdout.splitlines()[2:]
+    assert "whence" not in invoke("--help", "--all").stdout
+    assert lastbit.whence is lastbit.identify
+    assert "whence" not in dir(lastbit)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

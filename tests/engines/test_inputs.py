@@ -44,7 +44,7 @@ def test_every_verb_that_takes_an_input_takes_one_without_its_batch_dimension():
     with_it, without = (lastbit.explain(model, x, at=(5, 3), runtime="tflm").as_dict() for x in (X, WITHOUT))
     assert with_it == without
     assert lastbit.diagnose(model, WITHOUT, RIGHT[0], runtime="tflm").exit_code == 0
-    assert "tflm" in sum(lastbit.whence(model, WITHOUT, RIGHT[0]).groups, ())
+    assert "tflm" in sum(lastbit.identify(model, WITHOUT, RIGHT[0]).groups, ())
     same = lastbit.compare(model, "tflm", "cmsis-nn", x=WITHOUT, oracles=False)
     assert same.data is None or not same.data.differs
     real = WITHOUT.astype(np.float32) * np.float32(0.05)
@@ -66,7 +66,7 @@ def test_assert_bitexact_takes_both_without_their_batch_dimension():
 def test_the_command_line_takes_files_without_a_batch_dimension(files):
     assert invoke("run", "m.tflite", "-i", "x.npy", "-o", "out.npy", "--runtime", "tflm").exit_code == 0
     np.testing.assert_array_equal(np.load("out.npy"), RIGHT)
-    assert invoke("whence", "m.tflite", "-i", "x.npy", "--output", "y.npy").exit_code == 0
+    assert invoke("identify", "m.tflite", "-i", "x.npy", "--output", "y.npy").exit_code == 0
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 47), (1, 1, 16, 48), (48,), (16, 16, 16, 48), (0, 16, 48)])

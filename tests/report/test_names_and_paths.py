@@ -81,7 +81,7 @@ def test_vectors_never_replace_their_model(here, model):
     assert os.listdir("v") == [model]
 
 
-@pytest.mark.parametrize("verb", ["run", "whence", "diagnose"])
+@pytest.mark.parametrize("verb", ["run", "identify", "diagnose"])
 def test_an_input_given_by_name_is_not_replaced(here, verb):
     model = make_dense_model()
     Path("m.tflite").write_bytes(model.content)

@@ -50,7 +50,7 @@ RESULTS = {
     "diagnose, unexplained": (lambda _: lastbit.diagnose(model(), X, X[:, :5], most=1), "No set of up to 1 known"),
     "thresholds": (lambda _: lastbit.thresholds(model(), "tflm"), "1 of 1 dense layers have tables\n  tflm, "),
     "compare": (lambda _: lastbit.compare(model(), "tflm", "cmsis-nn", oracles=False), "tflm and cmsis-nn"),
-    "whence": (lambda _: lastbit.whence(model(), X, RIGHT), ": Left: "),
+    "identify": (lambda _: lastbit.identify(model(), X, RIGHT), ": Left: "),
     "vectors": (lambda _: lastbit.vectors(model(), "tflm", random=0, oracle=False), "rivals that can be caught"),
     "evaluate": (evaluated, "tflm, litert-reference: 4 of 4 rows"),
     "runtimes": (lambda _: runtimes_report(), "exact: litert-xnnpack, "),

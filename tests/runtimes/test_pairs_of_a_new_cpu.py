@@ -188,9 +188,9 @@ def test_diagnose_knows_it_and_a_mistake_on_top_of_it(model, x, runtime):
     np.testing.assert_array_equal(wrong_output(entry, x, []), wanted)
 
 
-def test_whence_names_it(model, x, runtime):
+def test_identify_names_it(model, x, runtime):
     wanted = lastbit.run(model, x, runtime).output
-    found = lastbit.whence(model, x, wanted, runtimes=[runtime, RUNTIMES["tflm"], made_up_neighbours()])
+    found = lastbit.identify(model, x, wanted, runtimes=[runtime, RUNTIMES["tflm"], made_up_neighbours()])
     assert found.groups == (("made-up-fourth",),)
 
 

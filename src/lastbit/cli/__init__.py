@@ -14,7 +14,8 @@ from .doctor import doctor
 from .evaluate import evaluate
 from .explain import explain
 from .extract import extract
-from .group import Commands
+from .group import Commands, Section
+from .identify import identify
 from .inspect import inspect
 from .prove import prove
 from .quantize import quantize
@@ -23,13 +24,14 @@ from .runtimes import runtimes
 from .thresholds import thresholds
 from .vectors import vectors
 from .verify import verify
-from .whence import whence
 
 __all__ = ["main"]
 
 main = Commands.make(
-    *(inspect, run, explain, verify, whence, diagnose),
-    *(thresholds, compare, prove, vectors, evaluate, bench),
-    *(quantize, diff, extract, demo, runtimes, doctor),
+    Section("Look into a model", (inspect, explain), (thresholds, diff)),
+    Section("Run it", (run, evaluate), (bench,)),
+    Section("Check what was printed", (diagnose, verify, compare, identify), (prove,)),
+    Section("Make something", (quantize, vectors), (extract,)),
+    Section("About this system", (runtimes, doctor), (demo,)),
 )
 """The entry point: `lastbit`."""

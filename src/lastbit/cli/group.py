@@ -9,7 +9,8 @@ import os
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import click
@@ -17,7 +18,7 @@ import click
 from ..model.errors import LastBitError
 from ..report.terminal import print_error, say, tolerate_encodings
 
-__all__ = ["Commands"]
+__all__ = ["Commands", "Section"]
 
 INTERRUPTED = 130
 INTERNAL = 70
@@ -45,23 +46,48 @@ Exit codes:
 
 \b
 Start with:
+  lastbit demo                  a question from a forum, answered in a minute
   lastbit inspect model.tflite
-  lastbit doctor
+  lastbit COMMAND --help
 
 \b
 You have no .tflite?
-  lastbit.dense(weights, bias, ...) in Python makes one of arrays: docs/arrays.md
+  lastbit.dense(weights, bias, ...) in Python makes one of arrays:
+  docs/arrays.md
 """
+
+# What is accepted though it is no longer the name that users see.
+_OLD_NAMES = {"whence": "identify"}
+_ALL = "--all"
+
+
+@dataclass(frozen=True)
+class Section:
+    """The commands for one kind of work, as `--help` lists them.
+
+    Attributes:
+        title: what they are for.
+        first: those on the first screen.
+        more: those that `--help --all` adds.
+    """
+
+    title: str
+    first: Sequence[click.Command]
+    more: Sequence[click.Command] = ()
 
 
 class Commands(click.Group):
     """A click group that ends every error with one clear message and LastBit's exit code."""
 
+    sections: Sequence[Section] = ()
+
     @classmethod
-    def make(cls, *commands: click.Command) -> Commands:
+    def make(cls, *sections: Section) -> Commands:
         """The group with its commands, listed in help in this order."""
         group = cls("lastbit", help=_HELP, epilog=_EPILOG, context_settings=dict(_SETTINGS))
+        group.sections = sections
         group.params += [
+            click.Option([_ALL], is_flag=True, expose_value=False, help="With --help: list every command."),
             click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
             click.Option(
                 ["--version"],
@@ -72,7 +98,7 @@ class Commands(click.Group):
                 help="Show the version and exit.",
             ),
         ]
-        for command in commands:
+        for command in (command for section in sections for command in (*section.first, *section.more)):
             command.context_settings = {**_SETTINGS, **command.context_settings}
             if command.help is None and command.callback is not None:
                 command.help = _help_in_source(command.callback)
@@ -82,6 +108,28 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in their own order, not the alphabet's."""
         return list(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, or of the name that it has today."""
+        return super().get_command(ctx, _OLD_NAMES.get(cmd_name, cmd_name))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; `--help` prints here, before the options after it are parsed."""
+        ctx.meta[_ALL] = _ALL in args
+        return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by what they are for; all of them with `--all`."""
+        widest = max(map(len, self.commands))
+        for section in self.sections:
+            shown = [*section.first, *(section.more if ctx.meta[_ALL] else ())]
+            with formatter.section(section.title):
+                limit = formatter.width - widest - 6
+                formatter.write_dl([(f"{c.name:{widest}}", c.get_short_help_str(limit)) for c in shown])
+        left = sum(len(section.more) for section in self.sections)
+        if left and not ctx.meta[_ALL]:
+            formatter.write_paragraph()
+            formatter.write_text(f"{left} more commands: lastbit --help {_ALL}")
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run the command line and exit."""

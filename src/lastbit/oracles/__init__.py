@@ -135,7 +135,8 @@ def _spec(runtime: str | Runtime) -> OracleSpec:
     if isinstance(runtime, Runtime) and not has_oracle(runtime):
         raise OracleMissingError(
             f"LastBit knows no interpreter that calculates as {runtime.name} does ({runtime.title}), so nothing can be "
-            "compared with one. What needs none: run, explain, thresholds, compare, vectors, diagnose, whence, evaluate"
+            "compared with one. What needs none: run, explain, thresholds, compare, vectors, diagnose, identify, "
+            "evaluate"
         )
     name = runtime.name if isinstance(runtime, Runtime) else runtime
     base, _, version = name.partition("@")

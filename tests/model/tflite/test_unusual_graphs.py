@@ -37,7 +37,7 @@ VERBS = (
     ("thresholds",),
     ("compare", "--runtime", "tflm", "--runtime", "litert-reference"),
     ("vectors", "-o", "vectors"),
-    ("whence", "-i", "x.npy", "--output", "x.npy"),
+    ("identify", "-i", "x.npy", "--output", "x.npy"),
     ("diagnose", "-i", "x.npy", "--output", "x.npy"),
     ("evaluate", "--data", "x.npy", "--runtime", "tflm", "--runtime", "litert-reference"),
     ("extract", "--op", "0", "-o", "one.tflite"),

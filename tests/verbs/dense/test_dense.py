@@ -265,7 +265,7 @@ def test_every_verb_takes_a_layer_without_scales_or_says_what_it_lacks():
     assert_bitexact(found.layers[0].outputs, layer, found.layers[0].x, "tflm")
     assert lastbit.compare(layer, "tflm", "cmsis-nn").exit_code in (0, 3)
     assert lastbit.compare(layer, "tflm", "cmsis-nn-single-rounding").exit_code == 1
-    assert {name for group in lastbit.whence(layer, x, y).groups for name in group} >= {"tflm", "cmsis-nn"}
+    assert {name for group in lastbit.identify(layer, x, y).groups for name in group} >= {"tflm", "cmsis-nn"}
     assert lastbit.evaluate(layer, x, runtimes=("tflm",)).complete
     assert lastbit.inspect(layer, 0).as_dict()["dense"]
     for needs_a_file in (

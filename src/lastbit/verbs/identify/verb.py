@@ -1,4 +1,4 @@
-"""whence: which runtime printed these numbers?"""
+"""identify: which runtime printed these numbers?"""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .report import Attribution, Candidate, answer_text
 from .version_groups import VersionGroup, version_groups
 from .whole import ModelSearch
 
-__all__ = ["Attribution", "Candidate", "answers", "whence"]
+__all__ = ["Attribution", "Candidate", "answers", "identify"]
 
 Progress = Callable[[int, int, str], None]
 
 
-def whence(
+def identify(
     model: str | os.PathLike[str] | bytes | Model,
     x: Any,
     output: Any,
@@ -66,7 +66,7 @@ def answers(
 ) -> Iterator[Attribution]:
     """The answer as soon as it is known, then with every difference counted, then with an input that separates.
 
-    Takes what `whence` takes. Whoever stops early has an Attribution whose `unfinished` says what was not done.
+    Takes what `identify` takes. Whoever stops early has an Attribution whose `unfinished` says what was not done.
     """
     loaded = load(model)
     update = progress if progress is not None else _quiet

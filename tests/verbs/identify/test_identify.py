@@ -1,4 +1,4 @@
-"""whence: attribution of numbers to runtimes, and inputs that separate those left."""
+"""identify: attribution of numbers to runtimes, and inputs that separate those left."""
 
 import json
 from dataclasses import replace
@@ -15,9 +15,9 @@ from lastbit.model.tflite import write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.runtimes import RUNTIMES
 from lastbit.verbs.demo.verb import demo_model
-from lastbit.verbs.whence import arithmetics, layer, separate
-from lastbit.verbs.whence.separate import MOST_INPUTS, MOST_PRODUCTS
-from lastbit.verbs.whence.verb import answers
+from lastbit.verbs.identify import arithmetics, layer, separate
+from lastbit.verbs.identify.separate import MOST_INPUTS, MOST_PRODUCTS
+from lastbit.verbs.identify.verb import answers
 from tests.support.explain_models import dense_model, flat
 from tests.support.models import make_dense_model
 from tests.support.places import MODELS, needs_shared_models
@@ -28,7 +28,7 @@ X = np.random.default_rng(11).integers(-128, 128, (40, 16, 48)).astype(np.int8)
 @pytest.mark.parametrize("runtime", ["litert-builtin-x86", "tflm"])
 def test_the_runtime_that_printed_the_numbers_is_left_and_the_default_is_excluded(runtime):
     printed = lastbit.run(demo_model(), X, runtime).output
-    found = lastbit.whence(demo_model(), X, printed)
+    found = lastbit.identify(demo_model(), X, printed)
     statuses = {c.runtime.name: c.status for c in found.candidates}
     assert statuses[runtime] == "reproduces all"
     assert statuses["litert-xnnpack"] == "excluded"
@@ -44,7 +44,7 @@ def test_runtimes_that_are_left_are_told_apart_by_an_input_that_really_does():
     """With power-of-two scales ties are everywhere, but not on an input of zeros."""
     model = make_dense_model(output_scale=0.02 * 0.005 * 64, bias=False)
     x = np.full((1, 7), 3, np.int8)  # the input zero point: acc is 0
-    found = lastbit.whence(model, x, lastbit.run(model, x).output)
+    found = lastbit.identify(model, x, lastbit.run(model, x).output)
     assert len(found.groups) > 1
     assert found.separating_input.shape == (1, 7)
     for group, output in zip(found.groups, found.separating_outputs, strict=True):
@@ -56,7 +56,7 @@ def test_runtimes_that_are_left_are_told_apart_by_an_input_that_really_does():
 def test_an_older_version_is_found_and_versions_that_agree_stand_together():
     model = demo_model("per_tensor")
     printed = lastbit.run(model, X, "litert-reference@1.2.0").output
-    found = lastbit.whence(model, X, printed)
+    found = lastbit.identify(model, X, printed)
     by_name = {c.runtime.name: c for c in found.candidates}
     old = by_name["litert-reference@1.2.0"]
     assert old.status == "reproduces all"
@@ -71,7 +71,7 @@ def test_an_older_version_is_found_and_versions_that_agree_stand_together():
 
 def test_numbers_of_nobody_exclude_everybody():
     wrong = lastbit.run(demo_model(), X).output + np.int8(1)
-    found = lastbit.whence(demo_model(), X, wrong)
+    found = lastbit.identify(demo_model(), X, wrong)
     assert found.exit_code == 1
     assert not found.groups
     assert all(c.difference is not None for c in found.candidates)
@@ -87,7 +87,7 @@ def test_a_runtime_that_refuses_the_layer_cannot_have_printed_the_numbers():
     )  # fmt: skip
     model = lastbit.load(write(graph))
     x = np.random.default_rng(3).integers(0, 256, (9, 7)).astype(np.uint8)
-    found = lastbit.whence(model, x, lastbit.run(model, x).output + np.uint8(1))
+    found = lastbit.identify(model, x, lastbit.run(model, x).output + np.uint8(1))
     unable = [c for c in found.candidates if c.difference is None]
     assert {c.runtime.name for c in unable} == {"tflm", "cmsis-nn", "cmsis-nn-single-rounding"}
     assert {c.status for c in unable} == {"cannot run it"}
@@ -101,7 +101,7 @@ def test_numbers_of_nobody_are_not_decided_where_a_runtime_was_not_compared():
     """Without scales there is nothing that the float kernels could be compared by; it is not said that they differ."""
     layer = lastbit.dense(np.ones((5, 7), int), input=3, output=-5, multiplier=2**30, shift=-3)
     x = np.random.default_rng(3).integers(-128, 128, (9, 7)).astype(np.int8)
-    found = lastbit.whence(layer, x, lastbit.run(layer, x, "tflm").output + np.int8(1))
+    found = lastbit.identify(layer, x, lastbit.run(layer, x, "tflm").output + np.int8(1))
     missing = [c for c in found.candidates if c.difference is None]
     assert 0 < len(missing) < len(found.candidates)
     assert {c.status for c in missing} == {"not compared"}
@@ -112,9 +112,9 @@ def test_numbers_of_nobody_are_not_decided_where_a_runtime_was_not_compared():
 def test_one_layer_of_a_model_and_a_flat_array_of_numbers():
     model = make_dense_model()
     x = np.random.default_rng(0).integers(-128, 128, (3, 7)).astype(np.int8)
-    found = lastbit.whence(model, x, lastbit.run(model, x, "tflm").output.ravel(), op=0)
+    found = lastbit.identify(model, x, lastbit.run(model, x, "tflm").output.ravel(), op=0)
     assert "tflm" in {name for group in found.groups for name in group}
-    assert json.loads(found.json())["schema"] == "lastbit.whence/1"
+    assert json.loads(found.json())["schema"] == "lastbit.identify/1"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_one_layer_of_a_model_and_a_flat_array_of_numbers():
 )
 def test_numbers_that_do_not_fit_are_refused(output, message):
     with pytest.raises(lastbit.InputError, match=message):
-        lastbit.whence(make_dense_model(), np.zeros((3, 7), np.int8), output)
+        lastbit.identify(make_dense_model(), np.zeros((3, 7), np.int8), output)
 
 
 def test_a_model_no_runtime_can_run_ends_with_3():
@@ -134,7 +134,7 @@ def test_a_model_no_runtime_can_run_ends_with_3():
     graph = model.subgraphs[0]
     options = {**graph.operators[0].options, "fused_activation_function": "TANH"}
     refused = lastbit.load(write(replace(graph, operators=(replace(graph.operators[0], options=options),))))
-    found = lastbit.whence(refused, np.zeros((1, 7), np.int8), np.zeros((1, 5), np.int8))
+    found = lastbit.identify(refused, np.zeros((1, 7), np.int8), np.zeros((1, 5), np.int8))
     assert found.exit_code == 3
     assert {c.status for c in found.candidates} == {"not compared"}
 
@@ -173,7 +173,7 @@ def test_no_row_is_left_alone_by_cutting(rows, monkeypatch):
     monkeypatch.setattr(arithmetics, "_BLOCK", 7 * 180)
     x = np.random.default_rng(rows).integers(-128, 128, (rows, 9)).astype(np.int8)
     for name in ("litert-builtin-x86", "litert-builtin-arm64"):
-        found = lastbit.whence(model, x, lastbit.run(model, x, name).output)
+        found = lastbit.identify(model, x, lastbit.run(model, x, name).output)
         assert name in {n for g in found.groups for n in g}, found
 
 
@@ -186,7 +186,7 @@ def test_runtimes_that_share_all_rules_are_calculated_once(monkeypatch):
     monkeypatch.setattr(
         arithmetics.SharedArithmetic, "run", lambda self, *a, **k: (ran.append(self), run(self, *a, **k))[1]
     )
-    found = lastbit.whence(model, x, lastbit.run(model, x).output, runtimes=asked)
+    found = lastbit.identify(model, x, lastbit.run(model, x).output, runtimes=asked)
     assert len(ran) == 1
     assert found.groups == found.alike == (tuple(runtime.name for runtime in asked),)
     assert found.tried == 0
@@ -197,7 +197,7 @@ def test_the_search_ends_with_the_first_input_that_tells_all_apart():
     model = two_dense_layers(4, 16.0)
     x = np.full((1, 9), 0, np.int8)
     asked = [RUNTIMES[name] for name in ("litert-xnnpack", "tflm")]
-    found = lastbit.whence(model, x, lastbit.run(model, x).output, runtimes=asked)
+    found = lastbit.identify(model, x, lastbit.run(model, x).output, runtimes=asked)
     assert found.groups == (("litert-xnnpack",), ("tflm",))
     assert found.tried < MOST_INPUTS
     for (name,), output in zip(found.groups, found.separating_outputs, strict=True):
@@ -216,7 +216,7 @@ def test_a_layer_behind_operators_that_only_some_runtimes_have(tmp_path):
     model = lastbit.load(MODELS / "mlt_resnet8_quant.tflite")
     x = np.random.default_rng(0).integers(-128, 128, (2, 32, 32, 3)).astype(np.int8)
     op = model.dense_operators[0].index
-    found = lastbit.whence(model, x, lastbit.run(model, x, "litert-reference")[op].output, op=op)
+    found = lastbit.identify(model, x, lastbit.run(model, x, "litert-reference")[op].output, op=op)
     status = {c.runtime.name: c.status for c in found.candidates}
     assert status["litert-reference"] == "reproduces all"
     assert status["litert-xnnpack-arm64"] == "not compared"
@@ -240,7 +240,7 @@ def behind_an_unknown_operator():
 def test_a_layer_that_the_models_input_does_not_reach_ends_with_3():
     model = behind_an_unknown_operator()
     x, y = np.zeros((1, 7), np.int8), np.zeros((1, 5), np.int8)
-    whole = lastbit.whence(model, x, y)
+    whole = lastbit.identify(model, x, y)
     assert whole.exit_code == 3
     assert "No runtime was compared" in str(whole)
     # Of the layer alone: this input fits the layer's own, one of another shape does not.
@@ -248,7 +248,7 @@ def test_a_layer_that_the_models_input_does_not_reach_ends_with_3():
     wide = replace(graph.tensors[graph.inputs[0]], shape=(1, 14), shape_signature=(1, 14))
     tensors = tuple(wide if t.index == wide.index else t for t in graph.tensors)
     model = replace(model, subgraphs=(replace(graph, tensors=tensors),))
-    found = lastbit.whence(model, np.zeros((1, 14), np.int8), y, op=1)
+    found = lastbit.identify(model, np.zeros((1, 14), np.int8), y, op=1)
     assert found.exit_code == 3
     assert {c.status for c in found.candidates} == {"not compared"}
     assert "operator 0 ABS" in flat(found)
@@ -263,7 +263,7 @@ def files(tmp_path):
     x = np.full((1, 7), 3, np.int8)
     np.save(paths["x.npy"], x)
     np.save(paths["y.npy"], lastbit.run(model, x).output)
-    return paths, ["whence", paths["m.tflite"], "-i", paths["x.npy"], "--output", paths["y.npy"]]
+    return paths, ["identify", paths["m.tflite"], "-i", paths["x.npy"], "--output", paths["y.npy"]]
 
 
 def test_the_command(tmp_path):

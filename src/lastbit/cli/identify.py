@@ -1,4 +1,4 @@
-"""The command that finds out who printed some numbers."""
+"""The command that finds out which runtime printed some numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 from .options import inputs_option, json_option, model_argument
 
-__all__ = ["whence"]
+__all__ = ["identify"]
 
 _INTERRUPTED = 130
 
@@ -21,7 +21,7 @@ _INTERRUPTED = 130
 @click.option("--separating", metavar="FILE", help="Write an input that tells apart what is left, as .npy.")
 @json_option
 @click.pass_context
-def whence(
+def identify(
     ctx: click.Context,
     model: str,
     inputs: tuple[str, ...],
@@ -41,8 +41,8 @@ def whence(
     from ..report.input_arrays import possible_paths, read_array, read_layer_inputs
     from ..report.output_files import check_target, write_arrays
     from ..report.terminal import print_report, progress, say
+    from ..verbs.identify.verb import Attribution, answers
     from ..verbs.run.verb import load
-    from ..verbs.whence.verb import Attribution, answers
 
     if not inputs:
         raise click.UsageError("Give the input that was run: -i FILE.")
@@ -53,7 +53,7 @@ def whence(
     own, numbers = read_layer_inputs(inputs, loaded, op), read_array(output, tensor)
     report: Attribution | None = None
     try:
-        with progress("whence") as update:
+        with progress("identify") as update:
             for report in answers(loaded, own, numbers, op, progress=update):  # noqa: B007 - the last one counts
                 pass
     except KeyboardInterrupt:

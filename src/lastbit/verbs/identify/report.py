@@ -1,4 +1,4 @@
-"""What `whence` found, as data and for people."""
+"""What `identify` found, as data and for people."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Attribution(Report):
-    """The result of `whence`.
+    """The result of `identify`.
 
     Attributes:
         source: the model's path.
@@ -99,9 +99,9 @@ class Attribution(Report):
         return 1 if compared and all(c.difference is not None or c.refuses for c in self.candidates) else 3
 
     def as_dict(self) -> dict[str, Any]:
-        """The attribution as plain data, schema lastbit.whence/1."""
+        """The attribution as plain data, schema lastbit.identify/1."""
         return {
-            "schema": "lastbit.whence/1",
+            "schema": "lastbit.identify/1",
             "model": self.source,
             "subject": self.subject,
             "elements": self.size,
