@@ -28,8 +28,10 @@ __all__ = ["specification_blocks", "specification_data"]
 
 # Multiplications above which outputs are not compared; the preparation alone answers then.
 _MOST_WORK = 1 << 24
+# The steps of one element cost about as much as so many multiplications.
+_ELEMENT = 32
 _KIND_SHOWN = 3
-_INPUTS = 4
+_INPUTS = 4  # one where there is much work: then it has many elements
 _FAMILIES: dict[str, str] = {
     Family.XNNPACK: "LiteRT with XNNPACK",
     Family.BUILTIN: "LiteRT's builtin kernels",
@@ -122,13 +124,11 @@ def _same_outputs(model: Model, first: PreparedOperator, second: PreparedOperato
     """
     if first.inputs != second.inputs:
         return None
-    work = math.prod(model.tensors[first.operator.outputs[0]].shape) if first.operator.outputs else 0
-    weights = model.operand(first.operator, 1)
-    work *= math.prod(weights.shape[1:]) if weights is not None and weights.data is not None else 1
-    if max(work, *(math.prod(model.tensors[index].shape) for index in first.inputs)) > _MOST_WORK:
+    work = _work(model, first)
+    if work > _MOST_WORK:
         return None
     rng = np.random.default_rng(0)
-    for _ in range(_INPUTS):
+    for _ in range(_INPUTS if work < _MOST_WORK // 16 else 1):
         values = [_random(rng, model.tensors[index]) for index in first.inputs]
         try:
             with np.errstate(all="ignore"):
@@ -138,6 +138,15 @@ def _same_outputs(model: Model, first: PreparedOperator, second: PreparedOperato
         if steps.keys() != others.keys() or any(not _equal(value, others[key]) for key, value in steps.items()):
             return False
     return True
+
+
+def _work(model: Model, prepared: PreparedOperator) -> int:
+    """About how many multiplications one input costs."""
+    outputs = [math.prod(model.tensors[index].shape) for index in prepared.operator.outputs]
+    weights = model.operand(prepared.operator, 1)
+    products = math.prod(weights.shape[1:]) if weights is not None and weights.data is not None else 1
+    elements = outputs + [math.prod(model.tensors[index].shape) for index in prepared.inputs]
+    return max(sum(outputs) * products, sum(elements) * _ELEMENT)
 
 
 def _equal(first: Any, second: Any) -> bool:
