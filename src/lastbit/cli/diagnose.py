@@ -15,9 +15,16 @@ __all__ = ["diagnose"]
 @click.option(
     "--output",
     "output",
-    required=True,
     metavar="FILE",
     help="Your output of the layer: .npy, .npz with one array, or raw.",
+)
+@click.option("--code", metavar="FILE.py:FUNCTION", help="Your own code, in place of --output; see docs/diagnose.md.")
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=MEANING",
+    help="What a parameter of --code means, such as s1=input_scale.",
 )
 @op_option
 @click.option(
@@ -35,7 +42,9 @@ def diagnose(
     ctx: click.Context,
     model: str,
     inputs: tuple[str, ...],
-    output: str,
+    output: str | None,
+    code: str | None,
+    params: tuple[str, ...],
     op: int | None,
     runtime: str | None,
     acc: str | None,
@@ -46,10 +55,11 @@ def diagnose(
 ) -> None:
     """Name the mistakes in your version of a dense layer.
 
-    Searches all known mistakes, one, two and three at a time, in every runtime's arithmetic, until some reproduce
-    every element of your output; shows the first wrong element by hand, right beside wrong, and each fix. The exit
-    code is 0 where the output is right, 1 where it is not, 3 where no runtime has the layer or an operator before it is
-    not covered.
+    Give your output of a known input (-i and --output), or your code (--code), which is called with inputs that
+    LastBit chooses. Searches all known mistakes, one, two and three at a time, in every runtime's arithmetic, until
+    some reproduce every element of your output; shows the first wrong element by hand, right beside wrong, and each
+    fix. The exit code is 0 where the output is right, 1 where it is not, 3 where no runtime has the layer or an
+    operator before it is not covered.
     """
     from ..layers.layer_input import dense_operator
     from ..report.input_arrays import possible_paths, read_array, read_layer_inputs
@@ -58,8 +68,13 @@ def diagnose(
     from ..verbs.diagnose.report import separating_inputs
     from ..verbs.diagnose.verb import diagnose as make
     from ..verbs.run.verb import load
+    from .user_code import load_function, parameter_meanings
 
-    if not inputs:
+    if (output is None) == (code is None):
+        raise click.UsageError("Give one of your output, --output FILE, and your code, --code FILE.py:FUNCTION.")
+    if params and code is None:
+        raise click.UsageError("--param says what a parameter of --code means; there is no --code.")
+    if not inputs and code is None:
         raise click.UsageError("Give the input that your output was calculated from: -i FILE.")
     loaded = load(model)
     given = [path for path in (output, acc, scaled, *possible_paths(inputs)) if path is not None]
@@ -67,10 +82,18 @@ def diagnose(
         check_target(separating, [".npy"], keep=[model, *given])
     operator = dense_operator(loaded, op)
     tensor = loaded.tensors[operator.outputs[0]]
-    own = read_layer_inputs(inputs, loaded, operator.index)
+    own = read_layer_inputs(inputs, loaded, operator.index) if inputs else None
+    mine = read_array(output, tensor) if output is not None else load_function(str(code))
     steps = [None if path is None else read_array(path, tensor) for path in (acc, scaled)]
     report = make(
-        loaded, own, read_array(output, tensor), operator.index, runtime, *steps, quantize_input=quantize_input
+        loaded,
+        own,
+        mine,
+        operator.index,
+        runtime,
+        *steps,
+        quantize_input=quantize_input,
+        params=parameter_meanings(params),
     )
     print_report(report, as_json)  # first: a full disk must not lose it
     rows = separating_inputs(report.ties)

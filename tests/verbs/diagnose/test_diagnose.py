@@ -18,7 +18,7 @@ from lastbit.model.types import FLOAT32
 from lastbit.ops.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES
 from lastbit.verbs.demo.verb import demo_model, numpy_as_asked, numpy_right
-from lastbit.verbs.diagnose.function import PARAMETERS
+from lastbit.verbs.diagnose.names import PARAMETERS
 from lastbit.verbs.diagnose.report import separating_inputs
 from tests.support.explain_models import flat
 from tests.support.models import make_dense_model
@@ -538,11 +538,11 @@ def test_a_function_is_asked_again_until_nothing_is_left_to_tell_apart():
 
 
 def test_functions_that_cannot_be_called_are_told_why():
-    with pytest.raises(InputError, match=r"wants a parameter 'gain'; known names: x: x, input"):
-        diagnose(MODEL, None, lambda x, gain: x)
-    with pytest.raises(InputError, match="has no parameter for the input"):
-        diagnose(MODEL, None, lambda w: w)
-    with pytest.raises(InputError, match=r"fails on an input matrix int8\[\d+, 11\] .* and on a single row"):
+    with pytest.raises(InputError, match=r"has the parameters 'gain', 'offst', .* params=.*--param NAME=MEANING"):
+        diagnose(MODEL, None, lambda x, gain, offst: x)
+    with pytest.raises(
+        InputError, match=r"fails on every shape .*:\n  .*test_diagnose.py:\d+: AttributeError: .* int8\["
+    ):
         diagnose(MODEL, None, lambda x: x.no_such_thing)
     with pytest.raises(InputError, match=r"gives .* values \(str\)"):
         diagnose(MODEL, None, lambda x: "text")

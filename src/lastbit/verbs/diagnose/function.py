@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,64 +15,23 @@ from ...arith.fixedpoint import quantize_multiplier
 from ...model.errors import InputError
 from ...model.types import Array
 from ...ops.dense.eight_bit import PreparedDense
+from .calling import Answer, Shapes, answered, filled
+from .names import PARAMETERS, meanings, nearest
 
-__all__ = ["PARAMETERS", "Answer", "Function", "call"]
+__all__ = ["PARAMETERS", "Answer", "Function", "dense_values"]
 
-# fmt: off
-PARAMETERS: dict[str, tuple[str, ...]] = {
-    "x": ("x", "input", "inputs", "input_data", "q_input", "x_q", "qx", "activations", "input_tensor", "x_int8"),
-    "weights": (
-        "w", "weights", "weight", "kernel", "filter", "filters", "w_q", "qw", "q_weights", "weight_tensor",
-        "weights_tensor", "w_int8",
-    ),
-    "bias": ("b", "bias", "biases", "bias_q", "qb", "bias_tensor", "bias_int32"),
-    "input_scale": (
-        "s_x", "sx", "input_scale", "x_scale", "scale_x", "scale_in", "in_scale", "scale_input",
-        "scale_inputs",
-    ),
-    "weights_scale": (
-        "s_w", "sw", "weights_scale", "weight_scale", "weights_scales", "weight_scales", "w_scale",
-        "w_scales", "scale_w", "scales_w", "scales", "filter_scale", "filter_scales", "kernel_scale",
-        "kernel_scales", "scale_weight", "scale_weights",
-    ),
-    "output_scale": ("s_y", "sy", "output_scale", "y_scale", "scale_y", "scale_out", "out_scale", "scale_output"),
-    "input_zero_point": (
-        "z_x", "zx", "input_zero_point", "x_zero_point", "zero_point_x", "zp_x", "zp_in", "input_zp",
-        "zp_input", "x_zp", "zero_point_in", "zero_point_input",
-    ),
-    "weights_zero_point": (
-        "z_w", "zw", "weights_zero_point", "weight_zero_point", "w_zero_point", "zero_point_w", "zp_w",
-        "weights_zp", "weight_zp", "filter_zero_point", "zp_weight", "zp_weights", "w_zp",
-        "zero_point_weight", "zero_point_weights",
-    ),
-    "output_zero_point": (
-        "z_y", "zy", "output_zero_point", "y_zero_point", "zero_point_y", "zp_y", "zp_out", "output_zp",
-        "zp_output", "y_zp", "zero_point_out", "zero_point_output",
-    ),
-    "effective_scale": ("m", "effective_scale", "effective_scales", "factor", "real_multiplier", "rescale"),
-    "multiplier": ("q", "multiplier", "multipliers", "quantized_multiplier", "m0"),
-    "shift": ("shift", "shifts", "exponent", "n"),
-    "activation_min": ("lo", "low", "activation_min", "output_min", "qmin", "y_min"),
-    "activation_max": ("hi", "high", "activation_max", "output_max", "qmax", "y_max"),
-}
-# fmt: on
-"""What a function can ask for -> the parameter names that it goes by.
+_MOST_UNKNOWN = 3
+"""Parameters of unknown meaning that are matched by trying."""
 
-x: the layer's input type, `[rows, depth]`; weights: `[out, depth]` as stored; bias: int32 `[out]`, zeros where the
-layer has none; scales: float32, weights_scale `[1]` or `[out]`; zero points: Python int; effective_scale: float64
-`[1]` or `[out]`, all in float64; multiplier and shift: int32 of the same shape, shift positive = left; activation
-bounds: int.
-"""
+_ROWS_TRIED = 3
 
-_BY_NAME = {alias: meaning for meaning, aliases in PARAMETERS.items() for alias in aliases}
-
-Answer = tuple[Array, Array | None, Array | None]
-"""Output, accumulator, scaled values; the last two None where the function does not give them."""
+_NEAR, _FAR = 2.0, 6.0
+"""Output steps: one meaning of a parameter is taken that comes within the first, where all others are off by more."""
 
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """A user's function, bound to a layer.
+    """A user's function, bound to a layer's numbers.
 
     Attributes:
         name: its name.
@@ -78,6 +39,7 @@ class Function:
         arguments: everything it asks for but x, by its own names.
         x_name: the name of the parameter that x goes to.
         positional: how many parameters are positional-only.
+        guessed: parameters whose meaning was found by trying -> that meaning.
     """
 
     name: str
@@ -85,47 +47,55 @@ class Function:
     arguments: Mapping[str, Any]
     x_name: str
     positional: tuple[str, ...]
+    guessed: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def bind(cls, function: Callable[..., Any], prepared: PreparedDense) -> Function:
+    def bind(
+        cls,
+        function: Callable[..., Any],
+        values: Mapping[str, Any],
+        params: Mapping[str, str] | None = None,
+        probe: tuple[Shapes, Array, Array] | None = None,
+    ) -> Function:
         """Find out what a function asks for.
+
+        Args:
+            function: the function.
+            values: what it can be given besides x, by the keys of PARAMETERS.
+            params: what its parameters mean where their names do not say it: name -> a key of PARAMETERS.
+            probe: for parameters of unknown meaning: the shapes that the function may take, inputs and the right
+                output for them, to find out by trying. Without it they are refused.
 
         Raises:
             InputError: a required parameter has a name that nothing goes by, or none is for the input.
         """
         name = getattr(function, "__name__", type(function).__name__)
-        try:
-            parameters = list(inspect.signature(function).parameters.values())
-        except (TypeError, ValueError):
-            raise InputError(f"{name} tells no parameter names; wrap it: lambda x, weights: ...") from None
-        values = _values(prepared)
-        arguments: dict[str, Any] = {}
-        positional: list[str] = []
-        x_name = ""
-        for parameter in parameters:
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                continue
-            meaning = _BY_NAME.get(parameter.name.lower())
-            if meaning is None:
-                if parameter.default is parameter.empty:
-                    raise InputError(
-                        f"{name} wants a parameter {parameter.name!r}; known names: "
-                        + "; ".join(f"{key}: {', '.join(names)}" for key, names in PARAMETERS.items())
-                    )
-                continue
-            if prepared.layer.given is not None and meaning.endswith("_scale") and meaning != "effective_scale":
-                raise InputError(
-                    f"{name} wants {parameter.name!r}, and the layer is given by multiplier and shift: it has no scales"
-                )
-            if meaning == "x":
-                x_name = x_name or parameter.name
-            else:
-                arguments[parameter.name] = values[meaning]
-            if parameter.kind is parameter.POSITIONAL_ONLY:
-                positional.append(parameter.name)
-        if not x_name:
+        asked = _parameters(function, name)
+        known = _given(name, asked, values, params or {})
+        required = [p.name for p in asked if p.default is p.empty and p.name not in known]
+        if "x" not in known.values() and len(asked) == 1:
+            known[asked[0].name] = "x"
+            required = []
+        free = [meaning for meaning in ("x", *values) if meaning not in known.values()]
+        positional = tuple(p.name for p in asked if p.kind is p.POSITIONAL_ONLY)
+        made = [cls(name, function, {}, "", positional)._with(known, values)]
+        guessed: dict[str, str] = {}
+        if required and "x" in free and len(required) == 1:
+            guessed = {required[0]: "x"}
+            made = [made[0]._with(known | guessed, values)]
+        elif required:
+            made = _matching(made[0], known, required, free, values, probe)
+            if len(made) != 1:
+                raise InputError(_unknown_text(name, required, free, len(made)))
+        if not made[0].x_name:
             raise InputError(f"{name} has no parameter for the input; wanted one of: {', '.join(PARAMETERS['x'])}")
-        return cls(name, function, arguments, x_name, tuple(positional))
+        return replace(made[0], guessed=guessed or made[0].guessed)
+
+    def _with(self, known: Mapping[str, str], values: Mapping[str, Any]) -> Function:
+        """Bound to what its parameters mean."""
+        x_name = next((name for name, meaning in known.items() if meaning == "x"), "")
+        arguments = {name: values[meaning] for name, meaning in known.items() if meaning != "x"}
+        return replace(self, x_name=x_name, arguments=arguments)
 
     def __call__(self, x: Array) -> Any:
         """Call it with one input; the arrays are copies, so it may change them."""
@@ -133,22 +103,112 @@ class Function:
             name: value.copy() if isinstance(value, np.ndarray) else value for name, value in self.arguments.items()
         }
         given[self.x_name] = x.copy()
-        first = [given.pop(name) for name in self.positional]
+        first = [given.pop(name) for name in self.positional if name in given]
         return self.function(*first, **given)
 
+    @property
+    def text(self) -> str:
+        """Its name, and what was found out about its parameters."""
+        said = ", ".join(f"{name} as {meaning}" for name, meaning in self.guessed.items())
+        return f"{self.name} ({said})" if said else self.name
 
-def _values(prepared: PreparedDense) -> dict[str, Any]:
+
+def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        raise InputError(f"{name} tells no parameter names; wrap it: lambda x, weights: ...") from None
+    return [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _given(
+    name: str, asked: Sequence[inspect.Parameter], values: Mapping[str, Any], params: Mapping[str, str]
+) -> dict[str, str]:
+    """What the parameters mean, by what was said and by their names."""
+    names = [p.name for p in asked]
+    for parameter, meaning in params.items():
+        if parameter not in names:
+            raise InputError(f"params says what {parameter!r} is, and {name} has the parameters {', '.join(names)}")
+        if meaning != "x" and meaning not in values:
+            raise InputError(f"params says {parameter!r} is {meaning!r}; wanted one of: x, {', '.join(values)}")
+    free = [parameter for parameter in names if parameter not in params]
+    known = {n: m for n, m in meanings(free).items() if m not in params.values()}
+    by_name = dict(params) | known
+    for wanted in asked:
+        meaning = by_name.get(wanted.name, "x")
+        if meaning == "x" or meaning in values:
+            continue
+        if wanted.default is wanted.empty:
+            why = "; it is given by multiplier and shift" if "multiplier" in values else ""
+            raise InputError(f"{name} wants {wanted.name!r}, and the layer has no {meaning}{why}")
+        del by_name[wanted.name]
+    return {parameter: by_name[parameter] for parameter in names if parameter in by_name}
+
+
+def _matching(
+    bare: Function,
+    known: Mapping[str, str],
+    required: Sequence[str],
+    free: Sequence[str],
+    values: Mapping[str, Any],
+    probe: tuple[Shapes, Array, Array] | None,
+) -> list[Function]:
+    """The one meaning of the required parameters with which the output is near the right one; else all that run."""
+    if probe is None or len(required) > _MOST_UNKNOWN or math.perm(len(free), len(required)) > 300:
+        return []
+    shapes, rows, right = probe
+    rows = filled(shapes, rows[:_ROWS_TRIED])
+    right = np.resize(right[:_ROWS_TRIED], (len(rows), right[0].size)).reshape(-1)
+    made: list[tuple[Function, Array]] = []
+    for chosen in itertools.permutations(free, len(required)):
+        guessed = dict(zip(required, chosen, strict=True))
+        function = bare._with({**known, **guessed}, values)
+        if not function.x_name:
+            continue
+        try:
+            output = answered(function, shapes, rows, right.size)[0]
+        except InputError:
+            continue
+        if output.size == right.size:
+            made.append((replace(function, guessed=guessed), output.reshape(-1)))
+    distances = [float(np.median(np.abs(output.astype(np.float64) - right))) for _, output in made]
+    nearest_first = [made[k] for k in np.argsort(distances, kind="stable")]
+    if len(made) > 1 and sorted(distances)[0] <= _NEAR and sorted(distances)[1] >= _FAR:
+        return [nearest_first[0][0]]
+    if made and all(np.array_equal(output, made[0][1]) for _, output in made):
+        return [made[0][0]]
+    return [function for function, _ in made]
+
+
+def _unknown_text(name: str, required: Sequence[str], free: Sequence[str], fitting: int) -> str:
+    said = {parameter: nearest(parameter, free) for parameter in required}
+    example = ", ".join(f'"{parameter}": "{meaning}"' for parameter, meaning in said.items())
+    what = f"parameter{'s' * (len(required) > 1)} {', '.join(map(repr, required))}"
+    several = f" {fitting} meanings of them run without an error." if fitting > 1 else ""
+    return (
+        f"{name} has the {what}, whose meaning the name does not tell.{several} Say it: params={{{example}}}, "
+        "on the command line --param NAME=MEANING. "
+        f"A parameter can be: {', '.join(free)}"
+    )
+
+
+def dense_values(prepared: PreparedDense) -> dict[str, Any]:
+    """What a function of a dense layer can be given, by the keys of PARAMETERS."""
     layer = prepared.layer
     bias = layer.bias_values
-    factor = float(layer.input_scale) * layer.weights_scale.astype(np.float64) / float(layer.output_scale)
     given = layer.given
+    factor = float(layer.input_scale) * layer.weights_scale.astype(np.float64) / float(layer.output_scale)
     multiplier, shift = quantize_multiplier(factor) if given is None else (given.multiplier, given.shift)
-    return {
-        "weights": layer.weights_values,
-        "bias": bias.astype(np.int32 if layer.bias is None else layer.bias.dtype.numpy),
+    scales = {
         "input_scale": layer.input_scale,
         "weights_scale": layer.weights_scale,
         "output_scale": layer.output_scale,
+        "bias_scale": layer.input_scale * layer.weights_scale,
+    }
+    return {
+        "weights": layer.weights_values,
+        "bias": bias.astype(np.int32 if layer.bias is None else layer.bias.dtype.numpy),
+        **(scales if given is None else {}),
         "input_zero_point": layer.input_zero_point,
         "weights_zero_point": layer.weights_zero_point,
         "output_zero_point": layer.output_zero_point,
@@ -158,67 +218,3 @@ def _values(prepared: PreparedDense) -> dict[str, Any]:
         "activation_min": prepared.requant.activation_min,
         "activation_max": prepared.requant.activation_max,
     }
-
-
-def call(function: Function, rows: Array, units: int) -> Answer:
-    """Call a function on a matrix of rows, or row by row if it takes no matrix.
-
-    A mapping as its answer may have `output`, `acc` and `scaled`.
-
-    Args:
-        function: the function.
-        rows: `[n, depth]`.
-        units: how many outputs a row has.
-
-    Raises:
-        InputError: it raises, or gives something else than numbers.
-    """
-    with np.errstate(all="ignore"):
-        try:
-            answer = _answer(function, function(rows))
-            if answer[0].size == len(rows) * units:
-                return answer
-        except InputError:
-            raise
-        except Exception as error:
-            whole = error
-        else:
-            whole = InputError(f"its answer has shape {list(answer[0].shape)} for {len(rows)} rows of {units} units")
-        try:
-            one_by_one = [_answer(function, function(row)) for row in rows]
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(
-                f"{function.name} fails on an input matrix {rows.dtype}{list(rows.shape)} "
-                f"({type(whole).__name__}: {whole}) and on a single row ({type(error).__name__}: {error})"
-            ) from error
-    if any(output.size != units for output, _, _ in one_by_one):
-        if isinstance(whole, InputError):
-            return answer  # the shape itself is diagnosed
-        raise InputError(f"{function.name} fails on an input matrix: {type(whole).__name__}: {whole}") from whole
-    outputs, accs, scaled = zip(*one_by_one, strict=True)
-    return np.stack(outputs).reshape(-1, units), _all(accs, units), _all(scaled, units)
-
-
-def _all(parts: tuple[Array | None, ...], units: int) -> Array | None:
-    arrays = [part for part in parts if part is not None]
-    return np.stack(arrays).reshape(-1, units) if len(arrays) == len(parts) else None
-
-
-def _answer(function: Function, given: Any) -> Answer:
-    if not isinstance(given, Mapping):
-        return _numbers(function, given), None, None
-    if "output" not in given:
-        raise InputError(f"{function.name} gives a mapping with {', '.join(map(str, given))}; wanted a key 'output'")
-    acc, scaled = (None if given.get(key) is None else _numbers(function, given[key]) for key in ("acc", "scaled"))
-    return _numbers(function, given["output"]), acc, scaled
-
-
-def _numbers(function: Function, value: Any) -> Array:
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise InputError(
-            f"{function.name} gives {array.dtype} values ({type(value).__name__}); wanted an array of numbers"
-        )
-    return array

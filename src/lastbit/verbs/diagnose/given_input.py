@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,13 +14,14 @@ from ...model.errors import InputError, LastBitError, RealInputError
 from ...model.graph import Model, Operator
 from ...model.types import Array
 from ...ops.dense.layer import DenseLayer
-from ...ops.moves.before_layer import moves_before
+from ...ops.moves.before_layer import moves_before, sample_shape
 from ...runtimes import Runtime
 from ..run.verb import quantized_inputs, run
+from .calling import Shapes
 from .function import Function
 from .separate import trial_inputs
 
-__all__ = ["chosen_input", "elsewhere", "real_input"]
+__all__ = ["chosen_input", "dense_shapes", "elsewhere", "layer_rows", "real_input"]
 
 _LEAST = 4
 """Elements, from which an array is looked for among the model's tensors."""
@@ -46,8 +48,25 @@ def chosen_input(
             raise error.offering_to_quantize() from None
     if function is None:
         raise InputError("there is no input; give the x that the output was calculated from")
-    rows = trial_inputs(layer, np.random.default_rng(seed), 64)
+    rows = layer_rows(layer, dense_shapes(model, layer), seed, 64)
     return rows, f"{len(rows)} rows chosen to tell mistakes apart (seed {seed})"
+
+
+def dense_shapes(model: Model, layer: DenseLayer) -> list[tuple[int, ...]]:
+    """The shapes of one sample that code for a layer may take: a row, the layer's own, that before a flatten."""
+    own = layer.input.shape[1:]
+    shapes = [(layer.depth,), sample_shape(model, layer.input.index, layer.depth)]
+    size = math.prod(int(dimension) for dimension in own)
+    if size and size % layer.depth == 0:
+        shapes.append(own)
+    return list(dict.fromkeys(shapes))
+
+
+def layer_rows(layer: DenseLayer, shapes: Shapes, seed: int, solved: int = 0) -> Array:
+    """Rows that make mistakes show, as many as fill every one of these shapes of a sample."""
+    rows = trial_inputs(layer, np.random.default_rng(seed), solved)
+    each = math.lcm(*(math.prod(shape) // layer.depth for shape in shapes))
+    return rows[: len(rows) // each * each] if each <= len(rows) else np.resize(rows, (each, layer.depth))
 
 
 def elsewhere(model: Model, x: Any, runtime: Runtime, mine: Array, operator: Operator, quantize_input: bool) -> str:

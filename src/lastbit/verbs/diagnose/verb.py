@@ -18,13 +18,13 @@ from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model
 from ...model.types import Array, Int64Array
 from ...ops.dense.eight_bit import PreparedDense
-from ...ops.dense.layer import DenseLayer
 from ...runtimes import Runtime, get_runtime, interpreter_here
 from ..run.verb import load
 from .arithmetics import arithmetics, grouped, prepare_everywhere, right_output, that_follow
-from .function import Function, call
+from .calling import Shapes, call, filled
+from .function import Function, dense_values
 from .given import Given
-from .given_input import chosen_input, elsewhere, real_input
+from .given_input import chosen_input, dense_shapes, elsewhere, layer_rows, real_input
 from .given_steps import Part, explain_acc, explain_finish, explain_scaled
 from .kernels import fault_of
 from .report import Diagnosis, Tie
@@ -57,6 +57,7 @@ def diagnose(
     scaled: Any = None,
     *,
     quantize_input: bool = False,
+    params: Mapping[str, str] | None = None,
     most: int = MOST_MISTAKES,
     seed: int = 0,
 ) -> Diagnosis:
@@ -67,15 +68,18 @@ def diagnose(
         x: the model's input or the layer's own, as `lastbit.explain` takes it. With a function it may be None:
             inputs are chosen then that tell mistakes apart.
         mine: the output that is to be diagnosed, an array; or a function that calculates it. A function gets what it
-            asks for by parameter name (`lastbit.diagnose.function.PARAMETERS`): x `[rows, depth]`, weights, bias,
-            input_scale, weights_scale, output_scale, the zero points, multiplier, shift, ...; the common short names
-            (w, s_x, zx, ...) do as well. It returns the output, or a mapping with `output`, `acc` and `scaled`.
+            asks for by parameter name (`lastbit.verbs.diagnose.names.PARAMETERS`): x, weights, bias, input_scale,
+            weights_scale, output_scale, the zero points, multiplier, shift, ...; the common short names (w, s_x, zx,
+            ...) do as well. It is called with x as `[rows, depth]`, in the shape of the model's input, or with one
+            row or sample at a time, whichever it takes. It returns the output, or a mapping with `output`, `acc` and
+            `scaled`.
         op: the dense layer's operator index; default: the first dense layer.
         runtime: whose output `mine` should be; default: any runtime's will do.
         acc: the accumulators of `mine`, `[rows, out]` integers, where they are known.
         scaled: its scaled values before the output zero point is added, rounded or not, where they are known.
         quantize_input: quantize a real-valued x as the runtime does; mistakes in quantizing it are searched then, as
             they are where the model begins with a QUANTIZE operator.
+        params: what the function's parameters mean where their names do not say it, such as {"s1": "input_scale"}.
         most: the largest number of mistakes that are searched together.
         seed: of the inputs that are chosen.
 
@@ -97,14 +101,18 @@ def diagnose(
     first = asked.name if asked is not None else _shown_first(layers)
     shown = get_runtime(first) if asked is None else asked
     prepared = layers[first]
-    function = Function.bind(mine, prepared) if callable(mine) else None
+    function, shapes = None, dense_shapes(loaded, prepared.layer)
+    if callable(mine):
+        tried = layer_rows(prepared.layer, shapes, seed)
+        probe = shapes, tried, right_output(prepared, tried)
+        function = Function.bind(mine, dense_values(prepared), params, probe)
     values, source = chosen_input(
         loaded, prepared.layer, x, shown, function=function, quantize_input=quantize_input, seed=seed
     )
     if function is not None:
-        matrix, own_acc, own_scaled = call(function, prepared.layer.rows(values), prepared.layer.units)
+        matrix, own_acc, own_scaled = call(function, shapes, prepared.layer.rows(values), prepared.layer.units)
         acc, scaled = (own_acc if acc is None else acc), (own_scaled if scaled is None else scaled)
-        source += f"; given to {function.name}"
+        source += f"; given to {function.text}"
         real = None  # a function is given the quantized input
     else:
         matrix = with_batch(np.asarray(mine), prepared.layer.output.shape)
@@ -128,7 +136,9 @@ def diagnose(
         quantize_input,
         {name: fault for name, entry in layers.items() if (fault := fault_of(loaded, operator, entry))},
     )
-    report = _Diagnoser(given, arithmetics(followed, first), odd, refused, most, seed, function).run(acc, scaled)
+    report = _Diagnoser(given, arithmetics(followed, first), odd, refused, most, seed, function, shapes).run(
+        acc, scaled
+    )
     if report.verdict not in ("unreadable", "unexplained"):
         return report
     other = elsewhere(loaded, x, shown, matrix, operator, quantize_input)
@@ -172,6 +182,7 @@ class _Diagnoser:
     most: int
     seed: int
     function: Function | None
+    shapes: Shapes = ()
     outputs: dict[str, Array] = field(default_factory=dict)
 
     def run(self, acc: Any, scaled: Any) -> Diagnosis:
@@ -316,7 +327,7 @@ class _Diagnoser:
             if not rows:
                 break
             assert self.function is not None
-            kept = _agreeing(left, np.concatenate(rows), self.function, layer, self.given, found.reading)
+            kept = _agreeing(left, np.concatenate(rows), self.function, self.shapes, self.given)
             if not kept or len(kept) == len(left):
                 break
             left = kept
@@ -332,10 +343,13 @@ def _ties(explanations: Sequence[Reproduction], separator: Separator) -> list[Ti
 
 
 def _agreeing(
-    left: Sequence[Reproduction], rows: Array, function: Function, layer: DenseLayer, given: Given, reading: Reading
+    left: Sequence[Reproduction], rows: Array, function: Function, shapes: Shapes, given: Given
 ) -> list[Reproduction]:
     """The explanations that print what the function does for more rows; all where that cannot be read the same way."""
-    answer, _, _ = call(function, rows, layer.units)
+    units, more = given.prepared.layer.units, filled(shapes, rows)
+    answer, _, _ = call(function, shapes, more, units)
+    if len(more) > len(rows) and answer.size == len(more) * units:
+        answer = answer.reshape(-1, units)[: len(rows)]
     made, problem = readings(given.prepared, rows.shape, answer)
     same = [r for r in made if r.layout is None and r.values.dtype.kind != "f"]
     if problem or not same:

@@ -1,0 +1,128 @@
+"""The names that users give to a layer's numbers, and which number each is."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+__all__ = ["PARAMETERS", "meanings", "nearest"]
+
+# fmt: off
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "x": ("x", "input", "inputs", "input_data", "q_input", "x_q", "qx", "activations", "input_tensor", "x_int8"),
+    "weights": (
+        "w", "weights", "weight", "kernel", "filter", "filters", "w_q", "qw", "q_weights", "weight_tensor",
+        "weights_tensor", "w_int8",
+    ),
+    "bias": ("b", "bias", "biases", "bias_q", "qb", "bias_tensor", "bias_int32"),
+    "input_scale": (
+        "s_x", "sx", "input_scale", "x_scale", "scale_x", "scale_in", "in_scale", "scale_input",
+        "scale_inputs",
+    ),
+    "weights_scale": (
+        "s_w", "sw", "weights_scale", "weight_scale", "weights_scales", "weight_scales", "w_scale",
+        "w_scales", "scale_w", "scales_w", "scales", "filter_scale", "filter_scales", "kernel_scale",
+        "kernel_scales", "scale_weight", "scale_weights",
+    ),
+    "output_scale": ("s_y", "sy", "output_scale", "y_scale", "scale_y", "scale_out", "out_scale", "scale_output"),
+    "input_zero_point": (
+        "z_x", "zx", "input_zero_point", "x_zero_point", "zero_point_x", "zp_x", "zp_in", "input_zp",
+        "zp_input", "x_zp", "zero_point_in", "zero_point_input",
+    ),
+    "weights_zero_point": (
+        "z_w", "zw", "weights_zero_point", "weight_zero_point", "w_zero_point", "zero_point_w", "zp_w",
+        "weights_zp", "weight_zp", "filter_zero_point", "zp_weight", "zp_weights", "w_zp",
+        "zero_point_weight", "zero_point_weights",
+    ),
+    "output_zero_point": (
+        "z_y", "zy", "output_zero_point", "y_zero_point", "zero_point_y", "zp_y", "zp_out", "output_zp",
+        "zp_output", "y_zp", "zero_point_out", "zero_point_output",
+    ),
+    "bias_scale": ("s_b", "sb", "bias_scale", "b_scale", "scale_b", "scale_bias"),
+    "effective_scale": ("m", "effective_scale", "effective_scales", "factor", "real_multiplier", "rescale"),
+    "multiplier": ("q", "multiplier", "multipliers", "quantized_multiplier", "m0"),
+    "shift": ("shift", "shifts", "exponent", "n"),
+    "activation_min": ("lo", "low", "activation_min", "output_min", "qmin", "y_min"),
+    "activation_max": ("hi", "high", "activation_max", "output_max", "qmax", "y_max"),
+}
+# fmt: on
+"""What a function can ask for -> the parameter names that it goes by. Names made of the same words in another order or
+spelling (`fc_weight`, `in_zp`, `scaleOut`, `W0`) do as well.
+
+x: the layer's input type, `[rows, depth]`; weights: `[out, depth]` as stored; bias: int32 `[out]`, zeros where the
+layer has none; scales: float32, weights_scale and bias_scale `[1]` or `[out]`; zero points: Python int;
+effective_scale: float64 `[1]` or `[out]`, all in float64; multiplier and shift: int32 of the same shape, shift positive
+= left; activation bounds: int.
+"""
+
+_BY_NAME = {alias: meaning for meaning, aliases in PARAMETERS.items() for alias in aliases}
+
+_TENSORS = {
+    word: tensor
+    for tensor, words in {
+        "input": "x in input inputs act acts activation activations lhs img image images ifm sample a",
+        "weights": "w wt wts weight weights kernel kernels filter filters wgt wgts rhs",
+        "output": "y out output outputs res result dst ofm",
+        "bias": "b bias biases",
+    }.items()
+    for word in words.split()
+}
+_SCALE = ("s", "scale", "scales")
+_ZERO_POINT = ("z", "zp", "zero", "zeropoint", "zeros")
+# fmt: off
+_SAY_NOTHING = (
+    "q", "qx", "int", "uint", "i", "u", "fc", "dense", "conv", "layer", "tensor", "data", "array", "arr", "np", "point",
+    "points", "quantized",
+)
+# fmt: on
+"""Words that name no tensor and no role."""
+
+
+def meanings(names: Iterable[str]) -> dict[str, str]:
+    """What each parameter name means, a key of PARAMETERS; those that mean nothing known are left out.
+
+    Of two names that mean the same, the first keeps it. Where one is called a, as in ONNX (a, b, y), b is the weights.
+
+    >>> meanings(["q_in", "W0", "b0", "zpOut", "s1"])
+    {'q_in': 'x', 'W0': 'weights', 'b0': 'bias', 'zpOut': 'output_zero_point'}
+    """
+    asked = list(names)
+    letters = any("a" in _words(name) for name in asked)
+    found: dict[str, str] = {}
+    for name in asked:
+        meaning = None if letters and "b" in _words(name) else _BY_NAME.get(name.lower())
+        meaning = meaning or _by_words(name, letters)
+        if meaning is not None and meaning not in found.values():
+            found[name] = meaning
+    return found
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name: at underscores, digits and capitals."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+
+
+def _by_words(name: str, letters: bool) -> str | None:
+    words = [word for word in _words(name) if word not in _SAY_NOTHING]
+    tensors = {"weights" if letters and word == "b" else _TENSORS[word] for word in words if word in _TENSORS}
+    roles = {word in _SCALE for word in words if word in (*_SCALE, *_ZERO_POINT)}
+    unknown = [word for word in words if word not in _TENSORS and word not in (*_SCALE, *_ZERO_POINT)]
+    if unknown or len(tensors) != 1 or len(roles) > 1:
+        return None
+    tensor = tensors.pop()
+    if not roles:
+        return {"input": "x", "weights": "weights", "bias": "bias"}.get(tensor)
+    meaning = tensor + ("_scale" if roles.pop() else "_zero_point")
+    return meaning if meaning in PARAMETERS else None
+
+
+def nearest(name: str, free: Collection[str], known: Mapping[str, tuple[str, ...]] = PARAMETERS) -> str:
+    """The meaning in `free` that has the most similar name; the first of them where nothing is similar.
+
+    >>> nearest("inptu_scale", ["weights", "input_scale"])
+    'input_scale'
+    """
+    names = {alias: meaning for meaning in free for alias in (meaning, *known.get(meaning, ()))}
+    close = difflib.get_close_matches(name.lower(), names, 1, 0.0)
+    return names[close[0]] if close else next(iter(free), "x")

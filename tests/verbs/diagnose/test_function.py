@@ -1,0 +1,124 @@
+"""A user's own function: what its parameters mean, on which shape it is called, and what is said where it fails."""
+
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import lastbit
+from lastbit.cli import main
+from lastbit.model.errors import InputError
+from lastbit.model.tflite import write
+from lastbit.verbs.diagnose.names import PARAMETERS, meanings
+from tests.support.models import make_dense_model
+
+MODEL = make_dense_model(units=5, depth=9, output_scale=0.1, seed=4)
+
+
+def truncates(q1, w, b, zx, m, zy):
+    acc = (q1.astype(np.int32) - zx) @ w.astype(np.int32).T + b
+    return np.clip((acc * m).astype(int) + zy, -128, 127)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("q_in q_w s_in zp_in s_w zp_w s_out zp_out bias", "x weights input_scale input_zero_point weights_scale "
+         "weights_zero_point output_scale output_zero_point bias"),
+        ("a b a_scale a_zero_point b_scale b_zero_point y_scale y_zero_point bias", "x weights input_scale "
+         "input_zero_point weights_scale weights_zero_point output_scale output_zero_point bias"),
+        ("act wgt in_zp outZp W b0", "x weights input_zero_point output_zero_point - bias"),
+        ("lhs_input fc_weight zeroPointIn scaleOut", "x weights input_zero_point output_scale"),
+        ("s1 z1 gain acc_in", "- - - -"),
+    ],
+)  # fmt: skip
+def test_names_are_understood(given, wanted):
+    found = meanings(given.split())
+    assert [found.get(name, "-") for name in given.split()] == wanted.split()
+
+
+def test_every_name_of_the_table_means_what_the_table_says():
+    for meaning, names in PARAMETERS.items():
+        for name in names:
+            assert meanings([name]) == {name: meaning}
+
+
+def test_one_parameter_is_the_input_and_the_only_unknown_one_as_well():
+    report = lastbit.diagnose(MODEL, None, lambda sample: lastbit.run(MODEL, sample, runtime="litert-xnnpack").output)
+    assert report.verdict == "right"
+    report = lastbit.diagnose(MODEL, None, truncates)
+    assert [m.name for m in report.mistakes] == ["rounding_truncated"]
+    assert "truncates (q1 as x)" in report.given.input_source
+
+
+def test_an_unknown_name_is_matched_where_one_meaning_alone_comes_near():
+    def mine(x, w, b, zx, zy, gain):
+        return truncates(x, w, b, zx, gain, zy)
+
+    report = lastbit.diagnose(MODEL, None, mine)
+    assert [m.name for m in report.mistakes] == ["rounding_truncated"]
+    assert "gain as effective_scale" in report.given.input_source
+
+
+def test_names_that_tell_nothing_are_asked_for_and_taken():
+    def mine(x, w, b, p, q1, r, t, u):
+        return truncates(x, w, b, q1, p * r / t, u)
+
+    with pytest.raises(InputError, match=r"parameters 'p', 'q1', 'r', 't', 'u', .*params=\{\"p\": "):
+        lastbit.diagnose(MODEL, None, mine)
+    said = {"p": "input_scale", "r": "weights_scale", "t": "output_scale", "q1": "input_zero_point"}
+    report = lastbit.diagnose(MODEL, None, mine, params=said | {"u": "output_zero_point"})
+    assert [m.name for m in report.mistakes] == ["rounding_truncated"]
+    with pytest.raises(InputError, match="params says 'p' is 'scale'; wanted one of: x, weights"):
+        lastbit.diagnose(MODEL, None, mine, params={"p": "scale"})
+    with pytest.raises(InputError, match="params says what 'nope' is, and mine has the parameters x, w"):
+        lastbit.diagnose(MODEL, None, mine, params={"nope": "bias"})
+
+
+def test_a_function_is_called_on_the_shape_it_takes():
+    model = make_dense_model(units=5, depth=6, input_shape=(1, 4, 6), keep_num_dims=True)
+
+    def images_only(x, w, b, zx, m, zy):
+        n, rows, depth = x.shape
+        return truncates(x.reshape(n * rows, depth), w, b, zx, m, zy).reshape(n, rows, -1)
+
+    def one_image(x, w, b, zx, m, zy):
+        assert x.shape == (4, 6)
+        return truncates(x, w, b, zx, m, zy)
+
+    def one_row(x, w, b, zx, m, zy):
+        return [int(truncates(x[None], w, b, zx, m, zy)[0, unit]) for unit in range(5) if x.ndim == 1 or 1 / 0]
+
+    for function in (images_only, one_image, one_row):
+        assert [m.name for m in lastbit.diagnose(model, None, function).mistakes] == ["rounding_truncated"]
+
+
+def test_the_command_takes_a_function_from_a_file(tmp_path):
+    model, code = tmp_path / "model.tflite", tmp_path / "mine.py"
+    model.write_bytes(write(MODEL.subgraphs[0]))
+    code.write_text(
+        "import numpy as np\nimport beside\n\n\ndef mine(x, w, b, zx, s1, sw, sy, zy):\n"
+        "    acc = (x.astype(int) - zx) @ w.T.astype(int) + b\n"
+        "    return beside.clamped(np.floor(acc * (s1 * sw / sy)) + zy)\n\n\ndef broken(x):\n    return x.nope\n"
+    )
+    (tmp_path / "beside.py").write_text("def clamped(v):\n    return v.clip(-128, 127)\n")
+
+    def asked(*arguments):
+        return CliRunner().invoke(main, ["diagnose", str(model), *arguments])
+
+    done = asked("--code", f"{code}:mine", "--param", "s1=input_scale")
+    assert done.exit_code == 1
+    assert "rounding_floor" in done.output
+    assert str(tmp_path) not in sys.path
+    failed = asked("--code", f"{code}:broken")
+    assert failed.exit_code == 2
+    assert f"{code}:11: AttributeError" in failed.stderr
+    assert "it has mine, broken" in asked("--code", f"{code}:no").stderr
+    assert "has several functions" in asked("--code", str(code)).stderr
+    assert "no such file" in asked("--code", f"{tmp_path / 'no.py'}:mine").stderr
+    assert "wanted NAME=MEANING" in asked("--code", f"{code}:mine", "--param", "s1").stderr
+    assert asked("--code", f"{code}:mine", "--output", "y.npy").exit_code == 2
+    assert asked().exit_code == 2
+    code.write_text("1 / 0\n")
+    assert f"{code}:1: ZeroDivisionError" in asked("--code", str(code)).stderr
