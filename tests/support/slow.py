@@ -37,6 +37,7 @@ SLOW: frozenset[str] = frozenset(
         "verbs/diagnose/test_diagnose.py::test_the_forums_function_is_named_with_exactly_its_three_mistakes",
         "verbs/diagnose/test_gallery.py::test_a_thread_is_answered",
         "verbs/evaluate/test_checkpoint.py::test_any_number_that_was_changed_is_noticed",
+        "verbs/prove/test_convolutions.py::test_where_two_runtimes_differ_both_interpreters_confirm_it",
         "verbs/prove/test_prove.py::test_the_autoencoder_is_proved_for_every_reachable_accumulator",
         "verbs/quantize/test_quantize.py::test_every_scale_weight_and_bias_is_the_converters",
         "verbs/runtimes/test_operators.py::test_verify_names_the_first_operator_that_differs",

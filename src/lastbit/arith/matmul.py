@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..model.types import Array, IntArray
 
-__all__ = ["ExactWeights", "pack_weights"]
+__all__ = ["ExactWeights", "grouped_dot", "pack_weights"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,3 +47,23 @@ def pack_weights(weights: IntArray, largest_input: int) -> ExactWeights:
     assert largest_sum < 2**53, "depth times operand range is far beyond any model"
     dtype = np.float32 if largest_sum < 2**24 else np.float64
     return ExactWeights(np.ascontiguousarray(weights.T, dtype))
+
+
+def grouped_dot(x: IntArray, weights: IntArray, groups: int) -> npt.NDArray[np.int64]:
+    """Exact products where each group of units sees its own part of a row.
+
+    Args:
+        x: `[n, groups * depth]`.
+        weights: `[out, depth]`, the units of the first group first.
+        groups: how many groups; 1 gives `x @ weights.T`.
+
+    Returns:
+        int64 `[n, out]`. Exact as long as no sum leaves 2^53.
+
+    >>> grouped_dot(np.asarray([[1, 2, 3, 4]]), np.asarray([[1, 1], [1, -1]]), 2)
+    array([[ 3, -1]])
+    """
+    units, depth = weights.shape
+    parts = x.astype(np.float64).reshape(len(x), groups, depth).transpose(1, 0, 2)
+    found = parts @ weights.astype(np.float64).reshape(groups, units // groups, depth).transpose(0, 2, 1)
+    return np.ascontiguousarray(found.transpose(1, 0, 2).reshape(len(x), units)).astype(np.int64)

@@ -52,10 +52,10 @@ def compare(
 ) -> None:
     """Certify where two runtimes print the same.
 
-    For each dense layer either a proof that both give the same output for every input, or every accumulator at which
-    they differ and an input that shows it. Other operators are proved where both follow one rule, else run on a
-    million outputs. The exit code is 0 where every operator was compared and none differs, 1 where something differs,
-    3 where an operator was not compared.
+    For each dense layer and convolution either a proof that both give the same output for every input, or every
+    accumulator at which they differ and an input that shows it. Other operators are proved where both follow one
+    rule, else run on a million outputs. The exit code is 0 where every operator was compared and none differs, 1 where
+    something differs, 3 where an operator was not compared.
     """
     if len(runtimes) != 2:
         found = f" Found {len(runtimes)}." if len(runtimes) > 2 else ""

@@ -49,7 +49,7 @@ def prove(
 
     The real interpreter itself prints its requantization function, which is compared with LastBit's table. The exit
     code is 0 where every operator was probed and nothing differs, 1 where anything does, 3 where an operator was not
-    probed (those that are no dense layers are not), 4 where the interpreter is missing or died.
+    probed (those that are neither dense layers nor convolutions are not), 4 where the interpreter is missing or died.
     """
     from ..report.terminal import print_report, progress
     from ..verbs.prove.verb import Probe

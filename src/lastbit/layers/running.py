@@ -15,8 +15,10 @@ from ..model.tflite.writer import extract_operator, write
 from ..model.types import Array, IntArray, IntegerType, integer_type
 from ..ops.dense.eight_bit import PreparedDense
 from ..ops.dense.layer import DenseLayer
+from ..ops.products.window_layer import WindowLayer, sums
 from ..oracles import Oracle
 from ..rules.requantize.vector import requantize
+from .window_images import images_of, inner_places, single_windows, without_padding
 
 __all__ = [
     "LayerSums",
@@ -64,10 +66,22 @@ def rows_in_oracle(oracle: Oracle, model: Model, layer: DenseLayer, rows: IntArr
     Raises:
         OracleFailure: it does not run the layer.
     """
+    if isinstance(layer, WindowLayer):
+        return _windows_in_oracle(oracle, model, layer, rows)
     graph = cut_out(model, layer, at_once)
     samples = filled(graph.tensors[0], layer.depth, rows)
     run = oracle.run(write(graph), [[x] for x in samples], label=layer.operator.label)
     return np.concatenate([outputs[0].reshape(-1, layer.units) for outputs in run.outputs])[: len(rows)]
+
+
+def _windows_in_oracle(oracle: Oracle, model: Model, layer: WindowLayer, rows: IntArray) -> Array:
+    """The same of windows of a convolution, in images of the model's own size or, where none fits, of one window."""
+    found = images_of(layer, rows) if inner_places(layer) else None
+    images, places = single_windows(layer, rows) if found is None else found
+    graph = extract_operator(model, layer.operator, batch=len(images))
+    graph = without_padding(graph, images.shape) if found is None else graph
+    run = oracle.run(write(graph), [[images]], label=layer.operator.label)
+    return run.outputs[0][0][places]
 
 
 class LayerSums:
@@ -84,7 +98,9 @@ class LayerSums:
         self._packed = pack_weights(self._layer.weights_values, largest_input=max(-dtype.qmin, dtype.qmax))
 
     def totals(self, rows: IntArray) -> npt.NDArray[np.int64]:
-        """The sums with the bias, before any wrap: rows `[n, depth]` -> int64 `[n, out]`."""
+        """The sums with the bias, before any wrap: rows `[n, depth]` or `[n, groups * depth]` -> int64 `[n, out]`."""
+        if rows.shape[1] != self._layer.depth:  # a window for each group
+            return sums(self._layer, rows) + self._layer.bias_values
         total = self._packed.dot(rows) + self._folded
         if self._layer.weights_zero_point:
             total -= self._layer.weights_zero_point * rows.astype(np.int64).sum(axis=1, keepdims=True)

@@ -23,24 +23,31 @@ from ..ops.dense.eight_bit import PreparedDense
 from ..ops.dense.gemv_or_gemm import for_rows
 from ..ops.dense.layer import DenseLayer
 from ..ops.prepare import PreparedModel
+from ..ops.products.convolution import PreparedConvolution
+from ..ops.products.window_layer import SEVERAL_RULES, as_dense
 from ..rules.base import Pairs
 from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.step_tables import StepTable, channel_count, step_tables, take_channels
 from ..rules.sums.words import pairs_words
 
 __all__ = [
+    "LAYERS",
     "Differing",
     "LayerTables",
     "TablePair",
-    "dense_operators",
     "graph_of",
     "has_table",
+    "layer_of",
+    "layer_operators",
     "layer_rows",
     "no_table_reason",
     "overflowing_units",
     "same_sums",
     "why_no_tables",
 ]
+
+LAYERS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
+"""Operators whose outputs are sums of products that are requantized, a convolution's over its windows."""
 
 Interval = tuple[int, int]
 
@@ -106,7 +113,7 @@ class Differing:
 
 
 def has_table(prepared: PreparedOperator | None) -> bool:
-    """Whether an operator is a dense layer whose integer output is a function of a sum of products."""
+    """Whether an operator, as `layer_of` gives it, has an integer output that is a function of a sum of products."""
     if not isinstance(prepared, PreparedDense) or not isinstance(prepared.layer.output.dtype, IntegerType):
         return False
     return not overflowing_units(prepared)
@@ -131,6 +138,8 @@ def no_table_reason(prepared: PreparedOperator) -> str:
             f"{words.overflow} in 16 bits, so that which accumulators an input reaches does not follow from sums of "
             "products"
         )
+    if isinstance(prepared, PreparedConvolution) and len(prepared.requant) > 1:
+        return f"no thresholds: {SEVERAL_RULES}"
     return "no thresholds: it has no integer accumulator that is requantized"
 
 
@@ -143,22 +152,30 @@ def why_no_tables(prepared: PreparedModel, op: Operator) -> str:
 
 def layer_rows(layer: DenseLayer) -> int:
     """How many rows the layer's input has in its model: some kernels round one row in another way than several."""
-    return max(math.prod(layer.input.shape) // layer.depth, 1)
+    return max(math.prod(layer.output_shape(layer.input.shape)) // layer.units, 1)
 
 
-def dense_operators(model: Model, op: int | None) -> tuple[Operator, ...]:
-    """The dense layer that is operator `op`, or all of them.
+def layer_operators(model: Model, op: int | None) -> tuple[Operator, ...]:
+    """The dense layer or convolution that is operator `op`, or all of them.
 
     Raises:
-        InputError: there is no such operator, or it is no dense layer.
+        InputError: there is no such operator, or it is neither.
     """
+    every = tuple(operator for operator in model.operators if operator.name in LAYERS)
     if op is None:
-        return model.dense_operators
+        return every
     operator = model.operator(op)
-    if operator.name != "FULLY_CONNECTED":
-        dense = ", ".join(str(o.index) for o in model.dense_operators) or "none"
-        raise InputError(f"{model.source}: {operator.label} is no dense layer; dense layers are: {dense}.")
+    if operator.name not in LAYERS:
+        found = ", ".join(str(o.index) for o in every) or "none"
+        raise InputError(
+            f"{model.source}: {operator.label} is no dense layer and no convolution; those are operators: {found}."
+        )
     return (operator,)
+
+
+def layer_of(prepared: PreparedModel, op: Operator) -> PreparedOperator | None:
+    """A prepared operator, a convolution as the dense layer over its windows; None where it is refused."""
+    return as_dense(prepared.operators.get(op.index))
 
 
 class LayerTables:
@@ -330,7 +347,7 @@ def _of_unit(values: Array | None, unit: int) -> float | int | None:
 def graph_of(layer: DenseLayer) -> Model:
     """A layer as a model of its own, for questions that need a model: nothing of it is written to a file."""
     used: Sequence[int] = list(dict.fromkeys(i for i in (*layer.operator.inputs, *layer.operator.outputs) if i >= 0))
-    known = {t.index: t for t in (layer.input, layer.weights, layer.bias, layer.output) if t is not None}
+    known = {t.index: t for t in (layer.input, layer.stored_weights, layer.bias, layer.output) if t is not None}
     position = {index: new for new, index in enumerate(used)}
     tensors = tuple(replace(known[index], index=position[index]) for index in used)
     op = replace(

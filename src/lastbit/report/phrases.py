@@ -14,6 +14,7 @@ __all__ = [
     "covered_on",
     "cut",
     "hex_text",
+    "layers_text",
     "left_out",
     "merged",
     "name_text",
@@ -126,6 +127,16 @@ def names_text(names: Sequence[str]) -> str:
     """
     shown = list(names) if len(names) <= _MOST_NAMES else [*names[: _MOST_NAMES - 1], f"{len(names) - 3} more"]
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def layers_text(names: Iterable[str]) -> str:
+    """What layers with these operator names are together, in words.
+
+    >>> layers_text(["CONV_2D", "FULLY_CONNECTED"]), layers_text(["CONV_2D"]), layers_text([])
+    ('dense layers and convolutions', 'convolutions', 'dense layers')
+    """
+    dense = [name == "FULLY_CONNECTED" for name in names]
+    return "dense layers" if all(dense) else "dense layers and convolutions" if any(dense) else "convolutions"
 
 
 def plural(count: int, noun: str) -> str:

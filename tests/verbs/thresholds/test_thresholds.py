@@ -263,7 +263,7 @@ def test_mistaken_requests_are_refused():
         thresholds(model, op=4)
     with pytest.raises(InputError, match="there is no unit 5; wanted 0 to 4"):
         thresholds(model, channel=5)
-    with pytest.raises(InputError, match="not among the dense layers"):
+    with pytest.raises(InputError, match="not among the layers"):
         thresholds(model)[3]
 
 

@@ -67,6 +67,16 @@ class DenseLayer:
         return self.weights.shape[1]
 
     @property
+    def stored_weights(self) -> Tensor:
+        """The weights in the shape that the file has."""
+        return self.weights
+
+    @property
+    def groups(self) -> int:
+        """Into how many parts a row is cut, each seen by units of its own: 1 except for some convolutions."""
+        return 1
+
+    @property
     def weights_values(self) -> IntArray:
         """The weights, `[out, in]` (int4 unpacked to int8)."""
         assert self.weights.data is not None

@@ -1,4 +1,4 @@
-"""One dense layer in two runtimes: its tables compared with each other, and an input that shows where they differ."""
+"""One layer in two runtimes: its tables compared with each other, and an input that shows where they differ."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ...layers.step_tables import (
     LayerTables,
     TablePair,
     has_table,
+    layer_of,
     layer_rows,
     overflowing_units,
     same_sums,
@@ -45,7 +46,7 @@ _MOST_TOTALS = 4
 
 
 class LayerPair:
-    """One dense layer in two runtimes."""
+    """One dense layer or convolution in two runtimes."""
 
     def __init__(
         self, sides: tuple[PreparedModel, PreparedModel], op: Operator, samples: int, rng: np.random.Generator
@@ -58,7 +59,7 @@ class LayerPair:
         result = self.result
         sides: list[PreparedLayer] = []
         for side, reasons in zip(self.sides, (result.first, result.second), strict=True):
-            prepared = side.operators.get(self.op.index)
+            prepared = layer_of(side, self.op)
             if has_table(prepared) or has_float_output(prepared) or overflowing_units(prepared):
                 assert isinstance(prepared, PreparedLayer)
                 sides.append(prepared)

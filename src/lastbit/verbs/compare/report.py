@@ -75,7 +75,7 @@ class Certificate(Report):
     Attributes:
         model: the model.
         runtimes: the two runtimes.
-        layers: the dense layers.
+        layers: the dense layers, and the convolutions that both runtimes have tables of.
         operators: all other operators.
         asked: every operator that was asked about.
         data: the whole model on data, or None where one operator was asked for.
@@ -236,11 +236,13 @@ class Certificate(Report):
         witness = layer.witness
         if witness is None:
             return []
+        window = layer.name != "FULLY_CONNECTED"
+        what = "A window that shows it" if window else "An input that shows it"
+        order = "row by row, channels last; each group of channels holds the same; " if window else ""
         where = f"unit {witness.unit}" if witness.acc is None else f"acc {witness.acc} at unit {witness.unit}"
         blocks: list[Block] = [
             Text(
-                f"An input that shows it ({where}): {a} gives {number(witness.first)}, {b} gives "
-                f"{number(witness.second)}. x ="
+                f"{what} ({order}{where}): {a} gives {number(witness.first)}, {b} gives {number(witness.second)}. x ="
             ),
             Code(_wrapped([number(v) for v in witness.x.reshape(-1)[:_VALUES_SHOWN].tolist()])),
         ]

@@ -1,9 +1,9 @@
 """compare: a certificate that two runtimes print the same for every input of a model's operators, or where they do not.
 
-For dense layers both runtimes' requantization tables are compared on every accumulator that the layer's weights and its
-input's type can reach. Equal tables prove equal outputs for all inputs, of which no sample can tell. Where they differ,
-every such accumulator is listed, and an input is solved for that shows it, and run. Other operators are the same where
-both runtimes follow one rule; else they are run on a million outputs each.
+For dense layers and convolutions both runtimes' requantization tables are compared on every accumulator that the
+layer's weights and its input's type can reach. Equal tables prove equal outputs for all inputs, of which no sample can
+tell. Where they differ, every such accumulator is listed, and an input is solved for that shows it, and run. Other
+operators are the same where both runtimes follow one rule; else they are run on a million outputs each.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from ...engines.inputs import as_inputs
 from ...engines.reference import Trace
 from ...layers.differences import compare_arrays
 from ...layers.running import random_inputs, rows_in_oracle
+from ...layers.step_tables import has_table, layer_of
+from ...layers.window_images import inner_places
 from ...model.errors import InputError, OracleMissingError
-from ...model.graph import Model
+from ...model.graph import Model, Operator
 from ...ops.dense.layer import PreparedLayer
 from ...ops.prepare import PreparedModel, prepare
+from ...ops.products.window_layer import PreparedWindows
 from ...oracles import Oracle, OracleFailure, open_oracle
 from ...runtimes import Runtime, get_runtime
 from ..run.verb import load
@@ -64,11 +67,11 @@ def compare(
 ) -> Certificate:
     """Certify where two runtimes, or two versions of one, print the same, and list where they do not.
 
-    For each dense layer: either both give the same output for every input (proved: their tables are equal on every
-    accumulator of the reachable range, or no input reaches those at which they differ); or every accumulator at which
-    they differ, how often that happens, and an input that shows it. Every other operator is the same where both
-    runtimes follow one rule. Else it is run on 10^6 outputs or for 10 s: on values of the network, ends of the type,
-    zero points, flat inputs and ties. Then the whole model end to end on data.
+    For each dense layer and convolution: either both give the same output for every input (proved: their tables are
+    equal on every accumulator of the reachable range, or no input reaches those at which they differ); or every
+    accumulator at which they differ, how often that happens, and an input that shows it. Every other operator is the
+    same where both runtimes follow one rule. Else it is run on 10^6 outputs or for 10 s: on values of the network, ends
+    of the type, zero points, flat inputs and ties. Then the whole model end to end on data.
 
     Args:
         model: a Model, a path or a file's bytes.
@@ -101,12 +104,14 @@ def compare(
     operators = loaded.operators if op is None else (loaded.operator(op),)
     traces = list(_runs(sides[0], x, seed)) if x is not None or op is None else []
     given = traces if x is not None else []
-    trials = OperatorTrials(sides, [o for o in operators if o.name != _DENSE], traces[:_TRACES_TRIED], LIMITS, seed)
+    pairs = {operator.index for operator in operators if _has_tables(sides, operator)}
+    rest = [operator for operator in operators if operator.index not in pairs]
+    trials = OperatorTrials(sides, rest, traces[:_TRACES_TRIED], LIMITS, seed)
     layers, others = [], []
     for done, operator in enumerate(operators):
         if progress is not None:
             progress(done, len(operators) + (op is None), operator.label)
-        if operator.name == _DENSE:
+        if operator.index in pairs:
             rng = np.random.default_rng([seed, operator.index])
             layers.append(LayerPair(sides, operator, samples, rng).certify(given))
         else:
@@ -124,6 +129,15 @@ def compare(
             progress(len(operators), len(operators) + 1, "the whole model on data")
         data = _on_data(sides, traces, x is None)
     return Certificate(loaded, pair, tuple(layers), tuple(others), operators, data, samples, seed, allow_gaps)
+
+
+def _has_tables(sides: tuple[PreparedModel, PreparedModel], op: Operator) -> bool:
+    """Whether an operator is compared by tables: a dense layer, or a convolution that both runtimes have as one."""
+    if op.name == _DENSE:
+        return True
+    entries = [layer_of(side, op) for side in sides]
+    # A convolution whose every window reaches into the padding sees less than its window holds.
+    return all(has_table(e) and isinstance(e, PreparedWindows) and inner_places(e.layer) for e in entries)
 
 
 def _confirm(side: PreparedModel, layers: Sequence[LayerCertificate], others: Sequence[OperatorComparison]) -> None:
@@ -150,8 +164,8 @@ def _confirm(side: PreparedModel, layers: Sequence[LayerCertificate], others: Se
 
 
 def _confirm_layer(side: PreparedModel, oracle: Oracle, layer: LayerCertificate) -> None:
-    """Run a dense layer's input on a real interpreter."""
-    prepared, witness = side.operators[layer.index], layer.witness
+    """Run a layer's input on a real interpreter."""
+    prepared, witness = layer_of(side, side.model.operators[layer.index]), layer.witness
     assert isinstance(prepared, PreparedLayer)
     assert witness is not None
     rows = np.repeat(witness.x[None], min(layer.rows, 16), axis=0)

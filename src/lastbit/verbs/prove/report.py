@@ -9,18 +9,18 @@ from typing import Any
 from ...model.graph import Model, Operator
 from ...report.blocks import Block, Heading, Report, Table, Text
 from ...report.coverage import Coverage
-from ...report.phrases import merged, numbers
+from ...report.phrases import layers_text, merged, numbers
 from ...runtimes import Runtime
 from ...runtimes.base import Family
 
 __all__ = ["LayerProof", "Proof"]
 
-NO_DENSE_LAYER = "prove probes dense layers only; `lastbit verify` compares this operator"
+NO_LAYER = "prove probes dense layers and convolutions; `lastbit verify` compares this operator"
 
 
 @dataclass
 class LayerProof:
-    """One dense layer, probed.
+    """One dense layer or convolution, probed.
 
     Attributes:
         index: the operator's index.
@@ -116,7 +116,7 @@ class Proof(Report):
         model: the model.
         runtime: the runtime.
         fingerprint: the interpreter's name, version, mode, CPU and platform.
-        layers: the dense layers.
+        layers: the dense layers and convolutions.
         asked: every operator that was asked about.
         allow_gaps: whether operators that were not probed still give exit code 0.
     """
@@ -143,14 +143,14 @@ class Proof(Report):
 
     @property
     def proved(self) -> bool:
-        """Whether every dense layer is proved."""
+        """Whether every dense layer and convolution is proved."""
         return bool(self.layers) and self.count("proved") == len(self.layers)
 
     @property
     def coverage(self) -> Coverage:
-        """The operators asked about that are not proved: no dense layers, and dense layers that could not be probed."""
+        """The operators asked about that are not proved: no layers with tables, and layers that could not be probed."""
         layers = {layer.index: layer.gap for layer in self.layers}
-        gaps = {op.index: layers.get(op.index, NO_DENSE_LAYER) for op in self.asked}
+        gaps = {op.index: layers.get(op.index, NO_LAYER) for op in self.asked}
         return Coverage(self.asked, {index: why for index, why in gaps.items() if why})
 
     @property
@@ -229,14 +229,14 @@ class Proof(Report):
         elif any(layer.died for layer in self.layers):
             verdict = Text(f"INTERPRETER DIED. Of {probed} accumulators probed before, 0 differ.", "bad")
         elif not probed:
-            verdict = Text("NOTHING PROBED: no dense layer of this model could be.", "warning")
+            verdict = Text("NOTHING PROBED: no dense layer or convolution of this model could be.", "warning")
         else:
             verdict = self._proved(probed)
         return [verdict, self.coverage.block()]
 
     def _proved(self, probed: int) -> Text:
         thresholds = sum(layer.thresholds for layer in self.layers)
-        layers = f"{self.count('proved')} of {len(self.layers)} dense layers"
+        layers = f"{self.count('proved')} of {len(self.layers)} {layers_text(layer.name for layer in self.layers)}"
         if all(layer.exhaustive for layer in self.layers if layer.probed):
             how = f"each was printed, {probed} in all, and 0 differ."
         else:

@@ -1,4 +1,4 @@
-"""prove: the real interpreter probed so that "exact" holds for every accumulator that a dense layer can reach.
+"""prove: the real interpreter probed so that "exact" holds for every accumulator that a layer can reach.
 
 A layer with zero weights and bias = accumulator makes an interpreter print its requantization function, tens of
 thousands of values in one call. Where the reachable range has millions of accumulators, all of them are printed. Where
@@ -9,6 +9,7 @@ step function means and what the probes inside the runs watch.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,15 +20,18 @@ import numpy as np
 from ...layers.running import random_rows, rows_in_oracle, rows_in_rule
 from ...layers.separating_inputs import boundary_inputs, probe_subgraph
 from ...layers.solving import UnitSolver
-from ...layers.step_tables import LayerTables, dense_operators, has_table, why_no_tables
+from ...layers.step_tables import LayerTables, has_table, layer_of, layer_operators, layer_rows, why_no_tables
+from ...layers.window_images import images_of, inner_places
+from ...layers.window_probe import window_probe
 from ...model.errors import UnsupportedError
 from ...model.graph import Model, Operator, Subgraph
 from ...model.tflite.reader import load as load_tflite
-from ...model.tflite.writer import write
-from ...model.types import Int64Array
+from ...model.tflite.writer import extract_operator, write
+from ...model.types import Int64Array, IntArray, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.gemv_or_gemm import for_rows
 from ...ops.prepare import PreparedModel, prepare, prepare_operator
+from ...ops.products.window_layer import WindowLayer, as_dense
 from ...oracles import Oracle, OracleFailure, OracleRefusal, check_library, open_oracle
 from ...rules.requantize.step_tables import StepTable, outputs_at
 from ...runtimes import DEFAULT_RUNTIME, Runtime
@@ -48,6 +52,8 @@ _EVERY_AUTOMATICALLY = 50_000_000
 # Rows of the layer itself, with its real weights: they show that the sum is right, not only its requantization.
 _ROWS = 48
 _MOST_ROWS_A_CALL = 16
+# Random images of a convolution.
+_IMAGES = 2
 
 
 def prove(
@@ -61,7 +67,7 @@ def prove(
     library: str | os.PathLike[str] | None = None,
     allow_gaps: bool = False,
 ) -> Proof:
-    """Prove on a real interpreter that every dense layer of a model is exact for every accumulator it can reach.
+    """Prove on a real interpreter that dense layers and convolutions are exact for every accumulator they can reach.
 
     Each layer's table is made from LastBit's rule. The interpreter then prints its output at every accumulator between
     the smallest and the largest there is; or, where those are too many, at every threshold, at the accumulators next
@@ -71,7 +77,7 @@ def prove(
     Args:
         model: a Model, a path or a file's bytes.
         runtime: the runtime whose interpreter is probed; default: what `Interpreter(model)` does on this CPU.
-        op: only this operator; default: every dense layer.
+        op: only this operator; default: every dense layer and convolution.
         probe: `every` prints every accumulator of the reachable range, so that nothing is assumed of the interpreter;
             `thresholds` only those at and beside the thresholds; `auto` every one where a layer has at most 50 million
             (over all tables; some ten seconds), else the thresholds.
@@ -84,19 +90,20 @@ def prove(
     Returns:
         The Proof. `exit_code` is 0 where every operator asked about was probed and nothing differs, 1 where something
         differs, 3 where an operator was not probed, 4 where the interpreter died. Without `op` every operator of the
-        model is asked about, and those that are no dense layers are not probed.
+        model is asked about, and those that are neither dense layers nor convolutions are not probed.
 
     Raises:
         ModelError: the model is malformed.
         RuntimeNameError: no such runtime.
         OracleMissingError: its interpreter is not installed.
-        InputError: there is no such operator, it is no dense layer, or a library is given that is not needed.
+        InputError: there is no such operator, it is no dense layer and no convolution, or a library is given that is
+            not needed.
     """
     loaded = load(model)
     loaded.subgraphs[0].require_scales()
     prepared = prepare(loaded, runtime)
     check_library(prepared.runtime, library)
-    operators = dense_operators(loaded, op)
+    operators = layer_operators(loaded, op)
     results = []
     with open_oracle(prepared.runtime, library=library) as oracle:
         for done, operator in enumerate(operators):
@@ -109,7 +116,7 @@ def prove(
 
 
 def _layer(model: PreparedModel, op: Operator, oracle: Oracle, rng: np.random.Generator, probe: Probe) -> LayerProof:
-    prepared = model.operators.get(op.index)
+    prepared = layer_of(model, op)
     if not isinstance(prepared, PreparedDense) or not has_table(prepared):
         refusal = why_no_tables(model, op)
         if op.index in model.operators:
@@ -200,25 +207,30 @@ def _register_ends(tables: LayerTables) -> Int64Array:
 def _probe(tables: LayerTables, work: Work, runtime: Runtime, oracle: Oracle, result: LayerProof) -> None:
     """Let the interpreter print its function at these accumulators, and compare."""
     units, accs, wanted = work
-    rows = min(max(int(np.prod(tables.layer.input.shape)) // tables.layer.depth, 1), _MOST_ROWS_A_CALL)
-    content = write(_with_rows(probe_subgraph(tables.layer, accs, units), rows))
+    if isinstance(tables.layer, WindowLayer):
+        graph = window_probe(tables.layer, accs, units)
+    else:
+        graph = _with_rows(probe_subgraph(tables.layer, accs, units), min(layer_rows(tables.layer), _MOST_ROWS_A_CALL))
+    content = write(graph)
     probe = load_tflite(content)
+    rows = math.prod(graph.tensors[graph.outputs[0]].shape[:-1])
     try:
-        seen = prepare_operator(probe, probe.operators[0], runtime)
+        seen = as_dense(prepare_operator(probe, probe.operators[0], runtime))
     except UnsupportedError as error:
         result.not_probed = f"LastBit refuses the probe: {error}"
         return
-    if seen.rule != result.rule or not isinstance(seen, PreparedDense):
-        result.not_probed = f"a probe with a bias follows another rule ({seen.rule})"
+    if not isinstance(seen, PreparedDense) or seen.rule != result.rule:
+        result.not_probed = f"a probe with a bias follows another rule ({getattr(seen, 'rule', '')})"
         return
     if for_rows(seen, rows).requant.rule != tables.params.rule:
-        result.not_probed = "a probe, which is less deep than the layer, goes through another kernel"
+        result.not_probed = "a probe, which has other depth and more units than the layer, goes through another kernel"
         return
     zeros = np.full(probe.inputs[0].shape, tables.layer.input_zero_point, probe.inputs[0].dtype.numpy)
     run = oracle.run(content, [[zeros]], label=f"probe of operator {result.index}")
     result.add_kernel(run.delegated)
     found = run.outputs[0][0].reshape(rows, -1).astype(np.int64)
     expected = np.concatenate(wanted)
+    found = found[:, : expected.size]
     result.probed += expected.size
     bad = (found != expected).any(axis=0)
     result.mismatches += int(bad.sum())
@@ -249,9 +261,22 @@ def _real_weights(
         if table is not None and table.thresholds.size:
             x = UnitSolver(layer, int(unit)).solve(int(rng.choice(table.thresholds)), rng)
             rows += [] if x is None else [x]
-    stacked = np.concatenate([np.stack(rows), random_rows(layer, max(_ROWS - len(rows), 4), rng)])
-    own = max(int(np.prod(layer.input.shape)) // layer.depth, 1)
-    found = rows_in_oracle(oracle, model, layer, stacked, own)
-    _, wanted = rows_in_rule(tables.prepared, stacked)
+    if isinstance(layer, WindowLayer):
+        images = _images(layer, np.stack(rows), rng)
+        content = write(extract_operator(model, layer.operator, batch=len(images)))
+        found = oracle.run(content, [[images]], label=layer.operator.label).outputs[0][0]
+        wanted = tables.prepared.evaluate([images])["output"]
+    else:
+        stacked = np.concatenate([np.stack(rows), random_rows(layer, max(_ROWS - len(rows), 4), rng)])
+        found = rows_in_oracle(oracle, model, layer, stacked, layer_rows(layer))
+        _, wanted = rows_in_rule(tables.prepared, stacked)
     result.real_outputs += found.size
     result.real_mismatches += int((found != wanted).sum())
+
+
+def _images(layer: WindowLayer, rows: IntArray, rng: np.random.Generator) -> IntArray:
+    """Images with chosen windows, and random ones, whose outermost windows reach into the padding."""
+    dtype = integer_type(layer.input.dtype)
+    shape = (_IMAGES, *layer.input.shape[1:])
+    drawn: IntArray = rng.integers(dtype.qmin, dtype.qmax, shape, dtype.numpy, endpoint=True)
+    return np.concatenate([images_of(layer, rows)[0], drawn]) if inner_places(layer) else drawn

@@ -1,4 +1,4 @@
-"""thresholds: a dense layer's whole requantization as tables of integers, exact for every accumulator it can reach."""
+"""thresholds: the whole requantization of a layer as tables of integers, exact for every accumulator it can reach."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...layers.step_tables import LayerTables, dense_operators, graph_of, has_table, layer_rows, why_no_tables
+from ...layers.step_tables import LayerTables, graph_of, has_table, layer_of, layer_operators, layer_rows, why_no_tables
 from ...model.errors import InputError
 from ...model.graph import Model
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.layer import DenseLayer
 from ...ops.prepare import prepare
 from ...report.blocks import Block, Heading, Report, Table, Text
-from ...report.phrases import merged
+from ...report.phrases import layers_text, merged
 from ...rules.requantize.step_tables import MAX_RUNS, StepTable
 from ...runtimes import DEFAULT_RUNTIME, Runtime
 from ..run.verb import load
@@ -29,7 +29,7 @@ _NARROW = 256
 
 @dataclass(frozen=True, eq=False)
 class LayerThresholds:
-    """The tables of one dense layer.
+    """The tables of one dense layer or convolution.
 
     Attributes:
         index: the operator's index.
@@ -127,7 +127,7 @@ class Thresholds(Report):
     Attributes:
         model: the model.
         runtime: whose arithmetic.
-        layers: the dense layers, those without thresholds too.
+        layers: the dense layers and convolutions, those without thresholds too.
     """
 
     def __init__(self, model: Model, runtime: Runtime, layers: list[LayerThresholds]) -> None:
@@ -151,11 +151,13 @@ class Thresholds(Report):
             if layer.index == op:
                 return layer
         found = ", ".join(str(layer.index) for layer in self.layers) or "none"
-        raise InputError(f"{self.model.source}: operator {op} is not among the dense layers asked for ({found})")
+        raise InputError(f"{self.model.source}: operator {op} is not among the layers asked for ({found})")
 
     def in_short(self) -> list[str]:
         """How many layers have tables."""
-        verdict = f"{len(self.covered)} of {len(self.layers)} dense layers have tables"
+        verdict = (
+            f"{len(self.covered)} of {len(self.layers)} {layers_text(layer.name for layer in self.layers)} have tables"
+        )
         return [verdict, f"{self.runtime.name}, {self.model.source}"]
 
     def as_dict(self) -> dict[str, Any]:
@@ -199,7 +201,7 @@ class Thresholds(Report):
         if bad:
             blocks.append(Table(("op", "operator", "why"), merged(bad), title="Without thresholds"))
         if not self.layers:
-            blocks.append(Text("This model has no dense layer.", "warning"))
+            blocks.append(Text("This model has no dense layer and no convolution.", "warning"))
         return blocks
 
 
@@ -243,7 +245,7 @@ def thresholds(
     *,
     channel: int | None = None,
 ) -> Thresholds:
-    """The exact requantization tables of dense layers: the accumulators at which the output changes.
+    """The exact requantization tables of dense layers and convolutions: the accumulators at which the output changes.
 
     Each table holds for every accumulator that the unit's weights and the input type's range can reach (the range from
     the smallest to the largest; not every integer in it need be reached). At most 255 thresholds describe an 8-bit
@@ -252,7 +254,7 @@ def thresholds(
     Args:
         layer_or_model: a model, a path, a file's bytes, or one layer.
         runtime: whose arithmetic.
-        op: only this operator; default: every dense layer.
+        op: only this operator; default: every dense layer and convolution.
         channel: only this output unit.
 
     Returns:
@@ -262,13 +264,13 @@ def thresholds(
     Raises:
         ModelError: the model is malformed.
         RuntimeNameError: no such runtime.
-        InputError: there is no such operator or unit, or the operator is no dense layer.
+        InputError: there is no such operator or unit, or the operator is neither a dense layer nor a convolution.
     """
     model = graph_of(layer_or_model) if isinstance(layer_or_model, DenseLayer) else load(layer_or_model)
     prepared = prepare(model, runtime)
     layers = []
-    for operator in dense_operators(model, op):
-        entry = prepared.operators.get(operator.index)
+    for operator in layer_operators(model, op):
+        entry = layer_of(prepared, operator)
         if isinstance(entry, PreparedDense) and has_table(entry):
             layers.append(LayerThresholds(operator.index, operator.name, entry, channel=channel))
             if channel is not None:

@@ -21,7 +21,7 @@ from ...layers.differences import same_bits
 from ...layers.running import LayerSums, accumulators, cut_out, random_rows, rows_in_oracle, rows_in_rule
 from ...layers.separating_inputs import boundary_inputs
 from ...layers.solving import UnitSolver, variants
-from ...layers.step_tables import LayerTables, dense_operators, has_table, layer_rows, why_no_tables
+from ...layers.step_tables import LayerTables, has_table, layer_operators, layer_rows, why_no_tables
 from ...model.errors import InputError, OracleMissingError
 from ...model.graph import Model, Operator
 from ...model.types import Array, IntArray
@@ -98,7 +98,7 @@ def vectors(
     loaded = load(model)
     prepared = prepare(loaded, runtime)
     check_library(prepared.runtime, library)
-    operators = dense_operators(loaded, op)
+    operators = [operator for operator in layer_operators(loaded, op) if operator.name == "FULLY_CONNECTED"]
     layers: list[LayerVectors] = []
     known: dict[bytes, LayerVectors] = {}
     for done, operator in enumerate(operators):

@@ -1,0 +1,169 @@
+"""A convolution seen as the dense layer over one of its windows: every question about a dense layer can be asked of it.
+
+An output element of CONV_2D and DEPTHWISE_CONV_2D is a dense layer's output: its depth is the window's height, times
+its width, times the input channels that one output channel sees; its units are the output channels. Padding holds the
+input's zero point. Where the input channels are cut into groups, each group has units of its own, and a row holds the
+window of every group one behind the other; a row that holds one window stands for the same window in every group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...arith.fixedpoint import low_bits
+from ...arith.matmul import grouped_dot
+from ...arith.windows import patches
+from ...model.graph import Tensor
+from ...model.types import Array, Int64Array, IntArray
+from ...rules.base import IntegerRule
+from ...rules.requantize.table import AROUND_DENSE, COMMON
+from ...rules.requantize.vector import requantize
+from ..base import PreparedOperator
+from ..dense.eight_bit import PreparedDense
+from ..dense.layer import DenseLayer
+from .convolution import Convolution, PreparedConvolution
+
+__all__ = ["PreparedWindows", "WindowLayer", "as_dense", "window_layer"]
+
+_RIVALS = COMMON | {"float32-half_even-saturate": AROUND_DENSE["float32-half_even-saturate"]}
+
+SEVERAL_RULES = (
+    "its channels follow two rules: those that a vector loop takes are rounded in another way than the rest, so it is "
+    "not one layer over its windows"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowLayer(DenseLayer):
+    """A convolution as a dense layer over its windows.
+
+    Its `weights` are `[out, depth]`, a window's taps row by row with the channels last.
+
+    Attributes:
+        convolution: the convolution itself.
+    """
+
+    convolution: Convolution
+
+    @property
+    def stored_weights(self) -> Tensor:
+        """The weights in the shape that the file has: `[out, kh, kw, c / groups]`, or `[1, kh, kw, out]`."""
+        return self.convolution.weights
+
+    @property
+    def groups(self) -> int:
+        """Into how many parts the input channels are cut, each with output channels of its own."""
+        return self.convolution.groups
+
+    @property
+    def weights_zero_point(self) -> int:
+        """zw, quantized steps."""
+        return self.convolution.weights_zero_point
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The output's shape for images `[n, h, w, c]`, or for rows of windows."""
+        if len(input_shape) == 4:
+            rows, columns = self.convolution.rows, self.convolution.columns
+            return (input_shape[0], rows.outputs(input_shape[1]), columns.outputs(input_shape[2]), self.units)
+        return (input_shape[0], self.units)
+
+    def rows(self, x: Array) -> Array:
+        """Every window of images as a row: `[n, h, w, c]` -> `[n * out_h * out_w, groups * depth]`.
+
+        Rows of windows are given back as they are; a row that holds one window is repeated for every group.
+
+        Raises:
+            InputError: x is neither images of this convolution nor rows of its windows.
+        """
+        if x.ndim == 2 and x.shape[1] in (self.depth, self.groups * self.depth):
+            return np.tile(x, (1, self.groups * self.depth // x.shape[1]))
+        self.convolution.check(x)
+        return windows_as_rows(self.convolution, x, self.input_zero_point)
+
+    def padded(self, x: Array) -> Array:
+        """Which values of the rows of images are padding: bool, as `rows` gives them."""
+        return windows_as_rows(self.convolution, np.zeros(x.shape, np.int8), 1).astype(bool)
+
+
+def windows_as_rows(layer: Convolution, x: Array, fill: int) -> Array:
+    """Every window of images as a row `[n * out_h * out_w, groups * depth]`, with padding of this value."""
+    view = patches(x, layer.rows, layer.columns, fill)
+    n, height, width, kh, kw, channels = view.shape
+    if layer.groups == 1:
+        return view.reshape(n * height * width, -1)
+    parts = view.reshape(n, height, width, kh, kw, layer.groups, channels // layer.groups)
+    return parts.transpose(0, 1, 2, 5, 3, 4, 6).reshape(n * height * width, -1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedWindows(PreparedDense):
+    """A convolution prepared for one runtime, seen as a dense layer. `evaluate` takes images, or rows of windows."""
+
+    layer: WindowLayer
+
+    @property
+    def rivals(self) -> Mapping[str, IntegerRule]:
+        """Every requantization rule that could be thought to be this layer's."""
+        return AROUND_DENSE if self.layer.input.dtype.name == "int16" else _RIVALS
+
+
+def as_dense(prepared: PreparedOperator | None) -> PreparedOperator | None:
+    """A convolution with an integer accumulator and one rule as a dense layer over its windows; all else as it is."""
+    if not isinstance(prepared, PreparedConvolution) or len(prepared.requant) != 1:
+        return prepared
+    layer, params = window_layer(prepared.convolution), prepared.requant[0][2]
+    if layer is None:
+        return prepared
+    bits = params.rule.sums.bits
+
+    def evaluate(values: Sequence[Array]) -> dict[str, Array]:
+        if values[0].ndim != 2:
+            return prepared.evaluate(values)
+        acc = low_bits(sums(layer, layer.rows(values[0])) + layer.bias_values, bits)
+        return {"acc": acc if bits == 64 else acc.astype(np.int32), **requantize(acc, params)}
+
+    return PreparedWindows(
+        operator=prepared.operator,
+        rule=prepared.rule,
+        inputs=prepared.inputs,
+        evaluate=evaluate,
+        notes=prepared.notes,
+        kernel=prepared.kernel,
+        layer=layer,
+        folded_bias=layer.folded_bias,
+        requant=params,
+        acc_bits=bits,
+    )
+
+
+def window_layer(convolution: Convolution) -> WindowLayer | None:
+    """The dense layer over a convolution's windows; None for other operators, such as TRANSPOSE_CONV."""
+    op, weights = convolution.operator, convolution.weights
+    if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D") or weights.data is None:
+        return None
+    values = weights.data
+    if op.name == "DEPTHWISE_CONV_2D":
+        values = np.moveaxis(values[0], -1, 0)
+    flat = np.ascontiguousarray(values.reshape(convolution.channels, -1))
+    quant = None if weights.quant is None else replace(weights.quant, axis=0)
+    return WindowLayer(
+        operator=op,
+        input=convolution.input,
+        weights=replace(weights, shape=flat.shape, shape_signature=flat.shape, data=flat, quant=quant),
+        bias=convolution.bias,
+        output=convolution.output,
+        activation=str(op.options.get("fused_activation_function", "NONE")),
+        keep_num_dims=False,
+        sample=(flat.shape[1],),
+        transposed=None,
+        convolution=convolution,
+    )
+
+
+def sums(layer: DenseLayer, rows: IntArray) -> Int64Array:
+    """Sums of (x - zx)(w - zw) of rows `[n, groups * depth]`, before any wrap: int64 `[n, out]`."""
+    x = rows.astype(np.int64) - layer.input_zero_point
+    return grouped_dot(x, layer.weights_values.astype(np.int64) - layer.weights_zero_point, layer.groups)
