@@ -37,6 +37,7 @@ COMMANDS = {
         "files": "lab.pages.files",
         "notebooks": "lab.pages.notebooks",
         "schemas": "lab.pages.json_documents",
+        "screens": "lab.pages.screens",
         "update": "lab.pages.update",
     },
     "check": {

@@ -128,7 +128,8 @@ def test_inspect_prints_text_or_json(here):
     result = invoke("inspect", "m.tflite")
     assert result.exit_code == 0
     assert result.stderr == ""
-    assert "Dense layers" in result.stdout
+    assert "Dense layer 0: [5,7]" in result.stdout
+    assert "Dense layers" in invoke("inspect", "m.tflite", "-v").stdout
     result = invoke("inspect", "m.tflite", "--op", 0, "--json")
     assert json.loads(result.stdout)["schema"] == "lastbit.inspect/1"
     assert result.stdout == lastbit.inspect("m.tflite", 0).json() + "\n"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import click
 
-from .options import json_option
+from .options import json_option, verbose_option
 
 __all__ = ["doctor"]
 
 
 @click.command()
+@verbose_option
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, as_json: bool) -> None:
+def doctor(ctx: click.Context, verbose: bool, as_json: bool) -> None:
     """Check this installation.
 
     Versions, CPU, and whether each real interpreter is there and starts. A missing interpreter is no fault:
@@ -23,5 +24,5 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
     with progress("doctor") as update:
         report = make(progress=update)
-    print_report(report, as_json)
+    print_report(report, as_json, verbose)
     ctx.exit(report.exit_code)

@@ -8,6 +8,7 @@ from .options import (
     json_option,
     model_argument,
     op_option,
+    verbose_option,
 )
 
 __all__ = ["inspect"]
@@ -22,8 +23,9 @@ __all__ = ["inspect"]
     is_flag=True,
     help="Show every channel, operator and tensor, not only the first.",
 )
+@verbose_option
 @json_option
-def inspect(model: str, op: int | None, full: bool, as_json: bool) -> None:
+def inspect(model: str, op: int | None, full: bool, verbose: bool, as_json: bool) -> None:
     """Show what a model's file says, and each runtime's constants.
 
     An overview of operators, dense layers and tensors; with --op, one operator in full: every scale and
@@ -32,4 +34,4 @@ def inspect(model: str, op: int | None, full: bool, as_json: bool) -> None:
     from ..report.terminal import print_report
     from ..verbs.inspect.verb import inspect as make
 
-    print_report(make(model, op, full=full), as_json)
+    print_report(make(model, op, full=full), as_json, verbose)

@@ -19,6 +19,7 @@ __all__ = [
     "runtime_option",
     "signature_option",
     "threads_option",
+    "verbose_option",
 ]
 
 ABOUT_NAMES = "`lastbit runtimes` lists the names; auto: what Interpreter(model) does on this CPU."
@@ -27,6 +28,8 @@ ABOUT_NAMES = "`lastbit runtimes` lists the names; auto: what Interpreter(model)
 model_argument = click.argument("model", metavar="MODEL")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout and nothing else.")
+
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Print everything, not only the first screen.")
 
 allow_gaps_option = click.option(
     "--allow-gaps",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .options import json_option
+from .options import json_option, verbose_option
 
 __all__ = ["runtimes"]
 
@@ -12,8 +12,9 @@ __all__ = ["runtimes"]
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--operators", is_flag=True, help="List the operators beside dense layers: exact, refused or not yet.")
+@verbose_option
 @json_option
-def runtimes(names: tuple[str, ...], operators: bool, as_json: bool) -> None:
+def runtimes(names: tuple[str, ...], operators: bool, verbose: bool, as_json: bool) -> None:
     """List the exact runtimes, their rules and evidence.
 
     With NAMEs only these, with every equation, rival and source.
@@ -22,4 +23,4 @@ def runtimes(names: tuple[str, ...], operators: bool, as_json: bool) -> None:
     from ..verbs.runtimes.operators import operators_report
     from ..verbs.runtimes.verb import runtimes_report
 
-    print_report(operators_report() if operators else runtimes_report(names), as_json)
+    print_report(operators_report() if operators else runtimes_report(names), as_json, verbose)

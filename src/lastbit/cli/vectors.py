@@ -10,6 +10,7 @@ from .options import (
     model_argument,
     op_option,
     runtime_option,
+    verbose_option,
 )
 
 __all__ = ["vectors"]
@@ -50,6 +51,7 @@ class _FormatOption(click.Option):
 @click.option("--oracle/--no-oracle", default=True, help="Confirm the outputs on the real interpreter.")
 @library_option
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same vectors.")
+@verbose_option
 @json_option
 @click.pass_context
 def vectors(
@@ -64,6 +66,7 @@ def vectors(
     oracle: bool,
     library: str | None,
     seed: int,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Write golden test vectors that catch wrong implementations.
@@ -92,7 +95,7 @@ def vectors(
         )
     if report.exit_code == 0:
         write_vectors(report, folder, chosen)
-    print_report(report, as_json)
+    print_report(report, as_json, verbose)
     if report.exit_code:
         say(f"nothing is written to {folder}")
     ctx.exit(report.exit_code)

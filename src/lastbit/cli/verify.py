@@ -11,6 +11,7 @@ from .options import (
     json_option,
     library_option,
     model_argument,
+    verbose_option,
 )
 
 __all__ = ["verify"]
@@ -35,6 +36,7 @@ __all__ = ["verify"]
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the inputs.")
 @allow_gaps_option
+@verbose_option
 @json_option
 @click.pass_context
 def verify(
@@ -46,6 +48,7 @@ def verify(
     samples: int | None,
     seed: int,
     allow_gaps: bool,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Compare LastBit with the real interpreters.
@@ -72,5 +75,5 @@ def verify(
             library=library,
             allow_gaps=allow_gaps,
         )
-    print_report(report, as_json)
+    print_report(report, as_json, verbose)
     ctx.exit(report.exit_code)

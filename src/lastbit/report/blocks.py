@@ -46,12 +46,16 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """A table. Columns named in `right` are aligned right; every cell is converted by `str`."""
+    """A table. Columns named in `right` are aligned right; every cell is converted by `str`.
+
+    A `close` one has no lines and no empty lines around it, for screens where space is short.
+    """
 
     headers: Sequence[str]
     rows: Sequence[Sequence[object]]
     title: str = ""
     right: Sequence[str] = ()
+    close: bool = False
 
 
 Block = Heading | Text | Code | Table
@@ -67,6 +71,10 @@ class Report(ABC):
     @abstractmethod
     def blocks(self) -> list[Block]:
         """What a person should read, in order."""
+
+    def first_screen(self) -> list[Block]:
+        """What the command line shows without `-v`: the answer first. All of it, where that is short."""
+        return self.blocks()
 
     @abstractmethod
     def in_short(self) -> list[str]:
@@ -112,9 +120,13 @@ def print_blocks(blocks: Sequence[Block], console: Console) -> None:
             case Code(text):
                 for line in text.splitlines():
                     console.print(rich_text.Text("  " + line), soft_wrap=True)
-            case Table(headers, rows, title, right):
+            case Table(headers, rows, title, right, close):
                 grid = rich_table.Table(
-                    title=title or None, box=box.SIMPLE, title_justify="left", pad_edge=False, title_style="italic"
+                    title=title or None,
+                    box=None if close else box.SIMPLE,
+                    title_justify="left",
+                    pad_edge=False,
+                    title_style="italic",
                 )
                 for header in headers:
                     grid.add_column(header, justify="right" if header in right else "left", overflow="fold")

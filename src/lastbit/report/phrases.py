@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..model.errors import Refusal
+from ..runtimes.groups import GROUPS, Group, in_groups
 from .blocks import Block, Text
 
 __all__ = [
@@ -13,6 +14,9 @@ __all__ = [
     "Data",
     "covered_on",
     "cut",
+    "families_in_short",
+    "families_row",
+    "families_text",
     "hex_text",
     "layers_text",
     "left_out",
@@ -39,12 +43,12 @@ _MOST_NAMES = 4
 Data = Mapping[str, Any]
 
 
-def name_text(name: str, full: bool = False) -> str:
+def name_text(name: str, full: bool = False, width: int = _NAME_WIDTH) -> str:
     """A name of the file, without what would disturb a terminal; long ones without their middle."""
     text = name if name.isprintable() else repr(name)[1:-1]
-    if full or len(text) <= _NAME_WIDTH:
+    if full or len(text) <= width:
         return text
-    half = (_NAME_WIDTH - 3) // 2
+    half = (width - 3) // 2
     return f"{text[:half]}...{text[-half:]}"
 
 
@@ -162,14 +166,61 @@ def _asked(coverage: Data) -> Data:
 
 
 def covered_on(coverage: Data) -> str:
-    """The runtimes that an operator is covered on: `all`, `none`, their names, or `all but` those it is not."""
+    """The runtimes that an operator is covered on: `all`, `none`, or families and names."""
     asked = _asked(coverage)
     on = [name for name, entry in asked.items() if entry["covered"]]
-    if len(on) == len(asked):
-        return "all"
-    if len(on) > len(asked) / 2:
-        return f"all but {', '.join(name for name in asked if name not in on)}"
-    return ", ".join(on) if on else "none"
+    return "all" if len(on) == len(asked) else families_text(on, list(asked)) or "none"
+
+
+def families_text(names: Sequence[str], of: Sequence[str]) -> str:
+    """Runtimes in few words: a family where all of its runtimes are among them, or all except few; else names.
+
+    >>> asked = [*GROUPS[Group.ARM64], *GROUPS[Group.CMSIS_NN], "tflm"]
+    >>> families_text([*GROUPS[Group.ARM64][1:], "cmsis-nn"], asked)
+    'ARM64 except litert-xnnpack-arm64, cmsis-nn'
+    >>> families_text([*GROUPS[Group.CMSIS_NN], "tflm"], asked)
+    'tflm, CMSIS-NN'
+
+    Args:
+        names: some of the runtimes.
+        of: all that were asked. A family of which some were not asked is told by names.
+    """
+    parts: list[str] = []
+    for group, members in GROUPS.items():
+        on = [name for name in members if name in names]
+        off = [name for name in members if name in of and name not in on]
+        whole = len(members) > 1 and set(members) <= set(of)
+        if on and whole and len(off) * 2 < len(on):
+            parts.append(f"{group} except {', '.join(off)}" if off else group)
+        else:
+            parts += on
+    return ", ".join([*parts, *(name for name in names if all(name not in members for members in GROUPS.values()))])
+
+
+def families_in_short(names: Iterable[str], of: Sequence[str]) -> str:
+    """The families of some runtimes, with how many of each where not all are among them.
+
+    >>> families_in_short(["tflm", "cmsis-nn"], ["tflm", "cmsis-nn", "cmsis-nn-single-rounding"])
+    'TFLM, CMSIS-NN 1/2'
+    """
+    cells = list(zip(Group, families_row(names, of), strict=True))
+    if all(cell == "all" for _, cell in cells):
+        return "all families"
+    return ", ".join(group if cell == "all" else f"{group} {cell}" for group, cell in cells if cell != "-")
+
+
+def families_row(names: Iterable[str], of: Sequence[str]) -> list[str]:
+    """How many runtimes of each of the five families are among some: a cell for each, `-` for none.
+
+    >>> families_row(["tflm", "cmsis-nn"], ["litert-reference", "tflm", "cmsis-nn", "cmsis-nn-single-rounding"])
+    ['-', '-', 'all', '1/2', '-']
+    """
+    counts = in_groups(names, of)
+    cells = []
+    for group in Group:
+        on, total = counts.get(group, (0, 0))
+        cells.append("-" if not on else "all" if on == total else f"{on}/{total}")
+    return cells
 
 
 def reasons(coverage: Data) -> list[str]:
@@ -181,7 +232,7 @@ def reasons(coverage: Data) -> list[str]:
             found.setdefault(entry["reason"].replace(f" on {name}", ""), []).append(name)
     if len(found) == 1 and len(*found.values()) == len(asked):
         return list(found)
-    return [f"{', '.join(names)}: {reason}" for reason, names in found.items()]
+    return [f"{families_text(names, list(asked))}: {reason}" for reason, names in found.items()]
 
 
 def others_text(names: Sequence[str]) -> str:

@@ -71,12 +71,13 @@ def print_error(text: str, label: str = "error") -> None:
     _write(sys.stderr, f"{shown} {visible(text)}\n")
 
 
-def print_report(report: Report, as_json: bool) -> None:
-    """A report on stdout: JSON alone, or what a person should read."""
+def print_report(report: Report, as_json: bool, verbose: bool = False) -> None:
+    """A report on stdout: JSON alone, or what a person should read; all of it where `verbose`."""
     if as_json:
         print_text(report.json())
         return
-    print_blocks([_visible_block(block) for block in report.blocks()], _console(sys.stdout))
+    blocks = report.blocks() if verbose else report.first_screen()
+    print_blocks([_visible_block(block) for block in blocks], _console(sys.stdout))
 
 
 def print_text(text: str) -> None:

@@ -24,6 +24,7 @@ from ...oracles import ORACLES, Oracle, open_oracle
 from ...report.blocks import Block, Heading, Report, Table, Text
 from ...runtimes import RUNTIMES, interpreter_here
 from ...runtimes.machine import cpu_text, platform_text
+from .screen import screen_blocks
 
 __all__ = ["DoctorReport", "doctor", "lastbit_version"]
 
@@ -79,6 +80,10 @@ class DoctorReport(Report):
     def as_dict(self) -> dict[str, Any]:
         """The findings as plain data (schema `lastbit.doctor/1`)."""
         return self.data
+
+    def first_screen(self) -> list[Block]:
+        """What works here, by family of runtimes."""
+        return screen_blocks(self.data)
 
     def blocks(self) -> list[Block]:
         """The findings, and what to do about each."""

@@ -25,7 +25,9 @@ from ...runtimes import RUNTIMES, Refused, Runtime, get_runtime
 from .constants import operator_constants
 from .likeness import likeness
 from .operator import operator_blocks
+from .operator_screen import operator_screen
 from .overview import model_blocks, overview_blocks
+from .screen import overview_screen
 from .specification import specification_blocks, specification_data
 
 __all__ = ["Inspection", "inspect"]
@@ -74,6 +76,12 @@ class Inspection(Report):
         else:
             head = f"{model['source']}: {model['operators']} operators, {model['dense']} of them dense layers"
         return [head, *(entry["text"] for entry in self.data["specification"][:3])]
+
+    def first_screen(self) -> list[Block]:
+        """The model or the one operator in short; all of it where every row was asked for."""
+        if self.full:
+            return self.blocks()
+        return overview_screen(self.data) if self.data["operator"] is None else operator_screen(self.data)
 
     def blocks(self) -> list[Block]:
         """An overview of the model, or one operator in full."""

@@ -10,6 +10,7 @@ from ...report.blocks import Block, Heading, Report, Table, Text
 from ...runtimes import RUNTIMES, Refused, Rule, Runtime, find_rule, get_runtime
 from ...runtimes.evidence import Evidence, evidence_of, outputs_by_run
 from ...runtimes.variant import Variant
+from .screen import screen_blocks
 
 __all__ = ["RuntimesReport", "runtimes_report"]
 
@@ -51,6 +52,10 @@ class RuntimesReport(Report):
     def in_short(self) -> list[str]:
         """The names."""
         return [f"{len(self.chosen)} exact: {', '.join(runtime.name for runtime in self.chosen)}"]
+
+    def first_screen(self) -> list[Block]:
+        """A line for each runtime; what was asked for by name is shown in full."""
+        return self.blocks() if self.details else screen_blocks(self.chosen)
 
     def blocks(self) -> list[Block]:
         """An overview, then for each runtime its variants of dense layers with rule, evidence and rivals excluded."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from ...model.graph import Model
 from ...model.types import Array, IntArray
 from ...ops.dense.layer import DenseLayer
 from ...report.blocks import Block, Heading, Report, Table, Text
-from ...report.phrases import merged, numbers, plural
+from ...report.phrases import merged, name_text, numbers, plural, span
 from ...runtimes import Runtime
 
 __all__ = ["Catch", "LayerVectors", "VectorSet"]
@@ -217,6 +219,26 @@ class VectorSet(Report):
             f"{self.runtime.name}, {self.model.source}",
         ]
 
+    def first_screen(self) -> list[Block]:
+        """What there is, who confirmed it, what it catches, and the files; `blocks` has each rival."""
+        covered = [layer for layer in self.layers if len(layer.x)]
+        name = name_text(os.path.basename(self.model.source))
+        which = f", operator {numbers([layer.index for layer in covered], 4)}" if covered else ""
+        blocks = [Text(f"vectors for {name}{which}, on {self.runtime.name}"), *self._outcome()]
+        blocks += _catches_in_short(covered) if covered else []
+        without = [layer for layer in self.layers if layer.refusal]
+        if without:
+            which = numbers([layer.index for layer in without], 8)
+            reasons = [layer.refusal for layer in without]
+            more = f" (and {len(set(reasons)) - 1} more reasons)" if len(set(reasons)) > 1 else ""
+            why = shorten(reasons[0], 100, placeholder=" ...")
+            blocks.append(Text(f"Without vectors: operator {which}: {why}{more}", "warning"))
+        if self.files:
+            folder, _ = os.path.split(self.files[0])
+            endings = ", ".join(dict.fromkeys(os.path.splitext(path)[1] for path in self.files))
+            blocks.append(Text(f"Wrote {len(self.files)} files to {folder}: {endings}"))
+        return [*blocks, Text("Every rival, what catches it, or why nothing can: -v", "dim")] if covered else blocks
+
     def blocks(self) -> list[Block]:
         """A row for each layer; for a single layer, a row for each rival; what none can catch; the files."""
         blocks: list[Block] = [Heading(f"vectors for {self.model.source} on {self.runtime.name}")]
@@ -284,6 +306,20 @@ class VectorSet(Report):
         ]
         headers = ("", "rival", "caught by vectors", "by random ones", "")
         return [Table(headers, rows, title=f"operator {layer.index}: what the vectors tell apart")]
+
+
+def _catches_in_short(layers: Sequence[LayerVectors]) -> list[Block]:
+    """How many rivals the vectors of some layers catch, how many random vectors do, and how many nothing can."""
+    caught, never = (sum(layer.count(status) for layer in layers) for status in ("caught", "cannot be caught"))
+    rivals = sum(len(layer.catches) for layer in layers)
+    missed = rivals - never - caught
+    text = f"They catch {caught} of {rivals - never} other rules, runtimes and known mistakes"
+    if any(layer.random for layer in layers):
+        by_random = sum(bool(c.random) for layer in layers for c in layer.catches)
+        tried = span(sorted(layer.random for layer in layers))
+        text += f"; {tried} random vectors catch {by_random}"
+    same = f" {never} more print the same for every input: nothing catches those." if never else ""
+    return [Text(f"{text}.{same}", "warning" if missed else "")]
 
 
 def _confirmed_text(layer: LayerVectors) -> str:

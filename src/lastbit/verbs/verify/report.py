@@ -11,6 +11,7 @@ from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ...report.coverage import Coverage
 from ...report.phrases import plural
 from .result import Comparison, RuntimeResult
+from .screen import screen_blocks
 
 __all__ = ["Verification"]
 
@@ -83,6 +84,11 @@ class Verification(Report):
         """The verdict, and on which runtimes."""
         verdict = " ".join(text.text for text in self._verdict())
         return [verdict, ", ".join(r.runtime.name for r in self.results), self.model.source]
+
+    def first_screen(self) -> list[Block]:
+        """The verdict, a line for each runtime, and where it starts to differ."""
+        verdict = self._verdict()
+        return [verdict[0], verdict[-1], *screen_blocks(self.results, self.missing)]
 
     def blocks(self) -> list[Block]:
         """Runtime by runtime: what ran, a table of settings, what differs, what is not covered."""

@@ -1,0 +1,173 @@
+"""The first screen of `inspect` for a model: what goes in and out, and which operators are covered, by family."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from textwrap import shorten
+
+from ...report.blocks import Block, Heading, Table, Text
+from ...report.phrases import (
+    Data,
+    families_in_short,
+    families_row,
+    name_text,
+    numbers,
+    plural,
+    scale_text,
+    type_text,
+    zero_point_text,
+)
+from ...runtimes.groups import Group
+
+__all__ = ["FAMILIES", "findings", "model_line", "overview_screen", "short_scale"]
+
+FAMILIES = tuple(str(group) for group in Group)
+_WIDTH = 79
+_MOST_ROWS = 13
+_MOST_ENDS = 2
+_MOST_REASONS = 3
+_MOST_DENSE = 2
+
+
+def overview_screen(data: Data) -> list[Block]:
+    """The model, its inputs and outputs, its operators with the families they are covered on, and what to know."""
+    return [
+        Heading(model_line(data)),
+        *_ends(data),
+        *_operators(data),
+        *_uncovered(data),
+        *_dense(data),
+        *findings(data),
+        Text("More, and why: -v. One operator: --op N. As data: --json.", "dim"),
+    ]
+
+
+def model_line(data: Data) -> str:
+    """What file this is, and what it has."""
+    model = data["model"]
+    size = "not a file" if model["bytes"] is None else f"{model['bytes']:,} bytes"
+    inner = f", the main one of {model['subgraphs']} subgraphs" if model["subgraphs"] > 1 else ""
+    name = name_text(os.path.basename(model["source"]), width=34)
+    return f"{name}: {size}, {plural(model['operators'], 'operator')} ({model['dense']} dense){inner}"
+
+
+def _ends(data: Data) -> list[Block]:
+    """The model's inputs and outputs."""
+    tensors = {tensor["index"]: tensor for tensor in data["tensors"]}
+    rows = [
+        (
+            role,
+            index,
+            name_text(tensors[index]["name"], width=18),
+            type_text(tensors[index]),
+            short_scale(tensors[index]["quantization"]),
+            zero_point_text(tensors[index]["quantization"]),
+        )
+        for role in ("input", "output")
+        for index in data["model"][f"{role}s"][:_MOST_ENDS]
+        if index in tensors
+    ]
+    headers = ("", "tensor", "name", "type", "scale", "zero point")
+    left = sum(max(len(data["model"][key]) - _MOST_ENDS, 0) for key in ("inputs", "outputs"))
+    more = [Text(f"{left} more inputs and outputs.", "dim")] if left else []
+    return [Table(headers, rows, right=("tensor", "zero point"), close=True), *more]
+
+
+def short_scale(quantization: Data | None) -> str:
+    """The one scale with the nine digits that tell it from every other float32, or how many there are."""
+    if quantization is None or quantization["scale"] is None or len(quantization["scale"]["decimal"]) != 1:
+        return scale_text(quantization)
+    return f"{quantization['scale']['decimal'][0]:.9g}"
+
+
+def _operators(data: Data) -> list[Block]:
+    """A row for each operator; of long models a row for each kind with the same coverage."""
+    operators = data["operators"]
+    tensors = {tensor["index"]: tensor for tensor in data["tensors"]}
+
+    def cells(op: Data) -> tuple[str, ...]:
+        on = [name for name, entry in op["coverage"].items() if entry["covered"]]
+        return tuple(families_row(on, data["runtimes"]))
+
+    def made(op: Data) -> str:
+        return name_text(type_text(tensors[op["outputs"][0]]), width=18) if op["outputs"] else "-"
+
+    blocks: list[Block] = [Heading("Operators, and the families of runtimes on which each is covered")]
+    if len(operators) <= _MOST_ROWS:
+        rows = [(op["index"], name_text(op["name"], width=17), made(op), *cells(op)) for op in operators]
+        return [*blocks, Table(("op", "operator", "output", *FAMILIES), rows, right=("op",), close=True)]
+    kinds = Counter((name_text(op["name"]), *cells(op)) for op in operators).most_common()
+    counted = [(count, *kind) for kind, count in kinds[: _MOST_ROWS - 1]]
+    blocks.append(Table(("count", "operator", *FAMILIES), counted, right=("count",), close=True))
+    left = len(kinds) - len(counted)
+    return [*blocks, *([Text(f"{plural(left, 'more kind')}.", "dim")] if left else [])]
+
+
+def _uncovered(data: Data) -> list[Block]:
+    """The reasons for which most operators are not covered, a line each."""
+    found: dict[str, tuple[set[int], set[str]]] = {}
+    for op in data["operators"]:
+        for name, entry in op["coverage"].items():
+            if not entry["covered"]:
+                operators, runtimes = found.setdefault(entry["reason"].replace(f" on {name}", ""), (set(), set()))
+                operators.add(op["index"])
+                runtimes.add(name)
+    ordered = sorted(found.items(), key=lambda item: -len(item[1][0]) * len(item[1][1]))
+    lines = []
+    for reason, (operators, runtimes) in ordered:
+        families = families_in_short(runtimes, data["runtimes"])
+        lines.append(f"Not covered on {families}: {plural(len(operators), 'operator')}: {reason}")
+    return [Text(shorten(line, _WIDTH, placeholder=" ..."), "warning") for line in lines[:_MOST_REASONS]]
+
+
+def _dense(data: Data) -> list[Block]:
+    """Shape, granularity and accumulators of the first dense layers; those that overflow stand first."""
+    entries = sorted(data["dense"], key=lambda entry: not _overflows(entry))
+    blocks: list[Block] = []
+    for entry in entries[:_MOST_DENSE]:
+        shape = f"[{entry['units']},{entry['depth']}]" if entry["units"] is not None else ""
+        activation = "" if entry["activation"] == "NONE" else f", {entry['activation']}"
+        text = f"Dense layer {entry['operator']}: {shape} {entry['granularity'] or ''}{activation}"
+        constants = entry.get("constants")
+        if constants is not None:
+            low, high = min(constants["acc_min"]), max(constants["acc_max"])
+            text += f", acc {low}..{high} ({constants['acc_bits']} bits)"
+        bad = _overflows(entry)
+        blocks.append(Text(text + (" OVERFLOWS" if bad else ""), "bad" if bad else ""))
+    left = len(entries) - len(blocks)
+    return [*blocks, *([Text(f"{plural(left, 'more dense layer')}.", "dim")] if left else [])]
+
+
+def _overflows(entry: Data) -> bool:
+    """Whether an accumulator of a dense layer leaves its register on some runtime."""
+    constants = entry.get("constants")
+    if constants is None:
+        return False
+    narrow = any(runtime.get("acc_bits", 64) <= 32 for runtime in entry["runtimes"].values())
+    return bool(constants["overflows_int32" if narrow else "reaches_int64_end"])
+
+
+def findings(data: Data) -> list[Block]:
+    """The first fault, breach and note of each kind in a line, with how many more there are."""
+    faults = [fault["text"] for fault in data["faults"]]
+    refused = any(fault["refused_by_litert"] for fault in data["faults"])
+    breaches = [f"operator {entry['operator']} {entry['name']}: {entry['text']}" for entry in data["specification"]]
+    about: dict[str, list[int]] = {}
+    for op in data["operators"]:
+        for note in dict.fromkeys(note for entry in op["coverage"].values() for note in entry.get("notes", ())):
+            about.setdefault(note, []).append(op["index"])
+    notes = [f"operator {numbers(where, 4)}: {note}" for note, where in about.items()]
+    return [
+        *_line("LiteRT refuses this file" if refused else "Unusual", faults),
+        *_line("Against the specification", breaches),
+        *_line("Note", notes),
+    ]
+
+
+def _line(head: str, texts: Sequence[str]) -> list[Block]:
+    if not texts:
+        return []
+    more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+    return [Text(shorten(f"{head}: {texts[0]}", _WIDTH - len(more), placeholder=" ...") + more, "warning")]

@@ -1,0 +1,173 @@
+"""First screens: the answer first, at 80 columns, in few lines; what must stand on each, and its text."""
+
+import re
+
+import numpy as np
+import pytest
+
+import lastbit
+from lab.pages import screens
+from lab.pages.screens import SCREENS, lines_of, verification
+from lastbit.runtimes import RUNTIMES, interpreter_here
+from lastbit.runtimes.evidence import evidence_of
+from lastbit.runtimes.groups import GROUPS, Group
+from lastbit.verbs.demo.verb import demo
+from lastbit.verbs.runtimes.verb import runtimes_report
+from lastbit.verbs.verify.report import Verification
+from tests.support.cli import fill, invoke
+from tests.support.interpreters import needs_all_interpreters
+from tests.support.places import MODELS, needs_shared_models
+
+FAMILIES = [str(group) for group in Group]
+
+# Screen -> the most lines it may have, and what must stand on it, whatever becomes shorter.
+FACTS = {
+    "doctor": (
+        15,
+        [
+            *("Interpreter(model) on this CPU is litert-xnnpack", "LastBit 0.1.0 works", "Python 3.11.7"),
+            *("4 of 21 real interpreters run", *FAMILIES, "litert-reference", "tflm"),
+            *("onnxruntime is not installed", 'pip install "onnxruntime==1.0"', "-v"),
+        ],
+    ),
+    "inspect": (
+        30,
+        [
+            *("question.tflite", "1 operator (1 dense)", "int8[1,16,48]", "int8[1,16,32]"),
+            *("0.0356623121", "0.0392772444", "FULLY_CONNECTED", *FAMILIES, "all"),
+            *("[32,48] per_channel", "acc -442595..445825 (20 bits)", "Note:", "-v", "--op N", "--json"),
+        ],
+    ),
+    "inspect_op": (
+        45,
+        [
+            *("Operator 0 FULLY_CONNECTED", "int8[32,48]", "32 along axis 0", "zero point", *FAMILIES),
+            *("0.0356623121", "0x1.24254ap-5", "0.0392772444", "0x1.41c25ap-5"),
+            *("float32-half_even ", "q31-half_up-half_away/dd", "q31-by_rows-single/dd", "float64-half_away "),
+            *("acc = sum (x - 8) w + bias", "round_half_even(", "round_half_away("),
+            *("acc -442595..445825 (20 bits)", "clamp -128..127", "depth 48"),
+            *("scale of weights", "folded bias", "m (float32)", "multiplier", "shift", "units 0 to 7 of 32"),
+        ],
+    ),
+    "runtimes": (30, ["differ", "compared", *FAMILIES, *RUNTIMES, "On this CPU", "tflite-micro", "--operators", "-v"]),
+    "vectors": (
+        10,
+        [
+            *("question.tflite", "operator 0", "on tflm", "25 vectors", "800 outputs confirmed by tflite-micro"),
+            *("They catch 6 of 6", "1000 random vectors catch 4", "1 more print the same for every input"),
+            *("Wrote 3 files to vectors: .npz, .json, .h", "-v"),
+        ],
+    ),
+    "verify": (
+        12,
+        [
+            *("EXACT: 0 of 1600", "Compared: 1 of 1", "litert-xnnpack", "tflm", "1 of 1", "800"),
+            *("19 runtimes not here: lastbit doctor", "-v"),
+        ],
+    ),
+    "verify_differs": (
+        12,
+        [
+            *("DIFFERS: 3 of 1600", "litert-xnnpack", "starts at operator 0 FULLY_CONNECTED", "rule the_rule"),
+            *("First at [0, 7]", "ai-edge-litert 0, LastBit 1", "cut out, 25 row(s) a call"),
+        ],
+    ),
+    "verify_gap": (
+        12,
+        [
+            *("NOT COMPARED: 1 of 1 operator", "No statement about the whole model", "0 of 1"),
+            "Operator 0 FULLY_CONNECTED on tflm: this variant is not covered yet",
+        ],
+    ),
+}
+
+
+def test_every_screen_has_its_facts_and_its_text():
+    assert set(FACTS) == set(SCREENS)
+    assert {path.stem for path in screens.TEXTS.iterdir()} == set(SCREENS)
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_a_first_screen(name, monkeypatch):
+    monkeypatch.setattr("lastbit.verbs.runtimes.screen.interpreter_here", lambda: "litert-xnnpack")
+    text = screens.screen(name)
+    limit, facts = FACTS[name]
+    assert len(text.splitlines()) <= limit
+    assert max(map(len, text.splitlines())) <= 80
+    folded = " ".join(text.split())
+    assert [fact for fact in facts if fact.strip() not in folded] == []
+    wanted = (screens.TEXTS / f"{name}.txt").read_text(encoding="utf-8")
+    assert text == wanted, "if it is meant so: python -m lab pages screens"
+
+
+def test_numbers_of_evidence_on_the_screen_of_runtimes():
+    text = "\n".join(lines_of(runtimes_report().first_screen()))
+    for name in RUNTIMES:
+        assert re.search(rf" {re.escape(name)} .* {sum(row.outputs for row in evidence_of(name)):,} +0$", text, re.M)
+    assert f"Interpreter(model) of LiteRT is {interpreter_here()}." in text
+
+
+@needs_shared_models
+@pytest.mark.parametrize("model", ["mlt_kws_ref", "arm_kws_cnn_s", "mlt_resnet8_quant", "adi_dtln_int16_1"])
+def test_a_network_is_one_screen(model):
+    found = lastbit.inspect(MODELS / f"{model}.tflite")
+    lines = lines_of(found.first_screen())
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    names = {op["name"] for op in found.data["operators"]}
+    assert [name for name in names if name not in text] == []
+    uncovered = any(not entry["covered"] for op in found.data["operators"] for entry in op["coverage"].values())
+    assert ("Not covered on" in text) == uncovered
+
+
+@needs_shared_models
+@pytest.mark.parametrize("op", [0, 1, 9, 11, 12])
+def test_each_kind_of_operator_is_one_screen(op):
+    found = lastbit.inspect(MODELS / "mlt_kws_ref.tflite", op)
+    lines = lines_of(found.first_screen())
+    assert len(lines) <= 45
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert all(entry["rule"] in text for entry in found.data["operators"][0]["coverage"].values() if entry["covered"])
+
+
+def test_many_runtimes_with_gaps_are_twelve_lines_of_verify():
+    one, other = verification(gap="a reason of many words " * 20).results
+    found = Verification(one.model, 25, 0, [one] * 9 + [other] * 4, list(RUNTIMES))
+    lines = lines_of(found.first_screen())
+    assert len(lines) <= 12
+    assert "7 more runtimes in -v" in " ".join(lines)
+
+
+@needs_all_interpreters
+def test_the_demo_is_sixty_lines():
+    lines = lines_of(demo().first_screen())
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    for fact in (
+        "5 of 5 quantized tensors",
+        "litert-xnnpack",
+        "tflm",
+        "acc =",
+        "product_wraps_int8",
+        "102,400 of 102,400",
+    ):
+        assert fact in text
+
+
+def test_v_prints_everything(tmp_path, monkeypatch):
+    fill(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.zeros((1, 7), np.int8))
+    for command in (["inspect", "m.tflite"], ["inspect", "m.tflite", "--op", 0], ["runtimes"]):
+        short, long, data = (invoke(*command, *flag) for flag in ([], ["-v"], ["--json"]))
+        assert short.exit_code == long.exit_code == data.exit_code == 0
+        assert len(long.stdout) > 1.5 * len(short.stdout)
+        assert data.stdout.startswith("{")
+
+
+def test_every_runtime_is_of_one_family():
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(RUNTIMES)
+    assert all("arm64" in name for name in GROUPS[Group.ARM64])
