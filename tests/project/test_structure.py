@@ -115,7 +115,9 @@ def test_every_command_has_a_file_of_its_name():
     files = {path.stem for path in (SOURCE / "cli").glob("*.py")}
     for name, command in main.commands.items():
         assert command.callback.__module__ == f"lastbit.cli.{name.replace('-', '_')}"
-    assert files - {name.replace("-", "_") for name in main.commands} == {"__init__", "float_model", "group", "options"}
+    assert files - {name.replace("-", "_") for name in main.commands} == {
+        *("__init__", "float_model", "group", "options", "user_code")
+    }
 
 
 def test_arithmetic_and_rules_may_not_import_any_other_module_of_model():
