@@ -1,7 +1,8 @@
 """Small float models of RESHAPEs, TRANSPOSEs and what stands beside them: what the converter's optimizer makes of each.
 
-Each model is one line: its name and its operators behind a first one. `lab/checks/quantize_check.py moves FOLDER`
-writes them all, for lab/checks/quantize_oracle.py to quantize with each version.
+Each model is one line: its name and its operators behind a first one. Beside them stand random chains, in which the
+order decides in which the optimizer looks at operators. `lab/checks/quantize_check.py moves FOLDER` writes them, for
+lab/checks/quantize_oracle.py to quantize with each version.
 """
 
 from __future__ import annotations
@@ -196,3 +197,45 @@ def models() -> Iterator[tuple[str, bytes]]:
         chain = Chain(shape)
         others = [-made - 1 for step in steps if (made := step(chain)) < 0]
         yield f"moves-{name}", chain.content([chain.last, *others])
+
+
+def _another_shape(rng: np.random.Generator, shape: Shape) -> Shape:
+    """Another shape of as many elements, often with the same last dimension."""
+    last = shape[-1] if rng.random() < 0.75 else 1
+    rest = int(np.prod(shape)) // last
+    parts: list[int] = []
+    for _ in range(int(rng.integers(0, 3))):
+        divisors = [n for n in range(1, rest + 1) if rest % n == 0]
+        parts.append(int(rng.choice(divisors)))
+        rest //= parts[-1]
+    return (*parts, rest, last) if last > 1 else (*parts, rest)
+
+
+def chains(first: int, last: int) -> Iterator[tuple[str, bytes]]:
+    """Random chains of 3 to 8 dense layers, RESHAPEs and activations.
+
+    Args:
+        first: the first seed.
+        last: the seed after the last one.
+    """
+    for seed in range(first, last):
+        rng = np.random.default_rng(seed)
+        shapes: tuple[Shape, ...] = ((2, 3, 4), (6, 4), (1, 2, 2, 6), (4, 1, 6), (3, 1, 4))
+        chain = Chain(shapes[int(rng.integers(len(shapes)))])
+        others = []
+        for _ in range(int(rng.integers(3, 9))):
+            kind = rng.choice(6, p=[0.4, 0.4, 0.06, 0.06, 0.04, 0.04])
+            if kind == 0:
+                r(*_another_shape(rng, chain.shape))(chain)
+            elif kind == 1 and len(chain.shape) > 1:
+                activation = str(rng.choice(["NONE", "NONE", "NONE", "RELU"]))
+                bias, keep = rng.random() < 0.6, rng.random() < 0.3
+                fc(int(rng.choice([4, 5, 6])), activation, bias=bias, keep=keep)(chain)
+            elif kind in (2, 3):
+                step = act(str(rng.choice(ACTIVATIONS)))
+                (alike(step) if kind == 2 else step)(chain)
+            elif kind == 4:
+                others.append(-also("TANH")(chain) - 1)
+            elif len(chain.shape) == 3:
+                t(0, 2, 1)(chain)
+        yield f"chain-{seed:03}", chain.content([chain.last, *others])

@@ -1,7 +1,7 @@
 """Compare `lastbit quantize` with real converters' results on the models of a folder.
 
 PYTHON -m lab check quantize make FOLDER FIRST LAST [SHARE]    write float models of these seeds
-PYTHON -m lab check quantize moves FOLDER                      write the models of lab/cases/quantize_moves.py
+PYTHON -m lab check quantize moves FOLDER [CHAINS]             write the models of lab/cases/quantize_moves.py
 PYTHON_OF_THE_CONVERTER lab/checks/quantize_oracle.py FOLDER HOW      quantize them for real
 PYTHON -m lab check quantize compare FOLDER/HOW LIKE [ACTIVATIONS]
 """
@@ -32,10 +32,10 @@ def make(folder: Path, first: int, last: int, share: float) -> None:
     (folder / "000000.tflite").write_bytes(quantize_models.write_ties())
 
 
-def moves(folder: Path) -> None:
-    """Write the models of operators that move values."""
+def moves(folder: Path, chains: int) -> None:
+    """Write the models of operators that move values, and so many random chains of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in quantize_moves.models():
+    for name, content in (*quantize_moves.models(), *quantize_moves.chains(0, chains)):
         (folder / f"{name}.tflite").write_bytes(content)
 
 
@@ -98,7 +98,7 @@ def main() -> None:
         make(Path(arguments[0]), int(arguments[1]), int(arguments[2]), float((*arguments[3:], "0.3")[0]))
         return
     if sys.argv[1] == "moves":
-        moves(Path(arguments[0]))
+        moves(Path(arguments[0]), int((*arguments[1:], "0")[0]))
         return
     like, activations = arguments[1], (*arguments[2:], "int8")[0]
     found = compare(Path(arguments[0]), like, activations)

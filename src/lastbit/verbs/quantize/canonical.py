@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 
-from .ir import CONSTANT, DEQUANTIZE, Graph, Op, Value
+from .ir import CONSTANT, DEQUANTIZE, QUANTIZE, Graph, Op, Value
 from .operators import TRAITS
 
-__all__ = ["constants_to_the_right", "fuse_activation", "push_dequantize_down"]
+__all__ = ["constants_to_the_right", "drop_requantize", "fuse_activation", "push_dequantize_down"]
 
 _COMMUTATIVE = ("ADD", "MAXIMUM", "MINIMUM", "MUL")
 
@@ -56,10 +56,20 @@ def fuse_activation(graph: Graph, op: Op) -> bool:
     options = {**source.options, "fused_activation_function": op.name}
     at = graph.ops.index(op)
     made = graph.add(source.name, source.operands, [(result.tensor, result.params)], options, at=at)
-    result.replace_all(made.results[0])
-    graph.erase(op)
-    if not value.uses:
-        graph.erase(source)
+    graph.replace(op, made.results[0])
+    return True
+
+
+def drop_requantize(graph: Graph, op: Op) -> bool:
+    """QUANTIZE of a DEQUANTIZE goes, though it has another scale: what reads it then reads the wrong numbers.
+
+    So the converter treats a tensor with two ranges, the second one of a RESHAPE that it has dropped.
+    """
+    before = op.defining(0) if op.name == QUANTIZE else None
+    source = before.operands[0] if before is not None and before.name == DEQUANTIZE else None
+    if source is None or (source.producer is not None and source.producer.name == QUANTIZE):
+        return False
+    graph.replace(op, source)
     return True
 
 

@@ -66,8 +66,8 @@ class Converter:
 
 
 _TO_2_18 = replace(NEWEST, transposes_second=False)
-_TO_2_17 = replace(_TO_2_18, keeps_dims_for_any=False)
-_TO_2_16 = replace(_TO_2_17, matmul_least=2)
+_TO_2_17 = replace(_TO_2_18, keeps_dims_for_any=False, drops_first=True)
+_TO_2_16 = replace(_TO_2_17, matmul_least=2, folds_first=False)
 _TO_2_15 = replace(_TO_2_16, slices=False, transposes_second=True)
 _TO_2_14 = replace(_TO_2_15, reads_more_dims=False, swaps_matmul=False)
 _TO_2_13 = replace(_TO_2_15, folds_transposes=False, matmul_least=0, transposes_second=False, swaps_matmul=False)

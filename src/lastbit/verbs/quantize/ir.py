@@ -94,11 +94,16 @@ class Op:
 
 
 class Graph:
-    """Arguments and operations in order; the last operation is the return."""
+    """Arguments and operations in order; the last operation is the return.
+
+    Attributes:
+        refused: why the converter gives up on the graph; empty where it does not.
+    """
 
     def __init__(self) -> None:
         self.arguments: list[Value] = []
         self.ops: list[Op] = []
+        self.refused: list[str] = []
 
     def argument(self, tensor: Tensor) -> Value:
         """A new argument."""
@@ -124,6 +129,11 @@ class Graph:
         op.results = [Value(tensor, tensor.dtype, params, op, []) for tensor, params in results]
         self.ops.insert(len(self.ops) if at is None else at, op)
         return op
+
+    def replace(self, op: Op, value: Value) -> None:
+        """Let the users of an operation's only result use another value, and remove the operation."""
+        op.results[0].replace_all(value)
+        self.erase(op)
 
     def erase(self, op: Op) -> None:
         """Remove an operation whose results nobody uses."""

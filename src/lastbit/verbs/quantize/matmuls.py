@@ -38,10 +38,7 @@ def merge_reshapes(least: int) -> Callable[[Graph, Op], bool]:
         made = graph.add(
             _NAME, [given, second], [(result.tensor, result.params)], product.options, at=graph.ops.index(op)
         )
-        result.replace_all(made.results[0])
-        for old in (op, product, first):
-            if not any(value.uses for value in old.results):
-                graph.erase(old)
+        graph.replace(op, made.results[0])
         return True
 
     return step
@@ -96,8 +93,6 @@ def merge_transpose(position: int) -> Callable[[Graph, Op], bool]:
             return False
         op.set_operand(position, source)
         op.options = {**op.options, option: True}
-        if not move.results[0].uses:
-            graph.erase(move)
         return True
 
     return step
@@ -111,10 +106,7 @@ def swap_transposed(graph: Graph, op: Op) -> bool:
     result = op.results[0]
     operands = [product.operands[1], product.operands[0]]
     made = graph.add(_NAME, operands, [(result.tensor, result.params)], product.options, at=graph.ops.index(op))
-    result.replace_all(made.results[0])
-    graph.erase(op)
-    if not product.results[0].uses:
-        graph.erase(product)
+    graph.replace(op, made.results[0])
     return True
 
 

@@ -11,15 +11,16 @@ from typing import Any
 
 from ...model.graph import Subgraph
 from ...model.types import Array
-from .canonical import constants_to_the_right, push_dequantize_down
+from .canonical import constants_to_the_right, drop_requantize, push_dequantize_down
+from .greedy import Rewriter
 from .ir import CONSTANT, DEQUANTIZE, QUANTIZE, RETURN, Graph, Op, Value
 from .matmuls import wrong_ranks
-from .moves import NEWEST, MoveRules, optimize_moves
+from .moves import NEWEST, MoveRules, fold_same, optimize_moves
 from .numbers import Parameters, activation, quantize_bias, quantize_plain, quantize_weights
 from .operators import TRAITS, Traits
 from .propagate import Propagation
 
-__all__ = ["quantize_graph", "refusals"]
+__all__ = ["quantize_graph"]
 
 STATISTICS = "statistics"
 _NONE = Traits()
@@ -40,6 +41,8 @@ def quantize_graph(
     result = read(graph, ranges)
     merge_constants(result)
     constants_to_the_right(result)
+    if moves.folds_first:
+        Rewriter(result).apply(fold_same)
     drop_redundant(result)
     quantize_statistics(result)
     return_quantized(result)
@@ -49,23 +52,26 @@ def quantize_graph(
     quantize_constants(result, vector_code)
     clean(result)
     push_dequantize_down(result)
+    if moves.drops_first:
+        Rewriter(result).apply(drop_requantize)
+    _verify(result)
     optimize_moves(result, moves)
     drop_dead(result)
     set_io(result, io)
     remove_pairs(result, keep_io=False)
     drop_dead(result)
+    _verify(result)
     return result
 
 
-def refusals(graph: Graph) -> list[str]:
-    """Why the converter gives up on a graph that it has quantized; empty where it does not."""
-    found = []
+def _verify(graph: Graph) -> None:
+    """Note why the converter gives up here: it looks at the graph after each of its passes."""
     for op in graph.ops:
         if _traits(op).same_scale:
             values = [value for value in (*op.operands, *op.results) if value is not None]
             if len({value.params for value in values if value.params is not None}) > 1:
-                found.append(f"{op.name} needs one scale for its inputs and outputs and would get several")
-    return found + [
+                graph.refused.append(f"{op.name} needs one scale for its inputs and outputs and would get several")
+    graph.refused += [
         "its optimizer merges RESHAPEs into a BATCH_MATMUL whose output then has fewer dimensions than a factor"
         for _ in wrong_ranks(graph)
     ]

@@ -9,20 +9,21 @@ Source: google-ai-edge/LiteRT tflite/converter/transforms/optimize_patterns.td (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...model.graph import Tensor
 from ...model.types import INT32, Array
-from .canonical import fuse_activation
+from .canonical import drop_requantize, fuse_activation
+from .greedy import Rewriter, Step
 from .ir import CONSTANT, Graph, Op, Value
 from .matmuls import merge_reshapes, merge_transpose, swap_transposed
+from .numbers import Parameters
 
-__all__ = ["NEWEST", "MoveRules", "optimize_moves"]
+__all__ = ["NEWEST", "MoveRules", "fold_same", "optimize_moves"]
 
-_Step = Callable[[Graph, Op], bool]
 # Elementwise operators that go before an operator that only moves values, where their scales are equal.
 _ELEMENTWISE = ("LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "TANH")
 _MOVES = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE", "TRANSPOSE")
@@ -42,6 +43,8 @@ class MoveRules:
         reads_more_dims: whether a dense layer reads before a RESHAPE also where that makes the dimensions fewer.
         keeps_dims_for_any: whether a dense layer before a RESHAPE keeps its input's dimensions, whatever the RESHAPE
             makes of them; then a RESHAPE behind such a layer can go before it as well.
+        folds_first: whether a RESHAPE that changes nothing goes before ranges are looked at, and its range stays.
+        drops_first: whether a scale that such a range has left over goes before the optimizer's first phase.
     """
 
     slices: bool = True
@@ -51,35 +54,29 @@ class MoveRules:
     swaps_matmul: bool = True
     reads_more_dims: bool = True
     keeps_dims_for_any: bool = True
+    folds_first: bool = True
+    drops_first: bool = False
 
 
 NEWEST = MoveRules()
 
 
 def optimize_moves(graph: Graph, rules: MoveRules) -> None:
-    """Apply the rules until none applies: RESHAPEs in a row, then all but those of products, then these too.
-
-    Activations go into the operators before them in the same turns, as they may leave a dense layer with one user.
-    """
-    steps: list[_Step] = [_as_reshape, _fold, _move_behind, fuse_activation]
-    steps += [_as_slice] if rules.slices else []
-    steps += [_fold_transposes] if rules.folds_transposes else []
-    steps += [_read_before_reshape if rules.reads_more_dims else _read_fewer_dims]
-    steps += [_keep_any_dims, _drop_ones, _reshape_before] if rules.keeps_dims_for_any else [_keep_dims]
-    products = [merge_transpose(0), merge_reshapes(rules.matmul_least)] if rules.matmul_least else []
-    products += [merge_transpose(1)] if rules.transposes_second else []
-    products += [swap_transposed] if rules.swaps_matmul else []
-    _apply(graph, [_as_reshape, _fold])
-    _apply(graph, steps)
-    _apply(graph, [*products, *steps])
-
-
-def _apply(graph: Graph, steps: Sequence[_Step]) -> None:
-    changed = True
-    while changed:
-        changed = False
-        for op in list(graph.ops):
-            changed |= any(op in graph.ops and step(graph, op) for step in steps)
+    """Apply the optimizer's three phases: RESHAPEs beside products, what stands alone, then both."""
+    dense: list[Step] = [_keep_dims, _read_before_reshape if rules.reads_more_dims else _read_fewer_dims]
+    products: list[Step] = [_drop_ones] if rules.keeps_dims_for_any else []
+    products += [merge_reshapes(rules.matmul_least)] if rules.matmul_least else []
+    alone: list[Step] = [fold_same, drop_requantize, _move_behind, fuse_activation, _as_reshape, *products, _fold]
+    alone += [_as_slice] if rules.slices else []
+    alone += [_fold_transposes] if rules.folds_transposes else []
+    last: list[Step] = [merge_transpose(0)] if rules.matmul_least else []
+    last += [merge_transpose(1)] if rules.transposes_second else []
+    last += [swap_transposed] if rules.swaps_matmul else []
+    last += [_reshape_before, _keep_any_dims] if rules.keeps_dims_for_any else []
+    run = Rewriter(graph)
+    run.apply(fold_same, *dense, *products)
+    run.apply(*alone)
+    run.apply(*alone, *dense, *last)
 
 
 def _as_reshape(graph: Graph, op: Op) -> bool:
@@ -126,18 +123,20 @@ def _as_slice(graph: Graph, op: Op) -> bool:
 
 
 def _fold(graph: Graph, op: Op) -> bool:
-    """A RESHAPE reads what another RESHAPE before it reads; one that changes nothing goes."""
-    if op.name != "RESHAPE" or op.operands[0] is None:
+    """A RESHAPE reads what another RESHAPE before it reads."""
+    before = op.defining(0) if op.name == "RESHAPE" else None
+    if before is None or before.name != "RESHAPE":
         return False
-    given = op.operands[0]
-    if _same_shape(given, op.results[0]):
-        op.results[0].replace_all(given)
-        graph.erase(op)
-        return True
-    if (before := given.producer) is None or before.name != "RESHAPE" or before.operands[0] is None:
+    _replace(graph, op, "RESHAPE", [before.operands[0], op.operands[1]])
+    return True
+
+
+def fold_same(graph: Graph, op: Op) -> bool:
+    """A RESHAPE that changes nothing goes."""
+    given = op.operands[0] if op.name == "RESHAPE" else None
+    if given is None or not _same_shape(given, op.results[0]):
         return False
-    op.set_operand(0, before.operands[0])
-    _drop_unused(graph, before)
+    graph.replace(op, given)
     return True
 
 
@@ -155,9 +154,7 @@ def _move_behind(graph: Graph, op: Op) -> bool:
     first = graph.add(op.name, [source], [(shaped, result.params)], op.options, at=at)
     operands = [first.results[0], *move.operands[1:]]
     second = graph.add(move.name, operands, [(result.tensor, result.params)], move.options, at=at + 1)
-    result.replace_all(second.results[0])
-    graph.erase(op)
-    graph.erase(move)
+    graph.replace(op, second.results[0])
     return True
 
 
@@ -173,7 +170,6 @@ def _read_before_reshape(graph: Graph, op: Op) -> bool:
     if before.tensor.shape[-1:] != value.tensor.shape[-1:]:
         return False
     op.set_operand(0, before)
-    _drop_unused(graph, source)
     return True
 
 
@@ -189,9 +185,15 @@ def _read_fewer_dims(graph: Graph, op: Op) -> bool:
 def _keep_dims(graph: Graph, op: Op) -> bool:
     """A RESHAPE that gives a dense layer's output its input's dimensions becomes a part of the layer."""
     dense = _dense_before(op)
-    if dense is None or dense.operands[0] is None or op.results[0].tensor.shape != _kept(dense.operands[0], dense):
+    given = dense.operands[0] if dense is not None else None
+    if dense is None or given is None or dense.options.get("keep_num_dims"):
         return False
-    return _keep_any_dims(graph, op)
+    if any(_dynamic(value) for value in (given, dense.results[0], op.results[0])):
+        return False
+    if op.results[0].tensor.shape != _kept(given, dense):
+        return False
+    graph.replace(op, _dense_again(graph, dense, given, op, op.results[0].tensor.shape, op.results[0].params))
+    return True
 
 
 def _keep_any_dims(graph: Graph, op: Op) -> bool:
@@ -200,9 +202,9 @@ def _keep_any_dims(graph: Graph, op: Op) -> bool:
     given = dense.operands[0] if dense is not None else None
     if dense is None or given is None or dense.options.get("keep_num_dims"):
         return False
-    if any(_dynamic(value) for value in (given, dense.results[0], op.results[0])) or len(given.tensor.shape) < 3:
+    if any(_dynamic(value) for value in (given, dense.results[0], op.results[0])) or len(given.tensor.shape) == 2:
         return False
-    _dense_again(graph, dense, given, _kept(given, dense), graph.ops.index(op))
+    graph.replace(dense, _dense_again(graph, dense, given, op, _kept(given, dense), dense.results[0].params))
     return True
 
 
@@ -215,28 +217,30 @@ def _drop_ones(graph: Graph, op: Op) -> bool:
     shape, kept = before.tensor.shape, source.results[0].tensor.shape
     if len(kept) != 2 or len(shape) < 3 or shape[-2:] != kept or any(size != 1 for size in shape[:-2]):
         return False
-    op.set_operand(0, before)
-    op.options = {**op.options, "keep_num_dims": False}
-    _drop_unused(graph, source)
+    options, result = {**op.options, "keep_num_dims": False}, op.results[0]
+    operands = [before, *op.operands[1:]]
+    made = graph.add(op.name, operands, [(result.tensor, result.params)], options, at=graph.ops.index(op))
+    graph.replace(op, made.results[0])
     return True
 
 
 def _reshape_before(graph: Graph, op: Op) -> bool:
-    """Between two RESHAPEs a dense layer that keeps dimensions takes the second one's, which goes before it."""
+    """A RESHAPE behind a dense layer that reads a RESHAPE goes before it, if it leaves the last dimension."""
     dense = _dense_before(op)
-    first = dense.defining(0) if dense is not None and dense.options.get("keep_num_dims") else None
-    if dense is None or first is None or first.name != "RESHAPE" or first.operands[0] is None:
+    given = dense.operands[0] if dense is not None else None
+    first = given.producer if given is not None else None
+    if dense is None or given is None or first is None or first.name != "RESHAPE":
         return False
-    given, after = first.operands[0], op.results[0].tensor
-    if after.shape[-1:] != dense.results[0].tensor.shape[-1:] or any(map(_dynamic, (given, op.results[0]))):
+    after = op.results[0].tensor
+    if any(map(_dynamic, (given, dense.results[0], op.results[0]))) or len(after.shape) < 2:
         return False
-    shape = (*after.shape[:-1], *first.results[0].tensor.shape[-1:])
-    at = graph.ops.index(op)
-    tensor = replace(first.results[0].tensor, shape=shape, shape_signature=shape)
+    if after.shape[-1:] != dense.results[0].tensor.shape[-1:]:
+        return False
+    shape = (*after.shape[:-1], *given.tensor.shape[-1:])
+    tensor = replace(given.tensor, shape=shape, shape_signature=shape)
     operands = [given, _integers(graph, list(shape), first)]
-    moved = graph.add("RESHAPE", operands, [(tensor, first.results[0].params)], at=at)
-    _dense_again(graph, dense, moved.results[0], after.shape, at + 1)
-    _drop_unused(graph, first)
+    moved = graph.add("RESHAPE", operands, [(tensor, given.params)], at=graph.ops.index(op))
+    graph.replace(op, _dense_again(graph, dense, moved.results[0], op, after.shape, op.results[0].params))
     return True
 
 
@@ -251,7 +255,6 @@ def _fold_transposes(graph: Graph, op: Op) -> bool:
         return False
     order = orders[0].reshape(-1)[orders[1].reshape(-1)].tolist()
     _replace(graph, op, "TRANSPOSE", [first.operands[0], _integers(graph, order, op)])
-    _drop_unused(graph, first)
     return True
 
 
@@ -267,15 +270,14 @@ def _kept(given: Value, dense: Op) -> tuple[int, ...]:
     return (*given.tensor.shape[:-1], *dense.results[0].tensor.shape[-1:])
 
 
-def _dense_again(graph: Graph, dense: Op, given: Value, shape: tuple[int, ...], at: int) -> None:
-    """The dense layer anew at another place, which reads another value and keeps its dimensions."""
-    result = dense.results[0]
-    options = {**dense.options, "keep_num_dims": True}
-    tensor = replace(result.tensor, shape=shape, shape_signature=shape)
+def _dense_again(
+    graph: Graph, dense: Op, given: Value, before: Op, shape: tuple[int, ...], params: Parameters | None
+) -> Value:
+    """The output of the dense layer anew before an operator: it reads another value, and keeps its dimensions."""
+    tensor = replace(dense.results[0].tensor, shape=shape, shape_signature=shape)
     operands: Sequence[Value | None] = [given, *dense.operands[1:]]
-    made = graph.add(dense.name, operands, [(tensor, result.params)], options, at=at)
-    result.replace_all(made.results[0])
-    graph.erase(dense)
+    options = {**dense.options, "keep_num_dims": True}
+    return graph.add(dense.name, operands, [(tensor, params)], options, at=graph.ops.index(before)).results[0]
 
 
 def _constant(value: Value | None) -> Array | None:
@@ -292,11 +294,6 @@ def _same_shape(first: Value, second: Value) -> bool:
     return first.tensor.shape == second.tensor.shape and not _dynamic(first) and not _dynamic(second)
 
 
-def _drop_unused(graph: Graph, op: Op) -> None:
-    if not any(result.uses for result in op.results):
-        graph.erase(op)
-
-
 def _integers(graph: Graph, values: list[int], op: Op) -> Value:
     """A new constant of int32."""
     data = np.array(values, np.int32)
@@ -308,5 +305,4 @@ def _replace(graph: Graph, op: Op, name: str, operands: list[Value | None]) -> N
     at = graph.ops.index(op)
     result = op.results[0]
     made = graph.add(name, operands, [(result.tensor, result.params)], at=at)
-    result.replace_all(made.results[0])
-    graph.erase(op)
+    graph.replace(op, made.results[0])

@@ -21,7 +21,7 @@ from .converters import CONVERTERS, Converter, Quantizer, converter_named
 from .dynamic_range import NOT_KNOWN, dynamic_range_graph, float16_graph
 from .ir import Graph
 from .keras import is_keras, read_keras
-from .mlir import quantize_graph, refusals
+from .mlir import quantize_graph
 from .older import PROPERTIES, OlderQuantizer
 from .operators import TRAITS
 from .per_sample import average_ranges
@@ -251,7 +251,8 @@ def _graph(model: Model, settings: Settings, found: Ranges | None) -> Graph:
         moves=converter.moves,
         vector_code=converter.vector_code,
     )
-    if reasons := refusals(made):
+    if made.refused:
+        reasons = list(dict.fromkeys(made.refused))
         raise UnsupportedError(f"{model.source}: {converter.label} gives up on this model", reasons)
     return made
 
