@@ -23,6 +23,7 @@ class Quantizer(Enum):
 _NEWEST = Folding()
 _DROPPING_ZEROS = Folding(earlier=True)
 _KEEPING_ZEROS = Folding(drops_zeros=False, earlier=True)
+_SHARED = replace(_KEEPING_ZEROS, scales_shared=True)
 _EMBEDDINGS = frozenset(("EMBEDDING_LOOKUP",))
 _OLD_DEQUANTIZED = _EMBEDDINGS | {"TRANSPOSE_CONV"}
 
@@ -65,9 +66,9 @@ class Converter:
         return replace(self, name="", version="", folding=_NEWEST)
 
 
-_TO_2_18 = replace(NEWEST, transposes_second=False)
-_TO_2_17 = replace(_TO_2_18, keeps_dims_for_any=False, drops_first=True)
-_TO_2_16 = replace(_TO_2_17, matmul_least=2, folds_first=False)
+_TO_2_18 = replace(NEWEST, transposes_second=False, drops_first=True)
+_TO_2_17 = replace(_TO_2_18, keeps_dims_for_any=False)
+_TO_2_16 = replace(_TO_2_17, matmul_least=2, folds_first=False, drops_first=False)
 _TO_2_15 = replace(_TO_2_16, slices=False, transposes_second=True)
 _TO_2_14 = replace(_TO_2_15, reads_more_dims=False, swaps_matmul=False)
 _TO_2_13 = replace(_TO_2_15, folds_transposes=False, matmul_least=0, transposes_second=False, swaps_matmul=False)
@@ -85,7 +86,7 @@ CONVERTERS: tuple[Converter, ...] = (
         moves=_TO_2_16,
         vector_code=True,
         dequantized=_OLD_DEQUANTIZED,
-        folding=_KEEPING_ZEROS,
+        folding=_SHARED,
     ),
     *(
         Converter(
@@ -99,10 +100,10 @@ CONVERTERS: tuple[Converter, ...] = (
             folding=folding,
         )
         for version, moves, folding in (
-            ("2.15", _TO_2_15, _KEEPING_ZEROS),
-            ("2.14", _TO_2_14, _KEEPING_ZEROS),
-            ("2.13", _TO_2_13, _KEEPING_ZEROS),
-            ("2.12", _TO_2_13, Folding(Newton.THREE_HALVES, drops_zeros=False, earlier=True)),
+            ("2.15", _TO_2_15, _SHARED),
+            ("2.14", _TO_2_14, _SHARED),
+            ("2.13", _TO_2_13, _SHARED),
+            ("2.12", _TO_2_13, replace(_SHARED, newton=Newton.THREE_HALVES)),
         )
     ),
     Converter("litert", "2.3", Quantizer.OLDER),

@@ -50,7 +50,8 @@ def read_keras(path: str | os.PathLike[str], folding: Folding | None = None) -> 
         nodes, outputs = lower(found, file, folding.newton)
         source = file.path
     # Where every shape is known, all versions drop zeros.
-    nodes, outputs = fuse(nodes, outputs, folding.drops_zeros or found.batch is not None, folding.earlier)
+    folding = replace(folding, drops_zeros=folding.drops_zeros or found.batch is not None)
+    nodes, outputs = fuse(nodes, outputs, folding)
     if folded := into_convolution(nodes):
         reasons = [
             f"layer {node.name!r}: the batch normalization of one channel before it goes into it" for node in folded

@@ -40,11 +40,14 @@ class Folding:
         newton: how 1/sqrt is calculated.
         drops_zeros: whether adding a constant of zeros is dropped.
         earlier: whether the optimizer is that of TensorFlow up to 2.19.
+        scales_shared: whether a factor goes into the dense layer before also where something else uses that, if only
+            an operator that is gone: up to TensorFlow 2.16.
     """
 
     newton: Newton = Newton.RESIDUAL
     drops_zeros: bool = True
     earlier: bool = False
+    scales_shared: bool = False
 
 
 def rsqrt(values: Array, newton: Newton) -> Array:

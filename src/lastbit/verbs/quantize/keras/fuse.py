@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from ....model.types import Array
-from .arithmetic import dot
+from .arithmetic import Folding, dot
 from .graph import ACTIVATION, Node, Pending
 from .worklist import Rewriter
 
@@ -27,22 +27,22 @@ _BEFORE_RESHAPE = (*_ACTIVATIONS, "LOGISTIC", "TANH")
 _FUSING = (*_AFFINE, "ADD", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
-def fuse(nodes: list[Node], outputs: list[Node], drops_zeros: bool, earlier: bool) -> tuple[list[Node], list[Node]]:
+def fuse(nodes: list[Node], outputs: list[Node], folding: Folding) -> tuple[list[Node], list[Node]]:
     """Fuse a graph.
 
     Args:
         nodes: each after those that feed it.
         outputs: what is returned.
-        drops_zeros: whether adding a constant of zeros is dropped.
-        earlier: whether the optimizer is that of TensorFlow up to 2.19.
+        folding: what the converter's version does.
 
     Returns:
         The nodes that are left, in order, and the outputs.
     """
-    run = _Fuser(list(nodes), list(outputs), earlier)
-    if drops_zeros:
+    run = _Fuser(list(nodes), list(outputs), folding)
+    if folding.drops_zeros:
         run.everywhere(run.drop_zeros)
-    run.everywhere(run.drop_ones)
+    run.everywhere(run.drop_ones, run.drop_second_relu)
+    run.everywhere(run.reshape_after_dense, run.reshape_before_dense)
     rules = (run.backward, run.forward, run.activate, run.before_reshape)
     run.everywhere(*rules)
     run.everywhere(*rules, run.reshape_after_dense, run.reshape_before_dense)
@@ -68,9 +68,10 @@ def into_convolution(nodes: list[Node]) -> list[Node]:
 class _Fuser(Rewriter):
     """The optimizer's rules; each changes the graph at a node and returns True, or returns False."""
 
-    def __init__(self, nodes: list[Node], outputs: list[Node], earlier: bool) -> None:
+    def __init__(self, nodes: list[Node], outputs: list[Node], folding: Folding) -> None:
         super().__init__(nodes, outputs)
-        self.earlier = earlier
+        self.folding = folding
+        self.earlier = folding.earlier
 
     def drop_zeros(self, node: Node) -> bool:
         """Adding zeros is dropped."""
@@ -80,6 +81,10 @@ class _Fuser(Rewriter):
         """Multiplying with ones is dropped."""
         return node.op == "MUL" and bool(node.constants) and bool((_constant(node) == 1).all()) and self.drop(node)
 
+    def drop_second_relu(self, node: Node) -> bool:
+        """A RELU of a RELU is dropped."""
+        return node.op == "RELU" and node.inputs[0].op == "RELU" and self.drop(node)
+
     def backward(self, node: Node) -> bool:
         """A constant that is added or multiplied goes into the layer before."""
         if node.op not in ("ADD", "MUL") or not node.constants:
@@ -88,7 +93,8 @@ class _Fuser(Rewriter):
         if source.op not in _AFFINE or source.activation != "NONE":
             return False
         added_to_dense = (source.op, node.op) == ("FULLY_CONNECTED", "ADD")
-        if self.uses(source) != 1 and not (added_to_dense and self.earlier):
+        shared = self.earlier if added_to_dense else source.op == "FULLY_CONNECTED" and self.folding.scales_shared
+        if self.uses(source) != 1 and not shared:
             return False
         weights, bias = source.constants
         of_weights, of_bias = source.pending or (None, None)
