@@ -66,7 +66,8 @@ class Converter:
         return replace(self, name="", version="", folding=_NEWEST)
 
 
-_TO_2_18 = replace(NEWEST, transposes_second=False, drops_first=True)
+_TO_2_19 = replace(NEWEST, drops_first=True)
+_TO_2_18 = replace(_TO_2_19, transposes_second=False)
 _TO_2_17 = replace(_TO_2_18, keeps_dims_for_any=False)
 _TO_2_16 = replace(_TO_2_17, matmul_least=2, folds_first=False, drops_first=False)
 _TO_2_15 = replace(_TO_2_16, slices=False, transposes_second=True)
@@ -76,7 +77,7 @@ _TO_2_13 = replace(_TO_2_15, folds_transposes=False, matmul_least=0, transposes_
 # The newest of a name comes first: it is what the name alone means.
 CONVERTERS: tuple[Converter, ...] = (
     *(Converter("tflite", f"2.{minor}") for minor in (21, 20)),
-    Converter("tflite", "2.19", folding=_DROPPING_ZEROS),
+    Converter("tflite", "2.19", moves=_TO_2_19, folding=_DROPPING_ZEROS),
     Converter("tflite", "2.18", moves=_TO_2_18, folding=_DROPPING_ZEROS),
     Converter("tflite", "2.17", moves=_TO_2_17, dequantized=_EMBEDDINGS, folding=_KEEPING_ZEROS),
     Converter(

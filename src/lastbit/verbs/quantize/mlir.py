@@ -13,6 +13,7 @@ from ...model.graph import Subgraph
 from ...model.types import Array
 from .canonical import constants_to_the_right, drop_requantize, push_dequantize_down
 from .greedy import Rewriter
+from .input_types import set_io
 from .ir import CONSTANT, DEQUANTIZE, QUANTIZE, RETURN, Graph, Op, Value
 from .matmuls import wrong_ranks
 from .moves import NEWEST, MoveRules, fold_same, optimize_moves
@@ -58,6 +59,7 @@ def quantize_graph(
     optimize_moves(result, moves)
     drop_dead(result)
     set_io(result, io)
+    drop_dead(result)
     remove_pairs(result, keep_io=False)
     drop_dead(result)
     _verify(result)
@@ -356,51 +358,3 @@ def drop_dead(graph: Graph) -> None:
     for op in reversed(list(graph.ops)):
         if op.name != RETURN and not any(result.uses for result in op.results):
             graph.erase(op)
-
-
-def set_io(graph: Graph, io: tuple[str, str]) -> None:
-    """Give inputs and outputs the types asked for."""
-    if io[0] != "float32":
-        _set_inputs(graph, io[0])
-    if io[1] != "float32":
-        _set_outputs(graph, io[1])
-    drop_dead(graph)
-
-
-def _set_inputs(graph: Graph, io: str) -> None:
-    for position, argument in enumerate(graph.arguments):
-        op = argument.only_user
-        if op is None or op.name != QUANTIZE:
-            continue
-        params = op.results[0].params
-        assert params is not None
-        if params.dtype == io:
-            new = Value(argument.tensor, argument.dtype, params, None, [])
-            op.results[0].replace_all(new)
-            graph.erase(op)
-        else:
-            new = Value(argument.tensor, argument.dtype, unsigned(params), None, [])
-            op.set_operand(0, new)
-        graph.arguments[position] = new
-
-
-def _set_outputs(graph: Graph, io: str) -> None:
-    terminator = graph.ops[-1]
-    for position, value in enumerate(list(terminator.operands)):
-        op = value.producer if value is not None else None
-        if op is None or op.name != DEQUANTIZE:
-            continue
-        source = op.operands[0]
-        assert source is not None
-        assert source.params is not None
-        if source.params.dtype != io:
-            at = len(graph.ops) - 1
-            source = graph.quantize(source, unsigned(source.params), at).results[0]
-        terminator.set_operand(position, source)
-
-
-def unsigned(params: Parameters) -> Parameters:
-    """The uint8 parameters that mean the same as int8 ones."""
-    shift = 128
-    zero = tuple(z + shift for z in params.zero_point)
-    return Parameters("uint8", params.scale, zero, params.axis, params.low + shift, params.high + shift)
