@@ -66,9 +66,9 @@ def diagnose(
     from ..report.output_files import check_target, write_arrays
     from ..report.terminal import print_report, say
     from ..verbs.diagnose.report import separating_inputs
+    from ..verbs.diagnose.user_file import load_function, parameter_meanings
     from ..verbs.diagnose.verb import diagnose as make
     from ..verbs.run.verb import load
-    from .user_code import load_function, parameter_meanings
 
     if (output is None) == (code is None):
         raise click.UsageError("Give one of your output, --output FILE, and your code, --code FILE.py:FUNCTION.")

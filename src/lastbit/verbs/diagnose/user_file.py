@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..model.errors import InputError
+from ...model.errors import InputError
+from .calling import located
 
 __all__ = ["load_function", "parameter_meanings"]
 
@@ -47,8 +48,6 @@ def load_function(place: str) -> Callable[..., Any]:
 
 
 def _imported(path: Path) -> Any:
-    from ..verbs.diagnose.calling import located
-
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
