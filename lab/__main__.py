@@ -43,6 +43,7 @@ COMMANDS = {
     "check": {
         "compiled_model": "lab.reach.compiled_model",
         "engine": "lab.reach.emulated.check_engine",
+        "export": "lab.checks.export_check",
         "files": "lab.checks.fuzz_files",
         "keras": "lab.checks.keras_check",
         "methods": "lab.checks.methods_check",

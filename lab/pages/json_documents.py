@@ -62,6 +62,7 @@ OFFLINE = (
     "compare {m} --runtime tflm --runtime cmsis-nn --no-oracle",
     "vectors {m} --runtime tflm --random 20 -o {folder}/vectors --no-oracle",
     "vectors {hybrid} --runtime litert-reference --random 20 -o {folder}/hybrid_vectors --no-oracle",
+    "export {m} --runtime tflm -o {folder}/c --name small",
     "quantize {float} --ranges {ranges} -o {folder}/quantized.tflite",
     "doctor",
 )

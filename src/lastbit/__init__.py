@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .verbs.evaluate.verb import evaluate
     from .verbs.explain.verb import explain
     from .verbs.explain_tensor.verb import explain_tensor
+    from .verbs.export.verb import export
     from .verbs.identify.verb import identify
     from .verbs.identify.verb import identify as whence  # noqa: F401 - its name of old
     from .verbs.inspect.verb import inspect
@@ -71,6 +72,7 @@ _PLACES = {
     "verbs.evaluate.verb": ("evaluate",),
     "verbs.explain.verb": ("explain",),
     "verbs.explain_tensor.verb": ("explain_tensor",),
+    "verbs.export.verb": ("export",),
     "verbs.identify.verb": ("identify",),
     "verbs.inspect.verb": ("inspect",),
     "verbs.prove.verb": ("prove",),
@@ -131,6 +133,7 @@ __all__ = [
     "evaluate",
     "explain",
     "explain_tensor",
+    "export",
     "identify",
     "inspect",
     "load",

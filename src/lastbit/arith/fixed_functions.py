@@ -21,6 +21,7 @@ from .fixedpoint import (
 )
 
 __all__ = [
+    "EXP_CONSTANTS",
     "NEWTON_CONSTANTS",
     "exp_on_negative_values",
     "input_radius",
@@ -55,6 +56,9 @@ _ONE_Q2 = 2**29
 
 NEWTON_CONSTANTS = (_48_OVER_17, _MINUS_32_OVER_17, _ONE_Q2)
 """What Newton's division starts from and its 1, for code that does the same elsewhere."""
+
+EXP_CONSTANTS = (_EXP_MINUS_EIGHTH, _ONE_THIRD, *_EXP_OF_BIT.values())
+"""exp(-1/8), 1/3 and the exponentials of bits from 1/4 up, for the same purpose."""
 
 
 def multiply_by_quantized_multiplier(x: IntArray | int, multiplier: IntArray | int, shift: int) -> Int64Array:

@@ -13,6 +13,7 @@ from .diff import diff
 from .doctor import doctor
 from .evaluate import evaluate
 from .explain import explain
+from .export import export
 from .extract import extract
 from .group import Commands, Section
 from .identify import identify
@@ -31,7 +32,7 @@ main = Commands.make(
     Section("Look into a model", (inspect, explain), (thresholds, diff)),
     Section("Run it", (run, evaluate), (bench,)),
     Section("Check what was printed", (diagnose, verify, compare, identify), (prove,)),
-    Section("Make something", (quantize, vectors), (extract,)),
+    Section("Make something", (quantize, vectors, export), (extract,)),
     Section("About this system", (runtimes, doctor), (demo,)),
 )
 """The entry point: `lastbit`."""

@@ -25,7 +25,17 @@ from ..model.errors import InputError
 from ..model.types import Array
 from .json_text import json_text
 
-__all__ = ["ABOUT", "atomic_write", "check_target", "reason", "suffix", "write_arrays", "write_bytes"]
+__all__ = [
+    "ABOUT",
+    "atomic_write",
+    "check_folder",
+    "check_target",
+    "reason",
+    "suffix",
+    "write_arrays",
+    "write_bytes",
+    "write_folder",
+]
 
 ABOUT = "about"
 """The entry of a .npz with what its arrays are, as JSON text."""
@@ -174,6 +184,65 @@ def write_bytes(path: str, content: bytes) -> None:
     """Write a file, whole or not at all (see `atomic_write`)."""
     with atomic_write(path) as file:
         file.write(content)
+
+
+def check_folder(folder: str) -> None:
+    """Refuse a folder that cannot be written to, before anything is computed for it.
+
+    Raises:
+        InputError: with the reason.
+    """
+    parent = os.path.dirname(os.path.abspath(folder))
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise InputError(f"{folder} is a file. Give -o the name of a folder.")
+    if not os.path.isdir(folder) and not os.path.isdir(parent):
+        raise InputError(f"{folder}: cannot be made: there is no folder {parent}. Make that one first.")
+    if not os.access(folder if os.path.isdir(folder) else parent, os.W_OK):
+        raise InputError(f"{folder}: cannot be written: permission denied.")
+
+
+def write_folder(folder: str, files: Mapping[str, bytes], keep: Sequence[str] = ()) -> list[str]:
+    """Write files into a folder, each whole or not at all.
+
+    Args:
+        folder: where to; made if it is not there, but not its parents.
+        files: file name -> content.
+        keep: files that must not be replaced: what is being read.
+
+    Returns:
+        The paths.
+
+    Raises:
+        InputError: the folder or a file cannot be written; what is written and what is not is said.
+    """
+    check_folder(folder)
+    try:
+        if not os.path.isdir(folder):
+            os.mkdir(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made: {reason(error)}; name a folder in one that exists.") from None
+    targets = {os.path.join(folder, name): content for name, content in files.items()}
+    for path in targets:
+        check_target(path, [suffix(path)], keep=keep)
+    paths: list[str] = []
+    for path, content in targets.items():
+        try:
+            write_bytes(path, content)
+        except InputError as error:
+            raise InputError(f"{error}\n{_part(paths, list(targets))}") from None
+        paths.append(path)
+    return paths
+
+
+def _part(written: Sequence[str], wanted: Sequence[str]) -> str:
+    """What is there and what is not, after a set of files could not be written whole."""
+    missing = wanted[len(written) :]
+    there = (
+        f"{len(written)} of {len(wanted)} files are written: {', '.join(written)}."
+        if written
+        else "No file is written."
+    )
+    return f"{there}\nNot written: {', '.join(missing)}."
 
 
 def write_arrays(path: str, arrays: Mapping[str, Array], about: Mapping[str, Any] | None = None) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "Scale",
     "flush_subnormal",
     "int16_input",
+    "int16_numbers",
     "libm_refusal",
     "operands",
     "per_tensor",
@@ -177,10 +178,10 @@ def q4_input(op: Operator, given: Scale) -> Callable[[Array], tuple[Array, Array
     return to_q4
 
 
-def int16_input(
+def int16_numbers(
     op: Operator, given: Scale, to: Scale, power_of_two_shifts: tuple[int, ...], refuse_power_of_two: bool
-) -> Callable[[Array], Array]:
-    """How the int16 kernels scale inputs to 1/(3 * 4096), the step of the table's input.
+) -> tuple[int, int]:
+    """How the int16 kernels scale inputs to 1/(3 * 4096), the step of the table's input: multiplier and right shift.
 
     Args:
         op: the operator.
@@ -221,6 +222,14 @@ def int16_input(
         if factor >= 2.0**16:
             raise refuse(op, f"has the input scale {float(given.scale)!r}: the product leaves an int32")
         multiplier = int(factor)
+    return multiplier, shift
+
+
+def int16_input(
+    op: Operator, given: Scale, to: Scale, power_of_two_shifts: tuple[int, ...], refuse_power_of_two: bool
+) -> Callable[[Array], Array]:
+    """Inputs as the int16 kernels scale them; see `int16_numbers`."""
+    multiplier, shift = int16_numbers(op, given, to, power_of_two_shifts, refuse_power_of_two)
     nudge = 1 << (shift - 1) if shift else 0
 
     def scaled(x: Array) -> Array:

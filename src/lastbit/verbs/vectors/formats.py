@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +20,8 @@ from ...layers.step_tables import LayerTables
 from ...model.errors import InputError
 from ...model.types import Array, hex_float
 from ...report.json_text import json_text
-from ...report.output_files import check_target, reason, suffix, write_bytes
+from ...report.output_files import check_folder as check_output_folder
+from ...report.output_files import write_folder
 from ...rules.requantize.fold import has_multiplier
 from .report import LayerVectors, VectorSet
 
@@ -49,13 +49,7 @@ def check_folder(folder: str, formats: Sequence[str]) -> tuple[str, ...]:
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
         raise InputError(f"unknown format {', '.join(unknown)}; wanted some of: {', '.join(FORMATS)}.")
-    parent = os.path.dirname(os.path.abspath(folder))
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise InputError(f"{folder} is a file. Give -o the name of a folder.")
-    if not os.path.isdir(folder) and not os.path.isdir(parent):
-        raise InputError(f"{folder}: cannot be made: there is no folder {parent}. Make that one first.")
-    if not os.access(folder if os.path.isdir(folder) else parent, os.W_OK):
-        raise InputError(f"{folder}: cannot be written: permission denied.")
+    check_output_folder(folder)
     return tuple(formats)
 
 
@@ -79,34 +73,8 @@ def write_vectors(report: VectorSet, folder: str, formats: Sequence[str] = ()) -
     for layer in report.layers:
         if len(layer.x):
             files |= _layer_files(report, layer, formats)
-    try:
-        if not os.path.isdir(folder):
-            os.mkdir(folder)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {reason(error)}; name a folder in one that exists.") from None
-    targets = {os.path.join(folder, name): content for name, content in files.items()}
-    for path in targets:
-        check_target(path, [suffix(path)], keep=[report.model.source])
-    paths: list[str] = []
-    for path, content in targets.items():
-        try:
-            write_bytes(path, content)
-        except InputError as error:
-            raise InputError(f"{error}\n{_part(paths, list(targets))}") from None
-        paths.append(path)
-    report.files = paths
-    return paths
-
-
-def _part(written: Sequence[str], wanted: Sequence[str]) -> str:
-    """What is there and what is not, after a set of files could not be written whole."""
-    missing = wanted[len(written) :]
-    there = (
-        f"{len(written)} of {len(wanted)} files are written: {', '.join(written)}."
-        if written
-        else "No file is written."
-    )
-    return f"{there}\nNot written: {', '.join(missing)}."
+    report.files = write_folder(folder, files, keep=[report.model.source])
+    return report.files
 
 
 def _layer_files(report: VectorSet, layer: LayerVectors, formats: Sequence[str]) -> dict[str, bytes]:

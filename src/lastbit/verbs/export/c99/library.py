@@ -1,0 +1,66 @@
+"""What one C file is made of: helpers, types, functions and constants, each once and under a name of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....model.types import Array
+from . import text
+from .helpers import HELPERS
+
+__all__ = ["Library"]
+
+
+class Library:
+    """The parts of a C file as they are asked for. A part that is there already is not added again.
+
+    Attributes:
+        floats: whether something in it calculates with floats.
+        constant_bytes: of all arrays.
+    """
+
+    def __init__(self) -> None:
+        self._helpers: dict[str, str] = {}
+        self._functions: dict[str, str] = {}
+        self._arrays: dict[str, str] = {}
+        self._constants: dict[str, str] = {}
+        self.floats = False
+        self.constant_bytes = 0
+
+    def helper(self, *names: str) -> None:
+        """Take helpers with all that they call."""
+        for name in names:
+            if name in self._helpers:
+                continue
+            helper = HELPERS[name]
+            self.helper(*helper.calls)
+            self._helpers[name] = helper.text
+            self.floats = self.floats or helper.floats
+
+    def function(self, stem: str, body: str) -> str:
+        """Take a function or a type whose text calls itself `@`; returns its name."""
+        number = 1
+        name = stem
+        while self._functions.get(name, body) != body:
+            number += 1
+            name = f"{stem}_{number}"
+        self._functions[name] = body
+        return name
+
+    def array(self, name: str, dtype: np.dtype, values: Array) -> str:
+        """Take a constant array; returns its name."""
+        if name not in self._arrays:
+            self.constant_bytes += max(values.size, 1) * np.dtype(dtype).itemsize
+        self._arrays[name] = text.array(name, dtype, values)
+        return name
+
+    def constant(self, name: str, declaration: str) -> str:
+        """Take another constant; its declaration calls it `@`."""
+        self._constants[name] = declaration.replace("@", name)
+        return name
+
+    @property
+    def parts(self) -> list[str]:
+        """Everything, in an order in which it compiles."""
+        functions = (body.replace("@", name) for name, body in self._functions.items())
+        return [*self._arrays.values(), *self._helpers.values(), *functions, *self._constants.values()]

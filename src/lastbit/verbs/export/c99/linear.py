@@ -1,0 +1,303 @@
+"""Dense layers and convolutions as C: one kernel for each pair of element types and rule, shared by its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+
+from ....model.graph import Tensor
+from ....model.types import Array, Int64Array, integer_type
+from ....ops.dense.eight_bit import PreparedDense
+from ....ops.products.convolution import PreparedConvolution
+from ....rules.base import Pairs, Sums, Unsupported, Whole
+from ....rules.requantize.fold import RequantParams
+from ..program import Piece, Probed, elements
+from .library import Library
+from .requantize import READER, Requantizer, requantizer
+from .text import C_TYPES, integer
+
+__all__ = ["convolution", "dense"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """What dense layers and convolutions have in common.
+
+    Attributes:
+        prefix: what its constants' names begin with.
+        tensors: input and output.
+        weights: as the kernel reads them, and their element type.
+        bias: int64 `[channels]`.
+        input_offset: what is added to each input.
+        filter_offset: what is added to each weight.
+        reach: for each channel the largest magnitude that its sum can have on the way.
+    """
+
+    prefix: str
+    tensors: tuple[Tensor, Tensor]
+    weights: Array
+    bias: Int64Array
+    input_offset: int
+    filter_offset: int
+    reach: int
+
+
+@dataclass(frozen=True)
+class _Accumulator:
+    """How sums are kept: their type, that of one product, and what reads the register at last."""
+
+    type: str
+    factor: str
+    read: str
+    name: str
+
+
+def _accumulator(sums: Sums, reach: int, library: Library) -> _Accumulator:
+    """The smallest registers of C that give what the rule's give."""
+    match sums.products:
+        case Whole():
+            pass
+        case Pairs():
+            raise Unsupported(READER, "products", sums.products)
+        case never:
+            assert_never(never)
+    match sums.bits:
+        case 64:
+            return _Accumulator("int64_t", "(int64_t)", "acc", "s64")
+        case 32 | 28:
+            if reach < 1 << (sums.bits - 1):
+                return _Accumulator("int32_t", "", "acc", "s32")
+            library.helper(f"wrap{sums.bits}")
+            return _Accumulator("uint32_t", "(uint32_t)", f"wrap{sums.bits}(acc)", f"wrap{sums.bits}")
+        case never_bits:
+            assert_never(never_bits)
+
+
+def _reach(weights: Array, zero_point: int, bias: Int64Array, source: Tensor, offset: int) -> int:
+    """The largest magnitude of a sum or of a part of it; weights `[channels, products]`."""
+    dtype = integer_type(source.dtype)
+    largest = max(abs(dtype.qmin + offset), abs(dtype.qmax + offset))
+    sums = np.abs(weights.astype(np.float64) - zero_point).sum(axis=1) * largest + np.abs(bias.astype(np.float64))
+    return int(sums.max(initial=0.0) * 1.0000001) + 1
+
+
+def dense(entry: PreparedDense, prefix: str, library: Library) -> Piece:
+    """FULLY_CONNECTED with integer inputs.
+
+    Raises:
+        Unsupported: a value of a field that C does not have.
+    """
+    layer = entry.layer
+    offset = -layer.input_zero_point
+    bias = layer.bias_values
+    reach = _reach(layer.weights_values, layer.weights_zero_point, bias, layer.input, offset)
+    common = _Layer(
+        prefix, (layer.input, layer.output), layer.weights_values, bias, offset, -layer.weights_zero_point, reach
+    )
+    params = entry.requant
+    made = requantizer(params, library)
+    acc = _accumulator(params.rule.sums, reach, library)
+    rows = elements(layer.input) // layer.depth
+    types = _types(common, acc)
+    library.function("dense_shape", "typedef struct {\n  int32_t rows, depth, units;\n} @;")
+    kernel = library.function(f"dense_{acc.name}", _dense_kernel(types, acc, made))
+    shape = library.constant(
+        f"{prefix}_shape",
+        f"static const dense_shape @ = {{{rows} /* rows */, {layer.depth} /* depth */, {layer.units} /* units */}};",
+    )
+    structure = _requantization(common, params, made, library)
+    leading = (f"&{shape}", f"&{structure}", *_constants(common, acc, library))
+    probes = _probed(params, made, (0, layer.units), structure)
+    return Piece(entry, kernel, leading, rows * layer.depth * layer.units, probes)
+
+
+def _probed(params: RequantParams, made: Requantizer, channels: tuple[int, int], structure: str) -> tuple[Probed, ...]:
+    return (Probed(params, *channels, made.function, (made.structure, structure), made.names),)
+
+
+def _types(layer: _Layer, acc: _Accumulator) -> tuple[str, str, str, str]:
+    """The C types of input, weights, bias and output."""
+    source, output = layer.tensors
+    bias = "int64_t" if acc.type == "int64_t" else "int32_t"
+    return C_TYPES[source.dtype.name], C_TYPES[layer.weights.dtype.name], bias, C_TYPES[output.dtype.name]
+
+
+def _constants(layer: _Layer, acc: _Accumulator, library: Library) -> tuple[str, str]:
+    kind = np.dtype(np.int64 if acc.type == "int64_t" else np.int32)
+    weights = library.array(f"{layer.prefix}_filter", layer.weights.dtype, layer.weights)
+    return weights, library.array(f"{layer.prefix}_bias", kind, layer.bias.astype(kind))
+
+
+def _requantization(layer: _Layer, params: RequantParams, made: Requantizer, library: Library, part: str = "") -> str:
+    """The constants of a layer's requantization as a structure."""
+    (first, second), prefix = made.names, f"{layer.prefix}{part}"
+    one = library.array(f"{prefix}_{first}", made.factors[0].dtype, made.factors[0])
+    two = library.array(f"{prefix}_{second}", made.factors[1].dtype, made.factors[1])
+    values = (
+        f"{one}, {two}, {int(made.factors[0].size > 1)} /* per_channel */",
+        f"{layer.input_offset} /* input_offset */, {layer.filter_offset} /* filter_offset */, "
+        f"{params.output_zero_point} /* output_offset */",
+        f"{integer(params.activation_min)} /* activation_min */, {integer(params.activation_max)} /* activation_max */",
+    )
+    text = ",\n    ".join(values)
+    return library.constant(f"{prefix}_requantization", f"static const {made.structure} @ = {{\n    {text}}};")
+
+
+def _finish(acc: _Accumulator, made: Requantizer, channel: str, first: str = "") -> list[str]:
+    """From the accumulator to the output, in CMSIS-NN's names."""
+    place = f"q->per_channel * {channel}" if not first else f"q->per_channel * ({channel} - {first})"
+    one, two = made.names
+    return [
+        f"const int32_t at = {place};",
+        f"{made.function}({acc.read}, q->{one}[at], q->{two}[at], q);",
+    ]
+
+
+def _product(acc: _Accumulator, value: str, weight: str) -> str:
+    return f"acc += {acc.factor}({value} + q->input_offset) * {acc.factor}({weight} + q->filter_offset);"
+
+
+def _start(acc: _Accumulator, bias: str) -> str:
+    cast = "(uint32_t)" if acc.type == "uint32_t" else ""
+    return f"{acc.type} acc = {cast}{bias};"
+
+
+def _dense_kernel(types: Sequence[str], acc: _Accumulator, made: Requantizer) -> str:
+    x, w, b, y = types
+    place, call = _finish(acc, made, "unit")
+    return f"""\
+/* output[row][unit] = requantize(bias[unit] + sum of (input + input_offset) * (filter + filter_offset)) */
+static void @(const dense_shape *s, const {made.structure} *q, const {w} *filter, const {b} *bias,
+    const {x} *input, {y} *output) {{
+  for (int32_t row = 0; row < s->rows; row++) {{
+    for (int32_t unit = 0; unit < s->units; unit++) {{
+      const {x} *in = input + row * s->depth;
+      const {w} *weights = filter + unit * s->depth;
+      {_start(acc, "bias[unit]")}
+      for (int32_t k = 0; k < s->depth; k++) {{
+        {_product(acc, "in[k]", "weights[k]")}
+      }}
+      {place}
+      output[row * s->units + unit] = ({y}){call}
+    }}
+  }}
+}}"""
+
+
+_SHAPE = """\
+typedef struct {
+  int32_t batches, input_height, input_width, input_channels;
+  int32_t output_height, output_width, output_channels;
+  int32_t filter_height, filter_width, filter_channels; /* channels of the input that one output channel sees */
+  int32_t stride_height, stride_width, dilation_height, dilation_width, padding_top, padding_left;
+  int32_t first_channel, last_channel; /* the channels of the output that are calculated, without the last */
+} @;"""
+
+
+def convolution(entry: PreparedConvolution, prefix: str, library: Library) -> list[Piece]:
+    """CONV_2D or DEPTHWISE_CONV_2D with integer inputs: a call for each part of the channels with a rule of its own.
+
+    Raises:
+        Unsupported: a value of a field that C does not have.
+    """
+    layer = entry.convolution
+    depthwise = layer.operator.name == "DEPTHWISE_CONV_2D"
+    assert layer.weights.data is not None
+    weights, bias, offset = layer.weights.data, layer.bias_values, -layer.input_zero_point
+    per_channel = weights.reshape(-1, layer.channels).T if depthwise else weights.reshape(layer.channels, -1)
+    reach = _reach(per_channel, layer.weights_zero_point, bias, layer.input, offset)
+    common = _Layer(prefix, (layer.input, layer.output), weights, bias, offset, -layer.weights_zero_point, reach)
+    library.function("window_shape", _SHAPE)
+    pieces = []
+    for number, (start, stop, params) in enumerate(entry.requant):
+        part = f"_{number}" if len(entry.requant) > 1 else ""
+        made = requantizer(params, library)
+        acc = _accumulator(params.rule.sums, reach, library)
+        text = _window_kernel(_types(common, acc), acc, made, depthwise)
+        kernel = library.function(f"{'depthwise' if depthwise else 'convolution'}_{acc.name}", text)
+        shape = library.constant(f"{prefix}{part}_shape", _window_shape(entry, start, stop))
+        structure = _requantization(common, params, made, library, part)
+        leading = (f"&{shape}", f"&{structure}", *_constants(common, acc, library))
+        seen = weights.shape[1] * weights.shape[2] * (1 if depthwise else weights.shape[3])
+        adds = elements(layer.output) // layer.channels * (stop - start) * seen
+        probes = _probed(params, made, (start, stop), structure)
+        pieces.append(Piece(entry, kernel, leading, adds, probes))
+    return pieces
+
+
+def _window_shape(entry: PreparedConvolution, start: int, stop: int) -> str:
+    layer = entry.convolution
+    (n, h, w, c), rows, columns = layer.input.shape, layer.rows, layer.columns
+    kernel = layer.weights.shape
+    seen = 1 if layer.operator.name == "DEPTHWISE_CONV_2D" else kernel[3]
+    lines = (
+        f"{n}, {h}, {w}, {c} /* input */",
+        f"{rows.outputs(h)}, {columns.outputs(w)}, {layer.channels} /* output */",
+        f"{kernel[1]}, {kernel[2]}, {seen} /* filter */",
+        f"{rows.stride}, {columns.stride} /* strides */, {rows.dilation}, {columns.dilation} /* dilations */, "
+        f"{rows.padding(h)[0]}, {columns.padding(w)[0]} /* padding */",
+        f"{start}, {stop} /* channels */",
+    )
+    text = ",\n    ".join(lines)
+    return f"static const window_shape @ = {{\n    {text}}};"
+
+
+def _window_kernel(types: Sequence[str], acc: _Accumulator, made: Requantizer, depthwise: bool) -> str:
+    x, w, b, y = types
+    place, call = _finish(acc, made, "c", "s->first_channel")
+    if depthwise:
+        words = "each output channel sees one channel of the input"
+        taps = [
+            "const int32_t seen = c / (s->output_channels / s->input_channels);",
+            _product(
+                acc,
+                "image[(row * s->input_width + column) * s->input_channels + seen]",
+                "filter[(i * s->filter_width + j) * s->output_channels + c]",
+            ),
+        ]
+    else:
+        words = "each output channel sees the channels of its group"
+        taps = [
+            "const int32_t group = c / (s->output_channels / (s->input_channels / s->filter_channels));",
+            f"const {x} *in = image + (row * s->input_width + column) * s->input_channels +",
+            "    group * s->filter_channels;",
+            f"const {w} *weights = filter + ((c * s->filter_height + i) * s->filter_width + j) * s->filter_channels;",
+            "for (int32_t k = 0; k < s->filter_channels; k++) {",
+            f"  {_product(acc, 'in[k]', 'weights[k]')}",
+            "}",
+        ]
+    inner = "\n".join(f"              {line}" for line in taps)
+    return f"""\
+/* A convolution in which {words}; what lies outside of the image counts as 0. */
+static void @(const window_shape *s, const {made.structure} *q, const {w} *filter, const {b} *bias,
+    const {x} *input, {y} *output) {{
+  for (int32_t n = 0; n < s->batches; n++) {{
+    const {x} *image = input + n * s->input_height * s->input_width * s->input_channels;
+    for (int32_t y = 0; y < s->output_height; y++) {{
+      for (int32_t x = 0; x < s->output_width; x++) {{
+        for (int32_t c = s->first_channel; c < s->last_channel; c++) {{
+          {_start(acc, "bias[c]")}
+          for (int32_t i = 0; i < s->filter_height; i++) {{
+            const int32_t row = y * s->stride_height - s->padding_top + i * s->dilation_height;
+            if (row < 0 || row >= s->input_height) {{
+              continue;
+            }}
+            for (int32_t j = 0; j < s->filter_width; j++) {{
+              const int32_t column = x * s->stride_width - s->padding_left + j * s->dilation_width;
+              if (column < 0 || column >= s->input_width) {{
+                continue;
+              }}
+{inner}
+            }}
+          }}
+          {place}
+          output[((n * s->output_height + y) * s->output_width + x) * s->output_channels + c] =
+              ({y}){call}
+        }}
+      }}
+    }}
+  }}
+}}"""

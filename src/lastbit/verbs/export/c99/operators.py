@@ -1,0 +1,71 @@
+"""Which part of this reader writes which operator; what none writes is told by name."""
+
+from __future__ import annotations
+
+from ....model.graph import Model
+from ....ops.base import PreparedOperator
+from ....ops.dense.eight_bit import PreparedDense
+from ....ops.elements.binary import PreparedBinary
+from ....ops.products.convolution import PreparedConvolution
+from ....rules.base import Unsupported
+from ..program import Piece
+from .curves import curve
+from .elements import has_table, tabulated
+from .library import Library
+from .linear import convolution, dense
+from .moves import moved
+from .requantize import READER
+from .softmax import softmax
+from .staged import binary, pool, reduction, unary
+
+__all__ = ["pieces"]
+
+_JOINS = ("CONCATENATION", "PACK", "PAD", "PADV2", "SPLIT", "SPLIT_V", "UNPACK")
+_VIEWS = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE")
+_MOVES = frozenset((*_JOINS, *_VIEWS))
+_OF_ONE = frozenset(
+    ("DEQUANTIZE", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH")
+)
+
+
+def pieces(entry: PreparedOperator, model: Model, library: Library) -> list[Piece]:
+    """One operator as calls of functions.
+
+    Args:
+        entry: the operator.
+        model: its model.
+        library: where functions and constants go.
+
+    Raises:
+        Unsupported: what C does not have.
+    """
+    op = entry.operator
+    prefix = f"op{op.index}_{op.name.lower()}"
+    match entry:
+        case PreparedDense():
+            return [dense(entry, prefix, library)]
+        case PreparedConvolution():
+            return convolution(entry, prefix, library)
+        case PreparedBinary() if entry.staged is not None:
+            return [binary(entry, model, prefix, library)]
+        case _:
+            return [_other(entry, model, prefix, library)]
+
+
+def _other(entry: PreparedOperator, model: Model, prefix: str, library: Library) -> Piece:
+    op = entry.operator
+    if op.name in _MOVES:
+        return moved(entry, model, prefix, library)
+    if len(entry.inputs) == 1:
+        source, output = model.tensors[entry.inputs[0]], model.tensors[op.outputs[0]]
+        if op.name in _OF_ONE and has_table(source, output):
+            return tabulated(entry, source, output, prefix, library)
+        if entry.recipe is not None:
+            return (softmax if op.name == "SOFTMAX" else curve)(entry, source, output, prefix, library)
+        if entry.staged is not None and op.name in _OF_ONE:
+            return unary(entry, model, prefix, library)
+        if entry.staged is not None and op.name in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
+            return pool(entry, model, prefix, library)
+        if entry.staged is not None and op.name in ("MEAN", "SUM"):
+            return reduction(entry, model, prefix, library)
+    raise Unsupported(READER, "rule", f"{entry.rule} of {op.name}")

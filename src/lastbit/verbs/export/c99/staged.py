@@ -1,0 +1,268 @@
+"""Operators whose rule is made of stages as C: element by element, of two inputs, windows and reductions.
+
+Each has a function of its own, with its constants in it. Where a rule is a choice, which elements follow the first part
+is read off the prepared operator and written as a pattern that repeats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ....arith.windows import WindowAxis
+from ....model.graph import Model, Tensor
+from ....ops.base import PreparedOperator, StagedOperator
+from ....ops.elements.binary import PreparedBinary
+from ....rules.base import Unsupported
+from ....rules.operators.fold import leaves
+from ....rules.operators.forms import Largest
+from ....rules.operators.rule import Choice, NotNegative, RealOutput, Staged, StagedRule
+from ..program import Piece, elements
+from .library import Library
+from .requantize import READER
+from .stages import statements
+from .text import C_TYPES, nest
+
+__all__ = ["binary", "pool", "reduction", "unary"]
+
+
+class _Rule:
+    """A rule's leaves as C functions, and which one an element follows.
+
+    Args:
+        staged: the rule with its constants, and how it meets the inputs.
+        zeros: inputs of the file's own shapes.
+        shape: the output's shape.
+        parameters: of the functions.
+        library: where they go.
+        stem: what their names begin with.
+    """
+
+    def __init__(
+        self, staged: StagedOperator, zeros: Sequence[np.ndarray], shape: tuple[int, ...], parameters: str,
+        library: Library, stem: str,
+    ) -> None:  # fmt: skip
+        self._constants, self._shape = staged.calculator.constants, shape
+        self._holds = staged.holds(zeros)
+        self._parameters, self._library, self._stem = parameters, library, stem
+        self._names: list[str] = []
+        self._rule = staged.calculator.rule
+
+    def call(self, arguments: str, place: str) -> str:
+        """The expression of one output; `place` is its number in the output."""
+        return self._expression(self._rule, arguments, place)
+
+    def _expression(self, rule: StagedRule, arguments: str, place: str) -> str:
+        if isinstance(rule, Staged):
+            return f"{self._function(rule)}({arguments})"
+        where = self._where(rule)
+        if where is True:
+            return self._expression(rule.then, arguments, place)
+        if where is False:
+            return self._expression(rule.otherwise, arguments, place)
+        then = self._expression(rule.then, arguments, place)
+        otherwise = self._expression(rule.otherwise, arguments, place)
+        return f"({place} % {where[0]} < {where[1]} ? {then} : {otherwise})"
+
+    def _where(self, choice: Choice) -> bool | tuple[int, int]:
+        """Everywhere, nowhere, or the first so many of every so many outputs in flat order."""
+        if isinstance(choice.when, NotNegative):
+            raise Unsupported(READER, "when", "NotNegative")
+        found = self._holds(choice.when)
+        if isinstance(found, bool):
+            return found
+        mask = np.broadcast_to(found, self._shape).reshape(-1)
+        if mask.all() or not mask.any():
+            return bool(mask.all())
+        ends = np.flatnonzero(mask[:-1] & ~mask[1:]) + 1
+        starts = np.flatnonzero(~mask[:-1] & mask[1:]) + 1
+        period = int(starts[0]) if len(starts) else mask.size
+        split = int(ends[0])
+        if not mask[0] or (mask != (np.arange(mask.size) % period < split)).any():
+            raise Unsupported(READER, "when", "elements in no pattern that repeats")
+        return period, split
+
+    def _function(self, rule: Staged) -> str:
+        gives = "float" if isinstance(rule.output, RealOutput) else "int32_t"
+        body = "\n".join(f"  {line}" for line in statements(rule, self._constants, self._library))
+        text = f"/* {rule.name} */\nstatic {gives} @({self._parameters}) {{\n{body}\n}}"
+        return self._library.function(self._stem, text)
+
+
+def _zeros(model: Model, entry: PreparedOperator) -> list[np.ndarray]:
+    return [np.zeros(model.tensors[i].shape, model.tensors[i].dtype.numpy) for i in entry.inputs]
+
+
+def _cast(output: Tensor, call: str) -> str:
+    return call if output.dtype.name == "float32" else f"({C_TYPES[output.dtype.name]}){call}"
+
+
+def _operator(entry: PreparedOperator, prefix: str, library: Library, parameters: str, body: Sequence[str]) -> Piece:
+    """An operator that has a function of its own."""
+    text = "\n".join([f"static void @({parameters}) {{", *body, "}"])
+    return Piece(entry, library.function(prefix, text))
+
+
+def unary(entry: PreparedOperator, model: Model, prefix: str, library: Library) -> Piece:
+    """QUANTIZE, DEQUANTIZE, RELU and their like, where they are no table.
+
+    Raises:
+        Unsupported: a stage or a condition that C does not have.
+    """
+    assert entry.staged is not None
+    source, output = model.tensors[entry.inputs[0]], model.tensors[entry.operator.outputs[0]]
+    x = C_TYPES[source.dtype.name]
+    rule = _Rule(
+        entry.staged, _zeros(model, entry), source.shape, "float input_1" if x == "float" else "int64_t input_1",
+        library, f"{prefix}_element",
+    )  # fmt: skip
+    line = f"output[i] = {_cast(output, rule.call('input[i]', 'i'))};"
+    parameters = f"const {x} *input, {C_TYPES[output.dtype.name]} *output"
+    return _operator(entry, prefix, library, parameters, nest([("i", elements(source))], [line]))
+
+
+def binary(entry: PreparedBinary, model: Model, prefix: str, library: Library) -> Piece:
+    """ADD, SUB and MUL of quantized arrays, with broadcasting; one may be a constant of the file.
+
+    Raises:
+        Unsupported: a stage or a condition that C does not have.
+    """
+    assert entry.staged is not None
+    output = model.tensors[entry.operator.outputs[0]]
+    shape = output.shape
+    zeros = _zeros(model, entry)
+    rule = _Rule(entry.staged, zeros, shape, "int64_t input_1, int64_t input_2", library, f"{prefix}_element")
+    kind = C_TYPES[output.dtype.name]
+    names, parameters = [], []
+    for number, tensor in enumerate(entry.tensors, 1):
+        if tensor.data is None:
+            names.append(f"input_{number}")
+            parameters.append(f"const {kind} *{names[-1]}")
+        else:
+            names.append(library.array(f"{prefix}_constant", tensor.data.dtype, tensor.data))
+    if entry.tensors[0].index == entry.tensors[1].index:
+        parameters, names = parameters[:1], [names[0], names[0]]
+    parameters.append(f"{kind} *output")
+    axes, strides = _collapsed(shape, [tensor.shape for tensor in entry.tensors])
+    reads = [f"{name}[{_place(axes, own)}]" for name, own in zip(names, strides, strict=True)]
+    place = _place(axes, _strides([extent for _, extent in axes]))
+    line = f"output[{place}] = {_cast(output, rule.call(', '.join(reads), f'({place})'))};"
+    return _operator(entry, prefix, library, ", ".join(parameters), nest(axes, [line]))
+
+
+Axes = list[tuple[str, int]]
+
+
+def _strides(extents: Sequence[int]) -> list[int]:
+    return [math.prod(extents[k + 1 :]) for k in range(len(extents))]
+
+
+def _collapsed(shape: tuple[int, ...], inputs: Sequence[tuple[int, ...]]) -> tuple[Axes, list[list[int]]]:
+    """Loops over an output, as few as there can be, and the steps of each input along them."""
+    strides = []
+    for given in inputs:
+        full = (1,) * (len(shape) - len(given)) + given
+        strides.append([0 if size == 1 else step for size, step in zip(full, _strides(full), strict=True)])
+    axes: list[list[int]] = []  # extent, then the step of each input
+    for k, extent in enumerate(shape):
+        steps = [own[k] for own in strides]
+        if extent == 1:
+            continue
+        if axes and all(before == step * extent for before, step in zip(axes[-1][1:], steps, strict=True)):
+            axes[-1] = [axes[-1][0] * extent, *steps]
+        else:
+            axes.append([extent, *steps])
+    axes = axes or [[1, *(0 for _ in inputs)]]
+    return [(f"i{k}", row[0]) for k, row in enumerate(axes)], [[row[n + 1] for row in axes] for n in range(len(inputs))]
+
+
+def _place(axes: Axes, steps: Sequence[int]) -> str:
+    """A flat index from loop variables."""
+    terms = [
+        variable if step == 1 else f"{variable} * {step}"
+        for (variable, _), step in zip(axes, steps, strict=True)
+        if step
+    ]
+    return " + ".join(terms) or "0"
+
+
+def pool(entry: PreparedOperator, model: Model, prefix: str, library: Library) -> Piece:
+    """AVERAGE_POOL_2D and MAX_POOL_2D of quantized images. Elements of the padding take no part.
+
+    Raises:
+        Unsupported: a stage that C does not have.
+    """
+    assert entry.staged is not None
+    op = entry.operator
+    source, output = model.tensors[entry.inputs[0]], model.tensors[op.outputs[0]]
+    (n, h, w, c), (_, out_h, out_w, _) = source.shape, output.shape
+    same = op.options.get("padding", "SAME") == "SAME"
+    rows, columns = (
+        WindowAxis(int(op.options[f"filter_{long}"]), int(op.options[f"stride_{short}"]), 1, same)  # type: ignore[arg-type]
+        for long, short in (("height", "h"), ("width", "w"))
+    )
+    largest = any(isinstance(stage, Largest) for leaf in leaves(entry.staged.calculator.rule) for stage in leaf.stages)
+    reduce = "int64_t largest" if largest else "int64_t sum_of_inputs, int64_t count"
+    rule = _Rule(entry.staged, _zeros(model, entry), output.shape, reduce, library, f"{prefix}_window")
+    assert entry.staged.calculator.constants.output is not None
+    least = entry.staged.calculator.constants.output.qmin
+    start = f"int32_t largest = {least};" if largest else "int32_t sum_of_inputs = 0, count = 0;"
+    value = f"input[((n * {h} + row) * {w} + column) * {c} + c]"
+    step = (
+        [f"largest = largest > {value} ? largest : {value};"] if largest else [f"sum_of_inputs += {value};", "count++;"]
+    )
+    call = rule.call("largest" if largest else "sum_of_inputs, count", "place")
+    windows = nest(
+        [("i", rows.size), ("j", columns.size)],
+        [
+            f"const int32_t row = y * {rows.stride} - {rows.padding(h)[0]} + i;",
+            f"const int32_t column = x * {columns.stride} - {columns.padding(w)[0]} + j;",
+            f"if (row >= 0 && row < {h} && column >= 0 && column < {w}) {{",
+            *(f"  {line}" for line in step),
+            "}",
+        ],
+        "",
+    )
+    store = f"output[((n * {out_h} + y) * {out_w} + x) * {c} + c] = {_cast(output, call)};"
+    body = nest([("n", n), ("y", out_h), ("x", out_w), ("c", c)], [start, *windows, store])
+    kind = C_TYPES[source.dtype.name]
+    return _operator(entry, prefix, library, f"const {kind} *input, {kind} *output", body)
+
+
+def reduction(entry: PreparedOperator, model: Model, prefix: str, library: Library) -> Piece:
+    """MEAN and SUM of quantized arrays over some axes.
+
+    Raises:
+        Unsupported: a stage or a condition that C does not have.
+    """
+    assert entry.staged is not None
+    op = entry.operator
+    source, output = model.tensors[entry.inputs[0]], model.tensors[op.outputs[0]]
+    given = model.operand(op, 1)
+    assert given is not None
+    assert given.data is not None
+    shape = source.shape
+    reduced = {int(axis) % len(shape) for axis in given.data.reshape(-1)}
+    rule = _Rule(
+        entry.staged, _zeros(model, entry), output.shape, "int64_t sum_of_inputs, int64_t count", library,
+        f"{prefix}_element",
+    )  # fmt: skip
+    steps = _strides(shape)
+    kept = [(f"i{k}", shape[k]) for k in range(len(shape)) if k not in reduced and shape[k] > 1]
+    inner = [(f"i{k}", shape[k]) for k in range(len(shape)) if k in reduced]
+    everywhere = [*kept, *inner]
+    source_place = _place(everywhere, [steps[int(name[1:])] for name, _ in everywhere])
+    place = _place(kept, _strides([extent for _, extent in kept]))
+    count = math.prod(extent for _, extent in inner)
+    call = rule.call(f"sum_of_inputs, {count}", f"({place})")
+    body = [
+        "int64_t sum_of_inputs = 0;",
+        *nest(inner, [f"sum_of_inputs += input[{source_place}];"], ""),
+        f"output[{place}] = {_cast(output, call)};",
+    ]
+    kind = C_TYPES[source.dtype.name]
+    return _operator(entry, prefix, library, f"const {kind} *input, {kind} *output", nest(kept, body) if kept else [
+        "  " + line for line in body
+    ])  # fmt: skip

@@ -1,0 +1,218 @@
+"""What is written, in no language yet: tensors with a place in memory, and operators in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ...model.graph import Model, Tensor
+from ...model.types import Array, DType
+from ...ops.base import PreparedOperator
+from ...ops.dense.gemv_or_gemm import PreparedByRows, for_rows
+from ...ops.moves.before_layer import RESHAPES
+from ...ops.prepare import PreparedModel
+from ...rules.requantize.fold import RequantParams
+
+__all__ = ["Piece", "Place", "Plan", "Probed", "Slot", "elements", "plan", "pool_of"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor is while the program runs.
+
+    Attributes:
+        kind: given as an `input`, as an `output`, in the `arena`, or a `constant` of the program.
+        number: which input or output; in the arena the first element.
+    """
+
+    kind: Literal["input", "output", "arena", "constant"]
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """A tensor of a program.
+
+    Attributes:
+        tensor: the tensor.
+        place: where it is.
+        elements: how many elements it has.
+    """
+
+    tensor: Tensor
+    place: Place
+    elements: int
+
+    @property
+    def dtype(self) -> DType:
+        """The element type."""
+        return self.tensor.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Probed:
+    """Channels whose requantization a self-test asks alone.
+
+    Attributes:
+        params: the folded constants.
+        start: the first channel.
+        stop: the channel after the last.
+        function: what requantizes.
+        structure: the constants that it is given, and their type.
+        names: what its multiplier and shift are called.
+    """
+
+    params: RequantParams
+    start: int
+    stop: int
+    function: str
+    structure: tuple[str, str]
+    names: tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """One operator in a language.
+
+    Attributes:
+        entry: the operator.
+        function: the function that calculates it.
+        leading: arguments before the tensors.
+        multiply_adds: of one call.
+        probes: what its requantization can be asked alone, where it has one.
+    """
+
+    entry: PreparedOperator
+    function: str
+    leading: tuple[str, ...] = ()
+    multiply_adds: int = 0
+    probes: tuple[Probed, ...] = ()
+
+
+def elements(tensor: Tensor) -> int:
+    """Elements of a tensor as the file has it."""
+    return math.prod(tensor.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A model's operators in order, and where each of its tensors is.
+
+    Attributes:
+        model: the model.
+        entries: the operators that are calculated.
+        slots: tensor index -> the tensor and its place.
+        constants: tensor index -> value, of tensors that no input changes.
+        pools: element type -> elements of the arena.
+        same: a tensor that is another one in another shape -> that one.
+    """
+
+    model: Model
+    entries: tuple[PreparedOperator, ...]
+    slots: Mapping[int, Slot]
+    constants: Mapping[int, Array]
+    pools: Mapping[str, int]
+    same: Mapping[int, int]
+
+
+POOLS = {"int8": "int8", "uint8": "int8", "bool": "int8"}
+"""Element types that share a pool of another one's name: bytes."""
+
+
+def plan(prepared: PreparedModel, only: int | None = None) -> Plan:
+    """Lay out a model, or one operator of it.
+
+    Args:
+        prepared: the model; every operator that is laid out is covered.
+        only: this operator.
+    """
+    model = prepared.model
+    chosen = [_for_its_rows(entry) for index, entry in prepared.operators.items() if only in (None, index)]
+    constants = dict(prepared.constants) if only is None else {}
+    entries: list[PreparedOperator] = []
+    for entry in chosen:
+        if only is None and (entry.operator.name == "SHAPE" or all(i in constants for i in entry.inputs)):
+            values = [constants.get(i, _zeros(model.tensors[i])) for i in entry.inputs]
+            constants.update(entry.written(entry.evaluate(values)))
+        else:
+            entries.append(entry)
+    inputs = [t.index for t in model.inputs] if only is None else list(dict.fromkeys(entries[0].inputs))
+    outputs = [t.index for t in model.outputs] if only is None else list(entries[0].operator.outputs)
+    outputs = [index for index in outputs if index not in constants or index in inputs]
+    same = _aliases(entries, set(outputs))
+    slots = {index: Place("input", k) for k, index in enumerate(inputs)}
+    slots |= {index: Place("output", k) for k, index in enumerate(outputs) if index not in slots}
+    lives = _lives(entries, same, set(slots) | set(constants))
+    placed, pools = _pack(model, lives)
+    slots |= placed
+    slots |= {index: Place("constant", 0) for index in constants if index not in slots}
+    for index, first in same.items():
+        slots[index] = slots[first]
+    found = {index: Slot(model.tensors[index], place, elements(model.tensors[index])) for index, place in slots.items()}
+    return Plan(model, tuple(e for e in entries if e.operator.outputs[0] not in same), found, constants, pools, same)
+
+
+def _for_its_rows(entry: PreparedOperator) -> PreparedOperator:
+    """A dense layer whose rule depends on how many rows it has, with the rule of as many as the file says."""
+    if isinstance(entry, PreparedByRows):
+        return for_rows(entry, elements(entry.layer.input) // entry.layer.depth)
+    return entry
+
+
+def _zeros(tensor: Tensor) -> Array:
+    return np.zeros(tensor.shape, tensor.dtype.numpy)
+
+
+def _aliases(entries: Sequence[PreparedOperator], outputs: set[int]) -> dict[int, int]:
+    """Tensors that are another one's elements in the same order: tensor -> the first one."""
+    found: dict[int, int] = {}
+    for entry in entries:
+        op = entry.operator
+        if op.name in RESHAPES and entry.inputs and not outputs.intersection(op.outputs):
+            source = entry.inputs[0]
+            found[op.outputs[0]] = found.get(source, source)
+    return found
+
+
+def _lives(
+    entries: Sequence[PreparedOperator], same: Mapping[int, int], elsewhere: set[int]
+) -> dict[int, tuple[int, int]]:
+    """Tensors of the arena: from the operator that writes one to the last that reads it."""
+    lives: dict[int, tuple[int, int]] = {}
+    for step, entry in enumerate(entries):
+        for index in (*entry.operator.outputs, *entry.inputs):
+            first = same.get(index, index)
+            if first not in elsewhere:
+                lives[first] = (lives.get(first, (step, step))[0], step)
+    return lives
+
+
+def _pack(model: Model, lives: Mapping[int, tuple[int, int]]) -> tuple[dict[int, Place], dict[str, int]]:
+    """Large tensors first, each at the lowest place at which it meets no other that lives at the same time."""
+    places: dict[int, Place] = {}
+    pools: dict[str, int] = {}
+    for index in sorted(lives, key=lambda i: (-elements(model.tensors[i]), i)):
+        kind, size = pool_of(model.tensors[index]), elements(model.tensors[index])
+        begin, end = lives[index]
+        taken = sorted(
+            (places[other].number, places[other].number + elements(model.tensors[other]))
+            for other in places
+            if pool_of(model.tensors[other]) == kind and lives[other][0] <= end and begin <= lives[other][1]
+        )
+        start = 0
+        for low, high in taken:
+            if start + size <= low:
+                break
+            start = max(start, high)
+        places[index] = Place("arena", start)
+        pools[kind] = max(pools.get(kind, 0), start + size)
+    return places, pools
+
+
+def pool_of(tensor: Tensor) -> str:
+    """The element type of the arena that holds a tensor."""
+    return POOLS.get(tensor.dtype.name, tensor.dtype.name)

@@ -1,0 +1,120 @@
+"""export: a layer or a whole model as C that prints what a runtime prints."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+
+from ...model.errors import InputError, UnsupportedError
+from ...model.graph import Model
+from ...ops.prepare import PreparedModel, prepare
+from ...runtimes import DEFAULT_RUNTIME, Runtime
+from ..doctor.verb import lastbit_version
+from ..run.verb import load
+from .c99.file import About, header, source, write_pieces
+from .c99.text import C_TYPES, identifier
+from .program import Plan, plan
+from .report import Export
+from .selftest import self_test
+
+__all__ = ["LANGUAGES", "export"]
+
+LANGUAGES = ("c99",)
+"""What a program can be written in."""
+
+Progress = Callable[[int, int, str], None]
+
+
+def export(
+    model: str | os.PathLike[str] | bytes | Model,
+    runtime: str | Runtime = DEFAULT_RUNTIME,
+    *,
+    op: int | None = None,
+    language: str = "c99",
+    name: str = "",
+    progress: Progress | None = None,
+) -> Export:
+    """Write a model, or one of its operators, as code that gives what a runtime gives, to the last bit.
+
+    Args:
+        model: a Model, a path or a file's bytes.
+        runtime: whose arithmetic.
+        op: only this operator; default: the whole model.
+        language: one of `LANGUAGES`.
+        name: what functions and files are called; default: after the model's file, and the operator.
+        progress: called with (steps done, steps in total, what is done next).
+
+    Returns:
+        The Export; `files` are its texts by name, and nothing is on the disk yet.
+
+    Raises:
+        ModelError: the model is malformed.
+        RuntimeNameError: no such runtime.
+        InputError: no such operator or language.
+        UnsupportedError: operators that the runtime refuses, or that C does not have: all of them at once.
+    """
+    if language not in LANGUAGES:
+        raise InputError(f"there is no language {language!r}; wanted: {', '.join(LANGUAGES)}")
+    loaded = load(model)
+    prepared = prepare(loaded, runtime)
+    if op is not None:
+        loaded.operator(op)
+    _require(prepared, op)
+    laid_out = plan(prepared, op)
+    _check_types(laid_out)
+    written = write_pieces(laid_out)
+    if written.lacking:
+        lacking = [f"{loaded.operators[i].label}: C has no {what}" for i, what in written.lacking.items()]
+        raise UnsupportedError(_not_written(loaded, prepared, len(lacking)), lacking)
+    about = About(
+        name=_name(loaded, op, name),
+        tool=f"lastbit {lastbit_version()}",
+        digest=hashlib.sha256(loaded.content).hexdigest(),
+        runtime=prepared.runtime.name,
+        operator="" if op is None else loaded.operator(op).label,
+    )
+    test = self_test(laid_out, written.pieces, written.inputs, written.outputs, progress)
+    files = {f"{about.name}.h": header(written, about, test), f"{about.name}.c": source(written, about, test)}
+    return Export(loaded, prepared.runtime, about, written, test, files)
+
+
+def _require(prepared: PreparedModel, op: int | None) -> None:
+    """Refuse what the runtime refuses, or what is not covered."""
+    if op is None:
+        prepared.require_all()
+    elif op in prepared.refused:
+        reason = prepared.refused[op].reason
+        raise UnsupportedError(f"{prepared.model.operators[op].label}: {reason}", (reason,))
+
+
+def _check_types(laid_out: Plan) -> None:
+    """Refuse inputs and outputs of element types that the code has no self-test for."""
+    known = ("int8", "uint8", "int16", "float32")
+    found = [
+        f"{slot.tensor.label}, an {slot.place.kind}, is {slot.dtype.name}; C has {', '.join(known)}"
+        for slot in laid_out.slots.values()
+        if slot.place.kind in ("input", "output") and slot.dtype.name not in known
+    ]
+    found += [
+        f"{slot.tensor.label} is {slot.dtype.name}, which C has no array of"
+        for slot in laid_out.slots.values()
+        if slot.place.kind == "arena" and slot.dtype.name not in C_TYPES
+    ]
+    if found:
+        raise UnsupportedError(f"{laid_out.model.source}: cannot be written as C:", found)
+
+
+def _not_written(model: Model, prepared: PreparedModel, count: int) -> str:
+    total = len(model.operators)
+    return f"{model.source}: {count} of {total} operators cannot be written as C for {prepared.runtime.name}:"
+
+
+def _name(model: Model, op: int | None, name: str) -> str:
+    if name:
+        made = identifier(name)
+        if made != name:
+            raise InputError(f"{name!r} is no name for functions and files here; {made!r} would be")
+        return name
+    stem = identifier(os.path.splitext(os.path.basename(model.source))[0])
+    return stem if op is None else f"{stem}_op{op}"

@@ -1,0 +1,108 @@
+"""export: names, comments, what is refused, and what the files say; no compiler is needed."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+
+import lastbit
+from lastbit.model.errors import InputError, UnsupportedError
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+from lastbit.verbs.export.c99.text import comment, decimal, identifier
+from tests.support.cli import invoke
+from tests.support.models import make_dense_model
+
+HOSTILE = '*/ #include "/etc/passwd" /* \\\n??/ \x00é'
+
+
+def test_the_same_model_gives_the_same_files_wherever_it_lies(tmp_path):
+    model = make_dense_model()
+    texts = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "model.tflite"
+        path.write_bytes(model.content)
+        texts.append(lastbit.export(path, "tflm").files)
+        assert str(tmp_path) not in "".join(texts[-1].values())
+    assert texts[0] == texts[1]
+    assert not re.search(r"20\d\d-\d\d-\d\d", "".join(texts[0].values()))
+
+
+def test_a_tensors_name_cannot_leave_its_comment():
+    weights = np.ones((2, 3), np.int8)
+    scales = {"input_quant": quant(0.02, 3), "weights_quant": quant([0.01]), "output_quant": quant(0.02, -5)}
+    content = write(dense_subgraph(weights, bias=np.zeros(2, int), **scales))
+    graph = load(content)
+    name = graph.inputs[0].name.encode()
+    assert content.count(name) == 1
+    hostile = b"*/x/*\\\n"[: len(name)].ljust(len(name), b"?")
+    model = load(content.replace(name, hostile))
+    assert model.inputs[0].name != graph.inputs[0].name
+    for text in lastbit.export(model, "tflm", name="layer").files.values():
+        assert text.isascii()
+        bare = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+        assert "*/" not in bare
+        assert "/*" not in bare
+        assert "??" not in text
+        assert not re.search(r"\\\n", re.sub(r'"[^"\n]*"', "", text))
+
+
+def test_text_that_is_made_harmless():
+    assert "*/" not in comment(HOSTILE)
+    assert "\n" not in comment(HOSTILE)
+    assert identifier("../../x.y") == "model_x_y"
+    assert identifier("ürün") == "r_n"
+    for value in np.random.default_rng(1).normal(size=200).astype(np.float32):
+        assert np.float32(decimal(value).rstrip("f")) == value
+
+
+def test_what_c_does_not_have_is_listed_at_once_and_nothing_is_written(tmp_path):
+    path = tmp_path / "hybrid.tflite"
+    rng = np.random.default_rng(3)
+    kinds = {"input_quant": None, "output_quant": None, "input_dtype": "float32", "bias_dtype": "float32"}
+    graph = dense_subgraph(
+        rng.integers(-127, 128, (5, 7)).astype(np.int8), weights_quant=quant([0.01]), weights_dtype="int8",
+        bias=np.zeros(5, np.float32), input_shape=(1, 7), **kinds,
+    )  # fmt: skip
+    path.write_bytes(write(graph))
+    done = invoke("export", path, "--runtime", "litert-reference", "-o", tmp_path / "out")
+    assert done.exit_code == 3
+    assert "1 of 1 operators cannot be written as C" in done.stderr
+    assert not os.path.exists(tmp_path / "out")
+    with pytest.raises(UnsupportedError, match="FULLY_CONNECTED"):
+        lastbit.export(path, "litert-reference")
+
+
+def test_the_command_writes_two_files_and_says_what_they_need(tmp_path):
+    path = tmp_path / "small.tflite"
+    path.write_bytes(make_dense_model().content)
+    done = invoke("export", path, "--runtime", "tflm", "-o", tmp_path / "c")
+    assert done.exit_code == 0, done.stderr
+    assert sorted(os.listdir(tmp_path / "c")) == ["small.c", "small.h"]
+    assert "35 multiply-adds" in done.stdout
+    header = (tmp_path / "c" / "small.h").read_text(encoding="ascii")
+    assert "int32_t small_selftest(void);" in header
+    assert "#define SMALL_INPUT_0_SCALE 0.0199999996f /* 0x1.47ae140000000p-6 */" in header
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(("--language", "ada"), "wanted: c99"), (("--name", "my model"), "my_model"), (("--op", "7"), "no operator 7")],
+)
+def test_what_cannot_be_written_is_said(options, words, tmp_path):
+    path = tmp_path / "small.tflite"
+    path.write_bytes(make_dense_model().content)
+    done = invoke("export", path, *options, "-o", tmp_path / "c")
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert not os.path.exists(tmp_path / "c")
+
+
+def test_one_operator_and_a_name_of_ones_own():
+    report = lastbit.export(make_dense_model(), "tflm", op=0, name="mine")
+    assert list(report.files) == ["mine.h", "mine.c"]
+    assert "operator 0 FULLY_CONNECTED" in report.files["mine.c"]
+    with pytest.raises(InputError, match="language"):
+        lastbit.export(make_dense_model(), "tflm", language="cobol")

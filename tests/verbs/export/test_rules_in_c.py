@@ -1,0 +1,93 @@
+"""Every rule of requantization in C gives what the definition gives, on ties, bounds and ends of the register."""
+
+import subprocess
+
+import numpy as np
+import pytest
+
+from lab.reach.c_programs import COMPILERS, FAST, STRICT, compiler
+from lastbit.model.types import INT8, INT16
+from lastbit.rules.base import Unsupported
+from lastbit.rules.requantize.fold import prepare_requantize
+from lastbit.rules.requantize.forms import Float
+from lastbit.rules.requantize.table import RULES
+from lastbit.rules.requantize.vector import requantize
+from lastbit.verbs.export.c99.library import Library
+from lastbit.verbs.export.c99.requantize import requantizer
+from lastbit.verbs.export.c99.text import array, integer
+from lastbit.verbs.export.rivals import candidates
+
+SCALES = np.asarray([0.5, 0.25, 2.0**-9, 0.0019, 3.7e-4, 0.83, 1.9, 2.0**-33], np.float32)
+WRITTEN = {
+    name: rule
+    for name, rule in RULES.items()
+    if not isinstance(rule.requantize, Float) or rule.requantize.bias == "in_acc"
+}
+
+
+def params_of(rule, dtype):
+    return prepare_requantize(
+        rule,
+        input_scale=np.float32(1),
+        weights_scale=SCALES,
+        output_scale=np.float32(1),
+        output_zero_point=-7 if dtype is INT8 else 0,
+        activation="NONE" if dtype is INT8 else "RELU",
+        dtype=dtype,
+    )
+
+
+def accumulators(params):
+    return candidates(params, len(SCALES), np.random.default_rng(20))[:: 5 if params.dtype is INT8 else 7]
+
+
+def program(chosen):
+    """One program that calls every rule's function on its accumulators and prints how many are wrong."""
+    library, calls, data = Library(), [], []
+    for number, params in enumerate(chosen):
+        acc = accumulators(params)
+        made = requantizer(params, library)
+        wanted = requantize(acc, params)["output"]
+        one, two = made.names
+        pieces = {"acc": (np.int64, acc), "wanted": (np.int32, wanted)}
+        pieces |= {one: (made.factors[0].dtype, made.factors[0]), two: (np.int32, made.factors[1])}
+        data += [
+            array(f"{name}_{number}", np.dtype(kind), values.astype(kind)) for name, (kind, values) in pieces.items()
+        ]
+        ends = f"{integer(params.activation_min)}, {integer(params.activation_max)}"
+        data.append(
+            f"static const {made.structure} q_{number} = {{{one}_{number}, {two}_{number}, 0, 0, 0, "
+            f"{params.output_zero_point}, {ends}}};"
+        )
+        cast = "" if params.rule.sums.bits == 64 else "(int32_t)"
+        channels = made.factors[0].size
+        calls.append(
+            f"  for (int32_t i = 0; i < {acc.size}; i++) {{ bad += {made.function}({cast}acc_{number}[i], "
+            f"{one}_{number}[i % {channels}], {two}_{number}[i % {channels}], &q_{number}) != wanted_{number}[i]; }}\n"
+            f'  printf("%ld\\n", (long)bad); bad = 0;'
+        )
+    head = ["#include <stdint.h>", "#include <stdio.h>", *library.parts, *data]
+    return "\n".join([*head, "int main(void) {\n  int32_t bad = 0;", *calls, "  return 0;\n}", ""])
+
+
+@pytest.mark.parametrize("name", COMPILERS)
+def test_every_rule_gives_what_the_definition_gives(name, tmp_path):
+    if (why := compiler(name)) is not None:
+        pytest.skip(why)
+    chosen = [params_of(rule, dtype) for rule in WRITTEN.values() for dtype in (INT8, INT16)]
+    (tmp_path / "rules.c").write_text(program(chosen), encoding="ascii")
+    undefined = ("-fsanitize=undefined", "-fno-sanitize-recover=all") if name == "gcc" else ()
+    command = [*COMPILERS[name], *STRICT, *FAST, *undefined, str(tmp_path / "rules.c"), "-o", str(tmp_path / "rules")]
+    subprocess.run(command, check=True)
+    done = subprocess.run([tmp_path / "rules"], check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.split() == ["0"] * len(chosen)
+    assert sum(accumulators(params).size for params in chosen) > 30_000
+
+
+def test_a_rule_that_c_does_not_have_is_refused_and_not_replaced():
+    rest = {name: rule for name, rule in RULES.items() if name not in WRITTEN}
+    assert rest
+    for rule in rest.values():
+        with pytest.raises(Unsupported, match="bias"):
+            requantizer(params_of(rule, INT8), Library())
