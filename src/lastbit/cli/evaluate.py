@@ -14,8 +14,12 @@ _INTERRUPTED = 130
 
 @click.command()
 @model_argument
-@click.option("--data", required=True, metavar="PATH", help="Inputs: .npy, .npz, or a folder of them (shards).")
+@click.option(
+    "--data", required=True, metavar="PATH", help="Inputs: .npy, .npz, a folder of them (shards), .csv or .txt."
+)
 @click.option("--labels", metavar="PATH", help="For each row its class, or the wanted output in real units.")
+@click.option("--top", type=click.IntRange(min=1), multiple=True, metavar="K", help="Count labels among the K largest.")
+@click.option("--rows", metavar="FILE", help="Write the result of each row to this .csv or .npz.")
 @click.option(
     "--runtime",
     "runtimes",
@@ -37,6 +41,8 @@ def evaluate(
     model: str,
     data: str,
     labels: str | None,
+    top: tuple[int, ...],
+    rows: str | None,
     runtimes: tuple[str, ...],
     output: str | None,
     restart: bool,
@@ -47,10 +53,11 @@ def evaluate(
 ) -> None:
     """Run a whole data set in any runtimes' arithmetic.
 
-    Counts accuracy and confusion, errors to wanted outputs, an autoencoder's anomaly score, or mean and range of other
-    outputs; with several runtimes also which rows change from one to the other, and at which operator that begins.
-    Memory stays constant however large the data is. Ctrl-C ends with the result so far; the same command goes on from
-    there if -o was given. A row that cannot be used ends it too: the rows before it are told, with exit code 2.
+    Counts accuracy, top K, precision, recall, F1 and confusion, or errors to wanted outputs, an autoencoder's anomaly
+    score, mean and range of other outputs. With several runtimes also which rows change from one to the other, and at
+    which operator that begins. Memory stays constant however large the data is. Ctrl-C ends with the result so far;
+    the same command goes on from there if -o was given. A row that cannot be used ends it too: the rows before it are
+    told, with exit code 2.
     """
     from ..model.errors import DataError
     from ..report.terminal import print_report, progress, say
@@ -68,6 +75,8 @@ def evaluate(
                 threads=threads,
                 quantize_input=quantize_input,
                 restart=restart,
+                top=top,
+                rows=rows,
                 progress=update,
             )
     except DataError as error:
@@ -75,7 +84,8 @@ def evaluate(
             print_report(error.report, as_json)
         raise
     print_report(report, as_json)
-    if output is not None:
-        say(f"wrote {output}")
+    for path in (output, rows):
+        if path is not None:
+            say(f"wrote {path}")
     if not report.complete:
         ctx.exit(_INTERRUPTED)

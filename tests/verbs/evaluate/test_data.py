@@ -100,7 +100,7 @@ def test_outputs_that_are_no_vector_have_mean_and_range(shape, rng):
     assert found["standard_deviation"] == pytest.approx(y.std())
     assert (found["smallest"], found["largest"]) == (y.min(), y.max())
     assert re.search(r"runtime +mean +standard deviation +smallest +largest", str(report))
-    with pytest.raises(lastbit.InputError, match=r"labels are classes, but the model's output has the shape"):
+    with pytest.raises(lastbit.InputError, match="labels are one class for each row, but the model"):
         evaluate(model, x, labels=np.zeros(9, int))
 
 
@@ -312,7 +312,8 @@ def test_files_of_other_kinds_say_what_to_do(here, name):
     content, text = OTHER_FILES[name]
     if content is not None:
         Path(name).write_bytes(content)
-    for arguments in (["evaluate", "m.tflite", "--data", name], ["run", "m.tflite", "-i", name, "-o", "o.npz"]):
+    reading = [["evaluate", "m.tflite", "--data", name], ["run", "m.tflite", "-i", name, "-o", "o.npz"]]
+    for arguments in reading[1:] if name.endswith(".csv") else reading:  # evaluate takes tables of text
         result = invoke(*arguments)
         assert result.exit_code == 2
         assert text in result.output

@@ -1,7 +1,7 @@
-"""Data sets of any size, read in pieces: an array, a .npy, a .npz, or a folder of them (shards, ordered by name).
+"""Data sets of any size, read in pieces: an array, a .npy, a .npz, a folder of them (shards, ordered by name), or text.
 
-Memory stays constant: no file is loaded whole. What is wrong with a file's beginning or its size is found before
-anything is computed.
+Memory stays constant: no file is loaded whole, except one of text. What is wrong with a file's beginning or its size
+is found before anything is computed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ...model.npy import HEAD_BYTES, MAGIC, how_to_save, read_header
 from ...model.types import Array
 from ...report.output_files import ABOUT, reason
 from .shard_names import check_numbers, natural
+from .text_data import TEXT_ENDINGS, read_text
 
 __all__ = ["ArrayShard", "DataSet", "Shard", "open_data"]
 
@@ -37,10 +38,12 @@ class ArrayShard:
     Attributes:
         label: how messages name it.
         values: the array; the first dimension counts the rows.
+        text: whether it was read from text, which has no types of numbers.
     """
 
     label: str
     values: Array
+    text: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -177,6 +180,14 @@ class DataSet:
         only = self.shards[0]
         return DataSet(self.path, (only.one_row(),)) if len(self.shards) == 1 and only.shape == tuple(shape) else self
 
+    def of_type(self, dtype: np.dtype[Any]) -> DataSet:
+        """The same set; numbers from text in this type, where that keeps them all."""
+        only = self.shards[0]
+        if not isinstance(only, ArrayShard) or not only.text or only.dtype.kind == "f":
+            return self
+        values = only.values.astype(dtype)
+        return DataSet(self.path, (replace(only, values=values),)) if np.array_equal(values, only.values) else self
+
     def identity(self) -> list[list[Any]]:
         """What must be unchanged for going on with a partial result; the digests read a part of large files.
 
@@ -232,7 +243,7 @@ def open_data(source: Any, keys: Sequence[str], what: str) -> DataSet:
     """Find the arrays of a data set and check them, without reading their values.
 
     Args:
-        source: an array, or the path of a .npy, a .npz, or a folder of them.
+        source: an array, or the path of a .npy, a .npz, a folder of them, or of text: see `read_text`.
         keys: names that the array may have in a .npz with several.
         what: what it is, for messages: `data` or `labels`.
 
@@ -243,6 +254,8 @@ def open_data(source: Any, keys: Sequence[str], what: str) -> DataSet:
     if not isinstance(source, str | os.PathLike):
         return _given(source, what)
     path = os.fspath(source)
+    if os.path.splitext(path)[1].lower() in TEXT_ENDINGS and not os.path.isdir(path):
+        return DataSet(path, (_checked(ArrayShard(path, read_text(path, keys, what), text=True), what),))
     shards: tuple[Shard, ...]
     if os.path.isdir(path):
         names = sorted((n for n in os.listdir(path) if n.lower().endswith((".npy", ".npz"))), key=natural)
@@ -271,11 +284,14 @@ def _given(source: Any, what: str) -> DataSet:
         values = np.asarray(source)
     except ValueError as error:  # lists of unequal lengths
         raise InputError(f"{what}: is no array of numbers: {reason(error)}.") from None
-    shard = ArrayShard(what, values)
+    return DataSet(what, (_checked(ArrayShard(what, values), what),))
+
+
+def _checked(shard: ArrayShard, what: str) -> ArrayShard:
     _check_type(shard)
-    if not values.size:
+    if not shard.values.size:
         raise InputError(f"{what}: has no rows; wanted at least one.")
-    return DataSet(what, (shard,))
+    return shard
 
 
 def _check_type(shard: Shard | ArrayShard) -> None:

@@ -8,7 +8,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from .data import DataSet
 from .metrics import Anomaly, Measure, real_values, whole
 from .pace import Pace
 from .report import EvaluateReport
+from .row_results import RowResults
 from .subject import Subject, choose
 
 __all__ = ["Job", "Update"]
@@ -47,6 +48,8 @@ class Job:
     targets: DataSet | None
     quantize_input: bool
     output: str | None
+    tops: Sequence[int] = ()
+    results: RowResults | None = None
     done: int = 0
     seconds: float = 0.0
     measures: list[list[Measure]] = field(default_factory=list)
@@ -56,7 +59,7 @@ class Job:
 
     def check(self) -> None:
         """Refuse data and labels that do not fit, and choose what is measured."""
-        self.subject = choose(self.model, self.source, self.targets, self.quantize_input)
+        self.subject = choose(self.model, self.source, self.targets, self.quantize_input, self.tops)
         self.measures = [self.subject.measures() for _ in self.built]
         self.changes = [Changes(self.built[0].prepared, other.prepared) for other in self.built[1:]]
 
@@ -75,6 +78,7 @@ class Job:
                 "data": self.source.identity(),
                 "labels": self.targets.identity() if self.targets else None,
                 "quantize_input": self.quantize_input,
+                "top": sorted(set(self.tops)),
             }
         return self._identity
 
@@ -97,6 +101,11 @@ class Job:
                 f"{path}: is damaged: it holds no state of this evaluation. Name another file, or begin anew with "
                 "--restart."
             ) from None
+        if rows and self.results is not None:
+            raise InputError(
+                f"{self.results.path}: {rows} rows were evaluated before, and {path} holds no results of single rows. "
+                "Begin anew with --restart."
+            )
         self.done, self.seconds = rows, seconds
 
     def run(self, progress: Update | None) -> EvaluateReport:
@@ -129,6 +138,8 @@ class Job:
                 self._stop(error)
             if self.output is not None:
                 self._write()
+        if self.results is not None:
+            self.results.write()
         return self.report()
 
     def _take(self, x: Array, labels: Array | None) -> None:
@@ -198,12 +209,28 @@ class Job:
             y_real = real_values(out, y) if measures else real
             for measure in measures:
                 measure.add(real, y_real, labels)
+        if self.results is not None:
+            self.results.add(self._of_rows(real, outputs, labels))
         for changes, y, fed in zip(self.changes, outputs[1:], given[1:], strict=True):
-            changes.add(self.done, fed, outputs[0], y, bool(self.subject.classes))
+            changes.add(self.done, fed, outputs[0], y, bool(self.subject.classes) and self.subject.positions == 1)
+
+    def _of_rows(self, real: Array, outputs: Sequence[Array], labels: Array | None) -> dict[str, Array]:
+        """What is known of each row of a chunk, by column."""
+        one = self.subject.labelled and self.subject.positions == 1
+        columns: dict[str, Array] = {"label": labels} if one and labels is not None else {}
+        for name, y, measures in zip(self.names, outputs, self.measures, strict=True):
+            for measure in measures:
+                found = measure.of_rows(real, real_values(self.model.outputs[0], y), labels)
+                columns |= {f"{name}/{what}": values for what, values in found.items()}
+        return columns
 
     def _stop(self, error: LastBitError) -> None:
         """Write what was done before an error, and raise it with that in its message."""
         kept = f"{self.done} of {self.source.rows} rows were evaluated"
+        if self.results is not None and self.done:
+            with contextlib.suppress(InputError):
+                self.results.write()
+                kept += f"; {self.results.path} has them"
         if self.output is not None and self.done:
             try:
                 self._write()
@@ -240,6 +267,7 @@ class Job:
             measures=tuple({m.name: m.summary() for m in measures} for measures in self.measures),
             changes=tuple(changes.state for changes in self.changes),
             classes=self.subject.classes,
+            positions=self.subject.positions,
             output=self.output,
         )
 

@@ -5,6 +5,7 @@ Every measure adds up chunk after chunk and keeps nothing of single rows, so tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from ...model.graph import Tensor
 from ...model.types import Array, Float64Array
 from ...report.json_text import number
+from .class_scores import class_scores
 
 __all__ = ["MOST_CLASSES", "Anomaly", "Classes", "Measure", "TargetError", "Values", "real_values", "whole"]
 
@@ -55,6 +57,10 @@ class Measure:
         """Take a chunk: inputs and outputs in real units `[rows, elements]`, and the rows' labels."""
         raise NotImplementedError
 
+    def of_rows(self, x: Float64Array, y: Float64Array, labels: Array | None) -> dict[str, Array]:
+        """What is known of each row of a chunk, `[rows]` for each name; takes what `add` takes."""
+        raise NotImplementedError
+
     def restore(self, found: dict[str, Any], rows: int) -> None:
         """Take up a state that was read from a file.
 
@@ -73,36 +79,59 @@ class Measure:
 
 
 class Classes(Measure):
-    """The largest output is the class: accuracy and confusion with labels, else how often each class came."""
+    """The largest output is the class: accuracy and confusion with labels, else how often each class came.
+
+    Args:
+        classes: how many there are.
+        labelled: whether each row has a label.
+        tops: for each K, how many labels are among the K largest outputs is counted.
+        positions: classes of each row: of an output `[1, 16, 32]` the 16 largest of 32.
+    """
 
     name = "classes"
 
-    def __init__(self, classes: int, labelled: bool) -> None:
+    def __init__(self, classes: int, labelled: bool, tops: Sequence[int] = (), positions: int = 1) -> None:
         super().__init__({})
-        self._classes, self._labelled = classes, labelled
+        self._classes, self._labelled, self._positions = classes, labelled, positions
         self._counts: dict[int, int] = {}
+        self._tops = dict.fromkeys(tops if labelled else (), 0)
 
     def add(self, x: Float64Array, y: Float64Array, labels: Array | None) -> None:
         """See `Measure.add`. A tie goes to the first class, as numpy.argmax takes it."""
+        y = y.reshape(-1, self._classes)
         truth = labels.astype(np.int64) if labels is not None and self._labelled else np.zeros(len(y), np.int64)
         codes, counts = np.unique(truth * self._classes + y.argmax(axis=1), return_counts=True)
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
             self._counts[code] = self._counts.get(code, 0) + count
+        if self._tops:
+            ranks = _ranks(y, truth)
+            for top in self._tops:
+                self._tops[top] += int((ranks < top).sum())
+
+    def of_rows(self, x: Float64Array, y: Float64Array, labels: Array | None) -> dict[str, Array]:
+        """See `Measure.of_rows`: the class and its output; with several positions in a row how many are right."""
+        y = y.reshape(-1, self._classes)
+        predicted = y.argmax(axis=1)
+        right = {} if labels is None else {"right": (predicted == labels.astype(np.int64)).astype(np.int64)}
+        if self._positions > 1:
+            return {name: values.reshape(-1, self._positions).sum(axis=1) for name, values in right.items()}
+        return {"class": predicted, "output": y.max(axis=1), **right}
 
     def saved(self) -> dict[str, Any]:
         """See `Measure.saved`."""
-        return {"pairs": self._pairs()}
+        return {"pairs": self._pairs(), "top": [[top, count] for top, count in self._tops.items()]}
 
     def restore(self, found: dict[str, Any], rows: int) -> None:
         """See `Measure.restore`."""
-        most = self._classes - 1
+        most, labels = self._classes - 1, rows * self._positions
         counts = {}
         for label, predicted, count in found["pairs"]:
             code = whole(label, most if self._labelled else 0) * self._classes + whole(predicted, most)
-            counts[code] = whole(count, rows)
-        if sum(counts.values()) != rows:
+            counts[code] = whole(count, labels)
+        tops = {whole(top): whole(count, labels) for top, count in found["top"]}
+        if sum(counts.values()) != labels or tops.keys() != self._tops.keys():
             raise ValueError("the classes of other rows")
-        self._counts = counts
+        self._counts, self._tops = counts, tops
 
     def _pairs(self) -> list[list[int]]:
         """Label, class and rows, where there are any."""
@@ -118,13 +147,26 @@ class Classes(Measure):
             return {"predicted": predicted}
         total = sum(count for *_, count in pairs)
         right = sum(count for label, found, count in pairs if label == found)
-        told: dict[str, Any] = {"correct": right, "accuracy": right / total if total else None}
+        told: dict[str, Any] = {
+            "correct": right,
+            "accuracy": right / total if total else None,
+            "top": [{"k": top, "share": count / total if total else None} for top, count in self._tops.items()],
+            **class_scores((label, found, count) for label, found, count in pairs),
+        }
         if self._classes > _MOST_IN_MATRIX:
             return {**told, "confusion_pairs": pairs}
         matrix = np.zeros((self._classes, self._classes), np.int64)
         for label, found, count in pairs:
             matrix[label, found] = count
         return {**told, "confusion": matrix.tolist()}
+
+
+def _ranks(y: Float64Array, truth: Array) -> Array:
+    """How many outputs of each row come before that of its label: the larger ones, and equal ones before it."""
+    own = np.take_along_axis(y, truth[:, None], axis=1)
+    before = np.arange(y.shape[1]) < truth[:, None]
+    ranks: Array = ((y > own) | ((y == own) & before)).sum(axis=1)
+    return ranks
 
 
 class TargetError(Measure):
@@ -145,6 +187,12 @@ class TargetError(Measure):
             s["absolute"] += float(off.sum())
             s["squared"] += float((off * off).sum())
         s["largest"] = float(np.maximum(s["largest"], off.max(initial=0.0)))
+
+    def of_rows(self, x: Float64Array, y: Float64Array, labels: Array | None) -> dict[str, Array]:
+        """See `Measure.of_rows`."""
+        assert labels is not None
+        off = np.abs(y - labels.reshape(y.shape).astype(np.float64))
+        return {"mean_absolute_error": off.mean(axis=1), "largest_error": off.max(axis=1)}
 
     def restore(self, found: dict[str, Any], rows: int) -> None:
         """See `Measure.restore`."""
@@ -182,6 +230,10 @@ class Anomaly(Measure):
             chosen = scores[labels == label]
             count, total = s["by_label"].get(str(int(label)), (0, 0.0))
             s["by_label"][str(int(label))] = [count + len(chosen), total + float(chosen.sum())]
+
+    def of_rows(self, x: Float64Array, y: Float64Array, labels: Array | None) -> dict[str, Array]:
+        """See `Measure.of_rows`."""
+        return {"score": ((x - y) ** 2).mean(axis=1)}
 
     def restore(self, found: dict[str, Any], rows: int) -> None:
         """See `Measure.restore`."""
@@ -223,6 +275,11 @@ class Values(Measure):
             s["mean"] += step * n / total
         s["elements"] = total
         s["smallest"], s["largest"] = _range(s, y)
+
+    def of_rows(self, x: Float64Array, y: Float64Array, labels: Array | None) -> dict[str, Array]:
+        """See `Measure.of_rows`."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            return {"mean": y.mean(axis=1), "smallest": y.min(axis=1), "largest": y.max(axis=1)}
 
     def restore(self, found: dict[str, Any], rows: int) -> None:
         """See `Measure.restore`."""

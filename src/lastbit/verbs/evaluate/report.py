@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ __all__ = ["SCHEMA", "EvaluateReport"]
 SCHEMA = "lastbit.evaluate/1"
 # Classes that a table shows one by one; and rows of a table of the most frequent ones.
 _MOST_SHOWN, _FEW = 20, 8
+_MEANS = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,6 +35,7 @@ class EvaluateReport(Report):
         classes: classes that the largest output stands for; 0 where it stands for none.
         output: the report file, or None.
         stopped: whether a row could not be used, so that the rows before it are all there is.
+        positions: classes that each row has.
     """
 
     model: Model
@@ -49,6 +51,7 @@ class EvaluateReport(Report):
     classes: int
     output: str | None
     stopped: bool = False
+    positions: int = 1
 
     @property
     def complete(self) -> bool:
@@ -77,7 +80,7 @@ class EvaluateReport(Report):
                     "to": name,
                     "rows": found["rows"],
                     "elements": found["elements"],
-                    **({"classes": found["classes"]} if self.classes else {}),
+                    **({"classes": found["classes"]} if self.classes and self.positions == 1 else {}),
                     "largest_difference": found["largest"],
                     "examples": found["examples"],
                     "rows_followed": found["followed"],
@@ -93,12 +96,7 @@ class EvaluateReport(Report):
     def in_short(self) -> list[str]:
         """What was evaluated, and the first runtime's numbers."""
         head = f"{self.model.source} on {self.data}, {', '.join(self.runtimes)}: {self.rows:,} of {self.total:,} rows"
-        plain = {
-            key.replace("_", " "): value
-            for found in self.measures[0].values()
-            for key, value in found.items()
-            if not isinstance(value, list | dict)
-        }
+        plain = {name: value for found in self.measures[0].values() for name, value in _numbers(found).items()}
         counted = ", ".join(f"{key} {_number(value)}" for key, value in plain.items())
         return [head, *([counted] if counted else [])]
 
@@ -118,14 +116,14 @@ class EvaluateReport(Report):
         headers = ["runtime"]
         rows: list[list[object]] = [[name] for name in self.runtimes]
         for measure in self.measures[0]:
-            for key, value in self.measures[0][measure].items():
-                if isinstance(value, list | dict):
-                    continue
-                headers.append(key.replace("_", " "))
+            for name in _numbers(self.measures[0][measure]):
+                headers.append(name)
                 for row, found in zip(rows, self.measures, strict=True):
-                    row.append(_number(found[measure][key]))
+                    row.append(_number(_numbers(found[measure])[name]))
         if len(headers) > 1:
-            blocks.append(Table(headers, rows, right=headers[1:]))
+            blocks.append(Table(headers, rows, right=headers[1:], close=True))
+        if any("macro" in found for found in self.measures[0].values()):
+            blocks.append(Text("precision, recall and F1 are means over the classes", "dim"))
         blocks += self._classes()
         blocks += self._labels()
         for name, found in zip(self.runtimes[1:], self.changes, strict=True):
@@ -141,7 +139,8 @@ class EvaluateReport(Report):
         if few and labelled:
             rows = [[label, *counts] for label, counts in enumerate(found["confusion"])]
             headers = ["label", *map(str, range(self.classes))]
-            return [Table(headers, rows, title=f"label and class, {self.runtimes[0]}", right=headers)]
+            matrix = Table(headers, rows, title=f"label and class, {self.runtimes[0]}", right=headers)
+            return [*self._scores(found["by_class"]), matrix]
         if few:
             rows = [
                 [name, *measures["classes"]["predicted"]]
@@ -153,14 +152,22 @@ class EvaluateReport(Report):
             wrong = [pair for pair in _pairs(found) if pair[0] != pair[1]]
             most = sorted(wrong, key=lambda pair: -pair[2])[:_FEW]
             headers = ["label", "class", "rows"]
-            title = Heading(f"Most frequent mistakes, {self.runtimes[0]}")
-            return [title, Table(headers, most, right=headers)] if most else []
+            title: Block = Heading(f"Most frequent mistakes, {self.runtimes[0]}")
+            worst = sorted(found["by_class"], key=lambda row: (row["f1"], row["class"]))[:_FEW]
+            return [*self._scores(worst), *([title, Table(headers, most, right=headers)] if most else [])]
         order = sorted(range(self.classes), key=lambda c: -found["predicted"][c])[:_FEW]
         rows = [[c, *(f"{measures['classes']['predicted'][c]:,}" for measures in self.measures)] for c in order]
         return [
             Heading("Rows of the most frequent classes"),
             Table(["class", *self.runtimes], rows, right=self.runtimes),
         ]
+
+    def _scores(self, rows: Sequence[Mapping[str, Any]]) -> list[Block]:
+        """Precision, recall and F1 of some classes."""
+        headers = ("class", "rows", "precision", "recall", "F1")
+        cells = [[row["class"], *(_number(row[key]) for key in ("rows", "precision", "recall", "f1"))] for row in rows]
+        few = "" if self.classes <= _MOST_SHOWN else f", the {len(cells)} with the lowest F1"
+        return [Table(headers, cells, title=f"each class, {self.runtimes[0]}{few}", right=headers)]
 
     def _labels(self) -> list[Block]:
         groups = [measures.get("anomaly", {}).get("mean_by_label", {}) for measures in self.measures]
@@ -176,7 +183,7 @@ class EvaluateReport(Report):
             return [Text(f"{name}: all outputs are those of {first}", "good")]
         share = 100 * found["rows"] / max(self.rows, 1)
         text = f"{name}: {found['rows']:,} rows ({share:.3g} %) differ from {first}, by at most {found['largest']:g}"
-        if self.classes:
+        if self.classes and self.positions == 1:
             text += f"; {found['classes']:,} get another class"
         blocks: list[Block] = [Heading(f"{first} and {name}"), Text(text)]
         shown = []
@@ -192,6 +199,13 @@ class EvaluateReport(Report):
         ]
         blocks.append(Text(f"the change begins at (of {found['followed']} rows followed): {', '.join(begins)}"))
         return blocks
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The single numbers of a measure, by what people call them."""
+    plain = {key.replace("_", " "): value for key, value in found.items() if not isinstance(value, list | dict)}
+    tops = {f"top {entry['k']}": entry["share"] for entry in found.get("top", ())}
+    return {**plain, **tops, **{_MEANS[key]: value for key, value in found.get("macro", {}).items()}}
 
 
 def _number(value: object) -> str:

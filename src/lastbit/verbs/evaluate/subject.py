@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,9 @@ from .metrics import MOST_CLASSES, Anomaly, Classes, Measure, TargetError, Value
 
 __all__ = ["Subject", "choose"]
 
+# Of more classes than this, the labels among the five largest outputs are counted too.
+_TOP = 5
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -26,19 +29,30 @@ class Subject:
         kinds: makes each measure anew.
         labelled: whether the labels are one integer for each row.
         classes: classes that the largest output stands for; 0 where it stands for none.
+        positions: classes that each row has: 1, or one at each place of an output such as `[1, 16, 32]`.
     """
 
     kinds: tuple[Callable[[], Measure], ...] = ()
     labelled: bool = False
     classes: int = 0
+    positions: int = 1
 
     def measures(self) -> list[Measure]:
         """Each measure with nothing counted."""
         return [kind() for kind in self.kinds]
 
 
-def choose(model: Model, source: DataSet, targets: DataSet | None, quantize_input: bool) -> Subject:
+def choose(
+    model: Model, source: DataSet, targets: DataSet | None, quantize_input: bool, tops: Sequence[int] = ()
+) -> Subject:
     """Refuse data and labels that do not fit a model, and choose what is measured.
+
+    Args:
+        model: the model.
+        source: the data.
+        targets: the labels, if there are any.
+        quantize_input: whether real values are quantized.
+        tops: for which K the labels among the K largest outputs are counted; none for 5 where there are more classes.
 
     Raises:
         InputError: with what was found and what is wanted.
@@ -52,14 +66,15 @@ def choose(model: Model, source: DataSet, targets: DataSet | None, quantize_inpu
             f"values) for {tensor.label}."
         )
     # One vector for each row: its largest element may be a class.
-    vector = 1 < values <= MOST_CLASSES and max(out.shape[1:]) == values
+    vector = values > 1 and max(out.shape[1:]) == values
+    few = values <= MOST_CLASSES
     # A layer that is given by multiplier and shift has no real values, so only the largest one is known.
     known = model.subgraphs[0].scales_known
     if targets is None:
         if values == elements > 1 and known:
             return Subject((Anomaly,))
         others = Subject((Values,) if known else ())
-        return Subject((lambda: Classes(values, False),), classes=values) if vector else others
+        return Subject((lambda: Classes(values, False),), classes=values) if vector and few else others
     if targets.rows != source.rows:
         raise InputError(f"{targets.path}: found {targets.rows} labels for {source.rows} rows of data.")
     size = math.prod(targets.sample)
@@ -67,12 +82,16 @@ def choose(model: Model, source: DataSet, targets: DataSet | None, quantize_inpu
         if values == elements and known:
             return Subject((Anomaly,), labelled=True)
         if not vector:
+            places = math.prod(out.shape[1:-1])
             raise InputError(
-                f"{targets.path}: labels are classes, but the model's output has the shape {list(out.shape)}; wanted "
-                f"a vector of 2 to {MOST_CLASSES:,} values for each row, or labels of {values} values (the wanted "
-                "output)."
+                f"{targets.path}: labels are one class for each row, but the model's output has the shape "
+                f"{list(out.shape)}; wanted {places} classes for each row ({list(out.shape[1:-1])}), or labels of "
+                f"{values} values (the wanted output)."
             )
-        return Subject((lambda: Classes(values, True),), labelled=True, classes=values)
+        return _classes(values, 1, tops, targets)
+    positions = math.prod(out.shape[1:-1])
+    if size == positions and targets.dtype.kind in "biu" and 1 < out.shape[-1] < values:
+        return _classes(out.shape[-1], positions, tops, targets)
     if size != values:
         hint = " Class numbers are integers: labels.astype(int)." if size == 1 and targets.dtype.kind == "f" else ""
         raise InputError(
@@ -85,6 +104,17 @@ def choose(model: Model, source: DataSet, targets: DataSet | None, quantize_inpu
             "no output scale; wanted one integer (a class) for each row."
         )
     return Subject((TargetError,))
+
+
+def _classes(classes: int, positions: int, tops: Sequence[int], targets: DataSet) -> Subject:
+    """Labels that are classes."""
+    wrong = [top for top in tops if not 1 <= top <= classes]
+    if wrong:
+        raise InputError(
+            f"{targets.path}: found top {wrong[0]} for a model of {classes} classes; wanted 1 to {classes}."
+        )
+    chosen = tuple(dict.fromkeys(tops)) or ((_TOP,) if classes > _TOP else ())
+    return Subject((lambda: Classes(classes, True, chosen, positions),), True, classes, positions)
 
 
 def _check_type(source: DataSet, tensor: Tensor, quantize_input: bool) -> None:

@@ -22,6 +22,7 @@ from ..run.verb import load
 from .data import open_data
 from .job import Job, Update
 from .report import EvaluateReport
+from .row_results import ROW_ENDINGS, RowResults
 
 __all__ = ["evaluate"]
 
@@ -37,6 +38,8 @@ def evaluate(
     threads: int = 1,
     quantize_input: bool = False,
     restart: bool = False,
+    top: Sequence[int] = (),
+    rows: str | None = None,
     progress: Update | None = None,
 ) -> EvaluateReport:
     """Run a data set through a model, in the arithmetic of one runtime or of several, and count.
@@ -47,20 +50,24 @@ def evaluate(
     Args:
         model: a model with one input, a path or a file's bytes.
         data: the inputs `[rows, ...]`: an array, a mapping from the input's name or index to one, or the path of a
-            .npy, a .npz or a folder of them; the tensor's own type, or real values with `quantize_input`.
-        labels: an array or a path, with one integer for each row (classes), or wanted outputs in real units.
+            .npy, a .npz or a folder of them, or of a .csv or .txt; the tensor's own type, or real values with
+            `quantize_input`.
+        labels: an array or a path, with one integer for each row (classes), or for each place of an output such as
+            `[1, 16, 32]` (16 of them), or wanted outputs in real units.
         runtimes: runtimes or their names; the others are compared with the first one. None: the default runtime.
         output: the report file (.json). If it holds a partial result of the same evaluation, that is taken up.
         engine: see `lastbit.build`.
         threads: the same.
         quantize_input: quantize real-valued data as the runtime does.
         restart: begin anew, whatever `output` holds.
+        top: for each K, count the labels among the K largest outputs; 5 where there are more classes.
+        rows: a .csv or .npz to which the result of each row is written; it is kept in memory until the end.
         progress: told rows done, rows in all, and the rate.
 
     Returns:
         The report. Without labels: how often each class came, or mean and range of outputs that are no classes; for a
-        model whose output has its input's size, the anomaly score. With labels: accuracy and confusion, or errors to
-        the wanted outputs.
+        model whose output has its input's size, the anomaly score. With labels: accuracy, top K, precision, recall and
+        F1 of each class, and confusion; or errors to the wanted outputs.
 
     Raises:
         DataError: a row of data or labels cannot be used; the rows before it were counted, see `report`.
@@ -75,17 +82,21 @@ def evaluate(
     asked = {found.name: found for found in map(get_runtime, runtimes or (DEFAULT_RUNTIME,))}
     if isinstance(data, Mapping):
         data = match_inputs(loaded, data)[0][1]
-    if output is not None:
-        paths = [os.fspath(path) for path in (data, labels) if isinstance(path, str | os.PathLike)]
-        check_target(output, (".json",), keep=[*paths, loaded.source])
+    paths = [os.fspath(path) for path in (data, labels) if isinstance(path, str | os.PathLike)]
+    for target, endings in ((output, (".json",)), (rows, ROW_ENDINGS)):
+        if target is not None:
+            check_target(target, endings, keep=[*paths, loaded.source])
     chosen = choose_engine(engine, float("inf"))
     _refuse_state(loaded)
     built = [Executable(prepare(loaded, found), chosen, threads, one_by_one=True) for found in asked.values()]
     source = open_data(data, ("x", tensor.name, str(tensor.index), "arr_0"), "data").with_batch(tensor.shape[1:])
+    if tensor.dtype.numpy is not None:
+        source = source.of_type(tensor.dtype.numpy)
     targets = None if labels is None else open_data(labels, ("y", "labels", "targets"), "labels")
     if targets is not None and source.rows == 1:
         targets = targets.with_batch(out.shape[1:])
-    job = Job(loaded, built, source, targets, quantize_input, output)
+    results = None if rows is None else RowResults(rows)
+    job = Job(loaded, built, source, targets, quantize_input, output, tuple(top), results)
     job.check()
     if output is not None and not restart:
         job.take_up(output)
