@@ -31,7 +31,7 @@ __all__ = ["main"]
 main = Commands.make(
     Section("Look into a model", (inspect, explain), (thresholds, diff)),
     Section("Run it", (run, evaluate), (bench,)),
-    Section("Check what was printed", (diagnose, verify, compare, identify), (prove,)),
+    Section("Check what was printed", (diagnose, verify, compare), (identify, prove)),
     Section("Make something", (quantize, vectors, export), (extract,)),
     Section("About this system", (runtimes, doctor), (demo,)),
 )
