@@ -53,7 +53,7 @@ def diagnose(
     separating: str | None,
     as_json: bool,
 ) -> None:
-    """Name the mistakes in your version of a dense layer.
+    """Name the mistakes in your version of a dense layer or a convolution.
 
     Give your output of a known input (-i and --output), or your code (--code), which is called with inputs that
     LastBit chooses. Searches all known mistakes, one, two and three at a time, in every runtime's arithmetic, until
@@ -61,7 +61,7 @@ def diagnose(
     fix. The exit code is 0 where the output is right, 1 where it is not, 3 where no runtime has the layer or an
     operator before it is not covered.
     """
-    from ..layers.layer_input import dense_operator
+    from ..layers.layer_input import layer_operator
     from ..report.input_arrays import possible_paths, read_array, read_layer_inputs
     from ..report.output_files import check_target, write_arrays
     from ..report.terminal import print_report, say
@@ -80,7 +80,7 @@ def diagnose(
     given = [path for path in (output, acc, scaled, *possible_paths(inputs)) if path is not None]
     if separating is not None:
         check_target(separating, [".npy"], keep=[model, *given])
-    operator = dense_operator(loaded, op)
+    operator = layer_operator(loaded, op)
     tensor = loaded.tensors[operator.outputs[0]]
     own = read_layer_inputs(inputs, loaded, operator.index) if inputs else None
     mine = read_array(output, tensor) if output is not None else load_function(str(code))
@@ -103,5 +103,5 @@ def diagnose(
         else:
             write_arrays(separating, {"input": rows})
             what = "real values before they are quantized" if rows.dtype.kind == "f" else "the layer's own type"
-            say(f"wrote {separating}: {len(rows)} rows of the layer's input, in {what}")
+            say(f"wrote {separating}: {len(rows)} inputs of the layer, in {what}")
     ctx.exit(report.exit_code)

@@ -15,8 +15,9 @@ from ..model.types import Array, integer_type
 from ..ops.dense.layer import DenseLayer
 from ..ops.prepare import PreparedModel, prepare
 from ..runtimes import Runtime
+from .step_tables import layer_operators
 
-__all__ = ["blockers_text", "blockers_to", "dense_operator", "layer_input", "random_input"]
+__all__ = ["blockers_text", "blockers_to", "dense_operator", "layer_input", "layer_operator", "random_input"]
 
 
 def dense_operator(model: Model, index: int | None) -> Operator:
@@ -38,6 +39,19 @@ def dense_operator(model: Model, index: int | None) -> Operator:
             f"which here are: {', '.join(str(op.index) for op in dense)}"
         )
     return operator
+
+
+def layer_operator(model: Model, index: int | None) -> Operator:
+    """The dense layer or convolution that is meant: by its index, or the first one, a dense layer if there is any.
+
+    Raises:
+        InputError: there is none, or this operator is neither.
+    """
+    found = layer_operators(model, index)
+    if not found:
+        names = ", ".join(sorted({op.name for op in model.operators})) or "none"
+        raise InputError(f"{model.source}: there is no dense layer and no convolution; found operators: {names}")
+    return next((op for op in found if op.name == "FULLY_CONNECTED"), found[0])
 
 
 def random_input(layer: DenseLayer, seed: int) -> tuple[Array, str]:

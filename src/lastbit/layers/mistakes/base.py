@@ -12,15 +12,22 @@ from ...model.types import Array, Float64Array, Int64Array
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.gemv_or_gemm import for_rows
 from ...ops.dense.layer import DenseLayer
+from ...ops.products.window_layer import WindowLayer
 from ...rules.base import Pairs, ScaleProduct, Whole
 from ...rules.requantize.forms import OneRounding, TwoRoundings
+from .sums import Elements, Everything
+from .taps import WindowTaps, as_images, windows_of
 
 __all__ = ["SLOTS", "STAGES", "Case", "Mistake", "ScaleValues", "always", "is_q31"]
 
 
+# Values of windows that are held at one time.
+_VALUES = 1 << 22
+
 # Slot -> stage, in order of calculation. A slot is one decision: mistakes of one slot exclude each other.
 SLOTS: dict[str, str] = {
     "input": "input read",
+    "windows": "windows",
     "weights": "weights read",
     "input_zero_point": "zero-point terms",
     "weights_zero_point": "zero-point terms",
@@ -71,6 +78,8 @@ class Mistake:
         rarity: 1 for what is seen all the time, 3 for what is rare: orders explanations of one length.
         seen: links to where it was seen.
         needs_real_input: whether it can be made only where the input is known before it was quantized.
+        needs_images: whether it can be made only where the input is images, of which a convolution takes windows.
+        skips_padding: whether a convolution's padding adds nothing, whatever the zero points that are subtracted.
     """
 
     name: str
@@ -83,6 +92,8 @@ class Mistake:
     rarity: float = 2.0
     seen: tuple[str, ...] = ()
     needs_real_input: bool = False
+    needs_images: bool = False
+    skips_padding: bool = False
 
     @property
     def stage(self) -> str:
@@ -118,7 +129,7 @@ class Case:
 
     Attributes:
         prepared: the layer in one runtime's arithmetic, for this number of rows.
-        x: the input, int64 `[rows, depth]`.
+        x: the input, int64 `[rows, depth]`, `[rows, groups * depth]`, or images `[n, h * w, c]` that have windows.
         w: the weights, int64 `[out, depth]`.
         bias: int64 `[out]`, zeros where there is none.
         zx: the input's zero point.
@@ -126,7 +137,8 @@ class Case:
         zy: the output's zero point.
         acc_bits: width of the accumulator: 32; 28 or 64 for some kernels.
         shape: the input's own shape.
-        real: the input before it was quantized, float32 `[rows, depth]`, where it is known.
+        real: the input before it was quantized, float32 in the shape of x, where it is known.
+        windows: for images, the windows that a convolution takes of them; else None.
     """
 
     prepared: PreparedDense
@@ -139,6 +151,7 @@ class Case:
     acc_bits: int
     shape: tuple[int, ...]
     real: Array | None = None
+    windows: WindowTaps | None = None
 
     @classmethod
     def of(cls, prepared: PreparedDense, x: Array, real: Array | None = None) -> Case:
@@ -153,11 +166,12 @@ class Case:
             InputError: the input's size is no multiple of the depth.
         """
         layer = prepared.layer
-        rows = layer.rows(x)
-        prepared = for_rows(prepared, len(rows))
+        windows = windows_of(layer.convolution) if isinstance(layer, WindowLayer) and x.ndim == 4 else None
+        rows = layer.rows(x).astype(np.int64) if windows is None else as_images(x)
+        prepared = for_rows(prepared, len(rows) * (1 if windows is None else windows.pixels))
         return cls(
             prepared,
-            rows.astype(np.int64),
+            rows,
             layer.weights_values.astype(np.int64),
             layer.bias_values,
             layer.input_zero_point,
@@ -166,7 +180,28 @@ class Case:
             prepared.acc_bits,
             x.shape,
             None if real is None else real.reshape(rows.shape),
+            windows,
         )
+
+    @property
+    def rows(self) -> int:
+        """How many rows the output has."""
+        return len(self.x) * (1 if self.windows is None else self.windows.pixels)
+
+    def everything(self, rows: slice = slice(None)) -> Everything:
+        """The grid of every element, or of all in some of the rows."""
+        return Everything(self.windows, self.layer.groups, self.layer.units, np.arange(self.rows)[rows])
+
+    def pieces(self) -> list[slice]:
+        """The rows in so few parts that the values of each part's windows take little memory."""
+        if self.windows is None:
+            return [slice(None)]
+        step = max(_VALUES // (self.windows.index.shape[1] * self.x.shape[2]), 1)
+        return [slice(first, first + step) for first in range(0, max(self.rows, 1), step)]
+
+    def elements(self, row: Int64Array, unit: Int64Array) -> Elements:
+        """The grid of some elements."""
+        return Elements(row, unit, self.windows, self.layer.groups, self.layer.units)
 
     @property
     def layer(self) -> DenseLayer:

@@ -15,6 +15,7 @@ from .reading import READING
 from .rounding import ROUNDING
 from .scaling import SCALING
 from .whole_layer import WHOLE
+from .windows import WINDOWS
 from .zero_points import ZERO_POINTS
 
 __all__ = ["MISTAKES", "WHOLE", "applicable"]
@@ -25,7 +26,7 @@ MISTAKES: dict[str, Mistake] = {
     mistake.name: mistake
     for mistake in sorted(
         (
-            *(*READING, *ZERO_POINTS, *QUANTIZING, *ACCUMULATE, *BIASING),
+            *(*READING, *WINDOWS, *ZERO_POINTS, *QUANTIZING, *ACCUMULATE, *BIASING),
             *(*SCALING, *MULTIPLYING, *ROUNDING, *FINISHING, *WHOLE),
         ),
         key=lambda mistake: _ORDER.index(mistake.slot),
@@ -34,24 +35,28 @@ MISTAKES: dict[str, Mistake] = {
 """Name -> mistake, in order of calculation."""
 
 
-def applicable(prepared: PreparedDense, *, real_input: bool = False) -> list[Mistake]:
+def applicable(prepared: PreparedDense, *, real_input: bool = False, images: bool = False) -> list[Mistake]:
     """The mistakes that can make a difference on a layer in a rule, by what the file says.
 
     Args:
         prepared: the layer in a rule.
         real_input: whether the input is known before it was quantized: mistakes in quantizing it are among them then.
+        images: whether the input is images: mistakes in the windows of a convolution are among them then.
 
     Returns:
         Those that change one step. The ones of slot `whole`, which replace the integer arithmetic altogether, are not
         among them: `WHOLE` has them.
     """
-    return list(_applicable(prepared, real_input))
+    return list(_applicable(prepared, real_input, images))
 
 
 @lru_cache(maxsize=32)  # a search asks for the same few layers again and again
-def _applicable(prepared: PreparedDense, real_input: bool) -> tuple[Mistake, ...]:
+def _applicable(prepared: PreparedDense, real_input: bool, images: bool) -> tuple[Mistake, ...]:
     return tuple(
         mistake
         for mistake in MISTAKES.values()
-        if mistake.slot != "whole" and mistake.applies(prepared) and (real_input or not mistake.needs_real_input)
+        if mistake.slot != "whole"
+        and mistake.applies(prepared)
+        and (real_input or not mistake.needs_real_input)
+        and (images or not mistake.needs_images)
     )

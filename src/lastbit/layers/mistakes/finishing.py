@@ -13,8 +13,9 @@ import numpy as np
 from ...arith.fixedpoint import low_bits
 from ...model.types import Int64Array, integer_type
 from ...ops.dense.eight_bit import PreparedDense
+from ...ops.products.window_layer import WindowLayer
 from .base import Case, Mistake
-from .threads import PYRTLNET_6, SO_PURE_PYTHON, TT_METAL_56327
+from .threads import ESP_NN_25, PYRTLNET_6, SO_PURE_PYTHON, TT_METAL_56327
 
 __all__ = ["FINISHING", "RAW", "right_range"]
 
@@ -314,8 +315,19 @@ FINISHING: tuple[Mistake, ...] = (
         "out[row, unit] = y  # C order, [rows, units]",
         "out[row * units + unit] = y;",
         lambda out: out.T.reshape(out.shape),
-        lambda prepared: prepared.layer.units > 1,
+        lambda prepared: prepared.layer.units > 1 and not isinstance(prepared.layer, WindowLayer),
         rarity=2,
+    ),
+    Mistake(
+        "output_channels_first",
+        "layout",
+        "the output image is written with its channels first (NCHW); TFLite has them last (NHWC)",
+        "out[n, y, x, o] = v  # [n, h, w, out]",
+        "out[(y * width + x) * channels + o] = v;",
+        lambda out: out.T.reshape(out.shape),
+        lambda prepared: prepared.layer.units > 1 and isinstance(prepared.layer, WindowLayer),
+        rarity=2,
+        seen=(ESP_NN_25,),
     ),
     Mistake(
         "units_reversed",

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
+import numpy.typing as npt
 
 from ...arith.fixedpoint import INT32_MAX, INT32_MIN, low_bits, reduce_multiplier
 from ...arith.floats import sum32
@@ -35,6 +36,8 @@ __all__ = [
     "Accumulated",
     "Scaling",
     "accumulate",
+    "accumulate_all",
+    "centred_input",
     "choose",
     "finish",
     "scale_params",
@@ -48,7 +51,7 @@ Chosen = Mapping[str, Mistake]
 WIDE = ("clamp_missing", "requantization_missing")
 """Mistakes whose output may lie outside the output's type."""
 
-PREFIX = ("input", "weights", "input_zero_point", "weights_zero_point", "product", "bias")
+PREFIX = ("input", "windows", "weights", "input_zero_point", "weights_zero_point", "product", "bias")
 """The slots that the accumulator depends on; they know no runtime."""
 
 
@@ -154,19 +157,47 @@ def choose(mistakes: Sequence[str]) -> dict[str, Mistake]:
 
 def accumulate(case: Case, grid: Grid, chosen: Chosen) -> Accumulated:
     """From the input to the accumulator."""
-    x, w, zx, zw = case.x, case.w, case.zx, case.zw
+    x, w = case.x, case.w
     if "input" in chosen:
         x = chosen["input"].function(case, x)
     if "weights" in chosen:
         w = chosen["weights"].function(case, w)
-    x, w = grid.rows(x), grid.units(w)
-    if "input_zero_point" in chosen:
-        x, zx = chosen["input_zero_point"].function(case, x)
+    windows = chosen["windows"].function(case) if "windows" in chosen else None
+    padded = grid.padded(x, windows)
+    x, zx = centred_input(case, grid.rows(x, windows), padded, chosen.get("input_zero_point"))
+    w, zw = grid.units(w), case.zw
     if "weights_zero_point" in chosen:
         w, zw = chosen["weights_zero_point"].function(case, w)
     product = chosen["product"].function if "product" in chosen else product_of(case)
     dot = product(case, grid, x, zx, w, zw)
     return add_bias(case, grid, dot, chosen.get("bias"))
+
+
+def centred_input(
+    case: Case, x: Int64Array, padded: npt.NDArray[np.bool_], mistake: Mistake | None
+) -> tuple[Int64Array, int]:
+    """The values of rows, and the zero point that is still to be subtracted of them."""
+    if mistake is None:
+        return x, case.zx
+    values, zx = mistake.function(case, x)
+    return (np.where(padded, zx, values) if mistake.skips_padding else values), zx
+
+
+def accumulate_all(case: Case, chosen: Chosen) -> Accumulated:
+    """The same for every element, `[rows, out]`; a convolution's a part of its rows at a time."""
+    parts = [accumulate(case, case.everything(rows), chosen) for rows in case.pieces()]
+    if len(parts) == 1:
+        return parts[0]
+    sizes = [len(part.acc) for part in parts]
+
+    def joined(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        if not isinstance(values[0], np.ndarray) or values[0].ndim < 2:
+            return values[0]
+        whole = [np.broadcast_to(value, (size, value.shape[1])) for value, size in zip(values, sizes, strict=True)]
+        return np.concatenate(whole)
+
+    return Accumulated(*(joined(name) for name in ("acc", "after", "apart", "real_part")))
 
 
 def add_bias(case: Case, grid: Grid, dot: Int64Array, mistake: Mistake | None) -> Accumulated:
@@ -267,7 +298,7 @@ def finish(case: Case, scaled: Int64Array, chosen: Chosen) -> Int64Array:
 
 def wrong_acc(case: Case, chosen: Chosen) -> Int64Array:
     """The accumulator with these mistakes, int64 `[rows, out]`."""
-    return accumulate(case, Everything(), chosen).acc
+    return accumulate_all(case, chosen).acc
 
 
 def wrong_matrix(case: Case, chosen: Chosen, accumulated: Accumulated | None = None) -> Int64Array:
@@ -278,8 +309,7 @@ def wrong_matrix(case: Case, chosen: Chosen, accumulated: Accumulated | None = N
         chosen: slot -> mistake.
         accumulated: what to go on from, instead of the slots up to the bias.
     """
-    grid = Everything()
-    start = accumulate(case, grid, chosen) if accumulated is None else accumulated
+    start = accumulate_all(case, chosen) if accumulated is None else accumulated
     out = _suffix(case, chosen, start)
     return chosen["layout"].function(out) if "layout" in chosen else out
 
@@ -306,12 +336,11 @@ def scaled_matrix(case: Case, chosen: Chosen, start: Accumulated) -> Int64Array:
 
 def unrounded_matrix(case: Case, chosen: Chosen, accumulated: Accumulated | None = None) -> Array:
     """The output before rounding and clamp, with its zero point, float64 `[rows, out]`; else as `wrong_matrix`."""
-    grid = Everything()
-    start = accumulate(case, grid, chosen) if accumulated is None else accumulated
+    start = accumulate_all(case, chosen) if accumulated is None else accumulated
     pre, post = 0, case.zy
     if "output_zero_point" in chosen:
         pre, post = chosen["output_zero_point"].function(case)
-    scaling = Scaling(scale_params(case, grid, chosen), chosen.get("combine"))
+    scaling = Scaling(scale_params(case, Everything(), chosen), chosen.get("combine"))
     return scaling.with_late_bias_real(start.acc + pre, start) + post
 
 
@@ -342,6 +371,8 @@ def wrong_output(
         InputError: an unknown name, two mistakes of one slot, an input that does not fit, or no real one.
     """
     chosen = choose(mistakes)
+    for name in (m.name for m in chosen.values() if m.needs_images and np.ndim(x) != 4):
+        raise InputError(f"{name} is about a convolution's images; found an input of shape {list(x.shape)}")
     for name in (m.name for m in chosen.values() if m.needs_real_input and real is None):
         raise InputError(f"{name} is about quantizing the input, and the input before that was not given (real)")
     case = Case.of(prepared, x, real)

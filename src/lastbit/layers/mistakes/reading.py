@@ -12,6 +12,7 @@ import numpy as np
 from ...arith.fixedpoint import low_bits
 from ...model.types import Int64Array, integer_type
 from ...ops.dense.eight_bit import PreparedDense
+from ...ops.products.window_layer import WindowLayer
 from .base import Case, Mistake
 from .threads import (
     ESP_NN_25,
@@ -82,8 +83,17 @@ def _deep(prepared: PreparedDense) -> bool:
     return prepared.layer.depth > 1
 
 
+def _rows(prepared: PreparedDense) -> bool:
+    """Whether the input is rows, and not a convolution's images."""
+    return not isinstance(prepared.layer, WindowLayer)
+
+
+def _deep_rows(prepared: PreparedDense) -> bool:
+    return _deep(prepared) and _rows(prepared)
+
+
 def _not_trivial(prepared: PreparedDense) -> bool:
-    return prepared.layer.units > 1 and prepared.layer.depth > 1
+    return prepared.layer.units > 1 and _deep_rows(prepared)
 
 
 def _int8_weights(prepared: PreparedDense) -> bool:
@@ -138,7 +148,7 @@ READING: tuple[Mistake, ...] = (
         "x = x.reshape(-1, depth)  # C order",
         "x[row * depth + k]",
         lambda _case, x: _column_major(x),
-        _deep,
+        _deep_rows,
         rarity=2.5,
     ),
     Mistake(
@@ -168,6 +178,7 @@ READING: tuple[Mistake, ...] = (
         "acc = x @ w.T  # all rows of x",
         "x[row * depth + k]",
         lambda _case, x: np.repeat(x[:1], len(x), axis=0),
+        _rows,
         rarity=2.5,
     ),
     Mistake(

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from ...arith.matmul import grouped_dot
 from ...model.types import Array, Int64Array
+from .taps import WindowTaps
 
 __all__ = ["Elements", "Everything", "Grid"]
 
@@ -18,8 +20,12 @@ _PIECE = 1 << 21
 class Grid:
     """Which output elements are calculated. Arrays that belong to rows or units broadcast to the elements."""
 
-    def rows(self, x: Int64Array) -> Int64Array:
-        """The inputs `[rows, depth]` that belong to the elements."""
+    def rows(self, x: Int64Array, windows: WindowTaps | None = None) -> Int64Array:
+        """The inputs that belong to the elements; of images, by these windows or by the right ones."""
+        raise NotImplementedError
+
+    def padded(self, x: Int64Array, windows: WindowTaps | None = None) -> npt.NDArray[np.bool_]:
+        """Which of them are padding, broadcastable to them."""
         raise NotImplementedError
 
     def units(self, w: Int64Array) -> Int64Array:
@@ -50,11 +56,44 @@ class Grid:
 
 
 class Everything(Grid):
-    """Every element: results are `[rows, out]`."""
+    """Every element of some rows: results are `[rows, out]`.
 
-    def rows(self, x: Int64Array) -> Int64Array:
-        """All rows."""
-        return x
+    Args:
+        windows: of images, the windows that are the rows; None where the input is rows already.
+        groups: into how many parts a row is cut, each seen by units of its own.
+        units: how many there are.
+        which: the rows of the output; None for all that the input has.
+    """
+
+    def __init__(
+        self,
+        windows: WindowTaps | None = None,
+        groups: int = 1,
+        units: int = 0,
+        which: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        self.windows, self.groups, self.count, self.which = windows, groups, units, which
+
+    def rows(self, x: Int64Array, windows: WindowTaps | None = None) -> Int64Array:
+        """All rows: `[rows, depth]`, or `[rows, groups, depth]` where there are several parts."""
+        seen = windows or self.windows
+        if seen is None:
+            return x if self.groups == 1 else x.reshape(len(x), self.groups, -1)
+        assert self.which is not None
+        values = seen.of(x, self.which)
+        if self.groups == 1:
+            return values.reshape(len(values), -1)
+        parts = np.moveaxis(values.reshape(*values.shape[:2], self.groups, -1), 2, 1)
+        parts = parts.reshape(len(values), self.groups, -1)
+        return parts if seen.in_order else parts[:, seen.unit_groups]
+
+    def padded(self, x: Int64Array, windows: WindowTaps | None = None) -> npt.NDArray[np.bool_]:
+        """Which of the rows' values are padding, broadcastable to them."""
+        seen = windows or self.windows
+        if seen is None or self.which is None:
+            return np.zeros((1,), np.bool_)
+        found = seen.padded(self.which, x.shape[-1] // self.groups)
+        return found if self.groups == 1 else found[:, None]
 
     def units(self, w: Int64Array) -> Int64Array:
         """All units."""
@@ -66,6 +105,8 @@ class Everything(Grid):
 
     def dot(self, x: Int64Array, w: Int64Array) -> Int64Array:
         """The matrix product, through float64: exact below 2^53, which no layer reaches."""
+        if x.ndim == 3:
+            return grouped_dot(x.reshape(len(x), -1), w, x.shape[1])
         return np.asarray(x.astype(np.float64) @ w.astype(np.float64).T).astype(np.int64)
 
     def dot_of(
@@ -74,24 +115,65 @@ class Everything(Grid):
         """The same with a function applied to each product."""
         step = max(_PIECE // max(w.size, 1), 1)
         pieces = [
-            each(_neighbours(x[i : i + step, None, :] * w[None], together)).sum(axis=-1) for i in range(0, len(x), step)
+            each(_neighbours(_products(x[i : i + step], w), together)).sum(axis=-1) for i in range(0, len(x), step)
         ]
         return np.concatenate(pieces) if pieces else np.zeros((0, len(w)), np.int64)
 
     def sum_x(self, x: Int64Array) -> Int64Array:
-        """One for each row, as a column."""
+        """One for each row, as a column; of several parts, one for each unit."""
+        if x.ndim == 3:
+            return np.repeat(x.sum(axis=-1), self.count // x.shape[1], axis=1)
         return np.asarray(x.sum(axis=-1, keepdims=True))
 
 
+def _products(x: Int64Array, w: Int64Array) -> Int64Array:
+    """Every product: `[rows, out, depth]`."""
+    if x.ndim == 2:
+        return np.asarray(x[:, None, :] * w[None])
+    parts = w.reshape(x.shape[1], -1, w.shape[1])
+    return np.asarray((x[:, :, None, :] * parts[None]).reshape(len(x), *w.shape))
+
+
 class Elements(Grid):
-    """Some elements (row, unit): results are `[elements]`."""
+    """Some elements (row, unit): results are `[elements]`.
 
-    def __init__(self, row: npt.NDArray[np.int64], unit: npt.NDArray[np.int64]) -> None:
-        self.row, self.unit = row, unit
+    Args:
+        row: their rows in the output.
+        unit: their units.
+        windows: of images, the windows that are the rows; None where the input is rows already.
+        groups: into how many parts a row is cut, each seen by units of its own.
+        units: how many there are.
+    """
 
-    def rows(self, x: Int64Array) -> Int64Array:
+    def __init__(
+        self,
+        row: npt.NDArray[np.int64],
+        unit: npt.NDArray[np.int64],
+        windows: WindowTaps | None = None,
+        groups: int = 1,
+        units: int = 0,
+    ) -> None:
+        self.row, self.unit, self.windows, self.groups, self.count = row, unit, windows, groups, units
+
+    def rows(self, x: Int64Array, windows: WindowTaps | None = None) -> Int64Array:
         """Each element's row, `[elements, depth]`."""
-        return x[self.row]
+        seen = windows or self.windows
+        each = np.arange(len(self.row))
+        if seen is None:
+            taken = x[self.row]
+            if self.groups == 1:
+                return taken
+            return taken.reshape(len(each), self.groups, -1)[each, self.unit // (self.count // self.groups)]
+        values = seen.of(x, self.row)
+        if self.groups > 1:
+            parts = values.reshape(*values.shape[:2], self.groups, -1)
+            values = parts[each, :, seen.unit_groups[self.unit]]
+        return values.reshape(len(each), -1)
+
+    def padded(self, x: Int64Array, windows: WindowTaps | None = None) -> npt.NDArray[np.bool_]:
+        """Which of the rows' values are padding, broadcastable to them."""
+        seen = windows or self.windows
+        return np.zeros((1,), np.bool_) if seen is None else seen.padded(self.row, x.shape[-1] // self.groups)
 
     def units(self, w: Int64Array) -> Int64Array:
         """Each element's weights, `[elements, depth]`."""

@@ -22,10 +22,13 @@ def _dequantized(case: Case, kind: npt.DTypeLike) -> Int64Array:
     s_x, s_y = (np.asarray(value, kind) for value in (layer.input_scale, layer.output_scale))
     s_w = layer.weights_scale.astype(kind)
     with np.errstate(all="ignore"):  # of extreme scales: infinities and NaN, as C has them
-        x = (case.x - case.zx).astype(kind) * s_x
         w = (case.w - case.zw).astype(kind) * s_w[:, None]
-        value = x @ w.T + case.bias.astype(kind) * (s_x * s_w)
-        return to_int(np.rint(value / s_y).astype(np.float64))
+        parts = []
+        for rows in case.pieces():
+            x = (case.everything(rows).rows(case.x) - case.zx).astype(kind) * s_x
+            sums = x @ w.T if x.ndim == 2 else np.einsum("ngk,gok->ngo", x, w.reshape(x.shape[1], -1, x.shape[2]))
+            parts.append(sums.reshape(len(x), -1) + case.bias.astype(kind) * (s_x * s_w))
+        return to_int(np.rint(np.concatenate(parts) / s_y).astype(np.float64))
 
 
 _SUM = "acc = (x.astype(np.int32) - zx) @ (w.astype(np.int32) - zw).T + bias; y = zy + round(acc * m)"

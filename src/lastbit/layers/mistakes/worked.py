@@ -10,8 +10,7 @@ import numpy as np
 from ...rules.requantize.fold import has_multiplier
 from .accumulate import product_of
 from .base import Case
-from .pipeline import Accumulated, Chosen, Scaling, add_bias, finish, scale_params
-from .sums import Elements
+from .pipeline import Accumulated, Chosen, Scaling, add_bias, centred_input, finish, scale_params
 
 __all__ = ["WorkedStep", "worked_steps"]
 
@@ -60,12 +59,12 @@ def worked_steps(
 
 
 def _steps(case: Case, chosen: Chosen, row: int, unit: int, acc: int | None) -> list[tuple[str, str]]:
-    grid = Elements(np.asarray([row]), np.asarray([unit]))
-    x = grid.rows(chosen["input"].function(case, case.x) if "input" in chosen else case.x)
+    grid = case.elements(np.asarray([row]), np.asarray([unit]))
+    x = chosen["input"].function(case, case.x) if "input" in chosen else case.x
+    windows = chosen["windows"].function(case) if "windows" in chosen else None
+    x, zx = centred_input(case, grid.rows(x, windows), grid.padded(x, windows), chosen.get("input_zero_point"))
     w = grid.units(chosen["weights"].function(case, case.w) if "weights" in chosen else case.w)
-    zx, zw = case.zx, case.zw
-    if "input_zero_point" in chosen:
-        x, zx = chosen["input_zero_point"].function(case, x)
+    zw = case.zw
     if "weights_zero_point" in chosen:
         w, zw = chosen["weights_zero_point"].function(case, w)
     product = chosen["product"].function if "product" in chosen else product_of(case)

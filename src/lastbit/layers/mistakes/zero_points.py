@@ -6,11 +6,15 @@ zero point still to be subtracted).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...arith.fixedpoint import low_bits
 from ...ops.dense.eight_bit import PreparedDense
+from ...ops.products.window_layer import WindowLayer
 from .base import Mistake
+from .taps import windows_of
 from .threads import (
     ARM_COMPUTE_1033,
     CMSIS_5_1394,
@@ -56,7 +60,7 @@ def _centred_weights_beyond_int8(prepared: PreparedDense) -> bool:
     return prepared.layer.weights.dtype.name == "int8" and _zw(prepared)
 
 
-ZERO_POINTS: tuple[Mistake, ...] = (
+_ZERO_POINTS: tuple[Mistake, ...] = (
     Mistake(
         "input_zero_point_missing",
         "input_zero_point",
@@ -180,4 +184,35 @@ ZERO_POINTS: tuple[Mistake, ...] = (
         lambda case, w: (low_bits(w - case.zw, 8), 0),
         _centred_weights_beyond_int8,
     ),
+)
+
+_IN_THE_IMAGE = (
+    "input_zero_point_missing",
+    "input_zero_point_added",
+    "input_zero_point_twice",
+    "input_zero_point_is_outputs",
+    "input_zero_point_taken_as_minus_128",
+)
+
+
+def _beside_padding(mistake: Mistake) -> Mistake:
+    """The same mistake in a convolution whose padding is skipped, or put in after the zero point was subtracted."""
+    return replace(
+        mistake,
+        name=f"{mistake.name}_in_image",
+        why=f"{mistake.why}; the padding adds nothing",
+        applies=lambda prepared: mistake.applies(prepared) and _pads(prepared),
+        needs_images=True,
+        skips_padding=True,
+    )
+
+
+def _pads(prepared: PreparedDense) -> bool:
+    layer = prepared.layer
+    return isinstance(layer, WindowLayer) and windows_of(layer.convolution).pads
+
+
+ZERO_POINTS: tuple[Mistake, ...] = (
+    *_ZERO_POINTS,
+    *(_beside_padding(mistake) for mistake in _ZERO_POINTS if mistake.name in _IN_THE_IMAGE),
 )

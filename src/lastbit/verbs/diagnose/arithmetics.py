@@ -15,6 +15,8 @@ from ...model.types import Array
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.gemv_or_gemm import for_rows
 from ...ops.prepare import prepare_operator
+from ...ops.products.convolution import PreparedConvolution
+from ...ops.products.window_layer import SEVERAL_RULES, WindowLayer, as_dense
 from ...runtimes import RUNTIMES, Runtime
 from .kernels import plain_form
 from .target import Arithmetic
@@ -39,14 +41,15 @@ def prepare_everywhere(
     everywhere = RUNTIMES if asked is None else {**RUNTIMES, asked.name: asked}
     for name, runtime in everywhere.items():
         try:
-            prepared = prepare_operator(model, operator, runtime)
+            prepared = as_dense(prepare_operator(model, operator, runtime))
         except UnsupportedError as error:
             refused[name] = "; ".join(error.reasons) or str(error)
             continue
         if isinstance(prepared, PreparedDense):
             layers[name] = prepared
         else:
-            refused[name] = _REAL
+            several = isinstance(prepared, PreparedConvolution) and len(prepared.requant) > 1
+            refused[name] = SEVERAL_RULES if several else _REAL
     wanted = list(refused) if asked is None else [asked.name]
     if not layers or (asked is not None and asked.name not in layers):
         reasons = grouped({name: refused[name] for name in wanted})
@@ -70,7 +73,7 @@ def that_follow(layers: dict[str, PreparedDense], x: Array) -> dict[str, Prepare
     """Only the runtimes whose right output the pipeline of mistakes reproduces: it must start from what is right."""
     kept = {}
     layer = next(iter(layers.values())).layer
-    x = layer.rows(x)[:_ROWS_CHECKED]
+    x = layer.rows(x[:1] if isinstance(layer, WindowLayer) else x)[:_ROWS_CHECKED]
     for name, prepared in layers.items():
         if np.array_equal(wrong_matrix(Case.of(prepared, x), {}), right_output(prepared, x)):
             kept[name] = prepared

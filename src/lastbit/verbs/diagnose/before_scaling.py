@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product as product_of_sets
 
 import numpy as np
+import numpy.typing as npt
 
 from ...layers.mistakes import Mistake, applicable
 from ...layers.mistakes.accumulate import product_of
 from ...layers.mistakes.base import Case
-from ...layers.mistakes.pipeline import Accumulated, add_bias
+from ...layers.mistakes.pipeline import PREFIX, Accumulated, add_bias, centred_input
 from ...layers.mistakes.sums import Elements
 from ...model.types import Float64Array, Int64Array
 
 __all__ = ["Prefixes", "Stack"]
+
+
+_Two = tuple[Mistake | None, Mistake | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +47,11 @@ class Prefixes:
     def __init__(self, case: Case, grid: Elements, given: Int64Array | None) -> None:
         self._case, self._grid, self._given = case, grid, given
         self._stacks: dict[int, Stack] = {}
-        self._rows: dict[str | None, Int64Array] = {}
+        self._rows: dict[tuple[str | None, str | None], tuple[Int64Array, npt.NDArray[np.bool_]]] = {}
         self._units: dict[str | None, Int64Array] = {}
         self._by_slot: dict[str, list[Mistake | None]] = {}
-        for slot in ("input", "weights", "input_zero_point", "weights_zero_point", "product", "bias"):
-            usable = applicable(case.prepared, real_input=case.real is not None)
+        for slot in PREFIX:
+            usable = applicable(case.prepared, real_input=case.real is not None, images=case.windows is not None)
             mistakes = [m for m in usable if m.slot == slot]
             self._by_slot[slot] = [None, *mistakes]
 
@@ -76,34 +81,45 @@ class Prefixes:
     def _sets(self, count: int) -> Iterator[tuple[tuple[Mistake, ...], Accumulated]]:
         case, grid = self._case, self._grid
         slots = self._by_slot
-        for given in slots["input"]:
+        for read, weights, zx_mistake, zw_mistake in self._operands(count):
+            given, windows = read
+            four = _made(given, windows, weights, zx_mistake, zw_mistake)
+            x, padded = self._x(given, windows)
+            x, zx = centred_input(case, x, padded, zx_mistake)
+            w, zw = self._w(weights), case.zw
+            if zw_mistake is not None:
+                w, zw = zw_mistake.function(case, w)
+            for product in slots["product"]:
+                five = (*four, *_made(product))
+                if not len(five) <= count <= len(five) + 1:
+                    continue
+                function = product_of(case) if product is None else product.function
+                dot = function(case, grid, x, zx, w, zw)
+                for bias in slots["bias"]:
+                    every = (*five, *_made(bias))
+                    if len(every) == count:
+                        yield every, add_bias(case, grid, dot, bias)
+
+    def _operands(self, count: int) -> Iterator[tuple[_Two, Mistake | None, Mistake | None, Mistake | None]]:
+        """What is multiplied: mistakes in reading the input and in its windows, in the weights, in the zero points."""
+        slots = self._by_slot
+        reads = list(product_of_sets(slots["input"], slots["windows"]))
+        for read in reads:
             for weights in slots["weights"]:
+                if len(_made(*read, weights)) > count:
+                    continue
                 for zx_mistake in slots["input_zero_point"]:
                     for zw_mistake in slots["weights_zero_point"]:
-                        four = _made(given, weights, zx_mistake, zw_mistake)
-                        if len(four) > count:
-                            continue
-                        x, w, zx, zw = self._x(given), self._w(weights), case.zx, case.zw
-                        if zx_mistake is not None:
-                            x, zx = zx_mistake.function(case, x)
-                        if zw_mistake is not None:
-                            w, zw = zw_mistake.function(case, w)
-                        for product in slots["product"]:
-                            five = (*four, *_made(product))
-                            if not len(five) <= count <= len(five) + 1:
-                                continue
-                            function = product_of(case) if product is None else product.function
-                            dot = function(case, grid, x, zx, w, zw)
-                            for bias in slots["bias"]:
-                                every = (*five, *_made(bias))
-                                if len(every) == count:
-                                    yield every, add_bias(case, grid, dot, bias)
+                        if len(_made(*read, weights, zx_mistake, zw_mistake)) <= count:
+                            yield read, weights, zx_mistake, zw_mistake
 
-    def _x(self, mistake: Mistake | None) -> Int64Array:
-        key = None if mistake is None else mistake.name
+    def _x(self, mistake: Mistake | None, window: Mistake | None) -> tuple[Int64Array, npt.NDArray[np.bool_]]:
+        """The elements' rows, and which of their values are padding."""
+        key = None if mistake is None else mistake.name, None if window is None else window.name
         if key not in self._rows:
             x = self._case.x if mistake is None else mistake.function(self._case, self._case.x)
-            self._rows[key] = self._grid.rows(x)
+            windows = None if window is None else window.function(self._case)
+            self._rows[key] = self._grid.rows(x, windows), self._grid.padded(x, windows)
         return self._rows[key]
 
     def _w(self, mistake: Mistake | None) -> Int64Array:

@@ -15,6 +15,7 @@ from ...arith.fixedpoint import quantize_multiplier
 from ...model.errors import InputError
 from ...model.types import Array
 from ...ops.dense.eight_bit import PreparedDense
+from ...ops.dense.layer import DenseLayer
 from .calling import Answer, Shapes, answered, filled
 from .names import PARAMETERS, meanings, nearest
 
@@ -192,6 +193,12 @@ def _unknown_text(name: str, required: Sequence[str], free: Sequence[str], fitti
     )
 
 
+def stored_values(layer: DenseLayer) -> Array:
+    """The weights as the file has them."""
+    assert layer.stored_weights.data is not None
+    return layer.stored_weights.data
+
+
 def dense_values(prepared: PreparedDense) -> dict[str, Any]:
     """What a function of a dense layer can be given, by the keys of PARAMETERS."""
     layer = prepared.layer
@@ -206,7 +213,7 @@ def dense_values(prepared: PreparedDense) -> dict[str, Any]:
         "bias_scale": layer.input_scale * layer.weights_scale,
     }
     return {
-        "weights": layer.weights_values,
+        "weights": stored_values(layer),
         "bias": bias.astype(np.int32 if layer.bias is None else layer.bias.dtype.numpy),
         **(scales if given is None else {}),
         "input_zero_point": layer.input_zero_point,

@@ -15,6 +15,7 @@ from ...model.graph import Model, Operator
 from ...model.types import Array
 from ...ops.dense.layer import DenseLayer
 from ...ops.moves.before_layer import moves_before, sample_shape
+from ...ops.products.window_layer import WindowLayer
 from ...runtimes import Runtime
 from ..run.verb import quantized_inputs, run
 from .calling import Shapes
@@ -49,12 +50,15 @@ def chosen_input(
     if function is None:
         raise InputError("there is no input; give the x that the output was calculated from")
     rows = layer_rows(layer, dense_shapes(model, layer), seed, 64)
-    return rows, f"{len(rows)} rows chosen to tell mistakes apart (seed {seed})"
+    what = "images" if isinstance(layer, WindowLayer) else "rows"
+    return rows, f"{len(rows)} {what} chosen to tell mistakes apart (seed {seed})"
 
 
 def dense_shapes(model: Model, layer: DenseLayer) -> list[tuple[int, ...]]:
     """The shapes of one sample that code for a layer may take: a row, the layer's own, that before a flatten."""
     own = layer.input.shape[1:]
+    if isinstance(layer, WindowLayer):
+        return [own]
     shapes = [(layer.depth,), sample_shape(model, layer.input.index, layer.depth)]
     size = math.prod(int(dimension) for dimension in own)
     if size and size % layer.depth == 0:
@@ -63,8 +67,10 @@ def dense_shapes(model: Model, layer: DenseLayer) -> list[tuple[int, ...]]:
 
 
 def layer_rows(layer: DenseLayer, shapes: Shapes, seed: int, solved: int = 0) -> Array:
-    """Rows that make mistakes show, as many as fill every one of these shapes of a sample."""
+    """Rows or images that make mistakes show, as many as fill every one of these shapes of a sample."""
     rows = trial_inputs(layer, np.random.default_rng(seed), solved)
+    if isinstance(layer, WindowLayer):
+        return rows
     each = math.lcm(*(math.prod(shape) // layer.depth for shape in shapes))
     return rows[: len(rows) // each * each] if each <= len(rows) else np.resize(rows, (each, layer.depth))
 

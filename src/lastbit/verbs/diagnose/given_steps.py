@@ -9,8 +9,7 @@ import numpy as np
 
 from ...layers.mistakes import MISTAKES, Mistake, applicable
 from ...layers.mistakes.base import Case
-from ...layers.mistakes.pipeline import accumulate, finish
-from ...layers.mistakes.sums import Elements, Everything
+from ...layers.mistakes.pipeline import finish, wrong_acc
 from ...model.types import Array, Int64Array
 from .before_scaling import Prefixes
 from .search import FEW, Search, telling_elements
@@ -53,9 +52,9 @@ def _levels(most: int, level: Callable[[int], Sequence[Reproduction]]) -> tuple[
 
 def explain_acc(case: Case, arithmetic: Arithmetic, acc: Int64Array, most: int) -> Part:
     """Mistakes up to the bias that make this accumulator, `[rows, out]`."""
-    right = accumulate(case, Everything(), {}).acc
+    right = wrong_acc(case, {})
     row, unit = telling_elements(right, Target(acc), FEW, np.random.default_rng(5))
-    prefixes = Prefixes(case, Elements(row, unit), None)
+    prefixes = Prefixes(case, case.elements(row, unit), None)
     wanted = acc[row, unit]
 
     def level(count: int) -> list[Reproduction]:
@@ -63,7 +62,7 @@ def explain_acc(case: Case, arithmetic: Arithmetic, acc: Int64Array, most: int) 
         found = []
         for index in np.flatnonzero((stack.accumulated.acc == wanted).all(axis=1)):
             chosen = stack.names[index]
-            if np.array_equal(accumulate(case, Everything(), chosen).acc, acc):
+            if np.array_equal(wrong_acc(case, chosen), acc):
                 names = tuple(m.name for m in chosen.values())
                 found.append(Reproduction(names, tuple(arithmetic.members), case.prepared))
         return sorted(found, key=lambda e: e.rarity)

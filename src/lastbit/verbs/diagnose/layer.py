@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,6 +26,7 @@ from .given_input import chosen_input, dense_shapes, elsewhere, layer_rows, real
 from .given_steps import Part, explain_acc, explain_finish, explain_scaled
 from .kernels import fault_of
 from .report import Diagnosis, Tie
+from .samples import first_rows, samples_of, size_of_sample
 from .search import Search
 from .separate import Separator, outputs
 from .shape_mistakes import Reading, readings, step_matrix
@@ -76,13 +78,15 @@ def diagnose_layer(loaded: Model, operator: Operator, x: Any, mine: Any, how: As
     function, shapes = None, dense_shapes(loaded, prepared.layer)
     if callable(mine):
         tried = layer_rows(prepared.layer, shapes, how.seed)
-        probe = shapes, tried, right_output(prepared, tried)
+        probe = shapes, tried, right_output(prepared, tried).reshape(len(tried), -1)
         function = Function.bind(mine, dense_values(prepared), how.params, probe)
     values, source = chosen_input(
         loaded, prepared.layer, x, shown, function=function, quantize_input=how.quantize_input, seed=how.seed
     )
     if function is not None:
-        matrix, own_acc, own_scaled = call(function, shapes, prepared.layer.rows(values), prepared.layer.units)
+        matrix, own_acc, own_scaled = call(
+            function, shapes, samples_of(prepared.layer, values), size_of_sample(prepared.layer, values)
+        )
         how = replace(
             how, acc=own_acc if how.acc is None else how.acc, scaled=own_scaled if how.scaled is None else how.scaled
         )
@@ -164,9 +168,9 @@ class _Diagnoser:
         if problem:
             return Diagnosis(given, (), None, (), problem=problem, refused=self.refused)
         rows = made[0].rows
-        if rows < len(layer.rows(given.x)):
-            real = None if given.real is None else given.real.reshape(-1, layer.depth)[:rows]
-            self.given = given = replace(given, x=layer.rows(given.x)[:rows], real=real)
+        if rows * layer.units < math.prod(layer.output_shape(given.x.shape)):
+            x, real = first_rows(layer, given.x, given.real, rows)
+            self.given = given = replace(given, x=x, real=real)
         right = right_output(given.prepared, given.x)
         matrices = []
         for name, values in (("acc", acc), ("scaled", scaled)):
@@ -318,10 +322,10 @@ def _agreeing(
     left: Sequence[Reproduction], rows: Array, function: Function, shapes: Shapes, given: Given
 ) -> list[Reproduction]:
     """The explanations that print what the function does for more rows; all where that cannot be read the same way."""
-    units, more = given.prepared.layer.units, filled(shapes, rows)
-    answer, _, _ = call(function, shapes, more, units)
-    if len(more) > len(rows) and answer.size == len(more) * units:
-        answer = answer.reshape(-1, units)[: len(rows)]
+    size, more = size_of_sample(given.prepared.layer, rows), filled(shapes, rows)
+    answer, _, _ = call(function, shapes, more, size)
+    if len(more) > len(rows) and answer.size == len(more) * size:
+        answer = answer.reshape(-1, size)[: len(rows)]
     made, problem = readings(given.prepared, rows.shape, answer)
     same = [r for r in made if r.layout is None and r.values.dtype.kind != "f"]
     if problem or not same:

@@ -18,12 +18,11 @@ from ...layers.mistakes.base import Case
 from ...layers.mistakes.pipeline import (
     PREFIX,
     Accumulated,
-    accumulate,
+    accumulate_all,
     scaled_matrix,
     unrounded_matrix,
     wrong_matrix,
 )
-from ...layers.mistakes.sums import Elements, Everything
 from ...model.types import Array
 from ...ops.dense.eight_bit import PreparedDense
 from .after_scaling import ScaleSets, suffixes
@@ -165,7 +164,7 @@ class Search:
         """Candidates of this many mistakes: those that fit all of the few elements, and the nearest."""
         case = self._case(arithmetic.prepared)
         row, unit = self._few
-        grid = Elements(row, unit)
+        grid = case.elements(row, unit)
         target = self.target
         wanted = target.values[row, unit]
         numbers = self._numbers[id(arithmetic.prepared)]
@@ -214,7 +213,7 @@ class Search:
             if self.target.acc is not None:
                 self._accumulated[key] = Accumulated(self.target.acc)
             else:
-                self._accumulated[key] = accumulate(case, Everything(), chosen)
+                self._accumulated[key] = accumulate_all(case, chosen)
         start = self._accumulated[key]
         stage = self.target.stage
         if stage.real:

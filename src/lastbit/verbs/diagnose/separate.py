@@ -14,7 +14,9 @@ from ...layers.mistakes.pipeline import unrounded_matrix, wrong_matrix
 from ...layers.separating_inputs import all_rules, boundary_inputs, tie_seeking_inputs
 from ...model.types import Array, integer_type
 from ...ops.dense.layer import DenseLayer
+from ...ops.products.window_layer import WindowLayer
 from ...report.blocks import Block, Code, Text
+from .samples import images_with, rows_of_sample
 from .target import Reproduction
 
 __all__ = [
@@ -30,6 +32,9 @@ __all__ = [
 
 _VALUES_SHOWN = 24
 
+_AMONG_ROWS = ("output_column_major", "output_channels_first")
+"""Mistakes in the layout that a row alone does not show."""
+
 _REAL = 1e-3
 """Values before the rounding part where they are further apart than this."""
 
@@ -39,7 +44,8 @@ class SeparatingInput:
     """An input on which two explanations part.
 
     Attributes:
-        x: the layer's input, one row `[1, depth]`; real values where the input before it was quantized is in question.
+        x: the layer's input, one row `[1, depth]` or one image `[1, h, w, c]`; real values where the input before it
+            was quantized is in question.
         unit: the first unit at which they part.
         values: what each prints there.
     """
@@ -74,7 +80,7 @@ def separating_inputs(ties: Sequence[Tie]) -> Array | None:
 
 
 def trial_inputs(layer: DenseLayer, rng: np.random.Generator, solved: int = 0) -> Array:
-    """Rows that make mistakes show: `[n, depth]` of the input's type.
+    """Inputs that make mistakes show: rows `[n, depth]`, or images `[n, h, w, c]` that hold such rows as windows.
 
     Random ones over the whole range; near the zero point, so that nothing saturates; with one value that is not the
     zero point; the ends; and some solved so that an accumulator lies at a rounding tie.
@@ -94,7 +100,8 @@ def trial_inputs(layer: DenseLayer, rng: np.random.Generator, solved: int = 0) -
     parts += [alone, boundary_inputs(layer, rng)]
     if solved:
         parts.append(tie_seeking_inputs(layer, all_rules(layer), solved, rng)[0])
-    return np.concatenate(parts).astype(dtype.numpy)
+    rows: Array = np.concatenate(parts).astype(dtype.numpy)
+    return images_with(layer, rng.permutation(rows), rng) if isinstance(layer, WindowLayer) else rows
 
 
 class Separator:
@@ -125,7 +132,8 @@ class Separator:
                 inside = parted & (first > low) & (first < high) & (second > low) & (second < high)
                 row, unit = (int(i) for i in np.argwhere(inside if inside.any() else parted)[0])
                 real = self._real_rows[pool]
-                x = (self._rows[pool] if real is None else real)[row : row + 1]
+                at = row // rows_of_sample(self._layer, self._rows[pool])
+                x = (self._rows[pool] if real is None else real)[at : at + 1]
                 return SeparatingInput(x, unit, (first[row, unit].item(), second[row, unit].item()))
         return None
 
@@ -164,7 +172,7 @@ def outputs(rows: Array, explanation: Reproduction, unrounded: bool, real: Array
         real: the rows before they were quantized, where the explanation may be about that.
     """
     case = Case.of(explanation.prepared, rows, real)
-    chosen = {MISTAKES[name].slot: MISTAKES[name] for name in explanation.mistakes if name != "output_column_major"}
+    chosen = {MISTAKES[name].slot: MISTAKES[name] for name in explanation.mistakes if name not in _AMONG_ROWS}
     return unrounded_matrix(case, chosen) if unrounded else wrong_matrix(case, chosen)
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ...layers.layer_input import dense_operator
+from ...layers.layer_input import layer_operator
 from ...model.errors import InputError
 from ...model.graph import Model
 from ...runtimes import Runtime, get_runtime
@@ -31,7 +31,7 @@ def diagnose(
     most: int = MOST_MISTAKES,
     seed: int = 0,
 ) -> Diagnosis:
-    """Name the mistakes that make a dense layer's output what it is.
+    """Name the mistakes that make the output of a dense layer or a convolution what it is.
 
     Args:
         model: a Model, a path or a file's bytes.
@@ -43,7 +43,7 @@ def diagnose(
             ...) do as well. It is called with x as `[rows, depth]`, in the shape of the model's input, or with one
             row or sample at a time, whichever it takes. It returns the output, or a mapping with `output`, `acc` and
             `scaled`.
-        op: the dense layer's operator index; default: the first dense layer.
+        op: the layer's operator index; default: the first dense layer, or the first convolution of a model without one.
         runtime: whose output `mine` should be; default: any runtime's will do.
         acc: the accumulators of `mine`, `[rows, out]` integers, where they are known.
         scaled: its scaled values before the output zero point is added, rounded or not, where they are known.
@@ -60,10 +60,10 @@ def diagnose(
         ModelError: the model is malformed.
         RuntimeNameError: no such runtime.
         InputError: x does not fit, or the function cannot be called.
-        UnsupportedError: the layer is no integer dense layer that LastBit covers.
+        UnsupportedError: the layer is no integer dense layer and no integer convolution that LastBit covers.
     """
     loaded = load(model)
     if not 0 <= most <= MOST_MISTAKES:
         raise InputError(f"most is {most}; wanted 0 to {MOST_MISTAKES}")
     how = Asked(None if runtime is None else get_runtime(runtime), acc, scaled, quantize_input, params, most, seed)
-    return diagnose_layer(loaded, dense_operator(loaded, op), x, mine, how)
+    return diagnose_layer(loaded, layer_operator(loaded, op), x, mine, how)
