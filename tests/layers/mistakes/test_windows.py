@@ -142,7 +142,7 @@ def test_many_rows_are_calculated_a_part_at_a_time(monkeypatch):
         whole = [wrong_output(prepared, x, chosen) for chosen in names]
         with monkeypatch.context() as patch:
             patch.setattr("lastbit.layers.mistakes.base._VALUES", 200)
-            assert len(Case.of(prepared, x).pieces()) > 4
+            assert len(Case.of(prepared, x).pieces()) >= 4
             for chosen, wanted in zip(names, whole, strict=True):
                 assert (wrong_output(prepared, x, chosen) == wanted).all()
 

@@ -1,7 +1,7 @@
 """Mistakes of convolutions: padding, where windows lie, and how the kernel and the image are laid out.
 
-Functions: `windows` (case) -> the `WindowTaps` that wrong code sees; `weights` (case, w) -> w and `input` (case, x) -> x
-as in dense layers, with the weights `[out, kh * kw * c]` and the images `[n, h * w, c]`.
+Functions: `windows` (case) -> the `WindowTaps` that wrong code sees; `weights` (case, w) -> w and `input` (case, x) ->
+x as in dense layers, with the weights `[out, kh * kw * c]` and the images `[n, h * w, c]`.
 """
 
 from __future__ import annotations
