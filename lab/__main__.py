@@ -45,6 +45,7 @@ COMMANDS = {
         "engine": "lab.reach.emulated.check_engine",
         "export": "lab.checks.export_check",
         "files": "lab.checks.fuzz_files",
+        "html": "lab.checks.html_pictures",
         "keras": "lab.checks.keras_check",
         "methods": "lab.checks.methods_check",
         "models": "lab.checks.verify_models",

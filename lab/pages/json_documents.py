@@ -64,6 +64,7 @@ OFFLINE = (
     "vectors {hybrid} --runtime litert-reference --random 20 -o {folder}/hybrid_vectors --no-oracle",
     "export {m} --runtime tflm -o {folder}/c --name small",
     "quantize {float} --ranges {ranges} -o {folder}/quantized.tflite",
+    "extract {m} --op 0 -o {folder}/one.tflite",
     "doctor",
 )
 LIVE = (

@@ -116,7 +116,7 @@ def test_every_command_has_a_file_of_its_name():
     for name, command in main.commands.items():
         assert command.callback.__module__ == f"lastbit.cli.{name.replace('-', '_')}"
     assert files - {name.replace("-", "_") for name in main.commands} == {
-        *("__init__", "float_model", "group", "options")
+        *("__init__", "float_model", "group", "options", "outputs"),
     }
 
 

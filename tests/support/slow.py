@@ -18,6 +18,7 @@ SLOW: frozenset[str] = frozenset(
         "lab/test_check_engine.py::test_the_kernels_of_this_cpu_hold",
         "live/test_evidence.py::test_every_runtime_equals_its_interpreter_and_every_rival_is_refuted",
         "model/tflite/test_mutants.py::test_only_errors_of_lastbit_come_out",
+        "report/test_html.py::test_every_verb_makes_a_page",
         "report/test_repr.py::test_the_repr_of_what_asks_real_interpreters",
         "verbs/bench/test_bench.py::test_command_line",
         "verbs/bench/test_bench.py::test_the_benchmark_of_pytest_runs_and_agrees",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import ABOUT_NAMES, engine_option, json_option, model_argument, threads_option
+from .outputs import print_report
 
 __all__ = ["bench"]
 
@@ -46,7 +47,7 @@ def bench(
     Same model, same random data, one process, by turns; medians, and how many times the speed of the real interpreter
     whose arithmetic it is. Interpreters that are not installed are left out.
     """
-    from ..report.terminal import print_report, progress
+    from ..report.terminal import progress
     from ..verbs.bench.verb import BATCHES
     from ..verbs.bench.verb import bench as make
 

@@ -12,6 +12,7 @@ from .options import (
     model_argument,
     op_option,
 )
+from .outputs import print_report
 
 __all__ = ["compare"]
 
@@ -61,7 +62,7 @@ def compare(
         found = f" Found {len(runtimes)}." if len(runtimes) > 2 else ""
         raise click.UsageError(f"compare needs two runtimes: --runtime A --runtime B.{found}")
     from ..report.input_arrays import read_inputs
-    from ..report.terminal import print_report, progress
+    from ..report.terminal import progress
     from ..verbs.compare.verb import DEFAULT_SAMPLES
     from ..verbs.compare.verb import compare as make
     from ..verbs.run.verb import load

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import json_option
+from .outputs import print_report
 
 __all__ = ["demo"]
 
@@ -14,7 +15,7 @@ __all__ = ["demo"]
 @click.pass_context
 def demo(ctx: click.Context, as_json: bool) -> None:
     """Show on a built-in model how the runtimes differ."""
-    from ..report.terminal import print_report, progress
+    from ..report.terminal import progress
     from ..verbs.demo.verb import demo as make
 
     with progress("demo") as update:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import ABOUT_NAMES, inputs_option, json_option, model_argument, op_option
+from .outputs import print_report
 
 __all__ = ["diagnose"]
 
@@ -64,7 +65,7 @@ def diagnose(
     from ..layers.layer_input import layer_operator
     from ..report.input_arrays import possible_paths, read_array, read_layer_inputs
     from ..report.output_files import check_target, write_arrays
-    from ..report.terminal import print_report, say
+    from ..report.terminal import say
     from ..verbs.diagnose.report import separating_inputs
     from ..verbs.diagnose.user_file import load_function, parameter_meanings
     from ..verbs.diagnose.verb import diagnose as make

@@ -6,6 +6,7 @@ import click
 
 from .float_model import read_float_model
 from .options import json_option
+from .outputs import print_report
 
 __all__ = ["diff"]
 
@@ -50,7 +51,7 @@ def diff(
     Operators in order, and every tensor's type, shape, scales (in ulp), zero points and data. Names, numbering and
     metadata do not count. The exit code is 0 where nothing differs, 1 where anything does.
     """
-    from ..report.terminal import print_report, progress
+    from ..report.terminal import progress
     from ..verbs.diff.verb import diff as make
 
     loaded, arrays, found = read_float_model(source, data, ranges)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import json_option, verbose_option
+from .outputs import print_report
 
 __all__ = ["doctor"]
 
@@ -19,7 +20,7 @@ def doctor(ctx: click.Context, verbose: bool, as_json: bool) -> None:
     Versions, CPU, and whether each real interpreter is there and starts. A missing interpreter is no fault:
     the exit code is 0 unless LastBit's own core is broken (70).
     """
-    from ..report.terminal import print_report, progress
+    from ..report.terminal import progress
     from ..verbs.doctor.verb import doctor as make
 
     with progress("doctor") as update:

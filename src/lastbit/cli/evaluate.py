@@ -6,6 +6,7 @@ import click
 
 from ..runtimes import DEFAULT_RUNTIME
 from .options import ABOUT_NAMES, engine_option, json_option, model_argument, threads_option
+from .outputs import print_report
 
 __all__ = ["evaluate"]
 
@@ -60,7 +61,7 @@ def evaluate(
     told, with exit code 2.
     """
     from ..model.errors import DataError
-    from ..report.terminal import print_report, progress, say
+    from ..report.terminal import progress, say
     from ..verbs.evaluate.verb import evaluate as make
 
     try:

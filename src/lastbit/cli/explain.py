@@ -12,6 +12,7 @@ from .options import (
     op_option,
     runtime_option,
 )
+from .outputs import print_report, write_files
 
 __all__ = ["explain"]
 
@@ -69,7 +70,7 @@ def explain(
     if source is not None or data or ranges is not None:
         raise click.UsageError("--float, --data and --ranges go with --tensor.")
     from ..report.input_arrays import read_layer_inputs
-    from ..report.terminal import print_report, print_text
+    from ..report.terminal import print_text
     from ..verbs.explain.verb import explain as make
     from ..verbs.run.verb import load
 
@@ -81,6 +82,7 @@ def explain(
     report = make(loaded, x, seed=seed, op=op, at=position, runtime=runtime)
     if output == "latex":
         print_text(report.latex())
+        write_files(report)
     else:
         print_report(report, as_json=output == "json")
 
@@ -95,7 +97,7 @@ def _explain_tensor(
     calibrator: str,
     output: str,
 ) -> None:
-    from ..report.terminal import print_report, progress
+    from ..report.terminal import progress
     from ..verbs.explain_tensor.verb import explain_tensor
 
     if output == "latex":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import json_option, model_argument, op_option, runtime_option
+from .outputs import print_report
 
 __all__ = ["export"]
 
@@ -39,7 +40,7 @@ def export(
     of it at once, with the exit code 3; then nothing is written.
     """
     from ..report.output_files import check_folder
-    from ..report.terminal import print_report, progress
+    from ..report.terminal import progress
     from ..verbs.export.verb import export as make
 
     check_folder(folder)

@@ -17,6 +17,7 @@ import click
 
 from ..model.errors import LastBitError
 from ..report.terminal import print_error, say, tolerate_encodings
+from .outputs import add_outputs
 
 __all__ = ["Commands", "Section"]
 
@@ -102,6 +103,7 @@ class Commands(click.Group):
             command.context_settings = {**_SETTINGS, **command.context_settings}
             if command.help is None and command.callback is not None:
                 command.help = _help_in_source(command.callback)
+            add_outputs(command)
             group.add_command(command)
         return group
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import inputs_option, json_option, model_argument
+from .outputs import print_report
 
 __all__ = ["identify"]
 
@@ -40,7 +41,7 @@ def identify(
     from ..layers.layer_input import dense_operator
     from ..report.input_arrays import possible_paths, read_array, read_layer_inputs
     from ..report.output_files import check_target, write_arrays
-    from ..report.terminal import print_report, progress, say
+    from ..report.terminal import progress, say
     from ..verbs.identify.verb import Attribution, answers
     from ..verbs.run.verb import load
 

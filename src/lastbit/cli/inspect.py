@@ -10,6 +10,7 @@ from .options import (
     op_option,
     verbose_option,
 )
+from .outputs import print_report
 
 __all__ = ["inspect"]
 
@@ -31,7 +32,6 @@ def inspect(model: str, op: int | None, full: bool, verbose: bool, as_json: bool
     An overview of operators, dense layers and tensors; with --op, one operator in full: every scale and
     zero point, effective scale, multiplier and shift, folded bias, clamp bounds and reachable accumulators.
     """
-    from ..report.terminal import print_report
     from ..verbs.inspect.verb import inspect as make
 
     print_report(make(model, op, full=full), as_json, verbose)

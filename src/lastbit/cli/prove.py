@@ -14,6 +14,7 @@ from .options import (
     op_option,
     runtime_option,
 )
+from .outputs import print_report
 
 __all__ = ["prove"]
 
@@ -51,7 +52,7 @@ def prove(
     code is 0 where every operator was probed and nothing differs, 1 where anything does, 3 where an operator was not
     probed (those that are neither dense layers nor convolutions are not), 4 where the interpreter is missing or died.
     """
-    from ..report.terminal import print_report, progress
+    from ..report.terminal import progress
     from ..verbs.prove.verb import Probe
     from ..verbs.prove.verb import prove as make
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import json_option, model_argument
+from .outputs import print_report
 
 __all__ = ["quantize"]
 
@@ -85,7 +86,7 @@ def quantize(
     from ..report.input_arrays import possible_paths, read_inputs
     from ..report.json_text import json_text
     from ..report.output_files import check_target, write_bytes
-    from ..report.terminal import print_report, say
+    from ..report.terminal import say
     from ..verbs.quantize.ranges import read_ranges
     from ..verbs.quantize.result import QuantizeReport
     from ..verbs.quantize.verb import check, measure, open_model, quantize_by, settings_of

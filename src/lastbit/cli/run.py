@@ -14,6 +14,7 @@ from .options import (
     signature_option,
     threads_option,
 )
+from .outputs import print_report, write_files
 
 __all__ = ["run"]
 
@@ -55,7 +56,7 @@ def run(
     from ..ops.prepare import prepare
     from ..report.input_arrays import possible_paths, read_inputs
     from ..report.output_files import check_target, write_arrays
-    from ..report.terminal import print_error, print_report, progress
+    from ..report.terminal import print_error, progress
     from ..verbs.run.report import make_run_report, uncovered_text
     from ..verbs.run.verb import load
     from ..verbs.run.verb import run as run_model
@@ -89,6 +90,8 @@ def run(
     report.tell()
     if as_json:
         print_report(report, as_json=True)
+    else:
+        write_files(report)
     if prepared.missing_outputs:
         print_error("\n".join(["the model has outputs without a value:", *prepared.missing_outputs.values()]))
     if not trace.complete or not report.reached:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import json_option, verbose_option
+from .outputs import print_report
 
 __all__ = ["runtimes"]
 
@@ -19,7 +20,6 @@ def runtimes(names: tuple[str, ...], operators: bool, verbose: bool, as_json: bo
 
     With NAMEs only these, with every equation, rival and source.
     """
-    from ..report.terminal import print_report
     from ..verbs.runtimes.operators import operators_report
     from ..verbs.runtimes.verb import runtimes_report
 

@@ -10,6 +10,7 @@ from .options import (
     op_option,
     runtime_option,
 )
+from .outputs import print_report
 
 __all__ = ["thresholds"]
 
@@ -29,7 +30,6 @@ def thresholds(
     The accumulators at which the output changes: at most 255 for an 8-bit output, exact for every accumulator that
     the layer can reach. The exit code is 3 where no layer has thresholds.
     """
-    from ..report.terminal import print_report
     from ..verbs.thresholds.verb import thresholds as make
 
     report = make(model, runtime, op, channel=channel)

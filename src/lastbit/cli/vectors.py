@@ -12,6 +12,7 @@ from .options import (
     runtime_option,
     verbose_option,
 )
+from .outputs import print_report
 
 __all__ = ["vectors"]
 
@@ -75,7 +76,7 @@ def vectors(
     rules and known mistakes print something else; each labelled with what it catches. The exit code is 1 where the
     real interpreter prints something else, 3 where no layer has vectors; then nothing is written.
     """
-    from ..report.terminal import print_report, progress, say
+    from ..report.terminal import progress, say
     from ..verbs.vectors.formats import FORMATS, check_folder, write_vectors
     from ..verbs.vectors.verb import DEFAULT_COUNT, DEFAULT_RANDOM
     from ..verbs.vectors.verb import vectors as make

@@ -13,6 +13,7 @@ from .options import (
     model_argument,
     verbose_option,
 )
+from .outputs import print_report
 
 __all__ = ["verify"]
 
@@ -57,7 +58,7 @@ def verify(
     anything differs, 3 where an operator was not compared, 4 where an interpreter is missing or died.
     """
     from ..report.input_arrays import read_inputs
-    from ..report.terminal import print_report, progress
+    from ..report.terminal import progress
     from ..verbs.run.verb import load
     from ..verbs.verify.verb import DEFAULT_SAMPLES
     from ..verbs.verify.verb import verify as make

@@ -1,7 +1,7 @@
 """What every verb returns: a Report, data first, and a neutral list of blocks that any output format renders.
 
-A report knows its data (`as_dict`, for JSON and programs) and what a person should read (`blocks`). Terminal, pipe and
-notebook are three renderings of the same blocks.
+A report knows its data (`as_dict`, for JSON and programs) and what a person should read (`blocks`). Terminal, pipe,
+notebook and HTML page are renderings of the same blocks.
 """
 
 from __future__ import annotations
@@ -9,56 +9,16 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ..model.html import few_lines, html_table
+from ..model.html import few_lines
 from .json_text import json_text
+from .parts import Block, Code, Heading, Table, Text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["Block", "Code", "Heading", "Report", "Table", "Text", "print_blocks"]
-
-
-@dataclass(frozen=True)
-class Heading:
-    """A section's title."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Text:
-    """A paragraph. `style` is a hint for terminals: `good`, `bad`, `warning`, `dim` or nothing."""
-
-    text: str
-    style: str = ""
-
-
-@dataclass(frozen=True)
-class Code:
-    """Text whose line breaks and spaces matter: code, aligned numbers."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table. Columns named in `right` are aligned right; every cell is converted by `str`.
-
-    A `close` one has no lines and no empty lines around it, for screens where space is short.
-    """
-
-    headers: Sequence[str]
-    rows: Sequence[Sequence[object]]
-    title: str = ""
-    right: Sequence[str] = ()
-    close: bool = False
-
-
-Block = Heading | Text | Code | Table
 
 
 class Report(ABC):
@@ -95,7 +55,20 @@ class Report(ABC):
         return stream.getvalue().rstrip("\n")
 
     def _repr_html_(self) -> str:
-        return "\n".join(_block_html(block) for block in self.blocks())
+        from .html import fragment
+
+        return fragment(self.blocks())
+
+    def html(self, title: str = "", footer: str = "") -> str:
+        """The report as one HTML page that needs no network.
+
+        Args:
+            title: its title and first line; the report's kind, if none is given.
+            footer: its last line.
+        """
+        from .html import page
+
+        return page(self.blocks(), title or type(self).__name__, self.in_short()[0], footer)
 
 
 # Wide enough that nothing a report prints is folded where no terminal sets a width.
@@ -120,7 +93,7 @@ def print_blocks(blocks: Sequence[Block], console: Console) -> None:
             case Code(text):
                 for line in text.splitlines():
                     console.print(rich_text.Text("  " + line), soft_wrap=True)
-            case Table(headers, rows, title, right, close):
+            case Table(headers, rows, title, right, close, marked):
                 grid = rich_table.Table(
                     title=title or None,
                     box=None if close else box.SIMPLE,
@@ -130,18 +103,7 @@ def print_blocks(blocks: Sequence[Block], console: Console) -> None:
                 )
                 for header in headers:
                     grid.add_column(header, justify="right" if header in right else "left", overflow="fold")
-                for row in rows:
-                    grid.add_row(*(rich_text.Text(str(cell)) for cell in row))
+                for number, row in enumerate(rows):
+                    mark = _STYLES["bad"] if number in marked else None
+                    grid.add_row(*(rich_text.Text(str(cell)) for cell in row), style=mark)
                 console.print(grid)
-
-
-def _block_html(block: Block) -> str:
-    match block:
-        case Heading(text):
-            return f"<h4>{escape(text)}</h4>"
-        case Text(text):
-            return f"<p>{escape(text)}</p>"
-        case Code(text):
-            return f"<pre>{escape(text)}</pre>"
-        case Table(headers, rows, title, right):
-            return html_table(title, headers, rows, right)

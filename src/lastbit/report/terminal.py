@@ -6,12 +6,12 @@ import contextlib
 import os
 import sys
 import time
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from .blocks import Block, Report, Table, print_blocks
+from .visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,6 @@ __all__ = [
     "progress",
     "say",
     "tolerate_encodings",
-    "visible",
 ]
 
 Update = Callable[[int, int, str], None]
@@ -33,8 +32,6 @@ Update = Callable[[int, int, str], None]
 # Nothing that a report prints is folded where no terminal sets a width.
 _PIPE_WIDTH = 200
 _SECONDS_BETWEEN_LINES = 5.0
-# Control and format characters, surrogates, line and paragraph separators.
-_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def tolerate_encodings() -> None:
@@ -45,17 +42,6 @@ def tolerate_encodings() -> None:
         if reconfigure is not None:
             with contextlib.suppress(ValueError, OSError):
                 reconfigure(errors="backslashreplace")
-
-
-def visible(text: str) -> str:
-    r"""Text with control characters as escapes, except for line breaks: names must not steer a terminal.
-
-    >>> visible("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c == "\n" or unicodedata.category(c) not in _UNSEEN else ascii(c)[1:-1] for c in text)
 
 
 def say(text: str) -> None:

@@ -163,7 +163,8 @@ class Certificate(Report):
             rows = [list(_row(layer)) for layer in compared]
             if not any(layer.data for layer in compared):
                 headers, rows = [*headers[:4], ""], [[*row[:4], row[5]] for row in rows]
-            blocks.append(Table(headers, rows, right=("op", "units")))
+            marked = [number for number, layer in enumerate(compared) if layer.status == "differs"]
+            blocks.append(Table(headers, rows, right=("op", "units"), marked=marked))
         drawn = [layer for layer in compared if layer.random is not None]
         rows_of = [f"{x.random.rows if x.random else 0} random rows, {x.distribution}" for x in drawn]
         blocks += _grouped(drawn, rows_of, len(self.asked), "dim")

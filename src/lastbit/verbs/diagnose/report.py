@@ -164,16 +164,16 @@ class Diagnosis(Found):
         if not steps or at is None:
             return []
         assert self.reading is not None
-        rows = []
-        shown = False
-        for step in steps:
-            mark = "<-- here" if step.differs and not shown else ""
-            shown = shown or step.differs
-            rows.append((step.name, step.right, step.wrong, mark))
+        first = next((number for number, step in enumerate(steps) if step.differs), None)
+        rows = [
+            (step.name, step.right, step.wrong, "<-- here" if number == first else "")
+            for number, step in enumerate(steps)
+        ]
         found = self.reading.values[at].item()
         where = " (in the right layout)" if self.reading.layout is not None else ""
         title = f"The first wrong element by hand: row {at[0]}, unit {at[1]}{where}; yours is {found}"
-        return [Table(("step", "right", "with the mistakes", ""), rows, title)]
+        marked = () if first is None else (first,)
+        return [Table(("step", "right", "with the mistakes", ""), rows, title, marked=marked)]
 
     def _elsewhere(self) -> list[Block]:
         return [Text(f"But {self.elsewhere}", "good")] if self.elsewhere else []
@@ -223,7 +223,12 @@ class Diagnosis(Found):
         ]
         wrong = next((part.name for part in self.parts if part.status != "right"), None)
         blocks: list[Block] = [
-            Table(("array", "", "elements right", "mistakes since the array before"), rows, "Step by step")
+            Table(
+                ("array", "", "elements right", "mistakes since the array before"),
+                rows,
+                "Step by step",
+                marked=[number for number, part in enumerate(self.parts) if part.status != "right"],
+            )
         ]
         if wrong is not None:
             blocks.append(Text(f"The first that is wrong is {wrong}."))

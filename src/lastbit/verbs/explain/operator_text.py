@@ -191,7 +191,8 @@ def _output(made: OperatorNumbers) -> Iterable[Block]:
 
 def _runtimes(made: OperatorNumbers) -> Iterable[Block]:
     yield Heading("6. What every runtime prints for this element, from the same inputs")
-    rows = []
+    rows: list[tuple[str, str, str]] = []
+    marked = []
     rules: dict[str, list[str]] = {}
     for other in made.others:
         if other.output is None:
@@ -200,8 +201,10 @@ def _runtimes(made: OperatorNumbers) -> Iterable[Block]:
         whole = "(this one)" if other.name == made.runtime.name else "equal"
         if other.mismatched:
             whole = f"{other.mismatched} of {made.size} differ"
+        if repr(other.output) != repr(made.output):
+            marked.append(len(rows))
         rows.append((other.name, _plain(other.output), whole))
-    yield Table(("runtime", "output", "whole output"), rows, right=("output",))
+    yield Table(("runtime", "output", "whole output"), rows, right=("output",), marked=marked)
     for rule, names in rules.items():
         yield _paragraph(f"rule {rule}: {', '.join(names)}")
     causes: dict[tuple[object, str], list[str]] = {}

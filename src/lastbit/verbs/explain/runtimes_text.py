@@ -37,6 +37,7 @@ def section_runtimes(element: Element, others: Sequence[OtherRuntime], differing
             for other in others
         ],
         right=("output",),
+        marked=[number for number, other in enumerate(others) if other.output not in (None, element.output)],
     )
     for other in others:
         if other.cause is not None and other.side is not None:

@@ -208,7 +208,8 @@ class Proof(Report):
         ]
         if rows:
             headers = ("op", "units", "thresholds", "probed", "differ", "differ, own weights", "")
-            blocks.append(Table(headers, rows, right=headers[:6]))
+            marked = [number for number, layer in enumerate(covered) if layer.problems()]
+            blocks.append(Table(headers, rows, right=headers[:6], marked=marked))
         for layer in self.layers:
             blocks += [Text(f"operator {layer.index}: {line}", "bad") for line in layer.problems()]
             if layer.not_probed:

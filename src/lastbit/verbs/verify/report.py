@@ -194,7 +194,8 @@ def _runtime_blocks(result: RuntimeResult) -> list[Block]:
         rows.append((label, rule, what, kernel, outputs, bad, status))
     if rows:
         headers = ("operator", "rule", "setting", "kernel that ran", "outputs", "mismatches", "")
-        blocks.append(Table(headers, rows, right=("outputs", "mismatches")))
+        marked = [number for number, row in enumerate(rows) if row[-2]]
+        blocks.append(Table(headers, rows, right=("outputs", "mismatches"), marked=marked))
     if result.samples:
         blocks.append(Text(f"Whole model: {plural(result.samples, 'input')}.", "dim"))
     if result.whole_model_note:

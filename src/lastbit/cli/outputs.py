@@ -1,0 +1,112 @@
+"""Where a command's report goes: the terminal, and the files that `--html` and other options name.
+
+A command only calls `print_report`; the group adds the options to it and checks the files before it runs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from ..report.blocks import Report
+
+__all__ = ["add_outputs", "print_report", "write_files"]
+
+
+@dataclass(frozen=True)
+class ReportFile:
+    """A kind of file that a report is written to.
+
+    Attributes:
+        name: of the option, without dashes.
+        suffixes: the endings that such a file may have.
+        help: of the option.
+        content: the file's bytes, of the report and its title.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    help: str
+    content: Callable[[Report, str], bytes]
+
+
+def _html(report: Report, title: str) -> bytes:
+    from .. import __version__
+
+    return report.html(title, f"LastBit {__version__}").encode()
+
+
+OUTPUTS = {
+    output.name: output
+    for output in (
+        ReportFile("html", (".html", ".htm"), "Write the report to this .html file: one file, no network.", _html),
+    )
+}
+
+
+def add_outputs(command: click.Command) -> None:
+    """Give a command its options for files, and check these files before it runs."""
+    callback = command.callback
+    if callback is None:
+        return
+
+    @functools.wraps(callback)
+    def checked(*args: Any, **values: Any) -> Any:
+        from ..report.input_arrays import possible_paths
+        from ..report.output_files import check_target
+
+        read = possible_paths([text for value in values.values() for text in _texts(value)])
+        for output, path in _asked():
+            check_target(path, output.suffixes, keep=read)
+        return callback(*args, **values)
+
+    command.callback = checked
+    command.params += [
+        click.Option([f"--{output.name}"], metavar="FILE", expose_value=False, callback=_keep, help=output.help)
+        for output in OUTPUTS.values()
+    ]
+
+
+def print_report(report: Report, as_json: bool, verbose: bool = False) -> None:
+    """Print a report on stdout, and write it to each file that the command line names."""
+    from ..report.terminal import print_report as to_terminal
+
+    to_terminal(report, as_json, verbose)  # first: a full disk must not lose it
+    write_files(report)
+
+
+def write_files(report: Report) -> None:
+    """Write a report to each file that the command line names."""
+    from ..report.output_files import write_bytes
+    from ..report.terminal import say
+
+    context = click.get_current_context()
+    title = " ".join(text for text in (context.info_name, context.params.get("model")) if text)
+    for output, path in _asked():
+        write_bytes(path, output.content(report, title))
+        say(f"wrote {path}")
+
+
+def _keep(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    """Remember an option's value without telling the command of it."""
+    if value is not None:
+        context.meta[f"{__name__}.{option.name}"] = value
+
+
+def _asked() -> Iterator[tuple[ReportFile, str]]:
+    """The files that the command line names."""
+    meta = click.get_current_context().meta
+    for output in OUTPUTS.values():
+        path = meta.get(f"{__name__}.{output.name}")
+        if path is not None:
+            yield output, path
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts among an option's values: some of them are files that are read."""
+    values = value if isinstance(value, tuple) else (value,)
+    return [text for text in values if isinstance(text, str)]
