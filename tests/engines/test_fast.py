@@ -1,7 +1,6 @@
 """Fast engines on whole models: in every runtime, for every kind of dense layer, the bytes of the reference engine."""
 
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +11,10 @@ import lastbit
 from lastbit.engines import ENGINES, choose_engine
 from lastbit.engines.jit.matmul import available
 from lastbit.engines.plan import ChainStep
-from lastbit.model.graph import Operator, Subgraph, Tensor
 from lastbit.model.tflite import load, write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
-from lastbit.model.types import DTYPES, FLOAT32
-from tests.support.models import make_dense_model
+from lastbit.model.types import FLOAT32
+from tests.support.models import ModelBuilder, make_dense_model
 from tests.support.places import MODELS, needs_shared_models
 
 FAST = [name for name in ENGINES if name != "reference"]
@@ -85,20 +83,13 @@ def float_to_float_model(depth, kind, rng):
         else dense_model("uint8", depth - 2, depth, rng)
     )
     graph = dense.subgraphs[0]
-    x, y = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
-    first = len(graph.tensors)
-    extra = (
-        replace(x, index=first, name="real in", dtype=FLOAT32, quant=None),
-        replace(y, index=first + 1, name="relu"),
-        replace(y, index=first + 2, name="real out", dtype=FLOAT32, quant=None),
-    )
-    operators = (
-        Operator(0, "QUANTIZE", 1, (first,), (x.index,)),
-        replace(graph.operators[0], index=1),
-        Operator(2, "RELU", 2, (y.index,), (first + 1,)),
-        Operator(3, "DEQUANTIZE", 2, (first + 1,), (first + 2,)),
-    )
-    return load(write(Subgraph("main", (*graph.tensors, *extra), operators, (first,), (first + 2,))))
+    (x,), (y,) = graph.inputs, graph.outputs
+    build = ModelBuilder(graph)
+    real = build.like(x, dtype=FLOAT32, quant=None)
+    build.operator("QUANTIZE", [real], [x], first=True)
+    relu = build.operator("RELU", [y], [build.like(y)], version=2)
+    end = build.operator("DEQUANTIZE", [relu], [build.like(y, dtype=FLOAT32, quant=None)], version=2)
+    return build.model([real], [end])
 
 
 def same(model, x, runtime, engine, **options):
@@ -165,18 +156,10 @@ def test_quantize_and_tables_in_a_chain(engine, kind, rng):
 def softmax_model(kind, classes, scale, beta):
     """SOFTMAX, then DEQUANTIZE."""
     low = LIMITS["uint8"][0] if kind == "uint8" else -128
-    dtype = next(d for d in DTYPES.values() if d.name == kind)
-    shape = (1, classes)
-    tensors = (
-        Tensor(0, "x", shape, shape, dtype, quant(scale, low + 100), None),
-        Tensor(1, "y", shape, shape, dtype, quant(1 / 256, low), None),
-        Tensor(2, "real", shape, shape, FLOAT32, None, None),
-    )
-    operators = (
-        Operator(0, "SOFTMAX", 1, (0,), (1,), {"beta": beta}),
-        Operator(1, "DEQUANTIZE", 2, (1,), (2,)),
-    )
-    return load(write(Subgraph("main", tensors, operators, (0,), (2,))))
+    build, shape = ModelBuilder(), (1, classes)
+    x = build.tensor(shape, kind, quant(scale, low + 100))
+    y = build.operator("SOFTMAX", [x], [build.tensor(shape, kind, quant(1 / 256, low))], beta=beta)
+    return build.model([x], [build.operator("DEQUANTIZE", [y], [build.tensor(shape, "float32")], version=2)])
 
 
 @pytest.mark.parametrize("engine", ENGINE)

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 import lastbit
 from lastbit.engines.jit.matmul import available
-from lastbit.model.graph import Operator, Subgraph, Tensor
-from lastbit.model.tflite import load, write
-from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from tests.engines.test_fast import ENGINE, dense_model, random_input, same
+from tests.support.models import ModelBuilder
 from tests.support.places import MODELS, needs_shared_models
 
 needs_numba = pytest.mark.skipif(not available(), reason="needs Numba: pip install '.[fast]'")
@@ -24,15 +23,14 @@ AFTER = {"SOFTMAX": (1 / 256, 0), "LOGISTIC": (1 / 256, 0), "TANH": (1 / 128, 12
 
 def continued(graph, names, first=False, beta=1.0):
     """The graph with operators of one input behind its end, and QUANTIZE before its begin."""
-    tensors, operators = list(graph.tensors), list(graph.operators)
+    build = ModelBuilder(graph)
     start, end = graph.inputs[0], graph.outputs[0]
     if first:
-        x = tensors[start]
-        tensors.append(replace(x, index=len(tensors), name="real in", dtype=DTYPE_BY_NAME["float32"], quant=None))
-        operators.insert(0, Operator(0, "QUANTIZE", 1, (len(tensors) - 1,), (start,)))
-        start = len(tensors) - 1
+        x = build.tensor(build.tensors[start].shape, "float32")
+        build.operator("QUANTIZE", [x], [start], first=True)
+        start = x
     for name in names:
-        x = tensors[end]
+        x = build.tensors[end]
         kind, params = x.dtype.name, x.quant
         if name == "DEQUANTIZE":
             kind, params = "float32", None
@@ -43,13 +41,9 @@ def continued(graph, names, first=False, beta=1.0):
             scale, above = AFTER[name]
             params = quant(scale, LOW[kind] + above)
         shape = (x.shape[0], 1, *x.shape[1:]) if name == "RESHAPE" else x.shape
-        y = Tensor(len(tensors), f"{name} {len(tensors)}", shape, shape, DTYPE_BY_NAME[kind], params, None)
         options = {"beta": beta} if name == "SOFTMAX" else {"new_shape": shape} if name == "RESHAPE" else {}
-        operators.append(Operator(len(operators), name, 1, (end,), (y.index,), options))
-        tensors.append(y)
-        end = y.index
-    operators = tuple(replace(op, index=i) for i, op in enumerate(operators))
-    return load(write(Subgraph("main", tuple(tensors), operators, (start,), (end,))))
+        end = build.operator(name, [end], [build.tensor(shape, kind, params)], **options)
+    return build.model([start], [end])
 
 
 def covered(model):
@@ -117,8 +111,9 @@ def test_any_chain(kind, first, names, shape, beta, seed):
 def test_softmax_without_dense_layers(engine, bits, rng):
     # Behind a shape of several rows in one sample; `numpy`: more elements than tables take.
     shape = (1, 5, 7) if bits == "int8" else (1, 170, 100)
-    x = Tensor(0, "x", shape, shape, DTYPE_BY_NAME["int8"], quant(0.1, 3), None)
-    model = continued(Subgraph("main", (x,), (), (0,), (0,)), ["SOFTMAX", "DEQUANTIZE"], first=True)
+    build = ModelBuilder()
+    x = build.tensor(shape, "int8", quant(0.1, 3))
+    model = continued(build.graph([x], [x]), ["SOFTMAX", "DEQUANTIZE"], first=True)
     assert len(covered(model)) >= 4
     for runtime in covered(model):
         for rows in (1, 9):
@@ -134,13 +129,10 @@ def softmax_16(classes, scale, beta, rng, dense=True):
         output_quant=quant(scale),
         input_dtype="int16",
     )
-    start, end = graph.inputs[0], graph.outputs[0]
-    y = graph.tensors[end]
-    last = Tensor(len(graph.tensors), "softmax", y.shape, y.shape, y.dtype, quant(1 / 32768), None)
-    softmax = Operator(1, "SOFTMAX", 1, (end,), (last.index,), {"beta": beta})
-    operators = (graph.operators[0], softmax) if dense else (replace(softmax, index=0),)
-    start = start if dense else end
-    return load(write(Subgraph("main", (*graph.tensors, last), operators, (start,), (last.index,))))
+    (end,) = graph.outputs
+    build = ModelBuilder(graph if dense else replace(graph, operators=()))
+    last = build.operator("SOFTMAX", [end], [build.like(end, quant=quant(1 / 32768))], beta=beta)
+    return build.model(graph.inputs if dense else [end], [last])
 
 
 @pytest.mark.parametrize("engine", ENGINE)

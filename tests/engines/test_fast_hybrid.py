@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 import lastbit
 from lastbit.engines.jit.matmul import available
 from lastbit.engines.plan import ChainStep, OperatorStep
-from lastbit.model.graph import Operator, Subgraph, Tensor
 from lastbit.model.tflite import load, write
 from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
+from lastbit.model.types import INT8
 from tests.engines.test_fast import ENGINE, LIMITS, same
+from tests.support.models import ModelBuilder
 from tests.support.places import MODELS, needs_shared_models
 
 needs_numba = pytest.mark.skipif(not available(), reason="needs Numba: pip install '.[fast]'")
@@ -106,18 +107,14 @@ def joined(graphs, before=(), after=()):
         inputs = tuple(place[i] if i >= 0 else i for i in op.inputs)
         operators.append(replace(op, inputs=inputs, outputs=(place[op.outputs[0]],)))
     start, end = graphs[0].inputs[0], operators[-1].outputs[0]
+    build = ModelBuilder(replace(graphs[0], tensors=tuple(tensors), operators=tuple(operators)))
     for _ in before:
-        x = tensors[start]
-        tensors.append(Tensor(len(tensors), "bytes in", x.shape, x.shape, DTYPE_BY_NAME["int8"], quant(0.03, 5), None))
-        operators.insert(0, Operator(0, "DEQUANTIZE", 2, (len(tensors) - 1,), (start,)))
-        start = len(tensors) - 1
+        x = build.like(start, dtype=INT8, quant=quant(0.03, 5))
+        build.operator("DEQUANTIZE", [x], [start], version=2, first=True)
+        start = x
     for _ in after:
-        y = tensors[end]
-        tensors.append(Tensor(len(tensors), "bytes out", y.shape, y.shape, DTYPE_BY_NAME["int8"], quant(0.5, 5), None))
-        operators.append(Operator(0, "QUANTIZE", 1, (end,), (len(tensors) - 1,)))
-        end = len(tensors) - 1
-    operators = tuple(replace(op, index=i) for i, op in enumerate(operators))
-    return load(write(Subgraph("main", tuple(tensors), operators, (start,), (end,))))
+        end = build.operator("QUANTIZE", [end], [build.like(end, dtype=INT8, quant=quant(0.5, 5))])
+    return build.model([start], [end])
 
 
 def layer(rng, depth, units, weights="int8", activation="NONE", **options):

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from lastbit.engines.blas import ElementTable
-from lastbit.model.graph import Operator, Subgraph, Tensor
-from lastbit.model.tflite import load, write
-from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, quant
+from lastbit.model.tflite.synthesize import quant
 from tests.engines.test_fast import ENGINE, same
 from tests.engines.test_fast_chains import covered
+from tests.support.models import ModelBuilder
 
 SCALES = (0.02, 0.1, 1.0, 2.0**-7, 3e-5, 1e30, 1e-38, 1.1754944e-38, 2.0**-126, 3.3e38)
 
@@ -16,14 +15,12 @@ SCALES = (0.02, 0.1, 1.0, 2.0**-7, 3e-5, 1e30, 1e-38, 1.1754944e-38, 2.0**-126, 
 def quantize_model(elements, scale, zero_point, dtype, back=False):
     """QUANTIZE of a sample, and DEQUANTIZE behind it."""
     shape = (1, elements)
-    tensors = [
-        Tensor(0, "x", shape, shape, DTYPE_BY_NAME["float32"], None, None),
-        Tensor(1, "q", shape, shape, DTYPE_BY_NAME[dtype], quant(scale, zero_point), None),
-        Tensor(2, "y", shape, shape, DTYPE_BY_NAME["float32"], None, None),
-    ]
-    operators = [Operator(0, "QUANTIZE", 1, (0,), (1,)), Operator(1, "DEQUANTIZE", 2, (1,), (2,))]
-    end = 2 if back else 1
-    return load(write(Subgraph("main", tuple(tensors[: end + 1]), tuple(operators[:end]), (0,), (end,))))
+    build = ModelBuilder()
+    x = build.tensor(shape, "float32")
+    end = build.operator("QUANTIZE", [x], [build.tensor(shape, dtype, quant(scale, zero_point))])
+    if back:
+        end = build.operator("DEQUANTIZE", [end], [build.tensor(shape, "float32")], version=2)
+    return build.model([x], [end])
 
 
 def hard_values(scale, rng):

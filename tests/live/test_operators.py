@@ -6,6 +6,7 @@ import pytest
 from lastbit.engines import reference
 from lastbit.model.errors import Refusal, UnsupportedError
 from lastbit.model.tflite import load
+from lastbit.model.tflite.synthesize import quant
 from lastbit.model.tflite.writer import with_outputs
 from lastbit.ops.base import output_values
 from lastbit.ops.prepare import prepare
@@ -197,29 +198,18 @@ def test_whole_models_are_exact_at_every_tensor(name, runtime):
 @needs_all_interpreters
 @pytest.mark.parametrize("exposed", [True, False])
 def test_a_pad_that_xnnpack_fuses_into_a_convolution_changes_nothing(exposed):
-    from dataclasses import replace
-
-    from lab.cases.operators import Operand
-    from lastbit.model.graph import Operator, Subgraph
-    from lastbit.model.tflite import write
+    from tests.support.models import ModelBuilder
 
     case = convolution(options={"padding": "VALID"})
     x, weights, bias = case.inputs
     widths = np.asarray([[0, 0], [2, 1], [1, 2], [0, 0]], np.int32)
-    parts = [
-        Operand((1, 4, 4, 4), "int8", 0.5, 3),
-        Operand(widths.shape, "int32", None, 0, widths),
-        replace(x, shape=(1, 7, 7, 4)),
-        weights,
-        bias,
-        case.outputs[0],
-    ]
-    tensors = tuple(part.tensor(index) for index, part in enumerate(parts))
-    operators = (
-        Operator(0, "PAD", 2, (0, 1), (2,), {}),
-        Operator(1, "CONV_2D", 3, (2, 3, 4), (5,), case.options),
-    )
-    content = write(Subgraph("main", tensors, operators, (0,), (2, 5) if exposed else (5,)))
+    build = ModelBuilder()
+    build.tensors = [part.tensor(index) for index, part in enumerate((x, weights, bias, case.outputs[0]))]
+    small = build.tensor((1, 4, 4, 4), "int8", quant(0.5, 3))
+    large = build.like(0, shape=(1, 7, 7, 4), shape_signature=(1, 7, 7, 4))
+    build.operator("PAD", [small, build.constant(widths, "int32")], [large], version=2)
+    build.operator("CONV_2D", [large, 1, 2], [3], version=3, **case.options)
+    content = build.content([small], [large, 3] if exposed else [3])
     values = [np.random.default_rng(n).integers(-128, 128, (1, 4, 4, 4)).astype(np.int8) for n in range(20)]
     prepared = prepare(load(content), on_this_machine("litert-xnnpack"))
     with open_oracle(on_this_machine("litert-xnnpack")) as oracle:

@@ -150,10 +150,8 @@ def test_what_is_not_covered_is_refused_with_its_reason():
 
 @pytest.mark.parametrize("op", ["CONV_2D", "STRIDED_SLICE", "SQUEEZE", "LEAKY_RELU", "MEAN", "ADD"])
 def test_options_are_read_as_they_were_written(op):
-    from lab.cases.operators import Operand
-    from lastbit.model.graph import Operator, Subgraph
-    from lastbit.model.tflite import load, write
     from lastbit.model.tflite.option_tables import TABLES
+    from tests.support.models import ModelBuilder
 
     values = {}
     for number, (field, kind, default) in enumerate(TABLES[op].fields):
@@ -167,6 +165,7 @@ def test_options_are_read_as_they_were_written(op):
             "[i32]": (1, -2),
         }[kind]
     assert set(values) == set(OPTION_DEFAULTS[op])
-    tensors = (Operand((1, 2), "float32").tensor(0), Operand((1, 2), "float32").tensor(1))
-    content = write(Subgraph("main", tensors, (Operator(0, op, 1, (0,), (1,), values),), (0,), (1,)))
-    assert load(content).operators[0].options == values
+    build = ModelBuilder()
+    x, y = (build.tensor((1, 2), "float32") for _ in range(2))
+    build.operator(op, [x], [y], **values)
+    assert build.model([x], [y]).operators[0].options == values

@@ -2,16 +2,14 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from click.testing import CliRunner
 
 from lastbit.cli import main
-from lastbit.model.graph import Operator, Subgraph
-from lastbit.model.tflite import load, write
-from tests.support.models import make_dense_model
+from lastbit.model.tflite import load
+from tests.support.models import ModelBuilder, make_dense_model
 
 X = np.random.default_rng(5).integers(-128, 128, (4, 7)).astype(np.int8)
 
@@ -28,12 +26,9 @@ def fill(folder):
 def partial_model(model):
     """Dense, then FLOOR, which LastBit does not write: TANH's code (28) becomes FLOOR's (8) in the file."""
     graph = model.subgraphs[0]
-    dense = graph.operators[0]
-    inner = graph.tensors[dense.outputs[0]]
-    end = replace(inner, index=len(graph.tensors), name="end")
-    op = Operator(1, "TANH", 1, (inner.index,), (end.index,), {})
-    changed = Subgraph("main", (*graph.tensors, end), (dense, op), graph.inputs, (end.index,))
-    content = bytearray(write(changed))
+    build = ModelBuilder(graph)
+    end = build.operator("TANH", graph.outputs, [build.like(graph.outputs[0], name="end")])
+    content = bytearray(build.content(graph.inputs, [end]))
     import tflite
 
     root = tflite.Model.GetRootAs(content, 0)

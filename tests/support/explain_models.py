@@ -2,11 +2,8 @@
 
 import numpy as np
 
-from lastbit.model.graph import Operator, Subgraph, Tensor
-from lastbit.model.tflite import write
-from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, quant
-
-INT8, INT32 = DTYPE_BY_NAME["int8"], DTYPE_BY_NAME["int32"]
+from lastbit.model.tflite.synthesize import quant
+from tests.support.models import ModelBuilder
 
 
 def flat(report):
@@ -16,27 +13,21 @@ def flat(report):
 
 def dense_model(*layers, rows=1):
     """A .tflite file of dense layers in a row; each a dict of weights, bias, scales and so on."""
-    tensors, operators = [], []
-
-    def add(name, shape, dtype, quantization, data=None):
-        tensors.append(Tensor(len(tensors), name, shape, shape, dtype, quantization, data))
-        return len(tensors) - 1
-
+    build = ModelBuilder()
     first = layers[0]
     depth = np.asarray(first["w"]).shape[1]
-    at = add("x_in", (rows, depth), INT8, quant(first.get("sx", 1.0), first.get("zx", 0)))
+    at = build.tensor((rows, depth), "int8", quant(first.get("sx", 1.0), first.get("zx", 0)), name="x_in")
     for number, layer in enumerate(layers):
         w = np.asarray(layer["w"], np.int8)
         sx, sw, sy = layer.get("sx", 1.0), layer.get("sw", 1.0), layer.get("sy", 1.0)
-        weights = add(f"w_{number}", w.shape, INT8, quant(sw, layer.get("zw", 0)), w)
+        weights = build.constant(w, "int8", quant(sw, layer.get("zw", 0)), f"w_{number}")
         inputs = [at, weights]
         if "b" in layer:
-            b = np.asarray(layer["b"], np.int32)
             bias_scale = layer.get("sb", np.float32(sx) * np.asarray(sw, np.float32))
-            inputs.append(add(f"b_{number}", b.shape, INT32, quant(bias_scale), b))
+            inputs.append(build.constant(layer["b"], "int32", quant(bias_scale), f"b_{number}"))
         else:
             inputs.append(-1)
-        at = add(f"y_{number}", (rows, w.shape[0]), INT8, quant(sy, layer.get("zy", 0)))
+        at = build.tensor((rows, w.shape[0]), "int8", quant(sy, layer.get("zy", 0)), name=f"y_{number}")
         options = {
             "fused_activation_function": layer.get("activation", "NONE"),
             "weights_format": "DEFAULT",
@@ -44,8 +35,8 @@ def dense_model(*layers, rows=1):
             "asymmetric_quantize_inputs": False,
             "quantized_bias_type": "float32",
         }
-        operators.append(Operator(number, "FULLY_CONNECTED", 4, tuple(inputs), (at,), options))
-    return write(Subgraph("main", tuple(tensors), tuple(operators), (0,), (at,)))
+        build.operator("FULLY_CONNECTED", inputs, [at], version=4, **options)
+    return build.content([0], [at])
 
 
 def scaling(accs, factor_scales, **more):

@@ -5,12 +5,11 @@ import pytest
 
 import lastbit
 from lastbit.layers.mistakes import MISTAKES, applicable
-from lastbit.model.graph import Operator, Subgraph, Tensor
-from lastbit.model.tflite import load, write
-from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, quant
+from lastbit.model.tflite.synthesize import quant
 from lastbit.ops.dense.layer import dense_layer
 from lastbit.ops.prepare import prepare_operator
 from tests.support.explain_models import flat
+from tests.support.models import ModelBuilder
 
 S_X, S_W, S_Y = np.float32(0.02), np.float32(0.01), np.float32(0.1)
 ZY = 2
@@ -33,28 +32,21 @@ class Net:
         depth = moves[-1][1][-1] if moves else shape[-1]
         low, high = (-127, 128) if dtype == "int8" else (0, 256)
         self.w, self.b = rng.integers(low, high, (units, depth)), rng.integers(-400, 400, units)
-        self.tensors, operators = [], []
-        at = self._add(shape, dtype, quant(S_X, self.zx))
+        build = ModelBuilder()
+        x = at = build.tensor(shape, dtype, quant(S_X, self.zx))
         for name, after, constant in moves:
             inputs = [at]
             if constant is not None:
-                inputs.append(self._add((len(constant),), "int32", None, np.asarray(constant, np.int32)))
-            at = self._add(after, dtype, quant(S_X, self.zx))
-            operators.append(Operator(len(operators), name, 1, tuple(inputs), (at,), {}))
-        weights = self._add(self.w.shape, dtype, quant(S_W, self.zw), self.w.astype(dtype))
-        bias = self._add((units,), "int32", quant(S_X * S_W), self.b.astype(np.int32))
-        before = self.tensors[at].shape
-        out = self._add((*before[:-1], units), dtype, quant(S_Y, ZY))
+                inputs.append(build.constant(constant, "int32"))
+            at = build.operator(name, inputs, [build.tensor(after, dtype, quant(S_X, self.zx))])
+        weights = build.constant(self.w, dtype, quant(S_W, self.zw))
+        bias = build.constant(self.b, "int32", quant(S_X * S_W))
+        out = build.tensor((*build.tensors[at].shape[:-1], units), dtype, quant(S_Y, ZY))
         options = {"fused_activation_function": "NONE", "weights_format": "DEFAULT", "keep_num_dims": keep_num_dims}
         options |= {"asymmetric_quantize_inputs": False, "quantized_bias_type": "float32"}
-        self.op = len(operators)
-        operators.append(Operator(self.op, "FULLY_CONNECTED", 4, (at, weights, bias), (out,), options))
-        self.model = load(write(Subgraph("main", tuple(self.tensors), tuple(operators), (0,), (out,))))
-
-    def _add(self, shape, dtype, quantization, data=None):
-        index = len(self.tensors)
-        self.tensors.append(Tensor(index, f"t{index}", shape, shape, DTYPE_BY_NAME[dtype], quantization, data))
-        return index
+        self.op = len(build.operators)
+        build.operator("FULLY_CONNECTED", [at, weights, bias], [out], version=4, **options)
+        self.model = build.model([x], [out])
 
     def input(self, count, seed=1):
         ends = np.iinfo(self.dtype)

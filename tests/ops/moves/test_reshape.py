@@ -8,30 +8,23 @@ import numpy as np
 import pytest
 
 from lastbit.model.errors import InputError, UnsupportedError
-from lastbit.model.graph import Model, Operator, Subgraph, Tensor
+from lastbit.model.graph import Model, Subgraph
 from lastbit.model.tflite import write
-from lastbit.model.types import DTYPES, QuantParams
+from lastbit.model.tflite.synthesize import quant
 from lastbit.ops.base import PreparedOperator
 from lastbit.ops.moves.reshape import RULES, prepare_reshape
 from lastbit.oracles import OracleFailure, OracleRun, installed, on_this_machine, open_oracle
-
-DTYPE = {dtype.name: dtype for dtype in DTYPES.values()}
-
-
-def _tensor(index: int, dtype: str, shape: tuple[int, ...], data: Any = None) -> Tensor:
-    quant = QuantParams(np.asarray([0.5], np.float32), np.asarray([0])) if dtype == "int8" else None
-    return Tensor(index, f"t{index}", shape, shape, DTYPE[dtype], quant, data)
+from tests.support.models import ModelBuilder
 
 
 def _graph(shape: Any, options: Any, output: Any = (4, 6)) -> Subgraph:
     """[2, 12] to `output`, by a constant shape, an option, both or neither."""
-    tensors = [_tensor(0, "int8", (2, 12))]
+    build = ModelBuilder()
+    inputs = [build.tensor((2, 12), "int8", quant(0.5))]
     if shape is not None:
-        tensors.append(_tensor(1, "int32", (len(shape),), np.asarray(shape, np.int32)))
-    last = len(tensors)
-    tensors.append(_tensor(last, "int8", output))
-    op = Operator(0, "RESHAPE", 1, tuple(range(last)), (last,), {"new_shape": options})
-    return Subgraph("main", tuple(tensors), (op,), (0,), (last,))
+        inputs.append(build.constant(shape, "int32"))
+    last = build.operator("RESHAPE", inputs, [build.tensor(output, "int8", quant(0.5))], new_shape=options)
+    return build.graph([0], [last])
 
 
 def _prepare(shape: Any, options: Any, rule: str = "copy") -> PreparedOperator:

@@ -10,6 +10,7 @@ from lab.cases.variables import streams
 from lastbit.model.errors import InputError, UnsupportedError
 from lastbit.model.graph import Operator
 from lastbit.model.tflite import load, write
+from lastbit.model.types import INT16, UINT8
 from lastbit.oracles import on_this_machine, open_oracle
 from lastbit.verbs.compare.verb import compare
 from lastbit.verbs.verify.verb import verify
@@ -101,6 +102,18 @@ def test_what_cannot_be_followed_is_refused_with_its_reason():
     other = replace(graph, operators=(*graph.operators, Operator(2, "RELU", 1, (1,), (1,), {})))
     with pytest.raises(UnsupportedError, match="has RELU"):
         lastbit.prepare(load(write(model.subgraphs[0], others=[other])), "tflm").require_all()
+
+
+@pytest.mark.parametrize("fields", [{"dtype": UINT8}, {"dtype": INT16}, {"shape": (1, 99), "shape_signature": (1, 99)}])
+def test_a_value_of_another_type_or_shape_is_not_read(fields):
+    """Interpreters disagree: LiteRT ends or reads bytes as another type, TFLM reads behind the value."""
+    model = delay().model()
+    graph = model.subgraphs[0]
+    read = next(op for op in model.operators if op.name == "READ_VARIABLE")
+    tensors = [replace(t, **fields) if t.index == read.outputs[0] else t for t in graph.tensors]
+    other = load(write(replace(graph, tensors=tuple(tensors)), others=model.subgraphs[1:]))
+    for runtime in RUNTIMES:
+        assert "the variable holds int8 [1, 16], and " in lastbit.prepare(other, runtime).refusals[read.index]
 
 
 def test_rows_that_depend_on_each_other_are_no_data_set(tmp_path):

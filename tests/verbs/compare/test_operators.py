@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import lastbit
-from lastbit.model.graph import Operator, Subgraph, Tensor
-from lastbit.model.tflite import load, write
+from lastbit.model.graph import Tensor
 from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, quant
 from lastbit.ops.prepare import prepare
 from lastbit.verbs.compare.layer_result import rate_seen
@@ -17,7 +16,7 @@ from lastbit.verbs.compare.trials import Limits
 from lastbit.verbs.compare.verb import compare
 from tests.support.cli import invoke
 from tests.support.interpreters import XNNPACK, needs_all_interpreters
-from tests.support.models import make_dense_model
+from tests.support.models import ModelBuilder, make_dense_model
 from tests.support.places import MODELS, needs_shared_models
 from tests.support.segmentation_model import segmentation_model
 
@@ -29,14 +28,13 @@ def quick(monkeypatch):
 
 def one_operator(name, version, tensors, options=None):
     """A model of one operator: (shape, dtype, scale, zero point, data) of its operands, the output last."""
-    made = [
-        Tensor(i, f"t{i}", shape, shape, DTYPE_BY_NAME[dtype], None if scale is None else quant(scale, zero), data)
-        for i, (shape, dtype, scale, zero, data) in enumerate(tensors)
+    build = ModelBuilder()
+    *inputs, output = [
+        build.tensor(shape, dtype, None if scale is None else quant(scale, zero), data)
+        for shape, dtype, scale, zero, data in tensors
     ]
-    inputs, output = tuple(range(len(made) - 1)), len(made) - 1
-    op = Operator(0, name, version, inputs, (output,), options or {})
-    fed = tuple(i for i in inputs if made[i].data is None)
-    return load(write(Subgraph("main", tuple(made), (op,), fed, (output,))))
+    build.operator(name, inputs, [output], version=version, **(options or {}))
+    return build.model([i for i in inputs if build.tensors[i].data is None], [output])
 
 
 def mean(shape, axes, out, dtype="int8", scales=(9 / 255, 8.666667 / 255), keep=True):
@@ -240,20 +238,10 @@ def test_nothing_compared_is_never_equal():
 @pytest.mark.parametrize(("name", "dtype"), [("TANH", "float32"), ("LOGISTIC", "float32")])
 def test_an_operator_without_a_rule_beside_dense_layers(name, dtype):
     graph = make_dense_model().subgraphs[0]
-    count = len(graph.tensors)
-    made = [Tensor(count + i, f"f{i}", (1, 5), (1, 5), DTYPE_BY_NAME[dtype], None, None) for i in range(2)]
-    op = Operator(1, name, 1, (count,), (count + 1,))
-    model = load(
-        write(
-            Subgraph(
-                "main",
-                (*graph.tensors, *made),
-                (*graph.operators, op),
-                (*graph.inputs, count),
-                (*graph.outputs, count + 1),
-            )
-        )
-    )
+    build = ModelBuilder(graph)
+    x = build.tensor((1, 5), dtype)
+    y = build.operator(name, [x], [build.tensor((1, 5), dtype)])
+    model = build.model([*graph.inputs, x], [*graph.outputs, y])
     report = lastbit.compare(model, "tflm", "litert-builtin-x86", oracles=False, samples=0)
     assert report.exit_code == 1  # the dense layer differs; the gap is told all the same
     assert str(report).endswith(f"NOT COMPARED: 1 of 2 operators (1 {name}). No statement about the whole model.")

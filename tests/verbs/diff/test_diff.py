@@ -8,7 +8,7 @@ import pytest
 
 import lastbit
 from lastbit.model.errors import InputError
-from lastbit.model.graph import Operator, Subgraph
+from lastbit.model.graph import Subgraph
 from lastbit.model.tflite import load, write
 from lastbit.model.types import INT16, QuantParams
 from lastbit.verbs.diff.differences import What, ulps
@@ -16,7 +16,7 @@ from lastbit.verbs.diff.verb import diff
 from lastbit.verbs.diff.why import converters_text
 from lastbit.verbs.quantize.verb import converter_named
 from tests.support.cli import invoke
-from tests.support.models import make_dense_model
+from tests.support.models import ModelBuilder, make_dense_model
 from tests.support.places import GOLDEN, MODELS, needs_shared_models
 
 FLOAT = MODELS / "more" / "tflm_hello_world_float.tflite"
@@ -126,10 +126,11 @@ def test_types_and_options():
 
 def chain(names):
     """Operators of one input and one output, one behind the other."""
-    x = replace(ONE.tensors[0], shape=(1, 8), shape_signature=(1, 8), data=None)
-    tensors = [replace(x, index=i, name=f"t{i}") for i in range(len(names) + 1)]
-    operators = [Operator(i, name, 1, (i,), (i + 1,)) for i, name in enumerate(names)]
-    return load(write(Subgraph("main", tuple(tensors), tuple(operators), (0,), (len(names),))))
+    build = ModelBuilder()
+    x = end = build.tensor((1, 8), "int8", ONE.tensors[0].quant)
+    for name in names:
+        end = build.operator(name, [end], [build.like(x)])
+    return build.model([x], [end])
 
 
 def test_operators_that_only_one_has_are_left_out_of_the_comparison():
@@ -140,11 +141,12 @@ def test_operators_that_only_one_has_are_left_out_of_the_comparison():
 
 def test_the_order_of_quantize_operators_with_one_source_does_not_count():
     def two(order):
-        x = replace(ONE.tensors[0], shape=(1, 8), shape_signature=(1, 8))
-        tensors = [replace(x, index=i, name=f"t{i}") for i in range(5)]
-        ops = [("RELU", 0, 1), ("RELU6", 0, 2), *order]
-        operators = [Operator(i, name, 1, (a,), (b,)) for i, (name, a, b) in enumerate(ops)]
-        return load(write(Subgraph("main", tuple(tensors), tuple(operators), (0,), (3, 4))))
+        build = ModelBuilder()
+        for _ in range(5):
+            build.tensor((1, 8), "int8", ONE.tensors[0].quant)
+        for name, source, target in [("RELU", 0, 1), ("RELU6", 0, 2), *order]:
+            build.operator(name, [source], [target])
+        return build.model([0], [3, 4])
 
     pairs = [("QUANTIZE", 1, 3), ("QUANTIZE", 2, 4)]
     assert diff(two(pairs), two(pairs[::-1])).equal

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from lastbit import explain
 from lastbit.model.errors import UnsupportedError
+from lastbit.model.types import INT8
 from lastbit.rules.requantize.fold import prepare_requantize
 from lastbit.rules.requantize.table import COMMON as RULES
 from lastbit.rules.requantize.vector import requantize
 from lastbit.verbs.explain.deciding_step import STEPS, RequantSide, find_cause, five_steps
-from tests.support.explain_models import INT8, dense_model, flat, scaling
+from tests.support.explain_models import dense_model, flat, scaling
 
 FOUR = ("litert-xnnpack", "litert-builtin-x86", "litert-reference", "tflm")
 

@@ -8,14 +8,12 @@ import pytest
 
 import lastbit
 from lastbit.model.errors import InputError
-from lastbit.model.graph import Operator, Subgraph, Tensor
 from lastbit.model.tflite import load, write
-from lastbit.model.types import DTYPES
 from lastbit.verbs.explain_tensor.deciding_rule import ScaleRule
 from lastbit.verbs.explain_tensor.verb import explain_tensor
 from lastbit.verbs.quantize.verb import CONVERTERS
 from tests.support.cli import invoke
-from tests.support.models import make_dense_model
+from tests.support.models import ModelBuilder, make_dense_model
 from tests.support.places import GOLDEN, MODELS, needs_shared_models
 
 FLOAT = MODELS / "more" / "tflm_hello_world_float.tflite"
@@ -25,18 +23,13 @@ SAMPLES = np.random.default_rng(13).uniform(0, 6.28, (40, 1)).astype(np.float32)
 def float_model(bias=(0.25, -0.5, 3e9), weights=None):
     """Dense, RESHAPE, SOFTMAX in float32; 3 units of depth 2."""
     weights = np.array([[0.31, -0.52], [0.07, 0.2], [1e-4, 2e-4]] if weights is None else weights, np.float32)
-    constants = {1: weights, 2: np.array(bias, np.float32), 4: np.array([1, 1, 3], np.int32)}
-    shapes = {0: (1, 2), 1: (3, 2), 2: (3,), 3: (1, 3), 4: (3,), 5: (1, 1, 3), 6: (1, 1, 3)}
-    tensors = tuple(
-        Tensor(i, f"t{i}", shape, shape, DTYPES[2 if i == 4 else 0], None, constants.get(i))
-        for i, shape in shapes.items()
-    )
-    operators = (
-        Operator(0, "FULLY_CONNECTED", 1, (0, 1, 2), (3,)),
-        Operator(1, "RESHAPE", 1, (3, 4), (5,)),
-        Operator(2, "SOFTMAX", 1, (5,), (6,), {"beta": 1.0}),
-    )
-    return load(write(Subgraph("main", tensors, operators, (0,), (6,))))
+    build = ModelBuilder()
+    x = build.tensor((1, 2), "float32")
+    operands = [x, build.constant(weights, "float32"), build.constant(bias, "float32")]
+    dense = build.operator("FULLY_CONNECTED", operands, [build.tensor((1, 3), "float32")])
+    shape = build.constant([1, 1, 3], "int32")
+    flat = build.operator("RESHAPE", [dense, shape], [build.tensor((1, 1, 3), "float32")])
+    return build.model([x], [build.operator("SOFTMAX", [flat], [build.tensor((1, 1, 3), "float32")], beta=1.0)])
 
 
 RANGES = {"t0": (-1.0, 2.0), "t3": (-0.1, 3.3), "t5": (-0.1, 3.3), "t6": (0.0, 1.0)}

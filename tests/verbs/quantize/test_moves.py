@@ -13,10 +13,9 @@ import pytest
 import lastbit
 from lab.checks.quantize_canonical import digests, ranges_of
 from lastbit import UnsupportedError
-from lastbit.model.graph import Operator, Subgraph, Tensor
-from lastbit.model.tflite import load, write
-from lastbit.model.types import DTYPES
+from lastbit.model.tflite import load
 from lastbit.verbs.quantize.verb import CONVERTERS
+from tests.support.models import ModelBuilder
 from tests.support.places import ROOT
 
 with zipfile.ZipFile(ROOT / "tests" / "recorded" / "quantize_moves.zip") as archive:
@@ -43,21 +42,13 @@ def test_every_version_was_asked_about_moves():
 
 def moved(*steps, shape=(2, 3, 4)):
     """A float32 model: LEAKY_RELU, then steps of (operator, output shape, constant operands, options)."""
-    tensors: list[Tensor] = []
-    operators: list[Operator] = []
-
-    def add(shape, data=None, code=0):
-        shape = tuple(shape)
-        tensors.append(Tensor(len(tensors), f"t{len(tensors)}", shape, shape, DTYPES[code], None, data))
-        return len(tensors) - 1
-
-    last = first = add(shape)
+    build = ModelBuilder()
+    last = first = build.tensor(shape, "float32")
     for name, out, constants, options in (("LEAKY_RELU", shape, (), {"alpha": 0.125}), *steps):
         data = [np.asarray(constant) for constant in constants]
-        inputs = [last, *(add(d.shape, d, 2 if d.dtype.kind == "i" else 0) for d in data)]
-        last = add(out)
-        operators.append(Operator(len(operators), name, 1, tuple(inputs), (last,), options))
-    return write(Subgraph("main", tuple(tensors), tuple(operators), (first,), (last,)))
+        inputs = [last, *(build.constant(d, "int32" if d.dtype.kind == "i" else "float32") for d in data)]
+        last = build.operator(name, inputs, [build.tensor(out, "float32")], **options)
+    return build.content([first], [last])
 
 
 def reshape(*shape):

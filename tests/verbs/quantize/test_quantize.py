@@ -11,12 +11,12 @@ import pytest
 import lastbit
 from lab.checks.quantize_canonical import digests, ranges_of
 from lastbit import InputError, UnsupportedError
-from lastbit.model.graph import Operator, Signature, Subgraph, Tensor
+from lastbit.model.graph import Signature
 from lastbit.model.tflite import load, write
-from lastbit.model.types import FLOAT32
 from lastbit.verbs.quantize.converters import Quantizer
 from lastbit.verbs.quantize.numbers import activation, round_away, round_in_eights
 from lastbit.verbs.quantize.verb import CONVERTERS
+from tests.support.models import ModelBuilder
 from tests.support.places import ROOT
 
 ARCHIVE = ROOT / "tests" / "recorded" / "quantize.zip"
@@ -56,20 +56,12 @@ def test_every_converter_has_golden_results():
 
 def dense_model(weights, bias=None, width=4):
     """A float32 model: one dense layer."""
-    floats = FLOAT32
-    data = np.asarray(weights, np.float32)
-    tensors = [
-        Tensor(0, "x", (1, width), (1, width), floats, None, None),
-        Tensor(1, "w", data.shape, data.shape, floats, None, data),
-        Tensor(2, "y", (1, len(data)), (1, len(data)), floats, None, None),
-    ]
-    inputs = [0, 1, -1]
-    if bias is not None:
-        values = np.asarray(bias, np.float32)
-        tensors.append(Tensor(3, "b", values.shape, values.shape, floats, None, values))
-        inputs[2] = 3
-    op = Operator(0, "FULLY_CONNECTED", 1, tuple(inputs), (2,), {})
-    return write(Subgraph("main", tuple(tensors), (op,), (0,), (2,)))
+    build = ModelBuilder()
+    x = build.tensor((1, width), "float32", name="x")
+    w = build.constant(weights, "float32", name="w")
+    y = build.tensor((1, len(weights)), "float32", name="y")
+    b = -1 if bias is None else build.constant(bias, "float32", name="b")
+    return build.content([x], [build.operator("FULLY_CONNECTED", [x, w, b], [y])])
 
 
 SIGNED = Signature("serving_default", 0, {"image": 0}, {"scores": 2})

@@ -9,14 +9,12 @@ import pytest
 
 import lastbit
 from lastbit.model.errors import OracleMissingError
-from lastbit.model.graph import Operator, Subgraph, Tensor
-from lastbit.model.tflite import load, write
-from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, quant
+from lastbit.model.tflite.synthesize import quant
 from lastbit.oracles import OracleFailure, open_oracle
 from lastbit.verbs.verify.whole_model import whole_model_samples
 from tests.support.cli import invoke
 from tests.support.interpreters import XNNPACK, needs_all_interpreters
-from tests.support.models import make_dense_model
+from tests.support.models import ModelBuilder, make_dense_model
 from tests.support.segmentation_model import segmentation_model
 
 pytestmark = needs_all_interpreters
@@ -27,12 +25,10 @@ GAP = "NOT COMPARED: 1 of 2 operators (1 {}). No statement about the whole model
 def with_another(name, dtype, shape=(1, 5), units=5):
     """A dense layer, and beside it an operator on float32 or int8 values of its own."""
     graph = make_dense_model(units=units).subgraphs[0]
-    count = len(graph.tensors)
-    scale = None if dtype == "float32" else quant(0.05, 3)
-    fed, made = (Tensor(count + i, f"other_{i}", shape, shape, DTYPE_BY_NAME[dtype], scale, None) for i in range(2))
-    other = Operator(1, name, 1, (fed.index,), (made.index,))
-    inputs, outputs = (*graph.inputs, fed.index), (*graph.outputs, made.index)
-    return load(write(Subgraph("main", (*graph.tensors, fed, made), (*graph.operators, other), inputs, outputs)))
+    build = ModelBuilder(graph)
+    fed = build.tensor(shape, dtype, None if dtype == "float32" else quant(0.05, 3))
+    made = build.operator(name, [fed], [build.like(fed)])
+    return build.model([*graph.inputs, fed], [*graph.outputs, made])
 
 
 @pytest.mark.parametrize(
@@ -56,9 +52,9 @@ def test_an_operator_that_is_not_covered_is_a_gap(name, dtype, runtime, tmp_path
 
 
 def test_a_model_of_which_nothing_is_covered_is_never_equal():
-    graph = with_another("LOGISTIC", "float32").subgraphs[0]
-    tensors = [replace(tensor, index=i) for i, tensor in enumerate(graph.tensors[-2:])]
-    alone = load(write(Subgraph("main", tuple(tensors), (Operator(0, "LOGISTIC", 1, (0,), (1,)),), (0,), (1,))))
+    build = ModelBuilder()
+    x = build.tensor((1, 5), "float32")
+    alone = build.model([x], [build.operator("LOGISTIC", [x], [build.like(x)])])
     for allow in (False, True):
         report = lastbit.verify(alone, ["litert-reference"], allow_gaps=allow)
         assert report.exit_code == 3
@@ -154,9 +150,8 @@ def test_a_missing_interpreter_is_told_before_anything_runs():
 def test_a_models_output_that_is_a_constant(dtype, shape):
     graph = make_dense_model().subgraphs[0]
     values = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-    constant = Tensor(len(graph.tensors), "table", shape, shape, DTYPE_BY_NAME[dtype], None, values)
-    outputs = (*graph.outputs, constant.index)
-    model = load(write(replace(graph, tensors=(*graph.tensors, constant), outputs=outputs)))
+    build = ModelBuilder(graph)
+    model = build.model(graph.inputs, [*graph.outputs, build.constant(values, dtype, name="table")])
     report = lastbit.verify(model, ["litert-reference", XNNPACK], samples=4)
     assert report.exit_code == 0, str(report)
     for result in report.results:

@@ -6,14 +6,13 @@ from dataclasses import replace
 import pytest
 
 import lastbit
-from lastbit.model.graph import Operator, Subgraph
 from lastbit.model.tflite import load, write
 from lastbit.model.types import FLOAT32
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.variant import key_of
 from lastbit.verbs.demo.verb import demo_model
 from tests.support.interpreters import XNNPACK, needs_all_interpreters
-from tests.support.models import make_dense_model
+from tests.support.models import ModelBuilder, make_dense_model
 from tests.support.places import shared_models
 
 pytestmark = needs_all_interpreters
@@ -79,17 +78,11 @@ def test_what_both_refuse_is_told_with_the_interpreters_own_words():
 
 def test_operators_not_covered_are_listed_never_skipped_in_silence():
     dense = make_dense_model().subgraphs[0]
-    last = dense.tensors[-1]
-    real, result = (
-        replace(last, index=len(dense.tensors) + i, name=name, dtype=FLOAT32, quant=None)
-        for i, name in enumerate(("real", "result"))
-    )
-    operators = (
-        *dense.operators,
-        Operator(1, "DEQUANTIZE", 2, (last.index,), (real.index,)),
-        Operator(2, "LOGISTIC", 1, (real.index,), (result.index,)),  # on float32: not exact, so not covered
-    )
-    graph = Subgraph("main", (*dense.tensors, real, result), operators, dense.inputs, (result.index,))
+    build = ModelBuilder(dense)
+    (last,) = dense.outputs
+    real = build.operator("DEQUANTIZE", [last], [build.like(last, dtype=FLOAT32, quant=None)], version=2)
+    result = build.operator("LOGISTIC", [real], [build.like(real)])  # on float32: not exact, so not covered
+    graph = build.graph(dense.inputs, [result])
     report = lastbit.verify(load(write(graph)), ["litert-reference"])
     statuses = [o.status for o in report.results[0].operators]
     assert statuses == ["exact", "exact", "not covered"]

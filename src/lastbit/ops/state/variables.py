@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...model.graph import Model, Operator, Subgraph
+from ...model.graph import Model, Operator, Subgraph, Tensor
 from ...model.types import Array
 from ...runtimes.variant import Variant
 from ..base import PreparedOperator, refuse, required_operand
@@ -70,20 +70,27 @@ def prepare_read_variable(model: Model, op: Operator, rule: str) -> PreparedOper
         Steps: `output`.
 
     Raises:
-        UnsupportedError: its handle is of no VAR_HANDLE; or nothing was assigned before and CALL_ONCE gives no value.
+        UnsupportedError: its handle is of no VAR_HANDLE; nothing was assigned before and CALL_ONCE gives no value; or
+            a value has another type or shape than the output: LiteRT ends there, and TFLM copies bytes.
 
     Source: google-ai-edge/LiteRT, tflite/kernels/read_variable.cc; tensorflow/tflite-micro,
     tensorflow/lite/micro/kernels/read_variable.cc.
     """
     place = _place(model, op)
     names = _names(model.subgraphs[0])
-    earlier = (_handle(other) for other in model.operators[: op.index] if other.name == "ASSIGN_VARIABLE")
-    if place not in initial_state(model) and all(names.get(handle) != names[op.inputs[0]] for handle in earlier):
+    assigning = [other for other in model.operators if other.name == "ASSIGN_VARIABLE"]
+    assigning = [other for other in assigning if names.get(_handle(other)) == names[op.inputs[0]]]
+    begun = _first_values(model)
+    if place not in begun and all(other.index > op.index for other in assigning):
         raise refuse(op, "the variable is read before it has a value")
     output = model.tensors[op.outputs[0]]
+    held = [required_operand(model, other, 1, "value") for other in assigning]
+    for tensor in (*held, *([begun[place]] if place in begun else [])):
+        if (tensor.dtype, tensor.shape) != (output.dtype, output.shape):
+            raise refuse(op, f"the variable holds {_kind(tensor)}, and {_kind(output)} is read from it")
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
-        return {"output": values[0].astype(output.dtype.numpy, copy=False)}
+        return {"output": values[0]}
 
     return PreparedOperator(operator=op, rule=rule, inputs=(place,), evaluate=evaluate)
 
@@ -110,6 +117,11 @@ def prepare_assign_variable(model: Model, op: Operator, rule: str) -> PreparedOp
 
 def initial_state(model: Model) -> dict[int, Array]:
     """Where each variable's value stands -> the value that CALL_ONCE gives it."""
+    return {place: tensor.data for place, tensor in _first_values(model).items() if tensor.data is not None}
+
+
+def _first_values(model: Model) -> dict[int, Tensor]:
+    """Where each variable's value stands -> the constant that CALL_ONCE assigns."""
     places = {name: place for place, name in _names(model.subgraphs[0]).items()}
     found = {}
     for op in model.operators:
@@ -150,9 +162,14 @@ def _handle(op: Operator) -> int:
     return op.inputs[0] if op.inputs else -1
 
 
-def _assigned(graph: Subgraph, op: Operator) -> Array | None:
+def _assigned(graph: Subgraph, op: Operator) -> Tensor | None:
     """The constant that ASSIGN_VARIABLE assigns; None where it is none."""
-    return graph.tensors[op.inputs[1]].data if len(op.inputs) > 1 and op.inputs[1] >= 0 else None
+    tensor = graph.tensors[op.inputs[1]] if len(op.inputs) > 1 and op.inputs[1] >= 0 else None
+    return None if tensor is None or tensor.data is None else tensor
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tensor.dtype.name} {list(tensor.shape)}"
 
 
 def _nothing(values: Sequence[Array]) -> dict[str, Array]:
