@@ -161,7 +161,7 @@ def lookup(make, indices):
 
 
 def between(make):
-    """An operator without weights, or with a constant that is none."""
+    """An operator without weights, or with a constant operand that is not a constant."""
     rng = make.rng
     rank = int(rng.choice([2, 3, 4]))
     source = make.pick(rank)

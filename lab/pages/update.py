@@ -139,7 +139,7 @@ def operators_source() -> str:
 def open_points() -> str:
     """What is not known, and what was not known once."""
     lines = [f"- {what}: {known}" for what, known in OPEN_POINTS]
-    return "\n".join([*lines, "", "Open once, and settled:", "", *(f"- {what}: {now}" for what, now in SETTLED_POINTS)])
+    return "\n".join([*lines, "", "Open once, known now:", "", *(f"- {what}: {now}" for what, now in SETTLED_POINTS)])
 
 
 GENERATED: dict[str, Callable[[], str]] = {

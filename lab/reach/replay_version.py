@@ -6,7 +6,7 @@
 The other Python needs NumPy and one of ai-edge-litert, tflite-runtime, tensorflow or tflite-micro, and nothing of
 LastBit: src/lastbit/oracles/tflite_worker.py runs there as it is. (With onnxruntime, it needs what LastBit itself
 needs.) The first place on its path that has an interpreter counts. Arithmetic is looked for by trying every rule there
-is; a variant is settled where exactly one rule (or several that these cases cannot part) reproduces every output.
+is; a variant is known where exactly one rule (or several that these cases cannot part) reproduces every output.
 
 lab/reach/time_machine.py does this for many versions and writes the evidence and the golden file.
 """

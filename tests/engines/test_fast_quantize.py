@@ -1,4 +1,4 @@
-"""QUANTIZE and DEQUANTIZE of the fast engines: vectors of usual values, and everything that is none."""
+"""QUANTIZE and DEQUANTIZE of the fast engines: vectors of usual values, and everything that is not one."""
 
 import numpy as np
 import pytest

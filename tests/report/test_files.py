@@ -23,7 +23,7 @@ def tensor(index, name, shape, dtype=INT8):
 
 
 def model_with(*inputs):
-    """A model of nothing but inputs: reading files needs no more."""
+    """A model of inputs only: reading files needs no more."""
     graph = Subgraph("main", inputs, (), tuple(t.index for t in inputs), ())
     return Model((graph,), "", 3, b"", "m.tflite")
 

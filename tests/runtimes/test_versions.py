@@ -223,7 +223,7 @@ def test_no_rule_is_offered_that_the_evidence_does_not_have(name):
     for (operator, variant), rule in get_runtime(name).rules.items():
         if not isinstance(rule, Rule):
             continue
-        # Rules that were not known yet when the version ran are held against what it printed for the golden file.
+        # Rules that were not known yet when the version ran are compared with what it printed for the golden file.
         fitting = [
             e["fitting"] + e.get("recorded", {"fitting": []})["fitting"]
             for e in seen

@@ -44,7 +44,7 @@ class ModelBuilder:
         return self.tensor(np.shape(data), dtype, quantization, data, name)
 
     def like(self, index: int, **changed: Any) -> int:
-        """Add a tensor like another one, but for the fields named here."""
+        """Add a tensor like another one, except for the fields named here."""
         new = len(self.tensors)
         self.tensors.append(replace(self.tensors[index], **{"name": f"t{new}", "data": None, **changed, "index": new}))
         return new

@@ -31,7 +31,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _HELP = """\
 What a quantized TFLite layer computes on each real runtime, to the last bit.
 
-Results go to stdout (with --json nothing but JSON), messages and progress to stderr.
+Results go to stdout (with --json only JSON), messages and progress to stderr.
 """
 
 _EPILOG = """\

@@ -57,7 +57,7 @@ class Differing:
     """Accumulators at which two tables give different outputs, as ranges with one pair of outputs each, ascending.
 
     Wide outputs have tens of thousands of them, so they are arrays; units of one table share them (`within` copies
-    nothing but the two ends).
+    only the two ends).
 
     Attributes:
         low: int64 `[n]`: each range's first accumulator.

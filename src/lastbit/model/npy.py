@@ -28,7 +28,7 @@ def read_header(file: IO[bytes], label: str) -> Header:
 
     Raises:
         InputError: it holds Python objects, or its header says what cannot be.
-        Exception: whatever NumPy raises for a header that is none.
+        Exception: whatever NumPy raises for what is not a header.
     """
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -27,7 +27,7 @@ class Run:
         platform: the system and Python.
         date: YYYY-MM-DD.
         how: the command that compared it.
-        build: how a library was built that is none of a package's, else empty.
+        build: how a library was built that is not a package's, else empty.
     """
 
     oracle: str

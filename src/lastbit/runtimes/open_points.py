@@ -131,7 +131,7 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
         "The delegate's kernel depends on the CPU. With -cpu max, 2.0.2 does one fused multiply-add after the "
         "other from the bias, as on x86-64; but what is below 2^-126 before it is rounded becomes zero, and a "
         "bias of -0.0 is not always kept. With -cpu cortex-a76 some layers of one row differ, and so do those of "
-        "1.4.0 with -cpu max. The optimized kernels were not read. The reference kernels are settled.",
+        "1.4.0 with -cpu max. The optimized kernels were not read. The reference kernels are known.",
     ),
     (
         "LiteRT's delegate on Cortex-A53 (Raspberry Pi 3)",

@@ -1,4 +1,4 @@
-"""20,000 structured mutants of small models: nothing but LastBit's own errors comes out, and no NumPy warning."""
+"""20,000 structured mutants of small models: only LastBit's own errors come out, and no NumPy warning."""
 
 from __future__ import annotations
 

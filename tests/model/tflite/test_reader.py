@@ -1,4 +1,4 @@
-"""The reader: what it reads, and that nothing but LastBit's own errors comes out of damaged files."""
+"""The reader: what it reads, and that only LastBit's own errors come out of damaged files."""
 
 from __future__ import annotations
 

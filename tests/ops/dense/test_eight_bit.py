@@ -89,7 +89,7 @@ def test_the_fast_form_equals_the_exact_twin_element_by_element(kind, name):
     model = layer_of(kind, activation="RELU6")
     prepared = covered(model, name)
     if prepared is None:
-        return  # which runtimes refuse what is held against the interpreters below
+        return  # which runtimes refuse what is compared with the interpreters below
     low, high = np.iinfo(model.inputs[0].dtype.numpy).min, np.iinfo(model.inputs[0].dtype.numpy).max
     x = np.random.default_rng(1).integers(low, high + 1, (3, 6)).astype(model.inputs[0].dtype.numpy)
     steps = prepared.evaluate([x])

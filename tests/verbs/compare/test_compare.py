@@ -1,4 +1,4 @@
-"""compare: certificates held against brute force over all accumulators, and inputs that must show what they claim."""
+"""compare: certificates compared with brute force over all accumulators, and inputs that must show what they claim."""
 
 import json
 import tracemalloc

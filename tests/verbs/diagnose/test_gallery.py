@@ -1,4 +1,4 @@
-"""The gallery of public threads: what diagnose answers, held against what the threads' code is known to do."""
+"""The gallery of public threads: what diagnose answers, compared with what the threads' code is known to do."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""lastbit quantize, held against what real converters wrote (tests/recorded/quantize.zip, lab/record/quantize.py)."""
+"""lastbit quantize, compared with what real converters wrote (tests/recorded/quantize.zip, lab/record/quantize.py)."""
 
 import io
 import json

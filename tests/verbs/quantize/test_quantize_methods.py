@@ -1,4 +1,4 @@
-"""Dynamic range, float16 and ai-edge-quantizer, held against what the real converters wrote.
+"""Dynamic range, float16 and ai-edge-quantizer, compared with what the real converters wrote.
 
 Source: tests/recorded/quantize_methods.tar.xz (lab/record/quantize_methods.py).
 """

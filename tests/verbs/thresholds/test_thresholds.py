@@ -1,4 +1,4 @@
-"""Exact requantization tables, held against the rules, the slow twin, recorded interpreters and numbers by hand."""
+"""Exact requantization tables, compared with the rules, the slow twin, recorded interpreters and numbers by hand."""
 
 import itertools
 import json

@@ -1,7 +1,7 @@
 """Compiled code by its address: made where it is first needed, kept on disk, loaded by later processes.
 
 Two things are compiled: Numba functions of integers, and functions written straight into LLVM. Both end as machine code
-that calls nothing but what it was given the address of, so that each is compiled, kept and loaded by itself.
+that calls only what it was given the address of, so that each is compiled, kept and loaded by itself.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def dense(fields: int, state: int, scratch: int, x: int, rows: int, out: int) ->
 
 
 def hybrid(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
-    """A hybrid dense layer, one of a chain's operators. 1 at a NaN, and where nothing but zeros needs the reference."""
+    """A hybrid dense layer, one of a chain's operators. 1 at a NaN, and where only zeros need the reference."""
     p, places = int64_at(fields), int64_at(state)
     converted, sums, spare = scratch + places[IN.converted], scratch + places[IN.sums], scratch + places[IN.spare]
     n, to = rows * p[AT.rows], p[AT.converted_to]
@@ -162,7 +162,7 @@ def chain(state: int, scratch: int, x: int, rows: int, out: int, shared: int) ->
 
     Returns:
         0, or 1 where only the reference says what is right: at a row on which the real kernel of an operator aborts
-        the process, and at a NaN, or nothing but zeros, before a hybrid layer that takes them otherwise. The outputs
+        the process, and at a NaN, or only zeros, before a hybrid layer that takes them otherwise. The outputs
         are not complete then.
     """
     s = int64_at(state)

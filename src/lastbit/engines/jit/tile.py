@@ -10,7 +10,7 @@ the registers hold, or the products would wait for each other.
 Sums start from the bias, so that nothing is added behind the loop. With 64-bit sums the loop runs over so much of the
 depth that no int32 can overflow, then widens.
 
-Each kernel is an LLVM function of its own, so that the register allocator sees nothing but the tile.
+Each kernel is an LLVM function of its own, so that the register allocator sees only the tile.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def _float_steps(
         total: Array = np.float32(0)  # type: ignore[assignment]
         with np.errstate(all="ignore"):
             for _, _, seen in taps(values, rows, columns, 0):
-                total = total + seen  # an addend 0 of the padding changes nothing but the sign of a zero
+                total = total + seen  # an addend 0 of the padding changes only the sign of a zero
         count = np.asarray(sum(seen for _, _, seen in taps(ones, rows, columns, 0)))
         return {"sum": total, "count": np.broadcast_to(count, total.shape), "output": clamp(total / count)}
 

@@ -132,7 +132,7 @@ class Finish:
         four_rows: what the loop does that takes four rows at once, where there is one: the `same`, or it is `unfused`.
         int4: sums of int4 weights: `whole`; the `upper_28` bits of sixteen times the sum; `sixteenfold`, with a
             sixteenth of the weights' scale.
-        zeros: whether an input of nothing but zeros is multiplied, or `skipped`.
+        zeros: whether an input of zeros only is multiplied, or `skipped`.
         flush: see `Flush`.
         clamp: see `Clamp`.
         int4_clamp: the same of kernels for int4 weights.

@@ -147,7 +147,7 @@ def _tflm(model: Model, rows: int) -> Call | None:
 
 
 def _dense_layers(model: Model) -> list[DenseLayer] | None:
-    """The layers of a model of nothing but int8 dense layers, one after the other."""
+    """The layers of a model of int8 dense layers only, one after the other."""
     if any(op.name != "FULLY_CONNECTED" for op in model.operators) or model.inputs[0].dtype.name != "int8":
         return None
     try:

@@ -153,7 +153,7 @@ def float16_graph(graph: Subgraph) -> Graph:
 
 
 def _float16(values: Array) -> Array:
-    """To nearest, within the finite numbers; a constant of nothing but -0 becomes one of 0."""
+    """To nearest, within the finite numbers; a constant of only -0 becomes one of 0."""
     half = np.clip(values, np.float32(-65504), np.float32(65504)).astype(np.float16)
     return half if half.any() or not np.signbit(half).all() else np.zeros_like(half)
 

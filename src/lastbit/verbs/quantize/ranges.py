@@ -59,7 +59,7 @@ def read_ranges(path: str, model: Model) -> Ranges:
     """Ranges from a .json file: as `as_dict` gives them, or {"name or index": [min, max], ...}.
 
     Raises:
-        InputError: the file cannot be read, names no tensor of the model, or has a range that is none.
+        InputError: the file cannot be read, names no tensor of the model, or has a range that is not a range.
     """
     try:
         with open(path, encoding="utf-8") as file:

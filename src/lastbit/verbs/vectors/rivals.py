@@ -45,7 +45,7 @@ _AT_A_TIME = 1 << 21
 _EVERY = 1 << 27
 # Ends of runs of one table that are tried first.
 _SOME = 2048
-# Slots that change nothing but the rule's constants.
+# Slots that change only the rule's constants.
 _CONSTANTS = ("channels", "members", "digits", "factor", "fixed_point")
 # Targets that are kept of one unit.
 _TARGETS = 64
@@ -296,7 +296,7 @@ def of_the_accumulator(mistake: Mistake) -> bool:
 
 
 class _Given(Everything):
-    """Stands for the input of mistakes that change nothing but the finished sum: that sum is given."""
+    """Stands for the input of mistakes that change only the finished sum: that sum is given."""
 
     def __init__(self, sums: Int64Array) -> None:
         self.sums = sums
