@@ -187,7 +187,7 @@ def float_softmax(fields: int, state: int, scratch: int, x: int, rows: int, out:
 
 
 def interpolated_softmax(fields: int, _state: int, _scratch: int, x: int, rows: int, out: int) -> int:
-    """16 bits: see `InterpolatedSoftmax`. 1 if a sum leaves the documented range; the caller then uses the reference."""
+    """16 bits: see `InterpolatedSoftmax`. 1 if a sum leaves the documented range: the caller uses the reference."""
     p = int64_at(fields)
     classes, table = p[AT.table_period], p[AT.table]
     n = rows * p[AT.depth] // classes
