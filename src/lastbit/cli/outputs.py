@@ -26,12 +26,14 @@ class ReportFile:
         suffixes: the endings that such a file may have.
         help: of the option.
         content: the file's bytes, of the report and its title.
+        commands: those that have the option; none for all.
     """
 
     name: str
     suffixes: tuple[str, ...]
     help: str
     content: Callable[[Report, str], bytes]
+    commands: tuple[str, ...] = ()
 
 
 def _html(report: Report, title: str) -> bytes:
@@ -40,10 +42,23 @@ def _html(report: Report, title: str) -> bytes:
     return report.html(title, f"LastBit {__version__}").encode()
 
 
+def _junit(report: Report, title: str) -> bytes:
+    from ..report.junit import junit_xml
+
+    return junit_xml(f"lastbit {title}", report.checks()).encode()
+
+
 OUTPUTS = {
     output.name: output
     for output in (
         ReportFile("html", (".html", ".htm"), "Write the report to this .html file: one file, no network.", _html),
+        ReportFile(
+            "junit",
+            (".xml",),
+            "Write what was compared to this .xml file, as CI servers read it.",
+            _junit,
+            ("verify", "compare", "diagnose", "prove"),
+        ),
     )
 }
 
@@ -68,6 +83,7 @@ def add_outputs(command: click.Command) -> None:
     command.params += [
         click.Option([f"--{output.name}"], metavar="FILE", expose_value=False, callback=_keep, help=output.help)
         for output in OUTPUTS.values()
+        if not output.commands or command.name in output.commands
     ]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.html import few_lines
 from .json_text import json_text
+from .junit import Check
 from .parts import Block, Code, Heading, Table, Text
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class Report(ABC):
     @abstractmethod
     def in_short(self) -> list[str]:
         """The verdict in one to four sentences, the most important first: what `repr` shows."""
+
+    def checks(self) -> list[Check]:
+        """What was compared, one entry for each test case of `--junit`; empty for what compares nothing."""
+        return []
 
     def json(self) -> str:
         """`as_dict()` as JSON text; infinities and NaN are strings in it."""

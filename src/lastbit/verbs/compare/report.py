@@ -12,6 +12,7 @@ from ...layers.differences import Difference
 from ...model.graph import Model, Operator
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ...report.coverage import Coverage, kinds_text
+from ...report.junit import Check, Outcome
 from ...report.phrases import merged, numbers, plural
 from ...runtimes import Runtime
 from .layer_result import LayerCertificate, Witness, rate_seen
@@ -142,6 +143,24 @@ class Certificate(Report):
             "operators": [operator.as_dict() for operator in self.operators],
             "data": None if self.data is None else self.data.as_dict(),
         }
+
+    def checks(self) -> list[Check]:
+        """Each operator that was asked about, and the whole model on data."""
+        group = " and ".join(runtime.name for runtime in self.runtimes)
+        found, gaps = [], self.coverage.gaps
+        differing = {entry.index for entry in self._with("differs")}
+        for op in self.asked:
+            if op.index in differing:
+                found.append(Check(group, op.label, Outcome.DIFFERS, "the two runtimes print different outputs"))
+            elif op.index in gaps:
+                found.append(Check(group, op.label, Outcome.NOT_COMPARED, gaps[op.index]))
+            else:
+                found.append(Check(group, op.label, Outcome.EQUAL))
+        if self.data is not None and self.data.outputs:
+            data, why = self.data, f"{self.data.mismatches} of {self.data.outputs} outputs differ on {self.data.what}"
+            outcome = Outcome.DIFFERS if data.mismatches else Outcome.EQUAL
+            found.append(Check(group, "whole model", outcome, why if data.mismatches else ""))
+        return found
 
     def in_short(self) -> list[str]:
         """The verdict, and which two runtimes it is about."""

@@ -10,6 +10,7 @@ from ...layers.mistakes import MISTAKES
 from ...layers.mistakes.base import Case
 from ...layers.mistakes.pipeline import unrounded_matrix
 from ...report.blocks import Block, Heading, Table, Text
+from ...report.junit import Check, Outcome
 from ...report.phrases import names_text
 from .given import Given
 from .kernels import apart_text
@@ -29,6 +30,13 @@ class Diagnosis(Found):
     def right(self) -> bool:
         """Whether the array is right: dtype, shape and every element."""
         return self.verdict == "right"
+
+    def checks(self) -> list[Check]:
+        """The layer as one test case."""
+        group = self.given.asked or "any runtime"
+        if self.right:
+            return [Check(group, self.given.layer, Outcome.EQUAL)]
+        return [Check(group, self.given.layer, Outcome.DIFFERS, self.in_short()[0], str(self))]
 
     def in_short(self) -> list[str]:
         """The verdict, the mistakes by name; and what it is about."""

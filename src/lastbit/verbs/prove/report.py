@@ -9,6 +9,7 @@ from typing import Any
 from ...model.graph import Model, Operator
 from ...report.blocks import Block, Heading, Report, Table, Text
 from ...report.coverage import Coverage
+from ...report.junit import Check, Outcome
 from ...report.phrases import layers_text, merged, numbers
 from ...runtimes import Runtime
 from ...runtimes.base import Family
@@ -152,6 +153,21 @@ class Proof(Report):
         layers = {layer.index: layer.gap for layer in self.layers}
         gaps = {op.index: layers.get(op.index, NO_LAYER) for op in self.asked}
         return Coverage(self.asked, {index: why for index, why in gaps.items() if why})
+
+    def checks(self) -> list[Check]:
+        """Each operator that was asked about."""
+        layers, gaps = {layer.index: layer for layer in self.layers}, self.coverage.gaps
+        found = []
+        for op in self.asked:
+            problems = layers[op.index].problems() if op.index in layers else []
+            if problems:
+                died = layers[op.index].status == "interpreter died"
+                outcome = Outcome.DIED if died else Outcome.DIFFERS
+            else:
+                outcome = Outcome.NOT_COMPARED if op.index in gaps else Outcome.EQUAL
+            why = problems[0] if problems else gaps.get(op.index, "")
+            found.append(Check(self.runtime.name, op.label, outcome, why, "\n".join(problems)))
+        return found
 
     @property
     def exit_code(self) -> int:

@@ -9,6 +9,7 @@ from ...model.errors import Refusal
 from ...model.graph import Model
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ...report.coverage import Coverage
+from ...report.junit import Check
 from ...report.phrases import plural
 from .result import Comparison, RuntimeResult
 from .screen import screen_blocks
@@ -79,6 +80,10 @@ class Verification(Report):
             "not_installed": list(self.missing),
             "runtimes": [r.as_dict() for r in self.results],
         }
+
+    def checks(self) -> list[Check]:
+        """Each operator of each runtime, and each whole model."""
+        return [check for result in self.results for check in result.checks()]
 
     def in_short(self) -> list[str]:
         """The verdict, and on which runtimes."""

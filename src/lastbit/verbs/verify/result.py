@@ -10,6 +10,7 @@ from ...layers.differences import Difference
 from ...model.errors import Refusal
 from ...model.graph import Model
 from ...report.coverage import Coverage
+from ...report.junit import Check, Outcome
 from ...runtimes import Runtime
 from ...runtimes.base import Family
 
@@ -67,6 +68,24 @@ class Comparison:
         if self.differs:
             return "differs"
         return "died" if self.died else "exact"
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended."""
+        return {"exact": Outcome.EQUAL, "differs": Outcome.DIFFERS, "died": Outcome.DIED}[self.status]
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in one line; empty where nothing is."""
+        if self.mismatches:
+            return f"{self.mismatches} of {self.outputs} outputs differ ({self.what})"
+        return self.failure or self.kernel_problem or self.died
+
+    @property
+    def details(self) -> list[str]:
+        """The first difference, and its element by hand."""
+        first = [] if self.first is None else [self.first.text("LastBit", "the interpreter")]
+        return [*first, *self.worked]
 
     def as_dict(self) -> dict[str, Any]:
         """The comparison as plain data."""
@@ -131,6 +150,19 @@ class OperatorResult:
     def mismatches(self) -> int:
         """Output elements that differ, over all settings."""
         return sum(c.mismatches for c in self.comparisons)
+
+    def check(self, runtime: str) -> Check:
+        """The operator as one test case."""
+        name = f"operator {self.index} {self.name}"
+        bad = [comparison for comparison in self.comparisons if comparison.outcome is not Outcome.EQUAL]
+        if bad:
+            outcome = Outcome.DIFFERS if any(c.outcome is Outcome.DIFFERS for c in bad) else Outcome.DIED
+            lines = [line for comparison in bad for line in (comparison.problem, *comparison.details)]
+            return Check(runtime, name, outcome, bad[0].problem, "\n".join(lines))
+        if self.status in ("exact", "no outputs"):
+            return Check(runtime, name, Outcome.EQUAL)
+        told = self.refusal + (f" (the interpreter too: {self.refused_by_oracle})" if self.refused_by_oracle else "")
+        return Check(runtime, name, Outcome.NOT_COMPARED, told or "nothing was compared")
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain data."""
@@ -217,6 +249,17 @@ class RuntimeResult:
     def count(self, status: str) -> int:
         """How many operators have this status."""
         return sum(o.status == status for o in self.operators)
+
+    def checks(self) -> list[Check]:
+        """A test case for each operator that was asked about, and one for the whole model."""
+        name = self.runtime.name
+        found = [op.check(name) for op in self.operators if op.name == "FULLY_CONNECTED" or not self.dense_only]
+        whole = self.end_to_end
+        if whole is not None:
+            found.append(Check(name, "whole model", whole.outcome, whole.problem, "\n".join(whole.details)))
+        elif self.died:
+            found.append(Check(name, "whole model", Outcome.DIED, self.died))
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain data."""
