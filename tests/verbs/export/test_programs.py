@@ -1,6 +1,8 @@
 """Exported programs, compiled and held to the real interpreters; and what a wrong copy's self-test says."""
 
 import re
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,7 +110,7 @@ def test_a_whole_model_prints_what_the_real_interpreter_prints(stem, runtime, tm
 MUTATIONS = {
     "a multiplication that rounds down": (r"\(int64_t\)a \* b \+ \(INT64_C\(1\) << 30\)", "(int64_t)a * b"),
     "a shift that rounds half up": (r"value < 0 \? -\(\(half - value\) >> count\) : ", ""),
-    "a bound": (r"(\d+) /\* activation_max \*/\}", lambda m: f"{int(m[1]) - 1} /* activation_max */}}"),
+    "a bound": (r"(\d+) /\* activation_max \*/", lambda m: f"{int(m[1]) - 1} /* activation_max */"),
     "a padding": (r"(\d+), (\d+) /\* padding \*/", lambda m: f"{int(m[1]) + 1}, {m[2]} /* padding */"),
     "an input offset": (r"(-?\d+) /\* input_offset \*/", lambda m: f"{int(m[1]) + 1} /* input_offset */"),
     "an output offset": (r"(-?\d+) /\* output_offset \*/", lambda m: f"{int(m[1]) + 1} /* output_offset */"),
@@ -129,3 +131,39 @@ def test_the_self_test_of_a_wrong_copy_fails(what, tmp_path):
         changed = match.expand(instead) if isinstance(instead, str) else instead(match)
         report.files["kws.c"] = text[: match.start()] + changed + text[match.end() :]
         assert selftest_of(compile_program(report, tmp_path, flags=("-O2",))) >= 0
+
+
+FUSING = {
+    "gcc": ("gcc", ("-std=gnu99", "-O2", "-mfma", "-ffp-contract=fast")),
+    "clang": ("clang", ("-std=gnu99", "-O2", "-mfma", "-ffp-contract=fast")),
+    "g++": ("g++", ("-O2", "-mfma", "-ffp-contract=fast")),
+}
+
+
+def has_fma():
+    place = Path("/proc/cpuinfo")
+    return place.exists() and re.search(r"^flags\s*:.*\bfma\b", place.read_text(), re.M) is not None
+
+
+@needs_shared_models
+@pytest.mark.parametrize("name", FUSING)
+def test_floats_stay_right_where_a_compiler_may_fuse_and_the_self_test_notices_where_it_does(name, tmp_path):
+    needs(name)
+    if not has_fma():
+        pytest.skip("this CPU has no fused multiply-add")
+    report = lastbit.export(MODELS / "mlt_toycar_fullint_micro_v01.tflite", "litert-builtin-x86", op=11, name="reals")
+    assert "fused multiply-add" in report.test.kills[11].caught
+    assert selftest_of(compile_program(report, tmp_path, name, FUSING[name][1])) == -1
+    text = report.files["reals.c"]
+    assert "volatile float product" in text
+    report.files["reals.c"] = text.replace("volatile float product", "const float product")
+    assert selftest_of(compile_program(report, tmp_path, name, FUSING[name][1])) >= 0
+
+
+@needs_shared_models
+def test_fast_math_is_refused_by_the_file_itself(tmp_path):
+    needs("gcc")
+    report = lastbit.export(MODELS / "arm_kws_cnn_s.tflite", "litert-builtin-x86", name="kws")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        compile_program(report, tmp_path, "gcc", ("-O2", "-ffast-math"))
+    assert "ffast-math" in refused.value.stderr

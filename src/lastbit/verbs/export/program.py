@@ -15,9 +15,11 @@ from ...ops.base import PreparedOperator
 from ...ops.dense.gemv_or_gemm import PreparedByRows, for_rows
 from ...ops.moves.before_layer import RESHAPES
 from ...ops.prepare import PreparedModel
+from ...rules.operators.fold import Constants
+from ...rules.operators.rule import Staged
 from ...rules.requantize.fold import RequantParams
 
-__all__ = ["Piece", "Place", "Plan", "Probed", "Slot", "elements", "plan", "pool_of"]
+__all__ = ["Asked", "Piece", "Place", "Plan", "Probed", "Slot", "elements", "plan", "pool_of"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,30 @@ class Probed:
 
 
 @dataclass(frozen=True, eq=False)
+class Asked:
+    """A function of one output element that a self-test asks alone.
+
+    Attributes:
+        function: its name.
+        leaf: the rule that it follows.
+        constants: what the file says of the operator.
+        given: what the rule calls its arguments: `input_1`, `input_2`, `total`, `count`, `largest`.
+        ranges: the smallest and the largest value of each; none where the argument is a float.
+    """
+
+    function: str
+    leaf: Staged
+    constants: Constants
+    given: tuple[str, ...]
+    ranges: tuple[tuple[int, int], ...]
+
+    @property
+    def real(self) -> bool:
+        """Whether the argument is a float32."""
+        return not self.ranges
+
+
+@dataclass(frozen=True, eq=False)
 class Piece:
     """One operator in a language.
 
@@ -83,7 +109,8 @@ class Piece:
         function: the function that calculates it.
         leading: arguments before the tensors.
         multiply_adds: of one call.
-        probes: what its requantization can be asked alone, where it has one.
+        probes: its requantization, where it has one.
+        asked: its functions of one element, where it has such.
     """
 
     entry: PreparedOperator
@@ -91,6 +118,7 @@ class Piece:
     leading: tuple[str, ...] = ()
     multiply_adds: int = 0
     probes: tuple[Probed, ...] = ()
+    asked: tuple[Asked, ...] = ()
 
 
 def elements(tensor: Tensor) -> int:

@@ -71,7 +71,7 @@ class Export(Report):
             "multiply_adds": self.written.multiply_adds,
             "selftest": {
                 "vectors": len(self.test.vectors),
-                "accumulators": sum(map(len, self.test.probes.values())),
+                "single_checks": self.test.single_checks,
                 "rivals": self.test.rivals,
                 "caught": self.test.caught,
                 "not_caught": {
@@ -91,8 +91,8 @@ class Export(Report):
             f"{self.about.name}: as {self.runtime.name} calculates it; {', '.join(self.paths or self.files)}",
             f"arena {found['arena_bytes']} bytes, constants {found['constant_bytes']} bytes, "
             f"{found['multiply_adds']} multiply-adds",
-            f"self-test: {test['vectors']} vectors and {test['accumulators']} accumulators catch {test['caught']} of "
-            f"{test['rivals']} pairs of an operator and another rule",
+            f"self-test: {test['vectors']} vectors and {test['single_checks']} single numbers catch "
+            f"{test['caught']} of {test['rivals']} pairs of an operator and another rule",
         ]
 
     def blocks(self) -> list[Block]:

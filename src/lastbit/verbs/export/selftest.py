@@ -12,6 +12,7 @@ from ...ops.base import PreparedOperator
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.products.convolution import PreparedConvolution
 from ...rules.requantize.fold import RequantParams
+from .element_probes import ElementProbe, element_probes
 from .program import Piece, Plan, Slot
 from .rivals import Kills, Probe, differing, layer_rivals, probes_of, staged_rivals
 from .vectors import MODES, Vector, checksum, float_exponent
@@ -26,6 +27,7 @@ MOST_OUTPUTS = 1024
 _TRIED = 6
 _MOST_VECTORS = 3
 _LARGE = 4_000_000
+_MANY = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +55,20 @@ class SelfTest:
         vectors: whole runs.
         exponents: of each input: see `vectors.float_exponent`.
         probes: the number of a piece -> accumulators asked alone.
+        elements: the function of one element -> what it is asked alone.
         kills: operator -> rivals and those caught.
     """
 
     vectors: Sequence[Expected]
     exponents: Sequence[int]
     probes: Mapping[int, Sequence[Probe]]
+    elements: Mapping[str, Sequence[ElementProbe]] = field(default_factory=dict)
     kills: Mapping[int, Kills] = field(default_factory=dict)
+
+    @property
+    def single_checks(self) -> int:
+        """Requantizations and functions of one element, each asked once."""
+        return sum(map(len, self.probes.values())) + sum(map(len, self.elements.values()))
 
     @property
     def rivals(self) -> int:
@@ -121,8 +130,15 @@ def self_test(
         for number, piece in enumerate(pieces)
         for params, start, stop in _asked(piece)
     }
+    singles = {
+        asked.function: element_probes(piece.entry, asked, kills[piece.entry.operator.index], rng)
+        for piece in pieces
+        for asked in piece.asked
+    }
     work = sum(piece.multiply_adds for piece in pieces)
-    tried = _TRIED if work < _LARGE else 2
+    small = work < _LARGE and len(plan.entries) <= _MANY
+    tried = _TRIED if small else 2
+    others = {entry.operator.index: list(staged_rivals(entry, plan.model)) if small else [] for entry in plan.entries}
     runs: list[tuple[Expected, set[tuple[int, str]]]] = []
     for number in range(tried):
         vector = Vector(number + 1, MODES[number % len(MODES)])
@@ -132,12 +148,12 @@ def self_test(
         tensors, steps = run_plan(plan, inputs, values)
         sums = [_sum_of(entry, steps) for entry in plan.entries]
         results = [tensors[slot.tensor.index] for slot in outputs]
-        runs.append((Expected(vector, values, results, sums), _caught(plan, tensors, steps, kills, work < _LARGE)))
+        runs.append((Expected(vector, values, results, sums), _caught(plan, tensors, steps, kills, others)))
     chosen = _fewest(runs)
     for _, caught in chosen:
         for index, name in caught:
             kills[index].caught.add(name)
-    return SelfTest([expected for expected, _ in chosen], exponents, probes, kills)
+    return SelfTest([expected for expected, _ in chosen], exponents, probes, singles, kills)
 
 
 def _asked(piece: Piece) -> list[tuple[RequantParams, int, int]]:
@@ -154,7 +170,7 @@ def _caught(
     tensors: Mapping[int, Array],
     steps: Mapping[int, Mapping[str, Array]],
     kills: Mapping[int, Kills],
-    staged: bool,
+    others: Mapping[int, Sequence[tuple[str, PreparedOperator]]],
 ) -> set[tuple[int, str]]:
     """(operator, rival) for every rival that prints something else for this vector."""
     found: set[tuple[int, str]] = set()
@@ -164,9 +180,9 @@ def _caught(
         if isinstance(entry, PreparedConvolution | PreparedDense):
             for params, acc in _accumulators(entry, named):
                 found |= {(index, name) for name in differing(layer_rivals(entry, params), params, acc)}
-        elif staged and entry.inputs:
+        else:
             values = [tensors[i] for i in entry.inputs]
-            for name, rival in staged_rivals(entry, plan.model):
+            for name, rival in others[index]:
                 kills[index].rivals.add(name)
                 if rival.inputs == entry.inputs and (rival.evaluate(values)["output"] != named["output"]).any():
                     found.add((index, name))

@@ -138,7 +138,7 @@ def header(written: Written, about: About, test: SelfTest) -> str:
         f"void {name}_run({_parameters(written, name)});",
         "",
         "/* -1: every output and every operator's checksum is right. Else which check failed first: the outputs of all",
-        " * vectors one after the other, then the operators of all vectors, then single accumulators. */",
+        " * vectors one after the other, then the operators of all vectors, then single numbers. */",
         f"int32_t {name}_selftest(void);",
         "",
         "#ifdef __cplusplus",
@@ -169,7 +169,7 @@ def _about(written: Written, about: About, test: SelfTest) -> list[str]:
         f"{about.name}: {what}, as {about.runtime} calculates it, to the last bit.",
         f"Made by {about.tool} from the model with SHA-256 {about.digest}.",
         f"Compile: cc {flags} -c {about.name}.c (also C++11). Only stdint.h is needed.",
-        f"Self-test: {len(test.vectors)} vectors and {sum(map(len, test.probes.values()))} accumulators; they catch "
+        f"Self-test: {len(test.vectors)} vectors and {test.single_checks} single numbers; they catch "
         f"{test.caught} of {test.rivals} pairs of an operator and another rule.",
     ]
     return ["/*", *(f" * {comment(line)}" for line in lines), " */"]

@@ -79,7 +79,7 @@ def self_test_text(name: str, test: SelfTest, pieces: list[Piece], inputs: list[
     """The function NAME_selftest and what only it needs."""
     parts = [_fill(kind) for kind in sorted({slot.dtype.name for slot in inputs})]
     parts += _expected(test, outputs)
-    parts += _probes(test, pieces)
+    parts += [*_probes(test, pieces), *_elements(test)]
     parts.append(_function(name, test, pieces, inputs, outputs))
     return "\n\n".join(parts)
 
@@ -127,6 +127,18 @@ static int32_t selftest_{probed.function}(const {structure} *q, const selftest_p
         found.append(
             "\n".join([f"static const selftest_probe selftest_probes_{number}[{len(rows)}] = {{", *rows, "};"])
         )
+    return found
+
+
+def _elements(test: SelfTest) -> list[str]:
+    """Arguments and results of functions of one element."""
+    found = []
+    for function, probes in test.elements.items():
+        given = np.asarray([probe.given for probe in probes])
+        wanted = np.asarray([probe.output for probe in probes])
+        kinds = [np.dtype(np.float32) if a.dtype == np.float32 else np.dtype(np.int64) for a in (given, wanted)]
+        found.append(array(f"selftest_given_{function}", kinds[0], given))
+        found.append(array(f"selftest_wanted_{function}", kinds[1], wanted))
     return found
 
 
@@ -183,4 +195,15 @@ def _function(name: str, test: SelfTest, pieces: list[Piece], inputs: list[Slot]
             "  }",
         ]
         offset += len(probes)
+    for function, checks_of in test.elements.items():
+        width = len(checks_of[0].given)
+        given = ", ".join(f"selftest_given_{function}[i * {width} + {k}]" for k in range(width))
+        lines += [
+            f"  for (int32_t i = 0; i < {len(checks_of)}; i++) {{",
+            f"    if (!({function}({given}) == selftest_wanted_{function}[i])) {{",
+            f"      return {offset} + i;",
+            "    }",
+            "  }",
+        ]
+        offset += len(checks_of)
     return "\n".join([*lines, "  return -1;", "}"])

@@ -7,19 +7,21 @@ is read off the prepared operator and written as a pattern that repeats.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from ....arith.windows import WindowAxis
 from ....model.graph import Model, Tensor
+from ....model.types import Array, integer_type
 from ....ops.base import PreparedOperator, StagedOperator
 from ....ops.elements.binary import PreparedBinary
 from ....rules.base import Unsupported
 from ....rules.operators.fold import leaves
 from ....rules.operators.forms import Largest
 from ....rules.operators.rule import Choice, NotNegative, RealOutput, Staged, StagedRule
-from ..program import Piece, elements
+from ..program import Asked, Piece, elements
 from .library import Library
 from .requantize import READER
 from .stages import statements
@@ -35,20 +37,20 @@ class _Rule:
         staged: the rule with its constants, and how it meets the inputs.
         zeros: inputs of the file's own shapes.
         shape: the output's shape.
-        parameters: of the functions.
+        given: what the rule calls its arguments, and their ranges; no ranges for a float32.
         library: where they go.
         stem: what their names begin with.
     """
 
     def __init__(
-        self, staged: StagedOperator, zeros: Sequence[np.ndarray], shape: tuple[int, ...], parameters: str,
-        library: Library, stem: str,
+        self, staged: StagedOperator, zeros: Sequence[Array], shape: tuple[int, ...], given: _Given, library: Library,
+        stem: str,
     ) -> None:  # fmt: skip
         self._constants, self._shape = staged.calculator.constants, shape
         self._holds = staged.holds(zeros)
-        self._parameters, self._library, self._stem = parameters, library, stem
-        self._names: list[str] = []
+        self._given, self._library, self._stem = given, library, stem
         self._rule = staged.calculator.rule
+        self.asked: dict[str, Asked] = {}
 
     def call(self, arguments: str, place: str) -> str:
         """The expression of one output; `place` is its number in the output."""
@@ -85,13 +87,37 @@ class _Rule:
         return period, split
 
     def _function(self, rule: Staged) -> str:
+        names, ranges = self._given
+        kind = "int64_t" if ranges else "float"
+        parameters = ", ".join(f"{kind} {_PARAMETERS[name]}" for name in names)
         gives = "float" if isinstance(rule.output, RealOutput) else "int32_t"
         body = "\n".join(f"  {line}" for line in statements(rule, self._constants, self._library))
-        text = f"/* {rule.name} */\nstatic {gives} @({self._parameters}) {{\n{body}\n}}"
-        return self._library.function(self._stem, text)
+        unread = [name for name in names if not re.search(rf"\b{_PARAMETERS[name]}\b", body)]
+        body = "\n".join([*(f"  (void){_PARAMETERS[name]};" for name in unread), body])
+        text = f"/* {rule.name} */\nstatic {gives} @({parameters}) {{\n{body}\n}}"
+        function = self._library.function(self._stem, text)
+        self.asked[function] = Asked(function, rule, self._constants, names, ranges)
+        return function
 
 
-def _zeros(model: Model, entry: PreparedOperator) -> list[np.ndarray]:
+_Given = tuple[tuple[str, ...], tuple[tuple[int, int], ...]]
+
+_PARAMETERS = {
+    "input_1": "input_1",
+    "input_2": "input_2",
+    "total": "sum_of_inputs",
+    "count": "count",
+    "largest": "largest",
+}
+"""What a rule calls an argument -> its name in C."""
+
+
+def _range(tensor: Tensor) -> tuple[int, int]:
+    dtype = integer_type(tensor.dtype)
+    return dtype.qmin, dtype.qmax
+
+
+def _zeros(model: Model, entry: PreparedOperator) -> list[Array]:
     return [np.zeros(model.tensors[i].shape, model.tensors[i].dtype.numpy) for i in entry.inputs]
 
 
@@ -99,10 +125,12 @@ def _cast(output: Tensor, call: str) -> str:
     return call if output.dtype.name == "float32" else f"({C_TYPES[output.dtype.name]}){call}"
 
 
-def _operator(entry: PreparedOperator, prefix: str, library: Library, parameters: str, body: Sequence[str]) -> Piece:
+def _operator(
+    entry: PreparedOperator, prefix: str, rule: _Rule, parameters: str, body: Sequence[str], library: Library
+) -> Piece:
     """An operator that has a function of its own."""
     text = "\n".join([f"static void @({parameters}) {{", *body, "}"])
-    return Piece(entry, library.function(prefix, text))
+    return Piece(entry, library.function(prefix, text), asked=tuple(rule.asked.values()))
 
 
 def unary(entry: PreparedOperator, model: Model, prefix: str, library: Library) -> Piece:
@@ -114,13 +142,11 @@ def unary(entry: PreparedOperator, model: Model, prefix: str, library: Library) 
     assert entry.staged is not None
     source, output = model.tensors[entry.inputs[0]], model.tensors[entry.operator.outputs[0]]
     x = C_TYPES[source.dtype.name]
-    rule = _Rule(
-        entry.staged, _zeros(model, entry), source.shape, "float input_1" if x == "float" else "int64_t input_1",
-        library, f"{prefix}_element",
-    )  # fmt: skip
+    given: _Given = ("input_1",), () if x == "float" else (_range(source),)
+    rule = _Rule(entry.staged, _zeros(model, entry), source.shape, given, library, f"{prefix}_element")
     line = f"output[i] = {_cast(output, rule.call('input[i]', 'i'))};"
     parameters = f"const {x} *input, {C_TYPES[output.dtype.name]} *output"
-    return _operator(entry, prefix, library, parameters, nest([("i", elements(source))], [line]))
+    return _operator(entry, prefix, rule, parameters, nest([("i", elements(source))], [line]), library)
 
 
 def binary(entry: PreparedBinary, model: Model, prefix: str, library: Library) -> Piece:
@@ -133,7 +159,8 @@ def binary(entry: PreparedBinary, model: Model, prefix: str, library: Library) -
     output = model.tensors[entry.operator.outputs[0]]
     shape = output.shape
     zeros = _zeros(model, entry)
-    rule = _Rule(entry.staged, zeros, shape, "int64_t input_1, int64_t input_2", library, f"{prefix}_element")
+    given: _Given = ("input_1", "input_2"), tuple(_range(tensor) for tensor in entry.tensors)
+    rule = _Rule(entry.staged, zeros, shape, given, library, f"{prefix}_element")
     kind = C_TYPES[output.dtype.name]
     names, parameters = [], []
     for number, tensor in enumerate(entry.tensors, 1):
@@ -149,7 +176,7 @@ def binary(entry: PreparedBinary, model: Model, prefix: str, library: Library) -
     reads = [f"{name}[{_place(axes, own)}]" for name, own in zip(names, strides, strict=True)]
     place = _place(axes, _strides([extent for _, extent in axes]))
     line = f"output[{place}] = {_cast(output, rule.call(', '.join(reads), f'({place})'))};"
-    return _operator(entry, prefix, library, ", ".join(parameters), nest(axes, [line]))
+    return _operator(entry, prefix, rule, ", ".join(parameters), nest(axes, [line]), library)
 
 
 Axes = list[tuple[str, int]]
@@ -204,8 +231,10 @@ def pool(entry: PreparedOperator, model: Model, prefix: str, library: Library) -
         for long, short in (("height", "h"), ("width", "w"))
     )
     largest = any(isinstance(stage, Largest) for leaf in leaves(entry.staged.calculator.rule) for stage in leaf.stages)
-    reduce = "int64_t largest" if largest else "int64_t sum_of_inputs, int64_t count"
-    rule = _Rule(entry.staged, _zeros(model, entry), output.shape, reduce, library, f"{prefix}_window")
+    rule = _Rule(
+        entry.staged, _zeros(model, entry), output.shape, _reduced(source, rows.size * columns.size, largest), library,
+        f"{prefix}_window",
+    )  # fmt: skip
     assert entry.staged.calculator.constants.output is not None
     least = entry.staged.calculator.constants.output.qmin
     start = f"int32_t largest = {least};" if largest else "int32_t sum_of_inputs = 0, count = 0;"
@@ -228,7 +257,7 @@ def pool(entry: PreparedOperator, model: Model, prefix: str, library: Library) -
     store = f"output[((n * {out_h} + y) * {out_w} + x) * {c} + c] = {_cast(output, call)};"
     body = nest([("n", n), ("y", out_h), ("x", out_w), ("c", c)], [start, *windows, store])
     kind = C_TYPES[source.dtype.name]
-    return _operator(entry, prefix, library, f"const {kind} *input, {kind} *output", body)
+    return _operator(entry, prefix, rule, f"const {kind} *input, {kind} *output", body, library)
 
 
 def reduction(entry: PreparedOperator, model: Model, prefix: str, library: Library) -> Piece:
@@ -245,17 +274,15 @@ def reduction(entry: PreparedOperator, model: Model, prefix: str, library: Libra
     assert given.data is not None
     shape = source.shape
     reduced = {int(axis) % len(shape) for axis in given.data.reshape(-1)}
-    rule = _Rule(
-        entry.staged, _zeros(model, entry), output.shape, "int64_t sum_of_inputs, int64_t count", library,
-        f"{prefix}_element",
-    )  # fmt: skip
+    count = math.prod(shape[axis] for axis in reduced)
+    given_to = _reduced(source, count, False, exact=True)
+    rule = _Rule(entry.staged, _zeros(model, entry), output.shape, given_to, library, f"{prefix}_element")
     steps = _strides(shape)
     kept = [(f"i{k}", shape[k]) for k in range(len(shape)) if k not in reduced and shape[k] > 1]
     inner = [(f"i{k}", shape[k]) for k in range(len(shape)) if k in reduced]
     everywhere = [*kept, *inner]
     source_place = _place(everywhere, [steps[int(name[1:])] for name, _ in everywhere])
     place = _place(kept, _strides([extent for _, extent in kept]))
-    count = math.prod(extent for _, extent in inner)
     call = rule.call(f"sum_of_inputs, {count}", f"({place})")
     body = [
         "int64_t sum_of_inputs = 0;",
@@ -263,6 +290,13 @@ def reduction(entry: PreparedOperator, model: Model, prefix: str, library: Libra
         f"output[{place}] = {_cast(output, call)};",
     ]
     kind = C_TYPES[source.dtype.name]
-    return _operator(entry, prefix, library, f"const {kind} *input, {kind} *output", nest(kept, body) if kept else [
-        "  " + line for line in body
-    ])  # fmt: skip
+    loops = nest(kept, body) if kept else ["  " + line for line in body]
+    return _operator(entry, prefix, rule, f"const {kind} *input, {kind} *output", loops, library)
+
+
+def _reduced(source: Tensor, count: int, largest: bool, *, exact: bool = False) -> _Given:
+    """What a rule is told of elements that become one: their largest, or their sum and how many they are."""
+    low, high = _range(source)
+    if largest:
+        return ("largest",), ((low, high),)
+    return ("total", "count"), ((low * count, high * count), (count if exact else 1, count))
