@@ -41,6 +41,7 @@ COMMANDS = {
         "update": "lab.pages.update",
     },
     "check": {
+        "boards": "lab.reach.emulated.boards",
         "compiled_model": "lab.reach.compiled_model",
         "engine": "lab.reach.emulated.check_engine",
         "export": "lab.checks.export_check",
