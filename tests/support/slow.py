@@ -20,6 +20,7 @@ SLOW: frozenset[str] = frozenset(
         "model/tflite/test_mutants.py::test_only_errors_of_lastbit_come_out",
         "report/test_html.py::test_every_verb_makes_a_page",
         "report/test_repr.py::test_the_repr_of_what_asks_real_interpreters",
+        "test_pytest_plugin.py::test_a_suite_with_vectors_model_and_runtime",
         "verbs/bench/test_bench.py::test_command_line",
         "verbs/bench/test_bench.py::test_the_benchmark_of_pytest_runs_and_agrees",
         "verbs/compare/test_compare.py::test_an_int16_layer_in_little_memory",
