@@ -37,7 +37,6 @@ COMMANDS = {
         "files": "lab.pages.files",
         "notebooks": "lab.pages.notebooks",
         "schemas": "lab.pages.json_documents",
-        "screens": "lab.pages.screens",
         "update": "lab.pages.update",
     },
     "check": {

@@ -13,15 +13,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.pages import api as api_page
-from lab.pages import converters, gallery, page_585, reader_table, runtimes
+from lab.pages import converters, gallery, page_585, reader_table, runtimes, screens
 from lastbit.ops import OPERATORS
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.evidence import evidence_of, outputs_by_run
+from lastbit.runtimes.groups import GROUPS
 from lastbit.runtimes.open_points import OPEN_POINTS, SETTLED_POINTS
 from lastbit.runtimes.variant import key_of
 from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES, Cell, operator_runs, operators_report
 
 ROOT = Path(__file__).parents[2]
+
+
+def families_table() -> str:
+    """A row for each family of runtimes: what it was compared with, and how much."""
+    lines = ["| family | compared with | runtimes | outputs compared | differ |", "|---|---|---:|---:|---:|"]
+    for group, names in GROUPS.items():
+        oracles = dict.fromkeys(RUNTIMES[name].oracle.partition(",")[0] for name in names)
+        rows = [row for name in names for row in evidence_of(name)]
+        outputs, bad = sum(row.outputs for row in rows), sum(row.mismatches for row in rows)
+        lines.append(f"| {group} | {', '.join(oracles)} | {len(names)} | {outputs:,} | {bad} |")
+    return "\n".join(lines)
 
 
 def runtimes_table() -> str:
@@ -41,7 +53,7 @@ def runtimes_table() -> str:
     lines += [
         "",
         "Outputs of dense layers of every type and of the operators around them. Where two rules stand, the first is",
-        "per-tensor, the second per-channel. [Where each was run](docs/runtimes.md#machines).",
+        "per-tensor, the second per-channel.",
     ]
     return "\n".join(lines)
 
@@ -150,6 +162,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "converters": converters.compared,
     "converter_changes": converters.changes,
     "runtimes": runtimes_table,
+    "families": families_table,
     "machines": machines_list,
     "readers": reader_table.reader_table,
     "runtime_pages": runtimes.index,
@@ -174,15 +187,15 @@ def updated(text: str) -> str:
 def main() -> None:
     """Update or check all documents."""
     stale = []
-    written = {ROOT / "docs" / "runtimes" / name: text for name, text in runtimes.pages().items()}
+    written = {ROOT / "docs" / "runtimes" / name: text for name, text in runtimes.pages().items()} | screens.files()
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *written]:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         new = written[path] if path in written else updated(text)
-        if new != text:
+        if screens.words(new) != screens.words(text):
             stale.append(path.name)
             if "--check" not in sys.argv:
                 path.parent.mkdir(exist_ok=True)
-                path.write_text(new, encoding="utf-8")
+                path.write_text(new, encoding="utf-8", newline="\n")
     if "--check" in sys.argv and stale:
         raise SystemExit(f"out of date: {', '.join(stale)}; run: python -m lab pages update")
 

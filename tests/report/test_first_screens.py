@@ -97,7 +97,7 @@ def test_a_first_screen(name, monkeypatch):
     folded = " ".join(text.split())
     assert [fact for fact in facts if fact.strip() not in folded] == []
     wanted = (screens.TEXTS / f"{name}.txt").read_text(encoding="utf-8")
-    assert text == wanted, "if it is meant so: python -m lab pages screens"
+    assert text == wanted, "if it is meant so: python -m lab pages update"
 
 
 def test_numbers_of_evidence_on_the_screen_of_runtimes():
