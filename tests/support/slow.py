@@ -18,6 +18,8 @@ SLOW: frozenset[str] = frozenset(
         "lab/test_check_engine.py::test_the_kernels_of_this_cpu_hold",
         "live/test_evidence.py::test_every_runtime_equals_its_interpreter_and_every_rival_is_refuted",
         "model/tflite/test_mutants.py::test_only_errors_of_lastbit_come_out",
+        "project/test_tutorial.py::test_the_tutorial",
+        "report/test_first_screens.py::test_the_demo_is_sixty_lines",
         "report/test_html.py::test_every_verb_makes_a_page",
         "report/test_repr.py::test_the_repr_of_what_asks_real_interpreters",
         "test_pytest_plugin.py::test_a_suite_with_vectors_model_and_runtime",
