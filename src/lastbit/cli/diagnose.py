@@ -54,7 +54,7 @@ def diagnose(
     separating: str | None,
     as_json: bool,
 ) -> None:
-    """Name the mistakes in your version of a dense layer or a convolution.
+    """Name the mistakes in your version of a layer.
 
     Give your output of a known input (-i and --output), or your code (--code), which is called with inputs that
     LastBit chooses. Searches all known mistakes, one, two and three at a time, in every runtime's arithmetic, until

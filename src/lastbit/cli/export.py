@@ -33,7 +33,7 @@ def export(
     name: str,
     as_json: bool,
 ) -> None:
-    """Write a layer or a model as C that prints what a runtime prints.
+    """Write a layer or a model as C that prints the same.
 
     One .h and one .c file: C99 that is C++11 too, with stdint.h and nothing else, no malloc, weights in constants. Its
     self-test makes its own inputs, which separate the runtime's rules from others. What C does not have is listed, all
