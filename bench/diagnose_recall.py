@@ -1,8 +1,9 @@
 """How well `lastbit diagnose` names mistakes: recall, precision and time, printed as tables.
 
-    python bench/diagnose_recall.py [--pairs 2000] [--triples 600] [--every-pair] [--processes 2]
+    python bench/diagnose_recall.py [--convolutions] [--pairs 2000] [--triples 600] [--every-pair] [--processes 2]
 
-Every catalogued mistake, pairs and triples of them are injected into dense layers of shared/models and random ones, in
+Every catalogued mistake, pairs and triples of them are injected into dense layers (with --convolutions: into
+CONV_2D and DEPTHWISE_CONV_2D, which are given whole images) of shared/models and random ones, in
 the arithmetic of every runtime in turn, and the output is diagnosed without telling the runtime. An injected set counts
 as found where the first answer is this very set, or one that prints the same on fresh inputs (of which many lie at
 rounding ties). Layers are per-tensor and per-channel in turn. Left out are sets of which a part, in some runtime's
@@ -36,20 +37,26 @@ from lastbit.model.tflite import write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.ops.dense.eight_bit import PreparedDense
 from lastbit.ops.prepare import prepare_operator
+from lastbit.ops.products.window_layer import as_dense
 from lastbit.runtimes import RUNTIMES
 from lastbit.verbs.diagnose.separate import outputs, trial_inputs
 from lastbit.verbs.diagnose.target import Reproduction
 from lastbit.verbs.diagnose.verb import diagnose
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+from lab.cases.operators import Case, Operand  # noqa: E402
+
 MODELS = (ROOT / "src" / "lastbit" / "data", ROOT.parent / "shared" / "models")
 ROWS = 192
 NOTHING = "nothing to find"
+MOST_PUBLIC = 12
+LAYOUTS = ("output_column_major", "output_channels_first")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A dense layer to make mistakes in: a model and an operator."""
+    """A layer to make mistakes in: a model and an operator."""
 
     name: str
     model: Model
@@ -84,9 +91,71 @@ def random_model(seed: int) -> Model:
     return lastbit.load(write(graph))
 
 
+def random_convolution(seed: int) -> Model:
+    """A convolution with random numbers; kernels, strides, dilations, paddings and groups in turn."""
+    rng = np.random.default_rng([10, seed])
+    depthwise, per_channel, dtype = seed % 3 == 2, seed % 2 == 0, "uint8" if seed % 8 == 7 else "int8"
+    kernel = ((3, 3), (1, 1), (5, 5), (3, 3), (2, 3), (1, 7))[seed // 2 % 6]
+    stride, dilation = ((1, 1), (2, 1), (1, 2))[seed % 3]
+    image, channels = [int(n) for n in rng.integers(8, 13, 2)], int(rng.choice([3, 4, 8]))
+    units = channels * int(rng.choice([1, 2])) if depthwise else int(rng.choice([4, 8, 12]))
+    same = seed % 4 != 1
+    shape = (1, *kernel, units) if depthwise else (units, *kernel, channels)
+    zero = 128 if dtype == "uint8" else 0
+    sx, sw = float(rng.uniform(0.01, 0.1)), rng.uniform(0.002, 0.02, units if per_channel and not zero else 1)
+    taps = kernel[0] * kernel[1] * (1 if depthwise else channels)
+    sy = sx * float(np.median(sw)) * 74.0 * 74.0 * np.sqrt(taps) / 60 * float(rng.uniform(0.6, 1.5))
+    outputs = [
+        -(-n // stride) if same else (n - (k - 1) * dilation - 1) // stride + 1
+        for n, k in zip(image, kernel, strict=True)
+    ]
+    weights = rng.integers(-127 + zero, 128 + zero, shape)
+    zx, zy, zw = (int(rng.choice(z)) + zero for z in ((-128, -5, 17, 90), (-128, -11, 4, 60), (0, -7)))
+    case = Case(
+        "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
+        [
+            Operand((1, *image, channels), dtype, sx, zx),
+            Operand(shape, dtype, sw, zw if zero else 0, weights, 3 if depthwise else 0),
+            Operand((units,), "int32", np.float32(sx) * sw.astype(np.float32), 0, rng.integers(-4000, 4000, units)),
+        ],
+        [Operand((1, *outputs, units), dtype, sy, zy)],
+        [],
+        {
+            "padding": "SAME" if same else "VALID",
+            "stride_h": stride,
+            "stride_w": stride,
+            "dilation_h_factor": dilation,
+            "dilation_w_factor": dilation,
+            "fused_activation_function": ("NONE", "NONE", "RELU", "RELU6")[seed % 4],
+            **({"depth_multiplier": units // channels} if depthwise else {}),
+        },
+        2 if zero else 3,
+    )
+    return lastbit.load(case.content())
+
+
+def convolutions() -> list[Layer]:
+    """Convolutions of public models, then random ones."""
+    found = []
+    for path in sorted(path for folder in MODELS for path in folder.glob("*.tflite")):
+        try:
+            model = lastbit.load(path)
+        except lastbit.ModelError:
+            continue
+        for op in model.operators:
+            if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D") and np.prod(model.tensors[op.outputs[0]].shape) <= 2**14:
+                layer = Layer(f"{path.stem} operator {op.index}", model, op.index)
+                if any(prepared(layer, name) is not None for name in RUNTIMES):
+                    found.append(layer)
+    step = max(len(found) // MOST_PUBLIC, 1)  # a network's layers are much alike
+    return found[::step] + [Layer(f"random convolution {seed}", random_convolution(seed), 0) for seed in range(36)]
+
+
 @lru_cache
 def layers() -> list[Layer]:
     """The layers of public models, then random ones."""
+    if "--convolutions" in sys.argv:
+        return convolutions()
     found = []
     for path in sorted(path for folder in MODELS for path in folder.glob("*.tflite")):
         try:
@@ -108,11 +177,14 @@ def prepared(layer: Layer, runtime: str) -> PreparedDense | None:
         entry = prepare_operator(layer.model, layer.model.operators[layer.op], runtime)
     except UnsupportedError:
         return None
+    entry = as_dense(entry)
     return entry if isinstance(entry, PreparedDense) else None
 
 
 def in_shape(entry: PreparedDense, rows: np.ndarray) -> np.ndarray:
-    """Rows in the layer's input shape, as many as fill it."""
+    """Rows in the layer's input shape, as many as fill it; images as they are."""
+    if rows.ndim == 4:
+        return rows
     shape = entry.layer.input.shape[1:]
     each = int(np.prod(shape)) // entry.layer.depth if shape else 1
     if each == 0 or int(np.prod(shape)) % entry.layer.depth:
@@ -171,7 +243,7 @@ def judge(job: Job) -> tuple[str, float, Job, tuple[str, ...]]:
     injected = Reproduction(job.mistakes, (job.runtime,), entry)
     if job.runtime in answer.runtimes:  # it is among what was answered, though another may come first
         answer = Reproduction(answer.mistakes, (job.runtime,), entry)
-    same_layout = ("output_column_major" in answer.mistakes) == ("output_column_major" in job.mistakes)
+    same_layout = all((name in answer.mistakes) == (name in job.mistakes) for name in LAYOUTS)
     if same_layout and np.array_equal(outputs(fresh, answer, False), outputs(fresh, injected, False)):
         return "the same function", seconds, job, answer.mistakes
     if any(set(e.mistakes) == set(job.mistakes) for e in report.explanations):
@@ -214,7 +286,7 @@ def places() -> dict[bool, list[Place]]:
         for name in RUNTIMES:
             entry = prepared(layer, name)
             if entry is not None:
-                place = Place(index, name, tuple(applicable(entry)))
+                place = Place(index, name, tuple(applicable(entry, images="--convolutions" in sys.argv)))
                 found[per_channel(place.job(()))].append(place)
     return found
 
@@ -295,6 +367,7 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--right", type=int, default=600, help="right outputs, in which nothing is to be found")
+    parser.add_argument("--convolutions", action="store_true", help="into convolutions, not dense layers")
     parser.add_argument("--singles", type=int, default=1500)
     parser.add_argument("--pairs", type=int, default=1500)
     parser.add_argument("--triples", type=int, default=400)
