@@ -188,6 +188,11 @@ class Case:
         """How many rows the output has."""
         return len(self.x) * (1 if self.windows is None else self.windows.pixels)
 
+    @property
+    def sample_rows(self) -> int:
+        """How many rows of the output an image makes; of a dense layer, all that there are."""
+        return self.rows if self.windows is None else self.windows.pixels
+
     def everything(self, rows: slice = slice(None)) -> Everything:
         """The grid of every element, or of all in some of the rows."""
         return Everything(self.windows, self.layer.groups, self.layer.units, np.arange(self.rows)[rows])

@@ -1,7 +1,8 @@
 """Mistakes after the rounding: output zero point, clamp, layout.
 
 Functions: `output_zero_point` (case) -> (added to acc before the scaling, added after the rounding); `activation`
-(case, lo, hi) -> (lo, hi); `range` (case, y, lo, hi) -> y as it is stored; `layout` (out `[rows, out]`) -> out.
+(case, lo, hi) -> (lo, hi); `range` (case, y, lo, hi) -> y as it is stored; `layout` (out `[rows, out]`, rows of a
+sample) -> out.
 """
 
 from __future__ import annotations
@@ -96,6 +97,13 @@ def _relu6_as_relu(case: Case, low: int, high: int) -> tuple[int, int]:
 
 def _relu6_at_six(case: Case, low: int, high: int) -> tuple[int, int]:
     return low, min(_ends(case)[1], case.zy + 6)
+
+
+def _channels_first(out: Int64Array, rows: int) -> Int64Array:
+    """Each image's channels one behind the other."""
+    if len(out) % rows:  # a part of an image
+        return out
+    return out.reshape(-1, rows, out.shape[1]).transpose(0, 2, 1).reshape(out.shape)
 
 
 def _truncated_bound(case: Case, low: int, high: int) -> tuple[int, int]:
@@ -314,7 +322,7 @@ FINISHING: tuple[Mistake, ...] = (
         "the output matrix is written in column-major order",
         "out[row, unit] = y  # C order, [rows, units]",
         "out[row * units + unit] = y;",
-        lambda out: out.T.reshape(out.shape),
+        lambda out, _rows: out.T.reshape(out.shape),
         lambda prepared: prepared.layer.units > 1 and not isinstance(prepared.layer, WindowLayer),
         rarity=2,
     ),
@@ -324,7 +332,7 @@ FINISHING: tuple[Mistake, ...] = (
         "the output image is written with its channels first (NCHW); TFLite has them last (NHWC)",
         "out[n, y, x, o] = v  # [n, h, w, out]",
         "out[(y * width + x) * channels + o] = v;",
-        lambda out: out.T.reshape(out.shape),
+        _channels_first,
         lambda prepared: prepared.layer.units > 1 and isinstance(prepared.layer, WindowLayer),
         rarity=2,
         seen=(ESP_NN_25,),
@@ -335,7 +343,7 @@ FINISHING: tuple[Mistake, ...] = (
         "the output units are in reverse order",
         "out[row, unit] = y",
         "out[row * units + unit] = y;",
-        lambda out: out[:, ::-1],
+        lambda out, _rows: out[:, ::-1],
         lambda prepared: prepared.layer.units > 1,
         rarity=3,
     ),

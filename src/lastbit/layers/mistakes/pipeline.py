@@ -311,7 +311,7 @@ def wrong_matrix(case: Case, chosen: Chosen, accumulated: Accumulated | None = N
     """
     start = accumulate_all(case, chosen) if accumulated is None else accumulated
     out = _suffix(case, chosen, start)
-    return chosen["layout"].function(out) if "layout" in chosen else out
+    return chosen["layout"].function(out, case.sample_rows) if "layout" in chosen else out
 
 
 def _suffix(case: Case, chosen: Chosen, start: Accumulated) -> Int64Array:

@@ -104,7 +104,7 @@ def explain_finish(
                         if len(chosen) > most:
                             continue
                         values = finish(case, scaled, chosen)
-                        values = values if layout is None else layout.function(values)
+                        values = values if layout is None else layout.function(values, case.sample_rows)
                         same = int((values == output).sum())
                         if not chosen:
                             matching = max(matching, same)

@@ -26,7 +26,7 @@ from .given_input import chosen_input, dense_shapes, elsewhere, layer_rows, real
 from .given_steps import Part, explain_acc, explain_finish, explain_scaled
 from .kernels import fault_of
 from .report import Diagnosis, Tie
-from .samples import first_rows, samples_of, size_of_sample
+from .samples import first_rows, output_shape, samples_of, size_of_sample
 from .search import Search
 from .separate import Separator, outputs
 from .shape_mistakes import Reading, readings, step_matrix
@@ -269,8 +269,9 @@ class _Diagnoser:
         reading = made[0] if found is None else found.reading
         difference, distance = None, None
         if reading.values.dtype.kind != "f":
-            shown = reading.values if reading.layout is None else reading.layout.function(reading.values)
-            difference = compare_arrays(right.astype(np.int64), shown)
+            shown = reading.written
+            shape = output_shape(given.prepared.layer, given.x, len(right))
+            difference = compare_arrays(right.astype(np.int64).reshape(shape), shown.reshape(shape))
             unrounded = unrounded_matrix(Case.of(given.prepared, given.x), {})
             distance = tie_distance(shown, right.astype(np.int64), unrounded)
         ties: tuple[Tie, ...] = ()

@@ -15,6 +15,7 @@ from ...report.phrases import names_text
 from .given import Given
 from .kernels import apart_text
 from .result import Found
+from .samples import place_text
 from .separate import Tie, explanation_text, separating_inputs, ties_blocks
 from .target import Reproduction
 from .text import FEW_WRONG, caution_blocks, mistake_blocks, percent, rest_text, tie_text
@@ -106,6 +107,7 @@ class Diagnosis(Found):
         names = names_text(self.explanation.runtimes)
         return [
             Text(self.unwritten.text, "bad"),
+            *self._places(),
             Text(f"The rest is right: it is what {names} print{_s(self.explanation)}."),
         ]
 
@@ -148,6 +150,7 @@ class Diagnosis(Found):
             Text(f"{what} reproduce{'s' if count == 1 else ''} all {size} elements:", "bad"),
         ]
         assert self.reading is not None
+        blocks[-1:-1] = self._places()
         caution = caution_blocks(self.wrong, count, len(np.unique(self.reading.values)))
         blocks += caution
         if self.tie_distance is not None and (caution or count > 1):
@@ -179,7 +182,8 @@ class Diagnosis(Found):
         ]
         found = self.reading.values[at].item()
         where = " (in the right layout)" if self.reading.layout is not None else ""
-        title = f"The first wrong element by hand: row {at[0]}, unit {at[1]}{where}; yours is {found}"
+        place = place_text(self.given.prepared.layer, self.given.x, *at)
+        title = f"The first wrong element by hand: {place}{where}; yours is {found}"
         marked = () if first is None else (first,)
         return [Table(("step", "right", "with the mistakes", ""), rows, title, marked=marked)]
 
@@ -214,8 +218,15 @@ class Diagnosis(Found):
         wanted = nearest.wanted
         if self.unwritten is not None:
             wanted = np.where(self.unwritten.rest, wanted, nearest.values)
-        rest = rest_text(nearest.values, wanted, real)
+        blocks += self._places()
+        rest = rest_text(nearest.values, wanted, real, self._place)
         return [*blocks, Text(f"The rest: {rest}.")] if rest else blocks
+
+    def _places(self) -> list[Block]:
+        return [Text(f"The wrong elements lie {'; '.join(self.places)}.")] if self.places else []
+
+    def _place(self, row: int, unit: int) -> str:
+        return place_text(self.given.prepared.layer, self.given.x, row, unit)
 
     def _parts_blocks(self) -> list[Block]:
         if not self.parts:

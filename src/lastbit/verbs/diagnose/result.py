@@ -18,6 +18,7 @@ from ...model.types import Array
 from ...report.blocks import Report
 from .given import Given
 from .given_steps import Part
+from .samples import image_places, output_shape
 from .separate import Tie
 from .shape_mistakes import Reading
 from .target import Nearest, Reproduction
@@ -114,6 +115,14 @@ class Found(Report, ABC):
         output = size if self.difference is None else self.difference.mismatched
         return max([output, *(part.size - part.matching for part in self.parts)])
 
+    @property
+    def places(self) -> list[str]:
+        """Where the wrong elements of a convolution's output lie, in words; empty where that is nowhere special."""
+        reading, right = self.reading, self.right_output
+        if reading is None or reading.values.dtype.kind == "f" or reading.written.shape != right.shape:
+            return []
+        return image_places(self.given.prepared.layer, self.given.x, reading.written != right)
+
     def element(self) -> tuple[int, int] | None:
         """(row, unit) of the first element that is wrong, by the first runtime or the nearest explanation."""
         reading = self.reading
@@ -127,6 +136,11 @@ class Found(Report, ABC):
         counted = True if self.unwritten is None else self.unwritten.rest
         wrong = np.argwhere((right != reading.values) & counted)
         return (int(wrong[0][0]), int(wrong[0][1])) if len(wrong) else None
+
+    def _index(self, row: int, unit: int) -> list[int]:
+        """An element's place in the output: of a convolution [image, row, column, channel]."""
+        shape = output_shape(self.given.prepared.layer, self.given.x, len(self.right_output))
+        return [int(i) for i in np.unravel_index(row * shape[-1] + unit, shape)]
 
     def worked(self) -> list[WorkedStep]:
         """The first wrong element by hand, right beside wrong; empty where there is no explanation."""
@@ -170,7 +184,8 @@ class Found(Report, ABC):
                 "matching": nearest.matching,
                 "elements": int(self.right_output.size),
             },
-            "element": None if at is None else {"row": at[0], "unit": at[1]},
+            "element": None if at is None else {"row": at[0], "unit": at[1], "index": self._index(*at)},
+            "places": self.places,
             "worked": [{"step": s.name, "right": s.right, "wrong": s.wrong} for s in self.worked()],
             "parts": [
                 {

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
+from ...layers.mistakes.taps import windows_of
 from ...layers.window_images import images_of, inner_places
 from ...model.types import Array, integer_type
 from ...ops.dense.layer import DenseLayer
 from ...ops.products.window_layer import WindowLayer
+from ...report.phrases import numbers
 
-__all__ = ["first_rows", "images_with", "place_text", "rows_of_sample", "samples_of", "size_of_sample"]
+__all__ = [
+    "first_rows",
+    "image_places",
+    "images_with",
+    "options_text",
+    "output_shape",
+    "place_text",
+    "rows_of_sample",
+    "samples_of",
+    "size_of_sample",
+]
 
 _ELEMENTS = 12_000
 """Output elements of all images that are chosen, about: user code may take long for each."""
@@ -66,11 +80,72 @@ def images_with(layer: WindowLayer, windows: Array, rng: np.random.Generator) ->
     return images
 
 
+def output_shape(layer: DenseLayer, x: Array, rows: int) -> tuple[int, ...]:
+    """The shape in which an element is named: of whole images `[n, h, w, c]`, else `[rows, out]`."""
+    if isinstance(layer, WindowLayer) and x.ndim == 4:
+        return layer.output_shape(x.shape)
+    return (rows, layer.units)
+
+
 def place_text(layer: DenseLayer, x: Array, row: int, unit: int) -> str:
     """Where an element of the output `[rows, out]` is, in words."""
     if not isinstance(layer, WindowLayer) or x.ndim != 4:
         return f"row {row}, unit {unit}"
-    _, height, width, _ = layer.output_shape(x.shape)
-    image, place = divmod(row, height * width)
-    y, x_place = divmod(place, width)
-    return f"image {image}, row {y}, column {x_place}, channel {unit}"
+    place = np.unravel_index(row, layer.output_shape(x.shape)[:3])
+    return "image {}, row {}, column {}, ".format(*map(int, place)) + f"channel {unit}"
+
+
+def options_text(layer: WindowLayer, found: tuple[int, ...]) -> str:
+    """Which option of the convolution gives an output of this shape, as the end of a sentence; else empty."""
+    convolution = layer.convolution
+    axes = convolution.rows, convolution.columns
+    other = "VALID" if axes[0].same else "SAME"
+    ways = {
+        f"the padding {other} gives; the layer's is {'SAME' if axes[0].same else 'VALID'}": {"same": not axes[0].same},
+        f"the stride 1 gives; the layer's is {axes[0].stride} x {axes[1].stride}": {"stride": 1},
+        f"no dilation gives; the layer's is {axes[0].dilation} x {axes[1].dilation}": {"dilation": 1},
+    }
+    for said, change in ways.items():
+        changed = [replace(axis, **change) for axis in axes]  # type: ignore[arg-type]
+        shape = [axis.outputs(length) for axis, length in zip(changed, convolution.input.shape[1:3], strict=True)]
+        if list(found[-3:]) == [*shape, layer.units]:
+            return f"; that is what {said}"
+    return ""
+
+
+def image_places(layer: DenseLayer, x: Array, wrong: npt.NDArray[np.bool_]) -> list[str]:
+    """Where the wrong elements `[rows, out]` of a convolution's output lie: channels, rows, columns, images."""
+    if not isinstance(layer, WindowLayer) or x.ndim != 4 or not wrong.any():
+        return []
+    bad = wrong.reshape(layer.output_shape(x.shape))
+    said = [
+        _few_text(np.asarray(bad.any(axis=(0, 1, 2))), "channel"),
+        _pixels_text(layer, np.asarray(bad.any(axis=(0, 3)))),
+        _few_text(np.asarray(bad.any(axis=(1, 2, 3))), "image"),
+    ]
+    return [text for text in said if text]
+
+
+def _few_text(bad: npt.NDArray[np.bool_], what: str) -> str:
+    """That only a few of all are wrong, or that only a few are right."""
+    for these, word in ((bad, "only in"), (~bad, "everywhere except in")):
+        listed = np.flatnonzero(these)
+        if 0 < len(listed) <= max(len(bad) // 4, 1) and len(listed) < len(bad):
+            return f"{word} {what}{'s' * (len(listed) != 1)} {numbers(listed.tolist(), 8)}"
+    return ""
+
+
+def _pixels_text(layer: WindowLayer, bad: npt.NDArray[np.bool_]) -> str:
+    """Where the wrong pixels of an image lie, if that is at its edges."""
+    edges = {name: np.zeros_like(bad) for name in ("first row", "last row", "first column", "last column")}
+    edges["first row"][0], edges["last row"][-1] = True, True
+    edges["first column"][:, 0], edges["last column"][:, -1] = True, True
+    others = {name: np.any([edge for other, edge in edges.items() if other != name], axis=0) for name in edges}
+    needed = [name for name, edge in edges.items() if (bad & edge & ~others[name]).any()]
+    left = bad & ~np.any([edges[name] for name in needed], axis=0) if needed else bad
+    padded = windows_of(layer.convolution).index.min(axis=1).reshape(bad.shape) < 0
+    if needed and not left.any() and min(bad.shape) > 2:
+        return f"only in the {' and the '.join(needed)}"
+    if not (bad & ~padded).any() and not padded.all():
+        return "only where the window reaches into the padding"
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from ...layers.mistakes import Mistake, applicable
 from ...model.types import Array, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.layer import DenseLayer
+from ...ops.products.window_layer import WindowLayer
+from .samples import options_text
 
 __all__ = ["Reading", "readings", "step_matrix"]
 
@@ -33,6 +36,7 @@ class Reading:
         wide: whether the array's type holds more than the layer's output type.
         rows: how many of the input's rows it has.
         transposed: whether (row, unit) is at `[unit, row]`.
+        sample_rows: how many rows a sample has: of a convolution, the pixels of an image.
     """
 
     values: Array
@@ -41,6 +45,12 @@ class Reading:
     wide: bool = False
     rows: int = 0
     transposed: bool = False
+    sample_rows: int = 1
+
+    @property
+    def written(self) -> Array:
+        """The values with a mistake in the layout as it is in the array."""
+        return self.values if self.layout is None else self.layout.function(self.values, self.sample_rows)
 
 
 def readings(prepared: PreparedDense, input_shape: tuple[int, ...], mine: Array) -> tuple[list[Reading], str]:
@@ -60,18 +70,19 @@ def readings(prepared: PreparedDense, input_shape: tuple[int, ...], mine: Array)
     if problem:
         return [], problem
     assert matrix is not None
+    pixels = math.prod(wanted[1:3]) if len(wanted) == 4 and isinstance(layer, WindowLayer) else 0
     units, problem = _units(layer, matrix)
     if problem:
         return [], problem
     made = [
-        Reading(values, (*shape_findings, *findings), None, wide, len(values), transposed)
+        Reading(values, (*shape_findings, *findings), None, wide, len(values), transposed, pixels or len(values))
         for values, findings, wide in units
     ]
     layouts = [m for m in applicable(prepared) if m.slot == "layout"]
     plain = [reading for reading in made if not reading.findings]
     for reading in plain or made[:1]:
         for layout in layouts:
-            undone = _undone(reading.values, layout)
+            undone = _undone(reading.values, layout, reading.sample_rows)
             if not np.array_equal(undone, reading.values):
                 made.append(replace(reading, values=undone, layout=layout))
     return made, ""
@@ -97,9 +108,9 @@ def step_matrix(layer: DenseLayer, rows: int, name: str, values: Array) -> tuple
     return matrix.astype(np.int64), ""
 
 
-def _undone(values: Array, layout: Mistake) -> Array:
+def _undone(values: Array, layout: Mistake, rows: int) -> Array:
     """The matrix before a layout mistake, which is a permutation."""
-    places = layout.function(np.arange(values.size).reshape(values.shape)).ravel()
+    places = layout.function(np.arange(values.size).reshape(values.shape), rows).ravel()
     result = np.empty_like(values.ravel())
     result[places] = values.ravel()
     return result.reshape(values.shape)
@@ -128,6 +139,9 @@ def _as_matrix(
             )
         word = "flattened" if mine.ndim == 1 else "reshaped"
         return mine.reshape(rows, units), (f"it is {word}: {found}",), False, ""
+    if isinstance(layer, WindowLayer) and len(wanted) == 4 and (mine.ndim != 1 and mine.shape[-3:] != wanted[1:]):
+        hint = options_text(layer, mine.shape)
+        return None, (), False, f"{found}: {mine.size} elements where {size} are wanted{hint}"
     if mine.size and mine.size < size and mine.size % units == 0 and (mine.ndim == 1 or mine.shape[-1] == units):
         count = mine.size // units
         text = f"it has {count} of {rows} rows: {found}; compared with the first {count}"

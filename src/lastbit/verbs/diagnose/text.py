@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -70,13 +72,19 @@ def tie_text(wrong: int, distance: float) -> str:
     )
 
 
-def rest_text(ours: Array, mine: Array, unrounded: Array | None = None) -> str:
+def rest_text(
+    ours: Array,
+    mine: Array,
+    unrounded: Array | None = None,
+    place: Callable[[int, int], str] = "row {}, unit {}".format,
+) -> str:
     """What the elements look like that an explanation does not reproduce.
 
     Args:
         ours: what it prints, `[rows, out]`.
         mine: what should be reproduced.
         unrounded: its values before the rounding, where they are known.
+        place: says where (row, unit) is.
     """
     if mine.dtype.kind == "f":
         return f"the largest difference is {float(np.nanmax(np.abs(ours - mine))):.6g}"
@@ -98,8 +106,8 @@ def rest_text(ours: Array, mine: Array, unrounded: Array | None = None) -> str:
             "by the same number in all rows of a unit, where nothing is at its range's ends, as a wrong bias does"
         )
     said += _places_text(bad)
-    first = tuple(int(i) for i in np.argwhere(bad)[0])
-    said.append(f"first at {list(first)}: {ours[first]} expected, yours {mine[first]}")
+    first = (int(np.argwhere(bad)[0][0]), int(np.argwhere(bad)[0][1]))
+    said.append(f"first at {place(*first)}: {ours[first]} expected, yours {mine[first]}")
     return "; ".join(said)
 
 

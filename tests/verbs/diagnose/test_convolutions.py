@@ -1,0 +1,150 @@
+"""diagnose of convolutions: their mistakes are named, right outputs are right, and it says where wrong elements lie."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lastbit.layers.mistakes import applicable, wrong_output
+from lastbit.model.errors import UnsupportedError
+from lastbit.ops.dense.eight_bit import PreparedDense
+from lastbit.ops.prepare import prepare_operator
+from lastbit.ops.products.window_layer import as_dense
+from lastbit.runtimes import RUNTIMES
+from lastbit.verbs.diagnose.separate import outputs
+from lastbit.verbs.diagnose.target import Reproduction
+from lastbit.verbs.diagnose.verb import diagnose
+from tests.layers.mistakes.test_windows import SHAPES
+from tests.support.cli import invoke
+from tests.support.convolution_models import make_convolution, random_images
+
+SHAPED = ("strided", "dilated", "twice", "uint8")
+
+
+def made(shape="strided", runtime="litert-reference", count=3, **options):
+    model = make_convolution(**SHAPES[shape] | options)
+    return model, as_dense(prepare_operator(model, model.operators[0], runtime)), random_images(model, count)
+
+
+@pytest.mark.parametrize("shape", ["plain", "strided", "twice", "uint8 depthwise", "int16"])
+def test_what_a_runtime_prints_is_right(shape):
+    given = {"units": 6} if "op" in SHAPES[shape] else {}
+    model = make_convolution(**SHAPES[shape] | given)
+    x = random_images(model, 2)
+    right = 0
+    for name in RUNTIMES:
+        try:
+            entry = prepare_operator(model, model.operators[0], name)
+        except UnsupportedError:
+            continue
+        report = diagnose(model, x, entry.evaluate([x])["output"], runtime=name)
+        assert report.right
+        assert name in report.explanation.runtimes
+        right += 1
+    assert right >= 3
+
+
+@pytest.mark.parametrize("shape", SHAPED)
+def test_mistakes_of_convolutions_are_named(shape):
+    model, prepared, x = made(shape)
+    right = prepared.evaluate([x])["output"]
+    named = 0
+    for mistake in applicable(prepared, images=True):
+        if mistake.slot not in ("input", "windows", "weights", "layout") and not mistake.needs_images:
+            continue
+        wrong = wrong_output(prepared, x, [mistake.name])
+        if np.array_equal(wrong, right):
+            continue
+        report = diagnose(model, x, wrong)
+        assert report.explanation is not None, mistake.name
+        if report.explanation.mistakes != (mistake.name,):
+            fresh = random_images(model, 4, seed=8)
+            injected = Reproduction((mistake.name,), ("litert-reference",), prepared)
+            answered = Reproduction(report.explanation.mistakes, ("litert-reference",), prepared)
+            told = mistake.name in {name for e in report.explanations for name in e.mistakes}
+            assert told or np.array_equal(*(outputs(fresh, e, False) for e in (injected, answered))), mistake.name
+        named += 1
+    assert named >= 6
+
+
+def test_a_function_is_called_with_images_and_the_stored_weights():
+    model, _, _ = made("strided")
+    shapes = set()
+
+    def mine(x, filters, zx, zy, m, bias):
+        shapes.add((x.shape[1:], filters.shape))
+        padded = np.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0))).astype(int) - zx  # with 0: it should be zx
+        acc = np.zeros((len(x), 4, 4, len(filters)), int) + bias
+        for i, j in np.ndindex(3, 3):
+            acc += padded[:, i : i + 7 : 2, j : j + 7 : 2] @ filters[:, i, j].astype(int).T
+        return np.clip(np.rint(acc * m) + zy, -128, 127).astype(np.int8)
+
+    report = diagnose(model, None, mine)
+    assert [mistake.name for mistake in report.mistakes] == ["padding_zero"]
+    assert shapes == {((8, 8, 3), (4, 3, 3, 3))}
+    assert "in the last row and the last column" in str(report)
+    assert "image 0, row 0, column 3, channel" in str(report)
+
+
+def test_it_says_where_the_wrong_elements_lie():
+    model, prepared, x = made("plain")
+    right = prepared.evaluate([x])["output"]
+    for at, wanted in (
+        (np.s_[..., 3], "only in channel 3"),
+        (np.s_[:, -1], "only in the last row"),
+        (np.s_[:, :, 0], "only in the first column"),
+        (np.s_[1], "only in image 1"),
+    ):
+        wrong = right.copy()
+        noise = np.random.default_rng(3).integers(1, 100, wrong[at].shape)
+        wrong[at] = (wrong[at].astype(int) + noise + 128) % 256 - 128
+        report = diagnose(model, x, wrong, runtime="litert-reference", most=1)
+        assert report.verdict == "unexplained"
+        assert wanted in report.places
+        assert wanted in str(report)
+        assert report.as_dict()["places"] == report.places
+
+
+def test_other_layouts_and_shapes_are_told():
+    model, prepared, x = made("strided", image=(8, 10))
+    right = prepared.evaluate([x])["output"]
+    moved = np.ascontiguousarray(np.moveaxis(right, -1, 1))
+    assert diagnose(model, x, moved).verdict == "form"
+    assert diagnose(model, x, moved.reshape(right.shape)).explanation.mistakes == ("output_channels_first",)
+    assert diagnose(model, x, right[:2]).verdict == "form"
+    valid = diagnose(model, x, right[:, :3, :4])
+    assert valid.verdict == "unreadable"
+    assert "the padding VALID gives; the layer's is SAME" in valid.problem
+    assert "the stride 1 gives" in diagnose(model, x, np.zeros((3, 8, 10, 4), np.int8)).problem
+
+
+def test_the_accumulators_say_at_which_step_it_goes_wrong():
+    model, prepared, x = made("twice")
+    steps = prepared.evaluate([x])
+    wrong = wrong_output(prepared, x, ["padding_zero", "rounding_truncated"])
+    report = diagnose(model, x, wrong, acc=steps["acc"], most=1)
+    assert [part.status for part in report.parts] == ["right", "unexplained"]
+    assert {m.name for m in diagnose(model, x, wrong).mistakes} == {"padding_zero", "rounding_truncated"}
+
+
+def test_channels_that_follow_two_rules_are_refused_with_the_reason():
+    model = make_convolution("DEPTHWISE_CONV_2D", channels=10, units=10)
+    assert not isinstance(as_dense(prepare_operator(model, model.operators[0], "litert-builtin")), PreparedDense)
+    report = diagnose(model, None, lambda x: x[..., :10], most=0)
+    assert "follow two rules" in report.as_dict()["refused"]["litert-builtin-x86"]
+
+
+def test_the_command(tmp_path):
+    model, prepared, x = made("strided", count=2)
+    paths = {name: str(tmp_path / f"{name}.npy") for name in ("x", "mine", "right", "inputs")}
+    (tmp_path / "m.tflite").write_bytes(model.content)
+    np.save(paths["x"], x)
+    np.save(paths["mine"], wrong_output(prepared, x, ["padding_same_wrong_side"]))
+    np.save(paths["right"], prepared.evaluate([x])["output"])
+    given = ["diagnose", str(tmp_path / "m.tflite"), "-i", paths["x"], "--op", "0"]
+    found = invoke(*given, "--output", paths["mine"], "--json")
+    assert found.exit_code == 1
+    answer = json.loads(found.output)
+    assert answer["explanations"][0]["mistakes"][0]["name"] == "padding_same_wrong_side"
+    assert len(answer["element"]["index"]) == 4
+    assert invoke(*given, "--output", paths["right"]).exit_code == 0
