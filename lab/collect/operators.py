@@ -1,7 +1,7 @@
 """Compare the operators around dense layers with the real interpreters, and write what was compared.
 
     python -m lab collect operators [--scale X] [--seed S] [--runtimes NAME ...]
-        [--tape RUNTIME=FILE ...] [--only OPERATOR ...]
+        [--tape RUNTIME=FILE ...] [--hidden RUNTIME ...] [--only OPERATOR ...]
 
 Writes the part `operators` of lab/evidence/RUNTIME.json, of which docs/operators.md and `lastbit runtimes
 --operators` are made: per runtime the fingerprint, and per variant of an operator the outputs compared, the mismatches,
@@ -15,8 +15,9 @@ import argparse
 import contextlib
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lab.cases import activations
 from lab.cases.operators import Array
 from lab.cases.variables import Stream, streams
 from lab.collect.evidence_files import load_part, store_part
+from lab.reach.hidden import open_hidden
 from lab.reach.tape import open_tape
 from lab.record.operators import all_cases
 from lab.record.recorded_operators import read_golden
@@ -187,14 +189,26 @@ def recorded(runtime: str) -> tuple[dict[str, str], Iterator[Seen]] | None:
     return None
 
 
+def oracle_of(runtime: str, tapes: Mapping[str, str], hidden: Sequence[str]) -> Oracle:
+    """A runtime's interpreter: on tape, on this CPU with features hidden, or as it is here."""
+    if runtime in tapes:
+        return open_tape(runtime, tapes[runtime])
+    return open_hidden(runtime) if runtime in hidden else open_oracle(runtime)
+
+
 def entry(
-    runtime: str, fingerprint: dict[str, str], cases: Iterator[Seen], how: str, tapped: Iterable[Stream] = ()
+    runtime: str,
+    fingerprint: dict[str, str],
+    cases: Iterator[Seen],
+    how: str,
+    tapped: Iterable[Stream] = (),
+    opened: Callable[[], Oracle] | None = None,
 ) -> dict[str, Any]:
     """One runtime's part of the file."""
     tally = Tally(runtime)
     for model, inputs, found in cases:
         tally.add(model, inputs, found)
-    with open_oracle(runtime) if tapped else contextlib.nullcontext() as oracle:
+    with opened() if tapped and opened is not None else contextlib.nullcontext() as oracle:
         for stream in tapped:
             assert oracle is not None
             tally.add_stream(stream, oracle.run(stream.content, [[x] for x in stream.calls]).outputs)
@@ -220,18 +234,20 @@ def main() -> None:
     parser.add_argument("--runtimes", nargs="+", choices=OPERATOR_RUNTIMES, default=OPERATOR_RUNTIMES)
     parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see lab/reach/tape.py")
     parser.add_argument("--only", nargs="+", choices=OPERATORS, default=(), help="these operators; others keep theirs")
+    parser.add_argument("--hidden", nargs="+", default=(), choices=OPERATOR_RUNTIMES, help="see lab/reach/hidden")
     options = parser.parse_args()
     tapes = dict(text.split("=", 1) for text in options.tape)
     kept = load_part("operators")
     runtimes: dict[str, Any] = {}
     for name in OPERATOR_RUNTIMES:
-        if name in options.runtimes and (name in tapes or installed(name) is not None):
+        if name in options.runtimes and (name in tapes or name in options.hidden or installed(name) is not None):
             run_streams = name not in tapes and (not options.only or set(options.only) & set(KEEP_VALUES))
-            oracle = open_tape(name, tapes[name]) if name in tapes else open_oracle(name)
+            oracle = oracle_of(name, tapes, options.hidden)
             fingerprint, cases = live(name, oracle, options.seed, options.scale, options.only)
             how = f"python -m lab collect operators --seed {options.seed} --scale {options.scale:g}"
             tapped = all_streams(options.seed, options.scale) if run_streams else ()
-            runtimes[name] = entry(name, fingerprint, cases, how, tapped)
+            opened = partial(oracle_of, name, tapes, options.hidden)
+            runtimes[name] = entry(name, fingerprint, cases, how, tapped, opened)
             if options.only and name in kept:
                 runtimes[name] = merged(kept[name], runtimes[name], options.only)
         elif name in kept:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab.pages import api as api_page
 from lab.pages import converters, gallery, page_585, reader_table, runtimes, screens
-from lastbit.ops import OPERATORS
+from lastbit.ops import OPERATOR_GROUPS, OPERATORS
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.evidence import evidence_of, outputs_by_run
 from lastbit.runtimes.groups import GROUPS
@@ -84,21 +84,8 @@ def _cpu(text: str) -> str:
     words = features.split()
     for feature, told in _WIDEST.items():
         if feature in words:
-            return f"{name} with {told}" + (how if "emulated" in how else "")
+            return f"{name} with {told}" + (how if "emulated" in how or "hidden" in how else "")
     return name
-
-
-OPERATOR_GROUPS = {
-    "Convolutions, products and pools": "CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV BATCH_MATMUL AVERAGE_POOL_2D "
-    "MAX_POOL_2D MEAN SUM",
-    "Element by element": "ADD SUB MUL MAXIMUM MINIMUM",
-    "Activations": "RELU RELU6 RELU_N1_TO_1 LEAKY_RELU HARD_SWISH LOGISTIC TANH SOFTMAX",
-    "Between types": "QUANTIZE DEQUANTIZE",
-    "State between calls": "CALL_ONCE VAR_HANDLE READ_VARIABLE ASSIGN_VARIABLE",
-    "Shapes, copies and positions": "CONCATENATION EXPAND_DIMS FILL PACK PAD PADV2 RESHAPE SHAPE SPLIT SPLIT_V SQUEEZE "
-    "STRIDED_SLICE TRANSPOSE UNPACK ARG_MAX ARG_MIN",
-}
-"""How docs/operators.md is divided. An operator that stands nowhere comes last, under its own heading."""
 
 
 def operators_tables() -> str:
@@ -106,11 +93,8 @@ def operators_tables() -> str:
     rows: dict[str, list[tuple[str, dict[str, Cell]]]] = {}
     for (operator, variant), cells in operators_report().cells().items():
         rows.setdefault(operator, []).append((variant, cells))
-    grouped = {name: names.split() for name, names in OPERATOR_GROUPS.items()}
-    known = {name for names in grouped.values() for name in names}
-    grouped["Others"] = [name for name in rows if name not in known]
     parts: list[str] = []
-    for name, names in grouped.items():
+    for name, names in OPERATOR_GROUPS.items():
         found = [_operator_part(operator, rows[operator]) for operator in names if operator in rows]
         parts += [f"## {name}", *found] if found else []
     return "\n\n".join(parts)

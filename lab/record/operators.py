@@ -1,12 +1,13 @@
 """Record what real interpreters make of the operators around dense layers.
 
-    python -m lab record operators [--seed S] [--scale X] [--tape RUNTIME=FILE ...]
+    python -m lab record operators [--seed S] [--scale X] [--tape RUNTIME=FILE ...] [--hidden RUNTIME ...]
 
 Writes tests/recorded/operators.NAME.npz, where NAME is what XNNPACK is called on this CPU; with --tape
-(lab/reach/tape.py) those runtimes are asked instead, and NAME is `emulated`. The file has one-operator models with
-their inputs, each interpreter's outputs, and fingerprints. Of many cases those are kept, the smallest first, in which
-two rules of an operator part, so that the golden file refutes every rival that the cases refute; and a few of each
-operator besides. LastBit's own rules choose the cases only: every expected number is an interpreter's.
+(lab/reach/tape.py) or --hidden (lab/reach/hidden) those runtimes are asked instead, and NAME is `emulated` or `hidden`.
+The file has one-operator models with their inputs, each interpreter's outputs, and fingerprints. Of many cases those
+are kept, the smallest first, in which two rules of an operator differ, so that the golden file refutes every rival that
+the cases refute; and a few of each operator besides. LastBit's own rules choose the cases only: every expected number
+is an interpreter's.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import json
 import lzma
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 
 import numpy as np
 
+from lab.cases.blocks import blocks_and_parts
 from lab.cases.conversions import clamps, conversions, reshapes
 from lab.cases.convolutions import biases_16, convolutions, far_convolutions, pools, windows
 from lab.cases.copies import copies
@@ -31,6 +33,7 @@ from lab.cases.operators import Array, Case
 from lab.cases.reductions import reductions
 from lab.cases.transpose_conv import far_transpose_convolutions, transpose_convolutions
 from lab.cases.unary import unaries
+from lab.reach.hidden import open_hidden
 from lab.reach.tape import open_tape
 from lastbit.model.errors import UnsupportedError
 from lastbit.ops import OPERATORS
@@ -74,6 +77,10 @@ def all_cases(seed: int, scale: float = 1.0) -> Iterator[Case]:
     for dtype in ("int8", "int16"):
         yield from transpose_convolutions(np.random.default_rng([seed, 102, len(dtype)]), count(150), dtype)
     yield from far_transpose_convolutions(np.random.default_rng([seed, 103]), count(200))
+    yield from transpose_convolutions(np.random.default_rng([seed, 105]), count(150), "uint8")
+    yield from far_transpose_convolutions(np.random.default_rng([seed, 106]), count(50), "uint8")
+    for number, dtype in enumerate(("int8", "uint8", "int16", "float32", "int32")):
+        yield from blocks_and_parts(np.random.default_rng([seed, 107, number]), count(60), dtype)
 
 
 def _later_cases(rng: np.random.Generator, count: Callable[[int], int]) -> Iterator[Case]:
@@ -184,15 +191,18 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="how many cases there are to choose from")
     parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see lab/reach/tape.py")
     parser.add_argument("--only", nargs="+", choices=OPERATORS, default=(), help="these, in a file of their own")
+    parser.add_argument("--hidden", nargs="+", default=(), metavar="RUNTIME", help="see lab/reach/hidden")
     arguments = parser.parse_args()
     tapes = dict(text.split("=", 1) for text in arguments.tape)
     # A machine with another CPU has other kernels; what it recorded stands in a file of its own.
-    name = ".".join(["emulated" if tapes else RUNTIMES[0], *arguments.only]).lower()
+    how = "emulated" if tapes else "hidden" if arguments.hidden else RUNTIMES[0]
+    name = ".".join([how, *arguments.only]).lower()
     path = GOLDEN / f"operators.{name}.npz"
     every = all_cases(arguments.seed, arguments.scale)
     cases = choose(case for case in every if not arguments.only or case.op in arguments.only)
-    taped = (open_tape(name, tape) for name, tape in tapes.items())
-    np.savez_compressed(path, **record(cases, taped if tapes else map(open_oracle, RUNTIMES)))  # type: ignore[arg-type]
+    elsewhere = chain((open_tape(name, tape) for name, tape in tapes.items()), map(open_hidden, arguments.hidden))
+    oracles = elsewhere if tapes or arguments.hidden else map(open_oracle, RUNTIMES)
+    np.savez_compressed(path, **record(cases, oracles))  # type: ignore[arg-type]
     print(f"{path}: {len(cases)} cases, {path.stat().st_size} bytes")
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
-from ..model.graph import Model
 from ..model.types import Array
 from ..ops.base import PreparedOperator, output_values
 from ..ops.prepare import PreparedModel
 from . import AUTO, choose_engine
 
-__all__ = ["OperatorRunner", "outputs_of", "products_of"]
-
-_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+__all__ = ["OperatorRunner", "outputs_of"]
 
 
 class OperatorRunner:
@@ -55,13 +51,3 @@ class OperatorRunner:
 def outputs_of(entry: PreparedOperator, values: Sequence[Array]) -> list[Array]:
     """What an operator makes of its inputs by the reference engine: its outputs, in order."""
     return list(output_values(entry.operator, entry.evaluate(values)).values())
-
-
-def products_of(model: Model, index: int) -> int:
-    """About how many products an operator adds up: those of a convolution's windows; 0 for anything else."""
-    op = model.operators[index]
-    weights = model.operand(op, 1)
-    if op.name not in _CONVOLUTIONS or weights is None or not op.outputs:
-        return 0
-    elements = math.prod(model.tensors[op.outputs[0]].shape)
-    return elements * math.prod(weights.shape[1:] if op.name == "CONV_2D" else weights.shape[1:3])

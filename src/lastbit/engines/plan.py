@@ -25,10 +25,10 @@ from ..ops.dense.gemv_or_gemm import PreparedByRows, for_rows
 from ..ops.dense.hybrid import PreparedHybrid
 from ..ops.elements.unary import flush_subnormal, per_tensor
 from ..ops.prepare import PreparedModel
-from ..rules.base import Pairs, Unsupported
+from ..rules.base import ElementGroups, Pairs, Unsupported
 from ..rules.operators.fold import leaves
 from ..rules.operators.forms import Quotient
-from ..rules.operators.rule import Choice, ElementGroups
+from ..rules.operators.rule import Choice
 from ..rules.operators.table import QUANTIZE
 from .blas import DenseByBlas, ElementTable, NumpyChain, QuantizeStep, Runnable, Softmax, SplitWeights
 

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from ..arith.fixedpoint import low_bits
 from ..arith.matmul import pack_weights
 from ..model.errors import InputError
-from ..model.graph import Model, Subgraph, Tensor
+from ..model.graph import Model, Operator, Subgraph, Tensor
 from ..model.tflite.writer import extract_operator, write
 from ..model.types import Array, IntArray, IntegerType, integer_type
+from ..ops import OPERATORS
 from ..ops.dense.eight_bit import PreparedDense
 from ..ops.dense.layer import DenseLayer
 from ..ops.products.window_layer import WindowLayer, sums
@@ -144,11 +145,16 @@ def random_inputs(model: Model, rng: np.random.Generator) -> list[Array]:
     return [_random_values(model, tensor, rng) for tensor in model.inputs]
 
 
+def _role(op: Operator, tensor: Tensor) -> str:
+    entry = OPERATORS.get(op.name)
+    return "input" if entry is None else entry.role(op.inputs.index(tensor.index))
+
+
 def _random_values(model: Model, tensor: Tensor, rng: np.random.Generator) -> Array:
     dtype = tensor.dtype
     for op in model.operators:
-        if op.name == "TRANSPOSE_CONV" and op.inputs[0] == tensor.index:
-            return np.asarray(model.tensors[op.outputs[0]].shape, dtype.numpy)  # no other output shape makes sense
+        if tensor.index in op.inputs and _role(op, tensor) == "output shape":
+            return np.asarray(model.tensors[op.outputs[0]].shape, dtype.numpy)  # no other one makes sense
     if isinstance(dtype, IntegerType):
         return rng.integers(dtype.qmin, dtype.qmax, tensor.shape, dtype.numpy, endpoint=True)
     if dtype.name != "float32":

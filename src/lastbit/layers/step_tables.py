@@ -138,7 +138,7 @@ def no_table_reason(prepared: PreparedOperator) -> str:
             f"{words.overflow} in 16 bits, so that which accumulators an input reaches does not follow from sums of "
             "products"
         )
-    if isinstance(prepared, PreparedConvolution) and len(prepared.requant) > 1:
+    if isinstance(prepared, PreparedConvolution) and len(prepared.parts) > 1:
         return f"no thresholds: {SEVERAL_RULES}"
     return "no thresholds: it has no integer accumulator that is requantized"
 

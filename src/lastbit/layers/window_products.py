@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..arith.exact import low_bits
 from ..model.types import Array
 from ..ops.products.convolution import Convolution, PreparedConvolution
 
-__all__ = ["WindowProducts", "window_products"]
+__all__ = ["WindowProducts", "met_inputs", "window_products"]
+
+Place = tuple[int, int, int]
+"""A row, a column and a channel."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,13 @@ class WindowProducts:
         places: (row, column, channel) of each input element that is no padding.
         x: their values.
         weights: the weights that they meet.
-        padding: how many taps of the window lie in the padding, whose products are 0.
+        padding: how many taps of the window meet no input value: those in the padding, and of TRANSPOSE_CONV those
+            between two input values.
         bias: the channel's bias.
         acc: the sum of the products without zero points, and the bias, in the rule's register.
     """
 
-    places: tuple[tuple[int, int, int], ...]
+    places: tuple[Place, ...]
     x: tuple[int, ...]
     weights: tuple[int, ...]
     padding: int
@@ -35,49 +37,63 @@ class WindowProducts:
     acc: int
 
 
-def window_products(
-    prepared: PreparedConvolution, values: Sequence[Array], index: tuple[int, ...]
-) -> WindowProducts | None:
-    """The products of one output element; None for TRANSPOSE_CONV, whose windows are laid out by its output.
+def window_products(prepared: PreparedConvolution, values: Sequence[Array], index: tuple[int, ...]) -> WindowProducts:
+    """The products of one output element, from the definition and apart from what calculates whole arrays.
 
     Args:
         prepared: the convolution.
-        values: its input `[n, h, w, c]`.
+        values: its inputs, of which the last is `[n, h, w, c]`.
         index: the element's place, (n, row, column, channel).
     """
     layer = prepared.convolution
-    if layer.operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
-        return None
-    n, top, left, channel = index
+    n, *place = index
+    met = met_inputs(layer, (place[0], place[1], place[2]))
+    seen = tuple(int(values[-1][(n, *at)]) for at, _ in met)
+    weights = tuple(weight for _, weight in met)
+    zx, zw, bias = layer.input_zero_point, layer.weights_zero_point, int(layer.bias_values[index[-1]])
+    total = sum((v - zx) * (w - zw) for v, w in zip(seen, weights, strict=True)) + bias
+    bits = prepared.parts[0].params.rule.sums.bits
+    taps, _ = _taps(layer, index[-1])
+    padding = taps.size - len(met)
+    return WindowProducts(tuple(at for at, _ in met), seen, weights, padding, bias, low_bits(total, bits))
+
+
+def met_inputs(layer: Convolution, place: Place) -> list[tuple[Place, int]]:
+    """Which input values of a sample one output element is made of, each with the weight that it meets.
+
+    Args:
+        layer: the convolution.
+        place: the output element: its row, column and channel.
+    """
+    top, left, channel = place
     taps, first = _taps(layer, channel)
-    found, padding = [], 0
-    for i, row in enumerate(_spots(layer, 0, top)):
-        for j, column in enumerate(_spots(layer, 1, left)):
-            inside = 0 <= row < layer.input.shape[1] and 0 <= column < layer.input.shape[2]
-            for c in range(taps.shape[2]):
-                if inside:
-                    at = (row, column, first + c)
-                    found.append((at, int(values[0][(n, *at)]), int(taps[i, j, c])))
-                else:
-                    padding += 1
-    zx, zw, bias = layer.input_zero_point, layer.weights_zero_point, int(layer.bias_values[channel])
-    total = sum((x - zx) * (w - zw) for _, x, w in found) + bias
-    bits = prepared.requant[0][2].rule.sums.bits
-    places, x, weights = zip(*found, strict=True) if found else ((), (), ())
-    return WindowProducts(places, x, weights, padding, bias, low_bits(total, bits))
+    columns = list(enumerate(_spots(layer, 1, left)))
+    return [
+        ((row, column, first + c), int(taps[i, j, c]))
+        for i, row in enumerate(_spots(layer, 0, top))
+        for j, column in columns
+        if row is not None and column is not None
+        for c in range(taps.shape[2])
+    ]
 
 
 def _taps(layer: Convolution, channel: int) -> tuple[Array, int]:
     """The channel's weights `[kh, kw, c]`, and the first input channel that they meet."""
     assert layer.weights.data is not None
-    if layer.operator.name == "CONV_2D":
+    if layer.operator.name != "DEPTHWISE_CONV_2D":
         taps = layer.weights.data[channel]
         return taps, channel // (layer.channels // layer.groups) * taps.shape[2]
     return layer.weights.data[0, :, :, channel : channel + 1], channel // (layer.channels // layer.input.shape[3])
 
 
-def _spots(layer: Convolution, axis: int, place: int) -> list[int]:
-    """Where the taps of a window lie along one axis."""
-    window = (layer.rows, layer.columns)[axis]
-    start = place * window.stride - window.padding(layer.input.shape[1 + axis])[0]
-    return [int(spot) for spot in start + np.arange(window.size) * window.dilation]
+def _spots(layer: Convolution, axis: int, place: int) -> list[int | None]:
+    """Which input row or column each tap of a window meets along one axis; None where it meets none."""
+    window, length = (layer.rows, layer.columns)[axis], layer.input.shape[1 + axis]
+    if layer.operator.name == "TRANSPOSE_CONV":
+        # Input row i is spread over the output from row i * stride - padding on.
+        shifted = place + window.padding(layer.output.shape[1 + axis])[0]
+        found = [divmod(shifted - tap, window.stride) for tap in range(window.size)]
+        return [row if rest == 0 and 0 <= row < length else None for row, rest in found]
+    start = place * window.stride - window.padding(length)[0]
+    spots = [start + tap * window.dilation for tap in range(window.size)]
+    return [spot if 0 <= spot < length else None for spot in spots]

@@ -135,11 +135,11 @@ def _of_convolution(prepared: PreparedConvolution, values: Sequence[Array], inde
     assert layer.input.quant is not None
     assert layer.weights.quant is not None
     assert layer.output.quant is not None
-    params = next(params for start, stop, params in prepared.requant if start <= channel < stop)
+    params = prepared.part_at(index).params
     scales, products = layer.weights.quant.scale, window_products(prepared, values, index)
     return exact_requantize(
         params.rule,
-        int(prepared.evaluate(values)["acc"][index]) if products is None else products.acc,
+        products.acc,
         input_scale=fraction_of(layer.input.quant.scale[0]),
         weights_scale=fraction_of(scales[channel if scales.size > 1 else 0]),
         output_scale=fraction_of(layer.output.quant.scale[0]),

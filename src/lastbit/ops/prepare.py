@@ -134,7 +134,7 @@ def prepare_operator(model: Model, op: Operator, runtime: str | Runtime) -> Prep
     chosen = get_runtime(runtime)
     rule = choose_rule(model, op, chosen)
     kernel = KERNELS[rule.kernel]
-    check_operands(model, op, kernel.file, reads_scales=OPERATORS[op.name].reads_scales)
+    check_operands(model, op, kernel.file, OPERATORS[op.name])
     if rule.arithmetic is not None:
         if op.name != "FULLY_CONNECTED":
             raise refuse(op, f"the rule {rule.name} has no line in a table, which dense layers alone may have")
@@ -159,7 +159,7 @@ def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
         raise refuse(op, "this operator is not covered yet")
     if runtime.dense_only and op.name != "FULLY_CONNECTED":
         raise refuse(op, DENSE_ONLY, Refusal.DENSE_ONLY)
-    check_structure(model, op, entry.inputs, entry.outputs, reads_scales=entry.reads_scales)
+    check_structure(model, op, entry)
     variant = entry.variant(model, op)
     declined = runtime.fallback is not None and DELEGATE.why_declined(model, op, runtime) is not None
     rule = find_rule(runtime, op.name, variant, declined)

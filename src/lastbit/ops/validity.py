@@ -19,6 +19,7 @@ from ..model.graph import Model, Operator, Tensor
 from ..model.types import DTYPES
 from ..rules.requantize.fold import RequantParams
 from .base import refuse
+from .entry import OperatorEntry
 
 __all__ = [
     "FileLimits",
@@ -52,8 +53,6 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "output_type": _TYPES,
     "out_type": _TYPES,
 }
-# The operators that have weights, at input 1, and perhaps a bias, at input 2.
-_WITH_WEIGHTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "BATCH_MATMUL")
 # Faults of a quantization that no kernel reads of a bias.
 _QUANTIZATION_FAULTS = frozenset(
     {
@@ -80,31 +79,30 @@ class FileLimits:
     normal_scales: bool = False
 
 
-def check_structure(
-    model: Model, op: Operator, inputs: tuple[int, int], outputs: tuple[int, int], *, reads_scales: bool
-) -> None:
+def check_structure(model: Model, op: Operator, kind: OperatorEntry) -> None:
     """Refuse an operator without the operands that its kind has, and one that cannot run where it stands.
 
     Args:
         model: the model.
         op: the operator.
-        inputs: how many inputs its kind has: the fewest and the most.
-        outputs: the same of its outputs.
-        reads_scales: whether it does; what only moves values takes arrays without an element too.
+        kind: its kind; one that only moves values takes arrays without an element too.
 
     Raises:
         UnsupportedError: with the reason.
     """
-    for what, found, (fewest, most) in (("inputs", len(op.inputs), inputs), ("outputs", len(op.outputs), outputs)):
+    for what, found, (fewest, most) in (
+        ("inputs", len(op.inputs), kind.inputs),
+        ("outputs", len(op.outputs), kind.outputs),
+    ):
         if not fewest <= found <= most:
             wanted = str(fewest) if fewest == most else f"{fewest} or more" if most > 99 else f"{fewest} to {most}"
             raise refuse(op, f"has {found} {what}; every runtime wants {wanted}")
     for fault in model.faults_of_operators.get(op.index, ()):
         raise refuse(op, fault.text + _advice(fault))
-    for role, tensor in _operands(model, op):
+    for role, tensor in _operands(model, op, kind):
         if tensor.data is None and tensor.index not in model.fed_or_computed:
             raise refuse(op, f"{tensor.label} {_no_values(tensor)}")
-        if 0 in tensor.shape and reads_scales:
+        if 0 in tensor.shape and kind.reads_scales:
             raise refuse(op, f"{tensor.label} has the shape {list(tensor.shape)}, without an element; not covered")
         for fault in model.faults_of_tensors.get(tensor.index, ()):
             unread = role == "bias" and fault.kind in _QUANTIZATION_FAULTS
@@ -115,23 +113,23 @@ def check_structure(
             raise refuse(op, f"the option {option} is {value}, which LastBit does not know")
 
 
-def check_operands(model: Model, op: Operator, limits: FileLimits, *, reads_scales: bool) -> None:
+def check_operands(model: Model, op: Operator, limits: FileLimits, kind: OperatorEntry) -> None:
     """Refuse what this kernel's runtime refuses of the file, and scales that it cannot work with.
 
     Args:
         model: the model.
         op: the operator; `check_structure` has accepted it.
         limits: of the kernel that would compute it.
-        reads_scales: whether the operator does.
+        kind: the operator's.
 
     Raises:
         UnsupportedError: with the reason.
     """
     if limits.of_litert:
-        for kind, fault in model.first_faults.items():
-            if kind in LITERT_REFUSES:
+        for found, fault in model.first_faults.items():
+            if found in LITERT_REFUSES:
                 raise refuse(op, f"LiteRT refuses the file: {fault.text}")
-    for role, tensor in _operands(model, op):
+    for role, tensor in _operands(model, op, kind):
         for fault in model.faults_of_tensors.get(tensor.index, ()):
             if fault.kind in limits.misreads:
                 raise refuse(op, f"{fault.text}; TensorFlow Lite Micro does not read this as the file means it")
@@ -140,8 +138,8 @@ def check_operands(model: Model, op: Operator, limits: FileLimits, *, reads_scal
                 raise refuse(op, fault.text)
         if tensor.quant is not None and tensor.dtype.name in _QUANTIZED and role != "bias":
             _check_normal(op, tensor, limits)
-            if reads_scales:
-                _check_scales(op, role, tensor, limits)
+            if kind.reads_scales:
+                _check_scales(op, role, tensor, limits, "weights" in kind.roles)
 
 
 def check_factor(op: Operator, params: RequantParams) -> None:
@@ -200,10 +198,10 @@ def _check_normal(op: Operator, tensor: Tensor, limits: FileLimits) -> None:
         )
 
 
-def _check_scales(op: Operator, role: str, tensor: Tensor, limits: FileLimits) -> None:
+def _check_scales(op: Operator, role: str, tensor: Tensor, limits: FileLimits, has_weights: bool) -> None:
     assert tensor.quant is not None
     scale = tensor.quant.scale
-    if op.name not in _WITH_WEIGHTS and not ((scale >= _SMALLEST_SCALE) & (scale <= _LARGEST_SCALE)).all():
+    if not has_weights and not ((scale >= _SMALLEST_SCALE) & (scale <= _LARGEST_SCALE)).all():
         beyond = float(scale[int(np.argmin((scale >= _SMALLEST_SCALE) & (scale <= _LARGEST_SCALE)))])
         raise refuse(op, f"{tensor.label} has the scale {beyond!r}; covered in {op.name}: 2^-40 to 2^40")
     low = scale >= 0 if role == "weights" else scale > 0
@@ -222,12 +220,11 @@ def _worst(tensor: Tensor) -> float:
     return float(scale[int(np.argmin(good))])
 
 
-def _operands(model: Model, op: Operator) -> Iterator[tuple[str, Tensor]]:
+def _operands(model: Model, op: Operator, kind: OperatorEntry) -> Iterator[tuple[str, Tensor]]:
     """The tensors that an operator reads and writes, each with its role."""
-    roles = ("input", "weights", "bias") if op.name in _WITH_WEIGHTS else ("input",)
     for position, index in enumerate(op.inputs):
         if index >= 0:
-            yield roles[min(position, len(roles) - 1)], model.tensors[index]
+            yield kind.role(position), model.tensors[index]
     for index in op.outputs:
         yield "output", model.tensors[index]
 

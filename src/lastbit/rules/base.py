@@ -13,6 +13,7 @@ __all__ = [
     "Bounds",
     "ChannelGroups",
     "Either",
+    "ElementGroups",
     "IntegerRule",
     "OneRow",
     "Pairs",
@@ -167,6 +168,17 @@ class ChannelGroups:
 
 
 @dataclass(frozen=True)
+class ElementGroups:
+    """The elements of a sample, in flat order, that fill whole groups; the last ones follow the other rule.
+
+    Attributes:
+        elements: of one group.
+    """
+
+    elements: int
+
+
+@dataclass(frozen=True)
 class Window:
     """A convolution in which every output channel sees one input channel that no other sees, with so small a window.
 
@@ -189,7 +201,7 @@ class Either:
     """
 
     name: str = field(compare=False)
-    when: OneRow | ChannelGroups | Window
+    when: OneRow | ChannelGroups | ElementGroups | Window
     then: IntegerRule
     otherwise: IntegerRule
 

@@ -100,7 +100,7 @@ def _all() -> dict[str, tuple[Evidence, ...]]:
     text = (resources.files("lastbit") / "runtimes" / "facts" / "evidence.json").read_text(encoding="utf-8")
     content = json.loads(text)
     runs = [Run(**run) for run in content["runs"]]
-    variants, rivals, words = content["variants"], content["rivals"], content["words"]
+    variants, rivals, words, counted = (content[name] for name in ("variants", "rivals", "words", "counted"))
     return {
         name: tuple(
             Evidence(
@@ -114,7 +114,7 @@ def _all() -> dict[str, tuple[Evidence, ...]]:
                 words[said],
                 {rivals[rival]: count for rival, count in zip(refuted[::2], refuted[1::2], strict=True)},
             )
-            for variant, ran, counts, said, refuted in rows
+            for variant, ran, (counts, said, refuted) in ((row[0], row[1], counted[row[2]]) for row in rows)
         )
         for name, rows in content["runtimes"].items()
     }

@@ -9,7 +9,6 @@ from .derive import UNSETTLED_ARM64, WHOLE_INT4_SUMS, hybrid_rules
 from .machine import ARM64, X86_64
 from .operator_rules import (
     XNNPACK_AVX2_OPERATORS,
-    XNNPACK_AVX512_OPERATORS,
     XNNPACK_AVXVNNI_OPERATORS,
     XNNPACK_OPERATORS,
 )
@@ -72,7 +71,6 @@ _AVX512 = Cpu(
     title="LiteRT's default on x86-64 with AVX512 without VNNI: XNNPACK delegate, builtin kernels for what it declines",
     platform="x86-64 with AVX512, without AVX512-VNNI",
     rules={
-        **XNNPACK_AVX512_OPERATORS,
         **WHOLE_INT4_SUMS,
         **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
     },

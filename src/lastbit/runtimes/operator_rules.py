@@ -11,7 +11,6 @@ __all__ = [
     "REFERENCE_OPERATORS",
     "TFLM_OPERATORS",
     "XNNPACK_AVX2_OPERATORS",
-    "XNNPACK_AVX512_OPERATORS",
     "XNNPACK_AVXVNNI_OPERATORS",
     "XNNPACK_OPERATORS",
 ]
@@ -22,11 +21,15 @@ _NO_UINT8 = Refused(Refusal.RUNTIME, "the interpreter has no uint8 kernel for it
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
 _COPIES = (
+    "BATCH_TO_SPACE_ND",
     "CONCATENATION",
     "EXPAND_DIMS",
+    "GATHER",
     "PACK",
     "PAD",
     "PADV2",
+    "SLICE",
+    "SPACE_TO_BATCH_ND",
     "SPLIT_V",
     "SQUEEZE",
     "STRIDED_SLICE",
@@ -132,7 +135,10 @@ XNNPACK_OPERATORS: Rules = {
     **_same(("LEAKY_RELU",), EIGHT_BIT, "q8_half_up", Family.XNNPACK),
     **_same(("MEAN", "SUM"), EIGHT_BIT, "float32_bias_half_even", Family.XNNPACK),
     **_same(
-        ("CONCATENATION", "PAD", "STRIDED_SLICE", "TRANSPOSE"), ("int8", "uint8", "float32"), "copy", Family.XNNPACK
+        ("CONCATENATION", "PAD", "SLICE", "STRIDED_SLICE", "TRANSPOSE"),
+        ("int8", "uint8", "float32"),
+        "copy",
+        Family.XNNPACK,
     ),
     **{key_of("SPLIT", f"int32->{t}"): Rule("copy", Family.XNNPACK) for t in ("int8", "uint8", "float32")},
     **_same(("ADD", "SUB", "MUL"), ("float32",), "float32_flush", Family.XNNPACK),
@@ -147,7 +153,7 @@ XNNPACK_OPERATORS: Rules = {
         Refusal.NOT_EXACT, "not exact: which of 0.0 and -0.0 XNNPACK takes is not known"
     ),
     key_of("BATCH_MATMUL", "int8->int8"): Rule("float32-half_even", Family.XNNPACK),
-    **_convolutions(("TRANSPOSE_CONV",), _INT8, "float32-half_even", Family.XNNPACK),
+    **_convolutions(("TRANSPOSE_CONV",), (*_INT8, "uint8 per_tensor"), "float32-half_even", Family.XNNPACK),
     **{
         key: rule
         for key, rule in _variables((*EIGHT_BIT, "float32"), Family.XNNPACK).items()
@@ -157,21 +163,15 @@ XNNPACK_OPERATORS: Rules = {
     key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma/bias_first", Family.XNNPACK),
 }
 
-_ON_THIS_CPU = Refused(Refusal.NOT_SETTLED, "the delegate's kernel for this kind of CPU was not run")
-
-# What was run with the kernels of AVX512-VNNI only.
-XNNPACK_AVX512_OPERATORS: Rules = {key_of("TRANSPOSE_CONV", variant): _ON_THIS_CPU for variant in _INT8}
-
 # What other kernels do otherwise than those of AVX512-VNNI: those of AVX-VNNI, and those of AVX2.
 XNNPACK_AVXVNNI_OPERATORS: Rules = {
-    **XNNPACK_AVX512_OPERATORS,
     **_same(("LEAKY_RELU",), ("float32",), "float32_by_sign_flush", Family.XNNPACK),
 }
 
 XNNPACK_AVX2_OPERATORS: Rules = {
     **XNNPACK_AVXVNNI_OPERATORS,
     **_convolutions(("CONV_2D",), (*_INT8, *_GROUPED), _SATURATE, Family.XNNPACK),
-    **_convolutions(("DEPTHWISE_CONV_2D",), _INT8, _SATURATE, Family.XNNPACK),
+    **_convolutions(("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), _INT8, _SATURATE, Family.XNNPACK),
     key_of("BATCH_MATMUL", "int8->int8"): Rule(_SATURATE, Family.XNNPACK),
 }
 
@@ -194,9 +194,10 @@ def _litert_operators(kernel: Family) -> Rules:
     }
 
 
-def _transpose_convolutions(rule: str, kernel: Family) -> Rules:
-    """TRANSPOSE_CONV: the rule of int8, and of int16 with an int32 bias that is stated."""
+def _transpose_convolutions(rule: str, kernel: Family, uint8: Rule | Refused) -> Rules:
+    """TRANSPOSE_CONV: the rule of int8, and of int16 with an int32 bias that is stated; what uint8 follows."""
     table: Rules = {key_of("TRANSPOSE_CONV", variant): Rule(rule, kernel) for variant in _INT8}
+    table[key_of("TRANSPOSE_CONV", "uint8 per_tensor")] = uint8
     for variant in _INT16:
         for bias in ("int64_bias", "no_bias"):
             table[key_of("TRANSPOSE_CONV", f"{variant} {bias}")] = Rule("q15-half_up/dd", kernel)
@@ -208,7 +209,7 @@ def _transpose_convolutions(rule: str, kernel: Family) -> Rules:
 
 BUILTIN_OPERATORS: Rules = {
     **_litert_operators(Family.BUILTIN),
-    **_transpose_convolutions("q31-by_channel/dd", Family.BUILTIN),
+    **_transpose_convolutions("q31-by_channel/dd", Family.BUILTIN, Rule("q31-by_element/fd", Family.BUILTIN)),
     **_convolutions(("CONV_2D",), _INT8, "q31-half_up-half_up/dd", Family.BUILTIN),
     key_of("CONV_2D", "uint8 per_tensor"): Rule("q31-half_up-half_up/fd", Family.BUILTIN),
     **_int16_convolutions(
@@ -241,7 +242,7 @@ BUILTIN_OPERATORS: Rules = {
 
 REFERENCE_OPERATORS: Rules = {
     **_litert_operators(Family.REFERENCE),
-    **_transpose_convolutions(_HALF_AWAY, Family.REFERENCE),
+    **_transpose_convolutions(_HALF_AWAY, Family.REFERENCE, Rule("q31-half_up-half_away/fd", Family.REFERENCE)),
     **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", Family.REFERENCE),
     **_convolutions(_CONVOLUTIONS, ("uint8 per_tensor",), "q31-half_up-half_away/fd", Family.REFERENCE),
     **_int16_convolutions(
@@ -267,8 +268,7 @@ REFERENCE_OPERATORS: Rules = {
 TFLM_OPERATORS: Rules = {
     **_variables(_MOVED, Family.TFLM),
     key_of("CALL_ONCE", "absent->absent"): Rule("variable", Family.TFLM),
-    **_transpose_convolutions(_HALF_AWAY, Family.TFLM),
-    key_of("TRANSPOSE_CONV", "uint8 per_tensor"): _NO_UINT8,
+    **_transpose_convolutions(_HALF_AWAY, Family.TFLM, _NO_UINT8),
     **_convolutions(_CONVOLUTIONS, _INT8, "q31-half_up-half_away/dd", Family.TFLM),
     **_convolutions(("CONV_2D",), _GROUPED, "q31-half_up-half_away/dd", Family.TFLM),
     **{key_of(operator, "uint8 per_tensor"): _NO_UINT8 for operator in _CONVOLUTIONS},
@@ -295,6 +295,13 @@ TFLM_OPERATORS: Rules = {
     **{
         key_of(operator, "int32->int32"): Refused(Refusal.RUNTIME, "the interpreter has no int32 kernel for it")
         for operator in ("TRANSPOSE", "EXPAND_DIMS")
+    },
+    **_same(("SPACE_TO_BATCH_ND",), ("int8", "float32"), "copy/without_padding", Family.TFLM),
+    **_same(("GATHER",), ("int8", "float32"), "copy/int32_positions", Family.TFLM),
+    **{
+        key_of(operator, f"{t}->{t}"): Refused(Refusal.RUNTIME, "the interpreter has kernels for int8 and float32 only")
+        for operator in ("BATCH_TO_SPACE_ND", "GATHER", "SPACE_TO_BATCH_ND")
+        for t in ("int16", "int32")
     },
     key_of("SQUEEZE", "uint8->uint8"): Rule("copy", Family.TFLM),
     **{key_of(operator, "uint8->uint8"): _NO_UINT8 for operator in (*_COPIES, *_COMPARISONS) if operator != "SQUEEZE"},

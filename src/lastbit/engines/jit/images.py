@@ -14,9 +14,8 @@ import numpy.typing as npt
 from ...model.types import Array, integer_type
 from ...ops.base import PreparedOperator
 from ...ops.elements.binary import PreparedBinary
-from ...ops.products.convolution import Convolution, PreparedConvolution
+from ...ops.products.convolution import Convolution, OutputPart, PreparedConvolution
 from ...rules.base import Unsupported
-from ...rules.requantize.fold import RequantParams
 from ...rules.requantize.forms import Float, Requantize, TwoRoundings
 from . import matmul
 from .memory import address
@@ -52,9 +51,8 @@ def depthwise_form(form: Requantize) -> int:
 def fast_image_operator(entry: PreparedOperator) -> Function | None:
     """A compiled function for a convolution or a sum of two arrays: (its inputs, threads) -> its output, or None."""
     if isinstance(entry, PreparedConvolution):
-        if entry.operator.name == "DEPTHWISE_CONV_2D":
-            return _Depthwise.make(entry)
-        return _Rows.make(entry)
+        make = {"CONV_2D": _Rows.make, "DEPTHWISE_CONV_2D": _Depthwise.make}.get(entry.operator.name)
+        return None if make is None else make(entry)
     if isinstance(entry, PreparedBinary):
         return _Pairs.make(entry)
     return None
@@ -96,9 +94,9 @@ class _Rows:
         """None where there are groups, or the kernels do not know the rule."""
         layer = entry.convolution
         dtype = layer.input.dtype.numpy
-        if layer.groups != 1 or len(entry.requant) != 1 or layer.weights.data is None or dtype is None:
+        if layer.groups != 1 or len(entry.parts) != 1 or layer.weights.data is None or dtype is None:
             return None
-        params = entry.requant[0][2]
+        params = entry.parts[0].params
         weights = layer.weights.data.reshape(layer.channels, -1)
         packed = matmul.pack(
             weights,
@@ -164,7 +162,7 @@ class _Rows:
 class _Depthwise:
     """DEPTHWISE_CONV_2D of bytes: products channel by channel, requantized pixel by pixel."""
 
-    def __init__(self, layer: Convolution, parts: Sequence[tuple[int, int, RequantParams]]) -> None:
+    def __init__(self, layer: Convolution, parts: Sequence[OutputPart]) -> None:
         assert layer.weights.data is not None
         self._layer = layer
         weights = layer.weights.data[0].astype(np.int32) - np.int32(layer.weights_zero_point)
@@ -172,17 +170,17 @@ class _Depthwise:
         self._start = layer.bias_values.astype(np.int32)
         channels = layer.channels
         self._forms = np.empty(len(parts), np.int64)
-        self._ends = np.asarray([stop for _, stop, _ in parts], np.int64)
+        self._ends = np.asarray([part.end for part in parts], np.int64)
         self._factor = np.zeros(channels, np.float32)
         self._multiplier, self._left, self._right = (np.zeros(channels, np.int64) for _ in range(3))
-        for number, (start, stop, params) in enumerate(parts):
+        for number, part in enumerate(parts):
+            channels_of_part, params = slice(part.first, part.end), part.params
             self._forms[number] = depthwise_form(params.rule.requantize)
-            self._factor[start:stop] = params.effective_scale.astype(np.float32)
-            self._multiplier[start:stop] = params.multiplier
-            self._left[start:stop] = np.clip(params.shift, 0, 31)
-            self._right[start:stop] = np.maximum(-params.shift, 0)
-        params = parts[0][2]
-        self._params = params
+            self._factor[channels_of_part] = params.effective_scale.astype(np.float32)
+            self._multiplier[channels_of_part] = params.multiplier
+            self._left[channels_of_part] = np.clip(params.shift, 0, 31)
+            self._right[channels_of_part] = np.maximum(-params.shift, 0)
+        self._params = parts[0].params
 
     @classmethod
     def make(cls, entry: PreparedConvolution) -> _Depthwise | None:
@@ -190,9 +188,9 @@ class _Depthwise:
         layer = entry.convolution
         if layer.input.dtype.name not in ("int8", "uint8"):
             return None
-        if any(params.rule.requantize not in _DEPTHWISE_FORMS for _, _, params in entry.requant):
+        if any(part.outputs != "all" or part.params.rule.requantize not in _DEPTHWISE_FORMS for part in entry.parts):
             return None
-        return cls(layer, entry.requant)
+        return cls(layer, entry.parts)
 
     def __call__(self, values: Sequence[Array], threads: int) -> Array:
         from .compile import python_function

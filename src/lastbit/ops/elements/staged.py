@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from ...model.graph import Operator, Tensor
 from ...model.types import Array
+from ...rules.base import ElementGroups
 from ...rules.operators.fold import Constants, leaves
 from ...rules.operators.forms import Quotient
 from ...rules.operators.rule import (
     Condition,
-    ElementGroups,
     RealOutput,
     StagedRule,
 )

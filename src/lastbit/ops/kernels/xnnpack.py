@@ -128,6 +128,10 @@ def _declines_options(model: Model, op: Operator) -> str | None:
             return "the delegate makes two to four parts"
         case "CONCATENATION" if len(op.inputs) not in (2, 3, 4, 5):
             return "the delegate joins two to five arrays"
+        case "SLICE":
+            sizes = model.operand(op, 2)
+            whole = sizes is not None and sizes.data is not None and bool((sizes.data >= 0).all())
+            return None if whole else "a size is -1, to the end"
         case "STRIDED_SLICE":
             steps = model.operand(op, 3)
             every = steps is not None and steps.data is not None and bool((steps.data == 1).all())
@@ -242,7 +246,7 @@ def _convolution(prepared: PreparedOperator, runtime: Runtime) -> Refused | None
         return None
     if (found := _bias_zero_points(prepared.convolution.bias)) is not None:
         return found
-    largest = max(float(params.effective_scale.max()) for _, _, params in prepared.requant)
+    largest = max(float(part.params.effective_scale.max()) for part in prepared.parts)
     if largest < _LARGEST_SCALE:
         return None
     return refused(

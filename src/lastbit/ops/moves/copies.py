@@ -13,7 +13,7 @@ from ...model.types import Array
 from ..base import PreparedOperator, constant_operand, refuse
 from ..elements.unary import pick_rule
 
-__all__ = ["COPY_RULES", "check_axis", "integers", "prepared_copy", "same_quantization"]
+__all__ = ["COPY_RULES", "check_axis", "integers", "per_call", "prepared_copy", "same_quantization"]
 
 COPY_RULES: dict[str, str] = {"copy": "the same values, moved; nothing is rescaled"}
 
@@ -58,6 +58,20 @@ def same_quantization(op: Operator, tensors: Sequence[Tensor]) -> None:
         ]
         if params[0] != params[1]:
             raise refuse(op, f"{first.label} and {other.label} have different quantization; LastBit covers one here")
+
+
+def per_call(move: Callable[[Array], Array], x: Array, tensor: Tensor) -> Array:
+    """What an operator that mixes samples makes of a batch: of every call's part by itself, one behind the other.
+
+    Args:
+        move: from an array of the file's shape to the output of one call.
+        x: an array with a multiple of the file's first dimension.
+        tensor: the input as the file has it.
+    """
+    first = max(tensor.shape[0], 1)
+    if x.shape[0] % first:
+        raise ValueError(f"{x.shape[0]} is no multiple of {first}")
+    return np.concatenate([move(part) for part in np.split(x, max(x.shape[0] // first, 1))])
 
 
 def prepared_copy(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Literal, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from ...arith.windows import WindowAxis
 from ...model.errors import InputError
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
-from ...rules.base import ChannelGroups, IntegerRule, OneRow, Window
+from ...rules.base import ChannelGroups, ElementGroups, IntegerRule, OneRow, Window
 from ...rules.operators.floats import CONVOLUTIONS
 from ...rules.requantize.fold import RequantParams, prepare_requantize
 from ...rules.requantize.table import AROUND_DENSE, CHOICES_AROUND_DENSE
@@ -23,11 +24,13 @@ from ...rules.requantize.words import choice_equation, equation
 from ...runtimes.variant import Variant
 from ..base import PreparedOperator, constant_operand, refuse, required_operand
 from ..dense.layer import int16_bias
+from ..elements.unary import split_vector
 from ..validity import check_factor, check_windows
 
 __all__ = [
     "RULES",
     "Convolution",
+    "OutputPart",
     "PreparedConvolution",
     "check_activation",
     "check_types",
@@ -85,7 +88,8 @@ class Convolution:
     @property
     def groups(self) -> int:
         """Into how many parts the input channels are cut, each seen by its own output channels."""
-        return self.input.shape[3] // self.weights.shape[3] if self.operator.name == "CONV_2D" else self.input.shape[3]
+        own = self.operator.name == "DEPTHWISE_CONV_2D"
+        return self.input.shape[3] if own else self.input.shape[3] // self.weights.shape[3]
 
     def depthwise(self, most_taps: int) -> bool:
         """Whether XNNPACK has a depthwise kernel for it: few taps, and every output channel has its input channel.
@@ -111,18 +115,55 @@ class Convolution:
             )
 
 
+Outputs = Literal["all", "groups", "last"]
+
+
+@dataclass(frozen=True, eq=False)
+class OutputPart:
+    """Outputs of a convolution that are requantized in one way.
+
+    Attributes:
+        first: the first channel.
+        end: the channel after the last.
+        params: the requantization's folded constants.
+        outputs: which outputs of these channels: `all`; of a sample, in flat order, those that fill whole `groups`; or
+            the `last` ones, which do not.
+        group: outputs of one group; 1 where `all` are meant.
+    """
+
+    first: int
+    end: int
+    params: RequantParams
+    outputs: Outputs = "all"
+    group: int = 1
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PreparedConvolution(PreparedOperator):
     """A convolution with its constants folded for one runtime.
 
     Attributes:
         convolution: the convolution as the file has it.
-        requant: the requantization's folded constants: (first channel, channel after the last, constants). One part,
-            or two where the runtime's vector loop and its remainder round differently.
+        parts: how its outputs are requantized. One part, or two where the runtime's vector loop and its remainder round
+            differently: two parts of the channels, or two parts of the outputs of all channels.
     """
 
     convolution: Convolution
-    requant: tuple[tuple[int, int, RequantParams], ...]
+    parts: tuple[OutputPart, ...]
+
+    def part_at(self, index: tuple[int, ...]) -> OutputPart:
+        """The part of the output at a place (n, row, column, channel); n counts samples of the file's batch."""
+        if len(self.parts) == 1:
+            return self.parts[0]
+        shape = self.convolution.output.shape
+        size = math.prod(shape)
+        place = int(np.ravel_multi_index((index[0] % shape[0], *index[1:]), shape))
+        whole = place < size - size % self.parts[0].group
+        return next(
+            part
+            for part in self.parts
+            if part.first <= index[-1] < part.end and (part.outputs == "all" or whole == (part.outputs == "groups"))
+        )
 
 
 def convolution_variant(model: Model, op: Operator) -> Variant:
@@ -239,21 +280,63 @@ def check_types(layer: Convolution) -> list[str]:
     return problems
 
 
-def _parts(layer: Convolution, rule: str) -> list[tuple[int, int, IntegerRule]]:
-    """Which channels follow which rule: (first, end, rule), one behind the other."""
+def _parts(layer: Convolution, rule: str) -> list[OutputPart]:
+    """Which outputs are requantized how."""
+
+    def part(
+        rule: IntegerRule, first: int = 0, end: int = layer.channels, outputs: Outputs = "all", group: int = 1
+    ) -> OutputPart:
+        return OutputPart(first, end, _folded(layer, rule, first, end), outputs, group)
+
     if rule in AROUND_DENSE:
-        return [(0, layer.channels, AROUND_DENSE[rule])]
+        return [part(AROUND_DENSE[rule])]
     choice = CHOICES_AROUND_DENSE[rule]
     match choice.when:
         case ChannelGroups(channels):
             whole = layer.channels - layer.channels % channels
-            return [(0, whole, choice.then), (whole, layer.channels, choice.otherwise)]
+            parts = [part(choice.then, 0, whole), part(choice.otherwise, whole)]
+            return [found for found in parts if found.end > found.first]
+        case ElementGroups(elements):
+            return [
+                part(choice.then, outputs="groups", group=elements),
+                part(choice.otherwise, outputs="last", group=elements),
+            ]
         case Window(most_taps):
-            return [(0, layer.channels, choice.then if layer.depthwise(most_taps) else choice.otherwise)]
+            return [part(choice.then if layer.depthwise(most_taps) else choice.otherwise)]
         case OneRow():
             raise refuse(layer.operator, "a convolution has no rows to choose a rule by")
         case never:
             assert_never(never)
+
+
+def _folded(layer: Convolution, rule: IntegerRule, first: int, end: int) -> RequantParams:
+    """The requantization's constants of some channels."""
+    assert layer.input.quant is not None
+    assert layer.weights.quant is not None
+    assert layer.output.quant is not None
+    scales = layer.weights.quant.scale
+    params = prepare_requantize(
+        rule,
+        input_scale=np.float32(layer.input.quant.scale[0]),
+        weights_scale=scales[first:end] if scales.size > 1 else scales,
+        output_scale=np.float32(layer.output.quant.scale[0]),
+        output_zero_point=int(layer.output.quant.zero_point[0]),
+        activation=str(layer.operator.options.get("fused_activation_function", "NONE")),
+        dtype=layer.output.dtype,
+    )
+    check_factor(layer.operator, params)
+    return params
+
+
+def _requantized(acc: Array, layer: Convolution, parts: Sequence[OutputPart]) -> dict[str, Array]:
+    """Every step of the requantization of whole arrays, put together from the parts."""
+    done = [requantize(acc[..., part.first : part.end], part.params) for part in parts]
+    if len(done) == 1:
+        return done[0]
+    if parts[0].outputs == "all":
+        return {name: np.concatenate([steps[name] for steps in done], -1) for name in done[0]}
+    grouped = split_vector(acc, layer.output, parts[0].group)
+    return {name: np.where(grouped, value, done[1][name]) for name, value in done[0].items()}
 
 
 def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDArray[np.int64]]) -> PreparedConvolution:
@@ -264,40 +347,15 @@ def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDAr
         rule: a key of `RULES`.
         accumulate: input `[n, h, w, c]` -> sums `[n, out_h, out_w, out]` without the bias, not wrapped.
     """
-    assert layer.input.quant is not None
-    assert layer.weights.quant is not None
-    assert layer.output.quant is not None
-    scales = layer.weights.quant.scale
-    ends = _parts(layer, rule)
-    parts = tuple(
-        (
-            start,
-            stop,
-            prepare_requantize(
-                own,
-                input_scale=np.float32(layer.input.quant.scale[0]),
-                weights_scale=scales[start:stop] if scales.size > 1 else scales,
-                output_scale=np.float32(layer.output.quant.scale[0]),
-                output_zero_point=int(layer.output.quant.zero_point[0]),
-                activation=str(layer.operator.options.get("fused_activation_function", "NONE")),
-                dtype=layer.output.dtype,
-            ),
-        )
-        for start, stop, own in ends
-        if stop > start
-    )
-    for _, _, params in parts:
-        check_factor(layer.operator, params)
+    parts = _parts(layer, rule)
     bias = layer.bias_values
-    narrow = parts[0][2].rule.sums.bits == 32
+    narrow = parts[0].params.rule.sums.bits == 32
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         layer.check(values[0])
         acc = accumulate(values[0]) + bias
         acc = low_bits(acc, 32).astype(np.int32) if narrow else acc
-        done = [requantize(acc[..., start:stop], params) for start, stop, params in parts]
-        steps = done[0] if len(done) == 1 else {name: np.concatenate([d[name] for d in done], -1) for name in done[0]}
-        return {"acc": acc, **steps}
+        return {"acc": acc, **_requantized(acc, layer, parts)}
 
     return PreparedConvolution(
         operator=layer.operator,
@@ -305,7 +363,7 @@ def finish(layer: Convolution, rule: str, accumulate: Callable[[Array], npt.NDAr
         inputs=(layer.input.index,),
         evaluate=evaluate,
         convolution=layer,
-        requant=parts,
+        parts=tuple(parts),
     )
 
 

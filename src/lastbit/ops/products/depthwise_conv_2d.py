@@ -10,7 +10,9 @@ import numpy.typing as npt
 from ...arith.windows import taps
 from ...model.graph import Model, Operator
 from ...model.types import Array
+from ...rules.base import ElementGroups
 from ...rules.operators.floats import CONVOLUTIONS, float_equations
+from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ..base import PreparedOperator
 from .convolution import RULES as CONVOLUTION_RULES
 from .convolution import convolution, finish
@@ -18,7 +20,12 @@ from .float_convolution import prepare_float_convolution
 
 __all__ = ["RULES", "prepare_depthwise_conv_2d"]
 
-RULES: dict[str, str] = {**CONVOLUTION_RULES, **float_equations(CONVOLUTIONS)}
+# Its kernels choose by channel, wherever a row of them stands.
+_BY_ELEMENT = {name for name, choice in CHOICES_AROUND_DENSE.items() if isinstance(choice.when, ElementGroups)}
+RULES: dict[str, str] = {
+    **{name: text for name, text in CONVOLUTION_RULES.items() if name not in _BY_ELEMENT},
+    **float_equations(CONVOLUTIONS),
+}
 
 
 def prepare_depthwise_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:

@@ -13,6 +13,8 @@ from ...arith.windows import WindowAxis
 from ...model.errors import InputError
 from ...model.graph import Model, Operator
 from ...model.types import Array
+from ...rules.base import Window
+from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ...runtimes.variant import Variant
 from ..base import PreparedOperator, constant_operand, refuse, required_operand
 from ..dense.layer import int16_bias
@@ -23,7 +25,8 @@ from .convolution import Convolution, check_activation, check_types, finish
 __all__ = ["RULES", "narrow_window", "prepare_transpose_conv", "transpose_conv_variant"]
 
 # The matrix product that the kernels make has no windows of few taps.
-RULES: dict[str, str] = {name: text for name, text in CONVOLUTION_RULES.items() if "by_window" not in name}
+_BY_WINDOW = {name for name, choice in CHOICES_AROUND_DENSE.items() if isinstance(choice.when, Window)}
+RULES: dict[str, str] = {name: text for name, text in CONVOLUTION_RULES.items() if name not in _BY_WINDOW}
 
 
 def transpose_conv_variant(model: Model, op: Operator) -> Variant:
@@ -51,7 +54,7 @@ def narrow_window(model: Model, op: Operator) -> bool:
 
 
 def prepare_transpose_conv(model: Model, op: Operator, rule: str) -> PreparedOperator:
-    """Prepare TRANSPOSE_CONV: int8 or int16 x int8, with or without a bias.
+    """Prepare TRANSPOSE_CONV: int8, uint8 or int16 x int8, with or without a bias.
 
     (input[n, i, j] - zx)(weights[o, k, l] - zw), summed up over the channels, is added to
     acc[n, i * stride_h - top + k, j * stride_w - left + l, o] for all i, j, k, l; then the bias; in an int32 that

@@ -112,9 +112,9 @@ class PreparedWindows(PreparedDense):
 
 def as_dense(prepared: PreparedOperator | None) -> PreparedOperator | None:
     """A convolution with an integer accumulator and one rule as a dense layer over its windows; all else as it is."""
-    if not isinstance(prepared, PreparedConvolution) or len(prepared.requant) != 1:
+    if not isinstance(prepared, PreparedConvolution) or len(prepared.parts) != 1:
         return prepared
-    layer, params = window_layer(prepared.convolution), prepared.requant[0][2]
+    layer, params = window_layer(prepared.convolution), prepared.parts[0].params
     if layer is None:
         return prepared
     bits = params.rule.sums.bits

@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..base import Bounds, ChannelGroups
+from ..base import Bounds, ChannelGroups, ElementGroups
 from ..requantize.forms import no_meaning
 from .forms import Register, Stage
 
 __all__ = [
     "Choice",
     "Condition",
-    "ElementGroups",
     "HeightAndWidth",
     "InnerGroups",
     "NotNegative",
@@ -87,17 +86,6 @@ class Staged:
     types: tuple[str, ...] = ()
     fits_int32: bool = False
     symmetric_int16: bool = True
-
-
-@dataclass(frozen=True)
-class ElementGroups:
-    """The elements of a sample, in flat order, that fill whole groups; the last ones follow the other rule.
-
-    Attributes:
-        elements: of one group.
-    """
-
-    elements: int
 
 
 @dataclass(frozen=True)

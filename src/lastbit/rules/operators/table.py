@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from ..base import ChannelGroups
+from ..base import ChannelGroups, ElementGroups
 from ..requantize.forms import TwoRoundings
 from .forms import (
     Affine,
@@ -36,7 +36,6 @@ from .forms import (
 )
 from .rule import (
     Choice,
-    ElementGroups,
     HeightAndWidth,
     InnerGroups,
     NotNegative,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
-from ..base import ChannelGroups
+from ..base import ChannelGroups, ElementGroups
 from ..requantize.forms import TwoRoundings
 from .fold import leaves
 from .forms import (
@@ -35,7 +35,6 @@ from .forms import (
 from .rule import (
     Choice,
     Condition,
-    ElementGroups,
     HeightAndWidth,
     InnerGroups,
     NotNegative,

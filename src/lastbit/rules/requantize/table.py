@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..base import NEIGHBOURS, ChannelGroups, Either, IntegerRule, OneRow, Scales, Sums, Window
+from ..base import NEIGHBOURS, ChannelGroups, Either, ElementGroups, IntegerRule, OneRow, Scales, Sums, Window
 from .forms import Float, OneRounding, TwoRoundings
 from .names import canonical_name
 
@@ -163,6 +163,8 @@ CHOICES: dict[str, Either] = {
 
 # A vector loop takes eight output channels at a time and rounds half up; what is left over is rounded half away.
 _GROUPS = ChannelGroups(8)
+# The same of sixteen output elements at a time, wherever rows and channels end.
+_ELEMENTS = ElementGroups(16)
 # XNNPACK has depthwise kernels for windows of up to 25 taps; all else is a matrix product.
 _WINDOW = Window(25)
 
@@ -171,6 +173,7 @@ CHOICES_AROUND_DENSE: dict[str, Either] = {
     for choice in (
         Either("q31-by_channel/dd", _GROUPS, RULES["q31-half_up-half_up/dd"], RULES["q31-half_up-half_away/dd"]),
         Either("q31-by_channel/fd", _GROUPS, RULES["q31-half_up-half_up/fd"], RULES["q31-half_up-half_away/fd"]),
+        Either("q31-by_element/fd", _ELEMENTS, RULES["q31-half_up-half_up/fd"], RULES["q31-half_up-half_away/fd"]),
         Either("float32-half_even/by_window", _WINDOW, RULES["float32-half_even-saturate"], RULES["float32-half_even"]),
     )
 }

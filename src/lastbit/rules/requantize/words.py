@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from ..base import ChannelGroups, Either, IntegerRule, OneRow, Pairs, ScaleProduct, Scales, Whole, Window
+from ..base import ChannelGroups, Either, ElementGroups, IntegerRule, OneRow, Pairs, ScaleProduct, Scales, Whole, Window
 from .forms import Add, Float, OneRounding, Requantize, Tie, TwoRoundings
 
 __all__ = [
@@ -70,6 +70,8 @@ def choice_equation(choice: Either) -> str:
             when, rest = f"one row, {units} units or more and depth {depth} or more", "else"
         case ChannelGroups(channels):
             when, rest = f"whole groups of {channels} channels", "the rest"
+        case ElementGroups(elements):
+            when, rest = f"whole groups of {elements} elements of a sample", "the rest"
         case Window(taps):
             when = "where every output channel sees one input channel that no other sees and the window has "
             when, rest = f"{when}{taps} taps or fewer", "else"

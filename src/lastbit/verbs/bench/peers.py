@@ -20,6 +20,7 @@ from ...model.graph import Model
 from ...model.types import Array
 from ...ops.dense.layer import DenseLayer, PreparedLayer
 from ...ops.prepare import prepare
+from ...ops.work import products_of_sample
 from ...oracles import on_this_machine
 from ...runtimes import Runtime, get_runtime
 
@@ -54,16 +55,7 @@ class Contender:
 
 def operations(model: Model) -> int:
     """Additions and multiplications of the products of one sample: two for each weight that meets a value."""
-    total = 0
-    for op in model.operators:
-        weights = model.operand(op, 1)
-        if op.name not in ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D") or weights is None:
-            continue
-        out = model.tensors[op.outputs[0]]
-        batch = model.inputs[0].shape[0] if len(model.inputs[0].shape) > 1 else 1
-        each = int(np.prod(weights.shape[1:3] if op.name == "DEPTHWISE_CONV_2D" else weights.shape[1:]))
-        total += 2 * int(np.prod(out.shape)) * each // max(batch, 1)
-    return total
+    return 2 * products_of_sample(model)
 
 
 def contenders(model: Model, runtimes: Sequence[str | Runtime], engine: str, threads: int) -> list[Contender]:

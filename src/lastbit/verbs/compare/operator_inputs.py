@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ...layers.separating_inputs import critical_accumulators, one_channel, outputs_of_rules, solve_sum
+from ...layers.window_products import met_inputs
 from ...model.graph import Tensor
 from ...model.types import Array, IntegerType
 from ...ops.products.convolution import Convolution, PreparedConvolution
@@ -147,6 +148,8 @@ def tie_images(
     channels = rng.integers(0, layer.channels, count)
     for channel in np.unique(channels):
         taps, places = _window(layer, int(channel))
+        if not taps.size:
+            continue
         wanted = _targets(pair, int(channel), taps, (dtype.qmin - zero, dtype.qmax - zero), rng)
         for target in wanted[: int((channels == channel).sum())]:
             values = solve_sum(taps, int(target), (dtype.qmin - zero, dtype.qmax - zero), rng)
@@ -159,22 +162,10 @@ def tie_images(
 
 def _window(layer: Convolution, channel: int) -> tuple[Array, tuple[Array, ...]]:
     """The weights, less their zero point, and the places in the image that they meet at an output in the middle."""
-    assert layer.weights.data is not None
-    if layer.operator.name == "CONV_2D":
-        weights = layer.weights.data[channel]
-        first = channel // (layer.channels // layer.groups) * weights.shape[2]
-    else:
-        weights = layer.weights.data[0, :, :, channel : channel + 1]
-        first = channel // (layer.channels // layer.input.shape[3])
-    spots = []
-    for window, length in zip((layer.rows, layer.columns), layer.input.shape[1:3], strict=True):
-        middle = window.outputs(length) // 2
-        start = middle * window.stride - window.padding(length)[0]
-        spots.append(start + np.arange(window.size) * window.dilation)
-    grid = np.meshgrid(spots[0], spots[1], first + np.arange(weights.shape[2]), indexing="ij")
-    inside = (grid[0] >= 0) & (grid[0] < layer.input.shape[1]) & (grid[1] >= 0) & (grid[1] < layer.input.shape[2])
-    taps = weights.astype(np.int64) - layer.weights_zero_point
-    return taps[inside], tuple(axis[inside] for axis in grid)
+    middle = (layer.output.shape[1] // 2, layer.output.shape[2] // 2, channel)
+    met = met_inputs(layer, middle)
+    taps = np.asarray([weight for _, weight in met], np.int64) - layer.weights_zero_point
+    return taps, tuple(np.asarray([at[axis] for at, _ in met], np.intp) for axis in range(3))
 
 
 def _targets(
@@ -191,8 +182,8 @@ def _targets(
     high = int(np.where(taps > 0, taps * limits[1], taps * limits[0]).sum()) + bias
     params = {}
     for name, entry in zip(("first", "second"), pair, strict=True):
-        start, _, some = next(part for part in entry.requant if part[0] <= channel < part[1])
-        params[name] = one_channel(some, channel - start)
+        part = next(part for part in entry.parts if part.first <= channel < part.end)
+        params[name] = one_channel(part.params, channel - part.first)
     found = critical_accumulators(params, 0, _CRITICAL, rng, (max(low, -(2**31)), min(high, 2**31 - 1)))
     if not found.size:
         return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...engines.one_operator import OperatorRunner, outputs_of, products_of
+from ...engines.one_operator import OperatorRunner, outputs_of
 from ...engines.plan import ELEMENTWISE
 from ...engines.reference import Trace
 from ...layers.differences import compare_arrays
@@ -19,6 +19,7 @@ from ...model.tflite.writer import extract_operator, write
 from ...model.types import Array
 from ...ops.prepare import PreparedModel, choose_rule
 from ...ops.products.convolution import PreparedConvolution
+from ...ops.work import products_of
 from ...oracles import Oracle, OracleFailure
 from .operator_inputs import KINDS, drawn, tie_images
 from .operator_result import Example, OperatorComparison
@@ -163,7 +164,11 @@ class OperatorTrials:
             return
         rng = np.random.default_rng([self._seed, op.index, 1])
         first, second = entries
-        if isinstance(first, PreparedConvolution) and isinstance(second, PreparedConvolution):
+        if (
+            isinstance(first, PreparedConvolution)
+            and isinstance(second, PreparedConvolution)
+            and len(first.inputs) == 1
+        ):
             yield from self._ties(op, (first, second), rng)
         size = self._samples_at_once(op)
         batch = size if size > 1 and self._takes_batches(op, rng) else 1
@@ -186,7 +191,7 @@ class OperatorTrials:
     def _samples_at_once(self, op: Operator) -> int:
         """How many samples of the file's shape go into one call."""
         elements = _elements(self._model, op)
-        products = products_of(self._model, op.index)
+        products = products_of(self._model, op)
         return max(min(_ELEMENTS // max(elements, 1), _PRODUCTS // max(products, 1)), 1)
 
     def _drawn(self, op: Operator, count: int, number: int, rng: np.random.Generator) -> list[Array]:
@@ -224,7 +229,7 @@ def _elements(model: Model, op: Operator) -> int:
 def _work(model: Model, op: Operator, limits: Limits) -> float:
     """About how many products an operator's trials add up in one runtime."""
     elements = max(_elements(model, op), 1)
-    return max(limits.outputs / elements, _LEAST_CALLS) * products_of(model, op.index)
+    return max(limits.outputs / elements, _LEAST_CALLS) * products_of(model, op)
 
 
 def _example(model: Model, op: Operator, values: Sequence[Array], made: Sequence[Sequence[Array]]) -> Example | None:

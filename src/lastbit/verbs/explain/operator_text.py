@@ -125,7 +125,7 @@ def _product_table(made: OperatorNumbers) -> Iterable[Block]:
     table.append(("sum", "", "", "", "", total))
     headers = ("[row, column, channel]", "x", "x - zx", "w", "w - zw", "product")
     yield Table(headers, table, right=headers[1:])
-    padding = f"; {products.padding} taps lie in the padding, which adds nothing" if products.padding else ""
+    padding = f"; {products.padding} taps meet no input value, which adds nothing" if products.padding else ""
     yield _facts(("bias", str(products.bias)), ("acc", f"{total} + ({products.bias}) = {products.acc}{padding}"))
 
 

@@ -94,8 +94,8 @@ def _refolded(entry: PreparedOperator, params: RequantParams, rule: IntegerRule)
         layer = entry.convolution
         assert layer.weights.quant is not None
         scales = layer.weights.quant.scale
-        part = next((a, b) for a, b, own in entry.requant if own is params)
-        scales = scales[part[0] : part[1]] if scales.size > 1 else scales
+        part = next(part for part in entry.parts if part.params is params)
+        scales = scales[part.first : part.end] if scales.size > 1 else scales
         tensors, activation = (layer.input, layer.output), layer.operator.options.get("fused_activation_function")
     elif isinstance(entry, PreparedDense) and entry.layer.given is None:
         scales = entry.layer.weights_scale

@@ -193,7 +193,7 @@ def _accumulators(
     entry: PreparedConvolution | PreparedDense, steps: Mapping[str, Array]
 ) -> list[tuple[RequantParams, Array]]:
     if isinstance(entry, PreparedConvolution):
-        return [(params, steps["acc"][..., start:stop]) for start, stop, params in entry.requant]
+        return [(part.params, steps["acc"][..., part.first : part.end]) for part in entry.parts]
     return [(entry.requant, steps["acc"])]
 
 

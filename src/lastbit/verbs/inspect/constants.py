@@ -100,12 +100,15 @@ def _of_convolution(entry: PreparedConvolution) -> dict[str, Any]:
     zx, zw = layer.input_zero_point, layer.weights_zero_point
     folded = layer.bias_values - zx * weights.sum(axis=1) + weights.shape[1] * zx * zw
     parts = []
-    for start, stop, params in entry.requant:
+    for part in entry.parts:
+        params = part.params
         fixed = has_multiplier(params.rule)
         scale = params.effective_scale.astype(np.float64).tolist()
         parts.append(
             {
-                "channels": [start, stop],
+                "channels": [part.first, part.end],
+                "outputs": part.outputs,
+                "group": part.group,
                 "rule": params.rule.name,
                 "equation": requantize_equation(params.rule),
                 "effective_scale": {"decimal": scale, "hex": [value.hex() for value in scale]},

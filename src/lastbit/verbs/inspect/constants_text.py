@@ -68,7 +68,12 @@ def _convolution(made: Data, full: bool) -> list[Block]:
     for part in made["parts"]:
         start, stop = part["channels"]
         clamp = f"{part['clamp'][0]}..{part['clamp'][1]}"
-        blocks.append(Text(f"channels {start} to {stop - 1}: {part['rule']}, clamp {clamp}"))
+        which = {
+            "all": f"channels {start} to {stop - 1}",
+            "groups": f"outputs of a sample in whole groups of {part['group']}",
+            "last": "the last outputs",
+        }[part["outputs"]]
+        blocks.append(Text(f"{which}: {part['rule']}, clamp {clamp}"))
         scale = part["effective_scale"]
         columns = [[f"{value:.9g}" for value in scale["decimal"]], [short_hex(text) for text in scale["hex"]]]
         headers = ["effective scale", "as hex float"]

@@ -18,6 +18,7 @@ from ...model.graph import Model, Operator, Subgraph, Tensor
 from ...model.tflite.reader import load as load_tflite
 from ...model.types import FLOAT32, Array
 from ...ops.prepare import prepare, prepare_operator
+from ...ops.work import products_of_sample
 from ...runtimes import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["load", "quantized_inputs", "run"]
@@ -118,8 +119,7 @@ def _work(model: Model, inputs: Inputs) -> float:
     """About how many products a call adds up."""
     values = list(inputs.values() if isinstance(inputs, Mapping) else inputs)
     rows = max((np.shape(value)[0] for value in values if np.ndim(value)), default=1)
-    weights = (model.operand(op, 1) for op in model.operators if op.name in ("FULLY_CONNECTED", "CONV_2D"))
-    return float(rows) * sum(w.data.size for w in weights if w is not None and w.data is not None)
+    return float(rows) * products_of_sample(model)
 
 
 def quantized_inputs(model: Model, inputs: Inputs, runtime: Runtime) -> dict[int | str, Any]:

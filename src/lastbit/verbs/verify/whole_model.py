@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from ...engines import reference
-from ...engines.one_operator import OperatorRunner, products_of
+from ...engines.one_operator import OperatorRunner
 from ...layers.differences import compare_arrays
 from ...layers.running import random_inputs
 from ...model.errors import InputError, UnsupportedError
@@ -18,6 +18,7 @@ from ...model.tflite.reader import load as load_tflite
 from ...model.tflite.writer import extract_operator, with_outputs, write
 from ...model.types import Array
 from ...ops.prepare import PreparedModel, prepare_operator
+from ...ops.work import products_of
 from ...oracles import Oracle, OracleFailure, OracleRefusal
 from .comparing import compare_outputs, failed, kernel_seen, refused_alone
 from .result import Comparison, OperatorResult, RuntimeResult
@@ -69,8 +70,8 @@ class WholeModelCheck:
         self._samples = samples
         self._seed = seed
         self._results = results
-        work = samples * runtimes * sum(products_of(self._model, index) for index in prepared.operators)
-        self._runner = OperatorRunner(prepared, work)
+        once = sum(products_of(self._model, entry.operator) for entry in prepared.operators.values())
+        self._runner = OperatorRunner(prepared, samples * runtimes * once)
         fed = {t.index for t in self._model.inputs}
         needed = (i for entry in prepared.operators.values() for i in (*entry.inputs, *entry.operator.outputs))
         seen = (i for i in needed if i not in fed and self._model.tensors[i].dtype.numpy is not None)

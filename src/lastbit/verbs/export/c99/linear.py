@@ -212,8 +212,8 @@ def convolution(entry: PreparedConvolution, prefix: str, library: Library) -> li
     common = _Layer(prefix, (layer.input, layer.output), weights, bias, offset, -layer.weights_zero_point, reach)
     library.function("window_shape", _SHAPE)
     pieces = []
-    for number, (start, stop, params) in enumerate(entry.requant):
-        part = f"_{number}" if len(entry.requant) > 1 else ""
+    for number, (start, stop, params) in enumerate((part.first, part.end, part.params) for part in entry.parts):
+        part = f"_{number}" if len(entry.parts) > 1 else ""
         made = requantizer(params, library)
         acc = _accumulator(params.rule.sums, reach, library)
         text = _window_kernel(_types(common, acc), acc, made, depthwise)

@@ -44,7 +44,7 @@ def pieces(entry: PreparedOperator, model: Model, library: Library) -> list[Piec
     match entry:
         case PreparedDense():
             return [dense(entry, prefix, library)]
-        case PreparedConvolution():
+        case PreparedConvolution() if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             return convolution(entry, prefix, library)
         case PreparedBinary() if entry.staged is not None:
             return [binary(entry, model, prefix, library)]
