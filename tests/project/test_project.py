@@ -88,6 +88,7 @@ FILES_OF_SEVERAL = {
     "pool_2d": {"AVERAGE_POOL_2D", "MAX_POOL_2D"},
     "relu": {"RELU", "RELU6", "RELU_N1_TO_1"},
     "shape": {"SHAPE", "FILL"},
+    "space_to_batch_nd": {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"},
     "split": {"SPLIT", "SPLIT_V"},
     "squeeze": {"SQUEEZE", "EXPAND_DIMS"},
     "variables": {"CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"},

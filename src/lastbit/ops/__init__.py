@@ -32,7 +32,6 @@ from .moves import (
     pad,
     reshape,
     shape,
-    slices,
     space_to_batch_nd,
     split,
     squeeze,
@@ -40,6 +39,7 @@ from .moves import (
     transpose,
     unpack,
 )
+from .moves import slice as slicing
 from .products import batch_matmul, conv_2d, depthwise_conv_2d, transpose_conv
 from .products.convolution import convolution_variant
 from .state import variables
@@ -137,7 +137,7 @@ OPERATOR_GROUPS: dict[str, dict[str, OperatorEntry]] = {
         "PADV2": _moves(pad.prepare_pad, _types_variant, pad.RULES, (3, 3)),
         "RESHAPE": _moves(reshape.prepare_reshape, _types_variant, reshape.RULES, (1, 2)),
         "SHAPE": _moves(shape.prepare_shape, _types_variant, shape.RULES),
-        "SLICE": _moves(slices.prepare_slice, _types_variant, slices.RULES, (3, 3)),
+        "SLICE": _moves(slicing.prepare_slice, _types_variant, slicing.RULES, (3, 3)),
         "SPACE_TO_BATCH_ND": _moves(
             space_to_batch_nd.prepare_space_to_batch_nd, _types_variant, space_to_batch_nd.TO_BATCH_RULES, (3, 3)
         ),

@@ -48,7 +48,7 @@ def prepare_everywhere(
         if isinstance(prepared, PreparedDense):
             layers[name] = prepared
         else:
-            several = isinstance(prepared, PreparedConvolution) and len(prepared.requant) > 1
+            several = isinstance(prepared, PreparedConvolution) and len(prepared.parts) > 1
             refused[name] = SEVERAL_RULES if several else _REAL
     wanted = list(refused) if asked is None else [asked.name]
     if not layers or (asked is not None and asked.name not in layers):
