@@ -163,9 +163,10 @@ def check_growth(op: Operator, shape: Sequence[int], given: Sequence[int]) -> No
     Raises:
         UnsupportedError: it has more than `LARGEST_RESULT` elements, and more than 64 times the input's.
     """
-    count = math.prod(shape)
-    if count > max(LARGEST_RESULT, _LARGER_BY * math.prod(given)):
-        raise refuse(op, f"its options or constants ask for {count} elements from {math.prod(given)}; not covered")
+    # A dimension of 0 leaves no elements, but NumPy multiplies the others, too.
+    count, before = (math.prod(max(size, 1) for size in sizes) for sizes in (shape, given))
+    if count > max(LARGEST_RESULT, _LARGER_BY * before):
+        raise refuse(op, f"its options or constants ask for a result {list(shape)}; not covered")
 
 
 def check_windows(op: Operator, shape: Sequence[int], rows: WindowAxis, columns: WindowAxis) -> None:

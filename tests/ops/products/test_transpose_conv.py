@@ -156,5 +156,5 @@ def test_an_input_of_another_shape_is_refused():
 def test_a_stride_that_asks_for_gigabytes_is_refused():
     case = next(case for case in cases("int8") if case.outputs[0].shape[2] > 1 and case.values[0].shape[2] > 1)
     case.options["stride_w"] = 1 << 26
-    with pytest.raises(UnsupportedError, match=r"its options or constants ask for \d+ elements"):
+    with pytest.raises(UnsupportedError, match=r"its options or constants ask for a result \["):
         prepare_operator(case.model(), case.model().operators[0], "tflm")
