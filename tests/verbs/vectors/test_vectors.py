@@ -141,7 +141,8 @@ def test_a_path_cannot_end_a_comment(small, tmp_path):
     report = vectors(replace(model, source="a*/ int evil; /*\n\\"), "tflm", random=0, oracle=False, count=2)
     write_vectors(report, str(tmp_path), ["h", "mem"])
     header = (tmp_path / "op0.h").read_text()
-    assert header.count("*/") == 2  # the comment's own, and the one behind #endif
+    assert header.count("*/") == header.count("/*") == 3  # the first comment's, what vectors catch, and behind #endif
+    assert len(header.partition("#include")[0].splitlines()) < 12  # a short header first
     assert all(
         v.startswith("//") or re.fullmatch("[0-9a-f]+", v)
         for v in (tmp_path / "op0_acc.mem").read_text().split("\n")
@@ -307,6 +308,37 @@ def test_multiplier_and_shift_are_memories_too(tmp_path, runtime, per_channel):
         lines = (tmp_path / "out" / f"op0_{key}.mem").read_text().splitlines()
         bits = np.asarray([int(line, 16) for line in lines if not line.startswith("//")], np.uint32)
         assert np.array_equal(bits.view(np.int32), wanted)
+
+
+def read_memory(path, kind=np.int32):
+    lines = path.read_text().splitlines()
+    return np.asarray([int(line, 16) for line in lines if not line.startswith("//")], np.uint32).view(kind)
+
+
+@pytest.mark.parametrize("runtime", ["tflm", "litert-xnnpack", "litert-reference"])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_memories_are_enough_to_calculate_a_layer_whatever_its_rule(tmp_path, runtime, per_channel):
+    """Sums from input, weights, bias and zero points; outputs by counting thresholds."""
+    model = make_dense_model(units=4, depth=6, per_channel=per_channel)
+    report = vectors(model, runtime, random=0, count=5, oracle=False)
+    write_vectors(report, str(tmp_path / "out"), ["mem"])
+    (layer,) = report.layers
+    parameters = tmp_path / "out" / "op0_parameters.mem"
+    (names,) = re.findall(r"parameters \((.*)\)", parameters.read_text())
+    number = dict(zip(names.split(", "), read_memory(parameters).tolist(), strict=True))
+    x, weights = (
+        read_memory(tmp_path / "out" / f"op0_{key}.mem").astype(np.uint8).view(np.int8).astype(int)
+        for key in ("input", "weights")
+    )
+    bias = read_memory(tmp_path / "out" / "op0_bias.mem")
+    acc = (x.reshape(-1, 6) - number["input_zero_point"]) @ (
+        weights.reshape(4, 6) - number["weights_zero_point"]
+    ).T + bias
+    steps = read_memory(tmp_path / "out" / "op0_thresholds.mem")
+    steps = steps.reshape(-1, number["activation_max"] - number["activation_min"])
+    assert len(steps) == (4 if per_channel else 1)
+    outputs = number["activation_min"] + (acc[..., None] >= steps[None]).sum(axis=-1)
+    np.testing.assert_array_equal(outputs, layer.outputs)
 
 
 def test_float_layers_are_listed():

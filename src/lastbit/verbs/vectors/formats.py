@@ -38,6 +38,17 @@ _C_TYPES = {
     "float32": "float",
 }
 _PER_LINE = 20
+# Outputs of 8 bits; and a file that an editor still opens.
+_MOST_STEPS = 255
+_MOST_THRESHOLDS = 1 << 18
+_PARAMETERS = (
+    "input_zero_point",
+    "weights_zero_point",
+    "output_zero_point",
+    "activation_min",
+    "activation_max",
+    "accumulator_bits",
+)
 
 
 def check_folder(folder: str, formats: Sequence[str]) -> tuple[str, ...]:
@@ -103,7 +114,29 @@ def _arrays(layer: LayerVectors, tables: LayerTables) -> dict[str, Array]:
     }
     if has_multiplier(params.rule):
         arrays |= {"multiplier": params.multiplier.astype(np.int32), "shift": params.shift.astype(np.int32)}
-    return arrays
+    steps = _thresholds(tables)
+    return arrays if steps is None else {**arrays, "thresholds": steps.astype(wide)}
+
+
+def _thresholds(tables: LayerTables) -> Array | None:
+    """What the rule does, as numbers: output = activation_min + how many thresholds of the unit are at most acc.
+
+    Returns:
+        `[tables, activation_max - activation_min]`, ascending; the register's largest number where no accumulator that
+        an input reaches gets that far. None for wide outputs, and where a register overflows.
+    """
+    low, high = tables.params.activation_min, tables.params.activation_max
+    end = (1 << (tables.bits - 1)) - 1
+    if high - low > _MOST_STEPS or tables.tables_count * (high - low) > _MOST_THRESHOLDS:
+        return None
+    rows = []
+    for table in tables:
+        if table is None or not table.monotone or table.values[0] < low:
+            return None
+        reached = np.searchsorted(table.values, np.arange(low + 1, high + 1))
+        starts = np.append(table.starts, end)
+        rows.append(starts[reached])
+    return np.asarray(rows).reshape(len(rows), high - low)
 
 
 def _about(report: VectorSet, layer: LayerVectors) -> dict[str, Any]:
@@ -182,7 +215,9 @@ def _fingerprint_lines(about: Mapping[str, Any]) -> list[str]:
 
 def _one_line(text: str) -> str:
     """Nothing that could end a comment or a line: a model's path may hold anything."""
-    return re.sub(r"[^\x20-\x7e]", "?", text).replace("*/", "* /").replace("??/", "?? /").rstrip("\\")
+    return (
+        re.sub(r"[^\x20-\x7e]", "?", text).replace("*/", "* /").replace("/*", "/ *").replace("??/", "?? /").rstrip("\\")
+    )
 
 
 def _mem(key: str, array: Array, about: Mapping[str, Any]) -> bytes:
@@ -198,11 +233,17 @@ def _mem(key: str, array: Array, about: Mapping[str, Any]) -> bytes:
 def _header(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> bytes:
     """A C99 header: arrays, constants, hexadecimal floats, and what each vector catches."""
     name = f"lastbit_{stem}"
-    lines = ["/*", *(f" * {line}" for line in _fingerprint_lines(about))]
-    lines += [f" * {_one_line(about['equation'])}", " *", " * What each vector catches:"]
-    lines += [f" *   {i}: {_one_line(', '.join(names)) or '-'}" for i, names in enumerate(about["labels"])]
+    lines = ["/*", *(f" * {line}" for line in _fingerprint_lines(about)), f" * {_one_line(about['equation'])}"]
     guard = f"{name.upper()}_H"
-    lines += [" */", f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
+    lines += [
+        " * What each vector catches stands at the end.",
+        " */",
+        f"#ifndef {guard}",
+        f"#define {guard}",
+        "",
+        "#include <stdint.h>",
+        "",
+    ]
     if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in arrays.values()):
         lines[-1:] = ["#include <math.h>", ""]
     for key in (
@@ -222,7 +263,9 @@ def _header(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) ->
     for key, array in arrays.items():
         # INT32_MIN and its like are no C literals: the minus sign is applied to a number that is too large.
         lines += _c_array(f"static const {_C_TYPES[str(array.dtype)]} {name}_{key}[{array.size}]", _c_values(array))
-    return ("\n".join([*lines, f"#endif /* {guard} */"]) + "\n").encode()
+    lines += ["/* What each vector catches:"]
+    lines += [f" *   {i}: {_one_line(', '.join(names)) or '-'}" for i, names in enumerate(about["labels"])]
+    return ("\n".join([*lines, " */", f"#endif /* {guard} */"]) + "\n").encode()
 
 
 def _c_values(array: Array) -> list[str]:
@@ -243,7 +286,13 @@ def _c_array(declaration: str, values: Iterable[str]) -> list[str]:
 
 
 def _memories(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any], before: Files) -> Files:
-    return {f"{stem}_{key}.mem": _mem(key, array, about) for key, array in arrays.items()}
+    """One file for each array, and one with the layer's single numbers, whose names stand in its first lines."""
+    named = {key: about[key] for key in _PARAMETERS if isinstance(about.get(key), int)}
+    files = {f"{stem}_{key}.mem": _mem(key, array, about) for key, array in arrays.items()}
+    if not named:
+        return files
+    numbers = np.asarray(list(named.values()), np.int32)
+    return files | {f"{stem}_parameters.mem": _mem(f"parameters ({', '.join(named)})", numbers, about)}
 
 
 def _raw_files(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any], before: Files) -> Files:
