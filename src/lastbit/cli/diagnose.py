@@ -17,7 +17,7 @@ __all__ = ["diagnose"]
     "--output",
     "output",
     metavar="FILE",
-    help="Your output of the layer: .npy, .npz with one array, or raw.",
+    help="Your output: .npy, raw, or .npz; with several arrays, one for each layer.",
 )
 @click.option("--code", metavar="FILE.py:FUNCTION", help="Your own code, in place of --output; see docs/diagnose.md.")
 @click.option(
@@ -54,7 +54,7 @@ def diagnose(
     separating: str | None,
     as_json: bool,
 ) -> None:
-    """Name the mistakes in your version of a layer.
+    """Name the mistakes in your version of a layer or model.
 
     Give your output of a known input (-i and --output), or your code (--code), which is called with inputs that
     LastBit chooses. Searches all known mistakes, one, two and three at a time, in every runtime's arithmetic, until
@@ -63,10 +63,10 @@ def diagnose(
     operator before it is not covered.
     """
     from ..layers.layer_input import layer_operator
-    from ..report.input_arrays import possible_paths, read_array, read_layer_inputs
+    from ..report.input_arrays import possible_paths, read_array, read_layer_inputs, read_several
     from ..report.output_files import check_target, write_arrays
     from ..report.terminal import say
-    from ..verbs.diagnose.report import separating_inputs
+    from ..verbs.diagnose.report import Diagnosis, separating_inputs
     from ..verbs.diagnose.user_file import load_function, parameter_meanings
     from ..verbs.diagnose.verb import diagnose as make
     from ..verbs.run.verb import load
@@ -83,21 +83,21 @@ def diagnose(
         check_target(separating, [".npy"], keep=[model, *given])
     operator = layer_operator(loaded, op)
     tensor = loaded.tensors[operator.outputs[0]]
-    own = read_layer_inputs(inputs, loaded, operator.index) if inputs else None
-    mine = read_array(output, tensor) if output is not None else load_function(str(code))
+    own = read_layer_inputs(inputs, loaded, op) if inputs else None
+    mine = read_several(output, tensor) if output is not None else load_function(str(code))
     steps = [None if path is None else read_array(path, tensor) for path in (acc, scaled)]
     report = make(
         loaded,
         own,
         mine,
-        operator.index,
+        op,
         runtime,
         *steps,
         quantize_input=quantize_input,
         params=parameter_meanings(params),
     )
     print_report(report, as_json)  # first: a full disk must not lose it
-    rows = separating_inputs(report.ties)
+    rows = separating_inputs(report.ties if isinstance(report, Diagnosis) else ())
     if separating is not None:
         if rows is None:
             say(f"nothing written to {separating}: there is nothing to tell apart")

@@ -20,7 +20,7 @@ from ..model.npy import HEAD_BYTES, MAGIC, how_to_save, read_header
 from ..model.types import Array
 from .output_files import ABOUT, reason, suffix
 
-__all__ = ["possible_paths", "read_array", "read_inputs", "read_layer_inputs"]
+__all__ = ["possible_paths", "read_array", "read_inputs", "read_layer_inputs", "read_several"]
 
 # Files without a header: the element type, or None for the tensor's own.
 _RAW: dict[str, str | None] = {
@@ -184,6 +184,20 @@ def read_array(path: str, tensor: Tensor) -> Array:
     if len(arrays) != 1:
         raise InputError(f"{path}: holds {len(arrays)} arrays ({_some(arrays)}), wanted 1 for input {tensor.label}.")
     return next(iter(arrays.values()))
+
+
+def read_several(path: str, tensor: Tensor) -> Array | dict[str, Array]:
+    """The one array of a file, or the arrays of a `.npz` by their names.
+
+    Args:
+        path: the file.
+        tensor: what one array is for: the type and shape of a file without a header.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    arrays = _load(path) if _kind(path) == "npz" else {}
+    return arrays if len(arrays) > 1 else read_array(path, tensor)
 
 
 def _load(path: str) -> dict[str, Array]:

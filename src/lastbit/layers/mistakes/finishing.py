@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...arith.fixedpoint import low_bits
-from ...model.types import Int64Array, integer_type
+from ...model.types import Int64Array, fused_bounds, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.products.window_layer import WindowLayer
 from .base import Case, Mistake
@@ -80,7 +80,18 @@ def _as_other_type(case: Case, y: Int64Array, low: int, high: int) -> Int64Array
 
 def _without_zero_point(case: Case, low: int, high: int) -> tuple[int, int]:
     qmin, qmax = _ends(case)
-    return (low - case.zy if low > qmin else low), (high - case.zy if high < qmax else high)
+    below, above = fused_bounds(case.layer.activation)
+    # A bound at the type's own end may have been cut to it, so it is made anew: a ReLU's is 0.
+    if np.isfinite(below):
+        low = low - case.zy if low > qmin else max(qmin, _steps(case, below))
+    if np.isfinite(above):
+        high = high - case.zy if high < qmax else min(qmax, _steps(case, above))
+    return low, high
+
+
+def _steps(case: Case, value: float) -> int:
+    """A bound in output steps, without the zero point, rounded half away from zero."""
+    return 0 if value == 0 else int(np.copysign(np.floor(abs(value) / float(case.layer.output_scale) + 0.5), value))
 
 
 def _relu(case: Case, low: int, high: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 from ...model.errors import InputError
 from ...model.types import Array
 
-__all__ = ["Answer", "Shapes", "answered", "call", "filled", "located"]
+__all__ = ["Answer", "Shapes", "answered", "call", "filled", "located", "ways"]
 
 Answer = tuple[Array, Array | None, Array | None]
 """Output, accumulator, scaled values; the last two None where the function does not give them."""
@@ -58,7 +58,7 @@ def answered(function: Any, shapes: Shapes, samples: Array, elements: int) -> An
     ran: list[Answer] = []
     failed: list[tuple[str, Exception]] = []
     with np.errstate(all="ignore"):
-        for shape, parts in _ways(shapes, samples):
+        for shape, parts in ways(shapes, samples):
             try:
                 answers = [_answer(function, function(part)) for part in parts]
             except InputError:
@@ -75,7 +75,7 @@ def answered(function: Any, shapes: Shapes, samples: Array, elements: int) -> An
     raise InputError(_failed_text(function.name, failed)) from failed[0][1]
 
 
-def _ways(shapes: Shapes, samples: Array) -> Iterator[tuple[tuple[int, ...], list[Array]]]:
+def ways(shapes: Shapes, samples: Array) -> Iterator[tuple[tuple[int, ...], list[Array]]]:
     """Shapes, and the arrays of each: all samples at once, then one by one with and without a batch dimension."""
     whole = [samples.reshape(-1, *shape) for shape in shapes if samples.size % math.prod(shape) == 0]
     for made in whole:

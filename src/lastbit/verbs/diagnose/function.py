@@ -19,7 +19,7 @@ from ...ops.dense.layer import DenseLayer
 from .calling import Answer, Shapes, answered, filled
 from .names import PARAMETERS, meanings, nearest
 
-__all__ = ["PARAMETERS", "Answer", "Function", "dense_values"]
+__all__ = ["PARAMETERS", "Answer", "Function", "dense_values", "takes_input_alone"]
 
 _MOST_UNKNOWN = 3
 """Parameters of unknown meaning that are matched by trying."""
@@ -112,6 +112,14 @@ class Function:
         """Its name, and what was found out about its parameters."""
         said = ", ".join(f"{name} as {meaning}" for name, meaning in self.guessed.items())
         return f"{self.name} ({said})" if said else self.name
+
+
+def takes_input_alone(function: Callable[..., Any]) -> bool:
+    """Whether a function has one parameter, which can only be the input."""
+    try:
+        return len(_parameters(function, "")) == 1
+    except InputError:
+        return False
 
 
 def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:

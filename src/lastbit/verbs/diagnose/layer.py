@@ -34,7 +34,7 @@ from .target import Arithmetic, Nearest, Reproduction, Target
 from .text import tie_distance
 from .unwritten import Unwritten, unwritten
 
-__all__ = ["MOST_MISTAKES", "Asked", "diagnose_layer"]
+__all__ = ["MOST_MISTAKES", "Asked", "diagnose_layer", "shown_first"]
 
 MOST_MISTAKES = 3
 """Sets of up to this many mistakes are searched."""
@@ -72,7 +72,7 @@ class Asked:
 def diagnose_layer(loaded: Model, operator: Operator, x: Any, mine: Any, how: Asked) -> Diagnosis:
     """Name the mistakes in one layer's output, or in a function; see `lastbit.diagnose`."""
     layers, refused = prepare_everywhere(loaded, operator, how.runtime)
-    first = how.runtime.name if how.runtime is not None else _shown_first(layers)
+    first = how.runtime.name if how.runtime is not None else shown_first(layers)
     shown = get_runtime(first) if how.runtime is None else how.runtime
     prepared = layers[first]
     function, shapes = None, dense_shapes(loaded, prepared.layer)
@@ -121,7 +121,7 @@ def diagnose_layer(loaded: Model, operator: Operator, x: Any, mine: Any, how: As
     return replace(report, elsewhere=elsewhere(loaded, x, shown, matrix, operator, how.quantize_input))
 
 
-def _shown_first(layers: Mapping[str, Any]) -> str:
+def shown_first(layers: Mapping[str, Any]) -> str:
     """Of the runtimes that take the layer the one that this CPU's interpreter follows, or the first of all."""
     try:
         here = interpreter_here()

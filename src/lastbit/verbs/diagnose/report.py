@@ -158,7 +158,7 @@ class Diagnosis(Found):
         for number, mistake in enumerate(self.mistakes, 1):
             blocks += mistake_blocks(number, mistake, explanation.prepared.requant.rule)
         blocks.append(Text(self._arithmetic_text(explanation)))
-        blocks += self._worked_blocks()
+        blocks += self.worked_blocks()
         return blocks + ties_blocks(self.ties, len(self.explanations))
 
     def _arithmetic_text(self, explanation: Reproduction) -> str:
@@ -170,7 +170,8 @@ class Diagnosis(Found):
             return f"The rest is as {names} calculate{_s(explanation)} it, not as {asked}, which you compared with."
         return f"Everything else is as {names} calculate{_s(explanation)} it."
 
-    def _worked_blocks(self) -> list[Block]:
+    def worked_blocks(self) -> list[Block]:
+        """The first wrong element by hand."""
         steps, at = self.worked(), self.element()
         if not steps or at is None:
             return []

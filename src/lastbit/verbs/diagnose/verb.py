@@ -12,9 +12,11 @@ from ...model.graph import Model
 from ...runtimes import Runtime, get_runtime
 from ..run.verb import load
 from .layer import MOST_MISTAKES, Asked, diagnose_layer
+from .network import diagnose_network, is_network
+from .network_report import NetworkDiagnosis
 from .report import Diagnosis
 
-__all__ = ["MOST_MISTAKES", "Diagnosis", "diagnose"]
+__all__ = ["MOST_MISTAKES", "Diagnosis", "NetworkDiagnosis", "diagnose"]
 
 
 def diagnose(
@@ -30,20 +32,22 @@ def diagnose(
     params: Mapping[str, str] | None = None,
     most: int = MOST_MISTAKES,
     seed: int = 0,
-) -> Diagnosis:
-    """Name the mistakes that make the output of a dense layer or a convolution what it is.
+) -> Diagnosis | NetworkDiagnosis:
+    """Name the mistakes that make the output of a layer, or of a model of several layers, what it is.
 
     Args:
         model: a Model, a path or a file's bytes.
         x: the model's input or the layer's own, as `lastbit.explain` takes it. With a function it may be None:
             inputs are chosen then that tell mistakes apart.
-        mine: the output that is to be diagnosed, an array; or a function that calculates it. A function gets what it
-            asks for by parameter name (`lastbit.verbs.diagnose.names.PARAMETERS`): x, weights, bias, input_scale,
-            weights_scale, output_scale, the zero points, multiplier, shift, ...; the common short names (w, s_x, zx,
-            ...) do as well. It is called with x as `[rows, depth]`, in the shape of the model's input, or with one
-            row or sample at a time, whichever it takes. It returns the output, or a mapping with `output`, `acc` and
-            `scaled`.
-        op: the layer's operator index; default: the first dense layer, or the first convolution of a model without one.
+        mine: the output that is to be diagnosed, an array; of a model of several layers also a mapping of arrays
+            between them, by any names; or a function that calculates it. A function gets what it asks for by parameter
+            name (`lastbit.verbs.diagnose.names.PARAMETERS`): x, weights, bias, input_scale, weights_scale,
+            output_scale, the zero points, multiplier, shift, ...; the common short names (w, s_x, zx, ...) do as
+            well. It is called with x as `[rows, depth]`, in the shape of the model's input, or with one row or sample
+            at a time, whichever it takes. It returns the output, or a mapping with `output`, `acc` and `scaled`; a
+            function of the input alone, where the model has several layers, calculates the model.
+        op: the layer's operator index. By default an array or a function of the input alone is the output of the model
+            or of the operator that has its shape; else the first dense layer is meant, or the first convolution.
         runtime: whose output `mine` should be; default: any runtime's will do.
         acc: the accumulators of `mine`, `[rows, out]` integers, where they are known.
         scaled: its scaled values before the output zero point is added, rounded or not, where they are known.
@@ -54,7 +58,8 @@ def diagnose(
         seed: of the inputs that are chosen.
 
     Returns:
-        The Diagnosis: a Report. `explanations` has the shortest sets of mistakes that reproduce every element.
+        The Diagnosis: a Report. `explanations` has the shortest sets of mistakes that reproduce every element. Of
+        several layers a NetworkDiagnosis, whose `sets` say in which operators each mistake is made.
 
     Raises:
         ModelError: the model is malformed.
@@ -66,4 +71,6 @@ def diagnose(
     if not 0 <= most <= MOST_MISTAKES:
         raise InputError(f"most is {most}; wanted 0 to {MOST_MISTAKES}")
     how = Asked(None if runtime is None else get_runtime(runtime), acc, scaled, quantize_input, params, most, seed)
+    if op is None and acc is None and scaled is None and is_network(loaded, x, mine):
+        return diagnose_network(loaded, x, mine, how)
     return diagnose_layer(loaded, layer_operator(loaded, op), x, mine, how)

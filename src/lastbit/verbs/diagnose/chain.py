@@ -1,0 +1,123 @@
+"""A whole model in one runtime's arithmetic, with mistakes made in some of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...layers.layer_input import blockers_to
+from ...layers.mistakes import wrong_output
+from ...layers.step_tables import layer_of, layer_operators
+from ...model.errors import UnsupportedError
+from ...model.graph import Model, Operator
+from ...model.types import Array
+from ...ops.dense.eight_bit import PreparedDense
+from ...ops.prepare import PreparedModel, prepare
+from ...runtimes import RUNTIMES, Runtime
+
+__all__ = ["Chain", "Made", "chains", "one_of_each"]
+
+Made = Mapping[int, tuple[str, ...]]
+"""Operator index -> the mistakes that are made in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """A model up to one tensor, in one runtime's arithmetic.
+
+    Attributes:
+        prepared: the model.
+        layers: operator index -> dense layer or convolution, in which mistakes can be made.
+        tensors: every tensor's right value, by index, for the inputs.
+    """
+
+    prepared: PreparedModel
+    layers: Mapping[int, PreparedDense]
+    tensors: dict[int, Array] = field(default_factory=dict)
+
+    @property
+    def runtime(self) -> str:
+        """The runtime's name."""
+        return self.prepared.runtime.name
+
+    def on(self, inputs: Mapping[int, Array]) -> Chain:
+        """The same with the right tensors of these inputs."""
+        chain = Chain(self.prepared, self.layers, {**self.prepared.constants, **inputs})
+        chain.tensors.update(chain.values({}, inputs))
+        return chain
+
+    def first(self, count: int) -> Chain:
+        """The same for the first few samples."""
+        fed = {tensor.index: self.tensors[tensor.index][:count] for tensor in self.prepared.model.inputs}
+        return self.on(fed)
+
+    def values(self, made: Made, given: Mapping[int, Array], until: Sequence[int] = ()) -> dict[int, Array]:
+        """The tensors that these mistakes, or these given values, change.
+
+        Args:
+            made: the mistakes.
+            given: values of tensors that are not to be calculated: the inputs, or a user's own.
+            until: tensors after which nothing more is needed; all, where none is named.
+        """
+        changed = dict(given)
+        for index, entry in self.prepared.operators.items():
+            outputs = entry.operator.outputs
+            if index not in made and not any(i in changed for i in entry.inputs):
+                continue
+            if any(i not in changed and i not in self.tensors for i in entry.inputs) or set(outputs) <= set(given):
+                continue
+            x = [changed.get(i, self.tensors.get(i, _NONE)) for i in entry.inputs]
+            layer = self.layers.get(index)
+            if layer is not None and (index in made or x[0].dtype != layer.layer.input.dtype.numpy):
+                changed[outputs[0]] = wrong_output(layer, x[0], made.get(index, ()))
+            else:
+                changed.update(entry.written(entry.evaluate(x)))
+            if until and outputs[0] == until[-1]:
+                break
+        return changed
+
+    def output(self, made: Made, tensor: int) -> Array:
+        """One tensor with these mistakes."""
+        values = self.values(made, {}, (tensor,))
+        return values.get(tensor, self.tensors[tensor])
+
+
+_NONE = np.zeros(0)
+
+
+def chains(model: Model, asked: Runtime | None, needed: int) -> list[Chain]:
+    """The model in every runtime that runs it as far as a tensor, the asked one alone where there is one.
+
+    Raises:
+        UnsupportedError: no runtime does.
+    """
+    found = []
+    reasons: list[str] = []
+    for runtime in RUNTIMES.values() if asked is None else (asked,):
+        prepared = prepare(model, runtime)
+        blockers = blockers_to(prepared, needed)
+        if blockers:
+            reasons += [f"{runtime.name}: {text}" for text in blockers]
+            continue
+        layers = {}
+        for op in layer_operators(model, None):
+            layer = layer_of(prepared, op)
+            if isinstance(layer, PreparedDense):
+                layers[op.index] = layer
+        if layers:
+            found.append(Chain(prepared, layers))
+    if not found:
+        raise UnsupportedError(f"{model.source} cannot be diagnosed as a whole:", reasons[:6])
+    return found
+
+
+def one_of_each(every: Sequence[Chain]) -> list[Chain]:
+    """Of runtimes that print the same for the inputs the first, the order kept."""
+    seen: dict[tuple[bytes, ...], Chain] = {}
+    for chain in every:
+        made: list[Operator] = [entry.operator for entry in chain.prepared.operators.values()]
+        key = tuple(chain.tensors[i].tobytes() for op in made for i in op.outputs if i in chain.tensors)
+        seen.setdefault(key, chain)
+    return list(seen.values())

@@ -1,0 +1,281 @@
+"""A model of several layers: a mistake made in every layer of a kind or in one of them, or the first that differs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...engines.inputs import as_inputs, check_input, match_inputs
+from ...layers.mistakes import MISTAKES, WHOLE, applicable
+from ...layers.step_tables import layer_operators
+from ...model.errors import InputError
+from ...model.graph import Model, Operator
+from ...model.types import Array
+from ...ops.dense.eight_bit import PreparedDense
+from ...ops.products.window_layer import WindowLayer
+from .chain import Chain, Made, chains, one_of_each
+from .function import takes_input_alone
+from .layer import Asked, diagnose_layer, shown_first
+from .network_given import NetworkGiven, assigned, called, model_inputs
+from .network_report import NetworkDiagnosis, Set, Step
+
+__all__ = ["diagnose_network", "is_network"]
+
+_FEW = 6
+"""Samples on which every set of mistakes is tried."""
+_FEWER = 2
+"""The same for pairs."""
+_PROMISING = 0.7
+"""Share of a few samples' elements from which a set is tried in the other runtimes' arithmetic."""
+_KEPT = 12
+"""Sets that come nearest, which are tried in every runtime's arithmetic."""
+
+
+def is_network(model: Model, x: Any, mine: Any) -> bool:
+    """Whether this is about several layers of a model: by what is given, where no operator is named."""
+    layers = layer_operators(model, None)
+    if len(layers) < 2:
+        return False
+    if callable(mine):
+        return takes_input_alone(mine)
+    if isinstance(mine, Mapping):
+        return True
+    return _is_the_models(model, layers, x, np.asarray(mine))
+
+
+def _is_the_models(model: Model, layers: Sequence[Operator], x: Any, mine: Array) -> bool:
+    """Whether an array can be another operator's output than the first layer's, with x the model's input."""
+    try:
+        fed = {tensor.index: check_input(tensor, value) for tensor, value in match_inputs(model, as_inputs(model, x))}
+    except InputError:
+        return False
+    samples = len(next(iter(fed.values()))) // max(model.inputs[0].shape[0], 1)
+    sizes = {op.index: _size(model, op) for op in model.operators}
+    fitting = [index for index, size in sizes.items() if size * samples == mine.size]
+    return bool(fitting) and fitting != [layers[0].index]
+
+
+def _size(model: Model, op: Operator) -> int:
+    return int(np.prod(model.tensors[op.outputs[0]].shape)) if op.outputs else 0
+
+
+def diagnose_network(model: Model, x: Any, mine: Any, how: Asked) -> NetworkDiagnosis:
+    """Name the mistakes in a model's output, in a function, or in intermediate arrays; see `lastbit.diagnose`.
+
+    Raises:
+        InputError: the arrays fit no operator, or the function cannot be called.
+        UnsupportedError: no runtime runs the model so far.
+    """
+    every = chains(model, how.runtime, layer_operators(model, None)[0].outputs[0])
+    first = how.runtime.name if how.runtime is not None else shown_first({c.runtime: c for c in every})
+    inputs, source = model_inputs(model, x, how, every[0])
+    arrays: Mapping[Any, Array]
+    if callable(mine):
+        arrays, text = called(model, mine, inputs)
+        source += f"; given to {text}"
+    else:
+        arrays = mine if isinstance(mine, Mapping) else {"output": np.asarray(mine)}
+    every = sorted((chain.on(inputs) for chain in every), key=lambda chain: chain.runtime != first)
+    groups = one_of_each(every)
+    given = assigned(model, groups[0], arrays)
+    whole = NetworkGiven(model, source, inputs, given, first, how)
+    if len(given) > 1:
+        return _Steps(whole, every, groups).run()
+    return _Whole(whole, every, groups).run()
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """Only one array is known, which comes through several layers."""
+
+    given: NetworkGiven
+    every: Sequence[Chain]
+    groups: Sequence[Chain]
+
+    def run(self) -> NetworkDiagnosis:
+        """Right, one mistake or two in all layers of a kind or in one of them; else what comes nearest."""
+        given = self.given
+        ((tensor, wanted),) = given.arrays.items()
+        names = _runtimes(self.every, {}, tensor, wanted)
+        if names:
+            return NetworkDiagnosis(given, (Set({}, names),))
+        nearest: tuple[float, Made] = (float((self.groups[0].tensors[tensor] == wanted).mean()), {})
+        for sets, few in ((list(self._singles(tensor)), _FEW), (self._pairs(tensor), _FEWER)):
+            found, share, best = self._tried(sets, few, tensor, wanted)
+            if found:
+                return NetworkDiagnosis(given, tuple(found))
+            nearest = max(nearest, (share, best), key=lambda pair: pair[0])
+        alone = self._last_layer(tensor)
+        if alone is not None:
+            return alone
+        return NetworkDiagnosis(given, (), nearest=nearest)
+
+    def _before(self, tensor: int) -> list[int]:
+        """The layers that a tensor depends on."""
+        model = self.given.model
+        maker = {out: op for op in model.operators for out in op.outputs}
+        todo, seen = [tensor], set()
+        while todo:
+            op = maker.get(todo.pop())
+            if op is not None and op.index not in seen:
+                seen.add(op.index)
+                todo += [i for i in op.inputs if i >= 0]
+        return [index for index in self.groups[0].layers if index in seen]
+
+    def _kinds(self, tensor: int) -> list[list[int]]:
+        """Layers that one mistake may be made in: all, all of one operator's name, and each alone."""
+        before = self._before(tensor)
+        names = {index: self.given.model.operator(index).name for index in before}
+        by_name = [[i for i in before if names[i] == name] for name in dict.fromkeys(names.values())]
+        return [before, *by_name, *([index] for index in before)]
+
+    def _usable(self) -> dict[int, set[str]]:
+        return {index: _mistakes_of(layer) for index, layer in self.groups[0].layers.items()}
+
+    def _singles(self, tensor: int) -> Iterator[Made]:
+        usable, seen = self._usable(), set()
+        for name in MISTAKES:
+            for kind in self._kinds(tensor):
+                made = {index: (name,) for index in kind if name in usable[index]}
+                if made and tuple(made) not in seen:
+                    seen.add(tuple(made))
+                    yield made
+            seen.clear()
+
+    def _pairs(self, tensor: int) -> Iterator[Made]:
+        """Two mistakes, each in all layers of the model that can have it."""
+        usable, before = self._usable(), self._before(tensor)
+        common = [m for m in MISTAKES.values() if any(m.name in usable[index] for index in before)]
+        for one, other in itertools.combinations(sorted(common, key=lambda m: m.rarity), 2):
+            if one.slot == other.slot:
+                continue
+            made = {i: tuple(m.name for m in (one, other) if m.name in usable[i]) for i in before}
+            yield {index: names for index, names in made.items() if names}
+
+    def _tried(self, sets: Any, few: int, tensor: int, wanted: Array) -> tuple[list[Set], float, Made]:
+        """The sets that reproduce every element; else the share and the set that come nearest."""
+        chain = self.groups[0].first(few)
+        part = wanted[: len(chain.tensors[tensor])]
+        kept: list[tuple[float, int, Made]] = []
+        for number, made in enumerate(sets):
+            with np.errstate(all="ignore"):
+                share = float((chain.output(made, tensor) == part).mean())
+            kept.append((-share, number, made))
+            if len(kept) > 400:
+                kept = sorted(kept)[:_KEPT]
+        kept = sorted(kept, key=lambda entry: entry[:2])
+        exact = [entry for entry in kept if entry[0] == -1]
+        found = []
+        for _, _, made in exact[: 4 * _KEPT] or [entry for entry in kept[:_KEPT] if -entry[0] >= _PROMISING]:
+            if _runtimes(self.groups, made, tensor, wanted):
+                found.append(Set(made, _runtimes(self.every, made, tensor, wanted)))
+        found.sort(key=lambda one: (self.given.first not in one.runtimes, one.rarity, -len(one.made)))
+        return found, -kept[0][0] if kept else 0.0, kept[0][2] if kept else {}
+
+    def _last_layer(self, tensor: int) -> NetworkDiagnosis | None:
+        """Up to three mistakes in the last layer alone, whose input is then right."""
+        given = self.given
+        maker = next(op for op in given.model.operators if tensor in op.outputs)
+        if maker.index not in self.groups[0].layers or not self._before(tensor):
+            return None
+        x = self.groups[0].tensors[maker.inputs[0]]
+        report = diagnose_layer(
+            given.model, maker, {maker.inputs[0]: x}, given.arrays[tensor], replace(given.how, params=None)
+        )
+        if report.explanation is None:
+            return None
+        made = {maker.index: report.explanation.mistakes}
+        return NetworkDiagnosis(given, (Set(made, report.explanation.runtimes),), detail=report)
+
+
+def _mistakes_of(layer: PreparedDense) -> set[str]:
+    """The names of the mistakes that can make a difference in a layer."""
+    whole = [mistake for mistake in WHOLE if mistake.applies(layer)]
+    return {m.name for m in (*applicable(layer, images=isinstance(layer.layer, WindowLayer)), *whole)}
+
+
+def _runtimes(every: Sequence[Chain], made: Made, tensor: int, wanted: Array) -> tuple[str, ...]:
+    """The runtimes in whose arithmetic these mistakes reproduce every element."""
+    names = []
+    for chain in every:
+        if tensor not in chain.tensors:
+            continue
+        with np.errstate(all="ignore"):
+            if np.array_equal(chain.output(made, tensor).reshape(-1), wanted.reshape(-1)):
+                names.append(chain.runtime)
+    return tuple(names)
+
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """Arrays of several layers are known: each is compared with what the one before it should give."""
+
+    given: NetworkGiven
+    every: Sequence[Chain]
+    groups: Sequence[Chain]
+
+    def run(self) -> NetworkDiagnosis:
+        """The first operator that differs, its mistakes, and where else they are made."""
+        given, chain = self.given, self._follows()
+        steps: list[Step] = []
+        made: dict[int, tuple[str, ...]] = {}
+        runtimes: tuple[str, ...] = (chain.runtime,)
+        detail = None
+        for tensor, mine in given.arrays.items():
+            op = next(op for op in given.model.operators if tensor in op.outputs)
+            before = {i: a for i, a in given.arrays.items() if i != tensor}
+            values = chain.values({}, before)
+            right = values.get(tensor, chain.tensors[tensor])
+            share = float((right.reshape(-1) == mine.reshape(-1)).mean())
+            names = None if share == 1 else self._known(chain, op, values, mine, made)
+            if share < 1 and names is None and (detail is None or detail.explanation is not None):
+                x = values.get(op.inputs[0], chain.tensors.get(op.inputs[0]))
+                report = self._diagnosed(op, x, mine)
+                if report is not None:
+                    detail = detail or report
+                    names = None if report.explanation is None else report.explanation.mistakes
+                    runtimes = runtimes if report.explanation is None else report.explanation.runtimes
+            if names:
+                made[op.index] = names
+            steps.append(Step(op.index, op.label, share, names))
+        explained = all(step.share == 1 or step.mistakes is not None for step in steps)
+        return NetworkDiagnosis(
+            given, (Set(made, runtimes),) if explained else (), steps=tuple(steps), detail=detail, partial=made
+        )
+
+    def _follows(self) -> Chain:
+        """The arithmetic in which most steps are right, each from the arrays before it."""
+
+        def right(chain: Chain) -> float:
+            total = 0.0
+            for tensor, mine in self.given.arrays.items():
+                values = chain.values({}, {i: a for i, a in self.given.arrays.items() if i != tensor}, (tensor,))
+                total += float((values.get(tensor, chain.tensors[tensor]).reshape(-1) == mine.reshape(-1)).mean())
+            return total
+
+        return max(self.groups, key=right)
+
+    def _known(
+        self, chain: Chain, op: Operator, values: Mapping[int, Array], mine: Array, made: Mapping[int, tuple[str, ...]]
+    ) -> tuple[str, ...] | None:
+        """Mistakes of a layer before, where they are this one's too."""
+        for names in dict.fromkeys(made.values()):
+            layer = chain.layers.get(op.index)
+            if layer is None or any(name not in _mistakes_of(layer) for name in names):
+                continue
+            with np.errstate(all="ignore"):
+                own = Chain(chain.prepared, chain.layers, {**chain.tensors, **values})
+                if np.array_equal(own.output({op.index: names}, op.outputs[0]).reshape(-1), mine.reshape(-1)):
+                    return names
+        return None
+
+    def _diagnosed(self, op: Operator, x: Array | None, mine: Array) -> Any:
+        layer = self.groups[0].layers.get(op.index)
+        if layer is None or x is None or x.dtype != layer.layer.input.dtype.numpy:
+            return None
+        how = replace(self.given.how, params=None, quantize_input=False)
+        return diagnose_layer(self.given.model, op, {op.inputs[0]: x}, mine, how)

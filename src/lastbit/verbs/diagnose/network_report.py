@@ -1,0 +1,261 @@
+"""What a diagnosis of a whole model found, for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...layers.mistakes import MISTAKES, Mistake
+from ...layers.mistakes.fixes import fixes
+from ...model.graph import Operator
+from ...report.blocks import Block, Heading, Report, Table, Text
+from ...report.phrases import names_text
+from .network_given import NetworkGiven
+from .report import Diagnosis
+from .text import mistake_blocks, percent
+
+__all__ = ["NetworkDiagnosis", "Set", "Step"]
+
+_KINDS = {"FULLY_CONNECTED": "dense layer", "CONV_2D": "convolution", "DEPTHWISE_CONV_2D": "depthwise convolution"}
+
+
+@dataclass(frozen=True, eq=False)
+class Set:
+    """Mistakes that reproduce every element.
+
+    Attributes:
+        made: operator index -> the mistakes made in it; empty where all is right.
+        runtimes: in whose arithmetic.
+    """
+
+    made: Mapping[int, tuple[str, ...]]
+    runtimes: tuple[str, ...]
+
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        """Every mistake once, in order of the operators."""
+        return tuple(dict.fromkeys(name for names in self.made.values() for name in names))
+
+    @property
+    def rarity(self) -> float:
+        """How unlikely: a mistake counts once, wherever it is made."""
+        return sum(MISTAKES[name].rarity for name in self.mistakes)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator whose array was given.
+
+    Attributes:
+        op: its index.
+        label: its label.
+        share: how many of its elements are right, from the arrays before it.
+        mistakes: what is wrong in it; None where that is not known, or nothing is.
+    """
+
+    op: int
+    label: str
+    share: float
+    mistakes: tuple[str, ...] | None
+
+    @property
+    def status(self) -> str:
+        """`right`, `explained` or `not explained`."""
+        return "right" if self.share == 1 else "not explained" if self.mistakes is None else "explained"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NetworkDiagnosis(Report):
+    """The result of `diagnose` for a model of several layers.
+
+    Attributes:
+        given: what was to be diagnosed.
+        sets: the sets of mistakes that reproduce everything that was given, the likeliest first; a mistake that is made
+            in several layers counts once. One without mistakes says that all is right.
+        nearest: where nothing does: the share of elements that comes nearest, and the mistakes of it.
+        steps: one for each array, where several were given.
+        detail: the diagnosis of the first operator that differs, where its input is known.
+        partial: the mistakes that were found, though not everything is explained.
+    """
+
+    given: NetworkGiven
+    sets: tuple[Set, ...]
+    nearest: tuple[float, Mapping[int, tuple[str, ...]]] | None = None
+    steps: tuple[Step, ...] = ()
+    detail: Diagnosis | None = None
+    partial: Mapping[int, tuple[str, ...]] | None = None
+
+    @property
+    def verdict(self) -> str:
+        """`right`, `mistakes` or `unexplained`."""
+        if not self.sets:
+            return "unexplained"
+        return "mistakes" if self.sets[0].made else "right"
+
+    @property
+    def right(self) -> bool:
+        """Whether everything that was given is right."""
+        return self.verdict == "right"
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """The likeliest set's mistakes, each once."""
+        made = self.sets[0].made if self.sets else self.partial or {}
+        return tuple(MISTAKES[name] for name in Set(made, ()).mistakes)
+
+    @property
+    def exit_code(self) -> int:
+        """0: all is right. 1: it is not."""
+        return 0 if self.right else 1
+
+    def in_short(self) -> list[str]:
+        """The verdict, and what it is about."""
+        head = f"{self._what()} of {self.given.model.source}"
+        if self.right:
+            return [f"Nothing is wrong: this is what {self.sets[0].runtimes[0]} prints.", head]
+        if self.sets:
+            return [f"{len(self.mistakes)} wrong: {self._made_text(self.sets[0].made)}", head]
+        return ["No known mistake, made in one layer or in all, fits every element.", head]
+
+    def blocks(self) -> list[Block]:
+        """Verdict, the mistakes with their layers and fixes, the steps."""
+        given = self.given
+        blocks: list[Block] = [
+            Heading(f"{given.model.source}: what is wrong with {self._what()}?"),
+            Text(f"Input: {given.input_source}.", "dim"),
+        ]
+        if self.steps:
+            rows = [
+                (step.label, step.status, percent(round(step.share * 10**6), 10**6), " + ".join(step.mistakes or ()))
+                for step in self.steps
+            ]
+            blocks.append(
+                Table(("operator", "", "right", "mistakes"), rows, "Each from your arrays before it", right=("right",))
+            )
+        if self.right:
+            first, *others = self.sets[0].runtimes
+            more = f" {names_text(others)} print{'s' * (len(others) == 1)} the same here." if others else ""
+            return [*blocks, Text(f"Nothing is wrong: this is what {first} prints.{more}", "good")]
+        if not self.sets:
+            return blocks + self._unexplained()
+        return blocks + self._explained()
+
+    def _explained(self) -> list[Block]:
+        best = self.sets[0]
+        count = len(best.mistakes)
+        what = "This one mistake reproduces" if count == 1 else f"These {count} mistakes together reproduce"
+        size = sum(array.size for array in self.given.arrays.values())
+        blocks: list[Block] = [Text(f"{what} all {size} elements: {self._made_text(best.made)}.", "bad")]
+        for number, mistake in enumerate(self.mistakes, 1):
+            blocks += mistake_blocks(number, mistake, self._rule(best, mistake.name))
+        blocks.append(Text(f"Everything else is as {names_text(best.runtimes)} calculate it."))
+        others = [other for other in self.sets[1:] if other.mistakes != best.mistakes or other.made != best.made]
+        if others:
+            told = "; ".join(self._made_text(other.made) for other in others[:4])
+            blocks.append(Text(f"These data do not decide: {told} fits as well.", "warning"))
+        if self.detail is not None:
+            blocks += self.detail.worked_blocks()
+        return blocks
+
+    def _rule(self, best: Set, name: str) -> Any:
+        from ...layers.step_tables import layer_of
+        from ...ops.prepare import prepare
+
+        index = next(index for index, names in best.made.items() if name in names)
+        prepared = prepare(self.given.model, best.runtimes[0])
+        layer: Any = layer_of(prepared, self.given.model.operator(index))
+        return layer.requant.rule
+
+    def _unexplained(self) -> list[Block]:
+        if self.detail is not None:
+            label = next(step.label for step in self.steps if step.share < 1)
+            text = f"The first operator that differs is {label}; its diagnosis:"
+            return [Text(text, "bad"), *self.detail.blocks()[1:]]
+        blocks: list[Block] = [
+            Text(
+                "No known mistake fits every element: made in one layer, in all of a kind, or two in all layers.", "bad"
+            )
+        ]
+        if self.steps:
+            first = next((step for step in self.steps if step.share < 1), None)
+            if first is not None:
+                blocks.append(Text(f"The first operator that differs is {first.label}."))
+            return blocks
+        share, made = self.nearest or (0.0, {})
+        text = self._made_text(made) if made else "the right calculation"
+        blocks.append(Text(f"Nearest: {text}: {percent(round(share * 10**6), 10**6)} of the elements."))
+        blocks.append(
+            Text(
+                "Give the arrays between the layers as well, as a mapping: mine={'dense_1': a, 'dense_2': b}. Each is "
+                "found by its shape, and the first operator that differs is diagnosed with up to three mistakes."
+            )
+        )
+        return blocks
+
+    def _what(self) -> str:
+        labels = [self._maker(index).label for index in self.given.arrays]
+        return f"your output of {labels[0]}" if len(labels) == 1 else f"your arrays of {len(labels)} operators"
+
+    def _maker(self, tensor: int) -> Operator:
+        return next(op for op in self.given.model.operators if tensor in op.outputs)
+
+    def _made_text(self, made: Mapping[int, tuple[str, ...]]) -> str:
+        """`rounding_truncated, in all 3 dense layers`."""
+        where: dict[str, list[int]] = {}
+        for index, names in made.items():
+            for name in names:
+                where.setdefault(name, []).append(index)
+        return "; ".join(f"{name}, {self._places_text(indices)}" for name, indices in where.items())
+
+    def _places_text(self, indices: list[int]) -> str:
+        model = self.given.model
+        if len(indices) == 1:
+            return f"in {model.operator(indices[0]).label} alone"
+        names = {model.operator(index).name for index in indices}
+        every = [op.index for op in model.operators if op.name in names and op.outputs]
+        what = _KINDS[names.pop()] + "s" if len(names) == 1 else "layers"
+        if indices == every:
+            return f"in all {len(indices)} {what}"
+        return f"in {len(indices)} of {len(every)} {what} (operators {', '.join(map(str, indices))})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The diagnosis as plain data, schema lastbit.diagnose_network/1."""
+        return {
+            "schema": "lastbit.diagnose_network/1",
+            "model": self.given.model.source,
+            "operators": [self._maker(index).label for index in self.given.arrays],
+            "input_source": self.given.input_source,
+            "verdict": self.verdict,
+            "explanations": [
+                {
+                    "mistakes": [
+                        {
+                            "name": name,
+                            "operators": [index for index, names in one.made.items() if name in names],
+                            "why": MISTAKES[name].why,
+                            "fix_numpy": fixes(MISTAKES[name], self._rule(one, name))[0],
+                        }
+                        for name in one.mistakes
+                    ],
+                    "runtimes": list(one.runtimes),
+                }
+                for one in self.sets
+            ],
+            "steps": [
+                {
+                    "operator": step.op,
+                    "status": step.status,
+                    "share": step.share,
+                    "mistakes": list(step.mistakes or ()),
+                }
+                for step in self.steps
+            ],
+            "nearest": None
+            if self.nearest is None
+            else {
+                "share": self.nearest[0],
+                "mistakes": {str(index): list(names) for index, names in self.nearest[1].items()},
+            },
+            "detail": None if self.detail is None else self.detail.as_dict(),
+        }
