@@ -34,7 +34,7 @@ from .target import Arithmetic, Nearest, Reproduction, Target
 from .text import tie_distance
 from .unwritten import Unwritten, unwritten
 
-__all__ = ["MOST_MISTAKES", "Asked", "diagnose_layer", "shown_first"]
+__all__ = ["MOST_MISTAKES", "How", "diagnose_layer", "shown_first"]
 
 MOST_MISTAKES = 3
 """Sets of up to this many mistakes are searched."""
@@ -47,7 +47,7 @@ _TIES_TRIED = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class How:
     """How a layer is to be diagnosed, as `lastbit.diagnose` takes it.
 
     Attributes:
@@ -69,7 +69,7 @@ class Asked:
     seed: int = 0
 
 
-def diagnose_layer(loaded: Model, operator: Operator, x: Any, mine: Any, how: Asked) -> Diagnosis:
+def diagnose_layer(loaded: Model, operator: Operator, x: Any, mine: Any, how: How) -> Diagnosis:
     """Name the mistakes in one layer's output, or in a function; see `lastbit.diagnose`."""
     layers, refused = prepare_everywhere(loaded, operator, how.runtime)
     first = how.runtime.name if how.runtime is not None else shown_first(layers)

@@ -17,11 +17,11 @@ from ...model.graph import Model, Operator
 from ...model.types import Array
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.products.window_layer import WindowLayer
-from .chain import Chain, Made, chains, one_of_each
 from .function import takes_input_alone
-from .layer import Asked, diagnose_layer, shown_first
+from .layer import How, diagnose_layer, shown_first
 from .network_given import NetworkGiven, assigned, called, model_inputs
 from .network_report import NetworkDiagnosis, Set, Step
+from .whole_model import Made, WholeModel, one_of_each, whole_models
 
 __all__ = ["diagnose_network", "is_network"]
 
@@ -63,14 +63,14 @@ def _size(model: Model, op: Operator) -> int:
     return int(np.prod(model.tensors[op.outputs[0]].shape)) if op.outputs else 0
 
 
-def diagnose_network(model: Model, x: Any, mine: Any, how: Asked) -> NetworkDiagnosis:
+def diagnose_network(model: Model, x: Any, mine: Any, how: How) -> NetworkDiagnosis:
     """Name the mistakes in a model's output, in a function, or in intermediate arrays; see `lastbit.diagnose`.
 
     Raises:
         InputError: the arrays fit no operator, or the function cannot be called.
         UnsupportedError: no runtime runs the model so far.
     """
-    every = chains(model, how.runtime, layer_operators(model, None)[0].outputs[0])
+    every = whole_models(model, how.runtime, layer_operators(model, None)[0].outputs[0])
     first = how.runtime.name if how.runtime is not None else shown_first({c.runtime: c for c in every})
     inputs, source = model_inputs(model, x, how, every[0])
     arrays: Mapping[Any, Array]
@@ -93,8 +93,8 @@ class _Whole:
     """Only one array is known, which comes through several layers."""
 
     given: NetworkGiven
-    every: Sequence[Chain]
-    groups: Sequence[Chain]
+    every: Sequence[WholeModel]
+    groups: Sequence[WholeModel]
 
     def run(self) -> NetworkDiagnosis:
         """Right, one mistake or two in all layers of a kind or in one of them; else what comes nearest."""
@@ -198,7 +198,7 @@ def _mistakes_of(layer: PreparedDense) -> set[str]:
     return {m.name for m in (*applicable(layer, images=isinstance(layer.layer, WindowLayer)), *whole)}
 
 
-def _runtimes(every: Sequence[Chain], made: Made, tensor: int, wanted: Array) -> tuple[str, ...]:
+def _runtimes(every: Sequence[WholeModel], made: Made, tensor: int, wanted: Array) -> tuple[str, ...]:
     """The runtimes in whose arithmetic these mistakes reproduce every element."""
     names = []
     for chain in every:
@@ -215,8 +215,8 @@ class _Steps:
     """Arrays of several layers are known: each is compared with what the one before it should give."""
 
     given: NetworkGiven
-    every: Sequence[Chain]
-    groups: Sequence[Chain]
+    every: Sequence[WholeModel]
+    groups: Sequence[WholeModel]
 
     def run(self) -> NetworkDiagnosis:
         """The first operator that differs, its mistakes, and where else they are made."""
@@ -247,10 +247,10 @@ class _Steps:
             given, (Set(made, runtimes),) if explained else (), steps=tuple(steps), detail=detail, partial=made
         )
 
-    def _follows(self) -> Chain:
+    def _follows(self) -> WholeModel:
         """The arithmetic in which most steps are right, each from the arrays before it."""
 
-        def right(chain: Chain) -> float:
+        def right(chain: WholeModel) -> float:
             total = 0.0
             for tensor, mine in self.given.arrays.items():
                 values = chain.values({}, {i: a for i, a in self.given.arrays.items() if i != tensor}, (tensor,))
@@ -260,7 +260,12 @@ class _Steps:
         return max(self.groups, key=right)
 
     def _known(
-        self, chain: Chain, op: Operator, values: Mapping[int, Array], mine: Array, made: Mapping[int, tuple[str, ...]]
+        self,
+        chain: WholeModel,
+        op: Operator,
+        values: Mapping[int, Array],
+        mine: Array,
+        made: Mapping[int, tuple[str, ...]],
     ) -> tuple[str, ...] | None:
         """Mistakes of a layer before, where they are this one's too."""
         for names in dict.fromkeys(made.values()):
@@ -268,7 +273,7 @@ class _Steps:
             if layer is None or any(name not in _mistakes_of(layer) for name in names):
                 continue
             with np.errstate(all="ignore"):
-                own = Chain(chain.prepared, chain.layers, {**chain.tensors, **values})
+                own = WholeModel(chain.prepared, chain.layers, {**chain.tensors, **values})
                 if np.array_equal(own.output({op.index: names}, op.outputs[0]).reshape(-1), mine.reshape(-1)):
                     return names
         return None

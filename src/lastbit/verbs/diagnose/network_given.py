@@ -15,9 +15,9 @@ from ...model.graph import Model, Operator
 from ...model.types import Array, IntegerType
 from ..run.verb import quantized_inputs
 from .calling import located, ways
-from .chain import Chain
-from .layer import Asked
+from .layer import How
 from .separate import trial_inputs
+from .whole_model import WholeModel
 
 __all__ = ["NetworkGiven", "assigned", "called", "model_inputs"]
 
@@ -47,10 +47,10 @@ class NetworkGiven:
     inputs: Mapping[int, Array]
     arrays: Mapping[int, Array]
     first: str
-    how: Asked
+    how: How
 
 
-def model_inputs(model: Model, x: Any, how: Asked, chain: Chain) -> tuple[dict[int, Array], str]:
+def model_inputs(model: Model, x: Any, how: How, chain: WholeModel) -> tuple[dict[int, Array], str]:
     """The model's inputs by tensor index, and where they come from; chosen where x is None."""
     if x is None:
         return _chosen(model, how.seed, chain), f"samples chosen to tell mistakes apart (seed {how.seed})"
@@ -64,7 +64,7 @@ def model_inputs(model: Model, x: Any, how: Asked, chain: Chain) -> tuple[dict[i
     return fed, "given at the model's input" + ("; real values quantized" if how.quantize_input else "")
 
 
-def _chosen(model: Model, seed: int, chain: Chain) -> dict[int, Array]:
+def _chosen(model: Model, seed: int, chain: WholeModel) -> dict[int, Array]:
     rng = np.random.default_rng(seed)
     found = {}
     for tensor in model.inputs:
@@ -133,7 +133,7 @@ def _size(model: Model, op: Operator) -> int:
     return math.prod(int(size) for size in model.tensors[op.outputs[0]].shape) if op.outputs else 0
 
 
-def assigned(model: Model, chain: Chain, arrays: Mapping[Any, Array]) -> dict[int, Array]:
+def assigned(model: Model, chain: WholeModel, arrays: Mapping[Any, Array]) -> dict[int, Array]:
     """Which operator's output each array is: by its key, by its shape, and of several of one shape by its values.
 
     Returns:
@@ -173,7 +173,7 @@ def assigned(model: Model, chain: Chain, arrays: Mapping[Any, Array]) -> dict[in
     return {index: _held(model, index, values) for index, values in steps.items()}
 
 
-def _places(chain: Chain, arrays: Sequence[Array], fitting: Sequence[int]) -> list[int]:
+def _places(chain: WholeModel, arrays: Sequence[Array], fitting: Sequence[int]) -> list[int]:
     """Of several operators whose outputs have one size, those that these arrays are, in order."""
     layers = [i for i in fitting if any(entry.operator.outputs[0] == i for entry in chain.layers.values())]
     if len(layers) == len(arrays) > 1:

@@ -11,7 +11,7 @@ from ...model.errors import InputError
 from ...model.graph import Model
 from ...runtimes import Runtime, get_runtime
 from ..run.verb import load
-from .layer import MOST_MISTAKES, Asked, diagnose_layer
+from .layer import MOST_MISTAKES, How, diagnose_layer
 from .network import diagnose_network, is_network
 from .network_report import NetworkDiagnosis
 from .report import Diagnosis
@@ -70,7 +70,7 @@ def diagnose(
     loaded = load(model)
     if not 0 <= most <= MOST_MISTAKES:
         raise InputError(f"most is {most}; wanted 0 to {MOST_MISTAKES}")
-    how = Asked(None if runtime is None else get_runtime(runtime), acc, scaled, quantize_input, params, most, seed)
+    how = How(None if runtime is None else get_runtime(runtime), acc, scaled, quantize_input, params, most, seed)
     if op is None and acc is None and scaled is None and is_network(loaded, x, mine):
         return diagnose_network(loaded, x, mine, how)
     return diagnose_layer(loaded, layer_operator(loaded, op), x, mine, how)

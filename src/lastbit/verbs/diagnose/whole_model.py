@@ -17,14 +17,14 @@ from ...ops.dense.eight_bit import PreparedDense
 from ...ops.prepare import PreparedModel, prepare
 from ...runtimes import RUNTIMES, Runtime
 
-__all__ = ["Chain", "Made", "chains", "one_of_each"]
+__all__ = ["Made", "WholeModel", "one_of_each", "whole_models"]
 
 Made = Mapping[int, tuple[str, ...]]
 """Operator index -> the mistakes that are made in it."""
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
+class WholeModel:
     """A model up to one tensor, in one runtime's arithmetic.
 
     Attributes:
@@ -42,13 +42,13 @@ class Chain:
         """The runtime's name."""
         return self.prepared.runtime.name
 
-    def on(self, inputs: Mapping[int, Array]) -> Chain:
+    def on(self, inputs: Mapping[int, Array]) -> WholeModel:
         """The same with the right tensors of these inputs."""
-        chain = Chain(self.prepared, self.layers, {**self.prepared.constants, **inputs})
+        chain = WholeModel(self.prepared, self.layers, {**self.prepared.constants, **inputs})
         chain.tensors.update(chain.values({}, inputs))
         return chain
 
-    def first(self, count: int) -> Chain:
+    def first(self, count: int) -> WholeModel:
         """The same for the first few samples."""
         fed = {tensor.index: self.tensors[tensor.index][:count] for tensor in self.prepared.model.inputs}
         return self.on(fed)
@@ -87,7 +87,7 @@ class Chain:
 _NONE = np.zeros(0)
 
 
-def chains(model: Model, asked: Runtime | None, needed: int) -> list[Chain]:
+def whole_models(model: Model, asked: Runtime | None, needed: int) -> list[WholeModel]:
     """The model in every runtime that runs it as far as a tensor, the asked one alone where there is one.
 
     Raises:
@@ -107,15 +107,15 @@ def chains(model: Model, asked: Runtime | None, needed: int) -> list[Chain]:
             if isinstance(layer, PreparedDense):
                 layers[op.index] = layer
         if layers:
-            found.append(Chain(prepared, layers))
+            found.append(WholeModel(prepared, layers))
     if not found:
         raise UnsupportedError(f"{model.source} cannot be diagnosed as a whole:", reasons[:6])
     return found
 
 
-def one_of_each(every: Sequence[Chain]) -> list[Chain]:
+def one_of_each(every: Sequence[WholeModel]) -> list[WholeModel]:
     """Of runtimes that print the same for the inputs the first, the order kept."""
-    seen: dict[tuple[bytes, ...], Chain] = {}
+    seen: dict[tuple[bytes, ...], WholeModel] = {}
     for chain in every:
         made: list[Operator] = [entry.operator for entry in chain.prepared.operators.values()]
         key = tuple(chain.tensors[i].tobytes() for op in made for i in op.outputs if i in chain.tensors)
