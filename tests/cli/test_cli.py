@@ -54,6 +54,7 @@ def test_help_all_lists_every_command_once(flags):
     result = invoke(*flags)
     assert result.exit_code == 0
     assert sorted(listed_commands(result.stdout)) == sorted(main.commands)
+    assert "..." not in result.stdout.split("Look into")[1].split("Exit codes:")[0]
     assert "more commands" not in result.stdout
 
 

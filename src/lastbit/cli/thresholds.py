@@ -25,7 +25,7 @@ __all__ = ["thresholds"]
 def thresholds(
     ctx: click.Context, model: str, op: int | None, channel: int | None, runtime: str, as_json: bool
 ) -> None:
-    """Print the requantization of dense layers and convolutions as exact tables.
+    """Print a layer's requantization as exact tables.
 
     The accumulators at which the output changes: at most 255 for an 8-bit output, exact for every accumulator that
     the layer can reach. The exit code is 3 where no layer has thresholds.

@@ -192,7 +192,7 @@ _NEON = Cpu(
     name="litert-xnnpack-arm64-neon",
     title="LiteRT's default on ARM64 without dot products: XNNPACK delegate, builtin kernels for what it declines",
     platform="ARM64 without dot product instructions (asimddp): Cortex-A72 and A73, Raspberry Pi 4, and cores that "
-    "XNNPACK does not know; not Cortex-A53, whose uint8 kernel is another; shown under qemu-aarch64 as a Cortex-A72",
+    "XNNPACK does not know; not Cortex-A53, whose uint8 kernel differs; shown under qemu-aarch64 as a Cortex-A72",
     rules={
         **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-pairs_of_16_bits", "hybrid-qd8-fma-pairs_of_16_bits"),
     },

@@ -49,7 +49,7 @@ def _products(rule: FloatRule) -> list[str]:
             return [f"t = t + x_k * w_k {places}, each product and sum rounded"]
         case "tail":
             rounded = f"t = t + x_k * w_k {places}, each product and sum rounded"
-            return [f"{rounded}, but for the last depth % 8: t = fma(x_k, w_k, t)"]
+            return [f"{rounded}, except for the last depth % 8: t = fma(x_k, w_k, t)"]
         case never:
             assert_never(never)
 
