@@ -171,3 +171,34 @@ def test_v_prints_everything(tmp_path, monkeypatch):
 def test_every_runtime_is_of_one_family():
     assert sorted(name for names in GROUPS.values() for name in names) == sorted(RUNTIMES)
     assert all("arm64" in name for name in GROUPS[Group.ARM64])
+
+
+@needs_shared_models
+def test_compare_begins_with_its_verdict_and_is_one_screen():
+    found = lastbit.compare(MODELS / "mlt_kws_ref.tflite", "litert-xnnpack", "tflm", samples=100, oracles=False)
+    lines = lines_of(found.first_screen())
+    assert len(lines) <= 26
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("DIFFERS: litert-xnnpack and tflm differ in 1")
+    text = "\n".join(lines)
+    for fact in (
+        "Compared: 13 of 13 operators.",
+        "units differ somewhere",
+        "litert-xnnpack gives",
+        "whole model on",
+        "-v",
+    ):
+        assert fact in " ".join(text.split())
+    assert [name for _, name in {(op.index, op.name) for op in found.asked} if name not in text] == []
+
+
+def test_identify_begins_with_its_answer_and_is_one_screen():
+    x = np.random.default_rng(0).integers(-128, 128, (400, 16, 48)).astype(np.int8)
+    found = lastbit.identify(screens.question(), x, lastbit.run(screens.question(), x, "tflm").output)
+    lines = lines_of(found.first_screen())
+    assert len(lines) <= 24
+    assert lines[0] == "Left: tflm, cmsis-nn"
+    text = " ".join(" ".join(lines).split())
+    for fact in ("follow the same rules here", "of 204800 differ; first [", "given", "x86", "ARM64 except", "-v"):
+        assert fact in text
+    assert lines[-1] == "Each reason, versions, inputs: -v"

@@ -11,6 +11,7 @@ from .options import (
     json_option,
     model_argument,
     op_option,
+    verbose_option,
 )
 from .outputs import print_report
 
@@ -37,6 +38,7 @@ __all__ = ["compare"]
 @click.option("--oracle/--no-oracle", default=True, help="Confirm on the real interpreters what was found.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random inputs.")
 @allow_gaps_option
+@verbose_option
 @json_option
 @click.pass_context
 def compare(
@@ -49,6 +51,7 @@ def compare(
     oracle: bool,
     seed: int,
     allow_gaps: bool,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Certify where two runtimes print the same.
@@ -81,5 +84,5 @@ def compare(
             progress=update,
             allow_gaps=allow_gaps,
         )
-    print_report(report, as_json)
+    print_report(report, as_json, verbose)
     ctx.exit(report.exit_code)

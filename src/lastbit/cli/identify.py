@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .options import inputs_option, json_option, model_argument
+from .options import inputs_option, json_option, model_argument, verbose_option
 from .outputs import print_report
 
 __all__ = ["identify"]
@@ -20,6 +20,7 @@ _INTERRUPTED = 130
 )
 @click.option("--op", type=int, metavar="N", help="The numbers are the output of dense layer N, not of the model.")
 @click.option("--separating", metavar="FILE", help="Write an input that tells apart what is left, as .npy.")
+@verbose_option
 @json_option
 @click.pass_context
 def identify(
@@ -29,6 +30,7 @@ def identify(
     output: str,
     op: int | None,
     separating: str | None,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Tell which runtime printed these numbers.
@@ -64,5 +66,5 @@ def identify(
     if separating is not None and report.separating_input is not None:
         write_arrays(separating, {"input": report.separating_input})
         say(f"wrote {separating}")
-    print_report(report, as_json)
+    print_report(report, as_json, verbose)
     ctx.exit(_INTERRUPTED if report.unfinished else report.exit_code)

@@ -18,6 +18,7 @@ from ...runtimes import Runtime
 from .layer_result import LayerCertificate, Witness, rate_seen
 from .operator_result import OperatorComparison
 from .operator_text import agrees, confirmed_text, number, operator_blocks
+from .screen import screen_blocks
 
 __all__ = ["Certificate", "DataResult"]
 
@@ -169,6 +170,17 @@ class Certificate(Report):
             " and ".join(r.name for r in self.runtimes),
             self.model.source,
         ]
+
+    def first_screen(self) -> list[Block]:
+        """The verdict, a line for each operator, and where two runtimes differ first."""
+        a, b = (r.name for r in self.runtimes)
+        every = self._with("differs", "not decided", "not covered", "no difference found", "same")
+        blocks = [*self._verdict(), *screen_blocks(every, (a, b))]
+        if self.data is not None and self.data.outputs:
+            data = self.data
+            text = f"whole model on {data.what}: {data.mismatches} of {data.outputs} outputs differ"
+            blocks.append(Text(text + (f", by at most {data.largest:g}" if data.mismatches else "")))
+        return [*blocks, Text("Rules, inputs that show it, growth along the network: -v", "dim")]
 
     def blocks(self) -> list[Block]:
         """The rules, a row for each layer, the differences, the data, and the verdict."""

@@ -10,7 +10,7 @@ from ...layers.differences import Difference
 from ...model.errors import Refusal
 from ...model.types import Array
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
-from ...report.phrases import names_text, plural
+from ...report.phrases import families_in_short, families_text, names_text, plural
 from ...runtimes import Refused, Runtime
 from .version_groups import spans
 
@@ -19,6 +19,7 @@ __all__ = ["Attribution", "Candidate", "answer_text"]
 # A runtime that differs at no more than this share of the elements is worth a worked element.
 _NEAR = 1 / 20
 _LONGEST = 160
+_MOST_EXCLUDED = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +134,32 @@ class Attribution(Report):
         assert isinstance(first, Text)
         rest = f"{self.subject}, {self.size} elements, of {self.source}"
         return [first.text, rest, *([f"Interrupted: {self.unfinished}."] if self.unfinished else [])]
+
+    def first_screen(self) -> list[Block]:
+        """The answer, whether an input tells the rest apart, who is excluded by what, and who was not compared."""
+        blocks = [*self._answer()]
+        if self.unfinished:
+            blocks.append(Text(f"Interrupted: {self.unfinished}.", "warning"))
+        if self.separating_input is not None:
+            blocks.append(Text("An input tells these apart: --separating FILE writes it, -v prints it."))
+        else:
+            blocks += self._separating_blocks()
+        asked = [c.runtime.name for c in self.candidates]
+        excluded: dict[str, list[str]] = {}
+        for c in self.candidates:
+            if d := c.difference:
+                first = "" if d.first is None else f"; first {list(d.first)}: {d.found}, given {d.wanted}"
+                why = d.problem or f"{d.mismatched} of {d.elements} differ{first}"
+                excluded.setdefault(why, []).append(c.runtime.name)
+        rows = [(families_text(names, asked), why) for why, names in excluded.items()]
+        if rows:
+            blocks.append(Table(("excluded", "why"), rows[:_MOST_EXCLUDED], close=True))
+        if len(rows) > _MOST_EXCLUDED:
+            blocks.append(Text(f"and {len(rows) - _MOST_EXCLUDED} more", "dim"))
+        for refuses, words in ((True, "cannot run it"), (False, "not compared")):
+            names = [c.runtime.name for c in self.candidates if c.refused is not None and c.refuses == refuses]
+            blocks += [Text(f"{words}: {families_in_short(names, asked)}")] if names else []
+        return [*blocks, Text("Each reason, versions, inputs: -v", "dim")]
 
     def blocks(self) -> list[Block]:
         """The answer, what would separate those left, the runtimes that are excluded, and those not compared."""
