@@ -14,7 +14,7 @@ from ...rules.operators.forms import Affine, FloatRounded, FloatScaled
 from ...rules.operators.rule import Output, RealOutput, Staged
 from ...rules.operators.table import STAGED_RULES
 from ...rules.operators.vector import Calculator
-from .program import Asked
+from .program import ElementFunction
 from .rivals import Kills
 
 __all__ = ["ElementProbe", "element_probes"]
@@ -36,7 +36,9 @@ class ElementProbe:
     output: int | np.float32
 
 
-def element_probes(entry: PreparedOperator, asked: Asked, kills: Kills, rng: np.random.Generator) -> list[ElementProbe]:
+def element_probes(
+    entry: PreparedOperator, asked: ElementFunction, kills: Kills, rng: np.random.Generator
+) -> list[ElementProbe]:
     """The ends of all arguments, and for each rival two places at which it prints something else."""
     given = _candidates(asked, rng)
     wanted = _outputs(asked.leaf, asked, given)
@@ -61,11 +63,11 @@ def _bits(values: Array) -> Array:
     return values.view(np.int32) if values.dtype == np.float32 else values
 
 
-def _outputs(leaf: Staged, asked: Asked, given: Mapping[str, Array]) -> Array:
+def _outputs(leaf: Staged, asked: ElementFunction, given: Mapping[str, Array]) -> Array:
     return Calculator(leaf, asked.constants)(given, lambda _: True)["output"]
 
 
-def _candidates(asked: Asked, rng: np.random.Generator) -> dict[str, Array]:
+def _candidates(asked: ElementFunction, rng: np.random.Generator) -> dict[str, Array]:
     """Arguments: the ends of all, then what is drawn."""
     if asked.real:
         return {asked.given[0]: _reals(asked, rng)}
@@ -77,7 +79,7 @@ def _candidates(asked: Asked, rng: np.random.Generator) -> dict[str, Array]:
     }
 
 
-def _reals(asked: Asked, rng: np.random.Generator) -> Array:
+def _reals(asked: ElementFunction, rng: np.random.Generator) -> Array:
     """Floats at and around ties of the output's grid, far outside of it, and zero."""
     to = asked.constants.output
     assert to is not None
@@ -90,7 +92,7 @@ def _reals(asked: Asked, rng: np.random.Generator) -> Array:
     return np.concatenate([far, *around, some]).astype(np.float32)
 
 
-def _rivals(entry: PreparedOperator, asked: Asked, given: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+def _rivals(entry: PreparedOperator, asked: ElementFunction, given: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
     """What other rules of the operator print for the same arguments, and what a fused product and sum would."""
     seen = [asked.leaf]
     for name, rule in STAGED_RULES.get(entry.operator.name, {}).items():
@@ -107,7 +109,7 @@ def _rivals(entry: PreparedOperator, asked: Asked, given: Mapping[str, Array]) -
         yield "fused multiply-add", fused
 
 
-def _fused(asked: Asked, given: Mapping[str, Array]) -> Array | None:
+def _fused(asked: ElementFunction, given: Mapping[str, Array]) -> Array | None:
     """What a compiler makes of a product and a sum if it rounds once; None where there is no such pair.
 
     A product of two float32 is exact in float64; the sum with a third is, as far as its float32 shows.

@@ -19,7 +19,7 @@ from ...rules.operators.fold import Constants
 from ...rules.operators.rule import Staged
 from ...rules.requantize.fold import RequantParams
 
-__all__ = ["Asked", "Piece", "Place", "Plan", "Probed", "Slot", "elements", "plan", "pool_of"]
+__all__ = ["ElementFunction", "Piece", "Place", "Plan", "Probed", "Slot", "elements", "plan", "pool_of"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Probed:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class ElementFunction:
     """A function of one output element that a self-test asks alone.
 
     Attributes:
@@ -118,7 +118,7 @@ class Piece:
     leading: tuple[str, ...] = ()
     multiply_adds: int = 0
     probes: tuple[Probed, ...] = ()
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[ElementFunction, ...] = ()
 
 
 def elements(tensor: Tensor) -> int:

@@ -34,7 +34,7 @@ def curve(entry: PreparedOperator, source: Tensor, output: Tensor, prefix: str, 
         entry.operator, made.constants.inputs[0], made.constants.output, rule.powers_of_two, rule.other_kernel
     )
     library.helper("shift_right")
-    table = library.array("sigmoid_table", np.dtype(np.int32), SIGMOID_TABLE)
+    table = library.table("sigmoid_table", np.dtype(np.int32), SIGMOID_TABLE)
     step, extra = rule.step_bits, rule.extra_bits
     nudge = 1 << (shift - 1) if shift else 0
     half = 1 << (extra - 1)

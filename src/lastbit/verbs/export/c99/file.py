@@ -216,7 +216,7 @@ def _checked(written: Written, about: About) -> str:
                 given = [pointer(plan.slots[i], plan) for i in dict.fromkeys(entry.inputs)]
                 results = [pointer(plan.slots[i], plan) for i in entry.operator.outputs]
                 arguments = ", ".join([*piece.leading, *given, *results])
-                lines.append(f"  {piece.function}({arguments}); /* {entry.operator.name} */")
+                lines.append(f"  {piece.function}({arguments}); /* {comment(entry.rule)} */")
         sums = [
             f"selftest_sum_{slot.dtype.name}({pointer(slot, plan)}, {slot.elements})"
             for slot in (plan.slots[i] for i in entry.operator.outputs)

@@ -22,6 +22,7 @@ class Library:
     def __init__(self) -> None:
         self._helpers: dict[str, str] = {}
         self._functions: dict[str, str] = {}
+        self._tables: dict[str, str] = {}
         self._arrays: dict[str, str] = {}
         self._constants: dict[str, str] = {}
         self.floats = False
@@ -48,10 +49,17 @@ class Library:
         return name
 
     def array(self, name: str, dtype: np.dtype, values: Array) -> str:
-        """Take a constant array; returns its name."""
-        if name not in self._arrays:
+        """Take a constant array that functions are given; returns its name."""
+        return self._take(self._arrays, name, dtype, values)
+
+    def table(self, name: str, dtype: np.dtype, values: Array) -> str:
+        """Take a constant array that functions name, so that it stands before them; returns its name."""
+        return self._take(self._tables, name, dtype, values)
+
+    def _take(self, place: dict[str, str], name: str, dtype: np.dtype, values: Array) -> str:
+        if name not in place:
             self.constant_bytes += max(values.size, 1) * np.dtype(dtype).itemsize
-        self._arrays[name] = text.array(name, dtype, values)
+        place[name] = text.array(name, dtype, values)
         return name
 
     def constant(self, name: str, declaration: str) -> str:
@@ -60,7 +68,11 @@ class Library:
         return name
 
     @property
+    def _data(self) -> list[str]:
+        return [*self._arrays.values(), *self._constants.values()]
+
+    @property
     def parts(self) -> list[str]:
         """Everything, in an order in which it compiles."""
         functions = (body.replace("@", name) for name, body in self._functions.items())
-        return [*self._arrays.values(), *self._helpers.values(), *functions, *self._constants.values()]
+        return [*self._tables.values(), *self._helpers.values(), *functions, *self._data]

@@ -82,7 +82,7 @@ def _fill(value: Array, kind: np.dtype | None, name: str, stem: str, library: Li
     line = f"{name}[i] = {integer(first)};"
     if (value[rest] != first).any():
         assert kind is not None
-        line = f"{name}[i] = {library.array(stem, np.dtype(kind), np.where(rest, value, 0).astype(kind))}[i];"
+        line = f"{name}[i] = {library.table(stem, np.dtype(kind), np.where(rest, value, 0).astype(kind))}[i];"
     return nest([("i", value.size)], [line])
 
 

@@ -185,7 +185,13 @@ def _function(name: str, test: SelfTest, pieces: list[Piece], inputs: list[Slot]
         "    return failed;",
         "  }",
     ]
-    offset = runs * total + runs * checks
+    lines += _single_checks(test, pieces, runs * total + runs * checks)
+    return "\n".join([*lines, "  return -1;", "}"])
+
+
+def _single_checks(test: SelfTest, pieces: list[Piece], offset: int) -> list[str]:
+    """Requantizations and functions of one element, each asked once; numbers of failed checks begin at the offset."""
+    lines: list[str] = []
     for number, probes in test.probes.items():
         probed = pieces[number].probes[0]
         lines += [
@@ -206,4 +212,4 @@ def _function(name: str, test: SelfTest, pieces: list[Piece], inputs: list[Slot]
             "  }",
         ]
         offset += len(checks_of)
-    return "\n".join([*lines, "  return -1;", "}"])
+    return lines

@@ -102,7 +102,7 @@ def _table(given: Scale, to: Scale, beta: np.float32, output: Tensor, prefix: st
     library.helper("clamp")
     with np.errstate(over="ignore"):
         table = expf(-given.scale * beta * np.arange(256, dtype=np.float32))
-    name = library.array(f"{prefix}_exp", np.dtype(np.float32), table)
+    name = library.table(f"{prefix}_exp", np.dtype(np.float32), table)
     if output.dtype.name == "uint8":
         # One half is added in float32, the fraction dropped, and the zero point left out.
         last = [
@@ -140,8 +140,8 @@ def _interpolated(
             assert_never(never)
     multiplier, shift = (int(part) for part in quantize_multiplier(factor))
     kind = np.dtype(np.int16)
-    exp = library.array(f"{prefix}_exp", kind, interpolation_table(math.exp, *rule.exp_range, precision))
-    inverse = library.array(
+    exp = library.table(f"{prefix}_exp", kind, interpolation_table(math.exp, *rule.exp_range, precision))
+    inverse = library.table(
         f"{prefix}_reciprocal",
         kind,
         interpolation_table(lambda v: 1.0 / (1.0 + v), *rule.reciprocal_range, precision),

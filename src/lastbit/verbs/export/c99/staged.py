@@ -21,7 +21,7 @@ from ....rules.base import Unsupported
 from ....rules.operators.fold import leaves
 from ....rules.operators.forms import Largest
 from ....rules.operators.rule import Choice, NotNegative, RealOutput, Staged, StagedRule
-from ..program import Asked, Piece, elements
+from ..program import ElementFunction, Piece, elements
 from .library import Library
 from .requantize import READER
 from .stages import statements
@@ -50,7 +50,7 @@ class _Rule:
         self._holds = staged.holds(zeros)
         self._given, self._library, self._stem = given, library, stem
         self._rule = staged.calculator.rule
-        self.asked: dict[str, Asked] = {}
+        self.asked: dict[str, ElementFunction] = {}
 
     def call(self, arguments: str, place: str) -> str:
         """The expression of one output; `place` is its number in the output."""
@@ -96,7 +96,7 @@ class _Rule:
         body = "\n".join([*(f"  (void){_PARAMETERS[name]};" for name in unread), body])
         text = f"/* {rule.name} */\nstatic {gives} @({parameters}) {{\n{body}\n}}"
         function = self._library.function(self._stem, text)
-        self.asked[function] = Asked(function, rule, self._constants, names, ranges)
+        self.asked[function] = ElementFunction(function, rule, self._constants, names, ranges)
         return function
 
 
@@ -168,7 +168,7 @@ def binary(entry: PreparedBinary, model: Model, prefix: str, library: Library) -
             names.append(f"input_{number}")
             parameters.append(f"const {kind} *{names[-1]}")
         else:
-            names.append(library.array(f"{prefix}_constant", tensor.data.dtype, tensor.data))
+            names.append(library.table(f"{prefix}_constant", tensor.data.dtype, tensor.data))
     if entry.tensors[0].index == entry.tensors[1].index:
         parameters, names = parameters[:1], [names[0], names[0]]
     parameters.append(f"{kind} *output")
