@@ -32,10 +32,12 @@ __all__ = [
     "QUARK_30",
     "SO_CONVOLVE",
     "SO_PURE_PYTHON",
+    "TFLM_757",
     "TFLM_3598",
     "TF_23384",
     "TF_23800",
     "TF_35072",
+    "TF_38781",
     "TF_42648",
     "TF_44215",
     "TF_51853",
@@ -95,6 +97,8 @@ TF_51853 = "https://github.com/tensorflow/tensorflow/issues/51853"
 FLATBUFFERS_6980 = "https://github.com/google/flatbuffers/issues/6980"
 EXECUTORCH_20655 = "https://github.com/pytorch/executorch/pull/20655"
 TF_53763 = "https://github.com/tensorflow/tensorflow/issues/53763"
+TF_38781 = "https://github.com/tensorflow/tensorflow/issues/38781"
+TFLM_757 = "https://github.com/tensorflow/tflite-micro/issues/757"
 TFLM_3598 = "https://github.com/tensorflow/tflite-micro/pull/3598"
 ONEDNN_476 = "https://github.com/uxlfoundation/oneDNN/issues/476"
 BITNET_459 = "https://github.com/microsoft/BitNet/pull/459"

@@ -27,7 +27,7 @@ _ROWS_CHECKED = 8
 """Rows on which the right output is calculated both ways, before any mistake is sought."""
 
 _REAL = (
-    "the layer's input and output are real numbers; diagnose knows mistakes of integer layers. `lastbit run MODEL "
+    "the layer is calculated in float32; diagnose knows mistakes of quantized layers. `lastbit run MODEL "
     "--runtime NAME` prints this runtime's own output to compare with"
 )
 

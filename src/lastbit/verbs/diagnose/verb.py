@@ -11,12 +11,14 @@ from ...model.errors import InputError
 from ...model.graph import Model
 from ...runtimes import Runtime, get_runtime
 from ..run.verb import load
+from .hybrid import diagnose_hybrid, hybrid_layers
+from .hybrid_report import HybridDiagnosis
 from .layer import MOST_MISTAKES, How, diagnose_layer
 from .network import diagnose_network, is_network
 from .network_report import NetworkDiagnosis
 from .report import Diagnosis
 
-__all__ = ["MOST_MISTAKES", "Diagnosis", "NetworkDiagnosis", "diagnose"]
+__all__ = ["MOST_MISTAKES", "Diagnosis", "HybridDiagnosis", "NetworkDiagnosis", "diagnose"]
 
 
 def diagnose(
@@ -32,7 +34,7 @@ def diagnose(
     params: Mapping[str, str] | None = None,
     most: int = MOST_MISTAKES,
     seed: int = 0,
-) -> Diagnosis | NetworkDiagnosis:
+) -> Diagnosis | NetworkDiagnosis | HybridDiagnosis:
     """Name the mistakes that make the output of a layer, or of a model of several layers, what it is.
 
     Args:
@@ -73,4 +75,8 @@ def diagnose(
     how = How(None if runtime is None else get_runtime(runtime), acc, scaled, quantize_input, params, most, seed)
     if op is None and acc is None and scaled is None and is_network(loaded, x, mine):
         return diagnose_network(loaded, x, mine, how)
-    return diagnose_layer(loaded, layer_operator(loaded, op), x, mine, how)
+    operator = layer_operator(loaded, op)
+    hybrid = hybrid_layers(loaded, operator, how)
+    if hybrid and acc is None and scaled is None:
+        return diagnose_hybrid(loaded, hybrid, x, mine, how)
+    return diagnose_layer(loaded, operator, x, mine, how)

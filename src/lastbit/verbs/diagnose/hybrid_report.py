@@ -1,0 +1,162 @@
+"""What a diagnosis of a hybrid layer found, for people and programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...layers.mistakes.base import Mistake
+from ...layers.mistakes.hybrid import HYBRID
+from ...model.types import Array
+from ...report.blocks import Block, Code, Heading, Report, Text
+from ...report.phrases import names_text
+
+__all__ = ["HybridAnswer", "HybridDiagnosis"]
+
+
+@dataclass(frozen=True, eq=False)
+class HybridAnswer:
+    """Mistakes with which every element lies within what float32 may lose.
+
+    Attributes:
+        mistakes: names in `HYBRID`, in order of calculation; empty where the calculation is right.
+        runtimes: in whose arithmetic; of those that quantize the rows in one way the first alone.
+        exact: whether it is a runtime's own output to the last bit.
+    """
+
+    mistakes: tuple[str, ...]
+    runtimes: tuple[str, ...]
+    exact: bool = False
+
+    @property
+    def rarity(self) -> float:
+        """How unlikely, among explanations of one length."""
+        return sum(HYBRID[name].rarity for name in self.mistakes)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HybridDiagnosis(Report):
+    """The result of `diagnose` for a hybrid dense layer.
+
+    Attributes:
+        source: the model's path.
+        layer: the operator's label.
+        mine: the array, `[rows, out]`.
+        input_source: where the input came from.
+        first: the runtime that it is compared with.
+        explanations: the shortest sets of mistakes, the likeliest first.
+        largest: where nothing fits: the largest difference from the first runtime's output.
+    """
+
+    source: str
+    layer: str
+    mine: Array
+    input_source: str
+    first: str
+    explanations: tuple[HybridAnswer, ...]
+    largest: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """`right`, `form` (right but for the last bits), `mistakes` or `unexplained`."""
+        if not self.explanations:
+            return "unexplained"
+        best = self.explanations[0]
+        return "mistakes" if best.mistakes else "right" if best.exact else "form"
+
+    @property
+    def right(self) -> bool:
+        """Whether it is a runtime's output to the last bit."""
+        return self.verdict == "right"
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """The likeliest explanation's mistakes, in order of calculation."""
+        return tuple(HYBRID[name] for name in self.explanations[0].mistakes) if self.explanations else ()
+
+    @property
+    def exit_code(self) -> int:
+        """0: it is right to the last bit. 1: it is not."""
+        return 0 if self.right else 1
+
+    def in_short(self) -> list[str]:
+        """The verdict, and what it is about."""
+        head = f"{self.layer} of {self.source}, {self.mine.dtype}{list(self.mine.shape)}"
+        if self.verdict == "mistakes":
+            return [f"{len(self.mistakes)} wrong: {' + '.join(self.explanations[0].mistakes)}", head]
+        said = {
+            "right": f"Nothing is wrong: this is what {self._names()} prints.",
+            "form": "The calculation is right; only the last bits differ.",
+            "unexplained": "No set of known mistakes fits every element.",
+        }
+        return [said[self.verdict], head]
+
+    def _names(self) -> str:
+        return names_text(self.explanations[0].runtimes)
+
+    def blocks(self) -> list[Block]:
+        """Verdict, the mistakes with their fixes."""
+        blocks: list[Block] = [
+            Heading(
+                f"{self.layer} of {self.source} (float32, rows quantized at run time): what is wrong with "
+                f"{self.mine.dtype}{list(self.mine.shape)}?"
+            ),
+            Text(f"Input: {self.input_source}.", "dim"),
+        ]
+        match self.verdict:
+            case "right":
+                blocks.append(Text(f"Nothing is wrong: this is what {self._names()} print, to the last bit.", "good"))
+            case "form":
+                blocks.append(
+                    Text(
+                        f"The calculation is right, as {self._names()} do it: every element lies within what float32 "
+                        "loses. The last bits differ: another order of operations, or another precision.",
+                        "good",
+                    )
+                )
+            case "unexplained":
+                blocks.append(Text("No set of known mistakes of hybrid layers fits every element.", "bad"))
+                blocks.append(Text(f"The largest difference from {self.first}: {self.largest:.6g}."))
+            case _:
+                blocks += self._mistakes()
+        return blocks
+
+    def _mistakes(self) -> list[Block]:
+        best, count = self.explanations[0], len(self.mistakes)
+        what = "This one mistake reproduces" if count == 1 else f"These {count} mistakes together reproduce"
+        blocks: list[Block] = [
+            Text(f"{what} all {self.mine.size} elements, up to what float32 loses in any order of summation:", "bad")
+        ]
+        for number, mistake in enumerate(self.mistakes, 1):
+            lines = [f"NumPy: {mistake.fix_numpy}", f"C:     {mistake.fix_c}"]
+            lines += ["seen:  " + ", ".join(mistake.seen)] if mistake.seen else []
+            blocks += [Text(f"{number}. {mistake.name}: {mistake.why}."), Code("\n".join(lines))]
+        blocks.append(Text(f"Everything else is as {names_text(best.runtimes)} calculate it."))
+        others = [" + ".join(other.mistakes) for other in self.explanations[1:5]]
+        if others:
+            blocks.append(Text("These data do not decide: other mistakes fit them as well.", "warning"))
+            blocks.append(Code("\n".join(others)))
+        return blocks
+
+    def as_dict(self) -> dict[str, Any]:
+        """The diagnosis as plain data, schema lastbit.diagnose_hybrid/1."""
+        return {
+            "schema": "lastbit.diagnose_hybrid/1",
+            "model": self.source,
+            "operator": self.layer,
+            "input_source": self.input_source,
+            "verdict": self.verdict,
+            "runtime": self.first,
+            "explanations": [
+                {
+                    "mistakes": [
+                        {"name": name, "why": HYBRID[name].why, "fix_numpy": HYBRID[name].fix_numpy}
+                        for name in one.mistakes
+                    ],
+                    "runtimes": list(one.runtimes),
+                    "exact": one.exact,
+                }
+                for one in self.explanations
+            ],
+            "largest_difference": self.largest,
+        }

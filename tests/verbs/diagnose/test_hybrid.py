@@ -1,0 +1,100 @@
+"""Diagnose of hybrid layers: what runtimes print is right, any order of summation is right, and mistakes are named."""
+
+import json
+
+import numpy as np
+import pytest
+
+import lastbit
+from bench.user_layers import model_of, numbers_of
+from lastbit.layers.mistakes.hybrid import HYBRID
+from lastbit.model.errors import InputError
+
+MODEL = model_of("hybrid_channels")
+P = numbers_of(MODEL)[0]
+X = np.random.default_rng(3).normal(size=(12, 32)).astype(np.float32) * 3
+
+
+def names(report):
+    return [mistake.name for mistake in report.mistakes]
+
+
+def rows(x, steps=127, *, cast=False, together=False):
+    scale = np.abs(x).max(axis=None if together else 1, keepdims=True) / np.float32(steps)
+    q = x / scale
+    return (np.trunc(q) if cast else np.rint(q)).clip(-128, 127), scale
+
+
+def output(q, scale, w=None, s_w=None, bias=None):
+    w, s_w = P["weights"] if w is None else w, P["weights_scale"] if s_w is None else s_w
+    return (q @ w.T.astype(np.float64)) * (scale * s_w) + (P["bias"] if bias is None else bias)
+
+
+@pytest.mark.parametrize("layer", ["hybrid", "hybrid_channels", "hybrid_int4"])
+def test_what_a_runtime_prints_is_right(layer):
+    for runtime in ("litert-xnnpack", "litert-builtin", "litert-reference"):
+        report = lastbit.diagnose(model_of(layer), X, lastbit.run(model_of(layer), X, runtime=runtime).output)
+        assert report.verdict == "right"
+        assert report.exit_code == 0
+        assert names(report) == []
+
+
+def test_another_order_of_summation_is_no_mistake():
+    q, scale = rows(X)
+    for order in (np.arange(32), np.random.default_rng(1).permutation(32)):
+        y = np.zeros((12, 9), np.float32)
+        for k in order:
+            y += (q[:, k : k + 1] * scale * (P["weights"][:, k] * P["weights_scale"])).astype(np.float32)
+        report = lastbit.diagnose(MODEL, X, y + P["bias"])
+        assert report.verdict == "form"
+        assert "last bits differ" in str(report)
+
+
+def test_real_weights_and_a_real_input_are_named_in_any_order_of_summation():
+    w = P["weights"].astype(np.float32) * P["weights_scale"][:, None]
+    for order in (np.arange(32), np.arange(32)[::-1], np.random.default_rng(2).permutation(32)):
+        y = np.zeros((12, 9), np.float32)
+        for k in order:
+            y += X[:, k : k + 1] * w[:, k]
+        assert names(lastbit.diagnose(MODEL, X, y + P["bias"])) == ["hybrid_input_not_quantized"]
+    assert names(lastbit.diagnose(MODEL, X, X.astype(np.float64) @ w.T)) == [
+        "hybrid_input_not_quantized", "bias_missing",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wanted", "mine"),
+    [
+        (["hybrid_input_truncated"], lambda: output(*rows(X, cast=True))),
+        (["hybrid_scale_over_128"], lambda: output(*rows(X, 128))),
+        (["hybrid_scale_of_whole_batch"], lambda: output(*rows(X, together=True))),
+        (["input_scale_missing"], lambda: output(rows(X)[0], 1)),
+        (["weights_scale_missing"], lambda: output(*rows(X), s_w=1)),
+        (["scales_first_for_all"], lambda: output(*rows(X), s_w=P["weights_scale"][0])),
+        (["bias_missing"], lambda: output(*rows(X), bias=0)),
+        (["weights_as_uint8"], lambda: output(*rows(X), w=P["weights"].view(np.uint8))),
+        (["weights_as_in_out"], lambda: output(*rows(X), w=P["weights"].reshape(32, 9).T)),
+        (["hybrid_input_truncated", "bias_twice"], lambda: output(*rows(X, cast=True), bias=2 * P["bias"])),
+        (["last_product_left_out"], lambda: output(rows(X)[0] * (np.arange(32) < 31), rows(X)[1])),
+    ],
+)
+def test_mistakes_are_named(wanted, mine):
+    report = lastbit.diagnose(MODEL, X, mine().astype(np.float32))
+    assert names(report) == wanted
+    assert json.loads(report.json())["explanations"][0]["mistakes"][0]["name"] == wanted[0]
+    assert HYBRID[wanted[0]].why in str(report)
+
+
+def test_a_function_is_bound_and_nonsense_is_refused():
+    def mine(x, weights, bias, scale):
+        return x @ (weights * scale[:, None]).T.astype(np.float32)
+
+    assert names(lastbit.diagnose(MODEL, None, mine)) == ["hybrid_input_not_quantized", "bias_missing"]
+    with pytest.raises(InputError, match="there is no input"):
+        lastbit.diagnose(MODEL, None, np.zeros((1, 9), np.float32))
+    with pytest.raises(InputError, match=r"wanted float32 with 12 x 9 elements"):
+        lastbit.diagnose(MODEL, X, np.zeros((12, 8), np.float32))
+    noise = np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32)
+    report = lastbit.diagnose(MODEL, X, noise, most=1)
+    assert report.verdict == "unexplained"
+    assert "largest difference" in str(report)
