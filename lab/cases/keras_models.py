@@ -226,7 +226,24 @@ def fixed_batch(m: Maker) -> Any:
     return keras.Model(i, m.norm(L.Dense(m.size(2, 8))(x)))
 
 
+def dilated(m: Maker) -> Any:
+    """Convolutions with dilation, which become SPACE_TO_BATCH_ND, a plain convolution and BATCH_TO_SPACE_ND."""
+    i = keras.Input((m.size(9, 14), m.size(9, 14), m.size(1, 5)), batch_size=m.one(None, None, 1, 2))
+    x = i
+    for _ in range(m.size(1, 3)):
+        rate = m.one((2, 2), (1, 2), (3, 1))
+        more = {"padding": m.one("same", "same", "valid"), "dilation_rate": rate, "use_bias": m.one(True, True, False)}
+        side = m.one((3, 3), (2, 3)) if more["padding"] == "same" else (2, 2)
+        if m.one(True, True, False):
+            x = L.Conv2D(m.size(2, 9), side, activation=m.one(None, "relu", "tanh"), **more)(x)
+        else:
+            x = L.DepthwiseConv2D(side, depth_multiplier=m.one(1, 2), **more)(x)
+        x = m.one(lambda x: x, m.norm, lambda x: L.ReLU()(m.norm(x)))(x)
+    return keras.Model(i, L.Dense(m.size(2, 6))(L.GlobalAveragePooling2D()(x)))
+
+
 WIRED = (shared, nested, several_outputs, options, fixed_batch)  # seeds from 3000 on
+DILATED = (dilated,)  # seeds from 4000 on
 DEEP = (mobilenet, deep_mlp)  # seeds from 2000 on
 FAMILIES = (mlp, lenet, ds_cnn, autoencoder, residual, dense_3d)
 
@@ -264,7 +281,7 @@ def main() -> None:
     target.mkdir(parents=True, exist_ok=True)
     for seed in range(int(sys.argv[2]), int(sys.argv[3])):
         keras.backend.clear_session()
-        families = WIRED if seed >= 3000 else DEEP if seed >= 2000 else FAMILIES
+        families = DILATED if seed >= 4000 else WIRED if seed >= 3000 else DEEP if seed >= 2000 else FAMILIES
         family = families[seed % len(families)]
         name = str(target / f"{family.__name__}_{seed}")
         maker = Maker(seed)

@@ -85,6 +85,43 @@ def fc(units: int, act: str = "NONE", *, bias: bool = True, keep: bool = False) 
     return step
 
 
+def tconv(units: int, *, bias: float | None = 1.0, code: str = "NONE") -> Step:
+    """TRANSPOSE_CONV of 2 x 2 taps and stride 2; a large bias does not fit."""
+
+    def step(c: Chain) -> int:
+        make, (count, height, width, depth) = c.make, c.shape
+        shape = (count, 2 * height, 2 * width, units)
+        weights = make.constant(make.rng.normal(size=(units, 2, 2, depth)).astype(np.float32))
+        inputs = [make.constant(np.array(shape), INT32), weights, c.last]
+        inputs += [] if bias is None else [make.constant((make.rng.normal(size=units) * bias).astype(np.float32))]
+        options = {"padding": "SAME", "stride_h": 2, "stride_w": 2, "fused_activation_function": code}
+        c.last = make.op("TRANSPOSE_CONV", inputs, [shape], **options)
+        return c.last
+
+    return step
+
+
+def to_batch(c: Chain) -> int:
+    """SPACE_TO_BATCH_ND in blocks of 2 x 2."""
+    count, height, width, depth = c.shape
+    shape = (4 * count, (height + 2) // 2, width // 2, depth)
+    return c.put("SPACE_TO_BATCH_ND", shape, np.array([2, 2]), np.array([[1, 1], [0, 0]]))
+
+
+def to_space(c: Chain) -> int:
+    """BATCH_TO_SPACE_ND, the way back."""
+    count, height, width, depth = c.shape
+    shape = (count // 4, 2 * height - 2, 2 * width, depth)
+    return c.put("BATCH_TO_SPACE_ND", shape, np.array([2, 2]), np.array([[1, 1], [0, 0]]))
+
+
+def gather(axis: int, *rows: int) -> Step:
+    """GATHER of some rows."""
+    return lambda c: c.put(
+        "GATHER", (*c.shape[:axis], len(rows), *c.shape[axis + 1 :]), np.array(rows), axis=axis, batch_dims=0
+    )
+
+
 def mm(*second: int) -> Step:
     """BATCH_MATMUL with a constant."""
 
@@ -188,6 +225,18 @@ MODELS: dict[str, tuple[Shape, list[Step]]] = {
     "t-mm": ((1, 2, 32), [t(0, 2, 1), mm(1, 2, 4)]),
     "mm-t-second": ((1, 2, 32), [times_transposed]),
     "mm-t": ((1, 2, 32), [square, t(0, 2, 1)]),
+    "transpose-conv": ((1, 3, 4, 5), [tconv(6)]),
+    "transpose-conv-twice": ((2, 3, 3, 3), [tconv(4), act("TANH"), tconv(2)]),
+    "transpose-conv-no-bias": ((1, 3, 4, 5), [tconv(6, bias=None)]),
+    "transpose-conv-one-unit": ((1, 3, 4, 5), [tconv(1, bias=1e9)]),
+    "transpose-conv-bias-too-large": ((1, 3, 4, 5), [tconv(6, bias=1e12), act("RELU")]),
+    "transpose-conv-relu": ((1, 3, 4, 5), [tconv(6, code="RELU")]),
+    "transpose-conv-then-relu": ((1, 3, 4, 5), [tconv(6), act("RELU")]),
+    "batch-and-space": ((2, 4, 6, 3), [to_batch, act("RELU6"), to_space]),
+    "to-batch": ((1, 4, 6, 3), [act("LOGISTIC"), to_batch]),
+    "to-space": ((4, 3, 3, 3), [to_space, act("LOGISTIC")]),
+    "gather": ((4, 6), [gather(0, 2, 2, 0), fc(5)]),
+    "gather-axis": ((2, 4, 6), [gather(1, 3, 0), act("TANH"), gather(2, 5)]),
 }
 
 

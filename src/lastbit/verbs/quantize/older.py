@@ -37,7 +37,7 @@ class Property:
     """What the older quantizer knows of one operator.
 
     Attributes:
-        inputs: positions of the inputs that are quantized; () where `any_inputs`.
+        inputs: positions of the inputs that are quantized, what is fed before the weights; () where `any_inputs`.
         weights: (position, axis of the channels) of weights.
         bias: the bias's position.
         any_inputs: all inputs are quantized and brought to the output's scale.
@@ -78,12 +78,15 @@ PROPERTIES: dict[str, Property] = {
     **dict.fromkeys(
         (
             "AVERAGE_POOL_2D",
+            "BATCH_TO_SPACE_ND",
             "EXPAND_DIMS",
+            "GATHER",
             "MAX_POOL_2D",
             "PAD",
             "PADV2",
             "RESHAPE",
             "SLICE",
+            "SPACE_TO_BATCH_ND",
             "SQUEEZE",
             "STRIDED_SLICE",
             "SUM",
@@ -99,6 +102,7 @@ PROPERTIES: dict[str, Property] = {
     "CONV_2D": Property(inputs=(0, 1), weights=(1, 0), bias=2, names_bias_type=True),
     "DEPTHWISE_CONV_2D": Property(inputs=(0, 1), weights=(1, 3), bias=2),
     "FULLY_CONNECTED": Property(inputs=(0, 1), weights=(1, 0), bias=2, names_bias_type=True),
+    "TRANSPOSE_CONV": Property(inputs=(2, 1), weights=(1, 0), bias=3, names_bias_type=True),
     **dict.fromkeys(("LEAKY_RELU", "MEAN", "RELU", "RELU6"), Property()),
     **dict.fromkeys(("HARD_SWISH", "RELU_N1_TO_1"), Property(int16=False)),
     **dict.fromkeys(("LOGISTIC", "SOFTMAX"), Property(fixed=_UNIT)),
@@ -193,7 +197,7 @@ class OlderQuantizer:
             if known is None or known.bias is None or known.bias >= len(op.operands):
                 continue
             bias = _constant(op.operands[known.bias])
-            given, weights = op.operands[0], op.operands[1]
+            given, weights = (op.operands[position] for position in known.inputs)
             if bias is None or given is None or weights is None or given not in self.limits:
                 continue
             scale = F32(self._activation(given).scale[0])
@@ -301,7 +305,7 @@ class OlderQuantizer:
             source = value.producer if value is not None else None
             if value is None or value.params is not None or source is None or source.data is None:
                 continue
-            given, weights = op.operands[0], op.operands[1]
+            given, weights = (op.operands[position] for position in known.inputs)
             assert given is not None
             assert given.params is not None
             assert weights is not None

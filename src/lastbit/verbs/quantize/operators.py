@@ -35,9 +35,11 @@ TRAITS: dict[str, Traits] = {
     **dict.fromkeys(
         (
             "AVERAGE_POOL_2D",
+            "BATCH_TO_SPACE_ND",
             "CONCATENATION",
             "EXPAND_DIMS",
             "FILL",
+            "GATHER",
             "MAX_POOL_2D",
             "MAXIMUM",
             "MINIMUM",
@@ -46,6 +48,7 @@ TRAITS: dict[str, Traits] = {
             "PADV2",
             "RESHAPE",
             "SLICE",
+            "SPACE_TO_BATCH_ND",
             "SPLIT",
             "SPLIT_V",
             "SQUEEZE",
@@ -80,4 +83,5 @@ TRAITS: dict[str, Traits] = {
     "CONV_2D": Traits(weights=(1, 0), bias=_PRODUCT),
     "DEPTHWISE_CONV_2D": Traits(weights=(1, 3), bias=_PRODUCT),
     "FULLY_CONNECTED": Traits(weights=(1, 0), bias=_PRODUCT),
+    "TRANSPOSE_CONV": Traits(weights=(1, 0), bias=(3, (2, 1))),
 }

@@ -23,10 +23,8 @@ _INT8_ONLY = (
 )
 _BOTH = (
     "ABS",
-    "BATCH_TO_SPACE_ND",
     "BROADCAST_TO",
     "EXP",
-    "GATHER",
     "GATHER_ND",
     "GELU",
     "LOG",
@@ -39,10 +37,8 @@ _BOTH = (
     "REVERSE_V2",
     "RSQRT",
     "SELECT",
-    "SPACE_TO_BATCH_ND",
     "SQUARED_DIFFERENCE",
     "TILE",
-    "TRANSPOSE_CONV",
 )
 _NEITHER = (
     "CAST",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ....model.types import Array
 from .activations import activated
 from .graph import ACTIVATION, Node
 from .layers import Layer
@@ -16,9 +17,7 @@ __all__ = ["convolution", "mean", "padding_layer", "pool"]
 _Pair = tuple[int, int]
 
 
-def _window(
-    layer: Layer, source: Node, window: tuple[int, int], strides: tuple[int, int]
-) -> tuple[tuple[int, int], str]:
+def _window(layer: Layer, source: Node, window: _Pair, strides: _Pair, dilation: _Pair = (1, 1)) -> tuple[_Pair, str]:
     """Height and width of what a window gives, and its padding."""
     padding = str(layer.config.get("padding", "valid")).upper()
     if padding not in ("SAME", "VALID"):
@@ -27,9 +26,38 @@ def _window(
     sizes = source.shape[:2]
     if padding == "SAME":
         height, width = (-(-size // step) for size, step in zip(sizes, strides, strict=True))
-    else:
-        height, width = ((size - one) // step + 1 for size, one, step in zip(sizes, window, strides, strict=True))
-    return (height, width), padding
+        return (height, width), padding
+    (down, across), (h, w) = window, dilation
+    return _valid(sizes, ((down - 1) * h + 1, (across - 1) * w + 1), strides), padding
+
+
+def _valid(sizes: tuple[int, ...], window: _Pair, strides: _Pair) -> _Pair:
+    """Height and width of what a window without padding gives."""
+    height, width = ((size - one) // step + 1 for size, one, step in zip(sizes, window, strides, strict=True))
+    return height, width
+
+
+def _paddings(kernel: _Pair, dilation: _Pair, padding: str) -> list[_Pair]:
+    """How many zeros stand before and behind each side of an image for a convolution with dilation."""
+    totals = [(size - 1) * step if padding == "SAME" else 0 for size, step in zip(kernel, dilation, strict=True)]
+    return [(total // 2, total - total // 2) for total in totals]
+
+
+def _to_batch(run: Lowering, layer: Layer, source: Node, dilation: _Pair, paddings: list[_Pair]) -> tuple[Node, Array]:
+    """Every so many pixels become an image of the batch, so that a convolution without dilation can follow.
+
+    Returns:
+        What is convolved, and how much is cut off when the images are put together again.
+    """
+    sides = list(zip(source.shape[:2], paddings, dilation, strict=True))
+    more = [-(size + before + behind) % step for size, (before, behind), step in sides]
+    table = [(before, behind + extra) for (before, behind), extra in zip(paddings, more, strict=True)]
+    sizes = [(size + sum(pair)) // step for (size, _, step), pair in zip(sides, table, strict=True)]
+    constants = (np.array(dilation, np.int32), np.array(table, np.int32))
+    node = run.add("SPACE_TO_BATCH_ND", layer, [source], (*sizes, source.shape[-1]), constants)
+    if run.batch is not None:
+        node.rows = source.rows * dilation[0] * dilation[1]
+    return node, np.array([(0, extra) for extra in more], np.int32)
 
 
 def _images(layer: Layer, source: Node) -> None:
@@ -45,12 +73,15 @@ def _pair(value: Any) -> _Pair:
 
 
 def convolution(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
-    """Conv2D, with groups, and DepthwiseConv2D."""
+    """Conv2D, with groups and dilations, and DepthwiseConv2D."""
     (source,), config = sources, layer.config
     kernel, strides = _pair(config["kernel_size"]), _pair(config.get("strides", 1))
-    if _pair(config.get("dilation_rate", 1)) != (1, 1):
-        raise NotCovered(f"has the dilation {config['dilation_rate']}; 1 is covered")
-    place, padding = _window(layer, source, kernel, strides)
+    dilation = _pair(config.get("dilation_rate", 1))
+    place, padding = _window(layer, source, kernel, strides, dilation)
+    crops = None
+    if dilation != (1, 1):
+        source, crops = _to_batch(run, layer, source, dilation, _paddings(kernel, dilation, padding))
+        inner, padding = _valid(source.shape[:2], kernel, strides), "VALID"
     depthwise = layer.kind == "DepthwiseConv2D"
     groups = 1 if depthwise else int(config.get("groups", 1))
     if groups < 1 or source.shape[-1] % groups:
@@ -70,7 +101,11 @@ def convolution(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
     else:
         weights, operator = np.ascontiguousarray(values.transpose(3, 0, 1, 2)), "CONV_2D"
     # The converter gives every convolution a bias, of zeros at first.
-    node = run.add(operator, layer, [source], (*place, out), (weights, np.zeros(out, np.float32)), options)
+    constants = (weights, np.zeros(out, np.float32))
+    node = run.add(operator, layer, [source], (*(place if crops is None else inner), out), constants, options)
+    if crops is not None:
+        node.rows = source.rows
+        node = run.add("BATCH_TO_SPACE_ND", layer, [node], (*place, out), (np.array(dilation, np.int32), crops))
     if bias:
         node = run.constant("ADD", layer, node, bias[0])
     return activated(run, layer, node, config.get("activation", "linear"))
