@@ -4,6 +4,9 @@ For each seed: NAME.keras or NAME.h5, NAME.float.tflite, NAME.ranges.tflite (flo
 NAME.int8.tflite. Then `keras_check.py DIR` with LastBit's Python.
 
 How: python lab/cases/keras_models.py DIR FIRST LAST.
+
+The converter of TensorFlow 2.16 dies on models of Keras 3 ("missing attribute 'value'"). There it needs Keras 2: the
+package tf_keras of the same version, and TF_USE_LEGACY_KERAS=1.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lastbit.verbs.quantize.converters import CONVERTERS, Converter
+from lastbit.verbs.quantize.moves import MoveRules
 
 __all__ = ["changes", "compared", "methods"]
 
@@ -60,6 +61,9 @@ def changes() -> str:
         ("BATCH_MATMUL between RESHAPEs, first factor's TRANSPOSE", lambda c: _least(c.moves.matmul_least)),
         ("second factor's TRANSPOSE", lambda c: "into it" if c.moves.transposes_second else "stays"),
         ("TRANSPOSE of x times y transposed", lambda c: "into it" if c.moves.swaps_matmul else "stays"),
+        ("sum with zeros, product with ones", lambda c: "dropped" if c.moves.drops_neutral else "stays"),
+        ("TRANSPOSE before SQUEEZE, or RESHAPE and TRANSPOSE", lambda c: _moves(c.moves.moves_transposes)),
+        ("range of a RESHAPE that changes nothing", lambda c: _range(c.moves)),
         ("bias's type named (16x8)", lambda c: "yes" if c.names_bias_type else "no"),
     ]
     lines = ["| what | in which version of TensorFlow |", "|---|---|"]
@@ -82,6 +86,16 @@ def _reads(more: bool) -> str:
 
 def _keeps(always: bool) -> str:
     return "keeps them" if always else "keeps them if the RESHAPE gives them back"
+
+
+def _moves(behind: bool) -> str:
+    return "goes behind" if behind else "stays"
+
+
+def _range(moves: MoveRules) -> str:
+    if not moves.folds_first:
+        return "dropped with it"
+    return "stays, and later RESHAPEs are refused" if moves.drops_first else "stays"
 
 
 def _least(least: int) -> str:

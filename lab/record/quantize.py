@@ -4,8 +4,8 @@
 
 FOLDER holds float models and a folder of results for each HOW (lab/checks/quantize_oracle.py). The archive has N of the
 float models with their ranges, and for each converter eight hexadecimal digits of every tensor
-(`quantize_canonical.digests`); with --moves, where the models are those of lab/cases/quantize_moves.py, of every
-operator's options too.
+(`quantize_canonical.digests`). With --moves, where the models are those of lab/cases/quantize_moves.py and 40 chains,
+of every operator's options too.
 """
 
 from __future__ import annotations

@@ -23,11 +23,12 @@ with zipfile.ZipFile(ROOT / "tests" / "recorded" / "quantize_moves.zip") as arch
     MODELS = {name: archive.read(name) for name in archive.namelist() if name.endswith(".tflite")}
 
 
-@pytest.mark.parametrize("like", RESULTS)
-def test_every_model_of_moves_becomes_what_the_converter_makes_of_it(like):
-    for name, wanted in RESULTS[like].items():
+@pytest.mark.parametrize("key", RESULTS)
+def test_every_model_of_moves_becomes_what_the_converter_makes_of_it(key):
+    like, _, activations = key.partition("/")
+    for name, wanted in RESULTS[key].items():
         content = MODELS[name]
-        arguments = {"ranges": ranges_of(content), "like": like}
+        arguments = {"ranges": ranges_of(content), "like": like, "activations": activations or "int8"}
         if wanted is None:
             with pytest.raises(UnsupportedError, match="gives up"):
                 lastbit.quantize(content, **arguments)
@@ -36,8 +37,9 @@ def test_every_model_of_moves_becomes_what_the_converter_makes_of_it(like):
 
 
 def test_every_version_was_asked_about_moves():
-    assert set(RESULTS) == {converter.label for converter in CONVERTERS if converter.name == "tflite"}
-    assert len(MODELS) == 62
+    versions = {converter.label for converter in CONVERTERS if converter.name == "tflite"}
+    assert set(RESULTS) == versions | {"litert@2.3", "litert@2.3/int16"}
+    assert len(MODELS) == 74 + 40  # and chains of seeds 0 to 39
 
 
 def moved(*steps, shape=(2, 3, 4)):
@@ -67,6 +69,10 @@ def layer(*shape):
     return ("FULLY_CONNECTED", shape, [np.ones((shape[-1], 4), np.float32), np.ones(shape[-1], np.float32)], {})
 
 
+def elementwise(name, value, *shape, activation="NONE"):
+    return (name, (2, 3, 4), [np.full(shape, value, np.float32)], {"fused_activation_function": activation})
+
+
 # What TensorFlow 2.12 to 2.21 were asked: operators behind LEAKY_RELU, versions, what is left of them.
 MOVED = [
     ([reshape(6, 4), layer(6, 5)], "2.12 2.13 2.15 2.16 2.21", "FULLY_CONNECTED(6, 5)"),
@@ -91,6 +97,13 @@ MOVED = [
     ),
     ([reshape(6, 4), product(4, 3), reshape(2, 3, 3)], "2.14 2.16 2.21", "BATCH_MATMUL(2, 3, 3)"),
     ([reshape(6, 4), ("RELU", (6, 4), [], {})], "2.12 2.14 2.21", "RELU(2, 3, 4) RESHAPE(6, 4)"),
+    ([elementwise("ADD", 0, 4)], "2.16 2.17", "ADD(2, 3, 4)"),
+    ([elementwise("ADD", 0, 4)], "2.18 2.19 2.20 2.21", ""),
+    ([elementwise("SUB", -0.0, 2, 3, 4)], "2.18 2.21", ""),
+    ([elementwise("MUL", 1, 4)], "2.16 2.17", "MUL(2, 3, 4)"),
+    ([elementwise("MUL", 1, 4)], "2.18 2.19 2.20 2.21", ""),
+    ([elementwise("ADD", 0, 4, activation="RELU")], "2.17 2.18 2.21", "ADD(2, 3, 4)"),
+    ([elementwise("MUL", 0, 4)], "2.17 2.18 2.21", "MUL(2, 3, 4)"),
 ]
 
 
@@ -113,6 +126,36 @@ def test_a_product_of_too_few_dimensions_is_refused_where_the_converter_refuses_
             lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}")
     for version in ("2.13", "2.17", "2.21"):
         assert len(lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", io="int8").operators) == 4
+
+
+SQUEEZED = [transpose([0, 1, 3, 2], 2, 1, 3, 4), ("SQUEEZE", (2, 3, 4), [], {"squeeze_dims": (1,)})]
+SPLIT = [transpose([1, 0], 4, 6), reshape(4, 2, 3), transpose([0, 2, 1], 4, 3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "steps", "versions", "wanted"),
+    [
+        ((2, 1, 4, 3), SQUEEZED, "2.16 2.19", "TRANSPOSE(2, 1, 3, 4) RESHAPE(2, 3, 4)"),
+        ((2, 1, 4, 3), SQUEEZED, "2.20 2.21", "RESHAPE(2, 4, 3) TRANSPOSE(2, 3, 4)"),
+        ((6, 4), SPLIT, "2.16 2.19", "TRANSPOSE(4, 6) RESHAPE(4, 2, 3) TRANSPOSE(4, 3, 2)"),
+        ((6, 4), SPLIT, "2.20 2.21", "RESHAPE(2, 3, 4) TRANSPOSE(4, 3, 2)"),
+    ],
+)
+def test_a_transpose_goes_behind_squeeze_and_reshape_from_2_20_on(shape, steps, versions, wanted):
+    content = moved(*steps, shape=shape)
+    ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}
+    for version in versions.split():
+        made = lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", io="int8")
+        found = " ".join(f"{op.name}{made.tensors[op.outputs[0]].shape}" for op in made.operators[1:])
+        assert found == wanted, version
+
+
+def test_a_product_with_zeros_is_refused_where_the_converter_makes_a_constant_of_it():
+    content = moved(elementwise("MUL", 0, 2, 3, 4))
+    ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}
+    with pytest.raises(UnsupportedError, match="multiplies with zeros only"):
+        lastbit.quantize(content, ranges=ranges, like="tflite@2.18")
+    assert len(lastbit.quantize(content, ranges=ranges, like="tflite@2.17", io="int8").operators) == 2
 
 
 def test_int16_sums_need_no_scales_that_are_powers_of_two():

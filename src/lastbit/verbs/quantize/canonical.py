@@ -12,7 +12,7 @@ import math
 from .ir import CONSTANT, DEQUANTIZE, QUANTIZE, Graph, Op, Value
 from .operators import TRAITS
 
-__all__ = ["constants_to_the_right", "drop_requantize", "fuse_activation", "push_dequantize_down"]
+__all__ = ["constants_to_the_right", "drop_neutral", "drop_requantize", "fuse_activation", "push_dequantize_down"]
 
 _COMMUTATIVE = ("ADD", "MAXIMUM", "MINIMUM", "MUL")
 
@@ -57,6 +57,22 @@ def fuse_activation(graph: Graph, op: Op) -> bool:
     at = graph.ops.index(op)
     made = graph.add(source.name, source.operands, [(result.tensor, result.params)], options, at=at)
     graph.replace(op, made.results[0])
+    return True
+
+
+def drop_neutral(graph: Graph, op: Op) -> bool:
+    """A sum with zeros, or a product with ones, goes where it has the shape of the other operand."""
+    neutral = {"ADD": 0.0, "SUB": 0.0, "MUL": 1.0}.get(op.name)
+    given, constant = op.operands if neutral is not None else (None, None)
+    source = constant.producer if constant is not None else None
+    if neutral is None or given is None or source is None or source.name != CONSTANT or source.data is None:
+        return False
+    if op.options.get("fused_activation_function", "NONE") != "NONE" or not (source.data == neutral).all():
+        return False
+    shapes = [(value.tensor.shape, value.tensor.shape_signature) for value in (given, op.results[0])]
+    if shapes[0] != shapes[1]:
+        return False
+    graph.replace(op, given)
     return True
 
 

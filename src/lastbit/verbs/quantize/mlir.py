@@ -11,7 +11,7 @@ from typing import Any
 
 from ...model.graph import Subgraph
 from ...model.types import Array
-from .canonical import constants_to_the_right, drop_requantize, push_dequantize_down
+from .canonical import constants_to_the_right, drop_neutral, drop_requantize, push_dequantize_down
 from .greedy import Rewriter
 from .input_types import set_io
 from .ir import CONSTANT, DEQUANTIZE, QUANTIZE, RETURN, Graph, Op, Value
@@ -43,7 +43,7 @@ def quantize_graph(
     merge_constants(result)
     constants_to_the_right(result)
     if moves.folds_first:
-        Rewriter(result).apply(fold_same)
+        Rewriter(result).apply(fold_same, *([drop_neutral] if moves.drops_neutral else []))
     drop_redundant(result)
     quantize_statistics(result)
     return_quantized(result)

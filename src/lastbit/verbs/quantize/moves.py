@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...model.graph import Tensor
-from ...model.types import INT32, Array
 from .canonical import drop_requantize, fuse_activation
 from .greedy import Rewriter, Step
-from .ir import CONSTANT, Graph, Op, Value
+from .ir import Graph, Op, Value
 from .matmuls import merge_reshapes, merge_transpose, swap_transposed
+from .new_operators import constant_of, integers, replace_by
 from .numbers import Parameters
+from .transposes import fold_transposes, reorder_transposes, squeeze_first
 
 __all__ = ["NEWEST", "MoveRules", "fold_same", "optimize_moves"]
 
@@ -44,6 +44,9 @@ class MoveRules:
         keeps_dims_for_any: whether a dense layer before a RESHAPE keeps its input's dimensions, whatever the RESHAPE
             makes of them; then a RESHAPE behind such a layer can go before it as well.
         folds_first: whether a RESHAPE that changes nothing goes before ranges are looked at, and its range stays.
+        drops_neutral: whether a sum with zeros and a product with ones go as such a RESHAPE does.
+        moves_transposes: whether a TRANSPOSE goes behind a SQUEEZE, and one of two dimensions behind a RESHAPE that
+            another TRANSPOSE reads.
         drops_first: whether a scale that such a range has left over goes before the optimizer's first phase.
     """
 
@@ -55,6 +58,8 @@ class MoveRules:
     reads_more_dims: bool = True
     keeps_dims_for_any: bool = True
     folds_first: bool = True
+    drops_neutral: bool = True
+    moves_transposes: bool = True
     drops_first: bool = False
 
 
@@ -68,13 +73,14 @@ def optimize_moves(graph: Graph, rules: MoveRules) -> None:
     products += [merge_reshapes(rules.matmul_least)] if rules.matmul_least else []
     alone: list[Step] = [fold_same, drop_requantize, _move_behind, fuse_activation, _as_reshape, *products, _fold]
     alone += [_as_slice] if rules.slices else []
-    alone += [_fold_transposes] if rules.folds_transposes else []
+    alone += [fold_transposes] if rules.folds_transposes else []
     last: list[Step] = [merge_transpose(0)] if rules.matmul_least else []
     last += [merge_transpose(1)] if rules.transposes_second else []
     last += [swap_transposed] if rules.swaps_matmul else []
     last += [_reshape_before, _keep_any_dims] if rules.keeps_dims_for_any else []
+    last += [reorder_transposes] if rules.moves_transposes else []
     run = Rewriter(graph)
-    run.apply(fold_same, *dense, *products)
+    run.apply(fold_same, *dense, *products, *([squeeze_first] if rules.moves_transposes else []))
     run.apply(*alone)
     run.apply(*alone, *dense, *last)
 
@@ -94,13 +100,13 @@ def _as_reshape(graph: Graph, op: Op) -> bool:
         shape = list(result.tensor.shape_signature or ())
         if op.name != "SQUEEZE" or shape.count(-1) > 1:
             return False
-    _replace(graph, op, "RESHAPE", [op.operands[0], _integers(graph, shape, op)])
+    replace_by(graph, op, "RESHAPE", [op.operands[0], integers(graph, shape, op)])
     return True
 
 
 def _moves_only_ones(op: Op) -> bool:
     """Whether the dimensions above 1 of a TRANSPOSE of known size stay in their order."""
-    given, order = op.operands[0], _constant(op.operands[1])
+    given, order = op.operands[0], constant_of(op.operands[1])
     if given is None or order is None or _dynamic(given):
         return False
     large = [axis for axis in order.reshape(-1).tolist() if given.tensor.shape[axis] != 1]
@@ -111,14 +117,14 @@ def _as_slice(graph: Graph, op: Op) -> bool:
     """STRIDED_SLICE without masks, from begins that are not negative, in steps of 1, becomes SLICE."""
     if op.name != "STRIDED_SLICE" or any(op.options.values()):
         return False
-    limits = [_constant(value) for value in op.operands[1:]]
+    limits = [constant_of(value) for value in op.operands[1:]]
     if len(limits) != 3 or any(part is None for part in limits):
         return False
     begin, end, steps = (np.asarray(part).astype(int).tolist() for part in limits)
     if any(step != 1 for step in steps) or any(b < 0 or e < 0 for b, e in zip(begin, end, strict=True)):
         return False
     size = [e - b for b, e in zip(begin, end, strict=True)]
-    _replace(graph, op, "SLICE", [op.operands[0], _integers(graph, begin, op), _integers(graph, size, op)])
+    replace_by(graph, op, "SLICE", [op.operands[0], integers(graph, begin, op), integers(graph, size, op)])
     return True
 
 
@@ -127,7 +133,7 @@ def _fold(graph: Graph, op: Op) -> bool:
     before = op.defining(0) if op.name == "RESHAPE" else None
     if before is None or before.name != "RESHAPE":
         return False
-    _replace(graph, op, "RESHAPE", [before.operands[0], op.operands[1]])
+    replace_by(graph, op, "RESHAPE", [before.operands[0], op.operands[1]])
     return True
 
 
@@ -238,23 +244,9 @@ def _reshape_before(graph: Graph, op: Op) -> bool:
         return False
     shape = (*after.shape[:-1], *given.tensor.shape[-1:])
     tensor = replace(given.tensor, shape=shape, shape_signature=shape)
-    operands = [given, _integers(graph, list(shape), first)]
+    operands = [given, integers(graph, list(shape), first)]
     moved = graph.add("RESHAPE", operands, [(tensor, given.params)], at=graph.ops.index(op))
     graph.replace(op, _dense_again(graph, dense, moved.results[0], op, after.shape, op.results[0].params))
-    return True
-
-
-def _fold_transposes(graph: Graph, op: Op) -> bool:
-    """Two TRANSPOSEs in a row become one, if the first has no other user."""
-    value = op.operands[0] if op.name == "TRANSPOSE" else None
-    first = value.producer if value is not None and len(value.uses) == 1 else None
-    if first is None or first.name != "TRANSPOSE" or first.operands[0] is None:
-        return False
-    orders = [_constant(each.operands[1]) for each in (first, op)]
-    if orders[0] is None or orders[1] is None:
-        return False
-    order = orders[0].reshape(-1)[orders[1].reshape(-1)].tolist()
-    _replace(graph, op, "TRANSPOSE", [first.operands[0], _integers(graph, order, op)])
     return True
 
 
@@ -280,11 +272,6 @@ def _dense_again(
     return graph.add(dense.name, operands, [(tensor, params)], options, at=graph.ops.index(before)).results[0]
 
 
-def _constant(value: Value | None) -> Array | None:
-    source = value.producer if value is not None else None
-    return source.data if source is not None and source.name == CONSTANT else None
-
-
 def _dynamic(value: Value) -> bool:
     """Whether a dimension is left open, as a batch of any size."""
     return any(size < 0 for size in value.tensor.shape_signature or ())
@@ -292,17 +279,3 @@ def _dynamic(value: Value) -> bool:
 
 def _same_shape(first: Value, second: Value) -> bool:
     return first.tensor.shape == second.tensor.shape and not _dynamic(first) and not _dynamic(second)
-
-
-def _integers(graph: Graph, values: list[int], op: Op) -> Value:
-    """A new constant of int32."""
-    data = np.array(values, np.int32)
-    tensor = Tensor(-1, f"{op.results[0].tensor.name}/shape", data.shape, data.shape, INT32, None, data)
-    return graph.add(CONSTANT, [], [(tensor, None)], data=data, at=0).results[0]
-
-
-def _replace(graph: Graph, op: Op, name: str, operands: list[Value | None]) -> None:
-    at = graph.ops.index(op)
-    result = op.results[0]
-    made = graph.add(name, operands, [(result.tensor, result.params)], at=at)
-    graph.replace(op, made.results[0])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...model.errors import InputError, UnsupportedError
-from ...model.graph import Model
+from ...model.graph import Model, Operator
 from ..run.verb import load
 from .ai_edge import GivesUp, Recipe, quantize_with_recipe
 from .calibrate import CALIBRATORS, calibrate
@@ -198,11 +198,25 @@ def _unknown_operators(model: Model, settings: Settings) -> list[str]:
         ]
     known = TRAITS if settings.quantizer is Quantizer.MLIR else {**TRAITS, **PROPERTIES}
     activations = settings.activations
-    return [
+    reasons = [
         f"{op.label}: LastBit has no quantized form of it; {what_the_converter_does(op.name, activations)}"
         for op in model.operators
         if op.name not in known
     ]
+    if settings.quantizer is Quantizer.MLIR and settings.converter.moves.drops_neutral:
+        reasons += [
+            f"{op.label}: multiplies with zeros only: the converter makes a constant of it, and LastBit does not"
+            for op in model.operators
+            if op.name == "MUL" and _is_zero(model, op)
+        ]
+    return reasons
+
+
+def _is_zero(model: Model, op: Operator) -> bool:
+    """Whether an operand is a constant of zeros in the output's shape."""
+    shape = model.tensors[op.outputs[0]].shape
+    constants = (model.tensors[index] for index in op.inputs if index >= 0)
+    return any(tensor.data is not None and tensor.shape == shape and not tensor.data.any() for tensor in constants)
 
 
 def _by_recipe(model: Model, settings: Settings, found: Ranges | None, about: str) -> Model:

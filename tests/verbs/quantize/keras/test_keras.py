@@ -44,6 +44,22 @@ def test_every_tensor_is_the_converters(path: Path) -> None:
     assert counts["int8 tensors"] > counts["ranges constants"]
 
 
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("float.*.keras")), ids=lambda path: path.name)
+def test_every_constant_of_a_model_with_a_fixed_batch_is_the_converters(path: Path) -> None:
+    version = path.name.split(".")[2]
+    model = read_keras(path, converter_named(f"tflite@2.{version}").folding)
+    pairs = keras_check.Pairs(model, lastbit.load(path.with_suffix(".float.tflite")))
+    found = list(pairs.differing())
+    assert [text for _, _, text in found if text] == []
+    assert sum(constant for _, constant, _ in found) >= 1
+
+
+def test_a_factor_goes_into_a_layer_that_a_dead_operator_reads_only_up_to_2_15() -> None:
+    model = GOLDEN / "float.tf2.15.norms.keras"
+    weights = [read_keras(model, converter_named(f"tflite@{version}").folding).content for version in ("2.15", "2.16")]
+    assert weights[0] != weights[1]
+
+
 def test_the_other_newton_step_and_one_over_sqrt_are_refuted() -> None:
     values = np.geomspace(1e-3, 1e3, 800).astype(np.float32)
     one_over_sqrt = np.float32(1) / np.sqrt(values)

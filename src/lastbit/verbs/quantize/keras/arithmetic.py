@@ -41,7 +41,7 @@ class Folding:
         drops_zeros: whether adding a constant of zeros is dropped.
         earlier: whether the optimizer is that of TensorFlow up to 2.19.
         scales_shared: whether a factor goes into the dense layer before also where something else uses that, if only
-            an operator that is gone: up to TensorFlow 2.16.
+            an operator that is gone: up to TensorFlow 2.15.
     """
 
     newton: Newton = Newton.RESIDUAL

@@ -46,6 +46,8 @@ def _paddings(kernel: _Pair, dilation: _Pair, padding: str) -> list[_Pair]:
 def _to_batch(run: Lowering, layer: Layer, source: Node, dilation: _Pair, paddings: list[_Pair]) -> tuple[Node, Array]:
     """Every so many pixels become an image of the batch, so that a convolution without dilation can follow.
 
+    The converter puts the three operators together again where the batch size is fixed.
+
     Returns:
         What is convolved, and how much is cut off when the images are put together again.
     """
@@ -55,8 +57,6 @@ def _to_batch(run: Lowering, layer: Layer, source: Node, dilation: _Pair, paddin
     sizes = [(size + sum(pair)) // step for (size, _, step), pair in zip(sides, table, strict=True)]
     constants = (np.array(dilation, np.int32), np.array(table, np.int32))
     node = run.add("SPACE_TO_BATCH_ND", layer, [source], (*sizes, source.shape[-1]), constants)
-    if run.batch is not None:
-        node.rows = source.rows * dilation[0] * dilation[1]
     return node, np.array([(0, extra) for extra in more], np.int32)
 
 
@@ -79,7 +79,7 @@ def convolution(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
     dilation = _pair(config.get("dilation_rate", 1))
     place, padding = _window(layer, source, kernel, strides, dilation)
     crops = None
-    if dilation != (1, 1):
+    if dilation != (1, 1) and run.batch is None:
         source, crops = _to_batch(run, layer, source, dilation, _paddings(kernel, dilation, padding))
         inner, padding = _valid(source.shape[:2], kernel, strides), "VALID"
     depthwise = layer.kind == "DepthwiseConv2D"
@@ -94,7 +94,8 @@ def convolution(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
         shapes["bias"] = (out,)
     values, *bias = run.weights(layer, **shapes)
     options = {"padding": padding, "stride_h": strides[0], "stride_w": strides[1], ACTIVATION: "NONE"}
-    options |= {"dilation_h_factor": 1, "dilation_w_factor": 1}
+    factors = dilation if crops is None else (1, 1)
+    options |= {"dilation_h_factor": factors[0], "dilation_w_factor": factors[1]}
     if depthwise:
         weights, operator = values.reshape(1, *kernel, out), "DEPTHWISE_CONV_2D"
         options["depth_multiplier"] = last
@@ -104,7 +105,6 @@ def convolution(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
     constants = (weights, np.zeros(out, np.float32))
     node = run.add(operator, layer, [source], (*(place if crops is None else inner), out), constants, options)
     if crops is not None:
-        node.rows = source.rows
         node = run.add("BATCH_TO_SPACE_ND", layer, [node], (*place, out), (np.array(dilation, np.int32), crops))
     if bias:
         node = run.constant("ADD", layer, node, bias[0])
