@@ -17,13 +17,13 @@ from ...model.types import Array
 from .ir import CONSTANT, RETURN, Graph, Op, Value
 from .numbers import Parameters
 
-__all__ = ["Rewriter", "Step"]
+__all__ = ["Optimizer", "Step"]
 
 _ROUNDS = 10
 Step = Callable[[Graph, Op], bool]
 
 
-class Rewriter(Graph):
+class Optimizer(Graph):
     """A graph while steps change it; each step changes it at one operator and returns True, or returns False."""
 
     def __init__(self, graph: Graph) -> None:

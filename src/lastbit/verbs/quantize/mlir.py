@@ -12,7 +12,7 @@ from typing import Any
 from ...model.graph import Subgraph
 from ...model.types import Array
 from .canonical import constants_to_the_right, drop_neutral, drop_requantize, push_dequantize_down
-from .greedy import Rewriter
+from .greedy import Optimizer
 from .input_types import set_io
 from .ir import CONSTANT, DEQUANTIZE, QUANTIZE, RETURN, Graph, Op, Value
 from .matmuls import wrong_ranks
@@ -43,7 +43,7 @@ def quantize_graph(
     merge_constants(result)
     constants_to_the_right(result)
     if moves.folds_first:
-        Rewriter(result).apply(fold_same, *([drop_neutral] if moves.drops_neutral else []))
+        Optimizer(result).apply(fold_same, *([drop_neutral] if moves.drops_neutral else []))
     drop_redundant(result)
     quantize_statistics(result)
     return_quantized(result)
@@ -54,7 +54,7 @@ def quantize_graph(
     clean(result)
     push_dequantize_down(result)
     if moves.drops_first:
-        Rewriter(result).apply(drop_requantize)
+        Optimizer(result).apply(drop_requantize)
     _verify(result)
     optimize_moves(result, moves)
     drop_dead(result)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .canonical import drop_requantize, fuse_activation
-from .greedy import Rewriter, Step
+from .greedy import Optimizer, Step
 from .ir import Graph, Op, Value
 from .matmuls import merge_reshapes, merge_transpose, swap_transposed
 from .new_operators import constant_of, integers, replace_by
@@ -79,7 +79,7 @@ def optimize_moves(graph: Graph, rules: MoveRules) -> None:
     last += [swap_transposed] if rules.swaps_matmul else []
     last += [_reshape_before, _keep_any_dims] if rules.keeps_dims_for_any else []
     last += [reorder_transposes] if rules.moves_transposes else []
-    run = Rewriter(graph)
+    run = Optimizer(graph)
     run.apply(fold_same, *dense, *products, *([squeeze_first] if rules.moves_transposes else []))
     run.apply(*alone)
     run.apply(*alone, *dense, *last)
