@@ -25,27 +25,39 @@ class ReportFile:
         name: of the option, without dashes.
         suffixes: the endings that such a file may have.
         help: of the option.
-        content: the file's bytes, of the report and its title.
+        content: the file's bytes, of the report, its title and the file's ending; None where there is nothing to write.
         commands: those that have the option; none for all.
+        check: refuses it before the command runs, where something is missing.
     """
 
     name: str
     suffixes: tuple[str, ...]
     help: str
-    content: Callable[[Report, str], bytes]
+    content: Callable[[Report, str, str], bytes | None]
     commands: tuple[str, ...] = ()
+    check: Callable[[], None] = lambda: None
 
 
-def _html(report: Report, title: str) -> bytes:
+def _html(report: Report, title: str, _suffix: str) -> bytes:
     from .. import __version__
 
     return report.html(title, f"LastBit {__version__}").encode()
 
 
-def _junit(report: Report, title: str) -> bytes:
+def _junit(report: Report, title: str, _suffix: str) -> bytes:
     from ..report.junit import junit_xml
 
     return junit_xml(f"lastbit {title}", report.checks()).encode()
+
+
+def _plot(report: Report, _title: str, suffix: str) -> bytes | None:
+    return report.plot().content(suffix) if report.pictures() else None
+
+
+def _can_plot() -> None:
+    from ..report.plot import need_matplotlib
+
+    need_matplotlib()
 
 
 OUTPUTS = {
@@ -58,6 +70,14 @@ OUTPUTS = {
             "Write what was compared to this .xml file, as CI servers read it.",
             _junit,
             ("verify", "compare", "diagnose", "prove"),
+        ),
+        ReportFile(
+            "plot",
+            (".png", ".svg", ".pdf"),
+            "Draw the report's pictures into this .png, .svg or .pdf file (extra [plot]).",
+            _plot,
+            ("compare", "diagnose", "thresholds", "evaluate"),
+            _can_plot,
         ),
     )
 }
@@ -77,6 +97,7 @@ def add_outputs(command: click.Command) -> None:
         read = possible_paths([text for value in values.values() for text in _texts(value)])
         for output, path in _asked():
             check_target(path, output.suffixes, keep=read)
+            output.check()
         return callback(*args, **values)
 
     command.callback = checked
@@ -97,14 +118,18 @@ def print_report(report: Report, as_json: bool, verbose: bool = False) -> None:
 
 def write_files(report: Report) -> None:
     """Write a report to each file that the command line names."""
-    from ..report.output_files import write_bytes
+    from ..report.output_files import suffix, write_bytes
     from ..report.terminal import say
 
     context = click.get_current_context()
     title = " ".join(text for text in (context.info_name, context.params.get("model")) if text)
     for output, path in _asked():
-        write_bytes(path, output.content(report, title))
-        say(f"wrote {path}")
+        content = output.content(report, title, suffix(path))
+        if content is None:
+            say(f"nothing is written to {path}: there is nothing to draw")
+        else:
+            write_bytes(path, content)
+            say(f"wrote {path}")
 
 
 def _keep(context: click.Context, option: click.Parameter, value: str | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..engines.reference import Trace
 from ..report.blocks import Block, Table, Text
+from ..report.pictures import Bars, Picture
 from .differences import compare_arrays
 
 __all__ = ["Growth", "OperatorGrowth"]
@@ -73,6 +74,12 @@ class Growth:
     def as_dict(self) -> list[dict[str, Any]]:
         """A row for each operator as plain data."""
         return [{**vars(row), "share": row.share} for row in self.operators.values()]
+
+    def picture(self, title: str) -> Picture:
+        """The share of outputs that differ, a bar for each operator."""
+        rows = list(self.operators.values())
+        names = [f"{row.index} {row.name}" for row in rows]
+        return Bars(title, names, [100 * row.share for row in rows], "operator", "outputs that differ, %")
 
     def blocks(self) -> list[Block]:
         """The operators that differ as a table; nothing where none does."""

@@ -11,13 +11,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..model.errors import InputError
+from ..model.extras import install_text
 from ..model.html import few_lines
 from .json_text import json_text
 from .junit import Check
 from .parts import Block, Code, Heading, Table, Text
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.console import Console
+
+    from .pictures import Picture
+    from .plot import Plot
 
 __all__ = ["Block", "Code", "Heading", "Report", "Table", "Text", "print_blocks"]
 
@@ -44,6 +50,43 @@ class Report(ABC):
     def checks(self) -> list[Check]:
         """What was compared, one entry for each test case of `--junit`; empty for what compares nothing."""
         return []
+
+    def pictures(self) -> list[Picture]:
+        """What can be shown as pictures, the most telling first; empty where there is nothing."""
+        return []
+
+    def plot(self) -> Plot:
+        """The report's pictures, drawn with matplotlib (extra `[plot]`). A notebook shows them.
+
+        Raises:
+            InputError: matplotlib is missing, or there is nothing to draw.
+        """
+        from .plot import draw
+
+        found = self.pictures()
+        if not found:
+            raise InputError(f"{type(self).__name__}: there is nothing to draw here.")
+        return draw(found)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The report's main table, a mapping for each row; empty for what has none."""
+        return []
+
+    def to_pandas(self) -> DataFrame:
+        """`records()` as a pandas.DataFrame.
+
+        Raises:
+            InputError: pandas is missing (extra `[pandas]`), or the report has no table.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            told = f"to_pandas needs pandas, which is not installed. Install it: {install_text('pandas')}"
+            raise InputError(told) from error
+        found = self.records()
+        if not found:
+            raise InputError(f"{type(self).__name__}: it has no table for pandas; as_dict() has all of its data.")
+        return DataFrame(found)
 
     def json(self) -> str:
         """`as_dict()` as JSON text; infinities and NaN are strings in it."""

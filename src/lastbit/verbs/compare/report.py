@@ -14,7 +14,9 @@ from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ...report.coverage import Coverage, kinds_text
 from ...report.junit import Check, Outcome
 from ...report.phrases import merged, numbers, plural
+from ...report.pictures import Picture
 from ...runtimes import Runtime
+from .channel_pictures import channel_pictures
 from .layer_result import LayerCertificate, Witness, rate_seen
 from .operator_result import OperatorComparison
 from .operator_text import agrees, confirmed_text, number, operator_blocks
@@ -162,6 +164,31 @@ class Certificate(Report):
             outcome = Outcome.DIFFERS if data.mismatches else Outcome.EQUAL
             found.append(Check(group, "whole model", outcome, why if data.mismatches else ""))
         return found
+
+    def pictures(self) -> list[Picture]:
+        """Differences along the network, and the channel that differs most, as a whole and where it differs."""
+        a, b = self.runtimes
+        found: list[Picture] = []
+        if self.data is not None and self.data.growth.differing:
+            found.append(self.data.growth.picture(f"Outputs that differ along the network, {a.name} and {b.name}"))
+        differing = [layer for layer in self.layers if layer.differences]
+        return found + (channel_pictures(self.model, differing[0], a, b) if differing else [])
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each operator that was asked about: its status, and what differs on the data."""
+        status = {layer.index: layer.status for layer in self.layers}
+        status |= {operator.index: operator.status for operator in self.operators}
+        along = {} if self.data is None else self.data.growth.operators
+        return [
+            {
+                "operator": op.index,
+                "name": op.name,
+                "status": status.get(op.index, ""),
+                "outputs_on_data": along[op.index].elements if op.index in along else None,
+                "differing_on_data": along[op.index].mismatches if op.index in along else None,
+            }
+            for op in self.asked
+        ]
 
     def in_short(self) -> list[str]:
         """The verdict, and which two runtimes it is about."""

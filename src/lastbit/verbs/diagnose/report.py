@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from ...layers.mistakes.pipeline import unrounded_matrix
 from ...report.blocks import Block, Heading, Table, Text
 from ...report.junit import Check, Outcome
 from ...report.phrases import names_text
+from ...report.pictures import Picture
+from .difference_pictures import difference_pictures
 from .given import Given
 from .kernels import apart_text
 from .result import Found
@@ -38,6 +41,22 @@ class Diagnosis(Found):
         if self.right:
             return [Check(group, self.given.layer, Outcome.EQUAL)]
         return [Check(group, self.given.layer, Outcome.DIFFERS, self.in_short()[0], str(self))]
+
+    def pictures(self) -> list[Picture]:
+        """Where the array differs, and by how much; nothing where it does not, or where it holds no integers."""
+        return [] if self.right_output is None else difference_pictures(self.given, self.right_output, self.reading)
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each element of the output, as the layer's rows and units."""
+        if self.reading is None or self.right_output is None:
+            return []
+        right, mine = self.right_output, self.reading.values
+        rows, units = np.indices(mine.shape).reshape(2, -1).tolist()
+        numbers = zip(rows, units, right[: len(mine)].ravel().tolist(), mine.ravel().tolist(), strict=True)
+        return [
+            {"row": row, "unit": unit, "right": wanted, "yours": found, "difference": found - wanted}
+            for row, unit, wanted, found in numbers
+        ]
 
     def in_short(self) -> list[str]:
         """The verdict, the mistakes by name; and what it is about."""

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ...model.graph import Model
 from ...report.blocks import Block, Heading, Report, Table, Text
+from ...report.pictures import Bars, Grid, Picture
 
 __all__ = ["SCHEMA", "EvaluateReport"]
 
@@ -92,6 +95,29 @@ class EvaluateReport(Report):
                 for name, found in zip(self.runtimes[1:], self.changes, strict=True)
             ],
         }
+
+    def pictures(self) -> list[Picture]:
+        """The confusion of each runtime, and at which operators rows begin to change."""
+        found: list[Picture] = []
+        for name, measures in zip(self.runtimes, self.measures, strict=True):
+            matrix = measures.get("classes", {}).get("confusion")
+            if matrix is not None:
+                values, few = np.asarray(matrix), self.classes <= _MOST_SHOWN
+                found.append(Grid(f"Label and class, {name}", values, "class", "label", "rows", numbered=few))
+        for name, change in zip(self.runtimes[1:], self.changes, strict=True):
+            begins = sorted((int(index), rows) for index, rows in change["begins"].items())
+            if begins:
+                names = [self.model.operators[index].label.removeprefix("operator ") for index, _ in begins]
+                title = f"Where rows begin to differ, {self.runtimes[0]} and {name}"
+                found.append(Bars(title, names, [rows for _, rows in begins], "operator", "rows"))
+        return found
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each runtime with its numbers."""
+        return [
+            {"runtime": name, **{key: value for found in measures.values() for key, value in _numbers(found).items()}}
+            for name, measures in zip(self.runtimes, self.measures, strict=True)
+        ]
 
     def in_short(self) -> list[str]:
         """What was evaluated, and the first runtime's numbers."""

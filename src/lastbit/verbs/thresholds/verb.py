@@ -15,6 +15,7 @@ from ...ops.dense.layer import DenseLayer
 from ...ops.prepare import prepare
 from ...report.blocks import Block, Heading, Report, Table, Text
 from ...report.phrases import layers_text, merged
+from ...report.pictures import Picture, Steps
 from ...rules.requantize.step_tables import MAX_RUNS, StepTable
 from ...runtimes import DEFAULT_RUNTIME, Runtime
 from ..run.verb import load
@@ -173,6 +174,35 @@ class Thresholds(Report):
                 if layer.prepared is None
             ],
         }
+
+    def pictures(self) -> list[Picture]:
+        """The first table of each layer as steps."""
+        found: list[Picture] = []
+        for layer in self.covered:
+            unit, table = next(iter(layer.shown()))
+            if table is None:
+                continue
+            which = "every unit" if unit is None else f"unit {unit}"
+            title = f"operator {layer.index} {layer.name}, {which}: output by accumulator"
+            lines = {self.runtime.name: (table.starts, table.values)}
+            found.append(Steps(title, lines, table.high, "accumulator", "output"))
+        return found
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each run of equal outputs of each table; unit None stands for every unit."""
+        return [
+            {
+                "operator": layer.index,
+                "unit": unit,
+                "first_acc": int(first),
+                "last_acc": int(last),
+                "output": int(value),
+            }
+            for layer in self.covered
+            for unit, table in layer.shown()
+            if table is not None
+            for first, last, value in zip(table.starts, table.ends, table.values, strict=True)
+        ]
 
     def blocks(self) -> list[Block]:
         """A row for each layer; where there is one layer, a row for each unit; where there is one table, all of it."""

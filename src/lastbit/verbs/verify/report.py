@@ -85,6 +85,23 @@ class Verification(Report):
         """Each operator of each runtime, and each whole model."""
         return [check for result in self.results for check in result.checks()]
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each operator in each runtime."""
+        return [
+            {
+                "runtime": result.runtime.name,
+                "operator": op.index,
+                "name": op.name,
+                "status": op.status,
+                "rule": op.rule,
+                "kernel": op.kernel,
+                "outputs": op.outputs,
+                "mismatches": op.mismatches,
+            }
+            for result in self.results
+            for op in result.operators
+        ]
+
     def in_short(self) -> list[str]:
         """The verdict, and on which runtimes."""
         verdict = " ".join(text.text for text in self._verdict())

@@ -1,0 +1,97 @@
+"""What a report can show as pictures, as data: nothing here draws (see `plot`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..model.types import Array, Int64Array
+
+__all__ = ["Bars", "Grid", "Picture", "Steps", "histogram"]
+
+# A histogram with more different values is drawn in so many intervals.
+_MOST_BARS = 61
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A bar for each name.
+
+    Attributes:
+        title: what is shown.
+        names: what stands below each bar.
+        values: how long each bar is.
+        x: what the names are.
+        y: what the values are.
+        log: whether long and short bars differ so much that the axis is logarithmic.
+    """
+
+    title: str
+    names: Sequence[str]
+    values: Sequence[float]
+    x: str
+    y: str
+    log: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Functions that are constant between thresholds.
+
+    Attributes:
+        title: what is shown.
+        lines: name -> (where each run begins, its value).
+        end: the last place, included.
+        x: what the places are.
+        y: what the values are.
+        marked: ranges of places (first, last) at which the lines differ.
+    """
+
+    title: str
+    lines: Mapping[str, tuple[Int64Array, Int64Array]]
+    end: int
+    x: str
+    y: str
+    marked: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A number for each cell of a plane, as colour.
+
+    Attributes:
+        title: what is shown.
+        values: `[rows, columns]`; 0 has the background's colour.
+        x: what the columns are.
+        y: what the rows are.
+        scale: what the colours are.
+        numbered: whether the numbers are written into the cells.
+    """
+
+    title: str
+    values: Array
+    x: str
+    y: str
+    scale: str
+    numbered: bool = False
+
+
+Picture = Bars | Steps | Grid
+
+
+def histogram(title: str, differences: Int64Array, x: str, y: str) -> Bars:
+    """How often each difference occurs; of many different ones how often those of an interval do.
+
+    >>> histogram("t", np.array([0, 1, 1, -1]), "by", "elements").values
+    [1, 1, 2]
+    """
+    low, high = int(differences.min()), int(differences.max())
+    width = -(-(high - low + 1) // _MOST_BARS)
+    counts = np.bincount((differences.ravel() - low) // width)
+    starts = [low + width * number for number in range(len(counts))]
+    names = [f"{start:+d}" if start else "0" for start in starts]
+    if width > 1:
+        names = [f"{start} .. {start + width - 1}" for start in starts]
+    return Bars(title, names, counts.tolist(), x, y, log=bool(counts.max() > 50 * max(1, counts[counts > 0].min())))
