@@ -9,7 +9,7 @@ import pytest
 import lastbit
 from lab.cases.operators import Case, Operand
 from lab.pages.json_documents import fill
-from lastbit.report.pictures import Bars, Grid, Steps, histogram
+from lastbit.report.pictures import Bars, HeatMap, Steps, histogram
 from lastbit.report.plot import draw
 from tests.support.cli import invoke
 from tests.support.models import make_dense_model
@@ -83,7 +83,7 @@ def test_compare_draws_the_steps_of_both_runtimes_where_they_differ():
 def test_an_evaluation_draws_its_confusion():
     labels = np.array([0, 1, 2, 3, 4, 0])
     report = lastbit.evaluate(MODEL, X, labels=labels, runtimes=("tflm",), engine="reference")
-    (grid,) = [picture for picture in report.pictures() if isinstance(picture, Grid)]
+    (grid,) = [picture for picture in report.pictures() if isinstance(picture, HeatMap)]
     found = lastbit.run(MODEL, X, "tflm").output.argmax(axis=1)
     wanted = np.zeros((5, 5), int)
     np.add.at(wanted, (labels, found), 1)
@@ -92,7 +92,7 @@ def test_an_evaluation_draws_its_confusion():
 
 def test_names_of_files_are_no_mathematics_and_the_same_picture_is_the_same_file():
     pytest.importorskip("matplotlib")
-    grid = Grid("$x^{", np.array([[0, -2], [1, 0]]), "$\\frac{", "\u65e5", "_$")
+    grid = HeatMap("$x^{", np.array([[0, -2], [1, 0]]), "$\\frac{", "\u65e5", "_$")
     pictures = [grid, Bars("\x1b$", ["$^", "b"], [1, 1000], "x", "y", log=True)]
     pictures += [Steps("t", {"$_{": (np.array([0, 3]), np.array([1, 2]))}, 9, "x", "y", [(2, 3)])]
     first, second = (draw(pictures).content() for _ in range(2))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..model.types import Array, Int64Array
 
-__all__ = ["Bars", "Grid", "Picture", "Steps", "histogram"]
+__all__ = ["Bars", "HeatMap", "Picture", "Steps", "histogram"]
 
 # A histogram with more different values is drawn in so many intervals.
 _MOST_BARS = 61
@@ -58,7 +58,7 @@ class Steps:
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class HeatMap:
     """A number for each cell of a plane, as colour.
 
     Attributes:
@@ -78,7 +78,7 @@ class Grid:
     numbered: bool = False
 
 
-Picture = Bars | Steps | Grid
+Picture = Bars | Steps | HeatMap
 
 
 def histogram(title: str, differences: Int64Array, x: str, y: str) -> Bars:

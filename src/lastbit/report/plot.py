@@ -12,7 +12,7 @@ import numpy as np
 
 from ..model.errors import InputError
 from ..model.extras import install_text
-from .pictures import Bars, Grid, Picture, Steps
+from .pictures import Bars, HeatMap, Picture, Steps
 from .visible import visible
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def draw(pictures: Sequence[Picture]) -> Plot:
                 _bars(place, picture)
             case Steps():
                 _steps(place, picture)
-            case Grid():
+            case HeatMap():
                 _grid(figure, place, picture)
         # No mathematics: a name of a file may have a dollar sign.
         place.set_title(visible(picture.title), loc="left", fontsize=11, parse_math=False, wrap=True)
@@ -103,7 +103,7 @@ def draw(pictures: Sequence[Picture]) -> Plot:
 
 def _height(picture: Picture) -> float:
     """Inches; a plane is drawn in its own proportions."""
-    if not isinstance(picture, Grid):
+    if not isinstance(picture, HeatMap):
         return 3.6
     rows, columns = picture.values.shape
     return float(np.clip(8.0 * rows / columns, 1.5, 4.5)) + 1.0
@@ -154,7 +154,7 @@ def _steps(place: Axes, picture: Steps) -> None:
     place.legend(loc="best", fontsize=9)
 
 
-def _grid(figure: Figure, place: Axes, picture: Grid) -> None:
+def _grid(figure: Figure, place: Axes, picture: HeatMap) -> None:
     from matplotlib.ticker import MaxNLocator
 
     values = picture.values

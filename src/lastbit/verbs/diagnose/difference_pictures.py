@@ -6,7 +6,7 @@ import numpy as np
 
 from ...model.types import Array, Int64Array
 from ...ops.products.window_layer import WindowLayer
-from ...report.pictures import Grid, Picture, histogram
+from ...report.pictures import HeatMap, Picture, histogram
 from .given import Given
 from .shape_mistakes import Reading
 
@@ -35,12 +35,12 @@ def difference_pictures(given: Given, right: Array, reading: Reading | None) -> 
     return [_plane(given, differences), bars]
 
 
-def _plane(given: Given, differences: Int64Array) -> Grid:
+def _plane(given: Given, differences: Int64Array) -> HeatMap:
     layer = given.prepared.layer
     if isinstance(layer, WindowLayer) and given.x.ndim == 4:
         images = differences.reshape(layer.output_shape(given.x.shape))
         channels = (images != 0).sum(axis=3)
         image = int(np.argmax(channels.any(axis=(1, 2))))
         title = f"{given.layer}, image {image}: where channels differ, of {layer.units}"
-        return Grid(title, channels[image], "column", "row", "channels that differ")
-    return Grid(f"{given.layer}: yours - right", differences, "unit", "row", "output steps")
+        return HeatMap(title, channels[image], "column", "row", "channels that differ")
+    return HeatMap(f"{given.layer}: yours - right", differences, "unit", "row", "output steps")

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...model.graph import Model
 from ...report.blocks import Block, Heading, Report, Table, Text
-from ...report.pictures import Bars, Grid, Picture
+from ...report.pictures import Bars, HeatMap, Picture
 
 __all__ = ["SCHEMA", "EvaluateReport"]
 
@@ -103,7 +103,7 @@ class EvaluateReport(Report):
             matrix = measures.get("classes", {}).get("confusion")
             if matrix is not None:
                 values, few = np.asarray(matrix), self.classes <= _MOST_SHOWN
-                found.append(Grid(f"Label and class, {name}", values, "class", "label", "rows", numbered=few))
+                found.append(HeatMap(f"Label and class, {name}", values, "class", "label", "rows", numbered=few))
         for name, change in zip(self.runtimes[1:], self.changes, strict=True):
             begins = sorted((int(index), rows) for index, rows in change["begins"].items())
             if begins:
