@@ -72,9 +72,9 @@ def vectors(
 ) -> None:
     """Write golden test vectors that catch wrong implementations.
 
-    Inputs, accumulators and outputs of each dense layer, solved for on its real weights where other runtimes, other
-    rules and known mistakes print something else; each labelled with what it catches. The exit code is 1 where the
-    real interpreter prints something else, 3 where no layer has vectors; then nothing is written.
+    Inputs, accumulators and outputs of each dense layer and convolution, solved for on its real weights where other
+    runtimes, other rules and known mistakes print something else; each labelled with what it catches. The exit code is
+    1 where the real interpreter prints something else, 3 where no layer has vectors; then nothing is written.
     """
     from ..report.terminal import progress, say
     from ..verbs.vectors.formats import FORMATS, check_folder, write_vectors

@@ -106,6 +106,29 @@ class Convolution:
             return np.zeros(self.channels, np.int64)
         return self.bias.data.reshape(-1).astype(np.int64)
 
+    @property
+    def geometry(self) -> dict[str, int]:
+        """The window and where it lies, in plain numbers; padding is in front of the image and behind it."""
+        (top, bottom), (left, right) = (
+            axis.padding(length) for axis, length in zip((self.rows, self.columns), self.input.shape[1:3], strict=True)
+        )
+        return {
+            "input_height": self.input.shape[1],
+            "input_width": self.input.shape[2],
+            "input_channels": self.input.shape[3],
+            "kernel_height": self.rows.size,
+            "kernel_width": self.columns.size,
+            "stride_height": self.rows.stride,
+            "stride_width": self.columns.stride,
+            "dilation_height": self.rows.dilation,
+            "dilation_width": self.columns.dilation,
+            "padding_top": top,
+            "padding_bottom": bottom,
+            "padding_left": left,
+            "padding_right": right,
+            "groups": self.groups,
+        }
+
     def check(self, x: Array) -> None:
         """Raise InputError for an array that is no batch of this operator's images."""
         if x.ndim != 4 or x.shape[1:] != self.input.shape[1:]:

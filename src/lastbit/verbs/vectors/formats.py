@@ -19,6 +19,7 @@ import numpy as np
 from ...layers.step_tables import LayerTables
 from ...model.errors import InputError
 from ...model.types import Array, hex_float
+from ...ops.products.window_layer import WindowLayer
 from ...report.json_text import json_text
 from ...report.output_files import check_folder as check_output_folder
 from ...report.output_files import write_folder
@@ -49,6 +50,16 @@ _PARAMETERS = (
     "activation_max",
     "accumulator_bits",
 )
+_WINDOW = (
+    "input_height", "input_width", "input_channels", "kernel_height", "kernel_width",
+    "stride_height", "stride_width", "dilation_height", "dilation_width",
+    "padding_top", "padding_bottom", "padding_left", "padding_right", "groups",
+)  # fmt: skip
+_NUMBERS = (
+    "vectors", "depth", "units", *_WINDOW,
+    "input_zero_point", "weights_zero_point", "output_zero_point", "activation_min", "activation_max",
+)  # fmt: skip
+"""The whole numbers of a header, as far as there are such."""
 
 
 def check_folder(folder: str, formats: Sequence[str]) -> tuple[str, ...]:
@@ -105,9 +116,11 @@ def _arrays(layer: LayerVectors, tables: LayerTables) -> dict[str, Array]:
     wide = np.int64 if tables.bits == 64 else np.int32
     params = tables.params
     dtype = tables.layer.weights.dtype.numpy
+    stored = tables.layer.stored_weights.data
+    assert stored is not None
     arrays: dict[str, Array] = {
         "input": layer.x,
-        "weights": tables.layer.weights_values.astype(dtype),
+        "weights": stored.astype(dtype),
         "bias": tables.layer.bias_values.astype(wide),
         "acc": layer.accs.astype(wide),
         "output": layer.outputs,
@@ -168,6 +181,7 @@ def _constants(tables: LayerTables) -> dict[str, Any]:
             **scales,
         }
     return {
+        **(source.convolution.geometry if isinstance(source, WindowLayer) else {}),
         "accumulator_bits": tables.bits,
         "input_zero_point": source.input_zero_point,
         "weights_zero_point": source.weights_zero_point,
@@ -246,10 +260,7 @@ def _header(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) ->
     ]
     if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in arrays.values()):
         lines[-1:] = ["#include <math.h>", ""]
-    for key in (
-        "vectors", "depth", "units", "input_zero_point", "weights_zero_point", "output_zero_point",
-        "activation_min", "activation_max",
-    ):  # fmt: skip
+    for key in _NUMBERS:
         if key in about:
             lines.append(f"#define {name.upper()}_{key.upper()} ({about[key]})")
     lines.append("")
@@ -287,7 +298,7 @@ def _c_array(declaration: str, values: Iterable[str]) -> list[str]:
 
 def _memories(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any], before: Files) -> Files:
     """One file for each array, and one with the layer's single numbers, whose names stand in its first lines."""
-    named = {key: about[key] for key in _PARAMETERS if isinstance(about.get(key), int)}
+    named = {key: about[key] for key in (*_PARAMETERS, *_WINDOW) if isinstance(about.get(key), int)}
     files = {f"{stem}_{key}.mem": _mem(key, array, about) for key, array in arrays.items()}
     if not named:
         return files

@@ -17,7 +17,7 @@ from ...model.graph import Model
 from ...model.types import Array, IntArray
 from ...ops.dense.layer import DenseLayer
 from ...report.blocks import Block, Heading, Report, Table, Text
-from ...report.phrases import merged, name_text, numbers, plural, span
+from ...report.phrases import layers_text, merged, name_text, numbers, plural, span
 from ...runtimes import Runtime
 
 __all__ = ["Catch", "LayerVectors", "VectorSet"]
@@ -57,7 +57,7 @@ class Catch:
 
 @dataclass(eq=False)
 class LayerVectors:
-    """The vectors of one dense layer.
+    """The vectors of one dense layer or convolution.
 
     Attributes:
         index: the operator's index.
@@ -68,9 +68,9 @@ class LayerVectors:
         tables: the layer in the runtime's arithmetic; None for hybrid layers, which have no finite table.
         rule: the rule's name.
         equation: the rule in one line.
-        x: `[n, depth]`, the inputs, in the input's type.
-        accs: int64 `[n, out]`, the accumulators.
-        outputs: `[n, out]`, in the output's type.
+        x: `[n, depth]`, the inputs, in the input's type; of a convolution images `[n, h, w, c]`.
+        accs: int64 `[n, out]` or `[n, out_h, out_w, out]`, the accumulators.
+        outputs: the outputs in the same shape, in the output's type.
         catches: every rival.
         candidates: inputs that they were chosen from.
         pairs: (unit, rule) pairs that some candidate tells apart, and how many of them the vectors do.
@@ -144,7 +144,7 @@ class VectorSet(Report):
     Attributes:
         model: the model.
         runtime: whose arithmetic.
-        layers: the dense layers.
+        layers: the dense layers and convolutions.
         oracle: the fingerprint of the real interpreter that confirmed the outputs, or None.
         random: random vectors tried for comparison.
         seed: of all randomness.
@@ -212,8 +212,9 @@ class VectorSet(Report):
         caught = sum(layer.count("caught") for layer in covered)
         possible = sum(len(layer.catches) - layer.count("cannot be caught") for layer in covered)
         confirmed = [] if self.oracle is None else [f"confirmed by {self.oracle['oracle']} {self.oracle['version']}"]
+        kind = layers_text(layer.name for layer in self.layers)
         return [
-            f"{sum(len(layer.x) for layer in covered)} vectors for {len(covered)} of {len(self.layers)} dense layers; "
+            f"{sum(len(layer.x) for layer in covered)} vectors for {len(covered)} of {len(self.layers)} {kind}; "
             f"they catch {caught} of the {possible} rivals that can be caught",
             *confirmed,
             f"{self.runtime.name}, {self.model.source}",
@@ -277,11 +278,11 @@ class VectorSet(Report):
         """What there is, and which interpreter confirmed it; or why there is nothing."""
         if not self.layers:
             kinds = ", ".join(sorted({op.name for op in self.model.operators})) or "none"
-            what = f"it has no dense layer (FULLY_CONNECTED). Its operators are: {kinds}."
+            what = f"it has no dense layer and no convolution. Its operators are: {kinds}."
             return [Text(f"No vectors for {self.model.source}: {what}", "bad")]
         count = sum(len(layer.x) for layer in self.layers)
         if not count:
-            return [Text(f"No vectors: none of its {plural(len(self.layers), 'dense layer')} has any; see why.", "bad")]
+            return [Text(f"No vectors: none of its {plural(len(self.layers), 'layer')} has any; see why.", "bad")]
         if self.oracle is None:
             return [
                 Text(f"{plural(count, 'vector')}, not confirmed by the real interpreter: {self.unconfirmed}", "warning")

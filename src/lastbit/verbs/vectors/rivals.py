@@ -29,6 +29,7 @@ from ...model.types import Array, Int64Array, IntArray, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.gemv_or_gemm import for_rows
 from ...ops.prepare import prepare_operator
+from ...ops.products.window_layer import WindowLayer, as_dense
 from ...rules.base import IntegerRule, Pairs, Whole, requantization_alone
 from ...rules.requantize.fold import has_multiplier
 from ...rules.requantize.step_tables import overflows
@@ -78,6 +79,8 @@ class Rival:
         if self.prepared is not None:
             return requantize(accumulators(self.prepared, rows), self.prepared.requant)["output"]
         assert self.mistake is not None
+        if isinstance(right.layer, WindowLayer):
+            return wrong_output(right, rows, [self.mistake.name])
         # In the layer's own shape, since some mistakes are about it; what is over is filled up with the first rows.
         shape = right.layer.input.shape
         inner = math.prod(shape[1:]) // right.layer.depth if len(shape) > 1 else 1
@@ -137,7 +140,7 @@ def _runtimes(model: Model, tables: LayerTables, own: str) -> Iterator[Rival]:
         if name == own:
             continue
         try:
-            prepared = prepare_operator(model, tables.layer.operator, runtime)
+            prepared = as_dense(prepare_operator(model, tables.layer.operator, runtime))
         except UnsupportedError:
             continue
         if isinstance(prepared, PreparedDense) and (has_table(prepared) or prepared.pairs is not None):
