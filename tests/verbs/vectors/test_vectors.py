@@ -234,7 +234,7 @@ def test_a_model_without_dense_layers_is_told_why_there_is_nothing(tmp_path):
     (tmp_path / "m.tflite").write_bytes(without_dense_layers())
     result = invoke("vectors", tmp_path / "m.tflite", "-o", tmp_path / "out")
     assert result.exit_code == 3
-    assert "it has no dense layer (FULLY_CONNECTED). Its operators are: RELU." in " ".join(result.stdout.split())
+    assert "it has no dense layer and no convolution. Its operators are: RELU." in " ".join(result.stdout.split())
     assert f"nothing is written to {tmp_path / 'out'}" in result.stderr
     assert not (tmp_path / "out").exists()
     data = json.loads(invoke("vectors", tmp_path / "m.tflite", "-o", tmp_path / "out", "--json").stdout)
@@ -355,7 +355,7 @@ def test_float_layers_are_listed():
     assert report.exit_code == 3
     assert report.layers[0].refusal
     assert "Without vectors" in str(report)
-    assert "No vectors: none of its 1 dense layer has any; see why." in str(report)
+    assert "No vectors: none of its 1 layer has any; see why." in str(report)
 
 
 @pytest.mark.parametrize("runtime", ["tflm", "litert-reference", "litert-xnnpack"])
