@@ -44,6 +44,7 @@ COMMANDS = {
         "compiled_model": "lab.reach.compiled_model",
         "engine": "lab.reach.emulated.check_engine",
         "export": "lab.checks.export_check",
+        "export_operators": "lab.checks.export_operators",
         "files": "lab.checks.fuzz_files",
         "html": "lab.checks.html_pictures",
         "keras": "lab.checks.keras_check",

@@ -45,6 +45,8 @@ SLOW: frozenset[str] = frozenset(
         "verbs/export/test_programs.py::test_a_dense_layer_prints_what_every_real_interpreter_prints",
         "verbs/export/test_programs.py::test_a_whole_model_prints_what_the_real_interpreter_prints",
         "verbs/export/test_programs.py::test_the_self_test_of_a_wrong_copy_fails",
+        "verbs/export/test_recorded_operators.py::test_every_operator_that_is_documented_is_written",
+        "verbs/export/test_recorded_operators.py::test_single_operators_print_what_was_recorded",
         "verbs/export/test_rules_in_c.py::test_every_rule_gives_what_the_definition_gives",
         "verbs/prove/test_convolutions.py::test_where_two_runtimes_differ_both_interpreters_confirm_it",
         "verbs/prove/test_prove.py::test_the_autoencoder_is_proved_for_every_reachable_accumulator",

@@ -137,6 +137,7 @@ class Plan:
         constants: tensor index -> value, of tensors that no input changes.
         pools: element type -> elements of the arena.
         same: a tensor that is another one in another shape -> that one.
+        unwritten: outputs that no operator calculates: constants, and inputs that are outputs too.
     """
 
     model: Model
@@ -145,6 +146,7 @@ class Plan:
     constants: Mapping[int, Array]
     pools: Mapping[str, int]
     same: Mapping[int, int]
+    unwritten: Sequence[int]
 
 
 POOLS = {"int8": "int8", "uint8": "int8", "bool": "int8"}
@@ -170,7 +172,7 @@ def plan(prepared: PreparedModel, only: int | None = None) -> Plan:
             entries.append(entry)
     inputs = [t.index for t in model.inputs] if only is None else list(dict.fromkeys(entries[0].inputs))
     outputs = [t.index for t in model.outputs] if only is None else list(entries[0].operator.outputs)
-    outputs = [index for index in outputs if index not in constants or index in inputs]
+    written = {index for entry in entries for index in entry.operator.outputs}
     same = _aliases(entries, set(outputs))
     slots = {index: Place("input", k) for k, index in enumerate(inputs)}
     slots |= {index: Place("output", k) for k, index in enumerate(outputs) if index not in slots}
@@ -181,7 +183,15 @@ def plan(prepared: PreparedModel, only: int | None = None) -> Plan:
     for index, first in same.items():
         slots[index] = slots[first]
     found = {index: Slot(model.tensors[index], place, elements(model.tensors[index])) for index, place in slots.items()}
-    return Plan(model, tuple(e for e in entries if e.operator.outputs[0] not in same), found, constants, pools, same)
+    return Plan(
+        model,
+        tuple(e for e in entries if e.operator.outputs[0] not in same),
+        found,
+        constants,
+        pools,
+        same,
+        [index for index in outputs if index not in written],
+    )
 
 
 def _for_its_rows(entry: PreparedOperator) -> PreparedOperator:

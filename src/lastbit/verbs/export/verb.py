@@ -101,6 +101,8 @@ def _check_types(laid_out: Plan) -> None:
         for slot in laid_out.slots.values()
         if slot.place.kind == "arena" and slot.dtype.name not in C_TYPES
     ]
+    tensors = laid_out.model.tensors
+    found += [f"{tensors[i].label}, an output, is calculated by no operator" for i in laid_out.unwritten]
     if found:
         raise UnsupportedError(f"{laid_out.model.source}: cannot be written as C:", found)
 

@@ -207,6 +207,7 @@ def _checked(written: Written, about: About) -> str:
     lines = [
         "/* One run; with sums, the operator whose outputs do not add up to its own first, or -1. */",
         f"static int32_t {name}_checked({_parameters(written, name)}, const uint32_t *sums) {{",
+        *(f"  (void)input_{k};" for k in range(len(written.inputs))),
         "  (void)arena;",
         "  int32_t wrong = -1;",
     ]

@@ -19,7 +19,7 @@ from ....ops.base import PreparedOperator, StagedOperator
 from ....ops.elements.binary import PreparedBinary
 from ....rules.base import Unsupported
 from ....rules.operators.fold import leaves
-from ....rules.operators.forms import Largest
+from ....rules.operators.forms import Centered, Largest
 from ....rules.operators.rule import Choice, NotNegative, RealOutput, Staged, StagedRule
 from ..program import ElementFunction, Piece, elements
 from .library import Library
@@ -59,6 +59,8 @@ class _Rule:
     def _expression(self, rule: StagedRule, arguments: str, place: str) -> str:
         if isinstance(rule, Staged):
             return f"{self._function(rule)}({arguments})"
+        if isinstance(rule.when, NotNegative):
+            return self._by_sign(rule, rule.when.of, arguments, place)
         where = self._where(rule)
         if where is True:
             return self._expression(rule.then, arguments, place)
@@ -68,10 +70,17 @@ class _Rule:
         otherwise = self._expression(rule.otherwise, arguments, place)
         return f"({place} % {where[0]} < {where[1]} ? {then} : {otherwise})"
 
+    def _by_sign(self, choice: Choice, of: str, arguments: str, place: str) -> str:
+        """A choice by the sign of a value that both rules begin with: the input without its zero point."""
+        first = leaves(choice)[0].stages[0]
+        if not isinstance(first, Centered) or first.step != of:
+            raise Unsupported(READER, "when", choice.when)
+        then = self._expression(choice.then, arguments, place)
+        otherwise = self._expression(choice.otherwise, arguments, place)
+        return f"({arguments} >= {self._constants.inputs[0].zero_point} ? {then} : {otherwise})"
+
     def _where(self, choice: Choice) -> bool | tuple[int, int]:
         """Everywhere, nowhere, or the first so many of every so many outputs in flat order."""
-        if isinstance(choice.when, NotNegative):
-            raise Unsupported(READER, "when", "NotNegative")
         found = self._holds(choice.when)
         if isinstance(found, bool):
             return found
