@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from textwrap import fill, shorten
 from typing import Any
 
 from ..model.errors import Refusal
@@ -12,11 +15,13 @@ from .blocks import Block, Text
 __all__ = [
     "ROWS",
     "Data",
+    "clause",
     "covered_on",
     "cut",
     "families_in_short",
     "families_row",
     "families_text",
+    "folded",
     "hex_text",
     "layers_text",
     "left_out",
@@ -37,6 +42,8 @@ __all__ = [
 
 # Rows of a long table that are shown.
 ROWS = 40
+_WIDTH = 79
+_MORE = " (-v)"
 _NAME_WIDTH = 22
 _MOST_NAMES = 4
 
@@ -141,6 +148,28 @@ def layers_text(names: Iterable[str]) -> str:
     """
     dense = [name == "FULLY_CONNECTED" for name in names]
     return "dense layers" if all(dense) else "dense layers and convolutions" if any(dense) else "convolutions"
+
+
+def clause(text: str, most: int) -> str:
+    """A text, or as many of its clauses as fit, never a part of one; `(-v)` says that there is more.
+
+    >>> clause("it wraps: some outputs are wrong, others are not", 40)
+    'it wraps: some outputs are wrong (-v)'
+    >>> clause("it wraps", 40)
+    'it wraps'
+    """
+    if len(text) <= most:
+        return text
+    ends = [match.start() for match in re.finditer(r"[.,;:](?= )", text[: most - len(_MORE)])]
+    return (text[: ends[-1]] if ends else shorten(text, most - len(_MORE), placeholder="")) + _MORE
+
+
+def folded(blocks: Sequence[Block]) -> list[Block]:
+    """Blocks whose paragraphs are at most 80 columns wide wherever they are printed."""
+    return [
+        replace(block, text=fill(block.text, _WIDTH, break_on_hyphens=False)) if isinstance(block, Text) else block
+        for block in blocks
+    ]
 
 
 def plural(count: int, noun: str) -> str:

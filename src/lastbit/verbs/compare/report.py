@@ -13,7 +13,7 @@ from ...model.graph import Model, Operator
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ...report.coverage import Coverage, kinds_text
 from ...report.junit import Check, Outcome
-from ...report.phrases import merged, numbers, plural
+from ...report.phrases import folded, merged, numbers, plural
 from ...report.pictures import Picture
 from ...runtimes import Runtime
 from .channel_pictures import channel_pictures
@@ -207,7 +207,7 @@ class Certificate(Report):
             data = self.data
             text = f"whole model on {data.what}: {data.mismatches} of {data.outputs} outputs differ"
             blocks.append(Text(text + (f", by at most {data.largest:g}" if data.mismatches else "")))
-        return [*blocks, Text("Rules, inputs that show it, growth along the network: -v", "dim")]
+        return folded([*blocks, Text("Rules, inputs that show it, growth along the network: -v", "dim")])
 
     def blocks(self) -> list[Block]:
         """The rules, a row for each layer, the differences, the data, and the verdict."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import shorten
 
 from ...report.blocks import Block, Table, Text
-from ...report.phrases import name_text, plural
+from ...report.phrases import clause, name_text, plural
 from .layer_result import LayerCertificate
 from .operator_result import OperatorComparison
 from .operator_text import number
@@ -81,5 +80,5 @@ def _reason(entries: Sequence[Entry], names: tuple[str, str]) -> list[Block]:
         if entry.status in ("not covered", "not decided"):
             refusals = [f"{name}: {reason}" for name, reason in zip(names, entry.refusals, strict=True) if reason]
             text = f"operator {entry.index} {entry.name}: {'; '.join(refusals) or entry.why}"
-            return [Text(shorten(text, 2 * _WIDTH, placeholder=" ..."), "warning")]
+            return [Text(clause(text, 2 * _WIDTH), "warning")]
     return []

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...report.blocks import Block, Code, Text
+from ...report.phrases import folded
 from ...runtimes.groups import GROUPS
 
 __all__ = ["screen_blocks"]
@@ -48,7 +49,7 @@ def screen_blocks(data: Mapping[str, Any]) -> list[Block]:
             blocks.append(Text(f"{entry['distribution']} {found} is here; proven with {proven}.", "warning"))
     if data["compiled_code"]["problem"]:
         blocks.append(Text(f"Compiled code is not kept: {data['compiled_code']['problem']}", "bad"))
-    return [*blocks, Text("CPU, versions, folders, each interpreter: -v", "dim")]
+    return folded([*blocks, Text("CPU, versions, folders, each interpreter: -v", "dim")])
 
 
 def _lines(group: str, text: str) -> list[str]:

@@ -9,8 +9,10 @@ from typing import Any
 from ...report.blocks import Block, Code, Heading, Table, Text
 from ...report.phrases import (
     Data,
+    clause,
     cut,
     families_row,
+    folded,
     hex_text,
     name_text,
     type_text,
@@ -37,7 +39,7 @@ def operator_screen(data: Data) -> list[Block]:
         Text(model_line(data), "dim"),
         Heading(f"Operator {op['index']} {name_text(op['name'])} (version {op['version']})"),
     ]
-    blocks += [Text(textwrap.shorten(options, _WIDTH, placeholder=" ..."))] if options else []
+    blocks += [Text(clause(options, 2 * _WIDTH))] if options else []
     blocks += [*_operands(data, op), Heading("Rules, and the families of runtimes that follow each")]
     blocks += [*_rules(data, op), *_reasons(op)]
     dense = data["dense"][0] if data["dense"] and data["dense"][0]["covered"] else None
@@ -45,7 +47,8 @@ def operator_screen(data: Data) -> list[Block]:
         blocks += [*_equations(dense), *_dense_constants(dense)]
     elif data["constants"]:
         blocks += _constants(data)
-    return [*blocks, *findings(data), Text("Every runtime's name and constants, all channels' scales: -v", "dim")]
+    blocks += [*findings(data), Text("Every runtime's name and constants, all channels' scales: -v", "dim")]
+    return folded(blocks)
 
 
 def _operands(data: Data, op: Data) -> list[Block]:
@@ -89,9 +92,7 @@ def _reasons(op: Data) -> list[Block]:
             reason = entry["reason"].replace(f" on {name}", "")
             counts[reason] = counts.get(reason, 0) + 1
     ordered = sorted(counts, key=lambda reason: -counts[reason])[:_MOST_REASONS]
-    return [
-        Text(textwrap.shorten(f"Not covered: {reason}", _WIDTH, placeholder=" ..."), "warning") for reason in ordered
-    ]
+    return [Text(clause(f"Not covered: {reason}", 2 * _WIDTH), "warning") for reason in ordered]
 
 
 def _equations(dense: Data) -> list[Block]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from textwrap import shorten
 
 from ...report.blocks import Block, Heading, Table, Text
 from ...report.phrases import (
     Data,
+    clause,
     families_in_short,
     families_row,
+    folded,
     name_text,
     numbers,
     plural,
@@ -27,21 +28,23 @@ FAMILIES = tuple(str(group) for group in Group)
 _WIDTH = 79
 _MOST_ROWS = 13
 _MOST_ENDS = 2
-_MOST_REASONS = 3
+_LINES, _LEAST_REASONS = 30, 2
 _MOST_DENSE = 2
 
 
 def overview_screen(data: Data) -> list[Block]:
     """The model, its inputs and outputs, its operators with the families they are covered on, and what to know."""
-    return [
-        Heading(model_line(data)),
-        *_ends(data),
-        *_operators(data),
-        *_uncovered(data),
-        *_dense(data),
-        *findings(data),
-        Text("More, and why: -v. One operator: --op N. As data: --json.", "dim"),
-    ]
+    above: list[Block] = [Heading(model_line(data)), *_ends(data), *_operators(data)]
+    below = folded([*_dense(data), *findings(data), Text("More: -v. One operator: --op N. As data: --json.", "dim")])
+    left = _LINES - sum(map(_lines, [*above, *below]))
+    return [*above, *_uncovered(data, max(left, _LEAST_REASONS)), *below]
+
+
+def _lines(block: Block) -> int:
+    """The lines of a close table, a heading with its empty line, or a paragraph."""
+    if isinstance(block, Table):
+        return len(block.rows) + 1
+    return 2 if isinstance(block, Heading) else block.text.count("\n") + 1
 
 
 def model_line(data: Data) -> str:
@@ -50,7 +53,10 @@ def model_line(data: Data) -> str:
     size = "not a file" if model["bytes"] is None else f"{model['bytes']:,} bytes"
     inner = f", the main one of {model['subgraphs']} subgraphs" if model["subgraphs"] > 1 else ""
     name = name_text(os.path.basename(model["source"]), width=34)
-    return f"{name}: {size}, {plural(model['operators'], 'operator')} ({model['dense']} dense){inner}"
+    kinds = [f"{model['dense']} dense"] if model["dense"] else []
+    kinds += [plural(model["convolutions"], "convolution")] if model["convolutions"] else []
+    of_these = f" ({', '.join(kinds)})" if kinds else ""
+    return f"{name}: {size}, {plural(model['operators'], 'operator')}{of_these}{inner}"
 
 
 def _ends(data: Data) -> list[Block]:
@@ -105,8 +111,8 @@ def _operators(data: Data) -> list[Block]:
     return [*blocks, *([Text(f"{plural(left, 'more kind')}.", "dim")] if left else [])]
 
 
-def _uncovered(data: Data) -> list[Block]:
-    """The reasons for which most operators are not covered, a line each."""
+def _uncovered(data: Data, most: int) -> list[Block]:
+    """The reasons for which most operators are not covered, in so many lines."""
     found: dict[str, tuple[set[int], set[str]]] = {}
     for op in data["operators"]:
         for name, entry in op["coverage"].items():
@@ -115,11 +121,16 @@ def _uncovered(data: Data) -> list[Block]:
                 operators.add(op["index"])
                 runtimes.add(name)
     ordered = sorted(found.items(), key=lambda item: -len(item[1][0]) * len(item[1][1]))
-    lines = []
-    for reason, (operators, runtimes) in ordered:
+    blocks: list[Block] = []
+    for number, (reason, (operators, runtimes)) in enumerate(ordered):
         families = families_in_short(runtimes, data["runtimes"])
-        lines.append(f"Not covered on {families}: {plural(len(operators), 'operator')}: {reason}")
-    return [Text(shorten(line, _WIDTH, placeholder=" ..."), "warning") for line in lines[:_MOST_REASONS]]
+        text = f"Not covered on {families}: {plural(len(operators), 'operator')}: {reason}"
+        made = folded([Text(clause(text, 2 * _WIDTH), "warning")])
+        last = number == len(ordered) - 1
+        if sum(map(_lines, [*blocks, *made])) > most - (not last) and blocks:
+            return [*blocks, Text(f"{plural(len(ordered) - number, 'more reason')}: -v", "warning")]
+        blocks += made
+    return blocks
 
 
 def _dense(data: Data) -> list[Block]:
@@ -170,4 +181,4 @@ def _line(head: str, texts: Sequence[str]) -> list[Block]:
     if not texts:
         return []
     more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
-    return [Text(shorten(f"{head}: {texts[0]}", _WIDTH - len(more), placeholder=" ...") + more, "warning")]
+    return [Text(clause(f"{head}: {texts[0]}", 2 * _WIDTH - len(more)) + more, "warning")]

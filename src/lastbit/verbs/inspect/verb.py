@@ -35,6 +35,7 @@ __all__ = ["Inspection", "inspect"]
 SCHEMA = "lastbit.inspect/1"
 # Larger files are mapped, and no answer but their digest needs all of their bytes.
 _HASHED_UP_TO = 1 << 28
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
 INT32, INT64 = np.iinfo(np.int32), np.iinfo(np.int64)
 
 
@@ -190,6 +191,7 @@ def _model(model: Model) -> dict[str, Any]:
         "outputs": list(model.subgraphs[0].outputs),
         "operators": len(model.operators),
         "dense": len(model.dense_operators),
+        "convolutions": sum(op.name in _CONVOLUTIONS for op in model.operators),
         "tensors": len(model.tensors),
         "subgraphs": len(model.subgraphs),
     }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ...model.errors import UnsupportedError
 from ...report.blocks import Block, Code, Text
+from ...report.phrases import folded
 from ...runtimes import Runtime, cpus, interpreter_here
 from ...runtimes.evidence import evidence_of
 from ...runtimes.groups import group_of
@@ -35,13 +36,15 @@ def screen_blocks(chosen: Sequence[Runtime]) -> list[Block]:
         lines.append(_LINE.format(shown, runtime.name, kinds.get(runtime.name, ""), f"{compared:,}", differ))
         outputs, mismatches, before = outputs + compared, mismatches + differ, family
     head = f"{len(chosen)} runtimes, compared with the real interpreters: {outputs:,} outputs, {mismatches} differ."
-    return [
-        Text(head, "bad" if mismatches else "good"),
-        Code("\n".join(lines)),
-        Text(f"Proven with {', '.join(_versions(chosen))}."),
-        Text(_here()),
-        Text("In full: lastbit runtimes NAME. Every rule: -v. Operators: --operators.", "dim"),
-    ]
+    return folded(
+        [
+            Text(head, "bad" if mismatches else "good"),
+            Code("\n".join(lines)),
+            Text(f"Proven with {', '.join(_versions(chosen))}."),
+            Text(_here()),
+            Text("In full: lastbit runtimes NAME. Every rule: -v. Operators: --operators.", "dim"),
+        ]
+    )
 
 
 def _versions(chosen: Sequence[Runtime]) -> list[str]:

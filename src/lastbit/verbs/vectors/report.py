@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from ...model.graph import Model
 from ...model.types import Array, IntArray
 from ...ops.dense.layer import DenseLayer
 from ...report.blocks import Block, Heading, Report, Table, Text
-from ...report.phrases import layers_text, merged, name_text, numbers, plural, span
+from ...report.phrases import clause, folded, layers_text, merged, name_text, numbers, plural, span
 from ...runtimes import Runtime
 
 __all__ = ["Catch", "LayerVectors", "VectorSet"]
@@ -225,20 +224,20 @@ class VectorSet(Report):
         covered = [layer for layer in self.layers if len(layer.x)]
         name = name_text(os.path.basename(self.model.source))
         which = f", operator {numbers([layer.index for layer in covered], 4)}" if covered else ""
-        blocks = [Text(f"vectors for {name}{which}, on {self.runtime.name}"), *self._outcome()]
+        blocks: list[Block] = [Text(f"vectors for {name}{which}, on {self.runtime.name}"), *self._outcome()]
         blocks += _catches_in_short(covered) if covered else []
         without = [layer for layer in self.layers if layer.refusal]
         if without:
             which = numbers([layer.index for layer in without], 8)
             reasons = [layer.refusal for layer in without]
             more = f" (and {len(set(reasons)) - 1} more reasons)" if len(set(reasons)) > 1 else ""
-            why = shorten(reasons[0], 100, placeholder=" ...")
-            blocks.append(Text(f"Without vectors: operator {which}: {why}{more}", "warning"))
+            blocks.append(Text(clause(f"Without vectors: operator {which}: {reasons[0]}", 140) + more, "warning"))
         if self.files:
             folder, _ = os.path.split(self.files[0])
             endings = ", ".join(dict.fromkeys(os.path.splitext(path)[1] for path in self.files))
             blocks.append(Text(f"Wrote {len(self.files)} files to {folder}: {endings}"))
-        return [*blocks, Text("Every rival, what catches it, or why nothing can: -v", "dim")] if covered else blocks
+        blocks += [Text("Every rival, what catches it, or why nothing can: -v", "dim")] if covered else []
+        return folded(blocks)
 
     def blocks(self) -> list[Block]:
         """A row for each layer; for a single layer, a row for each rival; what none can catch; the files."""

@@ -10,7 +10,7 @@ from ...model.graph import Model
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ...report.coverage import Coverage
 from ...report.junit import Check
-from ...report.phrases import plural
+from ...report.phrases import folded, plural
 from .result import Comparison, RuntimeResult
 from .screen import screen_blocks
 
@@ -110,7 +110,7 @@ class Verification(Report):
     def first_screen(self) -> list[Block]:
         """The verdict, a line for each runtime, and where it starts to differ."""
         verdict = self._verdict()
-        return [verdict[0], verdict[-1], *screen_blocks(self.results, self.missing)]
+        return [*folded([verdict[0], verdict[-1]]), *screen_blocks(self.results, self.missing)]
 
     def blocks(self) -> list[Block]:
         """Runtime by runtime: what ran, a table of settings, what differs, what is not covered."""

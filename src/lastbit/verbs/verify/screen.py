@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import shorten
 
 from ...report.blocks import Block, Table, Text
-from ...report.phrases import plural
+from ...report.phrases import clause, folded, plural
 from .result import RuntimeResult
 
 __all__ = ["screen_blocks"]
 
 _WIDTH = 79
-_MOST_ROWS = 6
+_MOST_ROWS = 5
 # Where something differs, the lines say where instead.
 _ROWS_BESIDE_DIFFERENCES = 3
 
@@ -31,16 +30,16 @@ def screen_blocks(results: Sequence[RuntimeResult], missing: Sequence[str]) -> l
     blocks: list[Block] = [Table(headers, shown, right=headers[1:], close=True)] if shown else []
     worst = next((result for result in ordered if result.differs), None)
     if worst is not None:
-        blocks += [Text(shorten(line, _WIDTH, placeholder=" ..."), "bad") for line in _difference(worst)]
+        blocks += [Text(clause(line, _WIDTH), "bad") for line in _difference(worst)]
     else:
-        blocks += [Text(shorten(line, _WIDTH, placeholder=" ..."), "warning") for line in _reason(ordered)]
+        blocks += [Text(clause(line, 2 * _WIDTH), "warning") for line in _reason(ordered)]
     notes = {note for result in results for op in result.operators for note in op.notes}
     more = [
         *([f"{plural(len(ordered) - rows, 'more runtime')} in -v"] if len(ordered) > rows else []),
         *([f"{plural(len(notes), 'note')} in -v"] if notes else []),
         *([f"{plural(len(missing), 'runtime')} not here: lastbit doctor"] if missing else []),
     ]
-    return [*blocks, Text(". ".join(["Each operator: -v", *more]) + ".", "dim")]
+    return folded([*blocks, Text(". ".join(["Each operator: -v", *more]) + ".", "dim")])
 
 
 def _row(result: RuntimeResult) -> tuple[object, ...]:
