@@ -10,7 +10,7 @@ from typing import Any
 
 from ..model.errors import Refusal
 from ..runtimes.groups import GROUPS, Group, in_groups
-from .blocks import Block, Text
+from .blocks import Block, Heading, Table, Text
 
 __all__ = [
     "ROWS",
@@ -25,6 +25,7 @@ __all__ = [
     "hex_text",
     "layers_text",
     "left_out",
+    "lines_in",
     "merged",
     "name_text",
     "names_text",
@@ -42,7 +43,7 @@ __all__ = [
 
 # Rows of a long table that are shown.
 ROWS = 40
-_WIDTH = 79
+_WIDTH = 80
 _MORE = " (-v)"
 _NAME_WIDTH = 22
 _MOST_NAMES = 4
@@ -170,6 +171,20 @@ def folded(blocks: Sequence[Block]) -> list[Block]:
         replace(block, text=fill(block.text, _WIDTH, break_on_hyphens=False)) if isinstance(block, Text) else block
         for block in blocks
     ]
+
+
+def lines_in(blocks: Iterable[Block]) -> int:
+    """How many lines a terminal shows of headings, code, folded paragraphs and close tables."""
+    total = 0
+    for block in blocks:
+        match block:
+            case Table():
+                total += len(block.rows) + 1
+            case Heading():
+                total += 2
+            case _:
+                total += block.text.count("\n") + 1
+    return total
 
 
 def plural(count: int, noun: str) -> str:

@@ -14,6 +14,7 @@ from ...report.phrases import (
     families_row,
     folded,
     hex_text,
+    lines_in,
     name_text,
     type_text,
     zero_point_text,
@@ -26,13 +27,24 @@ _WIDTH = 78
 _MOST_OPERANDS = 6
 _MOST_RULES = 13
 _MOST_REASONS = 2
-_CHANNELS = 8
+_LINES = 45
+# Channels that are shown: the first of these that leaves room for the rest.
+_CHANNELS = (8, 7, 6, 5, 4, 2)
 # Whose constants and equations are shown where they are covered: with a float32 factor, and with multiplier and shift.
 _SHOWN = ("litert-xnnpack", "tflm", "litert-reference")
 
 
 def operator_screen(data: Data) -> list[Block]:
-    """The one operator of an inspection, in short."""
+    """The one operator of an inspection, in short: with as many channels as there is room for."""
+    blocks: list[Block] = []
+    for channels in _CHANNELS:
+        blocks = folded(_blocks(data, channels))
+        if lines_in(blocks) <= _LINES:
+            break
+    return blocks
+
+
+def _blocks(data: Data, channels: int) -> list[Block]:
     op = data["operators"][0]
     options = ", ".join(f"{key} {value}" for key, value in op["options"].items())
     blocks: list[Block] = [
@@ -44,11 +56,11 @@ def operator_screen(data: Data) -> list[Block]:
     blocks += [*_rules(data, op), *_reasons(op)]
     dense = data["dense"][0] if data["dense"] and data["dense"][0]["covered"] else None
     if dense is not None:
-        blocks += [*_equations(dense), *_dense_constants(dense)]
+        blocks += [*_equations(dense), *_dense_constants(dense, channels)]
     elif data["constants"]:
-        blocks += _constants(data)
+        blocks += _constants(data, channels)
     blocks += [*findings(data), Text("Every runtime's name and constants, all channels' scales: -v", "dim")]
-    return folded(blocks)
+    return blocks
 
 
 def _operands(data: Data, op: Data) -> list[Block]:
@@ -114,7 +126,7 @@ def _minus(zero_point: int) -> str:
     return f" {'-' if zero_point > 0 else '+'} {abs(zero_point)}" if zero_point else ""
 
 
-def _dense_constants(dense: Data) -> list[Block]:
+def _dense_constants(dense: Data, channels: int) -> list[Block]:
     constants, runtimes = dense["constants"], dense["runtimes"]
     folded = {name: entry for name, entry in runtimes.items() if "equation" in entry}
     real = _chosen(folded, fixed=False)
@@ -135,7 +147,7 @@ def _dense_constants(dense: Data) -> list[Block]:
     overflow = " OVERFLOWS its register" if _overflows(constants, folded) else ""
     clamp = f"clamp {shown['activation_min']}..{shown['activation_max']}"
     text = f"acc {low}..{high} ({constants['acc_bits']} bits{overflow}), {clamp}, depth {dense['depth']}"
-    return [Text(text, "bad" if overflow else ""), *_channels(columns, "unit")]
+    return [Text(text, "bad" if overflow else ""), *_channels(columns, "unit", channels)]
 
 
 def _overflows(constants: Data, folded: Data) -> bool:
@@ -149,13 +161,13 @@ def _chosen(folded: Data, fixed: bool) -> str | None:
     return next((name for name in order if (folded[name]["multiplier"] is not None) == fixed), None)
 
 
-def _constants(data: Data) -> list[Block]:
+def _constants(data: Data, channels: int) -> list[Block]:
     """Constants of an operator that is no dense layer, of one runtime that has them."""
     constants = data["constants"]
     name = next(name for name in ("tflm", *constants) if name in constants)
     made = constants[name]
     if made["kind"] == "convolution":
-        return _convolution(data)
+        return _convolution(data, channels)
     if made["kind"] != "stages":
         return []
     part = made["parts"][0]
@@ -174,7 +186,7 @@ def _constants(data: Data) -> list[Block]:
     return [Heading(f"Constants on {name}{clamp}"), *table]
 
 
-def _convolution(data: Data) -> list[Block]:
+def _convolution(data: Data, channels: int) -> list[Block]:
     constants = data["constants"]
     tensors = {tensor["index"]: tensor for tensor in data["tensors"]}
     joined = {name: _joined(made["parts"]) for name, made in constants.items()}
@@ -197,7 +209,7 @@ def _convolution(data: Data) -> list[Block]:
         subsequent_indent="    ",
         break_on_hyphens=False,
     )
-    return [Code("\n".join(equation)), Text(f"clamp {clamp[0]}..{clamp[1]}"), *_channels(columns, "channel")]
+    return [Code("\n".join(equation)), Text(f"clamp {clamp[0]}..{clamp[1]}"), *_channels(columns, "channel", channels)]
 
 
 def _joined(parts: Sequence[Data]) -> dict[str, Any]:
@@ -217,10 +229,10 @@ def _joined(parts: Sequence[Data]) -> dict[str, Any]:
 _FIXED = ("multiplier", "shift")
 
 
-def _channels(columns: dict[str, Sequence[object]], what: str) -> list[Block]:
+def _channels(columns: dict[str, Sequence[object]], what: str, shown: int) -> list[Block]:
     size = max(map(len, columns.values()))
     full = [list(values) * size if len(values) == 1 else values for values in columns.values()]
     rows = list(zip(range(size), *full, strict=True))
-    more = f" 0 to {_CHANNELS - 1} of {size} (all: --all-channels)" if size > _CHANNELS else f" 0 to {size - 1}"
-    table = Table((what, *columns), cut(rows, _CHANNELS, False), right=(what, *columns), close=True)
+    more = f" 0 to {shown - 1} of {size} (all: --all-channels)" if size > shown else f" 0 to {size - 1}"
+    table = Table((what, *columns), cut(rows, shown, False), right=(what, *columns), close=True)
     return [Text(f"{what}s{more}", "dim"), table]

@@ -13,6 +13,7 @@ from ...report.phrases import (
     families_in_short,
     families_row,
     folded,
+    lines_in,
     name_text,
     numbers,
     plural,
@@ -36,15 +37,8 @@ def overview_screen(data: Data) -> list[Block]:
     """The model, its inputs and outputs, its operators with the families they are covered on, and what to know."""
     above: list[Block] = [Heading(model_line(data)), *_ends(data), *_operators(data)]
     below = folded([*_dense(data), *findings(data), Text("More: -v. One operator: --op N. As data: --json.", "dim")])
-    left = _LINES - sum(map(_lines, [*above, *below]))
+    left = _LINES - lines_in([*above, *below])
     return [*above, *_uncovered(data, max(left, _LEAST_REASONS)), *below]
-
-
-def _lines(block: Block) -> int:
-    """The lines of a close table, a heading with its empty line, or a paragraph."""
-    if isinstance(block, Table):
-        return len(block.rows) + 1
-    return 2 if isinstance(block, Heading) else block.text.count("\n") + 1
 
 
 def model_line(data: Data) -> str:
@@ -127,7 +121,7 @@ def _uncovered(data: Data, most: int) -> list[Block]:
         text = f"Not covered on {families}: {plural(len(operators), 'operator')}: {reason}"
         made = folded([Text(clause(text, 2 * _WIDTH), "warning")])
         last = number == len(ordered) - 1
-        if sum(map(_lines, [*blocks, *made])) > most - (not last) and blocks:
+        if lines_in([*blocks, *made]) > most - (not last) and blocks:
             return [*blocks, Text(f"{plural(len(ordered) - number, 'more reason')}: -v", "warning")]
         blocks += made
     return blocks

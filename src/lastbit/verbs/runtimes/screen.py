@@ -35,7 +35,7 @@ def screen_blocks(chosen: Sequence[Runtime]) -> list[Block]:
         shown = "" if family == before else family or ""
         lines.append(_LINE.format(shown, runtime.name, kinds.get(runtime.name, ""), f"{compared:,}", differ))
         outputs, mismatches, before = outputs + compared, mismatches + differ, family
-    head = f"{len(chosen)} runtimes, compared with the real interpreters: {outputs:,} outputs, {mismatches} differ."
+    head = f"{len(chosen)} runtimes compared with the real interpreters: {outputs:,} outputs, {mismatches} differ."
     return folded(
         [
             Text(head, "bad" if mismatches else "good"),

@@ -10,11 +10,13 @@ from ...model.graph import Model
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ...report.coverage import Coverage
 from ...report.junit import Check
-from ...report.phrases import folded, plural
+from ...report.phrases import folded, lines_in, plural
 from .result import Comparison, RuntimeResult
 from .screen import screen_blocks
 
 __all__ = ["Verification"]
+
+_LINES = 12
 
 
 class Verification(Report):
@@ -110,7 +112,8 @@ class Verification(Report):
     def first_screen(self) -> list[Block]:
         """The verdict, a line for each runtime, and where it starts to differ."""
         verdict = self._verdict()
-        return [*folded([verdict[0], verdict[-1]]), *screen_blocks(self.results, self.missing)]
+        above = folded([verdict[0], verdict[-1]])
+        return [*above, *screen_blocks(self.results, self.missing, _LINES - lines_in(above))]
 
     def blocks(self) -> list[Block]:
         """Runtime by runtime: what ran, a table of settings, what differs, what is not covered."""

@@ -5,41 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...report.blocks import Block, Table, Text
-from ...report.phrases import clause, folded, plural
+from ...report.phrases import clause, folded, lines_in, plural
 from .result import RuntimeResult
 
 __all__ = ["screen_blocks"]
 
 _WIDTH = 79
-_MOST_ROWS = 5
-# Where something differs, the lines say where instead.
-_ROWS_BESIDE_DIFFERENCES = 3
 
 
-def screen_blocks(results: Sequence[RuntimeResult], missing: Sequence[str]) -> list[Block]:
+def screen_blocks(results: Sequence[RuntimeResult], missing: Sequence[str], lines: int) -> list[Block]:
     """What was compared on each runtime, the first difference, the first reason for a gap, and what is not here.
 
     Args:
         results: one for each runtime.
         missing: the runtimes whose interpreters are not here.
+        lines: how many lines there are for it. Where they are too few, those that differ or have gaps stand there.
     """
     ordered = sorted(results, key=lambda r: (not r.differs, not r.interpreter_died, r.coverage.complete))
-    rows = _MOST_ROWS if not any(r.differs or r.interpreter_died for r in results) else _ROWS_BESIDE_DIFFERENCES
-    shown = [_row(result) for result in ordered[:rows]]
-    headers = ("runtime", "operators", "outputs", "differ")
-    blocks: list[Block] = [Table(headers, shown, right=headers[1:], close=True)] if shown else []
     worst = next((result for result in ordered if result.differs), None)
     if worst is not None:
-        blocks += [Text(clause(line, _WIDTH), "bad") for line in _difference(worst)]
+        below = [Text(clause(line, _WIDTH), "bad") for line in _difference(worst)]
     else:
-        blocks += [Text(clause(line, 2 * _WIDTH), "warning") for line in _reason(ordered)]
+        below = [Text(clause(line, 2 * _WIDTH), "warning") for line in _reason(ordered)]
     notes = {note for result in results for op in result.operators for note in op.notes}
     more = [
-        *([f"{plural(len(ordered) - rows, 'more runtime')} in -v"] if len(ordered) > rows else []),
         *([f"{plural(len(notes), 'note')} in -v"] if notes else []),
         *([f"{plural(len(missing), 'runtime')} not here: lastbit doctor"] if missing else []),
     ]
-    return folded([*blocks, Text(". ".join(["Each operator: -v", *more]) + ".", "dim")])
+    below.append(Text(". ".join(["Each operator: -v", *more]) + ".", "dim"))
+    tail = folded(below)
+    rows = max(lines - lines_in(tail) - 1, 1)
+    if len(ordered) > rows:
+        tail = [Text(f"and {plural(len(ordered) - rows + 1, 'more runtime')}", "dim"), *tail]
+        rows -= 1
+    headers = ("runtime", "operators", "outputs", "differ")
+    return [Table(headers, [_row(result) for result in ordered[:rows]], right=headers[1:], close=True), *tail]
 
 
 def _row(result: RuntimeResult) -> tuple[object, ...]:
