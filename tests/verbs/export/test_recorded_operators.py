@@ -33,7 +33,7 @@ def test_every_operator_that_is_documented_is_written(tmp_path):
     chosen, seen = [], set()
     for case in cases:
         op = case[0].operators[0]
-        dtypes = {case[0].tensors[i].dtype.name for i in (op.inputs[0], op.outputs[0])}
+        dtypes = {tensor.dtype.name for tensor in (*case[0].inputs, *case[0].outputs)}
         if op.name in wanted - seen and dtypes <= {"int8", "uint8", "int16"}:
             seen.add(op.name)
             chosen.append(case)
