@@ -54,6 +54,7 @@ COMMANDS = {
         "quantize_rivals": "lab.checks.quantize_rivals",
         "reference": "lab.reach.emulated.check_reference",
         "release": "lab.checks.release",
+        "site": "lab.checks.site",
         "weight_rivals": "lab.checks.weight_rivals",
     },
     "evidence": {

@@ -1,11 +1,13 @@
 """LastBit: what a quantized layer computes on each real runtime, to the last bit.
 
-import lastbit
-model = lastbit.load("model.tflite")
-trace = lastbit.run(model, x, runtime="litert-xnnpack")
-trace.output, trace[0].acc
-print(lastbit.explain(model, x, at=(0, 3)))
-print(lastbit.verify(model))
+For example::
+
+    import lastbit
+    model = lastbit.load("model.tflite")
+    trace = lastbit.run(model, x, runtime="litert-xnnpack")
+    trace.output, trace[0].acc
+    print(lastbit.explain(model, x, at=(0, 3)))
+    print(lastbit.verify(model))
 """
 
 from __future__ import annotations
