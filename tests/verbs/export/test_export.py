@@ -12,7 +12,8 @@ from lastbit.model.tflite import load, write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.verbs.export.c99.text import comment, decimal, identifier
 from tests.support.cli import invoke
-from tests.support.models import make_dense_model
+from tests.support.models import ModelBuilder, make_dense_model
+from tests.support.places import MODELS, needs_shared_models
 
 HOSTILE = '*/ #include "/etc/passwd" /* \\\n??/ \x00é'
 
@@ -69,10 +70,34 @@ def test_what_c_does_not_have_is_listed_at_once_and_nothing_is_written(tmp_path)
     path.write_bytes(write(graph))
     done = invoke("export", path, "--runtime", "litert-reference", "-o", tmp_path / "out")
     assert done.exit_code == 3
-    assert "1 of 1 operators cannot be written as C" in done.stderr
+    assert "cannot be written as C for litert-reference" in done.stderr
+    assert "operator 0 FULLY_CONNECTED: C has no rule" in done.stderr
     assert not os.path.exists(tmp_path / "out")
     with pytest.raises(UnsupportedError, match="FULLY_CONNECTED"):
         lastbit.export(path, "litert-reference")
+
+
+def test_what_the_runtime_refuses_and_what_c_lacks_stand_in_one_list():
+    graph = ModelBuilder()
+    x = graph.tensor((1, 8), "int8", quant(0.02, 3))
+    real = graph.tensor((1, 8), "float32")
+    both = graph.tensor((1, 8), "float32")
+    end = graph.tensor((2, 8), "float32")
+    graph.operator("DEQUANTIZE", [x], [real])
+    graph.operator("ADD", [real, real], [both], fused_activation_function="NONE")
+    graph.operator("CONCATENATION", [both, both], [end], axis=0, fused_activation_function="RELU")
+    with pytest.raises(UnsupportedError) as refused:
+        lastbit.export(graph.model([x], [end]), "litert-reference")
+    assert [reason.split(":")[0] for reason in refused.value.reasons] == ["operator 1 ADD", "operator 2 CONCATENATION"]
+
+
+@needs_shared_models
+@pytest.mark.parametrize("stem", ["more/mww_v2_hey_mycroft", "more/tflm_keyword_scrambled", "more/mlt_kws_float32"])
+def test_models_that_c_does_not_have_are_refused_with_every_reason(stem):
+    with pytest.raises(UnsupportedError) as refused:
+        lastbit.export(MODELS / f"{stem}.tflite", "tflm")
+    assert len(refused.value.reasons) > 5
+    assert all(reason.startswith("operator ") for reason in refused.value.reasons)
 
 
 def test_the_command_writes_two_files_and_says_what_they_need(tmp_path):

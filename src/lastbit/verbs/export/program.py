@@ -165,7 +165,7 @@ def plan(prepared: PreparedModel, only: int | None = None) -> Plan:
     constants = dict(prepared.constants) if only is None else {}
     entries: list[PreparedOperator] = []
     for entry in chosen:
-        if only is None and (entry.operator.name == "SHAPE" or all(i in constants for i in entry.inputs)):
+        if only is None and _is_constant(entry, constants):
             values = [constants.get(i, _zeros(model.tensors[i])) for i in entry.inputs]
             constants.update(entry.written(entry.evaluate(values)))
         else:
@@ -185,7 +185,7 @@ def plan(prepared: PreparedModel, only: int | None = None) -> Plan:
     found = {index: Slot(model.tensors[index], place, elements(model.tensors[index])) for index, place in slots.items()}
     return Plan(
         model,
-        tuple(e for e in entries if e.operator.outputs[0] not in same),
+        tuple(e for e in entries if same.keys().isdisjoint(e.operator.outputs)),
         found,
         constants,
         pools,
@@ -199,6 +199,14 @@ def _for_its_rows(entry: PreparedOperator) -> PreparedOperator:
     if isinstance(entry, PreparedByRows):
         return for_rows(entry, elements(entry.layer.input) // entry.layer.depth)
     return entry
+
+
+def _is_constant(entry: PreparedOperator, constants: Mapping[int, Array]) -> bool:
+    """Whether no input changes what an operator gives; those that keep state between calls are told apart."""
+    if not entry.operator.outputs or entry.writes is not None:
+        return False
+    known = bool(entry.inputs or entry.operator.inputs) and all(i in constants for i in entry.inputs)
+    return known or entry.operator.name == "SHAPE"
 
 
 def _zeros(tensor: Tensor) -> Array:

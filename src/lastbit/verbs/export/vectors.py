@@ -68,8 +68,10 @@ class Vector:
 def float_exponent(entries: Sequence[PreparedOperator], model: Model, tensor: Tensor) -> int:
     """Inputs of float32 lie between -2^exponent and 2^exponent, a little beyond what quantizes without saturation."""
     for entry in entries:
+        if tensor.index not in entry.inputs or not entry.operator.outputs:
+            continue
         output = model.tensors[entry.operator.outputs[0]]
-        if tensor.index in entry.inputs and output.quant is not None and isinstance(output.dtype, IntegerType):
+        if output.quant is not None and isinstance(output.dtype, IntegerType):
             zero = int(output.quant.zero_point[0])
             steps = max(output.dtype.qmax - zero, zero - output.dtype.qmin)
             return int(np.frexp(float(output.quant.scale[0]) * steps)[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model
@@ -60,13 +60,17 @@ def export(
     prepared = prepare(loaded, runtime)
     if op is not None:
         loaded.operator(op)
-    _require(prepared, op)
+    if op is not None and op in prepared.refused:
+        raise _refusal(prepared, [f"{loaded.operators[op].label}: {prepared.refused[op].reason}"])
     laid_out = plan(prepared, op)
-    _check_types(laid_out)
     written = write_pieces(laid_out)
-    if written.lacking:
-        lacking = [f"{loaded.operators[i].label}: C has no {what}" for i, what in written.lacking.items()]
-        raise UnsupportedError(_not_written(loaded, prepared, len(lacking)), lacking)
+    lacking = {index: refused.reason for index, refused in prepared.refused.items() if op is None}
+    lacking |= {index: f"C has no {what}" for index, what in written.lacking.items()}
+    problems = [f"{loaded.operators[index].label}: {lacking[index]}" for index in sorted(lacking)]
+    told = {i for index in lacking for i in (*loaded.operators[index].inputs, *loaded.operators[index].outputs)}
+    problems += _types_without_code(laid_out, told)
+    if problems:
+        raise _refusal(prepared, problems)
     about = About(
         name=_name(loaded, op, name),
         tool=f"lastbit {lastbit_version()}",
@@ -79,37 +83,40 @@ def export(
     return Export(loaded, prepared.runtime, about, written, test, files)
 
 
-def _require(prepared: PreparedModel, op: int | None) -> None:
-    """Refuse what the runtime refuses, or what is not covered."""
-    if op is None:
-        prepared.require_all()
-    elif op in prepared.refused:
-        reason = prepared.refused[op].reason
-        raise UnsupportedError(f"{prepared.model.operators[op].label}: {reason}", (reason,))
+def _types_without_code(laid_out: Plan, told: set[int]) -> list[str]:
+    """Inputs and outputs of element types that C has no self-test for, and what no operator calculates.
 
-
-def _check_types(laid_out: Plan) -> None:
-    """Refuse inputs and outputs of element types that the code has no self-test for."""
+    Args:
+        laid_out: the program.
+        told: tensors of operators that are refused themselves.
+    """
+    slots = [slot for index, slot in laid_out.slots.items() if index not in told]
     known = ("int8", "uint8", "int16", "float32")
     found = [
         f"{slot.tensor.label}, an {slot.place.kind}, is {slot.dtype.name}; C has {', '.join(known)}"
-        for slot in laid_out.slots.values()
+        for slot in slots
         if slot.place.kind in ("input", "output") and slot.dtype.name not in known
     ]
     found += [
         f"{slot.tensor.label} is {slot.dtype.name}, which C has no array of"
-        for slot in laid_out.slots.values()
+        for slot in slots
         if slot.place.kind == "arena" and slot.dtype.name not in C_TYPES
     ]
     tensors = laid_out.model.tensors
-    found += [f"{tensors[i].label}, an output, is calculated by no operator" for i in laid_out.unwritten]
-    if found:
-        raise UnsupportedError(f"{laid_out.model.source}: cannot be written as C:", found)
+    return found + [
+        f"{tensors[i].label}, an output, is calculated by no operator" for i in laid_out.unwritten if i not in told
+    ]
 
 
-def _not_written(model: Model, prepared: PreparedModel, count: int) -> str:
-    total = len(model.operators)
-    return f"{model.source}: {count} of {total} operators cannot be written as C for {prepared.runtime.name}:"
+def _refusal(prepared: PreparedModel, problems: Sequence[str]) -> UnsupportedError:
+    """The error that lists everything that keeps a model from being written."""
+    model = prepared.model
+    return UnsupportedError(
+        f"{model.source}: cannot be written as C for {prepared.runtime.name}, for {len(problems)} reasons:"
+        if len(problems) > 1
+        else f"{model.source}: cannot be written as C for {prepared.runtime.name}:",
+        problems,
+    )
 
 
 def _name(model: Model, op: int | None, name: str) -> str:

@@ -56,7 +56,7 @@ def _other(entry: PreparedOperator, model: Model, prefix: str, library: Library)
     op = entry.operator
     if op.name in _MOVES:
         return moved(entry, model, prefix, library)
-    if len(entry.inputs) == 1:
+    if len(entry.inputs) == 1 and len(op.outputs) == 1:
         source, output = model.tensors[entry.inputs[0]], model.tensors[op.outputs[0]]
         if op.name in _OF_ONE and has_table(source, output):
             return tabulated(entry, source, output, prefix, library)
