@@ -99,7 +99,7 @@ def test_doctor_without_interpreters_says_how_to_install_them(monkeypatch):
     monkeypatch.setattr(metadata, "version", version)
     result = invoke("doctor")
     assert result.exit_code == 0
-    assert 'ai-edge-litert is not installed. If you need it: pip install "ai-edge-litert==2.3.0"' in result.stdout
+    assert 'ai-edge-litert is not installed. If you need it:\n  pip install "ai-edge-litert==2.3.0"\n' in result.stdout
     assert invoke("doctor", "-v").stdout.count("not installed") >= 6
 
 

@@ -42,7 +42,8 @@ def screen_blocks(data: Mapping[str, Any]) -> list[Block]:
             blocks.append(Text(f"{entry['name']}: {entry['detail']}", "bad"))
     missing = [entry for entry in data["extras"] if entry["status"] == "missing" and entry["available"]]
     for entry in missing[:_MOST_MISSING]:
-        blocks.append(Text(f"{entry['distribution']} is not installed. If you need it: {entry['install']}"))
+        # A command is never folded: it is to be copied.
+        blocks += [Text(f"{entry['distribution']} is not installed. If you need it:"), Code(entry["install"])]
     for entry in data["extras"]:
         if entry["status"] == "another version":
             found, proven = entry["installed"], entry["proven"]
