@@ -5,6 +5,7 @@ import pytest
 
 from lastbit.layers.mistakes import MISTAKES, applicable, wrong_output
 from lastbit.layers.mistakes.base import Case
+from lastbit.layers.mistakes.pipeline import accumulate, accumulate_all, choose
 from lastbit.layers.mistakes.windows import WINDOWS
 from lastbit.model.errors import InputError
 from lastbit.ops.prepare import prepare_operator
@@ -151,3 +152,15 @@ def test_a_mistake_about_images_wants_images():
     prepared, x = made("plain")
     with pytest.raises(InputError, match="about a convolution's images"):
         wrong_output(prepared, prepared.layer.rows(x), ["padding_zero"])
+
+
+def test_some_rows_are_those_of_all():
+    for shape in ("strided", "twice"):
+        prepared, x = made(shape)
+        images = Case.of(prepared, x)
+        rows = Case.of(prepared, prepared.layer.rows(x))
+        some = np.asarray([0, 5, 6, 11])
+        chosen = choose(["kernel_flipped", "sum_wraps_int16"])
+        wanted = accumulate_all(images, chosen).acc[some]
+        assert (accumulate(images, images.everything(some), chosen).acc == wanted).all()
+        assert (accumulate(rows, rows.everything(some), chosen).acc == wanted).all()

@@ -193,9 +193,11 @@ class Case:
         """How many rows of the output an image makes; of a dense layer, all that there are."""
         return self.rows if self.windows is None else self.windows.pixels
 
-    def everything(self, rows: slice = slice(None)) -> Everything:
+    def everything(self, rows: slice | Int64Array = slice(None)) -> Everything:
         """The grid of every element, or of all in some of the rows."""
-        return Everything(self.windows, self.layer.groups, self.layer.units, np.arange(self.rows)[rows])
+        whole = self.windows is None and isinstance(rows, slice) and rows == slice(None)
+        which = None if whole else np.arange(self.rows)[rows]
+        return Everything(self.windows, self.layer.groups, self.layer.units, which)
 
     def pieces(self) -> list[slice]:
         """The rows in so few parts that the values of each part's windows take little memory."""

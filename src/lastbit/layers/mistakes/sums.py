@@ -78,7 +78,8 @@ class Everything(Grid):
         """All rows: `[rows, depth]`, or `[rows, groups, depth]` where there are several parts."""
         seen = windows or self.windows
         if seen is None:
-            return x if self.groups == 1 else x.reshape(len(x), self.groups, -1)
+            taken = x if self.which is None else x[self.which]
+            return taken if self.groups == 1 else taken.reshape(len(taken), self.groups, -1)
         assert self.which is not None
         values = seen.of(x, self.which)
         if self.groups == 1:

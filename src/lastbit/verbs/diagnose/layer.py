@@ -205,7 +205,7 @@ class _Diagnoser:
         if gap is not None and not gap.block:
             # Nothing explains the rest, so these rows may be of the same unknown mistake: small inputs without a bias.
             gap, rest = None, []
-        nearest = max((search for _, search in rest or searches), key=lambda search: search.nearest_score).nearest
+        _, nearest = max((search.nearest() for _, search in rest or searches), key=lambda pair: pair[0])
         return _Outcome(None, nearest, gap)
 
     def _search_in(self, reading: Reading, acc: Int64Array | None, counted: Any = None) -> Search:

@@ -18,6 +18,7 @@ from ...layers.mistakes.base import Case
 from ...layers.mistakes.pipeline import (
     PREFIX,
     Accumulated,
+    accumulate,
     accumulate_all,
     scaled_matrix,
     unrounded_matrix,
@@ -36,6 +37,12 @@ FEW = 48
 
 MOST_VERIFIED = 400
 """Candidates that fit the few elements are calculated in full for at most this many, the likeliest first."""
+
+NEAREST_TRIED = 24
+"""Of each level so many of what comes nearest on the few elements are calculated in full, where nothing fits."""
+
+MANY_ROWS, SOME_ROWS = 4096, 256
+"""Of an output with more rows, candidates are calculated on some rows, wrong ones among them, before on all."""
 
 MUCH_NEARER = 8
 """Of explanations of real values, one that comes nearer by this factor is meant, and not the others."""
@@ -68,8 +75,6 @@ class Search:
         first: the runtime that is preferred among equals.
         real: the input before it was quantized, where it is known.
         input_asked: whether quantizing the input is in question, so that mistakes there come first among equals.
-        nearest: the best that did not fit, once `level` has run.
-        nearest_score: its elements, less what its mistakes have to be worth.
         limit: real values must come within this.
         residual: how near the nearest of what `level` found comes to real values.
     """
@@ -80,10 +85,10 @@ class Search:
     first: str
     real: Array | None = None
     input_asked: bool = False
-    nearest: Nearest | None = None
-    nearest_score: float = -np.inf
     limit: float = np.inf
     residual: float = 0.0
+    _some: npt.NDArray[np.int64] | None = field(default=None, init=False)
+    _unfit: list[list[_Hit]] = field(default_factory=list, init=False)
     _cases: dict[int, Case] = field(default_factory=dict)
     _accumulated: dict[tuple[int, tuple[str, ...]], Accumulated] = field(default_factory=dict)
     _numbers: dict[int, int] = field(default_factory=dict)
@@ -92,7 +97,13 @@ class Search:
 
     def __post_init__(self) -> None:
         right = wrong_matrix(self._case(self.arithmetics[0].prepared), {})
-        self._few = telling_elements(right, self.target, FEW, np.random.default_rng(5))
+        rng = np.random.default_rng(5)
+        self._few = telling_elements(right, self.target, FEW, rng)
+        self._some = None
+        if len(right) > MANY_ROWS:
+            wrong = np.flatnonzero((right != self.target.values).any(axis=1))
+            drawn = rng.choice(wrong, min(SOME_ROWS, len(wrong)), replace=False)
+            self._some = np.unique(np.append(drawn, rng.integers(0, len(right), SOME_ROWS)))
 
     @property
     def worth(self) -> float:
@@ -131,7 +142,7 @@ class Search:
         complete = [hit for hit in hits if hit.count == len(self._few[0])]
         found = self._verified(complete)
         if not found:
-            self._remember_nearest(hits)
+            self._unfit.append(sorted(hits, key=lambda hit: -hit.count)[:NEAREST_TRIED])
         return found
 
     def longer(self, found: list[Reproduction], count: int, most: int) -> list[Reproduction]:
@@ -225,6 +236,15 @@ class Search:
         """Element by element, whether these mistakes reproduce the target."""
         return self.target.matches(self._output(prepared, chosen), self.limit)
 
+    def _fits_some(self, hit: _Hit) -> bool:
+        """Whether a candidate reproduces some rows of many, so that few are calculated in full."""
+        case, target, stage = self._case(hit.arithmetic.prepared), self.target, self.target.stage
+        if self._some is None or "whole" in hit.chosen or target.acc is not None or stage.real or stage.scaled:
+            return True
+        start = accumulate(case, case.everything(self._some), hit.chosen)
+        same = wrong_matrix(case, hit.chosen, start) == target.values[self._some]
+        return bool((same if target.counted is None else same | ~target.counted[self._some]).all())
+
     def _verified(self, hits: list[_Hit]) -> list[Reproduction]:
         """The hits that reproduce every element, those of one set of mistakes together."""
         layout = () if self.target.layout is None else (self.target.layout.name,)
@@ -232,6 +252,8 @@ class Search:
         runtimes: dict[tuple[str, ...], dict[str, PreparedDense]] = defaultdict(dict)
         complete = []
         for hit in hits[:MOST_VERIFIED]:
+            if not self._fits_some(hit):
+                continue
             values = self._output(hit.arithmetic.prepared, hit.chosen)
             if self.target.matches(values, self.limit).all():
                 complete.append((hit, float(np.abs(self.target.of(values - self.target.values)).max(initial=0))))
@@ -256,18 +278,19 @@ class Search:
         asked = self.input_asked and explanation.needs_real_input
         return not asked, self.first not in explanation.runtimes, explanation.rarity
 
-    def _remember_nearest(self, hits: list[_Hit]) -> None:
+    def nearest(self) -> tuple[float, Nearest | None]:
+        """Of what did not fit on any level the best, with its elements less what its mistakes have to be worth."""
         layout = () if self.target.layout is None else (self.target.layout.name,)
-        hits.sort(key=lambda hit: -hit.count)
-        for hit in hits[:24]:
+        best: tuple[float, Nearest | None] = -np.inf, None
+        for hit in (hit for hits in self._unfit for hit in hits):
             values = self._output(hit.arithmetic.prepared, hit.chosen)
             matching = int(self.target.matches(values).sum())
             names = (*(m.name for m in hit.chosen.values()), *layout)
             score = matching - self.worth * len(names)
-            if score > self.nearest_score:
+            if score > best[0]:
                 runtime = min(hit.arithmetic.members, key=lambda name: name != self.first)
-                self.nearest_score = score
-                self.nearest = Nearest(names, runtime, hit.arithmetic.prepared, matching, values, self.target.values)
+                best = score, Nearest(names, runtime, hit.arithmetic.prepared, matching, values, self.target.values)
+        return best
 
 
 def telling_elements(
