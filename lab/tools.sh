@@ -12,7 +12,7 @@ packages=(
   gcc g++ clang                                       # C and C++ that LastBit prints
   gcc-arm-none-eabi libnewlib-arm-none-eabi           # the same for Cortex-M
   qemu-user qemu-system-arm                           # ARM64 wheels; Cortex-M boards
-  nodejs chromium                                     # pages
+  nodejs chromium fonts-dejavu-core                   # pages, and pictures of them
 )
 root=()
 [ "$(id -u)" -eq 0 ] || root=(sudo)

@@ -143,6 +143,9 @@ def test_tables_for_pandas():
     assert list(frame.status) == ["same"]
     frame = lastbit.evaluate(MODEL, X, runtimes=("tflm", "litert-reference"), engine="reference").to_pandas()
     assert list(frame.runtime) == ["tflm", "litert-reference"]
+    frame = lastbit.identify(MODEL, X, right).to_pandas()
+    assert list(frame[frame.name == "tflm"].status) == ["reproduces all"]
+    assert list(lastbit.inspect(MODEL).to_pandas().name) == ["FULLY_CONNECTED"]
     with pytest.raises(lastbit.InputError, match="no table"):
         lastbit.explain(MODEL, X, at=(0, 0), runtime="tflm").to_pandas()
 

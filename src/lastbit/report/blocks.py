@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..model.errors import InputError
 from ..model.extras import install_text
@@ -30,6 +30,9 @@ __all__ = ["Block", "Code", "Heading", "Report", "Table", "Text", "print_blocks"
 
 class Report(ABC):
     """The result of a verb. `print(report)` is all of it, `repr` its verdict; `report.json()` is for machines."""
+
+    main_table: ClassVar[str] = ""
+    """The key of `as_dict()` that `records()` are taken from."""
 
     @abstractmethod
     def as_dict(self) -> dict[str, Any]:
@@ -70,7 +73,8 @@ class Report(ABC):
 
     def records(self) -> list[dict[str, Any]]:
         """The report's main table, a mapping for each row; empty for what has none."""
-        return []
+        entries = self.as_dict().get(self.main_table, []) if self.main_table else []
+        return [{key: value for key, value in entry.items() if not isinstance(value, dict | list)} for entry in entries]
 
     def to_pandas(self) -> DataFrame:
         """`records()` as a pandas.DataFrame.

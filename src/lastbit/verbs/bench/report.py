@@ -52,6 +52,8 @@ class BenchReport(Report):
         as_reference: contender -> its operators that run as the reference engine does, and what the engine lacks.
     """
 
+    main_table = "rows"
+
     model: str
     operations: int
     cpu: str

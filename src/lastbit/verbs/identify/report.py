@@ -77,6 +77,8 @@ class Attribution(Report):
         unfinished: what was not done because the work was interrupted, in words; else empty.
     """
 
+    main_table = "runtimes"
+
     source: str
     subject: str
     size: int

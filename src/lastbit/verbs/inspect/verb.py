@@ -48,6 +48,8 @@ class Inspection(Report):
         full: whether the text shows every row of every table.
     """
 
+    main_table = "operators"
+
     data: dict[str, Any]
     full: bool = False
 

@@ -122,6 +122,8 @@ class Proof(Report):
         allow_gaps: whether operators that were not probed still give exit code 0.
     """
 
+    main_table = "layers"
+
     def __init__(
         self,
         model: Model,
