@@ -67,8 +67,8 @@ class Numbers:
 
 
 def condensed() -> str:
-    """What the wheel has: one row for each runtime, operator and variant, a line each."""
-    runs, variants, rivals, words, counted = Numbers(), Numbers(), Numbers(), Numbers(), Numbers()
+    """What the wheel has: one row for each runtime, operator and variant; equal rows of several runtimes stand once."""
+    runs, variants, rivals, words, seen = Numbers(), Numbers(), Numbers(), Numbers(), Numbers()
     parts = [load_part("dense"), load_part("operators")]
     told = []
     for name in RUNTIMES:
@@ -77,7 +77,7 @@ def condensed() -> str:
             entry = part.get(name, {"variants": []})
             for variant in entry["variants"]:
                 rows.setdefault((variant["operator"], variant["variant"]), []).append((entry, variant))
-        lines = []
+        by_runs: dict[str, list[int]] = {}
         for key, found in sorted(rows.items()):
             ran = sorted({runs(_run(entry, variant)) for entry, variant in found})
             counts = [sum(variant.get(count, 0) for _, variant in found) for count in COUNTS]
@@ -87,13 +87,13 @@ def condensed() -> str:
                 for rival, count in variant["rivals_refuted_at"].items():
                     refuted[rival] += count
             pairs = [number for rival, count in sorted(refuted.items()) for number in (rivals(rival), count)]
-            # Kinds of CPUs with the same kernels have the same counts.
-            lines.append(json.dumps([variants(key), ran, counted([counts, said, pairs])], separators=(",", ":")))
-        told.append(f"{json.dumps(name)}: [\n" + ",\n".join(lines) + "\n]")
+            by_runs.setdefault(json.dumps(ran), []).append(seen([variants(key), counts, said, pairs]))
+        groups = [f"[{ran}, {json.dumps(numbers, separators=(',', ':'))}]" for ran, numbers in by_runs.items()]
+        told.append(f"{json.dumps(name)}: [\n" + ",\n".join(groups) + "\n]")
     return (
         '{"schema": "lastbit.evidence/3",\n'
         f'"runs": {runs.lines()},\n"variants": {variants.lines()},\n"rivals": {rivals.lines()},\n'
-        f'"words": {words.lines()},\n"counted": {counted.lines()},\n"runtimes": {{\n' + ",\n".join(told) + "\n}}\n"
+        f'"words": {words.lines()},\n"rows": {seen.lines()},\n"runtimes": {{\n' + ",\n".join(told) + "\n}}\n"
     )
 
 

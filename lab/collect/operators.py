@@ -49,11 +49,20 @@ Seen = tuple[Model, Sequence[Array], Outputs | str]
 """A case: its model, its inputs, and the interpreter's outputs or how it refused."""
 
 
-class Tally:
-    """What was compared for one runtime."""
+Made = dict[str, Outputs]
+"""What every rule of an operator makes of a case, as far as it takes it: rule -> outputs."""
 
-    def __init__(self, runtime: str) -> None:
-        self.runtime = runtime
+
+class Tally:
+    """What was compared for one runtime.
+
+    Args:
+        runtime: the runtime.
+        made: the number of a case -> what rules make of it; shared by runtimes that see the same cases.
+    """
+
+    def __init__(self, runtime: str, made: dict[int, Made]) -> None:
+        self.runtime, self.made, self.number = runtime, made, 0
         self.counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         self.rivals: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         self.reasons: dict[tuple[str, str], str] = {}
@@ -63,6 +72,7 @@ class Tally:
     def add(self, model: Model, inputs: Sequence[Array], found: Outputs | str) -> None:
         """Count one case."""
         op = model.operators[0]
+        self.number += 1
         key = op.name, str(OPERATORS[op.name].variant(model, op))
         counts = self.counts[key]
         try:
@@ -86,13 +96,11 @@ class Tally:
         if self.rules.setdefault(key, own) != own:
             counts["outputs_of_declined"] += sum(x.size for x in found)
             return
-        for rival in OPERATORS[op.name].rules:
+        if self.number not in self.made:
+            self.made[self.number] = made_by_rules(model, inputs)
+        for rival, outputs in self.made[self.number].items():
             if rival != prepared.rule:
-                try:
-                    other = OPERATORS[op.name].prepare(model, op, rival).evaluate(inputs)
-                except (LastBitError, ZeroDivisionError):
-                    continue
-                self.rivals[key][rival] += differing(output_values(op, other).values(), found)
+                self.rivals[key][rival] += differing(outputs, found)
 
     def add_stream(self, stream: Stream, found: Sequence[Outputs]) -> None:
         """Count a model that keeps values between calls: what is read shows what all of its operators do."""
@@ -127,6 +135,19 @@ class Tally:
             }
             for (operator, variant), counts in sorted(self.counts.items())
         ]
+
+
+def made_by_rules(model: Model, inputs: Sequence[Array]) -> Made:
+    """What the rules of the operator make of a case."""
+    op = model.operators[0]
+    made: Made = {}
+    for rule in OPERATORS[op.name].rules:
+        try:
+            steps = OPERATORS[op.name].prepare(model, op, rule).evaluate(inputs)
+        except (LastBitError, ZeroDivisionError):
+            continue
+        made[rule] = list(output_values(op, steps).values())
+    return made
 
 
 def differing(ours: Any, theirs: Outputs) -> int:
@@ -197,7 +218,7 @@ def oracle_of(runtime: str, tapes: Mapping[str, str], hidden: Sequence[str]) -> 
 
 
 def entry(
-    runtime: str,
+    tally: Tally,
     fingerprint: dict[str, str],
     cases: Iterator[Seen],
     how: str,
@@ -205,7 +226,7 @@ def entry(
     opened: Callable[[], Oracle] | None = None,
 ) -> dict[str, Any]:
     """One runtime's part of the file."""
-    tally = Tally(runtime)
+    runtime = tally.runtime
     for model, inputs, found in cases:
         tally.add(model, inputs, found)
     with opened() if tapped and opened is not None else contextlib.nullcontext() as oracle:
@@ -239,6 +260,7 @@ def main() -> None:
     tapes = dict(text.split("=", 1) for text in options.tape)
     kept = load_part("operators")
     runtimes: dict[str, Any] = {}
+    made: dict[int, Made] = {}
     for name in OPERATOR_RUNTIMES:
         if name in options.runtimes and (name in tapes or name in options.hidden or installed(name) is not None):
             run_streams = name not in tapes and (not options.only or set(options.only) & set(KEEP_VALUES))
@@ -247,13 +269,13 @@ def main() -> None:
             how = f"python -m lab collect operators --seed {options.seed} --scale {options.scale:g}"
             tapped = all_streams(options.seed, options.scale) if run_streams else ()
             opened = partial(oracle_of, name, tapes, options.hidden)
-            runtimes[name] = entry(name, fingerprint, cases, how, tapped, opened)
+            runtimes[name] = entry(Tally(name, made), fingerprint, cases, how, tapped, opened)
             if options.only and name in kept:
                 runtimes[name] = merged(kept[name], runtimes[name], options.only)
         elif name in kept:
             runtimes[name] = kept[name]
         elif name in options.runtimes and (found := recorded(name)) is not None:
-            runtimes[name] = entry(name, *found, "cases recorded in tests/recorded")
+            runtimes[name] = entry(Tally(name, {}), *found, "cases recorded in tests/recorded")
         if name in runtimes:
             variants = runtimes[name]["variants"]
             done, bad = (sum(v[what] for v in variants) for what in ("outputs", "mismatches"))

@@ -20,6 +20,7 @@ from .identify import identify
 from .inspect import inspect
 from .prove import prove
 from .quantize import quantize
+from .record import record
 from .run import run
 from .runtimes import runtimes
 from .thresholds import thresholds
@@ -31,7 +32,7 @@ __all__ = ["main"]
 main = Commands.make(
     Section("Look into a model", (inspect, explain), (thresholds, diff)),
     Section("Run it", (run, evaluate), (bench,)),
-    Section("Check what was printed", (diagnose, verify, compare), (identify, prove)),
+    Section("Check what was printed", (diagnose, verify, compare), (identify, prove, record)),
     Section("Make something", (quantize, vectors, export), (extract,)),
     Section("About this system", (runtimes, doctor), (demo,)),
 )

@@ -11,9 +11,11 @@ from .options import (
     json_option,
     model_argument,
     op_option,
+    recorded_option,
     verbose_option,
 )
 from .outputs import print_report
+from .record import answer_recorded
 
 __all__ = ["compare"]
 
@@ -37,6 +39,7 @@ __all__ = ["compare"]
 )
 @click.option("--oracle/--no-oracle", default=True, help="Confirm on the real interpreters what was found.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random inputs.")
+@recorded_option
 @allow_gaps_option
 @verbose_option
 @json_option
@@ -50,6 +53,7 @@ def compare(
     samples: int | None,
     oracle: bool,
     seed: int,
+    recorded: str | None,
     allow_gaps: bool,
     verbose: bool,
     as_json: bool,
@@ -61,6 +65,10 @@ def compare(
     rule, else run on a million outputs. The exit code is 0 where every operator was compared and none differs, 1 where
     something differs, 3 where an operator was not compared.
     """
+    if recorded is not None:
+        if not runtimes:
+            raise click.UsageError("--recorded wants --runtime NAME: what it is compared with.")
+        answer_recorded(ctx, model, recorded, runtimes, as_json)
     if len(runtimes) != 2:
         found = f" Found {len(runtimes)}." if len(runtimes) > 2 else ""
         raise click.UsageError(f"compare needs two runtimes: --runtime A --runtime B.{found}")

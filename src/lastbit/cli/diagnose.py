@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .options import ABOUT_NAMES, inputs_option, json_option, model_argument, op_option
+from .options import ABOUT_NAMES, inputs_option, json_option, model_argument, op_option, recorded_option
 from .outputs import print_report
 
 __all__ = ["diagnose"]
@@ -31,6 +31,7 @@ __all__ = ["diagnose"]
 @click.option(
     "--runtime", metavar="NAME", help=f"Whose output it should be; any runtime's, if not given. {ABOUT_NAMES}"
 )
+@recorded_option
 @click.option("--acc", metavar="FILE", help="Your accumulators, as integers: the step where it goes wrong is found.")
 @click.option("--scaled", metavar="FILE", help="Your scaled values before the output zero point, rounded or not.")
 @click.option(
@@ -48,6 +49,7 @@ def diagnose(
     params: tuple[str, ...],
     op: int | None,
     runtime: str | None,
+    recorded: str | None,
     acc: str | None,
     scaled: str | None,
     quantize_input: bool,
@@ -69,14 +71,14 @@ def diagnose(
     from ..verbs.diagnose.report import Diagnosis, separating_inputs
     from ..verbs.diagnose.user_file import load_function, parameter_meanings
     from ..verbs.diagnose.verb import diagnose as make
+    from ..verbs.record.diagnosed import diagnose_recorded
     from ..verbs.run.verb import load
 
-    if (output is None) == (code is None):
-        raise click.UsageError("Give one of your output, --output FILE, and your code, --code FILE.py:FUNCTION.")
-    if params and code is None:
-        raise click.UsageError("--param says what a parameter of --code means; there is no --code.")
-    if not inputs and code is None:
-        raise click.UsageError("Give the input that your output was calculated from: -i FILE.")
+    if recorded is not None:
+        found = diagnose_recorded(model, recorded, op, runtime)
+        print_report(found, as_json)
+        ctx.exit(found.exit_code)
+    _check(output, code, params, inputs)
     loaded = load(model)
     given = [path for path in (output, acc, scaled, *possible_paths(inputs)) if path is not None]
     if separating is not None:
@@ -106,3 +108,13 @@ def diagnose(
             what = "real values before they are quantized" if rows.dtype.kind == "f" else "the layer's own type"
             say(f"wrote {separating}: {len(rows)} inputs of the layer, in {what}")
     ctx.exit(report.exit_code)
+
+
+def _check(output: str | None, code: str | None, params: tuple[str, ...], inputs: tuple[str, ...]) -> None:
+    """Whether what is given goes together."""
+    if (output is None) == (code is None):
+        raise click.UsageError("Give one of your output, --output FILE, and your code, --code FILE.py:FUNCTION.")
+    if params and code is None:
+        raise click.UsageError("--param says what a parameter of --code means; there is no --code.")
+    if not inputs and code is None:
+        raise click.UsageError("Give the input that your output was calculated from: -i FILE.")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from .options import inputs_option, json_option, model_argument, verbose_option
+from .options import inputs_option, json_option, model_argument, recorded_option, verbose_option
 from .outputs import print_report
+from .record import answer_recorded
 
 __all__ = ["identify"]
 
@@ -15,9 +16,8 @@ _INTERRUPTED = 130
 @click.command()
 @model_argument
 @inputs_option
-@click.option(
-    "--output", "output", required=True, metavar="FILE", help="The numbers: .npy, .npz with one array, or raw."
-)
+@click.option("--output", "output", metavar="FILE", help="The numbers: .npy, .npz with one array, or raw.")
+@recorded_option
 @click.option("--op", type=int, metavar="N", help="The numbers are the output of dense layer N, not of the model.")
 @click.option("--separating", metavar="FILE", help="Write an input that tells apart what is left, as .npy.")
 @verbose_option
@@ -27,7 +27,8 @@ def identify(
     ctx: click.Context,
     model: str,
     inputs: tuple[str, ...],
-    output: str,
+    output: str | None,
+    recorded: str | None,
     op: int | None,
     separating: str | None,
     verbose: bool,
@@ -40,6 +41,8 @@ def identify(
     numbers, 1 where none does (one that refuses the model cannot have printed them), 3 where none does of those that
     LastBit could compare. Ctrl-C keeps the answer: it is printed as far as it is known, and the exit code is 130.
     """
+    if recorded is not None:
+        answer_recorded(ctx, model, recorded, None, as_json)
     from ..layers.layer_input import dense_operator
     from ..report.input_arrays import possible_paths, read_array, read_layer_inputs
     from ..report.output_files import check_target, write_arrays
@@ -47,6 +50,8 @@ def identify(
     from ..verbs.identify.verb import Attribution, answers
     from ..verbs.run.verb import load
 
+    if output is None:
+        raise click.UsageError("Give the numbers, --output FILE, or what another machine recorded, --recorded FILE.")
     if not inputs:
         raise click.UsageError("Give the input that was run: -i FILE.")
     loaded = load(model)

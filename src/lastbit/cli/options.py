@@ -16,6 +16,7 @@ __all__ = [
     "library_option",
     "model_argument",
     "op_option",
+    "recorded_option",
     "runtime_option",
     "signature_option",
     "threads_option",
@@ -40,6 +41,8 @@ allow_gaps_option = click.option(
 op_option = click.option(
     "--op", type=int, metavar="N", help="Only operator N, as `lastbit inspect MODEL` numbers them."
 )
+
+recorded_option = click.option("--recorded", metavar="FILE", help="What another machine printed: see `lastbit record`.")
 
 runtime_option = click.option(
     "--runtime",

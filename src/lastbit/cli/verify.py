@@ -11,9 +11,11 @@ from .options import (
     json_option,
     library_option,
     model_argument,
+    recorded_option,
     verbose_option,
 )
 from .outputs import print_report
+from .record import answer_recorded
 
 __all__ = ["verify"]
 
@@ -36,6 +38,7 @@ __all__ = ["verify"]
     help="Rows of input for each dense layer; with -i, rows of it that are run.  [default: 64]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the inputs.")
+@recorded_option
 @allow_gaps_option
 @verbose_option
 @json_option
@@ -48,6 +51,7 @@ def verify(
     library: str | None,
     samples: int | None,
     seed: int,
+    recorded: str | None,
     allow_gaps: bool,
     verbose: bool,
     as_json: bool,
@@ -57,6 +61,10 @@ def verify(
     Operator by operator, to the last bit. The exit code is 0 where every operator was compared and is equal, 1 where
     anything differs, 3 where an operator was not compared, 4 where an interpreter is missing or died.
     """
+    if recorded is not None:
+        if not runtimes:
+            raise click.UsageError("--recorded wants --runtime NAME; `lastbit identify` finds out which one it is.")
+        answer_recorded(ctx, model, recorded, runtimes, as_json, verbose)
     from ..report.input_arrays import read_inputs
     from ..report.terminal import progress
     from ..verbs.run.verb import load

@@ -16,7 +16,7 @@ from ..ops.products.convolution import PreparedConvolution
 from ..rules.operators.exact import ElementInput, exact_steps
 from ..rules.operators.exact_curves import exact_curve
 from ..rules.operators.exact_softmax import exact_softmax
-from ..rules.operators.recipes import InterpolatedSoftmax, PolynomialSoftmax, TableSoftmax
+from ..rules.operators.recipes import SoftmaxRecipe
 from ..rules.operators.rule import Choice, Condition, NotNegative
 from ..rules.operators.words import condition_text
 from ..rules.requantize.exact import exact_requantize
@@ -125,7 +125,7 @@ def conditions_met(
 
 def _by_recipe(operator: RecipeOperator, x: Array, index: tuple[int, ...]) -> list[ExactStep]:
     recipe, constants = operator.recipe, operator.constants
-    if isinstance(recipe, PolynomialSoftmax | TableSoftmax | InterpolatedSoftmax):
+    if isinstance(recipe, SoftmaxRecipe):
         return exact_softmax(recipe, constants, Fraction(float(operator.beta or 0)), x[index[:-1]].tolist(), index[-1])
     return exact_curve(recipe, constants, int(x[index]))
 

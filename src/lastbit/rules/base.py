@@ -20,6 +20,7 @@ __all__ = [
     "ScaleProduct",
     "Scales",
     "Sums",
+    "ThreeByThree",
     "Unsupported",
     "Whole",
     "Window",
@@ -190,6 +191,19 @@ class Window:
 
 
 @dataclass(frozen=True)
+class ThreeByThree:
+    """A depthwise convolution with 3 * 3 taps, strides of 1 or 2, padding of 0 or 1 and one output for each channel.
+
+    Its channels fill whole groups, and its effective scale is below 1.
+
+    Attributes:
+        channels: of one group.
+    """
+
+    channels: int
+
+
+@dataclass(frozen=True)
 class Either:
     """A choice of two rules.
 
@@ -201,7 +215,7 @@ class Either:
     """
 
     name: str = field(compare=False)
-    when: OneRow | ChannelGroups | ElementGroups | Window
+    when: OneRow | ChannelGroups | ElementGroups | Window | ThreeByThree
     then: IntegerRule
     otherwise: IntegerRule
 

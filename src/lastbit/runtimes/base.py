@@ -76,6 +76,8 @@ class Runtime:
         operator_versions: operator -> the largest operator version that this version knows, where it was asked.
         written_in_part: variants of dense layers whose outputs of more than two dimensions this version leaves
             unwritten in part, or crashes on.
+        unstated: what kernels do here in a way that is not known: `growing_3x3` (int8 depthwise convolutions with 3 * 3
+            taps, whole groups of eight channels and an effective scale of 1 or more, in LiteRT's builtin kernels).
         overflowing: kernel families whose 8-bit layers add two products in 16 bits, which -128 * -128 twice overflows.
     """
 
@@ -90,6 +92,7 @@ class Runtime:
     ignores: frozenset[str] = frozenset()
     operator_versions: Mapping[str, int] = field(default_factory=dict)
     written_in_part: frozenset[Variant] = frozenset()
+    unstated: frozenset[str] = frozenset()
     overflowing: frozenset[Family] = frozenset()
 
     def __post_init__(self) -> None:

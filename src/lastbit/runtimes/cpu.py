@@ -55,7 +55,8 @@ class Cpu:
         rules: those that differ.
         products: how products of `in_products` are added there, where it is not as `like` adds them.
         in_products: variants of dense layers.
-        oracle, fallback, declines, ignores, operator_versions, overflowing: see `Runtime`; None: as `like` has it.
+        oracle, fallback, declines, ignores, operator_versions, unstated, overflowing: see `Runtime`; None: as `like`
+            has it.
         mode: how its interpreter is started; None: as its file says.
     """
 
@@ -74,6 +75,7 @@ class Cpu:
     declines: frozenset[str] | None = None
     ignores: frozenset[str] | None = None
     operator_versions: Mapping[str, int] | None = None
+    unstated: frozenset[str] | None = None
     overflowing: frozenset[Family] | None = None
     mode: Mode | None = None
 
@@ -94,6 +96,7 @@ class Cpu:
             "declines": self.declines,
             "ignores": self.ignores,
             "operator_versions": self.operator_versions,
+            "unstated": self.unstated,
             "overflowing": self.overflowing,
         }
         stated = {name: value for name, value in given.items() if value is not None}

@@ -14,15 +14,14 @@ __all__ = [
     "NO_INT16_WEIGHTS",
     "Q15",
     "SINGLE",
-    "UNSETTLED_ARM64",
     "UP_AWAY",
     "UP_UP",
     "WHOLE_INT4_SUMS",
     "ByGranularity",
     "Rules",
+    "beside_dense",
     "hybrid_rules",
     "kept",
-    "kept_arm64",
     "matrix_product",
     "of_granularity",
     "saturating_int16",
@@ -68,30 +67,9 @@ def of_granularity(rules: ByGranularity, variant: Variant) -> str:
     return rules[variant.per_channel]
 
 
-UNSETTLED_ARM64 = Refused(Refusal.NOT_SETTLED, "its arithmetic on ARM64 is not known")
-_FLOAT_CONVERSIONS = tuple(key_of("QUANTIZE", f"float32->{t}") for t in ("int8", "uint8", "int16"))
-_FROM_FLOAT = (Variant("float32", "float32"), Variant("float16", "float32"))
-_NOT_ASKED = tuple(
-    key_of("QUANTIZE", types) for types in ("uint8->int16", "int16->int32", "int32->int8", "int32->int16")
-)
-
-
-def kept_arm64(base: Rules, *unsettled: Key) -> dict[Key, Rule | Refused]:
-    """What a runtime says of the operators around dense layers, where ARM64 was seen to do the same.
-
-    Converting a float32 that is out of range is another instruction with another result there.
-    """
-    rules = kept(base, *AROUND_DENSE)
-    for key in (*_FLOAT_CONVERSIONS, *_NOT_ASKED, *unsettled):
-        if isinstance(rules.get(key), Rule):
-            rules[key] = UNSETTLED_ARM64
-    rules = {
-        key: UNSETTLED_ARM64 if isinstance(rule, Rule) and key[1] in _FROM_FLOAT else rule
-        for key, rule in rules.items()
-    }
-    if key_of("QUANTIZE", "int8->int16") in rules:
-        rules[key_of("QUANTIZE", "int8->int16")] = Refused(Refusal.RUNTIME, "ai-edge-litert 1.4.0 and 2.0.2 refuse it")
-    return rules
+def beside_dense(base: Rules) -> dict[Key, Rule | Refused]:
+    """What a runtime says of the operators beside dense layers, and what it refuses of those."""
+    return {key: rule for key, rule in base.items() if key[0] != "FULLY_CONNECTED" or isinstance(rule, Refused)}
 
 
 def kept(base: Rules, *operators: str) -> dict[Key, Rule | Refused]:

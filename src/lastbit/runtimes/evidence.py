@@ -100,21 +100,18 @@ def _all() -> dict[str, tuple[Evidence, ...]]:
     text = (resources.files("lastbit") / "runtimes" / "facts" / "evidence.json").read_text(encoding="utf-8")
     content = json.loads(text)
     runs = [Run(**run) for run in content["runs"]]
-    variants, rivals, words, counted = (content[name] for name in ("variants", "rivals", "words", "counted"))
-    return {
-        name: tuple(
-            Evidence(
-                variants[variant][0],
-                variants[variant][1],
-                tuple(runs[number] for number in ran),
-                counts[0],
-                counts[1],
-                counts[2],
-                counts[3],
-                words[said],
-                {rivals[rival]: count for rival, count in zip(refuted[::2], refuted[1::2], strict=True)},
-            )
-            for variant, ran, (counts, said, refuted) in ((row[0], row[1], counted[row[2]]) for row in rows)
-        )
-        for name, rows in content["runtimes"].items()
+    variants, rivals, words = content["variants"], content["rivals"], content["words"]
+
+    def evidence(ran: Sequence[int], row: Sequence[Any]) -> Evidence:
+        variant, counts, said, refuted = row
+        named = {rivals[rival]: count for rival, count in zip(refuted[::2], refuted[1::2], strict=True)}
+        outputs, mismatches, refused, declined = counts
+        places = tuple(runs[number] for number in ran)
+        operator, name = variants[variant]
+        return Evidence(operator, name, places, outputs, mismatches, refused, declined, words[said], named)
+
+    found = {
+        name: [evidence(ran, content["rows"][number]) for ran, numbers in groups for number in numbers]
+        for name, groups in content["runtimes"].items()
     }
+    return {name: tuple(sorted(rows, key=lambda row: (row.operator, row.variant))) for name, rows in found.items()}

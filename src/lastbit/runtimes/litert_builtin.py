@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .arm64_rules import ARM64_BUILTIN
 from .base import Family, Refusal, Refused, Rule
 from .change import (
     BEFORE_FLOAT64,
@@ -21,9 +22,9 @@ from .derive import (
     SINGLE,
     UP_AWAY,
     UP_UP,
+    beside_dense,
     hybrid_rules,
     kept,
-    kept_arm64,
     matrix_product,
     saturating_int16,
 )
@@ -145,16 +146,12 @@ _PORTABLE = Cpu(
 _ARM64 = Cpu(
     name="litert-builtin-arm64",
     title="LiteRT's optimized kernels without a delegate, on ARM64 (ruy)",
+    unstated=frozenset({"growing_3x3"}),
     oracle="ai-edge-litert 2.0.2, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES, aarch64",
     platform="ARM64 with dot product instructions, shown under qemu-aarch64",
     rules={
-        **kept_arm64(
-            _X86.rules,
-            key_of("DEQUANTIZE", "int8->float32"),
-            key_of("DEQUANTIZE", "uint8->float32"),
-            key_of("SOFTMAX", "int8->int8"),
-            key_of("SOFTMAX", "uint8->uint8"),
-        ),
+        **beside_dense(_X86.rules),
+        **ARM64_BUILTIN,
         **saturating_int16(Family.BUILTIN),
         **matrix_product(("q31-by_rows-floor/fd", "q31-by_rows-floor/dd"), SINGLE, Family.BUILTIN),
         **NO_INT16_WEIGHTS,

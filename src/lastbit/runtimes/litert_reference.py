@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .arm64_rules import ARM64_REFERENCE
 from .base import Family, Refusal, Refused, Rule
 from .change import (
     BEFORE_FLOAT64,
@@ -15,7 +16,7 @@ from .change import (
     int16_in_fixed_point,
 )
 from .cpu import Cpu, Interpreter, Mode
-from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, UP_AWAY, hybrid_rules, kept_arm64, saturating_int16
+from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, UP_AWAY, beside_dense, hybrid_rules, saturating_int16
 from .machine import ARM64, X86_64
 from .operator_rules import REFERENCE_OPERATORS
 from .table_parts import (
@@ -79,7 +80,8 @@ _ARM64 = Cpu(
     oracle="ai-edge-litert 2.0.2, OpResolverType.BUILTIN_REF, aarch64",
     platform="ARM64 with dot product instructions, shown under qemu-aarch64",
     rules={
-        **kept_arm64(_X86.rules),
+        **beside_dense(_X86.rules),
+        **ARM64_REFERENCE,
         **saturating_int16(Family.REFERENCE),
         **NO_INT16_WEIGHTS,
         **hybrid_rules(Family.REFERENCE, "hybrid-int8-neon", "hybrid-int8-neon"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from .arm64_rules import ARM64_XNNPACK
 from .base import Family, Refusal, Refused, Rule
 from .change import Change
 from .cpu import Cpu, Interpreter, Mode
-from .derive import UNSETTLED_ARM64, WHOLE_INT4_SUMS, hybrid_rules
+from .derive import WHOLE_INT4_SUMS, hybrid_rules
 from .machine import ARM64, X86_64
 from .operator_rules import (
     XNNPACK_AVX2_OPERATORS,
@@ -121,17 +122,9 @@ _AVX2 = Cpu(
     vectors=("AVX2",),
 )
 
-# What the delegate was seen to do as on x86-64. Its tanh was not: one table entry of 44,000 is another, since the C
-# library's tanhf is.
-_SAME = (
-    *(key_of("QUANTIZE", f"{t}->{t}") for t in ("int8", "uint8")),
-    *(key_of("DEQUANTIZE", f"{t}->float32") for t in ("int8", "uint8")),
-    *(key_of("RESHAPE", f"{t}->{t}") for t in ("float32", "int8", "uint8")),
-)
-
 _ON_ARM64: dict[Key, Rule | Refused] = {
-    **dict.fromkeys((key for key in _AVX512_VNNI.rules if key[0] != "FULLY_CONNECTED"), UNSETTLED_ARM64),
-    **{key: rule for key, rule in _AVX512_VNNI.rules.items() if key in _SAME},
+    **{key: rule for key, rule in _AVX512_VNNI.rules.items() if key[0] != "FULLY_CONNECTED"},
+    **ARM64_XNNPACK,
     key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", Family.XNNPACK),
     key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", Family.XNNPACK),
     key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
@@ -156,6 +149,7 @@ _I8MM = Cpu(
     rules=_ON_ARM64,
     declines=frozenset({"int4_one_scale"}),
     ignores=frozenset({"int4_zero_points", "hybrid_zero_point"}),
+    unstated=frozenset({"growing_3x3"}),
     operator_versions={"FULLY_CONNECTED": 13},
     sources=(
         "google/XNNPACK src/qs8-gemm/neonv8-mlal-lane.c.in: int8",

@@ -206,7 +206,7 @@ def test_forms_are_spelled_out_by_hand():
     "make",
     [
         lambda: Rescaled("y", "x", RATIO, TwoRoundings("saturate32", "half_up", "half_up", 0, "wrap32")),
-        lambda: Rescaled("y", "x", RATIO, TwoRoundings("wrap32", "floor", "half_up", 1, "wrap32")),
+        lambda: Rescaled("y", "x", RATIO, TwoRoundings("wrap32", "floor", "half_up", 0, "wrap32")),
         lambda: Rescaled("y", "x", RATIO, FixedBits(8), count_in_multiplier=True),
         lambda: Output("y", "nothing", keep="saturate16"),
         lambda: Output("y", "wrap32", domain="input"),

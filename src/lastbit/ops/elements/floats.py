@@ -8,12 +8,26 @@ import numpy as np
 
 from ...model.graph import Model, Operator
 from ...model.types import Array, fused_bounds
-from ...rules.operators.floats import FloatArithmetic
+from ...rules.operators.floats import FloatArithmetic, Zeros
 from ..base import PreparedOperator, refuse
 from .binary import operands_of_two, prepared_binary
 from .unary import flush_subnormal
 
-__all__ = ["float_bounds", "prepare_float_binary"]
+__all__ = ["clamp", "float_bounds", "prepare_float_binary"]
+
+
+def clamp(x: Array, low: np.float32, high: np.float32, zeros: Zeros) -> Array:
+    """min(max(x, low), high) of float32; NaN stays.
+
+    Args:
+        x: float32.
+        low: the lower bound.
+        high: the upper bound.
+        zeros: whether -0.0 is `kept` at a lower bound of 0.0.
+    """
+    # Comparisons, not NumPy's maximum, which says nothing of zeros.
+    below = x < low if zeros == "kept" else x <= low
+    return np.where(below, low, np.where(x > high, high, x))
 
 
 def float_bounds(op: Operator, *, finite: bool) -> tuple[np.float32, np.float32]:
@@ -61,8 +75,6 @@ def prepare_float_binary(
         with np.errstate(all="ignore"):
             result = function(flush_subnormal(a), flush_subnormal(b)) if flush else function(a, b)
             result = flush_subnormal(result) if flush else result
-        # Comparisons, not NumPy's maximum: that one may turn -0.0 into 0.0.
-        clamped = np.where(result < low, low, np.where(result > high, high, result))
-        return {"result": result, "output": clamped}
+        return {"result": result, "output": clamp(result, low, high, rule.zeros)}
 
     return prepared_binary(op, rule.name, tensors, output, steps)

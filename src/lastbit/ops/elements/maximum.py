@@ -31,7 +31,8 @@ def prepare_maximum(model: Model, op: Operator, rule: str) -> PreparedOperator:
 
     Source: google-ai-edge/LiteRT, tflite/kernels/maximum_minimum.cc; which of two zeros comes out was found by probing.
     """
-    flush = pick_rule(op, rule, COMPARISONS).flush
+    chosen = pick_rule(op, rule, COMPARISONS)
+    flush, ordered = chosen.flush, chosen.zeros == "ordered"
     tensors, output = operands_of_two(model, op)
     same_quantization(op, [*tensors, output])
     if not isinstance(output.dtype, IntegerType) and output.dtype.name != "float32":
@@ -39,21 +40,26 @@ def prepare_maximum(model: Model, op: Operator, rule: str) -> PreparedOperator:
     if flush and output.dtype.name != "float32":
         raise refuse(op, f"the rule {rule} is for float32, not {output.dtype.name}")
     for tensor in tensors:
-        if flush and tensor.data is not None and tensor.data.size == 1 and not flush_subnormal(tensor.data).any():
+        if ordered or not flush or tensor.data is None or tensor.data.size != 1:
+            continue
+        if not flush_subnormal(tensor.data).any():
             raise refuse(
                 op,
                 "not exact: which of 0.0 and -0.0 XNNPACK takes beside a single constant 0 is not known",
                 Refusal.NOT_EXACT,
             )
     compare = np.greater if op.name == "MAXIMUM" else np.less
-    swapped = flush and _repeated_innermost(*(tensor.shape for tensor in tensors))
+    swapped = flush and not ordered and _repeated_innermost(*(tensor.shape for tensor in tensors))
 
     def steps(a: Array, b: Array) -> dict[str, Array]:
         if swapped:
             a, b = b, a
         if flush:
             a, b = flush_subnormal(a), flush_subnormal(b)
-        return {"output": np.where(compare(a, b), a, b)}
+        first = compare(a, b)
+        if ordered:
+            first = first | (a == b) & compare(np.signbit(b), np.signbit(a))
+        return {"output": np.where(first, a, b)}
 
     return prepared_binary(op, rule, tensors, output, steps)
 

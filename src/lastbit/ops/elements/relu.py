@@ -13,6 +13,7 @@ from ...rules.operators.rule import Output, StagedRule
 from ...rules.operators.table import RELU
 from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
+from .floats import clamp
 from .staged import prepared_unary
 from .unary import flush_subnormal, operands, per_tensor, pick_rule, prepared
 
@@ -67,12 +68,10 @@ def prepare_relu(model: Model, op: Operator, rule: str) -> PreparedOperator:
 def _float32(op: Operator, rule: FloatClamp, source: Tensor, output: Tensor) -> PreparedOperator:
     low, high = (np.float32(bound) for bound in _BOUNDS[op.name])
 
-    def clamp(x: Array) -> dict[str, Array]:
-        value = flush_subnormal(x) if rule.flush else x
-        # Comparisons, not NumPy's maximum: that one may turn -0.0 into 0.0.
-        return {"output": np.where(value < low, low, np.where(value > high, high, value))}
+    def steps(x: Array) -> dict[str, Array]:
+        return {"output": clamp(flush_subnormal(x) if rule.flush else x, low, high, rule.zeros)}
 
-    return prepared(op, rule.name, source, output, clamp)
+    return prepared(op, rule.name, source, output, steps)
 
 
 def _steps(op: Operator, bound: float, to: Scale) -> int:

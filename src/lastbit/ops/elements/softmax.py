@@ -17,6 +17,7 @@ from ...arith.fixed_functions import (
 )
 from ...arith.fixedpoint import (
     INT32_MAX,
+    low_bits,
     quantize_multiplier,
     round_half_away,
     rounding_divide_by_pot,
@@ -30,6 +31,7 @@ from ...model.types import Array
 from ...rules.operators.fold import Constants
 from ...rules.operators.recipes import (
     SOFTMAX,
+    IntegerTableSoftmax,
     InterpolatedSoftmax,
     PolynomialSoftmax,
     TableSoftmax,
@@ -57,8 +59,8 @@ def prepare_softmax(model: Model, op: Operator, rule: str) -> PreparedOperator:
 
     Returns:
         Steps of `gemmlowp_fixed_point`: `diff`, `exp`, `sum_of_exps`, `reciprocal`, `output`; of
-        `lut_float32_sum`: `exp`, `sum_of_exps`, `scaled`, `output`; of the int16 rules: `exp`, `sum_of_exps`,
-        `reciprocal`, `output`.
+        `lut_float32_sum`: `exp`, `sum_of_exps`, `scaled`, `output`; of `lut_uint16_sum`: `exp`, `sum_of_exps`,
+        `acc_scaled`, `output`; of the int16 rules: `exp`, `sum_of_exps`, `reciprocal`, `output`.
         The evaluation raises InputError for a row on which the real kernel aborts the process.
 
     Raises:
@@ -66,7 +68,7 @@ def prepare_softmax(model: Model, op: Operator, rule: str) -> PreparedOperator:
 
     Source: tensorflow/tensorflow, tensorflow/lite/kernels/internal/reference/softmax.h (copy in
     google-ai-edge/LiteRT, tflite/kernels/internal/reference/softmax.h, commit a53d4467),
-    .../optimized/optimized_ops.h (Softmax, PopulateSoftmaxLookupTable), .../quantization_util.cc
+    .../optimized/optimized_ops.h (Softmax, SoftmaxInt8LUT, PopulateSoftmaxLookupTable), .../quantization_util.cc
     (PreprocessSoftmaxScaling); tensorflow/tflite-micro, tensorflow/lite/micro/kernels/softmax_common.cc,
     commit 0982c6f4.
     """
@@ -89,6 +91,8 @@ def prepare_softmax(model: Model, op: Operator, rule: str) -> PreparedOperator:
             return _fixed_point(op, chosen, source, output, made)
         case TableSoftmax():
             return _lut(op, chosen, source, output, made)
+        case IntegerTableSoftmax():
+            return _integer_lut(op, chosen, source, output, made)
         case InterpolatedSoftmax():
             return _interpolated(op, chosen, source, output, made)
         case never:
@@ -178,6 +182,28 @@ def _lut(op: Operator, rule: TableSoftmax, source: Tensor, output: Tensor, made:
     if output.dtype.name == "uint8" and to.zero_point:
         notes.append(f"this kernel ignores the output's zero point {to.zero_point}")
     return prepared(op, rule.name, source, output, calculate, notes=notes, recipe=made)
+
+
+def _integer_lut(
+    op: Operator, rule: IntegerTableSoftmax, source: Tensor, output: Tensor, made: RecipeOperator
+) -> PreparedOperator:
+    given, to, beta = _numbers(made)
+    with np.errstate(over="ignore"):
+        exact = expf(-(given.scale * beta) * np.arange(256, dtype=np.float32)) * np.float32(65535)
+    table = np.minimum(np.trunc(exact.astype(np.float64) + 0.5).astype(np.int64), 65535)
+
+    def calculate(x: Array) -> dict[str, Array]:
+        value = x.astype(np.int64)
+        exp = table[value.max(axis=-1, keepdims=True) - value]
+        total = exp.sum(axis=-1, keepdims=True)
+        inverse = np.float32(1) / (total.astype(np.float32) * to.scale)
+        multiplier, shift = quantize_multiplier(inverse.astype(np.float64))
+        high = saturating_rounding_doubling_high_mul(low_bits(exp << np.maximum(shift, 0), 32), multiplier)
+        scaled = rounding_divide_by_pot(high, np.maximum(-shift, 0))
+        result = np.clip(scaled + to.zero_point, to.qmin, to.qmax)
+        return {"exp": exp, "sum_of_exps": total, "acc_scaled": scaled, "output": result}
+
+    return prepared(op, rule.name, source, output, calculate, recipe=made)
 
 
 def _precision(rule: InterpolatedSoftmax) -> type[np.floating]:

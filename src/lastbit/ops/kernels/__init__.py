@@ -8,6 +8,8 @@ from ...runtimes.variant import Variant
 from ..base import PreparedOperator, refuse
 from ..dense.eight_bit import PreparedDense
 from ..dense.layer import PreparedLayer
+from ..products.batch_matmul import PreparedProduct
+from ..products.convolution import PreparedConvolution
 from .base import Kernel, first_refusal, refused
 from .libraries import CMSIS_NN, FBGEMM, ONNXRUNTIME
 from .litert import BUILTIN, REFERENCE
@@ -56,9 +58,20 @@ def _operator_version(prepared: PreparedOperator, runtime: Runtime) -> Refused |
 
 
 def _overflow(prepared: PreparedOperator, kernel: Kernel, runtime: Runtime) -> Refused | None:
-    if not isinstance(prepared, PreparedDense) or kernel.family not in runtime.overflowing:
+    if kernel.family not in runtime.overflowing:
         return None
-    return kernel.overflowing_pairs(prepared)
+    match prepared:
+        case PreparedDense():
+            return kernel.overflowing_pairs(prepared)
+        case PreparedConvolution() if prepared.operator.name != "DEPTHWISE_CONV_2D":
+            return kernel.lowest_weights(prepared.convolution)
+        case PreparedProduct() if kernel.family is Family.XNNPACK:
+            return Refused(
+                Refusal.NOT_EXACT,
+                "not exact: this CPU's kernel adds two products in 16 bits; which of them share a sum is not known",
+            )
+        case _:
+            return None
 
 
 def _written_in_part(prepared: PreparedOperator, variant: Variant, runtime: Runtime) -> Refused | None:

@@ -16,6 +16,7 @@ from ...runtimes.base import Family, Refused, Runtime
 from ..base import PreparedOperator
 from ..dense.eight_bit import PreparedDense
 from ..dense.layer import DenseLayer
+from ..products.convolution import Convolution
 from ..validity import FileLimits
 
 __all__ = ["Check", "Declines", "Kernel", "bias_scale_differs", "first_refusal", "refused", "scale_product"]
@@ -55,6 +56,24 @@ class Kernel:
     def why_declined(self, model: Model, op: Operator, runtime: Runtime) -> str | None:
         """Why it leaves this operator to the fallback's kernels, or None where it takes it."""
         return next((why for declines in self.declines if (why := declines(model, op, runtime)) is not None), None)
+
+    def lowest_weights(self, layer: Convolution) -> Refused | None:
+        """8-bit convolutions with weights that, as int8, are -128: two products of such may share a sum of 16 bits."""
+        if layer.input.dtype.name not in ("int8", "uint8") or layer.weights.data is None:
+            return None
+        if self.widens_uint8 and layer.input.dtype.name == "uint8":
+            return None
+        least = integer_type(layer.weights.dtype).qmin
+        found = int(np.count_nonzero(layer.weights.data == least))
+        filled = layer.depth % self.rows_filled[0] and layer.weights_zero_point == least
+        if not found and not (filled and layer.input_zero_point == integer_type(layer.input.dtype).qmin):
+            return None
+        return Refused(
+            Refusal.NOT_EXACT,
+            f"not exact: {found} weights are the lowest value, {least}, or zero points that fill up rows are; "
+            "where inputs are the lowest too, this CPU's kernel adds two products in 16 bits, which overflow. Quantize "
+            "the weights so that the lowest value does not occur",
+        )
 
     def overflowing_pairs(self, prepared: PreparedDense) -> Refused | None:
         """8-bit layers with two weights that, as int8, are -128 and whose products share a sum of 16 bits."""

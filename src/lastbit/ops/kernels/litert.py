@@ -7,6 +7,7 @@ from ...runtimes.base import Family, Refused, Runtime
 from ..base import PreparedOperator
 from ..dense.eight_bit import PreparedDense
 from ..dense.layer import DenseLayer
+from ..products.convolution import PreparedConvolution
 from ..validity import FileLimits
 from .base import Check, Kernel, refused
 from .dense import bias_of_convolution, bias_scale, finite_scale, hybrid_int4_zero_point, weight_notes, zero_points
@@ -68,6 +69,21 @@ def _stated_bias(layer: DenseLayer) -> str:
     return str(layer.operator.options.get("quantized_bias_type", "float32"))
 
 
+def _growing_3x3(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
+    if not isinstance(prepared, PreparedConvolution) or "growing_3x3" not in runtime.unstated:
+        return None
+    layer = prepared.convolution
+    if layer.operator.name != "DEPTHWISE_CONV_2D" or layer.input.dtype.name != "int8":
+        return None
+    if not layer.filter_three_by_three(8) or layer.largest_factor < 1:
+        return None
+    return Refused(
+        Refusal.NOT_EXACT,
+        f"not exact: s_x*s_w/s_y is {layer.largest_factor!r}; with 1 or more, this CPU's kernel for 3 * 3 taps shifts "
+        "left in a way that is not known",
+    )
+
+
 def _kernel(family: Family, *, by_reference: bool) -> Kernel:
     return Kernel(
         family,
@@ -77,6 +93,7 @@ def _kernel(family: Family, *, by_reference: bool) -> Kernel:
             _int4,
             bias_scale("float32"),
             hybrid_int4_zero_point,
+            _growing_3x3,
             bias_of_convolution(needed=not by_reference, scale_checked=True),
         ),
         notes=weight_notes,

@@ -9,7 +9,7 @@ from ...arith.matmul import pack_weights
 from ...arith.windows import patches
 from ...model.graph import Model, Operator
 from ...model.types import Array, integer_type
-from ...rules.base import ChannelGroups, ElementGroups
+from ...rules.base import ChannelGroups, ElementGroups, ThreeByThree
 from ...rules.operators.floats import CONVOLUTIONS, float_equations
 from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ..base import PreparedOperator
@@ -19,9 +19,11 @@ from .float_convolution import prepare_float_convolution
 
 __all__ = ["RULES", "prepare_conv_2d"]
 
-# Its kernels treat all outputs alike.
+# Its kernels treat all outputs alike, and all filters.
 _BY_PLACE = {
-    name for name, choice in CHOICES_AROUND_DENSE.items() if isinstance(choice.when, ChannelGroups | ElementGroups)
+    name
+    for name, choice in CHOICES_AROUND_DENSE.items()
+    if isinstance(choice.when, ChannelGroups | ElementGroups | ThreeByThree)
 }
 RULES: dict[str, str] = {name: text for name, text in CONVOLUTION_RULES.items() if name not in _BY_PLACE}
 RULES |= float_equations(CONVOLUTIONS)

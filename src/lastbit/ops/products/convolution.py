@@ -15,7 +15,7 @@ from ...arith.windows import WindowAxis
 from ...model.errors import InputError
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
-from ...rules.base import ChannelGroups, ElementGroups, IntegerRule, OneRow, Window
+from ...rules.base import ChannelGroups, ElementGroups, IntegerRule, OneRow, ThreeByThree, Window
 from ...rules.operators.floats import CONVOLUTIONS
 from ...rules.requantize.fold import RequantParams, prepare_requantize
 from ...rules.requantize.table import AROUND_DENSE, CHOICES_AROUND_DENSE
@@ -98,6 +98,54 @@ class Convolution:
         """
         taps = self.weights.shape[1] * self.weights.shape[2]
         return self.groups == self.channels == self.input.shape[3] and taps <= most_taps
+
+    def three_by_three(self, channels: int) -> bool:
+        """Whether LiteRT's builtin kernels on ARM64 have one of their own for it: see `ThreeByThree`.
+
+        Source: google-ai-edge/LiteRT, tflite/kernels/internal/optimized/depthwiseconv_3x3_filter_common.h
+        (Fast3x3FilterKernelSupported).
+        """
+        if not self.filter_three_by_three(channels):
+            return False
+        height, width = self.input.shape[1:3]
+        before = self.rows.padding(height)[0], self.columns.padding(width)[0]
+        if before[0] != before[1] or before[0] > 1 or (1 in (height, width) and before[0] and height != width):
+            return False
+        past = [
+            (axis.outputs(size) - 1) * axis.stride - before[0] + 3 - size
+            for axis, size in ((self.rows, height), (self.columns, width))
+        ]
+        return max(past) <= before[0] and self.largest_factor < 1
+
+    def filter_three_by_three(self, channels: int) -> bool:
+        """Whether it is depthwise with 3 * 3 taps, equal strides of 1 or 2, no dilation, whole groups of channels."""
+        return (
+            self.groups == self.channels == self.input.shape[3]
+            and self.channels % channels == 0
+            and (self.rows.size, self.columns.size) == (3, 3)
+            and (self.rows.dilation, self.columns.dilation) == (1, 1)
+            and self.rows.stride == self.columns.stride <= 2
+        )
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels of one call: rows of the matrix product that CONV_2D is."""
+        height, width = self.input.shape[1:3]
+        return self.input.shape[0] * self.rows.outputs(height) * self.columns.outputs(width)
+
+    @property
+    def depth(self) -> int:
+        """Products of one output element of CONV_2D."""
+        return math.prod(self.weights.shape[1:])
+
+    @property
+    def largest_factor(self) -> float:
+        """The largest s_x * s_w / s_y."""
+        assert self.input.quant is not None
+        assert self.weights.quant is not None
+        assert self.output.quant is not None
+        scales = self.weights.quant.scale.astype(np.float64)
+        return float(self.input.quant.scale[0]) * float(scales.max()) / float(self.output.quant.scale[0])
 
     @property
     def bias_values(self) -> npt.NDArray[np.int64]:
@@ -326,8 +374,11 @@ def _parts(layer: Convolution, rule: str) -> list[OutputPart]:
             ]
         case Window(most_taps):
             return [part(choice.then if layer.depthwise(most_taps) else choice.otherwise)]
-        case OneRow():
-            raise refuse(layer.operator, "a convolution has no rows to choose a rule by")
+        case OneRow(units, depth):
+            one = layer.pixels == 1 and layer.channels >= units and layer.depth >= depth
+            return [part(choice.then if one else choice.otherwise)]
+        case ThreeByThree(channels):
+            return [part(choice.then if layer.three_by_three(channels) else choice.otherwise)]
         case never:
             assert_never(never)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...arith.windows import taps
 from ...model.graph import Model, Operator
 from ...model.types import Array
-from ...rules.base import ElementGroups
+from ...rules.base import ElementGroups, OneRow
 from ...rules.operators.floats import CONVOLUTIONS, float_equations
 from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ..base import PreparedOperator
@@ -20,10 +20,10 @@ from .float_convolution import prepare_float_convolution
 
 __all__ = ["RULES", "prepare_depthwise_conv_2d"]
 
-# Its kernels choose by channel, wherever a row of them stands.
-_BY_ELEMENT = {name for name, choice in CHOICES_AROUND_DENSE.items() if isinstance(choice.when, ElementGroups)}
+# Its kernels choose by channel, wherever a row of them stands, and it is no matrix product, which has rows.
+_BY_OTHERS = {name for name, choice in CHOICES_AROUND_DENSE.items() if isinstance(choice.when, ElementGroups | OneRow)}
 RULES: dict[str, str] = {
-    **{name: text for name, text in CONVOLUTION_RULES.items() if name not in _BY_ELEMENT},
+    **{name: text for name, text in CONVOLUTION_RULES.items() if name not in _BY_OTHERS},
     **float_equations(CONVOLUTIONS),
 }
 

@@ -40,9 +40,9 @@ def prepare_float_convolution(layer: Convolution, rule: FloatConvolution) -> Pre
     assert layer.weights.data is not None
     assert layer.bias is not None
     assert layer.bias.data is not None
-    fused, last = rule.fused, rule.bias == "last"
-    low, high = float_bounds(op, finite=not fused)
-    weights, bias = _flush(layer.weights.data, fused), _flush(layer.bias.data, fused)
+    flush, last = rule.flush, rule.bias == "last"
+    low, high = float_bounds(op, finite=not flush)
+    weights, bias = _flush(layer.weights.data, flush), _flush(layer.bias.data, flush)
     groups = layer.input.shape[3] if op.name == "DEPTHWISE_CONV_2D" else layer.groups
     if op.name == "DEPTHWISE_CONV_2D":
         # [1, kh, kw, out] to CONV_2D's [out, kh, kw, 1]: it is a convolution with a group for each input channel.
@@ -50,7 +50,7 @@ def prepare_float_convolution(layer: Convolution, rule: FloatConvolution) -> Pre
 
     def accumulate(x: Array) -> Array:
         depth, each = weights.shape[3], layer.channels // groups
-        seen = {(i, j): part for i, j, part in taps(_flush(x, fused), layer.rows, layer.columns, 0)}
+        seen = {(i, j): part for i, j, part in taps(_flush(x, flush), layer.rows, layer.columns, 0)}
         order = (
             sorted(seen, key=lambda place: place[::-1]) if layer.depthwise(rule.columns_first_taps) else sorted(seen)
         )
@@ -59,8 +59,8 @@ def prepare_float_convolution(layer: Convolution, rule: FloatConvolution) -> Pre
         for i, j in order:
             for channel in range(depth):
                 values = np.repeat(seen[i, j][..., channel::depth], each, axis=3)
-                if fused:
-                    total = fma32(values, weights[:, i, j, channel], total, flush=True)
+                if rule.fused:
+                    total = fma32(values, weights[:, i, j, channel], total, flush=flush)
                 else:
                     total = total + values * weights[:, i, j, channel]
         return total + bias if last else np.asarray(total)

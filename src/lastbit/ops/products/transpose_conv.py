@@ -13,7 +13,7 @@ from ...arith.windows import WindowAxis
 from ...model.errors import InputError
 from ...model.graph import Model, Operator
 from ...model.types import Array
-from ...rules.base import Window
+from ...rules.base import OneRow, ThreeByThree, Window
 from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ...runtimes.variant import Variant
 from ..base import PreparedOperator, constant_operand, refuse, required_operand
@@ -24,9 +24,11 @@ from .convolution import Convolution, check_activation, check_types, finish
 
 __all__ = ["RULES", "narrow_window", "prepare_transpose_conv", "transpose_conv_variant"]
 
-# The matrix product that the kernels make has no windows of few taps.
-_BY_WINDOW = {name for name, choice in CHOICES_AROUND_DENSE.items() if isinstance(choice.when, Window)}
-RULES: dict[str, str] = {name: text for name, text in CONVOLUTION_RULES.items() if name not in _BY_WINDOW}
+# The matrix product that the kernels make has no windows of few taps, and is requantized apart from it.
+_BY_OTHERS = {
+    name for name, choice in CHOICES_AROUND_DENSE.items() if isinstance(choice.when, OneRow | ThreeByThree | Window)
+}
+RULES: dict[str, str] = {name: text for name, text in CONVOLUTION_RULES.items() if name not in _BY_OTHERS}
 
 
 def transpose_conv_variant(model: Model, op: Operator) -> Variant:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import assert_never
+from typing import Literal, assert_never
 
 from ...arith.exact import (
     ExactStep,
@@ -34,6 +34,7 @@ from .forms import (
     FixedBits,
     FloatRounded,
     FloatScaled,
+    FusedAffine,
     HighProduct,
     Largest,
     Quotient,
@@ -115,7 +116,7 @@ class _Worked(Worked):
             case Largest(step):
                 value = max(element.members)
                 yield make_step(step, "max(x)", f"of {len(element.members)} elements", value, value)
-            case Quotient() | FloatScaled() | Affine() | FloatRounded():
+            case Quotient() | FloatScaled() | Affine() | FusedAffine() | FloatRounded():
                 yield from float_steps(self, stage)
             case _:
                 yield from fixed16_steps(self, stage)
@@ -135,14 +136,15 @@ class _Worked(Worked):
         effect: str
         left, right = max(shift, 0), max(-shift, 0)
         match stage.form:
-            case TwoRoundings(tie=tie):
+            case TwoRoundings(high=how, tie=tie, least_right=least):
+                left, right = left + max(least - right, 0), max(right, least)
                 shifted = low_bits(value * 2**left, 32)
                 if left:
                     yield make_step(
                         f"{name}_shifted", f"{name} << L", f"{value} << {left}", shifted, value * 2**left, "wrap32"
                     )
-                yield from self._high_half(stage.step, shifted, q)
-                high = high_part(shifted, q, 31)
+                yield from self._high_half(stage.step, shifted, q, how)
+                high = math.floor(Fraction(shifted * q, 2**31)) if how == "floor" else high_part(shifted, q, 31)
                 exact, numbers = Fraction(sign * high, 2**right), f"{sign * high} / 2^{right}"
                 result = sign * round_fraction(Fraction(high, 2**right), tie)
                 effect, formula = tie, f"round_{tie}(high_mul / 2^R)"
@@ -168,12 +170,14 @@ class _Worked(Worked):
         yield make_step(stage.step, ("-" if negated else "") + formula, numbers, result, exact, effect)
 
     @staticmethod
-    def _high_half(step: str, shifted: int, q: int) -> Iterator[ExactStep]:
+    def _high_half(
+        step: str, shifted: int, q: int, how: Literal["half_up", "floor"] = "half_up"
+    ) -> Iterator[ExactStep]:
         exact = Fraction(shifted * q, 2**31)
-        value = high_part(shifted, q, 31)
-        yield make_step(
-            f"high_mul_of_{step}", "(v * q + 2^30) >> 31", f"{shifted} * {q} / 2^31", value, exact, "half_up"
-        )
+        value, formula = high_part(shifted, q, 31), "(v * q + 2^30) >> 31"
+        if how == "floor":
+            value, formula = math.floor(exact), "v * q >> 31"
+        yield make_step(f"high_mul_of_{step}", formula, f"{shifted} * {q} / 2^31", value, exact, how)
 
     def _combined(self, step: str, a: int, b: int, how: str, register: Register, names: tuple[str, str]) -> ExactStep:
         if how == "product":
@@ -277,8 +281,12 @@ class _Worked(Worked):
             exact = whole * scale
             rounded = round_to_float(exact, 24)
             return make_step("output", "x * s_x", f"{whole} * {number_text(scale)}", rounded, exact, "float32")
-        product = round_to_float(whole * scale, 24)
         offset = round_to_float(-side.zero_point * scale, 24)
+        if output.way == "fused_plus_offset":
+            exact = whole * scale + offset
+            numbers = f"{whole} * {number_text(scale)} + ({number_text(offset)})"
+            return make_step("output", "fma(x, s_x, -zx * s_x)", numbers, round_to_float(exact, 24), exact, "float32")
+        product = round_to_float(whole * scale, 24)
         exact = (whole - side.zero_point) * scale
         numbers = f"{number_text(product)} + ({number_text(offset)})"
         rounded = round_to_float(product + offset, 24)

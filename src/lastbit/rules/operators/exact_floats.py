@@ -9,7 +9,7 @@ from typing import assert_never
 
 from ...arith.exact import ExactStep, make_step, number_text, round_fraction, round_to_float, saturate
 from .exact_numbers import SIGNIFICAND, Worked, exact_factor
-from .forms import Affine, FloatRounded, FloatScaled, Quotient
+from .forms import Affine, FloatRounded, FloatScaled, FusedAffine, Quotient
 
 __all__ = ["float_steps"]
 
@@ -17,7 +17,9 @@ _SMALLEST_NORMAL = Fraction(1, 2**126)
 _LARGEST_FLOAT = (2 - Fraction(1, 2**23)) * 2**127
 
 
-def float_steps(worked: Worked, stage: Quotient | FloatScaled | Affine | FloatRounded) -> Iterator[ExactStep]:
+def float_steps(
+    worked: Worked, stage: Quotient | FloatScaled | Affine | FusedAffine | FloatRounded
+) -> Iterator[ExactStep]:
     """The steps of one stage."""
     constants = worked.constants
     match stage:
@@ -36,6 +38,14 @@ def float_steps(worked: Worked, stage: Quotient | FloatScaled | Affine | FloatRo
             exact = worked.values[of] + moved
             numbers = f"{number_text(worked.values[of])} + ({number_text(moved)})"
             yield make_step(step, f"{of} + offset", numbers, round_to_float(exact, 24), exact, "float32")
+        case FusedAffine(step, of, offset, factor):
+            yield from worked.factor(factor, step)
+            value, _ = exact_factor(factor, constants)
+            moved, text = _fused_offset(worked, offset, value)
+            yield make_step("offset", text, number_text(moved), moved, moved)
+            exact = round_to_float(worked.values[of], 24) * value + moved
+            numbers = f"{number_text(worked.values[of])} * {number_text(value)} + ({number_text(moved)})"
+            yield make_step(step, f"fma({of}, m, offset)", numbers, round_to_float(exact, 24), exact, "float32")
         case FloatRounded():
             yield _float_rounded(worked, stage)
         case never:
@@ -50,6 +60,14 @@ def _offset(worked: Worked, offset: str, m: Fraction) -> tuple[Fraction, str]:
     assert worked.constants.output is not None
     worth = round_to_float(round_to_float(Fraction(count * zero), 24) * m, 24)
     return round_to_float(worked.constants.output.zero_point - worth, 24), "zy - (count * zx) * m in float32"
+
+
+def _fused_offset(worked: Worked, offset: str, m: Fraction) -> tuple[Fraction, str]:
+    if offset == "input":
+        return _offset(worked, offset, m)
+    assert worked.constants.output is not None
+    zeros = round_to_float(Fraction(-worked.constants.count * worked.constants.inputs[0].zero_point), 24)
+    return round_to_float(zeros * m + worked.constants.output.zero_point, 24), "fma(-count * zx, m, zy)"
 
 
 def _quotient(worked: Worked, stage: Quotient) -> Iterator[ExactStep]:
@@ -87,17 +105,33 @@ def _float_rounded(worked: Worked, stage: FloatRounded) -> ExactStep:
             special, value = None, Fraction(2**15 - 1)
         value = min(value, Fraction(2**15 - 1))
     if special is not None:
-        kept = -(2**15) if stage.out_of_range == "saturate16" else -(2**31)
+        kept = _of_special(stage, special)
         return make_step(stage.step, formula, shown, kept, kept, stage.out_of_range)
     rounded = round_fraction(value, stage.tie)
     match stage.out_of_range:
         case "int32_min":
             kept = rounded if -(2**31) <= rounded < 2**31 else -(2**31)
-        case "saturate16":
+        case "saturate16" | "nearest16":
             kept = saturate(rounded, 16)
+        case "nearest32":
+            kept = saturate(rounded, 32)
         case "never":
             kept = rounded
         case never:
             assert_never(never)
     effect = stage.tie if kept == rounded else f"{stage.tie}, then {stage.out_of_range}"
     return make_step(stage.step, formula, shown, kept, worked.values[stage.of], effect)
+
+
+def _of_special(stage: FloatRounded, special: float) -> int:
+    """What an infinity or a NaN becomes."""
+    match stage.out_of_range:
+        case "saturate16":
+            return -(2**15)
+        case "nearest32" | "nearest16":
+            bits = 32 if stage.out_of_range == "nearest32" else 16
+            return 0 if math.isnan(special) else -(2 ** (bits - 1)) if special < 0 else 2 ** (bits - 1) - 1
+        case "int32_min" | "never":
+            return -(2**31)
+        case never:
+            assert_never(never)

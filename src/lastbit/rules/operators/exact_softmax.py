@@ -23,7 +23,7 @@ from .exact_functions import (
     two_over_one_plus,
 )
 from .fold import Constants
-from .recipes import InterpolatedSoftmax, PolynomialSoftmax, SoftmaxRecipe, TableSoftmax
+from .recipes import IntegerTableSoftmax, InterpolatedSoftmax, PolynomialSoftmax, SoftmaxRecipe, TableSoftmax
 
 __all__ = ["exact_softmax"]
 
@@ -45,6 +45,8 @@ def exact_softmax(
             return list(_polynomial_softmax(rule, constants, beta, row, place))
         case TableSoftmax():
             return list(_table_softmax(rule, constants, beta, row, place))
+        case IntegerTableSoftmax():
+            return list(_integer_table_softmax(constants, beta, row, place))
         case InterpolatedSoftmax():
             return list(_interpolated_softmax(rule, constants, beta, row, place))
         case never:
@@ -150,6 +152,36 @@ def _table_softmax(
     yield make_step(
         "output", formula, f"{number_text(scaled)}, zy = {to.zero_point}", output, moved, "half_away, clamp"
     )
+
+
+def _integer_table_softmax(constants: Constants, beta: Fraction, row: Sequence[int], place: int) -> Iterator[ExactStep]:
+    to = constants.output
+    assert to is not None
+    scale = Fraction(float(constants.inputs[0].scale))
+    step = round_to_float(scale * beta, 24)
+    yield _difference(row, place)
+
+    def exponential(value: int) -> int:
+        real = round_to_float(65535 * expf(round_to_float(step * (value - max(row)), 24)), 24)
+        return min(math.floor(real + Fraction(1, 2)), 65535)
+
+    own = exponential(row[place])
+    ideal = 65535 * exact_exp((row[place] - max(row)) * scale * beta)
+    yield make_step("exp", "trunc(65535 * expf(diff * s_x * beta) + 1/2)", f"entry {max(row) - row[place]}", own, ideal)
+    total = sum(exponential(value) for value in row)
+    yield make_step("sum_of_exps", "sum", f"{len(row)} entries", total, total)
+    summed = round_to_float(round_to_float(Fraction(total), 24) * Fraction(float(to.scale)), 24)
+    inverse = round_to_float(1 / summed, 24)
+    q, shift = round_multiplier(inverse)
+    left, right = max(shift, 0), max(-shift, 0)
+    scaled = divided_half_away(high_half(low_bits(own << left, 32), q), right)
+    exact = own / (total * Fraction(float(to.scale)))
+    yield make_step(
+        "acc_scaled", "exp * (1 / (sum * s_y))", f"multiplier {q}, shift {shift}", scaled, exact, "half_up, half_away"
+    )
+    output = max(to.qmin, min(to.qmax, scaled + to.zero_point))
+    numbers = f"{scaled} + ({to.zero_point})"
+    yield make_step("output", "clamp(acc_scaled + zy)", numbers, output, scaled + to.zero_point, "clamp")
 
 
 @cache

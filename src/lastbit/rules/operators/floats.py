@@ -31,6 +31,10 @@ __all__ = [
 ]
 
 
+Zeros = Literal["kept", "ordered"]
+"""Which of 0.0 and -0.0 comes out where the two are compared."""
+
+
 @dataclass(frozen=True)
 class _NamedFloat:
     name: str = field(compare=False)
@@ -44,10 +48,13 @@ class FloatArithmetic(_NamedFloat):
     Attributes:
         flush: whether subnormals of input and result become zero.
         finite: whether bounds are finite: where there is none, the largest finite number is one.
+        zeros: what the clamp makes of -0.0 at a lower bound of 0.0: it is `kept`, or is below 0.0 (`ordered`), as the
+            vector instructions of ARM64 have it.
     """
 
     flush: bool
     finite: bool
+    zeros: Zeros = "kept"
 
 
 @dataclass(frozen=True)
@@ -57,20 +64,24 @@ class FloatComparison(_NamedFloat):
     Attributes:
         flush: whether subnormals become zero; of two zeros the second is taken, or with `flush` the first where the
             first input has one element along the innermost axis.
+        zeros: whether of two zeros such a one is taken (`kept`), or -0.0 is the smaller of the two (`ordered`).
     """
 
     flush: bool
+    zeros: Zeros = "kept"
 
 
 @dataclass(frozen=True)
 class FloatClamp(_NamedFloat):
-    """A clamp; NaN and -0.0 stay.
+    """A clamp; NaN stays.
 
     Attributes:
         flush: whether subnormals become zero first.
+        zeros: see `FloatArithmetic`.
     """
 
     flush: bool
+    zeros: Zeros = "kept"
 
 
 @dataclass(frozen=True)
@@ -117,14 +128,15 @@ class FloatConvolution(_NamedFloat):
 
     Attributes:
         bias: whether the sum begins with it, or it is added at last.
-        fused: whether a product and its addition are rounded once; subnormals then become zero, and bounds are infinite
-            where there is none.
+        fused: whether a product and its addition are rounded once.
+        flush: whether subnormals become zero, and bounds are infinite where there is none.
         columns_first_taps: up to so many taps of the window it goes column by column, where every output channel sees
             one input channel that no other sees. 0: never.
     """
 
     bias: Literal["first", "last"]
     fused: bool
+    flush: bool = False
     columns_first_taps: int = 0
 
 
@@ -154,6 +166,20 @@ ARITHMETIC = _table(
         flush=True,
         finite=False,
     ),
+    FloatArithmetic(
+        "float32/ordered_zeros",
+        "as float32; -0.0 is below a bound of 0.0",
+        flush=False,
+        finite=True,
+        zeros="ordered",
+    ),
+    FloatArithmetic(
+        "float32_flush/ordered_zeros",
+        "as float32_flush; -0.0 is below a bound of 0.0",
+        flush=True,
+        finite=False,
+        zeros="ordered",
+    ),
 )
 
 COMPARISONS = _table(
@@ -168,11 +194,29 @@ COMPARISONS = _table(
         "one element along the innermost axis",
         flush=True,
     ),
+    FloatComparison(
+        "compare_flush/ordered_zeros",
+        "the larger or smaller float32: subnormals become zero; -0.0 is smaller than 0.0",
+        flush=True,
+        zeros="ordered",
+    ),
 )
 
 RELUS = _table(
     FloatClamp("float32_clamp", "y = min(max(x, low), high); NaN and -0.0 stay", flush=False),
     FloatClamp("float32_clamp_flush", "the same; subnormals become zero first", flush=True),
+    FloatClamp(
+        "float32_clamp/ordered_zeros",
+        "y = min(max(x, low), high); NaN stays, -0.0 is below a bound of 0.0",
+        flush=False,
+        zeros="ordered",
+    ),
+    FloatClamp(
+        "float32_clamp_flush/ordered_zeros",
+        "the same; subnormals become zero first",
+        flush=True,
+        zeros="ordered",
+    ),
 )
 
 SLOPES = _table(
@@ -240,6 +284,19 @@ CONVOLUTIONS = _table(
         f"input channel that no other sees and the window has {_DEPTHWISE_TAPS} taps or fewer; subnormals become zero",
         "first",
         fused=True,
+        flush=True,
         columns_first_taps=_DEPTHWISE_TAPS,
+    ),
+    FloatConvolution(
+        "float32_fma_in_order/bias_last",
+        f"y = clamp(fma(x, w, ... fma(x, w, 0)) + bias), {_ORDER}",
+        "last",
+        fused=True,
+    ),
+    FloatConvolution(
+        "float32_fma_in_order/bias_first",
+        f"y = clamp(fma(x, w, ... fma(x, w, bias))), {_ORDER}",
+        "first",
+        fused=True,
     ),
 )

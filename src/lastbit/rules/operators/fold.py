@@ -8,6 +8,7 @@ from typing import assert_never
 import numpy as np
 
 from ...arith.fixedpoint import quantize_multiplier
+from ...arith.floats import fma32
 from ..base import Bounds
 from ..requantize.forms import TwoRoundings
 from .forms import (
@@ -16,6 +17,7 @@ from .forms import (
     Factor,
     Fixed16,
     FixedBits,
+    FusedAffine,
     HighProduct,
     Quantity,
     Rescaled,
@@ -38,6 +40,7 @@ __all__ = [
     "affine_offset",
     "bounds_of",
     "factor_value",
+    "fused_offset",
     "leaves",
     "numbers_of",
     "rescalings",
@@ -212,6 +215,17 @@ def affine_offset(stage: Affine, constants: Constants) -> np.float32:
                 )
             case never:
                 assert_never(never)
+
+
+def fused_offset(stage: FusedAffine, constants: Constants) -> np.float32:
+    """What a product of floats is moved by before it is rounded."""
+    if stage.offset == "input":
+        return affine_offset(Affine(stage.step, stage.of, stage.offset, stage.factor), constants)
+    assert constants.output is not None
+    with np.errstate(all="ignore"):
+        factor = np.float32(factor_value(stage.factor, constants))
+        zeros = np.float32(-constants.count * constants.inputs[0].zero_point)
+        return np.float32(fma32(zeros, factor, np.float32(constants.output.zero_point)))
 
 
 def added_offset(output: Output, constants: Constants) -> int:

@@ -21,6 +21,7 @@ __all__ = [
     "FixedBits",
     "FloatRounded",
     "FloatScaled",
+    "FusedAffine",
     "Halved",
     "HighProduct",
     "Largest",
@@ -116,6 +117,10 @@ class Centered:
     register: Register = "wide"
 
 
+# What the left shift does, how the high half is rounded, and the smallest right shift.
+_HIGH_HALVES = (("wrap32", "half_up", 0), ("wrap32", "floor", 1))
+
+
 @dataclass(frozen=True)
 class Rescaled:
     """A whole number times a factor, as a whole number.
@@ -142,8 +147,10 @@ class Rescaled:
 
     def __post_init__(self) -> None:
         form = self.form
-        if isinstance(form, TwoRoundings) and (form.left, form.high, form.least_right) != ("wrap32", "half_up", 0):
-            raise no_meaning(self, "kernels around dense layers wrap the left shift and round the high half half up")
+        if isinstance(form, TwoRoundings) and (form.left, form.high, form.least_right) not in _HIGH_HALVES:
+            raise no_meaning(
+                self, "kernels around dense layers wrap the left shift; they round the high half half up, or down"
+            )
         if self.count_in_multiplier and not isinstance(form, TwoRoundings):
             raise no_meaning(self, "only a multiplier of 31 bits has room for the count")
 
@@ -266,6 +273,23 @@ class Affine:
 
 
 @dataclass(frozen=True)
+class FusedAffine:
+    """A whole number as a float32, times a factor, and an offset: rounded once, to float32.
+
+    Attributes:
+        step: the value that is written.
+        of: the value that is read.
+        offset: see `Affine`; that of `both` is rounded once too.
+        factor: the factor.
+    """
+
+    step: str
+    of: str
+    offset: Literal["input", "both"]
+    factor: Factor
+
+
+@dataclass(frozen=True)
 class FloatRounded:
     """A float as a whole number.
 
@@ -275,14 +299,15 @@ class FloatRounded:
         tie: tie rule.
         limit: what it is limited to first: nothing, or 32767, which is also what a NaN becomes.
         out_of_range: what becomes of a value that does not fit an int32 or 16 bits: INT32_MIN, which is also what a NaN
-            becomes; or the nearer end of 16 bits. `never`: it always fits.
+            becomes; the nearer end of 16 bits; or the `nearest32` or `nearest16` value, where a NaN becomes 0, as the
+            instructions of ARM64 have it. `never`: it always fits.
     """
 
     step: str
     of: str
     tie: Tie
     limit: Literal["none", "int16_max"] = "none"
-    out_of_range: Literal["int32_min", "saturate16", "never"] = "never"
+    out_of_range: Literal["int32_min", "saturate16", "nearest32", "nearest16", "never"] = "never"
 
 
 @dataclass(frozen=True)
@@ -363,6 +388,7 @@ Stage = (
     | Quotient
     | FloatScaled
     | Affine
+    | FusedAffine
     | FloatRounded
     | Shifted
     | Fixed16

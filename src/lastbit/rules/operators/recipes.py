@@ -17,6 +17,7 @@ __all__ = [
     "TANH",
     "Curve",
     "CurveRecipe",
+    "IntegerTableSoftmax",
     "InterpolatedCurve",
     "InterpolatedSoftmax",
     "PolynomialSoftmax",
@@ -123,6 +124,19 @@ class TableSoftmax(_Named):
 
 
 @dataclass(frozen=True)
+class IntegerTableSoftmax(_Named):
+    """A table of expf in whole 65535ths for each difference from a row's maximum, summed as integers.
+
+    The inverse of the sum times the output's scale is a float32; its multiplier and shift make the outputs.
+
+    Attributes:
+        types: (input, output) element types.
+    """
+
+    types: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class InterpolatedSoftmax(_Named):
     """exp and 1 / (1 + x) from tables of 513 int16 entries, and straight lines between them.
 
@@ -141,7 +155,7 @@ class InterpolatedSoftmax(_Named):
     reciprocal_range: tuple[float, float] = (0.0, 1.0)
 
 
-SoftmaxRecipe = PolynomialSoftmax | TableSoftmax | InterpolatedSoftmax
+SoftmaxRecipe = PolynomialSoftmax | TableSoftmax | IntegerTableSoftmax | InterpolatedSoftmax
 R = TypeVar("R", bound=_Named)
 
 
@@ -240,6 +254,7 @@ TANH: dict[str, CurveRecipe] = _table(
 )
 
 _TO_8_OR_16 = frozenset({("int8", "int8"), ("uint8", "uint8"), ("int8", "int16"), ("uint8", "int16")})
+_SAME_8 = frozenset({("int8", "int8"), ("uint8", "uint8")})
 _OF_INT8 = frozenset({("int8", "int8"), ("int8", "int16")})
 _INT16 = frozenset({("int16", "int16")})
 
@@ -266,6 +281,12 @@ SOFTMAX: dict[str, SoftmaxRecipe] = _table(
         "y = clamp(zy + round_half_away(t * (1 / (sum * s_y))))",
         _TO_8_OR_16,
         "half_added_zero_point_ignored",
+    ),
+    IntegerTableSoftmax(
+        "lut_uint16_sum",
+        "t = trunc(65535 * expf(-s_x*beta * (max - x)) + 1/2); sum of integers; "
+        "y = clamp(zy + t * q31(1 / (sum * s_y)))",
+        _SAME_8,
     ),
     InterpolatedSoftmax(
         "interpolated_int16/float64_tables",

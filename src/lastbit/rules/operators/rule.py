@@ -60,11 +60,12 @@ class RealOutput:
     Attributes:
         of: the value that is read; `input` is the operator's input as it is.
         way: `difference`: the input without its zero point, times its scale; `product_plus_offset`: the input times its
-            scale, plus the zero point's own product; `widened`: the same number, which float32 has. All in float32.
+            scale, plus the zero point's own product; `fused_plus_offset`: the same, with the first product not rounded;
+            `widened`: the same number, which float32 has. All in float32.
     """
 
     of: str
-    way: Literal["difference", "product_plus_offset", "widened"]
+    way: Literal["difference", "product_plus_offset", "fused_plus_offset", "widened"]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ...arith.fixedpoint import (
     rounding_shift_right_half_up,
     saturating_rounding_doubling_high_mul,
 )
+from ...arith.floats import fma32
 from ...model.types import Array
 from ..requantize.forms import TwoRoundings
 from ..requantize.vector import right_shift, round_float
@@ -28,6 +29,7 @@ from .fold import (
     added_offset,
     affine_offset,
     factor_value,
+    fused_offset,
     leaves,
     numbers_of,
     weighted_numbers,
@@ -41,6 +43,7 @@ from .forms import (
     FixedBits,
     FloatRounded,
     FloatScaled,
+    FusedAffine,
     Halved,
     HighProduct,
     Largest,
@@ -200,7 +203,16 @@ class _Calculation:
 
     def _float_or_16_bits(
         self,
-        stage: Quotient | FloatScaled | Affine | FloatRounded | Shifted | Fixed16 | Halved | Product15 | ScaledBack,
+        stage: Quotient
+        | FloatScaled
+        | Affine
+        | FusedAffine
+        | FloatRounded
+        | Shifted
+        | Fixed16
+        | Halved
+        | Product15
+        | ScaledBack,
         steps: Steps,
     ) -> Array:
         constants = self._constants
@@ -212,6 +224,9 @@ class _Calculation:
                 return steps[of].astype(np.float32) * np.float32(factor_value(stage.factor, constants))
             case Affine(of=of):
                 return np.asarray(steps[of] + affine_offset(stage, constants))
+            case FusedAffine(of=of):
+                factor, offset = np.float32(factor_value(stage.factor, constants)), fused_offset(stage, constants)
+                return fma32(steps[of].astype(np.float32), factor, offset)
             case FloatRounded(of=of):
                 return _float_rounded(stage, steps[of])
             case Shifted(of=of, bits=bits):
@@ -253,6 +268,10 @@ class _Calculation:
             case "product_plus_offset":
                 side = self._constants.inputs[0]
                 return np.asarray(x.astype(np.float32) * side.scale + np.float32(-side.zero_point) * side.scale)
+            case "fused_plus_offset":
+                side = self._constants.inputs[0]
+                offset = np.float32(-side.zero_point) * side.scale
+                return fma32(x.astype(np.float32), side.scale, offset)
             case "widened":
                 return x.astype(np.float32)
             case never:
@@ -295,9 +314,14 @@ def _rescaled(stage: Rescaled, value: Array, multiplier: int, shift: int) -> Arr
     multiplier = -multiplier if negated else multiplier
     left, right = max(shift, 0), max(-shift, 0)
     match stage.form:
-        case TwoRoundings(tie=tie):
-            high = saturating_rounding_doubling_high_mul(low_bits(value << left, 32), multiplier)
-            result = right_shift(tie, high, np.asarray(right))
+        case TwoRoundings(high=how, tie=tie, least_right=least):
+            more = max(least - right, 0)
+            shifted = low_bits(value << (left + more), 32)
+            if how == "floor":
+                high = (shifted * multiplier) >> 31
+            else:
+                high = saturating_rounding_doubling_high_mul(shifted, multiplier)
+            result = right_shift(tie, high, np.asarray(right + more))
         case HighProduct(order):
             first, last = (right, 0) if order == "before" else (0, right)
             result = saturating_rounding_doubling_high_mul(low_bits(value >> first, 32), multiplier) >> last
@@ -334,6 +358,9 @@ def _float_rounded(stage: FloatRounded, value: Array) -> Array:
             rounded = np.where((rounded > -(2.0**31) - 1) & (rounded < 2.0**31), rounded, INT32_MIN)
         case "saturate16":
             rounded = np.clip(rounded, _INT16_MIN, _INT16_MAX)
+        case "nearest32" | "nearest16":
+            low, high = (-(2**31), 2**31 - 1) if stage.out_of_range == "nearest32" else (_INT16_MIN, _INT16_MAX)
+            rounded = np.where(np.isnan(rounded), 0, np.clip(rounded.astype(np.float64), low, high))
         case "never":
             pass
         case never:

@@ -18,6 +18,7 @@ from .forms import (
     FixedBits,
     FloatRounded,
     FloatScaled,
+    FusedAffine,
     Halved,
     HighProduct,
     Largest,
@@ -151,6 +152,9 @@ def stage_text(stage: Stage) -> str:
         case Affine(step, of, offset):
             moved = "- zx*m*count" if offset == "input" else "+ (zy - count*zx*m)"
             return f"{step} = {of} {moved} in float32"
+        case FusedAffine(step, of, offset, factor):
+            moved = "-zx*m*count" if offset == "input" else "fma(-count*zx, m, zy)"
+            return f"{step} = fma({of}, m, {moved}) in float32,  m = {factor_text(factor)}"
         case _:
             return _later_text(stage)
 
@@ -180,6 +184,8 @@ def _rescaled_text(stage: Rescaled) -> str:
     value = f"({stage.of} << H)" if stage.headroom else stage.of
     made = f"q and shift from {factor_text(stage.factor)}"
     match stage.form:
+        case TwoRoundings(high="floor", tie=tie):
+            text = f"round_{tie}((({value} << L) * q >> 31) / 2^R), R 1 or more"
         case TwoRoundings(tie=tie):
             if tie == "half_up":
                 text = f"(SRDHM({value} << L, q) + 2^(R-1)) >> R"
@@ -213,6 +219,8 @@ def output_text(output: Output | RealOutput) -> str:
                     return f"y = float32({value}) * s_x in float32"
                 case "product_plus_offset":
                     return f"y = float32({value}) * s_x + (-zx * s_x), three float32 roundings"
+                case "fused_plus_offset":
+                    return f"y = fma(float32({value}), s_x, -zx * s_x) in float32"
                 case "widened":
                     return f"y = float32({value}); exact"
                 case never:

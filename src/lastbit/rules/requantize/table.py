@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..base import NEIGHBOURS, ChannelGroups, Either, ElementGroups, IntegerRule, OneRow, Scales, Sums, Window
+from ..base import (
+    NEIGHBOURS,
+    ChannelGroups,
+    Either,
+    ElementGroups,
+    IntegerRule,
+    OneRow,
+    Scales,
+    Sums,
+    ThreeByThree,
+    Window,
+)
 from .forms import Float, OneRounding, TwoRoundings
 from .names import canonical_name
 
@@ -50,6 +61,7 @@ _UP_AWAY = TwoRoundings("wrap32", "half_up", "half_away", 0, "wrap32")
 _UP_AWAY_SATURATE = TwoRoundings("saturate32", "half_up", "half_away", 0, "wrap32")
 _FLOOR_UP = TwoRoundings("wrap32", "floor", "half_up", 1, "wrap32")
 _FLOOR_UP_SATURATE = TwoRoundings("saturate32", "floor", "half_up", 1, "wide")
+_FLOOR_UP_WIDE = TwoRoundings("wrap32", "floor", "half_up", 1, "wide")
 _SINGLE = OneRounding(31, False, "plain", "wide", "wrap32")
 _Q15 = OneRounding(15, False, "modulo_64", "wrap32", "wrap32")
 # CMSIS-NN built with CMSIS_NN_USE_SINGLE_ROUNDING, and its kernels for int16.
@@ -86,6 +98,7 @@ RULES: dict[str, IntegerRule] = {
         IntegerRule("q31-floor-half_up/fd", _ACC, _FD, _FLOOR_UP, "half_away"),
         IntegerRule("q31-floor-half_up/dd", _ACC, _DD, _FLOOR_UP, "half_away"),
         IntegerRule("q31-floor-half_up-saturate/ff", _ACC, _FF, _FLOOR_UP_SATURATE, "half_even"),
+        IntegerRule("q31-floor-half_up/ff", _ACC, _FF, _FLOOR_UP_WIDE, "half_even"),
         IntegerRule("q31-single-half_up/dd", _ACC, _DD, _SINGLE, "half_away"),
         IntegerRule("q31-single-half_up/fd", _ACC, _FD, _SINGLE, "half_away"),
         IntegerRule("q31-single_wrap-half_up/dd", _ACC, _DD, _SINGLE_KEPT, "half_away"),
@@ -118,7 +131,13 @@ COMMON = _named(
 COMMON_INT16 = COMMON | _named("float64-half_away/acc64", "q15-half_up/dd", "q15-half_up/fd")
 """The same for int16 inputs."""
 
-AROUND_DENSE = COMMON_INT16 | _named("float32-half_even-saturate")
+AROUND_DENSE = COMMON_INT16 | _named(
+    "float32-half_even-saturate",
+    "q31-floor-half_up/dd",
+    "q31-floor-half_up/fd",
+    "q31-floor-half_up/ff",
+    "q31-floor-half_up-saturate/ff",
+)
 """The rules of convolutions and matrix products."""
 
 EIGHT_BIT = {name: rule for name, rule in RULES.items() if (rule.sums, rule.scales.weights_scale) == (_ACC, "own")}
@@ -167,6 +186,8 @@ _GROUPS = ChannelGroups(8)
 _ELEMENTS = ElementGroups(16)
 # XNNPACK has depthwise kernels for windows of up to 25 taps; all else is a matrix product.
 _WINDOW = Window(25)
+# LiteRT's builtin kernels for 3x3 depthwise filters on ARM64.
+_FILTER = ThreeByThree(8)
 
 CHOICES_AROUND_DENSE: dict[str, Either] = {
     choice.name: choice
@@ -175,6 +196,14 @@ CHOICES_AROUND_DENSE: dict[str, Either] = {
         Either("q31-by_channel/fd", _GROUPS, RULES["q31-half_up-half_up/fd"], RULES["q31-half_up-half_away/fd"]),
         Either("q31-by_element/fd", _ELEMENTS, RULES["q31-half_up-half_up/fd"], RULES["q31-half_up-half_away/fd"]),
         Either("float32-half_even/by_window", _WINDOW, RULES["float32-half_even-saturate"], RULES["float32-half_even"]),
+        Either(
+            "q31-floor-half_up/by_window",
+            _WINDOW,
+            RULES["q31-floor-half_up/ff"],
+            RULES["q31-floor-half_up-saturate/ff"],
+        ),
+        Either("q31-by_filter/fd", _FILTER, RULES["q31-half_up-half_up/fd"], RULES["q31-half_up-half_away/fd"]),
+        *CHOICES.values(),
     )
 }
 """The same of convolutions."""

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from ..base import ChannelGroups, Either, ElementGroups, IntegerRule, OneRow, Pairs, ScaleProduct, Scales, Whole, Window
+from ..base import (
+    ChannelGroups,
+    Either,
+    ElementGroups,
+    IntegerRule,
+    OneRow,
+    Pairs,
+    ScaleProduct,
+    Scales,
+    ThreeByThree,
+    Whole,
+    Window,
+)
 from .forms import Add, Float, OneRounding, Requantize, Tie, TwoRoundings
 
 __all__ = [
@@ -75,6 +87,9 @@ def choice_equation(choice: Either) -> str:
         case Window(taps):
             when = "where every output channel sees one input channel that no other sees and the window has "
             when, rest = f"{when}{taps} taps or fewer", "else"
+        case ThreeByThree(channels):
+            when = "3 x 3 taps, strides of 1 or 2, padding of 0 or 1, one output for each channel, whole groups of "
+            when, rest = f"{when}{channels} channels, factors below 1", "else"
         case never:
             assert_never(never)
     return f"{when}: {equation(choice.then)};  {rest}: {equation(choice.otherwise)}"

@@ -32,6 +32,13 @@ OPERATOR_RUNTIMES = (
     "litert-builtin-portable",
     "litert-reference",
     "tflm",
+    "litert-xnnpack-arm64",
+    "litert-xnnpack-arm64-dotprod",
+    "litert-xnnpack-arm64-neon",
+    "litert-builtin-arm64",
+    "litert-builtin-arm64-neon",
+    "litert-reference-arm64",
+    "litert-reference-arm64-neon",
 )
 """The runtimes whose operators around dense layers are compared with their interpreters."""
 

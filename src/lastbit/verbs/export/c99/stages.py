@@ -22,6 +22,7 @@ from ....rules.operators.forms import (
     FixedBits,
     FloatRounded,
     FloatScaled,
+    FusedAffine,
     Halved,
     HighProduct,
     Largest,
@@ -132,7 +133,7 @@ def _stage(stage: Stage, constants: Constants, library: Library) -> list[str]:
             return _int64(step, "largest")
         case Quotient() | FloatScaled() | Affine() | FloatRounded():
             return _float_stage(stage, constants, library)
-        case Shifted() | Fixed16() | Halved() | Product15() | ScaledBack():
+        case FusedAffine() | Shifted() | Fixed16() | Halved() | Product15() | ScaledBack():
             raise Unsupported(READER, "stage", type(stage).__name__)
         case never:
             assert_never(never)
@@ -145,6 +146,8 @@ def _rescaled(stage: Rescaled, constants: Constants, library: Library) -> list[s
     multiplier = -multiplier if negated else multiplier
     left, right = max(shift, 0), max(-shift, 0)
     match stage.form:
+        case TwoRoundings(high="floor"):
+            raise Unsupported(READER, "TwoRoundings.high", "floor")
         case TwoRoundings(tie=tie):
             library.helper("wrap32", "high_product", _TIES[tie])
             moved = f"({value}) * {integer(1 << left, 64)}" if left else value
@@ -196,6 +199,8 @@ def _float_stage(
                     if limit == "none":
                         raise Unsupported(READER, "limit", limit)
                     return [*lines, *_int64(step, f"clamp({step}_rounded, -32768, 32767)")]
+                case "nearest32" | "nearest16":
+                    raise Unsupported(READER, "out_of_range", out_of_range)
                 case never_range:
                     assert_never(never_range)
         case never:
@@ -256,7 +261,7 @@ def _real(output: RealOutput, constants: Constants, library: Library) -> list[st
                 f"volatile float result = product + {decimal(offset)};",
                 "return result;",
             ]
-        case "widened":
+        case "fused_plus_offset" | "widened":
             raise Unsupported(READER, "way", output.way)
         case never:
             assert_never(never)

@@ -1,0 +1,85 @@
+"""What operators around dense layers do otherwise on ARM64 than on x86-64, in each of LiteRT's families of kernels."""
+
+from __future__ import annotations
+
+from .base import Family, Refusal, Refused, Rule
+from .operator_rules import XNNPACK_AVX2_OPERATORS
+from .table_parts import EIGHT_BIT, RELUS
+from .variant import Key, key_of
+
+__all__ = ["ARM64_BUILTIN", "ARM64_REFERENCE", "ARM64_XNNPACK"]
+
+Rules = dict[Key, Rule | Refused]
+
+_GRANULARITIES = ("per_tensor", "per_channel")
+_FLOAT = "float32 unquantized"
+_UNSETTLED_SUMS = Refused(
+    Refusal.NOT_EXACT, "not exact: how its float32 sums are ordered and fused on ARM64 is not known"
+)
+
+
+def _same(operators: tuple[str, ...], types: tuple[str, ...], rule: str, kernel: Family) -> Rules:
+    return {key_of(operator, f"{t}->{t}"): Rule(rule, kernel) for operator in operators for t in types}
+
+
+def _from_float(types: tuple[str, ...], rule: str, kernel: Family) -> Rules:
+    return {key_of("QUANTIZE", f"float32->{t}"): Rule(rule, kernel) for t in types}
+
+
+def _float_sums(*keys: tuple[str, str]) -> Rules:
+    return {key_of(operator, variant): _UNSETTLED_SUMS for operator, variant in keys}
+
+
+_CONVOLUTIONS = (("CONV_2D", _FLOAT), ("CONV_2D", f"{_FLOAT} grouped"))
+
+ARM64_XNNPACK: Rules = {
+    # 16-bit lanes saturate, as in AVX2's kernels.
+    **XNNPACK_AVX2_OPERATORS,
+    **{
+        key_of("TRANSPOSE_CONV", f"int8 {granularity}"): Rule("float32-half_even-saturate", Family.XNNPACK)
+        for granularity in _GRANULARITIES
+    },
+    **_from_float(EIGHT_BIT, "float32_inverse_half_even_nearest", Family.XNNPACK),
+    **{
+        key_of(operator, "uint8 per_tensor"): Rule("q31-floor-half_up/by_window", Family.XNNPACK)
+        for operator in ("CONV_2D", "DEPTHWISE_CONV_2D")
+    },
+    **_same(("MUL",), EIGHT_BIT, "q31_floor_half_up", Family.XNNPACK),
+    **_same(("MEAN", "SUM"), EIGHT_BIT, "float32_fused_bias_half_even", Family.XNNPACK),
+    **_same(RELUS, ("float32",), "float32_clamp_flush/ordered_zeros", Family.XNNPACK),
+    **_same(("ADD", "SUB", "MUL"), ("float32",), "float32_flush/ordered_zeros", Family.XNNPACK),
+    **_same(("MAXIMUM", "MINIMUM"), ("float32",), "compare_flush/ordered_zeros", Family.XNNPACK),
+    **_float_sums(*_CONVOLUTIONS, ("DEPTHWISE_CONV_2D", _FLOAT)),
+}
+
+ARM64_BUILTIN: Rules = {
+    **_from_float((*EIGHT_BIT, "int16"), "vector8_inverse_half_even/nearest", Family.BUILTIN),
+    **{
+        key_of("DEQUANTIZE", f"{t}->float32"): Rule("float32_vector8_fused_plus_offset", Family.BUILTIN)
+        for t in EIGHT_BIT
+    },
+    **_same(("SOFTMAX",), EIGHT_BIT, "lut_uint16_sum", Family.BUILTIN),
+    **{key_of("CONV_2D", f"int8 {g}"): Rule("q31-by_rows-floor/dd", Family.BUILTIN) for g in _GRANULARITIES},
+    key_of("CONV_2D", "uint8 per_tensor"): Rule("q31-by_rows-floor/fd", Family.BUILTIN),
+    **{
+        key_of("CONV_2D", f"int16 x int8 -> int16 {g} int32_bias_type"): Rule("q31-single-half_up/dd", Family.BUILTIN)
+        for g in _GRANULARITIES
+    },
+    key_of("DEPTHWISE_CONV_2D", "uint8 per_tensor"): Rule("q31-by_filter/fd", Family.BUILTIN),
+    **_same(("SUM",), EIGHT_BIT, "float32_fused_sum", Family.BUILTIN),
+    **_same(("RELU", "RELU_N1_TO_1"), ("float32",), "float32_clamp/ordered_zeros", Family.BUILTIN),
+    **_same(("ADD", "SUB"), ("float32",), "float32/ordered_zeros", Family.BUILTIN),
+    key_of("MUL", "float32->float32"): Refused(
+        Refusal.NOT_EXACT,
+        "not exact: which elements of a product get 0.0 for -0.0 at a bound of 0.0 on ARM64 is not known",
+    ),
+    key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma_in_order/bias_first", Family.BUILTIN),
+    **_float_sums(*_CONVOLUTIONS),
+}
+
+ARM64_REFERENCE: Rules = {
+    **_from_float((*EIGHT_BIT, "int16"), "float32_divide_half_away/nearest", Family.REFERENCE),
+    **_same(("RELU", "RELU_N1_TO_1"), ("float32",), "float32_clamp/ordered_zeros", Family.REFERENCE),
+    key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma_in_order/bias_last", Family.REFERENCE),
+    **_float_sums(*_CONVOLUTIONS),
+}

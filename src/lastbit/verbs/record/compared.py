@@ -1,0 +1,284 @@
+"""A recording compared with runtimes, operator by operator: on the tensors that the interpreter itself computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...engines import reference
+from ...engines.one_operator import OperatorRunner, outputs_of
+from ...layers.differences import compare_arrays
+from ...layers.worked_element import worked_operator_element
+from ...model.errors import UnsupportedError
+from ...model.graph import Model, Operator
+from ...ops.base import PreparedOperator
+from ...ops.prepare import PreparedModel, prepare
+from ...ops.work import products_of
+from ...report.blocks import Block, Code, Report, Table, Text
+from ...runtimes import RUNTIMES, Runtime, get_runtime
+from .recording import Recording
+
+__all__ = ["Recorded", "RecordedOperator", "compare_recorded", "first_differing"]
+
+Progress = Callable[[int, int, str], None]
+_ROWS_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class RecordedOperator:
+    """One operator of a recording in a runtime's arithmetic.
+
+    Attributes:
+        operator: the operator.
+        rule: LastBit's rule for it; empty where it was not compared.
+        reason: why it was not compared, else empty.
+        outputs: outputs compared.
+        mismatches: those that differ.
+        largest: the largest difference.
+        worked: the first output that differs, in LastBit's arithmetic.
+    """
+
+    operator: Operator
+    rule: str
+    reason: str
+    outputs: int = 0
+    mismatches: int = 0
+    largest: float = 0
+    worked: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "index": self.operator.index,
+            "operator": self.operator.name,
+            "rule": self.rule,
+            "reason": self.reason,
+            "outputs": self.outputs,
+            "mismatches": self.mismatches,
+            "largest": self.largest,
+        }
+
+
+@dataclass(frozen=True)
+class RecordedRuntime:
+    """A recording beside one runtime.
+
+    Attributes:
+        runtime: the runtime.
+        operators: every operator of the model.
+        end_outputs: outputs of the unchanged model that were compared; 0 where not every operator is covered.
+        end_mismatches: those that differ.
+    """
+
+    runtime: Runtime
+    operators: tuple[RecordedOperator, ...]
+    end_outputs: int
+    end_mismatches: int
+
+    @property
+    def differing(self) -> tuple[RecordedOperator, ...]:
+        """The operators that differ somewhere."""
+        return tuple(op for op in self.operators if op.mismatches)
+
+    @property
+    def gaps(self) -> tuple[RecordedOperator, ...]:
+        """The operators that were not compared."""
+        return tuple(op for op in self.operators if op.reason)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs compared."""
+        return sum(op.outputs for op in self.operators)
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """By which the best one comes first."""
+        return len(self.differing), sum(op.mismatches for op in self.operators), len(self.gaps)
+
+    def verdict(self) -> str:
+        """In one sentence."""
+        compared = len(self.operators) - len(self.gaps)
+        told = f"{self.runtime.name}: {compared} of {len(self.operators)} operators compared, {self.outputs:,} outputs"
+        if self.differing:
+            first = self.differing[0]
+            count = sum(op.mismatches for op in self.operators)
+            return f"{told}, {count:,} differ, first in {first.operator.label}"
+        return f"{told}, none differs"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "runtime": self.runtime.name,
+            "operators": [op.as_dict() for op in self.operators],
+            "end_outputs": self.end_outputs,
+            "end_mismatches": self.end_mismatches,
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class Recorded(Report):
+    """A recording beside one runtime or several, the best first.
+
+    Attributes:
+        model: the model.
+        recording: what was printed elsewhere.
+        runtimes: each runtime's comparison.
+        identified: whether it was asked which runtime it is.
+    """
+
+    model: Model
+    recording: Recording
+    runtimes: tuple[RecordedRuntime, ...]
+    identified: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 where (of several: in one) every operator was compared and is equal, 1 where some differ, 3 with a gap."""
+        best = self.runtimes[0]
+        return 1 if best.differing or best.end_mismatches else 3 if best.gaps else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data, schema lastbit.recorded/1."""
+        return {
+            "schema": "lastbit.recorded/1",
+            "model": self.model.source,
+            "recorded": {
+                "interpreter": self.recording.interpreter,
+                "kernels": self.recording.kernels,
+                "machine": self.recording.machine,
+                "samples": len(self.recording.samples),
+            },
+            "runtimes": [runtime.as_dict() for runtime in self.runtimes],
+        }
+
+    def in_short(self) -> list[str]:
+        """The best runtime's verdict."""
+        if not self.identified:
+            return [runtime.verdict() for runtime in self.runtimes]
+        best = self.runtimes[0]
+        if best.differing:
+            return [f"No runtime prints this; nearest: {best.verdict()}"]
+        equal = [r.runtime.name for r in self.runtimes if r.order == best.order]
+        told = f"{equal[0]} prints this" if len(equal) == 1 else f"{len(equal)} runtimes print this: {', '.join(equal)}"
+        return [told, best.verdict()]
+
+    def blocks(self) -> list[Block]:
+        """The verdict, who printed it, each runtime, and the operators of the best one."""
+        best = self.runtimes[0]
+        style = "bad" if self.exit_code == 1 else "warning" if self.exit_code else "good"
+        found: list[Block] = [Text(f"{line}.", style) for line in self.in_short()[:2]]
+        found.append(Text(f"Recorded: {self.recording.where}; {len(self.recording.samples)} inputs.", "dim"))
+        rows: list[tuple[object, ...]]
+        if len(self.runtimes) > 1:
+            rows = [
+                (r.runtime.name, len(r.differing), f"{r.order[1]:,}", len(r.gaps), _first(r)) for r in self.runtimes
+            ]
+            heads = ("runtime", "operators that differ", "outputs", "not compared", "first")
+            found.append(Table(heads, rows[:_ROWS_SHOWN], right=heads[1:4]))
+        shown = [op for op in best.operators if op.mismatches or op.reason][:_ROWS_SHOWN]
+        if shown:
+            names = ("operator", "rule", "outputs", "differ", "largest", "not compared")
+            rows = [
+                (op.operator.label, op.rule, f"{op.outputs:,}", f"{op.mismatches:,}", f"{op.largest:g}", op.reason)
+                for op in shown
+            ]
+            found.append(Table(names, rows, title=best.runtime.name, right=names[2:5]))
+        worked = next((op for op in best.operators if op.worked), None)
+        if worked is not None:
+            found.append(Text(f"The first that differs, as {best.runtime.name} calculates it:"))
+            found.append(Code("\n".join(worked.worked)))
+        if best.end_outputs:
+            count = f"{best.end_mismatches:,} of {best.end_outputs:,}"
+            found.append(Text(f"End to end, from the inputs to the outputs: {count} differ.", "dim"))
+        return found
+
+
+def _first(found: RecordedRuntime) -> str:
+    return found.differing[0].operator.label if found.differing else ""
+
+
+def compare_recorded(
+    model: Model,
+    recording: Recording,
+    runtimes: Sequence[str | Runtime] | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Recorded:
+    """Compare a recording with runtimes.
+
+    Args:
+        model: the model.
+        recording: what an interpreter printed for it.
+        runtimes: which; default: all that have more than dense layers, to find out which one it is.
+        progress: called with (steps done, steps in total, what is done next).
+    """
+    chosen = [r for r in RUNTIMES.values() if not r.dense_only] if runtimes is None else [*map(get_runtime, runtimes)]
+    found = []
+    for number, runtime in enumerate(chosen):
+        if progress is not None:
+            progress(number, len(chosen), runtime.name)
+        found.append(_compare(model, recording, runtime))
+    if runtimes is None:
+        found.sort(key=lambda r: r.order)
+    return Recorded(model, recording, tuple(found), identified=runtimes is None)
+
+
+def _compare(model: Model, recording: Recording, runtime: Runtime) -> RecordedRuntime:
+    prepared = prepare(model, runtime)
+    once = sum(products_of(model, entry.operator) for entry in prepared.operators.values())
+    runner = OperatorRunner(prepared, len(recording.samples) * once)
+    operators = tuple(_operator(prepared, runner, op, recording) for op in model.operators)
+    outputs = mismatches = 0
+    if not prepared.refused and not any(op.reason for op in operators) and not prepared.keeps_state:
+        equal = not any(op.mismatches for op in operators)
+        for sample, end in zip(recording.samples, recording.ends, strict=True):
+            if not end:
+                continue
+            # Where every operator gives what was recorded, LastBit's own way goes through the same tensors.
+            own = sample if equal else reference.run(prepared, [sample[t.index] for t in model.inputs]).tensors
+            for index, theirs in end.items():
+                outputs += theirs.size
+                mismatches += compare_arrays(theirs, own[index]).mismatched
+    return RecordedRuntime(runtime, operators, outputs, mismatches)
+
+
+def _operator(prepared: PreparedModel, runner: OperatorRunner, op: Operator, recording: Recording) -> RecordedOperator:
+    entry = prepared.operators.get(op.index)
+    if entry is None:
+        return RecordedOperator(op, "", prepared.refusals[op.index])
+    if prepared.keeps_state:
+        return RecordedOperator(op, "", "the model keeps state between calls; a recording is not of a stream")
+    outputs = mismatches = 0
+    largest, worked = 0.0, tuple[str, ...]()
+    for sample in recording.samples:
+        known = {**prepared.constants, **sample}
+        if not all(i in known for i in (*entry.inputs, *op.outputs)):
+            return RecordedOperator(op, entry.rule, "the recording does not have all of its tensors")
+        values = [known[i] for i in entry.inputs]
+        for number, difference in enumerate(_differences(entry, runner, values, [known[i] for i in op.outputs])):
+            outputs += difference.elements
+            mismatches += difference.mismatched
+            largest = max(largest, float(difference.largest))
+            if difference.first is not None and not worked:
+                worked = tuple(worked_operator_element(entry, values, difference.first, number))
+    return RecordedOperator(op, entry.rule, "", outputs, mismatches, largest, worked)
+
+
+def _differences(entry: PreparedOperator, runner: OperatorRunner, values: Any, theirs: Any) -> list[Any]:
+    found = [compare_arrays(wanted, ours) for wanted, ours in zip(theirs, runner.outputs(entry, values), strict=True)]
+    if any(found):
+        found = [compare_arrays(wanted, ours) for wanted, ours in zip(theirs, outputs_of(entry, values), strict=True)]
+    return found
+
+
+def first_differing(report: Recorded) -> RecordedOperator:
+    """The first operator of the best runtime that differs.
+
+    Raises:
+        UnsupportedError: none does.
+    """
+    best = report.runtimes[0]
+    if not best.differing:
+        raise UnsupportedError(f"nothing to diagnose: {best.verdict()}", [])
+    return best.differing[0]

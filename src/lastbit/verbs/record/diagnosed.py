@@ -1,0 +1,44 @@
+"""What is wrong with what another machine printed: its first operator that differs, diagnosed on its own tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...layers.layer_input import layer_operator
+from ...ops.prepare import prepare
+from ..diagnose.hybrid_report import HybridDiagnosis
+from ..diagnose.network_report import NetworkDiagnosis
+from ..diagnose.report import Diagnosis
+from ..diagnose.verb import diagnose
+from ..run.verb import load
+from .compared import compare_recorded, first_differing
+from .recording import read_recording
+
+__all__ = ["diagnose_recorded"]
+
+
+def diagnose_recorded(
+    path: str, recorded: str, op: int | None, runtime: str | None
+) -> Diagnosis | NetworkDiagnosis | HybridDiagnosis:
+    """Name the mistakes in one operator of a recording.
+
+    Args:
+        path: the model's file.
+        recorded: the recording.
+        op: the operator; default: the first that differs from the runtime, or from the nearest one.
+        runtime: whose output it should be.
+
+    Raises:
+        InputError: the file is no recording of this model.
+        UnsupportedError: nothing differs, or the operator is none that diagnose takes.
+    """
+    model = load(path)
+    recording = read_recording(recorded, model)
+    if op is None:
+        report = compare_recorded(model, recording, None if runtime is None else [runtime])
+        op, runtime = first_differing(report).operator.index, report.runtimes[0].runtime.name
+    operator = layer_operator(model, op)
+    entry = prepare(model, runtime or "litert-reference").operators.get(op)
+    source = operator.inputs[0] if entry is None else entry.inputs[0]
+    given, printed = ([sample[i] for sample in recording.samples] for i in (source, operator.outputs[0]))
+    return diagnose(model, np.concatenate(given), np.concatenate(printed), op, runtime)

@@ -1,0 +1,143 @@
+"""What an interpreter printed on another machine, read and checked: a recording.npz, or what a board printed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...model.errors import InputError
+from ...model.graph import Model
+from ...model.types import Array
+from .micro import PREFIX
+
+__all__ = ["Recording", "read_recording"]
+
+SCHEMA = "lastbit.recording/1"
+_BEGIN = re.compile(rf"{PREFIX} begin ([0-9a-f]{{64}}) (\d+)\s*$")
+_TENSOR = re.compile(rf"{PREFIX} (\d+) (\d+) ([0-9a-f]*)\s*$")
+
+
+@dataclass(frozen=True, repr=False)
+class Recording:
+    """What an interpreter printed for some inputs, tensor by tensor.
+
+    Attributes:
+        interpreter: its distribution and version.
+        kernels: `default`, `builtin` or `reference`.
+        machine: the CPU and the system.
+        samples: for each input tensor index -> value, of the inputs and of what operators computed.
+        ends: for each input the outputs of the unchanged model, tensor index -> value; empty where it was not run.
+    """
+
+    interpreter: str
+    kernels: str
+    machine: str
+    samples: tuple[Mapping[int, Array], ...] = field(repr=False)
+    ends: tuple[Mapping[int, Array], ...] = field(repr=False)
+
+    @property
+    def where(self) -> str:
+        """Who printed it, in words."""
+        return f"{self.interpreter}, {self.kernels} kernels, {self.machine or 'unknown CPU'}"
+
+
+def read_recording(path: str | os.PathLike[str], model: Model) -> Recording:
+    """Read what record.py wrote, or what `lastbit_record` printed.
+
+    Args:
+        path: the file.
+        model: the model that it should be of.
+
+    Raises:
+        InputError: the file cannot be read, is no recording, or is one of another model.
+    """
+    name = os.fspath(path)
+    try:
+        content = Path(name).read_bytes()
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror or error}") from None
+    if content.startswith(b"PK"):
+        return _of_arrays(name, model)
+    return _of_lines(name, content.decode("utf-8", errors="replace"), model)
+
+
+def _of_arrays(name: str, model: Model) -> Recording:
+    try:
+        with np.load(name, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+        about = json.loads(str(arrays.pop("about")))
+        if about["schema"] != SCHEMA:
+            raise InputError(f"{name}: found the schema {about['schema']!r}; wanted {SCHEMA}")
+        digest, count = str(about["model_sha256"]), int(about["samples"])
+        told = [str(about[key]) for key in ("interpreter", "kernels", "cpu", "platform")]
+    except (KeyError, ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{name}: no recording: {error}; wanted what record.py writes") from None
+    _check_model(name, digest, model)
+    samples: list[dict[int, Array]] = [{} for _ in range(count)]
+    ends: list[dict[int, Array]] = [{} for _ in range(count)]
+    for key, array in arrays.items():
+        parts = key.split("/")
+        if not all(part.isdigit() or part == "end" for part in parts) or int(parts[0]) >= count:
+            raise InputError(f"{name}: found an array named {key!r}; wanted SAMPLE/TENSOR or SAMPLE/end/TENSOR")
+        target = ends if parts[1] == "end" else samples
+        target[int(parts[0])][int(parts[-1])] = _checked(name, key, array, model, int(parts[-1]))
+    return Recording(told[0], told[1], "; ".join(filter(None, told[2:])), tuple(samples), tuple(ends))
+
+
+def _of_lines(name: str, text: str, model: Model) -> Recording:
+    samples: list[dict[int, Array]] = []
+    for line in text.splitlines():
+        start = line.find(PREFIX)  # a board may print a time in front of it
+        if start < 0:
+            continue
+        if begun := _BEGIN.match(line[start:]):
+            _check_model(name, begun[1], model)
+            samples = [{} for _ in range(int(begun[2]))]
+        elif (printed := _TENSOR.match(line[start:])) and int(printed[1]) < len(samples):
+            index = int(printed[2])
+            samples[int(printed[1])][index] = _of_bytes(name, bytes.fromhex(printed[3]), model, index)
+    if not samples or not any(samples):
+        raise InputError(f"{name}: no recording: no line begins with {PREFIX!r}; wanted what lastbit_record prints")
+    missing = [n for n, sample in enumerate(samples) if not sample]
+    if missing:
+        raise InputError(f"{name}: the recording ends early: nothing of input {missing[0]} was printed")
+    return Recording("tflite-micro, built for the board", "default", "", tuple(samples), tuple({} for _ in samples))
+
+
+def _check_model(name: str, digest: str, model: Model) -> None:
+    own = hashlib.sha256(bytes(model.content)).hexdigest()
+    if digest != own:
+        raise InputError(
+            f"{name}: recorded with another model (SHA-256 {digest[:12]}...); {model.source} has {own[:12]}... "
+            "Give the model that the recorder was made of."
+        )
+
+
+def _checked(name: str, key: str, array: Array, model: Model, index: int) -> Array:
+    if not 0 <= index < len(model.tensors):
+        raise InputError(f"{name}: found tensor {index}; the model has tensors 0 to {len(model.tensors) - 1}")
+    tensor = model.tensors[index]
+    if array.dtype != tensor.dtype.numpy or array.shape != tensor.shape:
+        raise InputError(
+            f"{name}: {key} is {array.dtype} {list(array.shape)}; {tensor.label} is {tensor.dtype.name} "
+            f"{list(tensor.shape)}"
+        )
+    return array
+
+
+def _of_bytes(name: str, content: bytes, model: Model, index: int) -> Array:
+    if not 0 <= index < len(model.tensors):
+        raise InputError(f"{name}: found tensor {index}; the model has tensors 0 to {len(model.tensors) - 1}")
+    tensor = model.tensors[index]
+    wanted = int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype.numpy).itemsize
+    if len(content) != wanted:
+        raise InputError(f"{name}: found {len(content)} bytes of {tensor.label}; wanted {wanted}")
+    return np.frombuffer(content, tensor.dtype.numpy).reshape(tensor.shape)

@@ -1,0 +1,164 @@
+"""A recorder is made, runs where LastBit is not, and what it brings back is compared operator by operator."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from lastbit.cli import main
+from lastbit.model.errors import InputError, UnsupportedError
+from lastbit.model.tflite.synthesize import quant
+from lastbit.verbs.record.compared import compare_recorded, first_differing
+from lastbit.verbs.record.diagnosed import diagnose_recorded
+from lastbit.verbs.record.recording import read_recording
+from lastbit.verbs.record.verb import record
+from tests.support.interpreters import XNNPACK, needs_all_interpreters
+from tests.support.models import ModelBuilder
+
+
+def network():
+    """A dense layer, a RELU that rescales and a SOFTMAX."""
+    rng = np.random.default_rng(4)
+    build = ModelBuilder()
+    x = build.tensor((2, 12), "int8", quant(0.05, 3))
+    weights = build.constant(rng.integers(-127, 128, (8, 12)), "int8", quant(0.01))
+    bias = build.constant(rng.integers(-900, 900, 8), "int32", quant(0.0005))
+    dense = build.tensor((2, 8), "int8", quant(0.03, -4))
+    build.operator("FULLY_CONNECTED", (x, weights, bias), (dense,))
+    rectified = build.tensor((2, 8), "int8", quant(0.02, -128))
+    build.operator("RELU", (dense,), (rectified,))
+    output = build.tensor((2, 8), "int8", quant(1 / 256, -128))
+    build.operator("SOFTMAX", (rectified,), (output,), beta=1.0)
+    return build.model((x,), (output,))
+
+
+def recorded_here(folder, model, *arguments):
+    """What record.py writes, run by this Python as a script of its own."""
+    record(model, samples=3).write(str(folder))
+    target = folder / "recording.npz"
+    command = [sys.executable, "-I", str(folder / "record.py"), "-o", str(target), *arguments]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder, timeout=300)
+    return target
+
+
+def changed(path, key, function):
+    """The same recording with one tensor changed."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays[key] = function(arrays[key])
+    target = path.with_name("changed.npz")
+    np.savez_compressed(target, **arrays)
+    return target
+
+
+@needs_all_interpreters
+@pytest.mark.parametrize(
+    ("arguments", "runtime"),
+    [
+        ((), XNNPACK),
+        (("--kernels", "reference"), "litert-reference"),
+        (("--interpreter", "tflite-micro"), "tflm"),
+    ],
+)
+def test_what_a_recorder_brings_back_is_what_the_runtime_prints(tmp_path, arguments, runtime):
+    model = network()
+    path = recorded_here(tmp_path, model, *arguments)
+    recording = read_recording(path, model)
+    report = compare_recorded(model, recording, [runtime])
+    assert report.exit_code == 0
+    assert [op.outputs for op in report.runtimes[0].operators] == [48, 48, 48]
+    assert report.runtimes[0].end_outputs == 48
+    with pytest.raises(UnsupportedError, match="nothing to diagnose"):
+        first_differing(report)
+    assert runtime in {r.runtime.name for r in compare_recorded(model, recording).runtimes if not r.differing}
+
+
+@needs_all_interpreters
+def test_an_operator_that_differs_is_found_and_diagnosed(tmp_path):
+    model = network()
+    (tmp_path / "model.tflite").write_bytes(bytes(model.content))
+    path = recorded_here(tmp_path, model, "--kernels", "reference")
+    file, dense = str(tmp_path / "model.tflite"), model.operators[0].outputs[0]
+    bad = changed(changed(path, f"0/{dense}", lambda y: y + np.int8(1)), f"1/{dense}", lambda y: y + np.int8(1))
+    bad = changed(bad, f"2/{dense}", lambda y: y + np.int8(1))
+    report = compare_recorded(model, read_recording(bad, model), ["litert-reference"])
+    assert report.exit_code == 1
+    assert first_differing(report).operator.name == "FULLY_CONNECTED"
+    run = CliRunner().invoke(main, ["verify", file, "--runtime", "litert-reference", "--recorded", str(bad)])
+    assert run.exit_code == 1
+    assert "first in operator 0 FULLY_CONNECTED" in run.output
+    loaded = json.loads(CliRunner().invoke(main, ["identify", file, "--recorded", str(bad), "--json"]).output)
+    assert loaded["schema"] == "lastbit.recorded/1"
+    found = diagnose_recorded(file, str(bad), None, "litert-reference")
+    assert found.exit_code == 1
+
+
+STUB = """
+#pragma once
+#include <stdint.h>
+#include <string.h>
+typedef enum { kTfLiteOk = 0 } TfLiteStatus;
+typedef union { void* raw; const void* raw_const; } TfLitePtrUnion;
+typedef struct { TfLitePtrUnion data; unsigned long bytes; } TfLiteTensor;
+"""
+INTERPRETER = """
+#pragma once
+#include "tensorflow/lite/c/common.h"
+namespace tflite {
+struct MicroInterpreter {
+  signed char in[24], out[3][16];
+  TfLiteTensor given, made[3];
+  TfLiteTensor* input(unsigned) { given.data.raw = in; given.bytes = 24; return &given; }
+  TfLiteTensor* output(unsigned i) { made[i].data.raw = out[i]; made[i].bytes = 16; return &made[i]; }
+  TfLiteStatus Invoke() { for (int i = 0; i < 3; ++i) memset(out[i], i + 1, 16); return kTfLiteOk; }
+};
+}
+"""
+CALLER = """
+#include <stdio.h>
+#include "lastbit_record.cc"
+int main() { tflite::MicroInterpreter made; return lastbit_record(&made, printf); }
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_the_function_for_micro_prints_what_is_read(tmp_path):
+    model = network()
+    made = record(model, samples=2)
+    made.write(str(tmp_path))
+    for name, text in (("c/common.h", STUB), ("micro/micro_interpreter.h", INTERPRETER)):
+        path = tmp_path / "tensorflow" / "lite" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    (tmp_path / "main.cc").write_text(CALLER)
+    subprocess.run(["g++", "-std=c++11", "-Wall", "-Werror", "-I.", "main.cc", "-o", "out"], check=True, cwd=tmp_path)
+    printed = subprocess.run([str(tmp_path / "out")], check=True, capture_output=True, text=True).stdout
+    (tmp_path / "log.txt").write_text("boot\n" + printed.replace("LASTBIT", "[0.01] LASTBIT"))
+    recording = read_recording(tmp_path / "log.txt", model)
+    with np.load(tmp_path / "inputs.npz") as file:
+        for number, sample in enumerate(recording.samples):
+            assert np.array_equal(sample[model.inputs[0].index], file[f"{number}/{model.inputs[0].index}"])
+    assert [int(recording.samples[0][op.outputs[0]][0, 0]) for op in model.operators] == [1, 2, 3]
+
+
+def test_what_is_no_recording_is_refused(tmp_path):
+    model = network()
+    with pytest.raises(InputError, match="No such file"):
+        read_recording(tmp_path / "none.npz", model)
+    (tmp_path / "log.txt").write_text("nothing here")
+    with pytest.raises(InputError, match="no line begins with"):
+        read_recording(tmp_path / "log.txt", model)
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(InputError, match="no recording"):
+        read_recording(tmp_path / "other.npz", model)
+    about = {"schema": "lastbit.recording/1", "model_sha256": "0" * 64, "samples": 1}
+    about |= dict.fromkeys(("interpreter", "kernels", "cpu", "platform"), "")
+    np.savez(tmp_path / "another.npz", about=np.asarray(json.dumps(about)))
+    with pytest.raises(InputError, match="recorded with another model"):
+        read_recording(tmp_path / "another.npz", model)
+    with pytest.raises(InputError, match="samples is 0"):
+        record(model, samples=0)
