@@ -67,9 +67,22 @@ def of_granularity(rules: ByGranularity, variant: Variant) -> str:
     return rules[variant.per_channel]
 
 
+# Not run on ARM64.
+_NOT_RUN = Refused(Refusal.NOT_SETTLED, "it was not run on ARM64")
+_NOT_RUN_OPERATORS = (
+    *("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"),
+    *("BATCH_TO_SPACE_ND", "GATHER", "SLICE", "SPACE_TO_BATCH_ND"),
+)
+_NOT_RUN_KEYS = (key_of("TRANSPOSE_CONV", "uint8 per_tensor"),)
+
+
 def beside_dense(base: Rules) -> dict[Key, Rule | Refused]:
-    """What a runtime says of the operators beside dense layers, and what it refuses of those."""
-    return {key: rule for key, rule in base.items() if key[0] != "FULLY_CONNECTED" or isinstance(rule, Refused)}
+    """What a runtime says of the operators beside dense layers, and what it refuses of those: where ARM64 begins."""
+    return {
+        key: _NOT_RUN if key[0] in _NOT_RUN_OPERATORS or key in _NOT_RUN_KEYS else rule
+        for key, rule in base.items()
+        if key[0] != "FULLY_CONNECTED" or isinstance(rule, Refused)
+    }
 
 
 def kept(base: Rules, *operators: str) -> dict[Key, Rule | Refused]:

@@ -6,7 +6,7 @@ from .arm64_rules import ARM64_XNNPACK
 from .base import Family, Refusal, Refused, Rule
 from .change import Change
 from .cpu import Cpu, Interpreter, Mode
-from .derive import WHOLE_INT4_SUMS, hybrid_rules
+from .derive import WHOLE_INT4_SUMS, beside_dense, hybrid_rules
 from .machine import ARM64, X86_64
 from .operator_rules import (
     XNNPACK_AVX2_OPERATORS,
@@ -123,7 +123,7 @@ _AVX2 = Cpu(
 )
 
 _ON_ARM64: dict[Key, Rule | Refused] = {
-    **{key: rule for key, rule in _AVX512_VNNI.rules.items() if key[0] != "FULLY_CONNECTED"},
+    **beside_dense({key: rule for key, rule in _AVX512_VNNI.rules.items() if key[0] != "FULLY_CONNECTED"}),
     **ARM64_XNNPACK,
     key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", Family.XNNPACK),
     key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", Family.XNNPACK),
