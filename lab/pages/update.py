@@ -15,13 +15,12 @@ from pathlib import Path
 from lab.pages import api as api_page
 from lab.pages import converters, gallery, page_585, reader_table, runtimes, screens
 from lastbit.ops import OPERATOR_GROUPS, OPERATORS
-from lastbit.runtimes import RUNTIMES, Rule, cpus
+from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.evidence import evidence_of, outputs_by_run
 from lastbit.runtimes.groups import GROUPS
-from lastbit.runtimes.machine import ARM64
 from lastbit.runtimes.open_points import OPEN_POINTS, SETTLED_POINTS
 from lastbit.runtimes.variant import key_of
-from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES, Cell, operator_runs, operators_report
+from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES, OPERATOR_TABLES, Cell, operator_runs, operators_report
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,13 +88,6 @@ def _cpu(text: str) -> str:
     return name
 
 
-_ON_ARM64 = {cpu.name for cpu, _ in cpus() if cpu.machines == ARM64}
-OPERATOR_COLUMNS = tuple(
-    tuple(name for name in OPERATOR_RUNTIMES if (name in _ON_ARM64) is arm64) for arm64 in (False, True)
-)
-"""An operator has two tables: ARM64 has one of its own."""
-
-
 def operators_tables() -> str:
     """For each operator a table: a row for each variant, a column for each runtime, and the rules it follows."""
     rows: dict[str, list[tuple[str, dict[str, Cell]]]] = {}
@@ -112,7 +104,7 @@ def _operator_part(operator: str, variants: list[tuple[str, dict[str, Cell]]]) -
     lines = [f"### {operator}", ""]
     reasons: dict[str, int] = {}
     rules: dict[str, list[str]] = {}
-    for names in OPERATOR_COLUMNS:
+    for names in OPERATOR_TABLES.values():
         lines += [f"| variant | {' | '.join(f'`{n}`' for n in names)} |", "|---" * (len(names) + 1) + "|"]
         for variant, cells in variants:
             texts = []

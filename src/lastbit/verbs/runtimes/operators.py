@@ -9,13 +9,15 @@ from typing import Any, Literal
 from ...model.errors import Refusal
 from ...ops import OPERATORS
 from ...report.blocks import Block, Report, Table, Text
-from ...runtimes import RUNTIMES, Refused, find_rule
+from ...runtimes import RUNTIMES, Refused, cpus, find_rule
 from ...runtimes.base import Family
 from ...runtimes.evidence import Evidence, Run, evidence_of, outputs_by_run
+from ...runtimes.machine import ARM64
 from ...runtimes.variant import Variant
 
 __all__ = [
     "OPERATOR_RUNTIMES",
+    "OPERATOR_TABLES",
     "Cell",
     "OperatorsReport",
     "operator_cell",
@@ -41,6 +43,13 @@ OPERATOR_RUNTIMES = (
     "litert-reference-arm64-neon",
 )
 """The runtimes whose operators around dense layers are compared with their interpreters."""
+
+_ON_ARM64 = {cpu.name for cpu, _ in cpus() if cpu.machines == ARM64}
+OPERATOR_TABLES = {
+    "x86-64 and microcontrollers": tuple(name for name in OPERATOR_RUNTIMES if name not in _ON_ARM64),
+    "ARM64": tuple(name for name in OPERATOR_RUNTIMES if name in _ON_ARM64),
+}
+"""What a table of operators is of -> its columns."""
 
 Status = Literal["exact", "refused", "not yet"]
 
@@ -151,14 +160,21 @@ class OperatorsReport(Report):
 
     def blocks(self) -> list[Block]:
         """One table: a row for each operator and variant, a column for each runtime."""
-        rows = [
-            (operator, variant, *(_short(cell) for cell in row.values()))
-            for (operator, variant), row in self.cells().items()
+        cells = self.cells()
+        tables = [
+            Table(
+                ("operator", "variant", *names),
+                [(*key, *(_short(row[name]) for name in names)) for key, row in cells.items()],
+                title=f"Operators beside dense layers, {what}",
+            )
+            for what, names in OPERATOR_TABLES.items()
         ]
-        counts = {status: sum(text.startswith(status) for row in rows for text in row[2:]) for status in _STATUSES}
+        counts = {
+            status: sum(c.status == status for row in cells.values() for c in row.values()) for status in _STATUSES
+        }
         told = ", ".join(f"{count} {status}" for status, count in counts.items())
         return [
-            Table(("operator", "variant", *OPERATOR_RUNTIMES), rows, title="Operators beside dense layers"),
+            *tables,
             Text(f"{told}. exact: compared with the running interpreter, nothing differs (outputs compared).", "dim"),
             Text("`--json` has every rule and reason; dense layers are in `lastbit runtimes`.", "dim"),
         ]
