@@ -189,7 +189,7 @@ CASES = [
         ("fitted_factor",),
         "https://github.com/lutzroeder/netron/issues/1221",
         "The scales are copied with three digits.",
-        also=(("scales_three_digits",),),
+        also=(("scales_three_digits",), ("scales_four_decimals",)),
     ),
     Case(
         factor_typed_in,

@@ -16,7 +16,7 @@ from ...model.types import Float64Array, Int64Array
 from ...ops.dense.eight_bit import PreparedDense
 from .base import Case, Mistake
 from .sums import Grid
-from .threads import EXECUTORCH_20655
+from .threads import ARMNN_550, EXECUTORCH_20655, TF_102943
 
 __all__ = ["BIASING", "Accumulated", "right_bias"]
 
@@ -45,6 +45,10 @@ def right_bias(_case: Case, _grid: Grid, acc: Int64Array, bias: Int64Array) -> A
 
 def _real_bias(case: Case, grid: Grid, acc: Int64Array, bias: Int64Array) -> Accumulated:
     return Accumulated(acc, real_part=np.asarray(bias * grid.unit_values(case.bias_scale), np.float64))
+
+
+def _integer_bias_on_real_sum(case: Case, grid: Grid, acc: Int64Array, bias: Int64Array) -> Accumulated:
+    return Accumulated(acc, real_part=np.asarray(bias / grid.unit_values(case.bias_scale), np.float64))
 
 
 def _biased(prepared: PreparedDense) -> bool:
@@ -158,5 +162,27 @@ BIASING: tuple[Mistake, ...] = (
         _biased,
         rarity=2.5,
         seen=(EXECUTORCH_20655,),
+    ),
+    Mistake(
+        "bias_integer_on_real_sum",
+        "bias",
+        "the int32 bias is added to the real-valued sum, acc * s_x * s_w; it must be multiplied by s_x * s_w first",
+        _ADD,
+        _ADD_C,
+        _integer_bias_on_real_sum,
+        lambda prepared: _biased(prepared) and prepared.layer.given is None,
+        rarity=2.5,
+        seen=(ARMNN_550,),
+    ),
+    Mistake(
+        "accumulator_wraps_int16",
+        "bias",
+        "the accumulator is int16, the bias in it, and wraps",
+        "acc = acc.astype(np.int32) + bias",
+        "int32_t acc = bias[unit];",
+        lambda case, grid, acc, bias: Accumulated(low_bits(acc + bias, 16)),
+        _biased,
+        rarity=2.5,
+        seen=(TF_102943,),
     ),
 )

@@ -16,7 +16,7 @@ from ...model.types import Int64Array, fused_bounds, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.products.window_layer import WindowLayer
 from .base import Case, Mistake
-from .threads import ESP_NN_25, PYRTLNET_6, SO_PURE_PYTHON, TT_METAL_56327
+from .threads import ESP_NN_25, PYRTLNET_6, SO_PURE_PYTHON, TF_58987, TT_METAL_56327
 
 __all__ = ["FINISHING", "RAW", "right_range"]
 
@@ -317,6 +317,16 @@ FINISHING: tuple[Mistake, ...] = (
         _CLIP_C,
         _as_other_type,
         _eight_bits,
+    ),
+    Mistake(
+        "clamp_to_int8",
+        "range",
+        "the output is clamped to int8's range; it is int16",
+        _CLIP,
+        _CLIP_C,
+        lambda case, y, low, high: np.clip(y, max(low, -128), min(high, 127)),
+        lambda prepared: prepared.layer.output.dtype.name == "int16",
+        seen=(TF_58987,),
     ),
     Mistake(
         "clamp_before_zero_point",

@@ -1,6 +1,7 @@
 """Where mistakes were seen: addresses of public threads, by what they are called here."""
 
 __all__ = [
+    "ARMNN_550",
     "ARM_COMPUTE_834",
     "ARM_COMPUTE_1033",
     "BITNET_459",
@@ -42,6 +43,7 @@ __all__ = [
     "TF_44215",
     "TF_51853",
     "TF_53763",
+    "TF_58987",
     "TF_62110",
     "TF_62640",
     "TF_102943",
@@ -81,6 +83,7 @@ ZEPHYR_88638 = "https://github.com/zephyrproject-rtos/zephyr/issues/88638"
 TF_62640 = "https://github.com/tensorflow/tensorflow/issues/62640"
 TF_44215 = "https://github.com/tensorflow/tensorflow/issues/44215"
 TF_35072 = "https://github.com/tensorflow/tensorflow/issues/35072"
+TF_58987 = "https://github.com/tensorflow/tensorflow/issues/58987"
 TF_62110 = "https://github.com/tensorflow/tensorflow/pull/62110"
 TF_23384 = "https://github.com/tensorflow/tensorflow/issues/23384"
 ESP_NN_25 = "https://github.com/espressif/esp-nn/issues/25"
@@ -101,6 +104,7 @@ TF_38781 = "https://github.com/tensorflow/tensorflow/issues/38781"
 TFLM_757 = "https://github.com/tensorflow/tflite-micro/issues/757"
 TFLM_3598 = "https://github.com/tensorflow/tflite-micro/pull/3598"
 ONEDNN_476 = "https://github.com/uxlfoundation/oneDNN/issues/476"
+ARMNN_550 = "https://github.com/ARM-software/armnn/issues/550"
 BITNET_459 = "https://github.com/microsoft/BitNet/pull/459"
 ORT_QNN_728 = "https://github.com/onnxruntime/onnxruntime-qnn/pull/728"
 QUARK_30 = "https://github.com/amd/Quark/pull/30"

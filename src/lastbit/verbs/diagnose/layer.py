@@ -20,6 +20,7 @@ from ...ops.dense.eight_bit import PreparedDense
 from ...runtimes import Runtime, get_runtime, interpreter_here
 from .arithmetics import arithmetics, grouped, prepare_everywhere, right_output, that_follow
 from .calling import Shapes, call, filled
+from .fitted import fitted
 from .function import Function, dense_values
 from .given import Given
 from .given_input import chosen_input, dense_shapes, elsewhere, layer_rows, real_input
@@ -276,8 +277,12 @@ class _Diagnoser:
             distance = tie_distance(shown, right.astype(np.int64), unrounded)
         ties: tuple[Tie, ...] = ()
         explanations: tuple[Reproduction, ...] = ()
+        fit = None
         if found is not None:
             explanations, ties = self._told_apart(found)
+        elif not parts and reading.values.dtype.kind != "f" and distance is None:
+            counted = None if outcome.unwritten is None else outcome.unwritten.rest
+            fit = fitted(Case.of(given.prepared, given.x), reading.values, counted)
         return Diagnosis(
             given,
             explanations,
@@ -290,6 +295,7 @@ class _Diagnoser:
             refused=self.refused,
             unwritten=outcome.unwritten,
             tie_distance=distance,
+            fit=fit,
         )
 
     def _told_apart(self, found: _Found) -> tuple[tuple[Reproduction, ...], tuple[Tie, ...]]:

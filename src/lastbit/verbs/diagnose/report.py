@@ -15,6 +15,7 @@ from ...report.junit import Check, Outcome
 from ...report.phrases import names_text
 from ...report.pictures import Picture
 from .difference_pictures import difference_pictures
+from .fitted import FITTED
 from .given import Given
 from .kernels import apart_text
 from .result import Found
@@ -64,6 +65,8 @@ class Diagnosis(Found):
         head = f"{given.layer} of {given.source}, {given.mine.dtype}{list(given.mine.shape)}"
         if self.problem:
             return [f"This cannot be the layer's output: {self.problem}.", head]
+        if self.fit is not None and self.explanation is None:
+            return [f"A factor of its own fits every element. {self.fit.text}", *self.fit.suggestions[:1], head]
         if self.explanation is None:
             return [f"No set of up to {given.most} known mistakes fits every element.", head]
         if self.explanation.mistakes:
@@ -100,6 +103,7 @@ class Diagnosis(Found):
             "other runtime": self._other_runtime,
             "mistakes": self._mistakes,
             "unexplained": self._unexplained,
+            "fitted": self._fitted,
         }[self.verdict]()
         return blocks
 
@@ -209,6 +213,19 @@ class Diagnosis(Found):
 
     def _elsewhere(self) -> list[Block]:
         return [Text(f"But {self.elsewhere}", "good")] if self.elsewhere else []
+
+    def _fitted(self) -> list[Block]:
+        fit = self.fit
+        assert fit is not None
+        blocks: list[Block] = [
+            Text("No known mistake fits, but a factor of its own reproduces every element.", "bad"),
+            Text(fit.text, "bad"),
+            *(
+                Text(f"{suggestion}: that lies in the interval{'s' * (fit.low.size > 1)}.")
+                for suggestion in fit.suggestions
+            ),
+        ]
+        return [*blocks, *mistake_blocks(1, FITTED, self.given.prepared.requant.rule)]
 
     def _unexplained(self) -> list[Block]:
         blocks: list[Block] = [

@@ -16,6 +16,7 @@ from ...layers.mistakes.fixes import fixes
 from ...layers.mistakes.worked import WorkedStep, worked_steps
 from ...model.types import Array
 from ...report.blocks import Report
+from .fitted import FITTED, Fit
 from .given import Given
 from .given_steps import Part
 from .samples import image_places, output_shape
@@ -47,6 +48,7 @@ class Found(Report, ABC):
         unwritten: rows or units that hold one constant; `explanations` and `nearest` are then about the rest.
         tie_distance: how far from a rounding tie of the right calculation the wrong elements are at most, where each
             is off by one and next to one; else None.
+        fit: where nothing known fits: factors that reproduce every element, and the numbers that they suggest.
     """
 
     given: Given
@@ -62,6 +64,7 @@ class Found(Report, ABC):
     elsewhere: str = ""
     unwritten: Unwritten | None = None
     tie_distance: float | None = None
+    fit: Fit | None = None
 
     @property
     def explanation(self) -> Reproduction | None:
@@ -71,18 +74,21 @@ class Found(Report, ABC):
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
         """The likeliest explanation's mistakes, in order of calculation."""
-        return () if self.explanation is None else tuple(MISTAKES[name] for name in self.explanation.mistakes)
+        if self.explanation is None:
+            return () if self.fit is None else (FITTED,)
+        return tuple(MISTAKES[name] for name in self.explanation.mistakes)
 
     @property
     def verdict(self) -> str:
-        """`right`, `form`, `other runtime`, `unwritten`, `mistakes`, `unexplained` or `unreadable`.
+        """`right`, `form`, `other runtime`, `unwritten`, `mistakes`, `fitted`, `unexplained` or `unreadable`.
 
-        `form` is right numbers in another dtype or shape; `unwritten` is right except for rows or units never written.
+        `fitted`: no known mistake, but factors of its own reproduce every element. `form`: right numbers in another
+        dtype or shape. `unwritten`: right except for rows or units never written.
         """
         if self.problem:
             return "unreadable"
         if self.explanation is None:
-            return "unexplained"
+            return "unexplained" if self.fit is None else "fitted"
         if self.explanation.mistakes:
             return "mistakes"
         if self.unwritten is not None:
@@ -166,6 +172,7 @@ class Found(Report, ABC):
             "fault": self.fault,
             "unwritten": None if self.unwritten is None else self.unwritten.as_dict(),
             "tie_distance": self.tie_distance,
+            "fit": None if self.fit is None else self.fit.as_dict(),
             "findings": list(self.findings),
             "difference": None if self.difference is None else {"to": given.first, **self.difference.as_dict()},
             "explanations": [_explanation_dict(e) for e in self.explanations],

@@ -98,6 +98,12 @@ def trial_inputs(layer: DenseLayer, rng: np.random.Generator, solved: int = 0) -
     places[:2] = 0, depth - 1
     alone[np.arange(len(alone)), places] = rng.integers(dtype.qmin, dtype.qmax, len(alone), endpoint=True)
     parts += [alone, boundary_inputs(layer, rng)]
+    reach = np.maximum(-layer.reachable_acc()[0], layer.reachable_acc()[1])
+    if reach.max() >= 2**31:
+        # As far from zero as some units get, where a register of 32 bits overflows.
+        far = layer.weights_values[np.argsort(-reach)[:4]].astype(np.int64)
+        ends = np.where(far > layer.weights_zero_point, dtype.qmax, dtype.qmin)
+        parts += [ends, dtype.qmin + dtype.qmax - ends]
     if solved:
         parts.append(tie_seeking_inputs(layer, all_rules(layer), solved, rng)[0])
     rows: Array = np.concatenate(parts).astype(dtype.numpy)

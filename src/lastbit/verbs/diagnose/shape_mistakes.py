@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...layers.mistakes import Mistake, applicable
-from ...model.types import Array, integer_type
+from ...model.types import Array, IntegerType, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.layer import DenseLayer
 from ...ops.products.window_layer import WindowLayer
@@ -183,7 +183,14 @@ def _units(layer: DenseLayer, matrix: Array) -> tuple[list[_Read], str]:
     if dtype.qmin < 0 and int(steps.min()) >= 0 and int(steps.max()) <= 255 and dtype.bits == 8:
         wrapped = steps.astype(np.uint8).view(np.int8).astype(np.int64)
         made.insert(0, (wrapped, (f"{said}: int8 values read as uint8",), False))
-    return made, ""
+    return [*_read_as_int8(dtype, steps, said), *made], ""
+
+
+def _read_as_int8(dtype: IntegerType, steps: Array, said: str) -> list[_Read]:
+    """uint8 values as the int8 values of the same bytes, where an array of another type can be that."""
+    if dtype.qmin or dtype.bits != 8 or not steps.size or steps.min() < -128 or steps.max() > 127 or steps.min() >= 0:
+        return []
+    return [(steps & 255, (f"{said}: uint8 values read as int8",), False)]
 
 
 def _floats(layer: DenseLayer, matrix: Array, near: float) -> tuple[list[_Read], str]:
@@ -193,7 +200,9 @@ def _floats(layer: DenseLayer, matrix: Array, near: float) -> tuple[list[_Read],
         return [], f"its value at (row, unit) = {at} is {matrix[tuple(at)]}; a quantized output is finite"
     said = f"its dtype is floating-point, the layer's output is {layer.output.dtype.name}"
     if (matrix == np.rint(matrix)).all() and np.abs(matrix).max(initial=0) < 2**53:
-        return [(matrix.astype(np.int64), (f"{said}; all its values are whole numbers",), True)], ""
+        whole = matrix.astype(np.int64)
+        plain: _Read = (whole, (f"{said}; all its values are whole numbers",), True)
+        return [*_read_as_int8(integer_type(layer.output.dtype), whole, said), plain], ""
     steps = matrix / float(layer.output_scale) + layer.output_zero_point
     # Whole multiples of the scale by chance: a share of 2 * near for each element.
     if (np.abs(steps - np.rint(steps)) < near).all():

@@ -1,0 +1,64 @@
+"""A factor that no known mistake makes: its interval, and the number that it suggests."""
+
+import json
+
+import numpy as np
+import pytest
+
+import lastbit
+from lastbit.model.tflite import load, write
+from lastbit.model.tflite.synthesize import dense_subgraph, quant
+
+RNG = np.random.default_rng(12)
+W, B = RNG.integers(-127, 128, (8, 40)), RNG.integers(-3000, 3000, 8)
+X = RNG.integers(-128, 128, (40, 40)).astype(np.int8)
+SX, SW, SY, ZX, ZY = 0.0745098039, 0.01782345, 1.5403217, -5, 4
+
+
+def model(scales=SW):
+    graph = dense_subgraph(
+        W, input_quant=quant(SX, ZX), weights_quant=quant(scales), output_quant=quant(SY, ZY), bias=B
+    )
+    return load(write(graph))
+
+
+def made(factor, zero_point=ZY, rounded=np.rint):
+    acc = (X.astype(np.int64) - ZX) @ W.T + B
+    return np.clip(rounded(acc * factor) + zero_point, -128, 127).astype(np.int8)
+
+
+def test_scales_copied_with_a_few_digits_are_suggested():
+    report = lastbit.diagnose(model(), X, made(0.075 * SW / SY))
+    assert report.verdict == "fitted"
+    assert [m.name for m in report.mistakes] == ["fitted_factor"]
+    assert report.exit_code == 1
+    assert "s_x = 0.075 is the right number with two digits" in str(report)
+    low, high = report.fit.ratio
+    assert low <= 0.075 / SX <= high
+    assert json.loads(report.json())["fit"]["rounding"] == "nearest"
+
+
+def test_the_interval_holds_the_factor_of_every_unit_and_the_zero_point_is_found():
+    scales = RNG.uniform(0.005, 0.02, 8)
+    factor = SX * scales.astype(np.float32) / SY * RNG.uniform(0.93, 1.07, 8)
+    report = lastbit.diagnose(model(scales), X, made(factor, 9))
+    assert (report.fit.low <= factor).all()
+    assert (factor <= report.fit.high).all()
+    assert (report.fit.zero_point, report.fit.right_zero_point) == (9, 4)
+    assert report.fit.ratio is None
+    assert "Your output zero point is 9; right is 4" in str(report)
+
+
+def test_a_scale_of_another_layer_is_suggested():
+    assert "s_y = 1.7 with the other two scales right" in str(lastbit.diagnose(model(), X, made(SX * SW / 1.7)))
+
+
+@pytest.mark.parametrize(("rounded", "said"), [(np.floor, "rounded down"), (np.trunc, "rounded towards zero")])
+def test_the_rounding_of_a_wrong_factor_is_told(rounded, said):
+    assert said in str(lastbit.diagnose(model(), X, made(SX * SW / SY * 1.0371, rounded=rounded), most=1))
+
+
+def test_noise_and_too_few_elements_fit_no_factor():
+    noise = RNG.integers(-100, 100, (40, 8)).astype(np.int8)
+    assert lastbit.diagnose(model(), X, noise, most=1).verdict == "unexplained"
+    assert lastbit.diagnose(model(), X[:2], made(SX * SW / SY * 1.2)[:2], most=1).verdict != "fitted"
