@@ -1,7 +1,7 @@
 """Mistakes in hybrid dense layers: float32 in and out, int8 or int4 weights, every row quantized at run time.
 
 A layer is calculated in float64 here; what float32 loses on the way depends on the order of summation and is a bound,
-`Hybrid.bound`, that an output may lie within. Function of each slot: see `HYBRID_SLOTS`.
+`HybridCase.bound`, that an output may lie within. Function of each slot: see `HYBRID_SLOTS`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from ...model.types import Float64Array
 from .base import Mistake
 from .threads import QUARK_30, TF_38781, TFLM_757
 
-__all__ = ["HYBRID", "HYBRID_SLOTS", "Hybrid", "calculate"]
+__all__ = ["HYBRID", "HYBRID_SLOTS", "HybridCase", "calculate"]
 
 HYBRID_SLOTS = ("hybrid input", "weights", "product", "members", "bias", "activation", "layout")
-"""In order of calculation. Each function takes a Hybrid and gives one: the slot's field is changed in it."""
+"""In order of calculation. Each function takes a HybridCase and gives one: the slot's field is changed in it."""
 
 _EPSILON = 2.0**-23
 
 
 @dataclass(frozen=True, eq=False)
-class Hybrid:
+class HybridCase:
     """A hybrid layer on its way from the input to the output; arrays of float64 that hold the file's values exactly.
 
     Attributes:
@@ -52,7 +52,7 @@ class Hybrid:
     bound: Float64Array | None = None
 
 
-def calculate(layer: Hybrid, chosen: Mapping[str, Mistake]) -> Hybrid:
+def calculate(layer: HybridCase, chosen: Mapping[str, Mistake]) -> HybridCase:
     """The layer's output with mistakes, at most one for each slot."""
     made = layer
     for slot in HYBRID_SLOTS[:-2]:
@@ -77,31 +77,31 @@ def _largest(x: Float64Array) -> Float64Array:
     return np.where(largest > 0, largest, np.float32(1)).astype(np.float64)
 
 
-def _quantized(layer: Hybrid, scale: Float64Array, steps: Float64Array, low: int = -127) -> Hybrid:
+def _quantized(layer: HybridCase, scale: Float64Array, steps: Float64Array, low: int = -127) -> HybridCase:
     return replace(layer, q=np.clip(steps, low, 127), s_x=scale)
 
 
-def _scale_of(layer: Hybrid, steps: int) -> Float64Array:
+def _scale_of(layer: HybridCase, steps: int) -> Float64Array:
     scale: Float64Array = (_largest(layer.x).astype(np.float32) / np.float32(steps)).astype(np.float64)
     return scale
 
 
-def _truncated(layer: Hybrid) -> Hybrid:
+def _truncated(layer: HybridCase) -> HybridCase:
     scale = _scale_of(layer, 127)
     return _quantized(layer, scale, np.trunc(layer.x.astype(np.float32) / scale[:, None].astype(np.float32)))
 
 
-def _whole_batch(layer: Hybrid) -> Hybrid:
+def _whole_batch(layer: HybridCase) -> HybridCase:
     scale = np.full(len(layer.x), _scale_of(layer, 127).max())
     return _quantized(layer, scale, np.rint(layer.x.astype(np.float32) / scale[:, None].astype(np.float32)))
 
 
-def _over_128(layer: Hybrid) -> Hybrid:
+def _over_128(layer: HybridCase) -> HybridCase:
     scale = _scale_of(layer, 128)
     return _quantized(layer, scale, np.rint(layer.x.astype(np.float32) / scale[:, None].astype(np.float32)), -128)
 
 
-def _both_ends(layer: Hybrid) -> Hybrid:
+def _both_ends(layer: HybridCase) -> HybridCase:
     low, high = np.minimum(layer.x.min(axis=1), 0), np.maximum(layer.x.max(axis=1), 0)
     scale = np.where(high > low, (high - low) / 255, 1.0)
     zero = np.rint(-128 - low / scale)
@@ -109,12 +109,12 @@ def _both_ends(layer: Hybrid) -> Hybrid:
     return replace(layer, q=steps, s_x=scale)
 
 
-def _symmetric(layer: Hybrid) -> Hybrid:
+def _symmetric(layer: HybridCase) -> HybridCase:
     scale = _scale_of(layer, 127)
     return _quantized(layer, scale, np.rint(layer.x.astype(np.float32) / scale[:, None].astype(np.float32)))
 
 
-def _nibbles(layer: Hybrid, kind: str) -> Hybrid:
+def _nibbles(layer: HybridCase, kind: str) -> HybridCase:
     stored = layer.w.astype(np.int64) & 15
     match kind:
         case "unsigned":
@@ -126,18 +126,18 @@ def _nibbles(layer: Hybrid, kind: str) -> Hybrid:
     return replace(layer, w=w.astype(np.float64))
 
 
-def _swapped(layer: Hybrid) -> Hybrid:
+def _swapped(layer: HybridCase) -> HybridCase:
     flat = layer.w.ravel().copy()
     even = flat.size // 2 * 2
     flat[:even] = flat[:even].reshape(-1, 2)[:, ::-1].ravel()
     return replace(layer, w=flat.reshape(layer.w.shape))
 
 
-def _as_in_out(layer: Hybrid) -> Hybrid:
+def _as_in_out(layer: HybridCase) -> HybridCase:
     return replace(layer, w=layer.w.reshape(layer.w.shape[::-1]).T)
 
 
-def _products(layer: Hybrid, kept: slice) -> Hybrid:
+def _products(layer: HybridCase, kept: slice) -> HybridCase:
     mask = np.zeros(layer.w.shape[1])
     mask[kept] = 1
     return replace(layer, w=layer.w * mask)

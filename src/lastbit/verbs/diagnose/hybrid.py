@@ -12,7 +12,7 @@ import numpy as np
 from ...engines.inputs import with_batch
 from ...layers.layer_input import layer_input
 from ...layers.mistakes.base import Mistake
-from ...layers.mistakes.hybrid import HYBRID, Hybrid, calculate
+from ...layers.mistakes.hybrid import HYBRID, HybridCase, calculate
 from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model, Operator
 from ...model.types import Array, Float64Array, fused_bounds
@@ -129,9 +129,9 @@ class _Search:
             self.source, layer.operator.label, self.mine, self.input_source, self.first, tuple(answers), largest
         )
 
-    def _bases(self) -> dict[str, Hybrid]:
+    def _bases(self) -> dict[str, HybridCase]:
         """The right calculation of every runtime: those with the same quantized rows and scales once, the first's."""
-        found: dict[str, Hybrid] = {}
+        found: dict[str, HybridCase] = {}
         seen: list[tuple[Float64Array, Float64Array]] = []
         for name in sorted(self.layers, key=lambda name: name != self.first):
             entry = self.layers[name]
@@ -145,10 +145,12 @@ class _Search:
             low, high = fused_bounds(entry.layer.activation)
             w = entry.layer.weights_values.astype(np.float64)
             x = self.rows.astype(np.float64)
-            found[name] = Hybrid(x, q, rows.scale.astype(np.float64), w, scales, bias, low, high)
+            found[name] = HybridCase(x, q, rows.scale.astype(np.float64), w, scales, bias, low, high)
         return found
 
-    def _level(self, bases: Mapping[str, Hybrid], small: Mapping[str, Hybrid], count: int) -> list[HybridAnswer]:
+    def _level(
+        self, bases: Mapping[str, HybridCase], small: Mapping[str, HybridCase], count: int
+    ) -> list[HybridAnswer]:
         """Every set of this many mistakes that reproduces the output, the likeliest first."""
         found: dict[tuple[str, ...], list[str]] = {}
         for name, base in bases.items():
@@ -162,7 +164,7 @@ class _Search:
         answers = [HybridAnswer(names, tuple(runtimes)) for names, runtimes in found.items()]
         return sorted(answers, key=lambda one: (self.first not in one.runtimes, one.rarity))
 
-    def _fits(self, base: Hybrid, chosen: Mapping[str, Mistake]) -> bool:
+    def _fits(self, base: HybridCase, chosen: Mapping[str, Mistake]) -> bool:
         """Whether every element lies within what float32 may lose."""
         if "hybrid_scale_of_whole_batch" in {m.name for m in chosen.values()} and len(base.x) < len(self.rows):
             return True  # a few rows have another largest value than all
@@ -173,11 +175,13 @@ class _Search:
         return bool((np.abs(made.y - wanted) <= _MORE * made.bound).all())
 
 
-def _first_rows(base: Hybrid, count: int) -> Hybrid:
-    return Hybrid(base.x[:count], base.q[:count], base.s_x[:count], base.w, base.s_w, base.bias, base.low, base.high)
+def _first_rows(base: HybridCase, count: int) -> HybridCase:
+    return HybridCase(
+        base.x[:count], base.q[:count], base.s_x[:count], base.w, base.s_w, base.bias, base.low, base.high
+    )
 
 
-def _telling(base: Hybrid) -> list[Mistake]:
+def _telling(base: HybridCase) -> list[Mistake]:
     """The mistakes that change this layer's output."""
     right = calculate(base, {})
     assert right.y is not None
