@@ -31,6 +31,7 @@ from ..rules.operators.forms import Quotient
 from ..rules.operators.rule import Choice
 from ..rules.operators.table import QUANTIZE
 from .blas import DenseByBlas, ElementTable, NumpyChain, QuantizeStep, Runnable, Softmax, SplitWeights
+from .image_blocks import image_function
 
 __all__ = ["ELEMENTWISE", "ChainStep", "OperatorStep", "Step", "make_steps"]
 
@@ -156,7 +157,7 @@ class Backend:
 
     def alone(self, entry: PreparedOperator, model: Model) -> Callable[[Sequence[Array], int], Array] | None:
         """A faster function for an operator that is in no chain; None to run it as the reference does."""
-        return None
+        return image_function(entry)
 
 
 @dataclass

@@ -58,8 +58,8 @@ class JitBackend(Backend):
         return None if packed is None else (packed, "compiled")
 
     def alone(self, entry: PreparedOperator, model: Model) -> Callable[[Sequence[Array], int], Array] | None:
-        """See `Backend.alone`: convolutions and sums of images."""
-        return fast_image_operator(entry)
+        """See `Backend.alone`: convolutions and sums of images; NumPy's form of those without compiled code."""
+        return fast_image_operator(entry) or super().alone(entry, model)
 
     def softmax(self, entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Softmax | None:
         """See `Backend.softmax`."""

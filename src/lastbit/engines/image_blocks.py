@@ -1,0 +1,229 @@
+"""Convolutions and sums of two arrays by NumPy and BLAS, a part of the images at a time, so that it stays in cache."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from ..arith.windows import WindowAxis
+from ..model.types import Array, integer_type
+from ..ops.base import PreparedOperator
+from ..ops.elements.binary import PreparedBinary
+from ..ops.products.convolution import PreparedConvolution
+from .quick_requantize import Finish, finisher
+
+__all__ = ["image_function"]
+
+Function = Callable[[Sequence[Array], int], Array]
+
+# Values of windows, or of padded images, that are worked on at once.
+_BLOCK = 1 << 17
+# Pairs below which a table of all of them costs more than it saves.
+_LEAST_PAIRS = 1 << 11
+
+
+def image_function(entry: PreparedOperator) -> Function | None:
+    """A function of an operator's inputs -> its output, as the reference gives it; None where there is none."""
+    if isinstance(entry, PreparedBinary):
+        return _pair_table(entry)
+    if not isinstance(entry, PreparedConvolution) or any(part.outputs != "all" for part in entry.parts):
+        return None
+    kinds: dict[str, type[_Blocks]] = {"CONV_2D": _Products, "DEPTHWISE_CONV_2D": _Depthwise}
+    kind = kinds.get(entry.operator.name)
+    return None if kind is None else kind(entry)
+
+
+class _Blocks:
+    """A convolution: images padded with the zero point, sums without it, and what the zero point adds in the bias."""
+
+    def __init__(self, entry: PreparedConvolution) -> None:
+        layer = entry.convolution
+        self.layer = layer
+        assert layer.weights.data is not None
+        dtype = integer_type(layer.input.dtype)
+        self.weights = layer.weights.data.astype(np.int64) - layer.weights_zero_point
+        axes = (0, 1, 2) if layer.operator.name == "DEPTHWISE_CONV_2D" else (1, 2, 3)
+        sums, absolute = self.weights.sum(axis=axes), np.abs(self.weights).sum(axis=axes)
+        bias = layer.bias_values - layer.input_zero_point * sums
+        reach = int(absolute.max(initial=0)) * max(-dtype.qmin, dtype.qmax)
+        # Of all partial sums, the bias' included, and of what is left once the zero point is out again.
+        largest = reach + int(np.abs(bias).max(initial=0))
+        self.kind = np.float32 if largest < 2**24 else np.float64
+        assert largest < 2**53, "depth times operand range is far beyond any model"
+        self.bias = bias.astype(self.kind)
+        self.finish: list[tuple[slice, Finish]] = [
+            (slice(part.first, part.end), finisher(part.params, largest)) for part in entry.parts
+        ]
+        self.padding = layer.rows.padding(layer.input.shape[1]), layer.columns.padding(layer.input.shape[2])
+
+    def __call__(self, values: Sequence[Array], threads: int) -> Array:
+        """The output for images `[n, h, w, c]`."""
+        layer, x = self.layer, np.asarray(values[0])
+        layer.check(x)
+        height, width = layer.rows.outputs(x.shape[1]), layer.columns.outputs(x.shape[2])
+        out = np.empty((len(x), height, width, layer.channels), layer.output.dtype.numpy)
+        row = self.row_values(width)
+        images = max(_BLOCK // max(row * height, 1), 1)
+        rows = -(-height // max(row * height // _BLOCK, 1))
+        for start in range(0, len(x), images):
+            padded = self.padded(x[start : start + images])
+            for top in range(0, height, rows):
+                acc = self.sums(padded, top, min(top + rows, height), width)
+                acc += self.bias
+                made = out[start : start + images, top : top + rows]
+                for channels, finish in self.finish:
+                    finish(acc if len(self.finish) == 1 else acc[..., channels].copy(), made[..., channels])
+        return out
+
+    def padded(self, x: Array) -> Array:
+        """Images as floats, with the zero point around them."""
+        (top, bottom), (left, right) = self.padding
+        if not (top or bottom or left or right):
+            return x.astype(self.kind)
+        shape = (len(x), x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3])
+        padded = np.full(shape, self.layer.input_zero_point, self.kind)
+        padded[:, top : top + x.shape[1], left : left + x.shape[2]] = x
+        return padded
+
+    def row_values(self, width: int) -> int:
+        """How many values a row of outputs is made from."""
+        raise NotImplementedError
+
+    def sums(self, padded: Array, top: int, end: int, width: int) -> Array:
+        """Sums of products of the output rows `top` to `end`: `[n, rows, width, out]`."""
+        raise NotImplementedError
+
+
+class _Products(_Blocks):
+    """CONV_2D: windows as the rows of a matrix."""
+
+    def __init__(self, entry: PreparedConvolution) -> None:
+        super().__init__(entry)
+        groups, rows = self.layer.groups, self.layer.rows
+        flat = self.weights.reshape(groups, self.layer.channels // groups, -1)
+        self.matrices = [np.ascontiguousarray(part.T, self.kind) for part in flat]
+        # Of windows that overlap, each row of the image is laid out once, and not once for each row of the window.
+        self.by_lines = groups == 1 and rows.stride == 1 and rows.size > 1
+
+    def row_values(self, width: int) -> int:
+        """Those of its windows."""
+        high = 1 if self.by_lines else self.layer.rows.size
+        return width * high * self.layer.columns.size * self.layer.input.shape[3]
+
+    def sums(self, padded: Array, top: int, end: int, width: int) -> Array:
+        """A product with each group's matrix, or with each line's part of the matrix."""
+        if self.by_lines:
+            return self.line_sums(padded, top, end, width)
+        windows = _windows(padded, self.layer.rows, self.layer.columns, (top, end), width)
+        leading = windows.shape[:3]
+        if len(self.matrices) == 1:
+            rows = windows.reshape(math.prod(leading), -1)
+            return np.asarray(rows @ self.matrices[0]).reshape(*leading, -1)
+        depth = windows.shape[5] // len(self.matrices)
+        parts = []
+        for number, matrix in enumerate(self.matrices):
+            seen = windows[..., number * depth : (number + 1) * depth]
+            parts.append((seen.reshape(math.prod(leading), -1) @ matrix).reshape(*leading, -1))
+        return np.concatenate(parts, -1)
+
+    def line_sums(self, padded: Array, top: int, end: int, width: int) -> Array:
+        """The same with windows of one line each, whose products are added."""
+        rows = self.layer.rows
+        one = WindowAxis(1, 1, 1, False)
+        lines = _windows(padded, one, self.layer.columns, (top, end - 1 + rows.reach), width)
+        lines = lines.reshape(len(padded), -1, lines.shape[4] * lines.shape[5])
+        parts = self.matrices[0].reshape(rows.size, -1, self.layer.channels)
+        count = (end - top) * width
+        acc: Array = np.matmul(lines[:, :count], parts[0])
+        for i, part in enumerate(parts[1:], 1):
+            first = i * rows.dilation * width
+            acc += np.matmul(lines[:, first : first + count], part)
+        return acc.reshape(len(padded), end - top, width, -1)
+
+
+class _Depthwise(_Blocks):
+    """DEPTHWISE_CONV_2D: tap by tap, all channels at once."""
+
+    def __init__(self, entry: PreparedConvolution) -> None:
+        super().__init__(entry)
+        self.taps = self.weights[0].astype(self.kind)
+        self.multiplier = self.layer.channels // self.layer.input.shape[3]
+
+    def row_values(self, width: int) -> int:
+        """Those of its outputs, and as many again for the products of a tap."""
+        return 2 * width * self.layer.channels
+
+    def padded(self, x: Array) -> Array:
+        """Images as floats, every channel as often as outputs see it."""
+        padded = super().padded(x)
+        return padded if self.multiplier == 1 else np.repeat(padded, self.multiplier, axis=3)
+
+    def sums(self, padded: Array, top: int, end: int, width: int) -> Array:
+        """Products of each tap, added."""
+        rows, columns = self.layer.rows, self.layer.columns
+        acc = np.empty((len(padded), end - top, width, self.layer.channels), self.kind)
+        products = np.empty_like(acc)
+        for number, (i, j, seen) in enumerate(_taps(padded, rows, columns, (top, end), width)):
+            np.multiply(seen, self.taps[i, j], out=products if number else acc)
+            if number:
+                acc += products
+        return acc
+
+
+def _taps(
+    padded: Array, rows: WindowAxis, columns: WindowAxis, ends: tuple[int, int], width: int
+) -> Iterator[tuple[int, int, Array]]:
+    """For each tap of the window its row, its column, and what it meets: a view `[n, rows, width, c]`."""
+    top, end = ends
+    for i in range(rows.size):
+        first = top * rows.stride + i * rows.dilation
+        for j in range(columns.size):
+            left = j * columns.dilation
+            yield (
+                i,
+                j,
+                padded[
+                    :,
+                    first : first + (end - top - 1) * rows.stride + 1 : rows.stride,
+                    left : left + (width - 1) * columns.stride + 1 : columns.stride,
+                ],
+            )
+
+
+def _windows(padded: Array, rows: WindowAxis, columns: WindowAxis, ends: tuple[int, int], width: int) -> Array:
+    """Every window of some rows of outputs: a view `[n, rows, width, kh, kw, c]` of the padded images."""
+    n, h, w, c = padded.strides
+    top, end = ends
+    shape = (len(padded), end - top, width, rows.size, columns.size, padded.shape[3])
+    strides = (n, h * rows.stride, w * columns.stride, h * rows.dilation, w * columns.dilation, c)
+    return np.lib.stride_tricks.as_strided(padded[:, top * rows.stride :], shape, strides, writeable=False)
+
+
+def _pair_table(entry: PreparedBinary) -> Function | None:
+    """ADD, SUB or MUL of two byte arrays of one shape, as a table of all pairs.
+
+    None for broadcasting, constants, and sizes that are no whole vectors: places matter to some kernels.
+    """
+    first, second = entry.tensors
+    kind, size = first.dtype.numpy, math.prod(first.shape)
+    if first.shape != second.shape or first.dtype.name not in ("int8", "uint8") or kind is None:
+        return None
+    if second.dtype.name != first.dtype.name or first.data is not None or second.data is not None:
+        return None
+    if size % 16 or size < _LEAST_PAIRS:
+        return None
+    values = np.arange(256, dtype=np.uint8).view(kind)
+    table = entry.evaluate([np.repeat(values, 256), np.tile(values, 256)])["output"]
+
+    def run(given: Sequence[Array], threads: int) -> Array:
+        one, two = (np.ascontiguousarray(x) for x in given)
+        if one.shape != two.shape:
+            return entry.evaluate(given)["output"]
+        places = one.view(np.uint8).astype(np.uint16)
+        places <<= 8
+        places |= two.view(np.uint8)
+        return np.asarray(table[places])
+
+    return run

@@ -1,0 +1,113 @@
+"""Convolutions and sums of images by NumPy: the same as the reference, in every runtime's rules and in small blocks."""
+
+import numpy as np
+import pytest
+
+from lab.cases.convolutions import convolutions, far_convolutions, windows
+from lab.cases.elementwise import binaries
+from lastbit.engines import image_blocks
+from lastbit.engines.image_blocks import image_function
+from lastbit.engines.quick_requantize import finisher
+from lastbit.model.errors import UnsupportedError
+from lastbit.model.types import INT8
+from lastbit.ops.prepare import prepare_operator
+from lastbit.rules.requantize.fold import prepare_requantize
+from lastbit.rules.requantize.forms import Float, TwoRoundings
+from lastbit.rules.requantize.table import EIGHT_BIT
+from lastbit.rules.requantize.vector import requantize
+
+RUNTIMES = ("litert-xnnpack", "litert-xnnpack-avx2", "litert-builtin-x86", "litert-reference", "tflm")
+
+
+def cases(dtype, seed=3):
+    rng = np.random.default_rng(seed)
+    yield from convolutions(rng, 12, dtype)
+    if dtype != "uint8":
+        yield from convolutions(rng, 6, dtype, grouped=True)
+    if dtype == "int8":
+        yield from windows(rng, 10, dtype)
+    if dtype != "int16":
+        yield from far_convolutions(rng, 4, dtype)
+
+
+def held(case, runtime):
+    """How many outputs were compared; 0 where the runtime refuses or there is no function."""
+    model = case.model()
+    try:
+        entry = prepare_operator(model, model.operators[0], runtime)
+    except UnsupportedError:
+        return 0
+    function = image_function(entry)
+    if function is None:
+        return 0
+    wanted = entry.evaluate(case.values)["output"]
+    np.testing.assert_array_equal(function(case.values, 1), wanted, strict=True)
+    return wanted.size
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_every_convolution_is_the_references(runtime, dtype):
+    compared = sum(held(case, runtime) for case in cases(dtype))
+    assert compared > 3000 or (runtime, dtype) == ("tflm", "uint8")
+
+
+@pytest.mark.parametrize("block", [1, 500])
+def test_blocks_of_rows_and_images_are_put_together(monkeypatch, block):
+    monkeypatch.setattr(image_blocks, "_BLOCK", block)
+    assert sum(held(case, "litert-builtin-x86") for case in cases("int8", 8)) > 3000
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_sums_of_two_arrays_are_the_references(dtype):
+    compared = 0
+    for case in binaries(np.random.default_rng(5), ("ADD", "SUB", "MUL"), 60, dtype):
+        case = case if case.inputs[0].data is None and case.inputs[1].data is None else None
+        if case is None or case.inputs[0].shape != case.inputs[1].shape:
+            continue
+        big = grown(case)
+        compared += held(big, "litert-builtin-x86") + held(big, "litert-xnnpack-avx2")
+    assert compared > 40_000
+
+
+def grown(case):
+    """The same with arrays of 64 by 64."""
+    from dataclasses import replace
+
+    shape, rng = (1, 64, 64), np.random.default_rng(1)
+    values = [
+        rng.choice(np.arange(np.iinfo(x.dtype).min, np.iinfo(x.dtype).max + 1), shape).astype(x.dtype)
+        for x in case.values
+    ]
+    inputs = [replace(operand, shape=shape) for operand in case.inputs]
+    return replace(case, inputs=inputs, outputs=[replace(case.outputs[0], shape=shape)], values=values)
+
+
+@pytest.mark.parametrize("name", EIGHT_BIT)
+@pytest.mark.parametrize("activation", ["NONE", "RELU6"])
+def test_few_passes_give_what_the_rule_gives(name, activation):
+    """At ties, both ends, and accumulators beside the largest that is stated, of scales from tiny to 200."""
+    rule, rng = EIGHT_BIT[name], np.random.default_rng(len(name))
+    if rule.scales.product == "given" or (isinstance(rule.requantize, Float) and rule.requantize.bias != "in_acc"):
+        pytest.skip("a rule of layers that are made otherwise")
+    for largest in (300, 70_000, 2**22 - 1, 2**23, 2**31 - 1):
+        factors = np.concatenate([2.0 ** -np.arange(0, 12), np.exp(rng.uniform(-12, np.log(200), 20))])
+        params = prepare_requantize(
+            rule,
+            input_scale=np.float32(1),
+            weights_scale=factors.astype(np.float32),
+            output_scale=np.float32(1),
+            output_zero_point=int(rng.choice([-128, -3, 127])),
+            activation=activation,
+            dtype=INT8,
+        )
+        acc = rng.integers(-largest, largest + 1, (400, len(factors)))
+        ties = np.clip(np.rint((rng.integers(-140, 140, acc.shape) + 0.5) / factors), -largest, largest)
+        acc = np.where(rng.random(acc.shape) < 0.6, ties, acc).astype(np.int64)
+        acc[:2] = [[-largest], [largest]]
+        kind = np.float32 if largest < 2**24 else np.float64
+        wanted = requantize(acc, params)["output"]
+        found = np.empty_like(wanted)
+        finisher(params, largest)(acc.astype(kind), found)
+        np.testing.assert_array_equal(found, wanted)
+        assert isinstance(rule.requantize, Float | TwoRoundings) or largest
