@@ -30,7 +30,7 @@ def image_function(entry: PreparedOperator) -> Function | None:
         return _pair_table(entry)
     if not isinstance(entry, PreparedConvolution) or any(part.outputs != "all" for part in entry.parts):
         return None
-    kinds: dict[str, type[_Blocks]] = {"CONV_2D": _Products, "DEPTHWISE_CONV_2D": _Depthwise}
+    kinds: dict[str, type[_Blocks]] = {"CONV_2D": _Products, "DEPTHWISE_CONV_2D": _DepthwiseTaps}
     kind = kinds.get(entry.operator.name)
     return None if kind is None else kind(entry)
 
@@ -143,7 +143,7 @@ class _Products(_Blocks):
         return acc.reshape(len(padded), end - top, width, -1)
 
 
-class _Depthwise(_Blocks):
+class _DepthwiseTaps(_Blocks):
     """DEPTHWISE_CONV_2D: tap by tap, all channels at once."""
 
     def __init__(self, entry: PreparedConvolution) -> None:
