@@ -1,1 +1,1 @@
-"""Which mistakes make a dense layer's output what it is."""
+"""Which mistakes make a layer's output what it is."""

@@ -195,7 +195,7 @@ class Attribution(Report):
         return [
             Text(
                 f"None of the {plural(len(compared), 'runtime')} compared prints these numbers{rest}. If they come "
-                "from your own implementation, `lastbit diagnose` names the mistake in a dense layer.",
+                "from your own implementation, `lastbit diagnose` names the mistake in a layer.",
                 "bad",
             )
         ]
