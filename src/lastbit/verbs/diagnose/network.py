@@ -31,7 +31,7 @@ _FEWER = 2
 """The same for pairs."""
 _PROMISING = 0.7
 """Share of a few samples' elements from which a set is tried in the other runtimes' arithmetic."""
-_KEPT = 12
+_KEPT = 8
 """Sets that come nearest, which are tried in every runtime's arithmetic."""
 
 
@@ -171,8 +171,10 @@ class _Whole:
         exact = [entry for entry in kept if entry[0] == -1]
         found = []
         for _, _, made in exact[: 4 * _KEPT] or [entry for entry in kept[:_KEPT] if -entry[0] >= _PROMISING]:
-            if _runtimes(self.groups, made, tensor, wanted):
-                found.append(Set(made, _runtimes(self.every, made, tensor, wanted)))
+            # In every runtime: what prints the same without a mistake need not do so with one.
+            names = _runtimes(self.every, made, tensor, wanted)
+            if names:
+                found.append(Set(made, names))
         found.sort(key=lambda one: (self.given.first not in one.runtimes, one.rarity, -len(one.made)))
         return found, -kept[0][0] if kept else 0.0, kept[0][2] if kept else {}
 
