@@ -1,7 +1,7 @@
 """No code reads a name: with every one replaced by a random string, everything but the names stays.
 
 Names of rules, of kinds of CPU (each is a runtime's), of variants of operators and of families of kernels, and the
-words of every refusal. Operators' own rules, beside those of dense layers, are not among them.
+words of every refusal; then those of operators' own rules.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pathlib import Path
 import pytest
 
 import lastbit
+from lastbit.ops import OPERATORS
 from lastbit.rules.floats.table import FLOAT_CHOICES, FLOAT_RULES
 from lastbit.rules.hybrid.table import HYBRID_RULES
 from lastbit.rules.requantize.table import CHOICES, CHOICES_AROUND_DENSE, RULES
 from lastbit.runtimes.base import Family
-from tests.support import everything_printed
+from tests.support import everything_printed, operators_printed
 from tests.support.places import ROOT
 
 SOURCE = ROOT / "src" / "lastbit"
@@ -168,6 +169,33 @@ def pair(tmp_path_factory):
         json.loads(printed(SOURCE.parent, out / "one.json", {})),
         json.loads(printed(folder, out / "two.json", new)),
     )
+
+
+# These are words of other things too: element types, a command, a slot of the catalogue of mistakes, a kind of tensor.
+OTHER_WORDS = {"float32", "compare", "fixed_point", "variable"}
+
+
+def test_no_code_reads_the_name_of_an_operators_rule(tmp_path):
+    names = sorted({name for entry in OPERATORS.values() for name in entry.rules} - OTHER_WORDS)
+    new = {name: random_text(name) for name in names}
+    package = tmp_path / "renamed" / "lastbit"
+    shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in package.rglob("*.py"):
+        path.write_text(renamed(path.read_text(encoding="utf-8"), new), encoding="utf-8")
+    texts = []
+    for folder, out in ((SOURCE.parent, tmp_path / "one.json"), (package.parent, tmp_path / "two.json")):
+        environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "PYTHONHASHSEED": "0"}
+        command = [sys.executable, operators_printed.__file__, str(out)]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr[-3000:]
+        texts.append(out.read_text(encoding="utf-8"))
+    found = texts[1]
+    replaced = [name for name in names if new[name] in found]
+    for name in sorted(replaced, key=lambda name: -len(new[name])):
+        found = found.replace(new[name], name)
+    assert json.loads(found) == json.loads(texts[0])
+    assert len(replaced) > 45
+    assert len({operator for operator, _ in json.loads(found)}) >= 40
 
 
 def plain(text: str) -> str:

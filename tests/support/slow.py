@@ -22,6 +22,7 @@ SLOW: frozenset[str] = frozenset(
         "report/test_first_screens.py::test_the_demo_is_sixty_lines",
         "report/test_html.py::test_every_verb_makes_a_page",
         "report/test_repr.py::test_the_repr_of_what_asks_real_interpreters",
+        "rules/test_names_are_not_read.py::test_no_code_reads_the_name_of_an_operators_rule",
         "test_pytest_plugin.py::test_a_suite_with_vectors_model_and_runtime",
         "verbs/bench/test_bench.py::test_command_line",
         "verbs/bench/test_bench.py::test_the_benchmark_of_pytest_runs_and_agrees",

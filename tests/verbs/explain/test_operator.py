@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import lastbit
+from lab.cases.operators import Case, Operand
 from lab.record.activations import cases
 from lab.record.operators import all_cases
 from lastbit.cli import main
@@ -143,3 +144,11 @@ def test_variables_are_explained_by_what_stands_in_them():
     handle = next(op for op in model.operators if op.name == "VAR_HANDLE")
     with pytest.raises(InputError, match="it computes no values"):
         lastbit.explain(model, op=handle.index, runtime="tflm")
+
+
+def test_a_number_without_axes_is_explained():
+    """Of float32, where runtimes are compared bit by bit."""
+    one = np.float32(1.5).reshape(())
+    case = Case("RESHAPE", [Operand((1,), "float32")], [Operand((), "float32")], [one.reshape(1)], {"new_shape": ()})
+    explanation = lastbit.explain(case.model(), one.reshape(1), op=0, runtime="litert-reference")
+    assert (explanation.output, explanation.element.index) == (1.5, ())

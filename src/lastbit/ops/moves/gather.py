@@ -14,7 +14,7 @@ from .copies import COPY_RULES, check_axis, integers, prepared_copy
 __all__ = ["RULES", "prepare_gather"]
 
 _INT32 = "copy/int32_positions"
-RULES = {**COPY_RULES, _INT32: f"{COPY_RULES['copy']}; positions are int32"}
+RULES = {**COPY_RULES, _INT32: "the same values, moved; nothing is rescaled, and positions are int32"}
 
 
 def prepare_gather(model: Model, op: Operator, rule: str) -> PreparedOperator:

@@ -201,7 +201,8 @@ def _different(a: Array, b: Array) -> npt.NDArray[np.bool_]:
         return np.ones(b.shape, np.bool_)
     if a.dtype.kind == "f":
         bits = np.dtype(f"u{a.dtype.itemsize}")
-        return np.asarray(np.ascontiguousarray(a).view(bits) != np.ascontiguousarray(b).view(bits))
+        different = np.ascontiguousarray(a).view(bits) != np.ascontiguousarray(b).view(bits)
+        return np.asarray(different).reshape(b.shape)  # an array without axes gets one above
     return np.asarray(a != b)
 
 
