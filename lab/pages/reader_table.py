@@ -6,6 +6,7 @@ import itertools
 
 from lastbit.engines.jit.forms import code_of
 from lastbit.engines.jit.images import depthwise_form
+from lastbit.model.types import INT8
 from lastbit.rules.base import Unsupported
 from lastbit.rules.requantize.forms import (
     Float,
@@ -16,6 +17,8 @@ from lastbit.rules.requantize.forms import (
     values_of,
 )
 from lastbit.rules.requantize.table import RULES
+from lastbit.verbs.export.c99.library import Library
+from lastbit.verbs.export.c99.requantize import form_lines
 
 __all__ = ["reader_table"]
 
@@ -27,7 +30,11 @@ def _llvm(form: Requantize) -> None:
     code_of(form, wide=False)
 
 
-PARTIAL = {"llvm": _llvm, "depthwise": depthwise_form}
+def _c99(form: Requantize) -> None:
+    form_lines(form, INT8, False, Library())
+
+
+PARTIAL = {"llvm": _llvm, "depthwise": depthwise_form, "c99": _c99}
 
 
 def _forms(kind: type[Requantize]) -> list[Requantize]:

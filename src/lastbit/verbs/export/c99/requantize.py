@@ -12,13 +12,13 @@ from typing import assert_never
 
 import numpy as np
 
-from ....model.types import Array
+from ....model.types import Array, IntegerType
 from ....rules.base import Unsupported
 from ....rules.requantize.fold import RequantParams, multiplier_q15
-from ....rules.requantize.forms import Add, Float, OneRounding, Tie, TwoRoundings
+from ....rules.requantize.forms import Add, Float, OneRounding, Requantize, Tie, TwoRoundings
 from .library import Library
 
-__all__ = ["READER", "Requantizer", "requantizer"]
+__all__ = ["READER", "Requantizer", "form_lines", "requantizer"]
 
 READER = "c99"
 
@@ -54,34 +54,59 @@ def requantizer(params: RequantParams, library: Library) -> Requantizer:
         Unsupported: a value of a field that C does not have, or a factor that is not finite.
     """
     rule = params.rule
-    form = rule.requantize
-    acc = "int64_t" if rule.sums.bits == 64 else "int32_t"
-    match form:
-        case TwoRoundings():
-            lines = _two_roundings(form, library)
-            names, stem = ("multiplier", "shift"), "requantize_two_roundings"
-            factors = params.multiplier.astype(np.int32), params.shift.astype(np.int32)
-        case OneRounding():
-            lines = _one_rounding(form, rule.sums.bits == 64, library)
-            names, stem = ("multiplier", "shift"), "requantize_one_rounding"
-            q15 = multiplier_q15(params)
-            factors = (params.multiplier if q15 is None else q15).astype(np.int32), params.shift.astype(np.int32)
-        case Float():
-            lines = _float(form, params, library)
-            names, stem = ("mantissa", "exponent"), f"requantize_float{form.bits}"
-            factors = _mantissas(form, params)
-        case never:
-            assert_never(never)
-    wide = "int64_t" if factors[0].dtype == np.int64 else "int32_t"
-    structure = library.function("requantization" if wide == "int32_t" else "requantization64", _structure(wide, names))
-    clamped = _clamp(form, params, library)
+    wide = rule.sums.bits == 64
+    lines = form_lines(rule.requantize, params.dtype, wide, library)
+    names, stem, factors = _factors(rule.requantize, params)
+    kind = "int64_t" if factors[0].dtype == np.int64 else "int32_t"
+    structure = library.function("requantization" if kind == "int32_t" else "requantization64", _structure(kind, names))
     body = [
         f"/* {rule.name} */",
-        f"static int32_t @({acc} acc, {wide} {names[0]}, int32_t {names[1]}, const {structure} *q) {{",
-        *(f"  {line}" for line in (*lines, *_add(form.add, library), *clamped)),
+        f"static int32_t @({'int64_t' if wide else 'int32_t'} acc, {kind} {names[0]}, int32_t {names[1]}, "
+        f"const {structure} *q) {{",
+        *(f"  {line}" for line in lines),
         "}",
     ]
     return Requantizer(library.function(stem, "\n".join(body)), structure, names, factors)
+
+
+def form_lines(form: Requantize, dtype: IntegerType, wide: bool, library: Library) -> list[str]:
+    """A form as statements: from `acc` and its two numbers to a return of the clamped output.
+
+    Args:
+        form: the form.
+        dtype: the output's element type.
+        wide: whether the accumulator has 64 bits.
+        library: where helpers go.
+
+    Raises:
+        Unsupported: a value of a field that C does not have.
+    """
+    match form:
+        case TwoRoundings():
+            lines = _two_roundings(form, library)
+        case OneRounding():
+            lines = _one_rounding(form, wide, library)
+        case Float():
+            lines = _float(form, dtype, library)
+        case never:
+            assert_never(never)
+    return [*lines, *_add(form.add, library), *_clamp(form, dtype, library)]
+
+
+def _factors(form: Requantize, params: RequantParams) -> tuple[tuple[str, str], str, tuple[Array, Array]]:
+    """What a form's two numbers are called, what its function is called, and the numbers."""
+    match form:
+        case TwoRoundings():
+            factors = params.multiplier.astype(np.int32), params.shift.astype(np.int32)
+            return ("multiplier", "shift"), "requantize_two_roundings", factors
+        case OneRounding():
+            q15 = multiplier_q15(params)
+            factors = (params.multiplier if q15 is None else q15).astype(np.int32), params.shift.astype(np.int32)
+            return ("multiplier", "shift"), "requantize_one_rounding", factors
+        case Float():
+            return ("mantissa", "exponent"), f"requantize_float{form.bits}", _mantissas(form, params)
+        case never:
+            assert_never(never)
 
 
 def _structure(wide: str, names: tuple[str, str]) -> str:
@@ -175,12 +200,11 @@ def _count(form: OneRounding, count: str) -> str:
             assert_never(never)
 
 
-def _float(form: Float, params: RequantParams, library: Library) -> list[str]:
+def _float(form: Float, dtype: IntegerType, library: Library) -> list[str]:
     if form.bias != "in_acc":
         raise Unsupported(READER, "bias", form.bias)
     library.helper(f"float{form.bits}_product")
     lines = [f"int64_t scaled = float{form.bits}_product(acc, mantissa, exponent, {_FLOAT_TIES[form.tie]});"]
-    dtype = params.dtype
     match form.limit:
         case "none":
             pass
@@ -238,7 +262,7 @@ def _add(add: Add, library: Library) -> list[str]:
             assert_never(never)
 
 
-def _clamp(form: TwoRoundings | OneRounding | Float, params: RequantParams, library: Library) -> Sequence[str]:
+def _clamp(form: Requantize, dtype: IntegerType, library: Library) -> Sequence[str]:
     order = form.clamp_order if isinstance(form, Float) else "bounds"
     match order:
         case "bounds":
@@ -246,7 +270,7 @@ def _clamp(form: TwoRoundings | OneRounding | Float, params: RequantParams, libr
             return ["return (int32_t)clamp(total, q->activation_min, q->activation_max);"]
         case "type_then_low":
             return [
-                f"total = total < {params.dtype.qmax} ? total : {params.dtype.qmax};",
+                f"total = total < {dtype.qmax} ? total : {dtype.qmax};",
                 "return (int32_t)(total > q->activation_min ? total : q->activation_min);",
             ]
         case never:
