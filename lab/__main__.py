@@ -48,6 +48,7 @@ COMMANDS = {
         "files": "lab.checks.fuzz_files",
         "html": "lab.checks.html_pictures",
         "keras": "lab.checks.keras_check",
+        "keras_rivals": "lab.checks.keras_rivals",
         "methods": "lab.checks.methods_check",
         "models": "lab.checks.verify_models",
         "quantize": "lab.checks.quantize_check",
