@@ -57,6 +57,7 @@ SLOW: frozenset[str] = frozenset(
         "verbs/thresholds/test_thresholds.py::test_tables_equal_the_rule_at_every_interesting_point",
         "verbs/thresholds/test_thresholds.py::test_wide_accumulators_and_wide_outputs",
         "verbs/vectors/test_hybrid.py::test_real_interpreters_confirm_the_outputs",
+        "verbs/vectors/test_images.py::test_a_convolution_whose_windows_all_reach_into_the_padding_has_vectors_too",
         "verbs/vectors/test_vectors.py::test_pairs_shown_are_some_of_the_pairs_there_are",
         "verbs/vectors/test_vectors.py::test_real_interpreters_confirm_the_outputs",
     }

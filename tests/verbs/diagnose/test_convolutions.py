@@ -10,6 +10,7 @@ from lastbit.model.errors import UnsupportedError
 from lastbit.ops.dense.eight_bit import PreparedDense
 from lastbit.ops.prepare import prepare_operator
 from lastbit.ops.products.window_layer import as_dense
+from lastbit.oracles import on_this_machine, open_oracle
 from lastbit.runtimes import RUNTIMES
 from lastbit.verbs.diagnose.separate import outputs
 from lastbit.verbs.diagnose.target import Reproduction
@@ -17,6 +18,7 @@ from lastbit.verbs.diagnose.verb import diagnose
 from tests.layers.mistakes.test_windows import SHAPES
 from tests.support.cli import invoke
 from tests.support.convolution_models import make_convolution, random_images
+from tests.support.interpreters import needs_all_interpreters
 
 SHAPED = ("strided", "dilated", "twice", "uint8")
 
@@ -148,3 +150,15 @@ def test_the_command(tmp_path):
     assert answer["explanations"][0]["mistakes"][0]["name"] == "padding_same_wrong_side"
     assert len(answer["element"]["index"]) == 4
     assert invoke(*given, "--output", paths["right"]).exit_code == 0
+
+
+@needs_all_interpreters
+@pytest.mark.parametrize("name", [on_this_machine("litert-xnnpack"), "litert-builtin-x86", "litert-reference", "tflm"])
+def test_what_a_real_interpreter_prints_is_right(name):
+    for options in ({"stride": 2, "image": (8, 9)}, {"op": "DEPTHWISE_CONV_2D", "channels": 8, "units": 8}):
+        model = make_convolution(**options)
+        x = random_images(model)
+        with open_oracle(RUNTIMES[name]) as oracle:
+            printed = oracle.run(model.content, [[x]]).outputs[0][0]
+        report = diagnose(model, x, printed, runtime=name)
+        assert report.right, str(report)

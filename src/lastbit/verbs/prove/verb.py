@@ -49,6 +49,8 @@ Probe = Literal["auto", "thresholds", "every"]
 _PROBES_AT_ONCE = 32_000
 _PROBES_OF_A_LAYER = 4_000_000
 _EVERY_AUTOMATICALLY = 50_000_000
+# Outputs at which a probe of a convolution prints each accumulator.
+_PLACES = 4
 # Rows of the layer itself, with its real weights: they show that the sum is right, not only its requantization.
 _ROWS = 48
 _MOST_ROWS_A_CALL = 16
@@ -80,7 +82,8 @@ def prove(
         op: only this operator; default: every dense layer and convolution.
         probe: `every` prints every accumulator of the reachable range, so that nothing is assumed of the interpreter;
             `thresholds` only those at and beside the thresholds; `auto` every one where a layer has at most 50 million
-            (over all tables; some ten seconds), else the thresholds.
+            (over all tables; some ten seconds; a convolution: that divided by four times its window's taps),
+            else the thresholds.
         seed: of the accumulators inside the runs and of the rows.
         progress: called with (steps done, steps in total, what is done next).
         library: the shared library that CMSIS-NN was built into, for the runtimes that need one.
@@ -129,7 +132,10 @@ def _layer(model: PreparedModel, op: Operator, oracle: Oracle, rng: np.random.Ge
         result.not_probed = "the rule adds the bias as a real number: a bias that is the accumulator is rounded itself"
         return result
     low, high = tables.ranges
-    every = probe == "every" or (probe == "auto" and int((high - low + 1).sum()) <= _EVERY_AUTOMATICALLY)
+    most = _EVERY_AUTOMATICALLY
+    if isinstance(tables.layer, WindowLayer):  # a probe has the window's weights for each accumulator
+        most //= _PLACES * tables.layer.convolution.rows.size * tables.layer.convolution.columns.size
+    every = probe == "every" or (probe == "auto" and int((high - low + 1).sum()) <= most)
     try:
         probes = _every(tables, result) if every else _probes(tables, result, rng)
         for units, accs, wanted in probes:
