@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from ...model.graph import Model
-from ...report.blocks import Block, Report, Text
+from ...report.blocks import Block, Code, Report, Text
 from ...report.output_files import write_folder
 from ...runtimes import Runtime
 from .c99.file import About, Written, arena_bytes
@@ -84,15 +85,15 @@ class Export(Report):
         }
 
     def in_short(self) -> list[str]:
-        """What was written, and how large it is."""
+        """What was written, how large it is, and what the self-test catches."""
         found = self.as_dict()
-        test = found["selftest"]
+        test, name = found["selftest"], self.about.name
+        where = f" in {os.path.dirname(self.paths[0])}" if self.paths else ""
         return [
-            f"{self.about.name}: as {self.runtime.name} calculates it; {', '.join(self.paths or self.files)}",
-            f"arena {found['arena_bytes']} bytes, constants {found['constant_bytes']} bytes, "
-            f"{found['multiply_adds']} multiply-adds",
-            f"self-test: {test['vectors']} vectors and {test['single_checks']} single numbers catch "
-            f"{test['caught']} of {test['rivals']} pairs of an operator and another rule",
+            f"{name}.h and {name}.c{where}: {self.about.what}, as {self.runtime.name}",
+            f"arena {found['arena_bytes']:,} bytes, constants {found['constant_bytes']:,} bytes, "
+            f"{found['multiply_adds']:,} multiply-adds",
+            f"self-test: {test['caught']} of {test['rivals']} pairs of an operator and another rule are caught",
         ]
 
     def blocks(self) -> list[Block]:
@@ -101,10 +102,7 @@ class Export(Report):
         missed = sum(len(kills.rivals - kills.caught) for kills in self.test.kills.values())
         if missed:
             lines.append(Text(f"The other {missed} print the same on all that was tried (--json lists them).", "dim"))
-        lines.append(
-            Text(
-                f"compile and test: cc -std=c99 -O2 -ffp-contract=off -c {self.about.name}.c, then call "
-                f"{self.about.name}_selftest(): -1 is right (docs/export.md)."
-            )
-        )
+        name = self.about.name
+        lines.append(Text("Test it with the main of docs/export.md; it returns 0 where all is right:"))
+        lines.append(Code(f"cc -std=c99 -O2 -ffp-contract=off {name}.c main.c && ./a.out"))
         return lines

@@ -65,7 +65,7 @@ def export(
     laid_out = plan(prepared, op)
     written = write_pieces(laid_out)
     lacking = {index: refused.reason for index, refused in prepared.refused.items() if op is None}
-    lacking |= {index: f"C has no {what}" for index, what in written.lacking.items()}
+    lacking |= {index: f"C has no code for {what}" for index, what in written.lacking.items()}
     problems = [f"{loaded.operators[index].label}: {lacking[index]}" for index in sorted(lacking)]
     told = {i for index in lacking for i in (*loaded.operators[index].inputs, *loaded.operators[index].outputs)}
     problems += _types_without_code(laid_out, told)
@@ -76,7 +76,7 @@ def export(
         tool=f"lastbit {lastbit_version()}",
         digest=hashlib.sha256(loaded.content).hexdigest(),
         runtime=prepared.runtime.name,
-        operator="" if op is None else loaded.operator(op).label,
+        what=f"{len(loaded.operators)} operators" if op is None else loaded.operator(op).label,
     )
     test = self_test(laid_out, written.pieces, written.inputs, written.outputs, progress)
     files = {f"{about.name}.h": header(written, about, test), f"{about.name}.c": source(written, about, test)}

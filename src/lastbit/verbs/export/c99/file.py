@@ -27,14 +27,14 @@ class About:
         tool: which tool made it.
         digest: the model file's SHA-256.
         runtime: whose arithmetic it is.
-        operator: the one operator that it is, or empty.
+        what: the operators, or the one that it is.
     """
 
     name: str
     tool: str
     digest: str
     runtime: str
-    operator: str = ""
+    what: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,10 +163,9 @@ def source(written: Written, about: About, test: SelfTest) -> str:
 
 
 def _about(written: Written, about: About, test: SelfTest) -> list[str]:
-    what = about.operator or f"{len(written.plan.model.operators)} operators"
     flags = "-std=c99 -O2 -ffp-contract=off" if written.library.floats else "-std=c99 -O2"
     lines = [
-        f"{about.name}: {what}, as {about.runtime} calculates it, to the last bit.",
+        f"{about.name}: {about.what}, as {about.runtime} calculates it, to the last bit.",
         f"Made by {about.tool} from the model with SHA-256 {about.digest}.",
         f"Compile: cc {flags} -c {about.name}.c (also C++11). Only stdint.h is needed.",
         f"Self-test: {len(test.vectors)} vectors and {test.single_checks} single numbers; they catch "
