@@ -22,6 +22,7 @@ from click.testing import CliRunner
 
 from lab.cases.operators import Case, Operand
 from lastbit.cli import main as lastbit
+from lastbit.model.graph import Operator, Subgraph
 from lastbit.model.tflite import write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
 
@@ -48,6 +49,9 @@ OFFLINE = (
     "explain {m} --tensor 1",
     "diagnose {m} -i {x} --output {y} --runtime tflm",
     "diagnose {m} -i {x} --output {wrong}",
+    "diagnose {m} --code {code}:fitted",
+    "diagnose {two} --code {code}:network",
+    "diagnose {hybrid} --code {code}:hybrid",
     "thresholds {m} --runtime tflm",
     "thresholds {m} --runtime tflm --channel 1",
     "identify {m} -i {x} --output {y}",
@@ -91,6 +95,7 @@ def fill(folder: Path) -> dict[str, str]:
         "hybrid": _real_valued(weights, weights_quant=quant(rng.uniform(0.001, 0.02, 5)), weights_dtype="int8"),
         "float": _real_valued((weights / 100).astype(np.float32), weights_quant=None, weights_dtype="float32"),
     }
+    models["two"] = _two_layers(rng)
     names = {"folder": str(folder)}
     for name, graph in models.items():
         path = folder / f"{name}.tflite"
@@ -105,10 +110,45 @@ def fill(folder: Path) -> dict[str, str]:
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
         names[name] = str(folder / f"{name}.npy")
+    names["code"] = str(folder / "code.py")
+    (folder / "code.py").write_text(_CODE, encoding="utf-8")
     tensors = {"input": [-1.0, 1.5], "output": [-4.0, 4.0]}
     names["ranges"] = str(folder / "given.json")
     (folder / "given.json").write_text(json.dumps(tensors), encoding="utf-8")
     return names
+
+
+_CODE = """import numpy as np
+
+
+def fitted(x, w, b, zx, m, zy):
+    return np.clip(np.rint(((x.astype(int) - zx) @ w.T.astype(int) + b) * m * 1.037) + zy, -128, 127)
+
+
+def network(x):
+    return {"first": np.tile(x[:, :1], 6), "last": np.tile(x[:, :1], 5)}
+
+
+def hybrid(x, w, s_w):
+    return x @ (w * s_w.reshape(-1, 1)).astype(np.float32).T
+"""
+
+
+def _two_layers(rng: np.random.Generator) -> Subgraph:
+    """Two dense layers, one after the other."""
+    options = {"fused_activation_function": "NONE", "weights_format": "DEFAULT", "keep_num_dims": False}
+    options |= {"asymmetric_quantize_inputs": False, "quantized_bias_type": "float32"}
+    operands, operators = [Operand((1, 7), "int8", 0.02, 3)], []
+    for index, (depth, units) in enumerate(((7, 6), (6, 5))):
+        place = len(operands)
+        operands += [
+            Operand((units, depth), "int8", 0.01, 0, rng.integers(-127, 128, (units, depth))),
+            Operand((1, units), "int8", 0.1, -4),
+        ]
+        inputs = (place - 1, place, -1)
+        operators.append(Operator(index, "FULLY_CONNECTED", 4, inputs, (place + 1,), options))
+    tensors = tuple(operand.tensor(index) for index, operand in enumerate(operands))
+    return Subgraph("main", tensors, tuple(operators), (0,), (len(tensors) - 1,))
 
 
 def _operators(rng: np.random.Generator) -> dict[str, Case]:
