@@ -1,4 +1,4 @@
-"""The implementations that users could have written: what is wrong in each has a name, and some of each kind are named."""
+"""Implementations as users write them: what is wrong in each has a name, and some of each kind are named."""
 
 import pytest
 
