@@ -6,6 +6,7 @@ tests/recorded/quantize_moves.zip holds the models of lab/cases/quantize_moves.p
 
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -148,6 +149,18 @@ def test_a_transpose_goes_behind_squeeze_and_reshape_from_2_20_on(shape, steps, 
         made = lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", io="int8")
         found = " ".join(f"{op.name}{made.tensors[op.outputs[0]].shape}" for op in made.operators[1:])
         assert found == wanted, version
+
+
+def test_with_an_open_batch_a_dense_layer_keeps_its_inputs_dimensions_before_a_reshape():
+    graph = load(moved(layer(3, 5), reshape(1, 15), shape=(1, 3, 4))).subgraphs[0]
+    opened = [t if t.data is not None else replace(t, shape_signature=(-1, *t.shape[1:])) for t in graph.tensors]
+    content = write(replace(graph, tensors=tuple(opened)))
+    ranges = {t.index: (-1.0, 1.0) for t in graph.tensors if t.data is None}
+    for version in ("2.18", "2.20", "2.21"):
+        made = lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", io="int8")
+        dense = made.tensors[made.operators[1].outputs[0]]
+        assert made.operators[1].options["keep_num_dims"]
+        assert (dense.shape, dense.shape_signature) == ((1, 3, 5), (-1, 3, 5))
 
 
 def test_a_product_with_zeros_is_refused_where_the_converter_makes_a_constant_of_it():

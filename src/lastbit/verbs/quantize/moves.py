@@ -208,7 +208,7 @@ def _keep_any_dims(graph: Graph, op: Op) -> bool:
     given = dense.operands[0] if dense is not None else None
     if dense is None or given is None or dense.options.get("keep_num_dims"):
         return False
-    if any(_dynamic(value) for value in (given, dense.results[0], op.results[0])) or len(given.tensor.shape) == 2:
+    if len(given.tensor.shape) == 2:
         return False
     graph.replace(dense, _dense_again(graph, dense, given, op, _kept(given, dense), dense.results[0].params))
     return True
@@ -266,7 +266,10 @@ def _dense_again(
     graph: Graph, dense: Op, given: Value, before: Op, shape: tuple[int, ...], params: Parameters | None
 ) -> Value:
     """The output of the dense layer anew before an operator: it reads another value, and keeps its dimensions."""
-    tensor = replace(dense.results[0].tensor, shape=shape, shape_signature=shape)
+    signature = shape
+    if _dynamic(given):
+        signature = (*(given.tensor.shape_signature or ())[:-1], *shape[-1:])
+    tensor = replace(dense.results[0].tensor, shape=shape, shape_signature=signature)
     operands: Sequence[Value | None] = [given, *dense.operands[1:]]
     options = {**dense.options, "keep_num_dims": True}
     return graph.add(dense.name, operands, [(tensor, params)], options, at=graph.ops.index(before)).results[0]
