@@ -14,7 +14,7 @@ import pytest
 import lastbit
 from lab.checks.quantize_canonical import digests, ranges_of
 from lastbit import UnsupportedError
-from lastbit.model.tflite import load
+from lastbit.model.tflite import load, write
 from lastbit.verbs.quantize.verb import CONVERTERS
 from tests.support.models import ModelBuilder
 from tests.support.places import ROOT
