@@ -10,6 +10,7 @@ type is noticed, and docs/api.md says what must follow.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from click.testing import CliRunner
 from lab.cases.operators import Case, Operand
 from lastbit.cli import main as lastbit
 from lastbit.model.graph import Operator, Subgraph
-from lastbit.model.tflite import write
+from lastbit.model.tflite import load, write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +57,8 @@ OFFLINE = (
     "thresholds {m} --runtime tflm --channel 1",
     "identify {m} -i {x} --output {y}",
     "identify {m} -i {x} --output {wrong}",
+    "identify {m} --recorded {recording}",
+    "record {m} -o {folder}/recorder",
     "evaluate {m} --data {x} --runtime tflm --runtime litert-reference",
     "evaluate {m} --data {x} --labels {labels} --runtime tflm --runtime litert-xnnpack -o {folder}/report.json",
     "diff {m} {m}",
@@ -112,6 +115,7 @@ def fill(folder: Path) -> dict[str, str]:
         names[name] = str(folder / f"{name}.npy")
     names["code"] = str(folder / "code.py")
     (folder / "code.py").write_text(_CODE, encoding="utf-8")
+    names["recording"] = _recording(folder, write(models["m"]), x[:1], y[:1])
     tensors = {"input": [-1.0, 1.5], "output": [-4.0, 4.0]}
     names["ranges"] = str(folder / "given.json")
     (folder / "given.json").write_text(json.dumps(tensors), encoding="utf-8")
@@ -170,6 +174,16 @@ def _real_valued(weights: Any, **options: Any) -> Any:
     shape = (1, weights.shape[1])
     kinds = {"input_quant": None, "output_quant": None, "input_dtype": "float32", "bias_dtype": "float32"}
     return dense_subgraph(weights, bias=bias, input_shape=shape, **kinds, **options)
+
+
+def _recording(folder: Path, content: bytes, x: np.ndarray, y: np.ndarray) -> str:
+    """What a recorder brings back of a model with one operator."""
+    told = {"interpreter": "tflite-micro", "kernels": "default", "cpu": "", "platform": "Linux-aarch64"}
+    about = {"schema": "lastbit.recording/1", "model_sha256": hashlib.sha256(content).hexdigest(), "samples": 1, **told}
+    graph = load(content)
+    ends = {f"0/{graph.inputs[0].index}": x, f"0/{graph.outputs[0].index}": y, f"0/end/{graph.outputs[0].index}": y}
+    np.savez(folder / "recording.npz", about=np.asarray(json.dumps(about)), **ends)  # type: ignore[arg-type]
+    return str(folder / "recording.npz")
 
 
 def _first_output(model: str, x: Any) -> Any:
