@@ -17,7 +17,7 @@ import json
 import lzma
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, combinations
+from itertools import chain, combinations, islice
 from pathlib import Path
 
 import numpy as np
@@ -192,14 +192,17 @@ def main() -> None:
     parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see lab/reach/tape.py")
     parser.add_argument("--only", nargs="+", choices=OPERATORS, default=(), help="these, in a file of their own")
     parser.add_argument("--hidden", nargs="+", default=(), metavar="RUNTIME", help="see lab/reach/hidden")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="choose from every Nth case only")
+    parser.add_argument("--name", default="", help="of the file, in the place of its usual one")
     arguments = parser.parse_args()
     tapes = dict(text.split("=", 1) for text in arguments.tape)
     # A machine with another CPU has other kernels; what it recorded stands in a file of its own.
     how = "emulated" if tapes else "hidden" if arguments.hidden else RUNTIMES[0]
-    name = ".".join([how, *arguments.only]).lower()
+    name = arguments.name or ".".join([how, *arguments.only]).lower()
     path = GOLDEN / f"operators.{name}.npz"
     every = all_cases(arguments.seed, arguments.scale)
-    cases = choose(case for case in every if not arguments.only or case.op in arguments.only)
+    wanted = (case for case in every if not arguments.only or case.op in arguments.only)
+    cases = choose(islice(wanted, 0, None, arguments.every))
     elsewhere = chain((open_tape(name, tape) for name, tape in tapes.items()), map(open_hidden, arguments.hidden))
     oracles = elsewhere if tapes or arguments.hidden else map(open_oracle, RUNTIMES)
     np.savez_compressed(path, **record(cases, oracles))  # type: ignore[arg-type]
