@@ -30,6 +30,8 @@ _WIDTH = 79
 _MOST_ROWS = 13
 _MOST_ENDS = 2
 _LINES, _LEAST_REASONS = 30, 2
+# Letters of a fault, a breach or a note: with its effect, which stands behind its cause.
+_FINDING = 190
 _MOST_DENSE = 2
 
 
@@ -159,11 +161,14 @@ def findings(data: Data) -> list[Block]:
     faults = [fault["text"] for fault in data["faults"]]
     refused = any(fault["refused_by_litert"] for fault in data["faults"])
     breaches = [f"operator {entry['operator']} {entry['name']}: {entry['text']}" for entry in data["specification"]]
-    about: dict[str, list[int]] = {}
+    about: dict[str, tuple[list[int], dict[str, None]]] = {}
     for op in data["operators"]:
-        for note in dict.fromkeys(note for entry in op["coverage"].values() for note in entry.get("notes", ())):
-            about.setdefault(note, []).append(op["index"])
-    notes = [f"operator {numbers(where, 4)}: {note}" for note, where in about.items()]
+        for name, entry in op["coverage"].items():
+            for note in entry.get("notes", ()):
+                where, on = about.setdefault(note, ([], {}))
+                where += [] if op["index"] in where else [op["index"]]
+                on[name] = None
+    notes = [f"operator {numbers(where, 4)} on {_few(list(on), data)}: {note}" for note, (where, on) in about.items()]
     return [
         *_line("LiteRT refuses this file" if refused else "Unusual", faults),
         *_line("Against the specification", breaches),
@@ -171,8 +176,13 @@ def findings(data: Data) -> list[Block]:
     ]
 
 
+def _few(names: Sequence[str], data: Data) -> str:
+    """Two names, or the families of more."""
+    return ", ".join(names) if len(names) < 3 else families_in_short(names, data["runtimes"])
+
+
 def _line(head: str, texts: Sequence[str]) -> list[Block]:
     if not texts:
         return []
     more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
-    return [Text(clause(f"{head}: {texts[0]}", 2 * _WIDTH - len(more)) + more, "warning")]
+    return [Text(clause(f"{head}: {texts[0]}", _FINDING - len(more)) + more, "warning")]
