@@ -34,6 +34,7 @@ SLOW: frozenset[str] = frozenset(
         "verbs/demo/test_demo.py::test_the_readmes_first_example_runs",
         "verbs/dense/test_dense.py::test_every_multiplier_is_one_number_to_vector_exact_tables_and_engines",
         "verbs/dense/test_dense.py::test_real_interpreters_run_the_layer_and_print_the_same",
+        "verbs/diagnose/test_network.py::test_two_mistakes_in_every_layer_are_named",
         "verbs/diagnose/test_convolutions.py::test_mistakes_of_convolutions_are_named",
         "verbs/diagnose/test_diagnose.py::test_a_mistake_is_found_through_an_unusual_form",
         "verbs/diagnose/test_diagnose.py::test_every_single_mistake_is_named_or_one_that_prints_the_same",
