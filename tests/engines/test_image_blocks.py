@@ -90,8 +90,9 @@ def test_few_passes_give_what_the_rule_gives(name, activation):
     rule, rng = EIGHT_BIT[name], np.random.default_rng(len(name))
     if rule.scales.product == "given" or (isinstance(rule.requantize, Float) and rule.requantize.bias != "in_acc"):
         pytest.skip("a rule of layers that are made otherwise")
-    for largest in (300, 70_000, 2**22 - 1, 2**23, 2**31 - 1):
+    for largest in (300, 70_000, 2**22 - 1, 2**23, 2**31 - 1, 2**40):
         factors = np.concatenate([2.0 ** -np.arange(0, 12), np.exp(rng.uniform(-12, np.log(200), 20))])
+        factors = factors if largest < 2**32 else np.ldexp(factors, -30)
         params = prepare_requantize(
             rule,
             input_scale=np.float32(1),

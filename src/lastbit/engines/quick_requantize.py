@@ -36,7 +36,8 @@ def finisher(params: RequantParams, largest: int) -> Finish:
     """
     form = params.rule.requantize
     made: Finish | None = None
-    if params.activation_min <= params.activation_max:
+    wraps = params.rule.sums.bits != 64 and largest >= 2**31
+    if params.activation_min <= params.activation_max and not wraps:
         match form:
             case Float():
                 made = _by_float(params, form, largest)
