@@ -19,7 +19,7 @@ def test_a_layer_prints_on_a_board_what_the_real_interpreter_prints(name, tmp_pa
     report = lastbit.export(model, "tflm", name="layer")
     samples = inputs_for(model, 12, 20, tmp_path)
     with open_oracle("tflm") as oracle:
-        outputs = [list(row) for row in oracle.run(model.content, samples).outputs]
+        outputs = [[array.copy() for array in row] for row in oracle.run(model.content, samples).outputs]
     found = run_on_board(report, BOARDS[name], samples, outputs, tmp_path)
     assert (found["differ"], found["selftest"]) == (0, -1)
     assert 12 * 40 < found["instructions"] < 100 * 12 * 40

@@ -15,6 +15,7 @@ SLOW: frozenset[str] = frozenset(
         "cli/test_streams.py::test_colours_only_on_a_terminal_and_not_under_no_color",
         "engines/jit/test_cache.py::test_a_disk_without_room_and_a_folder_that_is_none_cost_one_warning",
         "engines/jit/test_cache.py::test_damaged_entries_cost_one_warning",
+        "lab/test_boards.py::test_a_layer_prints_on_a_board_what_the_real_interpreter_prints",
         "lab/test_check_engine.py::test_the_kernels_of_this_cpu_hold",
         "live/test_evidence.py::test_every_runtime_equals_its_interpreter_and_every_rival_is_refuted",
         "model/tflite/test_mutants.py::test_only_errors_of_lastbit_come_out",

@@ -19,7 +19,6 @@ from .rivals import Kills
 
 __all__ = ["ElementProbe", "element_probes"]
 
-_MOST = 16
 _DRAWN = 4096
 
 
@@ -55,7 +54,7 @@ def element_probes(
     arrays = list(given.values())
     kind = np.float32 if asked.real else int
     out = np.float32 if wanted.dtype == np.float32 else int
-    places = list(chosen)[: _MOST + 8]
+    places = list(chosen)
     return [ElementProbe(tuple(kind(a[i]) for a in arrays), out(wanted[i])) for i in places]
 
 

@@ -23,7 +23,7 @@ __all__ = ["Kills", "Probe", "candidates", "layer_rivals", "probes_of", "staged_
 
 _TIES = 48
 _EVERY = 300
-_MOST = 16
+_EDGES = 32
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,22 @@ def probes_of(
             chosen[row, channel] = None
     for row, channel in ((int(rng.integers(len(accs))), int(rng.integers(channels))) for _ in range(4)):
         chosen[row, channel] = None
-    return [Probe(int(accs[r, c]), c, int(wanted[r, c])) for r, c in list(chosen)[:_MOST]]
+    chosen |= dict.fromkeys(_edges(accs, wanted))
+    return [Probe(int(accs[r, c]), c, int(wanted[r, c])) for r, c in chosen]
+
+
+def _edges(accs: Int64Array, wanted: Array) -> list[tuple[int, int]]:
+    """For some channels, both sides of the last step: where the smallest error of a multiplier shows first."""
+    found = []
+    channels = accs.shape[1]
+    for channel in range(0, channels, -(-channels // _EDGES)):
+        outputs, own = wanted[:, channel], accs[:, channel]
+        above = np.flatnonzero(outputs == outputs.max())
+        below = np.flatnonzero(outputs < outputs.max())
+        found.append((int(above[np.argmin(own[above])]), channel))
+        if len(below):
+            found.append((int(below[np.argmax(own[below])]), channel))
+    return found
 
 
 def candidates(params: RequantParams, channels: int, rng: np.random.Generator) -> Int64Array:

@@ -25,7 +25,7 @@ MOST_OUTPUTS = 1024
 """Elements of one output that are kept whole for each vector; its checksum is of all."""
 
 _TRIED = 6
-_MOST_VECTORS = 3
+_MOST_VECTORS = 4
 _LARGE = 4_000_000
 _MANY = 100
 
@@ -137,7 +137,7 @@ def self_test(
     }
     work = sum(piece.multiply_adds for piece in pieces)
     small = work < _LARGE and len(plan.entries) <= _MANY
-    tried = _TRIED if small else 2
+    tried = _TRIED if small else 3
     others = {entry.operator.index: list(staged_rivals(entry, plan.model)) if small else [] for entry in plan.entries}
     runs: list[tuple[Expected, set[tuple[int, str]]]] = []
     for number in range(tried):
@@ -200,12 +200,12 @@ def _accumulators(
 def _fewest(
     runs: Sequence[tuple[Expected, set[tuple[int, str]]]],
 ) -> list[tuple[Expected, set[tuple[int, str]]]]:
-    """At most three vectors: each time the one that catches most of what is left, and two at least."""
+    """At most four vectors: each time the one that catches most of what is left, and three at least."""
     left, caught = list(runs), set[tuple[int, str]]()
     chosen: list[tuple[Expected, set[tuple[int, str]]]] = []
     while left and len(chosen) < _MOST_VECTORS:
         best = max(left, key=lambda run: len(run[1] - caught))
-        if len(chosen) >= 2 and not best[1] - caught:
+        if len(chosen) >= 3 and not best[1] - caught:
             break
         left.remove(best)
         chosen.append(best)
