@@ -198,8 +198,8 @@ def main() -> None:
     tapes = dict(text.split("=", 1) for text in arguments.tape)
     # A machine with another CPU has other kernels; what it recorded stands in a file of its own.
     how = "emulated" if tapes else "hidden" if arguments.hidden else RUNTIMES[0]
-    name = arguments.name or ".".join([how, *arguments.only]).lower()
-    path = GOLDEN / f"operators.{name}.npz"
+    name = arguments.name or ".".join(["operators", how, *arguments.only]).lower()
+    path = GOLDEN / f"{name}.npz"
     every = all_cases(arguments.seed, arguments.scale)
     wanted = (case for case in every if not arguments.only or case.op in arguments.only)
     cases = choose(islice(wanted, 0, None, arguments.every))
