@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 
 from lab.pages.json_documents import fill
@@ -63,13 +64,16 @@ def test_an_operator_of_verify_says_what_differs_and_what_was_not_compared():
     [
         ("diagnose {m} -i {x} --output {y} --runtime tflm", 0, [None]),
         ("diagnose {m} -i {x} --output {wrong} --runtime tflm", 1, ["failure"]),
+        ("diagnose {hybrid} -i {real} --output {zeros} --runtime litert-reference", 1, ["failure"]),
         ("compare {m} --runtime tflm --runtime cmsis-nn --no-oracle", 0, [None, None]),
         ("compare {m} --runtime tflm --runtime litert-reference --no-oracle --samples 50", 1, None),
         ("compare {conv} --runtime tflm --runtime cmsis-nn --no-oracle", 3, ["skipped"]),
     ],
 )
 def test_the_file_agrees_with_the_exit_code(command, code, ends, tmp_path):
-    result = invoke(*command.format(**fill(tmp_path)).split(), "--junit", tmp_path / "out.xml")
+    names = fill(tmp_path) | {"zeros": tmp_path / "zeros.npy"}
+    np.save(names["zeros"], np.zeros((4, 5), np.float32))
+    result = invoke(*command.format(**names).split(), "--junit", tmp_path / "out.xml")
     assert result.exit_code == code, result.stderr
     found = [end.tag if end is not None else None for _, end in cases((tmp_path / "out.xml").read_text("utf-8"))]
     assert ends is None or found == ends

@@ -9,6 +9,7 @@ from ...layers.mistakes.base import Mistake
 from ...layers.mistakes.hybrid import HYBRID
 from ...model.types import Array
 from ...report.blocks import Block, Code, Heading, Report, Text
+from ...report.junit import Check, Outcome
 from ...report.phrases import names_text
 
 __all__ = ["HybridAnswer", "HybridDiagnosis"]
@@ -78,6 +79,12 @@ class HybridDiagnosis(Report):
     def exit_code(self) -> int:
         """0: it is right to the last bit. 1: it is not."""
         return 0 if self.right else 1
+
+    def checks(self) -> list[Check]:
+        """All of it as one test case."""
+        if self.right:
+            return [Check(self.first, self.layer, Outcome.EQUAL)]
+        return [Check(self.first, self.layer, Outcome.DIFFERS, self.in_short()[0], str(self))]
 
     def in_short(self) -> list[str]:
         """The verdict, and what it is about."""

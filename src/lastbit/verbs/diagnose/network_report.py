@@ -10,6 +10,7 @@ from ...layers.mistakes import MISTAKES, Mistake
 from ...layers.mistakes.fixes import fixes
 from ...model.graph import Operator
 from ...report.blocks import Block, Heading, Report, Table, Text
+from ...report.junit import Check, Outcome
 from ...report.phrases import names_text
 from .network_given import NetworkGiven
 from .report import Diagnosis
@@ -108,6 +109,12 @@ class NetworkDiagnosis(Report):
     def exit_code(self) -> int:
         """0: all is right. 1: it is not."""
         return 0 if self.right else 1
+
+    def checks(self) -> list[Check]:
+        """All of it as one test case."""
+        if self.right:
+            return [Check(self.given.model.source, self._what(), Outcome.EQUAL)]
+        return [Check(self.given.model.source, self._what(), Outcome.DIFFERS, self.in_short()[0], str(self))]
 
     def in_short(self) -> list[str]:
         """The verdict, and what it is about."""
