@@ -66,6 +66,8 @@ def assert_bitexact(
     __tracebackhide__ = True  # pytest then points at the caller's line
     loaded = load(model)
     operator = None if op is None else loaded.operator(op)
+    if isinstance(fn_or_array, Mapping) and fn_or_array.keys() == {"output"}:
+        fn_or_array = fn_or_array["output"]
     code_of_layer = callable(fn_or_array) and (x is None or not _takes_only_x(fn_or_array))
     if code_of_layer or isinstance(fn_or_array, Mapping) or (operator is not None and operator.name in LAYERS):
         lines = _wrong_layer(fn_or_array, loaded, x, runtime, op, params)
