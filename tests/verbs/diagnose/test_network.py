@@ -95,6 +95,15 @@ def test_what_nothing_explains_names_the_first_operator_that_differs():
     assert [step.status for step in report.steps][:2] == ["right", "not explained"]
 
 
+def test_an_array_that_was_never_written_is_not_explained_by_mistakes():
+    given = network(X, ("", "", ""), steps=True)
+    given["dense_1"] = np.zeros_like(given["dense_1"])
+    report = lastbit.diagnose(MLP, X, given)
+    assert report.steps[1].status == "never written"
+    assert report.verdict == "unexplained"
+    assert "operator 1 FULLY_CONNECTED: its array holds one number alone" in str(report)
+
+
 def test_arrays_that_fit_nothing_are_refused():
     with pytest.raises(InputError, match=r"'y' has shape \[24, 11\], which is no operator's output"):
         lastbit.diagnose(MLP, X, {"y": np.zeros((24, 11), np.int8)})

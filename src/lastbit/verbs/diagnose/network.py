@@ -227,14 +227,18 @@ class _Steps:
         made: dict[int, tuple[str, ...]] = {}
         runtimes: tuple[str, ...] = (chain.runtime,)
         detail = None
+        written = dict(given.arrays)
         for tensor, mine in given.arrays.items():
             op = next(op for op in given.model.operators if tensor in op.outputs)
-            before = {i: a for i, a in given.arrays.items() if i != tensor}
-            values = chain.values({}, before)
+            values = chain.values({}, {i: a for i, a in written.items() if i != tensor})
             right = values.get(tensor, chain.tensors[tensor])
             share = float((right.reshape(-1) == mine.reshape(-1)).mean())
             names = None if share == 1 else self._known(chain, op, values, mine, made)
-            if share < 1 and names is None and (detail is None or detail.explanation is not None):
+            constant = bool(mine.min() == mine.max() and right.min() != right.max())
+            if constant:
+                names = None
+                del written[tensor]
+            if share < 1 and not constant and names is None and (detail is None or detail.explanation is not None):
                 x = values.get(op.inputs[0], chain.tensors.get(op.inputs[0]))
                 report = self._diagnosed(op, x, mine)
                 if report is not None:
@@ -243,7 +247,7 @@ class _Steps:
                     runtimes = runtimes if report.explanation is None else report.explanation.runtimes
             if names:
                 made[op.index] = names
-            steps.append(Step(op.index, op.label, share, names))
+            steps.append(Step(op.index, op.label, share, names, constant))
         explained = all(step.share == 1 or step.mistakes is not None for step in steps)
         return NetworkDiagnosis(
             given, (Set(made, runtimes),) if explained else (), steps=tuple(steps), detail=detail, partial=made

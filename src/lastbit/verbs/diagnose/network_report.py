@@ -53,16 +53,20 @@ class Step:
         label: its label.
         share: how many of its elements are right, from the arrays before it.
         mistakes: what is wrong in it; None where that is not known, or nothing is.
+        constant: whether the array holds one number alone, where the right one does not: it was never written.
     """
 
     op: int
     label: str
     share: float
     mistakes: tuple[str, ...] | None
+    constant: bool = False
 
     @property
     def status(self) -> str:
-        """`right`, `explained` or `not explained`."""
+        """`right`, `explained`, `not explained` or `never written`."""
+        if self.constant:
+            return "never written"
         return "right" if self.share == 1 else "not explained" if self.mistakes is None else "explained"
 
 
@@ -175,7 +179,8 @@ class NetworkDiagnosis(Report):
         return layer.requant.rule
 
     def _unexplained(self) -> list[Block]:
-        if self.detail is not None:
+        unwritten = any(step.constant for step in self.steps)
+        if self.detail is not None and not unwritten:
             label = next(step.label for step in self.steps if step.share < 1)
             text = f"The first operator that differs is {label}; its diagnosis:"
             return [Text(text, "bad"), *self.detail.blocks()[1:]]
@@ -187,7 +192,8 @@ class NetworkDiagnosis(Report):
         if self.steps:
             first = next((step for step in self.steps if step.share < 1), None)
             if first is not None:
-                blocks.append(Text(f"The first operator that differs is {first.label}."))
+                what = ": its array holds one number alone, so it was never written" if first.constant else ""
+                blocks.append(Text(f"The first operator that differs is {first.label}{what}.", "bad"))
             return blocks
         share, made = self.nearest or (0.0, {})
         text = self._made_text(made) if made else "the right calculation"
