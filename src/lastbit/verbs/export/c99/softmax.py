@@ -30,7 +30,7 @@ def softmax(entry: PreparedOperator, source: Tensor, output: Tensor, prefix: str
     """SOFTMAX along the last axis.
 
     Raises:
-        Unsupported: rows so long that real kernels abort on some.
+        Unsupported: a recipe that C does not have, or rows so long that real kernels abort on some.
     """
     made = entry.recipe
     assert made is not None
@@ -45,7 +45,7 @@ def softmax(entry: PreparedOperator, source: Tensor, output: Tensor, prefix: str
         case InterpolatedSoftmax():
             row = _interpolated(made.recipe, given, beta, prefix, library)
         case _:
-            raise TypeError(f"SOFTMAX follows no {made.recipe}")
+            raise Unsupported(READER, "recipe", type(made.recipe).__name__)
     depth = source.shape[-1]
     if depth > _LONGEST_ROW:
         raise Unsupported(READER, "depth", f"{depth}, more than {_LONGEST_ROW}")
