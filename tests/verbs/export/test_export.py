@@ -105,11 +105,10 @@ def test_models_that_c_does_not_have_are_refused_with_every_reason(stem):
 def test_every_runtime_is_written_or_refused_in_words(runtime):
     """A rule that C does not have is never an error of another kind."""
     try:
-        report = lastbit.export(MODELS / "arm_kws_dnn_s.tflite", runtime)
+        made = len(lastbit.export(MODELS / "arm_kws_dnn_s.tflite", runtime).test.vectors)
     except UnsupportedError as refused:
-        assert refused.reasons
-    else:
-        assert report.test.vectors
+        made = len(refused.reasons)
+    assert made
 
 
 def test_the_command_writes_two_files_and_says_what_they_need(tmp_path):
