@@ -163,6 +163,14 @@ def test_with_an_open_batch_a_dense_layer_keeps_its_inputs_dimensions_before_a_r
         assert (dense.shape, dense.shape_signature) == ((1, 3, 5), (-1, 3, 5))
 
 
+def test_with_int16_space_to_batch_stays_float32_in_2_12_alone():
+    content = MODELS["moves-to-batch.tflite"]
+    for version, name in (("2.12", "DEQUANTIZE"), ("2.13", "SPACE_TO_BATCH_ND"), ("2.16", "SPACE_TO_BATCH_ND")):
+        arguments = {"ranges": ranges_of(content), "like": f"tflite@{version}", "activations": "int16"}
+        made = lastbit.quantize(content, **arguments, io="int16")
+        assert made.operators[2].name == name
+
+
 def test_a_product_with_zeros_is_refused_where_the_converter_makes_a_constant_of_it():
     content = moved(elementwise("MUL", 0, 2, 3, 4))
     ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}

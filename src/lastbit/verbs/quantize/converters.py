@@ -25,6 +25,7 @@ _DROPPING_ZEROS = Folding(earlier=True)
 _KEEPING_ZEROS = Folding(drops_zeros=False, earlier=True)
 _SHARED = replace(_KEEPING_ZEROS, scales_shared=True)
 _EMBEDDINGS = frozenset(("EMBEDDING_LOOKUP",))
+_BLOCKS = frozenset(("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND"))
 _OLD_DEQUANTIZED = _EMBEDDINGS | {"TRANSPOSE_CONV"}
 
 
@@ -40,6 +41,7 @@ class Converter:
         dense_per_channel: whether dense layers have one scale a unit.
         moves: what becomes of operators that only move values.
         vector_code: whether weights with one scale are rounded by the kernels' vector code: fl(x + 0.5) in groups of 8.
+        float_in_int16: operators that the older quantizer leaves in float32 with int16 activations.
         names_bias_type: whether the older quantizer writes the bias's type into the options of the layer.
         dequantized: operators that have a DEQUANTIZE before their int8 weights in dynamic range; newer ones take them.
         folding: how a Keras model's constants are folded before.
@@ -52,6 +54,7 @@ class Converter:
     moves: MoveRules = NEWEST
     vector_code: bool = False
     names_bias_type: bool = True
+    float_in_int16: frozenset[str] = frozenset()
     dequantized: frozenset[str] = frozenset()
     folding: Folding = _NEWEST
 
@@ -97,6 +100,7 @@ CONVERTERS: tuple[Converter, ...] = (
             moves=moves,
             vector_code=True,
             names_bias_type=version == "2.15",
+            float_in_int16=_BLOCKS if version == "2.12" else frozenset(),
             dequantized=_OLD_DEQUANTIZED,
             folding=folding,
         )

@@ -122,11 +122,13 @@ class OlderQuantizer:
         per_tensor: bool,
         per_tensor_dense: bool,
         names_bias_type: bool = True,
+        stay_float: frozenset[str] = frozenset(),
     ) -> None:
         self.activations = activations
         self.per_tensor = per_tensor
         self.per_tensor_dense = per_tensor_dense
         self.names_bias_type = names_bias_type
+        self.stay_float = stay_float
         self.graph = Graph()
         # Of a weight: arrays of each channel's least and greatest value.
         self.limits: dict[Value, tuple[Array, Array]] = {}
@@ -167,7 +169,9 @@ class OlderQuantizer:
     def _property(self, op: Op) -> Property | None:
         """What is known of an operator; None where it stays float."""
         known = PROPERTIES.get(op.name)
-        return None if known is None or (self.activations == "int16" and not known.int16) else known
+        if known is None or self.activations == "int8":
+            return known
+        return known if known.int16 and op.name not in self.stay_float else None
 
     def _axis(self, op: Op, position: int) -> int:
         """The axis of a weight's channels, -1 for one scale."""

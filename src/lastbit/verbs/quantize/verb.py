@@ -255,6 +255,7 @@ def _graph(model: Model, settings: Settings, found: Ranges | None) -> Graph:
             per_tensor=False,
             per_tensor_dense=dense,
             names_bias_type=converter.names_bias_type,
+            stay_float=converter.float_in_int16,
         )
         return run.run(settings.io)
     made = quantize_graph(
