@@ -31,6 +31,7 @@ def followed(arm64):
 
 # Recorded before ARM64's rules were known; what parts those from x86-64's is in lab/evidence.
 ON_ARM64_ONLY = followed(True) - followed(False)
+ARM64_NAMES = {rule for _, rule in followed(True)} - {rule for _, rule in followed(False)}
 
 
 def untold(runtime, operator, variant, rules):
@@ -103,7 +104,9 @@ def test_every_rival_rule_is_refuted_by_a_recorded_output(runtime):
             str(entry.variant(model, op)).replace("int32_bias_type", "int32_bias").replace("no_bias", "int64_bias")
         )
         for rival in entry.rules:
-            if rival == own or (op.name, rival) in ON_ARM64_ONLY or untold(runtime, op.name, variant, {own, rival}):
+            if rival in ARM64_NAMES or (op.name, rival) in ON_ARM64_ONLY:
+                continue
+            if rival == own or untold(runtime, op.name, variant, {own, rival}):
                 continue
             try:
                 found = joined(output_values(op, entry.prepare(model, op, rival).evaluate(inputs)).values())
