@@ -219,7 +219,7 @@ def test_a_layer_behind_operators_that_only_some_runtimes_have(tmp_path):
     found = lastbit.identify(model, x, lastbit.run(model, x, "litert-reference")[op].output, op=op)
     status = {c.runtime.name: c.status for c in found.candidates}
     assert status["litert-reference"] == "reproduces all"
-    assert status["litert-xnnpack-arm64"] == "not compared"
+    assert status["litert-builtin-portable"] == "not compared"
     assert found.exit_code == 0
 
 
@@ -287,7 +287,8 @@ def test_an_interrupted_search_keeps_the_answer(tmp_path, monkeypatch):
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 130
     assert "Left: litert-xnnpack" in result.stdout
-    assert "Interrupted: the search for an input that tells apart what is left was not finished." in result.stdout
+    told = "Interrupted: the search for an input that tells apart what is left was not finished."
+    assert told in " ".join(result.stdout.split())
     report = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert report["unfinished"]
     assert report["left"]
