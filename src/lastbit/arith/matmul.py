@@ -13,7 +13,17 @@ import numpy.typing as npt
 
 from ..model.types import Array, IntArray
 
-__all__ = ["ExactWeights", "grouped_dot", "pack_weights"]
+__all__ = ["ExactWeights", "grouped_dot", "integer_product", "pack_weights"]
+
+
+def integer_product(first: Array, second: Array) -> Array:
+    """`first @ second` of integers held in a floating-point type.
+
+    BLAS may calculate with what lies beyond a matrix, to fill its vectors. Nothing of that reaches the result, but it
+    can leave a flag behind that NumPy would warn of.
+    """
+    with np.errstate(all="ignore"):
+        return np.asarray(np.matmul(first, second))
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +38,7 @@ class ExactWeights:
 
     def dot(self, rows: IntArray) -> npt.NDArray[np.int64]:
         """`rows @ weights.T` without any rounding or wrapping: `[n, depth]` -> int64 `[n, out]`."""
-        return np.asarray(rows.astype(self.packed.dtype) @ self.packed).astype(np.int64)
+        return integer_product(rows.astype(self.packed.dtype), self.packed).astype(np.int64)
 
 
 def pack_weights(weights: IntArray, largest_input: int) -> ExactWeights:
@@ -65,5 +75,7 @@ def grouped_dot(x: IntArray, weights: IntArray, groups: int) -> npt.NDArray[np.i
     """
     units, depth = weights.shape
     parts = x.astype(np.float64).reshape(len(x), groups, depth).transpose(1, 0, 2)
-    found = parts @ weights.astype(np.float64).reshape(groups, units // groups, depth).transpose(0, 2, 1)
+    found = integer_product(
+        parts, weights.astype(np.float64).reshape(groups, units // groups, depth).transpose(0, 2, 1)
+    )
     return np.ascontiguousarray(found.transpose(1, 0, 2).reshape(len(x), units)).astype(np.int64)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arith.fixedpoint import low_bits
+from ..arith.matmul import integer_product
 from ..model.errors import InputError
 from ..model.types import Array, IntArray
 from ..rules.requantize.fold import RequantParams
@@ -186,7 +187,7 @@ class SplitWeights:
         """`rows @ weights.T` without rounding or wrapping: `[n, depth]` -> int64 `[n, out]`."""
         total: Any = 0
         for begin, end, part in self._parts:
-            total = total + (rows[:, begin:end].astype(part.dtype) @ part).astype(np.int64)
+            total = total + integer_product(rows[:, begin:end].astype(part.dtype), part).astype(np.int64)
         return np.asarray(total)
 
 

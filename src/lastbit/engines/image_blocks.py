@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from ..arith.matmul import integer_product
 from ..arith.windows import WindowAxis
 from ..model.types import Array, integer_type
 from ..ops.base import PreparedOperator
@@ -120,12 +121,12 @@ class _Products(_Blocks):
         leading = windows.shape[:3]
         if len(self.matrices) == 1:
             rows = windows.reshape(math.prod(leading), -1)
-            return np.asarray(rows @ self.matrices[0]).reshape(*leading, -1)
+            return integer_product(rows, self.matrices[0]).reshape(*leading, -1)
         depth = windows.shape[5] // len(self.matrices)
         parts = []
         for number, matrix in enumerate(self.matrices):
             seen = windows[..., number * depth : (number + 1) * depth]
-            parts.append((seen.reshape(math.prod(leading), -1) @ matrix).reshape(*leading, -1))
+            parts.append(integer_product(seen.reshape(math.prod(leading), -1), matrix).reshape(*leading, -1))
         return np.concatenate(parts, -1)
 
     def line_sums(self, padded: Array, top: int, end: int, width: int) -> Array:
@@ -136,10 +137,10 @@ class _Products(_Blocks):
         lines = lines.reshape(len(padded), -1, lines.shape[4] * lines.shape[5])
         parts = self.matrices[0].reshape(rows.size, -1, self.layer.channels)
         count = (end - top) * width
-        acc: Array = np.matmul(lines[:, :count], parts[0])
+        acc: Array = integer_product(lines[:, :count], parts[0])
         for i, part in enumerate(parts[1:], 1):
             first = i * rows.dilation * width
-            acc += np.matmul(lines[:, first : first + count], part)
+            acc += integer_product(lines[:, first : first + count], part)
         return acc.reshape(len(padded), end - top, width, -1)
 
 

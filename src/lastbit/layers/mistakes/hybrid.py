@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...arith.matmul import integer_product
 from ...model.types import Float64Array
 from .base import Mistake
 from .threads import QUARK_30, TF_38781, TFLM_757
@@ -58,10 +59,10 @@ def calculate(layer: HybridCase, chosen: Mapping[str, Mistake]) -> HybridCase:
     for slot in HYBRID_SLOTS[:-2]:
         if slot in chosen:
             made = chosen[slot].function(made)
-    total = made.q @ made.w.T
+    total = integer_product(made.q, made.w.T)
     scale = made.s_x[:, None] * made.s_w
     y = total * scale + made.bias
-    size = (np.abs(made.q) @ np.abs(made.w).T) * np.abs(scale)
+    size = integer_product(np.abs(made.q), np.abs(made.w).T) * np.abs(scale)
     # Real values lose at most one rounding for each product and each sum, and dequantized ones one more.
     bound = _EPSILON * ((2 * made.q.shape[1] + 6) * size + 2 * np.abs(made.bias) + 1e-30)
     made = replace(made, y=y, bound=bound)

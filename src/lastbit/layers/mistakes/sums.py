@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ...arith.matmul import grouped_dot
+from ...arith.matmul import grouped_dot, integer_product
 from ...model.types import Array, Int64Array
 from .taps import WindowTaps
 
@@ -108,7 +108,7 @@ class Everything(Grid):
         """The matrix product, through float64: exact below 2^53, which no layer reaches."""
         if x.ndim == 3:
             return grouped_dot(x.reshape(len(x), -1), w, x.shape[1])
-        return np.asarray(x.astype(np.float64) @ w.astype(np.float64).T).astype(np.int64)
+        return integer_product(x.astype(np.float64), w.astype(np.float64).T).astype(np.int64)
 
     def dot_of(
         self, x: Int64Array, w: Int64Array, each: Callable[[Int64Array], Int64Array], together: int = 1

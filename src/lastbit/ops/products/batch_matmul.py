@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...arith.fixedpoint import low_bits
+from ...arith.matmul import integer_product
 from ...model.errors import InputError
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
@@ -125,7 +126,7 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
         ]
         try:
             # float64 holds sums of up to 2^21 products of 16-bit numbers exactly.
-            acc = np.matmul(*sides).astype(np.int64)
+            acc = integer_product(*sides).astype(np.int64)
         except ValueError:
             shapes = " and ".join(str(list(side.shape)) for side in sides)
             raise InputError(f"{op.label}: matrices of shape {shapes} do not fit") from None
