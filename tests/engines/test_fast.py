@@ -75,6 +75,11 @@ def random_input(model, rows, rng):
     return rng.integers(tensor.dtype.qmin, tensor.dtype.qmax + 1, shape).astype(tensor.dtype.numpy)
 
 
+def in_one_chain(runtime):
+    """Whether compiled chains have a runtime's own rules; those that only ARM64 has stay with the reference."""
+    return "-arm64" not in runtime
+
+
 def float_to_float_model(depth, kind, rng):
     """QUANTIZE, dense, RELU, DEQUANTIZE."""
     dense = (
@@ -142,8 +147,9 @@ def test_quantize_and_tables_in_a_chain(engine, kind, rng):
         for runtime in lastbit.RUNTIMES:
             if lastbit.prepare(model, runtime).refusals:
                 continue
-            executable = lastbit.build(model, runtime, engine=engine)
-            assert [len(step.entries) for step in executable.steps] == [4]
+            if in_one_chain(runtime):
+                steps = lastbit.build(model, runtime, engine=engine).steps
+                assert [len(step.entries) for step in steps] == [4]
             x = rng.normal(scale=1.5, size=(40, depth)).astype(np.float32)
             x[:20] = np.rint(x[:20] * 100) / 200  # ties
             x[20:30] = rng.choice(special, (10, depth))

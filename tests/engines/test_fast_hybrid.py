@@ -14,7 +14,7 @@ from lastbit.engines.plan import ChainStep, OperatorStep
 from lastbit.model.tflite import load, write
 from lastbit.model.tflite.synthesize import DTYPE_BY_NAME, dense_subgraph, quant
 from lastbit.model.types import INT8
-from tests.engines.test_fast import ENGINE, LIMITS, same
+from tests.engines.test_fast import ENGINE, LIMITS, in_one_chain, same
 from tests.support.models import ModelBuilder
 from tests.support.places import MODELS, needs_shared_models
 
@@ -85,11 +85,6 @@ def test_hybrid_layers_on_hard_rows(engine, weights, asymmetric):
 
 def covered(model):
     return [name for name in lastbit.RUNTIMES if not lastbit.prepare(model, name).refusals]
-
-
-def in_one_chain(runtime):
-    """Whether compiled chains have a runtime's hybrid int8 layers; those of ARM64 stay with the reference."""
-    return "-arm64" not in runtime
 
 
 def joined(graphs, before=(), after=()):
