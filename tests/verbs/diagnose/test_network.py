@@ -11,6 +11,8 @@ from bench.user_layers import model_of, numbers_of
 from lastbit.cli import main
 from lastbit.model.errors import InputError
 from lastbit.model.tflite import write
+from lastbit.model.types import FLOAT32
+from tests.support.models import ModelBuilder
 
 MLP = model_of("mlp")
 LAYERS = numbers_of(MLP)
@@ -54,6 +56,20 @@ def test_one_mistake_is_one_answer(mistakes, wanted, where):
 def test_two_mistakes_in_every_layer_are_named():
     report = lastbit.diagnose(MLP, X, network(X, ("tb", "tb", "tb")))
     assert sorted(names(report)) == ["bias_missing", "rounding_truncated"]
+
+
+def test_a_network_that_ends_in_real_values():
+    graph = MLP.subgraphs[0]
+    build = ModelBuilder(graph)
+    (last,) = graph.outputs
+    real = build.operator("DEQUANTIZE", [last], [build.like(last, dtype=FLOAT32, quant=None)], version=2)
+    model = build.model(graph.inputs, [real])
+    right = lastbit.run(model, X, "tflm").output
+    assert right.dtype == np.float32
+    assert lastbit.diagnose(model, X, right, runtime="tflm").exit_code == 0
+    quant = graph.tensors[last].quant
+    wrong = (network(X, ("t", "t", "t")) - np.int32(quant.zero_point[0])) * np.float32(quant.scale[0])
+    assert names(lastbit.diagnose(model, X, wrong)) == ["rounding_truncated"]
 
 
 def test_what_is_right_is_right_in_every_form():

@@ -169,7 +169,7 @@ def assigned(model: Model, chain: WholeModel, arrays: Mapping[Any, Array]) -> di
             )
         found |= dict(zip(_places(chain, list(alike.values()), fitting), alike.values(), strict=True))
     order = [index for index in outputs if index in found]
-    steps = {index: _integers(model, index, found[index], chain.tensors[index].shape) for index in order}
+    steps = {index: _in_its_type(model, index, found[index], chain.tensors[index].shape) for index in order}
     return {index: _held(model, index, values) for index, values in steps.items()}
 
 
@@ -203,14 +203,19 @@ def _held(model: Model, index: int, values: Array) -> Array:
     return values.astype(dtype.numpy)
 
 
-def _integers(model: Model, index: int, array: Array, shape: tuple[int, ...]) -> Array:
-    """An array in the tensor's steps and shape: whole numbers as they are, dequantized values in steps."""
-    values = array.reshape(shape)
+def _in_its_type(model: Model, index: int, array: Array, shape: tuple[int, ...]) -> Array:
+    """An array in the tensor's steps and shape: whole numbers as they are, dequantized values in steps.
+
+    Of a tensor of real values, such as the output of DEQUANTIZE, the values themselves.
+    """
+    values, tensor = array.reshape(shape), model.tensors[index]
+    if not isinstance(tensor.dtype, IntegerType):
+        return values.astype(tensor.dtype.numpy)
     if values.dtype.kind in "biu":
         return values.astype(np.int64)
     if not np.isfinite(values).all():
         raise InputError(f"an array of shape {list(array.shape)} has values that are not finite")
-    quant = model.tensors[index].quant
+    quant = tensor.quant
     if (values == np.rint(values)).all() or quant is None:
         return values.astype(np.int64)
     steps = values.astype(np.float64) / float(quant.scale[0]) + int(quant.zero_point[0])
