@@ -70,6 +70,9 @@ def condensed() -> str:
     """What the wheel has: one row for each runtime, operator and variant; equal rows of several runtimes stand once."""
     runs, variants, rivals, words, seen = Numbers(), Numbers(), Numbers(), Numbers(), Numbers()
     parts = [load_part("dense"), load_part("operators")]
+    # The reader lists a runtime's rows by these numbers.
+    for row in sorted({(v["operator"], v["variant"]) for part in parts for e in part.values() for v in e["variants"]}):
+        variants(row)
     told = []
     for name in RUNTIMES:
         rows: dict[tuple[str, str], list[tuple[dict[str, Any], dict[str, Any]]]] = {}

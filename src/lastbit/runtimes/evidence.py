@@ -110,8 +110,9 @@ def _all() -> dict[str, tuple[Evidence, ...]]:
         operator, name = variants[variant]
         return Evidence(operator, name, places, outputs, mismatches, refused, declined, words[said], named)
 
-    found = {
-        name: [evidence(ran, content["rows"][number]) for ran, numbers in groups for number in numbers]
-        for name, groups in content["runtimes"].items()
-    }
-    return {name: tuple(sorted(rows, key=lambda row: (row.operator, row.variant))) for name, rows in found.items()}
+    def in_order(groups: Sequence[Any]) -> tuple[Evidence, ...]:
+        """A runtime's rows, as the file lists their variants."""
+        rows = [(content["rows"][number], ran) for ran, numbers in groups for number in numbers]
+        return tuple(evidence(ran, row) for row, ran in sorted(rows, key=lambda pair: pair[0][0]))
+
+    return {name: in_order(groups) for name, groups in content["runtimes"].items()}

@@ -131,7 +131,7 @@ def test_the_rate_that_would_have_been_seen():
     ("name", "first", "second", "missing"),
     [
         ("mlt_resnet8_quant", "litert-xnnpack@1.4.0", "litert-xnnpack@2.3.0", 13),
-        ("mlt_resnet8_quant", "litert-xnnpack-avx2", "litert-xnnpack-arm64-dotprod", 13),
+        ("mlt_resnet8_quant", "litert-xnnpack-avx2", "litert-builtin-portable", 9),
         ("arm_kws_cnn_s", "litert-xnnpack@1.4.0", "litert-xnnpack@2.3.0", 2),
     ],
 )
