@@ -142,9 +142,9 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Dense layers on ARM64 in LiteRT 2.3.0",
-        "Their evidence is of 2.0.2; operators beside them were compared with 2.3.0. Of 41,374 dense outputs that 2.3.0 "
-        "printed for each runtime, those of two variants differ in the delegate: it leaves int8 layers whose weights have "
-        "a zero point to the builtin kernels, and takes int4 weights with one scale.",
+        "Their evidence is of 2.0.2; operators beside them were compared with 2.3.0. Of 41,374 dense outputs that "
+        "2.3.0 printed for each runtime, those of two variants differ in the delegate: it leaves int8 layers whose "
+        "weights have a zero point to the builtin kernels, and takes int4 weights with one scale.",
     ),
     (
         "8-bit layers with pairs of the lowest weights on ARM64 without dot product instructions",

@@ -314,9 +314,7 @@ def test_no_verb_shows_a_scale_that_stands_for_another(tmp_path):
     ):
         with pytest.raises(lastbit.UnsupportedError, match=told):
             needs_scales()
-    with pytest.raises(
-        lastbit.InputError, match="wants 's_x', and the layer has no input_scale; it is given by mult"
-    ):
+    with pytest.raises(lastbit.InputError, match="wants 's_x', and the layer has no input_scale; it is given by mult"):
         lastbit.diagnose(layer, x, lambda x, weights, s_x: x)
 
 
