@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model
 from ...ops.prepare import PreparedModel, prepare
+from ...report.phrases import plural
 from ...runtimes import DEFAULT_RUNTIME, Runtime
 from ..doctor.verb import lastbit_version
 from ..run.verb import load
@@ -76,7 +77,7 @@ def export(
         tool=f"lastbit {lastbit_version()}",
         digest=hashlib.sha256(loaded.content).hexdigest(),
         runtime=prepared.runtime.name,
-        what=f"{len(loaded.operators)} operators" if op is None else loaded.operator(op).label,
+        what=plural(len(loaded.operators), "operator") if op is None else loaded.operator(op).label,
     )
     test = self_test(laid_out, written.pieces, written.inputs, written.outputs, progress)
     files = {f"{about.name}.h": header(written, about, test), f"{about.name}.c": source(written, about, test)}
