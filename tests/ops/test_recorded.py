@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from lab.cases.dense import RUNTIMES
-from lastbit.model.errors import Refusal, UnsupportedError
+from lastbit.model.errors import UnsupportedError
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
-from lastbit.ops.prepare import choose_rule, prepare
+from lastbit.ops.prepare import choose_rule
 from lastbit.runtimes import Rule, cpus, get_runtime
 from lastbit.runtimes.machine import ARM64
+from tests.support.operators_recorded import compared_with, joined
 from tests.support.places import GOLDEN
 
 # One for each CPU that recorded.
@@ -58,27 +59,9 @@ def golden():
     return [case for path in FILES for case in read_golden(path)[1]]
 
 
-def joined(arrays):
-    return b"".join(np.ascontiguousarray(value).tobytes() for value in arrays)
-
-
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_every_recorded_output_is_the_interpreters(runtime):
-    compared = defaultdict(int)
-    for model, inputs, outcomes in golden():
-        if runtime not in outcomes:
-            continue
-        prepared, op = prepare(model, runtime), model.operators[0]
-        outcome = outcomes[runtime]
-        if isinstance(outcome, str):
-            assert prepared.refusals, f"{op.name} {op.options}: the interpreter {outcome}, LastBit does not"
-            continue
-        if prepared.refusals:
-            assert prepared.refused[0].kind is Refusal.NOT_EXACT, prepared.refusals
-            continue
-        found = joined(output_values(op, prepared.operators[0].evaluate(inputs)).values())
-        assert found == joined(outcome), f"{op.name} {op.options}"
-        compared[op.name] += len(found)
+    compared = compared_with(golden(), runtime)
     assert len(compared) >= 21
     assert min(compared.values()) > 10, compared
 

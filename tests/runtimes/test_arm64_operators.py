@@ -1,18 +1,16 @@
 """Operators beside dense layers on ARM64 against what LiteRT 2.3.0 printed there, under qemu-aarch64."""
 
-from collections import Counter
 from functools import cache
 
-import numpy as np
 import pytest
 
 from lab.record.recorded_operators import read_golden
-from lastbit.model.errors import Refusal
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
 from lastbit.ops.prepare import prepare
 from lastbit.runtimes import cpus
 from lastbit.runtimes.machine import ARM64
+from tests.support.operators_recorded import compared_with, joined
 from tests.support.places import GOLDEN
 
 NAMES = sorted(cpu.name for cpu, _ in cpus() if cpu.machines == ARM64)
@@ -24,10 +22,6 @@ def recorded():
     return fingerprints, list(cases)
 
 
-def joined(arrays):
-    return b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
-
-
 def test_the_file_names_the_interpreters():
     fingerprints, _ = recorded()
     assert sorted(fingerprints) == NAMES
@@ -36,18 +30,8 @@ def test_the_file_names_the_interpreters():
 
 @pytest.mark.parametrize("runtime", NAMES)
 def test_every_recorded_output_is_the_interpreters(runtime):
-    compared = Counter()
-    for model, inputs, outcomes in recorded()[1]:
-        prepared, op, outcome = prepare(model, runtime), model.operators[0], outcomes[runtime]
-        if isinstance(outcome, str):
-            assert prepared.refusals, f"{op.name} {op.options}: the interpreter {outcome}, LastBit does not"
-            continue
-        if prepared.refusals:
-            assert prepared.refused[0].kind is Refusal.NOT_EXACT, prepared.refusals
-            continue
-        found = joined(output_values(op, prepared.operators[0].evaluate(inputs)).values())
-        assert found == joined(outcome), f"{op.name} {op.options}"
-        compared[op.name] += len(found)
+    compared = compared_with(recorded()[1], runtime)
+    assert all(runtime in outcomes for _, _, outcomes in recorded()[1])
     assert len(compared) >= 21
 
 

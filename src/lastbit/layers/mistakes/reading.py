@@ -245,7 +245,7 @@ READING: tuple[Mistake, ...] = (
     Mistake(
         "weights_int4_excess_8",
         "weights",
-        "int4 weights are taken for a nibble less 8; they are two's complement",
+        "int4 weights are read as a nibble minus 8; they are two's complement",
         "w = ((b & 15) ^ 8) - 8",
         "int8_t w = (int8_t)(byte << 4) >> 4;",
         lambda _case, w: (w & 15) - 8,
@@ -256,7 +256,7 @@ READING: tuple[Mistake, ...] = (
     Mistake(
         "weights_int4_sign_magnitude",
         "weights",
-        "int4 weights are taken for sign and magnitude; they are two's complement",
+        "int4 weights are read as sign and magnitude; they are two's complement",
         "w = ((b & 15) ^ 8) - 8",
         "int8_t w = (int8_t)(byte << 4) >> 4;",
         _sign_magnitude,

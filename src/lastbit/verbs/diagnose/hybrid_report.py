@@ -59,7 +59,7 @@ class HybridDiagnosis(Report):
 
     @property
     def verdict(self) -> str:
-        """`right`, `form` (right but for the last bits), `mistakes` or `unexplained`."""
+        """`right`, `form` (right except for the last bits), `mistakes` or `unexplained`."""
         if not self.explanations:
             return "unexplained"
         best = self.explanations[0]

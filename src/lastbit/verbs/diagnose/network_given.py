@@ -25,7 +25,7 @@ _SAMPLES = 64
 _IMAGES = 12
 """Samples that are chosen, and how many where a sample has more than `_LARGE` elements."""
 _NEARLY = 0.5
-"""Share of equal elements from which an array is taken for an operator's output."""
+"""An array that equals this share of an operator's output, or more, is compared with that operator."""
 _LARGE = 512
 
 

@@ -136,7 +136,7 @@ class Plan:
         slots: tensor index -> the tensor and its place.
         constants: tensor index -> value, of tensors that no input changes.
         pools: element type -> elements of the arena.
-        same: a tensor that is another one in another shape -> that one.
+        same: a tensor that only reshapes another one -> that one.
         unwritten: outputs that no operator calculates: constants, and inputs that are outputs too.
     """
 

@@ -102,7 +102,7 @@ def run_plan(
 
 
 def _alias(plan: Plan, index: int, tensors: Mapping[int, Array]) -> Array:
-    """A tensor that is another one in another shape."""
+    """A tensor that has another one's values in a shape of its own."""
     return tensors[plan.same[index]].reshape(plan.model.tensors[index].shape)
 
 
