@@ -84,6 +84,8 @@ def test_the_golden_set_refutes_every_rival(name):
         families = dense_float if case["variant"] == "float32 unquantized" else dense_hybrid_arm64
         for rival, prepared in families.rivals(model, model.operators[0]).items():
             seen.setdefault(rule, set()).add(rival)
+            if rival in refuted.get(rule, ()):
+                continue
             ours = np.stack([prepared.evaluate([x])["output"] for x in arrays()[f"{number}/x"]])
             if not same_bits(ours, found).all():
                 refuted.setdefault(rule, set()).add(rival)

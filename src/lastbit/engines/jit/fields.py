@@ -21,6 +21,7 @@ class Fields(NamedTuple):
     steps: int
     chunk: int
     units: int
+    first_unit: int  # of the panels; not 0 where another thread has those before
     lanes: int
     width: int  # vectors of one of the first panels; the other panels have one vector less
     wide_panels: int  # how many have that width

@@ -79,11 +79,11 @@ def _copy_tile(source: int, source_stride: int, out: int, out_stride: int, rows:
 
 @inner
 def _tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n: int, out: int) -> None:
-    """All tiles of a layer: `n` converted rows -> outputs `[n, units]`."""
+    """All tiles of a layer, or of a thread's part: `n` converted rows -> outputs `[n, units]`."""
     p = int64_at(fields)
     element, lanes, stride = p[AT.output_bytes], p[AT.lanes], p[AT.units] * p[AT.output_bytes]
     row_bytes, steps, chunk, scalars = p[AT.row_bytes], p[AT.steps], p[AT.chunk], p[AT.scalars]
-    constants, place, left_units = p[AT.columns], out, p[AT.units]
+    constants, place, left_units = p[AT.columns], out + p[AT.first_unit] * element, p[AT.units] - p[AT.first_unit]
     narrow = n == 1 and p[AT.one_is_narrow] != 0
     weights = p[AT.narrow_weights] if narrow else p[AT.weights]
     vector_bytes = p[AT.narrow_vector_bytes] if narrow else p[AT.vector_bytes]

@@ -13,6 +13,7 @@ Sums wrap at 32 bits, or at 64 where the weights were packed for 64-bit sums. Ne
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable, Sequence
 
@@ -32,6 +33,9 @@ _BLOCK_BYTES = 160_000
 # Fewer rows would read the weights of a deep layer from memory too often.
 _LEAST_BLOCK = 96
 _LEAST_ROWS_PER_THREAD = 24
+# Weights that no core's second level cache holds: threads share the units of fewer rows than they could share, and each
+# thread finds its own weights again.
+_LARGE_WEIGHTS = 4 << 20
 # Calls of fewer products keep Python's lock: it takes about as long to give it back and take it again.
 _LEAST_PRODUCTS = 1 << 22
 
@@ -105,6 +109,8 @@ class Chain:
         # Rows of so little work that letting other Python threads run, and sharing, would take longer.
         products = max(sum(op.rows * op.units * op.depth for op in layers), 1)
         self._few = min(2 * _LEAST_ROWS_PER_THREAD - 1, _LEAST_PRODUCTS // products)
+        self._large = any(op.weights_bytes >= _LARGE_WEIGHTS for op in layers)
+        self._parts: dict[int, list[list[Chain]]] = {}
         self._outputs = Outputs()
         self._add_tiles(one_row=True)
 
@@ -125,12 +131,17 @@ class Chain:
                     row[Fields._fields.index(name)] = place
         self._several |= not one_row
 
+    def _prepare(self, rows: int) -> None:
+        """What calls of several rows need is compiled when the first one comes."""
+        if rows > 1 and not self._several:
+            self._add_tiles(one_row=False)
+
     def __call__(self, x: Array, threads: int = 1) -> Array:
         """Run the chain.
 
         Args:
             x: `[rows, ...]`, C-contiguous, of the first operator's input type.
-            threads: how many threads share the rows.
+            threads: how many threads share the rows, or the units of a large layer.
 
         Returns:
             `[rows, elements of one row]`.
@@ -139,37 +150,49 @@ class Chain:
             InputError: on one of these rows the real kernel of an operator aborts the process.
         """
         rows = x.nbytes // self._in_bytes
-        if rows > 1 and not self._several:
-            self._add_tiles(one_row=False)
+        if threads > 1 and self._large and 0 < rows < 2 * _LEAST_ROWS_PER_THREAD:
+            return self._by_units(x, rows, threads)
+        self._prepare(rows)
         if rows > self._few:
             return self._many(x, rows, threads)
         out = np.empty((rows, self._elements), self.output)
+        refused = self._run(x, rows, out)
+        return self._refuse(x) if refused and self._refuse is not None else out
+
+    def _run(self, x: Array, rows: int, out: Array, *, shared: int = 0, others: int = 0) -> int:
+        """One thread's part of a call: see `entry.enter`."""
         # Lists give and take in one step, so two threads never get the same memory.
         try:
             memory = self._free.pop()
         except IndexError:
             memory = self._memory()
-        refused = self._enter(memory, x, rows, out, 0, 0)
+        refused: int = self._enter(memory, x, rows, out, shared, others)
         self._free.append(memory)
-        return self._refuse(x) if refused and self._refuse is not None else out
+        return refused
+
+    def _by_units(self, x: Array, rows: int, threads: int) -> Array:
+        """Few rows of large layers: threads share the units of each layer, one operator after the other."""
+        if threads not in self._parts:
+            self._parts[threads] = [[Chain([part]) for part in _parts(op, threads)] for op in self._operators]
+        given = x
+        for chains in self._parts[threads]:
+            out = np.empty((rows, chains[0]._elements), chains[0].output)
+            for chain in chains:
+                chain._prepare(rows)
+            works = [functools.partial(chain._run, given, rows, out, others=1) for chain in chains]
+            if together(works) and self._refuse is not None:
+                return self._refuse(x)
+            given = out
+        return given
 
     def _many(self, x: Array, rows: int, threads: int) -> Array:
         """So many rows that threads and the memory of the output matter."""
         out = self._outputs.empty((rows, self._elements), self.output)
-        threads = min(threads, rows // _LEAST_ROWS_PER_THREAD)
+        threads = max(min(threads, rows // _LEAST_ROWS_PER_THREAD), 1)
         shared = np.asarray([0, threads], np.int64)  # rows that are taken, and by how many threads
         shared_at = address(shared) if threads > 1 else 0
-
-        def part() -> int:
-            try:
-                memory = self._free.pop()
-            except IndexError:
-                memory = self._memory()
-            refused: int = self._enter(memory, x, rows, out, shared_at, 1)
-            self._free.append(memory)
-            return refused
-
-        refused = together(part, threads)
+        part = functools.partial(self._run, x, rows, out, shared=shared_at, others=1)
+        refused = together([part] * threads)
         return self._refuse(x) if refused and self._refuse is not None else out
 
     def _memory(self) -> int:
@@ -180,6 +203,14 @@ class Chain:
         array[:16].view(np.int64)[:] = self._function, address(self._state)
         self._kept.append(array)
         return address(array)
+
+
+def _parts(op: PackedDense | Elementwise, threads: int) -> Sequence[PackedDense | Elementwise]:
+    """What threads do of an operator at once."""
+    if isinstance(op, PackedDense) and op.weights_bytes >= _LARGE_WEIGHTS:
+        count = min(threads, op.panels.count)
+        return [op.part(index, count) for index in range(count)]
+    return [op]
 
 
 def _elementwise_fields(op: Elementwise) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,6 +125,26 @@ class PackedDense:
     def units(self) -> int:
         """Output units."""
         return self.panels.units
+
+    def part(self, index: int, count: int) -> PackedDense:
+        """One of so many parts of its panels: writes only its own units of each output row."""
+        start, stop = (self.panels.count * i // count for i in (index, index + 1))
+        before, given = sum(self.panels.parts[:start]), self.fields
+        own = {
+            "first_unit": before * self.panels.lanes,
+            "panels": stop - start,
+            "wide_panels": min(max(self.panels.wide - start, 0), stop - start),
+            "weights": given["weights"] + before * given["vector_bytes"],
+            "narrow_weights": given["narrow_weights"] + before * given["narrow_vector_bytes"],
+            "columns": given["columns"] + before * given["column_bytes"],
+            "mask": given["mask"] if stop == self.panels.count else -1,
+        }
+        return replace(self, fields=given | own)
+
+    @property
+    def weights_bytes(self) -> int:
+        """What an input of one row reads."""
+        return self.panels.vectors * self.fields["narrow_vector_bytes"]
 
     def tiles(self, one_row: bool) -> dict[str, int]:
         """The micro-kernels for an input of one row, or for others a large and a small one, of each width: fields."""

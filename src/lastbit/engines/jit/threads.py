@@ -1,9 +1,9 @@
-"""Threads that share the rows of one call."""
+"""Threads that share the work of one call."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["together"]
@@ -22,7 +22,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return _POOLS[threads]
 
 
-def together(work: Callable[[], int], threads: int) -> int:
-    """Call `work` in so many threads at once, this one among them; the largest of the results."""
-    others = [_pool(threads).submit(work) for _ in range(threads - 1)]
-    return max([work(), *(future.result() for future in others)])
+def together(works: Sequence[Callable[[], int]]) -> int:
+    """Call each in a thread of its own, the first one in this; the largest of the results."""
+    first, *rest = works
+    others = [_pool(len(works)).submit(work) for work in rest]
+    return max([first(), *(future.result() for future in others)])
