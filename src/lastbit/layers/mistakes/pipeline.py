@@ -31,6 +31,7 @@ from .rounding import LIMIT, Unrounded
 from .sums import Everything, Grid
 
 __all__ = [
+    "BESIDE_WHOLE",
     "PREFIX",
     "WIDE",
     "Accumulated",
@@ -53,6 +54,9 @@ WIDE = ("clamp_missing", "requantization_missing")
 
 PREFIX = ("input", "windows", "weights", "input_zero_point", "weights_zero_point", "product", "bias")
 """The slots that the accumulator depends on; they know no runtime."""
+
+BESIDE_WHOLE = ("output_zero_point", "activation", "range", "layout")
+"""The slots that still matter where a mistake replaces the whole integer arithmetic."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,10 +252,10 @@ def whole_steps(right: RequantParams, grid: Grid) -> RequantParams:
 
 
 def fold_scales(right: RequantParams, scales: ScaleValues) -> RequantParams:
-    """A rule's factor, multiplier and shift from scales that may be wrong, `[out]` or `[1]`."""
+    """A rule's factor, multiplier and shift from scales that may be wrong, `[out]` or `[1]`; stacks of them too."""
     rule = replace(right.rule, scales=Scales(scales.product))
     # A scale that lost all its digits is 0; the factor must stay a number.
-    output = scales.output if scales.output > 0 else np.finfo(np.float32).tiny
+    output = np.where(np.asarray(scales.output) > 0, scales.output, np.finfo(np.float32).tiny)
     with np.errstate(all="ignore"):
         folded = prepare_requantize(
             rule,

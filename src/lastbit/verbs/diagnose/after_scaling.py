@@ -6,8 +6,9 @@ them is one array operation. The few mistakes that remain are taken one after th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -98,18 +99,20 @@ class ScaleSets:
         return values[:, unit] if values.shape[1] > 1 else np.broadcast_to(values, shape)
 
     def _folded(self, sets: list[tuple[dict[str, Mistake], ScaleValues]]) -> tuple[Array, Array, Array]:
-        """Factor, multiplier and shift of each set, `[sets, out]`."""
-        units = self._case.layer.units if any(s.weights.size > 1 for _, s in sets) else 1
-        made = [fold_scales(self._case.prepared.requant, scales) for _, scales in sets]
-        shape = (len(made), units)
-        result = []
-        for name in ("effective_scale", "multiplier", "shift"):
-            array = np.empty(shape, getattr(made[0], name).dtype)
-            for row, params in zip(array, made, strict=True):
-                with np.errstate(over="ignore"):  # a factor of float64 beyond float32
-                    row[:] = getattr(params, name)
-            result.append(array)
-        return result[0], result[1], result[2]
+        """Factor, multiplier and shift of each set, `[sets, out]`; sets of one precision in one step."""
+        right = self._case.prepared.requant
+        shape = len(sets), self._case.layer.units if any(scales.weights.size > 1 for _, scales in sets) else 1
+        result: tuple[Array, Array, Array] = np.empty(shape), np.empty(shape, np.int64), np.empty(shape, np.int64)
+        # A factor that was given keeps its own multiplier and shift, which `fold_scales` looks for one by one.
+        given = right.rule.scales.product == "given"
+        kinds = [[i] for i in range(len(sets))] if given else _positions([scales.product for _, scales in sets])
+        for at in kinds:
+            some = [sets[i][1] for i in at]
+            params = fold_scales(right, some[0] if given else _stack(some, shape[1]))
+            for array, name in zip(result, ("effective_scale", "multiplier", "shift"), strict=True):
+                with np.errstate(over="ignore"):
+                    array[at] = getattr(params, name)
+        return result
 
     def _scale_sets(self, count: int) -> list[tuple[dict[str, Mistake], ScaleValues]]:
         for size in range(1, count + 1):
@@ -133,6 +136,19 @@ class ScaleSets:
 
 def _key(scales: ScaleValues) -> tuple[float, bytes, float, str]:
     return scales.input, scales.weights.tobytes(), scales.output, scales.product
+
+
+def _positions(kinds: Sequence[str]) -> list[list[int]]:
+    """Where each kind stands."""
+    return [[i for i, kind in enumerate(kinds) if kind == one] for one in dict.fromkeys(kinds)]
+
+
+def _stack(sets: Sequence[ScaleValues], units: int) -> ScaleValues:
+    """Scales of one precision as columns `[sets, 1]`, and `[sets, units]` of the weights."""
+    weights = np.stack([np.broadcast_to(scales.weights, units) for scales in sets])
+    inputs: Any = np.asarray([[scales.input] for scales in sets])
+    outputs: Any = np.asarray([[scales.output] for scales in sets])
+    return ScaleValues(inputs, weights, outputs, sets[0].product)
 
 
 class _Scaled:

@@ -12,6 +12,7 @@ from ...layers.mistakes.base import Case
 from ...layers.mistakes.pipeline import finish, wrong_acc
 from ...model.types import Array, Int64Array
 from .before_scaling import Prefixes
+from .calculated import Calculated
 from .search import FEW, Search, telling_elements
 from .target import Arithmetic, Reproduction, Target
 
@@ -74,7 +75,7 @@ def explain_scaled(
     x: Array, arithmetics: Sequence[Arithmetic], scaled: Array, acc: Int64Array | None, first: str, most: int
 ) -> Part:
     """Mistakes that make these scaled values `[rows, out]`, from the accumulator where it is given."""
-    search = Search(x, arithmetics, Target(scaled, acc, scaled=True), first)
+    search = Search(Calculated(x), arithmetics, Target(scaled, acc, scaled=True), first)
     explanations = _levels(most, lambda count: search.longer(search.level(count), count, most))
     matching = scaled.size if explanations and not explanations[0].mistakes else search.right_elements
     return Part("scaled", explanations, matching, scaled.size)

@@ -19,6 +19,7 @@ from ...model.types import Array, Int64Array
 from ...ops.dense.eight_bit import PreparedDense
 from ...runtimes import Runtime, get_runtime, interpreter_here
 from .arithmetics import arithmetics, grouped, prepare_everywhere, right_output, that_follow
+from .calculated import Calculated
 from .calling import Shapes, call, filled
 from .fitted import fitted
 from .function import Function, dense_values
@@ -161,6 +162,7 @@ class _Diagnoser:
     function: Function | None
     shapes: Shapes = ()
     outputs: dict[str, Array] = field(default_factory=dict)
+    kept: Calculated | None = None
 
     def run(self, acc: Any, scaled: Any) -> Diagnosis:
         """Read the array, search, tell ties apart."""
@@ -212,7 +214,13 @@ class _Diagnoser:
     def _search_in(self, reading: Reading, acc: Int64Array | None, counted: Any = None) -> Search:
         given = self.given
         target = Target(reading.values, acc, reading.layout, reading.wide, counted=counted)
-        return Search(given.x, self.arithmetics, target, given.first, given.real, given.input_asked)
+        return Search(self._calculated(), self.arithmetics, target, given.first, given.input_asked)
+
+    def _calculated(self) -> Calculated:
+        """What the input gives with mistakes, kept for every reading; the input may have been cut to what is given."""
+        if self.kept is None or self.kept.x is not self.given.x:
+            self.kept = Calculated(self.given.x, self.given.real)
+        return self.kept
 
     def _level(self, searches: Sequence[tuple[Reading, Search]], count: int) -> _Found | None:
         """The likeliest explanations with this many mistakes."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...engines.inputs import as_inputs, check_input, match_inputs
 from ...layers.mistakes import MISTAKES, WHOLE, applicable
+from ...layers.mistakes.pipeline import BESIDE_WHOLE
 from ...layers.step_tables import layer_operators
 from ...model.errors import InputError
 from ...model.graph import Model, Operator
@@ -151,7 +152,8 @@ class _Whole:
         usable, before = self._usable(), self._before(tensor)
         common = [m for m in MISTAKES.values() if any(m.name in usable[index] for index in before)]
         for one, other in itertools.combinations(sorted(common, key=lambda m: m.rarity), 2):
-            if one.slot == other.slot:
+            slots = {one.slot, other.slot}
+            if len(slots) == 1 or ("whole" in slots and not slots & set(BESIDE_WHOLE)):
                 continue
             made = {i: tuple(m.name for m in (one, other) if m.name in usable[i]) for i in before}
             yield {index: names for index, names in made.items() if names}

@@ -14,20 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...layers.mistakes import WHOLE, Mistake
-from ...layers.mistakes.base import Case
-from ...layers.mistakes.pipeline import (
-    PREFIX,
-    Accumulated,
-    accumulate,
-    accumulate_all,
-    scaled_matrix,
-    unrounded_matrix,
-    wrong_matrix,
-)
+from ...layers.mistakes.pipeline import accumulate, wrong_matrix
 from ...model.types import Array
 from ...ops.dense.eight_bit import PreparedDense
-from .after_scaling import ScaleSets, suffixes
+from .after_scaling import ScaleSets, Stage, suffixes
 from .before_scaling import Prefixes
+from .calculated import Calculated
 from .target import Arithmetic, Nearest, Reproduction, Target, equal
 
 __all__ = ["FEW", "Search", "telling_elements"]
@@ -69,34 +61,29 @@ class Search:
     """One search: a layer, its input, the arithmetics, and the target.
 
     Attributes:
-        x: the layer's input.
+        calculated: the layer's input, and what was calculated from it.
         arithmetics: those to try, the asked one first.
         target: what is to be reproduced.
         first: the runtime that is preferred among equals.
-        real: the input before it was quantized, where it is known.
         input_asked: whether quantizing the input is in question, so that mistakes there come first among equals.
         limit: real values must come within this.
         residual: how near the nearest of what `level` found comes to real values.
     """
 
-    x: Array
+    calculated: Calculated
     arithmetics: Sequence[Arithmetic]
     target: Target
     first: str
-    real: Array | None = None
     input_asked: bool = False
     limit: float = np.inf
     residual: float = 0.0
     _some: npt.NDArray[np.int64] | None = field(default=None, init=False)
     _unfit: list[list[_Hit]] = field(default_factory=list, init=False)
-    _cases: dict[int, Case] = field(default_factory=dict)
-    _accumulated: dict[tuple[int, tuple[str, ...]], Accumulated] = field(default_factory=dict)
-    _numbers: dict[int, int] = field(default_factory=dict)
     _prefixes: dict[int, Prefixes] = field(default_factory=dict)
     _scale_sets: dict[int, ScaleSets] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        right = wrong_matrix(self._case(self.arithmetics[0].prepared), {})
+        right = self.calculated.output(self.arithmetics[0].prepared, {}, Stage(), None)
         rng = np.random.default_rng(5)
         self._few = telling_elements(right, self.target, FEW, rng)
         self._some = None
@@ -114,16 +101,6 @@ class Search:
     def right_elements(self) -> int:
         """How many elements of the target are right in the first arithmetic."""
         return int(self.target.matches(self._output(self.arithmetics[0].prepared, {})).sum())
-
-    def _case(self, prepared: PreparedDense) -> Case:
-        key = id(prepared)
-        if key not in self._cases:
-            case = Case.of(prepared, self.x, self.real)
-            self._cases[key] = case
-            # Runtimes that read the layer's numbers in the same way share what comes before the scaling.
-            same = (other for other, known in self._cases.items() if known.numbers == case.numbers)
-            self._numbers[key] = self._numbers.get(next(same), key)
-        return self._cases[key]
 
     def level(self, count: int) -> list[Reproduction]:
         """Every set of this many mistakes that reproduces the target, the likeliest first.
@@ -173,12 +150,12 @@ class Search:
 
     def _hits(self, arithmetic: Arithmetic, count: int) -> Iterator[_Hit]:
         """Candidates of this many mistakes: those that fit all of the few elements, and the nearest."""
-        case = self._case(arithmetic.prepared)
+        case = self.calculated.case(arithmetic.prepared)
         row, unit = self._few
         grid = case.elements(row, unit)
         target = self.target
         wanted = target.values[row, unit]
-        numbers = self._numbers[id(arithmetic.prepared)]
+        numbers = self.calculated.numbers(arithmetic.prepared)
         if numbers not in self._prefixes:
             given = None if target.acc is None else target.acc[row, unit]
             self._prefixes[numbers] = Prefixes(case, grid, given)
@@ -215,22 +192,8 @@ class Search:
                 yield _Hit(arithmetic, {mistake.slot: mistake}, len(self._few[0]))
 
     def _output(self, prepared: PreparedDense, chosen: Mapping[str, Mistake]) -> Array:
-        """The full output; what comes before the scaling is kept, since many candidates share it."""
-        case = self._case(prepared)
-        key = (self._numbers[id(prepared)], tuple(m.name for slot, m in chosen.items() if slot in PREFIX))
-        if key not in self._accumulated:
-            if len(self._accumulated) > 24:
-                self._accumulated.clear()
-            if self.target.acc is not None:
-                self._accumulated[key] = Accumulated(self.target.acc)
-            else:
-                self._accumulated[key] = accumulate_all(case, chosen)
-        start = self._accumulated[key]
-        stage = self.target.stage
-        if stage.real:
-            values = unrounded_matrix(case, chosen, start)
-            return values - case.zy if stage.scaled else values
-        return scaled_matrix(case, chosen, start) if stage.scaled else wrong_matrix(case, chosen, start)
+        """The full output."""
+        return self.calculated.output(prepared, chosen, self.target.stage, self.target.acc)
 
     def _fits(self, prepared: PreparedDense, chosen: Mapping[str, Mistake]) -> npt.NDArray[np.bool_]:
         """Element by element, whether these mistakes reproduce the target."""
@@ -238,7 +201,7 @@ class Search:
 
     def _fits_some(self, hit: _Hit) -> bool:
         """Whether a candidate reproduces some rows of many, so that few are calculated in full."""
-        case, target, stage = self._case(hit.arithmetic.prepared), self.target, self.target.stage
+        case, target, stage = self.calculated.case(hit.arithmetic.prepared), self.target, self.target.stage
         if self._some is None or "whole" in hit.chosen or target.acc is not None or stage.real or stage.scaled:
             return True
         start = accumulate(case, case.everything(self._some), hit.chosen)
