@@ -164,7 +164,10 @@ def layers() -> list[Layer]:
             continue  # one of them is malformed on purpose
         for op in model.dense_operators:
             weights = model.operand(op, 1)
-            if weights is not None and weights.data is not None and weights.data.size <= 2**17:
+            if weights is None or weights.data is None or weights.data.size > 2**17:
+                continue
+            # A file may give no shape of an input between layers.
+            if np.prod(model.tensors[op.inputs[0]].shape) % weights.shape[-1] == 0:
                 layer = Layer(f"{path.stem} operator {op.index}", model, op.index)
                 if any(prepared(layer, name) is not None for name in RUNTIMES):
                     found.append(layer)
