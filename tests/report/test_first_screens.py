@@ -7,11 +7,13 @@ import pytest
 
 import lastbit
 from lab.pages import screens
-from lab.pages.screens import SCREENS, lines_of, verification
+from lab.pages.screen_reports import DATA, verification
+from lab.pages.screens import SCREENS, lines_of
 from lastbit.runtimes import RUNTIMES, interpreter_here
 from lastbit.runtimes.evidence import evidence_of
 from lastbit.runtimes.groups import GROUPS, Group
 from lastbit.verbs.demo.verb import demo
+from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES, operators_report
 from lastbit.verbs.runtimes.verb import runtimes_report
 from lastbit.verbs.verify.report import Verification
 from tests.support.cli import fill, invoke
@@ -22,12 +24,106 @@ FAMILIES = [str(group) for group in Group]
 
 # Screen -> the most lines it may have, and what must stand on it, whatever becomes shorter.
 FACTS = {
+    "bench": (
+        30,
+        [
+            *("Outputs: byte for byte those of the real interpreters", "question.tflite: 49,152 operations a row"),
+            *(
+                "engine jit, threads: 1",
+                "batch 1",
+                "batch 256",
+                "LastBit tflm 1 us 256 us",
+                "TensorFlow Lite Micro 2 us",
+            ),
+            *("times as fast as the real one", "LastBit tflm 2.00 2.00", "-v"),
+        ],
+    ),
+    "compare": (
+        30,
+        [
+            *("DIFFERS: litert-xnnpack and tflm differ in 1 of 1 operators", "Compared: 1 of 1 operator."),
+            *("0 FULLY_CONNECTED 4,297 of 24,549,902 0.103 % differs", "32 of 32 units differ somewhere"),
+            *("unit 9, acc 6131: litert-xnnpack gives 7, tflm gives 8", "9 of 8192 outputs differ", "-v"),
+        ],
+    ),
+    "diff": (
+        30,
+        [
+            *("DIFFERENT: 1 of 4 tensors", "A: forum_dense_per_channel.tflite", "B: forum_dense_per_tensor.tflite"),
+            *("granularity differs in 1", "1,465 of 1,536 values", "Why", "from 2.17 on"),
+            *("0 FULLY_CONNECTED", "32 scales, axis 0", "one scale", "103", "-v"),
+        ],
+    ),
     "doctor": (
         15,
         [
             *("Interpreter(model) on this CPU is litert-xnnpack", "LastBit 0.1.0 works", "Python 3.11.7"),
             *("4 of 21 real interpreters run", *FAMILIES, "litert-reference", "tflm"),
             *("onnxruntime is not installed", 'pip install "onnxruntime==1.0"', "-v"),
+        ],
+    ),
+    "evaluate": (
+        30,
+        [
+            *(
+                "classes.tflite on x.npy, tflm, torch-fbgemm-avx2: 400 of 400 rows",
+                "accuracy",
+                "precision",
+                "recall",
+                "F1",
+            ),
+            *("top 2", "tflm 355 0.8875 0.9275", "torch-fbgemm-avx2 301 0.7525", "each class, tflm", "label and class"),
+            *("0 95 15 15 15", "392 rows (98 %) differ from tflm, by at most 46", "67 get another class"),
+            *("class 3 to 0", "the change begins at", "operator 0 FULLY_CONNECTED (16)"),
+        ],
+    ),
+    "explain": (
+        45,
+        [
+            *("operator 0 FULLY_CONNECTED, element (row 0, unit 3), on litert-xnnpack: 46", "question.tflite"),
+            *("rule float32-half_even", "y = max(lo, saturate(zy + round_half_even(", "Input: given", "as asked"),
+            *("real = scale * (q - zero point)", "0.0356623121", "0x1.24254ap-5", "weights[3]", "0.0392772444"),
+            *(
+                "x - zx",
+                "product",
+                "45 more",
+                "acc = 27058 + 0 (bias) = 27058",
+                "acc_scaled = round_half_even(limited)",
+            ),
+            *("[from 50.4258919]", "output = max(lo, saturate(with_zero_point))", "What every runtime prints"),
+            *("x86", "tflm", "CMSIS-NN", "libraries", "of the layer's 512 output elements", "-v", "--json"),
+        ],
+    ),
+    "explain_tensor": (
+        30,
+        [
+            *(
+                "tensor 5 'dense:4': int8[16, 32]",
+                "0.0278455969 (0x1.c838e6p-6), zero point -4",
+                "Measured: the output of",
+            ),
+            *("minimum -3.45363736: sample 3, element [2, 7]", "scale = (3.64699006 - -3.45363736) / 255"),
+            *(
+                "zero point = round to nearest = -4",
+                "What converters write",
+                "tflite@2.12 to 2.21",
+                "the same",
+                "x 1.16381097",
+            ),
+        ],
+    ),
+    "export": (
+        30,
+        [
+            *("question.h and question.c: 1 operator, as tflm", "arena 0 bytes", "constants 1,920 bytes"),
+            *("24,576 multiply-adds", "10 of 10 pairs of an operator and another rule are caught", "cc -std=c99"),
+        ],
+    ),
+    "identify": (
+        30,
+        [
+            *("Left: tflm, cmsis-nn", "follow the same rules here", "differ; first [", "given", "x86", "ARM64"),
+            "Each reason, versions, inputs: -v",
         ],
     ),
     "inspect": (
@@ -49,7 +145,53 @@ FACTS = {
             *("scale of weights", "folded bias", "m (float32)", "multiplier", "shift", "of 32 (all: --all-channels)"),
         ],
     ),
+    "prove": (
+        30,
+        [
+            *("PROVED for 1 of 1 dense layers and every accumulator", "24549902 in all, and 0 differ"),
+            *(
+                "Compared: 1 of 1 operator.",
+                "question.tflite on litert-xnnpack",
+                "ai-edge-litert 2.3.0",
+                "Linux-x86_64",
+            ),
+            *("float32-half_even", "8160", "0 of 1536", "proved"),
+        ],
+    ),
+    "prove_differs": (
+        30,
+        [
+            *("DIFFERS: 3 of 24549902 accumulators", "Compared: 1 of 1 operator.", "ai-edge-litert 2.3.0"),
+            "operator 0: unit 3, acc 27058: LastBit says 46, the interpreter printed 47",
+        ],
+    ),
+    "quantize": (
+        30,
+        [
+            *(
+                "question.float.tflite quantized by LastBit like tflite@2.21",
+                "5 operators; 9 tensors: 5 int8",
+                "bytes before",
+            ),
+            *("dense/0:3", "and 31 more", "zero point", "int8"),
+        ],
+    ),
+    "record": (
+        30,
+        [
+            *("question.tflite: records 1 tensors for 4 inputs", "record.py", "probe.tflite", "inputs.npz"),
+            *("lastbit_record.cc", "python3 record.py", "lastbit identify MODEL --recorded recording.npz"),
+            "lastbit verify MODEL --runtime NAME --recorded recording.npz",
+        ],
+    ),
     "runtimes": (30, ["differ", "compared", *FAMILIES, *RUNTIMES, "On this CPU", "tflite-micro", "--operators", "-v"]),
+    "thresholds": (
+        30,
+        [
+            *("thresholds of question.tflite on tflm", "32 x 48", "reachable acc", "-442595 .. 445825", "255"),
+            *("0 255 -393193 .. 390677 -128 127", "more rows: -v", "--channel N prints a unit's table", "--json"),
+        ],
+    ),
     "vectors": (
         10,
         [
@@ -168,6 +310,51 @@ def test_v_prints_everything(tmp_path, monkeypatch):
         assert data.stdout.startswith("{")
 
 
+def test_operators_on_one_screen():
+    found = operators_report()
+    lines = lines_of(found.first_screen())
+    assert len(lines) <= 30
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    cells = found.cells()
+    assert f"{len({operator for operator, _ in cells})} operators beside dense layers, {len(cells)} variants" in text
+    assert [operator for operator, _ in cells if operator not in text] == []
+    for group, names in GROUPS.items():
+        counted = [row[name].status for row in cells.values() for name in names if name in OPERATOR_RUNTIMES]
+        counts = [str(counted.count(status)) for status in ("exact", "refused", "not yet")]
+        assert not counted or " ".join(counts) in text, group
+    one = lines_of(operators_report(["softmax"]).first_screen())
+    assert len(one) <= 30
+    assert one[1].split()[:3] == ["operator", "variant", "x86"]
+    wrong = invoke("runtimes", "--operators", "con_2d")
+    assert wrong.exit_code == 2
+    assert "Did you mean CONV_2D?" in wrong.stderr
+
+
+@needs_shared_models
+@pytest.mark.parametrize("op", [0, 1, 9, 11, 12])
+def test_each_kind_of_element_is_one_screen(op):
+    found = lastbit.explain(MODELS / "mlt_kws_ref.tflite", op=op, seed=0)
+    lines = lines_of(found.first_screen())
+    assert len(lines) <= 45
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    assert f", on litert-xnnpack: {found.output}" in text
+    assert "What every runtime prints for this element" in text
+    assert "output elements" in text
+
+
+def test_a_hybrid_element_is_one_screen():
+    model = lastbit.quantize(DATA / "question.float.tflite")
+    found = lastbit.explain(model, runtime="litert-reference")
+    lines = lines_of(found.first_screen())
+    assert len(lines) <= 45
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    for fact in ("zero point", "inverse", "x * inverse", "q * w", "acc =", "input_scale =", "First step that differs"):
+        assert fact in text
+
+
 def test_every_runtime_is_of_one_family():
     assert sorted(name for names in GROUPS.values() for name in names) == sorted(RUNTIMES)
     assert all("arm64" in name for name in GROUPS[Group.ARM64])
@@ -190,15 +377,3 @@ def test_compare_begins_with_its_verdict_and_is_one_screen():
     ):
         assert fact in " ".join(text.split())
     assert [name for _, name in {(op.index, op.name) for op in found.asked} if name not in text] == []
-
-
-def test_identify_begins_with_its_answer_and_is_one_screen():
-    x = np.random.default_rng(0).integers(-128, 128, (400, 16, 48)).astype(np.int8)
-    found = lastbit.identify(screens.question(), x, lastbit.run(screens.question(), x, "tflm").output)
-    lines = lines_of(found.first_screen())
-    assert len(lines) <= 24
-    assert lines[0] == "Left: tflm, cmsis-nn"
-    text = " ".join(" ".join(lines).split())
-    for fact in ("follow the same rules here", "of 204800 differ; first [", "given", "x86", "ARM64 except", "-v"):
-        assert fact in text
-    assert lines[-1] == "Each reason, versions, inputs: -v"

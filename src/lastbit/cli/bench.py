@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .options import ABOUT_NAMES, engine_option, json_option, model_argument, threads_option
+from .options import ABOUT_NAMES, engine_option, json_option, model_argument, threads_option, verbose_option
 from .outputs import print_report
 
 __all__ = ["bench"]
@@ -31,6 +31,7 @@ __all__ = ["bench"]
 @click.option("--memory/--no-memory", default=True, help="Measure peak memory, in processes of their own.")
 @engine_option
 @threads_option
+@verbose_option
 @json_option
 def bench(
     model: str,
@@ -40,6 +41,7 @@ def bench(
     memory: bool,
     engine: str,
     threads: int,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Time a model: LastBit beside the real interpreters.
@@ -62,4 +64,4 @@ def bench(
             memory=memory,
             progress=update,
         )
-    print_report(report, as_json)
+    print_report(report, as_json, verbose)

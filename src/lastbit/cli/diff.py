@@ -66,5 +66,5 @@ def diff(
             full=full,
             progress=update,
         )
-    print_report(report, as_json)
+    print_report(report, as_json, full)
     ctx.exit(report.exit_code)

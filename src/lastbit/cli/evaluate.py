@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..runtimes import DEFAULT_RUNTIME
-from .options import ABOUT_NAMES, engine_option, json_option, model_argument, threads_option
+from .options import ABOUT_NAMES, engine_option, json_option, model_argument, threads_option, verbose_option
 from .outputs import print_report
 
 __all__ = ["evaluate"]
@@ -35,6 +35,7 @@ _INTERRUPTED = 130
 @click.option("--quantize-input", is_flag=True, help="Quantize real-valued data as the runtime itself does.")
 @engine_option
 @threads_option
+@verbose_option
 @json_option
 @click.pass_context
 def evaluate(
@@ -50,6 +51,7 @@ def evaluate(
     quantize_input: bool,
     engine: str,
     threads: int,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Run a whole data set in any runtimes' arithmetic.
@@ -82,9 +84,9 @@ def evaluate(
             )
     except DataError as error:
         if error.report.rows:
-            print_report(error.report, as_json)
+            print_report(error.report, as_json, verbose)
         raise
-    print_report(report, as_json)
+    print_report(report, as_json, verbose)
     for path in (output, rows):
         if path is not None:
             say(f"wrote {path}")

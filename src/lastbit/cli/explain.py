@@ -11,6 +11,7 @@ from .options import (
     model_argument,
     op_option,
     runtime_option,
+    verbose_option,
 )
 from .outputs import print_report, write_files
 
@@ -43,6 +44,7 @@ __all__ = ["explain"]
 @click.option("--data", multiple=True, metavar="FILE", help="The float model's representative samples.")
 @click.option("--ranges", metavar="FILE", help="Its ranges as a .json file, instead of --data.")
 @click.option("--calibrator", type=click.Choice(["litert", "lastbit"]), default="litert", help="What runs --data.")
+@verbose_option
 def explain(
     model: str,
     inputs: tuple[str, ...],
@@ -57,6 +59,7 @@ def explain(
     data: tuple[str, ...],
     ranges: str | None,
     calibrator: str,
+    verbose: bool,
 ) -> None:
     """Explain one output element, or where a scale comes from.
 
@@ -65,7 +68,7 @@ def explain(
     (or --ranges) the range, the samples that set its ends, the formula, and what other converters would write.
     """
     if tensor is not None:
-        _explain_tensor(model, tensor, channel, source, data, ranges, calibrator, output)
+        _explain_tensor(model, tensor, channel, source, data, ranges, calibrator, output, verbose)
         return
     if source is not None or data or ranges is not None:
         raise click.UsageError("--float, --data and --ranges go with --tensor.")
@@ -84,7 +87,7 @@ def explain(
         print_text(report.latex())
         write_files(report)
     else:
-        print_report(report, as_json=output == "json")
+        print_report(report, as_json=output == "json", verbose=verbose)
 
 
 def _explain_tensor(
@@ -96,6 +99,7 @@ def _explain_tensor(
     ranges: str | None,
     calibrator: str,
     output: str,
+    verbose: bool,
 ) -> None:
     from ..report.terminal import progress
     from ..verbs.explain_tensor.verb import explain_tensor
@@ -114,7 +118,7 @@ def _explain_tensor(
             channel=channel,
             progress=update,
         )
-    print_report(report, output == "json")
+    print_report(report, output == "json", verbose)
 
 
 def _position(text: str | None) -> tuple[int, ...] | None:

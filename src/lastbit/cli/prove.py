@@ -13,6 +13,7 @@ from .options import (
     model_argument,
     op_option,
     runtime_option,
+    verbose_option,
 )
 from .outputs import print_report
 
@@ -33,6 +34,7 @@ __all__ = ["prove"]
 @library_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of what is drawn.")
 @allow_gaps_option
+@verbose_option
 @json_option
 @click.pass_context
 def prove(
@@ -44,6 +46,7 @@ def prove(
     library: str | None,
     seed: int,
     allow_gaps: bool,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Prove a runtime exact for every reachable accumulator.
@@ -67,5 +70,5 @@ def prove(
             library=library,
             allow_gaps=allow_gaps,
         )
-    print_report(report, as_json)
+    print_report(report, as_json, verbose)
     ctx.exit(report.exit_code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .options import json_option, model_argument
+from .options import json_option, model_argument, verbose_option
 from .outputs import print_report
 
 __all__ = ["quantize"]
@@ -57,6 +57,7 @@ __all__ = ["quantize"]
     help="What runs the samples: LiteRT (extra [litert]) or LastBit's own float32 operators.",
 )
 @click.option("--ranges-out", metavar="FILE", help="Write the ranges that were measured to this .json file.")
+@verbose_option
 @json_option
 def quantize(
     model: str,
@@ -71,6 +72,7 @@ def quantize(
     io: str | None,
     calibrator: str,
     ranges_out: str | None,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Quantize a float32 model exactly as a converter does.
@@ -118,7 +120,7 @@ def quantize(
     write_bytes(output, bytes(made.content))
     if ranges_out is not None and found is not None:
         write_bytes(ranges_out, json_text(found.as_dict(), indent=2).encode())
-    print_report(QuantizeReport(loaded, made, output, settings), as_json)
+    print_report(QuantizeReport(loaded, made, output, settings), as_json, verbose)
     say(f"wrote {output}")
 
 

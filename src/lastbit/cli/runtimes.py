@@ -18,9 +18,9 @@ __all__ = ["runtimes"]
 def runtimes(names: tuple[str, ...], operators: bool, verbose: bool, as_json: bool) -> None:
     """List the exact runtimes, their rules and evidence.
 
-    With NAMEs only these, with every equation, rival and source.
+    With NAMEs only these, with every equation, rival and source; with --operators, NAMEs are operators like CONV_2D.
     """
     from ..verbs.runtimes.operators import operators_report
     from ..verbs.runtimes.verb import runtimes_report
 
-    print_report(operators_report() if operators else runtimes_report(names), as_json, verbose)
+    print_report(operators_report(names) if operators else runtimes_report(names), as_json, verbose)

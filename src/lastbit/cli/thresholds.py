@@ -9,6 +9,7 @@ from .options import (
     model_argument,
     op_option,
     runtime_option,
+    verbose_option,
 )
 from .outputs import print_report
 
@@ -20,10 +21,11 @@ __all__ = ["thresholds"]
 @op_option
 @click.option("--channel", type=int, metavar="C", help="Only output unit C, with its whole table.")
 @runtime_option
+@verbose_option
 @json_option
 @click.pass_context
 def thresholds(
-    ctx: click.Context, model: str, op: int | None, channel: int | None, runtime: str, as_json: bool
+    ctx: click.Context, model: str, op: int | None, channel: int | None, runtime: str, verbose: bool, as_json: bool
 ) -> None:
     """Print a layer's requantization as exact tables.
 
@@ -33,5 +35,5 @@ def thresholds(
     from ..verbs.thresholds.verb import thresholds as make
 
     report = make(model, runtime, op, channel=channel)
-    print_report(report, as_json)
+    print_report(report, as_json, verbose)
     ctx.exit(report.exit_code)

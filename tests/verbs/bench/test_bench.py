@@ -55,6 +55,21 @@ def test_peers_give_what_their_runtimes_give(rng):
     assert seen == 5
 
 
+@needs_all_interpreters
+def test_peers_take_an_input_of_three_dimensions(rng):
+    """ONNX Runtime's products take rows; a layer's input may have more dimensions."""
+    model = lastbit.dense(
+        rng.integers(-127, 128, (6, 9)).astype(np.int8),
+        input=(0.02, 3),
+        weights_scale=0.004,
+        output=(0.05, -5),
+        input_shape=(1, 4, 9),
+    )
+    x = rng.integers(-128, 128, (2, 4, 9)).astype(np.int8)
+    sizes = {one.name: one.make(2)(x).size for one in contenders(model, ["tflm"], "numpy", 1)}
+    assert sizes["ONNX Runtime"] == sizes["LastBit tflm"] == 2 * 4 * 6
+
+
 def test_operations_count_two_for_each_product():
     assert operations(make_dense_model(units=6, depth=9)) == 2 * 6 * 9
 

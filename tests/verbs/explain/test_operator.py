@@ -127,7 +127,7 @@ def test_the_command_prints_it_and_json(tmp_path):
     model, _, _ = first_of_each()["HARD_SWISH"]
     path = tmp_path / "m.tflite"
     path.write_bytes(bytes(model.content))
-    result = CliRunner().invoke(main, ["explain", str(path), "--op", "0", "--runtime", "tflm"])
+    result = CliRunner().invoke(main, ["explain", str(path), "--op", "0", "--runtime", "tflm", "-v"])
     assert result.exit_code == 0, result.output
     assert "4. Stage by stage" in result.output
     result = CliRunner().invoke(main, ["explain", str(path), "--op", "0", "--runtime", "tflm", "--json"])

@@ -154,7 +154,8 @@ def _dense_layers(model: Model) -> list[DenseLayer] | None:
 def _onnxruntime(layer: DenseLayer) -> Call | None:
     from ...oracles.dense_worker import OnnxRuntime
 
-    return OnnxRuntime(1).prepare(layer)
+    run = OnnxRuntime(1).prepare(layer)
+    return lambda x: run(x.reshape(-1, layer.depth))  # its products take rows, whatever the layer's input looks like
 
 
 def _numpy(layers: list[DenseLayer]) -> Call:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...report.blocks import Block, Report, Table, Text
+from ...report.one_screen import one_screen
 
 __all__ = ["BenchReport", "BenchRow"]
+
+_MOST_SLOW = 4
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,47 @@ class BenchReport(Report):
         head = f"{self.model}, engine {self.engine}, {len(self.rows)} timings"
         return [head, *(f"{row.name}, batch {row.batch}: {time_text(row.seconds)}" for row in ours)]
 
+    def first_screen(self) -> list[Block]:
+        """Whether the outputs are the real interpreters', then times and how many times their speed, by batch."""
+        batches = list(dict.fromkeys(row.batch for row in self.rows))
+        names = list(dict.fromkeys(row.name for row in self.rows))
+        cells = {(row.name, row.batch): row for row in self.rows}
+        times = [
+            [name, *(_cell(cells.get((name, b)), lambda r: time_text(r.seconds)) for b in batches)] for name in names
+        ]
+        ours = list(dict.fromkeys(row.name for row in self.rows if row.to_real is not None))
+        speeds = [[name, *(_cell(cells.get((name, b)), _times_real) for b in batches)] for name in ours]
+        columns = [f"batch {batch}" for batch in batches]
+        head = f"{self.model}: {self.operations:,} operations a row; engine {self.engine}, threads: {self.threads}"
+        slow = [
+            Text(f"{name}: {len(why)} operators run as the reference engine does")
+            for name, why in _few(self.as_reference)
+        ]
+        blocks = [
+            *self._verdict(),
+            Text(head, "dim"),
+            Table(("time of a call", *columns), times, right=columns, close=True),
+            *(
+                [Table(("times as fast as the real one", *columns), speeds, right=columns, close=True)]
+                if speeds
+                else []
+            ),
+            *slow,
+            Text("GOPS, share of the CPU's peak, memory: -v", "dim"),
+        ]
+        return one_screen(blocks)
+
+    def _verdict(self) -> list[Block]:
+        """Whether the outputs are those of the real interpreters."""
+        compared = [row for row in self.rows if row.same is not None]
+        wrong = [row for row in compared if not row.same]
+        if not compared:
+            return [Text("No real interpreter of these runtimes runs here, so no outputs were compared.", "warning")]
+        if wrong:
+            which = ", ".join(dict.fromkeys(row.name for row in wrong))
+            return [Text(f"OUTPUTS DIFFER from the real interpreter's: {which}", "bad")]
+        return [Text("Outputs: byte for byte those of the real interpreters, wherever both were timed.", "good")]
+
     def blocks(self) -> list[Block]:
         """What a person should read."""
         peak = "" if self.peak is None else f"; its peak on one core: {self.peak / 1e9:.0f} GOPS"
@@ -135,6 +179,18 @@ class BenchReport(Report):
             used = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in self.memory.items())
             blocks.append(Text(f"peak memory of a process with the largest batch: {used}"))
         return blocks
+
+
+def _cell(row: BenchRow | None, text: Callable[[BenchRow], str]) -> str:
+    return "-" if row is None else text(row)
+
+
+def _times_real(row: BenchRow) -> str:
+    return "-" if row.to_real is None else f"{row.to_real:.2f}"
+
+
+def _few(found: Mapping[str, Mapping[str, str]]) -> list[tuple[str, Mapping[str, str]]]:
+    return list(found.items())[:_MOST_SLOW]
 
 
 def time_text(seconds: float) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from ...model.errors import InputError
 from ...model.graph import Model
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
+from ...report.one_screen import one_screen
 from ...report.phrases import plural
 from ..quantize.per_sample import average_ranges
 from ..quantize.ranges import ranges_from
@@ -120,13 +121,17 @@ class ModelDiff(Report):
             "not_counted": list(self.apart),
         }
 
+    def first_screen(self) -> list[Block]:
+        """All of it, with as many rows as a screen has room for."""
+        return one_screen(self.blocks())
+
     def blocks(self) -> list[Block]:
         """The verdict, the counts, why, and the first differences."""
         verdict, *counts = self.in_short()
         blocks: list[Block] = [
+            Text(verdict, "good" if self.equal else "bad"),
             Text(f"A: {self.first.source}", "dim"),
             Text(f"B: {self.second.source}", "dim"),
-            Text(verdict, "good" if self.equal else "bad"),
         ]
         if counts:
             blocks.append(Code("\n".join(counts)))

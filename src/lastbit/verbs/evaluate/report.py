@@ -10,6 +10,7 @@ import numpy as np
 
 from ...model.graph import Model
 from ...report.blocks import Block, Heading, Report, Table, Text
+from ...report.one_screen import one_screen
 from ...report.pictures import Bars, HeatMap, Picture
 
 __all__ = ["SCHEMA", "EvaluateReport"]
@@ -125,6 +126,10 @@ class EvaluateReport(Report):
         plain = {name: value for found in self.measures[0].values() for name, value in _numbers(found).items()}
         counted = ", ".join(f"{key} {_number(value)}" for key, value in plain.items())
         return [head, *([counted] if counted else [])]
+
+    def first_screen(self) -> list[Block]:
+        """All of it, with as many rows as a screen has room for."""
+        return one_screen(self.blocks())
 
     def blocks(self) -> list[Block]:
         """What a person should read."""

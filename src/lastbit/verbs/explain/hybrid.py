@@ -24,6 +24,8 @@ from ...runtimes import RUNTIMES, Runtime
 from .element import float_data
 from .hybrid_steps import HybridStep, hybrid_steps
 from .position import At, output_position
+from .screen import screen_blocks
+from .screen_kinds import hybrid_in_short
 
 __all__ = ["HybridExplanation", "HybridRuntime", "explain_hybrid"]
 
@@ -123,6 +125,10 @@ class HybridExplanation(Report):
     def blocks(self) -> list[Block]:
         """Five sections."""
         return [*self._head(), *self._inputs(), *self._sums(), *self._float_steps(), *self._runtimes()]
+
+    def first_screen(self) -> list[Block]:
+        """The value, its numbers in short, and which runtimes print another one."""
+        return screen_blocks(hybrid_in_short(self))
 
     def latex(self) -> str:
         """The float32 steps as one `align*`; it needs `amsmath`."""

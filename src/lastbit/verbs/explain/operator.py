@@ -29,6 +29,8 @@ from . import operator_text
 from .element import float_data, fraction_data
 from .operator_numbers import OperatorElement, OperatorNumbers, OperatorRuntime
 from .position import At, element_position
+from .screen import screen_blocks
+from .screen_kinds import operator_in_short
 
 __all__ = ["OperatorExplanation", "explain_operator"]
 
@@ -51,6 +53,10 @@ class OperatorExplanation(OperatorNumbers, Report):
     def blocks(self) -> list[Block]:
         """Six sections, from the operator to what other runtimes print."""
         return operator_text.blocks(self)
+
+    def first_screen(self) -> list[Block]:
+        """The value, its numbers in short, and which runtimes print another one."""
+        return screen_blocks(operator_in_short(self, operator_text.followed(self)))
 
     def latex(self) -> str:
         """The stages as one `align*`; it needs `amsmath` and nothing else."""

@@ -18,7 +18,7 @@ from ...rules.operators.words import equation
 from .element import decimal_text
 from .operator_numbers import OperatorNumbers
 
-__all__ = ["blocks", "latex"]
+__all__ = ["blocks", "followed", "latex"]
 
 _WIDTH = 78
 _DIGITS = 24
@@ -41,14 +41,14 @@ def _facts(*pairs: tuple[str, str]) -> Code:
 def _head(made: OperatorNumbers) -> Iterable[Block]:
     op, element = made.prepared.operator, made.element
     yield Heading(f"1. {op.label}, element {list(element.index)}, on {made.runtime.name}: {element.output}")
-    followed = _followed(made)
+    equation = followed(made)
     activation = str(op.options.get("fused_activation_function", ""))
     yield _facts(
         ("model", made.model.source),
         ("runtime", f"{made.runtime.name} ({made.runtime.title})"),
         ("kernel", str(made.prepared.kernel)),
         ("rule", made.prepared.rule),
-        *(("", part) for part in re.split(r"[,;]  ", followed)),
+        *(("", part) for part in re.split(r"[,;]  ", equation)),
         *([("activation", activation)] if activation else []),
         ("input", made.input_source),
         ("element", made.choice),
@@ -57,7 +57,7 @@ def _head(made: OperatorNumbers) -> Iterable[Block]:
         yield Text(note, "warning")
 
 
-def _followed(made: OperatorNumbers) -> str:
+def followed(made: OperatorNumbers) -> str:
     """The rule's equation; of a choice, the part that this element follows."""
     staged = made.prepared.staged
     if staged is None:

@@ -11,7 +11,7 @@ from .deciding_step import STEPS, Cause, OtherRuntime, RequantSide
 from .element import Element
 from .paragraphs import paragraph
 
-__all__ = ["section_runtimes"]
+__all__ = ["cause_text", "section_runtimes"]
 
 _STEP_TEXT = {
     "scale_precision": "the precision of the effective scale",
@@ -54,6 +54,18 @@ def section_runtimes(element: Element, others: Sequence[OtherRuntime], differing
     yield Text(not_the_same(differing, size, "layer"))
 
 
+def cause_text(element: Element, other: OtherRuntime) -> str:
+    """The first step that makes another value of the element, with both numbers, in half a line."""
+    if other.cause is None:
+        return f"{other.acc_cause}; acc is {element.acc} here, {other.acc} there"
+    here, there = (f"{float(number):.12g}" for number in other.cause.numbers)
+    return f"{_step_text(other.cause)}: {here} here, {there} there"
+
+
+def _step_text(cause: Cause) -> str:
+    return _STEP_TEXT[cause.step] + (", by its tie rule" if cause.tie else "")
+
+
 def _refused(others: Sequence[OtherRuntime]) -> Iterable[Block]:
     """Each reason once, with the runtimes that have it."""
     reasons: dict[str, list[str]] = {}
@@ -76,10 +88,9 @@ def _whole(other: OtherRuntime, element: Element, size: int) -> str:
 def _cause_blocks(element: Element, other: OtherRuntime, cause: Cause, there: RequantSide) -> Iterable[Block]:
     """Why one runtime prints another value: the deciding step, and both numbers."""
     here = RequantSide.of(element.prepared.requant, element.unit)
-    what = _STEP_TEXT[cause.step] + (", by its tie rule" if cause.tie else "")
     yield paragraph(
         f"{element.runtime.name} prints {element.output}, {other.name} {other.output}. "
-        f"The first step that makes the difference: {what}.",
+        f"The first step that makes the difference: {_step_text(cause)}.",
         "warning",
     )
     width = max(len(element.runtime.name), len(other.name))

@@ -31,6 +31,8 @@ from .element import Element, float_data, fraction_data, make_element
 from .hybrid import HybridExplanation, explain_hybrid
 from .operator import OperatorExplanation, explain_operator
 from .position import At, output_position
+from .screen import screen_blocks
+from .screen_kinds import dense_in_short
 
 __all__ = ["Explanation", "explain"]
 
@@ -70,8 +72,15 @@ class Explanation(Report):
 
     def blocks(self) -> list[Block]:
         """Eight sections, from the layer to what other runtimes print."""
-        head = text.Head(self.source, self.input_source, self.choice)
-        return text.explanation_blocks(self.element, head, self.others, self.differing, self.size)
+        return text.explanation_blocks(self.element, self._head, self.others, self.differing, self.size)
+
+    @property
+    def _head(self) -> text.Head:
+        return text.Head(self.source, self.input_source, self.choice)
+
+    def first_screen(self) -> list[Block]:
+        """The value, its numbers in short, and which runtimes print another one."""
+        return screen_blocks(dense_in_short(self.element, self._head, self.others, self.differing, self.size))
 
     def latex(self) -> str:
         """The derivation as one `align*` with the numbers put in; it needs `amsmath` and nothing else."""

@@ -13,6 +13,7 @@ from ...model.errors import InputError
 from ...model.graph import Model, Tensor
 from ...model.types import IntegerType, hex_float
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
+from ...report.one_screen import LINES, one_screen
 from ..quantize.names import float_tensor
 from ..quantize.per_sample import SampleRanges, average_ranges, sample_ranges
 from ..quantize.ranges import ranges_from
@@ -82,6 +83,10 @@ class TensorStory(Report):
                 {"label": other.label, "ranges": other.ranges, **_quantization(other.tensor)} for other in self.others
             ],
         }
+
+    def first_screen(self) -> list[Block]:
+        """All of it, with as many rows as a screen has room for."""
+        return one_screen(self.blocks(), LINES)
 
     def blocks(self) -> list[Block]:
         """The numbers, the rule, the story, and what other converters write."""

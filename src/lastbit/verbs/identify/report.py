@@ -10,7 +10,8 @@ from ...layers.differences import Difference
 from ...model.errors import Refusal
 from ...model.types import Array
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
-from ...report.phrases import families_in_short, families_text, folded, names_text, plural
+from ...report.one_screen import one_screen
+from ...report.phrases import families_in_short, families_text, names_text, plural
 from ...runtimes import Refused, Runtime
 from .version_groups import spans
 
@@ -161,7 +162,7 @@ class Attribution(Report):
         for refuses, words in ((True, "cannot run it"), (False, "not compared")):
             names = [c.runtime.name for c in self.candidates if c.refused is not None and c.refuses == refuses]
             blocks += [Text(f"{words}: {families_in_short(names, asked)}")] if names else []
-        return folded([*blocks, Text("Each reason, versions, inputs: -v", "dim")])
+        return one_screen([*blocks, Text("Each reason, versions, inputs: -v", "dim")])
 
     def blocks(self) -> list[Block]:
         """The answer, what would separate those left, the runtimes that are excluded, and those not compared."""

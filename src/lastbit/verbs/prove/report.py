@@ -10,6 +10,7 @@ from ...model.graph import Model, Operator
 from ...report.blocks import Block, Heading, Report, Table, Text
 from ...report.coverage import Coverage
 from ...report.junit import Check, Outcome
+from ...report.one_screen import one_screen
 from ...report.phrases import layers_text, merged, numbers
 from ...runtimes import Runtime
 from ...runtimes.base import Family
@@ -197,6 +198,11 @@ class Proof(Report):
     def in_short(self) -> list[str]:
         """The verdict, and on which runtime."""
         return [" ".join(text.text for text in self._verdict()), f"{self.runtime.name}, {self.model.source}"]
+
+    def first_screen(self) -> list[Block]:
+        """The verdict, then a row for each layer."""
+        told, verdict = self.blocks(), self._verdict()
+        return one_screen([*verdict, *told[: -len(verdict)]])
 
     def blocks(self) -> list[Block]:
         """A row for each layer, what differs, what is not covered, and the verdict."""

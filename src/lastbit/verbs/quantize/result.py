@@ -9,11 +9,11 @@ from typing import Any
 from ...model.graph import Model, Tensor
 from ...model.types import IntegerType, hex_float
 from ...report.blocks import Block, Report, Table, Text
+from ...report.one_screen import one_screen
 from .settings import Method, Settings
 
 __all__ = ["QuantizeReport"]
 
-_SHOWN = 12
 # MLIR makes the range of a tensor that was always 0 this wide: a millionth at each end, and less than that between.
 _FLAT = 3e-6
 
@@ -113,13 +113,16 @@ class QuantizeReport(Report):
             )
         return lines
 
+    def first_screen(self) -> list[Block]:
+        """All of it, with as many rows as a screen has room for."""
+        return one_screen(self.blocks())
+
     def blocks(self) -> list[Block]:
         """See `Report`."""
         scaled = [tensor for tensor in self.model.tensors if tensor.quant is not None]
-        rows = [(t.index, t.name[:28], t.dtype.name, *_numbers(t)) for t in scaled[:_SHOWN]]
-        more = [Text(f"... and {len(scaled) - _SHOWN} more (--json has all).")] if len(scaled) > _SHOWN else []
+        rows = [(t.index, t.name[:28], t.dtype.name, *_numbers(t)) for t in scaled]
         table = Table(["tensor", "name", "type", "scale", "zero point"], rows, right=["tensor"])
-        return [*(Text(line) for line in self.in_short()), table, *more]
+        return [*(Text(line) for line in self.in_short()), table]
 
 
 def _numbers(tensor: Tensor) -> tuple[str, str]:

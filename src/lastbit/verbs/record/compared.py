@@ -16,6 +16,7 @@ from ...ops.base import PreparedOperator
 from ...ops.prepare import PreparedModel, prepare
 from ...ops.work import products_of
 from ...report.blocks import Block, Code, Report, Table, Text
+from ...report.one_screen import one_screen
 from ...runtimes import RUNTIMES, Runtime, get_runtime
 from .recording import Recording
 
@@ -162,6 +163,10 @@ class Recorded(Report):
         equal = [r.runtime.name for r in self.runtimes if r.order == best.order]
         told = f"{equal[0]} prints this" if len(equal) == 1 else f"{len(equal)} runtimes print this: {', '.join(equal)}"
         return [told, best.verdict()]
+
+    def first_screen(self) -> list[Block]:
+        """All of it, with as many rows as a screen has room for."""
+        return one_screen(self.blocks())
 
     def blocks(self) -> list[Block]:
         """The verdict, who printed it, each runtime, and the operators of the best one."""

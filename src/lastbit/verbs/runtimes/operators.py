@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
-from ...model.errors import Refusal
+from ...model.errors import InputError, Refusal
 from ...ops import OPERATORS
 from ...report.blocks import Block, Report, Table, Text
 from ...runtimes import RUNTIMES, Refused, cpus, find_rule
@@ -14,6 +16,7 @@ from ...runtimes.base import Family
 from ...runtimes.evidence import Evidence, Run, evidence_of, outputs_by_run
 from ...runtimes.machine import ARM64
 from ...runtimes.variant import Variant
+from .operators_screen import operators_screen, variants_screen
 
 __all__ = [
     "OPERATOR_RUNTIMES",
@@ -115,7 +118,14 @@ def operator_runs(runtime: str) -> list[Run]:
 
 
 class OperatorsReport(Report):
-    """The result of `operators_report`."""
+    """The result of `operators_report`.
+
+    Attributes:
+        only: the operators that it lists; empty for all.
+    """
+
+    def __init__(self, only: Sequence[str] = ()) -> None:
+        self.only = tuple(only)
 
     def cells(self) -> dict[tuple[str, str], dict[str, Cell]]:
         """(operator, variant) -> runtime -> cell, for every variant that any runtime says something of."""
@@ -124,7 +134,7 @@ class OperatorsReport(Report):
                 (operator, str(variant))
                 for name in OPERATOR_RUNTIMES
                 for operator, variant in (*RUNTIMES[name].rules, *_seen(name))
-                if operator in OPERATORS and operator != "FULLY_CONNECTED"
+                if operator in OPERATORS and operator != "FULLY_CONNECTED" and operator in (self.only or OPERATORS)
             }
         )
         return {key: {name: operator_cell(*key, name) for name in OPERATOR_RUNTIMES} for key in keys}
@@ -158,6 +168,11 @@ class OperatorsReport(Report):
         """How much it lists."""
         return [f"{len(self.cells())} variants of operators on {len(OPERATOR_RUNTIMES)} runtimes"]
 
+    def first_screen(self) -> list[Block]:
+        """How much is exact in each family, and which operators have gaps; of one operator each variant."""
+        screen = variants_screen if self.only else operators_screen
+        return screen(self.cells(), OPERATOR_RUNTIMES)
+
     def blocks(self) -> list[Block]:
         """One table: a row for each operator and variant, a column for each runtime."""
         cells = self.cells()
@@ -187,6 +202,19 @@ def _short(cell: Cell) -> str:
     return f"exact ({cell.outputs:,})" if cell.status == "exact" else cell.status
 
 
-def operators_report() -> OperatorsReport:
-    """Every operator beside dense layers by element type and runtime: exact, refused or not yet."""
-    return OperatorsReport()
+def operators_report(only: Sequence[str] = ()) -> OperatorsReport:
+    """Every operator beside dense layers by element type and runtime: exact, refused or not yet.
+
+    Args:
+        only: names of operators, as files have them; empty for all.
+
+    Raises:
+        InputError: LastBit knows no such operator beside dense layers.
+    """
+    names = [name.upper() for name in only]
+    for name in names:
+        if name not in OPERATORS or name == "FULLY_CONNECTED":
+            near = get_close_matches(name, OPERATORS, n=1)
+            hint = f" Did you mean {near[0]}?" if near else " `lastbit runtimes --operators` lists them."
+            raise InputError(f"{name}: it is no operator that LastBit covers beside dense layers.{hint}")
+    return OperatorsReport(names)

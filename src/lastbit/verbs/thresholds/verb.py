@@ -14,6 +14,7 @@ from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.layer import DenseLayer
 from ...ops.prepare import prepare
 from ...report.blocks import Block, Heading, Report, Table, Text
+from ...report.one_screen import one_screen
 from ...report.phrases import layers_text, merged
 from ...report.pictures import Picture, Steps
 from ...rules.requantize.step_tables import MAX_RUNS, StepTable
@@ -204,6 +205,10 @@ class Thresholds(Report):
             for first, last, value in zip(table.starts, table.ends, table.values, strict=True)
         ]
 
+    def first_screen(self) -> list[Block]:
+        """All of it, with as many rows as a screen has room for."""
+        return one_screen(self.blocks())
+
     def blocks(self) -> list[Block]:
         """A row for each layer; where there is one layer, a row for each unit; where there is one table, all of it."""
         blocks: list[Block] = [Heading(f"thresholds of {self.model.source} on {self.runtime.name}")]
@@ -223,7 +228,7 @@ class Thresholds(Report):
             rule = tables.params.rule.name
             rows.append((layer.index, shape, rule, len(found), thresholds, f"{low} .. {high}", "; ".join(notes)))
         if rows:
-            headers = ("op", "units x depth", "rule", "tables", "thresholds in each", "reachable accumulators", "")
+            headers = ("op", "units x depth", "rule", "tables", "thresholds", "reachable acc", "")
             blocks.append(Table(headers, rows, right=("op", "tables")))
         if len(self.covered) == 1:
             blocks += _layer_blocks(self.covered[0])
