@@ -18,15 +18,25 @@ from .screen import InShort, Printed, Products, plain_steps, whole_output
 
 if TYPE_CHECKING:
     from .hybrid import HybridExplanation
-    from .text import Head
 
 __all__ = ["dense_in_short", "hybrid_in_short", "operator_in_short"]
 
 _INTEGERS = ("x", "x - zx", "w", "w - zw", "product")
 
 
-def dense_in_short(element: Element, head: Head, others: Sequence[OtherRuntime], differing: int, size: int) -> InShort:
-    """An element of a dense layer of integers; the arguments are those of `text.explanation_blocks`."""
+def dense_in_short(
+    element: Element, source: str, origin: str, others: Sequence[OtherRuntime], differing: int, size: int
+) -> InShort:
+    """An element of a dense layer of integers.
+
+    Args:
+        element: the element's numbers.
+        source: the model's path.
+        origin: where the input came from, and why this element.
+        others: every runtime, the explained one included.
+        differing: how many elements of the whole output are not the same in all runtimes.
+        size: how many elements the output has.
+    """
     layer, prepared = element.layer, element.prepared
     weights = "weights" if layer.granularity == "per_tensor" else f"weights[{element.channel}]"
     zero_points = (layer.input_zero_point, layer.weights_zero_point, layer.output_zero_point)
@@ -50,10 +60,10 @@ def dense_in_short(element: Element, head: Head, others: Sequence[OtherRuntime],
     ]
     return InShort(
         f"{element.label}, on {element.runtime.name}: {element.output}",
-        head.source,
+        source,
         prepared.rule,
         prepared.equation,
-        f"Input: {head.input_source}. Element: {head.choice}.",
+        origin,
         prepared.notes,
         list(zip(("input", weights, "output"), zero_points, scales, strict=True)),
         (),

@@ -72,15 +72,13 @@ class Explanation(Report):
 
     def blocks(self) -> list[Block]:
         """Eight sections, from the layer to what other runtimes print."""
-        return text.explanation_blocks(self.element, self._head, self.others, self.differing, self.size)
-
-    @property
-    def _head(self) -> text.Head:
-        return text.Head(self.source, self.input_source, self.choice)
+        head = text.Head(self.source, self.input_source, self.choice)
+        return text.explanation_blocks(self.element, head, self.others, self.differing, self.size)
 
     def first_screen(self) -> list[Block]:
         """The value, its numbers in short, and which runtimes print another one."""
-        return screen_blocks(dense_in_short(self.element, self._head, self.others, self.differing, self.size))
+        origin = f"Input: {self.input_source}. Element: {self.choice}."
+        return screen_blocks(dense_in_short(self.element, self.source, origin, self.others, self.differing, self.size))
 
     def latex(self) -> str:
         """The derivation as one `align*` with the numbers put in; it needs `amsmath` and nothing else."""
