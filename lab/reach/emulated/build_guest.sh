@@ -34,7 +34,7 @@ chmod +x "$work/initrd/init"
 (cd "$work/initrd" && find . | "$packages/bin/cpio" -o -H newc --quiet | gzip -9 > "$work/initrd.gz")
 "$python" "$here/boot_cd.py" "$packages" "$work"
 cp -L "$packages/usr/share/bochs/BIOS-bochs-latest" "$work/bios"
-cp -L "$packages/usr/share/bochs/VGABIOS-lgpl-latest" "$work/vgabios"
+cp -L "$packages/usr/share/vgabios/vgabios.bin" "$work/vgabios"
 
 cp "$packages/bin/busybox" "$work/disk/bin/"
 for name in sh cat ls sync; do ln -s busybox "$work/disk/bin/$name"; done
