@@ -108,10 +108,14 @@ def picture(name: str) -> str:
     return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace("Fira Code", "monospace")
 
 
-def files() -> dict[Path, str]:
-    """Every text and picture, by the file that it stands in."""
-    texts = {TEXTS / f"{name}.txt": screen(name) for name in SCREENS}
-    return texts | {PICTURES / f"{name}.svg": picture(name) for name in PICTURED}
+def texts() -> dict[Path, str]:
+    """Every text, by the file that it stands in."""
+    return {TEXTS / f"{name}.txt": screen(name) for name in SCREENS}
+
+
+def pictures() -> dict[Path, str]:
+    """Every picture, by the file that it stands in."""
+    return {PICTURES / f"{name}.svg": picture(name) for name in PICTURED}
 
 
 def words(text: str) -> str:
