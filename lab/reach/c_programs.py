@@ -32,7 +32,7 @@ _MAIN = """\
 #include "NAME.h"
 INPUTS
 OUTPUTS
-static NAME_arena arena;
+MEMORY
 int main(int count, char **arguments) {
   (void)arguments;
   if (count > 1) {
@@ -40,9 +40,10 @@ int main(int count, char **arguments) {
     printf("%ld\\n", (long)failed);
     return failed != -1;
   }
+RESET
   for (;;) {
 READ
-    NAME_run(ARGUMENTS, &arena);
+    NAME_run(ARGUMENTS);
 WRITE
   }
 }
@@ -59,7 +60,9 @@ def main_text(name: str, written: Written) -> str:
     from lastbit.verbs.export.c99.text import C_TYPES
 
     ins, outs = written.inputs, written.outputs
-    text = _MAIN.replace("NAME", name)
+    memory = [f"static {name}_{kind} {kind};" for kind in written.memory]
+    reset = f"  {name}_reset(&state);" if written.variables else ""
+    text = _MAIN.replace("NAME", name).replace("MEMORY", "\n".join(memory)).replace("RESET", reset)
     for word, slots, kind in (("INPUTS", ins, "input"), ("OUTPUTS", outs, "output")):
         lines = [f"static {C_TYPES[s.dtype.name]} {kind}_{k}[{max(s.elements, 1)}];" for k, s in enumerate(slots)]
         text = text.replace(word, "\n".join(lines))
@@ -69,6 +72,7 @@ def main_text(name: str, written: Written) -> str:
     ]
     writes = [f"    fwrite(output_{k}, sizeof output_{k}[0], {s.elements}, stdout);" for k, s in enumerate(outs)]
     names = [f"input_{k}" for k in range(len(ins))] + [f"output_{k}" for k in range(len(outs))]
+    names += [f"&{kind}" for kind in written.memory]
     text = text.replace("READ", "\n".join(reads)).replace("WRITE", "\n".join(writes))
     return text.replace("ARGUMENTS", ", ".join(names))
 

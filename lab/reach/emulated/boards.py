@@ -58,13 +58,14 @@ _MAIN = """\
 void print_number(const char *what, int64_t value);
 int64_t ticks(void);
 int64_t ticks_of_20_million(void);
-static NAME_arena arena;
+MEMORY
 DATA
 int main(void) {
   int32_t differ = 0;
+RESET
   int64_t begun = ticks();
   for (int32_t n = 0; n < COUNT; n++) {
-    NAME_run(CALL, &arena);
+    NAME_run(CALL);
 COMPARE
   }
   const int64_t spent = ticks() - begun;
@@ -102,7 +103,11 @@ def main_text(report: Export, samples: list[list[Array]], outputs: list[list[Arr
         compare.append(f"    for (int32_t i = 0; i < {slot.elements}; i++) {{")
         compare.append(f"      differ += found_{k}[i] == wanted_{k}[n * {slot.elements} + i] ? 0 : 1;")
         compare.append("    }")
-    text = _MAIN.replace("NAME", report.about.name).replace("COUNT", str(len(samples)))
+    name, written = report.about.name, report.written
+    call += [f"&{kind}" for kind in written.memory]
+    memory = "\n".join(f"static {name}_{kind} {kind};" for kind in written.memory)
+    text = _MAIN.replace("NAME", name).replace("COUNT", str(len(samples))).replace("MEMORY", memory)
+    text = text.replace("RESET", f"  {name}_reset(&state);" if written.variables else "")
     return text.replace("DATA", "\n".join(data)).replace("CALL", ", ".join(call)).replace("COMPARE", "\n".join(compare))
 
 

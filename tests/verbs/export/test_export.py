@@ -92,7 +92,7 @@ def test_what_the_runtime_refuses_and_what_c_lacks_stand_in_one_list():
 
 
 @needs_shared_models
-@pytest.mark.parametrize("stem", ["more/mww_v2_hey_mycroft", "more/tflm_keyword_scrambled", "more/mlt_kws_float32"])
+@pytest.mark.parametrize("stem", ["more/tflm_keyword_scrambled", "more/mlt_kws_float32"])
 def test_models_that_c_does_not_have_are_refused_with_every_reason(stem):
     with pytest.raises(UnsupportedError) as refused:
         lastbit.export(MODELS / f"{stem}.tflite", "tflm")

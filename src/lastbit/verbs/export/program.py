@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from ...rules.operators.fold import Constants
 from ...rules.operators.rule import Staged
 from ...rules.requantize.fold import RequantParams
 
-__all__ = ["ElementFunction", "Piece", "Place", "Plan", "Probed", "Slot", "elements", "plan", "pool_of"]
+__all__ = ["ElementFunction", "Piece", "Place", "Plan", "Probed", "Slot", "elements", "plan", "pool_of", "targets"]
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Place:
     """Where a tensor is while the program runs.
 
     Attributes:
-        kind: given as an `input`, as an `output`, in the `arena`, or a `constant` of the program.
-        number: which input or output; in the arena the first element.
+        kind: given as an `input`, as an `output`, in the `arena`, in the `state`, or a `constant` of the program.
+        number: which input, output or variable; in the arena the first element.
     """
 
-    kind: Literal["input", "output", "arena", "constant"]
+    kind: Literal["input", "output", "arena", "state", "constant"]
     number: int
 
 
@@ -136,6 +136,7 @@ class Plan:
         slots: tensor index -> the tensor and its place.
         constants: tensor index -> value, of tensors that no input changes.
         pools: element type -> elements of the arena.
+        state: where a variable's value stands -> its first value, of variables that are kept from run to run.
         same: a tensor that only reshapes another one -> that one.
         unwritten: outputs that no operator calculates: constants, and inputs that are outputs too.
     """
@@ -145,6 +146,7 @@ class Plan:
     slots: Mapping[int, Slot]
     constants: Mapping[int, Array]
     pools: Mapping[str, int]
+    state: Mapping[int, Array]
     same: Mapping[int, int]
     unwritten: Sequence[int]
 
@@ -161,7 +163,9 @@ def plan(prepared: PreparedModel, only: int | None = None) -> Plan:
         only: this operator.
     """
     model = prepared.model
-    chosen = [_for_its_rows(entry) for index, entry in prepared.operators.items() if only in (None, index)]
+    # Those that write nothing name a variable, or give it its first value.
+    wanted = [entry for index, entry in prepared.operators.items() if only in (None, index) and entry.writes != ()]
+    chosen = [_for_its_rows(entry) for entry in wanted]
     constants = dict(prepared.constants) if only is None else {}
     entries: list[PreparedOperator] = []
     for entry in chosen:
@@ -169,12 +173,14 @@ def plan(prepared: PreparedModel, only: int | None = None) -> Plan:
             values = [constants.get(i, _zeros(model.tensors[i])) for i in entry.inputs]
             constants.update(entry.written(entry.evaluate(values)))
         else:
-            entries.append(entry)
+            entries.append(_without_known_shape(entry, constants))
     inputs = [t.index for t in model.inputs] if only is None else list(dict.fromkeys(entries[0].inputs))
     outputs = [t.index for t in model.outputs] if only is None else list(entries[0].operator.outputs)
     written = {index for entry in entries for index in entry.operator.outputs}
+    held = _variables(model, entries)
     same = _aliases(entries, set(outputs))
     slots = {index: Place("input", k) for k, index in enumerate(inputs)}
+    slots |= {index: Place("state", k) for k, index in enumerate(held)}
     slots |= {index: Place("output", k) for k, index in enumerate(outputs) if index not in slots}
     lives = _lives(entries, same, set(slots) | set(constants))
     placed, pools = _pack(model, lives)
@@ -182,16 +188,35 @@ def plan(prepared: PreparedModel, only: int | None = None) -> Plan:
     slots |= {index: Place("constant", 0) for index in constants if index not in slots}
     for index, first in same.items():
         slots[index] = slots[first]
-    found = {index: Slot(model.tensors[index], place, elements(model.tensors[index])) for index, place in slots.items()}
+    tensors = {index: held.get(index, model.tensors[index]) for index in slots}
+    found = {index: Slot(tensors[index], place, elements(tensors[index])) for index, place in slots.items()}
     return Plan(
         model,
         tuple(e for e in entries if same.keys().isdisjoint(e.operator.outputs)),
         found,
         constants,
         pools,
+        {index: prepared.state.get(index, _zeros(tensor)) for index, tensor in held.items()},
         same,
         [index for index in outputs if index not in written],
     )
+
+
+def _variables(model: Model, entries: Sequence[PreparedOperator]) -> dict[int, Tensor]:
+    """Where each variable's value stands -> a tensor of its type and shape: what is read from it, or assigned to it."""
+    found: dict[int, Tensor] = {}
+    for entry in entries:
+        if entry.operator.name == "READ_VARIABLE":
+            found[entry.inputs[0]] = model.tensors[entry.operator.outputs[0]]
+    for entry in entries:
+        for place in entry.writes or ():
+            found.setdefault(place, model.tensors[entry.inputs[0]])
+    return found
+
+
+def targets(entry: PreparedOperator) -> tuple[int, ...]:
+    """The tensors that an operator writes: its outputs, or variables."""
+    return tuple(entry.operator.outputs) if entry.writes is None else entry.writes
 
 
 def _for_its_rows(entry: PreparedOperator) -> PreparedOperator:
@@ -199,6 +224,14 @@ def _for_its_rows(entry: PreparedOperator) -> PreparedOperator:
     if isinstance(entry, PreparedByRows):
         return for_rows(entry, elements(entry.layer.input) // entry.layer.depth)
     return entry
+
+
+def _without_known_shape(entry: PreparedOperator, constants: Mapping[int, Array]) -> PreparedOperator:
+    """A TRANSPOSE_CONV whose output shape is calculated, but from shapes only: nothing that a program need be given."""
+    if entry.operator.name != "TRANSPOSE_CONV" or len(entry.inputs) < 2 or entry.inputs[0] not in constants:
+        return entry
+    shape, evaluate = constants[entry.inputs[0]], entry.evaluate
+    return replace(entry, inputs=entry.inputs[1:], evaluate=lambda values: evaluate([shape, *values]))
 
 
 def _is_constant(entry: PreparedOperator, constants: Mapping[int, Array]) -> bool:

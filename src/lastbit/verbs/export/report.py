@@ -10,7 +10,7 @@ from ...model.graph import Model
 from ...report.blocks import Block, Code, Report, Text
 from ...report.output_files import write_folder
 from ...runtimes import Runtime
-from .c99.file import About, Written, arena_bytes
+from .c99.file import About, Written, arena_bytes, state_bytes
 from .selftest import SelfTest
 
 __all__ = ["Export"]
@@ -68,6 +68,7 @@ class Export(Report):
             "name": self.about.name,
             "operators": [piece.entry.operator.index for piece in self.written.pieces],
             "arena_bytes": arena_bytes(self.written.plan),
+            "state_bytes": state_bytes(self.written.plan),
             "constant_bytes": self.written.library.constant_bytes,
             "multiply_adds": self.written.multiply_adds,
             "selftest": {
@@ -89,9 +90,10 @@ class Export(Report):
         found = self.as_dict()
         test, name = found["selftest"], self.about.name
         where = f" in {os.path.dirname(self.paths[0])}" if self.paths else ""
+        kept = f"state {found['state_bytes']:,} bytes, " if found["state_bytes"] else ""
         return [
             f"{name}.h and {name}.c{where}: {self.about.what}, as {self.runtime.name}",
-            f"arena {found['arena_bytes']:,} bytes, constants {found['constant_bytes']:,} bytes, "
+            f"arena {found['arena_bytes']:,} bytes, {kept}constants {found['constant_bytes']:,} bytes, "
             f"{found['multiply_adds']:,} multiply-adds",
             f"self-test: {test['caught']} of {test['rivals']} pairs of an operator and another rule are caught",
         ]

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ...model.errors import LastBitError
-from ...model.graph import Model
+from ...model.graph import Model, Tensor
 from ...model.types import Array, Int64Array
 from ...ops import OPERATORS
 from ...ops.base import PreparedOperator
 from ...ops.dense.eight_bit import PreparedDense
+from ...ops.products.batch_matmul import PreparedProduct
 from ...ops.products.convolution import PreparedConvolution
 from ...rules.base import IntegerRule
 from ...rules.requantize.fold import RequantParams, has_multiplier, prepare_requantize
@@ -83,13 +84,14 @@ def _same(one: RequantParams, other: RequantParams) -> bool:
 
 
 def _rules(entry: PreparedOperator, params: RequantParams) -> Mapping[str, IntegerRule]:
-    if isinstance(entry, PreparedConvolution):
+    if isinstance(entry, PreparedConvolution | PreparedProduct):
         return AROUND_DENSE
     return COMMON_INT16 if params.rule.sums.bits == 64 else COMMON
 
 
 def _refolded(entry: PreparedOperator, params: RequantParams, rule: IntegerRule) -> RequantParams | None:
     """The layer's constants by another rule; None where its scales are not known."""
+    tensors: Sequence[Tensor]
     if isinstance(entry, PreparedConvolution):
         layer = entry.convolution
         assert layer.weights.quant is not None
@@ -97,6 +99,9 @@ def _refolded(entry: PreparedOperator, params: RequantParams, rule: IntegerRule)
         part = next(part for part in entry.parts if part.params is params)
         scales = scales[part.first : part.end] if scales.size > 1 else scales
         tensors, activation = (layer.input, layer.output), layer.operator.options.get("fused_activation_function")
+    elif isinstance(entry, PreparedProduct):
+        scales = np.asarray([entry.scales[1].scale], np.float32)
+        tensors, activation = (entry.tensors[0], entry.output_tensor), "NONE"
     elif isinstance(entry, PreparedDense) and entry.layer.given is None:
         scales = entry.layer.weights_scale
         tensors, activation = (entry.layer.input, entry.layer.output), entry.layer.activation

@@ -10,6 +10,7 @@ import numpy as np
 from ...model.types import Array
 from ...ops.base import PreparedOperator
 from ...ops.dense.eight_bit import PreparedDense
+from ...ops.products.batch_matmul import PreparedProduct
 from ...ops.products.convolution import PreparedConvolution
 from ...rules.requantize.fold import RequantParams
 from .element_probes import ElementProbe, element_probes
@@ -82,23 +83,28 @@ class SelfTest:
 
 
 def run_plan(
-    plan: Plan, inputs: Sequence[Slot], values: Sequence[Array]
+    plan: Plan, inputs: Sequence[Slot], values: Sequence[Array], state: Mapping[int, Array]
 ) -> tuple[dict[int, Array], dict[int, Mapping[str, Array]]]:
-    """Every tensor of a program, and every operator's steps, as the rules say."""
-    tensors: dict[int, Array] = dict(plan.constants)
+    """Every tensor of a program, and every operator's steps, as the rules say; variables begin with this state."""
+    tensors: dict[int, Array] = {**plan.constants, **state}
     tensors.update({slot.tensor.index: value for slot, value in zip(inputs, values, strict=True)})
     steps: dict[int, Mapping[str, Array]] = {}
     for entry in plan.entries:
         for index in entry.inputs:
             if index not in tensors:
                 tensors[index] = _alias(plan, index, tensors)
-        found = entry.evaluate([tensors[i].reshape(plan.model.tensors[i].shape) for i in entry.inputs])
+        found = entry.evaluate([tensors[i].reshape(_shape(plan, i)) for i in entry.inputs])
         steps[entry.operator.index] = found
         tensors.update(entry.written(found))
     for index, slot in plan.slots.items():
         if slot.place.kind == "output" and index not in tensors:
             tensors[index] = _alias(plan, index, tensors)
     return tensors, steps
+
+
+def _shape(plan: Plan, index: int) -> tuple[int, ...]:
+    """A tensor's own shape; a variable's is that of its value."""
+    return plan.slots[index].tensor.shape if index in plan.state else plan.model.tensors[index].shape
 
 
 def _alias(plan: Plan, index: int, tensors: Mapping[int, Array]) -> Array:
@@ -137,19 +143,22 @@ def self_test(
     }
     work = sum(piece.multiply_adds for piece in pieces)
     small = work < _LARGE and len(plan.entries) <= _MANY
-    tried = _TRIED if small else 3
+    tried = _MOST_VECTORS if plan.state else _TRIED if small else 3
     others = {entry.operator.index: list(staged_rivals(entry, plan.model)) if small else [] for entry in plan.entries}
     runs: list[tuple[Expected, set[tuple[int, str]]]] = []
+    state = plan.state
     for number in range(tried):
         vector = Vector(number + 1, MODES[number % len(MODES)])
         if progress is not None:
             progress(number, tried, "self-test")
         values = vector.values(inputs, exponents)
-        tensors, steps = run_plan(plan, inputs, values)
+        tensors, steps = run_plan(plan, inputs, values, state)
+        state = {index: tensors[index] for index in plan.state}
         sums = [_sum_of(entry, steps) for entry in plan.entries]
         results = [tensors[slot.tensor.index] for slot in outputs]
         runs.append((Expected(vector, values, results, sums), _caught(plan, tensors, steps, kills, others)))
-    chosen = _fewest(runs)
+    # The runs of a stream depend on those before them, so all are kept.
+    chosen = runs if plan.state else _fewest(runs)
     for _, caught in chosen:
         for index, name in caught:
             kills[index].caught.add(name)
@@ -177,7 +186,7 @@ def _caught(
     for entry in plan.entries:
         index = entry.operator.index
         named = steps[index]
-        if isinstance(entry, PreparedConvolution | PreparedDense):
+        if isinstance(entry, PreparedConvolution | PreparedDense | PreparedProduct):
             for params, acc in _accumulators(entry, named):
                 found |= {(index, name) for name in differing(layer_rivals(entry, params), params, acc)}
         else:
@@ -190,7 +199,7 @@ def _caught(
 
 
 def _accumulators(
-    entry: PreparedConvolution | PreparedDense, steps: Mapping[str, Array]
+    entry: PreparedConvolution | PreparedDense | PreparedProduct, steps: Mapping[str, Array]
 ) -> list[tuple[RequantParams, Array]]:
     if isinstance(entry, PreparedConvolution):
         return [(part.params, steps["acc"][..., part.first : part.end]) for part in entry.parts]

@@ -24,6 +24,9 @@ __all__ = ["LANGUAGES", "export"]
 LANGUAGES = ("c99",)
 """What a program can be written in."""
 
+OF_STATE = ("VAR_HANDLE", "CALL_ONCE", "READ_VARIABLE", "ASSIGN_VARIABLE")
+"""Operators of a model's state."""
+
 Progress = Callable[[int, int, str], None]
 
 
@@ -63,6 +66,9 @@ def export(
         loaded.operator(op)
     if op is not None and op in prepared.refused:
         raise _refusal(prepared, [f"{loaded.operators[op].label}: {prepared.refused[op].reason}"])
+    if op is not None and loaded.operators[op].name in OF_STATE:
+        reason = "what a model keeps from run to run is written with the whole model only"
+        raise _refusal(prepared, [f"{loaded.operators[op].label}: {reason}"])
     laid_out = plan(prepared, op)
     written = write_pieces(laid_out)
     lacking = {index: refused.reason for index, refused in prepared.refused.items() if op is None}
@@ -92,16 +98,19 @@ def _types_without_code(laid_out: Plan, told: set[int]) -> list[str]:
         told: tensors of operators that are refused themselves.
     """
     slots = [slot for index, slot in laid_out.slots.items() if index not in told]
-    known = ("int8", "uint8", "int16", "float32")
+    known = {
+        "input": ("int8", "uint8", "int16", "int32", "float32"),
+        "output": ("int8", "uint8", "int16", "int32", "int64", "float32"),
+    }
     found = [
-        f"{slot.tensor.label}, an {slot.place.kind}, is {slot.dtype.name}; C has {', '.join(known)}"
+        f"{slot.tensor.label}, an {kind}, is {slot.dtype.name}; C has {', '.join(known[kind])}"
         for slot in slots
-        if slot.place.kind in ("input", "output") and slot.dtype.name not in known
+        if (kind := slot.place.kind) in known and slot.dtype.name not in known[kind]
     ]
     found += [
         f"{slot.tensor.label} is {slot.dtype.name}, which C has no array of"
         for slot in slots
-        if slot.place.kind == "arena" and slot.dtype.name not in C_TYPES
+        if slot.place.kind in ("arena", "state") and slot.dtype.name not in C_TYPES
     ]
     tensors = laid_out.model.tensors
     return found + [

@@ -8,14 +8,14 @@ import numpy as np
 
 from ....model.types import hex_float
 from ....rules.base import Unsupported
-from ..program import Piece, Plan, Slot, pool_of
+from ..program import Piece, Plan, Slot, pool_of, targets
 from ..selftest import SelfTest
 from . import operators
 from .library import Library
 from .selftest import checksums, self_test_text
-from .text import C_TYPES, comment, decimal
+from .text import C_TYPES, array, comment, decimal, integer, nest
 
-__all__ = ["About", "Written", "arena_bytes", "header", "source", "write_pieces"]
+__all__ = ["About", "Written", "arena_bytes", "header", "source", "state_bytes", "write_pieces"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,16 @@ class Written:
         """What is returned, in order."""
         return _of_kind(self.plan, "output")
 
+    @property
+    def variables(self) -> list[Slot]:
+        """What is kept from one run to the next, in order."""
+        return _of_kind(self.plan, "state")
+
+    @property
+    def memory(self) -> tuple[str, ...]:
+        """The memory that a run is given behind inputs and outputs: `arena`, and `state` where there are variables."""
+        return ("arena", "state") if self.plan.state else ("arena",)
+
 
 def _of_kind(plan: Plan, kind: str) -> list[Slot]:
     found = {slot.place.number: slot for slot in reversed(list(plan.slots.values())) if slot.place.kind == kind}
@@ -94,6 +104,8 @@ def pointer(slot: Slot, plan: Plan) -> str:
     match place.kind:
         case "input" | "output":
             return f"{place.kind}_{place.number}"
+        case "state":
+            return f"state->variable_{place.number}"
         case "constant":
             return f"tensor_{slot.tensor.index}"
         case "arena":
@@ -131,11 +143,13 @@ def header(written: Written, about: About, test: SelfTest) -> str:
         *(f"  {C_TYPES[kind]} {kind}[{size}];" for kind, size in (written.plan.pools or {"int8": 1}).items()),
         f"}} {name}_arena;",
         "",
+        *_state(written, name),
         "#ifdef __cplusplus",
         'extern "C" {',
         "#endif",
         "",
         f"void {name}_run({_parameters(written, name)});",
+        *([f"void {name}_reset({name}_state *state);"] if written.variables else []),
         "",
         "/* -1: every output and every operator's checksum is right. Else which check failed first: the outputs of all",
         " * vectors one after the other, then the operators of all vectors, then single numbers. */",
@@ -153,12 +167,18 @@ def header(written: Written, about: About, test: SelfTest) -> str:
 def source(written: Written, about: About, test: SelfTest) -> str:
     """The .c file."""
     plan, name = written.plan, about.name
-    kinds = {plan.model.tensors[i].dtype.name for entry in plan.entries for i in entry.operator.outputs}
+    kinds = {plan.slots[i].dtype.name for entry in plan.entries for i in targets(entry)}
     parts = ["\n".join(_about(written, about, test)), f'#include "{name}.h"']
     if written.library.floats:
         parts.append(_FLOATS)
-    parts += [*written.library.parts, *checksums(kinds), _checked(written, about), _run(written, about)]
-    parts.append(self_test_text(name, test, written.pieces, written.inputs, written.outputs))
+    parts += [
+        *written.library.parts,
+        *checksums(kinds),
+        _checked(written, about),
+        _run(written, about),
+        *_reset(written, name),
+    ]
+    parts.append(self_test_text(name, test, written.pieces, written.inputs, written.outputs, written.memory))
     return "\n\n".join(parts) + "\n"
 
 
@@ -189,6 +209,45 @@ def _quantization(slot: Slot, what: str) -> list[str]:
     ]
 
 
+def _state(written: Written, name: str) -> list[str]:
+    """What a streaming model keeps, as a type."""
+    slots = written.variables
+    if not slots:
+        return []
+    return [
+        f"/* What is kept from one run to the next: {state_bytes(written.plan)} bytes. Call {name}_reset before the",
+        " * first run: it gives each variable the value that a stream begins with. */",
+        "typedef struct {",
+        *(f"  {C_TYPES[slot.dtype.name]} variable_{k}[{slot.elements}];" for k, slot in enumerate(slots)),
+        f"}} {name}_state;",
+        "",
+    ]
+
+
+def _reset(written: Written, name: str) -> list[str]:
+    """The function that begins a stream."""
+    slots = written.variables
+    if not slots:
+        return []
+    arrays, lines = [], [f"void {name}_reset({name}_state *state) {{"]
+    firsts = sorted(written.plan.state, key=lambda index: written.plan.slots[index].place.number)
+    for k, (slot, first) in enumerate(zip(slots, firsts, strict=True)):
+        value = written.plan.state[first]
+        kind, flat = np.dtype(slot.dtype.numpy), np.asarray(value).reshape(-1)
+        text = f"first_value_{k}[i]"
+        if flat.size and (flat.view(np.uint8).reshape(flat.size, -1) == flat[:1].view(np.uint8)).all():
+            text = decimal(flat[0]) if kind.kind == "f" else integer(int(flat[0]), 64 if kind.itemsize == 8 else 32)
+        else:
+            arrays.append(array(f"first_value_{k}", kind, flat))
+        lines += nest([("i", slot.elements)], [f"state->variable_{k}[i] = {text};"])
+    return [*arrays, "\n".join([*lines, "}"])]
+
+
+def state_bytes(plan: Plan) -> int:
+    """Memory that is kept from run to run."""
+    return sum(value.nbytes for value in plan.state.values())
+
+
 def arena_bytes(plan: Plan) -> int:
     """Memory that one run needs beside inputs and outputs."""
     return sum(size * np.dtype(kind).itemsize for kind, size in plan.pools.items())
@@ -197,7 +256,7 @@ def arena_bytes(plan: Plan) -> int:
 def _parameters(written: Written, name: str) -> str:
     given = [f"const {C_TYPES[s.dtype.name]} *input_{k}" for k, s in enumerate(written.inputs)]
     given += [f"{C_TYPES[s.dtype.name]} *output_{k}" for k, s in enumerate(written.outputs)]
-    return ", ".join([*given, f"{name}_arena *arena"])
+    return ", ".join([*given, *(f"{name}_{kind} *{kind}" for kind in written.memory)])
 
 
 def _checked(written: Written, about: About) -> str:
@@ -214,12 +273,12 @@ def _checked(written: Written, about: About) -> str:
         for piece in written.pieces:
             if piece.entry is entry:
                 given = [pointer(plan.slots[i], plan) for i in dict.fromkeys(entry.inputs)]
-                results = [pointer(plan.slots[i], plan) for i in entry.operator.outputs]
+                results = [pointer(plan.slots[i], plan) for i in targets(entry)]
                 arguments = ", ".join([*piece.leading, *given, *results])
                 lines.append(f"  {piece.function}({arguments}); /* {comment(entry.rule)} */")
         sums = [
             f"selftest_sum_{slot.dtype.name}({pointer(slot, plan)}, {slot.elements})"
-            for slot in (plan.slots[i] for i in entry.operator.outputs)
+            for slot in (plan.slots[i] for i in targets(entry))
             if slot.dtype.name != "float32"
         ]
         if sums:
@@ -237,7 +296,7 @@ def _run(written: Written, about: About) -> str:
     return "\n".join(
         [
             f"void {name}_run({_parameters(written, name)}) {{",
-            f"  (void){name}_checked({', '.join(arguments)}, arena, 0);",
+            f"  (void){name}_checked({', '.join([*arguments, *written.memory])}, 0);",
             "}",
         ]
     )

@@ -11,7 +11,7 @@ import numpy as np
 from ....model.graph import Tensor
 from ....model.types import Array, Int64Array, integer_type
 from ....ops.dense.eight_bit import PreparedDense
-from ....ops.products.convolution import PreparedConvolution
+from ....ops.products.convolution import OutputPart, PreparedConvolution
 from ....rules.base import Pairs, Sums, Unsupported, Whole
 from ....rules.requantize.fold import RequantParams
 from ..program import Piece, Probed, elements
@@ -19,7 +19,16 @@ from .library import Library
 from .requantize import READER, Requantizer, requantizer
 from .text import C_TYPES, integer
 
-__all__ = ["convolution", "dense"]
+__all__ = [
+    "Accumulator",
+    "accumulator",
+    "convolution",
+    "dense",
+    "finish",
+    "multiply_add",
+    "requantization",
+    "start_of",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +40,7 @@ class _Layer:
         tensors: input and output.
         weights: as the kernel reads them, and their element type.
         bias: int64 `[channels]`.
-        input_offset: what is added to each input.
-        filter_offset: what is added to each weight.
+        offsets: what is added to each input, and to each weight.
         reach: for each channel the largest magnitude that its sum can have on the way.
     """
 
@@ -40,13 +48,12 @@ class _Layer:
     tensors: tuple[Tensor, Tensor]
     weights: Array
     bias: Int64Array
-    input_offset: int
-    filter_offset: int
+    offsets: tuple[int, int]
     reach: int
 
 
 @dataclass(frozen=True)
-class _Accumulator:
+class Accumulator:
     """How sums are kept: their type, that of one product, and what reads the register at last."""
 
     type: str
@@ -55,7 +62,7 @@ class _Accumulator:
     name: str
 
 
-def _accumulator(sums: Sums, reach: int, library: Library) -> _Accumulator:
+def accumulator(sums: Sums, reach: int, library: Library) -> Accumulator:
     """The smallest registers of C that give what the rule's give."""
     match sums.products:
         case Whole():
@@ -66,12 +73,12 @@ def _accumulator(sums: Sums, reach: int, library: Library) -> _Accumulator:
             assert_never(never)
     match sums.bits:
         case 64:
-            return _Accumulator("int64_t", "(int64_t)", "acc", "s64")
+            return Accumulator("int64_t", "(int64_t)", "acc", "s64")
         case 32 | 28:
             if reach < 1 << (sums.bits - 1):
-                return _Accumulator("int32_t", "", "acc", "s32")
+                return Accumulator("int32_t", "", "acc", "s32")
             library.helper(f"wrap{sums.bits}")
-            return _Accumulator("uint32_t", "(uint32_t)", f"wrap{sums.bits}(acc)", f"wrap{sums.bits}")
+            return Accumulator("uint32_t", "(uint32_t)", f"wrap{sums.bits}(acc)", f"wrap{sums.bits}")
         case never_bits:
             assert_never(never_bits)
 
@@ -95,11 +102,11 @@ def dense(entry: PreparedDense, prefix: str, library: Library) -> Piece:
     bias = layer.bias_values
     reach = _reach(layer.weights_values, layer.weights_zero_point, bias, layer.input, offset)
     common = _Layer(
-        prefix, (layer.input, layer.output), layer.weights_values, bias, offset, -layer.weights_zero_point, reach
+        prefix, (layer.input, layer.output), layer.weights_values, bias, (offset, -layer.weights_zero_point), reach
     )
     params = entry.requant
     made = requantizer(params, library)
-    acc = _accumulator(params.rule.sums, reach, library)
+    acc = accumulator(params.rule.sums, reach, library)
     rows = elements(layer.input) // layer.depth
     types = _types(common, acc)
     library.function("dense_shape", "typedef struct {\n  int32_t rows, depth, units;\n} @;")
@@ -108,7 +115,7 @@ def dense(entry: PreparedDense, prefix: str, library: Library) -> Piece:
         f"{prefix}_shape",
         f"static const dense_shape @ = {{{rows} /* rows */, {layer.depth} /* depth */, {layer.units} /* units */}};",
     )
-    structure = _requantization(common, params, made, library)
+    structure = requantization(prefix, common.offsets, params, made, library)
     leading = (f"&{shape}", f"&{structure}", *_constants(common, acc, library))
     probes = _probed(params, made, (0, layer.units), structure)
     return Piece(entry, kernel, leading, rows * layer.depth * layer.units, probes)
@@ -118,27 +125,30 @@ def _probed(params: RequantParams, made: Requantizer, channels: tuple[int, int],
     return (Probed(params, *channels, made.function, (made.structure, structure), made.names),)
 
 
-def _types(layer: _Layer, acc: _Accumulator) -> tuple[str, str, str, str]:
+def _types(layer: _Layer, acc: Accumulator) -> tuple[str, str, str, str]:
     """The C types of input, weights, bias and output."""
     source, output = layer.tensors
     bias = "int64_t" if acc.type == "int64_t" else "int32_t"
     return C_TYPES[source.dtype.name], C_TYPES[layer.weights.dtype.name], bias, C_TYPES[output.dtype.name]
 
 
-def _constants(layer: _Layer, acc: _Accumulator, library: Library) -> tuple[str, str]:
+def _constants(layer: _Layer, acc: Accumulator, library: Library) -> tuple[str, str]:
     kind = np.dtype(np.int64 if acc.type == "int64_t" else np.int32)
     weights = library.array(f"{layer.prefix}_filter", layer.weights.dtype, layer.weights)
     return weights, library.array(f"{layer.prefix}_bias", kind, layer.bias.astype(kind))
 
 
-def _requantization(layer: _Layer, params: RequantParams, made: Requantizer, library: Library, part: str = "") -> str:
-    """The constants of a layer's requantization as a structure."""
-    (first, second), prefix = made.names, f"{layer.prefix}{part}"
-    one = library.array(f"{prefix}_{first}", made.factors[0].dtype, made.factors[0])
-    two = library.array(f"{prefix}_{second}", made.factors[1].dtype, made.factors[1])
+def requantization(
+    prefix: str, offsets: tuple[int, int], params: RequantParams, made: Requantizer, library: Library
+) -> str:
+    """The constants of an operator's requantization as a structure; offsets are those of input and weights."""
+    first, second = (
+        library.array(f"{prefix}_{name}", values.dtype, values)
+        for name, values in zip(made.names, made.factors, strict=True)
+    )
     values = (
-        f"{one}, {two}, {int(made.factors[0].size > 1)} /* per_channel */",
-        f"{layer.input_offset} /* input_offset */, {layer.filter_offset} /* filter_offset */, "
+        f"{first}, {second}, {int(made.factors[0].size > 1)} /* per_channel */",
+        f"{offsets[0]} /* input_offset */, {offsets[1]} /* filter_offset */, "
         f"{params.output_zero_point} /* output_offset */",
         f"{integer(params.activation_min)} /* activation_min */, {integer(params.activation_max)} /* activation_max */",
     )
@@ -146,7 +156,7 @@ def _requantization(layer: _Layer, params: RequantParams, made: Requantizer, lib
     return library.constant(f"{prefix}_requantization", f"static const {made.structure} @ = {{\n    {text}}};")
 
 
-def _finish(acc: _Accumulator, made: Requantizer, channel: str, first: str = "") -> list[str]:
+def finish(acc: Accumulator, made: Requantizer, channel: str, first: str = "") -> list[str]:
     """From the accumulator to the output, in CMSIS-NN's names."""
     place = f"q->per_channel * {channel}" if not first else f"q->per_channel * ({channel} - {first})"
     one, two = made.names
@@ -156,18 +166,20 @@ def _finish(acc: _Accumulator, made: Requantizer, channel: str, first: str = "")
     ]
 
 
-def _product(acc: _Accumulator, value: str, weight: str) -> str:
+def multiply_add(acc: Accumulator, value: str, weight: str) -> str:
+    """One product, added to the accumulator."""
     return f"acc += {acc.factor}({value} + q->input_offset) * {acc.factor}({weight} + q->filter_offset);"
 
 
-def _start(acc: _Accumulator, bias: str) -> str:
+def start_of(acc: Accumulator, bias: str) -> str:
+    """The accumulator with its first value."""
     cast = "(uint32_t)" if acc.type == "uint32_t" else ""
     return f"{acc.type} acc = {cast}{bias};"
 
 
-def _dense_kernel(types: Sequence[str], acc: _Accumulator, made: Requantizer) -> str:
+def _dense_kernel(types: Sequence[str], acc: Accumulator, made: Requantizer) -> str:
     x, w, b, y = types
-    place, call = _finish(acc, made, "unit")
+    place, call = finish(acc, made, "unit")
     return f"""\
 /* output[row][unit] = requantize(bias[unit] + sum of (input + input_offset) * (filter + filter_offset)) */
 static void @(const dense_shape *s, const {made.structure} *q, const {w} *filter, const {b} *bias,
@@ -176,9 +188,9 @@ static void @(const dense_shape *s, const {made.structure} *q, const {w} *filter
     for (int32_t unit = 0; unit < s->units; unit++) {{
       const {x} *in = input + row * s->depth;
       const {w} *weights = filter + unit * s->depth;
-      {_start(acc, "bias[unit]")}
+      {start_of(acc, "bias[unit]")}
       for (int32_t k = 0; k < s->depth; k++) {{
-        {_product(acc, "in[k]", "weights[k]")}
+        {multiply_add(acc, "in[k]", "weights[k]")}
       }}
       {place}
       output[row * s->units + unit] = ({y}){call}
@@ -198,80 +210,145 @@ typedef struct {
 
 
 def convolution(entry: PreparedConvolution, prefix: str, library: Library) -> list[Piece]:
-    """CONV_2D or DEPTHWISE_CONV_2D with integer inputs: a call for each part of the channels with a rule of its own.
+    """A convolution with integer inputs: a call for each part of its outputs with a rule of its own.
 
     Raises:
-        Unsupported: a value of a field that C does not have.
+        Unsupported: a value of a field that C does not have, or an output shape that is computed.
     """
     layer = entry.convolution
-    depthwise = layer.operator.name == "DEPTHWISE_CONV_2D"
+    kind = layer.operator.name
+    if len(entry.inputs) > 1:
+        raise Unsupported(READER, "output shape", "one that is an input, or is calculated from one")
     assert layer.weights.data is not None
     weights, bias, offset = layer.weights.data, layer.bias_values, -layer.input_zero_point
+    depthwise = kind == "DEPTHWISE_CONV_2D"
     per_channel = weights.reshape(-1, layer.channels).T if depthwise else weights.reshape(layer.channels, -1)
     reach = _reach(per_channel, layer.weights_zero_point, bias, layer.input, offset)
-    common = _Layer(prefix, (layer.input, layer.output), weights, bias, offset, -layer.weights_zero_point, reach)
+    common = _Layer(prefix, (layer.input, layer.output), weights, bias, (offset, -layer.weights_zero_point), reach)
     library.function("window_shape", _SHAPE)
     pieces = []
-    for number, (start, stop, params) in enumerate((part.first, part.end, part.params) for part in entry.parts):
-        part = f"_{number}" if len(entry.parts) > 1 else ""
-        made = requantizer(params, library)
-        acc = _accumulator(params.rule.sums, reach, library)
-        text = _window_kernel(_types(common, acc), acc, made, depthwise)
-        kernel = library.function(f"{'depthwise' if depthwise else 'convolution'}_{acc.name}", text)
-        shape = library.constant(f"{prefix}{part}_shape", _window_shape(entry, start, stop))
-        structure = _requantization(common, params, made, library, part)
+    for number, part in enumerate(entry.parts):
+        suffix = f"_{number}" if len(entry.parts) > 1 else ""
+        made = requantizer(part.params, library)
+        acc = accumulator(part.params.rule.sums, reach, library)
+        only, share = _only(part, elements(layer.output))
+        text = _window_kernel(_types(common, acc), acc, made, kind, only)
+        kernel = library.function(f"{_STEMS[kind]}_{acc.name}", text)
+        shape = library.constant(f"{prefix}{suffix}_shape", _window_shape(entry, part.first, part.end))
+        structure = requantization(f"{prefix}{suffix}", common.offsets, part.params, made, library)
         leading = (f"&{shape}", f"&{structure}", *_constants(common, acc, library))
-        seen = weights.shape[1] * weights.shape[2] * (1 if depthwise else weights.shape[3])
-        adds = elements(layer.output) // layer.channels * (stop - start) * seen
-        probes = _probed(params, made, (start, stop), structure)
+        adds = _multiply_adds(entry) * (part.end - part.first) * share // (layer.channels * elements(layer.output))
+        probes = _probed(part.params, made, (part.first, part.end), structure)
         pieces.append(Piece(entry, kernel, leading, adds, probes))
     return pieces
 
 
+_STEMS = {"CONV_2D": "convolution", "DEPTHWISE_CONV_2D": "depthwise", "TRANSPOSE_CONV": "transposed_convolution"}
+"""Operator -> what its kernels are called."""
+
+
+def _only(part: OutputPart, count: int) -> tuple[str, int]:
+    """Which of so many outputs in flat order a part does not calculate, as a condition, and how many it does."""
+    whole = count - count % part.group
+    match part.outputs:
+        case "all":
+            return "", count
+        case "groups":
+            return f"place >= {whole}", whole
+        case "last":
+            return f"place < {whole}", count - whole
+        case never:
+            assert_never(never)
+
+
+def _multiply_adds(entry: PreparedConvolution) -> int:
+    """Products of a whole call, those with the padding too."""
+    layer = entry.convolution
+    taps = layer.weights.shape[1] * layer.weights.shape[2]
+    match layer.operator.name:
+        case "DEPTHWISE_CONV_2D":
+            return elements(layer.output) * taps
+        case "TRANSPOSE_CONV":
+            return elements(layer.input) * taps * layer.channels
+        case _:
+            return elements(layer.output) * taps * layer.weights.shape[3]
+
+
 def _window_shape(entry: PreparedConvolution, start: int, stop: int) -> str:
     layer = entry.convolution
-    (n, h, w, c), rows, columns = layer.input.shape, layer.rows, layer.columns
-    kernel = layer.weights.shape
+    (n, h, w, c), (_, out_h, out_w, _) = layer.input.shape, layer.output.shape
+    rows, columns, kernel = layer.rows, layer.columns, layer.weights.shape
     seen = 1 if layer.operator.name == "DEPTHWISE_CONV_2D" else kernel[3]
+    # What a transposed convolution is padded with is what the convolution of its output would have.
+    padded = (out_h, out_w) if layer.operator.name == "TRANSPOSE_CONV" else (h, w)
     lines = (
         f"{n}, {h}, {w}, {c} /* input */",
-        f"{rows.outputs(h)}, {columns.outputs(w)}, {layer.channels} /* output */",
+        f"{out_h}, {out_w}, {layer.channels} /* output */",
         f"{kernel[1]}, {kernel[2]}, {seen} /* filter */",
         f"{rows.stride}, {columns.stride} /* strides */, {rows.dilation}, {columns.dilation} /* dilations */, "
-        f"{rows.padding(h)[0]}, {columns.padding(w)[0]} /* padding */",
+        f"{rows.padding(padded[0])[0]}, {columns.padding(padded[1])[0]} /* padding */",
         f"{start}, {stop} /* channels */",
     )
     text = ",\n    ".join(lines)
     return f"static const window_shape @ = {{\n    {text}}};"
 
 
-def _window_kernel(types: Sequence[str], acc: _Accumulator, made: Requantizer, depthwise: bool) -> str:
+_WORDS = {
+    "CONV_2D": "A convolution in which each output channel sees the channels of its group",
+    "DEPTHWISE_CONV_2D": "A convolution in which each output channel sees one channel of the input",
+    "TRANSPOSE_CONV": "A transposed convolution, asked by each output which inputs reach it",
+}
+
+_TAP = """\
+const int32_t ROW = y * s->stride_height - s->padding_top + i * s->dilation_height;
+if (ROW < 0 || ROW >= s->input_height) {
+  continue;
+}"""
+
+_TAP_TRANSPOSED = """\
+const int32_t ROW_by_stride = y + s->padding_top - i;
+const int32_t ROW = ROW_by_stride / s->stride_height;
+if (ROW_by_stride < 0 || ROW_by_stride % s->stride_height != 0 || ROW >= s->input_height) {
+  continue;
+}"""
+
+
+def _tap(kind: str) -> tuple[list[str], list[str]]:
+    """Where a tap of a window lies in the input: the row from `y` and `i`, the column from `x` and `j`."""
+    text = _TAP_TRANSPOSED if kind == "TRANSPOSE_CONV" else _TAP
+    columns = text.replace("ROW", "column").replace("height", "width").replace("padding_top", "padding_left")
+    columns = columns.replace("= y ", "= x ").replace("- i;", "- j;").replace("+ i *", "+ j *")
+    return text.replace("ROW", "row").splitlines(), columns.splitlines()
+
+
+def _window_kernel(types: Sequence[str], acc: Accumulator, made: Requantizer, kind: str, only: str) -> str:
     x, w, b, y = types
-    place, call = _finish(acc, made, "c", "s->first_channel")
-    if depthwise:
-        words = "each output channel sees one channel of the input"
+    place, call = finish(acc, made, "c", "s->first_channel")
+    if kind == "DEPTHWISE_CONV_2D":
         taps = [
             "const int32_t seen = c / (s->output_channels / s->input_channels);",
-            _product(
+            multiply_add(
                 acc,
                 "image[(row * s->input_width + column) * s->input_channels + seen]",
                 "filter[(i * s->filter_width + j) * s->output_channels + c]",
             ),
         ]
     else:
-        words = "each output channel sees the channels of its group"
         taps = [
             "const int32_t group = c / (s->output_channels / (s->input_channels / s->filter_channels));",
             f"const {x} *in = image + (row * s->input_width + column) * s->input_channels +",
             "    group * s->filter_channels;",
             f"const {w} *weights = filter + ((c * s->filter_height + i) * s->filter_width + j) * s->filter_channels;",
             "for (int32_t k = 0; k < s->filter_channels; k++) {",
-            f"  {_product(acc, 'in[k]', 'weights[k]')}",
+            f"  {multiply_add(acc, 'in[k]', 'weights[k]')}",
             "}",
         ]
-    inner = "\n".join(f"              {line}" for line in taps)
+    rows, columns = _tap(kind)
+    inner = "\n".join(f"              {line}" for line in [*columns, *taps])
+    outer = "\n".join(f"            {line}" for line in rows)
+    skip = f"\n          if ({only}) {{\n            continue;\n          }}" if only else ""
     return f"""\
-/* A convolution in which {words}; what lies outside of the image counts as 0. */
+/* {_WORDS[kind]}; what lies outside of the image counts as 0. */
 static void @(const window_shape *s, const {made.structure} *q, const {w} *filter, const {b} *bias,
     const {x} *input, {y} *output) {{
   for (int32_t n = 0; n < s->batches; n++) {{
@@ -279,23 +356,16 @@ static void @(const window_shape *s, const {made.structure} *q, const {w} *filte
     for (int32_t y = 0; y < s->output_height; y++) {{
       for (int32_t x = 0; x < s->output_width; x++) {{
         for (int32_t c = s->first_channel; c < s->last_channel; c++) {{
-          {_start(acc, "bias[c]")}
+          const int32_t place = ((n * s->output_height + y) * s->output_width + x) * s->output_channels + c;{skip}
+          {start_of(acc, "bias[c]")}
           for (int32_t i = 0; i < s->filter_height; i++) {{
-            const int32_t row = y * s->stride_height - s->padding_top + i * s->dilation_height;
-            if (row < 0 || row >= s->input_height) {{
-              continue;
-            }}
+{outer}
             for (int32_t j = 0; j < s->filter_width; j++) {{
-              const int32_t column = x * s->stride_width - s->padding_left + j * s->dilation_width;
-              if (column < 0 || column >= s->input_width) {{
-                continue;
-              }}
 {inner}
             }}
           }}
           {place}
-          output[((n * s->output_height + y) * s->output_width + x) * s->output_channels + c] =
-              ({y}){call}
+          output[place] = ({y}){call}
         }}
       }}
     }}

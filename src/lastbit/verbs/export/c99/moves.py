@@ -1,7 +1,7 @@
 """Operators that move values and calculate nothing as C: loops that copy, read off the prepared operator.
 
 The operator is asked where each output element comes from: its inputs are numbers instead of values. What comes out is
-cut into boxes in which both sides step evenly; the rest is filled in first.
+cut into boxes in which both sides step evenly, or is a table where that takes too many; the rest is filled in first.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ import numpy.typing as npt
 from ....model.graph import Model
 from ....model.types import Array
 from ....ops.base import PreparedOperator
-from ....rules.base import Unsupported
 from ..program import Piece
 from .library import Library
-from .requantize import READER
 from .text import C_TYPES, integer, nest
 
-__all__ = ["moved"]
+__all__ = ["copied", "moved"]
 
 _FIRST = 1 << 40
+_MOST_BOXES = 16
 
 
 @dataclass(frozen=True)
@@ -32,24 +31,18 @@ class _Box:
     """Elements of one input that lie evenly in one output.
 
     Attributes:
-        source: which input.
         extents: of the box.
         start: the first place in the output, and in the input.
         steps: along each axis, in the output and in the input.
     """
 
-    source: int
     extents: tuple[int, ...]
     start: tuple[int, int]
     steps: tuple[tuple[int, int], ...]
 
 
 def moved(entry: PreparedOperator, model: Model, prefix: str, library: Library) -> Piece:
-    """Any operator that gives each of its outputs a value of an input or of the file.
-
-    Raises:
-        Unsupported: where the values come from follows no pattern.
-    """
+    """Any operator that gives each of its outputs a value of an input or of the file."""
     op = entry.operator
     sources = [model.tensors[i] for i in entry.inputs]
     sizes = [math.prod(tensor.shape) for tensor in sources]
@@ -66,11 +59,25 @@ def moved(entry: PreparedOperator, model: Model, prefix: str, library: Library) 
         for k, (start, size) in enumerate(zip(starts, sizes, strict=True)):
             inside = (value >= start) & (value < start + size)
             if inside.any():
-                lines += _copy(_box(k, value, inside, start), result, names[k])
+                lines += _copies(value, inside, start, (names[k], result), f"{prefix}_{result}_of_{names[k]}", library)
     parameters = [f"const {C_TYPES[t.dtype.name]} *{name}" for name, t in zip(names, sources, strict=True)]
     parameters += [f"{C_TYPES[t.dtype.name]} *{name}" for name, t in zip(results, outputs, strict=True)]
     text = "\n".join([f"static void @({', '.join(parameters)}) {{", *lines, "}"])
     return Piece(entry, library.function(prefix, text))
+
+
+def copied(entry: PreparedOperator, model: Model, library: Library) -> Piece:
+    """READ_VARIABLE and ASSIGN_VARIABLE: the whole value, from the state or into it."""
+    op = entry.operator
+    tensor = model.tensors[op.outputs[0] if op.outputs else entry.inputs[0]]
+    kind = C_TYPES[tensor.dtype.name]
+    text = f"""\
+static void @(int32_t count, const {kind} *input, {kind} *output) {{
+  for (int32_t i = 0; i < count; i++) {{
+    output[i] = input[i];
+  }}
+}}"""
+    return Piece(entry, library.function(f"copy_{tensor.dtype.name}", text), (str(math.prod(tensor.shape)),))
 
 
 def _fill(value: Array, kind: np.dtype | None, name: str, stem: str, library: Library) -> list[str]:
@@ -86,20 +93,52 @@ def _fill(value: Array, kind: np.dtype | None, name: str, stem: str, library: Li
     return nest([("i", value.size)], [line])
 
 
-def _box(source: int, value: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_], start: int) -> _Box:
-    """The elements of one input as a box.
+def _copies(
+    value: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_], start: int, names: tuple[str, str], stem: str,
+    library: Library,
+) -> list[str]:  # fmt: skip
+    """The elements that come from one input: as boxes, or each from a place in a table."""
+    name, result = names
+    boxes = _boxes(value, inside, start)
+    if boxes is not None:
+        return [line for box in boxes for line in _copy(box, result, name)]
+    places = library.table(stem, np.dtype(np.int32), np.where(inside, value - start, -1).astype(np.int32))
+    body = [f"{result}[i] = {name}[{places}[i]];"]
+    if not inside.all():
+        body = [f"if ({places}[i] >= 0) {{", f"  {body[0]}", "}"]
+    return nest([("i", value.size)], body)
 
-    Raises:
-        Unsupported: they are none.
-    """
+
+def _boxes(value: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_], start: int) -> list[_Box] | None:
+    """The elements of one input as one box, or as one for each place along some axis; None where they are too many."""
+    whole = _box(value, inside, start)
+    if whole is not None:
+        return [whole]
+    for axis in range(value.ndim):
+        if value.shape[axis] > _MOST_BOXES:
+            continue
+        parts = []
+        for place in range(value.shape[axis]):
+            here = np.zeros(value.shape, bool)
+            here[(slice(None),) * axis + (place,)] = True
+            here &= inside
+            if here.any():
+                parts.append(_box(value, here, start))
+        if all(part is not None for part in parts):
+            return [part for part in parts if part is not None]
+    return None
+
+
+def _box(value: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_], start: int) -> _Box | None:
+    """These elements as one box; None where they are none."""
     if value.ndim == 0:
-        return _Box(source, (), (0, int(value) - start), ())
+        return _Box((), (0, int(value) - start), ())
     where = np.nonzero(inside)
     low = tuple(int(places.min()) for places in where)
     high = tuple(int(places.max()) + 1 for places in where)
     part = value[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] - start
     if not inside[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].all():
-        raise Unsupported(READER, "move", "elements that form no box")
+        return None
     out_steps = [math.prod(value.shape[k + 1 :]) for k in range(value.ndim)]
     first = int(part.reshape(-1)[0])
     in_steps = [
@@ -110,9 +149,9 @@ def _box(source: int, value: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_
     for k, step in enumerate(in_steps):
         expected = expected + step * np.arange(part.shape[k]).reshape([-1 if a == k else 1 for a in range(part.ndim)])
     if (expected != part).any():
-        raise Unsupported(READER, "move", "elements in no even steps")
+        return None
     begin = sum(a * step for a, step in zip(low, out_steps, strict=True))
-    return _Box(source, part.shape, (begin, first), tuple(zip(out_steps, in_steps, strict=True)))
+    return _Box(part.shape, (begin, first), tuple(zip(out_steps, in_steps, strict=True)))
 
 
 def _copy(box: _Box, result: str, name: str) -> list[str]:

@@ -6,14 +6,17 @@ from ....model.graph import Model
 from ....ops.base import PreparedOperator
 from ....ops.dense.eight_bit import PreparedDense
 from ....ops.elements.binary import PreparedBinary
+from ....ops.products.batch_matmul import PreparedProduct
 from ....ops.products.convolution import PreparedConvolution
 from ....rules.base import Unsupported
 from ..program import Piece
+from .comparisons import extreme, position
 from .curves import curve
 from .elements import has_table, tabulated
 from .library import Library
 from .linear import convolution, dense
-from .moves import moved
+from .matrices import matrix_product
+from .moves import copied, moved
 from .requantize import READER
 from .softmax import softmax
 from .staged import binary, pool, reduction, unary
@@ -21,8 +24,9 @@ from .staged import binary, pool, reduction, unary
 __all__ = ["pieces"]
 
 _JOINS = ("CONCATENATION", "PACK", "PAD", "PADV2", "SPLIT", "SPLIT_V", "UNPACK")
-_VIEWS = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE")
-_MOVES = frozenset((*_JOINS, *_VIEWS))
+_VIEWS = ("EXPAND_DIMS", "GATHER", "RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE")
+_IMAGES = ("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND")
+_MOVES = frozenset((*_JOINS, *_VIEWS, *_IMAGES))
 _OF_ONE = frozenset(
     ("DEQUANTIZE", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH")
 )
@@ -44,10 +48,16 @@ def pieces(entry: PreparedOperator, model: Model, library: Library) -> list[Piec
     match entry:
         case PreparedDense():
             return [dense(entry, prefix, library)]
-        case PreparedConvolution() if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+        case PreparedConvolution():
             return convolution(entry, prefix, library)
+        case PreparedProduct():
+            return [matrix_product(entry, prefix, library)]
         case PreparedBinary() if entry.staged is not None:
             return [binary(entry, model, prefix, library)]
+        case PreparedBinary() if op.name in ("MAXIMUM", "MINIMUM"):
+            return [extreme(entry, model, prefix, library)]
+        case _ if op.name in ("READ_VARIABLE", "ASSIGN_VARIABLE"):
+            return [copied(entry, model, library)]
         case _:
             return [_other(entry, model, prefix, library)]
 
@@ -56,6 +66,8 @@ def _other(entry: PreparedOperator, model: Model, prefix: str, library: Library)
     op = entry.operator
     if op.name in _MOVES:
         return moved(entry, model, prefix, library)
+    if op.name in ("ARG_MAX", "ARG_MIN"):
+        return position(entry, model, prefix, library)
     if len(entry.inputs) == 1 and len(op.outputs) == 1:
         source, output = model.tensors[entry.inputs[0]], model.tensors[op.outputs[0]]
         if op.name in _OF_ONE and has_table(source, output):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..program import Piece, Slot
@@ -24,7 +26,7 @@ _SUM = """\
 static uint32_t selftest_sum_@(const TYPE *values, int32_t count) {
   uint32_t sum = 0;
   for (int32_t i = 0; i < count; i++) {
-    sum += (uint32_t)(int32_t)values[i] * (selftest_mix((uint32_t)i) | 1u);
+    sum += (uint32_t)values[i] * (selftest_mix((uint32_t)i) | 1u);
   }
   return sum;
 }"""
@@ -35,9 +37,9 @@ static void selftest_fill_@(TYPE *values, int32_t count, uint32_t seed, int32_t 
   for (int32_t i = 0; i < count; i++) {
     const uint32_t place = (uint32_t)i;
     const uint32_t bits = selftest_mix((mode == 2 ? place / 8 : place) + seed * 7919u);
-    const int32_t any = (int32_t)(bits >> SHIFT) + (LOW);
-    const int32_t ends = any < (MIDDLE) ? (LOW) : (HIGH);
-    const int32_t near = (int32_t)(bits >> 28) - 8 + (MIDDLE);
+    const int64_t any = (int64_t)(bits >> SHIFT) + LOW;
+    const int64_t ends = any < MIDDLE ? LOW : HIGH;
+    const int64_t near = (int64_t)(bits >> 28) - 8 + MIDDLE;
     values[i] = (TYPE)(mode == 1 ? ends : mode == 3 ? near : any);
   }
 }"""
@@ -75,12 +77,17 @@ def checksums(kinds: set[str]) -> list[str]:
     return [_MIX, *sums]
 
 
-def self_test_text(name: str, test: SelfTest, pieces: list[Piece], inputs: list[Slot], outputs: list[Slot]) -> str:
-    """The function NAME_selftest and what only it needs."""
+def self_test_text(
+    name: str, test: SelfTest, pieces: list[Piece], inputs: list[Slot], outputs: list[Slot], memory: Sequence[str]
+) -> str:
+    """The function NAME_selftest and what only it needs; memory is what a run is given behind its outputs."""
     parts = [_fill(kind) for kind in sorted({slot.dtype.name for slot in inputs})]
     parts += _expected(test, outputs)
     parts += [*_probes(test, pieces), *_elements(test)]
-    parts.append(_function(name, test, pieces, inputs, outputs))
+    lines = _function(name, test, inputs, outputs, memory)
+    runs, checks = len(test.vectors), len(test.vectors[0].checksums) if test.vectors else 0
+    offset = runs * (sum(min(slot.elements, MOST_OUTPUTS) for slot in outputs) + checks)
+    parts.append("\n".join([*lines, *_single_checks(test, pieces, offset), "  return -1;", "}"]))
     return "\n\n".join(parts)
 
 
@@ -90,7 +97,9 @@ def _fill(kind: str) -> str:
     info = np.iinfo(kind)
     middle = (int(info.min) + int(info.max) + 1) // 2
     text = _FILL.replace("@", kind).replace("TYPE", C_TYPES[kind]).replace("SHIFT", str(32 - info.bits))
-    return text.replace("LOW", str(info.min)).replace("HIGH", str(info.max)).replace("MIDDLE", str(middle))
+    for word, value in (("LOW", int(info.min)), ("HIGH", int(info.max)), ("MIDDLE", middle)):
+        text = text.replace(word, integer(value, 64))
+    return text
 
 
 def _expected(test: SelfTest, outputs: list[Slot]) -> list[str]:
@@ -142,17 +151,19 @@ def _elements(test: SelfTest) -> list[str]:
     return found
 
 
-def _function(name: str, test: SelfTest, pieces: list[Piece], inputs: list[Slot], outputs: list[Slot]) -> str:
+def _function(name: str, test: SelfTest, inputs: list[Slot], outputs: list[Slot], memory: Sequence[str]) -> list[str]:
+    """The self-test as far as its whole runs."""
     sizes = [min(slot.elements, MOST_OUTPUTS) for slot in outputs]
     total, runs, checks = sum(sizes), len(test.vectors), len(test.vectors[0].checksums) if test.vectors else 0
     lines = [
         f"int32_t {name}_selftest(void) {{",
-        f"  static {name}_arena arena;",
+        *(f"  static {name}_{kind} {kind};" for kind in memory),
         *(f"  static {C_TYPES[s.dtype.name]} input_{k}[{max(s.elements, 1)}];" for k, s in enumerate(inputs)),
         *(f"  static {C_TYPES[s.dtype.name]} output_{k}[{max(s.elements, 1)}];" for k, s in enumerate(outputs)),
         f"  static const uint32_t seeds[{runs}] = {{{', '.join(str(e.vector.seed) for e in test.vectors)}}};",
         f"  static const int32_t modes[{runs}] = {{{', '.join(str(_MODES[e.vector.mode]) for e in test.vectors)}}};",
         "  int32_t failed = -1;",
+        *([f"  {name}_reset(&state);"] if "state" in memory else []),
         f"  for (int32_t run = 0; run < {runs}; run++) {{",
     ]
     for k, slot in enumerate(inputs):
@@ -163,9 +174,8 @@ def _function(name: str, test: SelfTest, pieces: list[Piece], inputs: list[Slot]
             f"    selftest_fill_{fill}(input_{k}, {slot.elements}, seeds[run] + {1000 * k}u, modes[run]{extra});"
         )
     arguments = [f"input_{k}" for k in range(len(inputs))] + [f"output_{k}" for k in range(len(outputs))]
-    lines.append(
-        f"    const int32_t wrong = {name}_checked({', '.join(arguments)}, &arena, selftest_sums + run * {checks});"
-    )
+    arguments += [*(f"&{kind}" for kind in memory), f"selftest_sums + run * {checks}"]
+    lines.append(f"    const int32_t wrong = {name}_checked({', '.join(arguments)});")
     offset = 0
     for k, size in enumerate(sizes):
         lines += [
@@ -185,8 +195,7 @@ def _function(name: str, test: SelfTest, pieces: list[Piece], inputs: list[Slot]
         "    return failed;",
         "  }",
     ]
-    lines += _single_checks(test, pieces, runs * total + runs * checks)
-    return "\n".join([*lines, "  return -1;", "}"])
+    return lines
 
 
 def _single_checks(test: SelfTest, pieces: list[Piece], offset: int) -> list[str]:

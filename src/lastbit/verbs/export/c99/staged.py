@@ -23,6 +23,7 @@ from ....rules.operators.forms import Centered, Largest
 from ....rules.operators.rule import Choice, NotNegative, RealOutput, Staged, StagedRule
 from ..program import ElementFunction, Piece, elements
 from .library import Library
+from .loops import loops_of_two, place_of, strides_of
 from .requantize import READER
 from .stages import statements
 from .text import C_TYPES, nest
@@ -170,58 +171,9 @@ def binary(entry: PreparedBinary, model: Model, prefix: str, library: Library) -
     zeros = _zeros(model, entry)
     given: _Given = ("input_1", "input_2"), tuple(_range(tensor) for tensor in entry.tensors)
     rule = _Rule(entry.staged, zeros, shape, given, library, f"{prefix}_element")
-    kind = C_TYPES[output.dtype.name]
-    names, parameters = [], []
-    for number, tensor in enumerate(entry.tensors, 1):
-        if tensor.data is None:
-            names.append(f"input_{number}")
-            parameters.append(f"const {kind} *{names[-1]}")
-        else:
-            names.append(library.table(f"{prefix}_constant", tensor.data.dtype, tensor.data))
-    if entry.tensors[0].index == entry.tensors[1].index:
-        parameters, names = parameters[:1], [names[0], names[0]]
-    parameters.append(f"{kind} *output")
-    axes, strides = _collapsed(shape, [tensor.shape for tensor in entry.tensors])
-    reads = [f"{name}[{_place(axes, own)}]" for name, own in zip(names, strides, strict=True)]
-    place = _place(axes, _strides([extent for _, extent in axes]))
-    line = f"output[{place}] = {_cast(output, rule.call(', '.join(reads), f'({place})'))};"
-    return _operator(entry, prefix, rule, ", ".join(parameters), nest(axes, [line]), library)
-
-
-Axes = list[tuple[str, int]]
-
-
-def _strides(extents: Sequence[int]) -> list[int]:
-    return [math.prod(extents[k + 1 :]) for k in range(len(extents))]
-
-
-def _collapsed(shape: tuple[int, ...], inputs: Sequence[tuple[int, ...]]) -> tuple[Axes, list[list[int]]]:
-    """Loops over an output, as few as there can be, and the steps of each input along them."""
-    strides = []
-    for given in inputs:
-        full = (1,) * (len(shape) - len(given)) + given
-        strides.append([0 if size == 1 else step for size, step in zip(full, _strides(full), strict=True)])
-    axes: list[list[int]] = []  # extent, then the step of each input
-    for k, extent in enumerate(shape):
-        steps = [own[k] for own in strides]
-        if extent == 1:
-            continue
-        if axes and all(before == step * extent for before, step in zip(axes[-1][1:], steps, strict=True)):
-            axes[-1] = [axes[-1][0] * extent, *steps]
-        else:
-            axes.append([extent, *steps])
-    axes = axes or [[1, *(0 for _ in inputs)]]
-    return [(f"i{k}", row[0]) for k, row in enumerate(axes)], [[row[n + 1] for row in axes] for n in range(len(inputs))]
-
-
-def _place(axes: Axes, steps: Sequence[int]) -> str:
-    """A flat index from loop variables."""
-    terms = [
-        variable if step == 1 else f"{variable} * {step}"
-        for (variable, _), step in zip(axes, steps, strict=True)
-        if step
-    ]
-    return " + ".join(terms) or "0"
+    loops = loops_of_two(entry, output, prefix, library)
+    line = f"output[{loops.place}] = {_cast(output, rule.call(', '.join(loops.reads), f'({loops.place})'))};"
+    return _operator(entry, prefix, rule, loops.parameters, nest(loops.axes, [line]), library)
 
 
 def pool(entry: PreparedOperator, model: Model, prefix: str, library: Library) -> Piece:
@@ -286,12 +238,12 @@ def reduction(entry: PreparedOperator, model: Model, prefix: str, library: Libra
     count = math.prod(shape[axis] for axis in reduced)
     given_to = _reduced(source, count, False, exact=True)
     rule = _Rule(entry.staged, _zeros(model, entry), output.shape, given_to, library, f"{prefix}_element")
-    steps = _strides(shape)
+    steps = strides_of(shape)
     kept = [(f"i{k}", shape[k]) for k in range(len(shape)) if k not in reduced and shape[k] > 1]
     inner = [(f"i{k}", shape[k]) for k in range(len(shape)) if k in reduced]
     everywhere = [*kept, *inner]
-    source_place = _place(everywhere, [steps[int(name[1:])] for name, _ in everywhere])
-    place = _place(kept, _strides([extent for _, extent in kept]))
+    source_place = place_of(everywhere, [steps[int(name[1:])] for name, _ in everywhere])
+    place = place_of(kept, strides_of([extent for _, extent in kept]))
     call = rule.call(f"sum_of_inputs, {count}", f"({place})")
     body = [
         "int64_t sum_of_inputs = 0;",
