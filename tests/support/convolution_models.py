@@ -20,6 +20,7 @@ def make_convolution(
     activation="NONE",
     zero_points=(-5, 3),
     seed=0,
+    power_of_two=False,
 ):
     """A model of one convolution with random weights and a bias; outputs are spread over their range."""
     rng = np.random.default_rng(seed)
@@ -33,7 +34,11 @@ def make_convolution(
     zx, zy = (0, 0) if wide else zero_points if dtype == "int8" else (zero_points[0] + 128, zero_points[1] + 128)
     weights = rng.integers(info.min, info.max + 1, shape)
     s_w = rng.uniform(0.002, 0.01, units if per_channel and dtype != "uint8" else 1).astype(np.float32)
+    if power_of_two:  # products are whole numbers of half steps, so that there are ties
+        s_w = np.exp2(np.round(np.log2(s_w)))
     s_x, s_y = 0.02, float(0.02 * s_w.mean() * 70 * taps**0.5)
+    if power_of_two:
+        s_x, s_y = 2.0**-6, float(np.exp2(np.round(np.log2(s_y))))
     outputs = [
         -(-n // stride) if padding == "SAME" else (n - (k - 1) * dilation - 1) // stride + 1
         for n, k in zip(image, kernel, strict=True)

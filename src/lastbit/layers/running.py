@@ -18,7 +18,6 @@ from ..ops.dense.eight_bit import PreparedDense
 from ..ops.dense.layer import DenseLayer
 from ..ops.products.window_layer import WindowLayer, sums
 from ..oracles import Oracle
-from ..rules.requantize.vector import requantize
 from .window_images import images_of, inner_places, single_windows, without_padding
 
 __all__ = [
@@ -130,7 +129,7 @@ def rows_in_rule(prepared: PreparedDense, rows: IntArray) -> tuple[npt.NDArray[n
         rows: `[n, depth]` of the input's type.
     """
     accs = accumulators(prepared, rows)
-    return accs, requantize(accs, prepared.requant)["output"]
+    return accs, prepared.requantized(accs)["output"]
 
 
 def random_rows(layer: DenseLayer, count: int, rng: np.random.Generator) -> IntArray:

@@ -205,8 +205,17 @@ class LayerTables:
 
     @property
     def params(self) -> RequantParams:
-        """The requantization's constants."""
+        """The requantization's constants; of the first units' rule where units follow two."""
         return self.prepared.requant
+
+    @property
+    def rule_name(self) -> str:
+        """The name of the requantization's rule; of the choice where units follow two."""
+        return self.params.rule.name if len(self.prepared.parts) == 1 else self.prepared.rule
+
+    def params_of(self, unit: int) -> RequantParams:
+        """The same in the rule that a unit follows."""
+        return self.prepared.for_unit(unit).requant
 
     @property
     def tables_count(self) -> int:
@@ -253,9 +262,17 @@ class LayerTables:
         number = index // per_block
         if self._block is None or self._block[0] != number:
             at = np.arange(number * per_block, min((number + 1) * per_block, self.tables_count))
-            low, high = self.ranges
-            self._block = number, list(step_tables(take_channels(self.params, at), low[at], high[at]))
+            self._block = number, self._made(at)
         return self._block[1][index % per_block]
+
+    def _made(self, at: Int64Array) -> list[StepTable | None]:
+        """The tables at these places."""
+        low, high = self.ranges
+        found: list[StepTable | None] = []
+        for units, part in self.prepared.parts:
+            some = at[np.isin(at, np.arange(self.tables_count)[units])]
+            found += step_tables(take_channels(part.requant, some), low[some], high[some]) if some.size else []
+        return found
 
     def __iter__(self) -> Iterator[StepTable | None]:
         """Every different table: one for each unit, or a single one."""
@@ -303,7 +320,7 @@ class TablePair:
         if first.bits != second.bits and (first.wraps(unit) or second.wraps(unit)):
             return None
         if first.tables_count == second.tables_count > 1:
-            if _same_constants(first.params, second.params, unit):
+            if _same_constants(first.params_of(unit), second.params_of(unit), unit):
                 return []
         elif self.shared is not None:
             return [self.shared.within(*interval) for interval in first.intervals(unit)]

@@ -5,12 +5,15 @@ import pytest
 
 from lab.cases.convolutions import convolutions
 from lastbit.layers.running import rows_in_rule
+from lastbit.layers.step_tables import LayerTables
 from lastbit.layers.window_images import images_of, inner_places, single_windows
 from lastbit.model.errors import InputError
 from lastbit.model.tflite import load
 from lastbit.ops.dense.eight_bit import PreparedDense
 from lastbit.ops.prepare import prepare
 from lastbit.ops.products.window_layer import as_dense
+from lastbit.rules.requantize.step_tables import outputs_at
+from tests.support.convolution_models import make_convolution, random_images
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
@@ -37,6 +40,23 @@ def test_its_rows_give_the_convolutions_outputs(dtype):
         seen, grouped = seen + 1, grouped + (dense.layer.groups > 1)
     assert seen > 10
     assert grouped > 2
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_channels_that_follow_two_rules_have_a_table_each(per_channel):
+    model = make_convolution("DEPTHWISE_CONV_2D", (6, 7), 11, 11, power_of_two=True, per_channel=per_channel)
+    entry = prepare(model, "litert-builtin").operators[0]
+    dense = as_dense(entry)
+    right = entry.evaluate([random_images(model, 6)])
+    accs, outputs = (right[name].reshape(-1, 11).astype(np.int64) for name in ("acc", "output"))
+    assert (dense.requantized(accs)["output"] == outputs).all()
+    tables = LayerTables(dense)
+    assert all((tables.table(unit).at(accs[:, unit]) == outputs[:, unit]).all() for unit in range(11))
+    other = np.stack([outputs_at(dense.for_unit(10 - u).requant, accs[:, u], u) for u in range(11)], axis=1)
+    differ = (other != outputs).any(axis=0)  # the other rule prints other outputs here
+    assert differ[:3].any()
+    assert differ[8:].any()
+    assert "whole groups of 8 channels" in dense.equation
 
 
 def test_windows_in_images_are_seen_where_it_says():

@@ -7,7 +7,6 @@ import pytest
 
 from lastbit.layers.mistakes import applicable, wrong_output
 from lastbit.model.errors import UnsupportedError
-from lastbit.ops.dense.eight_bit import PreparedDense
 from lastbit.ops.prepare import prepare_operator
 from lastbit.ops.products.window_layer import as_dense
 from lastbit.oracles import on_this_machine, open_oracle
@@ -129,11 +128,19 @@ def test_the_accumulators_say_at_which_step_it_goes_wrong():
     assert {m.name for m in diagnose(model, x, wrong).mistakes} == {"padding_zero", "rounding_truncated"}
 
 
-def test_channels_that_follow_two_rules_are_refused_with_the_reason():
-    model = make_convolution("DEPTHWISE_CONV_2D", channels=10, units=10)
-    assert not isinstance(as_dense(prepare_operator(model, model.operators[0], "litert-builtin")), PreparedDense)
-    report = diagnose(model, None, lambda x: x[..., :10], most=0)
-    assert "follow two rules" in report.as_dict()["refused"]["litert-builtin-x86"]
+@pytest.mark.parametrize("mistakes", [(), ("padding_zero",), ("bias_missing", "rounding_truncated")], ids=str)
+def test_channels_that_follow_two_rules_are_searched_each_in_its_own(mistakes):
+    model = make_convolution("DEPTHWISE_CONV_2D", (6, 7), 10, 10, power_of_two=True)
+    prepared = as_dense(prepare_operator(model, model.operators[0], "litert-builtin"))
+    (first, up), (last, away) = prepared.parts
+    assert (first, last) == (slice(0, 8), slice(8, None))
+    assert (up.requant.rule.name, away.requant.rule.name) == ("q31-half_up-half_up/dd", "q31-half_up-half_away/dd")
+    x = random_images(model, 4)
+    report = diagnose(model, x, wrong_output(prepared, x, mistakes), runtime="litert-builtin")
+    assert tuple(m.name for m in report.mistakes) == mistakes
+    if not mistakes:
+        others = [name for name in ("litert-reference", "tflm") if name in report.explanation.runtimes]
+        assert not others  # they round all channels alike, and these images have ties in both parts
 
 
 def test_the_command(tmp_path):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
@@ -38,6 +38,7 @@ __all__ = [
     "Scaling",
     "accumulate",
     "accumulate_all",
+    "by_rule",
     "centred_input",
     "choose",
     "finish",
@@ -314,8 +315,16 @@ def wrong_matrix(case: Case, chosen: Chosen, accumulated: Accumulated | None = N
         accumulated: what to go on from, instead of the slots up to the bias.
     """
     start = accumulate_all(case, chosen) if accumulated is None else accumulated
-    out = _suffix(case, chosen, start)
+    out = by_rule(case, lambda part: _suffix(part, chosen, start))
     return chosen["layout"].function(out, case.sample_rows) if "layout" in chosen else out
+
+
+def by_rule(case: Case, function: Callable[[Case], Array]) -> Array:
+    """What a function `[rows, out]` of a case gives where units follow two rules: each unit's in its own rule."""
+    parts = case.prepared.parts
+    if len(parts) == 1:
+        return function(case)
+    return np.concatenate([function(replace(case, prepared=part))[:, units] for units, part in parts], axis=1)
 
 
 def _suffix(case: Case, chosen: Chosen, start: Accumulated) -> Int64Array:
@@ -330,12 +339,15 @@ def _suffix(case: Case, chosen: Chosen, start: Accumulated) -> Int64Array:
 
 def scaled_matrix(case: Case, chosen: Chosen, start: Accumulated) -> Int64Array:
     """Whole output steps without zero point and clamp, int64 `[rows, out]`, from accumulators."""
-    params = scale_params(case, Everything(), chosen)
-    scaling = Scaling(params, chosen.get("combine"), chosen.get("rounding"), case.zy)
     acc = start.acc
     if "output_zero_point" in chosen:
         acc = acc + chosen["output_zero_point"].function(case)[0]
-    return scaling.with_late_bias(acc, start)
+
+    def scaled(part: Case) -> Int64Array:
+        params = scale_params(part, Everything(), chosen)
+        return Scaling(params, chosen.get("combine"), chosen.get("rounding"), case.zy).with_late_bias(acc, start)
+
+    return by_rule(case, scaled)
 
 
 def unrounded_matrix(case: Case, chosen: Chosen, accumulated: Accumulated | None = None) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,7 @@ def worked_steps(
         unrounded: stop before the rounding.
         acc: the accumulator that the wrong code goes on from, where it is known.
     """
+    case = replace(case, prepared=case.prepared.for_unit(unit))
     grid = case.elements(np.asarray([row]), np.asarray([unit]))
     operands = _operands(case, {}, grid), _operands(case, chosen, grid)
     first = _first_difference(*operands)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...arith.fixedpoint import low_bits
 from ...arith.matmul import ExactWeights, pack_weights
 from ...model.graph import Model, Operator
-from ...model.types import Array, integer_type
+from ...model.types import Array, IntArray, integer_type
 from ...rules.base import WHOLE, IntegerRule, Pairs, Whole
 from ...rules.requantize.fold import RequantParams, with_float_bias
 from ...rules.requantize.table import COMMON
@@ -67,6 +67,26 @@ class PreparedDense(PreparedLayer):
     def rivals(self) -> Mapping[str, IntegerRule]:
         """Every requantization rule that could be thought to be this layer's."""
         return COMMON
+
+    @property
+    def parts(self) -> tuple[tuple[slice, PreparedDense], ...]:
+        """The units by the rule that they follow, each with the layer as if all units followed it; mostly one part."""
+        return ((slice(None), self),)
+
+    def for_unit(self, unit: int) -> PreparedDense:
+        """The layer with the rule that a unit follows."""
+        return next(part for units, part in self.parts if unit in range(self.layer.units)[units])
+
+    def following(self, params: RequantParams, acc_bits: int) -> PreparedDense:
+        """The same layer, with all its units requantized by other constants."""
+        return replace(self, requant=params, acc_bits=acc_bits)
+
+    def requantized(self, acc: IntArray) -> dict[str, Array]:
+        """Every step of the requantization of accumulators `[..., out]`, each unit's in its own rule."""
+        if len(self.parts) == 1:
+            return requantize(acc, self.requant)
+        done = [(units, requantize(acc, part.requant)) for units, part in self.parts]
+        return {name: np.concatenate([steps[name][..., at] for at, steps in done], -1) for name in done[0][1]}
 
 
 def prepare_dense_8bit(model: Model, op: Operator, rule: IntegerRule) -> PreparedDense:

@@ -37,6 +37,7 @@ __all__ = [
     "convolution",
     "convolution_variant",
     "finish",
+    "folded",
 ]
 
 RULES: dict[str, str] = {
@@ -219,7 +220,7 @@ def _parts(layer: Convolution, rule: str) -> list[OutputPart]:
     def part(
         rule: IntegerRule, first: int = 0, end: int = layer.channels, outputs: Outputs = "all", group: int = 1
     ) -> OutputPart:
-        return OutputPart(first, end, _folded(layer, rule, first, end), outputs, group)
+        return OutputPart(first, end, folded(layer, rule, first, end), outputs, group)
 
     if rule in AROUND_DENSE:
         return [part(AROUND_DENSE[rule])]
@@ -245,7 +246,7 @@ def _parts(layer: Convolution, rule: str) -> list[OutputPart]:
             assert_never(never)
 
 
-def _folded(layer: Convolution, rule: IntegerRule, first: int, end: int) -> RequantParams:
+def folded(layer: Convolution, rule: IntegerRule, first: int, end: int) -> RequantParams:
     """The requantization's constants of some channels."""
     assert layer.input.quant is not None
     assert layer.weights.quant is not None

@@ -8,8 +8,8 @@ window of every group one behind the other; a row that holds one window stands f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -19,21 +19,18 @@ from ...arith.windows import patches
 from ...model.graph import Tensor
 from ...model.types import Array, Int64Array, IntArray
 from ...rules.base import IntegerRule
+from ...rules.requantize.fold import RequantParams
 from ...rules.requantize.table import AROUND_DENSE, COMMON
-from ...rules.requantize.vector import requantize
 from ..base import PreparedOperator
 from ..dense.eight_bit import PreparedDense
 from ..dense.layer import DenseLayer
-from .convolution import Convolution, PreparedConvolution
+from .convolution import RULES, Convolution, PreparedConvolution, folded
 
-__all__ = ["PreparedWindows", "WindowLayer", "as_dense", "window_layer"]
+__all__ = ["PreparedByChannels", "PreparedWindows", "WindowLayer", "as_dense", "window_layer"]
 
 _RIVALS = COMMON | {"float32-half_even-saturate": AROUND_DENSE["float32-half_even-saturate"]}
 
-SEVERAL_RULES = (
-    "its channels follow two rules: those that a vector loop takes are rounded in another way than the rest, so it is "
-    "not one layer over its windows"
-)
+SEVERAL_RULES = "its outputs follow two rules, by their place in the image, so it is not one layer over its windows"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,33 +107,98 @@ class PreparedWindows(PreparedDense):
         return AROUND_DENSE if self.layer.input.dtype.name == "int16" else _RIVALS
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedByChannels(PreparedWindows):
+    """A convolution whose last channels follow another rule than the others.
+
+    Its constants are those of the first channels' rule, for all channels.
+
+    Attributes:
+        first: the convolution as if all channels followed the first ones' rule.
+        last: as if all followed the last ones'.
+        end: the first channel that follows the last ones' rule.
+    """
+
+    first: PreparedDense
+    last: PreparedDense
+    end: int
+
+    @property
+    def parts(self) -> tuple[tuple[slice, PreparedDense], ...]:
+        """The channels before `end`, and the others."""
+        return ((slice(0, self.end), self.first), (slice(self.end, None), self.last))
+
+    @property
+    def equation(self) -> str:
+        """Both rules in one line."""
+        return RULES[self.rule]
+
+    def following(self, params: RequantParams, acc_bits: int) -> PreparedDense:
+        """The same convolution with one rule for all channels."""
+        return self.first.following(params, acc_bits)
+
+
 def as_dense(prepared: PreparedOperator | None) -> PreparedOperator | None:
-    """A convolution with an integer accumulator and one rule as a dense layer over its windows; all else as it is."""
-    if not isinstance(prepared, PreparedConvolution) or len(prepared.parts) != 1:
+    """A convolution with an integer accumulator as a dense layer over its windows; all else as it is.
+
+    Where the outputs of one channel follow two rules, it is no such layer.
+    """
+    if not isinstance(prepared, PreparedConvolution) or any(part.outputs != "all" for part in prepared.parts):
         return prepared
-    layer, params = window_layer(prepared.convolution), prepared.parts[0].params
+    layer = window_layer(prepared.convolution)
     if layer is None:
         return prepared
-    bits = params.rule.sums.bits
+    whole = [
+        _as_windows(prepared, layer, folded(prepared.convolution, part.params.rule, 0, layer.units))
+        for part in prepared.parts
+    ]
+    if len(whole) == 1:
+        return whole[0]
+    first, last = (part.following(_of_each(part.requant, layer.units), part.acc_bits) for part in whole)
+    made = {entry.name: getattr(first, entry.name) for entry in fields(first)}
+    joined = PreparedByChannels(**made, first=first, last=last, end=prepared.parts[1].first)
+    return replace(joined, evaluate=_evaluated(prepared, layer, joined))
+
+
+def _of_each(params: RequantParams, units: int) -> RequantParams:
+    """The constants of every channel, where one holds for all."""
+    return replace(
+        params,
+        effective_scale=np.broadcast_to(params.effective_scale, units),
+        multiplier=np.broadcast_to(params.multiplier, units),
+        shift=np.broadcast_to(params.shift, units),
+    )
+
+
+def _evaluated(
+    prepared: PreparedConvolution, layer: WindowLayer, dense: PreparedDense
+) -> Callable[[Sequence[Array]], dict[str, Array]]:
+    """Every step of images, or of rows of windows."""
+    bits = dense.acc_bits
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         if values[0].ndim != 2:
             return prepared.evaluate(values)
         acc = low_bits(sums(layer, layer.rows(values[0])) + layer.bias_values, bits)
-        return {"acc": acc if bits == 64 else acc.astype(np.int32), **requantize(acc, params)}
+        return {"acc": acc if bits == 64 else acc.astype(np.int32), **dense.requantized(acc)}
 
-    return PreparedWindows(
+    return evaluate
+
+
+def _as_windows(prepared: PreparedConvolution, layer: WindowLayer, params: RequantParams) -> PreparedWindows:
+    made = PreparedWindows(
         operator=prepared.operator,
         rule=prepared.rule,
         inputs=prepared.inputs,
-        evaluate=evaluate,
+        evaluate=prepared.evaluate,
         notes=prepared.notes,
         kernel=prepared.kernel,
         layer=layer,
         folded_bias=layer.folded_bias,
         requant=params,
-        acc_bits=bits,
+        acc_bits=params.rule.sums.bits,
     )
+    return replace(made, evaluate=_evaluated(prepared, layer, made))
 
 
 def window_layer(convolution: Convolution) -> WindowLayer | None:

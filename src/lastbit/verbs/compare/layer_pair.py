@@ -81,7 +81,7 @@ class LayerPair:
     def _certify_integers(self, first: LayerTables, second: LayerTables, traces: Sequence[Trace]) -> None:
         result, tables = self.result, (first, second)
         result.first.requantization, result.second.requantization = (
-            t.params.rule.name if t.prepared.pairs is None else t.prepared.rule for t in tables
+            t.rule_name if t.prepared.pairs is None else t.prepared.rule for t in tables
         )
         result.tables = first.tables_count
         result.distribution = f"each value drawn evenly from all of {first.layer.input.dtype.name}"
@@ -182,7 +182,7 @@ class LayerPair:
             )
         if self.result.never_reached:
             return "the accumulators at which the tables differ are not in step with the weights' common divisor"
-        if tables[0].params.rule == tables[1].params.rule:
+        if tables[0].rule_name == tables[1].rule_name:
             return "the same rule with the same constants"
         return "the tables are equal on the reachable range"
 

@@ -18,7 +18,7 @@ from ...ops.prepare import prepare_operator
 from ...ops.products.convolution import PreparedConvolution
 from ...ops.products.window_layer import SEVERAL_RULES, WindowLayer, as_dense
 from ...runtimes import RUNTIMES, Runtime
-from .kernels import plain_form
+from .kernels import forms_of
 from .target import Arithmetic
 
 __all__ = ["arithmetics", "grouped", "prepare_everywhere", "right_output", "that_follow"]
@@ -91,7 +91,7 @@ def arithmetics(layers: dict[str, PreparedDense], first: str) -> list[Arithmetic
     for name in sorted(layers, key=lambda name: name != first):
         prepared = layers[name]
         rule, requant = prepared.requant.rule, prepared.requant
-        forms = plain_form(prepared), plain_form(for_rows(prepared, 1))
+        forms = forms_of(prepared), forms_of(for_rows(prepared, 1))
         bounds = requant.activation_min, requant.activation_max
         layer = prepared.layer  # as the runtime reads it: some leave out the weights' zero point, or misread a bias
         read = layer.input_zero_point, layer.weights_zero_point, layer.bias_values.tobytes()

@@ -66,7 +66,8 @@ class Calculated:
         """The layer up to a stage with these mistakes, `[rows, out]`; from accumulators that are given, if any are."""
         case = self.case(prepared)
         if "whole" in chosen:
-            return finish(case, self._steps(prepared, chosen["whole"]), chosen)
+            steps = self._steps(prepared, chosen["whole"])
+            return finish(case, steps, chosen)
         start = self._start(prepared, chosen) if acc is None else Accumulated(acc)
         if stage.real:
             values = unrounded_matrix(case, chosen, start)

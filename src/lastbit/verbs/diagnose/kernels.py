@@ -11,7 +11,7 @@ from ...rules.requantize.forms import Float, Requantize
 from ...rules.requantize.overflow import without_overflow
 from ...rules.sums.words import pairs_words
 
-__all__ = ["apart_text", "fault_of", "plain_form"]
+__all__ = ["apart_text", "fault_of", "forms_of", "plain_form"]
 
 
 def plain_form(prepared: PreparedDense) -> Requantize:
@@ -23,6 +23,11 @@ def plain_form(prepared: PreparedDense) -> Requantize:
     if isinstance(form, Float) and not prepared.layer.bias_values.any():
         return replace(form, bias="in_acc")
     return form
+
+
+def forms_of(prepared: PreparedDense) -> tuple[tuple[int | None, Requantize], ...]:
+    """The plain form of every unit: where each of the layer's parts begins, with its form."""
+    return tuple((units.start, plain_form(part)) for units, part in prepared.parts)
 
 
 def fault_of(model: Model, op: Operator, prepared: PreparedDense) -> str:
@@ -53,6 +58,6 @@ def fault_of(model: Model, op: Operator, prepared: PreparedDense) -> str:
 def apart_text(one: PreparedDense, other: PreparedDense) -> str:
     """How two calculations without a fault differ, as a sentence."""
     same_product = one.requant.rule.scales.product == other.requant.rule.scales.product
-    if plain_form(one) == plain_form(other) and same_product and one.acc_bits == other.acc_bits:
+    if forms_of(one) == forms_of(other) and same_product and one.acc_bits == other.acc_bits:
         return "The two differ only where a value leaves the range of int32."
     return "The two round differently."

@@ -54,6 +54,12 @@ class _Hit:
     arithmetic: Arithmetic
     chosen: dict[str, Mistake]
     count: int
+    tried: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether it reproduces all elements on which it was tried."""
+        return self.count == self.tried
 
 
 @dataclass
@@ -79,7 +85,7 @@ class Search:
     residual: float = 0.0
     _some: npt.NDArray[np.int64] | None = field(default=None, init=False)
     _unfit: list[list[_Hit]] = field(default_factory=list, init=False)
-    _prefixes: dict[int, Prefixes] = field(default_factory=dict)
+    _prefixes: dict[tuple[int, int, int], Prefixes] = field(default_factory=dict)
     _scale_sets: dict[int, ScaleSets] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -116,7 +122,7 @@ class Search:
             hits += self._hits(arithmetic, inner)
             if inner == 1:
                 hits += self._whole(arithmetic)
-        complete = [hit for hit in hits if hit.count == len(self._few[0])]
+        complete = [hit for hit in hits if hit.fits]
         found = self._verified(complete)
         if not found:
             self._unfit.append(sorted(hits, key=lambda hit: -hit.count)[:NEAREST_TRIED])
@@ -150,12 +156,25 @@ class Search:
 
     def _hits(self, arithmetic: Arithmetic, count: int) -> Iterator[_Hit]:
         """Candidates of this many mistakes: those that fit all of the few elements, and the nearest."""
-        case = self.calculated.case(arithmetic.prepared)
-        row, unit = self._few
+        # Units that follow two rules are searched one rule's after the other's, and verified together.
+        for units, part in arithmetic.prepared.parts:
+            inside = np.isin(self._few[1], np.arange(part.layer.units)[units])
+            if inside.any():
+                yield from self._hits_of(arithmetic, part, (self._few[0][inside], self._few[1][inside]), count)
+
+    def _hits_of(
+        self,
+        arithmetic: Arithmetic,
+        prepared: PreparedDense,
+        few: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+        count: int,
+    ) -> Iterator[_Hit]:
+        """The same for elements whose units follow one rule."""
+        case, target = self.calculated.case(prepared), self.target
+        row, unit = few
         grid = case.elements(row, unit)
-        target = self.target
         wanted = target.values[row, unit]
-        numbers = self.calculated.numbers(arithmetic.prepared)
+        numbers = self.calculated.numbers(prepared), unit.size, int(unit[0])
         if numbers not in self._prefixes:
             given = None if target.acc is None else target.acc[row, unit]
             self._prefixes[numbers] = Prefixes(case, grid, given)
@@ -171,8 +190,8 @@ class Search:
             matches = equal(suffix.apply(stack.accumulated, before), wanted, self.limit).sum(axis=-1)
             for i, j in np.argwhere(matches >= max(floor, 1)):
                 chosen = {**stack.names[i], **scale_names[j], **suffix.chosen}
-                hit = _Hit(arithmetic, chosen, int(matches[i, j]))
-                if hit.count == len(wanted):
+                hit = _Hit(arithmetic, chosen, int(matches[i, j]), len(wanted))
+                if hit.fits:
                     yield hit
                 else:
                     best.append(hit)
@@ -189,7 +208,7 @@ class Search:
             return
         for mistake in WHOLE:
             if mistake.applies(arithmetic.prepared):
-                yield _Hit(arithmetic, {mistake.slot: mistake}, len(self._few[0]))
+                yield _Hit(arithmetic, {mistake.slot: mistake}, FEW, FEW)
 
     def _output(self, prepared: PreparedDense, chosen: Mapping[str, Mistake]) -> Array:
         """The full output."""

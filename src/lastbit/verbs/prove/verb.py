@@ -125,6 +125,12 @@ def _layer(model: PreparedModel, op: Operator, oracle: Oracle, rng: np.random.Ge
         if op.index in model.operators:
             refusal += "; `lastbit verify` compares its outputs with the interpreter's on chosen inputs"
         return LayerProof(op.index, op.name, refusal=refusal)
+    if len(prepared.parts) > 1:
+        refusal = (
+            "no probe: its channels follow two rules by their place among all, and a probe has other channels; "
+            "`lastbit verify` compares its outputs with the interpreter's on chosen inputs"
+        )
+        return LayerProof(op.index, op.name, refusal=refusal)
     tables = LayerTables(prepared)
     shape = tables.layer.units, tables.tables_count
     result = LayerProof(op.index, op.name, prepared.rule, prepared.kernel, *shape)
@@ -164,7 +170,7 @@ def _probes(tables: LayerTables, result: LayerProof, rng: np.random.Generator) -
         chosen = _accumulators(table, rng)
         values = table.at(chosen)
         ends = _register_ends(tables)
-        chosen, values = np.append(chosen, ends), np.append(values, outputs_at(tables.params, ends, unit))
+        chosen, values = np.append(chosen, ends), np.append(values, outputs_at(tables.params_of(unit), ends, unit))
         result.thresholds += len(table) - 1
         total += chosen.size
         # A unit with many thresholds goes into several models.

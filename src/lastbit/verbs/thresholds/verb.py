@@ -92,7 +92,7 @@ class LayerThresholds:
             "operator": self.index,
             "name": self.name,
             "rule": tables.prepared.rule,
-            "requantization": tables.params.rule.name,
+            "requantization": tables.rule_name,
             "kernel": tables.prepared.kernel,
             "granularity": tables.layer.granularity,
             "units": tables.layer.units,
@@ -225,7 +225,7 @@ class Thresholds(Report):
             thresholds = " to ".join(map(str, dict.fromkeys((min(counts), max(counts))))) if counts else "-"
             tables = layer.tables
             shape = f"{tables.layer.units} x {tables.layer.depth}"
-            rule = tables.params.rule.name
+            rule = tables.rule_name
             rows.append((layer.index, shape, rule, len(found), thresholds, f"{low} .. {high}", "; ".join(notes)))
         if rows:
             headers = ("op", "units x depth", "rule", "tables", "thresholds", "reachable acc", "")

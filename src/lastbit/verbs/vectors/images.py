@@ -18,8 +18,6 @@ from ...model.types import Int64Array, IntArray, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.prepare import PreparedModel
 from ...ops.products.window_layer import WindowLayer
-from ...rules.requantize.vector import requantize
-from ...rules.requantize.words import equation
 from .candidates import fewest
 from .pool import Pool, caught_by
 from .random_catches import random_catches
@@ -87,7 +85,7 @@ def image_vectors(
         layer=layer,
         tables=tables,
         rule=right.rule,
-        equation=equation(tables.params.rule),
+        equation=right.equation,
         x=x,
         accs=steps["acc"].astype(np.int64),
         outputs=steps["output"],
@@ -124,7 +122,7 @@ def _caught(
         x = image[None]
         rows = right.layer.rows(x)
         case, accs = Case.of(right, x), low_bits(sums.totals(rows), right.acc_bits)
-        wanted = requantize(accs, right.requant)["output"].astype(np.int64)
+        wanted = right.requantized(accs)["output"].astype(np.int64)
         caught.append([bool((_outputs(right, rival, case, x, rows, accs) != wanted).any()) for rival in rivals])
         pairs.append(pool.pairs_of(rows).any(axis=0))
     return np.asarray(caught, bool).reshape(len(images), len(rivals)), np.stack(pairs)

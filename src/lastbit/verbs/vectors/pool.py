@@ -14,7 +14,6 @@ from ...layers.solving import UnitSolver, variants
 from ...layers.step_tables import LayerTables
 from ...model.types import Array, IntArray
 from ...ops.dense.eight_bit import PreparedDense
-from ...rules.requantize.vector import requantize
 from .candidates import every_input, fewest, impulses, odd_rows
 from .rivals import Key, Rival, arithmetic_of
 
@@ -155,12 +154,12 @@ class Pool:
         if not self.rules:
             return np.zeros((len(rows), 0), bool)
         totals = self._sums.totals(rows)
-        wanted = requantize(low_bits(totals, right.acc_bits), right.requant)["output"]
+        wanted = right.requantized(low_bits(totals, right.acc_bits))["output"]
         found = []
         for rule in self.rules:
             other = rule.prepared
             assert other is not None
             same = other.pairs is None and other.layer.weights_zero_point == right.layer.weights_zero_point
             theirs = low_bits(totals, other.acc_bits) if same else accumulators(other, rows)
-            found.append(requantize(theirs, other.requant)["output"] != wanted)
+            found.append(other.requantized(theirs)["output"] != wanted)
         return np.concatenate(found, axis=1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -33,13 +33,12 @@ from ...ops.products.window_layer import WindowLayer, as_dense
 from ...rules.base import IntegerRule, Pairs, Whole, requantization_alone
 from ...rules.requantize.fold import has_multiplier
 from ...rules.requantize.step_tables import overflows
-from ...rules.requantize.vector import requantize
 from ...rules.requantize.words import equation
 from ...runtimes import RUNTIMES
 
 __all__ = ["Rival", "arithmetic_of", "differs_at", "of_the_accumulator", "reachable", "rivals_of"]
 
-Key = tuple[IntegerRule, int, Whole | Pairs, int]
+Key = tuple[tuple[tuple[int | None, IntegerRule], ...], int, Whole | Pairs, int]
 
 # Accumulators of a mistake that are held at one time, and beyond how many it is not tried on all of them.
 _AT_A_TIME = 1 << 21
@@ -77,7 +76,7 @@ class Rival:
     def outputs(self, right: PreparedDense, rows: IntArray) -> Array:
         """What it makes of rows `[n, depth]`: `[n, out]`."""
         if self.prepared is not None:
-            return requantize(accumulators(self.prepared, rows), self.prepared.requant)["output"]
+            return self.prepared.requantized(accumulators(self.prepared, rows))["output"]
         assert self.mistake is not None
         if isinstance(right.layer, WindowLayer):
             return wrong_output(right, rows, [self.mistake.name])
@@ -93,8 +92,8 @@ class Rival:
 
 def arithmetic_of(prepared: PreparedDense) -> Key:
     """What tells the arithmetic of one layer in two runtimes apart: the rule, the register, and what is summed up."""
-    rule = requantization_alone(prepared.requant.rule)
-    return rule, prepared.acc_bits, prepared.products, prepared.layer.weights_zero_point
+    rules = tuple((units.start, requantization_alone(part.requant.rule)) for units, part in prepared.parts)
+    return rules, prepared.acc_bits, prepared.products, prepared.layer.weights_zero_point
 
 
 def rivals_of(model: Model, tables: LayerTables, runtime: str, rng: np.random.Generator) -> list[Rival]:
@@ -127,11 +126,11 @@ def rivals_of(model: Model, tables: LayerTables, runtime: str, rng: np.random.Ge
 
 def _rules(tables: LayerTables) -> Iterator[Rival]:
     """Every other rule that could be thought to be the layer's."""
-    own = requantization_alone(tables.params.rule)
+    own = [requantization_alone(part.requant.rule) for _, part in tables.prepared.parts]
     for name, params in all_rules(tables.layer, tables.prepared.rivals).items():
-        if requantization_alone(params.rule) != own:
+        if own != [requantization_alone(params.rule)]:
             bits = 64 if params.rule.sums.bits == 64 else min(tables.bits, 32)
-            yield Rival(name, "rule", equation(params.rule), replace(tables.prepared, requant=params, acc_bits=bits))
+            yield Rival(name, "rule", equation(params.rule), tables.prepared.following(params, bits))
 
 
 def _runtimes(model: Model, tables: LayerTables, own: str) -> Iterator[Rival]:
@@ -164,7 +163,7 @@ def _compare_tables(tables: LayerTables, rival: Rival, rng: np.random.Generator)
             targets += [(unit, acc) for acc in dict.fromkeys([*low, *high])]
     rival.targets = np.asarray(targets, np.int64).reshape(-1, 2)
     if decided and not targets:
-        same = requantization_alone(rival.prepared.requant.rule) == requantization_alone(tables.params.rule)
+        same = arithmetic_of(rival.prepared)[0] == arithmetic_of(tables.prepared)[0]
         rival.equal = "the same rule" if same else "its table is equal on the reachable range: proved"
 
 
@@ -274,7 +273,7 @@ def differs_at(tables: LayerTables, rival: Rival, accs: Int64Array) -> npt.NDArr
         sums = rival.mistake.function(case, _Given(accs - case.bias), case.x, 0, case.w, 0)
         start = add_bias(case, Everything(), sums, None)
     wrong = wrong_matrix(case, {rival.mistake.slot: rival.mistake}, start)
-    found: npt.NDArray[np.bool_] = wrong != requantize(accs, tables.params)["output"].astype(np.int64)
+    found: npt.NDArray[np.bool_] = wrong != tables.prepared.requantized(accs)["output"].astype(np.int64)
     return found
 
 
