@@ -175,7 +175,7 @@ def _worked(runtime: str) -> Iterator[str]:
     blocks = lastbit.explain(model, x, at=(0, 0), runtime=runtime).blocks()
     end = next(n for n, block in enumerate(blocks) if isinstance(block, Heading) and block.text.startswith("8."))
     stream = io.StringIO()
-    print_blocks(blocks[:end], Console(file=stream, width=96, color_system=None))
+    print_blocks(blocks[:end], Console(file=stream, width=96, color_system=None, soft_wrap=True))
     text = "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
     yield from ("```text", text.strip("\n"), "```", "")
 

@@ -29,7 +29,7 @@ from lab.pages.screen_reports import (
     vector_set,
     verification,
 )
-from lastbit.report.blocks import Block, Code, Report, print_blocks
+from lastbit.report.blocks import Block, Report, print_blocks
 from lastbit.verbs.demo.numpy_code import numpy_as_asked
 from lastbit.verbs.record.verb import record
 from lastbit.verbs.runtimes.verb import runtimes_report
@@ -42,6 +42,7 @@ WIDTH = 80
 SCREENS: dict[str, Callable[[], Report]] = {
     "bench": benchmark,
     "compare": lambda: lastbit.compare(question(), "litert-xnnpack", "tflm", samples=2000, oracles=False),
+    "diagnose": lambda: lastbit.diagnose(question(), None, numpy_as_asked, runtime="litert-xnnpack"),
     "diff": difference,
     "doctor": doctor,
     "evaluate": evaluation,
@@ -69,14 +70,8 @@ _GROWING = {"runtimes": r"\d+(?:,\d{3})+", "record": r" [\d,]{5,} "}
 
 
 def diagnosis() -> list[Block]:
-    """What diagnose finds in the question's code, without the links to threads, which are wider than a screen."""
-    blocks = lastbit.diagnose(question(), None, numpy_as_asked, runtime="litert-xnnpack").first_screen()
-    return [
-        Code("\n".join(line for line in block.text.splitlines() if "https://" not in line))
-        if isinstance(block, Code)
-        else block
-        for block in blocks
-    ]
+    """What diagnose finds in the question's code."""
+    return SCREENS["diagnose"]().first_screen()
 
 
 PICTURED: dict[str, tuple[str, Callable[[], list[Block]]]] = {

@@ -9,6 +9,7 @@ import lastbit
 from lab.pages import screens
 from lab.pages.screen_reports import DATA, verification
 from lab.pages.screens import SCREENS, lines_of
+from lastbit.report.terminal import print_report
 from lastbit.runtimes import RUNTIMES, interpreter_here
 from lastbit.runtimes.evidence import evidence_of
 from lastbit.runtimes.groups import GROUPS, Group
@@ -44,6 +45,14 @@ FACTS = {
             *("DIFFERS: litert-xnnpack and tflm differ in 1 of 1 operators", "Compared: 1 of 1 operator."),
             *("0 FULLY_CONNECTED 4,297 of 24,549,902 0.103 % differs", "32 of 32 units differ somewhere"),
             *("unit 9, acc 6131: litert-xnnpack gives 7, tflm gives 8", "9 of 8192 outputs differ", "-v"),
+        ],
+    ),
+    "diagnose": (
+        30,
+        [
+            *("These 3 mistakes together reproduce all 3584 elements", "1. product_wraps_int8 (product)"),
+            *("NumPy: y = zy + round(acc * m)", "C: int32_t acc;", "Everything else is as litert-xnnpack"),
+            *("The first wrong element by hand", "-91843 -1219 <-- here", "-v"),
         ],
     ),
     "diff": (
@@ -377,3 +386,11 @@ def test_compare_begins_with_its_verdict_and_is_one_screen():
     ):
         assert fact in " ".join(text.split())
     assert [name for _, name in {(op.index, op.name) for op in found.asked} if name not in text] == []
+
+
+@pytest.mark.parametrize(("columns", "widest"), [("80", 80), ("", 200), ("none", 200), ("0", 200)])
+def test_columns_is_the_width_of_a_pipe(columns, widest, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    print_report(SCREENS["diagnose"](), as_json=False)
+    lengths = [len(line.rstrip()) for line in capsys.readouterr().out.splitlines()]
+    assert max(lengths) <= widest

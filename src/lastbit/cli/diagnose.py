@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import click
 
-from .options import ABOUT_NAMES, inputs_option, json_option, model_argument, op_option, recorded_option
+from .options import (
+    ABOUT_NAMES,
+    inputs_option,
+    json_option,
+    model_argument,
+    op_option,
+    recorded_option,
+    verbose_option,
+)
 from .outputs import print_report
 
 __all__ = ["diagnose"]
@@ -38,6 +46,7 @@ __all__ = ["diagnose"]
     "--quantize-input", is_flag=True, help="The input is real-valued: quantize it, and look for mistakes in that too."
 )
 @click.option("--separating", metavar="FILE", help="Write inputs that tell apart explanations that tie, as .npy.")
+@verbose_option
 @json_option
 @click.pass_context
 def diagnose(
@@ -54,6 +63,7 @@ def diagnose(
     scaled: str | None,
     quantize_input: bool,
     separating: str | None,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Name the mistakes in your version of a layer or model.
@@ -76,7 +86,7 @@ def diagnose(
 
     if recorded is not None:
         found = diagnose_recorded(model, recorded, op, runtime)
-        print_report(found, as_json)
+        print_report(found, as_json, verbose)
         ctx.exit(found.exit_code)
     _check(output, code, params, inputs)
     loaded = load(model)
@@ -98,7 +108,7 @@ def diagnose(
         quantize_input=quantize_input,
         params=parameter_meanings(params),
     )
-    print_report(report, as_json)  # first: a full disk must not lose it
+    print_report(report, as_json, verbose)  # first: a full disk must not lose it
     rows = separating_inputs(report.ties if isinstance(report, Diagnosis) else ())
     if separating is not None:
         if rows is None:

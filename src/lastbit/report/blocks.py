@@ -103,7 +103,7 @@ class Report(ABC):
         from rich.console import Console
 
         stream = io.StringIO()
-        print_blocks(self.blocks(), Console(file=stream, width=_PLAIN_WIDTH, color_system=None))
+        print_blocks(self.blocks(), Console(file=stream, width=_PLAIN_WIDTH, color_system=None, soft_wrap=True))
         return stream.getvalue().rstrip("\n")
 
     def _repr_html_(self) -> str:
@@ -130,7 +130,7 @@ _STYLES = {"good": "green", "bad": "bold red", "warning": "yellow", "dim": "dim"
 
 
 def print_blocks(blocks: Sequence[Block], console: Console) -> None:
-    """Print blocks to a rich console; colours, width and NO_COLOR are the console's business."""
+    """Print blocks to a rich console; colours, width, folding of text and NO_COLOR are the console's business."""
     from rich import box
     from rich import table as rich_table
     from rich import text as rich_text
@@ -139,9 +139,9 @@ def print_blocks(blocks: Sequence[Block], console: Console) -> None:
         match block:
             case Heading(text):
                 console.print()
-                console.print(rich_text.Text(text, style="bold"))
+                console.print(rich_text.Text(text, style="bold"), soft_wrap=False)
             case Text(text, style):
-                console.print(rich_text.Text(text, style=_STYLES.get(style, "")), soft_wrap=not console.is_terminal)
+                console.print(rich_text.Text(text, style=_STYLES.get(style, "")))
             case Code(text):
                 for line in text.splitlines():
                     console.print(rich_text.Text("  " + line), soft_wrap=True)
@@ -158,4 +158,4 @@ def print_blocks(blocks: Sequence[Block], console: Console) -> None:
                 for number, row in enumerate(rows):
                     mark = _STYLES["bad"] if number in marked else None
                     grid.add_row(*(rich_text.Text(str(cell)) for cell in row), style=mark)
-                console.print(grid)
+                console.print(grid, soft_wrap=False)

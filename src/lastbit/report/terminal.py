@@ -29,8 +29,9 @@ __all__ = [
 Update = Callable[[int, int, str], None]
 """Told by whoever works: units done, units in all, what is being done."""
 
-# Nothing that a report prints is folded where no terminal sets a width.
+# Nothing that a report prints is folded where neither a terminal nor COLUMNS sets a width.
 _PIPE_WIDTH = 200
+_LEAST_WIDTH = 20
 _SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -134,15 +135,23 @@ def _console(stream: TextIO) -> Console:
     terminal = _is_terminal(stream)
     # Under NO_COLOR rich would still print bold and dim; here it means no styles at all.
     styled = terminal and not os.environ.get("NO_COLOR")
+    asked = _asked_width()
     return OurConsole(
         file=stream,
-        width=None if terminal else _PIPE_WIDTH,
+        width=None if terminal else asked or _PIPE_WIDTH,
         force_terminal=terminal,
         color_system="auto" if styled else None,
         highlight=False,
         markup=False,
         emoji=False,
+        soft_wrap=not terminal and asked is None,
     )
+
+
+def _asked_width() -> int | None:
+    """The width that COLUMNS asks for, where it does."""
+    asked = os.environ.get("COLUMNS", "")
+    return max(int(asked), _LEAST_WIDTH) if asked.isascii() and asked.isdecimal() and int(asked) else None
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -492,7 +492,7 @@ def test_the_worked_element_is_explains_on_the_right_and_mine_on_the_other_side(
     assert steps["output, clamped"].right.startswith(f"{explained.output} ")
     assert steps["output, clamped"].wrong.startswith(f"{mine[row, unit]} ")
     assert steps["acc: with the bias"].differs
-    assert not steps["sum of products, zero points subtracted"].differs
+    assert not steps["sum of (x - zx)(w - zw)"].differs
 
 
 def dense_with_aliases(input_data, kernel, biases, scale_x, filter_scales, out_scale, zp_in, output_zp, unused=3):

@@ -117,9 +117,9 @@ def _steps(
         factor = f"{float(params.effective_scale[0])!r} = {int(params.multiplier[0])} * 2^({shift}-31)"
     steps = [
         ("x as it is read", _row(x, first)),
-        ("zero point of x still to be subtracted", str(zx)),
+        ("zx still to be subtracted", str(zx)),
         ("w as it is read", _row(w, first)),
-        ("sum of products, zero points subtracted", _one(dot)),
+        ("sum of (x - zx)(w - zw)", _one(dot)),
         ("acc: with the bias", _acc(start)),
     ]
     if case.bias.any():

@@ -10,6 +10,7 @@ from ...layers.mistakes.hybrid import HYBRID
 from ...model.types import Array
 from ...report.blocks import Block, Code, Heading, Report, Text
 from ...report.junit import Check, Outcome
+from ...report.one_screen import one_screen
 from ...report.phrases import names_text
 
 __all__ = ["HybridAnswer", "HybridDiagnosis"]
@@ -108,7 +109,6 @@ class HybridDiagnosis(Report):
                 f"{self.layer} of {self.source} (float32, rows quantized at run time): what is wrong with "
                 f"{self.mine.dtype}{list(self.mine.shape)}?"
             ),
-            Text(f"Input: {self.input_source}.", "dim"),
         ]
         match self.verdict:
             case "right":
@@ -126,7 +126,11 @@ class HybridDiagnosis(Report):
                 blocks.append(Text(f"The largest difference from {self.first}: {self.largest:.6g}."))
             case _:
                 blocks += self._mistakes()
-        return blocks
+        return [*blocks, Text(f"Input: {self.input_source}.", "dim")]
+
+    def first_screen(self) -> list[Block]:
+        """The same on one screen."""
+        return one_screen(self.blocks())
 
     def _mistakes(self) -> list[Block]:
         best, count = self.explanations[0], len(self.mistakes)

@@ -158,14 +158,13 @@ def assigned(model: Model, chain: WholeModel, arrays: Mapping[Any, Array]) -> di
         fitting = [index for index in outputs if chain.tensors[index].size == size and index not in found]
         if len(fitting) < len(alike):
             key, array = next(iter(alike.items()))
-            sizes = ", ".join(
-                f"{op.label} {list(chain.tensors[op.outputs[0]].shape)}"
-                for op in model.operators
-                if op.index in chain.layers
-            )
+            shapes: dict[str, list[str]] = {}
+            for op in (op for op in model.operators if op.index in chain.layers):
+                shapes.setdefault(str(list(chain.tensors[op.outputs[0]].shape)), []).append(str(op.index))
+            told = "; ".join(f"{shape} (operators {', '.join(indices)})" for shape, indices in shapes.items())
             raise InputError(
                 f"{key!r} has shape {list(array.shape)}, which is no operator's output for this input. "
-                f"The layers' are: {sizes}"
+                f"The layers' are: {told}. --op N (op=N in Python) compares with one of them alone"
             )
         found |= dict(zip(_places(chain, list(alike.values()), fitting), alike.values(), strict=True))
     order = [index for index in outputs if index in found]

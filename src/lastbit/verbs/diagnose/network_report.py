@@ -11,6 +11,7 @@ from ...layers.mistakes.fixes import fixes
 from ...model.graph import Operator
 from ...report.blocks import Block, Heading, Report, Table, Text
 from ...report.junit import Check, Outcome
+from ...report.one_screen import one_screen
 from ...report.phrases import names_text
 from .network_given import NetworkGiven
 from .report import Diagnosis
@@ -131,11 +132,16 @@ class NetworkDiagnosis(Report):
 
     def blocks(self) -> list[Block]:
         """Verdict, the mistakes with their layers and fixes, the steps."""
+        return self._blocks(whole=True)
+
+    def first_screen(self) -> list[Block]:
+        """The same on one screen, without the links to threads and the steps of the element that are right."""
+        return one_screen(self._blocks(whole=False))
+
+    def _blocks(self, whole: bool) -> list[Block]:
         given = self.given
-        blocks: list[Block] = [
-            Heading(f"{given.model.source}: what is wrong with {self._what()}?"),
-            Text(f"Input: {given.input_source}.", "dim"),
-        ]
+        blocks: list[Block] = [Heading(f"{given.model.source}: what is wrong with {self._what()}?")]
+        source = Text(f"Input: {given.input_source}.", "dim")
         if self.steps:
             rows = [
                 (step.label, step.status, percent(round(step.share * 10**6), 10**6), " + ".join(step.mistakes or ()))
@@ -147,26 +153,25 @@ class NetworkDiagnosis(Report):
         if self.right:
             first, *others = self.sets[0].runtimes
             more = f" {names_text(others)} print{'s' * (len(others) == 1)} the same here." if others else ""
-            return [*blocks, Text(f"Nothing is wrong: this is what {first} prints.{more}", "good")]
+            return [*blocks, Text(f"Nothing is wrong: this is what {first} prints.{more}", "good"), source]
         if not self.sets:
-            return blocks + self._unexplained()
-        return blocks + self._explained()
+            return [*blocks, *self._unexplained(), source]
+        blocks += [*self._explained(whole), source]
+        return blocks if self.detail is None else blocks + self.detail.worked_blocks(whole)
 
-    def _explained(self) -> list[Block]:
+    def _explained(self, seen: bool) -> list[Block]:
         best = self.sets[0]
         count = len(best.mistakes)
         what = "This one mistake reproduces" if count == 1 else f"These {count} mistakes together reproduce"
         size = sum(array.size for array in self.given.arrays.values())
         blocks: list[Block] = [Text(f"{what} all {size} elements: {self._made_text(best.made)}.", "bad")]
         for number, mistake in enumerate(self.mistakes, 1):
-            blocks += mistake_blocks(number, mistake, self._rule(best, mistake.name))
+            blocks += mistake_blocks(number, mistake, self._rule(best, mistake.name), seen)
         blocks.append(Text(f"Everything else is as {names_text(best.runtimes)} calculate it."))
         others = [other for other in self.sets[1:] if other.mistakes != best.mistakes or other.made != best.made]
         if others:
             told = "; ".join(self._made_text(other.made) for other in others[:4])
             blocks.append(Text(f"These data do not decide: {told} fits as well.", "warning"))
-        if self.detail is not None:
-            blocks += self.detail.worked_blocks()
         return blocks
 
     def _rule(self, best: Set, name: str) -> Any:

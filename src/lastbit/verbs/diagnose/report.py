@@ -12,6 +12,7 @@ from ...layers.mistakes.base import Case
 from ...layers.mistakes.pipeline import unrounded_matrix
 from ...report.blocks import Block, Heading, Table, Text
 from ...report.junit import Check, Outcome
+from ...report.one_screen import one_screen
 from ...report.phrases import names_text
 from ...report.pictures import Picture
 from .difference_pictures import difference_pictures
@@ -78,21 +79,21 @@ class Diagnosis(Found):
 
     def blocks(self) -> list[Block]:
         """Verdict, the array's form, the mistakes with their fixes, one element worked, ties."""
+        return self._blocks(whole=True)
+
+    def first_screen(self) -> list[Block]:
+        """The same on one screen, without the links to threads and the steps of the element that are right."""
+        return one_screen(self._blocks(whole=False))
+
+    def _blocks(self, whole: bool) -> list[Block]:
         given = self.given
         shape = f"{given.mine.dtype}{list(given.mine.shape)}"
-        blocks: list[Block] = [
-            Heading(f"{given.layer} of {given.source}: what is wrong with {shape}?"),
-            Text(f"Input: {given.input_source}.", "dim"),
-        ]
+        blocks: list[Block] = [Heading(f"{given.layer} of {given.source}: what is wrong with {shape}?")]
         if self.problem:
             blocks.append(Text(f"This cannot be the layer's output: {self.problem}.", "bad"))
             return blocks + self._elsewhere()
         assert self.reading is not None
         blocks += [Text(f"The array: {finding}.", "warning") for finding in self.reading.findings]
-        if self.difference:
-            blocks.append(
-                Text(f"Compared with {given.first}: " + self.difference.text("right", "yours").replace("\n", "; "))
-            )
         blocks += self._parts_blocks()
         if self.unwritten is not None and self.verdict != "unwritten":
             blocks.append(Text(self.unwritten.text + " What follows is about the rest.", "bad"))
@@ -101,10 +102,18 @@ class Diagnosis(Found):
             "form": self._right,
             "unwritten": self._unwritten,
             "other runtime": self._other_runtime,
-            "mistakes": self._mistakes,
+            "mistakes": lambda: self._mistakes(whole),
             "unexplained": self._unexplained,
             "fitted": self._fitted,
         }[self.verdict]()
+        if self.difference:
+            blocks.append(
+                Text(f"Compared with {given.first}: " + self.difference.text("right", "yours").replace("\n", "; "))
+            )
+        blocks.append(Text(f"Input: {given.input_source}.", "dim"))
+        if self.verdict == "mistakes":
+            blocks += [*self.worked_blocks(whole), *ties_blocks(self.ties, len(self.explanations))]
+            blocks += [] if whole else [Text("-v: every step, and where each mistake was seen.", "dim")]
         return blocks
 
     def _right(self) -> list[Block]:
@@ -163,7 +172,7 @@ class Diagnosis(Found):
             *few,
         ]
 
-    def _mistakes(self) -> list[Block]:
+    def _mistakes(self, seen: bool) -> list[Block]:
         explanation = self.explanation
         assert explanation is not None
         count = len(explanation.mistakes)
@@ -179,10 +188,9 @@ class Diagnosis(Found):
         if self.tie_distance is not None and (caution or count > 1):
             blocks.append(Text(tie_text(self.wrong, self.tie_distance), "warning"))
         for number, mistake in enumerate(self.mistakes, 1):
-            blocks += mistake_blocks(number, mistake, explanation.prepared.requant.rule)
+            blocks += mistake_blocks(number, mistake, explanation.prepared.requant.rule, seen)
         blocks.append(Text(self._arithmetic_text(explanation)))
-        blocks += self.worked_blocks()
-        return blocks + ties_blocks(self.ties, len(self.explanations))
+        return blocks
 
     def _arithmetic_text(self, explanation: Reproduction) -> str:
         names = names_text(explanation.runtimes)
@@ -193,9 +201,10 @@ class Diagnosis(Found):
             return f"The rest is as {names} calculate{_s(explanation)} it, not as {asked}, which you compared with."
         return f"Everything else is as {names} calculate{_s(explanation)} it."
 
-    def worked_blocks(self) -> list[Block]:
-        """The first wrong element by hand."""
+    def worked_blocks(self, whole: bool = True) -> list[Block]:
+        """The first wrong element by hand; only the steps that differ, where not the whole is asked for."""
         steps, at = self.worked(), self.element()
+        steps = steps if whole else [step for step in steps if step.differs]
         if not steps or at is None:
             return []
         assert self.reading is not None

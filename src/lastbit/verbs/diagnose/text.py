@@ -183,10 +183,10 @@ def caution_blocks(wrong: int, mistakes: int, different: int) -> list[Block]:
     return blocks
 
 
-def mistake_blocks(number: int, mistake: Mistake, rule: IntegerRule) -> list[Block]:
-    """One mistake with its fixes, in the arithmetic of the rule that is meant, for people."""
+def mistake_blocks(number: int, mistake: Mistake, rule: IntegerRule, seen: bool = True) -> list[Block]:
+    """One mistake with its fixes, in the arithmetic of the rule that is meant, and where it was seen, for people."""
     fix_numpy, fix_c = fixes(mistake, rule)
     lines = [f"NumPy: {fix_numpy}", f"C:     {fix_c}"]
-    if mistake.seen:
+    if mistake.seen and seen:
         lines.append("seen:  " + ", ".join(mistake.seen))
     return [Text(f"{number}. {mistake.name} ({mistake.stage}): {mistake.why}."), Code("\n".join(lines))]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ...layers.layer_input import layer_operator
+from ...layers.step_tables import layer_operators
 from ...model.errors import InputError
-from ...model.graph import Model
+from ...model.graph import Model, Operator
 from ...runtimes import Runtime, get_runtime
 from ..run.verb import load
 from .hybrid import diagnose_hybrid, hybrid_layers
@@ -19,6 +21,9 @@ from .network_report import NetworkDiagnosis
 from .report import Diagnosis
 
 __all__ = ["MOST_MISTAKES", "Diagnosis", "HybridDiagnosis", "NetworkDiagnosis", "diagnose"]
+
+_SHOWN = 6
+"""Other layers that a message names."""
 
 
 def diagnose(
@@ -76,7 +81,25 @@ def diagnose(
     if op is None and acc is None and scaled is None and is_network(loaded, x, mine):
         return diagnose_network(loaded, x, mine, how)
     operator = layer_operator(loaded, op)
-    hybrid = hybrid_layers(loaded, operator, how)
-    if hybrid and acc is None and scaled is None:
-        return diagnose_hybrid(loaded, hybrid, x, mine, how)
-    return diagnose_layer(loaded, operator, x, mine, how)
+    others = _others(loaded, operator) if op is None else ""
+    try:
+        hybrid = hybrid_layers(loaded, operator, how)
+        if hybrid and acc is None and scaled is None:
+            return diagnose_hybrid(loaded, hybrid, x, mine, how)
+        report = diagnose_layer(loaded, operator, x, mine, how)
+    except InputError as error:
+        if not others:
+            raise
+        raise InputError(f"{error}\n{others}.") from error
+    if others and report.problem and not report.elsewhere:
+        return replace(report, problem=f"{report.problem}. {others}")
+    return report
+
+
+def _others(model: Model, chosen: Operator) -> str:
+    """How another layer than the chosen one is named; empty where there is none."""
+    labels = [op.label for op in layer_operators(model, None) if op is not chosen]
+    if not labels:
+        return ""
+    shown = ", ".join(labels[:_SHOWN]) + (f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else "")
+    return f"That is {chosen.label}; --op N (op=N in Python) names another one: {shown}"
