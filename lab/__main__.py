@@ -36,6 +36,7 @@ COMMANDS = {
     "pages": {
         "files": "lab.pages.files",
         "notebooks": "lab.pages.notebooks",
+        "operators": "lab.pages.operator_tables",
         "schemas": "lab.pages.json_documents",
         "update": "lab.pages.update",
     },

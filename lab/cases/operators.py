@@ -6,7 +6,7 @@ accumulators and sums sit on ties, and saturate; zero points lie at both ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,11 @@ from lastbit.model.graph import Model, Operator, Subgraph, Tensor
 from lastbit.model.tflite import load, write
 from lastbit.model.types import DTYPES, QuantParams
 
-__all__ = ["Case", "Operand", "scale", "zero_point"]
+__all__ = ["Array", "Case", "Count", "Operand", "random_values", "scale", "zero_point"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Count = Callable[[int], int]
+"""How many cases there are to be, of how many that a family has at scale 1."""
 _DTYPE = {dtype.name: dtype for dtype in DTYPES.values()}
 
 
@@ -104,3 +106,11 @@ def zero_point(rng: np.random.Generator, dtype: str) -> int:
         return 0
     low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     return int(rng.choice([low, high, (low + high + 1) // 2, rng.integers(low, high + 1)]))
+
+
+def random_values(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    """Values of a type over its whole range; of float32 normal ones."""
+    if dtype == "float32":
+        return rng.normal(size=shape).astype(np.float32)
+    info = np.iinfo(dtype)
+    return rng.integers(info.min, info.max, shape, dtype, endpoint=True)

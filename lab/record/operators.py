@@ -17,12 +17,14 @@ import json
 import lzma
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from itertools import chain, combinations, islice
 from pathlib import Path
+from pkgutil import iter_modules
 
 import numpy as np
 
-from lab.cases.blocks import blocks_and_parts
+from lab.cases import by_operator
 from lab.cases.conversions import clamps, conversions, reshapes
 from lab.cases.convolutions import biases_16, convolutions, far_convolutions, pools, windows
 from lab.cases.copies import copies
@@ -31,7 +33,6 @@ from lab.cases.floats import float_binaries, float_convolutions, float_pools, fl
 from lab.cases.matrices import far_products, positions, products
 from lab.cases.operators import Array, Case
 from lab.cases.reductions import reductions
-from lab.cases.transpose_conv import far_transpose_convolutions, transpose_convolutions
 from lab.cases.unary import unaries
 from lab.reach.hidden import open_hidden
 from lab.reach.tape import open_tape
@@ -46,7 +47,7 @@ BESIDES = 3  # cases of each operator that are kept whatever they show
 
 
 def all_cases(seed: int, scale: float = 1.0) -> Iterator[Case]:
-    """Every family of cases."""
+    """Every family of cases: those named here, and those of every file in lab/cases/by_operator."""
 
     def count(number: int) -> int:
         return max(int(number * scale), 1)
@@ -74,13 +75,8 @@ def all_cases(seed: int, scale: float = 1.0) -> Iterator[Case]:
     for dtype in ("int8", "float32"):
         yield from windows(rng, count(120), dtype)
     yield from float_unaries(rng, count(40))
-    for dtype in ("int8", "int16"):
-        yield from transpose_convolutions(np.random.default_rng([seed, 102, len(dtype)]), count(150), dtype)
-    yield from far_transpose_convolutions(np.random.default_rng([seed, 103]), count(200))
-    yield from transpose_convolutions(np.random.default_rng([seed, 105]), count(150), "uint8")
-    yield from far_transpose_convolutions(np.random.default_rng([seed, 106]), count(50), "uint8")
-    for number, dtype in enumerate(("int8", "uint8", "int16", "float32", "int32")):
-        yield from blocks_and_parts(np.random.default_rng([seed, 107, number]), count(60), dtype)
+    for info in sorted(iter_modules(by_operator.__path__), key=lambda info: info.name):
+        yield from import_module(f"{by_operator.__name__}.{info.name}").operator_cases(seed, count)
 
 
 def _later_cases(rng: np.random.Generator, count: Callable[[int], int]) -> Iterator[Case]:

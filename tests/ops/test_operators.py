@@ -150,7 +150,7 @@ def test_what_is_not_covered_is_refused_with_its_reason():
 
 @pytest.mark.parametrize("op", ["CONV_2D", "STRIDED_SLICE", "SQUEEZE", "LEAKY_RELU", "MEAN", "ADD"])
 def test_options_are_read_as_they_were_written(op):
-    from lastbit.model.tflite.option_tables import TABLES
+    from lastbit.model.tflite.operator_options import TABLES
     from tests.support.models import ModelBuilder
 
     values = {}

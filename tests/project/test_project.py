@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 import lastbit
-from lab.pages import runtimes
+from lab.pages import operator_tables, runtimes
 from tests.support.places import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -79,22 +79,6 @@ def test_links_between_documents_lead_somewhere(document):
         assert (path.parent / target).exists(), target
 
 
-FILES_OF_SEVERAL = {
-    "add_sub": {"ADD", "SUB"},
-    "arg_max": {"ARG_MAX", "ARG_MIN"},
-    "maximum": {"MAXIMUM", "MINIMUM"},
-    "mean": {"MEAN", "SUM"},
-    "pad": {"PAD", "PADV2"},
-    "pool_2d": {"AVERAGE_POOL_2D", "MAX_POOL_2D"},
-    "relu": {"RELU", "RELU6", "RELU_N1_TO_1"},
-    "shape": {"SHAPE", "FILL"},
-    "space_to_batch_nd": {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"},
-    "split": {"SPLIT", "SPLIT_V"},
-    "squeeze": {"SQUEEZE", "EXPAND_DIMS"},
-    "variables": {"CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"},
-}
-
-
 def test_the_registered_tables_and_the_folders_agree():
     from lastbit.ops import OPERATORS
     from lastbit.oracles import ORACLES
@@ -109,11 +93,11 @@ def test_the_registered_tables_and_the_folders_agree():
     named.add("litert_builtin")
     files = {p.stem for p in (package / "runtimes").glob("*.py") if "= Interpreter(" in p.read_text(encoding="utf-8")}
     assert named == files
-    files = {p.stem for p in (package / "ops").rglob("*.py")}
-    for name, entry in OPERATORS.items():
-        file = entry.prepare.__module__.rpartition(".")[2]
-        assert file in files
-        assert file == name.lower() or name in FILES_OF_SEVERAL[file]
+    assert set(OPERATORS) == {name for names in operator_tables.operator_files().values() for name in names}
+    for path, names in operator_tables.operator_files().items():
+        assert len(names) > 1 or [path.stem.upper()] == names, path
+    for path, text in operator_tables.tables().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: python -m lab pages operators"
 
 
 def test_pages_of_runtimes_can_be_read_on_a_screen():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .base import Family, Refusal, Refused, Rule
+from .operator_rules import not_run_on_arm64
 from .table_parts import INT16_GRANULARITIES, int16_by_reference, int16_variant
 from .variant import Key, Variant, key_of
 
@@ -67,19 +68,13 @@ def of_granularity(rules: ByGranularity, variant: Variant) -> str:
     return rules[variant.per_channel]
 
 
-# Not run on ARM64.
 _NOT_RUN = Refused(Refusal.NOT_SETTLED, "it was not run on ARM64")
-_NOT_RUN_OPERATORS = (
-    *("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"),
-    *("BATCH_TO_SPACE_ND", "GATHER", "SLICE", "SPACE_TO_BATCH_ND"),
-)
-_NOT_RUN_KEYS = (key_of("TRANSPOSE_CONV", "uint8 per_tensor"),)
 
 
 def beside_dense(base: Rules) -> dict[Key, Rule | Refused]:
     """What a runtime says of the operators beside dense layers, and what it refuses of those: where ARM64 begins."""
     return {
-        key: _NOT_RUN if key[0] in _NOT_RUN_OPERATORS or key in _NOT_RUN_KEYS else rule
+        key: _NOT_RUN if not_run_on_arm64(key) else rule
         for key, rule in base.items()
         if key[0] != "FULLY_CONNECTED" or isinstance(rule, Refused)
     }

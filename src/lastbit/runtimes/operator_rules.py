@@ -13,6 +13,7 @@ __all__ = [
     "XNNPACK_AVX2_OPERATORS",
     "XNNPACK_AVXVNNI_OPERATORS",
     "XNNPACK_OPERATORS",
+    "not_run_on_arm64",
 ]
 
 Rules = dict[Key, Rule | Refused]
@@ -25,6 +26,7 @@ _COPIES = (
     "CONCATENATION",
     "EXPAND_DIMS",
     "GATHER",
+    "MIRROR_PAD",
     "PACK",
     "PAD",
     "PADV2",
@@ -36,6 +38,13 @@ _COPIES = (
     "TRANSPOSE",
     "UNPACK",
 )
+_NOT_RUN_ON_ARM64 = (
+    *("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"),
+    *("BATCH_TO_SPACE_ND", "GATHER", "SLICE", "SPACE_TO_BATCH_ND"),
+    *("MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR"),
+    ("TRANSPOSE_CONV", "uint8 per_tensor"),
+)
+"""Operators, and variants of them, that no emulated ARM64 was asked about."""
 _COMPARISONS = ("MAXIMUM", "MINIMUM")
 _MOVED = ("float32", "int8", "uint8", "int16", "int32")
 _INT8 = ("int8 per_tensor", "int8 per_channel")
@@ -67,6 +76,12 @@ def _copies(types: tuple[str, ...], kernel: Family) -> Rules:
         **{key_of("FILL", f"{n}->{t}"): Rule("copy", kernel) for n in ("int32", "int64") for t in types},
         **{key_of("SHAPE", f"{t}->{n}"): Rule("copy", kernel) for n in ("int32", "int64") for t in types},
     }
+
+
+def not_run_on_arm64(key: Key) -> bool:
+    """Whether an operator's variant was not compared on ARM64, where it follows no rule then."""
+    operator, variant = key
+    return operator in _NOT_RUN_ON_ARM64 or (operator, str(variant)) in _NOT_RUN_ON_ARM64
 
 
 _GROUPED = tuple(f"{variant} grouped" for variant in _INT8)
@@ -230,6 +245,8 @@ BUILTIN_OPERATORS: Rules = {
     **_same(("LEAKY_RELU",), EIGHT_BIT, "q31_half_up_half_away/float32", Family.BUILTIN),
     **_same(("LEAKY_RELU",), ("int16",), "q31_half_up_half_away/float32_signed", Family.BUILTIN),
     **_same(("SUM",), (*EIGHT_BIT, "int16"), "float32_sum", Family.BUILTIN),
+    **_same(("RESIZE_NEAREST_NEIGHBOR",), ("float32", "int16"), "nearest/float32", Family.BUILTIN),
+    **_same(("RESIZE_NEAREST_NEIGHBOR",), EIGHT_BIT, "nearest/fixed16", Family.BUILTIN),
     **_float_forms(Family.BUILTIN, "float32_vector4"),
     key_of("MEAN", "float32->float32"): _UNSETTLED_ORDER,
     key_of("CONV_2D", _FLOAT): Refused(
@@ -253,6 +270,7 @@ REFERENCE_OPERATORS: Rules = {
     **_same(("ADD", "SUB"), EIGHT_BIT, "fixed_point", Family.REFERENCE),
     **_same(("ADD", "SUB"), ("int16",), "fixed_point/power_of_two", Family.REFERENCE),
     **_same(("MUL",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", Family.REFERENCE),
+    **_same(("RESIZE_NEAREST_NEIGHBOR",), ("float32", *EIGHT_BIT, "int16"), "nearest/float32", Family.REFERENCE),
     **_same(("MEAN",), (*EIGHT_BIT, "int16"), "q31_folded_count", Family.REFERENCE),
     **_same(("LEAKY_RELU",), (*EIGHT_BIT, "int16"), "q31_half_up_half_away/float32", Family.REFERENCE),
     **{
@@ -300,9 +318,11 @@ TFLM_OPERATORS: Rules = {
     **_same(("GATHER",), ("int8", "float32"), "copy/int32_positions", Family.TFLM),
     **{
         key_of(operator, f"{t}->{t}"): Refused(Refusal.RUNTIME, "the interpreter has kernels for int8 and float32 only")
-        for operator in ("BATCH_TO_SPACE_ND", "GATHER", "SPACE_TO_BATCH_ND")
+        for operator in ("BATCH_TO_SPACE_ND", "GATHER", "MIRROR_PAD", "SPACE_TO_BATCH_ND")
         for t in ("int16", "int32")
     },
+    **_same(("RESIZE_NEAREST_NEIGHBOR",), ("float32", "int8", "int16"), "nearest/float32", Family.TFLM),
+    key_of("RESIZE_NEAREST_NEIGHBOR", "uint8->uint8"): _NO_UINT8,
     key_of("SQUEEZE", "uint8->uint8"): Rule("copy", Family.TFLM),
     **{key_of(operator, "uint8->uint8"): _NO_UINT8 for operator in (*_COPIES, *_COMPARISONS) if operator != "SQUEEZE"},
     key_of("SPLIT", "int32->uint8"): _NO_UINT8,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lastbit
-from lab.cases.blocks import blocks_and_parts
+from lab.cases.by_operator.blocks import blocks_and_parts
 from lab.cases.operators import Case, Operand
 from lastbit.model.errors import Refusal, UnsupportedError
 from lastbit.ops.prepare import prepare_operator

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import lastbit
+from lab.cases.by_operator.transpose_conv import far_transpose_convolutions, transpose_convolutions
 from lab.cases.operators import Case, Operand
-from lab.cases.transpose_conv import far_transpose_convolutions, transpose_convolutions
 from lastbit.engines.jit.backend import JitBackend
 from lastbit.layers.window_products import window_products
 from lastbit.layers.worked_element import exact_element

@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn
 
 from ..errors import ModelError
 from ..types import FileBytes
-from .option_tables import TABLES
+from .operator_options import TABLES
 
 __all__ = ["SCHEMA", "Damage", "verify"]
 
@@ -81,25 +81,11 @@ SCHEMA: dict[str, dict[int, tuple[str, str]]] = {
         4: ("builtin_options", "union"),
     },
     "Buffer": {0: ("data", "view"), 1: ("offset", "u64"), 2: ("size", "u64")},
-    "FullyConnectedOptions": {
-        0: ("fused_activation_function", "i8"),
-        1: ("weights_format", "i8"),
-        2: ("keep_num_dims", "u8"),
-        3: ("asymmetric_quantize_inputs", "u8"),
-        4: ("quantized_bias_type", "i8"),
-    },
-    "SoftmaxOptions": {0: ("beta", "f32")},
-    "ReshapeOptions": {0: ("new_shape", "[i32]")},
-    **{table.name: table.slots for table in TABLES.values()},
+    **{table.name: table.slots for table in TABLES.values() if table.code},
 }
 
 # BuiltinOptions of the schema -> the table it holds, for the options that the reader reads.
-OPTIONS: dict[int, str] = {
-    8: "FullyConnectedOptions",
-    9: "SoftmaxOptions",
-    17: "ReshapeOptions",
-    **{table.code: table.name for table in TABLES.values()},
-}
+OPTIONS: dict[int, str] = {table.code: table.name for table in TABLES.values() if table.code}
 
 _WIDTH = {"u8": 1, "i8": 1, "i32": 4, "u32": 4, "f32": 4, "i64": 8, "u64": 8}
 

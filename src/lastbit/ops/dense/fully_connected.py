@@ -17,15 +17,16 @@ from ...rules.hybrid.words import equation as hybrid_equation
 from ...rules.requantize import table
 from ...rules.requantize.words import choice_equation, equation
 from ..base import PreparedOperator, refuse, required_operand
+from ..entry import LAYER_ROLES, OperatorEntry, OperatorGroup
 from .eight_bit import prepare_dense_8bit
 from .faulty_kernels import ignores_quantization, prepare_ignoring
 from .float32 import prepare_dense_float
 from .gemv_or_gemm import prepare_by_rows
 from .hybrid import prepare_dense_hybrid
 from .int16 import prepare_dense_int16
-from .layer import dense_layer
+from .layer import dense_layer, dense_variant
 
-__all__ = ["RULES", "DenseRule", "prepare_fully_connected"]
+__all__ = ["ENTRIES", "RULES", "DenseRule", "prepare_fully_connected"]
 
 DenseRule = IntegerRule | Either | HybridRule | FloatRule | ByUnits
 
@@ -88,3 +89,10 @@ def prepare_fully_connected(model: Model, op: Operator, rule: str | DenseRule) -
             return replace(prepare_dense_float(model, op, chosen), rule=found.name)
         case never:
             assert_never(never)
+
+
+ENTRIES = {
+    "FULLY_CONNECTED": OperatorEntry(
+        prepare_fully_connected, RULES, OperatorGroup.DENSE, dense_variant, (2, 3), roles=LAYER_ROLES
+    ),
+}

@@ -15,12 +15,13 @@ from ...rules.operators.rule import Choice, PowersOfTwo
 from ...rules.operators.table import ADD_SUB
 from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
+from ..entry import OperatorEntry, OperatorGroup
 from .binary import Binary, binary, staged_binary
 from .floats import prepare_float_binary
 from .staged import check_types
 from .unary import pick_rule
 
-__all__ = ["RULES", "prepare_add_sub"]
+__all__ = ["ENTRIES", "RULES", "prepare_add_sub"]
 
 RULES: dict[str, str] = {**equations(ADD_SUB), **float_equations(ARITHMETIC)}
 
@@ -96,3 +97,9 @@ def _powers_of_two(node: Binary, when: PowersOfTwo) -> bool:
             Refusal.NOT_EXACT,
         )
     return True
+
+
+ENTRIES = {
+    "ADD": OperatorEntry(prepare_add_sub, RULES, OperatorGroup.ELEMENTS, inputs=(2, 2)),
+    "SUB": OperatorEntry(prepare_add_sub, RULES, OperatorGroup.ELEMENTS, inputs=(2, 2)),
+}

@@ -10,10 +10,11 @@ from ...model.errors import InputError
 from ...model.graph import Model, Operator
 from ...model.types import Array
 from ..base import PreparedOperator, refuse, required_operand
+from ..entry import OperatorEntry, OperatorGroup
 from ..moves.copies import check_axis, integers
 from .unary import pick_rule
 
-__all__ = ["RULES", "prepare_arg_max"]
+__all__ = ["ENTRIES", "RULES", "prepare_arg_max"]
 
 RULES: dict[str, str] = {"first_position": "the first position of the largest (ARG_MIN: smallest) element"}
 
@@ -53,3 +54,9 @@ def prepare_arg_max(model: Model, op: Operator, rule: str) -> PreparedOperator:
         return {"output": position(values[0], axis=axis).astype(output.dtype.numpy)}
 
     return PreparedOperator(operator=op, rule=rule, inputs=(x.index,), evaluate=evaluate)
+
+
+ENTRIES = {
+    "ARG_MAX": OperatorEntry(prepare_arg_max, RULES, OperatorGroup.MOVES, inputs=(2, 2), reads_scales=False),
+    "ARG_MIN": OperatorEntry(prepare_arg_max, RULES, OperatorGroup.MOVES, inputs=(2, 2), reads_scales=False),
+}

@@ -7,10 +7,11 @@ from ...rules.operators.fold import Constants, leaves
 from ...rules.operators.table import DEQUANTIZE
 from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
+from ..entry import OperatorEntry, OperatorGroup
 from .staged import prepared_unary
 from .unary import operands, per_tensor, pick_rule
 
-__all__ = ["RULES", "prepare_dequantize"]
+__all__ = ["ENTRIES", "RULES", "prepare_dequantize"]
 
 RULES: dict[str, str] = equations(DEQUANTIZE)
 
@@ -51,3 +52,8 @@ def prepare_dequantize(model: Model, op: Operator, rule: str) -> PreparedOperato
     if source.dtype.name == "int16" and given.zero_point and symmetric:
         raise refuse(op, f"has the int16 zero point {given.zero_point}; LiteRT wants 0")
     return prepared_unary(op, chosen, Constants((given,), None), (source, output))
+
+
+ENTRIES = {
+    "DEQUANTIZE": OperatorEntry(prepare_dequantize, RULES, OperatorGroup.TYPES),
+}

@@ -13,10 +13,11 @@ from ...rules.operators.forms import ScaledBack
 from ...rules.operators.table import HARD_SWISH
 from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
+from ..entry import OperatorEntry, OperatorGroup
 from .staged import prepared_unary
 from .unary import flush_subnormal, operands, per_tensor, pick_rule, prepared, split_vector
 
-__all__ = ["RULES", "prepare_hard_swish"]
+__all__ = ["ENTRIES", "RULES", "prepare_hard_swish"]
 
 RULES: dict[str, str] = {**equations(HARD_SWISH), **float_equations(SWISHES)}
 
@@ -71,3 +72,8 @@ def _float32(op: Operator, rule: FloatSwish, source: Tensor, output: Tensor) -> 
             return {"factor": factor, "output": np.where(vector, (x * sixth) * factor, (x * factor) * sixth)}
 
     return prepared(op, rule.name, source, output, steps)
+
+
+ENTRIES = {
+    "HARD_SWISH": OperatorEntry(prepare_hard_swish, RULES, OperatorGroup.ACTIVATIONS),
+}

@@ -13,10 +13,11 @@ from ...rules.operators.fold import Constants, factor_value, rescalings
 from ...rules.operators.table import LEAKY_RELU
 from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
+from ..entry import OperatorEntry, OperatorGroup
 from .staged import prepared_unary
 from .unary import flush_subnormal, operands, per_tensor, pick_rule, prepared
 
-__all__ = ["RULES", "prepare_leaky_relu"]
+__all__ = ["ENTRIES", "RULES", "prepare_leaky_relu"]
 
 RULES: dict[str, str] = {**equations(LEAKY_RELU), **float_equations(SLOPES)}
 
@@ -75,3 +76,8 @@ def _float32(op: Operator, rule: FloatSlope, source: Tensor, output: Tensor) -> 
             return {"output": np.where(below, flush_subnormal(product) if rule.flush else product, x)}
 
     return prepared(op, rule.name, source, output, steps)
+
+
+ENTRIES = {
+    "LEAKY_RELU": OperatorEntry(prepare_leaky_relu, RULES, OperatorGroup.ACTIVATIONS),
+}

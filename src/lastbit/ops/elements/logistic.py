@@ -5,10 +5,11 @@ from __future__ import annotations
 from ...model.graph import Model, Operator
 from ...rules.operators.recipes import LOGISTIC, recipe_equations
 from ..base import PreparedOperator
+from ..entry import OperatorEntry, OperatorGroup
 from .curve import prepare_curve
 from .unary import operands, pick_rule
 
-__all__ = ["RULES", "prepare_logistic"]
+__all__ = ["ENTRIES", "RULES", "prepare_logistic"]
 
 RULES: dict[str, str] = recipe_equations(LOGISTIC)
 
@@ -37,3 +38,8 @@ def prepare_logistic(model: Model, op: Operator, rule: str) -> PreparedOperator:
     """
     chosen = pick_rule(op, rule, LOGISTIC)
     return prepare_curve(op, chosen, *operands(model, op))
+
+
+ENTRIES = {
+    "LOGISTIC": OperatorEntry(prepare_logistic, RULES, OperatorGroup.ACTIVATIONS),
+}

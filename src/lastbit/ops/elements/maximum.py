@@ -11,11 +11,12 @@ from ...model.graph import Model, Operator
 from ...model.types import Array, IntegerType
 from ...rules.operators.floats import COMPARISONS, float_equations
 from ..base import PreparedOperator, refuse
+from ..entry import OperatorEntry, OperatorGroup
 from ..moves.copies import same_quantization
 from .binary import operands_of_two, prepared_binary
 from .unary import flush_subnormal, pick_rule
 
-__all__ = ["RULES", "prepare_maximum"]
+__all__ = ["ENTRIES", "RULES", "prepare_maximum"]
 
 RULES: dict[str, str] = float_equations(COMPARISONS)
 
@@ -70,3 +71,9 @@ def _repeated_innermost(first: Sequence[int], second: Sequence[int]) -> bool:
     a, b = ((1,) * (rank - len(shape)) + tuple(shape) for shape in (first, second))
     innermost = next((i for i in reversed(range(rank)) if (a[i], b[i]) != (1, 1)), None)
     return innermost is None or a[innermost] == 1
+
+
+ENTRIES = {
+    "MAXIMUM": OperatorEntry(prepare_maximum, RULES, OperatorGroup.ELEMENTS, inputs=(2, 2)),
+    "MINIMUM": OperatorEntry(prepare_maximum, RULES, OperatorGroup.ELEMENTS, inputs=(2, 2)),
+}

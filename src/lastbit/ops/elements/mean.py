@@ -19,10 +19,11 @@ from ...rules.operators.table import MEAN, SUM
 from ...rules.operators.vector import Calculator, Given
 from ...rules.operators.words import equations
 from ..base import PreparedOperator, StagedOperator, refuse, required_operand
+from ..entry import OperatorEntry, OperatorGroup
 from ..moves.copies import check_axis, integers
 from .unary import per_tensor, pick_rule
 
-__all__ = ["MEAN_RULES", "SUM_RULES", "prepare_mean"]
+__all__ = ["ENTRIES", "MEAN_RULES", "SUM_RULES", "prepare_mean"]
 
 MEAN_RULES = {**equations(MEAN), **float_equations(REDUCTIONS)}
 SUM_RULES = {**equations(SUM), **float_equations(REDUCTIONS)}
@@ -131,3 +132,9 @@ def _float32(model: Model, op: Operator, rule: FloatInOrder) -> PreparedOperator
         return {"sum": total.reshape(shape), "output": mean.reshape(shape)}
 
     return PreparedOperator(operator=op, rule=rule.name, inputs=(x.index,), evaluate=evaluate)
+
+
+ENTRIES = {
+    "MEAN": OperatorEntry(prepare_mean, MEAN_RULES, OperatorGroup.PRODUCTS, inputs=(2, 2)),
+    "SUM": OperatorEntry(prepare_mean, SUM_RULES, OperatorGroup.PRODUCTS, inputs=(2, 2)),
+}

@@ -11,12 +11,13 @@ from ...rules.operators.forms import FloatScaled, Rescaled
 from ...rules.operators.table import MUL
 from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
+from ..entry import OperatorEntry, OperatorGroup
 from .binary import binary, staged_binary
 from .floats import prepare_float_binary
 from .staged import check_types
 from .unary import pick_rule
 
-__all__ = ["RULES", "prepare_mul"]
+__all__ = ["ENTRIES", "RULES", "prepare_mul"]
 
 RULES: dict[str, str] = {**equations(MUL), **float_equations(ARITHMETIC)}
 
@@ -55,3 +56,8 @@ def prepare_mul(model: Model, op: Operator, rule: str) -> PreparedOperator:
     if not 0 < factor < 2.0**14:
         raise refuse(op, f"s_1*s_2/s_y is {factor!r}; covered: above 0 and below 2^14, where no int32 overflows")
     return staged_binary(node, chosen)
+
+
+ENTRIES = {
+    "MUL": OperatorEntry(prepare_mul, RULES, OperatorGroup.ELEMENTS, inputs=(2, 2)),
+}

@@ -20,11 +20,12 @@ from ...rules.operators.vector import Calculator, Given
 from ...rules.operators.words import equations
 from ...rules.requantize.fold import activation_bounds
 from ..base import PreparedOperator, StagedOperator, refuse
+from ..entry import OperatorEntry, OperatorGroup
 from ..validity import check_windows
 from .floats import float_bounds
 from .unary import operands, per_tensor, pick_rule
 
-__all__ = ["AVERAGE_RULES", "MAX_RULES", "prepare_pool_2d"]
+__all__ = ["AVERAGE_RULES", "ENTRIES", "MAX_RULES", "prepare_pool_2d"]
 
 Steps = Callable[[Array], dict[str, Array]]
 
@@ -159,3 +160,18 @@ def _float_steps(
         return {"sum": total, "count": np.broadcast_to(count, total.shape), "output": clamp(total / count)}
 
     return average if isinstance(rule, FloatInOrder) else maximum
+
+
+def _delegate_declines(model: Model, op: Operator) -> str | None:
+    sides = (("height", "h"), ("width", "w"))
+    strides = [(op.options.get(f"stride_{short}", 0), op.options.get(f"filter_{long}", 0)) for long, short in sides]
+    longer = any(int(stride) > int(size) for stride, size in strides)  # type: ignore[arg-type]
+    return "a stride is longer than the filter" if longer else None
+
+
+ENTRIES = {
+    "AVERAGE_POOL_2D": OperatorEntry(prepare_pool_2d, AVERAGE_RULES, OperatorGroup.PRODUCTS),
+    "MAX_POOL_2D": OperatorEntry(
+        prepare_pool_2d, MAX_RULES, OperatorGroup.PRODUCTS, delegate_declines=_delegate_declines
+    ),
+}

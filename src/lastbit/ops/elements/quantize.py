@@ -14,10 +14,11 @@ from ...rules.operators.rule import StagedRule
 from ...rules.operators.table import QUANTIZE
 from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
+from ..entry import OperatorEntry, OperatorGroup
 from .staged import prepared_unary, reads_reals
 from .unary import operands, per_tensor, pick_rule
 
-__all__ = ["RULES", "prepare_quantize", "q8_out_of_range"]
+__all__ = ["ENTRIES", "RULES", "prepare_quantize", "q8_out_of_range"]
 
 RULES: dict[str, str] = equations(QUANTIZE)
 
@@ -101,3 +102,8 @@ def q8_out_of_range(given: Scale, to: Scale) -> str | None:
 def _ratio(given: Scale, to: Scale) -> np.float32:
     with np.errstate(over="ignore", under="ignore"):
         return np.float32(given.scale / to.scale)
+
+
+ENTRIES = {
+    "QUANTIZE": OperatorEntry(prepare_quantize, RULES, OperatorGroup.TYPES),
+}

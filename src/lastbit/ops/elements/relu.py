@@ -13,11 +13,12 @@ from ...rules.operators.rule import Output, StagedRule
 from ...rules.operators.table import RELU
 from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
+from ..entry import OperatorEntry, OperatorGroup
 from .floats import clamp
 from .staged import prepared_unary
 from .unary import flush_subnormal, operands, per_tensor, pick_rule, prepared
 
-__all__ = ["RULES", "prepare_relu"]
+__all__ = ["ENTRIES", "RULES", "prepare_relu"]
 
 RULES: dict[str, str] = {**equations(RELU), **float_equations(RELUS)}
 
@@ -109,3 +110,10 @@ def _rescale(
         raise refuse(op, f"s_x/s_y is {factor!r}; a factor of 2^30 and more shifts an int32 out of itself")
     low, high = (_steps(op, bound, to) for bound in _BOUNDS[op.name])
     return prepared_unary(op, rule, Constants((given,), to, low, high), (source, output))
+
+
+ENTRIES = {
+    "RELU": OperatorEntry(prepare_relu, RULES, OperatorGroup.ACTIVATIONS),
+    "RELU6": OperatorEntry(prepare_relu, RULES, OperatorGroup.ACTIVATIONS),
+    "RELU_N1_TO_1": OperatorEntry(prepare_relu, RULES, OperatorGroup.ACTIVATIONS),
+}

@@ -38,9 +38,10 @@ from ...rules.operators.recipes import (
     recipe_equations,
 )
 from ..base import PreparedOperator, RecipeOperator, refuse
+from ..entry import OperatorEntry, OperatorGroup
 from .unary import Scale, operands, per_tensor, pick_rule, prepared
 
-__all__ = ["RULES", "interpolated_reciprocals", "prepare_softmax"]
+__all__ = ["ENTRIES", "RULES", "interpolated_reciprocals", "prepare_softmax"]
 
 RULES: dict[str, str] = recipe_equations(SOFTMAX)
 
@@ -254,3 +255,8 @@ def _interpolated(
         return {"exp": exp, "sum_of_exps": total, "reciprocal": scale, "output": result}
 
     return prepared(op, rule.name, source, output, calculate, recipe=made)
+
+
+ENTRIES = {
+    "SOFTMAX": OperatorEntry(prepare_softmax, RULES, OperatorGroup.ACTIVATIONS),
+}

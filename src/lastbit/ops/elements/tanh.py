@@ -5,10 +5,11 @@ from __future__ import annotations
 from ...model.graph import Model, Operator
 from ...rules.operators.recipes import TANH, recipe_equations
 from ..base import PreparedOperator
+from ..entry import OperatorEntry, OperatorGroup
 from .curve import prepare_curve
 from .unary import operands, pick_rule
 
-__all__ = ["RULES", "prepare_tanh"]
+__all__ = ["ENTRIES", "RULES", "prepare_tanh"]
 
 RULES: dict[str, str] = recipe_equations(TANH)
 
@@ -41,3 +42,8 @@ def prepare_tanh(model: Model, op: Operator, rule: str) -> PreparedOperator:
     """
     chosen = pick_rule(op, rule, TANH)
     return prepare_curve(op, chosen, *operands(model, op))
+
+
+ENTRIES = {
+    "TANH": OperatorEntry(prepare_tanh, RULES, OperatorGroup.ACTIVATIONS),
+}

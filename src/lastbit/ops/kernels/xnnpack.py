@@ -12,6 +12,7 @@ from ...model.graph import Model, Operator, Tensor
 from ...model.types import IntegerType
 from ...rules.requantize.fold import activation_bounds
 from ...runtimes.base import Family, Refused, Runtime
+from .. import OPERATORS
 from ..base import PreparedOperator
 from ..dense.eight_bit import PreparedDense
 from ..dense.hybrid import PreparedHybrid
@@ -59,7 +60,7 @@ def _declines(model: Model, op: Operator, runtime: Runtime) -> str | None:
         case "TRANSPOSE_CONV":
             narrow = "with padding SAME, a side of the window is shorter than its stride"
             return narrow if narrow_window(model, op) else None
-    return _declines_options(model, op)
+    return OPERATORS[op.name].delegate_declines(model, op)
 
 
 def _declines_quantize(model: Model, op: Operator) -> str | None:
@@ -111,32 +112,6 @@ def _declines_convolution(model: Model, op: Operator) -> str | None:
         return "the depth multiplier is 0"
     if weights is not None and weights.dtype.name == "uint8" and quant is not None and quant.axis != 0:
         return "the quantized axis of uint8 weights is not 0"
-    return None
-
-
-def _declines_options(model: Model, op: Operator) -> str | None:
-    """What depends on the options and operands of operators that move values."""
-    match op.name:
-        case "MAX_POOL_2D":
-            sides = (("height", "h"), ("width", "w"))
-            strides = [
-                (op.options.get(f"stride_{short}", 0), op.options.get(f"filter_{long}", 0)) for long, short in sides
-            ]
-            longer = any(int(stride) > int(size) for stride, size in strides)  # type: ignore[arg-type]
-            return "a stride is longer than the filter" if longer else None
-        case "SPLIT" if len(op.outputs) not in (2, 3, 4):
-            return "the delegate makes two to four parts"
-        case "CONCATENATION" if len(op.inputs) not in (2, 3, 4, 5):
-            return "the delegate joins two to five arrays"
-        case "SLICE":
-            sizes = model.operand(op, 2)
-            whole = sizes is not None and sizes.data is not None and bool((sizes.data >= 0).all())
-            return None if whole else "a size is -1, to the end"
-        case "STRIDED_SLICE":
-            steps = model.operand(op, 3)
-            every = steps is not None and steps.data is not None and bool((steps.data == 1).all())
-            dropped = bool(op.options.get("shrink_axis_mask", 0))
-            return None if every and not dropped else "an axis is dropped, or a stride is not 1"
     return None
 
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from ...model.graph import Model, Operator
 from ..base import PreparedOperator, refuse, required_operand
+from ..entry import ANY_NUMBER, OperatorEntry, OperatorGroup
 from .copies import COPY_RULES, check_axis, prepared_copy
 
-__all__ = ["RULES", "prepare_concatenation"]
+__all__ = ["ENTRIES", "RULES", "prepare_concatenation"]
 
 RULES = COPY_RULES
 
@@ -29,3 +30,19 @@ def prepare_concatenation(model: Model, op: Operator, rule: str) -> PreparedOper
     return prepared_copy(
         op, rule, RULES, tensors, [model.tensors[op.outputs[0]]], lambda given: [np.concatenate(given, axis=axis)]
     )
+
+
+def _delegate_declines(model: Model, op: Operator) -> str | None:
+    return None if len(op.inputs) in (2, 3, 4, 5) else "the delegate joins two to five arrays"
+
+
+ENTRIES = {
+    "CONCATENATION": OperatorEntry(
+        prepare_concatenation,
+        RULES,
+        OperatorGroup.MOVES,
+        inputs=ANY_NUMBER,
+        reads_scales=False,
+        delegate_declines=_delegate_declines,
+    ),
+}

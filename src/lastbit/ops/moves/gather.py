@@ -8,10 +8,11 @@ from ...model.errors import Refusal
 from ...model.graph import Model, Operator
 from ...model.types import Array
 from ..base import PreparedOperator, refuse, required_operand
+from ..entry import OperatorEntry, OperatorGroup
 from ..validity import check_growth
 from .copies import COPY_RULES, check_axis, integers, prepared_copy
 
-__all__ = ["RULES", "prepare_gather"]
+__all__ = ["ENTRIES", "RULES", "prepare_gather"]
 
 _INT32 = "copy/int32_positions"
 RULES = {**COPY_RULES, _INT32: "the same values, moved; nothing is rescaled, and positions are int32"}
@@ -50,3 +51,8 @@ def prepare_gather(model: Model, op: Operator, rule: str) -> PreparedOperator:
         return np.take(given, positions.reshape(shape), axis)
 
     return prepared_copy(op, rule, RULES, [x], [output], lambda given: [move(given[0])])
+
+
+ENTRIES = {
+    "GATHER": OperatorEntry(prepare_gather, RULES, OperatorGroup.MOVES, inputs=(2, 2), reads_scales=False),
+}

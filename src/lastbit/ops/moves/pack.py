@@ -6,9 +6,10 @@ import numpy as np
 
 from ...model.graph import Model, Operator
 from ..base import PreparedOperator, required_operand
+from ..entry import ANY_NUMBER, OperatorEntry, OperatorGroup
 from .copies import COPY_RULES, check_axis, prepared_copy
 
-__all__ = ["RULES", "prepare_pack"]
+__all__ = ["ENTRIES", "RULES", "prepare_pack"]
 
 RULES = COPY_RULES
 
@@ -27,3 +28,8 @@ def prepare_pack(model: Model, op: Operator, rule: str) -> PreparedOperator:
     return prepared_copy(
         op, rule, RULES, tensors, [model.tensors[op.outputs[0]]], lambda given: [np.stack(given, axis=axis)]
     )
+
+
+ENTRIES = {
+    "PACK": OperatorEntry(prepare_pack, RULES, OperatorGroup.MOVES, inputs=ANY_NUMBER, reads_scales=False),
+}

@@ -6,10 +6,11 @@ import numpy as np
 
 from ...model.graph import Model, Operator
 from ..base import PreparedOperator, constant_operand, refuse, required_operand
+from ..entry import OperatorEntry, OperatorGroup
 from ..validity import check_growth
 from .copies import COPY_RULES, integers, prepared_copy, same_quantization
 
-__all__ = ["RULES", "prepare_pad"]
+__all__ = ["ENTRIES", "RULES", "prepare_pad"]
 
 RULES = COPY_RULES
 
@@ -41,3 +42,9 @@ def prepare_pad(model: Model, op: Operator, rule: str) -> PreparedOperator:
             raise refuse(op, f"the value ({value.label}) has {value.data.size} elements; wanted one")
         fill = value.data.reshape(-1)[0]
     return prepared_copy(op, rule, RULES, [x], [output], lambda given: [np.pad(given[0], widths, constant_values=fill)])
+
+
+ENTRIES = {
+    "PAD": OperatorEntry(prepare_pad, RULES, OperatorGroup.MOVES, inputs=(2, 2), reads_scales=False),
+    "PADV2": OperatorEntry(prepare_pad, RULES, OperatorGroup.MOVES, inputs=(3, 3), reads_scales=False),
+}

@@ -12,8 +12,9 @@ from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
 from ..base import PreparedOperator, constant_operand, refuse, required_operand
 from ..elements.unary import pick_rule
+from ..entry import OperatorEntry, OperatorGroup
 
-__all__ = ["RULES", "prepare_reshape"]
+__all__ = ["ENTRIES", "RULES", "prepare_reshape"]
 
 
 @dataclass(frozen=True)
@@ -112,3 +113,8 @@ def _resolve(op: Operator, shape: tuple[int, ...], source: Tensor) -> tuple[int,
     if -1 in shape or math.prod(shape) != size:
         raise refuse(op, f"the shape {list(shape)} does not hold the {size} elements of {list(source.shape)}")
     return shape
+
+
+ENTRIES = {
+    "RESHAPE": OperatorEntry(prepare_reshape, RULES, OperatorGroup.MOVES, inputs=(1, 2), reads_scales=False),
+}

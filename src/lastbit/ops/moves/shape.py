@@ -11,10 +11,11 @@ from ...model.graph import Model, Operator
 from ...model.types import Array
 from ..base import PreparedOperator, refuse, required_operand
 from ..elements.unary import pick_rule
+from ..entry import OperatorEntry, OperatorGroup
 from ..validity import check_growth
 from .copies import COPY_RULES, same_quantization
 
-__all__ = ["RULES", "prepare_fill", "prepare_shape"]
+__all__ = ["ENTRIES", "RULES", "prepare_fill", "prepare_shape"]
 
 RULES = COPY_RULES
 
@@ -71,3 +72,11 @@ def prepare_fill(model: Model, op: Operator, rule: str) -> PreparedOperator:
     return PreparedOperator(
         operator=op, rule=rule, inputs=tuple(t.index for t in tensors if t.data is None), evaluate=evaluate
     )
+
+
+ENTRIES = {
+    "SHAPE": OperatorEntry(prepare_shape, RULES, OperatorGroup.MOVES, reads_scales=False),
+    "FILL": OperatorEntry(
+        prepare_fill, RULES, OperatorGroup.MOVES, inputs=(2, 2), roles=("output shape", "input"), reads_scales=False
+    ),
+}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ...model.graph import Model, Operator
 from ..base import PreparedOperator, refuse, required_operand
+from ..entry import OperatorEntry, OperatorGroup
 from .copies import COPY_RULES, integers, prepared_copy
 
-__all__ = ["RULES", "prepare_slice"]
+__all__ = ["ENTRIES", "RULES", "prepare_slice"]
 
 RULES = COPY_RULES
 
@@ -35,3 +36,21 @@ def prepare_slice(model: Model, op: Operator, rule: str) -> PreparedOperator:
         for first, end, length in zip(begin, ends, x.shape, strict=True)
     )
     return prepared_copy(op, rule, RULES, [x], [model.tensors[op.outputs[0]]], lambda given: [given[0][index]])
+
+
+def _delegate_declines(model: Model, op: Operator) -> str | None:
+    sizes = model.operand(op, 2)
+    whole = sizes is not None and sizes.data is not None and bool((sizes.data >= 0).all())
+    return None if whole else "a size is -1, to the end"
+
+
+ENTRIES = {
+    "SLICE": OperatorEntry(
+        prepare_slice,
+        RULES,
+        OperatorGroup.MOVES,
+        inputs=(3, 3),
+        reads_scales=False,
+        delegate_declines=_delegate_declines,
+    ),
+}

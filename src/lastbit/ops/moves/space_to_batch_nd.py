@@ -10,10 +10,11 @@ from ...model.errors import Refusal
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
 from ..base import PreparedOperator, refuse, required_operand
+from ..entry import OperatorEntry, OperatorGroup
 from ..validity import check_growth
 from .copies import COPY_RULES, integers, per_call, prepared_copy
 
-__all__ = ["RULES", "TO_BATCH_RULES", "prepare_batch_to_space_nd", "prepare_space_to_batch_nd"]
+__all__ = ["ENTRIES", "RULES", "TO_BATCH_RULES", "prepare_batch_to_space_nd", "prepare_space_to_batch_nd"]
 
 RULES = COPY_RULES
 NEVER_SET = "copy/without_padding"
@@ -105,3 +106,13 @@ def _blocks(model: Model, op: Operator, x: Tensor, what: str) -> tuple[list[int]
     if min(blocks) < 1 or around.size != 2 * len(blocks) or around.min(initial=0) < 0:
         raise refuse(op, f"blocks {blocks} and {what} {around.tolist()} do not fit")
     return blocks, around.reshape(-1, 2)
+
+
+ENTRIES = {
+    "SPACE_TO_BATCH_ND": OperatorEntry(
+        prepare_space_to_batch_nd, TO_BATCH_RULES, OperatorGroup.MOVES, inputs=(3, 3), reads_scales=False
+    ),
+    "BATCH_TO_SPACE_ND": OperatorEntry(
+        prepare_batch_to_space_nd, RULES, OperatorGroup.MOVES, inputs=(3, 3), reads_scales=False
+    ),
+}

@@ -9,9 +9,10 @@ import numpy as np
 from ...model.graph import Model, Operator
 from ...model.types import Array
 from ..base import PreparedOperator, refuse, required_operand
+from ..entry import ANY_NUMBER, OperatorEntry, OperatorGroup
 from .copies import COPY_RULES, check_axis, integers, prepared_copy
 
-__all__ = ["RULES", "prepare_split"]
+__all__ = ["ENTRIES", "RULES", "prepare_split"]
 
 RULES = COPY_RULES
 
@@ -47,3 +48,23 @@ def prepare_split(model: Model, op: Operator, rule: str) -> PreparedOperator:
         return np.split(given[0], ends, axis)
 
     return prepared_copy(op, rule, RULES, [x], [model.tensors[i] for i in op.outputs], move)
+
+
+def _delegate_declines(model: Model, op: Operator) -> str | None:
+    return None if len(op.outputs) in (2, 3, 4) else "the delegate makes two to four parts"
+
+
+ENTRIES = {
+    "SPLIT": OperatorEntry(
+        prepare_split,
+        RULES,
+        OperatorGroup.MOVES,
+        inputs=(2, 2),
+        outputs=ANY_NUMBER,
+        reads_scales=False,
+        delegate_declines=_delegate_declines,
+    ),
+    "SPLIT_V": OperatorEntry(
+        prepare_split, RULES, OperatorGroup.MOVES, inputs=(3, 3), outputs=ANY_NUMBER, reads_scales=False
+    ),
+}

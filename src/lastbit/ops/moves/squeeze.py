@@ -8,9 +8,10 @@ import numpy as np
 
 from ...model.graph import Model, Operator
 from ..base import PreparedOperator, refuse, required_operand
+from ..entry import OperatorEntry, OperatorGroup
 from .copies import COPY_RULES, check_axis, integers, prepared_copy
 
-__all__ = ["RULES", "prepare_expand_dims", "prepare_squeeze"]
+__all__ = ["ENTRIES", "RULES", "prepare_expand_dims", "prepare_squeeze"]
 
 RULES = COPY_RULES
 
@@ -50,3 +51,9 @@ def prepare_expand_dims(model: Model, op: Operator, rule: str) -> PreparedOperat
     return prepared_copy(
         op, rule, RULES, [x], [model.tensors[op.outputs[0]]], lambda given: [np.expand_dims(given[0], axis)]
     )
+
+
+ENTRIES = {
+    "SQUEEZE": OperatorEntry(prepare_squeeze, RULES, OperatorGroup.MOVES, reads_scales=False),
+    "EXPAND_DIMS": OperatorEntry(prepare_expand_dims, RULES, OperatorGroup.MOVES, inputs=(2, 2), reads_scales=False),
+}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ...model.graph import Model, Operator
 from ..base import PreparedOperator, refuse, required_operand
+from ..entry import OperatorEntry, OperatorGroup
 from .copies import COPY_RULES, integers, prepared_copy
 
-__all__ = ["RULES", "prepare_strided_slice"]
+__all__ = ["ENTRIES", "RULES", "prepare_strided_slice"]
 
 RULES = COPY_RULES
 
@@ -53,3 +54,22 @@ def prepare_strided_slice(model: Model, op: Operator, rule: str) -> PreparedOper
         )
     index = tuple(parts)
     return prepared_copy(op, rule, RULES, [x], [model.tensors[op.outputs[0]]], lambda given: [given[0][index]])
+
+
+def _delegate_declines(model: Model, op: Operator) -> str | None:
+    steps = model.operand(op, 3)
+    every = steps is not None and steps.data is not None and bool((steps.data == 1).all())
+    dropped = bool(op.options.get("shrink_axis_mask", 0))
+    return None if every and not dropped else "an axis is dropped, or a stride is not 1"
+
+
+ENTRIES = {
+    "STRIDED_SLICE": OperatorEntry(
+        prepare_strided_slice,
+        RULES,
+        OperatorGroup.MOVES,
+        inputs=(4, 4),
+        reads_scales=False,
+        delegate_declines=_delegate_declines,
+    ),
+}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ...model.graph import Model, Operator
 from ..base import PreparedOperator, refuse, required_operand
+from ..entry import OperatorEntry, OperatorGroup
 from .copies import COPY_RULES, integers, prepared_copy
 
-__all__ = ["RULES", "prepare_transpose"]
+__all__ = ["ENTRIES", "RULES", "prepare_transpose"]
 
 RULES = COPY_RULES
 
@@ -27,3 +28,8 @@ def prepare_transpose(model: Model, op: Operator, rule: str) -> PreparedOperator
     return prepared_copy(
         op, rule, RULES, [x], [model.tensors[op.outputs[0]]], lambda given: [given[0].transpose(order)]
     )
+
+
+ENTRIES = {
+    "TRANSPOSE": OperatorEntry(prepare_transpose, RULES, OperatorGroup.MOVES, inputs=(2, 2), reads_scales=False),
+}

@@ -6,9 +6,10 @@ import numpy as np
 
 from ...model.graph import Model, Operator
 from ..base import PreparedOperator, refuse, required_operand
+from ..entry import ANY_NUMBER, OperatorEntry, OperatorGroup
 from .copies import COPY_RULES, check_axis, prepared_copy
 
-__all__ = ["RULES", "prepare_unpack"]
+__all__ = ["ENTRIES", "RULES", "prepare_unpack"]
 
 RULES = COPY_RULES
 
@@ -36,3 +37,8 @@ def prepare_unpack(model: Model, op: Operator, rule: str) -> PreparedOperator:
         outputs,
         lambda given: [part.squeeze(axis) for part in np.split(given[0], count, axis)],
     )
+
+
+ENTRIES = {
+    "UNPACK": OperatorEntry(prepare_unpack, RULES, OperatorGroup.MOVES, outputs=ANY_NUMBER, reads_scales=False),
+}

@@ -19,9 +19,10 @@ from ...rules.requantize.vector import requantize
 from ...rules.requantize.words import equation
 from ..base import PreparedOperator, refuse, required_operand
 from ..elements.unary import per_tensor, pick_rule
+from ..entry import OperatorEntry, OperatorGroup
 from ..validity import check_factor
 
-__all__ = ["RULES", "PreparedProduct", "prepare_batch_matmul"]
+__all__ = ["ENTRIES", "RULES", "PreparedProduct", "prepare_batch_matmul"]
 
 RULES: dict[str, str] = {name: equation(rule) for name, rule in AROUND_DENSE.items()}
 
@@ -146,3 +147,10 @@ def prepare_batch_matmul(model: Model, op: Operator, rule: str) -> PreparedOpera
         requant=params,
     )
     return made
+
+
+ENTRIES = {
+    "BATCH_MATMUL": OperatorEntry(
+        prepare_batch_matmul, RULES, OperatorGroup.PRODUCTS, inputs=(2, 2), roles=("input", "weights")
+    ),
+}

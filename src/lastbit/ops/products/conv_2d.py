@@ -13,11 +13,12 @@ from ...rules.base import ChannelGroups, ElementGroups, ThreeByThree
 from ...rules.operators.floats import CONVOLUTIONS, float_equations
 from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ..base import PreparedOperator
+from ..entry import LAYER_ROLES, OperatorEntry, OperatorGroup
 from .convolution import RULES as CONVOLUTION_RULES
-from .convolution import convolution, finish
+from .convolution import convolution, convolution_variant, finish
 from .float_convolution import prepare_float_convolution
 
-__all__ = ["RULES", "prepare_conv_2d"]
+__all__ = ["ENTRIES", "RULES", "prepare_conv_2d"]
 
 # Its kernels treat all outputs alike, and all filters.
 _BY_PLACE = {
@@ -81,3 +82,10 @@ def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
         return sums
 
     return finish(layer, rule, accumulate)
+
+
+ENTRIES = {
+    "CONV_2D": OperatorEntry(
+        prepare_conv_2d, RULES, OperatorGroup.PRODUCTS, convolution_variant, (2, 3), roles=LAYER_ROLES
+    ),
+}

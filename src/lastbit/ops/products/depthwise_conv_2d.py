@@ -14,11 +14,12 @@ from ...rules.base import ElementGroups, OneRow
 from ...rules.operators.floats import CONVOLUTIONS, float_equations
 from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ..base import PreparedOperator
+from ..entry import LAYER_ROLES, OperatorEntry, OperatorGroup
 from .convolution import RULES as CONVOLUTION_RULES
-from .convolution import convolution, finish
+from .convolution import convolution, convolution_variant, finish
 from .float_convolution import prepare_float_convolution
 
-__all__ = ["RULES", "prepare_depthwise_conv_2d"]
+__all__ = ["ENTRIES", "RULES", "prepare_depthwise_conv_2d"]
 
 # Its kernels choose by channel, wherever a row of them stands, and it is no matrix product, which has rows.
 _BY_OTHERS = {name for name, choice in CHOICES_AROUND_DENSE.items() if isinstance(choice.when, ElementGroups | OneRow)}
@@ -67,3 +68,10 @@ def prepare_depthwise_conv_2d(model: Model, op: Operator, rule: str) -> Prepared
         return acc.reshape(*acc.shape[:3], layer.channels).astype(np.int64)
 
     return finish(layer, rule, accumulate)
+
+
+ENTRIES = {
+    "DEPTHWISE_CONV_2D": OperatorEntry(
+        prepare_depthwise_conv_2d, RULES, OperatorGroup.PRODUCTS, convolution_variant, (2, 3), roles=LAYER_ROLES
+    ),
+}

@@ -18,11 +18,12 @@ from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ...runtimes.variant import Variant
 from ..base import PreparedOperator, constant_operand, refuse, required_operand
 from ..dense.layer import int16_bias
+from ..entry import OperatorEntry, OperatorGroup
 from ..validity import check_growth
 from .convolution import RULES as CONVOLUTION_RULES
 from .convolution import Convolution, check_activation, check_types, finish
 
-__all__ = ["RULES", "narrow_window", "prepare_transpose_conv", "transpose_conv_variant"]
+__all__ = ["ENTRIES", "RULES", "narrow_window", "prepare_transpose_conv", "transpose_conv_variant"]
 
 # The matrix product that the kernels make has no windows of few taps, and is requantized apart from it.
 _BY_OTHERS = {
@@ -162,3 +163,15 @@ def _layer(model: Model, op: Operator, rule: str) -> tuple[Convolution, int | No
     if problems:
         raise refuse(op, "; ".join(problems))
     return layer, None if shape.data is not None else shape.index
+
+
+ENTRIES = {
+    "TRANSPOSE_CONV": OperatorEntry(
+        prepare_transpose_conv,
+        RULES,
+        OperatorGroup.PRODUCTS,
+        transpose_conv_variant,
+        (3, 4),
+        roles=("output shape", "weights", "input", "bias"),
+    ),
+}

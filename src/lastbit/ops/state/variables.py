@@ -13,8 +13,10 @@ from ...model.graph import Model, Operator, Subgraph, Tensor
 from ...model.types import Array
 from ...runtimes.variant import Variant
 from ..base import PreparedOperator, refuse, required_operand
+from ..entry import OperatorEntry, OperatorGroup, no_variant
 
 __all__ = [
+    "ENTRIES",
     "RULES",
     "assign_variant",
     "initial_state",
@@ -174,3 +176,15 @@ def _kind(tensor: Tensor) -> str:
 
 def _nothing(values: Sequence[Array]) -> dict[str, Array]:
     return {}
+
+
+ENTRIES = {
+    "CALL_ONCE": OperatorEntry(
+        prepare_call_once, RULES, OperatorGroup.STATE, no_variant, (0, 0), (0, 0), reads_scales=False
+    ),
+    "VAR_HANDLE": OperatorEntry(prepare_var_handle, RULES, OperatorGroup.STATE, inputs=(0, 0), reads_scales=False),
+    "READ_VARIABLE": OperatorEntry(prepare_read_variable, RULES, OperatorGroup.STATE, reads_scales=False),
+    "ASSIGN_VARIABLE": OperatorEntry(
+        prepare_assign_variable, RULES, OperatorGroup.STATE, assign_variant, (2, 2), (0, 0), reads_scales=False
+    ),
+}

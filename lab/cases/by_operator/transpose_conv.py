@@ -8,9 +8,18 @@ from dataclasses import replace
 import numpy as np
 
 from lab.cases.convolutions import ACTIVATIONS, BIASES_16, bias_on_ties, random_factors, random_values
-from lab.cases.operators import Case, Operand, scale, zero_point
+from lab.cases.operators import Case, Count, Operand, scale, zero_point
 
-__all__ = ["far_transpose_convolutions", "transpose_convolutions"]
+__all__ = ["far_transpose_convolutions", "operator_cases", "transpose_convolutions"]
+
+
+def operator_cases(seed: int, count: Count) -> Iterator[Case]:
+    """Those of every type."""
+    for dtype in ("int8", "int16"):
+        yield from transpose_convolutions(np.random.default_rng([seed, 102, len(dtype)]), count(150), dtype)
+    yield from far_transpose_convolutions(np.random.default_rng([seed, 103]), count(200))
+    yield from transpose_convolutions(np.random.default_rng([seed, 105]), count(150), "uint8")
+    yield from far_transpose_convolutions(np.random.default_rng([seed, 106]), count(50), "uint8")
 
 
 def transpose_convolutions(rng: np.random.Generator, count: int, dtype: str = "int8") -> Iterator[Case]:

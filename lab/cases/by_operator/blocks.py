@@ -7,9 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab.cases.operators import Array, Case, Operand, scale, zero_point
+from lab.cases.operators import Array, Case, Count, Operand, random_values, scale, zero_point
 
-__all__ = ["blocks_and_parts"]
+__all__ = ["blocks_and_parts", "operator_cases"]
+
+
+def operator_cases(seed: int, count: Count) -> Iterator[Case]:
+    """Those of every type."""
+    for number, dtype in enumerate(("int8", "uint8", "int16", "float32", "int32")):
+        yield from blocks_and_parts(np.random.default_rng([seed, 107, number]), count(60), dtype)
 
 
 def blocks_and_parts(rng: np.random.Generator, count: int, dtype: str) -> Iterator[Case]:
@@ -33,10 +39,7 @@ class _Blocks:
     zero_point: int
 
     def values(self, shape: tuple[int, ...]) -> Array:
-        if self.dtype == "float32":
-            return self.rng.normal(size=shape).astype(np.float32)
-        info = np.iinfo(self.dtype)
-        return self.rng.integers(info.min, info.max, shape, self.dtype, endpoint=True)
+        return random_values(self.rng, shape, self.dtype)
 
     def case(self, op: str, x: Array, output: tuple[int, ...], constants: list[Array], **options: int) -> Case:
         operands = [Operand(c.shape, str(c.dtype), None, 0, c) for c in constants]
