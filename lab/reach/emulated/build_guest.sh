@@ -38,6 +38,6 @@ cp -L "$packages/usr/share/vgabios/vgabios.bin" "$work/vgabios"
 
 cp "$packages/bin/busybox" "$work/disk/bin/"
 for name in sh cat ls sync; do ln -s busybox "$work/disk/bin/$name"; done
-"$python" "$here/copy_python.py" "$work/disk" numpy ai_edge_litert ai-edge-litert
+"$python" "$here/copy_python.py" "$work/disk" numpy ai_edge_litert
 mke2fs -q -F -t ext4 -O ^has_journal -d "$work/disk" "$work/disk.img" "$(($(du -sm "$work/disk" | cut -f1) * 13 / 10 + 64))M"
 rm -rf "$work/initrd" "$work/disk"

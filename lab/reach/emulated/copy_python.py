@@ -38,9 +38,13 @@ def main() -> None:
     place(program, disk)
     shutil.copytree(standard, disk / standard.relative_to("/"), ignore=shutil.ignore_patterns(*LEFT_OUT))
     packages = disk / standard.relative_to("/") / "site-packages"
-    for source in Path(sysconfig.get_path("purelib")).iterdir():
-        if source.name.startswith(names):
-            shutil.copytree(source, packages / source.name)
+    found = [source for folder in map(Path, sys.path) if folder.is_dir() for source in folder.iterdir()]
+    for source in found:
+        if source.parent.name == "site-packages" and source.name.startswith(names) and source.is_dir():
+            shutil.copytree(source, packages / source.name, dirs_exist_ok=True)
+    missing = [name for name in names if not any(source.name.startswith(name) for source in packages.iterdir())]
+    if missing:
+        sys.exit(f"{program}: no {', '.join(missing)} in the folders of packages that it reads")
     objects = [program, *standard.glob("lib-dynload/*.so"), *packages.rglob("*.so*")]
     for library in set().union(*map(libraries, objects)):
         if disk not in library.parents:
