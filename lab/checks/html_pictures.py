@@ -27,6 +27,8 @@ PAGES = {
     "operator": "inspect {m} --op 0",
     "explain": "explain {m} -i {x} --at 0,3 --runtime tflm",
     "diagnose": "diagnose {m} -i {x} --output {wrong}",
+    "network": "diagnose {two} --code {code}:network",
+    "hybrid": "diagnose {hybrid} --code {code}:hybrid",
     "compare": "compare {m} --runtime tflm --runtime litert-reference --no-oracle",
     "thresholds": "thresholds {m} --runtime tflm",
     "identify": "identify {m} -i {x} --output {y}",

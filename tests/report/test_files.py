@@ -111,7 +111,7 @@ def write_text(name, content):
     [
         (["no.npy"], ONE, "no.npy: no such file. Check the path."),
         (["folder"], ONE, "folder: is a folder, wanted an array file (.npy, .npz or .bin)."),
-        (["empty.npy"], ONE, "empty.npy: the file is empty. Save the input with numpy.save"),
+        (["empty.npy"], ONE, "empty.npy: the file is empty. Save the array with numpy.save"),
         (["text.csv"], ONE, "text.csv: the file is neither .npy nor .npz (it begins with b'1,2,3\\n"),
         (["cut.npy"], ONE, "cut.npy: cannot be read as a NumPy array: "),
         (["cut.npz"], ONE, "cut.npz: cannot be read as a NumPy array: "),

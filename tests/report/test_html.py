@@ -15,6 +15,8 @@ from lastbit.cli import main
 from lastbit.model.tflite import write
 from lastbit.report.blocks import Code, Heading, Table, Text
 from lastbit.report.html import fragment, page
+from lastbit.report.pictures import Bars
+from lastbit.report.plot import inline_svg
 from tests.support.cli import fill, invoke
 from tests.support.models import make_dense_model
 
@@ -40,6 +42,9 @@ TAGS = {
     "main",
     "footer",
 }
+SVG_TAGS = {"svg", "g", "path", "defs", "clippath", "rect", "use", "image", "text", "tspan"}
+SVG_ATTRIBUTES = {"xmlns", "xmlns:xlink", "viewbox", "version", "style", "d", "transform", "clip-path", "xlink:href"}
+SVG_ATTRIBUTES |= {"x", "y", "width", "height"}
 TAGS |= {"pre", "figure", "figcaption", "div", "table", "thead", "tbody", "tr", "th", "td"}
 
 
@@ -67,9 +72,12 @@ class Page(HTMLParser):
 
 def checked(text):
     found = Page(text)
-    assert {tag for tag, _ in found.tags} <= TAGS
+    assert {tag for tag, _ in found.tags} <= TAGS | SVG_TAGS
     allowed = {"lang", "charset", "http-equiv", "content", "name", "class", "id", "href", "rel"}
-    assert {name for _, attributes in found.tags for name in attributes} <= allowed
+    for tag, attributes in found.tags:
+        assert set(attributes) <= allowed | (SVG_ATTRIBUTES if tag in SVG_TAGS else set()), (tag, attributes)
+        # Of a picture: what it uses is in it, as parts or as data.
+        assert re.match(r"#|data:image/png;base64,|$", attributes.get("xlink:href", ""))
     ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     for tag, attributes in found.tags:
@@ -151,6 +159,29 @@ def test_every_command_has_the_option_and_none_writes_a_bad_file(tmp_path):
         assert result.exit_code == 2
         assert why in result.stderr
     assert not (tmp_path / "y.npy").exists()
+
+
+def test_a_page_holds_the_reports_picture_without_what_only_a_file_needs(monkeypatch):
+    pytest.importorskip("matplotlib")
+    model, x = make_dense_model(), np.random.default_rng(5).integers(-128, 128, (4, 7)).astype(np.int8)
+    report = lastbit.diagnose(model, x, lastbit.run(model, x, "tflm").output ^ 1, most=1)
+    text = report.html("diagnose")
+    found = checked(text)
+    (picture,) = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert 'id="s1">Pictures</h2>' in text
+    assert "currentColor" in picture
+    assert "#010203" not in picture
+    assert not re.search(r"<metadata|<style|<!DOCTYPE|<[?]xml", picture)
+    assert "yours - right" in "".join(found.texts)
+    assert text == report.html("diagnose")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "<svg" not in report.html("diagnose")
+
+
+def test_names_in_a_picture_are_text():
+    pytest.importorskip("matplotlib")
+    picture = inline_svg([Bars(HOSTILE, [HOSTILE, "b"], [1, 2], HOSTILE, HOSTILE, marked=[1])])
+    assert "alert(1)" in "".join(checked(page([], "t", picture=picture)).texts)
 
 
 @pytest.mark.parametrize("command", OFFLINE)

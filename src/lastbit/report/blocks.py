@@ -112,15 +112,17 @@ class Report(ABC):
         return fragment(self.blocks())
 
     def html(self, title: str = "", footer: str = "") -> str:
-        """The report as one HTML page that needs no network.
+        """The report as one HTML page that needs no network, with its pictures where matplotlib is there.
 
         Args:
             title: its title and first line; the report's kind, if none is given.
             footer: its last line.
         """
         from .html import page
+        from .plot import inline_svg
 
-        return page(self.blocks(), title or type(self).__name__, self.in_short()[0], footer)
+        picture = inline_svg(self.pictures())
+        return page(self.blocks(), title or type(self).__name__, self.in_short()[0], footer, picture)
 
 
 # Wide enough that nothing a report prints is folded where no terminal sets a width.

@@ -51,6 +51,7 @@ _STYLE = """
 .lastbit .wide { max-width: 100%; overflow-x: auto; }
 .lastbit table { border-collapse: collapse; margin: 0; }
 .lastbit figure { margin: 0.8rem 0; }
+.lastbit svg { height: auto; max-width: 58rem; min-width: 36rem; width: 100%; }
 .lastbit figcaption { font-style: italic; }
 .lastbit th, .lastbit td { border-bottom: 1px solid var(--line); padding: 0.2rem 0.7rem; text-align: left;
   vertical-align: top; }
@@ -82,7 +83,7 @@ def fragment(blocks: Sequence[Block]) -> str:
     return f'<div class="lastbit"><style>{_STYLE}</style>\n{_body(blocks, whole_page=False)}\n</div>'
 
 
-def page(blocks: Sequence[Block], title: str, answer: str = "", footer: str = "") -> str:
+def page(blocks: Sequence[Block], title: str, answer: str = "", footer: str = "", picture: str = "") -> str:
     """Blocks as a whole page: one file, no network, light and dark as the browser is.
 
     Args:
@@ -90,7 +91,10 @@ def page(blocks: Sequence[Block], title: str, answer: str = "", footer: str = ""
         title: the page's title; also its first line.
         answer: what stands before everything else, unless the blocks begin with it.
         footer: a last line, such as who made the page.
+        picture: an SVG element that stands after the blocks; it is no text, so it must be of our own making.
     """
+    if picture:
+        blocks = [*blocks, Heading("Pictures")]
     return "\n".join(
         [
             "<!DOCTYPE html>",
@@ -106,7 +110,9 @@ def page(blocks: Sequence[Block], title: str, answer: str = "", footer: str = ""
             f"<h1>{_text(title)}</h1>",
             *([] if _is_told(answer, blocks) else [f'<p class="answer">{_linked(answer)}</p>']),
             *_contents(blocks),
-            f"<main>\n{_body(blocks, whole_page=True)}\n</main>",
+            f"<main>\n{_body(blocks, whole_page=True)}",
+            *([f'<figure class="wide">{picture}</figure>'] if picture else []),
+            "</main>",
             *([f"<footer>{_text(footer)}</footer>"] if footer else []),
             "</body>",
             "</html>",

@@ -18,6 +18,7 @@ from ..model.errors import InputError
 from ..model.graph import Model, Tensor
 from ..model.npy import HEAD_BYTES, MAGIC, how_to_save, read_header
 from ..model.types import Array
+from .input_files import DAMAGED
 from .output_files import ABOUT, reason, suffix
 
 __all__ = ["possible_paths", "read_array", "read_inputs", "read_layer_inputs", "read_several"]
@@ -163,7 +164,7 @@ def _kind(path: str) -> str:
     if head.startswith(_ZIP_MAGIC):
         return "npz"
     what = "is empty" if not head else f"is neither .npy nor .npz (it begins with {head[:8]!r})"
-    advice = how_to_save(head) or "Save the input with numpy.save, or as raw values in a file named .bin."
+    advice = how_to_save(head) or "Save the array with numpy.save, or as raw values in a file named .bin."
     raise InputError(f"{path}: the file {what}. {advice}")
 
 
@@ -217,7 +218,7 @@ def _load(path: str) -> dict[str, Array]:
         raise InputError(f"{path}: its header asks for more memory than there is; the file is damaged.") from None
     except Exception as error:
         # A damaged archive raises whatever zipfile, zlib or the header's parser happen to raise.
-        raise InputError(f"{path}: cannot be read as a NumPy array: {reason(error)}") from None
+        raise InputError(f"{path}: cannot be read as a NumPy array: {reason(error)}. {DAMAGED}") from None
     if other := [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]:
         raise InputError(f"{path}: {_some(other)} is no array; save the inputs with numpy.savez.")
     return {key: value.astype(value.dtype.newbyteorder("="), copy=False) for key, value in arrays.items()}

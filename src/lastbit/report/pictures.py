@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..model.types import Array, Int64Array
+from ..model.types import Array, Float64Array, Int64Array
 
 __all__ = ["Bars", "HeatMap", "Picture", "Steps", "histogram"]
 
 # A histogram with more different values is drawn in so many intervals.
 _MOST_BARS = 61
+# Intervals of real differences.
+_REAL_BARS = 41
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Bars:
         x: what the names are.
         y: what the values are.
         log: whether long and short bars differ so much that the axis is logarithmic.
+        marked: numbers of the bars that the reader should see first: what is wrong.
     """
 
     title: str
@@ -34,6 +38,7 @@ class Bars:
     x: str
     y: str
     log: bool = False
+    marked: Sequence[int] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +86,16 @@ class HeatMap:
 Picture = Bars | Steps | HeatMap
 
 
-def histogram(title: str, differences: Int64Array, x: str, y: str) -> Bars:
-    """How often each difference occurs; of many different ones how often those of an interval do.
+def histogram(title: str, differences: Int64Array | Float64Array, x: str, y: str) -> Bars:
+    """How often each difference occurs; of many different ones, and of real ones, how often those of an interval do.
 
     >>> histogram("t", np.array([0, 1, 1, -1]), "by", "elements").values
     [1, 1, 2]
     """
+    if differences.dtype.kind == "f":
+        counts, edges = np.histogram(differences, bins=_REAL_BARS)
+        names = [f"{low:.3g} .. {high:.3g}" for low, high in itertools.pairwise(edges)]
+        return Bars(title, names, counts.tolist(), x, y, log=_uneven(counts))
     low, high = int(differences.min()), int(differences.max())
     width = -(-(high - low + 1) // _MOST_BARS)
     counts = np.bincount((differences.ravel() - low) // width)
@@ -94,4 +103,8 @@ def histogram(title: str, differences: Int64Array, x: str, y: str) -> Bars:
     names = [f"{start:+d}" if start else "0" for start in starts]
     if width > 1:
         names = [f"{start} .. {start + width - 1}" for start in starts]
-    return Bars(title, names, counts.tolist(), x, y, log=bool(counts.max() > 50 * max(1, counts[counts > 0].min())))
+    return Bars(title, names, counts.tolist(), x, y, log=_uneven(counts))
+
+
+def _uneven(counts: Int64Array) -> bool:
+    return bool(counts.max() > 50 * max(1, counts[counts > 0].min()))

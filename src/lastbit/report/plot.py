@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["SUFFIXES", "Plot", "draw", "need_matplotlib"]
+__all__ = ["SUFFIXES", "Plot", "draw", "inline_svg", "need_matplotlib"]
 
 SUFFIXES = (".png", ".svg", ".pdf")
 """Endings of picture files."""
@@ -27,9 +29,14 @@ SUFFIXES = (".png", ".svg", ".pdf")
 # Names that fit below one picture; more of them are thinned out.
 _MOST_NAMES = 24
 _FEW = 10
+# Letters that fit below a picture in a line.
+_LETTERS_BELOW = 90
 # Colours that people who do not see all colours tell apart (Okabe and Ito).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _BAD = "#d55e00"
+# Stands for the colour of a page's text until the picture is written.
+_INK = "#010203"
+_INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,28 @@ def draw(pictures: Sequence[Picture]) -> Plot:
     return Plot(figure)
 
 
+def inline_svg(pictures: Sequence[Picture]) -> str:
+    """Pictures as an SVG element for a page: without a background, lines and letters in the colour of the page's text.
+
+    Returns:
+        The element; empty where there is nothing to draw, or matplotlib is missing.
+    """
+    if not pictures or importlib.util.find_spec("matplotlib") is None:
+        return ""
+    import matplotlib
+
+    inked = dict.fromkeys(_INKED, _INK)
+    clear = dict.fromkeys(("figure.facecolor", "axes.facecolor"), "none")
+    written = {"svg.fonttype": "none", "svg.hashsalt": "lastbit", "legend.frameon": False}
+    with matplotlib.rc_context(inked | clear | written):
+        text = draw(pictures).content(".svg").decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(<svg\b[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    return text.replace(_INK, "currentColor").strip()
+
+
 def _height(picture: Picture) -> float:
     """Inches; a plane is drawn in its own proportions."""
     if not isinstance(picture, HeatMap):
@@ -111,7 +140,8 @@ def _height(picture: Picture) -> float:
 
 def _bars(place: Axes, picture: Bars) -> None:
     positions = np.arange(len(picture.names))
-    bars = place.bar(positions, picture.values, color=_COLOURS[0], width=0.85, log=picture.log)
+    colours = [_BAD if number in picture.marked else _COLOURS[0] for number in range(len(picture.values))]
+    bars = place.bar(positions, picture.values, color=colours, width=0.85, log=picture.log)
     if len(bars) <= _FEW:
         place.bar_label(
             bars, [f"{value:,.3g}" if value % 1 else f"{value:,.0f}" for value in picture.values], fontsize=8
@@ -123,10 +153,11 @@ def _bars(place: Axes, picture: Bars) -> None:
     shown = positions[:: -(-len(positions) // _MOST_NAMES)]
     names = [visible(picture.names[position]) for position in shown]
     place.set_xticks(shown, names, parse_math=False)
-    if sum(map(len, names)) > 90:
+    if max(map(len, names), default=0) * (len(shown) + 2 * room) > _LETTERS_BELOW:
         place.tick_params("x", labelrotation=60, labelsize=8)
         for label in place.get_xticklabels():
             label.set(horizontalalignment="right", rotation_mode="anchor")
+    place.set_axisbelow(True)
     place.grid(axis="y", alpha=0.3)
     place.spines[["top", "right"]].set_visible(False)
 
@@ -158,7 +189,8 @@ def _grid(figure: Figure, place: Axes, picture: HeatMap) -> None:
     from matplotlib.ticker import MaxNLocator
 
     values = picture.values
-    largest = max(1, int(np.abs(values).max(initial=0)))
+    whole = values.dtype.kind != "f"
+    largest = max(1, int(np.abs(values).max(initial=0))) if whole else float(np.abs(values).max(initial=0)) or 1.0
     signed = bool((values < 0).any())
     colours, low = ("RdBu_r", -largest) if signed else ("Oranges", 0)
     image = place.imshow(values, cmap=colours, vmin=low, vmax=largest, aspect="auto", interpolation="nearest")
@@ -166,7 +198,7 @@ def _grid(figure: Figure, place: Axes, picture: HeatMap) -> None:
         axis.set_major_locator(MaxNLocator(_MOST_NAMES, integer=True, steps=[1, 2, 5, 10]))
         if size <= _MOST_NAMES:
             axis.set_ticks(range(size))
-    figure.colorbar(image, ax=place, label=picture.scale, ticks=MaxNLocator(8, integer=True))
+    figure.colorbar(image, ax=place, label=picture.scale, ticks=MaxNLocator(8, integer=whole))
     if picture.numbered:
         for (row, column), value in np.ndenumerate(values):
             if value:

@@ -98,3 +98,15 @@ def test_a_function_is_bound_and_nonsense_is_refused():
     report = lastbit.diagnose(MODEL, X, noise, most=1)
     assert report.verdict == "unexplained"
     assert "largest difference" in str(report)
+
+
+def test_pictures_show_where_and_by_how_much_in_real_units():
+    q, scale = rows(X, cast=True)
+    wrong = output(q, scale).astype(np.float32)
+    report = lastbit.diagnose(MODEL, X, wrong)
+    plane, counted = report.pictures()
+    right = lastbit.run(MODEL, X, runtime=report.first).output
+    assert (plane.values == wrong.astype(np.float64) - right).all()
+    assert sum(counted.values) == wrong.size
+    assert len(report.records()) == wrong.size
+    assert lastbit.diagnose(MODEL, X, right).pictures() == []

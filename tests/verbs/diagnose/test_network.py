@@ -139,3 +139,27 @@ def test_the_command_takes_a_network(tmp_path):
         done = CliRunner().invoke(main, [*asked, "--output", str(tmp_path / file)])
         assert done.exit_code == 1, done.output
         assert wanted in " ".join(done.output.split())
+
+
+def test_bars_along_the_network_and_where_the_first_array_differs():
+    given = network(X[:6], ("", "z", "b"), steps=True)
+    report = lastbit.diagnose(MLP, X[:6], given)
+    bars, plane, counted = report.pictures()
+    shares = [100 * (1 - step.share) for step in report.steps]
+    assert list(bars.values) == shares
+    assert shares[0] == 0 < shares[1]
+    assert bars.marked == [1, 2]
+    right = network(X[:6], ("", "", ""), steps=True)["dense_1"]
+    assert (plane.values == given["dense_1"].astype(int) - right).all()
+    assert sum(counted.values) == right.size
+    assert [row["status"] for row in report.records()] == ["right", "explained", "explained"]
+    assert report.html("t").count('<tr class="marked">') >= 2
+
+
+def test_one_array_is_compared_with_the_right_output():
+    wrong = network(X, ("t", "t", "t"))
+    report = lastbit.diagnose(MLP, X, wrong, runtime="tflm")
+    plane, _ = report.pictures()
+    assert (plane.values == wrong.astype(int) - lastbit.run(MLP, X, "tflm").output).all()
+    assert [row["mistakes"] for row in report.records()] == ["rounding_truncated"] * 3
+    assert lastbit.diagnose(MLP, X, network(X, ("", "", ""))).pictures() == []

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -88,9 +89,26 @@ def test_an_operator_that_differs_is_found_and_diagnosed(tmp_path):
     report = compare_recorded(model, read_recording(bad, model), ["litert-reference"])
     assert report.exit_code == 1
     assert first_differing(report).operator.name == "FULLY_CONNECTED"
-    run = CliRunner().invoke(main, ["verify", file, "--runtime", "litert-reference", "--recorded", str(bad)])
+    run = CliRunner().invoke(
+        main,
+        [
+            *("verify", file, "--runtime", "litert-reference"),
+            "--recorded",
+            str(bad),
+            "--junit",
+            str(tmp_path / "j.xml"),
+        ],
+    )
     assert run.exit_code == 1
-    assert "first in operator 0 FULLY_CONNECTED" in run.output
+    (suite,) = ElementTree.parse(tmp_path / "j.xml").getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "2", "0")
+    assert [case.get("name") for case in suite if len(case)] == [
+        *("operator 0 FULLY_CONNECTED", "operator 1 RELU"),
+    ]
+    assert "48 of 48 outputs differ, by at most" in suite[0][0].get("message")
+    streamed = CliRunner().invoke(main, ["verify", file, "--runtime", "tflm", "--recorded", str(bad), "--json"])
+    assert json.loads(streamed.stdout)["schema"] == "lastbit.recorded/1"
+    assert "first in operator 0 FULLY_CONNECTED" in " ".join(run.output.split())
     loaded = json.loads(CliRunner().invoke(main, ["identify", file, "--recorded", str(bad), "--json"]).output)
     assert loaded["schema"] == "lastbit.recorded/1"
     found = diagnose_recorded(file, str(bad), None, "litert-reference")
@@ -147,13 +165,13 @@ def test_the_function_for_micro_prints_what_is_read(tmp_path):
 
 def test_what_is_no_recording_is_refused(tmp_path):
     model = network()
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match=r"no such file\. Check the path"):
         read_recording(tmp_path / "none.npz", model)
     (tmp_path / "log.txt").write_text("nothing here")
     with pytest.raises(InputError, match="no line begins with"):
         read_recording(tmp_path / "log.txt", model)
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
-    with pytest.raises(InputError, match="no recording"):
+    with pytest.raises(InputError, match="is no recording"):
         read_recording(tmp_path / "other.npz", model)
     about = {"schema": "lastbit.recording/1", "model_sha256": "0" * 64, "samples": 1}
     about |= dict.fromkeys(("interpreter", "kernels", "cpu", "platform"), "")

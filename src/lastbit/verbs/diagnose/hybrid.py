@@ -111,23 +111,21 @@ class _Search:
     def run(self) -> HybridDiagnosis:
         """A runtime's own output; else the fewest mistakes with which every element lies within float32's bound."""
         own = {name: entry.evaluate([self.rows])["output"] for name, entry in self.layers.items()}
+        right = own[self.first].reshape(self.mine.shape)
         same = [name for name, output in own.items() if np.array_equal(output.reshape(self.mine.shape), self.mine)]
         if same:
-            return self._answer([HybridAnswer((), tuple(same), exact=True)])
+            return self._answer(right, [HybridAnswer((), tuple(same), exact=True)])
         bases = self._bases()
         small = {name: _first_rows(base, _FEW) for name, base in bases.items()}
         for count in range(self.most + 1):
             found = self._level(bases, small, count)
             if found:
-                return self._answer(found)
-        right = own[self.first].reshape(self.mine.shape)
-        return self._answer([], float(np.abs(right - self.mine).max()))
+                return self._answer(right, found)
+        return self._answer(right, [], float(np.abs(right - self.mine).max()))
 
-    def _answer(self, answers: Sequence[HybridAnswer], largest: float | None = None) -> HybridDiagnosis:
-        layer = self.layers[self.first].layer
-        return HybridDiagnosis(
-            self.source, layer.operator.label, self.mine, self.input_source, self.first, tuple(answers), largest
-        )
+    def _answer(self, right: Array, answers: Sequence[HybridAnswer], largest: float | None = None) -> HybridDiagnosis:
+        label, source = self.layers[self.first].layer.operator.label, self.input_source
+        return HybridDiagnosis(self.source, label, self.mine, right, source, self.first, tuple(answers), largest)
 
     def _bases(self) -> dict[str, HybridCase]:
         """The right calculation of every runtime: those with the same quantized rows and scales once, the first's."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ...layers.mistakes.base import Mistake
 from ...layers.mistakes.hybrid import HYBRID
 from ...model.types import Array
@@ -12,6 +14,8 @@ from ...report.blocks import Block, Code, Heading, Report, Text
 from ...report.junit import Check, Outcome
 from ...report.one_screen import one_screen
 from ...report.phrases import names_text
+from ...report.pictures import Picture
+from .difference_pictures import difference_of, pictures_of
 
 __all__ = ["HybridAnswer", "HybridDiagnosis"]
 
@@ -44,6 +48,7 @@ class HybridDiagnosis(Report):
         source: the model's path.
         layer: the operator's label.
         mine: the array, `[rows, out]`.
+        right_output: what the first runtime prints, `[rows, out]`.
         input_source: where the input came from.
         first: the runtime that it is compared with.
         explanations: the shortest sets of mistakes, the likeliest first.
@@ -53,6 +58,7 @@ class HybridDiagnosis(Report):
     source: str
     layer: str
     mine: Array
+    right_output: Array
     input_source: str
     first: str
     explanations: tuple[HybridAnswer, ...]
@@ -86,6 +92,19 @@ class HybridDiagnosis(Report):
         if self.right:
             return [Check(self.first, self.layer, Outcome.EQUAL)]
         return [Check(self.first, self.layer, Outcome.DIFFERS, self.in_short()[0], str(self))]
+
+    def pictures(self) -> list[Picture]:
+        """Where the array differs from the first runtime's output, and by how much; nothing where it does not."""
+        return pictures_of(self.layer, difference_of(self.mine, self.right_output))
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each element of the output."""
+        rows, units = np.indices(self.mine.shape).reshape(2, -1).tolist()
+        numbers = zip(rows, units, self.right_output.ravel().tolist(), self.mine.ravel().tolist(), strict=True)
+        return [
+            {"row": row, "unit": unit, "right": right, "yours": yours, "difference": yours - right}
+            for row, unit, right, yours in numbers
+        ]
 
     def in_short(self) -> list[str]:
         """The verdict, and what it is about."""

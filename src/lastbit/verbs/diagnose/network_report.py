@@ -13,9 +13,13 @@ from ...report.blocks import Block, Heading, Report, Table, Text
 from ...report.junit import Check, Outcome
 from ...report.one_screen import one_screen
 from ...report.phrases import names_text
+from ...report.pictures import Bars, Picture
+from ...runtimes import RUNTIMES
+from .difference_pictures import difference_of, pictures_of
 from .network_given import NetworkGiven
 from .report import Diagnosis
 from .text import mistake_blocks, percent
+from .whole_model import right_tensors
 
 __all__ = ["NetworkDiagnosis", "Set", "Step"]
 
@@ -121,6 +125,53 @@ class NetworkDiagnosis(Report):
             return [Check(self.given.model.source, self._what(), Outcome.EQUAL)]
         return [Check(self.given.model.source, self._what(), Outcome.DIFFERS, self.in_short()[0], str(self))]
 
+    def pictures(self) -> list[Picture]:
+        """The share of wrong elements along the network, and where the first array that differs does."""
+        if self.right:
+            return []
+        detail = [] if self.detail is None else self.detail.pictures()
+        return [*self._along_the_network(), *(detail or self._first_difference())]
+
+    def _along_the_network(self) -> list[Picture]:
+        """A bar for each operator whose array was given."""
+        if not self.steps:
+            return []
+        wrong = [number for number, step in enumerate(self.steps) if step.share < 1]
+        names = [step.label.removeprefix("operator ") for step in self.steps]
+        shares = [100 * (1 - step.share) for step in self.steps]
+        title = "Wrong elements of each array, calculated from your arrays before it"
+        return [Bars(title, names, shares, "operator", "% of its elements", marked=wrong)]
+
+    def _first_difference(self) -> list[Picture]:
+        """Where the first array that differs does, compared with the right one for the model's input."""
+        given = self.given
+        right = right_tensors(given.model, given.how.runtime or RUNTIMES[given.first], given.inputs)
+        for tensor, mine in given.arrays.items():
+            if tensor in right and mine.shape == right[tensor].shape:
+                found = pictures_of(self._maker(tensor).label, difference_of(mine, right[tensor]))
+                if found:
+                    return found
+        return []
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each array that was given, or for each operator in which a mistake was made."""
+        if self.steps:
+            return [
+                {
+                    "operator": step.op,
+                    "label": step.label,
+                    "status": step.status,
+                    "right": step.share,
+                    "mistakes": " + ".join(step.mistakes or ()),
+                }
+                for step in self.steps
+            ]
+        made = self.sets[0].made if self.sets else {}
+        return [
+            {"operator": index, "label": self.given.model.operator(index).label, "mistakes": " + ".join(names)}
+            for index, names in made.items()
+        ]
+
     def in_short(self) -> list[str]:
         """The verdict, and what it is about."""
         head = f"{self._what()} of {self.given.model.source}"
@@ -148,7 +199,13 @@ class NetworkDiagnosis(Report):
                 for step in self.steps
             ]
             blocks.append(
-                Table(("operator", "", "right", "mistakes"), rows, "Each from your arrays before it", right=("right",))
+                Table(
+                    ("operator", "", "right", "mistakes"),
+                    rows,
+                    "Each from your arrays before it",
+                    right=("right",),
+                    marked=[number for number, step in enumerate(self.steps) if step.share < 1],
+                )
             )
         if self.right:
             first, *others = self.sets[0].runtimes

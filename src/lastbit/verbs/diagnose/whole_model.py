@@ -17,7 +17,7 @@ from ...ops.dense.eight_bit import PreparedDense
 from ...ops.prepare import PreparedModel, prepare
 from ...runtimes import RUNTIMES, Runtime
 
-__all__ = ["Made", "WholeModel", "one_of_each", "whole_models"]
+__all__ = ["Made", "WholeModel", "one_of_each", "right_tensors", "whole_models"]
 
 Made = Mapping[int, tuple[str, ...]]
 """Operator index -> the mistakes that are made in it."""
@@ -111,6 +111,11 @@ def whole_models(model: Model, asked: Runtime | None, needed: int) -> list[Whole
     if not found:
         raise UnsupportedError(f"{model.source} cannot be diagnosed as a whole:", reasons[:6])
     return found
+
+
+def right_tensors(model: Model, runtime: Runtime, inputs: Mapping[int, Array]) -> Mapping[int, Array]:
+    """Every tensor that a runtime makes of these inputs, by index, as far as it is covered."""
+    return WholeModel(prepare(model, runtime), {}).on(inputs).tensors
 
 
 def one_of_each(every: Sequence[WholeModel]) -> list[WholeModel]:

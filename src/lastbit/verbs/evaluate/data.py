@@ -20,6 +20,7 @@ import numpy as np
 from ...model.errors import InputError
 from ...model.npy import HEAD_BYTES, MAGIC, how_to_save, read_header
 from ...model.types import Array
+from ...report.input_files import DAMAGED
 from ...report.output_files import ABOUT, reason
 from .shard_names import check_numbers, natural
 from .text_data import TEXT_ENDINGS, read_text
@@ -332,7 +333,7 @@ def _read_header(path: str, keys: Sequence[str], what: str) -> Shard:
         raise
     except Exception as error:
         # A damaged archive raises whatever zipfile, zlib or the header's parser happen to raise.
-        raise InputError(f"{path}: cannot be read as a NumPy array: {reason(error)}.") from None
+        raise InputError(f"{path}: cannot be read as a NumPy array: {reason(error)}. {DAMAGED}") from None
     shard = Shard(path, member, shape, dtype, offset, (status.st_size, status.st_mtime_ns))
     _check_type(shard)
     if fortran and len(shape) > 1:

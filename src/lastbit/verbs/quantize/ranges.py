@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from ...model.errors import InputError
 from ...model.graph import Model
-from ...report.output_files import reason
+from ...report.input_files import read_json
 
 __all__ = ["Ranges", "read_ranges"]
 
@@ -61,11 +60,7 @@ def read_ranges(path: str, model: Model) -> Ranges:
     Raises:
         InputError: the file cannot be read, names no tensor of the model, or has a range that is not a range.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {reason(error)}.") from None
+    content = read_json(path, 'a .json file {"tensor name or index": [min, max], ...} or one of --ranges-out')
     if isinstance(content, dict) and content.get("schema") == _SCHEMA and isinstance(content.get("tensors"), list):
         pairs = [(str(entry.get("tensor")), (entry.get("min"), entry.get("max"))) for entry in content["tensors"]]
         calibrator = f"{content.get('calibrator', 'unknown')} (from {path})"

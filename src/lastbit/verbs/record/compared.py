@@ -16,6 +16,7 @@ from ...ops.base import PreparedOperator
 from ...ops.prepare import PreparedModel, prepare
 from ...ops.work import products_of
 from ...report.blocks import Block, Code, Report, Table, Text
+from ...report.junit import Check, Outcome
 from ...report.one_screen import one_screen
 from ...runtimes import RUNTIMES, Runtime, get_runtime
 from .recording import Recording
@@ -47,6 +48,14 @@ class RecordedOperator:
     mismatches: int = 0
     largest: float = 0
     worked: tuple[str, ...] = ()
+
+    def check(self, runtime: str) -> Check:
+        """As one test case of `--junit`."""
+        if self.mismatches:
+            why = f"{self.mismatches:,} of {self.outputs:,} outputs differ, by at most {self.largest:g}"
+            return Check(runtime, self.operator.label, Outcome.DIFFERS, why, "\n".join(self.worked))
+        outcome = Outcome.NOT_COMPARED if self.reason else Outcome.EQUAL
+        return Check(runtime, self.operator.label, outcome, self.reason)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -107,6 +116,15 @@ class RecordedRuntime:
             return f"{told}, {count:,} differ, first in {first.operator.label}"
         return f"{told}, none differs"
 
+    def checks(self) -> list[Check]:
+        """Each operator, and the model end to end."""
+        found = [op.check(self.runtime.name) for op in self.operators]
+        if self.end_outputs:
+            outcome = Outcome.DIFFERS if self.end_mismatches else Outcome.EQUAL
+            why = f"{self.end_mismatches:,} of {self.end_outputs:,} outputs differ" if self.end_mismatches else ""
+            found.append(Check(self.runtime.name, "from the inputs to the outputs", outcome, why))
+        return found
+
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
         return {
@@ -152,6 +170,10 @@ class Recorded(Report):
             },
             "runtimes": [runtime.as_dict() for runtime in self.runtimes],
         }
+
+    def checks(self) -> list[Check]:
+        """Each operator in each runtime that was asked, and the model end to end; of all runtimes the best one's."""
+        return [check for runtime in self.runtimes[: 1 if self.identified else None] for check in runtime.checks()]
 
     def in_short(self) -> list[str]:
         """The best runtime's verdict."""

@@ -9,18 +9,20 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from ...model.errors import InputError
 from ...model.graph import Model
 from ...model.types import Array
+from ...report.input_files import read_file
+from ...report.output_files import reason
 from .micro import PREFIX
 
 __all__ = ["Recording", "read_recording"]
 
 SCHEMA = "lastbit.recording/1"
+_MAKE = "`lastbit record MODEL -o FOLDER` makes what records it."
 _BEGIN = re.compile(rf"{PREFIX} begin ([0-9a-f]{{64}}) (\d+)\s*$")
 _TENSOR = re.compile(rf"{PREFIX} (\d+) (\d+) ([0-9a-f]*)\s*$")
 
@@ -60,10 +62,7 @@ def read_recording(path: str | os.PathLike[str], model: Model) -> Recording:
         InputError: the file cannot be read, is no recording, or is one of another model.
     """
     name = os.fspath(path)
-    try:
-        content = Path(name).read_bytes()
-    except OSError as error:
-        raise InputError(f"{name}: {error.strerror or error}") from None
+    content = read_file(name, "the recording.npz that record.py writes, or what lastbit_record printed")
     if content.startswith(b"PK"):
         return _of_arrays(name, model)
     return _of_lines(name, content.decode("utf-8", errors="replace"), model)
@@ -79,7 +78,7 @@ def _of_arrays(name: str, model: Model) -> Recording:
         digest, count = str(about["model_sha256"]), int(about["samples"])
         told = [str(about[key]) for key in ("interpreter", "kernels", "cpu", "platform")]
     except (KeyError, ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{name}: no recording: {error}; wanted what record.py writes") from None
+        raise InputError(f"{name}: is no recording: {reason(error)}; wanted what record.py writes. {_MAKE}") from None
     _check_model(name, digest, model)
     samples: list[dict[int, Array]] = [{} for _ in range(count)]
     ends: list[dict[int, Array]] = [{} for _ in range(count)]
@@ -105,10 +104,13 @@ def _of_lines(name: str, text: str, model: Model) -> Recording:
             index = int(printed[2])
             samples[int(printed[1])][index] = _of_bytes(name, bytes.fromhex(printed[3]), model, index)
     if not samples or not any(samples):
-        raise InputError(f"{name}: no recording: no line begins with {PREFIX!r}; wanted what lastbit_record prints")
+        what = "is empty" if not text else f"is no recording: no line begins with {PREFIX!r}"
+        raise InputError(f"{name}: {what}; wanted what record.py writes or lastbit_record prints. {_MAKE}")
     missing = [n for n, sample in enumerate(samples) if not sample]
     if missing:
-        raise InputError(f"{name}: the recording ends early: nothing of input {missing[0]} was printed")
+        raise InputError(
+            f"{name}: the recording ends early: nothing of input {missing[0]} was printed. Record it again, to the end."
+        )
     return Recording("tflite-micro, built for the board", "default", "", tuple(samples), tuple({} for _ in samples))
 
 
