@@ -18,11 +18,11 @@ from ...ops.dense.layer import DenseLayer
 from ...ops.prepare import prepare_operator
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ...report.phrases import others_text
-from ...rules.hybrid.sums import lost_by
 from ...rules.hybrid.words import equation
 from ...runtimes import RUNTIMES, Runtime
 from .element import float_data
-from .hybrid_steps import HybridStep, hybrid_steps
+from .hybrid_numbers import HybridNumbers, HybridRuntime
+from .hybrid_steps import hybrid_steps
 from .position import At, output_position
 from .screen import screen_blocks
 from .screen_kinds import hybrid_in_short
@@ -46,81 +46,17 @@ _STEP_NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class HybridRuntime:
-    """What one runtime prints for the element.
-
-    Attributes:
-        runtime: its name.
-        rule: its rule, empty where it refuses.
-        output: the value.
-        mismatched: how many elements of the whole output are not those of the explained runtime.
-        first_difference: the first step that is not the same, in words; empty where none is.
-        refused: why it does not run the layer.
-    """
-
-    runtime: str
-    rule: str = ""
-    output: float | None = None
-    mismatched: int = 0
-    first_difference: str = ""
-    refused: str = ""
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class HybridExplanation(Report):
+class HybridExplanation(HybridNumbers, Report):
     """One output element of a hybrid layer, explained. `print(explanation)`, `explanation.json()`.
 
-    Attributes:
-        prepared: the layer, prepared for the runtime.
-        runtime: the runtime.
-        source: the model's path.
-        input_source: where the layer's input came from.
-        row: the element's row.
-        unit: the element's unit.
-        rows: how many rows the input has.
-        x: the row's values.
-        trace: the steps of this row, unit and element.
-        steps: the calculations in float32, in order.
-        others: every runtime, the explained one included.
+    Attributes: see `HybridNumbers`.
     """
-
-    prepared: PreparedHybrid
-    runtime: Runtime
-    source: str
-    input_source: str
-    row: int
-    unit: int
-    rows: int
-    x: Array
-    trace: Mapping[str, Any]
-    steps: tuple[HybridStep, ...]
-    others: tuple[HybridRuntime, ...]
-
-    @property
-    def output(self) -> float:
-        """The element's value."""
-        return float(self.trace["output"])
-
-    @property
-    def products(self) -> list[int]:
-        """Quantized input times the weight that the kernel uses, with its sign."""
-        q, w = self.trace["quantized_input"], self.prepared.weights_used[self.unit]
-        products = q.astype(np.int64) * w
-        fault = self.prepared.wrong_signs[self.unit] & (q < 0)
-        products = np.where(fault, -products, products)
-        pairs = self.prepared.arithmetic.pairs
-        if pairs is not None:
-            # A sum of two that leaves 16 bits is too small: that is told of the second product.
-            first, away = np.flatnonzero(self.prepared.wrapping_pairs(self.rows)[self.unit]), pairs.partner
-            products[[k + away for k in first if q[k] == q[k + away] == -128]] -= lost_by(pairs)
-        return [int(v) for v in products]
 
     def in_short(self) -> list[str]:
         """The element's value, and which runtimes print another one."""
-        where = f"{self.prepared.layer.operator.label}, element (row {self.row}, unit {self.unit})"
         others = [o.runtime for o in self.others if o.output is not None and repr(o.output) != repr(self.output)]
-        return [f"{where}, on {self.runtime.name}: {self.output!r}", others_text(others), self.source]
+        return [self.answer, others_text(others), self.source]
 
     def blocks(self) -> list[Block]:
         """Five sections."""

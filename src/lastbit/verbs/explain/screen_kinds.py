@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ...model.graph import Tensor
 from ...ops.products.convolution import PreparedConvolution
@@ -12,12 +11,10 @@ from ...rules.hybrid.words import equation as hybrid_equation
 from ...rules.requantize.latex import bracketed
 from .deciding_step import OtherRuntime
 from .element import Element
+from .hybrid_numbers import HybridNumbers
 from .operator_numbers import OperatorNumbers
 from .runtimes_text import cause_text
 from .screen import InShort, Printed, Products, plain_steps, whole_output
-
-if TYPE_CHECKING:
-    from .hybrid import HybridExplanation
 
 __all__ = ["dense_in_short", "hybrid_in_short", "operator_in_short"]
 
@@ -109,7 +106,7 @@ def operator_in_short(made: OperatorNumbers, equation: str) -> InShort:
     )
 
 
-def hybrid_in_short(made: HybridExplanation) -> InShort:
+def hybrid_in_short(made: HybridNumbers) -> InShort:
     """An element of a hybrid layer."""
     trace, prepared = made.trace, made.prepared
     q, used, products = trace["quantized_input"], prepared.weights_used[made.unit], made.products
@@ -131,9 +128,8 @@ def hybrid_in_short(made: HybridExplanation) -> InShort:
         )
         for other in made.others
     ]
-    answer, *_ = made.in_short()
     return InShort(
-        answer,
+        made.answer,
         made.source,
         prepared.rule,
         hybrid_equation(prepared.arithmetic),

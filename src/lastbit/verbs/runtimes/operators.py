@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from ...model.errors import InputError, Refusal
 from ...ops import OPERATORS
@@ -16,6 +15,7 @@ from ...runtimes.base import Family
 from ...runtimes.evidence import Evidence, Run, evidence_of, outputs_by_run
 from ...runtimes.machine import ARM64
 from ...runtimes.variant import Variant
+from .cell import Cell, Status
 from .operators_screen import operators_screen, variants_screen
 
 __all__ = [
@@ -53,30 +53,6 @@ OPERATOR_TABLES = {
     "ARM64": tuple(name for name in OPERATOR_RUNTIMES if name in _ON_ARM64),
 }
 """What a table of operators is of -> its columns."""
-
-Status = Literal["exact", "refused", "not yet"]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One operator, variant and runtime.
-
-    Attributes:
-        status: `exact` (compared with the interpreter, nothing differed), `refused` (the runtime itself refuses it) or
-            `not yet` (LastBit has no rule, or no evidence for it, or cannot state it exactly).
-        rule: the rule, else empty.
-        kernel: the kernel family that computes it, else empty.
-        reason: why it is not exact, else empty.
-        outputs: outputs compared.
-        mismatches: those that differed.
-    """
-
-    status: Status
-    rule: str = ""
-    kernel: str = ""
-    reason: str = ""
-    outputs: int = 0
-    mismatches: int = 0
 
 
 def operator_cell(operator: str, variant: str, runtime: str) -> Cell:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from ...report.blocks import Block, Table, Text
 from ...report.one_screen import one_screen
 from ...report.phrases import plural
 from ...runtimes.groups import GROUPS
-
-if TYPE_CHECKING:
-    from .operators import Cell
+from .cell import Cell
 
 __all__ = ["operators_screen", "variants_screen"]
 
-Cells = Mapping[tuple[str, str], Mapping[str, "Cell"]]
+Cells = Mapping[tuple[str, str], Mapping[str, Cell]]
 
 _STATUSES = ("exact", "refused", "not yet")
 
