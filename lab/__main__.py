@@ -45,6 +45,7 @@ COMMANDS = {
         "compiled_model": "lab.reach.compiled_model",
         "engine": "lab.reach.emulated.check_engine",
         "export": "lab.checks.export_check",
+        "export_mutations": "lab.checks.export_mutations",
         "export_operators": "lab.checks.export_operators",
         "files": "lab.checks.fuzz_files",
         "html": "lab.checks.html_pictures",

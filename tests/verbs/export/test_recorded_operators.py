@@ -2,10 +2,10 @@
 
 import pytest
 
-from lab.checks.export_operators import run_together, write_cases
+import lastbit
+from lab.checks.export_operators import Written, run_together, write_cases
+from lab.checks.recorded_cases import files
 from lab.reach.c_programs import compiler
-from lab.record.recorded_operators import read_golden
-from tests.support.places import GOLDEN
 
 
 @pytest.mark.golden
@@ -16,8 +16,7 @@ from tests.support.places import GOLDEN
 def test_single_operators_print_what_was_recorded(name, every, least, tmp_path):
     if (why := compiler("gcc")) is not None:
         pytest.skip(why)
-    _, cases = read_golden(GOLDEN / f"operators.{name}.npz")
-    programs, lacking = write_cases(list(cases)[::every])
+    programs, lacking = write_cases(list(files()[f"operators.{name}.npz"]())[::every])
     assert len(programs) >= least
     assert sum(lacking.values()) < len(programs)
     assert run_together(programs, tmp_path) == {}
@@ -35,9 +34,9 @@ def test_every_operator_that_is_documented_is_written(tmp_path):
         "TRANSPOSE", "TRANSPOSE_CONV", "UNPACK",
     }  # fmt: skip
     moves = "batch_to_space_nd.gather.slice.space_to_batch_nd"
-    files = ("litert-xnnpack-avx2", f"litert-xnnpack.{moves}", "litert-xnnpack.transpose_conv")
+    names = ("litert-xnnpack-avx2", f"litert-xnnpack.{moves}", "litert-xnnpack.transpose_conv")
     chosen, seen = [], set()
-    for case in (case for name in files for case in read_golden(GOLDEN / f"operators.{name}.npz")[1]):
+    for case in (case for name in names for case in files()[f"operators.{name}.npz"]()):
         op = case[0].operators[0]
         dtypes = {tensor.dtype.name for tensor in (*case[0].inputs, *case[0].outputs)}
         if op.name in wanted - seen and dtypes <= {"int8", "uint8", "int16", "int32", "int64"}:
@@ -46,4 +45,19 @@ def test_every_operator_that_is_documented_is_written(tmp_path):
     programs, lacking = write_cases(chosen)
     assert not lacking
     assert run_together(programs, tmp_path) == {}
-    assert {program.label.split(", ")[1] for program in programs} == wanted
+    assert {program.operator for program in programs} == wanted
+
+
+@pytest.mark.golden
+def test_pairs_of_products_that_leave_16_bits_print_what_was_recorded(tmp_path):
+    """ONNX Runtime on CPUs without VNNI; the same layers with whole sums print something else."""
+    if (why := compiler("gcc")) is not None:
+        pytest.skip(why)
+    programs, whole = [], []
+    for number, (model, inputs, printed) in enumerate(list(files()["dense_pairs"]())[::9]):
+        for runtime, found in (("onnxruntime-avx2", programs), ("onnxruntime", whole)):
+            report = lastbit.export(model, runtime, name=f"case_{number}_{len(found)}")
+            found.append(Written("FULLY_CONNECTED", runtime, str(number), report, inputs, printed["onnxruntime-avx2"]))
+    assert sum("added in 16 bits" in "".join(p.report.files.values()) for p in programs) > 5
+    assert run_together(programs, tmp_path) == {}
+    assert len(run_together(whole, tmp_path)) > 3

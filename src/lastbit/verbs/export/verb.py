@@ -14,7 +14,7 @@ from ...runtimes import DEFAULT_RUNTIME, Runtime
 from ..doctor.verb import lastbit_version
 from ..run.verb import load
 from .c99.file import About, header, source, write_pieces
-from .c99.text import C_TYPES, identifier
+from .c99.text import C_TYPES, has_array, identifier
 from .program import Plan, plan
 from .report import Export
 from .selftest import self_test
@@ -72,7 +72,7 @@ def export(
     laid_out = plan(prepared, op)
     written = write_pieces(laid_out)
     lacking = {index: refused.reason for index, refused in prepared.refused.items() if op is None}
-    lacking |= {index: f"C has no code for {what}" for index, what in written.lacking.items()}
+    lacking |= written.lacking
     problems = [f"{loaded.operators[index].label}: {lacking[index]}" for index in sorted(lacking)]
     told = {i for index in lacking for i in (*loaded.operators[index].inputs, *loaded.operators[index].outputs)}
     problems += _types_without_code(laid_out, told)
@@ -113,6 +113,13 @@ def _types_without_code(laid_out: Plan, told: set[int]) -> list[str]:
         if slot.place.kind in ("arena", "state") and slot.dtype.name not in C_TYPES
     ]
     tensors = laid_out.model.tensors
+    read = {i for entry in laid_out.entries for i in entry.inputs}
+    values = {i: value for i, value in laid_out.constants.items() if i in read} | dict(laid_out.state)
+    found += [
+        f"{tensors[i].label} is {value.dtype.name}, or has infinite values or NaN; C has no such constants"
+        for i, value in values.items()
+        if i not in told and not has_array(value)
+    ]
     return found + [
         f"{tensors[i].label}, an output, is calculated by no operator" for i in laid_out.unwritten if i not in told
     ]

@@ -13,7 +13,7 @@ from ..selftest import SelfTest
 from . import operators
 from .library import Library
 from .selftest import checksums, self_test_text
-from .text import C_TYPES, array, comment, decimal, integer, nest
+from .text import C_TYPES, array, comment, decimal, has_array, integer, nest
 
 __all__ = ["About", "Written", "arena_bytes", "header", "source", "state_bytes", "write_pieces"]
 
@@ -45,7 +45,7 @@ class Written:
         plan: the program.
         library: functions and constants.
         pieces: the calls, in order.
-        lacking: operator -> what C does not have of it.
+        lacking: operator -> why it is not written.
     """
 
     plan: Plan
@@ -91,10 +91,11 @@ def write_pieces(plan: Plan) -> Written:
         try:
             written.pieces.extend(operators.pieces(entry, plan.model, written.library))
         except Unsupported as lack:
-            written.lacking[entry.operator.index] = f"{lack.field} = {lack.value}"
+            written.lacking[entry.operator.index] = operators.why_not(entry, plan.model, lack)
     for index in sorted({i for piece in written.pieces for i in piece.entry.inputs if i in plan.constants}):
         value = plan.constants[index]
-        written.library.array(f"tensor_{index}", value.dtype, value)
+        if has_array(value):
+            written.library.array(f"tensor_{index}", value.dtype, value)
     return written
 
 
@@ -152,7 +153,7 @@ def header(written: Written, about: About, test: SelfTest) -> str:
         *([f"void {name}_reset({name}_state *state);"] if written.variables else []),
         "",
         "/* -1: every output and every operator's checksum is right. Else which check failed first: the outputs of all",
-        " * vectors one after the other, then the operators of all vectors, then single numbers. */",
+        " * vectors one after the other, then the operators of all vectors, then single numbers, then constants. */",
         f"int32_t {name}_selftest(void);",
         "",
         "#ifdef __cplusplus",
@@ -167,7 +168,8 @@ def header(written: Written, about: About, test: SelfTest) -> str:
 def source(written: Written, about: About, test: SelfTest) -> str:
     """The .c file."""
     plan, name = written.plan, about.name
-    kinds = {plan.slots[i].dtype.name for entry in plan.entries for i in targets(entry)}
+    sums = list(written.library.sums.values())
+    kinds = {plan.slots[i].dtype.name for entry in plan.entries for i in targets(entry)} | {each.kind for each in sums}
     parts = ["\n".join(_about(written, about, test)), f'#include "{name}.h"']
     if written.library.floats:
         parts.append(_FLOATS)
@@ -178,7 +180,7 @@ def source(written: Written, about: About, test: SelfTest) -> str:
         _run(written, about),
         *_reset(written, name),
     ]
-    parts.append(self_test_text(name, test, written.pieces, written.inputs, written.outputs, written.memory))
+    parts.append(self_test_text(name, test, written.pieces, written.inputs, written.outputs, written.memory, sums))
     return "\n\n".join(parts) + "\n"
 
 
@@ -188,8 +190,9 @@ def _about(written: Written, about: About, test: SelfTest) -> list[str]:
         f"{about.name}: {about.what}, as {about.runtime} calculates it, to the last bit.",
         f"Made by {about.tool} from the model with SHA-256 {about.digest}.",
         f"Compile: cc {flags} -c {about.name}.c (also C++11). Only stdint.h is needed.",
-        f"Self-test: {len(test.vectors)} vectors and {test.single_checks} single numbers; they catch "
-        f"{test.caught} of {test.rivals} pairs of an operator and another rule.",
+        f"Self-test: {len(test.vectors)} vectors, {test.single_checks} single numbers, and sums of "
+        f"{len(written.library.sums)} constant arrays.",
+        f"It catches {test.caught} of {test.rivals} pairs of an operator and another rule.",
     ]
     return ["/*", *(f" * {comment(line)}" for line in lines), " */"]
 

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ....model.types import Array
+from ..vectors import checksum
 from . import text
 from .helpers import HELPERS
 
-__all__ = ["Library"]
+__all__ = ["Constants", "Library"]
+
+
+@dataclass(frozen=True)
+class Constants:
+    """A constant array, as a self-test looks at it.
+
+    Attributes:
+        name: the array.
+        kind: its element type.
+        size: its elements.
+        sum: their checksum.
+    """
+
+    name: str
+    kind: str
+    size: int
+    sum: int
 
 
 class Library:
@@ -17,6 +37,7 @@ class Library:
     Attributes:
         floats: whether something in it calculates with floats.
         constant_bytes: of all arrays.
+        sums: array -> its checksum; those of floats have none.
     """
 
     def __init__(self) -> None:
@@ -27,6 +48,7 @@ class Library:
         self._constants: dict[str, str] = {}
         self.floats = False
         self.constant_bytes = 0
+        self.sums: dict[str, Constants] = {}
 
     def helper(self, *names: str) -> None:
         """Take helpers with all that they call."""
@@ -59,6 +81,9 @@ class Library:
     def _take(self, place: dict[str, str], name: str, dtype: np.dtype, values: Array) -> str:
         if name not in place:
             self.constant_bytes += max(values.size, 1) * np.dtype(dtype).itemsize
+        kind = np.dtype(dtype)
+        if kind.kind != "f":
+            self.sums[name] = Constants(name, kind.name, values.size, checksum(values))
         place[name] = text.array(name, dtype, values)
         return name
 

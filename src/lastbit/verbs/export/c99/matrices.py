@@ -10,8 +10,8 @@ from ....model.graph import Tensor
 from ....model.types import integer_type
 from ....ops.products.batch_matmul import PreparedProduct
 from ..program import Piece, Probed
+from .accumulators import accumulator, finish, multiply_add, requantization, start_of
 from .library import Library
-from .linear import accumulator, finish, multiply_add, requantization, start_of
 from .loops import collapsed, operands_of_two, place_of, strides_of
 from .requantize import requantizer
 from .text import C_TYPES, nest

@@ -16,9 +16,11 @@ import numpy.typing as npt
 from ....model.graph import Model
 from ....model.types import Array
 from ....ops.base import PreparedOperator
+from ....rules.base import Unsupported
 from ..program import Piece
 from .library import Library
-from .text import C_TYPES, integer, nest
+from .requantize import READER
+from .text import C_TYPES, decimal, integer, nest
 
 __all__ = ["copied", "moved"]
 
@@ -42,12 +44,22 @@ class _Box:
 
 
 def moved(entry: PreparedOperator, model: Model, prefix: str, library: Library) -> Piece:
-    """Any operator that gives each of its outputs a value of an input or of the file."""
+    """Any operator that gives each of its outputs a value of an input or of the file.
+
+    Raises:
+        Unsupported: values of the file that are infinite, NaN or as large as places are numbered.
+    """
     op = entry.operator
     sources = [model.tensors[i] for i in entry.inputs]
     sizes = [math.prod(tensor.shape) for tensor in sources]
     starts = [_FIRST + sum(sizes[:k]) for k in range(len(sizes))]
     numbers = [start + np.arange(size).reshape(t.shape) for start, size, t in zip(starts, sizes, sources, strict=True)]
+    if any(t.dtype.name == "float32" for t in (*sources, *(model.tensors[i] for i in op.outputs))):
+        # float64 holds both the numbers of places and what the file has of float32.
+        numbers = [values.astype(np.float64) for values in numbers]
+    for tensor in (model.tensors[i] for i in op.inputs if i >= 0):
+        if tensor.data is not None and not (np.abs(tensor.data.astype(np.float64)) < _FIRST).all():
+            raise Unsupported(READER, "constant", f"one of {tensor.label} that is infinite, NaN or beyond 2^40")
     steps = entry.evaluate(numbers)
     outputs = [model.tensors[i] for i in op.outputs]
     values = [np.asarray(steps[f"output_{k}" if k else "output"]) for k in range(len(outputs))]
@@ -67,9 +79,15 @@ def moved(entry: PreparedOperator, model: Model, prefix: str, library: Library) 
 
 
 def copied(entry: PreparedOperator, model: Model, library: Library) -> Piece:
-    """READ_VARIABLE and ASSIGN_VARIABLE: the whole value, from the state or into it."""
+    """READ_VARIABLE and ASSIGN_VARIABLE: the whole value, from the state or into it.
+
+    Raises:
+        Unsupported: an element type that C does not have.
+    """
     op = entry.operator
     tensor = model.tensors[op.outputs[0] if op.outputs else entry.inputs[0]]
+    if tensor.dtype.name not in C_TYPES:
+        raise Unsupported(READER, "element type", tensor.dtype.name)
     kind = C_TYPES[tensor.dtype.name]
     text = f"""\
 static void @(int32_t count, const {kind} *input, {kind} *output) {{
@@ -85,16 +103,17 @@ def _fill(value: Array, kind: np.dtype | None, name: str, stem: str, library: Li
     rest = value < _FIRST
     if not rest.any():
         return []
-    first = int(value[rest].reshape(-1)[0])
-    line = f"{name}[i] = {integer(first)};"
+    assert kind is not None
+    first = value[rest].reshape(-1)[0]
+    literal = decimal(np.float32(first)) if kind == np.float32 else integer(int(first), 8 * np.dtype(kind).itemsize)
+    line = f"{name}[i] = {literal};"
     if (value[rest] != first).any():
-        assert kind is not None
         line = f"{name}[i] = {library.table(stem, np.dtype(kind), np.where(rest, value, 0).astype(kind))}[i];"
     return nest([("i", value.size)], [line])
 
 
 def _copies(
-    value: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_], start: int, names: tuple[str, str], stem: str,
+    value: Array, inside: npt.NDArray[np.bool_], start: int, names: tuple[str, str], stem: str,
     library: Library,
 ) -> list[str]:  # fmt: skip
     """The elements that come from one input: as boxes, or each from a place in a table."""
@@ -109,7 +128,7 @@ def _copies(
     return nest([("i", value.size)], body)
 
 
-def _boxes(value: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_], start: int) -> list[_Box] | None:
+def _boxes(value: Array, inside: npt.NDArray[np.bool_], start: int) -> list[_Box] | None:
     """The elements of one input as one box, or as one for each place along some axis; None where they are too many."""
     whole = _box(value, inside, start)
     if whole is not None:
@@ -129,7 +148,7 @@ def _boxes(value: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_], start: i
     return None
 
 
-def _box(value: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_], start: int) -> _Box | None:
+def _box(value: Array, inside: npt.NDArray[np.bool_], start: int) -> _Box | None:
     """These elements as one box; None where they are none."""
     if value.ndim == 0:
         return _Box((), (0, int(value) - start), ())

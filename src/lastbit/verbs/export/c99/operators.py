@@ -12,16 +12,18 @@ from ....rules.base import Unsupported
 from ..program import Piece
 from .comparisons import extreme, position
 from .curves import curve
+from .dense import dense
 from .elements import has_table, tabulated
 from .library import Library
-from .linear import convolution, dense
 from .matrices import matrix_product
 from .moves import copied, moved
 from .requantize import READER
 from .softmax import softmax
 from .staged import binary, pool, reduction, unary
+from .text import C_TYPES
+from .windows import convolution
 
-__all__ = ["pieces"]
+__all__ = ["pieces", "why_not"]
 
 _JOINS = ("CONCATENATION", "PACK", "PAD", "PADV2", "SPLIT", "SPLIT_V", "UNPACK")
 _VIEWS = ("EXPAND_DIMS", "GATHER", "RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE")
@@ -45,6 +47,11 @@ def pieces(entry: PreparedOperator, model: Model, library: Library) -> list[Piec
     """
     op = entry.operator
     prefix = f"op{op.index}_{op.name.lower()}"
+    if op.name in ("READ_VARIABLE", "ASSIGN_VARIABLE"):
+        return [copied(entry, model, library)]
+    for index in (*entry.inputs, *op.outputs):
+        if model.tensors[index].dtype.name not in C_TYPES:
+            raise Unsupported(READER, "element type", model.tensors[index].dtype.name)
     match entry:
         case PreparedDense():
             return [dense(entry, prefix, library)]
@@ -56,10 +63,17 @@ def pieces(entry: PreparedOperator, model: Model, library: Library) -> list[Piec
             return [binary(entry, model, prefix, library)]
         case PreparedBinary() if op.name in ("MAXIMUM", "MINIMUM"):
             return [extreme(entry, model, prefix, library)]
-        case _ if op.name in ("READ_VARIABLE", "ASSIGN_VARIABLE"):
-            return [copied(entry, model, library)]
         case _:
             return [_other(entry, model, prefix, library)]
+
+
+def why_not(entry: PreparedOperator, model: Model, lack: Unsupported) -> str:
+    """Why an operator is not written, in words."""
+    kinds = {model.tensors[i].dtype.name for i in (*entry.inputs, *entry.operator.outputs)}
+    words = f"C has no code for {lack.field} = {lack.value}"
+    if "float32" in kinds and entry.operator.name not in _MOVES | _OF_ONE:
+        return f"{words}: it calculates with float32 values, and only operators on integers are written"
+    return words
 
 
 def _other(entry: PreparedOperator, model: Model, prefix: str, library: Library) -> Piece:

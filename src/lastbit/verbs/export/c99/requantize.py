@@ -202,7 +202,7 @@ def _count(form: OneRounding, count: str) -> str:
 
 def _float(form: Float, dtype: IntegerType, library: Library) -> list[str]:
     if form.bias != "in_acc":
-        raise Unsupported(READER, "bias", form.bias)
+        raise Unsupported(READER, "bias", f"{form.bias}, a bias that is added in float32")
     library.helper(f"float{form.bits}_product")
     lines = [f"int64_t scaled = float{form.bits}_product(acc, mantissa, exponent, {_FLOAT_TIES[form.tie]});"]
     match form.limit:

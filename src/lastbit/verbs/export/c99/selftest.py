@@ -8,6 +8,7 @@ import numpy as np
 
 from ..program import Piece, Slot
 from ..selftest import MOST_OUTPUTS, SelfTest
+from .library import Constants
 from .text import C_TYPES, array, decimal, integer
 
 __all__ = ["checksums", "self_test_text"]
@@ -78,16 +79,29 @@ def checksums(kinds: set[str]) -> list[str]:
 
 
 def self_test_text(
-    name: str, test: SelfTest, pieces: list[Piece], inputs: list[Slot], outputs: list[Slot], memory: Sequence[str]
-) -> str:
-    """The function NAME_selftest and what only it needs; memory is what a run is given behind its outputs."""
+    name: str, test: SelfTest, pieces: list[Piece], inputs: list[Slot], outputs: list[Slot], memory: Sequence[str],
+    constants: Sequence[Constants],
+) -> str:  # fmt: skip
+    """The function NAME_selftest and what only it needs.
+
+    Args:
+        name: of the program.
+        test: the self-test.
+        pieces: the program's operators.
+        inputs: what it is given.
+        outputs: what it returns.
+        memory: what a run is given behind its outputs.
+        constants: its arrays.
+    """
     parts = [_fill(kind) for kind in sorted({slot.dtype.name for slot in inputs})]
     parts += _expected(test, outputs)
     parts += [*_probes(test, pieces), *_elements(test)]
     lines = _function(name, test, inputs, outputs, memory)
     runs, checks = len(test.vectors), len(test.vectors[0].checksums) if test.vectors else 0
     offset = runs * (sum(min(slot.elements, MOST_OUTPUTS) for slot in outputs) + checks)
-    parts.append("\n".join([*lines, *_single_checks(test, pieces, offset), "  return -1;", "}"]))
+    lines += _single_checks(test, pieces, offset)
+    lines += _constants(constants, offset + test.single_checks)
+    parts.append("\n".join([*lines, "  return -1;", "}"]))
     return "\n\n".join(parts)
 
 
@@ -195,6 +209,18 @@ def _function(name: str, test: SelfTest, inputs: list[Slot], outputs: list[Slot]
         "    return failed;",
         "  }",
     ]
+    return lines
+
+
+def _constants(constants: Sequence[Constants], offset: int) -> list[str]:
+    """Weights and tables, each array by its sum: a wrong one need not show in any output."""
+    lines: list[str] = []
+    for number, each in enumerate(constants):
+        lines += [
+            f"  if (selftest_sum_{each.kind}({each.name}, {each.size}) != {each.sum}u) {{",
+            f"    return {offset + number};",
+            "  }",
+        ]
     return lines
 
 

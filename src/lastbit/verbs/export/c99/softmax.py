@@ -14,7 +14,7 @@ from ....model.graph import Tensor
 from ....ops.base import PreparedOperator
 from ....rules.base import Unsupported
 from ....rules.operators.fold import Scale
-from ....rules.operators.recipes import InterpolatedSoftmax, PolynomialSoftmax, TableSoftmax
+from ....rules.operators.recipes import IntegerTableSoftmax, InterpolatedSoftmax, PolynomialSoftmax, TableSoftmax
 from ..program import Piece, elements
 from .library import Library
 from .requantize import READER
@@ -42,10 +42,12 @@ def softmax(entry: PreparedOperator, source: Tensor, output: Tensor, prefix: str
             row = _polynomial(made.recipe, given, to, float(beta), output.dtype.bits, library)
         case TableSoftmax():
             row = _table(given, to, beta, output, prefix, library)
+        case IntegerTableSoftmax():
+            row = _integer_table(given, to, beta, prefix, library)
         case InterpolatedSoftmax():
             row = _interpolated(made.recipe, given, beta, prefix, library)
-        case _:
-            raise Unsupported(READER, "recipe", type(made.recipe).__name__)
+        case other:
+            raise Unsupported(READER, "recipe", type(other).__name__)
     depth = source.shape[-1]
     if depth > _LONGEST_ROW:
         raise Unsupported(READER, "depth", f"{depth}, more than {_LONGEST_ROW}")
@@ -122,6 +124,39 @@ def _table(given: Scale, to: Scale, beta: np.float32, output: Tensor, prefix: st
         "for (int32_t k = 0; k < DEPTH; k++) {",
         f"  volatile float scaled = {name}[largest - input[k]] * one_over_sum;",
         *last,
+        "}",
+    ]
+
+
+def _integer_table(given: Scale, to: Scale, beta: np.float32, prefix: str, library: Library) -> list[str]:
+    if not 2.0**-24 <= float(to.scale) <= 4.0:
+        raise Unsupported(READER, "output scale", f"{float(to.scale)!r}, outside of 2^-24 to 4")
+    library.floats = True
+    library.helper("multiply", "keep_bits", "clamp")
+    with np.errstate(over="ignore"):
+        exact = expf(-(given.scale * beta) * np.arange(256, dtype=np.float32)) * np.float32(65535)
+    table = np.minimum(np.trunc(exact.astype(np.float64) + 0.5), 65535).astype(np.int32)
+    name = library.table(f"{prefix}_exp", np.dtype(np.int32), table)
+    return [
+        "int64_t sum_of_exps = 0;",
+        "for (int32_t k = 0; k < DEPTH; k++) {",
+        f"  sum_of_exps += {name}[largest - input[k]];",
+        "}",
+        "int32_t exponent = 0;",
+        "const uint64_t first_bits = keep_bits((uint64_t)sum_of_exps, 24, &exponent);",
+        f"volatile float product = (float)(first_bits << exponent) * {decimal(to.scale)};",
+        "volatile float fraction = 1.0f / product; /* becomes 1/2 to 1, times 2^shift */",
+        "int32_t shift = 0;",
+        "for (; fraction >= 1.0f; shift++) {",
+        "  fraction = fraction * 0.5f;",
+        "}",
+        "for (; fraction < 0.5f; shift--) {",
+        "  fraction = fraction * 2.0f;",
+        "}",
+        "const int32_t multiplier = (int32_t)(fraction * 2147483648.0f); /* exact */",
+        "for (int32_t k = 0; k < DEPTH; k++) {",
+        f"  const int64_t scaled = multiply({name}[largest - input[k]], multiplier, shift);",
+        f"  output[k] = (OUT)clamp(scaled + ({to.zero_point}), {to.qmin}, {to.qmax});",
         "}",
     ]
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ....model.types import Array, DType, hex_float
+from ....rules.base import Unsupported
 
-__all__ = ["C_TYPES", "array", "comment", "decimal", "identifier", "integer", "nest", "wrapped"]
+__all__ = ["C_TYPES", "array", "comment", "decimal", "has_array", "identifier", "integer", "nest", "wrapped"]
 
 C_TYPES = {
     "int8": "int8_t",
@@ -66,11 +67,16 @@ def integer(value: int, bits: int = 32) -> str:
 
 
 def decimal(value: np.floating) -> str:
-    """A float literal with digits enough to be the same number; infinities and NaN are none.
+    """A float literal with digits enough to be the same number.
+
+    Raises:
+        Unsupported: infinities and NaN, of which C without its library has no literals.
 
     >>> decimal(np.float32(0.1)), decimal(np.float64(0.1)), decimal(np.float32(3))
     ('0.100000001f', '0.10000000000000001', '3.0f')
     """
+    if not np.isfinite(value):
+        raise Unsupported("c99", "constant", float(value))
     single = value.dtype == np.float32
     text = f"{float(value):.{9 if single else 17}g}"
     return (text if any(c in text for c in ".e") else f"{text}.0") + ("f" if single else "")
@@ -85,6 +91,11 @@ def wrapped(values: Iterable[str], indent: str = "    ") -> list[str]:
             current = indent
         current += f"{value}, "
     return [*lines, current.rstrip()]
+
+
+def has_array(values: Array) -> bool:
+    """Whether C can hold an array: of an element type that it has, without infinities and NaN."""
+    return values.dtype.name in C_TYPES and (values.dtype.kind != "f" or bool(np.isfinite(values).all()))
 
 
 def array(name: str, dtype: DType | np.dtype, values: Array) -> str:
