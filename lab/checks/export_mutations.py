@@ -2,9 +2,9 @@
 
     python -m lab check export_mutations [--runtime NAME] [--constants N] [--json FILE] [MODEL ...]
 
-Changed are every rounding, bound, padding, stride, offset and shift of the code and its structures, and N drawn elements
-of each kind of constants: a multiplier by 0.1 %, a weight by one, a bias by one step of the output. A line for each kind
-says how many copies failed, how many of them only by the sum of a constant array. Ends with 1 where a copy passed.
+Changed are every rounding, bound, padding, stride, offset and shift of the code and its structures, and N elements of
+each kind of constants: a multiplier by 0.1 %, a weight by one, a bias by one step of the output. A line for each kind
+says how many copies failed and by what: vectors, single numbers, or sums of constants. Ends with 1 where one passed.
 """
 
 from __future__ import annotations

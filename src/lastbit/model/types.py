@@ -30,6 +30,7 @@ __all__ = [
     "IntArray",
     "IntegerType",
     "QuantParams",
+    "decimal_float",
     "fraction_of",
     "fused_bounds",
     "hex_float",
@@ -189,6 +190,16 @@ def hex_float(value: float | np.floating[Any]) -> str:
     '0x1.99999a0000000p-4'
     """
     return float(value).hex()
+
+
+def decimal_float(value: np.floating[Any]) -> str:
+    """A finite float with digits enough to be the same number, and with a point or an exponent.
+
+    >>> decimal_float(np.float32(0.1)), decimal_float(np.float64(0.1)), decimal_float(np.float32(3))
+    ('0.100000001', '0.10000000000000001', '3.0')
+    """
+    text = f"{float(value):.{9 if value.dtype == np.float32 else 17}g}"
+    return text if any(c in text for c in ".e") else f"{text}.0"
 
 
 def fused_bounds(activation: str) -> tuple[float, float]:

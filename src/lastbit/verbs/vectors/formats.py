@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 
 from ...layers.step_tables import LayerTables
 from ...model.errors import InputError
-from ...model.types import Array, hex_float
+from ...model.types import Array, decimal_float, hex_float
 from ...ops.products.window_layer import WindowLayer
 from ...report.json_text import json_text
 from ...report.output_files import check_folder as check_output_folder
@@ -220,7 +221,7 @@ def _fingerprint_lines(about: Mapping[str, Any]) -> list[str]:
     by = "no real interpreter" if confirmed is None else f"{confirmed['oracle']} {confirmed['version']}"
     lines = [
         f"made by {about['tool']}, seed {about['seed']}",
-        f"model {about['model']}",
+        f"model {os.path.basename(about['model'])}",
         f"model sha256 {about['model_sha256']}",
         f"operator {about['operator']}, runtime {about['runtime']}, rule {about['rule']}; outputs confirmed by {by}",
     ]
@@ -245,7 +246,7 @@ def _mem(key: str, array: Array, about: Mapping[str, Any]) -> bytes:
 
 
 def _header(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> bytes:
-    """A C99 header: arrays, constants, hexadecimal floats, and what each vector catches."""
+    """A header of C99 and C++11: arrays, constants, and what each vector catches."""
     name = f"lastbit_{stem}"
     lines = ["/*", *(f" * {line}" for line in _fingerprint_lines(about)), f" * {_one_line(about['equation'])}"]
     guard = f"{name.upper()}_H"
@@ -267,9 +268,8 @@ def _header(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) ->
     for key in ("input_scale", "weights_scale", "output_scale", "effective_scale"):
         if key not in about:
             continue
-        real = "double" if key == "effective_scale" else "float"
-        suffix = "" if real == "double" else "f"
-        values = [f"{text}{suffix}" for text in about[key]["hex"]]
+        real, kind = ("double", np.float64) if key == "effective_scale" else ("float", np.float32)
+        values = _c_values(np.asarray(about[key]["decimal"], kind))
         lines += _c_array(f"static const {real} {name}_{key}[{len(values)}]", values)
     for key, array in arrays.items():
         # INT32_MIN and its like are no C literals: the minus sign is applied to a number that is too large.
@@ -281,8 +281,10 @@ def _header(stem: str, arrays: Mapping[str, Array], about: Mapping[str, Any]) ->
 
 def _c_values(array: Array) -> list[str]:
     if array.dtype.kind == "f":
+        # Decimals, since C++11 has no hexadecimal floats.
         special = {"inf": "INFINITY", "-inf": "-INFINITY", "nan": "NAN"}
-        return [special.get(text, f"{text}f") for text in map(hex_float, array.reshape(-1))]
+        end = "f" if array.dtype == np.float32 else ""
+        return [special.get(str(float(v)), f"{decimal_float(v)}{end} /* {hex_float(v)} */") for v in array.reshape(-1)]
     bits = array.dtype.itemsize * 8
     if bits < 32 or array.dtype.kind == "u":
         return [str(v) for v in array.reshape(-1).tolist()]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ....model.types import Array, DType, hex_float
+from ....model.types import Array, DType, decimal_float, hex_float
 from ....rules.base import Unsupported
 
 __all__ = ["C_TYPES", "array", "comment", "decimal", "has_array", "identifier", "integer", "nest", "wrapped"]
@@ -77,9 +77,7 @@ def decimal(value: np.floating) -> str:
     """
     if not np.isfinite(value):
         raise Unsupported("c99", "constant", float(value))
-    single = value.dtype == np.float32
-    text = f"{float(value):.{9 if single else 17}g}"
-    return (text if any(c in text for c in ".e") else f"{text}.0") + ("f" if single else "")
+    return decimal_float(value) + ("f" if value.dtype == np.float32 else "")
 
 
 def wrapped(values: Iterable[str], indent: str = "    ") -> list[str]:
