@@ -18,7 +18,7 @@ from .text import C_TYPES, integer
 
 __all__ = [
     "Accumulator",
-    "Layer",
+    "IntegerLayer",
     "accumulator",
     "constants_of",
     "finish",
@@ -32,7 +32,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class IntegerLayer:
     """What dense layers and convolutions have in common.
 
     Attributes:
@@ -96,14 +96,14 @@ def probed(params: RequantParams, made: Requantizer, channels: tuple[int, int], 
     return (Probed(params, *channels, made.function, (made.structure, structure), made.names),)
 
 
-def types_of(layer: Layer, acc: Accumulator) -> tuple[str, str, str, str]:
+def types_of(layer: IntegerLayer, acc: Accumulator) -> tuple[str, str, str, str]:
     """The C types of input, weights, bias and output."""
     source, output = layer.tensors
     bias = "int64_t" if acc.type == "int64_t" else "int32_t"
     return C_TYPES[source.dtype.name], C_TYPES[layer.weights.dtype.name], bias, C_TYPES[output.dtype.name]
 
 
-def constants_of(layer: Layer, acc: Accumulator, library: Library) -> tuple[str, str]:
+def constants_of(layer: IntegerLayer, acc: Accumulator, library: Library) -> tuple[str, str]:
     """The arrays of a layer's weights and bias."""
     kind = np.dtype(np.int64 if acc.type == "int64_t" else np.int32)
     weights = library.array(f"{layer.prefix}_filter", layer.weights.dtype, layer.weights)

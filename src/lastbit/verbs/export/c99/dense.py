@@ -12,7 +12,7 @@ from ....rules.sums.pairs16 import kernel_shifts
 from ..program import Piece, elements
 from .accumulators import (
     Accumulator,
-    Layer,
+    IntegerLayer,
     accumulator,
     constants_of,
     finish,
@@ -39,7 +39,7 @@ def dense(entry: PreparedDense, prefix: str, library: Library) -> Piece:
     offset = -layer.input_zero_point
     bias = layer.bias_values
     reach = reach_of(layer.weights_values, layer.weights_zero_point, bias, layer.input, offset)
-    common = Layer(
+    common = IntegerLayer(
         prefix, (layer.input, layer.output), layer.weights_values, bias, (offset, -layer.weights_zero_point), reach
     )
     params = entry.requant

@@ -11,11 +11,11 @@ from ..vectors import checksum
 from . import text
 from .helpers import HELPERS
 
-__all__ = ["Constants", "Library"]
+__all__ = ["ConstantArray", "Library"]
 
 
 @dataclass(frozen=True)
-class Constants:
+class ConstantArray:
     """A constant array, as a self-test looks at it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Library:
         self._constants: dict[str, str] = {}
         self.floats = False
         self.constant_bytes = 0
-        self.sums: dict[str, Constants] = {}
+        self.sums: dict[str, ConstantArray] = {}
 
     def helper(self, *names: str) -> None:
         """Take helpers with all that they call."""
@@ -83,7 +83,7 @@ class Library:
             self.constant_bytes += max(values.size, 1) * np.dtype(dtype).itemsize
         kind = np.dtype(dtype)
         if kind.kind != "f":
-            self.sums[name] = Constants(name, kind.name, values.size, checksum(values))
+            self.sums[name] = ConstantArray(name, kind.name, values.size, checksum(values))
         place[name] = text.array(name, dtype, values)
         return name
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..program import Piece, Slot
 from ..selftest import MOST_OUTPUTS, SelfTest
-from .library import Constants
+from .library import ConstantArray
 from .text import C_TYPES, array, decimal, integer
 
 __all__ = ["checksums", "self_test_text"]
@@ -80,7 +80,7 @@ def checksums(kinds: set[str]) -> list[str]:
 
 def self_test_text(
     name: str, test: SelfTest, pieces: list[Piece], inputs: list[Slot], outputs: list[Slot], memory: Sequence[str],
-    constants: Sequence[Constants],
+    constants: Sequence[ConstantArray],
 ) -> str:  # fmt: skip
     """The function NAME_selftest and what only it needs.
 
@@ -212,7 +212,7 @@ def _function(name: str, test: SelfTest, inputs: list[Slot], outputs: list[Slot]
     return lines
 
 
-def _constants(constants: Sequence[Constants], offset: int) -> list[str]:
+def _constants(constants: Sequence[ConstantArray], offset: int) -> list[str]:
     """Weights and tables, each array by its sum: a wrong one need not show in any output."""
     lines: list[str] = []
     for number, each in enumerate(constants):

@@ -10,7 +10,7 @@ from ....rules.base import Unsupported
 from ..program import Piece, elements
 from .accumulators import (
     Accumulator,
-    Layer,
+    IntegerLayer,
     accumulator,
     constants_of,
     finish,
@@ -51,7 +51,9 @@ def convolution(entry: PreparedConvolution, prefix: str, library: Library) -> li
     depthwise = kind == "DEPTHWISE_CONV_2D"
     per_channel = weights.reshape(-1, layer.channels).T if depthwise else weights.reshape(layer.channels, -1)
     reach = reach_of(per_channel, layer.weights_zero_point, bias, layer.input, offset)
-    common = Layer(prefix, (layer.input, layer.output), weights, bias, (offset, -layer.weights_zero_point), reach)
+    common = IntegerLayer(
+        prefix, (layer.input, layer.output), weights, bias, (offset, -layer.weights_zero_point), reach
+    )
     library.function("window_shape", _SHAPE)
     pieces = []
     for number, part in enumerate(entry.parts):
