@@ -76,9 +76,11 @@ def doctor(works: Sequence[str] = ("litert-xnnpack", "litert-builtin-x86", "lite
         {"name": name, "mode": "", "state": "works" if name in works else "missing", "detail": detail[name in works]}
         for name in ORACLES
     ]
+    there = [{"distribution": name, "extra": name, "status": "installed"} for name in ("litert", "tflm", "keras")]
+    install = 'pip install "onnxruntime==1.0"'
     missing = [
-        {"distribution": name, "status": "missing", "available": True, "install": f'pip install "{name}==1.0"'}
-        for name in ("onnxruntime", "torch")
+        {"distribution": name, "extra": name, "status": "missing", "available": True, "install": install}
+        for name in ("onnxruntime", "torch", "plot", "pandas", "docs")
     ]
     core = {"works": True, "detail": "works (a layer worked by hand has the right values on every runtime)"}
     return DoctorReport(
@@ -88,7 +90,7 @@ def doctor(works: Sequence[str] = ("litert-xnnpack", "litert-builtin-x86", "lite
             "this_cpu": {"runtime": "litert-xnnpack", "why_none": None},
             "core": core,
             "oracles": oracles,
-            "extras": missing,
+            "extras": [*there, *missing],
             "compiled_code": {"folder": "kept", "problem": None},
         }
     )

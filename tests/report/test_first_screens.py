@@ -69,6 +69,7 @@ FACTS = {
             *("Interpreter(model) on this CPU is litert-xnnpack", "LastBit 0.1.0 works", "Python 3.11.7"),
             *("4 of 21 real interpreters run", *FAMILIES, "litert-reference", "tflm"),
             *("onnxruntime is not installed", 'pip install "onnxruntime==1.0"', "-v"),
+            *("Extras here: litert, tflm, keras", "Extras not here: onnxruntime, torch, plot, pandas, docs"),
         ],
     ),
     "evaluate": (

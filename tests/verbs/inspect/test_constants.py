@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
+
 import lastbit
 from lab.record.activations import cases
 from lab.record.operators import all_cases
 from lastbit.arith.exact import round_multiplier
+from lastbit.report.blocks import Text
 
 RUNTIMES = ("litert-builtin-x86", "litert-xnnpack", "tflm")
 
@@ -62,6 +65,34 @@ def test_a_convolutions_multiplier_shift_clamp_and_folded_bias():
             pairs = [round_multiplier(Fraction(scale)) for scale in scales]
             assert list(zip(part["multiplier"], part["shift"], strict=True)) == pairs
         assert "Folded bias" in str(report)
+
+
+def test_a_convolutions_accumulators_are_those_of_the_inputs_at_both_ends():
+    """By hand: for each channel the input's end that makes the product large, for each tap."""
+    for operator in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+        case = next(c for c in all_cases(seed=3, scale=0.05) if c.op == operator and c.outputs[0].dtype == "int8")
+        model = case.model()
+        report = lastbit.inspect(model)
+        (entry,) = report.as_dict()["convolutions"]
+        op = model.operator(entry["operator"])
+        weights = model.tensors[op.inputs[1]]
+        axis = 0 if operator == "CONV_2D" else 3
+        taps = np.moveaxis(weights.data, axis, 0).reshape(weights.shape[axis], -1).astype(int)
+        taps = taps - int(weights.quant.zero_point[0])
+        bias = (
+            model.tensors[op.inputs[2]].data if len(op.inputs) > 2 and op.inputs[2] >= 0 else np.zeros(len(taps), int)
+        )
+        x = model.tensors[op.inputs[0]]
+        ends = [end - int(x.quant.zero_point[0]) for end in (x.dtype.qmin, x.dtype.qmax)]
+        products = np.stack([end * taps for end in ends])
+        assert entry["constants"]["acc_min"] == (products.min(axis=0).sum(axis=1) + bias).tolist()
+        assert entry["constants"]["acc_max"] == (products.max(axis=0).sum(axis=1) + bias).tolist()
+        assert (entry["channels"], entry["taps"]) == taps.shape
+        low, high = min(entry["constants"]["acc_min"]), max(entry["constants"]["acc_max"])
+        screen = " ".join(block.text for block in report.first_screen() if isinstance(block, Text))
+        assert f"{operator} {op.index}: [{taps.shape[0]},{taps.shape[1]}]" in screen
+        assert f"acc {low}..{high} ({entry['constants']['acc_bits']} bits)" in screen
+        assert f"{low}..{high}" in str(report)
 
 
 def test_recipes_are_shown_as_fields():

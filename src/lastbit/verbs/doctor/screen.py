@@ -13,8 +13,8 @@ from ...runtimes.groups import GROUPS
 __all__ = ["screen_blocks"]
 
 _WORKS = "works"
-# Those that most people need stand first.
-_MOST_MISSING = 2
+# Of these the command is shown; `-v` shows every one.
+_MOST_MISSING = 1
 _BROKEN = ("fails", "differs")
 
 
@@ -41,6 +41,10 @@ def screen_blocks(data: Mapping[str, Any]) -> list[Block]:
         if entry["state"] in _BROKEN:
             blocks.append(Text(f"{entry['name']}: {entry['detail']}", "bad"))
     missing = [entry for entry in data["extras"] if entry["status"] == "missing" and entry["available"]]
+    here_too = [entry["extra"] for entry in data["extras"] if entry["status"] != "missing"]
+    blocks.append(Text(f"Extras here: {', '.join(here_too) or 'none'}"))
+    if missing:
+        blocks.append(Text(f"Extras not here: {', '.join(entry['extra'] for entry in missing)}"))
     for entry in missing[:_MOST_MISSING]:
         # A command is never folded: it is to be copied.
         blocks += [Text(f"{entry['distribution']} is not installed. If you need it:"), Code(entry["install"])]

@@ -49,6 +49,10 @@ _EXTRAS = (
     _Extra("onnxruntime", "onnxruntime", "the real ONNX Runtime, for verify of single dense layers"),
     _Extra("torch", "torch", "the real PyTorch with fbgemm, for verify of single dense layers (large)"),
     _Extra("numba", "fast", "the compiled engine: run, evaluate and bench at the speed of the CPU"),
+    _Extra("h5py", "keras", "reading Keras files: quantize model.keras"),
+    _Extra("matplotlib", "plot", "pictures: --plot, report.plot(), pictures in --html pages"),
+    _Extra("pandas", "pandas", "tables for notebooks: report.to_pandas()"),
+    _Extra("sphinx", "docs", "building the site of the documents"),
     _Extra("tensorflow-cpu", "converter", "making the demo models again (large)"),
 )
 

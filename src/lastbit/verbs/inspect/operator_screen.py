@@ -19,7 +19,7 @@ from ...report.phrases import (
     type_text,
     zero_point_text,
 )
-from .screen import FAMILIES, findings, model_line, short_scale
+from .screen import FAMILIES, acc_text, findings, model_line, overflows, short_scale
 
 __all__ = ["operator_screen"]
 
@@ -209,7 +209,13 @@ def _convolution(data: Data, channels: int) -> list[Block]:
         subsequent_indent="    ",
         break_on_hyphens=False,
     )
-    return [Code("\n".join(equation)), Text(f"clamp {clamp[0]}..{clamp[1]}"), *_channels(columns, "channel", channels)]
+    entry = data["convolutions"][0]
+    text = f"{entry['channels']} channels of {entry['taps']} taps{acc_text(entry)}, clamp {clamp[0]}..{clamp[1]}"
+    return [
+        Code("\n".join(equation)),
+        Text(text, "bad" if overflows(entry) else ""),
+        *_channels(columns, "channel", channels),
+    ]
 
 
 def _joined(parts: Sequence[Data]) -> dict[str, Any]:

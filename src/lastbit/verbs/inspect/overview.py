@@ -21,6 +21,7 @@ from ...report.phrases import (
     type_text,
     zero_point_text,
 )
+from .screen import overflows
 
 __all__ = ["model_blocks", "overview_blocks"]
 
@@ -36,6 +37,7 @@ def overview_blocks(data: Data, full: bool) -> list[Block]:
         *_uncovered(data, full),
         *_notes(data, full),
         *_dense_overview(data, full),
+        *_convolutions_overview(data, full),
         *_tensors(data, full),
     ]
 
@@ -152,6 +154,22 @@ def _notes(data: Data, full: bool) -> list[Block]:
     return blocks
 
 
+def _convolutions_overview(data: Data, full: bool) -> list[Block]:
+    rows = []
+    for entry in data["convolutions"]:
+        constants = entry["constants"]
+        acc = "-" if constants is None else f"{min(constants['acc_min'])}..{max(constants['acc_max'])}"
+        bits = "-" if constants is None else f"{constants['acc_bits']}{' OVERFLOWS' if overflows(entry) else ''}"
+        sizes = [entry[key] if entry[key] is not None else "-" for key in ("channels", "taps", "granularity")]
+        rows.append((entry["operator"], entry["name"], *sizes, entry["activation"] or "-", acc, bits))
+    if not rows:
+        return []
+    headers = ("op", "operator", "channels", "taps", "granularity", "activation", "reachable acc", "acc bits")
+    right = ("op", "channels", "taps", "reachable acc", "acc bits")
+    table = Table(headers, cut(rows, ROWS, full), right=right)
+    return [Heading("Convolutions"), table, *left_out(len(rows), ROWS, full, "convolutions")]
+
+
 def _dense_overview(data: Data, full: bool) -> list[Block]:
     if not data["dense"]:
         return []
@@ -161,9 +179,7 @@ def _dense_overview(data: Data, full: bool) -> list[Block]:
         acc = bits = "-"
         if constants is not None:
             acc = f"{min(constants['acc_min'])}..{max(constants['acc_max'])}"
-            narrow = any(runtime.get("acc_bits", 64) <= 32 for runtime in entry["runtimes"].values())
-            overflows = constants["overflows_int32" if narrow else "reaches_int64_end"]
-            bits = f"{constants['acc_bits']}{' OVERFLOWS' if overflows else ''}"
+            bits = f"{constants['acc_bits']}{' OVERFLOWS' if overflows(entry) else ''}"
         rows.append(
             (
                 entry["operator"],

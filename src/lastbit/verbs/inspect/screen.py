@@ -13,6 +13,7 @@ from ...report.phrases import (
     families_in_short,
     families_row,
     folded,
+    layers_text,
     lines_in,
     name_text,
     numbers,
@@ -23,7 +24,15 @@ from ...report.phrases import (
 )
 from ...runtimes.groups import Group
 
-__all__ = ["FAMILIES", "findings", "model_line", "overview_screen", "short_scale"]
+__all__ = [
+    "FAMILIES",
+    "acc_text",
+    "findings",
+    "model_line",
+    "overflows",
+    "overview_screen",
+    "short_scale",
+]
 
 FAMILIES = tuple(str(group) for group in Group)
 _WIDTH = 79
@@ -32,13 +41,13 @@ _MOST_ENDS = 2
 _LINES, _LEAST_REASONS = 30, 2
 # Letters of a fault, a breach or a note: with its effect, which stands behind its cause.
 _FINDING = 190
-_MOST_DENSE = 2
+_MOST_LAYERS = 2
 
 
 def overview_screen(data: Data) -> list[Block]:
     """The model, its inputs and outputs, its operators with the families they are covered on, and what to know."""
     above: list[Block] = [Heading(model_line(data)), *_ends(data), *_operators(data)]
-    below = folded([*_dense(data), *findings(data), Text("More: -v. One operator: --op N. As data: --json.", "dim")])
+    below = folded([*_layers(data), *findings(data), Text("More: -v. One operator: --op N. As data: --json.", "dim")])
     left = _LINES - lines_in([*above, *below])
     return [*above, *_uncovered(data, max(left, _LEAST_REASONS)), *below]
 
@@ -129,26 +138,43 @@ def _uncovered(data: Data, most: int) -> list[Block]:
     return blocks
 
 
-def _dense(data: Data) -> list[Block]:
-    """Shape, granularity and accumulators of the first dense layers; those that overflow stand first."""
-    entries = sorted(data["dense"], key=lambda entry: not _overflows(entry))
+def _layers(data: Data) -> list[Block]:
+    """Size and accumulators of the first dense layers and convolutions; those that overflow stand first."""
+    texts = [
+        (entry, f"Dense layer {entry['operator']}: {_size(entry, 'units', 'depth')} {entry['granularity'] or ''}")
+        for entry in data["dense"]
+    ]
+    texts += [
+        (entry, f"{entry['name']} {entry['operator']}: {_size(entry, 'channels', 'taps')}")
+        for entry in data["convolutions"]
+    ]
+    texts.sort(key=lambda pair: (not overflows(pair[0]), pair[0]["operator"]))
     blocks: list[Block] = []
-    for entry in entries[:_MOST_DENSE]:
-        shape = f"[{entry['units']},{entry['depth']}]" if entry["units"] is not None else ""
-        activation = "" if entry["activation"] == "NONE" else f", {entry['activation']}"
-        text = f"Dense layer {entry['operator']}: {shape} {entry['granularity'] or ''}{activation}"
-        constants = entry.get("constants")
-        if constants is not None:
-            low, high = min(constants["acc_min"]), max(constants["acc_max"])
-            text += f", acc {low}..{high} ({constants['acc_bits']} bits)"
-        bad = _overflows(entry)
-        blocks.append(Text(text + (" OVERFLOWS" if bad else ""), "bad" if bad else ""))
-    left = len(entries) - len(blocks)
-    return [*blocks, *([Text(f"{plural(left, 'more dense layer')}.", "dim")] if left else [])]
+    for entry, text in texts[:_MOST_LAYERS]:
+        activation = "" if entry["activation"] in (None, "NONE") else f", {entry['activation']}"
+        shown = f"{text}{activation}{acc_text(entry)}"
+        blocks.append(Text(shown, "bad" if overflows(entry) else ""))
+    left = [entry for entry, _ in texts[_MOST_LAYERS:]]
+    what = layers_text([entry.get("name", "FULLY_CONNECTED") for entry in left])
+    return [*blocks, *([Text(f"{len(left)} more: {what}." if len(left) > 1 else "1 more.", "dim")] if left else [])]
 
 
-def _overflows(entry: Data) -> bool:
-    """Whether an accumulator of a dense layer leaves its register on some runtime."""
+def _size(entry: Data, *keys: str) -> str:
+    """`[units,depth]`; of a convolution `[channels,taps]`."""
+    return f"[{','.join(str(entry[key]) for key in keys)}]" if entry[keys[0]] is not None else ""
+
+
+def acc_text(entry: Data) -> str:
+    """The accumulators that a layer's weights and inputs can reach, and whether they leave their register."""
+    constants = entry.get("constants")
+    if constants is None:
+        return ""
+    low, high = min(constants["acc_min"]), max(constants["acc_max"])
+    return f", acc {low}..{high} ({constants['acc_bits']} bits{' OVERFLOWS its register' if overflows(entry) else ''})"
+
+
+def overflows(entry: Data) -> bool:
+    """Whether an accumulator of a layer leaves its register on some runtime."""
     constants = entry.get("constants")
     if constants is None:
         return False

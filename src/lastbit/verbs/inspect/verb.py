@@ -18,6 +18,8 @@ from ...model.tflite.reader import load
 from ...ops.base import PreparedOperator
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.prepare import prepare_operator
+from ...ops.products.convolution import PreparedConvolution
+from ...ops.products.window_layer import as_dense
 from ...report.blocks import Block, Report
 from ...report.json_text import json_text
 from ...rules.requantize.fold import has_multiplier, multiplier_q15
@@ -122,7 +124,7 @@ def inspect(
     loaded = model if isinstance(model, Model) else load(model)
     chosen = [get_runtime(runtime) for runtime in (RUNTIMES if runtimes is None else runtimes)]
     shown = loaded.operators if op is None else (loaded.operator(op),)
-    operators, dense, constants = [], [], {}
+    operators, dense, convolutions, constants = [], [], [], {}
     alike: dict[Hashable, dict[str, Any]] = {}
     for operator in shown:
         kind = likeness(loaded, operator)
@@ -139,6 +141,8 @@ def inspect(
             constants = {name: made for name, made in folded.items() if made is not None}
         if operator.name == "FULLY_CONNECTED":
             dense.append(_dense(loaded, operator, prepared))
+        elif operator.name in _CONVOLUTIONS:
+            convolutions.append(_convolution(loaded, operator, prepared))
     used = {index for entry in operators for index in (*entry["inputs"], *entry["outputs"])}
     tensors = [tensor for tensor in loaded.tensors if op is None or tensor.index in used]
     data = {
@@ -155,6 +159,7 @@ def inspect(
         "operators": operators,
         "tensors": [_tensor(loaded, tensor) for tensor in tensors],
         "dense": dense,
+        "convolutions": convolutions,
         "constants": constants,
     }
     return Inspection(data, full)
@@ -286,6 +291,27 @@ def _dense(model: Model, op: Operator, prepared: Mapping[str, PreparedOperator |
         for name, value in prepared.items()
     }
     return entry
+
+
+def _convolution(model: Model, op: Operator, prepared: Mapping[str, PreparedOperator | Refused]) -> dict[str, Any]:
+    """What follows of a convolution's accumulators from the file, and how wide each runtime's are."""
+    weights = model.operand(op, 1)
+    windows = {
+        name: dense
+        for name, entry in prepared.items()
+        if isinstance(entry, PreparedConvolution) and isinstance(dense := as_dense(entry), PreparedDense)
+    }
+    first = next(iter(windows.values()), None)
+    return {
+        "operator": op.index,
+        "name": op.name,
+        "channels": None if first is None else first.layer.units,
+        "taps": None if first is None else first.layer.depth,
+        "granularity": weights.quant.granularity if weights is not None and weights.quant is not None else None,
+        "activation": op.options.get("fused_activation_function"),
+        "constants": None if first is None else _constants(first),
+        "runtimes": {name: {"acc_bits": dense.acc_bits} for name, dense in windows.items()},
+    }
 
 
 def _tensor_type(tensor: Tensor) -> dict[str, Any]:
