@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ __all__ = ["SLOTS", "STAGES", "Case", "Mistake", "ScaleValues", "always", "is_q3
 
 # Values of windows that are held at one time.
 _VALUES = 1 << 22
+# Up to so many of them are kept with the products that follow.
+_KEPT = 1 << 20
 
 # Slot -> stage, in order of calculation. A slot is one decision: mistakes of one slot exclude each other.
 SLOTS: dict[str, str] = {
@@ -198,6 +201,13 @@ class Case:
         whole = self.windows is None and isinstance(rows, slice) and rows == slice(None)
         which = None if whole else np.arange(self.rows)[rows]
         return Everything(self.windows, self.layer.groups, self.layer.units, which)
+
+    @cached_property
+    def grids(self) -> tuple[Everything, ...]:
+        """The grids of all elements, some of the rows in each; of few values the right products are kept."""
+        right = (self.x, self.w) if self.rows * self.w.shape[1] * self.layer.groups <= _KEPT else None
+        found = [self.everything(rows) for rows in self.pieces()]
+        return tuple(Everything(grid.windows, grid.groups, grid.count, grid.which, right) for grid in found)
 
     def pieces(self) -> list[slice]:
         """The rows in so few parts that the values of each part's windows take little memory."""

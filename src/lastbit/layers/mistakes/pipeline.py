@@ -190,7 +190,7 @@ def centred_input(
 
 def accumulate_all(case: Case, chosen: Chosen) -> Accumulated:
     """The same for every element, `[rows, out]`; a convolution's a part of its rows at a time."""
-    parts = [accumulate(case, case.everything(rows), chosen) for rows in case.pieces()]
+    parts = [accumulate(case, grid, chosen) for grid in case.grids]
     if len(parts) == 1:
         return parts[0]
     sizes = [len(part.acc) for part in parts]

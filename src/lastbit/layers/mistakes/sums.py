@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +64,7 @@ class Everything(Grid):
         groups: into how many parts a row is cut, each seen by units of its own.
         units: how many there are.
         which: the rows of the output; None for all that the input has.
+        right: the right input and weights, of which rows and products are kept: most mistakes change neither.
     """
 
     def __init__(
@@ -71,11 +73,22 @@ class Everything(Grid):
         groups: int = 1,
         units: int = 0,
         which: npt.NDArray[np.int64] | None = None,
+        right: tuple[Int64Array, Int64Array] | None = None,
     ) -> None:
         self.windows, self.groups, self.count, self.which = windows, groups, units, which
+        self._right = right
+        self._rows: Int64Array | None = None
+        self._dot: Int64Array | None = None
 
     def rows(self, x: Int64Array, windows: WindowTaps | None = None) -> Int64Array:
         """All rows: `[rows, depth]`, or `[rows, groups, depth]` where there are several parts."""
+        if windows is not None or self._right is None or x is not self._right[0]:
+            return self._made(x, windows)
+        if self._rows is None:
+            self._rows = self._made(x, None)
+        return self._rows
+
+    def _made(self, x: Int64Array, windows: WindowTaps | None) -> Int64Array:
         seen = windows or self.windows
         if seen is None:
             taken = x if self.which is None else x[self.which]
@@ -105,10 +118,13 @@ class Everything(Grid):
         return values
 
     def dot(self, x: Int64Array, w: Int64Array) -> Int64Array:
-        """The matrix product, through float64: exact below 2^53, which no layer reaches."""
-        if x.ndim == 3:
-            return grouped_dot(x.reshape(len(x), -1), w, x.shape[1])
-        return integer_product(x.astype(np.float64), w.astype(np.float64).T).astype(np.int64)
+        """The matrix product, through floats: exact below 2^53, which no layer reaches."""
+        if self._right is None or x is not self._rows or w is not self._right[1]:
+            return _dot(x, w)
+        if self._dot is None:
+            self._dot = _dot(x, w)
+            self._dot.flags.writeable = False
+        return self._dot
 
     def dot_of(
         self, x: Int64Array, w: Int64Array, each: Callable[[Int64Array], Int64Array], together: int = 1
@@ -125,6 +141,15 @@ class Everything(Grid):
         if x.ndim == 3:
             return np.repeat(x.sum(axis=-1), self.count // x.shape[1], axis=1)
         return np.asarray(x.sum(axis=-1, keepdims=True))
+
+
+def _dot(x: Int64Array, w: Int64Array) -> Int64Array:
+    """Sum over k of x * w, `[rows, out]`."""
+    if x.ndim == 3:
+        return grouped_dot(x.reshape(len(x), -1), w, x.shape[1])
+    largest = int(np.abs(x).max(initial=0)) * int(np.abs(w).sum(axis=1).max(initial=0))
+    kind: type[np.floating[Any]] = np.float32 if largest < 2**24 else np.float64
+    return integer_product(x.astype(kind), w.astype(kind).T).astype(np.int64)
 
 
 def _products(x: Int64Array, w: Int64Array) -> Int64Array:

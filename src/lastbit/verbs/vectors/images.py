@@ -7,14 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...arith.fixedpoint import low_bits
 from ...layers.mistakes import applicable
-from ...layers.mistakes.base import Case
-from ...layers.mistakes.pipeline import PREFIX, Accumulated, wrong_matrix, wrong_output
 from ...layers.running import LayerSums
 from ...layers.step_tables import LayerTables
 from ...layers.window_images import images_of, inner_places
-from ...model.types import Int64Array, IntArray, integer_type
+from ...model.types import IntArray, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.prepare import PreparedModel
 from ...ops.products.window_layer import WindowLayer
@@ -23,6 +20,7 @@ from .pool import Pool, caught_by
 from .random_catches import random_catches
 from .report import Catch, LayerVectors
 from .rivals import Rival, rivals_of
+from .trial import Trial
 
 __all__ = ["image_vectors"]
 
@@ -31,6 +29,9 @@ _SPREADS = (1 << 16, 1 << 16, 12, 4)
 
 _ALONE = 12
 """Times as many random images where no window can be chosen freely."""
+
+_VARIANTS = 24
+"""Windows with one accumulator that are compared: an image has many windows, so each need show little."""
 
 _OUTPUTS = 1 << 20
 """Output elements of all candidates, about; two images at least."""
@@ -54,7 +55,7 @@ def image_vectors(
     """
     right = tables.prepared
     rivals = rivals_of(side.model, tables, side.runtime.name, rng)
-    pool = Pool(tables, rivals, rng)
+    pool = Pool(tables, rivals, rng, _VARIANTS)
     drawn = random_catches(tables, rivals, random, rng, caught_by) if random else [(None, 0)] * len(rivals)
     known = {rival.name for rival in rivals}
     own = [m for m in applicable(right, images=True) if m.name not in known]
@@ -121,17 +122,7 @@ def _caught(
     for image in images:
         x = image[None]
         rows = right.layer.rows(x)
-        case, accs = Case.of(right, x), low_bits(sums.totals(rows), right.acc_bits)
-        wanted = right.requantized(accs)["output"].astype(np.int64)
-        caught.append([bool((_outputs(right, rival, case, x, rows, accs) != wanted).any()) for rival in rivals])
+        trial = Trial(sums, right, rows, x)
+        caught.append([bool(trial.differs(rival).any()) for rival in rivals])
         pairs.append(pool.pairs_of(rows).any(axis=0))
     return np.asarray(caught, bool).reshape(len(images), len(rivals)), np.stack(pairs)
-
-
-def _outputs(right: PreparedDense, rival: Rival, case: Case, x: IntArray, rows: IntArray, accs: Int64Array) -> IntArray:
-    """What a rival makes of an image, `[rows, out]`; from the accumulators where it changes nothing before them."""
-    if rival.mistake is None:
-        return rival.outputs(right, rows)
-    if rival.mistake.slot in (*PREFIX, "whole"):
-        return wrong_output(right, x, [rival.name]).reshape(accs.shape)
-    return wrong_matrix(case, {rival.mistake.slot: rival.mistake}, Accumulated(accs))

@@ -8,14 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arith.fixedpoint import low_bits
-from ...layers.running import LayerSums, accumulators, random_rows, rows_in_rule
+from ...layers.running import LayerSums, accumulators, random_rows
 from ...layers.separating_inputs import boundary_inputs
 from ...layers.solving import UnitSolver, variants
 from ...layers.step_tables import LayerTables
-from ...model.types import Array, IntArray
+from ...model.types import IntArray
 from ...ops.dense.eight_bit import PreparedDense
 from .candidates import every_input, fewest, impulses, odd_rows
-from .rivals import Key, Rival, arithmetic_of
+from .rivals import Rival, arithmetic_of
+from .trial import Trial
 
 __all__ = ["Pool", "caught_by"]
 
@@ -29,19 +30,11 @@ _ELEMENTS = 1 << 22
 def caught_by(right: PreparedDense, rivals: Sequence[Rival], rows: IntArray) -> npt.NDArray[np.bool_]:
     """Which rows catch which rivals: `[rows, rivals]`. A row catches what prints another output for it at any unit."""
     result = np.zeros((len(rows), len(rivals)), bool)
-    step = max(_ELEMENTS // max(right.layer.units, right.layer.depth), 1)
+    step, sums = max(_ELEMENTS // max(right.layer.units, right.layer.depth), 1), LayerSums(right)
     for first in range(0, len(rows), step):
-        part = rows[first : first + step]
-        wanted = rows_in_rule(right, part)[1].astype(np.int64)
-        known: dict[Key, Array] = {}
+        trial = Trial(sums, right, rows[first : first + step])
         for k, rival in enumerate(rivals):
-            if rival.prepared is not None:
-                key = arithmetic_of(rival.prepared)
-                if key not in known:
-                    known[key] = (rival.outputs(right, part) != wanted).any(axis=1)
-                result[first : first + step, k] = known[key]
-            else:
-                result[first : first + step, k] = (rival.outputs(right, part) != wanted).any(axis=1)
+            result[first : first + step, k] = trial.differs(rival)
     return result
 
 
@@ -55,8 +48,10 @@ class Pool:
         pairs: bool `[n, rules * units]`: for which rules and units each candidate shows a difference.
     """
 
-    def __init__(self, tables: LayerTables, rivals: Sequence[Rival], rng: np.random.Generator) -> None:
-        self.tables, self.rivals, self.rng = tables, rivals, rng
+    def __init__(
+        self, tables: LayerTables, rivals: Sequence[Rival], rng: np.random.Generator, most_variants: int = _VARIANTS
+    ) -> None:
+        self.tables, self.rivals, self.rng, self._most_variants = tables, rivals, rng, most_variants
         layer = tables.layer
         self._solvers: dict[int, UnitSolver] = {}
         rules = {arithmetic_of(r.prepared): r for r in rivals if r.prepared is not None and not r.equal}
@@ -101,7 +96,7 @@ class Pool:
     def _solved(self) -> list[IntArray]:
         """Inputs solved onto accumulators at which rivals differ: some for each rival, then for each unit and rule."""
         found = []
-        for rival in self.rivals:
+        for rival in (*self.rules, *(rival for rival in self.rivals if rival.mistake is not None)):
             if rival.targets.size:
                 some = rival.targets[self.rng.permutation(len(rival.targets))[:_SOLVED_PER_RIVAL]]
                 found += [x for unit, acc in some.tolist() if (x := self._solve(unit, acc)) is not None]
@@ -119,7 +114,9 @@ class Pool:
 
     def _solve(self, unit: int, acc: int) -> IntArray | None:
         """An input whose accumulator at a unit is `acc`, however the sum got there."""
-        solver = self._solvers.setdefault(unit, UnitSolver(self.tables.layer, unit))
+        if unit not in self._solvers:
+            self._solvers[unit] = UnitSolver(self.tables.layer, unit)
+        solver = self._solvers[unit]
         period = 1 << self.tables.bits
         first = acc + -(-(solver.reach.low - acc) // period) * period
         for total in range(first, min(solver.reach.high, first + 2 * period) + 1, period):
@@ -134,7 +131,7 @@ class Pool:
         Many at a time: a matrix product of few rows costs more to begin than to do.
         """
         layer = self.tables.layer
-        count = max(min(_VARIANTS, _VARIANT_ELEMENTS // layer.units), 8)
+        count = max(min(self._most_variants, _VARIANT_ELEMENTS // layer.units), 8)
         at_once = max(_ELEMENTS // ((count + 1) * layer.units), 1)
         best: list[IntArray] = []
         for first in range(0, len(solved), at_once):

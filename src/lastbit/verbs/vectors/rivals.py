@@ -7,7 +7,6 @@ it is proved that there is none.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,20 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arith.fixedpoint import INT32_MAX, INT32_MIN
-from ...layers.mistakes import Mistake, applicable, wrong_output
+from ...layers.mistakes import Mistake, applicable
 from ...layers.mistakes.base import Case
 from ...layers.mistakes.pipeline import PREFIX, Accumulated, add_bias, scale_params, wrong_matrix
 from ...layers.mistakes.sums import Everything
-from ...layers.running import accumulators
 from ...layers.separating_inputs import all_rules
 from ...layers.step_tables import LayerTables, TablePair, has_table, layer_rows
 from ...model.errors import UnsupportedError
 from ...model.graph import Model
-from ...model.types import Array, Int64Array, IntArray, integer_type
+from ...model.types import Int64Array, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.gemv_or_gemm import for_rows
 from ...ops.prepare import prepare_operator
-from ...ops.products.window_layer import WindowLayer, as_dense
+from ...ops.products.window_layer import as_dense
 from ...rules.base import IntegerRule, Pairs, Whole, requantization_alone
 from ...rules.requantize.fold import has_multiplier
 from ...rules.requantize.step_tables import overflows
@@ -72,22 +70,6 @@ class Rival:
     mistake: Mistake | None = None
     equal: str = ""
     targets: Int64Array = field(default_factory=lambda: np.zeros((0, 2), np.int64))
-
-    def outputs(self, right: PreparedDense, rows: IntArray) -> Array:
-        """What it makes of rows `[n, depth]`: `[n, out]`."""
-        if self.prepared is not None:
-            return self.prepared.requantized(accumulators(self.prepared, rows))["output"]
-        assert self.mistake is not None
-        if isinstance(right.layer, WindowLayer):
-            return wrong_output(right, rows, [self.mistake.name])
-        # In the layer's own shape, since some mistakes are about it; what is over is filled up with the first rows.
-        shape = right.layer.input.shape
-        inner = math.prod(shape[1:]) // right.layer.depth if len(shape) > 1 else 1
-        samples = -(-len(rows) // max(inner, 1))
-        x = np.resize(rows, (samples * max(inner, 1), right.layer.depth))
-        if inner:
-            x = x.reshape(samples, *shape[1:]) if len(shape) > 1 else x
-        return wrong_output(right, x, [self.mistake.name]).reshape(-1, right.layer.units)[: len(rows)]
 
 
 def arithmetic_of(prepared: PreparedDense) -> Key:
