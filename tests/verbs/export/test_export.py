@@ -72,6 +72,7 @@ def test_what_c_does_not_have_is_listed_at_once_and_nothing_is_written(tmp_path)
     assert done.exit_code == 3
     assert "cannot be written as C for litert-reference" in done.stderr
     assert "operator 0 FULLY_CONNECTED: C has no code for rule" in done.stderr
+    assert "it calculates with float32 values" in " ".join(done.stderr.split())
     assert not os.path.exists(tmp_path / "out")
     with pytest.raises(UnsupportedError, match="FULLY_CONNECTED"):
         lastbit.export(path, "litert-reference")
@@ -89,6 +90,22 @@ def test_what_the_runtime_refuses_and_what_c_lacks_stand_in_one_list():
     with pytest.raises(UnsupportedError) as refused:
         lastbit.export(graph.model([x], [end]), "litert-reference")
     assert [reason.split(":")[0] for reason in refused.value.reasons] == ["operator 1 ADD", "operator 2 CONCATENATION"]
+
+
+def test_elements_that_c_has_no_type_for_are_refused_in_words():
+    graph = ModelBuilder()
+    x, y = graph.tensor((2, 3), "bool"), graph.tensor((3, 2), "bool")
+    graph.operator("RESHAPE", [x, graph.constant(np.asarray([3, 2]), "int32")], [y])
+    with pytest.raises(UnsupportedError, match="element type = bool"):
+        lastbit.export(graph.model([x], [y]), "litert-reference")
+
+
+@needs_shared_models
+def test_an_operator_of_a_models_state_is_refused_alone():
+    model = lastbit.load(MODELS / "mww_v2_vad.tflite")
+    (index, *_) = (op.index for op in model.operators if op.name == "READ_VARIABLE")
+    with pytest.raises(UnsupportedError, match="with the whole model only"):
+        lastbit.export(model, "tflm", op=index)
 
 
 @needs_shared_models

@@ -9,10 +9,11 @@ import pytest
 
 import lastbit
 from lab.reach.c_programs import COMPILERS, compile_program, compiler, outputs_of, selftest_of
+from lastbit.model.tflite.synthesize import quant
 from lastbit.model.types import IntegerType
 from lastbit.oracles import on_this_machine, open_oracle
 from tests.support.interpreters import needs_all_interpreters
-from tests.support.models import make_dense_model
+from tests.support.models import ModelBuilder, make_dense_model
 from tests.support.places import MODELS, needs_shared_models
 
 W = np.random.default_rng(20).integers(-127, 128, (6, 20))
@@ -107,6 +108,73 @@ def test_a_whole_model_prints_what_the_real_interpreter_prints(stem, runtime, tm
             np.testing.assert_array_equal(a.reshape(b.shape), b)
 
 
+@needs_all_interpreters
+@needs_shared_models
+@pytest.mark.live
+@pytest.mark.parametrize("runtime", RUNTIMES[:2])
+def test_a_streaming_model_prints_what_the_real_interpreter_prints_call_after_call(runtime, tmp_path):
+    needs("gcc")
+    model = lastbit.load(MODELS / "mww_v2_vad.tflite")
+    report = lastbit.export(model, runtime, name="vad")
+    assert [slot.elements for slot in report.written.variables] == [128, 336, 576, 80]
+    assert report.as_dict()["state_bytes"] == 128 + 336 + 576 + 80
+    program = compile_program(report, tmp_path)
+    assert selftest_of(program) == -1
+    samples = inputs(model, 40)
+    with open_oracle(runtime) as oracle:
+        wanted = [row[0] for row in oracle.run(model.content, samples).outputs]
+    ours = [row[0] for row in outputs_of(program, report, samples)]
+    np.testing.assert_array_equal(np.reshape(ours, -1), np.reshape(wanted, -1))
+    # Each call from the beginning is another stream: the state is what makes the difference.
+    alone = [outputs_of(program, report, [sample])[0][0] for sample in samples[-3:]]
+    assert np.reshape(alone, -1).tolist() != np.reshape(wanted[-3:], -1).tolist()
+    report.files["vad.c"] = report.files["vad.c"].replace("state->variable_1[i] = -", "state->variable_1[i] = 1 -")
+    assert selftest_of(compile_program(report, tmp_path)) >= 0
+
+
+@needs_all_interpreters
+@pytest.mark.live
+def test_a_transposed_convolution_whose_shape_is_calculated_prints_what_the_interpreter_prints(tmp_path):
+    """As Keras' layer is converted: the batch is read off the input, the rest are constants."""
+    needs("gcc")
+    graph, rng = ModelBuilder(), np.random.default_rng(5)
+    x = graph.tensor((1, 3, 4, 2), "int8", quant(0.02, 3))
+    y = graph.tensor((1, 6, 8, 5), "int8", quant(0.05, -2))
+    shape, batch = graph.tensor((4,), "int32"), graph.tensor((), "int32")
+    begin, end, step = (graph.constant(np.asarray([v]), "int32") for v in (0, 1, 1))
+    sizes = [graph.constant(np.asarray(v), "int32") for v in (6, 8, 5)]
+    weights = graph.constant(rng.integers(-127, 128, (5, 3, 3, 2)), "int8", quant([0.01] * 5))
+    wanted = graph.tensor((4,), "int32")
+    graph.operator("SHAPE", [x], [shape], out_type="int32")
+    graph.operator("STRIDED_SLICE", [shape, begin, end, step], [batch], shrink_axis_mask=1)
+    graph.operator("PACK", [batch, *sizes], [wanted], values_count=4, axis=0)
+    graph.operator("TRANSPOSE_CONV", [wanted, weights, x], [y], padding="SAME", stride_w=2, stride_h=2)
+    model = graph.model([x], [y])
+    samples = inputs(model, 20)
+    for runtime in RUNTIMES:
+        report = lastbit.export(model, runtime, name="turned")
+        program = compile_program(report, tmp_path)
+        assert selftest_of(program) == -1
+        with open_oracle(runtime) as oracle:
+            theirs = oracle.run(model.content, samples).outputs
+        np.testing.assert_array_equal(
+            [row[0] for row in outputs_of(program, report, samples)], [row[0] for row in theirs]
+        )
+
+
+def test_moves_of_float32_keep_the_constants_of_the_file(tmp_path):
+    needs("gcc")
+    graph = ModelBuilder()
+    x, y = graph.tensor((1, 3), "float32"), graph.tensor((2, 5), "float32")
+    around = graph.constant(np.asarray([[0, 1], [1, 1]]), "int32")
+    graph.operator("PADV2", [x, around, graph.constant(np.asarray([0.75]), "float32")], [y])
+    report = lastbit.export(graph.model([x], [y]), "litert-reference", name="padded")
+    program = compile_program(report, tmp_path)
+    assert selftest_of(program) == -1
+    (found,) = outputs_of(program, report, [[np.asarray([[1.5, -2, 3]], np.float32)]])[0]
+    np.testing.assert_array_equal(found, np.asarray([[0.75, 1.5, -2, 3, 0.75], [0.75] * 5], np.float32))
+
+
 MUTATIONS = {
     "a multiplication that rounds down": (r"\(int64_t\)a \* b \+ \(INT64_C\(1\) << 30\)", "(int64_t)a * b"),
     "a shift that rounds half up": (r"value < 0 \? -\(\(half - value\) >> count\) : ", ""),
@@ -114,6 +182,8 @@ MUTATIONS = {
     "a padding": (r"(\d+), (\d+) /\* padding \*/", lambda m: f"{int(m[1]) + 1}, {m[2]} /* padding */"),
     "an input offset": (r"(-?\d+) /\* input_offset \*/", lambda m: f"{int(m[1]) + 1} /* input_offset */"),
     "an output offset": (r"(-?\d+) /\* output_offset \*/", lambda m: f"{int(m[1]) + 1} /* output_offset */"),
+    "a weight": (r"_filter\[\d+\] = \{\s+(-?\d+)", lambda m: m[0][: m.start(1) - m.start()] + str(int(m[1]) ^ 1)),
+    "a multiplier": (r"_multiplier\[\d+\] = \{\s+(\d+)", lambda m: m[0][: m.start(1) - m.start()] + str(int(m[1]) - 1)),
     "a stride": (r"(\d+), (\d+) /\* strides \*/", lambda m: f"{int(m[1]) + 1}, {m[2]} /* strides */"),
 }
 

@@ -58,6 +58,8 @@ def _declines(model: Model, op: Operator, runtime: Runtime) -> str | None:
         case "CONV_2D" | "DEPTHWISE_CONV_2D":
             return _declines_convolution(model, op)
         case "TRANSPOSE_CONV":
+            if given is None or given.data is None:
+                return "the output shape is computed"
             narrow = "with padding SAME, a side of the window is shorter than its stride"
             return narrow if narrow_window(model, op) else None
     return OPERATORS[op.name].delegate_declines(model, op)
