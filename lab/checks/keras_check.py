@@ -15,6 +15,7 @@ import numpy as np
 import tflite as schema
 
 from lastbit import load
+from lastbit.model.errors import UnsupportedError
 from lastbit.model.graph import Model, Operator
 from lastbit.verbs.quantize.keras import Folding, Newton, read_keras
 from lastbit.verbs.quantize.verb import converter_named, quantize
@@ -132,6 +133,8 @@ def check(path: Path, like: str, folding: Folding, counts: Counter[str]) -> list
             counts[f"{kind} constants"] += constant
             counts["differing"] += bool(text)
             bad += [f"{kind}: {what}: {text}"] if text else []
+    if not Path(f"{stem}.int8.tflite").exists():
+        return bad
     stated = ranges_of(Path(f"{stem}.ranges.tflite").read_bytes())
     ranges = {a: stated[b] for a, b in pairs.found if b in stated}
     for op in model.operators:
@@ -163,11 +166,22 @@ def main() -> None:
         folding = replace(folding, newton=Newton[arguments.newton])
     counts: Counter[str] = Counter()
     for path in sorted((*arguments.folder.glob("*.keras"), *arguments.folder.glob("*.h5"))):
-        if not Path(f"{path.with_suffix('')}.int8.tflite").exists():
+        stem = path.with_suffix("")
+        refused = Path(f"{stem}.error").exists()
+        if not (refused or Path(f"{stem}.ranges.tflite").exists() or Path(f"{stem}.float.tflite").exists()):
             continue
-        counts["models"] += 1
+        bad = []
         try:
-            bad = check(path, arguments.like, folding, counts)
+            if refused:
+                read_keras(path, folding)
+                bad = ["the converter gives up: " + Path(f"{stem}.error").read_text(encoding="utf-8")[-200:]]
+                counts["refused by the converter only"] += 1
+            else:
+                counts["models"] += 1
+                bad = check(path, arguments.like, folding, counts)
+        except UnsupportedError as error:
+            counts["refused by both" if refused else "refused by LastBit only"] += 1
+            bad = [] if refused else [str(error)]
         except Exception as error:
             bad = [f"{type(error).__name__}: {error}"]
             counts["failed"] += 1

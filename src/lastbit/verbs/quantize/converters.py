@@ -22,7 +22,7 @@ class Quantizer(Enum):
 
 _NEWEST = Folding()
 _DROPPING_ZEROS = Folding(earlier=True)
-_KEEPING_ZEROS = Folding(drops_zeros=False, earlier=True)
+_KEEPING_ZEROS = Folding(drops_zeros=False, earlier=True, joins_padding=False, keeps_dims=False)
 _SHARED = replace(_KEEPING_ZEROS, scales_shared=True)
 _EMBEDDINGS = frozenset(("EMBEDDING_LOOKUP",))
 _BLOCKS = frozenset(("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND"))
@@ -106,7 +106,7 @@ CONVERTERS: tuple[Converter, ...] = (
         )
         for version, moves, folding in (
             ("2.15", _TO_2_15, _SHARED),
-            ("2.14", _TO_2_14, _SHARED),
+            ("2.14", _TO_2_14, replace(_SHARED, reads_more_dims=False)),
             ("2.13", _TO_2_13, _SHARED),
             ("2.12", _TO_2_13, replace(_SHARED, newton=Newton.THREE_HALVES)),
         )

@@ -21,8 +21,10 @@ import lastbit
 from lab.checks import keras_check
 from lastbit.cli import main
 from lastbit.model.errors import ModelError, UnsupportedError
-from lastbit.verbs.quantize.keras import Newton, read_keras
+from lastbit.verbs.quantize.keras import Folding, Newton, read_keras
 from lastbit.verbs.quantize.keras.arithmetic import _approximation, rsqrt
+from lastbit.verbs.quantize.keras.fuse import GivesUp, fuse
+from lastbit.verbs.quantize.keras.graph import Node
 from lastbit.verbs.quantize.verb import converter_named
 
 h5py = pytest.importorskip("h5py")
@@ -52,6 +54,38 @@ def test_every_constant_of_a_model_with_a_fixed_batch_is_the_converters(path: Pa
     found = list(pairs.differing())
     assert [text for _, _, text in found if text] == []
     assert sum(constant for _, constant, _ in found) >= 1
+
+
+@pytest.mark.parametrize("version", ["2.15", "2.21"])
+def test_small_models_in_which_one_rule_decides_are_the_converters(version: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(GOLDEN / "small.zip") as archive:
+        archive.extractall(tmp_path)
+    models = sorted(tmp_path.glob(f"tf{version}.*.keras"))
+    assert len(models) == 4
+    counts: Counter[str] = Counter()
+    for path in models:
+        assert keras_check.check(path, like(path), converter_named(like(path)).folding, counts) == []
+    assert counts["float constants"] >= 50
+
+
+def test_padding_joins_a_convolution_only_where_a_converter_does_so(tmp_path: Path) -> None:
+    with zipfile.ZipFile(GOLDEN / "small.zip") as archive:
+        path = Path(archive.extract("tf2.21.paddings.keras", tmp_path))
+    pads = {}
+    for version in ("2.17", "2.18"):
+        model = read_keras(path, converter_named(f"tflite@{version}").folding)
+        pads[version] = [op.name for op in model.operators].count("PAD")
+    assert pads == {"2.17": 8, "2.18": 4}
+
+
+def test_a_dense_layer_behind_a_product_with_rows_of_one_value_is_refused(tmp_path: Path) -> None:
+
+    twos = np.full((2, 6), 2, np.float32)
+    fed = Node("INPUT", "x", [], (4, 1))
+    product = Node("MUL", "wide", [fed], (4, 6), (twos[0],), {"fused_activation_function": "NONE"})
+    dense = Node("FULLY_CONNECTED", "dense", [product], (4, 2), (twos, None), {"keep_num_dims": True})
+    with pytest.raises(GivesUp, match="'dense'"):
+        fuse([fed, product, dense], [dense], Folding())
 
 
 def test_a_factor_goes_into_a_layer_that_a_dead_operator_reads_only_up_to_2_15() -> None:
@@ -321,13 +355,17 @@ def test_shapes_fit_an_open_and_a_fixed_batch(tmp_path: Path) -> None:
     assert shapes(edited(tmp_path, fixed)) == [("FULLY_CONNECTED", (4, 16, 32), (4, 16, 32))]
 
 
-def test_batch_normalization_of_one_channel_before_a_convolution_is_refused() -> None:
-    from lastbit.verbs.quantize.keras.fuse import into_convolution
-    from lastbit.verbs.quantize.keras.graph import Node
-
-    one = np.ones(1, np.float32)
-    node = Node("INPUT", "i", [], (4, 4, 1))
-    node = Node("ADD", "n", [node], (4, 4, 1), (one,))
-    convolution = Node("CONV_2D", "c", [node], (2, 2, 1), (one, one), {"padding": "VALID"})
-    assert into_convolution([node, convolution]) == [convolution]
-    assert into_convolution([node, replace(convolution, options={"padding": "SAME"})]) == []
+@pytest.mark.parametrize(("padding", "left"), [("VALID", ["INPUT", "CONV_2D"]), ("SAME", ["INPUT", "ADD", "CONV_2D"])])
+def test_a_number_that_is_added_before_a_convolution_goes_into_it_only_without_padding(
+    padding: str, left: list[str]
+) -> None:
+    weights = np.full((2, 3, 3, 1), 2, np.float32)
+    fed = Node("INPUT", "i", [], (4, 4, 1))
+    added = Node("ADD", "n", [fed], (4, 4, 1), (np.ones(1, np.float32),), {"fused_activation_function": "NONE"})
+    constants = (weights, np.zeros(2, np.float32))
+    convolution = Node("CONV_2D", "c", [added], (2, 2, 2), constants, {"padding": padding})
+    nodes, _ = fuse([fed, added, convolution], [convolution], Folding())
+    assert [node.op for node in nodes] == left
+    bias = nodes[-1].constants[1]
+    assert bias is not None
+    assert bias.tolist() == ([18, 18] if padding == "VALID" else [0, 0])

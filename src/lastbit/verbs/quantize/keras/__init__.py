@@ -11,7 +11,7 @@ from ....model.tflite.writer import write
 from ....model.types import FLOAT32, INT32, Array
 from .archive import opened
 from .arithmetic import Folding, Newton
-from .fuse import fuse, into_convolution
+from .fuse import GivesUp, fuse
 from .graph import Node
 from .layers import Network, network
 from .lower import lower
@@ -51,12 +51,10 @@ def read_keras(path: str | os.PathLike[str], folding: Folding | None = None) -> 
         source = file.path
     # Where every shape is known, all versions drop zeros.
     folding = replace(folding, drops_zeros=folding.drops_zeros or found.batch is not None)
-    nodes, outputs = fuse(nodes, outputs, folding)
-    if folded := into_convolution(nodes):
-        reasons = [
-            f"layer {node.name!r}: the batch normalization of one channel before it goes into it" for node in folded
-        ]
-        raise UnsupportedError(f"{source}: cannot be lowered as the converter does", reasons)
+    try:
+        nodes, outputs = fuse(nodes, outputs, folding)
+    except GivesUp as error:
+        raise UnsupportedError(f"{source}: the converter gives up on this model", [str(error)]) from None
     graph = _subgraph(nodes, outputs, found)
     signature = Signature("serving_default", 0, _names(graph, graph.inputs), _names(graph, graph.outputs))
     content = write(graph, signatures=(signature,))

@@ -42,12 +42,19 @@ class Folding:
         earlier: whether the optimizer is that of TensorFlow up to 2.19.
         scales_shared: whether a factor goes into the dense layer before also where something else uses that, if only
             an operator that is gone: up to TensorFlow 2.15.
+        joins_padding: whether zeros around an image become the padding of the convolution after them: from TensorFlow
+            2.18 on.
+        keeps_dims: whether a dense layer before a RESHAPE keeps its input's dimensions: from TensorFlow 2.18 on.
+        reads_more_dims: whether a dense layer reads before a RESHAPE to fewer dimensions: not in TensorFlow 2.14.
     """
 
     newton: Newton = Newton.RESIDUAL
     drops_zeros: bool = True
     earlier: bool = False
     scales_shared: bool = False
+    joins_padding: bool = True
+    keeps_dims: bool = True
+    reads_more_dims: bool = True
 
 
 def rsqrt(values: Array, newton: Newton) -> Array:

@@ -49,12 +49,10 @@ def dense(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
     outer = source.shape[:-1]
     if outer:
         source = reshaped(run, layer, source, (depth,))
-        source.of_rows = run.batch is not None
     node = run.add("FULLY_CONNECTED", layer, [source], (units,), (weights, None), _DENSE)
     node.rows = source.rows
     if outer:
         node = reshaped(run, layer, node, (*outer, units), reads_shape=False)
-        node.of_rows = run.batch is not None
     if bias:
         node = run.constant("ADD", layer, node, bias[0])
     return activated(run, layer, node, layer.config.get("activation", "linear"))

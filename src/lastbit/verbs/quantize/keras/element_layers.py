@@ -35,7 +35,7 @@ def batch_normalization(run: Lowering, layer: Layer, sources: list[Node]) -> Nod
     if "gamma" in values:
         scale = scale * values["gamma"]
     offset = values["moving_mean"] * scale
-    offset = values["beta"] - offset if "beta" in values else -offset
+    offset = (values["beta"] if "beta" in values else np.float32(0)) - offset
     return run.constant("ADD", layer, run.constant("MUL", layer, source, scale), offset)
 
 

@@ -17,13 +17,13 @@ import numpy as np
 from ....model.types import Array
 from .arithmetic import Folding, dot
 from .graph import ACTIVATION, Node, Pending
-from .worklist import Rewriter
+from .reshapes import Reshapes
 
-__all__ = ["fuse", "into_convolution"]
+__all__ = ["GivesUp", "fuse"]
 
 _AFFINE = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 _ACTIVATIONS = ("RELU", "RELU6", "RELU_N1_TO_1")
-_BEFORE_RESHAPE = (*_ACTIVATIONS, "LOGISTIC", "TANH")
+_MOST_OF_PRODUCT = 3  # dimensions without the batch
 _FUSING = (*_AFFINE, "ADD", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
@@ -37,40 +37,35 @@ def fuse(nodes: list[Node], outputs: list[Node], folding: Folding) -> tuple[list
 
     Returns:
         The nodes that are left, in order, and the outputs.
+
+    Raises:
+        GivesUp: the converter's own optimizer makes an operator of it that is none.
     """
     run = _Fuser(list(nodes), list(outputs), folding)
     if folding.drops_zeros:
         run.everywhere(run.drop_zeros)
     run.everywhere(run.drop_ones, run.drop_second_relu)
-    run.everywhere(run.reshape_after_dense, run.reshape_before_dense)
-    rules = (run.backward, run.forward, run.activate, run.before_reshape)
-    run.everywhere(*rules)
-    run.everywhere(*rules, run.reshape_after_dense, run.reshape_before_dense)
+    run.everywhere(run.drop_reshape)
+    dense = (run.reshape_after_dense, run.reshape_before_dense)
+    run.everywhere(*dense)
+    # Where several rules fit an operator, those that look at more operators come first.
+    moves = (run.product_of_one, run.same_padding, run.sum_before_reshapes, run.before_reshape, run.reshape_in_sum)
+    constants = (run.backward, run.forward, run.activate)
+    run.everywhere(*moves, *constants)
+    run.everywhere(*moves, *constants, run.one_number, *dense, run.reshape_to_front, run.keep_dims_before_reshape)
     run.everywhere(run.reshape_once, run.drop_zero_bias)
     return run.nodes, run.outputs
 
 
-def into_convolution(nodes: list[Node]) -> list[Node]:
-    """Convolutions into which the converter folds one number that is added or multiplied before them.
-
-    That is not done here. It does so without padding only: where there is padding, the border would not get the number.
-    """
-    return [
-        node
-        for node in nodes
-        if node.op in ("CONV_2D", "DEPTHWISE_CONV_2D") and node.options["padding"] == "VALID"
-        for before in node.inputs
-        if before.op in ("ADD", "MUL") and before.constants and _constant(before).size == 1
-        if before.activation == "NONE"
-    ]
+class GivesUp(Exception):
+    """The converter ends with an error; the text says at which layer."""
 
 
-class _Fuser(Rewriter):
+class _Fuser(Reshapes):
     """The optimizer's rules; each changes the graph at a node and returns True, or returns False."""
 
     def __init__(self, nodes: list[Node], outputs: list[Node], folding: Folding) -> None:
-        super().__init__(nodes, outputs)
-        self.folding = folding
+        super().__init__(nodes, outputs, folding)
         self.earlier = folding.earlier
 
     def drop_zeros(self, node: Node) -> bool:
@@ -90,7 +85,7 @@ class _Fuser(Rewriter):
         if node.op not in ("ADD", "MUL") or not node.constants:
             return False
         source, constant = node.inputs[0], _constant(node)
-        if source.op not in _AFFINE or source.activation != "NONE":
+        if source.op not in _AFFINE or source.activation != "NONE" or source.shape != node.shape:
             return False
         added_to_dense = (source.op, node.op) == ("FULLY_CONNECTED", "ADD")
         shared = self.earlier if added_to_dense else source.op == "FULLY_CONNECTED" and self.folding.scales_shared
@@ -127,6 +122,10 @@ class _Fuser(Rewriter):
         assert weights is not None
         if not self.earlier and not (_folded(of_weights) and (before.op == "MUL" or _folded(of_bias))):
             return False
+        if before.shape != before.inputs[0].shape:
+            raise GivesUp(
+                f"layer {node.name!r}: the product with one value before it goes into it, and the shapes do not fit"
+            )
         if before.op == "MUL":
             weights, of_weights = weights * constant, Pending((of_weights,))
         elif bias is None:
@@ -135,6 +134,59 @@ class _Fuser(Rewriter):
             bias, of_bias = dot(weights, constant, bias), Pending((of_weights, of_bias))
         constants, pending = (weights, bias), (of_weights, of_bias)
         self.put(node, replace(node, inputs=list(before.inputs), constants=constants, pending=pending))
+        return True
+
+    def one_number(self, node: Node) -> bool:
+        """One number that is added or multiplied goes into the layer after it; an added one only without padding."""
+        before = node.inputs[0] if node.op in _AFFINE else None
+        if before is None or before.op not in ("ADD", "MUL") or not before.constants or before.activation != "NONE":
+            return False
+        number, (weights, bias) = _constant(before), node.constants
+        if number.size != 1 or weights is None or not all(_folded(pending) for pending in node.pending):
+            return False
+        if before.op == "MUL":
+            weights = weights * number
+        elif node.options.get("padding", "VALID") != "VALID":
+            return False
+        else:
+            channels = -1 if node.op == "DEPTHWISE_CONV_2D" else 0
+            columns = np.moveaxis(weights, channels, -1).reshape(-1, weights.shape[channels])
+            bias = np.zeros(columns.shape[1], np.float32) if bias is None else bias.copy()
+            for column in columns:
+                bias += column * number
+        # The converter changes the operator in place and tells nobody.
+        node.inputs[:] = before.inputs
+        node.constants = (weights, bias)
+        return True
+
+    def product_of_one(self, node: Node) -> bool:
+        """A dense layer on rows of one value, without bias, is a product with a vector from TensorFlow 2.20 on."""
+        if node.op != "FULLY_CONNECTED" or self.earlier or not node.options["keep_num_dims"]:
+            return False
+        weights, bias = node.constants
+        (source,) = node.inputs
+        if bias is not None or source.shape[-1] != 1 or len(source.shape) > _MOST_OF_PRODUCT:
+            return False
+        if weights is None or not all(_folded(pending) for pending in node.pending):
+            return False
+        options = {ACTIVATION: node.activation}
+        self.put(node, Node("MUL", node.name, [source], node.shape, (weights.reshape(-1),), options))
+        return True
+
+    def same_padding(self, node: Node) -> bool:
+        """Zeros around an image are the convolution's own padding where that has as many, from TensorFlow 2.18 on."""
+        pad = node.inputs[0] if node.op in ("CONV_2D", "DEPTHWISE_CONV_2D") else None
+        if pad is None or pad.op != "PAD" or node.options["padding"] != "VALID" or not self.folding.joins_padding:
+            return False
+        weights, options = node.constants[0], node.options
+        assert weights is not None
+        for side, axis, pair in zip(pad.inputs[0].shape, "hw", _constant(pad)[1:3].tolist(), strict=False):
+            stride, reach = options[f"stride_{axis}"], (weights.shape[1 if axis == "h" else 2] - 1)
+            reach = reach * options[f"dilation_{axis}_factor"] + 1
+            needed = (-(-side // stride) - 1) * stride + reach - side
+            if sum(pair) != needed or not 0 <= pair[1] - pair[0] <= 1:
+                return False
+        self.put(node, replace(node, inputs=list(pad.inputs), options={**options, "padding": "SAME"}))
         return True
 
     def activate(self, node: Node) -> bool:
@@ -149,47 +201,12 @@ class _Fuser(Rewriter):
         self.put(node, replace(source, options={**source.options, ACTIVATION: node.op}))
         return True
 
-    def before_reshape(self, node: Node) -> bool:
-        """An operator that works element by element goes before a RESHAPE that only it uses."""
-        if node.op not in _BEFORE_RESHAPE:
-            return False
-        reshape = node.inputs[0]
-        if reshape.op != "RESHAPE" or self.uses(reshape) != 1:
-            return False
-        source = reshape.inputs[0]
-        moved = replace(node, inputs=[source], shape=source.shape, rows=source.rows)
-        self.put(node, replace(reshape, inputs=[moved]), moved)
-        return True
-
-    def reshape_after_dense(self, node: Node) -> bool:
-        """With a fixed batch, rows that a dense layer calculated are put together by the layer itself."""
-        source = node.inputs[0] if node.op == "RESHAPE" and node.of_rows else None
-        if source is None or source.op != "FULLY_CONNECTED" or self.uses(source) != 1:
-            return False
-        self.put(node, replace(source, options={**source.options, "keep_num_dims": True}))
-        return True
-
-    def reshape_before_dense(self, node: Node) -> bool:
-        """With a fixed batch, a dense layer takes rows of any shape."""
-        source = node.inputs[0] if node.op == "FULLY_CONNECTED" and node.options["keep_num_dims"] else None
-        if source is None or source.op != "RESHAPE" or not source.of_rows or len(source.shape) != 1:
-            return False
-        self.put(node, replace(node, inputs=list(source.inputs)))
-        return True
-
     def drop_zero_bias(self, node: Node) -> bool:
         """A dense layer's bias of zeros is dropped."""
         bias = node.constants[1] if node.op == "FULLY_CONNECTED" else None
         if bias is None or bias.any():
             return False
         self.put(node, replace(node, constants=(node.constants[0], None)))
-        return True
-
-    def reshape_once(self, node: Node) -> bool:
-        """Of two RESHAPE in a row the second is enough."""
-        if node.op != "RESHAPE" or node.inputs[0].op != "RESHAPE":
-            return False
-        self.put(node, replace(node, inputs=list(node.inputs[0].inputs)))
         return True
 
 

@@ -45,7 +45,6 @@ class Node:
         options: the operator's options.
         shape_of: the node whose shape the converter reads (SHAPE) for a RESHAPE with an open batch. It counts as a use.
         rows: how many of `shape` one sample has; more than 1 where a RESHAPE makes rows of a sample.
-        of_rows: whether it is a RESHAPE between a sample and its rows, around a dense layer.
         pending: for each constant whether it is still to be calculated; nothing where all are there.
     """
 
@@ -57,8 +56,17 @@ class Node:
     options: Mapping[str, Any] = field(default_factory=dict)
     shape_of: Node | None = None
     rows: int = 1
-    of_rows: bool = False
     pending: tuple[Pending | None, ...] = ()
+
+    @property
+    def full_shape(self) -> tuple[int, ...]:
+        """Its output's shape, in front how many rows one sample has in place of the batch."""
+        return (self.rows, *self.shape)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether a RESHAPE's new shape is a constant: the batch size is fixed."""
+        return self.op == "RESHAPE" and self.constants[0] is not None and int(self.constants[0][0]) > 0
 
     @property
     def activation(self) -> str:
