@@ -92,6 +92,7 @@ SLOW: frozenset[str] = frozenset(
         "project/test_project.py::test_generated_tables_are_up_to_date",
         "project/test_project.py::test_tool_finds_nothing",
         "project/test_release.py::test_file_follows_its_schema",
+        "project/test_site.py::test_the_site_is_built_without_a_warning_and_its_links_lead_somewhere",
         "project/test_structure.py::test_no_modules_import_each_other_in_a_circle",
         "project/test_tutorial.py::test_the_tutorial",
         "report/test_first_screens.py::test_the_demo_is_sixty_lines",
