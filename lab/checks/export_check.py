@@ -35,6 +35,7 @@ from lastbit.model.tflite.writer import with_outputs
 from lastbit.ops.prepare import prepare
 from lastbit.oracles import on_this_machine, open_oracle
 from lastbit.verbs.export.c99.text import C_TYPES
+from lastbit.verbs.export.program import plan
 from lastbit.verbs.export.report import Export
 from lastbit.verbs.export.verb import export
 
@@ -44,11 +45,13 @@ CHUNK = 20
 
 def every_tensor(model: Model, runtime: str) -> tuple[bytes, Export]:
     """A model with every tensor that is calculated as an output, and the program of it."""
+    prepared = prepare(model, runtime)
+    constants = plan(prepared).constants
     computed = [
         index
-        for entry in prepare(model, runtime).operators.values()
+        for entry in prepared.operators.values()
         for index in entry.operator.outputs
-        if model.tensors[index].dtype.name in C_TYPES
+        if model.tensors[index].dtype.name in C_TYPES and index not in constants
     ]
     inside = with_outputs(model.content, computed)
     return inside, export(lastbit.load(inside), runtime, name="every_tensor")
