@@ -38,7 +38,7 @@ from lab.cases import dense as dense_families
 from lab.cases.dense import Case
 from lab.collect.evidence_files import load_part, store_part
 from lab.reach import replay_version
-from lab.reach.tape import open_tape
+from lab.reach.tape import open_tape, unanswered
 from lastbit.layers.differences import same_bits
 from lastbit.model.errors import Refusal, UnsupportedError
 from lastbit.model.graph import Model, Operator
@@ -368,6 +368,7 @@ def main() -> None:
     parser.add_argument("--build", nargs=2, metavar=("VERSION", "TEXT"), help="of the libraries")
     options = parser.parse_args()
     libraries = dict(text.split("=", 1) for text in options.library)
+    tapes = dict(text.split("=", 1) for text in options.tape)
     evidence, first = collect(
         options.seed,
         options.rounds,
@@ -377,8 +378,12 @@ def main() -> None:
         build=tuple(options.build) if options.build else None,
         runtimes=options.runtimes,
         commands=dict(text.split("=", 1) for text in options.command),
-        tapes=dict(text.split("=", 1) for text in options.tape),
+        tapes=tapes,
     )
+    for name in unanswered(tapes):
+        del evidence["runtimes"][name]
+        first.pop(name, None)
+        print(f"{name}: recorded on {tapes[name]}; nothing is stored before it is answered")
     for name, entry in evidence["runtimes"].items():
         for variant in entry["variants"]:
             print(name, variant["variant"], f"{variant['outputs']:,} outputs,", variant["mismatches"], "mismatches")

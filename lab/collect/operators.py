@@ -28,7 +28,7 @@ from lab.cases.operators import Array
 from lab.cases.variables import Stream, streams
 from lab.collect.evidence_files import load_part, store_part
 from lab.reach.hidden import open_hidden
-from lab.reach.tape import open_tape
+from lab.reach.tape import open_tape, unanswered
 from lab.record.operators import all_cases
 from lab.record.recorded_operators import read_golden
 from lastbit.engines import reference
@@ -270,7 +270,10 @@ def main() -> None:
             tapped = all_streams(options.seed, options.scale) if run_streams else ()
             opened = partial(oracle_of, name, tapes, options.hidden)
             runtimes[name] = entry(Tally(name, made), fingerprint, cases, how, tapped, opened)
-            if options.only and name in kept:
+            if name in unanswered(tapes):
+                print(f"{name}: recorded on {tapes[name]}; nothing is stored before it is answered")
+                runtimes[name] = kept[name]
+            elif options.only and name in kept:
                 runtimes[name] = merged(kept[name], runtimes[name], options.only)
         elif name in kept:
             runtimes[name] = kept[name]

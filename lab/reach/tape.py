@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,11 @@ def open_tape(runtime: str, path: str | Path) -> Oracle:
     spec = replace(spec, environment={**spec.environment, "PYTHONPATH": os.pathsep.join(places)})
     command = [sys.executable, "-m", "lab.reach.tape", mode, str(tape)]
     return Oracle(spec, command=command, fingerprint=fingerprint, timeout=600)
+
+
+def unanswered(tapes: Mapping[str, str]) -> list[str]:
+    """The runtimes whose tape is only being recorded: what was compared with them is not stored."""
+    return [runtime for runtime, path in tapes.items() if not Path(f"{path}.answers").exists()]
 
 
 def record(tape: Path) -> None:

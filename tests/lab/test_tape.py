@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from lab.reach.tape import open_tape
+from lab.reach.tape import open_tape, unanswered
 from lastbit.model.tflite import write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.oracles import OracleFailure, OracleRefusal, installed, open_oracle
@@ -35,6 +35,7 @@ def test_a_tape_brings_back_what_the_interpreter_prints(tmp_path, rng):
         for content, samples in jobs:
             with pytest.raises(OracleRefusal, match="on tape"):
                 oracle.run(content, samples, resize=True)
+    assert unanswered({XNNPACK: tape}) == [XNNPACK]
     guest = tmp_path / "guest"
     guest.mkdir()
     emulated, source = ROOT / "lab" / "reach" / "emulated", ROOT / "src" / "lastbit"
@@ -44,6 +45,7 @@ def test_a_tape_brings_back_what_the_interpreter_prints(tmp_path, rng):
         shutil.copy(path, guest)
     command = [sys.executable, str(guest / "run_tape.py"), str(tape), "AUTO", "emulated here"]
     subprocess.run(command, check=True, capture_output=True, cwd=guest)
+    assert unanswered({XNNPACK: tape}) == []
     assert json.loads((tmp_path / "tape.machine").read_text())["cpu"].endswith("), emulated here")
     with open_tape(XNNPACK, tape) as played, open_oracle(XNNPACK) as real:
         assert played.fingerprint.version == real.fingerprint.version
