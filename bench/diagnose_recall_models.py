@@ -4,8 +4,8 @@
 
 A mistake is made in all layers of a random network that can have it, or in one of them, in some runtime's arithmetic,
 and the model's output alone is diagnosed. "named": the first answer is this mistake; "the same function": it is another
-that prints the same for fresh inputs. Left out is what prints the right output of some runtime. Hybrid layers: one
-mistake, or two, and the output is rounded to float32 with its last bits disturbed.
+that prints the same for fresh inputs. Left out is what prints the right output of some runtime. Hybrid layers are
+written by hand in float32 (`hybrid_by_hand.py`), summed up in a random order, with one mistake or two.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +25,16 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
+import hybrid_by_hand as by_hand  # noqa: E402
 from user_layers import _DENSE_OPTIONS, _chained  # noqa: E402
 
 import lastbit  # noqa: E402
 from lab.cases.operators import Operand  # noqa: E402
 from lastbit.layers.mistakes import applicable  # noqa: E402
-from lastbit.layers.mistakes.hybrid import calculate  # noqa: E402
 from lastbit.model.graph import Model  # noqa: E402
 from lastbit.model.tflite import write  # noqa: E402
 from lastbit.model.tflite.synthesize import dense_subgraph, quant  # noqa: E402
-from lastbit.verbs.diagnose import hybrid as hybrid_search  # noqa: E402
-from lastbit.verbs.diagnose.layer import How  # noqa: E402
+from lastbit.runtimes import RUNTIMES  # noqa: E402
 from lastbit.verbs.diagnose.whole_model import whole_models  # noqa: E402
 
 NOTHING = "nothing to find"
@@ -134,58 +135,74 @@ def hybrid(seed: int) -> Model:
     )  # fmt: skip
 
 
-def in_hybrid(seed: int) -> tuple[str, float, str]:
-    """One mistake, or two, in a hybrid layer."""
+def in_hybrid(seed: int, count: int | None = None) -> tuple[str, float, str]:
+    """One mistake or two in a hybrid layer that is written by hand; each mistake in turn is the first."""
     rng = np.random.default_rng([9, seed])
     model = hybrid(seed)
-    layers = hybrid_search.hybrid_layers(model, model.operators[0], How())
-    layer = next(iter(layers.values())).layer
-    x = (rng.normal(size=(24, layer.depth)) * rng.choice([0.5, 4.0], (24, 1))).astype(np.float32)
-    search = hybrid_search._Search("", layers, next(iter(layers)), x, np.zeros((24, layer.units)), "", 3)
-    bases = search._bases()
-    base = bases[str(rng.choice(sorted(bases)))]
-    usable = hybrid_search._telling(base)
-    picked = [usable[int(k)] for k in rng.permutation(len(usable))[: 1 + (seed % 3 == 2)]]
-    by_slot = {mistake.slot: mistake for mistake in picked}
-    wanted = {mistake.name for mistake in by_slot.values()}
-    y = calculate(base, by_slot).y
-    assert y is not None
-    wrong = (y * (1 + rng.uniform(-1, 1, y.shape) * 2.0**-23)).astype(np.float32)
-    smaller = [{}] + ([{m.slot: m} for m in by_slot.values()] if len(by_slot) > 1 else [])
-    if any(np.allclose(calculate(b, s).y, y, 1e-5, 1e-6) for s in smaller for b in bases.values()):
+    numbers = numbers_of(model, bool(rng.integers(2)))
+    x = (rng.normal(size=(24, numbers.weights.shape[1])) * rng.choice([0.5, 4.0], (24, 1))).astype(np.float32)
+    first = by_hand.MISTAKES[seed // 4 % len(by_hand.MISTAKES)]
+    others = [name for name in by_hand.MISTAKES if by_hand.PLACES[name] != by_hand.PLACES[first]]
+    many = 1 + (seed % 3 == 2) if count is None else count
+    wanted = (first, *(str(name) for name in rng.choice(others, many - 1, replace=False)))
+    right = runtimes_outputs(model, x)
+    if not any(np.allclose(by_hand.layer(x, numbers, (), rng), output, 1e-5, 1e-6) for output in right):
+        return NOTHING, 0.0, "no runtime quantizes rows so"
+    wrong = by_hand.layer(x, numbers, wanted, rng)
+    parts = [part for size in range(many) for part in itertools.combinations(wanted, size)]
+    ways = [replace(numbers, both_ends=way) for way in (False, True)]
+    smaller = [by_hand.layer(x, way, part, rng) for way in ways for part in parts]
+    if any(np.allclose(wrong, output, 1e-5, 1e-6) for output in (*right, *smaller)):
         return NOTHING, 0.0, ", ".join(wanted)
     start = time.process_time()
     report = lastbit.diagnose(model, x, wrong)
     seconds = time.process_time() - start
-    said = f"{', '.join(sorted(wanted))}: {report.in_short()[0]}"
+    said = f"{', '.join(wanted)}: {report.in_short()[0]}"
     if not report.explanations:
         return "missed", seconds, said
-    if {m.name for m in report.mistakes} == wanted:
+    if {m.name for m in report.mistakes} == set(wanted):
         return "named", seconds, said
-    told = any(set(one.mistakes) == wanted for one in report.explanations)
+    told = any(set(one.mistakes) == set(wanted) for one in report.explanations)
     return "a tie, told" if told else "another that fits", seconds, said
 
 
+def numbers_of(model: Model, both_ends: bool) -> by_hand.Numbers:
+    """The numbers of a model of one hybrid layer."""
+    op = model.operators[0]
+    weights, bias = model.operand(op, 1), model.operand(op, 2)
+    assert weights is not None
+    assert weights.data is not None
+    assert weights.quant is not None
+    bits, relu = (4 if weights.dtype.name == "int4" else 8), op.options["fused_activation_function"] == "RELU"
+    given = None if bias is None else bias.data
+    return by_hand.Numbers(weights.data.astype(np.int64), bits, weights.quant.scale, given, relu, both_ends)
+
+
+def runtimes_outputs(model: Model, x: np.ndarray) -> list[np.ndarray]:
+    """What every runtime that takes the model prints."""
+    found = []
+    for name in RUNTIMES:
+        try:
+            found.append(lastbit.run(model, x, runtime=name).output)
+        except lastbit.UnsupportedError:
+            continue
+    return found
+
+
 def right_hybrid(seed: int) -> tuple[str, float, str]:
-    """A runtime's own output, and NumPy's in another order of summation."""
+    """A runtime's own output, and one written by hand in another order of summation."""
     rng = np.random.default_rng([10, seed])
     model = hybrid(seed)
-    layers = hybrid_search.hybrid_layers(model, model.operators[0], How())
-    name = str(rng.choice(sorted(layers)))
-    entry = layers[name]
-    x = rng.normal(size=(16, entry.layer.depth)).astype(np.float32)
-    output = entry.evaluate([x])["output"]
+    numbers = numbers_of(model, bool(seed // 2 % 2))
+    x = rng.normal(size=(16, numbers.weights.shape[1])).astype(np.float32)
+    outputs = runtimes_outputs(model, x)
+    output = outputs[int(rng.integers(len(outputs)))]
     if seed % 2:
-        rows = entry.quantize(entry.rows, x)
-        real = (rows.quantized - rows.zero_point[:, None]) * rows.scale[:, None]
-        weights = entry.layer.weights_values * np.broadcast_to(entry.weights_scale, (entry.layer.units,))[:, None]
-        output = np.zeros(output.shape, np.float32)
-        for k in rng.permutation(x.shape[1]):
-            output += (real[:, k : k + 1] * weights[:, k]).astype(np.float32)
-        output = output + (0 if entry.bias is None else entry.bias)
-        output = np.maximum(output, 0) if entry.layer.activation == "RELU" else output
-    report = lastbit.diagnose(model, x, output.astype(np.float32))
-    return ("named" if report.verdict in ("right", "form") else "false alarm"), 0.0, f"{name}: {report.in_short()[0]}"
+        output = by_hand.layer(x, numbers, (), rng)
+        if not any(np.allclose(output, other, 1e-5, 1e-6) for other in outputs):
+            return NOTHING, 0.0, "no runtime quantizes rows so"
+    report = lastbit.diagnose(model, x, output)
+    return ("named" if report.verdict in ("right", "form") else "false alarm"), 0.0, f"{seed}: {report.in_short()[0]}"
 
 
 def main() -> None:
@@ -200,7 +217,8 @@ def main() -> None:
         ("right networks", right_network, args.right),
         ("networks, one mistake", in_network, args.networks),
         ("right hybrid layers", right_hybrid, args.right),
-        ("hybrid, one or two mistakes", in_hybrid, args.hybrid),
+        ("hybrid, one mistake", partial(in_hybrid, count=1), args.hybrid),
+        ("hybrid, two mistakes", partial(in_hybrid, count=2), args.hybrid // 2),
     )
     heads = ("injected", "tried", "found", "named", "the same function", "a tie, told", "fits, other", "missed")
     print("| " + " | ".join((*heads, "false alarms", "largest time")) + " |\n|---" + "|---:" * 9 + "|")

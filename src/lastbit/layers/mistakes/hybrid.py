@@ -6,7 +6,7 @@ A layer is calculated in float64 here; what float32 loses on the way depends on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,8 @@ import numpy as np
 from ...arith.matmul import integer_product
 from ...model.types import Float64Array
 from .base import Mistake
-from .threads import QUARK_30, TF_38781, TFLM_757
+from .catalogue import MISTAKES
+from .threads import TF_38781, TFLM_757
 
 __all__ = ["HYBRID", "HYBRID_SLOTS", "HybridCase", "calculate"]
 
@@ -144,95 +145,96 @@ def _products(layer: HybridCase, kept: slice) -> HybridCase:
     return replace(layer, w=layer.w * mask)
 
 
+def _units_reversed(layer: HybridCase) -> HybridCase:
+    assert layer.y is not None
+    assert layer.bound is not None
+    return replace(layer, y=layer.y[:, ::-1], bound=layer.bound[:, ::-1])
+
+
 _ROWS = "s = max(abs(row)) / 127; q = np.clip(np.rint(row / s), -127, 127)  # for each row; some kernels: both ends"
 _ROWS_C = "s = max_abs / 127.0f; q = (int8_t)lroundf(row[k] / s);  /* for each row */"
 _SUM = "y = (q.astype(np.int32) @ w.astype(np.int32).T) * (s[:, None] * s_w) + bias"
 _SUM_C = "y = (float)acc * (s * s_w[unit]) + bias[unit];"
-_INT4 = "w = ((b & 15) ^ 8) - 8"
-_INT4_C = "int8_t w = (int8_t)(byte << 4) >> 4;"
 
-HYBRID: dict[str, Mistake] = {
-    name: Mistake(name, slot, why, numpy, c, function, rarity=rarity, seen=seen)
-    for name, slot, why, numpy, c, function, rarity, seen in (
-        (
-            "hybrid_input_not_quantized", "hybrid input",
-            "the weights become real numbers and the input stays real; runtimes quantize each row of the input to int8",
-            _ROWS, _ROWS_C, lambda v: replace(v, q=v.x, s_x=np.ones(len(v.x))), 1.0, (TFLM_757,),
-        ),
-        (
-            "hybrid_scale_of_whole_batch", "hybrid input",
-            "one input scale is made of all rows; each row has its own",
-            _ROWS, _ROWS_C, _whole_batch, 1.5, (),
-        ),
-        (
-            "hybrid_input_truncated", "hybrid input",
-            "the quantized input is truncated towards zero (a cast to int8); it must be rounded",
-            _ROWS, _ROWS_C, _truncated, 1.5, (TF_38781,),
-        ),
-        (
-            "hybrid_scale_over_128", "hybrid input",
-            "a row's largest magnitude is divided by 128; it is divided by 127",
-            _ROWS, _ROWS_C, _over_128, 1.6, (),
-        ),
-        (
-            "hybrid_input_with_zero_point", "hybrid input",
-            "rows are quantized between their two ends with a zero point; this runtime does it in another way",
-            _ROWS, _ROWS_C, _both_ends, 2.0, (),
-        ),
-        (
-            "hybrid_input_symmetric", "hybrid input",
-            "rows are quantized by their largest magnitude without a zero point; this runtime takes both ends",
-            _ROWS, _ROWS_C, _symmetric, 2.0, (),
-        ),
-        ("weights_as_in_out", "weights", "the weights are read as [in, out]; a .tflite stores them [out, in]",
-         "w = buffer.reshape(units, depth)", "w[unit * depth + k]", _as_in_out, 1.2, ()),
-        ("weights_as_uint8", "weights", "the weights' bytes are read as uint8", "w = buffer.view(np.int8)",
-         "const int8_t *w;", lambda v: replace(v, w=np.where(v.w < 0, v.w + 256, v.w)), 2.0, ()),
-        ("weights_reversed", "weights", "each unit's weights are taken in reverse order", "x @ w.T",
-         "w[unit * depth + k]", lambda v: replace(v, w=v.w[:, ::-1]), 2.5, ()),
-        ("weights_nibbles_swapped", "weights",
-         "the two int4 weights of a byte are taken in the wrong order; the low half comes first",
-         "w = np.stack([b & 15, b >> 4], axis=-1).reshape(units, depth)", "w = (k & 1) ? byte >> 4 : byte & 15;",
-         _swapped, 2.0, (QUARK_30,)),
-        ("weights_int4_unsigned", "weights", "int4 weights are not sign-extended", _INT4, _INT4_C,
-         lambda v: _nibbles(v, "unsigned"), 2.0, ()),
-        ("weights_int4_excess_8", "weights", "int4 weights are read as a nibble minus 8; they are two's complement",
-         _INT4, _INT4_C, lambda v: _nibbles(v, "excess"), 2.5, ()),
-        ("weights_int4_sign_magnitude", "weights",
-         "int4 weights are read as sign and magnitude; they are two's complement", _INT4, _INT4_C,
-         lambda v: _nibbles(v, "sign"), 3.0, ()),
-        ("last_product_left_out", "product", "the loop over the depth stops one early", _SUM, _SUM_C,
-         lambda v: _products(v, slice(0, -1)), 2.0, ()),
-        ("first_product_left_out", "product", "the loop over the depth starts at 1", _SUM, _SUM_C,
-         lambda v: _products(v, slice(1, None)), 2.0, ()),
-        ("remainder_of_4_left_out", "product",
-         "blocks of 4 products are summed, and the remainder of the depth is left out", _SUM, _SUM_C,
-         lambda v: _products(v, slice(0, v.w.shape[1] // 4 * 4)), 2.0, ()),
-        ("remainder_of_8_left_out", "product",
-         "blocks of 8 products are summed, and the remainder of the depth is left out", _SUM, _SUM_C,
-         lambda v: _products(v, slice(0, v.w.shape[1] // 8 * 8)), 2.0, ()),
-        ("weights_scale_missing", "members", "the sum is not multiplied by the weights' scale", _SUM, _SUM_C,
-         lambda v: replace(v, s_w=np.ones(1)), 1.2, ()),
-        ("input_scale_missing", "members", "the sum is not multiplied by the row's scale", _SUM, _SUM_C,
-         lambda v: replace(v, s_x=np.ones(len(v.x))), 1.2, ()),
-        ("scales_first_for_all", "members", "scales[0] is used for every unit of a per-channel layer", _SUM, _SUM_C,
-         lambda v: replace(v, s_w=v.s_w[:1]), 1.2, ()),
-        ("scales_next_unit", "members", "every unit has the scale of the next one", _SUM, _SUM_C,
-         lambda v: replace(v, s_w=np.roll(v.s_w, -1)), 2.5, ()),
-        ("bias_missing", "bias", "the bias is not added", _SUM, _SUM_C,
-         lambda v: replace(v, bias=np.zeros_like(v.bias)), 1.0, ()),
-        ("bias_twice", "bias", "the bias is added twice", _SUM, _SUM_C, lambda v: replace(v, bias=2 * v.bias), 2.0, ()),
-        ("bias_subtracted", "bias", "the bias is subtracted", _SUM, _SUM_C,
-         lambda v: replace(v, bias=-v.bias), 2.5, ()),
-        ("bias_first_for_all", "bias", "bias[0] is added to every unit", _SUM, _SUM_C,
-         lambda v: replace(v, bias=np.full_like(v.bias, v.bias[0])), 2.0, ()),
-        ("activation_missing", "activation", "the fused activation is not applied", "y = np.clip(y, low, high)",
-         "y = y < low ? low : y > high ? high : y;", lambda v: replace(v, low=-np.inf, high=np.inf), 1.2, ()),
-        ("relu_that_is_not_there", "activation", "a ReLU is applied, and the layer has none",
-         "no activation: the layer has NONE", "/* no activation */",
-         lambda v: replace(v, low=max(v.low, 0.0)), 2.0, ()),
-        ("units_reversed", "layout", "the output units are in reverse order", "y[:, unit]", "y[unit]",
-         lambda v: replace(v, y=v.y[:, ::-1], bound=v.bound[:, ::-1]), 2.5, ()),
-    )
-}  # fmt: skip
+_Function = Callable[[HybridCase], HybridCase]
+
+
+def _rows(name: str, why: str, function: _Function, rarity: float, seen: tuple[str, ...] = ()) -> Mistake:
+    """A mistake in quantizing the rows, which integer layers do not have."""
+    return Mistake(name, "hybrid input", why, _ROWS, _ROWS_C, function, rarity=rarity, seen=seen)
+
+
+def _shared(name: str, slot: str, function: _Function, fixes: tuple[str, str] | None = (_SUM, _SUM_C)) -> Mistake:
+    """A mistake that integer layers have too, in their words; the right lines are theirs where none are given."""
+    known = MISTAKES[name]
+    numpy, c = fixes or (known.fix_numpy, known.fix_c)
+    return Mistake(name, slot, known.why, numpy, c, function, rarity=known.rarity, seen=known.seen)
+
+
+_MADE = (
+    _rows(
+        "hybrid_input_not_quantized",
+        "the weights become real numbers and the input stays real; runtimes quantize each row of the input to int8",
+        lambda v: replace(v, q=v.x, s_x=np.ones(len(v.x))),
+        1.0,
+        (TFLM_757,),
+    ),
+    _rows(
+        "hybrid_scale_of_whole_batch", "one input scale is made of all rows; each row has its own", _whole_batch, 1.5
+    ),
+    _rows(
+        "hybrid_input_truncated",
+        "the quantized input is truncated towards zero (a cast to int8); it must be rounded",
+        _truncated,
+        1.5,
+        (TF_38781,),
+    ),
+    _rows("hybrid_scale_over_128", "a row's largest magnitude is divided by 128; it is divided by 127", _over_128, 1.6),
+    _rows(
+        "hybrid_input_with_zero_point",
+        "rows are quantized between their two ends with a zero point; this runtime does it in another way",
+        _both_ends,
+        2.0,
+    ),
+    _rows(
+        "hybrid_input_symmetric",
+        "rows are quantized by their largest magnitude without a zero point; this runtime takes both ends",
+        _symmetric,
+        2.0,
+    ),
+    _shared("weights_as_in_out", "weights", _as_in_out, None),
+    _shared("weights_as_uint8", "weights", lambda v: replace(v, w=np.where(v.w < 0, v.w + 256, v.w)), None),
+    _shared("weights_reversed", "weights", lambda v: replace(v, w=v.w[:, ::-1]), None),
+    _shared("weights_nibbles_swapped", "weights", _swapped, None),
+    _shared("weights_int4_unsigned", "weights", lambda v: _nibbles(v, "unsigned"), None),
+    _shared("weights_int4_excess_8", "weights", lambda v: _nibbles(v, "excess"), None),
+    _shared("weights_int4_sign_magnitude", "weights", lambda v: _nibbles(v, "sign"), None),
+    _shared("last_product_left_out", "product", lambda v: _products(v, slice(0, -1)), None),
+    _shared("first_product_left_out", "product", lambda v: _products(v, slice(1, None)), None),
+    _shared("remainder_of_4_left_out", "product", lambda v: _products(v, slice(0, v.w.shape[1] // 4 * 4)), None),
+    _shared("remainder_of_8_left_out", "product", lambda v: _products(v, slice(0, v.w.shape[1] // 8 * 8)), None),
+    _shared("weights_scale_missing", "members", lambda v: replace(v, s_w=np.ones(1))),
+    _shared("input_scale_missing", "members", lambda v: replace(v, s_x=np.ones(len(v.x)))),
+    _shared("scales_first_for_all", "members", lambda v: replace(v, s_w=v.s_w[:1])),
+    _shared("scales_next_unit", "members", lambda v: replace(v, s_w=np.roll(v.s_w, -1))),
+    _shared("bias_missing", "bias", lambda v: replace(v, bias=np.zeros_like(v.bias))),
+    _shared("bias_twice", "bias", lambda v: replace(v, bias=2 * v.bias)),
+    _shared("bias_subtracted", "bias", lambda v: replace(v, bias=-v.bias)),
+    _shared("bias_first_for_all", "bias", lambda v: replace(v, bias=np.full_like(v.bias, v.bias[0]))),
+    _shared(
+        "activation_missing",
+        "activation",
+        lambda v: replace(v, low=-np.inf, high=np.inf),
+        ("y = np.clip(y, low, high)", "y = y < low ? low : y > high ? high : y;"),
+    ),
+    _shared(
+        "relu_that_is_not_there",
+        "activation",
+        lambda v: replace(v, low=max(v.low, 0.0)),
+        ("no activation: the layer has NONE", "/* no activation */"),
+    ),
+    _shared("units_reversed", "layout", _units_reversed, None),
+)
+
+HYBRID: dict[str, Mistake] = {mistake.name: mistake for mistake in _MADE}
 """Name -> mistake, in order of calculation. Names that integer layers have too mean the same there."""
