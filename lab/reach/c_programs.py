@@ -21,6 +21,7 @@ COMPILERS = {
     "gcc": ("gcc", "-std=c99"),
     "clang": ("clang", "-std=c99"),
     "g++": ("g++", "-std=c++11", "-x", "c++"),
+    "clang++": ("clang++", "-std=c++11", "-x", "c++"),
 }
 """Name -> command, with the language."""
 

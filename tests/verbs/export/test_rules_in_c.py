@@ -91,7 +91,7 @@ def program(chosen):
     return "\n".join([*head, "int main(void) {", *calls, "  return 0;\n}", ""])
 
 
-@pytest.mark.parametrize("name", COMPILERS)
+@pytest.mark.parametrize("name", ["gcc", "clang", "g++"])
 def test_every_rule_gives_what_the_definition_gives(name, tmp_path):
     if (why := compiler(name)) is not None:
         pytest.skip(why)
