@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 from lastbit.engines.jit.forms import code_of
-from lastbit.engines.jit.images import depthwise_form
 from lastbit.model.types import INT8
 from lastbit.rules.base import Unsupported
 from lastbit.rules.requantize.forms import (
@@ -34,7 +33,7 @@ def _c99(form: Requantize) -> None:
     form_lines(form, INT8, False, Library())
 
 
-PARTIAL = {"llvm": _llvm, "depthwise": depthwise_form, "c99": _c99}
+PARTIAL = {"llvm": _llvm, "c99": _c99}
 
 
 def _forms(kind: type[Requantize]) -> list[Requantize]:

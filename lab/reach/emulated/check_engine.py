@@ -31,9 +31,13 @@ from lastbit.engines.jit import compile as jit_compile
 from lastbit.engines.jit import cpu as jit_cpu
 from lastbit.engines.jit import entry as jit_entry
 from lastbit.engines.jit import hybrid as jit_hybrid
+from lastbit.engines.jit import images as jit_images
 from lastbit.engines.jit import matmul as jit_matmul
+from lastbit.engines.jit import rows as jit_rows
 from lastbit.engines.jit import tile as jit_tile
+from lastbit.engines.jit.taps import TapShape, taps_address
 from lastbit.engines.jit.vectors import ISAS
+from lastbit.engines.jit.windows import Windows
 
 
 class Watch:
@@ -42,6 +46,7 @@ class Watch:
     def __init__(self, isa: str | None) -> None:
         self.kernels: Counter[str] = Counter()
         self.packed: set[tuple[jit_tile.Shape, bool]] = set()
+        self.taps: set[TapShape] = set()
         original, chain = jit_matmul.pack, jit_matmul.Chain
 
         def pack(*args: Any, **options: Any) -> Any:
@@ -52,7 +57,7 @@ class Watch:
                 bytes_only = layer.input.itemsize == 1 and not layer.wide
                 unsigned = layer.output == np.uint8
                 shape = jit_tile.Shape(layer.form, 1, 1, "", layer.output.itemsize, unsigned, layer.narrow, layer.wide)
-                self.packed.add((shape, bytes_only))
+                self.packed.add((replace(shape, windows=isinstance(layer.rows, Windows)), bytes_only))
             return layer
 
         class Counted(chain):  # type: ignore[misc, valid-type]
@@ -62,12 +67,22 @@ class Watch:
                 out = super().__call__(x, threads)
                 layer = next((op for op in this._kept if isinstance(op, jit_matmul.PackedDense)), None)
                 if layer is not None:
-                    rows = "one row" if len(out) * layer.rows == 1 else "rows"
+                    rows = "one row" if layer.rows == 1 and len(out) == 1 else "rows"
+                    rows = "windows" if isinstance(layer.rows, Windows) else rows
                     self.kernels[f"{layer.isa.name} {layer.form}{'/64' * layer.wide} {rows}"] += out.size
                 return out
 
+        by_channel = jit_images.pack_depthwise
+
+        def pack_depthwise(*args: Any, **options: Any) -> Any:
+            layer = by_channel(*args, **options, isa=None if isa is None else ISAS[isa])
+            if layer is not None:
+                self.taps.add(layer.shape)
+            return layer
+
         for module in (jit_matmul, jit_hybrid):
             module.pack = pack  # type: ignore[attr-defined]
+        jit_images.pack_depthwise = pack_depthwise
         jit_matmul.Chain = Counted  # type: ignore[misc]
         from lastbit.engines.jit import backend as jit_backend
 
@@ -76,7 +91,7 @@ class Watch:
     def needs(self) -> dict[str, Any]:
         """The kernels, and the Numba functions."""
         functions = sorted(name for name in jit_compile.made() if "." in name)
-        return {"kernels": list(self.packed), "functions": functions}
+        return {"kernels": list(self.packed), "taps": list(self.taps), "functions": functions}
 
 
 def compile_needs(path: Path, isa: str) -> int:
@@ -87,12 +102,16 @@ def compile_needs(path: Path, isa: str) -> int:
         module, _, function = name.rpartition(".")
         jit_compile.function_address(getattr(importlib.import_module(module), function))
     jit_entry.enter()
+    for taps in needs["taps"]:
+        taps_address(ISAS[isa], taps)
+    for unsigned in (False, True):
+        jit_rows.pairs_address(ISAS[isa], unsigned)
     for shape, bytes_only in needs["kernels"]:
         kind = ISAS[isa]
         if not bytes_only and kind.activations != "int16":
             kind = ISAS["avx2" if kind.x86 else "portable"]
         for width in range(1, kind.vectors + 1):
-            for rows in (1, jit_tile.FEW_ROWS, jit_tile.tile_rows(kind, width)):
+            for rows in (*([] if shape.windows else [1]), jit_tile.FEW_ROWS, jit_tile.tile_rows(kind, width)):
                 narrow = rows == 1 and kind.activations == "int16" and not shape.wide
                 weights = "int8" if narrow else "packed"
                 jit_tile.tile_address(kind, replace(shape, rows=rows, width=width, weights=weights))

@@ -13,8 +13,9 @@ from ..model.types import Array
 from ..ops.dense.gemv_or_gemm import PreparedByRows
 from ..ops.prepare import PreparedModel
 from . import reference
+from .cut import make_steps
 from .inputs import Inputs, as_inputs, check_input, match_inputs
-from .plan import Backend, ChainStep, OperatorStep, Step, make_steps
+from .plan import Backend, ChainStep, OperatorStep, Step
 from .reference import OperatorTrace, Trace, joined, samples_of
 
 __all__ = ["Executable"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ...model.graph import Model, Tensor
 from ...model.types import Array
@@ -11,10 +11,10 @@ from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.hybrid import PreparedHybrid
 from ...rules.base import Unsupported
 from ..blas import DenseByBlas, Runnable, Softmax
-from ..plan import Backend
+from ..plan import Around, Backend
 from . import matmul, softmax
 from .hybrid import pack_hybrid
-from .images import fast_image_operator
+from .images import pack_image_operator
 from .matmul import Chain
 from .slots import form_slots
 
@@ -23,6 +23,8 @@ __all__ = ["JitBackend"]
 
 class JitBackend(Backend):
     """Chains in compiled code; what its kernels do not cover runs by NumPy."""
+
+    branches = True
 
     def dense(self, entry: PreparedDense, rows: int) -> tuple[object, str] | None:
         """See `Backend.dense`."""
@@ -57,16 +59,18 @@ class JitBackend(Backend):
         packed = pack_hybrid(entry, rows)
         return None if packed is None else (packed, "compiled")
 
-    def alone(self, entry: PreparedOperator, model: Model) -> Callable[[Sequence[Array], int], Array] | None:
-        """See `Backend.alone`: convolutions and sums of images; NumPy's form of those without compiled code."""
-        return fast_image_operator(entry) or super().alone(entry, model)
+    def image(self, entry: PreparedOperator, model: Model, around: Around | None) -> object | None:
+        """See `Backend.image`."""
+        return pack_image_operator(entry, model, around or ((0, 0), (0, 0)))
 
     def softmax(self, entry: PreparedOperator, source: Tensor, output: Tensor, elements: int) -> Softmax | None:
         """See `Backend.softmax`."""
         return softmax.make_softmax(entry, source, output, elements)
 
-    def chain(self, operators: list[object], refuse: Callable[[Array], Array]) -> Runnable | None:
+    def chain(
+        self, operators: list[object], refuse: Callable[[Array], Array], wiring: list[tuple[int, ...]]
+    ) -> Runnable | None:
         """See `Backend.chain`."""
         if any(isinstance(op, DenseByBlas) for op in operators):
-            return super().chain(operators, refuse)
-        return Chain(operators, refuse)  # type: ignore[arg-type]
+            return super().chain(operators, refuse, wiring)
+        return Chain(operators, refuse, wiring)  # type: ignore[arg-type]

@@ -15,11 +15,14 @@ class Fields(NamedTuple):
     """
 
     function: int
+    given: int  # where its input lies in the scratch memory; less than 0: it is the chain's
+    second: int  # the same of another input
+    made: int  # the same of its output
     depth: int  # of a dense layer; elements in one row of the chain for the others
     rows: int  # of this operator for one row of the chain
     row_bytes: int  # of a converted input row
     steps: int
-    chunk: int
+    sum_steps: int  # steps after which 32-bit sums are widened
     units: int
     first_unit: int  # of the panels; not 0 where another thread has those before
     lanes: int
@@ -58,14 +61,42 @@ class Fields(NamedTuple):
     table_period: int  # classes of softmax
     quantizer: int  # how a hybrid layer quantizes its rows
     zeros_matter: int  # whether a hybrid layer calculates otherwise where the whole batch is zeros
+    image_rows: int  # of an operator on images; those of the copy with padding are converted
+    image_columns: int
+    channels: int  # values of one pixel of the input
+    times: int  # how often the copy has each of them
+    top: int  # rows of padding above
+    left: int  # columns of padding at the left
+    copy_rows: int
+    copy_bytes: int  # of one row of the copy
+    planes: int  # parts of a row of the copy, one for each remainder of its columns
+    fill: int  # the value of the padding, in the type that products take
+    pixels: int  # windows of an image; 0 for operators whose rows are rows
+    starts: int  # the address of bytes from the begin of the copy to each window, int64
+    taps: int  # the address of bytes from there to each group of the depth, int64
+    runs: int  # runs of a window
+    run_groups: int  # groups of one run
+    run_values: int  # values of one run
+    groups: int  # of a depthwise window
+    kernel: int  # the address of what calculates a row of windows, or vectors of pairs; 0 without
+    window_rows: int  # windows along the height
+    window_columns: int  # windows along the width
+    taps_high: int  # of a pool
+    taps_wide: int
+    stride_high: int
+    stride_wide: int
+    window_values: int  # values of one row of outputs
+    window_bytes: int  # bytes of the copy from one row of windows to the next
+    chunk: int  # outputs that are calculated together
+    period: int  # chunks after which the channels begin anew
 
 
 class State(NamedTuple):
     """What a chain knows of itself.
 
-    Places are bytes from the begin of the scratch memory, which has two buffers of `between` bytes, a block's converted
-    rows and one tile's more, their sums or records, and room for one tile. Threads take a multiple of `step` rows at a
-    time.
+    Places are bytes from the begin of the scratch memory, which has what lies between operators, a block's converted
+    rows and one tile's more, their sums or records, room for one tile, and the address of the block's input. Threads
+    take a multiple of `step` rows at a time.
     """
 
     operators: int  # the address of their fields
@@ -73,10 +104,10 @@ class State(NamedTuple):
     input_bytes: int
     output_bytes: int
     block: int
-    between: int
     converted: int
     sums: int
     spare: int
+    source: int
     step: int
 
 

@@ -13,9 +13,10 @@ from .compile import call, inner, int8_at, int16_at, int32_at, int64_at, uint8_a
 from .fields import AT, FIELD_BYTES, IN
 from .hybrid_forms import RECORD_BYTES
 from .hybrid_kernels import NAN, ZEROS, quantize_rows
+from .image_kernels import add_windows, copy_image
 from .tile import call_tile
 
-__all__ = ["chain", "dense", "hybrid"]
+__all__ = ["chain", "convolve", "dense", "hybrid"]
 
 
 @intrinsic
@@ -82,9 +83,11 @@ def _tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n
     """All tiles of a layer, or of a thread's part: `n` converted rows -> outputs `[n, units]`."""
     p = int64_at(fields)
     element, lanes, stride = p[AT.output_bytes], p[AT.lanes], p[AT.units] * p[AT.output_bytes]
-    row_bytes, steps, chunk, scalars = p[AT.row_bytes], p[AT.steps], p[AT.chunk], p[AT.scalars]
+    row_bytes, steps, sum_steps, scalars = p[AT.row_bytes], p[AT.steps], p[AT.sum_steps], p[AT.scalars]
     constants, place, left_units = p[AT.columns], out + p[AT.first_unit] * element, p[AT.units] - p[AT.first_unit]
-    narrow = n == 1 and p[AT.one_is_narrow] != 0
+    windows, taps = p[AT.pixels] != 0, p[AT.taps]
+    one = n == 1 and not windows
+    narrow = one and p[AT.one_is_narrow] != 0
     weights = p[AT.narrow_weights] if narrow else p[AT.weights]
     vector_bytes = p[AT.narrow_vector_bytes] if narrow else p[AT.vector_bytes]
     for panel in range(p[AT.panels]):
@@ -101,21 +104,21 @@ def _tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n
         row = 0
         while row < n:
             left = n - row
-            if n == 1:
+            if one:
                 tile, taken = p[AT.wide_one] if wide else p[AT.slim_one], 1
             elif left > max(p[AT.few_rows], many - p[AT.few_rows]):
                 tile, taken = p[AT.wide_many] if wide else p[AT.slim_many], many
             else:
                 tile, taken = p[AT.wide_few] if wide else p[AT.slim_few], p[AT.few_rows]
-            a, row_sums, target = converted + row * row_bytes, sums + sum_bytes * row, place + row * stride
+            a = converted if windows else converted + row * row_bytes
+            apart = p[AT.starts] + 8 * row if windows else row_bytes
+            given = (a, apart, taps, weights, steps, sum_steps, constants, scalars, sums + sum_bytes * row)
+            target = place + row * stride
             if whole and taken <= left:
-                call_tile(
-                    tile, (a, row_bytes, weights, steps, chunk, constants, scalars, row_sums, target, stride, mask)
-                )
+                call_tile(tile, (*given, target, stride, mask))
             else:
                 taken = min(taken, left)
-                rest = (constants, scalars, row_sums, spare, tile_bytes, mask)
-                call_tile(tile, (a, row_bytes, weights, steps, chunk, *rest))
+                call_tile(tile, (*given, spare, tile_bytes, mask))
                 _copy_tile(spare, tile_bytes, target, stride, taken, some * element)
             row += taken
         constants += width * p[AT.column_bytes]
@@ -129,10 +132,28 @@ def dense(fields: int, state: int, scratch: int, x: int, rows: int, out: int) ->
     p, places = int64_at(fields), int64_at(state)
     converted, sums, spare = scratch + places[IN.converted], scratch + places[IN.sums], scratch + places[IN.spare]
     n, depth, row_bytes, to = rows * p[AT.rows], p[AT.depth], p[AT.row_bytes], p[AT.converted_to]
-    call(p[AT.convert], (x, depth * p[AT.input_bytes], n, depth, converted, row_bytes))
+    if row_bytes == depth * (2 if to == 0 else 1):
+        call(p[AT.convert], (x, 0, 1, n * depth, converted, 0))
+    else:
+        call(p[AT.convert], (x, depth * p[AT.input_bytes], n, depth, converted, row_bytes))
     if to != 0 or n == 1:
         _add_rows(converted, n, depth, row_bytes, to, p[AT.weights_zero_point], sums)
     _tiles(fields, converted, sums, 4, spare, n, out)
+    return 0
+
+
+def convolve(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
+    """A convolution of images, one of a chain's operators: its windows are the rows of a dense layer."""
+    p, places = int64_at(fields), int64_at(state)
+    copy, sums, spare = scratch + places[IN.converted], scratch + places[IN.sums], scratch + places[IN.spare]
+    image_bytes = p[AT.image_rows] * p[AT.image_columns] * p[AT.channels] * p[AT.input_bytes]
+    for image in range(rows):
+        copy_image(p, x + image * image_bytes, copy)
+        if p[AT.converted_to] != 0:
+            add_windows(p, copy, sums)
+        _tiles(
+            fields, copy, sums, 4, spare, p[AT.pixels], out + image * p[AT.pixels] * p[AT.units] * p[AT.output_bytes]
+        )
     return 0
 
 
@@ -166,7 +187,7 @@ def chain(state: int, scratch: int, x: int, rows: int, out: int, shared: int) ->
         are not complete then.
     """
     s = int64_at(state)
-    block, count, between = s[IN.block], s[IN.length], s[IN.between]
+    block, count, source = s[IN.block], s[IN.length], int64_at(scratch + s[IN.source])
     start, taken = -block, block
     while True:
         if shared:
@@ -177,11 +198,12 @@ def chain(state: int, scratch: int, x: int, rows: int, out: int, shared: int) ->
         if taken <= 0:
             return 0
         here = x + start * s[IN.input_bytes]
+        source[0] = here
+        there = out + start * s[IN.output_bytes]
         for index in range(count):
             fields = s[IN.operators] + index * FIELD_BYTES
-            there = scratch + (index % 2) * between
-            if index == count - 1:
-                there = out + start * s[IN.output_bytes]
-            if call(int64_at(fields)[AT.function], (fields, state, scratch, here, taken, there)):
+            p = int64_at(fields)
+            given = scratch + p[AT.given] if p[AT.given] >= 0 else here
+            made = scratch + p[AT.made] if p[AT.made] >= 0 else there
+            if call(p[AT.function], (fields, state, scratch, given, taken, made)):
                 return 1
-            here = there

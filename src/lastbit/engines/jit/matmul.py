@@ -21,15 +21,21 @@ import numpy as np
 
 from ...model.types import Array, IntArray
 from ..blas import Elementwise, QuantizeStep, Softmax
+from .depthwise import PackedDepthwise
 from .fields import Fields
 from .memory import Outputs, address, aligned
 from .pack import Epilogue, PackedDense, pack
+from .pairs import PackedPairs
+from .pools import PackedPool
+from .room import Operator, Room, Wiring, arena, images
 from .threads import together
 
 __all__ = ["Chain", "Epilogue", "PackedDense", "available", "dense", "dot", "pack"]
 
 # Input rows that go through a chain together take about this much of the second level cache.
 _BLOCK_BYTES = 160_000
+# Images, with what lies between their operators, take about this much.
+_IMAGE_BYTES = 100_000
 # Fewer rows would read the weights of a deep layer from memory too often.
 _LEAST_BLOCK = 96
 _LEAST_ROWS_PER_THREAD = 24
@@ -54,80 +60,67 @@ class Chain:
         operators: what it runs; at least one.
         refuse: its input -> its output, slowly. Asked where the real kernel of an operator aborts the process, for the
             words of the refusal.
+        wiring: what each operator reads (see `room.Wiring`); by default what the one before it gives.
     """
 
     def __init__(
-        self, operators: Sequence[PackedDense | Elementwise], refuse: Callable[[Array], Array] | None = None
+        self,
+        operators: Sequence[Operator],
+        refuse: Callable[[Array], Array] | None = None,
+        wiring: Wiring | None = None,
     ) -> None:
         from .compile import function_address
         from .entry import enter
         from .kernels import chain
-        from .tile import MOST_ROWS, ROWS_MULTIPLE
+        from .tile import MOST_ROWS
 
-        layers = [op for op in operators if isinstance(op, PackedDense)]
         self._kept: list[object] = list(operators)
         self._operators = operators
-        table = np.zeros((len(operators), len(Fields._fields)), np.int64)
-        widths = []
-        for row, op in zip(table, operators, strict=True):
-            if isinstance(op, PackedDense):
-                fields = op.fields
-                widths.append(op.rows * op.units * op.output.itemsize)
-            else:
-                fields = _elementwise_fields(op)
-                widths.append(op.elements * op.output.itemsize)
+        wiring = wiring or [(k,) for k in range(len(operators))]
+        rooms = [Room.of(op) for op in operators]
+        self.output = operators[-1].output
+        self._in_bytes = next(room.given for room, read in zip(rooms, wiring, strict=True) if 0 in read)
+        self._elements = rooms[-1].made // self.output.itemsize
+        block, step = _block(operators, rooms, wiring)
+        places, between = arena(rooms, wiring, block)
+        self._table = np.zeros((len(operators), len(Fields._fields)), np.int64)
+        for number, (row, op) in enumerate(zip(self._table, operators, strict=True)):
+            at = [places[k - 1] if k else -1 for k in wiring[number]]
+            made = places[number] if number < len(places) else -1
+            own = {"given": at[0], "second": at[-1], "made": made}
+            layer = isinstance(op, PackedDense | PackedDepthwise | PackedPairs | PackedPool)
+            fields = (op.fields if layer else _elementwise_fields(op)) | own  # type: ignore[arg-type, union-attr]
             row[:] = [fields.get(name, 0) for name in Fields._fields]
         self._several = False
-        first, last = operators[0], operators[-1]
-        self._table = table
-        if isinstance(first, PackedDense):
-            in_bytes = first.rows * first.depth * first.input.itemsize
-        else:
-            each = first.output.itemsize if isinstance(first, Softmax) else 4 if isinstance(first, QuantizeStep) else 1
-            in_bytes = first.elements * each
-        self.output = last.output
-        self._in_bytes = in_bytes
-        self._elements = widths[-1] // self.output.itemsize
         self._function = function_address(chain)
         self._enter = enter()
         self._refuse = refuse
-        converted = max((op.rows * op.fields["row_bytes"] for op in layers), default=max(widths))
-        # Whole tiles; nothing is read again for each block where there are no weights.
-        step, least = (ROWS_MULTIPLE, _LEAST_BLOCK) if layers else (1, 1)
-        block = max(_BLOCK_BYTES // converted // step * step, least // step * step)
-        most_rows = block * max((op.rows for op in layers), default=0) + MOST_ROWS
         sizes = (
-            2 * block * max(widths) if len(operators) > 1 else 0,
-            most_rows * max((op.fields["row_bytes"] for op in layers), default=0),
-            8 * most_rows,
-            8 * max(self._spare(op) for op in operators),
+            between,
+            max(room.converted * block + room.copy for room in rooms),
+            8 * (max(room.sums for room in rooms) * block + MOST_ROWS),
+            8 * max(room.spare for room in rooms),
+            8,
         )
-        *places, self._scratch_bytes = np.cumsum([-(-size // 128) * 128 for size in sizes]).tolist()
-        state = [address(table), len(operators), in_bytes, widths[-1], block, places[0] // 2, *places, step]
+        *starts, self._scratch_bytes = np.cumsum([-(-size // 128) * 128 for size in sizes]).tolist()
+        state = [address(self._table), len(operators), self._in_bytes, rooms[-1].made, block, *starts, step]
         self._state = np.asarray(state, np.int64)
         self._free: list[int] = []
         # Rows of so little work that letting other Python threads run, and sharing, would take longer.
-        products = max(sum(op.rows * op.units * op.depth for op in layers), 1)
-        self._few = min(2 * _LEAST_ROWS_PER_THREAD - 1, _LEAST_PRODUCTS // products)
-        self._large = any(op.weights_bytes >= _LARGE_WEIGHTS for op in layers)
+        products = max(sum(room.products for room in rooms), 1)
+        self._least = min(_LEAST_ROWS_PER_THREAD, max(_LEAST_PRODUCTS // products, 1))
+        self._few = min(2 * self._least - 1, _LEAST_PRODUCTS // products)
+        large = any(isinstance(op, PackedDense) and op.weights_bytes >= _LARGE_WEIGHTS for op in operators)
+        self._large = large and not images(rooms) and all(read == (k,) for k, read in enumerate(wiring))
         self._parts: dict[int, list[list[Chain]]] = {}
         self._outputs = Outputs()
         self._add_tiles(one_row=True)
-
-    @staticmethod
-    def _spare(op: PackedDense | Elementwise) -> int:
-        """Numbers of room that an operator needs: for one tile, or for one row of exponentials."""
-        from .tile import MOST_ROWS
-
-        if isinstance(op, PackedDense):
-            return MOST_ROWS * op.isa.lanes * op.isa.vectors
-        return op.classes if isinstance(op, Softmax) else 0
 
     def _add_tiles(self, one_row: bool) -> None:
         """Compile what calls of one row need, or what others do."""
         for row, op in zip(self._table, self._operators, strict=True):
             if isinstance(op, PackedDense):
-                for name, place in op.tiles(one_row and op.rows == 1).items():
+                for name, place in op.tiles(one_row).items():
                     row[Fields._fields.index(name)] = place
         self._several |= not one_row
 
@@ -188,7 +181,7 @@ class Chain:
     def _many(self, x: Array, rows: int, threads: int) -> Array:
         """So many rows that threads and the memory of the output matter."""
         out = self._outputs.empty((rows, self._elements), self.output)
-        threads = max(min(threads, rows // _LEAST_ROWS_PER_THREAD), 1)
+        threads = max(min(threads, rows // self._least), 1)
         shared = np.asarray([0, threads], np.int64)  # rows that are taken, and by how many threads
         shared_at = address(shared) if threads > 1 else 0
         part = functools.partial(self._run, x, rows, out, shared=shared_at, others=1)
@@ -205,12 +198,29 @@ class Chain:
         return address(array)
 
 
-def _parts(op: PackedDense | Elementwise, threads: int) -> Sequence[PackedDense | Elementwise]:
+def _parts(op: Operator, threads: int) -> Sequence[Operator]:
     """What threads do of an operator at once."""
     if isinstance(op, PackedDense) and op.weights_bytes >= _LARGE_WEIGHTS:
         count = min(threads, op.panels.count)
         return [op.part(index, count) for index in range(count)]
     return [op]
+
+
+def _block(operators: Sequence[Operator], rooms: Sequence[Room], wiring: Wiring) -> tuple[int, int]:
+    """How many rows go through a chain together, and of what they are a multiple."""
+    from .tile import ROWS_MULTIPLE
+
+    if images(rooms):
+        # Small images together, so that tiles are whole.
+        least = max(arena(rooms, wiring, 1)[1], max(room.given + room.made for room in rooms))
+        return max(_IMAGE_BYTES // least, 1), 1
+    if not any(isinstance(op, PackedDense) for op in operators):
+        # Nothing is read again for each block where there are no weights.
+        return max(_BLOCK_BYTES // max(room.made for room in rooms), 1), 1
+    # Whole tiles.
+    converted = max(room.converted for room in rooms)
+    block = _BLOCK_BYTES // converted // ROWS_MULTIPLE * ROWS_MULTIPLE
+    return max(block, _LEAST_BLOCK // ROWS_MULTIPLE * ROWS_MULTIPLE), ROWS_MULTIPLE
 
 
 def _elementwise_fields(op: Elementwise) -> dict[str, int]:

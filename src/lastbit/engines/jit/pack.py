@@ -12,14 +12,13 @@ from ...model.types import Array, IntArray
 from ...rules.base import Unsupported
 from ...rules.requantize.fold import RequantParams
 from .memory import address, line_aligned
+from .windows import CONVERTED, Windows, moved
 
 if TYPE_CHECKING:
     from .forms import Ending
     from .vectors import Isa
 
-__all__ = ["Epilogue", "PackedDense", "Panels", "pack"]
-
-_CONVERTED = ("int16", "uint8", "int8")
+__all__ = ["Epilogue", "PackedDense", "Panels", "cheaper", "pack"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class PackedDense:
         depth: accumulation depth.
         input: the type of the inputs.
         output: the type of the outputs.
-        rows: rows of this layer for one row of a chain.
+        rows: rows of this layer for one row of a chain, or the windows of an image.
         fields: its row of a chain's table (see `fields.Fields`).
         kept: the arrays that the table points to.
     """
@@ -117,7 +116,7 @@ class PackedDense:
     depth: int
     input: np.dtype[Any]
     output: np.dtype[Any]
-    rows: int
+    rows: int | Windows
     fields: dict[str, int] = field(repr=False)
     kept: tuple[Array, ...] = field(repr=False)
 
@@ -151,6 +150,8 @@ class PackedDense:
         from .tile import FEW_ROWS, Shape, tile_address, tile_rows
 
         found = {}
+        windows = isinstance(self.rows, Windows)
+        one_row = one_row and self.rows == 1
         for name, width in self.panels.widths.items():
             rows = {"one": 1} if one_row else {"many": tile_rows(self.isa, width), "few": FEW_ROWS}
             weights = "int8" if one_row and self.fields["one_is_narrow"] else "packed"
@@ -164,6 +165,7 @@ class PackedDense:
                     unsigned=self.output == np.uint8,
                     narrow=self.narrow,
                     wide=self.wide,
+                    windows=windows,
                 )
                 found[f"{name}_{size}"] = tile_address(self.isa, shape)
         return found
@@ -225,6 +227,10 @@ class _Weights:
         whole = w - zero_point
         return cls(w - up, whole, up - zero_point, bias - moved * whole.sum(axis=1) if moved else bias)
 
+    def spread(self, windows: Windows, group: int) -> _Weights:
+        """With the runs of windows filled up."""
+        return replace(self, signed=windows.spread(self.signed, group), whole=windows.spread(self.whole, group))
+
     def chunk(self, isa: Isa, given: np.dtype[Any]) -> int:
         """After so many steps no int32 has overflowed yet."""
         from .tile import UNROLL
@@ -241,19 +247,19 @@ def pack(
     epilogue: Epilogue = Epilogue(),
     acc_bits: int = 32,
     input_type: str = "int8",
-    rows: int = 1,
+    rows: int | Windows = 1,
     isa: Isa | None = None,
 ) -> PackedDense | None:
     """Lay a layer's weights and constants out for the kernels.
 
     Args:
-        weights: int8 or uint8 `[out, depth]`.
+        weights: int8 or uint8 `[out, depth]`; of windows, run by run.
         weights_zero_point: zw; subtracted from the weights.
         bias: int64 `[out]`, what the sums begin with: bias - zx * sum(w - zw). None for zeros.
         epilogue: what becomes of the sums; by default nothing.
         acc_bits: 64 for 64-bit sums, fewer than 32 for narrow accumulators.
         input_type: int8, uint8 or int16.
-        rows: rows of this layer for one row of a chain.
+        rows: rows of this layer for one row of a chain, or the windows of an image that are its rows.
         isa: kernels of another kind than this machine's best.
 
     Returns:
@@ -266,24 +272,31 @@ def pack(
     if ending is None or weights.dtype.itemsize > 1:
         return None
     base = np.zeros(len(weights), np.int64) if bias is None else np.asarray(bias, np.int64)
-    moved = {("uint8", "int8"): 128, ("int8", "uint8"): -128}.get((isa.activations, given.name), 0)
-    held = _Weights.of(weights, weights_zero_point, base, moved)
+    held = _Weights.of(weights, weights_zero_point, base, moved(isa, given))
     if epilogue.cheapest and params is not None and acc_bits == 32:
-        ending = _cheaper(params, held.whole, base, given) or ending
+        ending = cheaper(params, held.whole, base, given) or ending
     output = np.dtype(np.int64 if wide else np.int32) if params is None else np.dtype(params.dtype.numpy)
     panels = Panels.of(len(weights), isa)
+    depth = weights.shape[1]
+    if isinstance(rows, Windows):
+        held = held.spread(rows, isa.group)
     fields, kept = _laid_out(isa, panels, held, ending, epilogue, acc_bits, given)
+    if isinstance(rows, Windows):
+        own, places = rows.placed(isa, fields["steps"], given)
+        fields, kept = fields | own, (*kept, *places)
+    else:
+        fields["rows"] = rows
     return PackedDense(
         isa=isa,
         form=ending[0],
         wide=wide,
         narrow=acc_bits < 32,
         panels=panels,
-        depth=weights.shape[1],
+        depth=depth,
         input=given,
         output=output,
         rows=rows,
-        fields=fields | {"output_bytes": output.itemsize, "rows": rows},
+        fields=fields | {"depth": depth, "output_bytes": output.itemsize},
         kept=kept,
     )
 
@@ -297,7 +310,7 @@ def _kernels_for(isa: Isa, given: np.dtype[Any], wide: bool) -> Isa:
     return isa
 
 
-def _cheaper(
+def cheaper(
     params: RequantParams, whole: npt.NDArray[np.int64], base: npt.NDArray[np.int64], given: np.dtype[Any]
 ) -> tuple[Ending, dict[str, Array]] | None:
     """A cheaper form and its constants that give the same on every sum that there can be; None where there is none."""
@@ -336,10 +349,9 @@ def _laid_out(
     scalars = np.zeros(8, np.int32) if epilogue.params is None else form_scalars(epilogue.params, acc_bits)
     fields = {
         "function": function_address(kernels.dense),
-        "depth": depth,
         "row_bytes": steps * UNROLL * 4,
         "steps": steps,
-        "chunk": held.chunk(isa, given) if wide else 1 << 40,
+        "sum_steps": held.chunk(isa, given) if wide else 1 << 40,
         "units": units,
         "lanes": isa.lanes,
         "width": panels.width,
@@ -357,7 +369,7 @@ def _laid_out(
         "weights_zero_point": held.rest,
         "input_bytes": given.itemsize,
         "convert": convert_address(isa, given.name),
-        "converted_to": _CONVERTED.index(isa.activations),
+        "converted_to": CONVERTED.index(isa.activations),
         "few_rows": FEW_ROWS,
         "one_is_narrow": int(isa.activations == "int16" and not wide),
     }

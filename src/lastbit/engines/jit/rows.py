@@ -1,7 +1,7 @@
 """Elements of rows from one type to another, as vector code.
 
 Input rows in the type that products take: bytes with the upper bit changed, or widened to 16 bits. Float32 to 8 bits,
-as long as nothing is unusual. Bytes to float32 by a scale.
+as long as nothing is unusual. Bytes to float32 by a scale. Weighted sums of two bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .compile import llvm_address
 from .cpu import allow
 from .vectors import F32, I8, I16, I32, I64, POINTER, Isa, Vectors, new_function
 
-__all__ = ["LARGEST_INVERSE", "convert_address", "dequantize_address", "quantize_address"]
+__all__ = ["LARGEST_INVERSE", "convert_address", "dequantize_address", "pairs_address", "quantize_address"]
 
 _WIDTHS = {"int8": I8, "uint8": I8, "int16": I16}
 # Input, its distance from row to row in bytes, rows, values of one, output, its distance.
@@ -31,7 +31,6 @@ def convert_address(isa: Isa, given: str) -> int:
 
 
 def _write(module: Any, isa: Isa, given: str, name: str, features: str) -> None:
-    """Whole vectors, then one more that ends with the row; rows shorter than a vector value by value."""
     fn = new_function(module, name, ir.VoidType(), _ARGUMENTS)
     allow(fn, isa, features)
     b = ir.IRBuilder(fn.append_basic_block("entry"))
@@ -39,7 +38,6 @@ def _write(module: Any, isa: Isa, given: str, name: str, features: str) -> None:
     x, x_stride, rows, depth, out, out_stride = fn.args
     source, wanted = _WIDTHS[given], _WIDTHS[isa.activations]
     lanes = 32 * isa.lanes // wanted.width
-    zero, whole = ir.Constant(I64, 0), ir.Constant(I64, lanes)
 
     # Between int8 and uint8 the distance is 128, in both directions: the upper bit changes.
     flip = 0x80 if wanted is I8 and given != isa.activations else 0
@@ -53,19 +51,28 @@ def _write(module: Any, isa: Isa, given: str, name: str, features: str) -> None:
             value = b.zext(value, wide) if given == "uint8" else b.sext(value, wide)
         v.store(b.xor(value, v.const(wide, flip)), to)
 
+    # Vectors as long as the row allows, then one more that ends with it; very short rows value by value.
+    sizes = sorted({size for size in (lanes, 16, 4, 1) if size <= lanes}, reverse=True)
+
+    def copy_row(row: Any, place: Any, left: list[int]) -> None:
+        count = ir.Constant(I64, left[0])
+        if left[0] == 1:
+            with cgutils.for_range(b, depth, intp=I64) as single:
+                copy(row, place, single.index, 1)
+            return
+        with b.if_else(b.icmp_signed("<", depth, count)) as (short, long):
+            with short:
+                copy_row(row, place, left[1:])
+            with long:
+                last = b.sub(depth, count)
+                with cgutils.for_range_slice(b, ir.Constant(I64, 0), last, count, I64) as (index, _):
+                    copy(row, place, index, left[0])
+                copy(row, place, last, left[0])
+
     with cgutils.for_range(b, rows, intp=I64) as loop:
         row = b.gep(x, [b.mul(loop.index, x_stride)], source_etype=I8)
         place = b.gep(out, [b.mul(loop.index, out_stride)], source_etype=I8)
-        with b.if_else(b.icmp_signed("<", depth, whole)) as (short, long):
-            with short, cgutils.for_range(b, depth, intp=I64) as single:
-                copy(row, place, single.index, 1)
-            with long:
-                with cgutils.for_range_slice(b, zero, b.sub(depth, ir.Constant(I64, lanes - 1)), whole, I64) as (
-                    index,
-                    _,
-                ):
-                    copy(row, place, index, lanes)
-                copy(row, place, b.sub(depth, whole), lanes)
+        copy_row(row, place, sizes)
     b.ret_void()
 
 
@@ -160,3 +167,34 @@ def _write_dequantize(module: Any, isa: Isa, name: str, features: str) -> None:
     b.branch(head)
     b.position_at_end(done)
     b.ret(place)
+
+
+# Two inputs, how many times four vectors, constants (int32: first, second, addend, right, low, high), output.
+_PAIRS = (POINTER, POINTER, I64, POINTER, POINTER)
+
+
+def pairs_address(isa: Isa, unsigned: bool) -> int:
+    """The address of a function by `_PAIRS`: outputs of whole vectors of bytes."""
+    name = f"lastbit_{isa.name}_pairs_{'uint8' if unsigned else 'int8'}"
+    return llvm_address(name, lambda module, called, features: _write_pairs(module, isa, unsigned, called, features))
+
+
+def _write_pairs(module: Any, isa: Isa, unsigned: bool, name: str, features: str) -> None:
+    fn = new_function(module, name, ir.VoidType(), _PAIRS)
+    allow(fn, isa, features)
+    b = ir.IRBuilder(fn.append_basic_block("entry"))
+    v = Vectors(b, isa)
+    first, second, count, constants, out = fn.args
+    numbers = [v.splat(b.load(v.at(constants, 4 * i), typ=I32), v.lanes) for i in range(6)]
+    stored = ir.VectorType(I8, v.lanes)
+    extend = b.zext if unsigned else b.sext
+    with cgutils.for_range(b, count, intp=I64) as loop:
+        for part in range(4):
+            place = b.add(b.mul(loop.index, ir.Constant(I64, 4 * v.lanes)), ir.Constant(I64, part * v.lanes))
+            one, two = (
+                b.mul(extend(v.load(stored, b.gep(x, [place], source_etype=I8)), v.i32), by)
+                for x, by in ((first, numbers[0]), (second, numbers[1]))
+            )
+            total = b.ashr(b.add(b.add(one, two), numbers[2]), numbers[3])
+            v.store(b.trunc(v.clamp(total, numbers[4], numbers[5]), stored), b.gep(out, [place], source_etype=I8))
+    b.ret_void()

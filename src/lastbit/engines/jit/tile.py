@@ -1,6 +1,7 @@
 """The micro-kernel: a few input rows times a panel of packed weights, requantized in registers and stored.
 
     input rows [rows, depth]   in the Isa's type, depth filled up with zeros to whole steps
+    or windows [rows]          of an image in that type, each group of the depth at its own place (`windows`)
     panel                      depth groups x units of one tile x values of one group, contiguous
     columns                    the panel's constants: for each vector of units its slots, one behind the other
 
@@ -55,9 +56,10 @@ ROWS_MULTIPLE = 24
 # Fewer sums than this would wait for each other: products start twice in a cycle and take five.
 _LEAST_SUMS = 8
 
-# Input rows, their distance in bytes, panel, steps, steps in a chunk, columns, scalars, row sums (or records), output,
-# its distance, which lanes of the last vector are stored (where the Isa has masks).
-_ARGUMENTS = (POINTER, I64, POINTER, I64, I64, POINTER, POINTER, POINTER, POINTER, I64, I64)
+# Input rows (or an image), their distance in bytes (or the address of where windows begin), where each group of a
+# window lies, panel, steps, steps in a chunk, columns, scalars, row sums (or records), output, its distance, which
+# lanes of the last vector are stored (where the Isa has masks).
+_ARGUMENTS = (POINTER, I64, POINTER, POINTER, I64, I64, POINTER, POINTER, POINTER, POINTER, I64, I64)
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Shape:
         unsigned: whether outputs of one byte are uint8.
         narrow: whether accumulators have fewer than 32 bits.
         wide: whether they have 64.
+        windows: whether rows are windows of an image.
     """
 
     form: Ending
@@ -83,6 +86,7 @@ class Shape:
     unsigned: bool = False
     narrow: bool = False
     wide: bool = False
+    windows: bool = False
 
     @property
     def name(self) -> str:
@@ -147,9 +151,9 @@ class _Tile:
 
     def emit(self) -> None:
         """Everything between the entry and the return."""
-        (a, stride, panel, steps, chunk, columns, scalars, row_sums, out, out_stride, mask) = self.fn.args
-        rows = [self.b.gep(a, [self.b.mul(stride, ir.Constant(I64, r))], source_etype=I8) for r in range(self.rows)]
-        starts = [self._opaque(row) for row in rows]
+        (a, stride, taps, panel, steps, chunk, columns, scalars, row_sums, out, out_stride, mask) = self.fn.args
+        starts = [self._opaque(self.b.gep(a, [self._place(stride, r)], source_etype=I8)) for r in range(self.rows)]
+        self.taps = taps
         tiles = [(r, n) for r in range(self.rows) for n in range(self.width)]
         if self.wide:
             sums = self._wide_sums(starts, panel, steps, chunk, columns, tiles)
@@ -178,6 +182,20 @@ class _Tile:
             bounds = [self._byte_scalar(scalars, name) for name in unit.bounds]
             for r in range(self.rows):
                 self._store_packed([done[r, n] for n in range(self.width)], bounds, out, out_stride, r, mask)
+
+    def _place(self, stride: Any, r: int) -> Any:
+        """How many bytes behind the first value of all a row begins, or a window."""
+        if not self.shape.windows:
+            return self.b.mul(stride, ir.Constant(I64, r))
+        return self.b.load(self.v.at(self.b.inttoptr(stride, POINTER), 8 * r), typ=I64, align=8)
+
+    def _group(self, step: Any, u: int) -> Any:
+        """How many bytes behind its begin a row has group `u` of a step."""
+        if not self.shape.windows:
+            # One step takes UNROLL groups of four bytes of each row.
+            return self.b.add(self.b.mul(step, ir.Constant(I64, 4 * UNROLL)), ir.Constant(I64, 4 * u))
+        place = self.b.gep(self.taps, [self.b.mul(step, ir.Constant(I64, 8 * UNROLL))], source_etype=I8)
+        return self.b.load(self.v.at(place, 8 * u), typ=I64, align=8)
 
     def _opaque(self, pointer: Any) -> Any:
         """The pointer, as something that LLVM knows nothing of.
@@ -222,12 +240,11 @@ class _Tile:
         b.cbranch(b.icmp_signed("<", step, end), body, done)
         b.position_at_end(body)
         now: dict[Any, Any] = dict(sums)
-        # One step takes UNROLL groups of four bytes of each row.
-        offset = b.mul(step, ir.Constant(I64, 4 * UNROLL))
         for u in range(UNROLL):
             weights = [self._weights(place, u * self.width + n) for n in range(self.width)]
+            offset = self._group(step, u)
             for r, start in enumerate(starts):
-                pointer = b.gep(start, [b.add(offset, ir.Constant(I64, 4 * u))], source_etype=I8)
+                pointer = b.gep(start, [offset], source_etype=I8)
                 activations = b.load(pointer, typ=I32, align=1)
                 for n in range(self.width):
                     now[u % sets, r, n] = self.v.dot(now[u % sets, r, n], activations, weights[n])
@@ -279,18 +296,12 @@ class _Tile:
     def _store_packed(self, totals: list[Any], bounds: list[Any], out: Any, stride: Any, r: int, mask: Any) -> None:
         """Two to four vectors of int32 as bytes, limited to their type, then to the bounds, in one store."""
         b, v, lanes = self.b, self.v, self.v.lanes
-        words, bytes_ = ir.VectorType(I16, 2 * lanes), ir.VectorType(I8, 4 * lanes)
-        pairs = [totals[:2], totals[2:] or totals[:2]]
-        halves = [v.call("llvm.x86.avx512.packssdw.512", words, [pair[0], pair[-1]]) for pair in pairs]
-        kind = "us" if self.shape.unsigned else "ss"
-        packed = b.bitcast(v.call(f"llvm.x86.avx512.pack{kind}wb.512", bytes_, halves), v.i32)
-        # Every 128 bits hold four bytes of each vector: fours are brought together.
-        packed = b.bitcast(
-            v.shuffle(packed, packed, [4 * part + n for n in range(4) for part in range(lanes // 4)]), bytes_
-        )
-        compare = b.icmp_unsigned if self.shape.unsigned else b.icmp_signed
-        packed = b.select(compare(">", packed, bounds[0]), packed, bounds[0])
-        packed = b.select(compare("<", packed, bounds[1]), packed, bounds[1])
+        unsigned = self.shape.unsigned
+        packed = b.bitcast(v.bytes_of(totals, unsigned), v.i32)
+        # Fours are brought together.
+        order = [4 * part + n for n in range(4) for part in range(lanes // 4)]
+        packed = b.bitcast(v.shuffle(packed, packed, order), ir.VectorType(I8, 4 * lanes))
+        packed = v.between(packed, bounds, unsigned)
         before = lanes * (self.width - 1)
         units = b.or_(b.shl(mask, ir.Constant(I64, before)), ir.Constant(I64, (1 << before) - 1))
         if self.width < 4:

@@ -200,6 +200,49 @@ class Vectors:
         """Limit signed integers."""
         return self.minimum(self.maximum(v, low), high)
 
+    # Bytes
+
+    def bytes_of(self, totals: list[Any], unsigned: bool) -> Any:
+        """Up to four vectors of int32 as bytes, limited to their type: of AVX512 only.
+
+        Every 128 bits of the result hold four bytes of each vector.
+        """
+        words, bytes_ = ir.VectorType(I16, 2 * self.lanes), ir.VectorType(I8, 4 * self.lanes)
+        pairs = [totals[:2], totals[2:] or totals[:2]]
+        halves = [self.call("llvm.x86.avx512.packssdw.512", words, [pair[0], pair[-1]]) for pair in pairs]
+        return self.call(f"llvm.x86.avx512.pack{'us' if unsigned else 'ss'}wb.512", bytes_, halves)
+
+    def between(self, packed: Any, bounds: list[Any], unsigned: bool) -> Any:
+        """Limit bytes to two vectors of bytes."""
+        low, high = bounds
+        compare = self.b.icmp_unsigned if unsigned else self.b.icmp_signed
+        packed = self.b.select(compare(">", packed, low), packed, low)
+        return self.b.select(compare("<", packed, high), packed, high)
+
+    def interleave(self, parts: list[Any]) -> list[Any]:
+        """Vectors of the products' type -> as many, where values of one place lie together, within 128 bits each.
+
+        With four vectors of bytes `a0 a1 ..`, `b0 ..`, `c0 ..`, `d0 ..` the first result begins `a0 b0 c0 d0 a1 ..`.
+        """
+        if len(parts) == 1:
+            return parts
+        half = len(parts) // 2
+        size = parts[0].type.element.width
+        even, odd = self.interleave(parts[:half]), self.interleave(parts[half:])
+        if half > 1:
+            size *= half
+            wide = ir.VectorType(ir.IntType(size), 32 * self.lanes // size)
+            even, odd = ([self.b.bitcast(v, wide) for v in vectors] for vectors in (even, odd))
+        count = 32 * self.lanes // size
+        lane = 128 // size
+        found = []
+        for a, b in zip(even, odd, strict=True):
+            for begin in (0, lane // 2):
+                order = [base + begin + i + side * count
+                         for base in range(0, count, lane) for i in range(lane // 2) for side in (0, 1)]  # fmt: skip
+                found.append(self.shuffle(a, b, order))
+        return found
+
     # Floats
 
     def minimum_float(self, a: Any, b: Any) -> Any:

@@ -25,7 +25,7 @@ from ..validity import check_windows
 from .floats import float_bounds
 from .unary import operands, per_tensor, pick_rule
 
-__all__ = ["AVERAGE_RULES", "ENTRIES", "MAX_RULES", "prepare_pool_2d"]
+__all__ = ["AVERAGE_RULES", "ENTRIES", "MAX_RULES", "pool_windows", "prepare_pool_2d"]
 
 Steps = Callable[[Array], dict[str, Array]]
 
@@ -60,15 +60,7 @@ def prepare_pool_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
     x, y = operands(model, op)
     if len(x.shape) != 4 or 0 in x.shape or x.data is not None:
         raise refuse(op, f"the input {list(x.shape)} must be computed and have four dimensions")
-    rows, columns = (
-        WindowAxis(
-            int(op.options.get(f"filter_{long}", 0)),  # type: ignore[arg-type]
-            int(op.options.get(f"stride_{short}", 0)),  # type: ignore[arg-type]
-            1,
-            op.options.get("padding", "SAME") == "SAME",
-        )
-        for long, short in (("height", "h"), ("width", "w"))
-    )
+    rows, columns = pool_windows(op)
     if min(rows.size, columns.size, rows.stride, columns.stride) < 1:
         raise refuse(op, "filter and strides must be 1 or more")
     if not rows.outputs(x.shape[1]) or not columns.outputs(x.shape[2]):
@@ -90,6 +82,20 @@ def prepare_pool_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
         return {**named, "output": named["output"].astype(y.dtype.numpy)}
 
     return PreparedOperator(operator=op, rule=rule, inputs=(x.index,), evaluate=evaluate, staged=staged)
+
+
+def pool_windows(op: Operator) -> tuple[WindowAxis, WindowAxis]:
+    """The window along the height and along the width."""
+    rows, columns = (
+        WindowAxis(
+            int(op.options.get(f"filter_{long}", 0)),  # type: ignore[arg-type]
+            int(op.options.get(f"stride_{short}", 0)),  # type: ignore[arg-type]
+            1,
+            op.options.get("padding", "SAME") == "SAME",
+        )
+        for long, short in (("height", "h"), ("width", "w"))
+    )
+    return rows, columns
 
 
 def _staged(

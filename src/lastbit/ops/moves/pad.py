@@ -10,7 +10,7 @@ from ..entry import OperatorEntry, OperatorGroup
 from ..validity import check_growth
 from .copies import COPY_RULES, integers, prepared_copy, same_quantization
 
-__all__ = ["ENTRIES", "RULES", "prepare_pad"]
+__all__ = ["ENTRIES", "RULES", "around_images", "prepare_pad"]
 
 RULES = COPY_RULES
 
@@ -48,3 +48,14 @@ ENTRIES = {
     "PAD": OperatorEntry(prepare_pad, RULES, OperatorGroup.MOVES, inputs=(2, 2), reads_scales=False),
     "PADV2": OperatorEntry(prepare_pad, RULES, OperatorGroup.MOVES, inputs=(3, 3), reads_scales=False),
 }
+
+
+def around_images(model: Model, op: Operator) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Rows and columns that a PAD puts around images `[n, h, w, c]`: above and below, left and right; None: others."""
+    paddings = model.tensors[op.inputs[1]].data
+    if paddings is None or paddings.size != 8:
+        return None
+    batch, rows, columns, channels = (tuple(int(size) for size in pair) for pair in paddings.reshape(4, 2))
+    if any((*batch, *channels)):
+        return None
+    return (rows[0], rows[1]), (columns[0], columns[1])

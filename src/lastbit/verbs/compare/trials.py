@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...engines.element_tables import ELEMENTWISE
 from ...engines.one_operator import OperatorRunner, outputs_of
-from ...engines.plan import ELEMENTWISE
 from ...engines.reference import Trace
 from ...layers.differences import compare_arrays
 from ...model.errors import InputError, LastBitError, UnsupportedError
