@@ -68,7 +68,7 @@ def compare(
     if recorded is not None:
         if not runtimes:
             raise click.UsageError("--recorded wants --runtime NAME: what it is compared with.")
-        answer_recorded(ctx, model, recorded, runtimes, as_json)
+        answer_recorded(ctx, model, recorded, runtimes, as_json, verbose)
     if len(runtimes) != 2:
         found = f" Found {len(runtimes)}." if len(runtimes) > 2 else ""
         raise click.UsageError(f"compare needs two runtimes: --runtime A --runtime B.{found}")

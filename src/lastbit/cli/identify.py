@@ -42,7 +42,7 @@ def identify(
     LastBit could compare. Ctrl-C keeps the answer: it is printed as far as it is known, and the exit code is 130.
     """
     if recorded is not None:
-        answer_recorded(ctx, model, recorded, None, as_json)
+        answer_recorded(ctx, model, recorded, None, as_json, verbose)
     from ..layers.layer_input import dense_operator
     from ..report.input_arrays import possible_paths, read_array, read_layer_inputs
     from ..report.output_files import check_target, write_arrays
