@@ -552,16 +552,6 @@ def test_functions_that_cannot_be_called_are_told_why():
         diagnose(MODEL, None, np.zeros((1, 6), np.int8))
 
 
-def test_float_layers_are_refused_clearly():
-    graph = dense_subgraph(
-        np.ones((3, 8), np.float32), input_quant=None, weights_quant=None, output_quant=None, input_dtype="float32",
-        weights_dtype="float32",
-    )  # fmt: skip
-    model = load(write(graph))
-    with pytest.raises(UnsupportedError, match=r"operator 0 FULLY_CONNECTED cannot be diagnosed"):
-        diagnose(model, np.zeros((1, 8), np.float32), np.zeros((1, 3), np.float32))
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "int16"])
 def test_layers_of_other_integer_types_are_diagnosed(dtype):
     rng = np.random.default_rng(8)

@@ -7,8 +7,11 @@ import pytest
 
 import lastbit
 from bench.user_layers import model_of, numbers_of
+from lab.cases.operators import Case, Operand
 from lastbit.layers.mistakes.hybrid import HYBRID
-from lastbit.model.errors import InputError
+from lastbit.model.errors import InputError, UnsupportedError
+from lastbit.model.tflite import write
+from lastbit.model.tflite.synthesize import dense_subgraph
 
 MODEL = model_of("hybrid_channels")
 P = numbers_of(MODEL)[0]
@@ -110,3 +113,57 @@ def test_pictures_show_where_and_by_how_much_in_real_units():
     assert sum(counted.values) == wrong.size
     assert len(report.records()) == wrong.size
     assert lastbit.diagnose(MODEL, X, right).pictures() == []
+
+
+def float_layer():
+    rng = np.random.default_rng(5)
+    graph = dense_subgraph(
+        rng.normal(size=(6, 20)).astype(np.float32), input_quant=None, weights_quant=None, output_quant=None,
+        bias=rng.normal(size=6).astype(np.float32), input_dtype="float32", weights_dtype="float32",
+        bias_dtype="float32", activation="RELU",
+    )  # fmt: skip
+    model = lastbit.load(write(graph))
+    op = model.operators[0]
+    return model, model.operand(op, 1).data, model.operand(op, 2).data
+
+
+def test_a_float32_layer_is_right_in_any_order_of_summation():
+    model, w, b = float_layer()
+    x = np.random.default_rng(6).normal(size=(9, 20)).astype(np.float32)
+    assert lastbit.diagnose(model, x, lastbit.run(model, x, runtime="litert-reference").output).verdict == "right"
+    for order in (np.arange(20)[::-1], np.random.default_rng(1).permutation(20)):
+        y = np.zeros((9, 6), np.float32) + b
+        for k in order:
+            y += x[:, k : k + 1] * w[:, k]
+        assert lastbit.diagnose(model, x, np.maximum(y, 0)).verdict == "form"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("bias_missing", lambda x, weights: np.maximum(x @ weights.T, 0)),
+        ("activation_missing", lambda x, weights, bias: x @ weights.T + bias),
+        ("weights_as_in_out", lambda x, weights, bias: np.maximum(x @ weights.reshape(20, 6) + bias, 0)),
+        ("last_product_left_out", lambda x, weights, bias: np.maximum(x[:, :-1] @ weights[:, :-1].T + bias, 0)),
+    ],
+)
+def test_mistakes_in_a_float32_layer_are_named(name, code):
+    report = lastbit.diagnose(float_layer()[0], None, code)
+    assert names(report) == [name]
+    assert "quantized at run time" not in str(report)
+    if name == "bias_missing":
+        assert "y = x @ w.T + bias" in str(report)
+
+
+def test_a_float32_convolution_is_refused_in_words():
+    model = lastbit.load(float_convolution().content())
+    with pytest.raises(UnsupportedError, match=r"operator 0 CONV_2D cannot be diagnosed[\s\S]*calculated in float32"):
+        lastbit.diagnose(model, np.zeros((1, 4, 4, 2), np.float32), np.zeros((1, 4, 4, 3), np.float32))
+
+
+def float_convolution():
+    axes = {f"{what}_{axis}{end}": 1 for axis in "hw" for what, end in (("stride", ""), ("dilation", "_factor"))}
+    zeros = np.zeros((3, 2, 2, 2), np.float32), np.zeros(3, np.float32)
+    given = [Operand(value.shape, "float32", None, 0, value) for value in zeros]
+    image, output = (Operand((1, 4, 4, n), "float32", None, 0) for n in (2, 3))
+    return Case("CONV_2D", [image, *given], [output], [], axes | {"padding": "SAME"}, 3)

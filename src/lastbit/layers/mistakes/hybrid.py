@@ -17,7 +17,7 @@ from .base import Mistake
 from .catalogue import MISTAKES
 from .threads import TF_38781, TFLM_757
 
-__all__ = ["HYBRID", "HYBRID_SLOTS", "HybridCase", "calculate"]
+__all__ = ["FLOAT", "HYBRID", "HYBRID_SLOTS", "HybridCase", "calculate"]
 
 HYBRID_SLOTS = ("hybrid input", "weights", "product", "members", "bias", "activation", "layout")
 """In order of calculation. Each function takes a HybridCase and gives one: the slot's field is changed in it."""
@@ -238,3 +238,13 @@ _MADE = (
 
 HYBRID: dict[str, Mistake] = {mistake.name: mistake for mistake in _MADE}
 """Name -> mistake, in order of calculation. Names that integer layers have too mean the same there."""
+
+_REAL_SUM = ("y = x @ w.T + bias", "y = bias[unit]; for (int k = 0; k < depth; ++k) y += x[k] * w[unit * depth + k];")
+
+FLOAT: dict[str, Mistake] = {
+    mistake.name: replace(mistake, fix_numpy=_REAL_SUM[0], fix_c=_REAL_SUM[1]) if mistake.slot == "bias" else mistake
+    for mistake in _MADE
+    if mistake.slot in ("product", "bias", "activation", "layout")
+    or mistake.name in ("weights_as_in_out", "weights_reversed")
+}
+"""Those of them that can be made in a layer that is float32 throughout."""

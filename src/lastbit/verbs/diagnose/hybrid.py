@@ -1,4 +1,4 @@
-"""Diagnosis of a hybrid dense layer: float32 in and out, int8 or int4 weights."""
+"""Diagnosis of a dense layer with float32 in and out: of int8 or int4 weights (hybrid), or of float32 ones."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 from ...engines.inputs import with_batch
 from ...layers.layer_input import layer_input
 from ...layers.mistakes.base import Mistake
-from ...layers.mistakes.hybrid import HYBRID, HybridCase, calculate
+from ...layers.mistakes.hybrid import FLOAT, HYBRID, HybridCase, calculate
 from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model, Operator
 from ...model.types import Array, Float64Array, fused_bounds
+from ...ops.dense.float32 import PreparedFloat
 from ...ops.dense.hybrid import PreparedHybrid
 from ...ops.dense.layer import DenseLayer
 from ...ops.prepare import prepare_operator
@@ -27,6 +28,8 @@ from .layer import How, shown_first
 
 __all__ = ["diagnose_hybrid", "hybrid_layers"]
 
+_Layer = PreparedHybrid | PreparedFloat
+
 _ROWS = 24
 _FEW = 5
 """Rows on which every set of mistakes is tried first."""
@@ -34,21 +37,21 @@ _MORE = 4.0
 """Times the bound of float32's roundings that an output may be off: scales and bounds are rounded as well."""
 
 
-def hybrid_layers(model: Model, operator: Operator, how: How) -> dict[str, PreparedHybrid]:
-    """The layer in every runtime that calculates it as a hybrid one; empty for other layers."""
+def hybrid_layers(model: Model, operator: Operator, how: How) -> dict[str, _Layer]:
+    """The layer in every runtime that calculates it as a hybrid one or in float32; empty for other layers."""
     found = {}
     for name, runtime in (RUNTIMES if how.runtime is None else {how.runtime.name: how.runtime}).items():
         try:
             prepared = prepare_operator(model, operator, runtime)
         except UnsupportedError:
             continue
-        if isinstance(prepared, PreparedHybrid):
+        if isinstance(prepared, PreparedHybrid | PreparedFloat):
             found[name] = prepared
     return found
 
 
-def diagnose_hybrid(model: Model, layers: Mapping[str, PreparedHybrid], x: Any, mine: Any, how: How) -> HybridDiagnosis:
-    """Name the mistakes in a hybrid layer's output, or in a function of it; see `lastbit.diagnose`.
+def diagnose_hybrid(model: Model, layers: Mapping[str, _Layer], x: Any, mine: Any, how: How) -> HybridDiagnosis:
+    """Name the mistakes in a hybrid or float32 layer's output, or in a function of it; see `lastbit.diagnose`.
 
     Raises:
         InputError: the input or the output does not fit, or the function cannot be called.
@@ -89,10 +92,12 @@ def _chosen(layer: DenseLayer, seed: int) -> Array:
     return chosen
 
 
-def _values(prepared: PreparedHybrid) -> dict[str, Any]:
-    """What a function of a hybrid layer can be given, by the keys of PARAMETERS."""
+def _values(prepared: _Layer) -> dict[str, Any]:
+    """What a function of such a layer can be given, by the keys of PARAMETERS."""
     layer = prepared.layer
     bias = np.zeros(layer.units, np.float32) if prepared.bias is None else prepared.bias
+    if isinstance(prepared, PreparedFloat):
+        return {"weights": prepared.weights, "bias": bias}
     return {"weights": layer.weights_values, "bias": bias, "weights_scale": layer.weights_scale}
 
 
@@ -101,7 +106,7 @@ class _Search:
     """One search: the layer in every runtime, the input `[rows, depth]` and the output `[rows, out]`."""
 
     source: str
-    layers: Mapping[str, PreparedHybrid]
+    layers: Mapping[str, _Layer]
     first: str
     rows: Array
     mine: Array
@@ -125,7 +130,13 @@ class _Search:
 
     def _answer(self, right: Array, answers: Sequence[HybridAnswer], largest: float | None = None) -> HybridDiagnosis:
         label, source = self.layers[self.first].layer.operator.label, self.input_source
-        return HybridDiagnosis(self.source, label, self.mine, right, source, self.first, tuple(answers), largest)
+        given = self.source, label, self.mine, right, source, self.first
+        return HybridDiagnosis(*given, tuple(answers), largest, self.real)
+
+    @property
+    def real(self) -> bool:
+        """Whether the weights are real numbers too."""
+        return isinstance(self.layers[self.first], PreparedFloat)
 
     def _bases(self) -> dict[str, HybridCase]:
         """The right calculation of every runtime: those with the same quantized rows and scales once, the first's."""
@@ -133,6 +144,9 @@ class _Search:
         seen: list[tuple[Float64Array, Float64Array]] = []
         for name in sorted(self.layers, key=lambda name: name != self.first):
             entry = self.layers[name]
+            if isinstance(entry, PreparedFloat):
+                # They differ in the order of summation alone, which the bound covers.
+                return {name: _real_case(entry, self.rows)}
             rows = entry.quantize(entry.rows, self.rows)
             q = (rows.quantized - rows.zero_point[:, None]).astype(np.float64)
             scales = entry.weights_scale.astype(np.float64)
@@ -152,7 +166,7 @@ class _Search:
         """Every set of this many mistakes that reproduces the output, the likeliest first."""
         found: dict[tuple[str, ...], list[str]] = {}
         for name, base in bases.items():
-            usable = _telling(base)
+            usable = _telling(base, FLOAT if self.real else HYBRID)
             for chosen in itertools.combinations(usable, count):
                 if len({mistake.slot for mistake in chosen}) < count:
                     continue
@@ -179,13 +193,20 @@ def _first_rows(base: HybridCase, count: int) -> HybridCase:
     )
 
 
-def _telling(base: HybridCase) -> list[Mistake]:
+def _real_case(entry: PreparedFloat, rows: Array) -> HybridCase:
+    """A float32 layer: nothing is quantized, and every scale is 1."""
+    x, low_high = rows.astype(np.float64), fused_bounds(entry.layer.activation)
+    bias = np.zeros(entry.layer.units) if entry.bias is None else entry.bias.astype(np.float64)
+    return HybridCase(x, x, np.ones(len(x)), entry.weights.astype(np.float64), np.ones(1), bias, *low_high)
+
+
+def _telling(base: HybridCase, known: Mapping[str, Mistake]) -> list[Mistake]:
     """The mistakes that change this layer's output."""
     right = calculate(base, {})
     assert right.y is not None
     assert right.bound is not None
     found = []
-    for mistake in HYBRID.values():
+    for mistake in known.values():
         made = calculate(base, {mistake.slot: mistake}).y
         if made is not None and (np.abs(made - right.y) > 2 * _MORE * right.bound).any():
             found.append(mistake)

@@ -1,4 +1,4 @@
-"""What a diagnosis of a hybrid layer found, for people and programs."""
+"""What a diagnosis of a hybrid or float32 layer found, for people and programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...layers.mistakes.base import Mistake
-from ...layers.mistakes.hybrid import HYBRID
+from ...layers.mistakes.hybrid import FLOAT, HYBRID
 from ...model.types import Array
 from ...report.blocks import Block, Code, Heading, Report, Text
 from ...report.junit import Check, Outcome
@@ -42,7 +42,7 @@ class HybridAnswer:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HybridDiagnosis(Report):
-    """The result of `diagnose` for a hybrid dense layer.
+    """The result of `diagnose` for a hybrid dense layer, or one that is float32 throughout.
 
     Attributes:
         source: the model's path.
@@ -53,6 +53,7 @@ class HybridDiagnosis(Report):
         first: the runtime that it is compared with.
         explanations: the shortest sets of mistakes, the likeliest first.
         largest: where nothing fits: the largest difference from the first runtime's output.
+        real: whether the weights are float32 too.
     """
 
     source: str
@@ -63,6 +64,7 @@ class HybridDiagnosis(Report):
     first: str
     explanations: tuple[HybridAnswer, ...]
     largest: float | None = None
+    real: bool = False
 
     @property
     def verdict(self) -> str:
@@ -80,7 +82,8 @@ class HybridDiagnosis(Report):
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
         """The likeliest explanation's mistakes, in order of calculation."""
-        return tuple(HYBRID[name] for name in self.explanations[0].mistakes) if self.explanations else ()
+        known = FLOAT if self.real else HYBRID
+        return tuple(known[name] for name in self.explanations[0].mistakes) if self.explanations else ()
 
     @property
     def exit_code(self) -> int:
@@ -118,6 +121,10 @@ class HybridDiagnosis(Report):
         }
         return [said[self.verdict], head]
 
+    @property
+    def _s(self) -> str:
+        return "s" if len(self.explanations[0].runtimes) == 1 else ""
+
     def _names(self) -> str:
         return names_text(self.explanations[0].runtimes)
 
@@ -125,23 +132,25 @@ class HybridDiagnosis(Report):
         """Verdict, the mistakes with their fixes."""
         blocks: list[Block] = [
             Heading(
-                f"{self.layer} of {self.source} (float32, rows quantized at run time): what is wrong with "
-                f"{self.mine.dtype}{list(self.mine.shape)}?"
+                f"{self.layer} of {self.source} (float32{'' if self.real else ', rows quantized at run time'}): "
+                f"what is wrong with {self.mine.dtype}{list(self.mine.shape)}?"
             ),
         ]
         match self.verdict:
             case "right":
-                blocks.append(Text(f"Nothing is wrong: this is what {self._names()} print, to the last bit.", "good"))
+                blocks.append(
+                    Text(f"Nothing is wrong: this is what {self._names()} print{self._s}, to the last bit.", "good")
+                )
             case "form":
                 blocks.append(
                     Text(
-                        f"The calculation is right, as {self._names()} do it: every element lies within what float32 "
-                        "loses. The last bits differ: another order of operations, or another precision.",
+                        f"The calculation is right, as {self._names()} calculate{self._s} it: every element lies within "
+                        "what float32 loses. The last bits differ: another order of operations, or another precision.",
                         "good",
                     )
                 )
             case "unexplained":
-                blocks.append(Text("No set of known mistakes of hybrid layers fits every element.", "bad"))
+                blocks.append(Text("No set of known mistakes of such layers fits every element.", "bad"))
                 blocks.append(Text(f"The largest difference from {self.first}: {self.largest:.6g}."))
             case _:
                 blocks += self._mistakes()
@@ -161,7 +170,7 @@ class HybridDiagnosis(Report):
             lines = [f"NumPy: {mistake.fix_numpy}", f"C:     {mistake.fix_c}"]
             lines += ["seen:  " + ", ".join(mistake.seen)] if mistake.seen else []
             blocks += [Text(f"{number}. {mistake.name}: {mistake.why}."), Code("\n".join(lines))]
-        blocks.append(Text(f"Everything else is as {names_text(best.runtimes)} calculate it."))
+        blocks.append(Text(f"Everything else is as {names_text(best.runtimes)} calculate{self._s} it."))
         others = [" + ".join(other.mistakes) for other in self.explanations[1:5]]
         if others:
             blocks.append(Text("These data do not decide: other mistakes fit them as well.", "warning"))
@@ -180,7 +189,11 @@ class HybridDiagnosis(Report):
             "explanations": [
                 {
                     "mistakes": [
-                        {"name": name, "why": HYBRID[name].why, "fix_numpy": HYBRID[name].fix_numpy}
+                        {
+                            "name": name,
+                            "why": HYBRID[name].why,
+                            "fix_numpy": (FLOAT if self.real else HYBRID)[name].fix_numpy,
+                        }
                         for name in one.mistakes
                     ],
                     "runtimes": list(one.runtimes),
