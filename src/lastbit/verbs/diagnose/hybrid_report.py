@@ -144,8 +144,8 @@ class HybridDiagnosis(Report):
             case "form":
                 blocks.append(
                     Text(
-                        f"The calculation is right, as {self._names()} calculate{self._s} it: every element lies within "
-                        "what float32 loses. The last bits differ: another order of operations, or another precision.",
+                        f"The calculation is right, as {self._names()} calculate{self._s} it: every element lies "
+                        "within what float32 loses. The last bits differ: another order of operations, or another precision.",
                         "good",
                     )
                 )
