@@ -13,6 +13,7 @@ from lastbit.rules.requantize.fold import prepare_requantize
 from lastbit.rules.requantize.forms import Float, Meaningless
 from lastbit.rules.requantize.table import RULES
 from lastbit.rules.requantize.vector import requantize
+from lastbit.verbs.export.c99.helpers import HELPERS
 from lastbit.verbs.export.c99.library import Library
 from lastbit.verbs.export.c99.requantize import requantizer
 from lastbit.verbs.export.c99.text import array, integer
@@ -114,3 +115,54 @@ def test_a_rule_that_c_does_not_have_is_refused_and_not_replaced():
     for rule in rest.values():
         with pytest.raises(Unsupported, match="bias"):
             requantizer(params_of(rule, INT8), Library())
+
+
+FUSED = """\
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+HELPER
+static uint32_t state = 1;
+static float drawn(int32_t few) {
+  state = state * 1664525u + 1013904223u;
+  const int32_t bits = (int32_t)(state >> 8) & (few ? 0xff0007 : 0xffffff);
+  state = state * 1664525u + 1013904223u;
+  return (state >> 31 ? -1.0f : 1.0f) * ldexpf((float)(bits | 0x800000), (int32_t)((state >> 16) % 40u) - 44);
+}
+int main(void) {
+  int32_t wrong = 0, fused = 0;
+  for (int32_t i = 0; i < 1000000; i++) {
+    /* Every fourth: 1 - tiny on the middle between two floats, which a double takes for the middle itself. */
+    const int32_t middle = i % 4 == 3;
+    const float tiny = ldexpf((float)(i % 61 + 1), -23);
+    const float a = middle ? 1.0f + tiny : drawn(i % 2), b = middle ? 1.0f - tiny : drawn(i % 2), product = a * b;
+    const float sum = i % 3 ? drawn(i % 2) : -product + (i % 5 ? ldexpf(product, -24) : 0.0f);
+    const float c = middle ? (i % 8 == 3 ? 1.0f : -1.0f) * (16777216.0f + (float)(2 * (i % 1000))) : sum;
+    volatile float rounded = product;
+    rounded = rounded + c;
+    wrong += fused_multiply_add(a, b, c) == fmaf(a, b, c) ? 0 : 1;
+    fused += rounded == fmaf(a, b, c) ? 0 : 1;
+  }
+  printf("%d %d\\n", (int)wrong, fused > 100000);
+  return 0;
+}
+"""
+
+
+def test_the_fused_product_is_that_of_the_c_library(tmp_path):
+    if (why := compiler("gcc")) is not None:
+        pytest.skip(why)
+    path = tmp_path / "fused.c"
+    path.write_text(FUSED.replace("HELPER", HELPERS["fused_multiply_add"].text), encoding="ascii")
+    command = [
+        *COMPILERS["gcc"],
+        "-D_GNU_SOURCE",
+        "-O2",
+        "-ffp-contract=off",
+        str(path),
+        "-o",
+        str(tmp_path / "fused"),
+        "-lm",
+    ]
+    subprocess.run(command, check=True)
+    assert subprocess.run([tmp_path / "fused"], check=True, capture_output=True, text=True).stdout == "0 1\n"

@@ -283,6 +283,28 @@ static float flush(float value) {
 }""",
         floats=True,
     ),
+    "fused_multiply_add": Helper(
+        """\
+/* a * b + c, rounded once. The product has 48 bits and is exact in a double; its sum is rounded to a double, then to a
+ * float. That differs from one rounding only where the double lies in the middle of two floats and is not exact. */
+static float fused_multiply_add(float a, float b, float c) {
+  volatile double product = (double)a * b;
+  volatile double total = product + c;
+  volatile double part = total - product;
+  volatile double lost_of_product = total - part;
+  lost_of_product = product - lost_of_product;
+  volatile double lost = c - part;
+  lost = lost + lost_of_product; /* exact: the sum is total + lost */
+  const float nearest = (float)total;
+  volatile double rest = total - (double)nearest;
+  volatile double neighbour = (double)nearest + 2.0 * rest;
+  if (rest != 0.0 && (double)(float)neighbour == neighbour && (rest > 0.0 ? lost > 0.0 : lost < 0.0)) {
+    return (float)neighbour;
+  }
+  return nearest;
+}""",
+        floats=True,
+    ),
     "round_float": Helper(
         """\
 /* A float as a whole number; tie 0: to even, 1: away from zero, 2: upwards. What no int32 holds is the smallest one. */

@@ -78,7 +78,8 @@ def why_not(entry: PreparedOperator, model: Model, lack: Unsupported) -> str:
 
 def _other(entry: PreparedOperator, model: Model, prefix: str, library: Library) -> Piece:
     op = entry.operator
-    if op.name in _MOVES:
+    filled = op.name == "FILL" and len(entry.inputs) == 1 and entry.inputs[0] == op.inputs[1]
+    if op.name in _MOVES or filled:
         return moved(entry, model, prefix, library)
     if op.name in ("ARG_MAX", "ARG_MIN"):
         return position(entry, model, prefix, library)

@@ -12,7 +12,15 @@ from typing import assert_never
 import numpy as np
 
 from ....rules.base import Unsupported
-from ....rules.operators.fold import Constants, added_offset, affine_offset, factor_value, numbers_of, weighted_numbers
+from ....rules.operators.fold import (
+    Constants,
+    added_offset,
+    affine_offset,
+    factor_value,
+    fused_offset,
+    numbers_of,
+    weighted_numbers,
+)
 from ....rules.operators.forms import (
     Affine,
     Centered,
@@ -131,9 +139,9 @@ def _stage(stage: Stage, constants: Constants, library: Library) -> list[str]:
             return _int64(step, f"({of} < 0 ? -((count / 2 - {of}) / count) : ({of} + count / 2) / count)")
         case Largest(step):
             return _int64(step, "largest")
-        case Quotient() | FloatScaled() | Affine() | FloatRounded():
+        case Quotient() | FloatScaled() | Affine() | FusedAffine() | FloatRounded():
             return _float_stage(stage, constants, library)
-        case FusedAffine() | Shifted() | Fixed16() | Halved() | Product15() | ScaledBack():
+        case Shifted() | Fixed16() | Halved() | Product15() | ScaledBack():
             raise Unsupported(READER, "stage", type(stage).__name__)
         case never:
             assert_never(never)
@@ -146,12 +154,20 @@ def _rescaled(stage: Rescaled, constants: Constants, library: Library) -> list[s
     multiplier = -multiplier if negated else multiplier
     left, right = max(shift, 0), max(-shift, 0)
     match stage.form:
-        case TwoRoundings(high="floor"):
-            raise Unsupported(READER, "TwoRoundings.high", "floor")
-        case TwoRoundings(tie=tie):
-            library.helper("wrap32", "high_product", _TIES[tie])
+        case TwoRoundings(high=how, tie=tie, least_right=least):
+            library.helper("wrap32", _TIES[tie])
+            left, right = left + max(least - right, 0), max(right, least)
             moved = f"({value}) * {integer(1 << left, 64)}" if left else value
-            high = f"high_product(wrap32((uint32_t)({moved})), {integer(multiplier)} /* multiplier */)"
+            shifted = f"wrap32((uint32_t)({moved}))"
+            match how:
+                case "half_up":
+                    library.helper("high_product")
+                    high = f"high_product({shifted}, {integer(multiplier)} /* multiplier */)"
+                case "floor":
+                    library.helper("shift_right")
+                    high = f"shift_right((int64_t){shifted} * {integer(multiplier)} /* multiplier */, 31)"
+                case never_high:
+                    assert_never(never_high)
             result = f"{_TIES[tie]}({high}, {right} /* shift */)"
         case HighProduct(order):
             library.helper("wrap32", "high_product", "shift_right")
@@ -175,7 +191,7 @@ def _volatile(kind: str, name: str, value: str) -> list[str]:
 
 
 def _float_stage(
-    stage: Quotient | FloatScaled | Affine | FloatRounded, constants: Constants, library: Library
+    stage: Quotient | FloatScaled | Affine | FusedAffine | FloatRounded, constants: Constants, library: Library
 ) -> list[str]:
     library.floats = True
     match stage:
@@ -186,6 +202,10 @@ def _float_stage(
             return _volatile("float", step, f"(float){of} * {decimal(factor)}")
         case Affine(step, of):
             return _volatile("float", step, f"{of} + {decimal(affine_offset(stage, constants))}")
+        case FusedAffine(step, of):
+            library.helper("fused_multiply_add")
+            factor, offset = np.float32(factor_value(stage.factor, constants)), fused_offset(stage, constants)
+            return _volatile("float", step, f"fused_multiply_add((float){of}, {decimal(factor)}, {decimal(offset)})")
         case FloatRounded(step, of, tie, limit, out_of_range):
             # A float32 is a float64, so one helper does for both.
             library.helper("round_float", "clamp")
