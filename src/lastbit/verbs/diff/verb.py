@@ -24,7 +24,7 @@ from .why import MIN_AND_MAX, MOVING_AVERAGE, Reason, Sides, attribution, conver
 
 __all__ = ["ModelDiff", "diff"]
 
-_ROWS = 12
+_ROWS = 8
 _NAMES = 6
 # Scales that are further apart are compared by their ratio.
 _MOST_ULPS = 9999
