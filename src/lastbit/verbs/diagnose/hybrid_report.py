@@ -145,7 +145,8 @@ class HybridDiagnosis(Report):
                 blocks.append(
                     Text(
                         f"The calculation is right, as {self._names()} calculate{self._s} it: every element lies "
-                        "within what float32 loses. The last bits differ: another order of operations, or another precision.",
+                        "within what float32 loses. The last bits differ: another order of operations, or another "
+                        "precision.",
                         "good",
                     )
                 )
