@@ -114,7 +114,7 @@ SLOW: frozenset[str] = frozenset(
         "rules/test_made_up_hybrid_runtime.py::test_every_verb_takes_a_hybrid_rule_that_no_table_has",
         "rules/test_made_up_runtime.py::test_every_verb_takes_a_rule_that_no_table_has",
         "rules/test_names_are_not_read.py::test_every_name_was_replaced",
-        "rules/test_names_are_not_read.py::test_no_code_reads_the_name_of_an_operators_rule",
+        "rules/test_names_are_not_read.py::test_no_code_reads_the_name_of_an_operator_or_of_its_rule",
         "rules/test_names_are_not_read.py::test_outputs_json_text_exit_codes_and_verdicts_stay",
         "rules/test_words_of_every_form.py::test_five_steps_of_each_form_end_at_its_output_and_the_cause_decides",
         "rules/test_words_of_every_form.py::test_the_c_line_of_each_form_is_what_the_form_computes",
