@@ -1,5 +1,7 @@
 """Convolutions and sums of images by NumPy: the same as the reference, in every runtime's rules and in small blocks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from lab.cases.convolutions import convolutions, far_convolutions, windows
 from lab.cases.elementwise import binaries
 from lastbit.engines import image_blocks
 from lastbit.engines.image_blocks import image_function
-from lastbit.engines.quick_requantize import finisher
+from lastbit.engines.quick_requantize import constant_channels, finisher
 from lastbit.model.errors import UnsupportedError
 from lastbit.model.types import INT8
 from lastbit.ops.prepare import prepare_operator
@@ -72,8 +74,6 @@ def test_sums_of_two_arrays_are_the_references(dtype):
 
 def grown(case):
     """The same with arrays of 64 by 64."""
-    from dataclasses import replace
-
     shape, rng = (1, 64, 64), np.random.default_rng(1)
     values = [
         rng.choice(np.arange(np.iinfo(x.dtype).min, np.iinfo(x.dtype).max + 1), shape).astype(x.dtype)
@@ -106,9 +106,68 @@ def test_few_passes_give_what_the_rule_gives(name, activation):
         ties = np.clip(np.rint((rng.integers(-140, 140, acc.shape) + 0.5) / factors), -largest, largest)
         acc = np.where(rng.random(acc.shape) < 0.6, ties, acc).astype(np.int64)
         acc[:2] = [[-largest], [largest]]
-        kind = np.float32 if largest < 2**24 else np.float64
-        wanted = requantize(acc, params)["output"]
-        found = np.empty_like(wanted)
-        finisher(params, largest)(acc.astype(kind), found)
-        np.testing.assert_array_equal(found, wanted)
-        assert isinstance(rule.requantize, Float | TwoRoundings) or largest
+        check_finish(params, acc, largest)
+
+
+def check_finish(params, acc, largest):
+    """Sums of two places in a row, to which a bias is added, against the rule's own steps."""
+    bias = np.random.default_rng(2).integers(-largest // 8, largest // 8 + 1, acc.shape[1])
+    sums = np.clip(acc - bias, -largest, largest)
+    kind = np.float32 if largest < 2**24 else np.float64
+    wanted = requantize(sums + bias, params)["output"]
+    found = np.empty_like(wanted)
+    finisher(params, bias, 2 * largest if largest < 2**40 else largest, 2)(
+        sums.astype(kind).reshape(len(acc) // 2, -1), found
+    )
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("tie", ["half_up", "half_away"])
+@pytest.mark.parametrize("largest", [2**19, 2**20, 2**22 - 1])
+def test_products_one_bit_below_a_whole_number_stay_below_it(tie, largest):
+    """The high half is rounded by 31 bits: what float64 does not hold to the last of them is rounded up."""
+    found = [(a, (2**30 - 1) * pow(a, -1, 2**31) % 2**31) for a in range(1, 250, 2)]
+    acc, multiplier = (np.array(column, np.int64) for column in zip(*(x for x in found if x[1] >= 2**30), strict=True))
+    rule = next(
+        r
+        for r in EIGHT_BIT.values()
+        if isinstance(r.requantize, TwoRoundings)
+        and r.requantize.tie == tie
+        and r.requantize.high == "half_up"
+        and not r.requantize.least_right
+    )
+    params = prepare_requantize(
+        rule,
+        input_scale=np.float32(1),
+        weights_scale=np.ones(len(acc), np.float32),
+        output_scale=np.float32(1),
+        output_zero_point=3,
+        activation="NONE",
+        dtype=INT8,
+    )
+    for right in (0, 1):
+        shifted = replace(params, multiplier=multiplier, shift=np.full(len(acc), -right))
+        sums = np.stack([acc, -acc])
+        wanted, out = requantize(sums, shifted)["output"], np.empty(sums.shape, np.int8)
+        finisher(shifted, np.zeros(len(acc), np.int64), largest, 2)(sums.astype(np.float32).reshape(1, -1), out)
+        np.testing.assert_array_equal(out, wanted)
+    assert len(acc) > 50
+
+
+def test_a_channel_of_one_output_is_told_by_its_ends():
+    """Channel 0 is far below the range, 1 crosses a step, 2 is 0 with a large bias, 3 could overflow."""
+    rule = EIGHT_BIT["q31-half_up-half_up/dd"]
+    params = prepare_requantize(
+        rule,
+        input_scale=np.float32(1),
+        weights_scale=np.array([0.75, 2.0**-6, 2.0**-30, 4], np.float32),
+        output_scale=np.float32(1),
+        output_zero_point=3,
+        activation="NONE",
+        dtype=INT8,
+    )
+    low, high = np.array([-5000, -10, 2**30, 2**29]), np.array([-1000, 60, 2**30 + 50, 2**30])
+    changed, constant, fixed = constant_channels(params, low, high)
+    assert constant.tolist() == [True, False, True, False]
+    made = requantize(np.array([fixed[0], 60, fixed[1], 0]), changed)["output"]
+    assert made.tolist() == requantize(np.array([-2000, 60, 2**30 + 7, 0]), params)["output"].tolist()

@@ -6,6 +6,8 @@ It gives what `rules.requantize.vector` gives, bit for bit, for the forms that i
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,56 +20,124 @@ from ..rules.requantize.vector import requantize, round_float
 __all__ = ["Finish", "finisher"]
 
 Finish = Callable[[Array, Array], None]
-"""(accumulators `[..., out]`, where the outputs go). Accumulators are whole numbers as float32, float64 or int64, and
-may be overwritten."""
+"""(sums `[rows, row]`, where the outputs go). Sums are whole numbers as float32 or float64, without the bias, and may
+be overwritten."""
 
 # A rounded product with the zero point of 8 or 16 bits stays in 32 bits below this, and of 8 bits in 16 bits.
 _FITS_32, _FITS_16 = 2.0**30, 2.0**15 - 1024
-# Below this a product with a multiplier of 31 bits has 53 bits.
+# Below this a product with a multiplier of 31 bits has 53 bits, and its high half 22.
 _EXACT = 1 << 22
 
 
-def finisher(params: RequantParams, largest: int) -> Finish:
-    """How accumulators of a layer become outputs.
+Constants = tuple[RequantParams, npt.NDArray[np.bool_], npt.NDArray[np.int64]]
+
+# Half of an even number: exact in every form.
+_HALF_MULTIPLIER, _HALF = 1 << 30, 0.5
+
+
+def constant_channels(params: RequantParams, low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> Constants:
+    """Channels that give one output whatever the input is, such as those that training has left without weights.
+
+    Their accumulators are often the largest. A requantization never falls where no register overflows, so a channel is
+    constant where its smallest and its largest accumulator give the same.
 
     Args:
         params: the requantization's constants.
-        largest: the largest absolute value that an accumulator can have, its bias included.
+        low: the smallest accumulator of each channel, `[out]`.
+        high: the largest one.
+
+    Returns:
+        The constants with a scale of 1/2 in those channels; which these are, `[out]`; and of each of them the
+        accumulator that gives its output with that scale.
     """
     form = params.rule.requantize
+    largest = np.maximum(np.abs(low), np.abs(high))
+    if isinstance(form, Float):
+        surely = largest * params.effective_scale < _FITS_16
+        surely &= form.bias == "in_acc"
+    else:
+        surely = (params.shift <= 0) & (largest < 2**31)
+    inside = np.where(surely, [low, high], 0)
+    first, last = requantize(inside, params)["output"].astype(np.int64)
+    constant = surely & (first == last) & (params.activation_min <= params.activation_max)
+    if not constant.any():
+        return params, constant, first[constant]
+    changed = replace(
+        params,
+        multiplier=np.where(constant, _HALF_MULTIPLIER, params.multiplier),
+        shift=np.where(constant, 0, params.shift),
+        effective_scale=np.where(constant, params.effective_scale.dtype.type(_HALF), params.effective_scale),
+    )
+    return changed, constant, 2 * (first[constant] - params.output_zero_point)
+
+
+def finisher(params: RequantParams, bias: npt.NDArray[np.int64], largest: int, repeat: int) -> Finish:
+    """How sums of a layer become outputs.
+
+    Args:
+        params: the requantization's constants.
+        bias: what is added to the sums, `[out]`.
+        largest: the largest absolute value that a sum, a bias or both together can have.
+        repeat: how often all channels stand in a row, one time behind the other.
+    """
+    form = params.rule.requantize
+    row = _Row(params, np.tile(bias, repeat), repeat)
     made: Finish | None = None
     wraps = params.rule.sums.bits != 64 and largest >= 2**31
     if params.activation_min <= params.activation_max and not wraps:
         match form:
             case Float():
-                made = _by_float(params, form, largest)
+                made = _by_float(row, form, largest)
             case TwoRoundings():
-                made = _by_two_roundings(params, form, largest)
+                made = _by_two_roundings(row, form, largest)
             case OneRounding():
                 made = None
-    return made or _by_rule(params)
+    return made or _by_rule(row)
 
 
-def _by_rule(params: RequantParams) -> Finish:
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """The constants of a requantization, and how often its channels stand in a row.
+
+    Attributes:
+        params: the constants.
+        bias: for the whole row.
+        repeat: how often channels are repeated.
+    """
+
+    params: RequantParams
+    bias: npt.NDArray[np.int64]
+    repeat: int
+
+    def laid_out(self, values: Array) -> Array:
+        """A constant of each channel, for the whole row; one of all channels stays one."""
+        return values if values.size == 1 else np.tile(values, self.repeat)
+
+
+def _by_rule(row: _Row) -> Finish:
     """Every step of the rule."""
 
     def finish(acc: Array, out: Array) -> None:
-        out[...] = requantize(acc.astype(np.int64), params)["output"]
+        whole = acc.astype(np.int64) + row.bias
+        out[...] = requantize(whole.reshape(out.shape), row.params)["output"]
 
     return finish
 
 
-def _by_float(params: RequantParams, form: Float, largest: int) -> Finish | None:
+def _by_float(row: _Row, form: Float, largest: int) -> Finish | None:
     """One product, one rounding. None where a product could leave the form's register."""
+    params = row.params
     kind = np.float32 if form.bits == 32 else np.float64
-    factor = params.effective_scale.astype(kind)
+    factor = row.laid_out(params.effective_scale.astype(kind))
     fits = _FITS_16 if form.out_of_range == "saturate16" else _FITS_32
     if form.bias != "in_acc" or largest * float(factor.max(initial=0)) >= fits:
         return None
     zero, tie = params.output_zero_point, form.tie
     low, high = kind(params.activation_min - zero), kind(params.activation_max - zero)
+    biases = {kept: row.bias.astype(kept) for kept in (np.float32, np.float64)}
 
     def finish(acc: Array, out: Array) -> None:
+        acc += biases[acc.dtype.type]
         value = acc.astype(kind, copy=False)
         np.multiply(value, factor, out=value)
         if tie == "half_even":
@@ -76,29 +146,37 @@ def _by_float(params: RequantParams, form: Float, largest: int) -> Finish | None
             value = round_float(tie, value)
         np.clip(value, low, high, out=value)
         np.add(value, kind(zero), out=value)
-        np.copyto(out, value, casting="unsafe")
+        np.copyto(out, value.reshape(out.shape), casting="unsafe")
 
     return finish
 
 
-def _by_two_roundings(params: RequantParams, form: TwoRoundings, largest: int) -> Finish | None:
+def _by_two_roundings(row: _Row, form: TwoRoundings, largest: int) -> Finish | None:
     """The high half of a product, and a right shift. None where a shift could leave an int32."""
+    params = row.params
     left, right = np.maximum(params.shift, 0), np.maximum(-params.shift, 0)
     half = (np.int64(1) << right) >> 1
     if form.high != "half_up" or form.least_right or form.tie not in ("half_up", "half_away"):
         return None
     if right.max(initial=0) > 31 or largest << int(left.max(initial=0)) >= 2**30 or half.max(initial=0) >= 2**30:
         return None
-    if largest << int(left.max(initial=0)) < _EXACT:
-        return _by_exact_floats(params, np.ldexp(params.multiplier.astype(np.float64), left - 31), right, form)
-    multiplier = params.multiplier << left
+    reach = largest << int(left.max(initial=0))
+    factor = np.ldexp(params.multiplier.astype(np.float64), left - 31)
+    if form.tie == "half_up" and reach < _EXACT_LIFTED and right.max(initial=0) <= _MOST_RIGHT:
+        return _up_by_floats(row, factor, right)
+    if reach < _EXACT:
+        return _by_exact_floats(row, factor, right, form.tie)
+    multiplier = row.laid_out(params.multiplier << left)
     zero, away = params.output_zero_point, form.tie == "half_away"
     # A negative value is moved by one where there is a shift.
-    right_32, half_32, sign = right.astype(np.int32), half.astype(np.int32), -(right > 0).astype(np.int32)
+    right_32, half_32, sign = (
+        row.laid_out(values.astype(np.int32)) for values in (right, half, -(right > 0).astype(np.int32))
+    )
     low, high = np.int32(params.activation_min - zero), np.int32(params.activation_max - zero)
 
     def finish(acc: Array, out: Array) -> None:
         wide: npt.NDArray[np.int64] = acc.astype(np.int64)
+        wide += row.bias
         wide *= multiplier
         wide += 1 << 30
         wide >>= 31
@@ -109,28 +187,62 @@ def _by_two_roundings(params: RequantParams, form: TwoRoundings, largest: int) -
         value >>= right_32
         np.clip(value, low, high, out=value)
         value += np.int32(zero)
-        np.copyto(out, value, casting="unsafe")
+        np.copyto(out, value.reshape(out.shape), casting="unsafe")
+
+    return finish
+
+
+# A multiple of every 2^right that no high half reaches: what is cut off from numbers above 0 is rounded down. With it,
+# a half before the shift and 31 bits behind the point, sums still have 53 bits.
+_LIFT, _MOST_RIGHT, _EXACT_LIFTED = 1 << 21, 21, 1 << 20
+
+
+def _up_by_floats(row: _Row, factor: npt.NDArray[np.float64], right: npt.NDArray[np.int64]) -> Finish:
+    """Both roundings half up, where products of 22 and 31 bits are exact in float64.
+
+    The bias' product and one half are exact there too. The second half and the lift make the first rounding a cast.
+    """
+    params = row.params
+    scaled = row.laid_out(factor)
+    half = (np.int64(1) << right) >> 1
+    offset = row.bias * scaled + 0.5 + row.laid_out(half) + _LIFT
+    down = row.laid_out(right.astype(np.int32))
+    back = row.laid_out((_LIFT >> right) - params.output_zero_point).astype(np.int32)
+    low, high = np.int32(params.activation_min), np.int32(params.activation_max)
+
+    def finish(acc: Array, out: Array) -> None:
+        wide = acc.astype(np.float64)
+        wide *= scaled
+        wide += offset
+        value: npt.NDArray[np.int32] = wide.astype(np.int32)
+        value >>= down
+        value -= back
+        np.clip(value, low, high, out=value)
+        np.copyto(out, value.reshape(out.shape), casting="unsafe")
 
     return finish
 
 
 def _by_exact_floats(
-    params: RequantParams, factor: npt.NDArray[np.float64], right: npt.NDArray[np.int64], form: TwoRoundings
+    row: _Row, factor: npt.NDArray[np.float64], right: npt.NDArray[np.int64], tie: Literal["half_up", "half_away"]
 ) -> Finish:
-    """The same where floats are exact: a product of 22 and 31 bits in float64, and its high half in float32."""
-    zero, away = np.float32(params.output_zero_point), form.tie == "half_away"
-    scale = np.ldexp(np.float32(1), -right).astype(np.float32)
-    half = np.where(right > 0, np.float32(0.5), np.float32(0))
+    """Either second rounding, of the high half in float32; the first one half up, as there."""
+    params = row.params
+    scaled = row.laid_out(factor)
+    offset = row.bias * scaled + 0.5
+    zero = np.float32(params.output_zero_point)
+    scale = row.laid_out(np.ldexp(np.float32(1), -right).astype(np.float32))
+    half = row.laid_out(np.where(right > 0, np.float32(0.5), np.float32(0)))
     low, high = np.float32(params.activation_min) - zero, np.float32(params.activation_max) - zero
 
     def finish(acc: Array, out: Array) -> None:
         wide = acc.astype(np.float64)
-        wide *= factor
-        wide += 0.5
+        wide *= scaled
+        wide += offset
         np.floor(wide, out=wide)
         value: npt.NDArray[np.float32] = wide.astype(np.float32)
         value *= scale
-        if away:
+        if tie == "half_away":
             value += np.copysign(half, value)
             np.trunc(value, out=value)
         else:
@@ -138,6 +250,6 @@ def _by_exact_floats(
             np.floor(value, out=value)
         np.clip(value, low, high, out=value)
         value += zero
-        np.copyto(out, value, casting="unsafe")
+        np.copyto(out, value.reshape(out.shape), casting="unsafe")
 
     return finish
