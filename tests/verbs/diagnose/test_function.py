@@ -61,6 +61,23 @@ def test_an_unknown_name_is_matched_where_one_meaning_alone_comes_near():
     assert "gain as effective_scale" in report.given.input_source
 
 
+def numbers(q1, q2, s1, z1, s2, s3, z3, b):
+    acc = (q1.astype(np.int32) - z1) @ q2.astype(np.int32).T + b
+    return np.clip(np.trunc(acc * (s1 * s2 / s3)) + z3, -128, 127).astype(np.int8)
+
+
+def turned(q1, q2, s3, z3, s2, s1, z1, b):  # here 1 is the output
+    return numbers(q1, q2, s3, z3, s2, s1, z1, b)
+
+
+def test_numbers_are_input_weights_and_output_where_the_output_comes_near():
+    report = lastbit.diagnose(MODEL, None, numbers)
+    assert [m.name for m in report.mistakes] == ["rounding_truncated"]
+    assert "s1 as input_scale, z1 as input_zero_point, s2 as weights_scale, s3 as output_scale" in str(report)
+    with pytest.raises(InputError, match=r'params=\{"s3": "output_scale", "z3": "output_zero_point", "s2"'):
+        lastbit.diagnose(MODEL, None, turned)
+
+
 def test_names_that_tell_nothing_are_asked_for_and_taken():
     def mine(x, w, b, p, q1, r, t, u):
         return truncates(x, w, b, q1, p * r / t, u)

@@ -17,7 +17,7 @@ from ...model.types import Array
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.layer import DenseLayer
 from .calling import Answer, Shapes, answered, filled
-from .names import PARAMETERS, meanings, nearest
+from .names import PARAMETERS, meanings, nearest, numbered
 
 __all__ = ["PARAMETERS", "Answer", "Function", "dense_values", "takes_input_alone"]
 
@@ -163,14 +163,20 @@ def _matching(
     probe: tuple[Shapes, Array, Array] | None,
 ) -> list[Function]:
     """The one meaning of the required parameters with which the output is near the right one; else all that run."""
-    if probe is None or len(required) > _MOST_UNKNOWN or math.perm(len(free), len(required)) > 300:
+    if probe is None:
         return []
     shapes, rows, right = probe
     rows = filled(shapes, rows[:_ROWS_TRIED])
     right = np.resize(right[:_ROWS_TRIED], (len(rows), right[0].size)).reshape(-1)
+    by_number = numbered(required)
+    if set(by_number) == set(required) and set(by_number.values()) <= set(free):
+        tries = [by_number]
+    elif len(required) > _MOST_UNKNOWN or math.perm(len(free), len(required)) > 300:
+        return []
+    else:
+        tries = [dict(zip(required, chosen, strict=True)) for chosen in itertools.permutations(free, len(required))]
     made: list[tuple[Function, Array]] = []
-    for chosen in itertools.permutations(free, len(required)):
-        guessed = dict(zip(required, chosen, strict=True))
+    for guessed in tries:
         function = bare._with({**known, **guessed}, values)
         if not function.x_name:
             continue
@@ -182,15 +188,19 @@ def _matching(
             made.append((replace(function, guessed=guessed), output.reshape(-1)))
     distances = [float(np.median(np.abs(output.astype(np.float64) - right))) for _, output in made]
     nearest_first = [made[k] for k in np.argsort(distances, kind="stable")]
-    if len(made) > 1 and sorted(distances)[0] <= _NEAR and sorted(distances)[1] >= _FAR:
+    far = [*sorted(distances), np.inf][1] if made else 0.0
+    if made and min(distances) <= _NEAR and far >= _FAR:
         return [nearest_first[0][0]]
+    if len(tries) == 1:
+        return []  # names with a number are believed only where the output comes near
     if made and all(np.array_equal(output, made[0][1]) for _, output in made):
         return [made[0][0]]
     return [function for function, _ in made]
 
 
 def _unknown_text(name: str, required: Sequence[str], free: Sequence[str], fitting: int) -> str:
-    said = {parameter: nearest(parameter, free) for parameter in required}
+    by_number = {name: meaning for name, meaning in numbered(required).items() if meaning in free}
+    said = {parameter: by_number.get(parameter) or nearest(parameter, free) for parameter in required}
     example = ", ".join(f'"{parameter}": "{meaning}"' for parameter, meaning in said.items())
     what = f"parameter{'s' * (len(required) > 1)} {', '.join(map(repr, required))}"
     several = f" {fitting} meanings of them run without an error." if fitting > 1 else ""

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["PARAMETERS", "meanings", "nearest"]
+__all__ = ["PARAMETERS", "meanings", "nearest", "numbered"]
 
 # fmt: off
 PARAMETERS: dict[str, tuple[str, ...]] = {
@@ -115,6 +115,27 @@ def _by_words(name: str, letters: bool) -> str | None:
         return {"input": "x", "weights": "weights", "bias": "bias"}.get(tensor)
     meaning = tensor + ("_scale" if roles.pop() else "_zero_point")
     return meaning if meaning in PARAMETERS else None
+
+
+def numbered(names: Iterable[str]) -> dict[str, str]:
+    """What names with a number may mean: 1 is the input, 2 the weights, 3 the output.
+
+    >>> numbered(["s1", "z_3", "scale2", "q2", "k1"])
+    {'s1': 'input_scale', 'z_3': 'output_zero_point', 'scale2': 'weights_scale', 'q2': 'weights'}
+
+    Source: Jacob et al., Quantization and Training of Neural Networks, section 2.2: q1, S1, Z1 and so on.
+    """
+    found = {}
+    for name in names:
+        parts = re.fullmatch(r"([a-z]+)_?([123])", name.lower())
+        if parts is None:
+            continue
+        if parts[1] == "q" and parts[2] != "3":
+            found[name] = "x" if parts[2] == "1" else "weights"
+        elif parts[1] in (*_SCALE, *_ZERO_POINT):
+            role = "scale" if parts[1] in _SCALE else "zero_point"
+            found[name] = f"{('input', 'weights', 'output')[int(parts[2]) - 1]}_{role}"
+    return found
 
 
 def nearest(name: str, free: Collection[str], known: Mapping[str, tuple[str, ...]] = PARAMETERS) -> str:
