@@ -102,10 +102,13 @@ def in_keras_order(ours: Model, real: Model) -> list[int]:
     """
     if len(real.outputs) < 2 or not real.signatures:
         return [tensor.index for tensor in real.outputs]
-    named = real.signatures[0].outputs
+    named = dict(real.signatures[0].outputs)
+    if "output_0" in named:
+        return [named[f"output_{number}"] for number in range(len(named))]
     wanted = [tensor.name.partition(":")[0] for tensor in ours.outputs]
-    names = wanted if set(wanted) == set(named) else [f"output_{number}" for number in range(len(named))]
-    return [named[name] for name in names]
+    # An output whose own layer was dropped has the name of the layer before; it takes the name that is left.
+    left = [name for name in named if name not in wanted]
+    return [named[name] if name in named else named[left.pop()] for name in wanted]
 
 
 def ranges_of(content: bytes) -> dict[int, tuple[float, float]]:

@@ -42,12 +42,10 @@ def fuse(nodes: list[Node], outputs: list[Node], folding: Folding) -> tuple[list
         GivesUp: the converter's own optimizer makes an operator of it that is none.
     """
     run = _Fuser(list(nodes), list(outputs), folding)
-    if folding.drops_zeros:
-        run.everywhere(run.drop_zeros)
-    run.everywhere(run.drop_ones, run.drop_second_relu)
-    run.everywhere(run.drop_reshape)
+    run.everywhere(run.drop_ones, run.drop_reshape, run.drop_second_relu)
     dense = (run.reshape_after_dense, run.reshape_before_dense)
     run.everywhere(*dense)
+    run.everywhere(run.drop_zeros)
     # Where several rules fit an operator, those that look at more operators come first.
     moves = (run.product_of_one, run.same_padding, run.sum_before_reshapes, run.before_reshape, run.reshape_in_sum)
     constants = (run.backward, run.forward, run.activate)
@@ -70,6 +68,8 @@ class _Fuser(Reshapes):
 
     def drop_zeros(self, node: Node) -> bool:
         """Adding zeros is dropped."""
+        if not self.folding.drops_zeros or node.activation != "NONE":
+            return False
         return node.op == "ADD" and bool(node.constants) and not _constant(node).any() and self.drop(node)
 
     def drop_ones(self, node: Node) -> bool:
