@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from .options import (
@@ -14,6 +17,9 @@ from .options import (
     verbose_option,
 )
 from .outputs import print_report
+
+if TYPE_CHECKING:
+    from ..verbs.diagnose.report import Tie
 
 __all__ = ["diagnose"]
 
@@ -76,9 +82,8 @@ def diagnose(
     """
     from ..layers.layer_input import layer_operator
     from ..report.input_arrays import possible_paths, read_array, read_layer_inputs, read_several
-    from ..report.output_files import check_target, write_arrays
-    from ..report.terminal import say
-    from ..verbs.diagnose.report import Diagnosis, separating_inputs
+    from ..report.output_files import check_target
+    from ..verbs.diagnose.report import Diagnosis
     from ..verbs.diagnose.user_file import load_function, parameter_meanings
     from ..verbs.diagnose.verb import diagnose as make
     from ..verbs.record.diagnosed import diagnose_recorded
@@ -109,15 +114,24 @@ def diagnose(
         params=parameter_meanings(params),
     )
     print_report(report, as_json, verbose)  # first: a full disk must not lose it
-    rows = separating_inputs(report.ties if isinstance(report, Diagnosis) else ())
     if separating is not None:
-        if rows is None:
-            say(f"nothing written to {separating}: there is nothing to tell apart")
-        else:
-            write_arrays(separating, {"input": rows})
-            what = "real values before they are quantized" if rows.dtype.kind == "f" else "the layer's own type"
-            say(f"wrote {separating}: {len(rows)} inputs of the layer, in {what}")
+        _write_separating(separating, report.ties if isinstance(report, Diagnosis) else ())
     ctx.exit(report.exit_code)
+
+
+def _write_separating(path: str, ties: Sequence[Tie]) -> None:
+    """Write the inputs that tell explanations apart, and say so."""
+    from ..report.output_files import write_arrays
+    from ..report.terminal import say
+    from ..verbs.diagnose.report import separating_inputs
+
+    rows = separating_inputs(ties)
+    if rows is None:
+        say(f"nothing written to {path}: there is nothing to tell apart")
+        return
+    write_arrays(path, {"input": rows})
+    what = "real values before they are quantized" if rows.dtype.kind == "f" else "the layer's own type"
+    say(f"wrote {path}: {len(rows)} inputs of the layer, in {what}")
 
 
 def _check(output: str | None, code: str | None, params: tuple[str, ...], inputs: tuple[str, ...]) -> None:
