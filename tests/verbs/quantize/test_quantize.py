@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import lastbit
 from lab.checks.quantize_canonical import digests, ranges_of
 from lastbit import InputError, UnsupportedError
+from lastbit.cli import main
 from lastbit.model.graph import Signature
 from lastbit.model.tflite import load, write
 from lastbit.verbs.quantize.converters import Quantizer
@@ -19,7 +21,8 @@ from lastbit.verbs.quantize.verb import CONVERTERS
 from tests.support.models import ModelBuilder
 from tests.support.places import ROOT
 
-ARCHIVE = ROOT / "tests" / "recorded" / "quantize.zip"
+RECORDED = ROOT / "tests" / "recorded"
+ARCHIVE = RECORDED / "quantize.zip"
 
 
 def golden():
@@ -195,6 +198,47 @@ def test_an_operator_without_a_quantized_form_is_told_with_what_the_converter_do
     (reason,) = told.value.reasons
     assert reason.startswith(f"operator 0 {name}: LastBit has no quantized form of it; ")
     assert said in reason
+
+
+@pytest.mark.parametrize("operator", ["WHILE", "IF"])
+@pytest.mark.parametrize("options", [["--data"], [], ["--like", "ai-edge-quantizer"], ["--weights", "float16"]])
+def test_a_converters_file_with_control_flow_is_refused(operator, options, tmp_path):
+    with zipfile.ZipFile(RECORDED / "control_flow.zip") as archive:
+        model = archive.extract(f"{operator.lower()}.float.tflite", tmp_path)
+    data = tmp_path / "x.npy"
+    np.save(data, np.ones((3, 4), np.float32))
+    options = [*options, str(data)] if "--data" in options else options
+    result = CliRunner().invoke(main, ["quantize", model, "-o", str(tmp_path / "out.tflite"), *options])
+    assert result.exit_code == 3
+    assert "it has 3 subgraphs (control flow)" in result.stderr
+    assert not (tmp_path / "out.tflite").exists()
+    if "--data" in options:
+        assert (
+            f"{operator}: LastBit has no quantized form of it; TensorFlow's converter passes float32" in result.stderr
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--data"], "TensorFlow's converter gives it int8 with scales of the gates"),
+        ([], "was not compared"),
+        (["--like", "ai-edge-quantizer"], "LastBit cannot copy it; ai-edge-quantizer leaves it in float32"),
+        (["--like", "litert", "--data"], "LastBit has no quantized form of it"),
+    ],
+)
+def test_a_converters_file_with_an_lstm_is_refused_in_one_line(options, said, tmp_path):
+    with zipfile.ZipFile(RECORDED / "control_flow.zip") as archive:
+        model = archive.extract("lstm.float.tflite", tmp_path)
+    data = tmp_path / "x.npy"
+    np.save(data, np.ones((3, 6, 4), np.float32))
+    options = [*options, str(data)] if "--data" in options else options
+    result = CliRunner().invoke(main, ["quantize", model, "-o", str(tmp_path / "out.tflite"), *options])
+    assert result.exit_code == 3
+    assert "operator 0 UNIDIRECTIONAL_SEQUENCE_LSTM: " in result.stderr
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 2
+    assert not (tmp_path / "out.tflite").exists()
 
 
 def test_several_subgraphs_are_told():

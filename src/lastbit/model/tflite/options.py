@@ -14,7 +14,7 @@ from .operator_options import TABLES
 from .option_tables import read_table, write_table
 from .raw_options import RawOptions, read_raw_options, write_raw_options
 
-__all__ = ["OPTION_DEFAULTS", "read_options", "write_options"]
+__all__ = ["OPTION_DEFAULTS", "can_be_written", "read_options", "write_options"]
 
 # What the schema says of an operator without an options table.
 OPTION_DEFAULTS: dict[str, dict[str, Any]] = {name: table.defaults for name, table in TABLES.items() if table.fields}
@@ -41,6 +41,11 @@ def read_options(operator: Any, name: str) -> Mapping[str, Any]:
     return values if union is None else read_table(union, TABLES[name])
 
 
+def can_be_written(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether an operator with these options can be written (see `write_options`)."""
+    return name in TABLES or isinstance(options, RawOptions)
+
+
 def write_options(builder: Any, name: str, options: Mapping[str, Any], where: str) -> tuple[int, int]:
     """Write one operator's options.
 
@@ -58,10 +63,10 @@ def write_options(builder: Any, name: str, options: Mapping[str, Any], where: st
     """
     if isinstance(options, RawOptions):
         return options.code, write_raw_options(builder, options)
-    if name not in TABLES:
+    if not can_be_written(name, options):
         raise UnsupportedError(
             f"{where}: cannot be written to a .tflite file",
-            [f"LastBit writes {', '.join(sorted(TABLES))}; the options of {name} are not known to it"],
+            ["it has custom options, variable inputs or intermediate tensors, which LastBit does not copy"],
         )
     defaults = OPTION_DEFAULTS.get(name, {})
     if unknown := sorted(set(options) - set(defaults)):

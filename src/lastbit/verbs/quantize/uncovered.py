@@ -1,12 +1,12 @@
 """What TensorFlow's converter does with operators whose quantized form LastBit does not have.
 
-Each was asked: a model of the operator alone, converted by TensorFlow 2.21 (LSTM and WHILE: by 2.15 too), with int8 and
-with int16 activations and float32 allowed beside them.
+Each was asked: a model of the operator alone, converted by TensorFlow 2.21 (LSTM, WHILE and IF by 2.15 too), with int8
+and with int16 activations and float32 allowed beside them. LSTM, WHILE and IF: by ai-edge-quantizer 0.10 too.
 """
 
 from __future__ import annotations
 
-__all__ = ["what_the_converter_does"]
+__all__ = ["what_ai_edge_quantizer_does", "what_the_converter_does"]
 
 _INT8_ONLY = (
     "DEPTH_TO_SPACE",
@@ -62,7 +62,8 @@ _INTEGER = "gives it integers"
 _OTHERS = {
     ("UNIDIRECTIONAL_SEQUENCE_LSTM", "int8"): "gives it int8 with scales of the gates and an int16 cell",
     ("UNIDIRECTIONAL_SEQUENCE_LSTM", "int16"): "refuses the model",
-    ("WHILE", "int8"): "dies (segmentation fault)",
+    ("IF", "int8"): "passes float32 through it and gives integers to what stands in its branches",
+    ("WHILE", "int8"): "passes float32 through it and gives integers to what stands in its body",
 }
 
 
@@ -80,3 +81,10 @@ def what_the_converter_does(name: str, activations: str) -> str:
     if name in _NEITHER or name in _INT8_ONLY:
         return f"TensorFlow's converter {_FLOAT}"
     return "what converters do with it was not asked"
+
+
+def what_ai_edge_quantizer_does(name: str) -> str:
+    """A half-sentence: what ai-edge-quantizer does with an operator that LastBit cannot copy."""
+    if name == "UNIDIRECTIONAL_SEQUENCE_LSTM":
+        return "ai-edge-quantizer leaves it in float32"
+    return "what ai-edge-quantizer does with it was not asked"

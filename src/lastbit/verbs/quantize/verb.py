@@ -14,6 +14,7 @@ import numpy as np
 
 from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model, Operator
+from ...model.tflite.options import can_be_written
 from ..run.verb import load
 from .ai_edge import GivesUp, Recipe, quantize_with_recipe
 from .calibrate import CALIBRATORS, calibrate
@@ -27,7 +28,7 @@ from .operators import TRAITS
 from .per_sample import average_ranges
 from .ranges import Ranges, ranges_from, read_ranges
 from .settings import Method, Settings, settings_of
-from .uncovered import what_the_converter_does
+from .uncovered import what_ai_edge_quantizer_does, what_the_converter_does
 from .write import model_of, with_signatures
 
 __all__ = [
@@ -179,7 +180,14 @@ def check(model: Model, settings: Settings) -> None:
         UnsupportedError: it has operators whose quantized form is not known.
     """
     _check_float(model)
-    reasons = [] if settings.quantizer is Quantizer.AI_EDGE else _unknown_operators(model, settings)
+    if settings.quantizer is Quantizer.AI_EDGE:
+        reasons = [
+            f"{op.label}: LastBit cannot copy it; {what_ai_edge_quantizer_does(op.name)}"
+            for op in model.operators
+            if not can_be_written(op.name, op.options)
+        ]
+    else:
+        reasons = _unknown_operators(model, settings)
     reasons += _subgraphs(model)
     for tensor in model.tensors:
         if tensor.data is not None and tensor.dtype.name == "float32" and not np.isfinite(tensor.data).all():
@@ -287,7 +295,9 @@ def _check_float(model: Model) -> None:
 def _subgraphs(model: Model) -> list[str]:
     """The reason to refuse a model of several subgraphs."""
     count = len(model.subgraphs)
-    return [f"it has {count} subgraphs (control flow); models of one subgraph are covered"] if count > 1 else []
+    if count == 1:
+        return []
+    return [f"it has {count} subgraphs (control flow); models of one subgraph are covered, converters take several"]
 
 
 def _check_ranges(model: Model, found: Ranges) -> None:
