@@ -12,6 +12,7 @@ COMMANDS = {
     "record": {
         "activations": "lab.record.activations",
         "arm64": "lab.record.arm64",
+        "control_flow": "lab.record.control_flow",
         "demo_models": "lab.record.demo_models",
         "dense": "lab.record.dense",
         "files": "lab.record.files",

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lab.cases.quantize_models import INT32, Maker, drop_unused, with_ranges
+from lab.cases.quantize_maker import INT32, Maker
+from lab.cases.quantize_models import drop_unused, with_ranges
 from lastbit.model.graph import Subgraph
 from lastbit.model.tflite.writer import write
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lab.cases import quantize_models
+from lab.cases.quantize_maker import Maker
 from lab.checks.quantize_canonical import canonical, differing, ranges_of, where_they_part
 from lab.checks.quantize_check import COUNTS
 from lastbit import LastBitError, load, quantize
@@ -54,7 +55,7 @@ def take(folder: Path, source: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, path in enumerate(sorted(source.glob("*.tflite"))):
         model = load(path)
-        maker = quantize_models.Maker(number)
+        maker = Maker(number)
         computed = {i for op in model.operators for i in op.outputs} | set(model.subgraphs[0].inputs)
         floats = [t.index for t in model.tensors if t.index in computed and t.dtype.name == "float32"]
         ranges = {index: maker.range() for index in floats}
