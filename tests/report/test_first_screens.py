@@ -76,7 +76,7 @@ FACTS = {
         30,
         [
             *(
-                "classes.tflite on x.npy, tflm, torch-fbgemm-avx2: 400 of 400 rows",
+                "tflm, torch-fbgemm-avx2: 400 of 400 rows of x.npy in classes.tflite",
                 "accuracy",
                 "precision",
                 "recall",

@@ -136,8 +136,8 @@ class EvaluateReport(Report):
         rate = f", {self.rows / self.seconds:,.0f} rows/s" if self.seconds > 0 and self.rows else ""
         blocks: list[Block] = [
             Text(
-                f"{self.model.source} on {self.data}, {', '.join(self.runtimes)}: "
-                f"{self.rows:,} of {self.total:,} rows, engine {self.engine}{rate}"
+                f"{', '.join(self.runtimes)}: {self.rows:,} of {self.total:,} rows of {self.data} in "
+                f"{self.model.source}, engine {self.engine}{rate}"
             )
         ]
         if not self.complete:
