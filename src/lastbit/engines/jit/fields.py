@@ -42,6 +42,7 @@ class Fields(NamedTuple):
     unsigned: int  # whether a table is read by uint8
     input_bytes: int  # of one element
     output_bytes: int
+    tiles: int  # the address of what runs all tiles of a layer
     convert: int  # the address of what converts input rows (`jit_rows`)
     converted_to: int  # the type that products take: 0 int16, 1 uint8, 2 int8
     wide_rows: int  # rows of the large tile of each width
@@ -70,7 +71,10 @@ class Fields(NamedTuple):
     copy_rows: int
     copy_bytes: int  # of one row of the copy
     planes: int  # parts of a row of the copy, one for each remainder of its columns
-    fill: int  # the value of the padding, in the type that products take
+    padding: int  # the value of the padding, in the type that products take
+    copy: int  # the addresses of what copies an image, of what fills a row, and of what repeats its values
+    fill: int
+    repeat: int
     pixels: int  # windows of an image; 0 for operators whose rows are rows
     starts: int  # the address of bytes from the begin of the copy to each window, int64
     taps: int  # the address of bytes from there to each group of the depth, int64

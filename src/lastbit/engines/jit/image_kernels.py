@@ -9,12 +9,11 @@ import numba
 from .compile import call, inner, int8_at, int16_at, int32_at, int64_at, uint8_at
 from .fields import AT, IN
 
-__all__ = ["add_windows", "average", "copy_image", "depthwise", "largest", "pairs"]
+__all__ = ["add_windows", "average", "copy", "depthwise", "fill", "largest", "pairs", "repeat"]
 
 
-@inner
-def _fill(place: int, count: int, to: int, value: int) -> None:
-    """So many values of what products take, all the same."""
+def fill(place: int, count: int, to: int, value: int) -> int:
+    """So many values of the type that products take, all the same."""
     if to == 0:
         wide = int16_at(place)
         for k in range(count):
@@ -23,11 +22,12 @@ def _fill(place: int, count: int, to: int, value: int) -> None:
         taken = uint8_at(place)
         for k in range(count):
             taken[k] = numba.uint8(value)
+    return 0
 
 
-@inner
-def _repeat(p: Any, x: int, place: int) -> None:
-    """A row of pixels, every value several times."""
+def repeat(fields: int, x: int, place: int) -> int:
+    """A row of pixels in the type that products take, every value several times."""
+    p = int64_at(fields)
     planes, channels, times = p[AT.planes], p[AT.channels], p[AT.times]
     size = 2 if p[AT.converted_to] == 0 else 1
     pixel = channels * times * size
@@ -36,51 +36,47 @@ def _repeat(p: Any, x: int, place: int) -> None:
         target = place + (at % planes) * (p[AT.copy_bytes] // planes) + at // planes * pixel
         call(p[AT.convert], (x + column * channels * p[AT.input_bytes], 0, 1, channels, target, 0))
         # From the end, so that nothing is written over before it was read.
-        if size == 2:
-            wide = int16_at(target)
-            for c in range(channels - 1, -1, -1):
-                for k in range(times):
+        wide, taken = int16_at(target), uint8_at(target)
+        for c in range(channels - 1, -1, -1):
+            for k in range(times - 1, -1, -1):
+                if size == 2:
                     wide[c * times + k] = wide[c]
-        else:
-            taken = uint8_at(target)
-            for c in range(channels - 1, -1, -1):
-                for k in range(times - 1, -1, -1):
+                else:
                     taken[c * times + k] = taken[c]
+    return 0
 
 
-@inner
-def copy_image(p: Any, x: int, copy: int) -> None:
+def copy(fields: int, x: int, out: int) -> int:
     """An image in the type that products take, with its padding around it: see `windows.Windows`."""
-    to, planes, fill, line = p[AT.converted_to], p[AT.planes], p[AT.fill], p[AT.copy_bytes]
+    p = int64_at(fields)
+    to, planes, value, line = p[AT.converted_to], p[AT.planes], p[AT.padding], p[AT.copy_bytes]
     size = 2 if to == 0 else 1
-    pixel = p[AT.channels] * size
+    pixel, pixel_in = p[AT.channels] * size, p[AT.channels] * p[AT.input_bytes]
     values, image_line = line // size, p[AT.image_columns] * p[AT.channels]
     top, left, rows = p[AT.top], p[AT.left] * pixel, p[AT.image_rows]
-    _fill(copy, top * values, to, fill)
-    _fill(copy + (top + rows) * line, (p[AT.copy_rows] - top - rows) * values, to, fill)
-    begin, line_in = copy + top * line, image_line * p[AT.input_bytes]
-    if planes == 1 and p[AT.times] == 1:
-        if line == image_line * size:
-            call(p[AT.convert], (x, 0, 1, rows * image_line, begin, 0))
-            return
-        call(p[AT.convert], (x, line_in, rows, image_line, begin + left, line))
-        right = left + image_line * size
-        for row in range(rows):
-            _fill(begin + row * line, left // size, to, fill)
-            _fill(begin + row * line + right, (line - right) // size, to, fill)
-        return
-    for row in range(rows):
-        place, given = begin + row * line, x + row * line_in
-        _fill(place, values, to, fill)
-        if p[AT.times] > 1:
-            _repeat(p, given, place)
+    begin, line_in = out + top * line, image_line * p[AT.input_bytes]
+    if line == image_line * size and planes == 1:
+        call(p[AT.fill], (out, top * values, to, value))
+        call(p[AT.fill], (begin + rows * line, (p[AT.copy_rows] - top - rows) * values, to, value))
+        call(p[AT.convert], (x, 0, 1, rows * image_line, begin, 0))
+        return 0
+    for row in range(p[AT.copy_rows]):
+        place, given = out + row * line, x + (row - top) * line_in
+        call(p[AT.fill], (place, values, to, value))
+        if row < top or row >= top + rows:
             continue
-        pixel_in = p[AT.channels] * p[AT.input_bytes]
+        if p[AT.times] > 1:
+            call(p[AT.repeat], (fields, given, place))
+            continue
         for plane in range(planes):
             first = (plane - p[AT.left]) % planes
             count = (p[AT.image_columns] - first + planes - 1) // planes
             target = place + plane * (line // planes) + (first + p[AT.left]) // planes * pixel
-            call(p[AT.convert], (given + first * pixel_in, planes * pixel_in, count, p[AT.channels], target, pixel))
+            if planes == 1:
+                call(p[AT.convert], (given, 0, 1, image_line, target, 0))
+            else:
+                call(p[AT.convert], (given + first * pixel_in, planes * pixel_in, count, p[AT.channels], target, pixel))
+    return 0
 
 
 @inner
@@ -107,7 +103,7 @@ def add_windows(p: Any, copy: int, out: int) -> None:
 def depthwise(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
     """A depthwise convolution of images, one of a chain's operators: see `depthwise.build_taps`."""
     p, places = int64_at(fields), int64_at(state)
-    copy, spare = scratch + places[IN.converted], scratch + places[IN.spare]
+    copied, spare = scratch + places[IN.converted], scratch + places[IN.spare]
     image_bytes = p[AT.image_rows] * p[AT.image_columns] * p[AT.channels] * p[AT.input_bytes]
     values, chunk, period = p[AT.window_values], p[AT.chunk], p[AT.period]
     whole, rest = values // chunk, values % chunk
@@ -115,9 +111,9 @@ def depthwise(fields: int, state: int, scratch: int, x: int, rows: int, out: int
     tables = (p[AT.taps], p[AT.groups], p[AT.weights], p[AT.columns], p[AT.scalars], period)
     target = out
     for image in range(rows):
-        copy_image(p, x + image * image_bytes, copy)
+        call(p[AT.copy], (fields, x + image * image_bytes, copied))
         for row in range(p[AT.window_rows]):
-            a = copy + row * p[AT.window_bytes]
+            a = copied + row * p[AT.window_bytes]
             call(p[AT.kernel], (a, *tables, 0, whole, target))
             if rest:
                 call(p[AT.kernel], (a + whole * chunk * size, *tables, whole % period, 1, spare))

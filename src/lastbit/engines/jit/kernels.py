@@ -13,10 +13,10 @@ from .compile import call, inner, int8_at, int16_at, int32_at, int64_at, uint8_a
 from .fields import AT, FIELD_BYTES, IN
 from .hybrid_forms import RECORD_BYTES
 from .hybrid_kernels import NAN, ZEROS, quantize_rows
-from .image_kernels import add_windows, copy_image
+from .image_kernels import add_windows
 from .tile import call_tile
 
-__all__ = ["chain", "convolve", "dense", "hybrid"]
+__all__ = ["chain", "convolve", "dense", "hybrid", "tiles"]
 
 
 @intrinsic
@@ -78,8 +78,7 @@ def _copy_tile(source: int, source_stride: int, out: int, out_stride: int, rows:
             taken[i] = given[i]
 
 
-@inner
-def _tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n: int, out: int) -> None:
+def tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n: int, out: int) -> int:
     """All tiles of a layer, or of a thread's part: `n` converted rows -> outputs `[n, units]`."""
     p = int64_at(fields)
     element, lanes, stride = p[AT.output_bytes], p[AT.lanes], p[AT.units] * p[AT.output_bytes]
@@ -125,6 +124,7 @@ def _tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n
         weights += width * vector_bytes
         place += tile_bytes
         left_units -= some
+    return 0
 
 
 def dense(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
@@ -138,7 +138,7 @@ def dense(fields: int, state: int, scratch: int, x: int, rows: int, out: int) ->
         call(p[AT.convert], (x, depth * p[AT.input_bytes], n, depth, converted, row_bytes))
     if to != 0 or n == 1:
         _add_rows(converted, n, depth, row_bytes, to, p[AT.weights_zero_point], sums)
-    _tiles(fields, converted, sums, 4, spare, n, out)
+    call(p[AT.tiles], (fields, converted, sums, 4, spare, n, out))
     return 0
 
 
@@ -147,13 +147,12 @@ def convolve(fields: int, state: int, scratch: int, x: int, rows: int, out: int)
     p, places = int64_at(fields), int64_at(state)
     copy, sums, spare = scratch + places[IN.converted], scratch + places[IN.sums], scratch + places[IN.spare]
     image_bytes = p[AT.image_rows] * p[AT.image_columns] * p[AT.channels] * p[AT.input_bytes]
+    made_bytes = p[AT.pixels] * p[AT.units] * p[AT.output_bytes]
     for image in range(rows):
-        copy_image(p, x + image * image_bytes, copy)
+        call(p[AT.copy], (fields, x + image * image_bytes, copy))
         if p[AT.converted_to] != 0:
             add_windows(p, copy, sums)
-        _tiles(
-            fields, copy, sums, 4, spare, p[AT.pixels], out + image * p[AT.pixels] * p[AT.units] * p[AT.output_bytes]
-        )
+        call(p[AT.tiles], (fields, copy, sums, 4, spare, p[AT.pixels], out + image * made_bytes))
     return 0
 
 
@@ -165,7 +164,7 @@ def hybrid(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -
     outcome = quantize_rows(x, n, p[AT.depth], p[AT.quantizer], to, converted, p[AT.row_bytes], sums)
     if outcome == NAN or (outcome == ZEROS and p[AT.zeros_matter] != 0):
         return 1
-    _tiles(fields, converted, sums, RECORD_BYTES, spare, n, out)
+    call(p[AT.tiles], (fields, converted, sums, RECORD_BYTES, spare, n, out))
     return 0
 
 

@@ -349,6 +349,7 @@ def _laid_out(
     scalars = np.zeros(8, np.int32) if epilogue.params is None else form_scalars(epilogue.params, acc_bits)
     fields = {
         "function": function_address(kernels.dense),
+        "tiles": function_address(kernels.tiles),
         "row_bytes": steps * UNROLL * 4,
         "steps": steps,
         "sum_steps": held.chunk(isa, given) if wide else 1 << 40,

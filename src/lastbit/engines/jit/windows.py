@@ -154,6 +154,8 @@ class Windows:
             isa: the kernels.
             given: the type of the images.
         """
+        from . import image_kernels
+        from .compile import function_address
         from .rows import convert_address
 
         size = np.dtype(isa.activations).itemsize
@@ -170,7 +172,10 @@ class Windows:
             "copy_rows": self.rows,
             "copy_bytes": self.columns * self.channels * self.times * size,
             "planes": self.planes,
-            "fill": self.fill + moved(isa, given),
+            "padding": self.fill + moved(isa, given),
+            "copy": function_address(image_kernels.copy),
+            "fill": function_address(image_kernels.fill),
+            "repeat": function_address(image_kernels.repeat) if self.times > 1 else 0,
             "pixels": self.pixels,
         }
 
