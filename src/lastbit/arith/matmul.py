@@ -6,7 +6,9 @@ range in which every integer is representable: 2**24 for float32, 2**53 for floa
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,35 +30,50 @@ def integer_product(first: Array, second: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class ExactWeights:
-    """Weights ready for exact products.
+    """Weights for exact products, laid out when the first product is asked for.
 
     Attributes:
-        packed: float32 or float64 `[depth, out]`.
+        weights: integers `[out, depth]` as they are stored.
+        zero_point: what is subtracted from them.
+        kind: float32 or float64.
     """
 
-    packed: Array
+    weights: IntArray
+    zero_point: int
+    kind: np.dtype[Any]
+
+    @functools.cached_property
+    def packed(self) -> Array:
+        """The weights less their zero point, as floats `[depth, out]`."""
+        laid_out = np.ascontiguousarray(self.weights.T, self.kind)
+        return laid_out - self.kind.type(self.zero_point) if self.zero_point else laid_out
 
     def dot(self, rows: IntArray) -> npt.NDArray[np.int64]:
         """`rows @ weights.T` without any rounding or wrapping: `[n, depth]` -> int64 `[n, out]`."""
-        return integer_product(rows.astype(self.packed.dtype), self.packed).astype(np.int64)
+        return integer_product(rows.astype(self.kind), self.packed).astype(np.int64)
 
 
-def pack_weights(weights: IntArray, largest_input: int) -> ExactWeights:
-    """Choose the narrowest float type in which every partial sum is exact, and lay the weights out for it.
+def pack_weights(weights: IntArray, largest_input: int, zero_point: int = 0) -> ExactWeights:
+    """Choose the narrowest float type in which every partial sum is exact.
 
     Args:
         weights: integers `[out, depth]`.
         largest_input: the largest absolute value an input element can have.
+        zero_point: what is subtracted from the weights.
 
-    >>> pack_weights(np.full((2, 1024), -127, np.int8), 128).packed.dtype  # 1024 * 127 * 128 < 2**24
+    >>> pack_weights(np.full((2, 1024), -127, np.int8), 128).kind  # 1024 * 127 * 128 < 2**24
     dtype('float32')
-    >>> pack_weights(np.full((2, 1040), -127, np.int8), 128).packed.dtype
+    >>> pack_weights(np.full((2, 1040), -127, np.int8), 128).kind
     dtype('float64')
     """
-    largest_sum = int(np.abs(weights.astype(np.int64)).sum(axis=1).max(initial=0)) * largest_input
+    # A few rows at a time: the weights of a network are its largest memory.
+    sums = [
+        np.abs(part.astype(np.int64) - zero_point).sum(axis=1)
+        for part in np.array_split(weights, -(-len(weights) // 64) or 1)
+    ]
+    largest_sum = max(int(part.max(initial=0)) for part in sums) * largest_input
     assert largest_sum < 2**53, "depth times operand range is far beyond any model"
-    dtype = np.float32 if largest_sum < 2**24 else np.float64
-    return ExactWeights(np.ascontiguousarray(weights.T, dtype))
+    return ExactWeights(weights, zero_point, np.dtype(np.float32 if largest_sum < 2**24 else np.float64))
 
 
 def grouped_dot(x: IntArray, weights: IntArray, groups: int) -> npt.NDArray[np.int64]:

@@ -53,7 +53,7 @@ def copy(fields: int, x: int, out: int) -> int:
     size = 2 if to == 0 else 1
     pixel, pixel_in = p[AT.channels] * size, p[AT.channels] * p[AT.input_bytes]
     values, image_line = line // size, p[AT.image_columns] * p[AT.channels]
-    top, left, rows = p[AT.top], p[AT.left] * pixel, p[AT.image_rows]
+    top, rows = p[AT.top], p[AT.image_rows]
     begin, line_in = out + top * line, image_line * p[AT.input_bytes]
     if line == image_line * size and planes == 1:
         call(p[AT.fill], (out, top * values, to, value))

@@ -52,8 +52,8 @@ def _image(layer: Convolution, around: Around) -> tuple[int, ...]:
 
 
 def _folded(layer: Convolution, weights: Array) -> npt.NDArray[np.int64]:
-    """What the sums begin with: the bias less the input's zero point times the centered weights `[out, depth]`."""
-    sums: npt.NDArray[np.int64] = weights.sum(axis=1, dtype=np.int64)
+    """What the sums begin with: the bias less the input's zero point times the weights `[out, depth]` less theirs."""
+    sums: npt.NDArray[np.int64] = weights.sum(axis=1, dtype=np.int64) - weights.shape[1] * layer.weights_zero_point
     return layer.bias_values - layer.input_zero_point * sums
 
 
@@ -77,7 +77,7 @@ def _products(entry: PreparedConvolution, weights: Array, around: Around) -> mat
     return matmul.pack(
         weights,
         weights_zero_point=layer.weights_zero_point,
-        bias=_folded(layer, weights.astype(np.int64) - layer.weights_zero_point),
+        bias=_folded(layer, weights),
         epilogue=matmul.Epilogue(params, cheapest=True),
         acc_bits=params.rule.sums.bits,
         input_type=dtype.name,
@@ -94,12 +94,13 @@ def _depthwise(entry: PreparedConvolution, around: Around) -> PackedDepthwise | 
         return _products(entry, np.ascontiguousarray(layer.weights.data.reshape(-1, layer.channels).T), around)
     if layer.input.dtype.name not in ("int8", "uint8"):
         return None
-    weights = layer.weights.data.reshape(-1, layer.channels).astype(np.int64) - layer.weights_zero_point
+    stored = layer.weights.data.reshape(-1, layer.channels)
+    weights = stored.astype(np.int64) - layer.weights_zero_point
     times = layer.channels // image[2]
     return pack_depthwise(
         weights,
         Windows.by_channel(image, times, layer.rows, layer.columns, around, layer.input_zero_point),
-        bias=_folded(layer, weights.T),
+        bias=_folded(layer, stored.T),
         parts=[(slice(part.first, part.end), part.params) for part in entry.parts],
         input_type=layer.input.dtype.name,
     )

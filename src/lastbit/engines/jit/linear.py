@@ -40,7 +40,7 @@ LINEAR, LINEAR_SIGNED = Linear(False), Linear(True)
 _MOST_RIGHT = 21
 # Accumulators around the place where a threshold should be.
 _WINDOW = np.arange(-2, 3)
-_UNITS_AT_ONCE = 128
+_UNITS_AT_ONCE = 32
 
 
 class _Points(NamedTuple):

@@ -69,16 +69,17 @@ class Panels:
 
         Filled up with zeros.
         """
-        units, depth = weights.shape
-        padded = np.zeros((self.vectors, self.lanes, groups, isa.group), weights.dtype)
-        padded.reshape(-1, groups * isa.group)[:units, :depth] = weights
-        first = self.wide * self.width
-        parts = []
-        for part, width in ((padded[:first], self.width), (padded[first:], self.width - 1)):
-            if len(part):
-                panels = part.reshape(-1, width * self.lanes, groups, isa.group)
-                parts.append(panels.transpose(0, 2, 1, 3).reshape(-1))
-        return line_aligned(np.concatenate(parts))
+        size = self.lanes * groups * isa.group
+        out = line_aligned(np.zeros(self.vectors * size, weights.dtype))
+        first = place = 0
+        for width in self.parts:
+            some = weights[first : first + width * self.lanes]
+            padded = np.zeros((width * self.lanes, groups * isa.group), weights.dtype)
+            padded[: len(some), : some.shape[1]] = some
+            panel = padded.reshape(-1, groups, isa.group).transpose(1, 0, 2)
+            out[place : place + width * size] = panel.reshape(-1)
+            first, place = first + width * self.lanes, place + width * size
+        return out
 
     def constants(self, isa: Isa, kinds: dict[str, str], values: dict[str, Array]) -> Array:
         """Each vector's constants, slot behind slot: bytes `[vectors, bytes]`."""
@@ -209,23 +210,25 @@ class _Weights:
     """Weights as the kernels take them, and what that adds to the sums.
 
     Attributes:
-        signed: int64 `[out, depth]` that fit signed bytes: what that subtracts from them goes to the sum of each row.
-        whole: int64 `[out, depth]`: w - zw.
+        signed: int8 `[out, depth]`; what that subtracts from them goes to the sum of each row.
+        whole: int16 `[out, depth]`: w - zw.
         rest: what is subtracted from signed weights beyond the zero point, for each input.
         start: int64 `[out]`: what the sums begin with.
     """
 
-    signed: npt.NDArray[np.int64]
-    whole: npt.NDArray[np.int64]
+    signed: npt.NDArray[np.int8]
+    whole: npt.NDArray[np.int16]
     rest: int
     start: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, weights: IntArray, zero_point: int, bias: npt.NDArray[np.int64], moved: int) -> _Weights:
         """Of stored weights; `moved`: what the kernel's inputs are more than the layer's."""
-        w, up = weights.astype(np.int64), 128 if weights.dtype == np.uint8 else 0
-        whole = w - zero_point
-        return cls(w - up, whole, up - zero_point, bias - moved * whole.sum(axis=1) if moved else bias)
+        up = 128 if weights.dtype == np.uint8 else 0
+        whole = weights.astype(np.int16)
+        whole -= np.int16(zero_point)
+        start = bias - moved * whole.sum(axis=1, dtype=np.int64) if moved else bias
+        return cls((weights ^ up).view(np.int8) if up else weights.astype(np.int8), whole, up - zero_point, start)
 
     def spread(self, windows: Windows, group: int) -> _Weights:
         """With the runs of windows filled up."""
@@ -311,14 +314,17 @@ def _kernels_for(isa: Isa, given: np.dtype[Any], wide: bool) -> Isa:
 
 
 def cheaper(
-    params: RequantParams, whole: npt.NDArray[np.int64], base: npt.NDArray[np.int64], given: np.dtype[Any]
+    params: RequantParams, whole: IntArray, base: npt.NDArray[np.int64], given: np.dtype[Any]
 ) -> tuple[Ending, dict[str, Array]] | None:
     """A cheaper form and its constants that give the same on every sum that there can be; None where there is none."""
     from .linear import fit_linear
 
-    ends = np.iinfo(given)
-    reach = [whole * int(end) for end in (ends.min, ends.max)]
-    return fit_linear(params, base + np.minimum(*reach).sum(axis=1), base + np.maximum(*reach).sum(axis=1))
+    ends, (low, high) = np.iinfo(given), (base, base)
+    for which in (whole > 0, whole < 0):
+        sums = whole.sum(axis=1, dtype=np.int64, where=which)
+        reach = sums * ends.min, sums * ends.max
+        low, high = low + np.minimum(*reach), high + np.maximum(*reach)
+    return fit_linear(params, low, high)
 
 
 def _laid_out(
@@ -339,10 +345,10 @@ def _laid_out(
 
     wide, (units, depth) = acc_bits == 64, held.whole.shape
     steps = max(-(-depth // (isa.group * UNROLL)), 1)
-    narrow = panels.pack(isa, held.signed.astype(np.int8), steps * UNROLL)
+    narrow = panels.pack(isa, held.signed, steps * UNROLL)
     packed = narrow
     if isa.activations == "int16":
-        packed = panels.pack(isa, held.whole.astype(np.int16), steps * UNROLL)
+        packed = panels.pack(isa, held.whole, steps * UNROLL)
         narrow = packed if wide else narrow
     kinds, _ = forms.code_of(ending[0], wide)
     columns = panels.constants(isa, kinds, {"bias": held.start, **ending[1]})

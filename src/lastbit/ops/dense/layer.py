@@ -140,7 +140,7 @@ class DenseLayer:
     def folded_bias(self) -> npt.NDArray[np.int64]:
         """What no input changes of acc, int64 `[out]`, which wraps: bias - zx * sum(weights) + depth * zx * zw."""
         zx, zw = self.input_zero_point, self.weights_zero_point
-        sums: npt.NDArray[np.int64] = self.weights_values.astype(np.int64).sum(axis=1)
+        sums: npt.NDArray[np.int64] = self.weights_values.sum(axis=1, dtype=np.int64)
         return self.bias_values - zx * sums + self.depth * zx * zw
 
     def requantization(self, rule: IntegerRule) -> RequantParams:

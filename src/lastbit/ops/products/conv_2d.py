@@ -60,16 +60,16 @@ def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
     groups = layer.groups
     zx, zw = layer.input_zero_point, layer.weights_zero_point
     # [out, kh, kw, c]: each group has whole output channels. With both zero points subtracted, padding is 0.
-    weights = layer.weights.data.astype(np.int64).reshape(layer.channels, -1) - zw
+    weights = layer.weights.data.reshape(layer.channels, -1)
     dtype = integer_type(layer.input.dtype)
     largest = max(zx - dtype.qmin, dtype.qmax - zx)
-    packed = [pack_weights(part, largest) for part in np.split(weights, groups)]
+    packed = [pack_weights(part, largest, zw) for part in np.split(weights, groups)]
     depth = weights.shape[1]
 
     def accumulate(x: Array) -> npt.NDArray[np.int64]:
         height, width = layer.rows.outputs(x.shape[1]), layer.columns.outputs(x.shape[2])
         sums = np.empty((x.shape[0], height, width, layer.channels), np.int64)
-        kind = max((part.packed.dtype for part in packed), key=lambda d: d.itemsize)
+        kind = max((part.kind for part in packed), key=lambda d: d.itemsize)
         step = max(_CHUNK // (height * width * depth * kind.itemsize), 1)
         for start in range(0, x.shape[0], step):
             centered = x[start : start + step].astype(kind) - kind.type(zx)

@@ -96,7 +96,7 @@ def prepare_transpose_conv(model: Model, op: Operator, rule: str) -> PreparedOpe
     )
 
     def accumulate(x: Array) -> npt.NDArray[np.int64]:
-        kind = packed.packed.dtype
+        kind = packed.kind
         centered = x.astype(kind) - kind.type(zx)
         products = packed.dot(centered.reshape(-1, x.shape[3])).reshape(*x.shape[:3], rows.size, columns.size, out)
         # Room for what falls outside; cut off at the end.
