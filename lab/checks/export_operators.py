@@ -129,7 +129,7 @@ def run_together(programs: Sequence[Written], folder: Path, flags: Sequence[str]
     main = folder / "main.c"
     main.write_text("\n".join(text), encoding="ascii")
     subprocess.run(["gcc", "-std=c99", *STRICT, *flags, *files, str(main), "-o", str(folder / "together")], check=True)
-    said = subprocess.run([folder / "together"], check=True, capture_output=True, text=True).stdout.splitlines()
+    said = subprocess.run([folder / "together"], check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     assert len(said) == len(programs)
     wrong = {}
     for program, line in zip(programs, said, strict=True):

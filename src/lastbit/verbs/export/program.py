@@ -65,7 +65,7 @@ class Probed:
         stop: the channel after the last.
         function: what requantizes.
         structure: the constants that it is given, and their type.
-        names: what its multiplier and shift are called.
+        names: what the numbers are called that it is given of a channel: its multiplier and shift.
     """
 
     params: RequantParams
@@ -73,7 +73,7 @@ class Probed:
     stop: int
     function: str
     structure: tuple[str, str]
-    names: tuple[str, str]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,6 +61,11 @@ class Accumulator:
     read: str
     name: str
 
+    @property
+    def wide(self) -> bool:
+        """Whether it has 64 bits, and so its bias."""
+        return self.type in ("int64_t", "uint64_t")
+
 
 def accumulator(sums: Sums, reach: int, library: Library) -> Accumulator:
     """The smallest registers of C that give what the rule's give."""
@@ -73,7 +78,10 @@ def accumulator(sums: Sums, reach: int, library: Library) -> Accumulator:
             assert_never(never)
     match sums.bits:
         case 64:
-            return Accumulator("int64_t", "(int64_t)", "acc", "s64")
+            if reach < 1 << 63:
+                return Accumulator("int64_t", "(int64_t)", "acc", "s64")
+            library.helper("wrap64")
+            return Accumulator("uint64_t", "(uint64_t)", "wrap64(acc)", "wrap64")
         case 32 | 28:
             if reach < 1 << (sums.bits - 1):
                 return Accumulator("int32_t", "", "acc", "s32")
@@ -99,13 +107,13 @@ def probed(params: RequantParams, made: Requantizer, channels: tuple[int, int], 
 def types_of(layer: IntegerLayer, acc: Accumulator) -> tuple[str, str, str, str]:
     """The C types of input, weights, bias and output."""
     source, output = layer.tensors
-    bias = "int64_t" if acc.type == "int64_t" else "int32_t"
+    bias = "int64_t" if acc.wide else "int32_t"
     return C_TYPES[source.dtype.name], C_TYPES[layer.weights.dtype.name], bias, C_TYPES[output.dtype.name]
 
 
 def constants_of(layer: IntegerLayer, acc: Accumulator, library: Library) -> tuple[str, str]:
     """The arrays of a layer's weights and bias."""
-    kind = np.dtype(np.int64 if acc.type == "int64_t" else np.int32)
+    kind = np.dtype(np.int64 if acc.wide else np.int32)
     weights = library.array(f"{layer.prefix}_filter", layer.weights.dtype, layer.weights)
     return weights, library.array(f"{layer.prefix}_bias", kind, layer.bias.astype(kind))
 
@@ -114,12 +122,12 @@ def requantization(
     prefix: str, offsets: tuple[int, int], params: RequantParams, made: Requantizer, library: Library
 ) -> str:
     """The constants of an operator's requantization as a structure; offsets are those of input and weights."""
-    first, second = (
+    numbers = (
         library.array(f"{prefix}_{name}", values.dtype, values)
         for name, values in zip(made.names, made.factors, strict=True)
     )
     values = (
-        f"{first}, {second}, {int(made.factors[0].size > 1)} /* per_channel */",
+        f"{', '.join(numbers)}, {int(made.factors[0].size > 1)} /* per_channel */",
         f"{offsets[0]} /* input_offset */, {offsets[1]} /* filter_offset */, "
         f"{params.output_zero_point} /* output_offset */",
         f"{integer(params.activation_min)} /* activation_min */, {integer(params.activation_max)} /* activation_max */",
@@ -131,10 +139,10 @@ def requantization(
 def finish(acc: Accumulator, made: Requantizer, channel: str, first: str = "") -> list[str]:
     """From the accumulator to the output, in CMSIS-NN's names."""
     place = f"q->per_channel * {channel}" if not first else f"q->per_channel * ({channel} - {first})"
-    one, two = made.names
+    numbers = ", ".join(f"q->{name}[at]" for name in made.names)
     return [
         f"const int32_t at = {place};",
-        f"{made.function}({acc.read}, q->{one}[at], q->{two}[at], q);",
+        f"{made.function}({acc.read}, {numbers}, q);",
     ]
 
 
@@ -145,5 +153,5 @@ def multiply_add(acc: Accumulator, value: str, weight: str) -> str:
 
 def start_of(acc: Accumulator, bias: str) -> str:
     """The accumulator with its first value."""
-    cast = "(uint32_t)" if acc.type == "uint32_t" else ""
+    cast = acc.factor if acc.read != "acc" else ""
     return f"{acc.type} acc = {cast}{bias};"

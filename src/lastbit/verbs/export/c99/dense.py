@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
+import numpy as np
+
 from ....ops.dense.eight_bit import PreparedDense
 from ....rules.base import WHOLE, Pairs, Whole
 from ....rules.sums.pairs16 import kernel_shifts
@@ -39,10 +41,12 @@ def dense(entry: PreparedDense, prefix: str, library: Library) -> Piece:
     offset = -layer.input_zero_point
     bias = layer.bias_values
     reach = reach_of(layer.weights_values, layer.weights_zero_point, bias, layer.input, offset)
-    common = IntegerLayer(
-        prefix, (layer.input, layer.output), layer.weights_values, bias, (offset, -layer.weights_zero_point), reach
-    )
     params = entry.requant
+    # Some rules add the bias themselves, behind the sum.
+    begun = bias if params.bias is None else np.zeros_like(bias)
+    common = IntegerLayer(
+        prefix, (layer.input, layer.output), layer.weights_values, begun, (offset, -layer.weights_zero_point), reach
+    )
     made = requantizer(params, library)
     # Sums in 16 bits change an accumulator by more than its reach, so it wraps as the kernel's does.
     pairs = _pair_lines(entry, library)

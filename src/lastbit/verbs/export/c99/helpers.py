@@ -283,18 +283,17 @@ static float flush(float value) {
 }""",
         floats=True,
     ),
-    "fused_multiply_add": Helper(
+    "rounded_sum": Helper(
         """\
-/* a * b + c, rounded once. The product has 48 bits and is exact in a double; its sum is rounded to a double, then to a
- * float. That differs from one rounding only where the double lies in the middle of two floats and is not exact. */
-static float fused_multiply_add(float a, float b, float c) {
-  volatile double product = (double)a * b;
-  volatile double total = product + c;
-  volatile double part = total - product;
-  volatile double lost_of_product = total - part;
-  lost_of_product = product - lost_of_product;
-  volatile double lost = c - part;
-  lost = lost + lost_of_product; /* exact: the sum is total + lost */
+/* a + b, rounded once to a float. A sum that is rounded to a double first, then to a float, differs from that only
+ * where the double lies in the middle of two floats and is not exact. */
+static float rounded_sum(double a, double b) {
+  volatile double total = a + b;
+  volatile double part = total - a;
+  volatile double lost_of_a = total - part;
+  lost_of_a = a - lost_of_a;
+  volatile double lost = b - part;
+  lost = lost + lost_of_a; /* exact: the sum is total + lost */
   const float nearest = (float)total;
   volatile double rest = total - (double)nearest;
   volatile double neighbour = (double)nearest + 2.0 * rest;
@@ -303,6 +302,35 @@ static float fused_multiply_add(float a, float b, float c) {
   }
   return nearest;
 }""",
+        floats=True,
+    ),
+    "fused_multiply_add": Helper(
+        """\
+/* a * b + c, rounded once. The product has 48 bits, which a double holds. */
+static float fused_multiply_add(float a, float b, float c) {
+  volatile double product = (double)a * b;
+  return rounded_sum(product, c);
+}""",
+        ("rounded_sum",),
+        floats=True,
+    ),
+    "with_bias": Helper(
+        """\
+/* An accumulator as a float32 plus a bias, rounded once: as a whole number times 2^exponent. */
+static int32_t with_bias(int32_t acc, double bias, int32_t *exponent) {
+  int32_t raised = 0;
+  const uint64_t magnitude = keep_bits(acc < 0 ? (uint64_t)-(int64_t)acc : (uint64_t)acc, 24, &raised);
+  const double start = (double)(int64_t)(magnitude << raised); /* exact */
+  volatile float sum = rounded_sum(acc < 0 ? -start : start, bias);
+  for (; sum >= 16777216.0f || sum <= -16777216.0f; *exponent += 1) {
+    sum = sum * 0.5f;
+  }
+  for (; sum != 0.0f && sum < 8388608.0f && sum > -8388608.0f; *exponent -= 1) {
+    sum = sum * 2.0f;
+  }
+  return (int32_t)sum; /* exact */
+}""",
+        ("keep_bits", "rounded_sum"),
         floats=True,
     ),
     "round_float": Helper(

@@ -33,14 +33,14 @@ class Requantizer:
     Attributes:
         function: (acc, multiplier, shift, const requantization *) -> the clamped output, int32_t.
         structure: the type `requantization` that goes with it.
-        names: what its two numbers are called: multiplier and shift, or mantissa and exponent.
-        factors: both, `[1]` or `[channels]`, in the types that the function takes them in.
+        names: what its numbers are called: multiplier and shift, or mantissa and exponent; then a bias that it adds.
+        factors: each of them, all `[1]` or all `[channels]`, in the types that the function takes them in.
     """
 
     function: str
     structure: str
-    names: tuple[str, str]
-    factors: tuple[Array, Array]
+    names: tuple[str, ...]
+    factors: tuple[Array, ...]
 
 
 def requantizer(params: RequantParams, library: Library) -> Requantizer:
@@ -57,12 +57,14 @@ def requantizer(params: RequantParams, library: Library) -> Requantizer:
     wide = rule.sums.bits == 64
     lines = form_lines(rule.requantize, params.dtype, wide, library)
     names, stem, factors = _factors(rule.requantize, params)
-    kind = "int64_t" if factors[0].dtype == np.int64 else "int32_t"
-    structure = library.function("requantization" if kind == "int32_t" else "requantization64", _structure(kind, names))
+    kinds = tuple(KINDS[values.dtype.name] for values in factors)
+    stem_of_kinds = "requantization_with_bias" if len(kinds) > 2 else "requantization"
+    stem_of_kinds += "64" if kinds[0] == "int64_t" else ""
+    structure = library.function(stem_of_kinds, _structure(kinds, names))
+    numbers = ", ".join(f"{kind} {name}" for kind, name in zip(kinds, names, strict=True))
     body = [
         f"/* {rule.name} */",
-        f"static int32_t @({'int64_t' if wide else 'int32_t'} acc, {kind} {names[0]}, int32_t {names[1]}, "
-        f"const {structure} *q) {{",
+        f"static int32_t @({'int64_t' if wide else 'int32_t'} acc, {numbers}, const {structure} *q) {{",
         *(f"  {line}" for line in lines),
         "}",
     ]
@@ -93,8 +95,8 @@ def form_lines(form: Requantize, dtype: IntegerType, wide: bool, library: Librar
     return [*lines, *_add(form.add, library), *_clamp(form, dtype, library)]
 
 
-def _factors(form: Requantize, params: RequantParams) -> tuple[tuple[str, str], str, tuple[Array, Array]]:
-    """What a form's two numbers are called, what its function is called, and the numbers."""
+def _factors(form: Requantize, params: RequantParams) -> tuple[tuple[str, ...], str, tuple[Array, ...]]:
+    """What a form's numbers are called, what its function is called, and the numbers."""
     match form:
         case TwoRoundings():
             factors = params.multiplier.astype(np.int32), params.shift.astype(np.int32)
@@ -103,18 +105,28 @@ def _factors(form: Requantize, params: RequantParams) -> tuple[tuple[str, str], 
             q15 = multiplier_q15(params)
             factors = (params.multiplier if q15 is None else q15).astype(np.int32), params.shift.astype(np.int32)
             return ("multiplier", "shift"), "requantize_one_rounding", factors
-        case Float():
+        case Float(bias="in_acc"):
             return ("mantissa", "exponent"), f"requantize_float{form.bits}", _mantissas(form, params)
+        case Float():
+            bias = params.float_bias
+            if bias is None or not np.isfinite(bias).all():
+                raise Unsupported(READER, "bias", f"{form.bias}, of a bias that is infinite, no number or not known")
+            each = [np.broadcast_to(values, bias.shape) for values in _mantissas(form, params)]
+            return ("mantissa", "exponent", "bias_in_steps"), "requantize_with_bias", (*each, bias)
         case never:
             assert_never(never)
 
 
-def _structure(wide: str, names: tuple[str, str]) -> str:
+KINDS = {"int32": "int32_t", "int64": "int64_t", "float64": "double"}
+
+
+def _structure(kinds: Sequence[str], names: Sequence[str]) -> str:
+    (first, one), *others = zip(kinds, names, strict=True)
     return "\n".join(
         [
             "typedef struct {",
-            f"  const {wide} *{names[0]}; /* one, or one for each channel */",
-            f"  const int32_t *{names[1]};",
+            f"  const {first} *{one}; /* one, or one for each channel */",
+            *(f"  const {kind} *{name};" for kind, name in others),
             "  int32_t per_channel; /* 0 or 1 */",
             "  int32_t input_offset, filter_offset, output_offset;",
             "  int32_t activation_min, activation_max;",
@@ -201,10 +213,12 @@ def _count(form: OneRounding, count: str) -> str:
 
 
 def _float(form: Float, dtype: IntegerType, library: Library) -> list[str]:
-    if form.bias != "in_acc":
-        raise Unsupported(READER, "bias", f"{form.bias}, a bias that is added in float32")
     library.helper(f"float{form.bits}_product")
-    lines = [f"int64_t scaled = float{form.bits}_product(acc, mantissa, exponent, {_FLOAT_TIES[form.tie]});"]
+    lines, acc = [], "acc"
+    if form.bias != "in_acc":
+        library.helper("with_bias")
+        lines, acc = ["const int32_t sum = with_bias(acc, bias_in_steps, &exponent);"], "sum"
+    lines.append(f"int64_t scaled = float{form.bits}_product({acc}, mantissa, exponent, {_FLOAT_TIES[form.tie]});")
     match form.limit:
         case "none":
             pass

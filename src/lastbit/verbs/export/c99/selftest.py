@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ....arith.fixedpoint import low_bits
 from ..program import Piece, Slot
 from ..selftest import MOST_OUTPUTS, SelfTest
 from .library import ConstantArray
@@ -132,13 +133,14 @@ def _probes(test: SelfTest, pieces: list[Piece]) -> list[str]:
     found, functions = [_PROBE], {}
     for number in test.probes:
         probed = pieces[number].probes[0]
-        structure, one, two = probed.structure[0], *probed.names
+        structure = probed.structure[0]
+        numbers = ", ".join(f"q->{each}[at]" for each in probed.names)
         cast = "" if probed.params.rule.sums.bits == 64 else "(int32_t)"
         functions[probed.function] = f"""\
 static int32_t selftest_{probed.function}(const {structure} *q, const selftest_probe *probes, int32_t count) {{
   for (int32_t i = 0; i < count; i++) {{
     const int32_t at = q->per_channel * probes[i].channel;
-    if ({probed.function}({cast}probes[i].acc, q->{one}[at], q->{two}[at], q) != probes[i].output) {{
+    if ({probed.function}({cast}probes[i].acc, {numbers}, q) != probes[i].output) {{
       return i;
     }}
   }}
@@ -146,7 +148,9 @@ static int32_t selftest_{probed.function}(const {structure} *q, const selftest_p
 }}"""
     found += functions.values()
     for number, probes in test.probes.items():
-        rows = [f"  {{{integer(p.acc, 64)}, {p.channel}, {p.output}}}," for p in probes]
+        bias = pieces[number].probes[0].params.bias
+        accs = [p.acc if bias is None else int(low_bits(p.acc - int(bias[p.channel]), 32)) for p in probes]
+        rows = [f"  {{{integer(a, 64)}, {p.channel}, {p.output}}}," for a, p in zip(accs, probes, strict=True)]
         found.append(
             "\n".join([f"static const selftest_probe selftest_probes_{number}[{len(rows)}] = {{", *rows, "};"])
         )

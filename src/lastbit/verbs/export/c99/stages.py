@@ -155,16 +155,15 @@ def _rescaled(stage: Rescaled, constants: Constants, library: Library) -> list[s
     left, right = max(shift, 0), max(-shift, 0)
     match stage.form:
         case TwoRoundings(high=how, tie=tie, least_right=least):
-            library.helper("wrap32", _TIES[tie])
             left, right = left + max(least - right, 0), max(right, least)
             moved = f"({value}) * {integer(1 << left, 64)}" if left else value
             shifted = f"wrap32((uint32_t)({moved}))"
             match how:
                 case "half_up":
-                    library.helper("high_product")
+                    library.helper("wrap32", "high_product", _TIES[tie])
                     high = f"high_product({shifted}, {integer(multiplier)} /* multiplier */)"
                 case "floor":
-                    library.helper("shift_right")
+                    library.helper("wrap32", "shift_right", _TIES[tie])
                     high = f"shift_right((int64_t){shifted} * {integer(multiplier)} /* multiplier */, 31)"
                 case never_high:
                     assert_never(never_high)

@@ -100,7 +100,7 @@ def array(name: str, dtype: DType | np.dtype, values: Array) -> str:
     """A constant array; floats have hexadecimal ones beside them in a comment."""
     kind = np.dtype(dtype if isinstance(dtype, np.dtype) else dtype.numpy)
     flat = np.asarray(values).reshape(-1)
-    head = f"static const {C_TYPES[kind.name]} {name}[{max(flat.size, 1)}] = {{"
+    head = f"static const {'double' if kind == np.float64 else C_TYPES[kind.name]} {name}[{max(flat.size, 1)}] = {{"
     if kind.kind == "f":
         listed: Sequence[str] = [f"{decimal(v)} /* {hex_float(v)} */" for v in flat.astype(kind)]
     else:
