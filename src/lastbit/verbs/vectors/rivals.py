@@ -224,6 +224,8 @@ def _both_monotone(tables: LayerTables, rival: Rival) -> bool:
         return False
     if mistake.name.startswith("sum_saturates") or mistake.name == "sum_in_float32":
         return True
+    if mistake.slot == "activation":
+        return True  # other bounds of the same values
     if mistake.slot in _CONSTANTS:
         params = scale_params(_empty_case(tables), Everything(), {mistake.slot: mistake})
         return not overflows(params, low, high).any()
