@@ -10,6 +10,7 @@ from lab.cases.elementwise import binaries
 from lastbit.engines import image_blocks
 from lastbit.engines.image_blocks import image_function
 from lastbit.engines.quick_requantize import constant_channels, finisher
+from lastbit.engines.scratch import Scratch
 from lastbit.model.errors import UnsupportedError
 from lastbit.model.types import INT8
 from lastbit.ops.prepare import prepare_operator
@@ -114,11 +115,10 @@ def check_finish(params, acc, largest):
     bias = np.random.default_rng(2).integers(-largest // 8, largest // 8 + 1, acc.shape[1])
     sums = np.clip(acc - bias, -largest, largest)
     kind = np.float32 if largest < 2**24 else np.float64
+    most = np.full(len(bias), 2 * largest if largest < 2**40 else largest)
     wanted = requantize(sums + bias, params)["output"]
     found = np.empty_like(wanted)
-    finisher(params, bias, 2 * largest if largest < 2**40 else largest, 2)(
-        sums.astype(kind).reshape(len(acc) // 2, -1), found
-    )
+    finisher(params, bias, most, 2)(sums.astype(kind).reshape(len(acc) // 2, -1), found, Scratch())
     np.testing.assert_array_equal(found, wanted)
 
 
@@ -149,7 +149,9 @@ def test_products_one_bit_below_a_whole_number_stay_below_it(tie, largest):
         shifted = replace(params, multiplier=multiplier, shift=np.full(len(acc), -right))
         sums = np.stack([acc, -acc])
         wanted, out = requantize(sums, shifted)["output"], np.empty(sums.shape, np.int8)
-        finisher(shifted, np.zeros(len(acc), np.int64), largest, 2)(sums.astype(np.float32).reshape(1, -1), out)
+        finisher(shifted, np.zeros(len(acc), np.int64), np.full(len(acc), largest), 2)(
+            sums.astype(np.float32).reshape(1, -1), out, Scratch()
+        )
         np.testing.assert_array_equal(out, wanted)
     assert len(acc) > 50
 

@@ -18,14 +18,14 @@ from ..model.types import Array, IntArray
 __all__ = ["ExactWeights", "grouped_dot", "integer_product", "pack_weights"]
 
 
-def integer_product(first: Array, second: Array) -> Array:
-    """`first @ second` of integers held in a floating-point type.
+def integer_product(first: Array, second: Array, out: Array | None = None) -> Array:
+    """`first @ second` of integers held in a floating-point type, in `out` where that is given.
 
     BLAS may calculate with what lies beyond a matrix, to fill its vectors. Nothing of that reaches the result, but it
     can leave a flag behind that NumPy would warn of.
     """
     with np.errstate(all="ignore"):
-        return np.asarray(np.matmul(first, second))
+        return np.asarray(np.matmul(first, second, out=out))
 
 
 @dataclass(frozen=True, eq=False)

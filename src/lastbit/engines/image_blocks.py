@@ -14,6 +14,7 @@ from ..ops.base import PreparedOperator
 from ..ops.elements.binary import PreparedBinary
 from ..ops.products.convolution import PreparedConvolution
 from .quick_requantize import Finish, constant_channels, finisher
+from .scratch import Scratch, line_aligned
 
 __all__ = ["image_function"]
 
@@ -60,15 +61,16 @@ class _Blocks:
             bias[channels][constant] = fixed
             requantized.append((channels, params))
         # Of partial sums without the bias, of the bias, and of both.
-        reach = int(np.abs(by_channel).sum(axis=1).max(initial=0)) * max(-dtype.qmin, dtype.qmax)
-        largest = max(reach, *(int(np.abs(x).max(initial=0)) for x in (bias, _ends(by_channel, bias, dtype))))
+        reach = np.abs(by_channel).sum(axis=1) * max(-dtype.qmin, dtype.qmax)
+        each = np.max([reach, np.abs(bias), *np.abs(_ends(by_channel, bias, dtype))], axis=0)
+        largest = int(each.max(initial=0))
         self.kind = np.float32 if largest < 2**24 else np.float64
         self.laid_out: type[np.generic] = self.kind
         assert largest < 2**53, "depth times operand range is far beyond any model"
         # What belongs to a channel is laid out for a whole row of outputs: NumPy's loops are as long as that then.
         self.width = layer.columns.outputs(layer.input.shape[2])
         self.finish: list[tuple[slice, Finish]] = [
-            (channels, finisher(params, bias[channels], largest, self.width)) for channels, params in requantized
+            (channels, finisher(params, bias[channels], each[channels], self.width)) for channels, params in requantized
         ]
         self.padding = layer.rows.padding(layer.input.shape[1]), layer.columns.padding(layer.input.shape[2])
 
@@ -81,23 +83,24 @@ class _Blocks:
         row = self.row_values(width)
         images = max(_BLOCK // max(row * height, 1), 1)
         rows = -(-height // max(row * height // _BLOCK, 1))
+        scratch = Scratch()
         for start in range(0, len(x), images):
-            padded = self.padded(x[start : start + images])
+            padded = self.padded(x[start : start + images], scratch)
             for top in range(0, height, rows):
-                acc = self.sums(padded, top, min(top + rows, height), width)
+                acc = self.sums(padded, (top, min(top + rows, height)), width, scratch)
                 made = out[start : start + images, top : top + rows]
                 for channels, finish in self.finish:
                     seen = acc if len(self.finish) == 1 else acc[..., channels].copy()
-                    finish(seen.reshape(seen.shape[0] * seen.shape[1], -1), made[..., channels])
+                    finish(seen.reshape(seen.shape[0] * seen.shape[1], -1), made[..., channels], scratch)
         return out
 
-    def padded(self, x: Array) -> Array:
+    def padded(self, x: Array, scratch: Scratch) -> Array:
         """Images in the type that they are laid out in, with the zero point around them."""
         (top, bottom), (left, right) = self.padding
-        if not (top or bottom or left or right):
-            return x.astype(self.laid_out)
         shape = (len(x), x.shape[1] + top + bottom, x.shape[2] + left + right, x.shape[3])
-        padded = np.full(shape, self.layer.input_zero_point, self.laid_out)
+        padded = scratch("padded", shape, self.laid_out)
+        if top or bottom or left or right:
+            padded.fill(self.layer.input_zero_point)
         padded[:, top : top + x.shape[1], left : left + x.shape[2]] = x
         return padded
 
@@ -105,8 +108,8 @@ class _Blocks:
         """How many values a row of outputs is made from."""
         raise NotImplementedError
 
-    def sums(self, padded: Array, top: int, end: int, width: int) -> Array:
-        """Sums of products of the output rows `top` to `end`: `[n, rows, width, out]`."""
+    def sums(self, padded: Array, ends: tuple[int, int], width: int, scratch: Scratch) -> Array:
+        """Sums of products of the output rows from the first end to the second: `[n, rows, width, out]`."""
         raise NotImplementedError
 
 
@@ -132,34 +135,39 @@ class _Products(_Blocks):
         high = 1 if self.by_lines else self.layer.rows.size
         return width * high * self.layer.columns.size * self.layer.input.shape[3]
 
-    def sums(self, padded: Array, top: int, end: int, width: int) -> Array:
+    def sums(self, padded: Array, ends: tuple[int, int], width: int, scratch: Scratch) -> Array:
         """A product with each group's matrix, or with each line's part of the matrix."""
         if self.by_lines:
-            return self.line_sums(padded, top, end, width)
-        windows = _windows(padded, self.layer.rows, self.layer.columns, (top, end), width)
-        leading = windows.shape[:3]
-        if len(self.matrices) == 1:
-            rows = windows.reshape(math.prod(leading), -1)
-            return integer_product(rows, self.matrices[0]).reshape(*leading, -1)
-        depth = windows.shape[5] // len(self.matrices)
-        parts = []
+            return self.line_sums(padded, ends, width, scratch)
+        windows = _windows(padded, self.layer.rows, self.layer.columns, ends, width)
+        count, depth = math.prod(windows.shape[:3]), windows.shape[5] // len(self.matrices)
+        acc = scratch("sums", (*windows.shape[:3], self.layer.channels), self.kind)
         for number, matrix in enumerate(self.matrices):
-            seen = windows[..., number * depth : (number + 1) * depth]
-            parts.append(integer_product(seen.reshape(math.prod(leading), -1), matrix).reshape(*leading, -1))
-        return np.concatenate(parts, -1)
+            seen = windows[..., number * depth : (number + 1) * depth].reshape(count, -1)
+            if len(self.matrices) == 1:
+                integer_product(seen, matrix, acc.reshape(count, -1))
+            else:
+                own = slice(number * matrix.shape[1], (number + 1) * matrix.shape[1])
+                acc.reshape(count, -1)[:, own] = integer_product(seen, matrix)
+        return acc
 
-    def line_sums(self, padded: Array, top: int, end: int, width: int) -> Array:
+    def line_sums(self, padded: Array, ends: tuple[int, int], width: int, scratch: Scratch) -> Array:
         """The same with windows of one line each, whose products are added."""
-        rows = self.layer.rows
+        rows, channels = self.layer.rows, self.layer.channels
+        top, end = ends
         one = WindowAxis(1, 1, 1, False)
-        lines = _windows(padded, one, self.layer.columns, (top, end - 1 + rows.reach), width)
-        lines = lines.reshape(len(padded), -1, lines.shape[4] * lines.shape[5])
-        parts = self.matrices[0].reshape(rows.size, -1, self.layer.channels)
+        seen = _windows(padded, one, self.layer.columns, (top, end - 1 + rows.reach), width)
+        lines = scratch("lines", seen.shape, self.kind)
+        np.copyto(lines, seen)
+        lines = lines.reshape(len(padded), -1, seen.shape[4] * seen.shape[5])
         count = (end - top) * width
-        acc: Array = integer_product(lines[:, :count], parts[0])
-        for i, part in enumerate(parts[1:], 1):
+        acc = scratch("sums", (len(padded), count, channels), self.kind)
+        more = scratch("products", acc.shape, self.kind)
+        for i, part in enumerate(self.matrices[0].reshape(rows.size, -1, channels)):
             first = i * rows.dilation * width
-            acc += integer_product(lines[:, first : first + count], part)
+            integer_product(lines[:, first : first + count], part, more if i else acc)
+            if i:
+                acc += more
         return acc.reshape(len(padded), end - top, width, -1)
 
 
@@ -178,39 +186,41 @@ class _DepthwiseTaps(_Blocks):
             self.laid_out = np.int16
         # One tap for a whole row of outputs, `[width, out]`.
         shape = (*taps.shape[:2], self.width, taps.shape[2])
-        self.taps = np.ascontiguousarray(np.broadcast_to(taps[:, :, None], shape), self.laid_out)
+        self.taps = line_aligned(np.broadcast_to(taps[:, :, None], shape).astype(self.laid_out))
         self.groups = _groups(taps) if small else [list(np.ndindex(taps.shape[:2]))]
 
     def row_values(self, width: int) -> int:
         """Those of its outputs, and as many again for the products of a tap."""
         return 2 * width * self.layer.channels
 
-    def padded(self, x: Array) -> Array:
+    def padded(self, x: Array, scratch: Scratch) -> Array:
         """The images, every channel as often as outputs see it, by the columns that one tap meets.
 
         `[stride, n, h, w / stride, c]`: every stride-th column, from the first, from the second and so on.
         """
-        padded = super().padded(x)
+        padded = super().padded(x, scratch)
         if self.multiplier > 1:
             padded = np.repeat(padded, self.multiplier, axis=3)
         stride = self.layer.columns.stride
         if stride == 1:
             return padded[None]
         columns = -(-padded.shape[2] // stride)
-        planes = np.zeros((stride, len(padded), padded.shape[1], columns, padded.shape[3]), padded.dtype)
+        planes = scratch("planes", (stride, *padded.shape[:2], columns, padded.shape[3]), padded.dtype)
         for first, plane in enumerate(planes):
             seen = padded[:, :, first::stride]
             plane[:, :, : seen.shape[2]] = seen
         return planes
 
-    def sums(self, padded: Array, top: int, end: int, width: int) -> Array:
+    def sums(self, padded: Array, ends: tuple[int, int], width: int, scratch: Scratch) -> Array:
         """Products of each tap, added."""
         rows, columns = self.layer.rows, self.layer.columns
-        total: Array | None = None
+        top, end = ends
         shape = (padded.shape[1], end - top, width, self.layer.channels)
-        products = np.empty(shape, self.laid_out)
-        for group in self.groups:
-            acc = np.empty(shape, self.laid_out)
+        total, acc, products = (
+            scratch(name, shape, kind)
+            for name, kind in (("sums", self.kind), ("some", self.laid_out), ("products", self.laid_out))
+        )
+        for turn, group in enumerate(self.groups):
             for number, (i, j) in enumerate(group):
                 first = top * rows.stride + i * rows.dilation
                 left, plane = divmod(j * columns.dilation, columns.stride)
@@ -220,8 +230,12 @@ class _DepthwiseTaps(_Blocks):
                 np.multiply(seen, self.taps[i, j], out=products if number else acc)
                 if number:
                     acc += products
-            total = acc.astype(self.kind, copy=False) if total is None else np.add(total, acc, out=total)
-        assert total is not None
+            if len(self.groups) == 1 and self.kind is self.laid_out:
+                return acc
+            if turn:
+                total += acc
+            else:
+                np.copyto(total, acc)
         return total
 
 

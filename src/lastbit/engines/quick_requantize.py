@@ -16,12 +16,14 @@ from ..model.types import Array
 from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.forms import Float, OneRounding, TwoRoundings
 from ..rules.requantize.vector import requantize, round_float
+from .scratch import Scratch, line_aligned
 
 __all__ = ["Finish", "finisher"]
 
-Finish = Callable[[Array, Array], None]
-"""(sums `[rows, row]`, where the outputs go). Sums are whole numbers as float32 or float64, without the bias, and may
-be overwritten."""
+Int64Array = npt.NDArray[np.int64]
+Finish = Callable[[Array, Array, Scratch], None]
+"""(sums `[rows, row]`, where the outputs go, memory). Sums are whole numbers as float32 or float64, without the bias,
+and may be overwritten."""
 
 # A rounded product with the zero point of 8 or 16 bits stays in 32 bits below this, and of 8 bits in 16 bits.
 _FITS_32, _FITS_16 = 2.0**30, 2.0**15 - 1024
@@ -29,13 +31,13 @@ _FITS_32, _FITS_16 = 2.0**30, 2.0**15 - 1024
 _EXACT = 1 << 22
 
 
-Constants = tuple[RequantParams, npt.NDArray[np.bool_], npt.NDArray[np.int64]]
+Constants = tuple[RequantParams, npt.NDArray[np.bool_], Int64Array]
 
-# Half of an even number: exact in every form.
-_HALF_MULTIPLIER, _HALF = 1 << 30, 0.5
+# 2^-10 of a multiple of 2^10: exact in every form, and no sum of 24 bits leaves 16 bits with it.
+_ONE_BY_1024 = 10
 
 
-def constant_channels(params: RequantParams, low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> Constants:
+def constant_channels(params: RequantParams, low: Int64Array, high: Int64Array) -> Constants:
     """Channels that give one output whatever the input is, such as those that training has left without weights.
 
     Their accumulators are often the largest. A requantization never falls where no register overflows, so a channel is
@@ -47,7 +49,7 @@ def constant_channels(params: RequantParams, low: npt.NDArray[np.int64], high: n
         high: the largest one.
 
     Returns:
-        The constants with a scale of 1/2 in those channels; which these are, `[out]`; and of each of them the
+        The constants with a scale of 2^-10 in those channels; which these are, `[out]`; and of each of them the
         accumulator that gives its output with that scale.
     """
     form = params.rule.requantize
@@ -62,28 +64,29 @@ def constant_channels(params: RequantParams, low: npt.NDArray[np.int64], high: n
     constant = surely & (first == last) & (params.activation_min <= params.activation_max)
     if not constant.any():
         return params, constant, first[constant]
+    scale = params.effective_scale.dtype.type(2.0**-_ONE_BY_1024)
     changed = replace(
         params,
-        multiplier=np.where(constant, _HALF_MULTIPLIER, params.multiplier),
-        shift=np.where(constant, 0, params.shift),
-        effective_scale=np.where(constant, params.effective_scale.dtype.type(_HALF), params.effective_scale),
+        multiplier=np.where(constant, 1 << 30, params.multiplier),
+        shift=np.where(constant, 1 - _ONE_BY_1024, params.shift),
+        effective_scale=np.where(constant, scale, params.effective_scale),
     )
-    return changed, constant, 2 * (first[constant] - params.output_zero_point)
+    return changed, constant, (first[constant] - params.output_zero_point) << _ONE_BY_1024
 
 
-def finisher(params: RequantParams, bias: npt.NDArray[np.int64], largest: int, repeat: int) -> Finish:
+def finisher(params: RequantParams, bias: Int64Array, largest: Int64Array, repeat: int) -> Finish:
     """How sums of a layer become outputs.
 
     Args:
         params: the requantization's constants.
         bias: what is added to the sums, `[out]`.
-        largest: the largest absolute value that a sum, a bias or both together can have.
+        largest: the largest absolute value that a sum, a bias or both together can have, of each channel, `[out]`.
         repeat: how often all channels stand in a row, one time behind the other.
     """
     form = params.rule.requantize
     row = _Row(params, np.tile(bias, repeat), repeat)
     made: Finish | None = None
-    wraps = params.rule.sums.bits != 64 and largest >= 2**31
+    wraps = params.rule.sums.bits != 64 and int(largest.max(initial=0)) >= 2**31
     if params.activation_min <= params.activation_max and not wraps:
         match form:
             case Float():
@@ -106,39 +109,45 @@ class _Row:
     """
 
     params: RequantParams
-    bias: npt.NDArray[np.int64]
+    bias: Int64Array
     repeat: int
 
     def laid_out(self, values: Array) -> Array:
         """A constant of each channel, for the whole row; one of all channels stays one."""
-        return values if values.size == 1 else np.tile(values, self.repeat)
+        return values if values.size == 1 else line_aligned(np.tile(values, self.repeat))
+
+
+def _copy(values: Array, kind: npt.DTypeLike, scratch: Scratch) -> Array:
+    copied = scratch(np.dtype(kind).char, values.shape, kind)
+    np.copyto(copied, values, casting="unsafe")
+    return copied
 
 
 def _by_rule(row: _Row) -> Finish:
     """Every step of the rule."""
 
-    def finish(acc: Array, out: Array) -> None:
+    def finish(acc: Array, out: Array, scratch: Scratch) -> None:
         whole = acc.astype(np.int64) + row.bias
         out[...] = requantize(whole.reshape(out.shape), row.params)["output"]
 
     return finish
 
 
-def _by_float(row: _Row, form: Float, largest: int) -> Finish | None:
+def _by_float(row: _Row, form: Float, largest: Int64Array) -> Finish | None:
     """One product, one rounding. None where a product could leave the form's register."""
     params = row.params
     kind = np.float32 if form.bits == 32 else np.float64
-    factor = row.laid_out(params.effective_scale.astype(kind))
     fits = _FITS_16 if form.out_of_range == "saturate16" else _FITS_32
-    if form.bias != "in_acc" or largest * float(factor.max(initial=0)) >= fits:
+    if form.bias != "in_acc" or (largest * params.effective_scale).max(initial=0) >= fits:
         return None
+    factor = row.laid_out(params.effective_scale.astype(kind))
     zero, tie = params.output_zero_point, form.tie
     low, high = kind(params.activation_min - zero), kind(params.activation_max - zero)
-    biases = {kept: row.bias.astype(kept) for kept in (np.float32, np.float64)}
+    biases = {kept: line_aligned(row.bias.astype(kept)) for kept in (np.float32, np.float64)}
 
-    def finish(acc: Array, out: Array) -> None:
+    def finish(acc: Array, out: Array, scratch: Scratch) -> None:
         acc += biases[acc.dtype.type]
-        value = acc.astype(kind, copy=False)
+        value = acc if acc.dtype == kind else _copy(acc, kind, scratch)
         np.multiply(value, factor, out=value)
         if tie == "half_even":
             np.rint(value, out=value)
@@ -151,16 +160,18 @@ def _by_float(row: _Row, form: Float, largest: int) -> Finish | None:
     return finish
 
 
-def _by_two_roundings(row: _Row, form: TwoRoundings, largest: int) -> Finish | None:
+def _by_two_roundings(row: _Row, form: TwoRoundings, largest: Int64Array) -> Finish | None:
     """The high half of a product, and a right shift. None where a shift could leave an int32."""
     params = row.params
     left, right = np.maximum(params.shift, 0), np.maximum(-params.shift, 0)
     half = (np.int64(1) << right) >> 1
     if form.high != "half_up" or form.least_right or form.tie not in ("half_up", "half_away"):
         return None
-    if right.max(initial=0) > 31 or largest << int(left.max(initial=0)) >= 2**30 or half.max(initial=0) >= 2**30:
+    if right.max(initial=0) > 31 or left.max(initial=0) > 31 or half.max(initial=0) >= 2**30:
         return None
-    reach = largest << int(left.max(initial=0))
+    reach = int((largest << left).max(initial=0)) if int(largest.max(initial=0)) < 2**31 else 2**31
+    if reach >= 2**30:
+        return None
     factor = np.ldexp(params.multiplier.astype(np.float64), left - 31)
     if form.tie == "half_up" and reach < _EXACT_LIFTED and right.max(initial=0) <= _MOST_RIGHT:
         return _up_by_floats(row, factor, right)
@@ -174,13 +185,13 @@ def _by_two_roundings(row: _Row, form: TwoRoundings, largest: int) -> Finish | N
     )
     low, high = np.int32(params.activation_min - zero), np.int32(params.activation_max - zero)
 
-    def finish(acc: Array, out: Array) -> None:
-        wide: npt.NDArray[np.int64] = acc.astype(np.int64)
+    def finish(acc: Array, out: Array, scratch: Scratch) -> None:
+        wide = _copy(acc, np.int64, scratch)
         wide += row.bias
         wide *= multiplier
         wide += 1 << 30
         wide >>= 31
-        value: npt.NDArray[np.int32] = wide.astype(np.int32)
+        value = _copy(wide, np.int32, scratch)
         if away:
             value += (value >> 31) & sign
         value += half_32
@@ -197,7 +208,7 @@ def _by_two_roundings(row: _Row, form: TwoRoundings, largest: int) -> Finish | N
 _LIFT, _MOST_RIGHT, _EXACT_LIFTED = 1 << 21, 21, 1 << 20
 
 
-def _up_by_floats(row: _Row, factor: npt.NDArray[np.float64], right: npt.NDArray[np.int64]) -> Finish:
+def _up_by_floats(row: _Row, factor: npt.NDArray[np.float64], right: Int64Array) -> Finish:
     """Both roundings half up, where products of 22 and 31 bits are exact in float64.
 
     The bias' product and one half are exact there too. The second half and the lift make the first rounding a cast.
@@ -205,16 +216,16 @@ def _up_by_floats(row: _Row, factor: npt.NDArray[np.float64], right: npt.NDArray
     params = row.params
     scaled = row.laid_out(factor)
     half = (np.int64(1) << right) >> 1
-    offset = row.bias * scaled + 0.5 + row.laid_out(half) + _LIFT
+    offset = line_aligned(row.bias * scaled + 0.5 + row.laid_out(half) + _LIFT)
     down = row.laid_out(right.astype(np.int32))
     back = row.laid_out((_LIFT >> right) - params.output_zero_point).astype(np.int32)
     low, high = np.int32(params.activation_min), np.int32(params.activation_max)
 
-    def finish(acc: Array, out: Array) -> None:
-        wide = acc.astype(np.float64)
+    def finish(acc: Array, out: Array, scratch: Scratch) -> None:
+        wide = _copy(acc, np.float64, scratch)
         wide *= scaled
         wide += offset
-        value: npt.NDArray[np.int32] = wide.astype(np.int32)
+        value = _copy(wide, np.int32, scratch)
         value >>= down
         value -= back
         np.clip(value, low, high, out=value)
@@ -224,30 +235,34 @@ def _up_by_floats(row: _Row, factor: npt.NDArray[np.float64], right: npt.NDArray
 
 
 def _by_exact_floats(
-    row: _Row, factor: npt.NDArray[np.float64], right: npt.NDArray[np.int64], tie: Literal["half_up", "half_away"]
+    row: _Row, factor: npt.NDArray[np.float64], right: Int64Array, tie: Literal["half_up", "half_away"]
 ) -> Finish:
-    """Either second rounding, of the high half in float32; the first one half up, as there."""
+    """Either second rounding, by a shift; the first one half up in float64, as there."""
     params = row.params
     scaled = row.laid_out(factor)
-    offset = row.bias * scaled + 0.5
-    zero = np.float32(params.output_zero_point)
-    scale = row.laid_out(np.ldexp(np.float32(1), -right).astype(np.float32))
-    half = row.laid_out(np.where(right > 0, np.float32(0.5), np.float32(0)))
-    low, high = np.float32(params.activation_min) - zero, np.float32(params.activation_max) - zero
+    offset = line_aligned(row.bias * scaled + 0.5)
+    down, half, moved = (
+        row.laid_out(values.astype(np.int32))
+        for values in (right, (np.int64(1) << right) >> 1, np.where(right > 0, -1, 0))
+    )
+    zero = np.int32(params.output_zero_point)
+    low, high = np.int32(params.activation_min) - zero, np.int32(params.activation_max) - zero
 
-    def finish(acc: Array, out: Array) -> None:
-        wide = acc.astype(np.float64)
+    def finish(acc: Array, out: Array, scratch: Scratch) -> None:
+        wide = _copy(acc, np.float64, scratch)
         wide *= scaled
         wide += offset
         np.floor(wide, out=wide)
-        value: npt.NDArray[np.float32] = wide.astype(np.float32)
-        value *= scale
+        value = _copy(wide, np.int32, scratch)
         if tie == "half_away":
-            value += np.copysign(half, value)
-            np.trunc(value, out=value)
-        else:
-            value += half
-            np.floor(value, out=value)
+            # Where there is a shift, a negative value is moved by one.
+            sign = scratch("sign", value.shape, np.int32)
+            np.right_shift(value, 31, out=sign)
+            if not moved.all():
+                sign &= moved
+            value += sign
+        value += half
+        value >>= down
         np.clip(value, low, high, out=value)
         value += zero
         np.copyto(out, value.reshape(out.shape), casting="unsafe")
