@@ -13,6 +13,8 @@ from ..model.types import Array, IntArray, IntegerType, integer_type
 from ..ops.base import PreparedOperator
 from ..ops.elements.binary import PreparedBinary
 from ..ops.products.convolution import PreparedConvolution
+from ..rules.requantize.fold import RequantParams
+from ..rules.requantize.forms import Float
 from .quick_requantize import Finish, constant_channels, finisher
 from .scratch import Scratch, line_aligned
 
@@ -21,7 +23,7 @@ __all__ = ["image_function"]
 Function = Callable[[Sequence[Array], int], Array]
 
 # Values of windows, or of padded images, that are worked on at once.
-_BLOCK = 1 << 17
+_BLOCK = 1 << 18
 _LARGEST_16 = 2**15 - 1
 # Pairs below which a table of all of them costs more than it saves.
 _LEAST_PAIRS = 1 << 11
@@ -66,6 +68,8 @@ class _Blocks:
         largest = int(each.max(initial=0))
         self.kind = np.float32 if largest < 2**24 else np.float64
         self.laid_out: type[np.generic] = self.kind
+        # What a sum takes: one value, or with 64 bits and then 32 beside it.
+        self.per_sum = 1 if all(_in_place(part.params) for part in entry.parts) else 4
         assert largest < 2**53, "depth times operand range is far beyond any model"
         # What belongs to a channel is laid out for a whole row of outputs: NumPy's loops are as long as that then.
         self.width = layer.columns.outputs(layer.input.shape[2])
@@ -113,6 +117,12 @@ class _Blocks:
         raise NotImplementedError
 
 
+def _in_place(params: RequantParams) -> bool:
+    """Whether sums of 32 bits are rounded where they are."""
+    form = params.rule.requantize
+    return isinstance(form, Float) and form.bits == 32
+
+
 def _ends(weights: IntArray, bias: IntArray, inputs: IntegerType) -> Array:
     """The smallest and the largest accumulator of each channel: weights `[out, taps]` -> `[2, out]`."""
     ends = weights * inputs.qmin, weights * inputs.qmax
@@ -131,9 +141,9 @@ class _Products(_Blocks):
         self.by_lines = groups == 1 and rows.stride == 1 and rows.size > 1
 
     def row_values(self, width: int) -> int:
-        """Those of its windows."""
+        """Those of its windows, and its sums, also in the types that they are rounded in."""
         high = 1 if self.by_lines else self.layer.rows.size
-        return width * high * self.layer.columns.size * self.layer.input.shape[3]
+        return width * (high * self.layer.columns.size * self.layer.input.shape[3] + self.per_sum * self.layer.channels)
 
     def sums(self, padded: Array, ends: tuple[int, int], width: int, scratch: Scratch) -> Array:
         """A product with each group's matrix, or with each line's part of the matrix."""
@@ -190,8 +200,8 @@ class _DepthwiseTaps(_Blocks):
         self.groups = _groups(taps) if small else [list(np.ndindex(taps.shape[:2]))]
 
     def row_values(self, width: int) -> int:
-        """Those of its outputs, and as many again for the products of a tap."""
-        return 2 * width * self.layer.channels
+        """Its sums and the products of a tap, also in the types that they are rounded in."""
+        return (1 + self.per_sum) * width * self.layer.channels
 
     def padded(self, x: Array, scratch: Scratch) -> Array:
         """The images, every channel as often as outputs see it, by the columns that one tap meets.
