@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -173,10 +172,8 @@ def _by_two_roundings(row: _Row, form: TwoRoundings, largest: Int64Array) -> Fin
     if reach >= 2**30:
         return None
     factor = np.ldexp(params.multiplier.astype(np.float64), left - 31)
-    if form.tie == "half_up" and reach < _EXACT_LIFTED and right.max(initial=0) <= _MOST_RIGHT:
-        return _up_by_floats(row, factor, right)
-    if reach < _EXACT:
-        return _by_exact_floats(row, factor, right, form.tie)
+    if reach + int(half.max(initial=0)) < _EXACT and right.max(initial=0) <= _MOST_RIGHT:
+        return (_up_by_floats if form.tie == "half_up" else _away_by_floats)(row, factor, right)
     multiplier = row.laid_out(params.multiplier << left)
     zero, away = params.output_zero_point, form.tie == "half_away"
     # A negative value is moved by one where there is a shift.
@@ -203,48 +200,19 @@ def _by_two_roundings(row: _Row, form: TwoRoundings, largest: Int64Array) -> Fin
     return finish
 
 
-# A multiple of every 2^right that no high half reaches: what is cut off from numbers above 0 is rounded down. With it,
-# a half before the shift and 31 bits behind the point, sums still have 53 bits.
-_LIFT, _MOST_RIGHT, _EXACT_LIFTED = 1 << 21, 21, 1 << 20
+# The zero point of 8 bits before so long a shift stays in an int32.
+_MOST_RIGHT = 22
 
 
 def _up_by_floats(row: _Row, factor: npt.NDArray[np.float64], right: Int64Array) -> Finish:
-    """Both roundings half up, where products of 22 and 31 bits are exact in float64.
+    """Both roundings half up, where products of 22 and 31 bits are exact in float64, and so are those of the bias.
 
-    The bias' product and one half are exact there too. The second half and the lift make the first rounding a cast.
+    What the first rounding cuts off decides nothing in the second one: floor((floor(x) + n) / m) = floor((x + n) / m).
     """
     params = row.params
-    scaled = row.laid_out(factor)
+    scaled = row.laid_out(np.ldexp(factor, -right))
     half = (np.int64(1) << right) >> 1
-    offset = line_aligned(row.bias * scaled + 0.5 + row.laid_out(half) + _LIFT)
-    down = row.laid_out(right.astype(np.int32))
-    back = row.laid_out((_LIFT >> right) - params.output_zero_point).astype(np.int32)
-    low, high = np.int32(params.activation_min), np.int32(params.activation_max)
-
-    def finish(acc: Array, out: Array, scratch: Scratch) -> None:
-        wide = _copy(acc, np.float64, scratch)
-        wide *= scaled
-        wide += offset
-        value = _copy(wide, np.int32, scratch)
-        value >>= down
-        value -= back
-        np.clip(value, low, high, out=value)
-        np.copyto(out, value.reshape(out.shape), casting="unsafe")
-
-    return finish
-
-
-def _by_exact_floats(
-    row: _Row, factor: npt.NDArray[np.float64], right: Int64Array, tie: Literal["half_up", "half_away"]
-) -> Finish:
-    """Either second rounding, by a shift; the first one half up in float64, as there."""
-    params = row.params
-    scaled = row.laid_out(factor)
-    offset = line_aligned(row.bias * scaled + 0.5)
-    down, half, moved = (
-        row.laid_out(values.astype(np.int32))
-        for values in (right, (np.int64(1) << right) >> 1, np.where(right > 0, -1, 0))
-    )
+    offset = line_aligned(row.bias * scaled + row.laid_out(np.ldexp(0.5 + half, -right)))
     zero = np.int32(params.output_zero_point)
     low, high = np.int32(params.activation_min) - zero, np.int32(params.activation_max) - zero
 
@@ -254,17 +222,36 @@ def _by_exact_floats(
         wide += offset
         np.floor(wide, out=wide)
         value = _copy(wide, np.int32, scratch)
-        if tie == "half_away":
-            # Where there is a shift, a negative value is moved by one.
-            sign = scratch("sign", value.shape, np.int32)
-            np.right_shift(value, 31, out=sign)
-            if not moved.all():
-                sign &= moved
-            value += sign
-        value += half
-        value >>= down
         np.clip(value, low, high, out=value)
         value += zero
+        np.copyto(out, value.reshape(out.shape), casting="unsafe")
+
+    return finish
+
+
+def _away_by_floats(row: _Row, factor: npt.NDArray[np.float64], right: Int64Array) -> Finish:
+    """The same with the second rounding half away, by a shift: where there is one, a negative value is moved by one."""
+    params = row.params
+    scaled = row.laid_out(factor)
+    offset = line_aligned(row.bias * scaled + 0.5)
+    half = ((np.int64(1) << right) >> 1) + (params.output_zero_point << right)
+    down, added, moved = (row.laid_out(x.astype(np.int32)) for x in (right, half, np.where(right > 0, -1, 0)))
+    low, high = np.int32(params.activation_min), np.int32(params.activation_max)
+
+    def finish(acc: Array, out: Array, scratch: Scratch) -> None:
+        wide = _copy(acc, np.float64, scratch)
+        wide *= scaled
+        wide += offset
+        np.floor(wide, out=wide)
+        value = _copy(wide, np.int32, scratch)
+        sign = scratch("sign", value.shape, np.int32)
+        np.right_shift(value, 31, out=sign)
+        if not moved.all():
+            sign &= moved
+        value += sign
+        value += added
+        value >>= down
+        np.clip(value, low, high, out=value)
         np.copyto(out, value.reshape(out.shape), casting="unsafe")
 
     return finish
