@@ -148,6 +148,26 @@ def times_transposed(c: Chain) -> int:
     return c.last
 
 
+def conv(side: int, pads: tuple[tuple[int, int], tuple[int, int]], stride: int, depthwise: bool = False) -> Step:
+    """PAD and a convolution without padding of its own."""
+
+    def step(c: Chain) -> int:
+        (count, height, width, depth), (rows, columns) = c.shape, pads
+        table = np.array([(0, 0), rows, columns, (0, 0)])
+        c.put("PAD", (count, height + sum(rows), width + sum(columns), depth), table)
+        make, out = c.make, depth if depthwise else 3
+        shape = (1, side, side, out) if depthwise else (out, side, side, depth)
+        constants = [make.constant(make.rng.normal(size=size).astype(np.float32)) for size in (shape, out)]
+        options: dict[str, Any] = {"padding": "VALID", "stride_h": stride, "stride_w": stride}
+        options |= {"fused_activation_function": "NONE", **({"depth_multiplier": 1} if depthwise else {})}
+        height, width = ((size - side) // stride + 1 for size in c.shape[1:3])
+        name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+        c.last = make.op(name, [c.last, *constants], [(count, height, width, out)], **options)
+        return c.last
+
+    return step
+
+
 def act(name: str) -> Step:
     """An elementwise operator."""
     return lambda c: c.put(name, c.shape)
@@ -238,6 +258,11 @@ MODELS: dict[str, tuple[Shape, list[Step]]] = {
     "to-space": ((4, 3, 3, 3), [to_space, act("LOGISTIC")]),
     "gather": ((4, 6), [gather(0, 2, 2, 0), fc(5)]),
     "gather-axis": ((2, 4, 6), [gather(1, 3, 0), act("TANH"), gather(2, 5)]),
+    "pad-conv": ((1, 8, 8, 2), [conv(3, ((1, 1), (1, 1)), 1)]),
+    "pad-conv-stride": ((1, 8, 7, 2), [conv(3, ((0, 1), (1, 1)), 2)]),
+    "pad-conv-front": ((1, 8, 8, 2), [conv(3, ((1, 0), (1, 0)), 2)]),
+    "pad-conv-more": ((1, 8, 8, 2), [conv(3, ((1, 1), (1, 1)), 2), act("RELU")]),
+    "pad-depthwise": ((1, 8, 8, 2), [conv(3, ((0, 1), (0, 1)), 2, depthwise=True), act("RELU")]),
 }
 
 

@@ -1,11 +1,11 @@
-"""Record real converters' results for the tests: tests/recorded/quantize.zip, or quantize_moves.zip with options.
+"""Record real converters' results for the tests: tests/recorded/quantize.zip, or with options quantize_moves.zip.
 
-    PYTHON -m lab record quantize FOLDER HOW=LIKE[/ACTIVATIONS]... [--models N] [--moves]
+    PYTHON -m lab record quantize FOLDER HOW=LIKE[/ACTIVATIONS]... [--models N] [--moves | --paddings]
 
 FOLDER holds float models and a folder of results for each HOW (lab/checks/quantize_oracle.py). The archive has N of the
 float models with their ranges, and for each converter eight hexadecimal digits of every tensor
 (`quantize_canonical.digests`). With --moves, where the models are those of lab/cases/quantize_moves.py and 40 chains,
-of every operator's options too.
+of every operator's options too; with --paddings (quantize_paddings.zip) the same for the models of PADs among them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ def main() -> None:
     """Write the archive."""
     folder = Path(sys.argv[1])
     count = int(sys.argv[sys.argv.index("--models") + 1]) if "--models" in sys.argv else 16
-    moves = "--moves" in sys.argv
-    target = RECORDED / ("quantize_moves.zip" if moves else "quantize.zip")
+    paddings = "--paddings" in sys.argv
+    moves = paddings or "--moves" in sys.argv
+    target = RECORDED / f"quantize{'_paddings' if paddings else '_moves' if moves else ''}.zip"
     pairs = dict(argument.split("=") for argument in sys.argv[2:] if "=" in argument)
     names = [path.name for path in sorted(folder.glob("*.tflite"))][:count]
     results = {}

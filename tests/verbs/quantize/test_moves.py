@@ -1,7 +1,7 @@
 """What becomes of operators that only move values, compared with what real converters made of them.
 
-tests/recorded/quantize_moves.zip holds the models of lab/cases/quantize_moves.py and their results
-(`python -m lab record quantize --moves`).
+tests/recorded/quantize_moves.zip and quantize_paddings.zip hold the models of lab/cases/quantize_moves.py and their
+results (`python -m lab record quantize --moves` and `--paddings`).
 """
 
 import json
@@ -19,16 +19,23 @@ from lastbit.verbs.quantize.verb import CONVERTERS
 from tests.support.models import ModelBuilder
 from tests.support.places import ROOT
 
-with zipfile.ZipFile(ROOT / "tests" / "recorded" / "quantize_moves.zip") as archive:
-    RESULTS = json.loads(archive.read("results.json"))["results"]
-    MODELS = {name: archive.read(name) for name in archive.namelist() if name.endswith(".tflite")}
+
+def golden(name):
+    with zipfile.ZipFile(ROOT / "tests" / "recorded" / name) as archive:
+        results = json.loads(archive.read("results.json"))["results"]
+        return results, {name: archive.read(name) for name in archive.namelist() if name.endswith(".tflite")}
 
 
-@pytest.mark.parametrize("key", RESULTS)
-def test_every_model_of_moves_becomes_what_the_converter_makes_of_it(key):
+RESULTS, MODELS = golden("quantize_moves.zip")
+PADDINGS = golden("quantize_paddings.zip")
+CASES = [(RESULTS, MODELS, key) for key in RESULTS] + [(*PADDINGS, key) for key in PADDINGS[0]]
+
+
+@pytest.mark.parametrize(("results", "models", "key"), CASES, ids=[f"{len(case[1])}-{case[2]}" for case in CASES])
+def test_every_model_of_moves_becomes_what_the_converter_makes_of_it(results, models, key):
     like, _, activations = key.partition("/")
-    for name, wanted in RESULTS[key].items():
-        content = MODELS[name]
+    for name, wanted in results[key].items():
+        content = models[name]
         arguments = {"ranges": ranges_of(content), "like": like, "activations": activations or "int8"}
         if wanted is None:
             with pytest.raises(UnsupportedError, match="gives up"):

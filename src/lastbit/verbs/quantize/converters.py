@@ -71,7 +71,7 @@ class Converter:
 
 _TO_2_19 = replace(NEWEST, drops_first=True, moves_transposes=False)
 _TO_2_18 = replace(_TO_2_19, transposes_second=False)
-_TO_2_17 = replace(_TO_2_18, keeps_dims_for_any=False, drops_neutral=False)
+_TO_2_17 = replace(_TO_2_18, keeps_dims_for_any=False, drops_neutral=False, joins_padding=False)
 _TO_2_16 = replace(_TO_2_17, matmul_least=2, folds_first=False, drops_first=False)
 _TO_2_15 = replace(_TO_2_16, slices=False, transposes_second=True)
 _TO_2_14 = replace(_TO_2_15, reads_more_dims=False, swaps_matmul=False)

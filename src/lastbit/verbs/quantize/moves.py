@@ -20,6 +20,7 @@ from .ir import Graph, Op, Value
 from .matmuls import merge_reshapes, merge_transpose, swap_transposed
 from .new_operators import constant_of, integers, replace_by
 from .numbers import Parameters
+from .paddings import join_padding
 from .transposes import fold_transposes, reorder_transposes, squeeze_first
 
 __all__ = ["NEWEST", "MoveRules", "fold_same", "optimize_moves"]
@@ -48,6 +49,7 @@ class MoveRules:
         moves_transposes: whether a TRANSPOSE goes behind a SQUEEZE, and one of two dimensions behind a RESHAPE that
             another TRANSPOSE reads.
         drops_first: whether a scale that such a range has left over goes before the optimizer's first phase.
+        joins_padding: whether zeros around an image become the padding of the convolution after them.
     """
 
     slices: bool = True
@@ -61,6 +63,7 @@ class MoveRules:
     drops_neutral: bool = True
     moves_transposes: bool = True
     drops_first: bool = False
+    joins_padding: bool = True
 
 
 NEWEST = MoveRules()
@@ -74,6 +77,7 @@ def optimize_moves(graph: Graph, rules: MoveRules) -> None:
     alone: list[Step] = [fold_same, drop_requantize, _move_behind, fuse_activation, _as_reshape, *products, _fold]
     alone += [_as_slice] if rules.slices else []
     alone += [fold_transposes] if rules.folds_transposes else []
+    alone += [join_padding] if rules.joins_padding else []
     last: list[Step] = [merge_transpose(0)] if rules.matmul_least else []
     last += [merge_transpose(1)] if rules.transposes_second else []
     last += [swap_transposed] if rules.swaps_matmul else []

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from ....model.types import Array
+from ..paddings import is_same_padding
 from .arithmetic import Folding, dot
 from .graph import ACTIVATION, Node, Pending
 from .reshapes import Reshapes
@@ -180,12 +181,9 @@ class _Fuser(Reshapes):
             return False
         weights, options = node.constants[0], node.options
         assert weights is not None
-        for side, axis, pair in zip(pad.inputs[0].shape, "hw", _constant(pad)[1:3].tolist(), strict=False):
-            stride, reach = options[f"stride_{axis}"], (weights.shape[1 if axis == "h" else 2] - 1)
-            reach = reach * options[f"dilation_{axis}_factor"] + 1
-            needed = (-(-side // stride) - 1) * stride + reach - side
-            if sum(pair) != needed or not 0 <= pair[1] - pair[0] <= 1:
-                return False
+        height, width, _ = pad.inputs[0].shape
+        if not is_same_padding((height, width), weights.shape[1:3], _constant(pad)[1:3].tolist(), options):
+            return False
         self.put(node, replace(node, inputs=list(pad.inputs), options={**options, "padding": "SAME"}))
         return True
 
