@@ -33,7 +33,9 @@ __all__ = ["bench"]
 @threads_option
 @verbose_option
 @json_option
+@click.pass_context
 def bench(
+    ctx: click.Context,
     model: str,
     batches: tuple[int, ...],
     runtimes: tuple[str, ...],
@@ -65,3 +67,4 @@ def bench(
             progress=update,
         )
     print_report(report, as_json, verbose)
+    ctx.exit(report.exit_code)

@@ -16,7 +16,7 @@ from lastbit.model.tflite import load, write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.oracles import on_this_machine
 from lastbit.verbs.bench.measure import by_turns, machine_peak
-from lastbit.verbs.bench.peers import contenders, operations
+from lastbit.verbs.bench.peers import Contender, contenders, operations
 from lastbit.verbs.bench.report import BenchReport, BenchRow, time_text
 from lastbit.verbs.bench.verb import bench
 from tests.support.cli import invoke
@@ -68,6 +68,29 @@ def test_peers_take_an_input_of_three_dimensions(rng):
     x = rng.integers(-128, 128, (2, 4, 9)).astype(np.int8)
     sizes = {one.name: one.make(2)(x).size for one in contenders(model, ["tflm"], "numpy", 1)}
     assert sizes["ONNX Runtime"] == sizes["LastBit tflm"] == 2 * 4 * 6
+
+
+def test_a_real_interpreter_that_fails_while_it_runs_is_left_out_and_told(monkeypatch):
+    def fails(x):
+        raise RuntimeError("Interpreter invocation failed.")
+
+    def with_one_more(*given):
+        return [*contenders(*given), Contender("A real one", "tflm", False, lambda rows: fails)]
+
+    monkeypatch.setattr("lastbit.verbs.bench.verb.contenders", with_one_more)
+    report = bench(make_dense_model(units=6, depth=9), runtimes=["tflm"], engine="numpy", **QUICK)
+    assert "A real one" not in {row.name for row in report.rows}
+    assert report.as_dict()["failed"] == {"A real one": "Interpreter invocation failed"}
+    for blocks in (report.blocks(), report.first_screen()):
+        assert any("A real one takes the model and fails on it" in getattr(block, "text", "") for block in blocks)
+
+
+def test_where_nothing_can_be_timed_the_report_says_so():
+    report = BenchReport("m.tflite", 0, "cpu", None, "numpy", 1, (), {}, failed={"LiteRT": "why"})
+    assert report.exit_code == 3
+    first, second = report.first_screen()
+    assert first.text.startswith("NOTHING TIMED")
+    assert "LiteRT takes the model and fails on it: why" in second.text
 
 
 def test_operations_count_two_for_each_product():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...model.errors import UnsupportedError
 from ...report.blocks import Block, Report, Table, Text
 from ...report.one_screen import one_screen
 
@@ -53,6 +54,7 @@ class BenchReport(Report):
         rows: what was timed.
         memory: peak memory of a process with the largest batch, bytes.
         as_reference: contender -> its operators that run as the reference engine does, and what the engine lacks.
+        failed: real interpreter that takes the model and then fails on it -> what it says.
     """
 
     main_table = "rows"
@@ -66,6 +68,12 @@ class BenchReport(Report):
     rows: tuple[BenchRow, ...]
     memory: Mapping[str, int]
     as_reference: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where nothing could be timed."""
+        return 0 if self.rows else UnsupportedError.exit_code
 
     def rate(self, row: BenchRow) -> float:
         """Operations per second."""
@@ -96,6 +104,7 @@ class BenchReport(Report):
                 for row in self.rows
             ],
             "peak_memory_bytes": dict(self.memory),
+            "failed": dict(self.failed),
             "run_as_reference": {name: dict(why) for name, why in self.as_reference.items()},
         }
 
@@ -107,6 +116,8 @@ class BenchReport(Report):
 
     def first_screen(self) -> list[Block]:
         """Whether the outputs are the real interpreters', then times and how many times their speed, by batch."""
+        if not self.rows:
+            return one_screen([*self._verdict(), *self._failures()])
         batches = list(dict.fromkeys(row.batch for row in self.rows))
         names = list(dict.fromkeys(row.name for row in self.rows))
         cells = {(row.name, row.batch): row for row in self.rows}
@@ -131,12 +142,22 @@ class BenchReport(Report):
                 else []
             ),
             *slow,
+            *self._failures(),
             Text("GOPS, share of the CPU's peak, memory: -v", "dim"),
         ]
         return one_screen(blocks)
 
+    def _failures(self) -> list[Block]:
+        return [
+            Text(f"{name} takes the model and fails on it: {why}; it is left out.", "warning")
+            for name, why in self.failed.items()
+        ]
+
     def _verdict(self) -> list[Block]:
         """Whether the outputs are those of the real interpreters."""
+        if not self.rows:
+            told = "NOTHING TIMED: neither LastBit nor a real interpreter that is here runs this model."
+            return [Text(f"{told} `lastbit inspect {self.model}` says why.", "bad")]
         compared = [row for row in self.rows if row.same is not None]
         wrong = [row for row in compared if not row.same]
         if not compared:
@@ -171,6 +192,7 @@ class BenchReport(Report):
                 ]
             )
         blocks.append(Table(headers, table, right=[h for h in headers if h not in ("what", "same outputs")]))
+        blocks += self._failures()
         for name, operators in self.as_reference.items():
             blocks += [
                 Text(f"{name} runs {label} as the reference engine does: {why}") for label, why in operators.items()

@@ -19,6 +19,7 @@ from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model
 from ...model.types import Array, IntegerType
 from ...ops.prepare import missing_outputs
+from ...report.output_files import reason
 from ...runtimes import DEFAULT_RUNTIME, Runtime, get_runtime
 from ...runtimes.machine import cpu_text
 from ..run.verb import load
@@ -85,10 +86,11 @@ def bench(
     asked = list(map(get_runtime, runtimes or DEFAULT_RUNTIMES))
     runners = contenders(loaded, asked, chosen, threads)
     rows: list[BenchRow] = []
+    failed: dict[str, str] = {}
     for done, batch in enumerate(batches):
         if progress is not None:
             progress(done, len(batches), f"batch {batch}")
-        rows += _batch(loaded, runners, batch, seconds, np.random.default_rng(seed), clock)
+        rows += _batch(loaded, runners, batch, seconds, np.random.default_rng(seed), clock, failed)
     used = _memory(loaded, max(batches), asked[0], chosen) if memory else {}
     return BenchReport(
         model=loaded.source,
@@ -100,6 +102,7 @@ def bench(
         rows=tuple(rows),
         memory=used,
         as_reference=_as_reference(runners),
+        failed=failed,
     )
 
 
@@ -127,20 +130,10 @@ def _batch(
     seconds: float,
     rng: np.random.Generator,
     clock: Callable[[], float],
+    failed: dict[str, str],
 ) -> list[BenchRow]:
     x = random_input(model, batch, rng)
-    entries: list[_Entry] = []
-    for runner in runners:
-        rows = batch
-        call = runner.make(rows)
-        if call is None:
-            continue
-        if not runner.ours and batch > 16:
-            rows = _affordable(runner, x, batch)
-            call = runner.make(rows)
-            assert call is not None
-        part = x[:rows]
-        entries.append(_Entry(runner, call, part, call(part)))
+    entries = [entry for runner in runners if (entry := _entry(runner, x, failed)) is not None]
     times = by_turns([lambda e=e: e.call(e.x) for e in entries], seconds, clock)  # type: ignore[misc]
     per_row = [spent / len(entry.x) for entry, spent in zip(entries, times, strict=True)]
     found = []
@@ -165,6 +158,27 @@ def _batch(
             )
         )
     return found
+
+
+def _entry(runner: Contender, x: Array, failed: dict[str, str]) -> _Entry | None:
+    """A contender with its first output; None where it cannot take the model or so many rows.
+
+    A real interpreter may take a model and then fail: it is left out, and `failed` keeps what it says.
+    """
+    if runner.name in failed:
+        return None
+    try:
+        rows = len(x)
+        call = runner.make(rows)
+        if call is not None and not runner.ours and rows > 16:
+            rows = _affordable(runner, x, rows)
+            call = runner.make(rows)
+        return None if call is None else _Entry(runner, call, x[:rows], call(x[:rows]))
+    except (RuntimeError, ValueError) as error:
+        if runner.ours:
+            raise
+        failed[runner.name] = reason(error).rstrip(".")
+        return None
 
 
 def _same(a: _Entry, b: _Entry) -> bool:
