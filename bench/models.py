@@ -33,7 +33,13 @@ from lastbit.ops.prepare import prepare  # noqa: E402
 from lastbit.oracles import on_this_machine  # noqa: E402
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"
-DEFAULT = ("mlt_resnet8_quant", "mlt_kws_ref")
+DEFAULT = (
+    "mlt_resnet8_quant",
+    "mlt_kws_ref",
+    "more/mlt_vww96_int8",
+    "more/coral_mobilenet_v1_05_160_u8",
+    "more/tflm_mobilenet_v2_int8",
+)
 
 
 def litert_batch(content: bytes, x: np.ndarray) -> Callable[[], np.ndarray]:
@@ -87,6 +93,9 @@ def measure(path: Path, batch: int, rounds: int) -> None:
             continue
         runs[name] = run
     peers = list(runs)
+    if not peers:
+        print(f"{path.stem}: LiteRT does not run it, so there is nothing to compare with")
+        return
     engines = [
         (f"LastBit jit, {runtime}", runtime, "jit")
         for runtime in (default, "litert-builtin-x86", "litert-reference", "tflm")
@@ -125,7 +134,7 @@ def measure(path: Path, batch: int, rounds: int) -> None:
 
 
 def main() -> None:
-    """Measure the models named, or ResNet8 and DS-CNN of shared/models."""
+    """Measure the models named, or five of shared/models: ResNet8, DS-CNN, MobileNet V1 0.25 and 0.5, V2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=15)
