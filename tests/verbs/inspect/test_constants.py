@@ -105,3 +105,12 @@ def test_recipes_are_shown_as_fields():
 def test_an_overview_has_none():
     case = next(case for case in all_cases(seed=3, scale=0.02) if case.op == "ADD")
     assert lastbit.inspect(case.model()).as_dict()["constants"] == {}
+
+
+def test_a_matrix_products_multiplier_and_shift():
+    made = first("BATCH_MATMUL").as_dict()["constants"]
+    for runtime in ("litert-builtin-x86", "tflm"):
+        (part,) = made[runtime]["parts"]
+        (stage,) = part["stages"]
+        assert (stage["multiplier"], stage["shift"]) == round_multiplier(Fraction(stage["factor"]))
+    assert made["litert-xnnpack"]["parts"][0]["stages"][0]["multiplier"] is None

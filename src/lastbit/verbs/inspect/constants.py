@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...ops.base import PreparedOperator, RecipeOperator
+from ...ops.products.batch_matmul import PreparedProduct
 from ...ops.products.convolution import PreparedConvolution
 from ...rules.operators.fold import Constants, factor_value, numbers_of, weighted_numbers
 from ...rules.operators.forms import (
@@ -37,6 +38,8 @@ def operator_constants(entry: PreparedOperator) -> dict[str, Any] | None:
     """
     if isinstance(entry, PreparedConvolution):
         return _of_convolution(entry)
+    if isinstance(entry, PreparedProduct):
+        return _of_product(entry)
     if entry.staged is not None:
         calculator = entry.staged.calculator
         parts = [
@@ -124,6 +127,22 @@ def _of_convolution(entry: PreparedConvolution) -> dict[str, Any]:
         "weights_sum": weights.sum(axis=1).tolist(),
         "folded_bias": folded.tolist(),
     }
+
+
+def _of_product(entry: PreparedProduct) -> dict[str, Any]:
+    """Of BATCH_MATMUL: one stage, from the accumulator to the output."""
+    params = entry.requant
+    fixed, scale = has_multiplier(params.rule), float(params.effective_scale[0])
+    stage = {
+        "step": "acc_scaled",
+        "factor": scale,
+        "factor_hex": scale.hex(),
+        "multiplier": int(params.multiplier[0]) if fixed else None,
+        "shift": int(params.shift[0]) if fixed else None,
+    }
+    clamp = [params.activation_min, params.activation_max]
+    part = {"conditions": [], "equation": requantize_equation(params.rule), "stages": [stage], "clamp": clamp}
+    return {"kind": "stages", "parts": [part]}
 
 
 def _of_recipe(operator: RecipeOperator) -> dict[str, Any]:
