@@ -111,6 +111,12 @@ SETTLED_POINTS: tuple[tuple[str, str], ...] = (
         "outputs each by the rules of `onnxruntime-avx2`, and none differs. `onnxruntime@...` does not offer "
         "it, since it was not run on a CPU with VNNI.",
     ),
+    (
+        "SPACE_TO_BATCH_ND with padding in TensorFlow Lite Micro",
+        "The kernel pads with a number that its preparation never sets. 180 interpreters of int8 models printed eight "
+        "different ones, among them what freed memory had held, whatever the zero point was. So it is refused there; "
+        "without padding it is exact.",
+    ),
 )
 """(what was open, what it turned out to be)."""
 
