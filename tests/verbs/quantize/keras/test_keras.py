@@ -23,7 +23,7 @@ from lastbit.cli import main
 from lastbit.model.errors import ModelError, UnsupportedError
 from lastbit.verbs.quantize.keras import Folding, Newton, read_keras
 from lastbit.verbs.quantize.keras.arithmetic import _approximation, rsqrt
-from lastbit.verbs.quantize.keras.fuse import GivesUp, fuse
+from lastbit.verbs.quantize.keras.fuse import ConverterFails, fuse
 from lastbit.verbs.quantize.keras.graph import Node
 from lastbit.verbs.quantize.verb import converter_named
 
@@ -84,7 +84,7 @@ def test_a_dense_layer_behind_a_product_with_rows_of_one_value_is_refused(tmp_pa
     fed = Node("INPUT", "x", [], (4, 1))
     product = Node("MUL", "wide", [fed], (4, 6), (twos[0],), {"fused_activation_function": "NONE"})
     dense = Node("FULLY_CONNECTED", "dense", [product], (4, 2), (twos, None), {"keep_num_dims": True})
-    with pytest.raises(GivesUp, match="'dense'"):
+    with pytest.raises(ConverterFails, match="'dense'"):
         fuse([fed, product, dense], [dense], Folding())
 
 

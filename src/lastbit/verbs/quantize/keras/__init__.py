@@ -11,7 +11,7 @@ from ....model.tflite.writer import write
 from ....model.types import FLOAT32, INT32, Array
 from .archive import opened
 from .arithmetic import Folding, Newton
-from .fuse import GivesUp, fuse
+from .fuse import ConverterFails, fuse
 from .graph import Node
 from .layers import Network, network
 from .lower import lower
@@ -53,7 +53,7 @@ def read_keras(path: str | os.PathLike[str], folding: Folding | None = None) -> 
     folding = replace(folding, drops_zeros=folding.drops_zeros or found.batch is not None)
     try:
         nodes, outputs = fuse(nodes, outputs, folding)
-    except GivesUp as error:
+    except ConverterFails as error:
         raise UnsupportedError(f"{source}: the converter gives up on this model", [str(error)]) from None
     graph = _subgraph(nodes, outputs, found)
     signature = Signature("serving_default", 0, _names(graph, graph.inputs), _names(graph, graph.outputs))

@@ -20,7 +20,7 @@ from .arithmetic import Folding, dot
 from .graph import ACTIVATION, Node, Pending
 from .reshapes import Reshapes
 
-__all__ = ["GivesUp", "fuse"]
+__all__ = ["ConverterFails", "fuse"]
 
 _AFFINE = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 _ACTIVATIONS = ("RELU", "RELU6", "RELU_N1_TO_1")
@@ -40,7 +40,7 @@ def fuse(nodes: list[Node], outputs: list[Node], folding: Folding) -> tuple[list
         The nodes that are left, in order, and the outputs.
 
     Raises:
-        GivesUp: the converter's own optimizer makes an operator of it that is none.
+        ConverterFails: the converter's own optimizer makes an operator of it that is none.
     """
     run = _Fuser(list(nodes), list(outputs), folding)
     run.everywhere(run.drop_ones, run.drop_reshape, run.drop_second_relu)
@@ -56,7 +56,7 @@ def fuse(nodes: list[Node], outputs: list[Node], folding: Folding) -> tuple[list
     return run.nodes, run.outputs
 
 
-class GivesUp(Exception):
+class ConverterFails(Exception):
     """The converter ends with an error; the text says at which layer."""
 
 
@@ -124,7 +124,7 @@ class _Fuser(Reshapes):
         if not self.earlier and not (_folded(of_weights) and (before.op == "MUL" or _folded(of_bias))):
             return False
         if before.shape != before.inputs[0].shape:
-            raise GivesUp(
+            raise ConverterFails(
                 f"layer {node.name!r}: the product with one value before it goes into it, and the shapes do not fit"
             )
         if before.op == "MUL":
