@@ -278,6 +278,25 @@ FORMS_LOOKED_AT = (
     *(RULES[n].requantize for n in ("float32-half_even", "q31-half_up-half_away/dd", "float64-half_away")),
     HybridEnding(True, "value_first"),
 )
+
+
+def machine_code(triple, cpu, build):
+    """What `build` adds to a module, for a CPU that need not be this one: it is looked at, not run."""
+    import llvmlite.binding as llvm
+    from llvmlite import ir
+
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    module = ir.Module()
+    module.triple = triple
+    build(module)
+    parsed = llvm.parse_assembly(str(module))
+    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3)
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+    builder.getModulePassManager().run(parsed, builder)
+    return machine.emit_assembly(parsed).splitlines()
+
+
 TILES = [(*cpu, width) for cpu in CPUS for width in range(1, ISAS[cpu[0]].vectors + 1)]
 
 
@@ -285,30 +304,35 @@ TILES = [(*cpu, width) for cpu in CPUS for width in range(1, ISAS[cpu[0]].vector
     ("isa", "triple", "cpu", "instruction", "unwanted", "width"), TILES, ids=[f"{case[0]}-{case[-1]}" for case in TILES]
 )
 def test_the_inner_loop_is_the_cpus_dot_product_and_little_else(isa, triple, cpu, instruction, unwanted, width):
-    # Machine code for CPUs that need not be this one: it is looked at, not run.
-    import llvmlite.binding as llvm
-    from llvmlite import ir
-
     from lastbit.engines.jit.tile import UNROLL, Shape, build_tile, tile_rows
 
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
     rows = tile_rows(ISAS[isa], width)
-    for form in FORMS_LOOKED_AT if width == ISAS[isa].vectors else FORMS_LOOKED_AT[:1]:
-        module = ir.Module()
-        module.triple = triple
-        build_tile(module, ISAS[isa], Shape(form, rows, width, output_bytes=4 if isinstance(form, HybridEnding) else 1))
-        parsed = llvm.parse_assembly(str(module))
-        machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, opt=3)
-        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
-        builder.getModulePassManager().run(parsed, builder)
-        lines = machine.emit_assembly(parsed).splitlines()
+    forms = FORMS_LOOKED_AT if width == ISAS[isa].vectors else FORMS_LOOKED_AT[:1]
+    shapes = [Shape(form, rows, width, output_bytes=4 if isinstance(form, HybridEnding) else 1) for form in forms]
+    if ISAS[isa].x86:
+        shapes.append(Shape(forms[0], rows, width, windows=True))
+    for shape in shapes:
+        form = shape.form
+        lines = machine_code(triple, cpu, lambda module, shape=shape: build_tile(module, ISAS[isa], shape))
         found = [number for number, line in enumerate(lines) if instruction in line]
         assert len(found) == UNROLL * rows * width, form
         if unwanted is not None:
             # Nothing on the stack, and no addresses of rows calculated anew.
             inside = [line for line in lines[found[0] : found[-1]] if re.search(unwanted, line)]
             assert not inside, (form, inside)
+
+
+@pytest.mark.parametrize(("isa", "triple", "cpu", "instruction"), [cpu[:4] for cpu in CPUS if ISAS[cpu[0]].x86])
+def test_taps_are_interleaved_and_not_put_in_order_again(isa, triple, cpu, instruction):
+    from lastbit.engines.jit.taps import TapShape, build_taps
+
+    shape = TapShape(FORMS_LOOKED_AT[0], False)
+    lines = machine_code(triple, cpu, lambda module: build_taps(module, ISAS[isa], shape))
+    products = sum(instruction in line for line in lines)
+    # Each product of a vector takes as many interleavings as halve a group down to one tap.
+    assert sum("vpunpck" in line for line in lines) == products * {2: 1, 4: 2}[ISAS[isa].group] > 0
+    if ISAS[isa].masks:
+        assert not any("vpermb" in line or "vpermd" in line for line in lines)
 
 
 @pytest.mark.parametrize(

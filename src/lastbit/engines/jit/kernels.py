@@ -84,7 +84,9 @@ def tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n:
     element, lanes, stride = p[AT.output_bytes], p[AT.lanes], p[AT.units] * p[AT.output_bytes]
     row_bytes, steps, sum_steps, scalars = p[AT.row_bytes], p[AT.steps], p[AT.sum_steps], p[AT.scalars]
     constants, place, left_units = p[AT.columns], out + p[AT.first_unit] * element, p[AT.units] - p[AT.first_unit]
-    windows, taps = p[AT.pixels] != 0, p[AT.taps]
+    windows, taps, few_rows, masks = p[AT.pixels] != 0, p[AT.taps], p[AT.few_rows], p[AT.masks] != 0
+    # Rows lie one behind the other, or windows at places of a table.
+    row_step, apart, apart_step = (0, p[AT.starts], 8) if windows else (row_bytes, row_bytes, 0)
     one = n == 1 and not windows
     narrow = one and p[AT.one_is_narrow] != 0
     weights = p[AT.narrow_weights] if narrow else p[AT.weights]
@@ -99,19 +101,19 @@ def tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n:
         mask = p[AT.mask] if last else -1
         # Where a part of a vector cannot be stored, and where a tile has more rows than there are, it is calculated
         # beside the output, and cut.
-        whole = p[AT.masks] != 0 or some == width * lanes
+        whole = masks or some == width * lanes
+        large, small = (p[AT.wide_many], p[AT.wide_few]) if wide else (p[AT.slim_many], p[AT.slim_few])
         row = 0
         while row < n:
             left = n - row
             if one:
                 tile, taken = p[AT.wide_one] if wide else p[AT.slim_one], 1
-            elif left > max(p[AT.few_rows], many - p[AT.few_rows]):
-                tile, taken = p[AT.wide_many] if wide else p[AT.slim_many], many
+            elif left > max(few_rows, many - few_rows):
+                tile, taken = large, many
             else:
-                tile, taken = p[AT.wide_few] if wide else p[AT.slim_few], p[AT.few_rows]
-            a = converted if windows else converted + row * row_bytes
-            apart = p[AT.starts] + 8 * row if windows else row_bytes
-            given = (a, apart, taps, weights, steps, sum_steps, constants, scalars, sums + sum_bytes * row)
+                tile, taken = small, few_rows
+            a, place_of_row = converted + row * row_step, apart + row * apart_step
+            given = (a, place_of_row, taps, weights, steps, sum_steps, constants, scalars, sums + sum_bytes * row)
             target = place + row * stride
             if whole and taken <= left:
                 call_tile(tile, (*given, target, stride, mask))

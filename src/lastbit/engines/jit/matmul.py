@@ -123,6 +123,7 @@ class Chain:
                 for name, place in op.tiles(one_row).items():
                     row[Fields._fields.index(name)] = place
         self._several |= not one_row
+        self._at_once = self._few if self._several else min(self._few, 1)
 
     def _prepare(self, rows: int) -> None:
         """What calls of several rows need is compiled when the first one comes."""
@@ -143,6 +144,20 @@ class Chain:
             InputError: on one of these rows the real kernel of an operator aborts the process.
         """
         rows = x.nbytes // self._in_bytes
+        if rows > self._at_once or threads > 1:
+            return self._shared(x, rows, threads)
+        out = np.empty((rows, self._elements), self.output)
+        # Small layers take no longer than another call of Python: this is `_run`.
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = self._memory()
+        refused = self._enter(memory, x, rows, out, 0, 0)
+        self._free.append(memory)
+        return self._refuse(x) if refused and self._refuse is not None else out
+
+    def _shared(self, x: Array, rows: int, threads: int) -> Array:
+        """A call of several rows or threads."""
         if threads > 1 and self._large and 0 < rows < 2 * _LEAST_ROWS_PER_THREAD:
             return self._by_units(x, rows, threads)
         self._prepare(rows)
@@ -181,11 +196,13 @@ class Chain:
     def _many(self, x: Array, rows: int, threads: int) -> Array:
         """So many rows that threads and the memory of the output matter."""
         out = self._outputs.empty((rows, self._elements), self.output)
-        threads = max(min(threads, rows // self._least), 1)
-        shared = np.asarray([0, threads], np.int64)  # rows that are taken, and by how many threads
-        shared_at = address(shared) if threads > 1 else 0
-        part = functools.partial(self._run, x, rows, out, shared=shared_at, others=1)
-        refused = together([part] * threads)
+        threads = min(threads, rows // self._least)
+        if threads < 2:
+            refused = self._run(x, rows, out, others=1)
+        else:
+            shared = np.asarray([0, threads], np.int64)  # rows that are taken, and by how many threads
+            part = functools.partial(self._run, x, rows, out, shared=address(shared), others=1)
+            refused = together([part] * threads)
         return self._refuse(x) if refused and self._refuse is not None else out
 
     def _memory(self) -> int:
