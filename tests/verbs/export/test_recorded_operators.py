@@ -30,11 +30,13 @@ def test_every_operator_that_is_documented_is_written(tmp_path):
     wanted = {
         "ADD", "ARG_MAX", "ARG_MIN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "BATCH_TO_SPACE_ND", "CONCATENATION",
         "CONV_2D", "DEPTHWISE_CONV_2D", "GATHER", "HARD_SWISH", "LEAKY_RELU", "MAXIMUM", "MAX_POOL_2D", "MEAN",
-        "MINIMUM", "MUL", "PACK", "PAD", "SLICE", "SPACE_TO_BATCH_ND", "SPLIT", "STRIDED_SLICE", "SUB", "SUM",
+        "MINIMUM", "MIRROR_PAD", "MUL", "RESIZE_NEAREST_NEIGHBOR",
+        "PACK", "PAD", "SLICE", "SPACE_TO_BATCH_ND", "SPLIT", "STRIDED_SLICE", "SUB", "SUM",
         "TRANSPOSE", "TRANSPOSE_CONV", "UNPACK",
     }  # fmt: skip
     moves = "batch_to_space_nd.gather.slice.space_to_batch_nd"
-    names = ("litert-xnnpack-avx2", f"litert-xnnpack.{moves}", "litert-xnnpack.transpose_conv")
+    own = (moves, "mirror_pad", "resize_nearest_neighbor", "transpose_conv")
+    names = ("litert-xnnpack-avx2", *(f"litert-xnnpack.{name}" for name in own))
     chosen, seen = [], set()
     for case in (case for name in names for case in files()[f"operators.{name}.npz"]()):
         op = case[0].operators[0]
