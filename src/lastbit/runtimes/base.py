@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from ..model.errors import InputError, Refusal
 from ..rules.base import Either, IntegerRule
@@ -103,7 +104,7 @@ class Runtime:
                 "write key_of(operator, text) of lastbit.runtimes.variant"
             )
 
-    @property
+    @cached_property
     def dense_only(self) -> bool:
         """Whether it is handed single dense layers, and no other operator."""
         return all(operator == "FULLY_CONNECTED" for operator, _ in self.rules)
