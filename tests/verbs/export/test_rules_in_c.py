@@ -153,7 +153,8 @@ def test_the_fused_product_is_that_of_the_c_library(tmp_path):
     if (why := compiler("gcc")) is not None:
         pytest.skip(why)
     path = tmp_path / "fused.c"
-    path.write_text(FUSED.replace("HELPER", HELPERS["fused_multiply_add"].text), encoding="ascii")
+    helpers = "\n".join(HELPERS[name].text for name in ("rounded_sum", "fused_multiply_add"))
+    path.write_text(FUSED.replace("HELPER", helpers), encoding="ascii")
     command = [
         *COMPILERS["gcc"],
         "-D_GNU_SOURCE",
