@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ...model.graph import Model, Operator
 from ...model.types import Array
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.products.window_layer import WindowLayer
+from ...ops.work import products_of_sample
 from .function import takes_input_alone
 from .layer import How, diagnose_layer, shown_first
 from .network_given import NetworkGiven, assigned, called, model_inputs
@@ -30,6 +32,8 @@ _FEW = 6
 """Samples on which every set of mistakes is tried."""
 _FEWER = 2
 """The same for pairs."""
+_WORK = 4e9
+"""Products of all pairs that are tried, about; the likeliest pairs first."""
 _PROMISING = 0.7
 """Share of a few samples' elements from which a set is tried in the other runtimes' arithmetic."""
 _KEPT = 8
@@ -105,7 +109,9 @@ class _Whole:
         if names:
             return NetworkDiagnosis(given, (Set({}, names),))
         nearest: tuple[float, Made] = (float((self.groups[0].tensors[tensor] == wanted).mean()), {})
-        for sets, few in ((list(self._singles(tensor)), _FEW), (self._pairs(tensor), _FEWER)):
+        most = max(int(_WORK // max(products_of_sample(given.model) * _FEWER, 1)), 1)
+        levels = ((list(self._singles(tensor)), _FEW), (itertools.islice(self._pairs(tensor), most), _FEWER))
+        for sets, few in levels[: given.how.most]:
             found, share, best = self._tried(sets, few, tensor, wanted)
             if found:
                 return NetworkDiagnosis(given, tuple(found))
@@ -135,7 +141,12 @@ class _Whole:
         return [before, *by_name, *([index] for index in before)]
 
     def _usable(self) -> dict[int, set[str]]:
-        return {index: _mistakes_of(layer) for index, layer in self.groups[0].layers.items()}
+        """The mistakes that can be made in each layer in some runtime's arithmetic."""
+        found: dict[int, set[str]] = {}
+        for chain in self.every:
+            for index, layer in chain.layers.items():
+                found[index] = found.get(index, set()) | _mistakes_of(layer)
+        return found
 
     def _singles(self, tensor: int) -> Iterator[Made]:
         usable, seen = self._usable(), set()
@@ -160,10 +171,11 @@ class _Whole:
 
     def _tried(self, sets: Any, few: int, tensor: int, wanted: Array) -> tuple[list[Set], float, Made]:
         """The sets that reproduce every element; else the share and the set that come nearest."""
-        chain = self.groups[0].first(few)
-        part = wanted[: len(chain.tensors[tensor])]
+        chains = _by_rules(self.every, few)
+        part = wanted[: len(chains[0].tensors[tensor])]
         kept: list[tuple[float, int, Made]] = []
         for number, made in enumerate(sets):
+            chain = next((chain for chain in chains if _can(chain, made)), chains[0])
             with np.errstate(all="ignore"):
                 share = float((chain.output(made, tensor) == part).mean())
             kept.append((-share, number, made))
@@ -196,6 +208,22 @@ class _Whole:
         return NetworkDiagnosis(given, (Set(made, report.explanation.runtimes),), detail=report)
 
 
+def _by_rules(every: Sequence[WholeModel], count: int) -> list[WholeModel]:
+    """A few samples of the first runtime with each way to requantize: some mistakes exist in one of them alone."""
+    found: dict[tuple[str, ...], WholeModel] = {}
+    for chain in every:
+        found.setdefault(tuple(layer.requant.rule.name for layer in chain.layers.values()), chain)
+    return [chain.first(count) for chain in found.values()]
+
+
+def _can(chain: WholeModel, made: Made) -> bool:
+    """Whether these mistakes can be made in this arithmetic."""
+    return all(
+        index in chain.layers and set(names) <= _mistakes_of(chain.layers[index]) for index, names in made.items()
+    )
+
+
+@lru_cache(maxsize=512)
 def _mistakes_of(layer: PreparedDense) -> set[str]:
     """The names of the mistakes that can make a difference in a layer."""
     whole = [mistake for mistake in WHOLE if mistake.applies(layer)]
