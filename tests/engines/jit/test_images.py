@@ -21,6 +21,7 @@ from lastbit.engines.jit.images import pack_image_operator
 from lastbit.engines.jit.matmul import Chain
 from lastbit.engines.jit.memory import address
 from lastbit.engines.jit.pairs import PackedPairs, fit_pairs
+from lastbit.engines.jit.vectors import ISAS
 from lastbit.engines.plan import ChainStep, OperatorStep
 from lastbit.model.errors import UnsupportedError
 from lastbit.model.graph import Operator, Subgraph
@@ -78,6 +79,18 @@ def test_compiled_convolutions_are_the_reference(runtime, dtype):
         return
     assert compared["CONV_2D"] > 3000
     assert dtype == "int16" or compared["DEPTHWISE_CONV_2D"] > 3000
+
+
+@pytest.mark.parametrize("isa", ["portable", "plain_signed", "plain_unsigned"])
+def test_kernels_of_other_cpus(isa, monkeypatch):
+    # ARM's and AVX512-VNNI's ways in plain instructions.
+    monkeypatch.setattr("lastbit.engines.jit.cpu.host_isa", lambda: ISAS[isa])
+    rng = np.random.default_rng(15)
+    compared = dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), 0)
+    for case in (*convolutions(rng, 4, "int8"), *convolutions(rng, 4, "uint8")):
+        model = case.model()
+        compared[case.op] += hold(case, model, prepare(model, "litert-reference").operators[0], rng)
+    assert all(compared.values())
 
 
 @pytest.mark.parametrize("rule", ["float32-half_even", "float32-half_even-saturate", "q31-by_channel/dd"])
