@@ -369,3 +369,19 @@ def test_a_number_that_is_added_before_a_convolution_goes_into_it_only_without_p
     bias = nodes[-1].constants[1]
     assert bias is not None
     assert bias.tolist() == ([18, 18] if padding == "VALID" else [0, 0])
+
+
+@pytest.mark.parametrize(("zeros", "reads"), [(1, "FULLY_CONNECTED"), (2, "RESHAPE")])
+def test_a_single_zero_is_dropped_before_reshapes_are_looked_at_and_several_are_not(zeros: int, reads: str) -> None:
+    plain = {"fused_activation_function": "NONE"}
+    dense = {**plain, "keep_num_dims": False}
+    fed = Node("INPUT", "x", [], (4,), rows=3)
+    first = Node("FULLY_CONNECTED", "a", [fed], (zeros,), (np.full((zeros, 4), 2, np.float32), None), dense, rows=3)
+    back = Node("RESHAPE", "a", [first], (3, zeros), (np.array([1, 3, zeros], np.int32),))
+    added = Node("ADD", "a", [back], (3, zeros), (np.zeros(zeros, np.float32),), plain)
+    flat = Node("RESHAPE", "b", [added], (zeros,), (np.array([3, zeros], np.int32),), rows=3)
+    second = Node("FULLY_CONNECTED", "b", [flat], (5,), (np.full((5, zeros), 2, np.float32), None), dense, rows=3)
+    last = Node("RESHAPE", "b", [second], (3, 5), (np.array([1, 3, 5], np.int32),))
+    nodes, _ = fuse([fed, first, back, added, flat, second, last], [last], Folding(earlier=True, keeps_dims=False))
+    (layer,) = (node for node in nodes if node.op == "FULLY_CONNECTED" and node.shape[-1] == 5)
+    assert layer.inputs[0].op == reads

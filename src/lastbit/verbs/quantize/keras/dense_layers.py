@@ -67,8 +67,10 @@ def reshaped(run: Lowering, layer: Layer, source: Node, shape: tuple[int, ...], 
 
 
 def flatten(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
-    """Flatten."""
+    """Flatten; what is flat already stays as it is."""
     (source,) = sources
+    if len(source.shape) == 1:
+        return source
     size = math.prod(source.shape)
     return reshaped(run, layer, source, (size,))
 

@@ -43,7 +43,7 @@ def fuse(nodes: list[Node], outputs: list[Node], folding: Folding) -> tuple[list
         ConverterFails: the converter's own optimizer makes an operator of it that is none.
     """
     run = _Fuser(list(nodes), list(outputs), folding)
-    run.everywhere(run.drop_ones, run.drop_reshape, run.drop_second_relu)
+    run.everywhere(run.drop_one_zero, run.drop_ones, run.drop_reshape, run.drop_second_relu)
     dense = (run.reshape_after_dense, run.reshape_before_dense)
     run.everywhere(*dense)
     run.everywhere(run.drop_zeros)
@@ -72,6 +72,10 @@ class _Fuser(Reshapes):
         if not self.folding.drops_zeros or node.activation != "NONE":
             return False
         return node.op == "ADD" and bool(node.constants) and not _constant(node).any() and self.drop(node)
+
+    def drop_one_zero(self, node: Node) -> bool:
+        """Adding a single zero is dropped before RESHAPEs are looked at: TensorFlow itself folds that."""
+        return bool(node.constants) and node.op == "ADD" and _constant(node).size == 1 and self.drop_zeros(node)
 
     def drop_ones(self, node: Node) -> bool:
         """Multiplying with ones is dropped."""
