@@ -268,6 +268,10 @@ def compact_cases(seed: int, rounds: int) -> Iterator[Case]:
         rng = np.random.default_rng([seed, 500 + number])
         for _ in range(rounds):
             yield from dense_int16.cases(rng, 1, wide, MANY_PROBES // 4)
+
+
+def compact_around(seed: int, rounds: int) -> Iterator[Case]:
+    """The same of the operators around dense layers."""
     yield from activations.cases(seed, 60 * rounds)
     yield from reshapes(np.random.default_rng(seed), rounds)
 

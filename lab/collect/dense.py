@@ -108,6 +108,12 @@ FAMILIES: dict[str, Families] = {
         2,
         ("litert-builtin-portable", *ARM64),
     ),
+    "compact-around": Families(
+        versions.compact_around,
+        versions.rivals_compact,
+        2,
+        ("litert-builtin-portable", *ARM64),
+    ),
     "rows": Families(versions.rows_cases, versions.rivals_dense, 60),
     "activations": Families(activations.cases, activations.rivals, 100),
 }

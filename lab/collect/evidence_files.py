@@ -3,8 +3,8 @@
     python lab/evidence_files.py
 
 condenses lab/evidence/RUNTIME.json to src/lastbit/runtimes/facts/evidence.json: one row for each operator and
-variant. A runtime's file has two parts: `dense` (collect_evidence.py: counts of each family of cases) and `operators`
-(collect_operators.py).
+variant. A runtime's file has three parts: `dense` (lab/collect/dense.py: counts of each family of cases), `operators`
+(lab/collect/operators.py) and `inputs` (lab/collect/operator_inputs.py: many inputs to few models).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "lab" / "evidence"
 CONDENSED = ROOT / "src" / "lastbit" / "runtimes" / "facts" / "evidence.json"
 
-Part = Literal["dense", "operators"]
+Part = Literal["dense", "operators", "inputs"]
+PARTS: tuple[Part, ...] = ("dense", "operators", "inputs")
 COUNTS = ("outputs", "mismatches", "refused_by_both", "outputs_of_declined_layers")
 
 
@@ -69,7 +70,7 @@ class Numbers:
 def condensed() -> str:
     """What the wheel has: one row for each runtime, operator and variant; equal rows of several runtimes stand once."""
     runs, variants, rivals, words, seen = Numbers(), Numbers(), Numbers(), Numbers(), Numbers()
-    parts = [load_part("dense"), load_part("operators")]
+    parts = [load_part(part) for part in PARTS]
     # The reader lists a runtime's rows by these numbers.
     for row in sorted({(v["operator"], v["variant"]) for part in parts for e in part.values() for v in e["variants"]}):
         variants(row)

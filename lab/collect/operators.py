@@ -1,7 +1,7 @@
 """Compare the operators around dense layers with the real interpreters, and write what was compared.
 
     python -m lab collect operators [--scale X] [--seed S] [--runtimes NAME ...]
-        [--tape RUNTIME=FILE ...] [--hidden RUNTIME ...] [--only OPERATOR ...]
+        [--tape RUNTIME=FILE ...] [--command RUNTIME=COMMAND ...] [--hidden RUNTIME ...] [--only OPERATOR ...]
 
 Writes the part `operators` of lab/evidence/RUNTIME.json, of which docs/operators.md and `lastbit runtimes
 --operators` are made: per runtime the fingerprint, and per variant of an operator the outputs compared, the mismatches,
@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from lab.cases.operators import Array
 from lab.cases.variables import Stream, streams
 from lab.collect.evidence_files import load_part, store_part
 from lab.reach.hidden import open_hidden
+from lab.reach.replay_version import find_target, open_target
 from lab.reach.tape import open_tape, unanswered
 from lab.record.operators import all_cases
 from lab.record.recorded_operators import read_golden
@@ -39,10 +42,12 @@ from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
 from lastbit.ops.prepare import prepare, prepare_operator
 from lastbit.oracles import Oracle, OracleFailure, installed, open_oracle
+from lastbit.runtimes.variant import Variant
 from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES
 
 ROOT = Path(__file__).parents[2]
 
+NONE: Mapping[str, str] = MappingProxyType({})
 KEEP_VALUES = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 Outputs = Sequence[Array]
 Seen = tuple[Model, Sequence[Array], Outputs | str]
@@ -171,14 +176,14 @@ def all_streams(seed: int, scale: float) -> Iterator[Stream]:
 
 
 def live(
-    runtime: str, oracle: Oracle, seed: int, scale: float, only: Sequence[str] = ()
+    runtime: str, oracle: Oracle, seed: int, scale: float, only: Sequence[str] = (), dtype: str = ""
 ) -> tuple[dict[str, str], Iterator[Seen]]:
     """The interpreter's fingerprint, and every case with what it printed."""
 
     def run() -> Iterator[Seen]:
         with oracle:
             for number, case in enumerate(all_cases(seed, scale)):
-                if only and case.op not in only:
+                if (only and case.op not in only) or (dtype and case.model().inputs[0].dtype.name != dtype):
                     continue
                 if number % 500 == 0:
                     print(runtime, number, file=sys.stderr)
@@ -210,10 +215,14 @@ def recorded(runtime: str) -> tuple[dict[str, str], Iterator[Seen]] | None:
     return None
 
 
-def oracle_of(runtime: str, tapes: Mapping[str, str], hidden: Sequence[str]) -> Oracle:
-    """A runtime's interpreter: on tape, on this CPU with features hidden, or as it is here."""
+def oracle_of(
+    runtime: str, hidden: Sequence[str] = (), commands: Mapping[str, str] = NONE, tapes: Mapping[str, str] = NONE
+) -> Oracle:
+    """A runtime's interpreter: on tape, in another Python, on this CPU with features hidden, or as it is here."""
     if runtime in tapes:
         return open_tape(runtime, tapes[runtime])
+    if runtime in commands:
+        return open_target(find_target(shlex.split(commands[runtime])), runtime)
     return open_hidden(runtime) if runtime in hidden else open_oracle(runtime)
 
 
@@ -239,11 +248,15 @@ def entry(
     return {"fingerprint": fingerprint, "date": date, "how": how, "variants": tally.variants()}
 
 
-def merged(known: dict[str, Any], new: dict[str, Any], operators: Sequence[str]) -> dict[str, Any]:
-    """A runtime's entry with the new variants of these operators, each with its own fingerprint."""
+def merged(known: dict[str, Any], new: dict[str, Any], operators: Sequence[str], dtype: str = "") -> dict[str, Any]:
+    """A runtime's entry with the new variants of these operators (and type), each with its own fingerprint."""
     for variant in new["variants"]:
         variant |= {"fingerprint": new["fingerprint"], "date": new["date"], "how": new["how"]}
-    kept = [variant for variant in known["variants"] if variant["operator"] not in operators]
+    kept = [
+        variant
+        for variant in known["variants"]
+        if variant["operator"] not in operators or (dtype and Variant.parse(variant["variant"]).input != dtype)
+    ]
     return {**known, "variants": sorted([*kept, *new["variants"]], key=lambda v: (v["operator"], v["variant"]))}
 
 
@@ -254,27 +267,31 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--runtimes", nargs="+", choices=OPERATOR_RUNTIMES, default=OPERATOR_RUNTIMES)
     parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see lab/reach/tape.py")
+    parser.add_argument("--command", action="append", default=[], metavar="RUNTIME=COMMAND", help="of another Python")
     parser.add_argument("--only", nargs="+", choices=OPERATORS, default=(), help="these operators; others keep theirs")
+    parser.add_argument("--dtype", default="", help="with --only: cases whose first input is of this type")
     parser.add_argument("--hidden", nargs="+", default=(), choices=OPERATOR_RUNTIMES, help="see lab/reach/hidden")
     options = parser.parse_args()
     tapes = dict(text.split("=", 1) for text in options.tape)
+    commands = dict(text.split("=", 1) for text in options.command)
+    elsewhere = {*tapes, *commands, *options.hidden}
     kept = load_part("operators")
     runtimes: dict[str, Any] = {}
     made: dict[int, Made] = {}
     for name in OPERATOR_RUNTIMES:
-        if name in options.runtimes and (name in tapes or name in options.hidden or installed(name) is not None):
+        if name in options.runtimes and (name in elsewhere or installed(name) is not None):
             run_streams = name not in tapes and (not options.only or set(options.only) & set(KEEP_VALUES))
-            oracle = oracle_of(name, tapes, options.hidden)
-            fingerprint, cases = live(name, oracle, options.seed, options.scale, options.only)
+            opened = partial(oracle_of, name, options.hidden, commands, tapes)
+            oracle = opened()
+            fingerprint, cases = live(name, oracle, options.seed, options.scale, options.only, options.dtype)
             how = f"python -m lab collect operators --seed {options.seed} --scale {options.scale:g}"
             tapped = all_streams(options.seed, options.scale) if run_streams else ()
-            opened = partial(oracle_of, name, tapes, options.hidden)
             runtimes[name] = entry(Tally(name, made), fingerprint, cases, how, tapped, opened)
             if name in unanswered(tapes):
                 print(f"{name}: recorded on {tapes[name]}; nothing is stored before it is answered")
                 runtimes[name] = kept[name]
             elif options.only and name in kept:
-                runtimes[name] = merged(kept[name], runtimes[name], options.only)
+                runtimes[name] = merged(kept[name], runtimes[name], options.only, options.dtype)
         elif name in kept:
             runtimes[name] = kept[name]
         elif name in options.runtimes and (found := recorded(name)) is not None:

@@ -92,7 +92,12 @@ def _facts_of_run(evidence: Mapping[str, Any], name: str) -> list[tuple[tuple[st
     """A fact for every operator and variant that a version was run on."""
     base_name, _, version = name.partition("@")
     base = RUNTIMES[base_name]
-    same = [other.partition("@")[2] for other in evidence["runs"] if other.startswith(f"{base_name}@")]
+    cases = evidence["runs"][name].get("cases")
+    same = [
+        other.partition("@")[2]
+        for other, run in evidence["runs"].items()
+        if other.startswith(f"{base_name}@") and run.get("cases") == cases
+    ]
     newest = max((v for v in same if not v[0].isalpha()), key=order_of)
     today = _results(evidence, f"{base_name}@{newest}")
     stated = stated_for(base, version)

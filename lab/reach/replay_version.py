@@ -62,7 +62,8 @@ if platform.machine() == "aarch64":
     import ctypes
     ask = ctypes.CDLL(None).getauxval
     ask.restype, ask.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
-    bits = ((16, 1, "asimd"), (16, 10, "asimdhp"), (16, 20, "dotprod"), (16, 22, "sve"), (26, 13, "i8mm"))
+    first = ((1, "asimd"), (10, "asimdhp"), (20, "dotprod"), (22, "sve"))
+    bits = [(16, *entry) for entry in first] + [(26, 13, "i8mm"), (26, 23, "sme")]
     lines = dict(line.split(":", 1) for line in open("/proc/cpuinfo") if ":" in line)
     part = next((value.strip() for name, value in lines.items() if name.strip() == "CPU part"), "")
     if part:

@@ -131,17 +131,22 @@ def evidence_entry(oracle: Oracle, tallies: Mapping[Key, Tally]) -> dict[str, An
     return {
         "fingerprint": oracle.fingerprint.as_dict(),
         "largest_operator_version": largest_operator_version(oracle),
-        "variants": [
-            {
-                **key._asdict(),
-                "outputs": tally.outputs,
-                "fitting": tally.fitting if tally.outputs else [],
-                "closest_rival_differs_at": min((n for n in tally.mismatches.values() if n), default=0),
-                "refused": dict(tally.refused),
-            }
-            for key, tally in sorted(tallies.items())
-        ],
+        "variants": evidence_variants(tallies),
     }
+
+
+def evidence_variants(tallies: Mapping[Key, Tally]) -> list[dict[str, Any]]:
+    """What was counted, as the evidence file has it."""
+    return [
+        {
+            **key._asdict(),
+            "outputs": tally.outputs,
+            "fitting": tally.fitting if tally.outputs else [],
+            "closest_rival_differs_at": min((n for n in tally.mismatches.values() if n), default=0),
+            "refused": dict(tally.refused),
+        }
+        for key, tally in sorted(tallies.items())
+    ]
 
 
 def read_evidence(path: Path) -> dict[str, dict[str, Any]]:

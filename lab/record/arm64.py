@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("dense_arm64", "dense_arm64_float"), help="one of the two files")
     options = parser.parse_args()
     every: dict[str, Callable[[], list[Prepared]]] = {
-        "dense_arm64": lambda: [*golden_cases(), *filter(_small, prepare_cases(int16_cases(), evaluate=False))],
+        "dense_arm64": lambda: [*golden_cases(), *filter(small, prepare_cases(int16_cases(), evaluate=False))],
         "dense_arm64_float": lambda: list(prepare_cases(float_cases(), evaluate=False)),
     }
     for name in [options.only] if options.only else every:
@@ -77,7 +77,8 @@ def main() -> None:
         golden.write("lab/record/arm64.py")
 
 
-def _small(entry: Prepared) -> bool:
+def small(entry: Prepared) -> bool:
+    """Whether a case is small enough for the golden file."""
     return len(entry.content) + sum(x.nbytes for x in entry.case.samples) <= LARGEST_CASE
 
 

@@ -23,11 +23,11 @@ from tests.ops.dense.test_hybrid import exact, round32
 from tests.ops.dense.test_hybrid import hybrid_model as newest_model
 
 pytest.importorskip("lab.reach.time_machine")
-from tests.support.arm64_recorded import ARM64, Recorded
+from tests.support.arm64_recorded import ARM64, TODAY, Recorded, runtime_of
 
 RECORDED = Recorded("dense_arm64_float")
 LISTING, arrays, model_of, outputs_of = RECORDED.listing, RECORDED.arrays, RECORDED.model_of, RECORDED.ours
-TODAY = [name for name in sorted(LISTING["printed"]) if "@2.0.2" in name]
+PRINTED = sorted(LISTING["printed"])
 F = np.float32
 
 
@@ -43,9 +43,10 @@ def hybrid(weights, runtime, **options):
     return prepare_operator(model, model.operators[0], runtime)
 
 
-@pytest.mark.parametrize("name", TODAY)
+@pytest.mark.parametrize("name", PRINTED)
 def test_equals_what_was_printed(name):
-    runtime = name.partition("@")[0]
+    runtime = runtime_of(name)
+    unknown = name.endswith("-neon@1.4.0")  # builtin kernels with several weights scales follow no rule there
     compared = Counter()
     for number, found, delegated in RECORDED.printed(name):
         mine = outputs_of(number, runtime)
@@ -54,23 +55,22 @@ def test_equals_what_was_printed(name):
             assert mine is None, (number, case, found)
             continue
         if mine is None:
-            assert isinstance(
-                get_runtime(runtime).rules.get(key_of("FULLY_CONNECTED", case["variant"])), Refused | None
-            ), case
+            rule = get_runtime(runtime).rules.get(key_of("FULLY_CONNECTED", case["variant"]))
+            assert unknown or isinstance(rule, Refused | None), case
             continue
         outputs, kernel = mine
         assert same_bits(outputs, found).all(), (number, case)
         assert (kernel == "xnnpack") == delegated, number
         compared[case["variant"]] += outputs.size
     assert sum(compared.values()) > 5000
-    assert len(compared) >= 4
+    assert len(compared) >= (2 if unknown else 4)
 
 
-@pytest.mark.parametrize("name", TODAY)
+@pytest.mark.parametrize("name", [name for name in PRINTED if f"@{TODAY}" in name])
 def test_the_golden_set_refutes_every_rival(name):
     from lab.cases import dense_float, dense_hybrid_arm64
 
-    runtime = name.partition("@")[0]
+    runtime = runtime_of(name)
     refuted, seen = {}, {}
     for number, found, delegated in RECORDED.printed(name):
         case = LISTING["cases"][number]
@@ -147,7 +147,7 @@ def twin(prepared, x, rows):
     st.integers(0, 2**32 - 1),
     st.sampled_from([1, 3, 7, 8, 9, 16, 32]),
     st.sampled_from([1, 2, 3, 4, 8]),
-    st.sampled_from([name for name in ARM64 if "builtin" not in name]),
+    st.sampled_from([*(name for name in ARM64 if "builtin" not in name), "litert-xnnpack-arm64@2.0.2"]),
 )
 def test_the_engine_equals_a_twin_in_fractions(seed, depth, rows, runtime):
     rng = np.random.default_rng(seed)

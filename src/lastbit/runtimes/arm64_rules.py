@@ -39,6 +39,7 @@ ARM64_XNNPACK: Rules = {
         key_of("TRANSPOSE_CONV", f"int8 {granularity}"): Rule("float32-half_even-saturate", Family.XNNPACK)
         for granularity in _GRANULARITIES
     },
+    key_of("TRANSPOSE_CONV", "uint8 per_tensor"): Rule("q31-floor-half_up-saturate/ff", Family.XNNPACK),
     **_from_float(EIGHT_BIT, "float32_inverse_half_even_nearest", Family.XNNPACK),
     **{
         key_of(operator, "uint8 per_tensor"): Rule("q31-floor-half_up/by_window", Family.XNNPACK)

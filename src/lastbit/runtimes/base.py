@@ -73,7 +73,9 @@ class Runtime:
             `int4_one_scale` (int4 weights with one scale for several units); or what it fails to prepare:
             `hybrid_one_unit` (hybrid layers of one unit with int8 weights).
         ignores: what this version's delegate takes and ignores, where today's fails: `int4_zero_points` (zero points of
-            int4 weights with a scale for each unit), `hybrid_zero_point` (that of int8 weights with one scale, hybrid).
+            int4 weights with a scale for each unit), `hybrid_zero_point` (that of int8 weights with one scale, hybrid),
+            `input_between_strides` (the input of convolutions with padding SAME whose windows, of more than one tap,
+            end before the image does).
         operator_versions: operator -> the largest operator version that this version knows, where it was asked.
         written_in_part: variants of dense layers whose outputs of more than two dimensions this version leaves
             unwritten in part, or crashes on.

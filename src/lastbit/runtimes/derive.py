@@ -91,11 +91,11 @@ def kept(base: Rules, *operators: str) -> dict[Key, Rule | Refused]:
 
 NO_INT16_WEIGHTS = {
     key_of("FULLY_CONNECTED", f"int16 {granularity}"): Refused(
-        Refusal.RUNTIME, "ai-edge-litert 1.4.0 and 2.0.2 take int16 weights nowhere"
+        Refusal.RUNTIME, "ai-edge-litert up to 2.0.2 takes int16 weights nowhere on ARM64"
     )
     for granularity in ("per_tensor", "per_channel")
 }
-"""int16 x int16 on ARM64."""
+"""int16 x int16 in older versions on ARM64."""
 
 
 WHOLE_INT4_SUMS = {

@@ -147,17 +147,17 @@ _ARM64 = Cpu(
     name="litert-builtin-arm64",
     title="LiteRT's optimized kernels without a delegate, on ARM64 (ruy)",
     unstated=frozenset({"growing_3x3"}),
-    oracle="ai-edge-litert 2.0.2, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES, aarch64",
+    oracle="ai-edge-litert 2.3.0, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES, aarch64",
     platform="ARM64 with dot product instructions, shown under qemu-aarch64",
     rules={
         **beside_dense(_X86.rules),
         **ARM64_BUILTIN,
         **saturating_int16(Family.BUILTIN),
         **matrix_product(("q31-by_rows-floor/fd", "q31-by_rows-floor/dd"), SINGLE, Family.BUILTIN),
-        **NO_INT16_WEIGHTS,
+        key_of("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", Family.BUILTIN),
+        key_of("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", Family.BUILTIN),
         **hybrid_rules(Family.BUILTIN, "hybrid-int8-neon", "hybrid-int4-nibbles-neon"),
     },
-    operator_versions={"FULLY_CONNECTED": 13},
     sources=(
         "google/ruy ruy/kernel_arm64.cc: several rows",
         "tensorflow/tensorflow tensorflow/lite/kernels/cpu_backend_gemm_custom_gemv.h @1d4aae3e0ba9: one row",
@@ -165,7 +165,7 @@ _ARM64 = Cpu(
         "4bit/neon_fully_connected.cc @01d971c556e3: hybrid",
     ),
     machines=ARM64,
-    vectors=("I8MM", "DOTPROD"),
+    vectors=("SME", "I8MM", "DOTPROD"),
 )
 
 # LiteRT's own optimized kernels on ARM64 without dot products: four rows are never taken at once.
@@ -279,8 +279,9 @@ _CHANGES: tuple[Change, ...] = (
             for granularity in ("per_tensor", "per_channel")
         },
     ),
+    Change((_ARM64.name, _NEON.name), (("1.4.0", "2.0.2"),), "int16 weights are taken nowhere", NO_INT16_WEIGHTS),
     Change(
-        ("litert-builtin-arm64",),
+        (_ARM64.name,),
         (("1.4.0", "1.4.0"),),
         "the scales of hybrid weights are left out where there are more than one and rows are symmetric (but in "
         "the 4-bit kernel): wrong results",

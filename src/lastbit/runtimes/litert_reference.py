@@ -77,13 +77,14 @@ _X86 = Cpu(
 _ARM64 = Cpu(
     name="litert-reference-arm64",
     title="LiteRT's reference kernels, on ARM64",
-    oracle="ai-edge-litert 2.0.2, OpResolverType.BUILTIN_REF, aarch64",
+    oracle="ai-edge-litert 2.3.0, OpResolverType.BUILTIN_REF, aarch64",
     platform="ARM64 with dot product instructions, shown under qemu-aarch64",
     rules={
         **beside_dense(_X86.rules),
         **ARM64_REFERENCE,
         **saturating_int16(Family.REFERENCE),
-        **NO_INT16_WEIGHTS,
+        key_of("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", Family.REFERENCE),
+        key_of("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", Family.REFERENCE),
         **hybrid_rules(Family.REFERENCE, "hybrid-int8-neon", "hybrid-int8-neon"),
         key_of("FULLY_CONNECTED", "float32 unquantized"): Rule("float32-in_order-fma_tail-bias_last", Family.REFERENCE),
         **{
@@ -91,14 +92,13 @@ _ARM64 = Cpu(
             for variant in DENSE_8BIT
         },
     },
-    operator_versions={"FULLY_CONNECTED": 11},
     sources=(
         "google-ai-edge/LiteRT tflite/kernels/internal/reference/integer_ops/fully_connected.h @13eade63b67f",
         "google-ai-edge/LiteRT tflite/kernels/internal/optimized/neon_tensor_utils.cc @0b6aab64e2b0: hybrid",
         "tflite/kernels/internal/reference/fully_connected.h as compiled: float32, eight products at a time, then one",
     ),
     machines=ARM64,
-    vectors=("I8MM", "DOTPROD"),
+    vectors=("SME", "I8MM", "DOTPROD"),
 )
 
 # LiteRT's reference kernels on ARM64 without dot products: hybrid layers never take four rows at once.
@@ -117,6 +117,7 @@ _NEON = Cpu(
 )
 
 _CHANGES: tuple[Change, ...] = (
+    Change((_ARM64.name, _NEON.name), (("1.4.0", "2.0.2"),), "int16 weights are taken nowhere", NO_INT16_WEIGHTS),
     Change(
         ("litert-reference",),
         BEFORE_FLOAT64,

@@ -127,9 +127,6 @@ _ON_ARM64: dict[Key, Rule | Refused] = {
     **ARM64_XNNPACK,
     key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", Family.XNNPACK),
     key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", Family.XNNPACK),
-    key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(
-        "float32-half_even-saturate/weights_zero_point_ignored", Family.XNNPACK
-    ),
     key_of("FULLY_CONNECTED", "uint8 per_tensor"): Rule("q31-floor-half_up-saturate/ff", Family.XNNPACK),
     **{
         key_of("FULLY_CONNECTED", f"int8 x int4 -> int8 {granularity}"): Rule(
@@ -137,20 +134,18 @@ _ON_ARM64: dict[Key, Rule | Refused] = {
         )
         for granularity in ("per_tensor", "per_channel")
     },
-    **hybrid_rules(Family.XNNPACK, "hybrid-kleidiai-unfused", "hybrid-kleidiai-unfused"),
+    **hybrid_rules(Family.XNNPACK, "hybrid-kleidiai_away-unfused", "hybrid-kleidiai_away-unfused"),
 }
 
 # LiteRT as it comes, on ARM64: XNNPACK saturates where it wraps on x86-64, and its uint8 kernels are fixed point.
 _I8MM = Cpu(
     name="litert-xnnpack-arm64",
     title="LiteRT's default on ARM64: XNNPACK delegate, builtin kernels for what it declines",
-    oracle="ai-edge-litert 2.0.2, Interpreter(model), aarch64",
-    platform="ARM64, shown under qemu-aarch64; hybrid layers on CPUs with 8-bit matrix multiply instructions (i8mm)",
+    oracle="ai-edge-litert 2.3.0, Interpreter(model), aarch64",
+    platform="ARM64 with 8-bit matrix multiply instructions (i8mm) and without SME; shown under qemu-aarch64 as a "
+    "Neoverse N2",
     rules=_ON_ARM64,
-    declines=frozenset({"int4_one_scale"}),
-    ignores=frozenset({"int4_zero_points", "hybrid_zero_point"}),
     unstated=frozenset({"growing_3x3"}),
-    operator_versions={"FULLY_CONNECTED": 13},
     sources=(
         "google/XNNPACK src/qs8-gemm/neonv8-mlal-lane.c.in: int8",
         "google/XNNPACK src/qs8-gemm/neon-mlal-lane.c.in, src/microparams-init.c: uint8 (rndnu)",
@@ -161,16 +156,13 @@ _I8MM = Cpu(
     vectors=("I8MM",),
 )
 
-# LiteRT as it comes, on ARM64 with dot products and without i8mm: KleidiAI rounds all of a row half away there.
+# LiteRT as it comes, on ARM64 with dot products and without i8mm: other kernels, the same numbers since 2.3.0.
 _DOTPROD = Cpu(
     name="litert-xnnpack-arm64-dotprod",
     title="LiteRT's default on ARM64 with dot products, without i8mm: XNNPACK delegate, builtin kernels for what it "
     "declines",
     platform="ARM64 with dot product instructions (asimddp) and without 8-bit matrix multiply (i8mm): Cortex-A55 to "
     "A78, Raspberry Pi 5, Apple M1; shown under qemu-aarch64 as a Cortex-A76",
-    rules={
-        **hybrid_rules(Family.XNNPACK, "hybrid-kleidiai_away-unfused", "hybrid-kleidiai_away-unfused"),
-    },
     sources=(
         "google/XNNPACK src/configs/gemm-config.c @0011854617d9: which kernels run",
         "Zijie-Tian/kleidiai kai/ukernels/matmul/pack/kai_lhs_quant_pack_qai8dxp_f32.c @3637c6ec5319: hybrid, rows in "
@@ -213,7 +205,34 @@ _DELEGATED_HYBRID = tuple(
 )
 _INVERTED = "hybrid-qd8-scale_inverted-fma-bound_first"
 
+_ARM64_RUNTIMES = tuple(cpu.name for cpu in (_I8MM, _DOTPROD, _NEON))
+_ARM64_SPANS = (("1.4.0", "2.0.2"),)
+_ARM64_CHANGES: tuple[Change, ...] = (
+    Change(
+        _ARM64_RUNTIMES,
+        _ARM64_SPANS,
+        "the delegate takes layers whose weights have a zero point and ignores it, where they are int8 (in hybrid "
+        "layers those with one scale) or int4 with a scale for each unit: wrong results",
+        {key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, Family.XNNPACK)},
+        ignores=frozenset({"int4_zero_points", "hybrid_zero_point"}),
+    ),
+    Change(
+        _ARM64_RUNTIMES,
+        _ARM64_SPANS,
+        "of int4 weights the delegate takes those with a scale for each unit only",
+        declines=frozenset({"int4_one_scale"}),
+    ),
+    Change(
+        (_I8MM.name,),
+        _ARM64_SPANS,
+        "the input of a hybrid layer is rounded half even in whole groups of eight values of a row, then half away; "
+        "2.3.0 rounds all of it half away",
+        hybrid_rules(Family.XNNPACK, "hybrid-kleidiai-unfused", "hybrid-kleidiai-unfused"),
+    ),
+)
+
 _CHANGES: tuple[Change, ...] = (
+    *_ARM64_CHANGES,
     Change(
         ("litert-xnnpack",),
         (("1.0.0", "2.1.4"), ("tf2.16.2", "tf2.21.0")),
@@ -246,6 +265,13 @@ _CHANGES: tuple[Change, ...] = (
         (("tf2.16.2", "tf2.16.2"),),
         "the delegate takes per-channel layers without a bias only",
         declines=frozenset({"per_channel_bias"}),
+    ),
+    Change(
+        ("litert-xnnpack", "litert-xnnpack-avx2"),
+        (("1.4.0", "2.1.6"),),
+        "the delegate ignores the input of convolutions with padding SAME and a stride larger than the window, where "
+        "the windows end before the image does: the output is the bias, wrong results",
+        ignores=frozenset({"input_between_strides"}),
     ),
     Change(
         ("litert-xnnpack-avx2",),

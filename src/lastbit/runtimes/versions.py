@@ -34,6 +34,7 @@ __all__ = [
     "Stated",
     "order_of",
     "stated_for",
+    "stated_runtime",
     "version_facts",
     "version_words",
     "versioned_runtime",
@@ -160,6 +161,19 @@ def stated_for(base: Runtime, version: str) -> Stated:
     return found
 
 
+def stated_runtime(base: Runtime, version: str) -> Runtime:
+    """What is stated of a version, whether its interpreter was seen to follow it or not: for the laboratory."""
+    said = stated_for(base, version)
+    return replace(
+        base,
+        name=f"{base.name}@{version}",
+        rules={key: rule for key, rule in said.rules.items() if rule is not None},
+        declines=said.declines,
+        written_in_part=said.written_in_part,
+        ignores=said.ignores,
+    )
+
+
 def version_words(base: Runtime, version: str) -> str:
     """A distribution and its version: `tensorflow-cpu 2.14.1`."""
     letters, _ = order_of(version)
@@ -174,15 +188,11 @@ def _build(base: Runtime, version: str) -> Runtime:
     facts = {key_of(*key): fact for *key, fact in (known["facts"][n] for n in known["lists"][run["facts"]])}
     found = {key: _rule(said.rules.get(key), facts.get(key), name) for key in {**said.rules, **facts}}
     return replace(
-        base,
-        name=f"{base.name}@{version}",
+        stated_runtime(base, version),
         title=f"{base.title}, as in {name}" + (f": {'; '.join(said.notes)}" if said.notes else ""),
         oracle=f"{name}, {run['mode']}",
         rules={key: rule for key, rule in found.items() if rule is not None},
         fallback=None if base.fallback is None else f"{base.fallback}@{version}",
-        declines=said.declines,
-        written_in_part=said.written_in_part,
-        ignores=said.ignores,
         operator_versions={"FULLY_CONNECTED": run["largest_operator_version"]},
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import IntegerType
 from ...rules.requantize.fold import activation_bounds
-from ...runtimes.base import Family, Refused, Runtime
+from ...runtimes.base import Family, Refusal, Refused, Runtime
 from .. import OPERATORS
 from ..base import PreparedOperator
 from ..dense.eight_bit import PreparedDense
@@ -20,6 +20,7 @@ from ..dense.layer import dense_layer
 from ..elements.quantize import q8_out_of_range
 from ..elements.unary import operands, per_tensor
 from ..products.convolution import PreparedConvolution
+from ..products.float_convolution import PreparedFloatConvolution
 from ..products.transpose_conv import narrow_window
 from ..validity import FileLimits, usable_scale
 from .base import Kernel, bias_scale_differs, refused
@@ -245,6 +246,26 @@ def _version(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
     return None
 
 
+def _input_between_strides(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
+    """Older delegates take a negative padding for a huge one: every window lies beside the image."""
+    if "input_between_strides" not in runtime.ignores:
+        return None
+    if not isinstance(prepared, PreparedConvolution | PreparedFloatConvolution):
+        return None
+    layer = prepared.convolution
+    axes = (layer.rows, layer.input.shape[1]), (layer.columns, layer.input.shape[2])
+    left_over = any(
+        axis.same and (axis.outputs(length) - 1) * axis.stride + axis.reach < length for axis, length in axes
+    )
+    if not left_over or layer.rows.size * layer.columns.size == 1:
+        return None
+    return Refused(
+        Refusal.UNDEFINED,
+        "padding is SAME and the stride larger than the window, so that the windows end before the image does: this "
+        "version's delegate reads padding only, and the output is the bias, which is wrong; 2.2.0 reads the image",
+    )
+
+
 def _notes(prepared: PreparedOperator) -> tuple[str, ...]:
     if not isinstance(prepared, PreparedDense) or not bias_scale_differs(prepared.layer, "float32"):
         return weight_notes(prepared)
@@ -266,7 +287,7 @@ XNNPACK = Kernel(
         _convolution,
         depth_multiplier("XNNPACK fails on"),
     ),
-    version_checks=(_version,),
+    version_checks=(_version, _input_between_strides),
     declines=(_declines, _version_declines),
     notes=_notes,
     file=FileLimits(of_litert=True, normal_scales=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +15,18 @@ from ..base import PreparedOperator, refuse
 from ..elements.floats import float_bounds
 from .convolution import Convolution
 
-__all__ = ["prepare_float_convolution"]
+__all__ = ["PreparedFloatConvolution", "prepare_float_convolution"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedFloatConvolution(PreparedOperator):
+    """A float32 convolution with its constants folded for one runtime.
+
+    Attributes:
+        convolution: the convolution as the file has it.
+    """
+
+    convolution: Convolution
 
 
 def prepare_float_convolution(layer: Convolution, rule: FloatConvolution) -> PreparedOperator:
@@ -71,7 +83,9 @@ def prepare_float_convolution(layer: Convolution, rule: FloatConvolution) -> Pre
             total = accumulate(values[0])
         return {"sum": total, "output": np.where(total < low, low, np.where(total > high, high, total))}
 
-    return PreparedOperator(operator=op, rule=rule.name, inputs=(layer.input.index,), evaluate=evaluate)
+    return PreparedFloatConvolution(
+        operator=op, rule=rule.name, inputs=(layer.input.index,), evaluate=evaluate, convolution=layer
+    )
 
 
 def _flush(x: Array, wanted: bool) -> Array:

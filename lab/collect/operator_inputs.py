@@ -1,0 +1,171 @@
+"""Feed many inputs to few models of each operator, where less was compared than wanted; adds to what is known.
+
+    python -m lab collect inputs [--least N] [--seed S] [--runtimes NAME ...] [--only OPERATOR ...]
+        [--command RUNTIME=COMMAND ...] [--hidden RUNTIME ...]
+
+Writes the part `inputs` of lab/evidence/RUNTIME.json: variants of which the other parts have fewer than N outputs. The
+models are the largest of those of `collect operators`; each gets its own input in many other orders, so that what
+separates rules (ties, both ends of a type) stays in it. --command starts another Python, such as an emulator's. Ctrl-C
+stores what was compared until then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from lab.cases import activations
+from lab.cases.operators import Array
+from lab.collect.evidence_files import load_part, store_part
+from lab.collect.operators import Made, Tally, oracle_of
+from lab.record.operators import all_cases
+from lastbit.model.graph import Model
+from lastbit.model.tflite import load, write
+from lastbit.ops import OPERATORS
+from lastbit.oracles import Oracle, OracleFailure, installed
+from lastbit.runtimes import RUNTIMES, Rule, find_rule
+from lastbit.runtimes.variant import key_of
+from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES
+
+MODELS = 2  # of each variant
+MOST = 2500  # inputs of one model
+Variant = tuple[str, str]
+Asked = tuple[bytes, Model, list[list[Array]]]
+
+
+def models(seed: int, scale: float) -> dict[Variant, list[tuple[bytes, Model, Sequence[Array]]]]:
+    """Variant -> its models with their inputs, those with the most outputs first."""
+    found: dict[Variant, list[tuple[bytes, Model, Sequence[Array]]]] = defaultdict(list)
+
+    def keep(content: bytes, values: Sequence[Array]) -> None:
+        op = (model := load(content)).operators[0]
+        found[op.name, str(OPERATORS[op.name].variant(model, op))].append((content, model, values))
+
+    for case in all_cases(seed, scale):
+        keep(case.content(), case.values)
+    for around in activations.cases(seed, max(round(100 * scale), 1)):
+        keep(write(around.graph), around.samples[:1])
+    for known in found.values():
+        known.sort(key=lambda entry: -outputs_of(entry[1]))
+    return dict(sorted(found.items()))
+
+
+def outputs_of(model: Model) -> int:
+    """How many outputs one run has."""
+    return sum(int(np.prod(model.tensors[i].shape)) for i in model.operators[0].outputs)
+
+
+def questions(
+    known: Sequence[tuple[bytes, Model, Sequence[Array]]], least: int, rng: np.random.Generator
+) -> Iterator[Asked]:
+    """The largest models of a variant, each with so many inputs that all outputs together are `least` or more."""
+    chosen = known[:MODELS]
+    for content, model, values in chosen:
+        wanted = -(-least // (len(chosen) * max(outputs_of(model), 1)))
+        yield content, model, [[shuffled(x, rng) for x in values] for _ in range(min(wanted, MOST))]
+
+
+def shuffled(x: Array, rng: np.random.Generator) -> Array:
+    """The same values in another order; of a single value, any value of its type."""
+    if x.dtype in (np.int32, np.int64) and x.ndim == 1:
+        return x  # a shape
+    if x.size > 1:
+        return rng.permutation(x.reshape(-1)).reshape(x.shape)
+    if x.dtype.kind == "f":
+        return rng.normal(size=x.shape).astype(x.dtype)
+    if x.dtype.kind == "b":
+        return rng.random(x.shape) < 0.5
+    info = np.iinfo(x.dtype)
+    return rng.integers(info.min, info.max, x.shape, x.dtype, endpoint=True)
+
+
+def compared(parts: Sequence[Mapping[str, Any]], runtime: str) -> dict[Variant, int]:
+    """Outputs that a runtime's evidence has of each variant."""
+    counts: dict[Variant, int] = defaultdict(int)
+    for part in parts:
+        for entry in part.get(runtime, {"variants": []})["variants"]:
+            counts[entry["operator"], entry["variant"]] += entry["outputs"]
+    return counts
+
+
+def collect(names: Sequence[str], oracles: Mapping[str, Oracle], options: argparse.Namespace) -> dict[str, Tally]:
+    """Ask every runtime that has less of a variant than wanted."""
+    parts = [load_part("dense"), load_part("operators")]
+    counts = {name: compared(parts, name) for name in names}
+    made: dict[int, Made] = {}
+    tallies = {name: Tally(name, made) for name in names}
+    number = 0
+    for key, known in models(options.seed, options.scale).items():
+        if options.only and key[0] not in options.only:
+            continue
+        wanted = [
+            name
+            for name in names
+            if counts[name][key] < options.least and isinstance(_rule(name, key), Rule) and key[0] != "FULLY_CONNECTED"
+        ]
+        print(*key, len(wanted), file=sys.stderr)
+        rng = np.random.default_rng([options.seed, *key[0].encode(), *key[1].encode()])
+        try:
+            for content, model, inputs in questions(known, options.least, rng) if wanted else ():
+                for name in wanted:
+                    _ask(tallies[name], oracles[name], (content, model, inputs), number)
+                number += len(inputs)
+                made.clear()
+        except KeyboardInterrupt:
+            break
+    return tallies
+
+
+def _rule(name: str, key: Variant) -> Any:
+    return find_rule(RUNTIMES[name], *key_of(*key), declined=False)
+
+
+def _ask(tally: Tally, oracle: Oracle, asked: Asked, number: int) -> None:
+    """One model with all its inputs; of an interpreter that refuses it, the first one counts."""
+    content, model, inputs = asked
+    try:
+        found: Sequence[Any] = oracle.run(content, inputs).outputs
+    except OracleFailure as failure:
+        found = [failure.reason.splitlines()[0] if failure.reason else failure.kind]
+    for at, outputs in enumerate(found):
+        tally.number = number + at
+        tally.add(model, inputs[at], outputs)
+
+
+def main() -> None:
+    """Parse the command line, collect, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--least", type=int, default=20_000)
+    parser.add_argument("--scale", type=float, default=0.05, help="how many models there are to choose from")
+    parser.add_argument("--seed", type=int, default=2027)
+    parser.add_argument("--runtimes", nargs="+", choices=OPERATOR_RUNTIMES, default=OPERATOR_RUNTIMES)
+    parser.add_argument("--only", nargs="+", choices=OPERATORS, default=())
+    parser.add_argument("--command", action="append", default=[], metavar="RUNTIME=COMMAND", help="of another Python")
+    parser.add_argument("--hidden", nargs="+", default=(), choices=OPERATOR_RUNTIMES, help="see lab/reach/hidden")
+    options = parser.parse_args()
+    commands = dict(text.split("=", 1) for text in options.command)
+    names = [n for n in options.runtimes if n in commands or n in options.hidden or installed(n) is not None]
+    oracles = {name: oracle_of(name, options.hidden, commands) for name in names}
+    tallies = collect(names, oracles, options)
+    how = f"python -m lab collect inputs --seed {options.seed} --least {options.least}"
+    entries = load_part("inputs")
+    for name, tally in tallies.items():
+        oracles[name].close()
+        if tally.first_mismatch:
+            print("FIRST MISMATCH", name, tally.first_mismatch)
+        variants = tally.variants()
+        done, bad = (sum(v[what] for v in variants) for what in ("outputs", "mismatches"))
+        print(f"{name}: {len(variants)} variants, {done:,} outputs, {bad} mismatches")
+        date, fingerprint = datetime.now(UTC).strftime("%Y-%m-%d"), oracles[name].fingerprint.as_dict()
+        entries[name] = {"fingerprint": fingerprint, "date": date, "how": how, "variants": variants}
+    store_part("inputs", entries)
+
+
+if __name__ == "__main__":
+    main()
