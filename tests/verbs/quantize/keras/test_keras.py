@@ -24,7 +24,8 @@ from lastbit.model.errors import ModelError, UnsupportedError
 from lastbit.verbs.quantize.keras import Folding, Newton, read_keras
 from lastbit.verbs.quantize.keras.arithmetic import _approximation, rsqrt
 from lastbit.verbs.quantize.keras.fuse import ConverterFails, fuse
-from lastbit.verbs.quantize.keras.graph import Node
+from lastbit.verbs.quantize.keras.graph import Node, Pending
+from lastbit.verbs.quantize.keras.worklist import Rewriter
 from lastbit.verbs.quantize.verb import converter_named
 
 h5py = pytest.importorskip("h5py")
@@ -385,3 +386,12 @@ def test_a_single_zero_is_dropped_before_reshapes_are_looked_at_and_several_are_
     nodes, _ = fuse([fed, first, back, added, flat, second, last], [last], Folding(earlier=True, keeps_dims=False))
     (layer,) = (node for node in nodes if node.op == "FULLY_CONNECTED" and node.shape[-1] == 5)
     assert layer.inputs[0].op == reads
+
+
+def test_a_constant_waits_for_one_that_no_operator_has_any_more() -> None:
+    first = Pending()
+    between = Pending((first,))
+    node = Node("FULLY_CONNECTED", "d", [], (1,), pending=(None, Pending((between,))))
+    run = Rewriter([node], [node])
+    assert run.fold(first)
+    assert run.stack == [between]

@@ -59,8 +59,8 @@ class Rewriter:
             return False
         pending.folded = True
         for node in reversed(self.nodes):
-            for own in node.pending:
-                if own is not None and own is not pending and pending in own.parts:
+            for own in waiting(node):
+                if own is not pending and pending in own.parts:
                     self.push(own)
             if pending in node.pending:
                 self.push(node)
@@ -109,3 +109,11 @@ class Rewriter:
         for source in node.inputs:
             if sum(source in user.inputs for user in self.nodes) <= 1:
                 self.push(source)
+
+
+def waiting(node: Node) -> list[Pending]:
+    """The constants of a node that are to be calculated, and those that they are calculated from."""
+    found = [own for own in node.pending if own is not None]
+    for own in found:  # grows
+        found += [part for part in own.parts if part is not None and part not in found]
+    return found
