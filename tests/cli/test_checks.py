@@ -67,7 +67,7 @@ def test_the_default_number_of_samples_in_help_is_that_of_verify():
 
 
 @needs_all_interpreters
-def test_verify_and_doctor_with_the_real_interpreters(here):
+def test_verify_and_doctor_with_the_real_interpreters(here, monkeypatch):
     result = invoke("verify", "m.tflite", "--samples", 2, "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["exact"]
@@ -75,6 +75,7 @@ def test_verify_and_doctor_with_the_real_interpreters(here):
     assert result.exit_code == 0
     there = sum(installed(name) is not None for name in RUNTIMES)
     assert f"{there} of {len(RUNTIMES)} real interpreters run here" in result.stdout
+    monkeypatch.setenv("COLUMNS", "200")
     assert invoke("doctor", "-v").stdout.count("starts and computes a small layer") == there
 
 
@@ -100,6 +101,7 @@ def test_doctor_without_interpreters_says_how_to_install_them(monkeypatch):
     result = invoke("doctor")
     assert result.exit_code == 0
     assert 'ai-edge-litert is not installed. If you need it:\n  pip install "ai-edge-litert==2.3.0"\n' in result.stdout
+    monkeypatch.setenv("COLUMNS", "200")
     assert invoke("doctor", "-v").stdout.count("not installed") >= 6
 
 

@@ -33,9 +33,10 @@ def test_every_runtime_equals_its_interpreter_and_every_rival_is_refuted():
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
-def test_shipped_evidence_is_five_million_outputs_without_a_mismatch(name):
+def test_shipped_evidence_is_millions_of_outputs_without_a_mismatch(name):
     entry = evidence_files.load_part("dense")[name]
-    wanted = 5_000_000 if ORACLES[name].whole_models else 3_000_000
+    # Fewer of interpreters that take single layers only, and of those that an emulator runs.
+    wanted = 5_000_000 if ORACLES[name].whole_models and "-arm64" not in name else 3_000_000
     assert sum(v["outputs"] for v in entry["variants"]) >= wanted
     unrefuted = {}
     for variant in entry["variants"]:

@@ -192,7 +192,10 @@ def test_the_portable_4_bit_kernel_of_tflite_runtime_loses_the_last_weights():
 
 
 def test_every_run_has_golden_outputs_and_fingerprints():
-    assert set(LISTING["printed"]) == set(RUNS) == set(LISTING["fingerprints"])
+    assert set(LISTING["printed"]) == set(LISTING["fingerprints"])
+    # Those of ARM64 since 2.0.2 stand in golden files of their own.
+    arm64 = json.loads((GOLDEN / "dense_arm64.json").read_text())["printed"]
+    assert set(LISTING["printed"]) | {name.partition(" ")[0] for name in arm64} == set(RUNS)
     assert len(RUNS) > 90
     for name in RUNS:
         fingerprint = version_evidence()["runs"][name]["fingerprint"]

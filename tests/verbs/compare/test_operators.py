@@ -130,9 +130,9 @@ def test_the_rate_that_would_have_been_seen():
 @pytest.mark.parametrize(
     ("name", "first", "second", "missing"),
     [
-        ("mlt_resnet8_quant", "litert-xnnpack@1.4.0", "litert-xnnpack@2.3.0", 13),
+        ("mlt_resnet8_quant", "litert-xnnpack@1.3.0", "litert-xnnpack@2.3.0", 13),
         ("mlt_resnet8_quant", "litert-xnnpack-avx2", "litert-builtin-portable", 9),
-        ("arm_kws_cnn_s", "litert-xnnpack@1.4.0", "litert-xnnpack@2.3.0", 2),
+        ("arm_kws_cnn_s", "litert-xnnpack@1.3.0", "litert-xnnpack@2.3.0", 2),
     ],
 )
 def test_operators_that_were_not_compared_are_never_the_same(name, first, second, missing):
@@ -220,7 +220,7 @@ def test_two_runtimes_are_asked_for(tmp_path):
 @needs_shared_models
 def test_gaps_may_be_allowed_on_the_command_line():
     path = MODELS / "mlt_resnet8_quant.tflite"
-    two = ("--runtime", "litert-xnnpack@1.4.0", "--runtime", "litert-xnnpack@2.3.0", "--no-oracle")
+    two = ("--runtime", "litert-xnnpack@1.3.0", "--runtime", "litert-xnnpack@2.3.0", "--no-oracle")
     assert invoke("compare", path, *two).exit_code == 3
     result = invoke("compare", path, *two, "--allow-gaps")
     assert result.exit_code == 0

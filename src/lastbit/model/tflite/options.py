@@ -66,7 +66,10 @@ def write_options(builder: Any, name: str, options: Mapping[str, Any], where: st
     if not can_be_written(name, options):
         raise UnsupportedError(
             f"{where}: cannot be written to a .tflite file",
-            ["it has custom options, variable inputs or intermediate tensors, which LastBit does not copy"],
+            [
+                f"the options of {name} are not known, and cannot be copied where they are custom ones or stand beside "
+                "variable inputs or intermediate tensors"
+            ],
         )
     defaults = OPTION_DEFAULTS.get(name, {})
     if unknown := sorted(set(options) - set(defaults)):

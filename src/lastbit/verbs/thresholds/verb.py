@@ -211,7 +211,7 @@ class Thresholds(Report):
 
     def blocks(self) -> list[Block]:
         """A row for each layer; where there is one layer, a row for each unit; where there is one table, all of it."""
-        blocks: list[Block] = [Heading(f"thresholds of {self.model.source} on {self.runtime.name}")]
+        blocks: list[Block] = [Heading(f"thresholds on {self.runtime.name} of {self.model.source}")]
         rows = []
         for layer in self.covered:
             found = [table for _, table in layer.shown()]
