@@ -130,13 +130,13 @@ def test_threads_share_rows_and_agree():
 def test_threads_share_the_units_of_a_large_layer_and_agree(units, monkeypatch):
     monkeypatch.setattr(jit_matmul, "_LARGE_WEIGHTS", 1)
     rng = np.random.default_rng(units)
-    x, w = values(rng, "int8", (47, 65), False), values(rng, "int8", (units, 65), False)
+    x, w = values(rng, "int8", (301, 65), False), values(rng, "int8", (units, 65), False)
     packed = jit_matmul.pack(w)
     assert packed.panels.count == sum(packed.part(i, 3).fields["panels"] for i in range(3))
     wanted = x.astype(np.int32) @ w.T.astype(np.int32)
     for threads in (2, 3, 8):
         chain = jit_matmul.Chain([packed])
-        for rows in (1, 2, 47):
+        for rows in (1, 2, 47, 301):
             np.testing.assert_array_equal(chain(x[:rows], threads), wanted[:rows])
 
 

@@ -39,9 +39,10 @@ _IMAGE_BYTES = 100_000
 # Fewer rows would read the weights of a deep layer from memory too often.
 _LEAST_BLOCK = 96
 _LEAST_ROWS_PER_THREAD = 24
-# Weights that no core's second level cache holds: threads share the units of fewer rows than they could share, and each
-# thread finds its own weights again.
+# Weights that no core's second level cache holds: threads share the units instead of the rows, so that each weight is read
+# by one thread only, where rows are few or all of the input stays in that cache.
 _LARGE_WEIGHTS = 4 << 20
+_SHARED_INPUT_BYTES = 1 << 20
 # Calls of fewer products keep Python's lock: it takes about as long to give it back and take it again.
 _LEAST_PRODUCTS = 1 << 22
 
@@ -111,6 +112,7 @@ class Chain:
         self._least = min(_LEAST_ROWS_PER_THREAD, max(_LEAST_PRODUCTS // products, 1))
         self._few = min(2 * self._least - 1, _LEAST_PRODUCTS // products)
         large = any(isinstance(op, PackedDense) and op.weights_bytes >= _LARGE_WEIGHTS for op in operators)
+        self._rows_for_units = max(2 * _LEAST_ROWS_PER_THREAD - 1, _SHARED_INPUT_BYTES // self._in_bytes)
         self._large = large and not images(rooms) and all(read == (k,) for k, read in enumerate(wiring))
         self._parts: dict[int, list[list[Chain]]] = {}
         self._outputs = Outputs()
@@ -158,7 +160,7 @@ class Chain:
 
     def _shared(self, x: Array, rows: int, threads: int) -> Array:
         """A call of several rows or threads."""
-        if threads > 1 and self._large and 0 < rows < 2 * _LEAST_ROWS_PER_THREAD:
+        if threads > 1 and self._large and 0 < rows <= self._rows_for_units:
             return self._by_units(x, rows, threads)
         self._prepare(rows)
         if rows > self._few:
