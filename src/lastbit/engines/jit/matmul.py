@@ -39,8 +39,8 @@ _IMAGE_BYTES = 100_000
 # Fewer rows would read the weights of a deep layer from memory too often.
 _LEAST_BLOCK = 96
 _LEAST_ROWS_PER_THREAD = 24
-# Weights that no core's second level cache holds: threads share the units instead of the rows, so that each weight is read
-# by one thread only, where rows are few or all of the input stays in that cache.
+# Weights that no core's second level cache holds: threads share the units instead of the rows, so that each weight is
+# read by one thread only, where rows are few or all of the input stays in that cache.
 _LARGE_WEIGHTS = 4 << 20
 _SHARED_INPUT_BYTES = 1 << 20
 # Calls of fewer products keep Python's lock: it takes about as long to give it back and take it again.
