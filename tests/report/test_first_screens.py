@@ -198,7 +198,7 @@ FACTS = {
     "thresholds": (
         30,
         [
-            *("thresholds of question.tflite on tflm", "32 x 48", "reachable acc", "-442595 .. 445825", "255"),
+            *("thresholds on tflm of question.tflite", "32 x 48", "reachable acc", "-442595 .. 445825", "255"),
             *("0 255 -393193 .. 390677 -128 127", "more rows: -v", "--channel N prints a unit's table", "--json"),
         ],
     ),

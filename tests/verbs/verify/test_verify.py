@@ -20,7 +20,8 @@ pytestmark = needs_all_interpreters
 
 @pytest.mark.parametrize("path", shared_models(), ids=lambda path: path.stem)
 def test_every_covered_operator_of_the_real_models_is_exact(path):
-    report = lastbit.verify(path, samples=24)
+    # Of networks of hundreds of operators fewer samples: each operator has its own cases besides.
+    report = lastbit.verify(path, samples=24 if len(lastbit.load(path).operators) < 200 else 6)
     for result in report.results:
         wrong = [(o.index, o.name, o.comparisons) for o in result.operators if o.status == "differs"]
         assert not wrong
