@@ -21,12 +21,9 @@ import numpy as np
 
 from ...model.types import Array, IntArray
 from ..blas import Elementwise, QuantizeStep, Softmax
-from .depthwise import PackedDepthwise
 from .fields import Fields
 from .memory import Outputs, address, aligned
 from .pack import Epilogue, PackedDense, pack
-from .pairs import PackedPairs
-from .pools import PackedPool
 from .room import Operator, Room, Wiring, arena, images
 from .threads import together
 
@@ -89,8 +86,7 @@ class Chain:
             at = [places[k - 1] if k else -1 for k in wiring[number]]
             made = places[number] if number < len(places) else -1
             own = {"given": at[0], "second": at[-1], "made": made}
-            layer = isinstance(op, PackedDense | PackedDepthwise | PackedPairs | PackedPool)
-            fields = (op.fields if layer else _elementwise_fields(op)) | own  # type: ignore[arg-type, union-attr]
+            fields = (_elementwise_fields(op) if isinstance(op, Elementwise) else op.fields) | own
             row[:] = [fields.get(name, 0) for name in Fields._fields]
         self._several = False
         self._function = function_address(chain)
