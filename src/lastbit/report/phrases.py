@@ -158,10 +158,14 @@ def clause(text: str, most: int) -> str:
     'it wraps: some outputs are wrong (-v)'
     >>> clause("it wraps", 40)
     'it wraps'
+    >>> clause("A sample. Element: the first one that is not clamped", 40)  # a label says nothing alone
+    'A sample (-v)'
     """
     if len(text) <= most:
         return text
     ends = [match.start() for match in re.finditer(r"[.,;:](?= )", text[: most - len(_MORE)])]
+    if len(ends) > 1 and text[ends[-1]] == ":" and text[ends[-2]] == ".":
+        ends.pop()
     return (text[: ends[-1]] if ends else shorten(text, most - len(_MORE), placeholder="")) + _MORE
 
 
