@@ -25,15 +25,26 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
-from user_code import convolutions, dense_int8, dense_more, dense_other, hybrid, networks  # noqa: E402
+from user_code import (  # noqa: E402
+    convolutions,
+    dense_int8,
+    dense_more,
+    dense_other,
+    hybrid,
+    networks,
+    second_convolutions,
+    second_dense,
+    second_networks,
+)
 from user_code.case import Case  # noqa: E402
 from user_layers import model_of, numbers_of  # noqa: E402
 
 import lastbit  # noqa: E402
 from lastbit.model.errors import LastBitError  # noqa: E402
 
-CASES: list[Case] = [c for m in (dense_int8, dense_more, dense_other, hybrid, convolutions, networks) for c in m.CASES]
-
+FIRST = (dense_int8, dense_more, dense_other, hybrid, convolutions, networks)
+SECOND = (second_dense, second_convolutions, second_networks)
+CASES: list[Case] = [case for part in (*FIRST, *SECOND) for case in part.CASES]
 
 NAMES = {
     name: meaning
@@ -116,6 +127,8 @@ def as_fixed_point(factor: float) -> tuple[int, int]:
 def checked(case: Case) -> str:
     """Whether it runs, and is right where it should be: without `diagnose`, by the runtimes' own outputs."""
     model, function = model_of(case.layer), function_of(case)
+    if "weights" not in numbers_of(model)[0]:
+        return "an operator without weights: not checked"
     x = images(case, 12)
     given = x.reshape(-1, *np.shape(x)[-1:]) if case.layer.startswith("fc") and not case.as_array else x
     values = {} if case.made else arguments(case, function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -161,6 +162,106 @@ def _cnn() -> Subgraph:
     )
 
 
+def _residual() -> Subgraph:
+    """CONV_2D, ADD with its input, AVERAGE_POOL_2D over the whole image, FULLY_CONNECTED."""
+    rng = np.random.default_rng(12)
+    scale_w = rng.uniform(0.004, 0.02, 4).astype(np.float32)
+    operands = [
+        Operand((1, 6, 6, 4), "int8", 0.0235, -11),
+        Operand((4, 3, 3, 4), "int8", scale_w, 0, rng.integers(-127, 128, (4, 3, 3, 4))),
+        Operand((4,), "int32", np.float32(0.0235) * scale_w, 0, rng.integers(-900, 900, 4)),
+        Operand((1, 6, 6, 4), "int8", 0.081, -128),
+        Operand((1, 6, 6, 4), "int8", 0.094, -97),
+        Operand((1, 1, 1, 4), "int8", 0.094, -97),
+        Operand((2,), "int32", None, 0, np.array([1, 4])),
+        Operand((1, 4), "int8", 0.094, -97),
+        Operand((5, 4), "int8", 0.012, 0, rng.integers(-127, 128, (5, 4))),
+        Operand((5,), "int32", np.float32(0.094) * np.float32(0.012), 0, rng.integers(-900, 900, 5)),
+        Operand((1, 5), "int8", 0.05, 3),
+    ]
+    return _chained(
+        operands,
+        [
+            ("CONV_2D", (0, 1, 2), 3, _CONV_OPTIONS | {"fused_activation_function": "RELU"}),
+            ("ADD", (0, 3), 4, {"fused_activation_function": "NONE", "pot_scale_int16": False}),
+            ("AVERAGE_POOL_2D", (4,), 5, _pool_options(6, 1, "VALID")),
+            ("RESHAPE", (5, 6), 7, {"new_shape": (1, 4)}),
+            ("FULLY_CONNECTED", (7, 8, 9), 10, _DENSE_OPTIONS),
+        ],
+    )
+
+
+def _pool_options(kernel: int, stride: int, padding: str) -> dict[str, Any]:
+    return {
+        "padding": padding,
+        "stride_h": stride,
+        "stride_w": stride,
+        "filter_height": kernel,
+        "filter_width": kernel,
+        "fused_activation_function": "NONE",
+    }
+
+
+def _pooled(kind: str, zero: int) -> Subgraph:
+    """CONV_2D, a pool of 3x3 with stride 2 and SAME, FULLY_CONNECTED."""
+    rng = np.random.default_rng(13)
+    scale_w = rng.uniform(0.004, 0.02, 3).astype(np.float32)
+    operands = [
+        Operand((1, 8, 8, 2), "int8", 0.0235, 20),
+        Operand((3, 3, 3, 2), "int8", scale_w, 0, rng.integers(-127, 128, (3, 3, 3, 2))),
+        Operand((3,), "int32", np.float32(0.0235) * scale_w, 0, rng.integers(-900, 900, 3)),
+        Operand((1, 8, 8, 3), "int8", 0.09, zero),
+        Operand((1, 4, 4, 3), "int8", 0.09, zero),
+        Operand((2,), "int32", None, 0, np.array([1, 48])),
+        Operand((1, 48), "int8", 0.09, zero),
+        Operand((5, 48), "int8", 0.012, 0, rng.integers(-127, 128, (5, 48))),
+        Operand((5,), "int32", np.float32(0.09) * np.float32(0.012), 0, rng.integers(-900, 900, 5)),
+        Operand((1, 5), "int8", 0.4, 3),
+    ]
+    return _chained(
+        operands,
+        [
+            ("CONV_2D", (0, 1, 2), 3, _CONV_OPTIONS | {"fused_activation_function": "RELU"}),
+            (kind, (3,), 4, _pool_options(3, 2, "SAME")),
+            ("RESHAPE", (4, 5), 6, {"new_shape": (1, 48)}),
+            ("FULLY_CONNECTED", (6, 7, 8), 9, _DENSE_OPTIONS),
+        ],
+    )
+
+
+def _classifier() -> Subgraph:
+    """FULLY_CONNECTED, SOFTMAX."""
+    rng = np.random.default_rng(14)
+    operands = [
+        Operand((1, 32), "int8", 0.0235, -3),
+        Operand((6, 32), "int8", 0.011, 0, rng.integers(-127, 128, (6, 32))),
+        Operand((6,), "int32", np.float32(0.0235) * np.float32(0.011), 0, rng.integers(-900, 900, 6)),
+        Operand((1, 6), "int8", 0.07, 5),
+        Operand((1, 6), "int8", 1 / 256, -128),
+    ]
+    return _chained(
+        operands,
+        [("FULLY_CONNECTED", (0, 1, 2), 3, _DENSE_OPTIONS), ("SOFTMAX", (3,), 4, {"beta": 1.0})],
+    )
+
+
+def _softmax() -> Subgraph:
+    operands = [Operand((1, 10), "int8", 0.07, 5), Operand((1, 10), "int8", 1 / 256, -128)]
+    return _chained(operands, [("SOFTMAX", (0,), 1, {"beta": 1.0})])
+
+
+def _pool() -> Subgraph:
+    operands = [Operand((1, 8, 8, 3), "int8", 0.09, -20), Operand((1, 4, 4, 3), "int8", 0.09, -20)]
+    return _chained(operands, [("AVERAGE_POOL_2D", (0,), 1, _pool_options(3, 2, "SAME"))])
+
+
+def _add() -> Subgraph:
+    operands = [Operand((1, 40), "int8", scale, zero) for scale, zero in ((0.05, -7), (0.081, 20), (0.12, 3))]
+    options = {"fused_activation_function": "NONE", "pot_scale_int16": False}
+    made = _chained(operands, [("ADD", (0, 1), 2, options)])
+    return replace(made, inputs=(0, 1))
+
+
 def _unit_scales(units: int) -> Array:
     return np.random.default_rng(units).uniform(0.4, 1.6, units) * _SW
 
@@ -197,6 +298,16 @@ LAYERS = {
     "conv_valid": lambda: _convolution(7, 3, 4, padding="VALID", fused_activation_function="RELU"),
     "depthwise": lambda: _convolution(8, 4, 4, op="DEPTHWISE_CONV_2D"),
     "depthwise_x2": lambda: _convolution(8, 4, 8, op="DEPTHWISE_CONV_2D"),
+    "fc_square": lambda: _dense(16, 16, w=(_unit_scales(16), 0), y=(_SY / 2, 4)),
+    "conv_relu6": lambda: _convolution(8, 3, 4, fused_activation_function="RELU6"),
+    "conv_5_stride2": lambda: _convolution(8, 3, 4, 5, stride_h=2, stride_w=2),
+    "residual": _residual,
+    "pooled": lambda: _pooled("AVERAGE_POOL_2D", -128),
+    "max_pooled": lambda: _pooled("MAX_POOL_2D", -128),
+    "classifier": _classifier,
+    "softmax": _softmax,
+    "pool": _pool,
+    "add": _add,
     "mlp": _mlp,
     "cnn": _cnn,
 }  # fmt: skip
@@ -214,9 +325,12 @@ def numbers_of(model: Model) -> list[dict[str, Any]]:
     found = []
     for op in model.operators:
         weights = model.operand(op, 1)
-        if op.name == "RESHAPE" or weights is None:
+        if op.name == "RESHAPE":
             continue
         read, bias, made = model.tensors[op.inputs[0]], model.operand(op, 2), model.tensors[op.outputs[0]]
+        if weights is None or weights.data is None:
+            found.append(_without_weights([model.tensors[index] for index in op.inputs], made))
+            continue
         assert weights.quant is not None
         assert weights.data is not None
         found.append(
@@ -232,3 +346,15 @@ def numbers_of(model: Model) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _without_weights(read: list[Tensor], made: Tensor) -> dict[str, Any]:
+    """Scales and zero points of an operator without weights."""
+    known = [tensor.quant for tensor in read if tensor.quant is not None]
+    assert made.quant is not None
+    return {
+        "input_scales": [quant.scale[0] for quant in known],
+        "input_zeros": [int(quant.zero_point[0]) for quant in known],
+        "output_scale": made.quant.scale[0],
+        "zy": int(made.quant.zero_point[0]),
+    }
