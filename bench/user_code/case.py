@@ -46,6 +46,7 @@ class Case:
         """File and function."""
         return f"{self.function.__module__.rpartition('.')[2]}.{self.function.__name__}"
 
+
 NOT_IN_THE_CATALOGUE = frozenset(
     {
         "accumulator_never_reset",
