@@ -1,9 +1,11 @@
 """Record what real interpreters make of the operators around dense layers.
 
-    python -m lab record operators [--seed S] [--scale X] [--tape RUNTIME=FILE ...] [--hidden RUNTIME ...]
+    python -m lab record operators [--seed S] [--scale X]
+        [--tape RUNTIME=FILE ...] [--command RUNTIME=COMMAND ...] [--hidden RUNTIME ...] [--only OPERATOR ...]
 
 Writes tests/recorded/operators.NAME.npz, where NAME is what XNNPACK is called on this CPU; with --tape
-(lab/reach/tape.py) or --hidden (lab/reach/hidden) those runtimes are asked instead, and NAME is `emulated` or `hidden`.
+(lab/reach/tape.py), --command (of another Python) or --hidden (lab/reach/hidden) those runtimes are asked instead, and
+NAME is `emulated` or `hidden`.
 The file has one-operator models with their inputs, each interpreter's outputs, and fingerprints. Of many cases those
 are kept, the smallest first, in which two rules of an operator differ, so that the golden file refutes every rival that
 the cases refute; and a few of each operator besides. LastBit's own rules choose the cases only: every expected number
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import lzma
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
@@ -35,6 +38,7 @@ from lab.cases.operators import Array, Case
 from lab.cases.reductions import reductions
 from lab.cases.unary import unaries
 from lab.reach.hidden import open_hidden
+from lab.reach.replay_version import find_target, open_target
 from lab.reach.tape import open_tape
 from lastbit.model.errors import UnsupportedError
 from lastbit.ops import OPERATORS
@@ -186,21 +190,26 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--scale", type=float, default=1.0, help="how many cases there are to choose from")
     parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see lab/reach/tape.py")
+    parser.add_argument("--command", action="append", default=[], metavar="RUNTIME=COMMAND", help="of another Python")
     parser.add_argument("--only", nargs="+", choices=OPERATORS, default=(), help="these, in a file of their own")
     parser.add_argument("--hidden", nargs="+", default=(), metavar="RUNTIME", help="see lab/reach/hidden")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="choose from every Nth case only")
     parser.add_argument("--name", default="", help="of the file, in the place of its usual one")
     arguments = parser.parse_args()
-    tapes = dict(text.split("=", 1) for text in arguments.tape)
+    tapes, commands = (dict(text.split("=", 1) for text in texts) for texts in (arguments.tape, arguments.command))
     # A machine with another CPU has other kernels; what it recorded stands in a file of its own.
-    how = "emulated" if tapes else "hidden" if arguments.hidden else RUNTIMES[0]
+    how = "emulated" if tapes or commands else "hidden" if arguments.hidden else RUNTIMES[0]
     name = arguments.name or ".".join(["operators", how, *arguments.only]).lower()
     path = GOLDEN / f"{name}.npz"
     every = all_cases(arguments.seed, arguments.scale)
     wanted = (case for case in every if not arguments.only or case.op in arguments.only)
     cases = choose(islice(wanted, 0, None, arguments.every))
-    elsewhere = chain((open_tape(name, tape) for name, tape in tapes.items()), map(open_hidden, arguments.hidden))
-    oracles = elsewhere if tapes or arguments.hidden else map(open_oracle, RUNTIMES)
+    elsewhere = chain(
+        (open_tape(name, tape) for name, tape in tapes.items()),
+        (open_target(find_target(shlex.split(command)), name) for name, command in commands.items()),
+        map(open_hidden, arguments.hidden),
+    )
+    oracles = elsewhere if tapes or commands or arguments.hidden else map(open_oracle, RUNTIMES)
     np.savez_compressed(path, **record(cases, oracles))  # type: ignore[arg-type]
     print(f"{path}: {len(cases)} cases, {path.stat().st_size} bytes")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .base import Family, Refusal, Refused, Rule
-from .operator_rules import not_run_on_arm64
 from .table_parts import INT16_GRANULARITIES, int16_by_reference, int16_variant
 from .variant import Key, Variant, key_of
 
@@ -68,16 +67,9 @@ def of_granularity(rules: ByGranularity, variant: Variant) -> str:
     return rules[variant.per_channel]
 
 
-_NOT_RUN = Refused(Refusal.NOT_SETTLED, "it was not run on ARM64")
-
-
 def beside_dense(base: Rules) -> dict[Key, Rule | Refused]:
     """What a runtime says of the operators beside dense layers, and what it refuses of those: where ARM64 begins."""
-    return {
-        key: _NOT_RUN if not_run_on_arm64(key) else rule
-        for key, rule in base.items()
-        if key[0] != "FULLY_CONNECTED" or isinstance(rule, Refused)
-    }
+    return {key: rule for key, rule in base.items() if key[0] != "FULLY_CONNECTED" or isinstance(rule, Refused)}
 
 
 def kept(base: Rules, *operators: str) -> dict[Key, Rule | Refused]:

@@ -13,7 +13,6 @@ __all__ = [
     "XNNPACK_AVX2_OPERATORS",
     "XNNPACK_AVXVNNI_OPERATORS",
     "XNNPACK_OPERATORS",
-    "not_run_on_arm64",
 ]
 
 Rules = dict[Key, Rule | Refused]
@@ -38,8 +37,6 @@ _COPIES = (
     "TRANSPOSE",
     "UNPACK",
 )
-_NOT_RUN_ON_ARM64 = ("MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR")
-"""Operators that no emulated ARM64 was asked about."""
 _COMPARISONS = ("MAXIMUM", "MINIMUM")
 _MOVED = ("float32", "int8", "uint8", "int16", "int32")
 _INT8 = ("int8 per_tensor", "int8 per_channel")
@@ -71,11 +68,6 @@ def _copies(types: tuple[str, ...], kernel: Family) -> Rules:
         **{key_of("FILL", f"{n}->{t}"): Rule("copy", kernel) for n in ("int32", "int64") for t in types},
         **{key_of("SHAPE", f"{t}->{n}"): Rule("copy", kernel) for n in ("int32", "int64") for t in types},
     }
-
-
-def not_run_on_arm64(key: Key) -> bool:
-    """Whether an operator's variant was not compared on ARM64, where it follows no rule then."""
-    return key[0] in _NOT_RUN_ON_ARM64
 
 
 _GROUPED = tuple(f"{variant} grouped" for variant in _INT8)
