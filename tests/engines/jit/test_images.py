@@ -16,7 +16,7 @@ from lastbit.engines import reference
 from lastbit.engines.executable import Executable
 from lastbit.engines.jit.compile import python_function
 from lastbit.engines.jit.fields import Fields, State
-from lastbit.engines.jit.image_kernels import pairs
+from lastbit.engines.jit.image_kernels import pairs, weighted_pairs
 from lastbit.engines.jit.images import pack_image_operator
 from lastbit.engines.jit.matmul import Chain
 from lastbit.engines.jit.memory import address
@@ -44,7 +44,8 @@ def pair(packed, first, second):
     """An operator of two arrays by its compiled function; in a chain the second would lie in its memory."""
     fields = np.asarray([{**packed.fields, "second": 0}.get(name, 0) for name in Fields._fields], np.int64)
     state, out = np.zeros(len(State._fields), np.int64), np.empty(first.shape, packed.output)
-    python_function(pairs)(address(fields), address(state), address(second), address(first), len(first), address(out))
+    function = pairs if "table" in packed.fields else weighted_pairs
+    python_function(function)(address(fields), address(state), address(second), address(first), len(first), address(out))
     return out
 
 

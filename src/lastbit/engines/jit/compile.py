@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba import types
@@ -155,39 +156,45 @@ def _address(name: str, make: Callable[[], tuple[Any, str]]) -> int:
 
 
 def _load_or_make(name: str, make: Callable[[], tuple[Any, str]]) -> int:
-    codegen = cpu_target.target_context.codegen()
-    key = json.dumps([name, _SOURCE, *codegen.magic_tuple(), *_versions()])
+    key = json.dumps([name, _SOURCE, *cpu_target.target_context.codegen().magic_tuple(), *_versions()])
     content = cache().load(key)
     if content is not None:
         try:
-            symbol, library = _unpack(codegen, content)
-            return _pointer_to(library, symbol)
+            return _loaded(content)
         except Exception as error:  # whatever LLVM says of it
             cache().reject(key, error)
     _say_that_it_compiles()
-    library, symbol = make()
-    address = _pointer_to(library, symbol)
-    cache().save(key, _pack(symbol, library))
-    return address
+    content = _pack(*make())
+    cache().save(key, content)
+    return _loaded(content)
 
 
-def _pointer_to(library: Any, symbol: str) -> int:
-    address: int = library.get_pointer_to_function(symbol)
+def _pack(library: Any, symbol: str) -> bytes:
+    """The symbol, a line's end, and the machine code as an object file of the system."""
+    _name, _kind, (machine_code, _bitcode) = library.serialize_using_object_code()
+    return symbol.encode() + b"\n" + bytes(machine_code)
+
+
+def _loaded(content: bytes) -> int:
+    """The address of what was packed.
+
+    LLVM links it by itself, without Numba's library: that would parse all of the bitcode again, and keep it.
+    """
+    symbol, _, machine_code = content.partition(b"\n")
+    engine = _engine()
+    engine.add_object_file(llvm.ObjectFileRef.from_data(machine_code))
+    # Not `finalize_object`: that compiles the engine's own module, which is empty, and takes 5 MiB of LLVM's code.
+    address: int = engine.get_function_address(symbol.decode())
     if not address:
-        raise ValueError(f"no function {symbol}")
+        raise ValueError(f"no function {symbol.decode()}")
     return address
 
 
-def _pack(symbol: str, library: Any) -> bytes:
-    name, _kind, (machine_code, bitcode) = library.serialize_using_object_code()
-    head = json.dumps([symbol, name, len(machine_code)]).encode()
-    return head + b"\n" + bytes(machine_code) + bytes(bitcode)
-
-
-def _unpack(codegen: Any, content: bytes) -> tuple[str, Any]:
-    head, _, rest = content.partition(b"\n")
-    symbol, name, size = json.loads(head)
-    return symbol, codegen.unserialize_library((name, "object", (rest[:size], rest[size:])))
+@functools.cache
+def _engine() -> Any:
+    """What links object files into this process."""
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.create_target_machine(jit=True))
 
 
 def _say_that_it_compiles() -> None:

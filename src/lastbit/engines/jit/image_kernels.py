@@ -9,7 +9,7 @@ import numba
 from .compile import call, inner, int8_at, int16_at, int32_at, int64_at, uint8_at
 from .fields import AT, IN
 
-__all__ = ["add_windows", "average", "copy", "depthwise", "fill", "largest", "pairs", "repeat"]
+__all__ = ["add_windows", "average", "copy", "depthwise", "fill", "largest", "pairs", "repeat", "weighted_pairs"]
 
 
 def fill(place: int, count: int, to: int, value: int) -> int:
@@ -124,19 +124,36 @@ def depthwise(fields: int, state: int, scratch: int, x: int, rows: int, out: int
     return 0
 
 
+@inner
+def _second(p: Any, state: int, scratch: int) -> int:
+    """Where the second input of an operator of two arrays lies."""
+    at: int = p[AT.second]
+    return scratch + at if at >= 0 else int(int64_at(scratch + int64_at(state)[IN.source])[0])
+
+
 def pairs(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
-    """An operator of two arrays of bytes, one of a chain's: see `pairs.PackedPairs`."""
-    p, places = int64_at(fields), int64_at(state)
-    second = scratch + p[AT.second] if p[AT.second] >= 0 else int64_at(scratch + places[IN.source])[0]
-    count, done = rows * p[AT.depth], 0
-    if p[AT.kernel]:
-        vectors = count // p[AT.chunk]
-        call(p[AT.kernel], (x, second, vectors, p[AT.scalars], out))
-        done = vectors * p[AT.chunk]
+    """An operator of two arrays of bytes, one of a chain's, by a table of all pairs: see `pairs.PackedPairs`."""
+    p = int64_at(fields)
     flip = 0 if p[AT.unsigned] else 128
-    one, other, by, taken = uint8_at(x), uint8_at(second), uint8_at(p[AT.table]), uint8_at(out)
-    for i in range(done, count):
+    one, other, by, taken = uint8_at(x), uint8_at(_second(p, state, scratch)), uint8_at(p[AT.table]), uint8_at(out)
+    for i in range(rows * p[AT.depth]):
         taken[i] = by[((numba.intp(one[i]) ^ flip) << 8) + (numba.intp(other[i]) ^ flip)]
+    return 0
+
+
+def weighted_pairs(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
+    """The same by an expression: vectors by `rows.pairs_address`, what is left one by one."""
+    p = int64_at(fields)
+    second, count = _second(p, state, scratch), rows * p[AT.depth]
+    vectors = count // p[AT.chunk]
+    call(p[AT.kernel], (x, second, vectors, p[AT.scalars], out))
+    flip, by = 0 if p[AT.unsigned] else 128, int32_at(p[AT.scalars])
+    one, other, taken = uint8_at(x), uint8_at(second), uint8_at(out)
+    for i in range(vectors * p[AT.chunk], count):
+        # Bytes with a sign: the upper bit changed, less 128.
+        a, b = (numba.intp(one[i]) ^ flip) - flip, (numba.intp(other[i]) ^ flip) - flip
+        total = (a * by[0] + b * by[1] + by[2]) >> by[3]
+        taken[i] = numba.uint8(min(max(total, by[4]), by[5]))
     return 0
 
 

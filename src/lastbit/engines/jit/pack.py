@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ...model.types import Array, IntArray
 from ...rules.base import Unsupported
 from ...rules.requantize.fold import RequantParams
-from .memory import address, line_aligned
+from .memory import address, aligned, line_aligned
 from .windows import CONVERTED, Windows, moved
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ class Panels:
         Filled up with zeros.
         """
         size = self.lanes * groups * isa.group
-        out = line_aligned(np.zeros(self.vectors * size, weights.dtype))
+        out = aligned(self.vectors * size * weights.itemsize)[: self.vectors * size * weights.itemsize].view(
+            weights.dtype
+        )
         first = place = 0
         for width in self.parts:
             some = weights[first : first + width * self.lanes]
@@ -238,7 +240,8 @@ class _Weights:
         """After so many steps no int32 has overflowed yet."""
         from .tile import UNROLL
 
-        step = UNROLL * isa.group * max(int(np.abs(self.whole).max(initial=0)), 1) * 2 ** (8 * given.itemsize - 1)
+        largest = max(-int(self.whole.min(initial=0)), int(self.whole.max(initial=0)), 1)
+        step = UNROLL * isa.group * largest * 2 ** (8 * given.itemsize - 1)
         return int((2**31 - 1) // step)
 
 

@@ -26,6 +26,8 @@ __all__ = ["PackedPool", "pack_pool"]
 
 # Sums of one window that a table is made for.
 _LARGEST_TABLE = 1 << 16
+# Sums that the rule is asked for at once.
+_AT_ONCE = 1 << 12
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,8 +78,12 @@ def pack_pool(entry: PreparedOperator, model: Model) -> PackedPool | None:
             found = holds(when)
             return bool(found if isinstance(found, bool) else np.broadcast_to(found, channels)[channel])
 
-        given = {name: values, "count": np.full(values.shape, count)}
-        return np.asarray(staged.calculator(given, at)["output"]).astype(kind).view(np.uint8)
+        def outputs(some: Array) -> Array:
+            given = {name: some, "count": np.full(some.shape, count)}
+            return np.asarray(staged.calculator(given, at)["output"]).astype(kind).view(np.uint8)
+
+        # Every step of the rule is an array of int64 or float64.
+        return np.concatenate([outputs(values[i : i + _AT_ONCE]) for i in range(0, values.size, _AT_ONCE)])
 
     if largest:
         table = ask("largest", np.arange(low, low + 256), 1, 0)
