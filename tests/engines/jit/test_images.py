@@ -45,7 +45,9 @@ def pair(packed, first, second):
     fields = np.asarray([{**packed.fields, "second": 0}.get(name, 0) for name in Fields._fields], np.int64)
     state, out = np.zeros(len(State._fields), np.int64), np.empty(first.shape, packed.output)
     function = pairs if "table" in packed.fields else weighted_pairs
-    python_function(function)(address(fields), address(state), address(second), address(first), len(first), address(out))
+    python_function(function)(
+        address(fields), address(state), address(second), address(first), len(first), address(out)
+    )
     return out
 
 
