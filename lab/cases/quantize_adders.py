@@ -239,8 +239,68 @@ def add_matmul(make: Maker) -> None:
         make.op("BATCH_MATMUL", [source, make.constant(weights)], [(shape[0], shape[1], 4)])
 
 
+def add_image(make: Maker) -> None:
+    """An operator that copies an image's values to other places: larger, mirrored, or in blocks."""
+    source = pick(make, 4)
+    batch, height, width, channels = make.tensors[source].shape
+    kind = make.rng.integers(4)
+    if kind == 0 and height * width < 100:
+        size = (int(make.rng.integers(1, 2 * height + 1)), int(make.rng.integers(1, 2 * width + 1)))
+        which = str(make.rng.choice(["", "align_corners", "half_pixel_centers"]))
+        options = {which: True} if which else {}
+        inputs = [source, make.constant(np.array(size), INT32)]
+        if size != (height, width):  # the converter takes away what changes nothing
+            make.op("RESIZE_NEAREST_NEIGHBOR", inputs, [(batch, *size, channels)], **options)
+    elif kind == 1 and min(height, width) > 1 and height * width < 100:
+        mode = str(make.rng.choice(["REFLECT", "SYMMETRIC"]))
+        inputs = [source, make.constant(np.array([[0, 0], [1, 0], [1, 1], [0, 0]]), INT32)]
+        make.op("MIRROR_PAD", inputs, [(batch, height + 1, width + 2, channels)], mode=mode)
+    elif kind == 2 and height % 2 == 0 and width % 2 == 0:
+        inputs = [source, *(make.constant(np.array(part), INT32) for part in ([2, 2], [[0, 0], [0, 0]]))]
+        make.op("SPACE_TO_BATCH_ND", inputs, [(batch * 4, height // 2, width // 2, channels)])
+    elif kind == 3 and batch % 4 == 0:
+        inputs = [source, *(make.constant(np.array(part), INT32) for part in ([2, 2], [[0, 0], [0, 0]]))]
+        make.op("BATCH_TO_SPACE_ND", inputs, [(batch // 4, height * 2, width * 2, channels)])
+
+
+def add_transpose_conv(make: Maker) -> None:
+    """TRANSPOSE_CONV to an image of twice the size."""
+    source = pick(make, 4)
+    batch, height, width, channels = make.tensors[source].shape
+    if batch * height * width > 64:
+        return
+    units, kernel = (int(part) for part in make.rng.integers(1, 4, 2))
+    shape = (batch, height * 2, width * 2, units)
+    weights = make.weights((units, kernel, kernel, channels), 0)
+    inputs = [make.constant(np.array(shape), INT32), make.constant(weights), source]
+    bias = make.bias(units, source, weights, 0)
+    inputs += [bias] if bias >= 0 else []
+    act = str(make.rng.choice(["NONE", "RELU"]))
+    options: dict[str, Any] = {"padding": "SAME", "stride_w": 2, "stride_h": 2, "fused_activation_function": act}
+    make.op("TRANSPOSE_CONV", inputs, [shape], **options)
+
+
+def add_part(make: Maker) -> None:
+    """GATHER or SLICE along one axis."""
+    source = pick(make)
+    shape = make.tensors[source].shape
+    axis = int(make.rng.integers(len(shape)))
+    if shape[axis] < 2:
+        return
+    if make.rng.random() < 0.5:
+        rows = make.rng.integers(0, shape[axis], int(make.rng.integers(2, 5)))
+        inputs = [source, make.constant(rows, INT32)]
+        made = (*shape[:axis], len(rows), *shape[axis + 1 :])
+        make.op("GATHER", inputs, [made], axis=axis, batch_dims=0)
+    else:
+        begin = [int(i == axis) for i in range(len(shape))]
+        size = [length - first for length, first in zip(shape, begin, strict=True)]
+        inputs = [source, *(make.constant(np.array(part), INT32) for part in (begin, size))]
+        make.op("SLICE", inputs, [tuple(size)])
+
+
 ADDERS = [
     *(add_dense, add_conv, add_unary, add_pool, add_binary, add_shape, add_join, add_reduce, add_matmul),
-    add_dense_between,
+    *(add_dense_between, add_image, add_transpose_conv, add_part),
 ]
-SHARES = np.array([5, 6, 5, 4, 5, 5, 3, 2, 1, 1], float)
+SHARES = np.array([5, 6, 5, 4, 5, 5, 3, 2, 1, 1, 3, 1, 2], float)

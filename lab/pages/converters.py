@@ -65,7 +65,7 @@ def changes() -> str:
         ("TRANSPOSE before SQUEEZE, or RESHAPE and TRANSPOSE", lambda c: _moves(c.moves.moves_transposes)),
         ("range of a RESHAPE that changes nothing", lambda c: _range(c.moves)),
         ("PAD before a convolution, as much as SAME adds", lambda c: "into it" if c.moves.joins_padding else "stays"),
-        ("SPACE_TO_BATCH_ND and back (16x8)", lambda c: "float32" if c.float_in_int16 else "int16"),
+        ("MIRROR_PAD, SPACE_TO_BATCH_ND and back (16x8)", lambda c: "float32" if c.float_in_int16 else "int16"),
         ("bias's type named (16x8)", lambda c: "yes" if c.names_bias_type else "no"),
     ]
     lines = ["| what | in which version of TensorFlow |", "|---|---|"]

@@ -170,12 +170,19 @@ def test_with_an_open_batch_a_dense_layer_keeps_its_inputs_dimensions_before_a_r
         assert (dense.shape, dense.shape_signature) == ((1, 3, 5), (-1, 3, 5))
 
 
-def test_with_int16_space_to_batch_stays_float32_in_2_12_alone():
-    content = MODELS["moves-to-batch.tflite"]
-    for version, name in (("2.12", "DEQUANTIZE"), ("2.13", "SPACE_TO_BATCH_ND"), ("2.16", "SPACE_TO_BATCH_ND")):
-        arguments = {"ranges": ranges_of(content), "like": f"tflite@{version}", "activations": "int16"}
-        made = lastbit.quantize(content, **arguments, io="int16")
-        assert made.operators[2].name == name
+@pytest.mark.parametrize(
+    ("name", "shape", "constants"),
+    [
+        ("SPACE_TO_BATCH_ND", (6, 2, 4), [[3], [[0, 3]]]),
+        ("MIRROR_PAD", (2, 5, 4), [[[0, 0], [1, 1], [0, 0]]]),
+    ],
+)
+def test_with_int16_what_stays_float32_in_2_12_alone(name, shape, constants):
+    content = moved((name, shape, [np.array(part, np.int32) for part in constants], {}))
+    ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}
+    for version, found in (("2.12", "DEQUANTIZE"), ("2.13", name), ("2.16", name)):
+        made = lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", activations="int16", io="int16")
+        assert made.operators[1].name == found
 
 
 def test_a_product_with_zeros_is_refused_where_the_converter_makes_a_constant_of_it():

@@ -25,7 +25,7 @@ _DROPPING_ZEROS = Folding(earlier=True)
 _KEEPING_ZEROS = Folding(drops_zeros=False, earlier=True, joins_padding=False, keeps_dims=False)
 _SHARED = replace(_KEEPING_ZEROS, scales_shared=True)
 _EMBEDDINGS = frozenset(("EMBEDDING_LOOKUP",))
-_BLOCKS = frozenset(("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND"))
+_FLOAT_IN_INT16 = frozenset(("BATCH_TO_SPACE_ND", "MIRROR_PAD", "SPACE_TO_BATCH_ND"))
 _OLD_DEQUANTIZED = _EMBEDDINGS | {"TRANSPOSE_CONV"}
 
 
@@ -100,7 +100,7 @@ CONVERTERS: tuple[Converter, ...] = (
             moves=moves,
             vector_code=True,
             names_bias_type=version == "2.15",
-            float_in_int16=_BLOCKS if version == "2.12" else frozenset(),
+            float_in_int16=_FLOAT_IN_INT16 if version == "2.12" else frozenset(),
             dequantized=_OLD_DEQUANTIZED,
             folding=folding,
         )
