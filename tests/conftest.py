@@ -6,6 +6,10 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
+# Each core has a worker of pytest-xdist: BLAS with threads of its own would only wait for them. Before NumPy is loaded;
+# workers and what tests start inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 

@@ -183,7 +183,7 @@ def test_five_steps_of_each_form_end_at_its_output_and_the_cause_decides():
             accs = accumulators(params, rng)[:180]
             ours, theirs = (requantize(accs, p)["output"].astype(np.int64) for p in (params, other))
             units = np.intersect1d(legal_units(params), legal_units(other))
-            differing = [(row, unit) for row, unit in np.argwhere(ours != theirs) if unit in units]
+            differing = np.argwhere((ours != theirs) & np.isin(np.arange(UNITS), units))
             for row, unit in [*differing[:2], (0, units[0])]:
                 acc = int(accs[row, unit])
                 scales = float(SX), float(weights_scales(form)[unit]), float(SY)

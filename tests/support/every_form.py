@@ -46,6 +46,7 @@ def rules_of(form: Requantize) -> Iterator[IntegerRule]:
             continue
 
 
+@cache
 def weights_scales(form: Requantize) -> npt.NDArray[np.float32]:
     """Scales of 24 units: powers of two, so that ties are exact; others; and three whose results leave registers."""
     rng = np.random.default_rng(11)
@@ -53,7 +54,9 @@ def weights_scales(form: Requantize) -> npt.NDArray[np.float32]:
     others = np.ldexp(rng.uniform(1, 2, 9), rng.integers(-14, 4, 9))
     # What leaves 32 bits, and nearly the largest and the smallest factor that a multiplier and a shift can write.
     far = np.ldexp([1.37, 1.93, 1.81], [12, 30, -30])
-    return np.concatenate([powers, others, far]).astype(np.float32)
+    scales = np.concatenate([powers, others, far]).astype(np.float32)
+    scales.flags.writeable = False
+    return scales
 
 
 def given_factor(params: RequantParams, rng: np.random.Generator) -> GivenFactor:

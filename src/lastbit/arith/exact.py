@@ -10,6 +10,7 @@ from typing import Literal, assert_never
 __all__ = [
     "ExactStep",
     "decimal_text",
+    "floor_log2",
     "low_bits",
     "make_step",
     "multiplier_steps",
@@ -19,6 +20,8 @@ __all__ = [
     "round_to_float",
     "saturate",
     "split_fraction",
+    "times_power",
+    "to_grid",
 ]
 
 
@@ -58,8 +61,13 @@ def make_step(
     name: str, formula: str, numbers: str, value: Fraction | int, exact: Fraction | int, effect: str = ""
 ) -> ExactStep:
     """A step; its effect is kept only where something was lost."""
-    lost = Fraction(exact) != Fraction(value)
-    return ExactStep(name, formula, numbers, Fraction(value), Fraction(exact), effect if lost else "", effect)
+    value, exact = _fraction(value), _fraction(exact)
+    return ExactStep(name, formula, numbers, value, exact, effect if exact != value else "", effect)
+
+
+def _fraction(value: Fraction | int) -> Fraction:
+    """The number as a fraction; one that is a fraction already is not made again."""
+    return value if type(value) is Fraction else Fraction(value)
 
 
 def saturate(value: int, bits: int) -> int:
@@ -93,18 +101,46 @@ def round_fraction(value: Fraction, tie: Tie) -> int:
     >>> [round_fraction(Fraction(-5, 2), tie) for tie in ("half_up", "half_away", "half_even")]
     [-2, -3, -2]
     """
-    below, rest = divmod(value, 1)
-    if rest != Fraction(1, 2):
-        return int(below) + (rest > Fraction(1, 2))
+    return _rounded(value.numerator, value.denominator, tie)
+
+
+def _rounded(numerator: int, denominator: int, tie: Tie) -> int:
+    """The integer nearest to a quotient, whose denominator is positive."""
+    below, rest = divmod(numerator, denominator)
+    if 2 * rest != denominator:
+        return below + (2 * rest > denominator)
     match tie:
         case "half_up":
-            return int(below) + 1
+            return below + 1
         case "half_away":
-            return int(below) + (value > 0)
+            return below + (numerator > 0)
         case "half_even":
-            return int(below) + int(below) % 2
+            return below + below % 2
         case never:
             assert_never(never)
+
+
+def times_power(value: Fraction, exponent: int) -> Fraction:
+    """C's `ldexp`: value * 2**exponent, exactly.
+
+    >>> times_power(Fraction(3, 4), 3), times_power(Fraction(3), -1)
+    (Fraction(6, 1), Fraction(3, 2))
+    """
+    if exponent >= 0:
+        return Fraction(value.numerator << exponent, value.denominator)
+    return Fraction(value.numerator, value.denominator << -exponent)
+
+
+def floor_log2(value: Fraction) -> int:
+    """The largest power of two that a positive number reaches: 2**exponent <= value < 2**(exponent + 1).
+
+    >>> floor_log2(Fraction(8)), floor_log2(Fraction(1, 3))
+    (3, -2)
+    """
+    numerator, denominator = value.numerator, value.denominator
+    exponent = numerator.bit_length() - denominator.bit_length()
+    reaches = numerator >= denominator << exponent if exponent >= 0 else numerator << -exponent >= denominator
+    return exponent if reaches else exponent - 1
 
 
 def round_to_float(value: Fraction, bits: int) -> Fraction:
@@ -118,12 +154,19 @@ def round_to_float(value: Fraction, bits: int) -> Fraction:
     if value == 0:
         return value
     smallest_exponent = -149 if bits == 24 else -1074  # of a subnormal's last bit
-    magnitude = abs(value)
-    exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
-    if Fraction(2) ** exponent > magnitude:
-        exponent -= 1
-    ulp = Fraction(2) ** max(exponent - bits + 1, smallest_exponent)
-    return round_fraction(value / ulp, "half_even") * ulp
+    return to_grid(value, max(floor_log2(abs(value)) - bits + 1, smallest_exponent))
+
+
+def to_grid(value: Fraction, exponent: int) -> Fraction:
+    """The nearest multiple of 2**exponent, ties to an even multiple.
+
+    >>> to_grid(Fraction(5), 1), to_grid(Fraction(5, 8), -2)
+    (Fraction(4, 1), Fraction(1, 2))
+    """
+    numerator, denominator = value.numerator, value.denominator
+    if exponent >= 0:
+        return Fraction(_rounded(numerator, denominator << exponent, "half_even") << exponent)
+    return Fraction(_rounded(numerator << -exponent, denominator, "half_even"), 1 << -exponent)
 
 
 def split_fraction(value: Fraction) -> tuple[Fraction, int]:
@@ -132,12 +175,10 @@ def split_fraction(value: Fraction) -> tuple[Fraction, int]:
     >>> split_fraction(Fraction(3)), split_fraction(Fraction(1, 5))
     ((Fraction(3, 4), 2), (Fraction(4, 5), -2))
     """
-    exponent = 0
-    while value >= 1:
-        value, exponent = value / 2, exponent + 1
-    while 0 < value < Fraction(1, 2):
-        value, exponent = value * 2, exponent - 1
-    return value, exponent
+    if value == 0:
+        return value, 0
+    exponent = floor_log2(value) + 1
+    return times_power(value, -exponent), exponent
 
 
 def round_multiplier(scale: Fraction) -> tuple[int, int]:

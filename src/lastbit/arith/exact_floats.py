@@ -9,6 +9,8 @@ import math
 from fractions import Fraction
 from typing import Literal
 
+from .exact import floor_log2, to_grid
+
 __all__ = ["Flush", "add", "divide", "flushed", "fma", "multiply", "nearest_float32", "round_float32"]
 
 Flush = Literal["none", "x86", "arm"]
@@ -32,10 +34,10 @@ def nearest_float32(value: Fraction, flush: bool = False) -> Fraction | None:
     """
     if value == 0:
         return Fraction(0)
-    exponent = _floor_log2(abs(value))
-    if flush and abs(_to_grid(value, exponent - _BITS + 1)) < _SMALLEST:
+    exponent = floor_log2(abs(value))
+    if flush and abs(to_grid(value, exponent - _BITS + 1)) < _SMALLEST:
         return Fraction(0)
-    rounded = _to_grid(value, max(exponent - _BITS + 1, _LOWEST))
+    rounded = to_grid(value, max(exponent - _BITS + 1, _LOWEST))
     return rounded if abs(rounded) <= _LARGEST else None
 
 
@@ -93,14 +95,3 @@ def divide(a: float, b: float) -> float:
 def flushed(a: float) -> float:
     """A subnormal as zero of the same sign."""
     return math.copysign(0.0, a) if abs(a) < 2.0**-126 else a
-
-
-def _floor_log2(value: Fraction) -> int:
-    exponent = value.numerator.bit_length() - value.denominator.bit_length()
-    return exponent if Fraction(2) ** exponent <= value else exponent - 1
-
-
-def _to_grid(value: Fraction, exponent: int) -> Fraction:
-    """The nearest multiple of 2^exponent, ties to an even multiple."""
-    step = Fraction(2) ** exponent
-    return round(value / step) * step

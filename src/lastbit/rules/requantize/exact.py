@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import assert_never
 
-from ...arith.exact import ExactStep, low_bits, make_step, multiplier_steps, number_text, round_fraction, round_to_float
+from ...arith.exact import (
+    ExactStep,
+    low_bits,
+    make_step,
+    multiplier_steps,
+    number_text,
+    round_fraction,
+    round_to_float,
+    times_power,
+)
 from ..base import IntegerRule
 from .five_steps import (
     SIGNIFICAND,
@@ -76,14 +85,14 @@ def exact_requantize(
     scale = scale_of(rule, input_scale, weights_scale, output_scale)
     steps = [_scale_step(rule, input_scale, weights_scale, output_scale, scale)]
     form, factor = rule.requantize, factor_of(rule, scale, given)
-    fixed = multiplier_steps(scale) if given is None else _given_steps(given)
     match form:
         case Float():
             in_steps = exact_bias(form, bias, input_scale, weights_scale)
             steps += _float_steps(rule, form, acc, factor.value, bias, in_steps, ends)
         case TwoRoundings():
-            steps += [*fixed, *_two_steps(form, acc, factor)]
+            steps += [*_fixed_steps(scale, given), *_two_steps(form, acc, factor)]
         case OneRounding():
+            fixed = _fixed_steps(scale, given)
             steps += [*fixed, *_one_step(rule, form, acc, factor, int(fixed[0].value))]
         case never:
             assert_never(never)
@@ -115,8 +124,10 @@ def _scale_step(rule: IntegerRule, sx: Fraction, sw: Fraction, sy: Fraction, sca
     return make_step("effective_scale", formula, numbers, scale, sx * sw / sy, precision)
 
 
-def _given_steps(given: tuple[int, int]) -> tuple[ExactStep, ExactStep]:
-    """What stands in the place of the two steps from an effective scale to its multiplier and shift."""
+def _fixed_steps(scale: Fraction, given: tuple[int, int] | None) -> tuple[ExactStep, ExactStep]:
+    """The two steps from an effective scale to its multiplier and shift; given ones are taken as they are."""
+    if given is None:
+        return multiplier_steps(scale)
     q, shift = given
     return (
         make_step("multiplier", "q, as given", str(q), q, q),
@@ -223,7 +234,7 @@ def _one_step(rule: IntegerRule, form: OneRounding, acc: int, factor: AppliedFac
     if form.kept_bit:
         yield from _halved(form, product, bits)
         return
-    exact = Fraction(product) / Fraction(2) ** bits
+    exact = times_power(Fraction(product), -bits)
     result = last_rounding(rule, unrounded(form, product, bits))
     operation = "half_up"
     if bits < 1 and form.counts == "modulo_64":
@@ -236,7 +247,7 @@ def _one_step(rule: IntegerRule, form: OneRounding, acc: int, factor: AppliedFac
 
 def _halved(form: OneRounding, product: int, bits: int) -> Iterator[ExactStep]:
     """Twice the result in an int32, then half of it."""
-    twice = Fraction(product) / Fraction(2) ** (bits - 1)
+    twice = times_power(Fraction(product), 1 - bits)
     floor = product >> count_of(form, bits - 1)
     doubled = low_bits(floor, 32)
     formula = f"wrap32(product >> ({form.multiplier_bits - 1}-shift))"

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import assert_never
 
-from ...arith.exact import low_bits, round_fraction, round_multiplier, round_to_float, saturate, split_fraction
+from ...arith.exact import (
+    low_bits,
+    round_fraction,
+    round_multiplier,
+    round_to_float,
+    saturate,
+    split_fraction,
+    times_power,
+)
 from ..base import IntegerRule
 from .forms import Add, ClampOrder, Float, OneRounding, Requantize, TwoRoundings
 
@@ -77,7 +85,7 @@ class AppliedFactor:
     @property
     def value(self) -> Fraction:
         """The factor."""
-        return self.fraction * Fraction(2) ** self.shift
+        return times_power(self.fraction, self.shift)
 
 
 def scale_of(rule: IntegerRule, sx: Fraction, sw: Fraction, sy: Fraction) -> Fraction:

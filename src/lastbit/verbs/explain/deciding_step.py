@@ -145,14 +145,16 @@ def find_cause(acc: int, scales: tuple[float, float, float], here: RequantSide, 
     ('last_rounding', True, [2, 3])
     """
     count = len(STEPS)
-    turns = []
-    for first, second in ((there, here), (here, there)):
-        outputs = [five_steps(acc, scales, (*(first,) * n, *(second,) * (count - n)))[-1] for n in range(count + 1)]
-        assert outputs[0] != outputs[-1], "the two sides agree"
-        turns.append(max(n for n in range(count) if outputs[n] != outputs[-1]))
     ours = five_steps(acc, scales, (here,) * count)
     theirs = five_steps(acc, scales, (there,) * count)
-    step = STEPS[min(turns)]
+    assert ours[-1] != theirs[-1], "the two sides agree"
+
+    def turn(first: RequantSide, second: RequantSide, output: Fraction) -> int:
+        """The last of the first side's steps without which the output is not the first side's."""
+        mixed = (five_steps(acc, scales, (*(first,) * n, *(second,) * (count - n))) for n in reversed(range(count)))
+        return count - 1 - next(back for back, steps in enumerate(mixed) if steps[-1] != output)
+
+    step = STEPS[min(turn(there, here, theirs[-1]), turn(here, there, ours[-1]))]
     before = STEPS.index("first_rounding")
     tie = step == "last_rounding" and ours[before] == theirs[before] and ours[before] % 1 == Fraction(1, 2)
     return Cause(step, ours, theirs, tie)
