@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from .compile import call, inner, int8_at, int16_at, int32_at, int64_at, uint8_at
 from .fields import AT, FIELD_BYTES, IN
 from .hybrid_forms import RECORD_BYTES
 from .hybrid_kernels import NAN, ZEROS, quantize_rows
 from .image_kernels import add_windows
+from .mailbox import exchange
 from .tile import call_tile
 
 __all__ = ["chain", "convolve", "dense", "hybrid", "tiles"]
-
-
-@intrinsic
-def _exchange(_typing: Any, address: Any, wanted: Any, new: Any) -> Any:
-    """Write an int64 where it is as wanted, in one step; what was there."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        pointer = builder.inttoptr(args[0], ir.PointerType())
-        found = builder.cmpxchg(pointer, args[1], args[2], "monotonic", "monotonic")
-        return builder.extract_value(found, 0)
-
-    return types.int64(types.intp, types.int64, types.int64), generate
 
 
 @inner
@@ -40,7 +24,7 @@ def _take_rows(shared: int, rows: int, block: int, step: int) -> tuple[int, int]
         count = min(max(left // (2 * threads) // step, 2) * step, block, left)
         if left <= 0:
             return begin, 0
-        found = _exchange(shared, begin, begin + count)
+        found = exchange(shared, begin, begin + count)
         if found == begin:
             return begin, count
         begin = found

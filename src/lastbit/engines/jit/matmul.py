@@ -13,7 +13,6 @@ Sums wrap at 32 bits, or at 64 where the weights were packed for 64-bit sums. Ne
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 from collections.abc import Callable, Sequence
 
@@ -25,7 +24,7 @@ from .fields import Fields
 from .memory import Outputs, address, aligned
 from .pack import Epilogue, PackedDense, pack
 from .room import Operator, Room, Wiring, arena, images
-from .threads import together
+from .threads import Share, together
 
 __all__ = ["Chain", "Epilogue", "PackedDense", "available", "dense", "dot", "pack"]
 
@@ -165,16 +164,20 @@ class Chain:
         refused = self._run(x, rows, out)
         return self._refuse(x) if refused and self._refuse is not None else out
 
-    def _run(self, x: Array, rows: int, out: Array, *, shared: int = 0, others: int = 0) -> int:
-        """One thread's part of a call: see `entry.enter`."""
-        # Lists give and take in one step, so two threads never get the same memory.
-        try:
-            memory = self._free.pop()
-        except IndexError:
-            memory = self._memory()
-        refused: int = self._enter(memory, x, rows, out, shared, others)
+    def _run(self, x: Array, rows: int, out: Array, *, others: int = 0) -> int:
+        """A call in this thread: see `entry.enter`."""
+        memory = self._take()
+        refused: int = self._enter(memory, x, rows, out, 0, others)
         self._free.append(memory)
         return refused
+
+    def _take(self) -> int:
+        """Memory for one thread."""
+        # Lists give and take in one step, so two threads never get the same memory.
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._memory()
 
     def _by_units(self, x: Array, rows: int, threads: int) -> Array:
         """Few rows of large layers: threads share the units of each layer, one operator after the other."""
@@ -185,8 +188,11 @@ class Chain:
             out = np.empty((rows, chains[0]._elements), chains[0].output)
             for chain in chains:
                 chain._prepare(rows)
-            works = [functools.partial(chain._run, given, rows, out, others=1) for chain in chains]
-            if together(works) and self._refuse is not None:
+            parts = [Share(chain._take(), given, rows, out) for chain in chains]
+            refused = together(parts)
+            for chain, part in zip(chains, parts, strict=True):
+                chain._free.append(part.memory)
+            if refused and self._refuse is not None:
                 return self._refuse(x)
             given = out
         return given
@@ -199,8 +205,9 @@ class Chain:
             refused = self._run(x, rows, out, others=1)
         else:
             shared = np.asarray([0, threads], np.int64)  # rows that are taken, and by how many threads
-            part = functools.partial(self._run, x, rows, out, shared=address(shared), others=1)
-            refused = together([part] * threads)
+            parts = [Share(self._take(), x, rows, out, address(shared)) for _ in range(threads)]
+            refused = together(parts)
+            self._free.extend(part.memory for part in parts)
         return self._refuse(x) if refused and self._refuse is not None else out
 
     def _memory(self) -> int:
