@@ -140,6 +140,10 @@ def test_wrong_use_is_told(pair):
     for tensor, match in (("nothing", "there is no tensor"), (99, "there is no tensor"), ("t4", "not quantized")):
         with pytest.raises(InputError, match=match):
             explain_tensor(model, tensor)
+    outer = lastbit.quantize(source, ranges=RANGES)
+    for end in (outer.inputs[0], outer.outputs[0]):
+        with pytest.raises(InputError, match=rf"not quantized\. Its integers are those of tensor \d+ '{end.name}_int8_"):
+            explain_tensor(outer, end.index)
     with pytest.raises(InputError, match="which is not given"):
         explain_tensor(model, 0, ranges=RANGES)
     with pytest.raises(InputError, match="one of the two"):

@@ -252,8 +252,20 @@ def _tensor(model: Model, key: int | str) -> Tensor:
             f"{len(model.tensors) - 1}."
         )
     if named[0].quant is None:
-        raise InputError(f"{model.source}: {named[0].label} is {named[0].dtype.name} without a scale: not quantized.")
+        raise InputError(
+            f"{model.source}: {named[0].label} is {named[0].dtype.name} without a scale: not quantized."
+            + _quantized_twin(model, named[0].index)
+        )
     return named[0]
+
+
+def _quantized_twin(model: Model, index: int) -> str:
+    """A sentence that names the quantized form of a float32 input or output, where the model has one."""
+    for op in model.operators:
+        for name, own, other in (("QUANTIZE", op.inputs, op.outputs), ("DEQUANTIZE", op.outputs, op.inputs)):
+            if op.name == name and index in own:
+                return f" Its integers are those of {model.tensors[other[0]].label}."
+    return ""
 
 
 def _from_file(model: Model, found: Decided, root: Tensor, channel: int) -> list[str]:
