@@ -142,7 +142,9 @@ def test_wrong_use_is_told(pair):
             explain_tensor(model, tensor)
     outer = lastbit.quantize(source, ranges=RANGES)
     for end in (outer.inputs[0], outer.outputs[0]):
-        with pytest.raises(InputError, match=rf"not quantized\. Its integers are those of tensor \d+ '{end.name}_int8_"):
+        with pytest.raises(
+            InputError, match=rf"not quantized\. Its integers are those of tensor \d+ '{end.name}_int8_"
+        ):
             explain_tensor(outer, end.index)
     with pytest.raises(InputError, match="which is not given"):
         explain_tensor(model, 0, ranges=RANGES)
