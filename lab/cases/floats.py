@@ -81,7 +81,7 @@ def float_reductions(rng: np.random.Generator, count: int) -> Iterator[Case]:
 
 
 def float_pools(rng: np.random.Generator, count: int) -> Iterator[Case]:
-    """`count` cases of MAX_POOL_2D and of AVERAGE_POOL_2D."""
+    """`count` cases of MAX_POOL_2D and of AVERAGE_POOL_2D; the former again with both zeros in the windows."""
     from lab.cases.convolutions import pools
 
     for case in pools(rng, count):

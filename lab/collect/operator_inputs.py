@@ -3,10 +3,11 @@
     python -m lab collect inputs [--least N] [--seed S] [--runtimes NAME ...] [--only OPERATOR ...]
         [--command RUNTIME=COMMAND ...] [--hidden RUNTIME ...]
 
-Writes the part `inputs` of lab/evidence/RUNTIME.json: variants of which the other parts have fewer than N outputs. The
-models are the largest of those of `collect operators`; each gets its own input in many other orders, so that what
-separates rules (ties, both ends of a type) stays in it. --command starts another Python, such as an emulator's. Ctrl-C
-stores what was compared until then.
+Writes the part `inputs` of lab/evidence/RUNTIME.json: variants of which all parts together have fewer than N outputs;
+other variants keep their rows. The models are the largest of those of `collect operators`, with a longer first
+dimension where that is the operator's batch; each gets its own input in many other orders, so that what separates rules
+(ties, both ends of a type) stays in it. --command starts another Python, such as an emulator's. Ctrl-C stores what was
+compared until then.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from lab.cases import activations
-from lab.cases.operators import Array
-from lab.collect.evidence_files import load_part, store_part
-from lab.collect.operators import Made, Tally, oracle_of
+from lab.cases.operators import Array, Case, Operand
+from lab.collect.evidence_files import PARTS, load_part, store_part
+from lab.collect.operators import Made, Tally, made_by_rules, oracle_of
 from lab.record.operators import all_cases
 from lastbit.model.graph import Model
 from lastbit.model.tflite import load, write
@@ -33,7 +35,9 @@ from lastbit.runtimes import RUNTIMES, Rule, find_rule
 from lastbit.runtimes.variant import key_of
 from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES
 
-MODELS = 2  # of each variant
+MODELS = 8  # of each variant
+SMALLEST = 4  # what has fewer outputs than this part of the largest model's is left out
+BATCH_OUTPUTS = 1250  # of one model with a longer batch
 MOST = 2500  # inputs of one model
 Variant = tuple[str, str]
 Asked = tuple[bytes, Model, list[list[Array]]]
@@ -48,12 +52,41 @@ def models(seed: int, scale: float) -> dict[Variant, list[tuple[bytes, Model, Se
         found[op.name, str(OPERATORS[op.name].variant(model, op))].append((content, model, values))
 
     for case in all_cases(seed, scale):
-        keep(case.content(), case.values)
+        wide = widened(case)
+        keep(wide.content(), wide.values)
     for around in activations.cases(seed, max(round(100 * scale), 1)):
         keep(write(around.graph), around.samples[:1])
     for known in found.values():
         known.sort(key=lambda entry: -outputs_of(entry[1]))
     return dict(sorted(found.items()))
+
+
+def widened(case: Case) -> Case:
+    """The case with a first dimension of so many times its length that it has some 1250 outputs, or as it is.
+
+    As it is where inputs or outputs have no first dimension, or where a rule gives outputs of other shapes then: where
+    the first dimension is not one along which an operator does the same again.
+    """
+    times = BATCH_OUTPUTS // max(sum(int(np.prod(made.shape)) for made in case.outputs), 1)
+    shapes = [*(x.shape for x in case.values), *(made.shape for made in case.outputs)]
+    if times < 2 or not case.values or () in shapes:
+        return case
+    wide = replace(
+        case,
+        inputs=[_longer(o, times) if o is not None and o.data is None else o for o in case.inputs],
+        outputs=[_longer(operand, times) for operand in case.outputs],
+        values=[np.concatenate([x] * times) for x in case.values],
+    )
+    try:
+        made = list(made_by_rules(wide.model(), wide.values).values())
+    except (ValueError, IndexError):
+        return case
+    wanted = [operand.shape for operand in wide.outputs]
+    return wide if made and all([x.shape for x in outputs] == wanted for outputs in made) else case
+
+
+def _longer(operand: Operand, times: int) -> Operand:
+    return replace(operand, shape=(operand.shape[0] * times, *operand.shape[1:]))
 
 
 def outputs_of(model: Model) -> int:
@@ -65,7 +98,7 @@ def questions(
     known: Sequence[tuple[bytes, Model, Sequence[Array]]], least: int, rng: np.random.Generator
 ) -> Iterator[Asked]:
     """The largest models of a variant, each with so many inputs that all outputs together are `least` or more."""
-    chosen = known[:MODELS]
+    chosen = [entry for entry in known[:MODELS] if outputs_of(entry[1]) * SMALLEST >= outputs_of(known[0][1])]
     for content, model, values in chosen:
         wanted = -(-least // (len(chosen) * max(outputs_of(model), 1)))
         yield content, model, [[shuffled(x, rng) for x in values] for _ in range(min(wanted, MOST))]
@@ -96,7 +129,7 @@ def compared(parts: Sequence[Mapping[str, Any]], runtime: str) -> dict[Variant, 
 
 def collect(names: Sequence[str], oracles: Mapping[str, Oracle], options: argparse.Namespace) -> dict[str, Tally]:
     """Ask every runtime that has less of a variant than wanted."""
-    parts = [load_part("dense"), load_part("operators")]
+    parts = [load_part(part) for part in PARTS]
     counts = {name: compared(parts, name) for name in names}
     made: dict[int, Made] = {}
     tallies = {name: Tally(name, made) for name in names}
@@ -122,6 +155,14 @@ def collect(names: Sequence[str], oracles: Mapping[str, Oracle], options: argpar
     return tallies
 
 
+def added(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """A runtime's entry with the new variants; those that were not asked again keep what is said of them."""
+    again = {(v["operator"], v["variant"]) for v in new["variants"]}
+    own = {what: known[what] for what in ("fingerprint", "date", "how")}
+    kept = [{**own, **v} for v in known["variants"] if (v["operator"], v["variant"]) not in again]
+    return {**new, "variants": sorted([*kept, *new["variants"]], key=lambda v: (v["operator"], v["variant"]))}
+
+
 def _rule(name: str, key: Variant) -> Any:
     return find_rule(RUNTIMES[name], *key_of(*key), declined=False)
 
@@ -142,7 +183,7 @@ def main() -> None:
     """Parse the command line, collect, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--least", type=int, default=20_000)
-    parser.add_argument("--scale", type=float, default=0.05, help="how many models there are to choose from")
+    parser.add_argument("--scale", type=float, default=0.15, help="how many models there are to choose from")
     parser.add_argument("--seed", type=int, default=2027)
     parser.add_argument("--runtimes", nargs="+", choices=OPERATOR_RUNTIMES, default=OPERATOR_RUNTIMES)
     parser.add_argument("--only", nargs="+", choices=OPERATORS, default=())
@@ -163,7 +204,8 @@ def main() -> None:
         done, bad = (sum(v[what] for v in variants) for what in ("outputs", "mismatches"))
         print(f"{name}: {len(variants)} variants, {done:,} outputs, {bad} mismatches")
         date, fingerprint = datetime.now(UTC).strftime("%Y-%m-%d"), oracles[name].fingerprint.as_dict()
-        entries[name] = {"fingerprint": fingerprint, "date": date, "how": how, "variants": variants}
+        new = {"fingerprint": fingerprint, "date": date, "how": how, "variants": variants}
+        entries[name] = added(entries[name], new) if name in entries else new
     store_part("inputs", entries)
 
 

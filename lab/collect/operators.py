@@ -18,7 +18,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -39,7 +39,7 @@ from lastbit.model.errors import LastBitError, Refusal, UnsupportedError
 from lastbit.model.graph import Model
 from lastbit.model.tflite import load, write
 from lastbit.ops import OPERATORS
-from lastbit.ops.base import output_values
+from lastbit.ops.base import PreparedOperator, output_values
 from lastbit.ops.prepare import prepare, prepare_operator
 from lastbit.oracles import Oracle, OracleFailure, installed, open_oracle
 from lastbit.runtimes.variant import Variant
@@ -78,18 +78,17 @@ class Tally:
         """Count one case."""
         op = model.operators[0]
         self.number += 1
-        key = op.name, str(OPERATORS[op.name].variant(model, op))
+        key = key_of_case(model)
         counts = self.counts[key]
-        try:
-            prepared = prepare_operator(model, op, self.runtime)
-        except UnsupportedError as error:
-            reason = "; ".join(error.reasons)
+        prepared = prepared_or_refused(model, self.runtime)
+        if isinstance(prepared, UnsupportedError):
             if isinstance(found, str):
                 counts["refused_by_both"] += 1
                 self.reasons.setdefault(key, found)
-            elif error.kind in (Refusal.NOT_EXACT, Refusal.UNDEFINED):
+            elif prepared.kind in (Refusal.NOT_EXACT, Refusal.UNDEFINED):
                 counts["not_exact"] += 1
             else:
+                reason = "; ".join(prepared.reasons)
                 self._mismatch(key, 1, f"LastBit refuses what the interpreter runs: {reason}")
             return
         if isinstance(found, str):
@@ -142,16 +141,39 @@ class Tally:
         ]
 
 
+@lru_cache(maxsize=64)
+def key_of_case(model: Model) -> tuple[str, str]:
+    """The operator of a case and its variant."""
+    op = model.operators[0]
+    return op.name, str(OPERATORS[op.name].variant(model, op))
+
+
+@lru_cache(maxsize=64)
+def prepared_or_refused(model: Model, runtime: str) -> PreparedOperator | UnsupportedError:
+    """The operator of a case as a runtime calculates it, or why it does not: asked once for many inputs."""
+    try:
+        return prepare_operator(model, model.operators[0], runtime)
+    except UnsupportedError as error:
+        return error
+
+
+@lru_cache(maxsize=64)
+def prepared_by_rules(model: Model) -> dict[str, PreparedOperator]:
+    """Rule -> the operator of a case by this rule, for every rule that takes it."""
+    op = model.operators[0]
+    found = {}
+    for rule in OPERATORS[op.name].rules:
+        with contextlib.suppress(LastBitError, ZeroDivisionError):
+            found[rule] = OPERATORS[op.name].prepare(model, op, rule)
+    return found
+
+
 def made_by_rules(model: Model, inputs: Sequence[Array]) -> Made:
     """What the rules of the operator make of a case."""
-    op = model.operators[0]
     made: Made = {}
-    for rule in OPERATORS[op.name].rules:
-        try:
-            steps = OPERATORS[op.name].prepare(model, op, rule).evaluate(inputs)
-        except (LastBitError, ZeroDivisionError):
-            continue
-        made[rule] = list(output_values(op, steps).values())
+    for rule, prepared in prepared_by_rules(model).items():
+        with contextlib.suppress(LastBitError, ZeroDivisionError):
+            made[rule] = list(output_values(prepared.operator, prepared.evaluate(inputs)).values())
     return made
 
 

@@ -70,6 +70,7 @@ ARM64_BUILTIN: Rules = {
     **_same(("SUM",), EIGHT_BIT, "float32_fused_sum", Family.BUILTIN),
     **_same(("RELU", "RELU_N1_TO_1"), ("float32",), "float32_clamp/ordered_zeros", Family.BUILTIN),
     **_same(("ADD", "SUB"), ("float32",), "float32/ordered_zeros", Family.BUILTIN),
+    **_same(("MAX_POOL_2D",), ("float32",), "float32_vector4_ordered_zeros", Family.BUILTIN),
     key_of("MUL", "float32->float32"): Refused(
         Refusal.NOT_EXACT,
         "not exact: which elements of a product get 0.0 for -0.0 at a bound of 0.0 on ARM64 is not known",

@@ -52,7 +52,8 @@ def prepare_pool_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
             covered.
 
     Source: google-ai-edge/LiteRT, tflite/kernels/internal/reference/integer_ops/pooling.h @268878a7f508 and
-    tflite/kernels/pooling.cc; google/XNNPACK, src/subgraph/max-pooling-2d.c.
+    tflite/kernels/pooling.cc; google/XNNPACK, src/subgraph/max-pooling-2d.c. Eigen takes the maximum of a pixel's
+    channels in vectors from the first 16-byte address on, and the rest one by one.
     """
     chosen = pick_rule(
         op, rule, {**AVERAGE_POOL, **POOL_MEAN} if op.name == "AVERAGE_POOL_2D" else {**MAX_POOL, **POOL_LARGEST}
@@ -152,8 +153,10 @@ def _float_steps(
 
     def maximum(values: Array) -> dict[str, Array]:
         best: Array = np.float32(-np.inf)  # type: ignore[assignment]
+        vector = _in_groups(y.shape, rule.group) if isinstance(rule, FloatLargest) and rule.group else np.False_
         for _, _, seen in taps(values, rows, columns, -np.inf):
-            best = np.where(seen > best, seen, best)
+            ordered = (seen == best) & ~np.signbit(seen) & np.resize(vector, seen.shape)
+            best = np.where((seen > best) | ordered, seen, best)
         return {"maximum": best, "output": clamp(best)}
 
     def average(values: Array) -> dict[str, Array]:
@@ -166,6 +169,15 @@ def _float_steps(
         return {"sum": total, "count": np.broadcast_to(count, total.shape), "output": clamp(total / count)}
 
     return average if isinstance(rule, FloatInOrder) else maximum
+
+
+def _in_groups(shape: tuple[int, ...], group: int) -> Array:
+    """Which outputs of an array lie in whole groups: `group` channels of a pixel from a multiple of `group` on."""
+    pixels = np.arange(np.prod(shape)) // shape[-1]
+    whole = pixels[: pixels.size // group * group].reshape(-1, group)
+    found = np.zeros(pixels.size, np.bool_)
+    found[: whole.size] = np.repeat(whole[:, 0] == whole[:, -1], group)
+    return found
 
 
 def _delegate_declines(model: Model, op: Operator) -> str | None:

@@ -119,7 +119,14 @@ class FloatInOrder(_NamedFloat):
 
 @dataclass(frozen=True)
 class FloatLargest(_NamedFloat):
-    """The largest number; of two zeros the first."""
+    """The largest number; of two zeros the first.
+
+    Attributes:
+        group: of so many outputs of one pixel that begin at a multiple of it in the output array, 0.0 is larger than
+            -0.0, as in vector instructions of ARM64. 0: of none.
+    """
+
+    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -259,7 +266,15 @@ POOL_MEAN = _table(
     )
 )
 
-POOL_LARGEST = _table(FloatLargest("float32_first", "y = clamp(max) in float32; of two zeros the first; finite bounds"))
+_LARGEST = "y = clamp(max) in float32; finite bounds; of two zeros the first"
+POOL_LARGEST = _table(
+    FloatLargest("float32_first", _LARGEST),
+    FloatLargest(
+        "float32_vector4_ordered_zeros",
+        f"{_LARGEST}, or 0.0 in outputs 4k to 4k + 3 of the array that are channels of one pixel",
+        group=4,
+    ),
+)
 
 _ORDER = "row by row of the window, from left to right, channel by channel"
 # XNNPACK has depthwise kernels for windows of up to so many taps.
