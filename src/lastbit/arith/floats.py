@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..model.types import Array, Float32Array, Float64Array, fused_bounds
 
 __all__ = [
+    "SMALLEST_NORMAL",
     "clamp_bound_first",
     "clamp_high_first",
     "clamp_maximum",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 
-SMALLEST_NORMAL = np.float32(2.0**-126)
+SMALLEST_NORMAL = 2.0**-126
 # The smallest magnitude that 24 bits with an unbounded exponent round to 2^-126 (a tie, to even). x86 looks at this
 # rounding, and not at the one to a subnormal, when it decides what to flush.
 _NOT_TINY = 2.0**-126 * (1 - 2.0**-25)
@@ -51,7 +52,7 @@ def _narrow(value: Float64Array, flush: bool, arm: bool = False) -> Float32Array
         result = value.astype(np.float32)
     if flush:
         # ARM64 looks at the value before it is rounded.
-        least = float(SMALLEST_NORMAL) if arm else _NOT_TINY
+        least = SMALLEST_NORMAL if arm else _NOT_TINY
         result = np.where(np.abs(value) < least, np.copysign(np.float32(0), result), result)
     return result
 

@@ -67,11 +67,8 @@ def pack_weights(weights: IntArray, largest_input: int, zero_point: int = 0) -> 
     dtype('float64')
     """
     # A few rows at a time: the weights of a network are its largest memory.
-    sums = [
-        np.abs(part.astype(np.int64) - zero_point).sum(axis=1)
-        for part in np.array_split(weights, -(-len(weights) // 64) or 1)
-    ]
-    largest_sum = max(int(part.max(initial=0)) for part in sums) * largest_input
+    parts = (weights[at : at + 64].astype(np.int64) - zero_point for at in range(0, len(weights), 64))
+    largest_sum = max((int(np.abs(part).sum(axis=1).max()) for part in parts), default=0) * largest_input
     assert largest_sum < 2**53, "depth times operand range is far beyond any model"
     return ExactWeights(weights, zero_point, np.dtype(np.float32 if largest_sum < 2**24 else np.float64))
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arith.floats import flush_subnormals
 from ..model.graph import Tensor
 from ..ops.base import PreparedOperator
-from ..ops.elements.unary import flush_subnormal, per_tensor
+from ..ops.elements.unary import per_tensor
 from ..rules.base import ElementGroups
 from ..rules.operators.fold import leaves
 from ..rules.operators.forms import Quotient
@@ -54,7 +55,7 @@ def quantizer(entry: PreparedOperator, source: Tensor, output: Tensor, elements:
     with np.errstate(under="ignore"):
         floats = np.asarray([to.scale, np.float32(1) / to.scale], np.float32)
     if any(isinstance(stage, Quotient) and stage.flush for leaf in leaves(rule) for stage in leaf.stages):
-        floats[1:] = flush_subnormal(floats[1:])
+        floats[1:] = flush_subnormals(floats[1:])
     whole = np.asarray([to.zero_point, to.qmin, to.qmax, number], np.int32)
     shape = source.shape[1:]
     assert kind is not None

@@ -242,6 +242,11 @@ class Model:
         return frozenset(graph.inputs).union(*(op.outputs for op in graph.operators))
 
     @cached_property
+    def writers(self) -> Mapping[int, Operator]:
+        """Tensor index -> the last operator of the main subgraph that writes it."""
+        return {index: op for op in self.operators for index in op.outputs}
+
+    @cached_property
     def constant_outputs(self) -> Mapping[int, Array]:
         """Tensor index -> value, for the outputs whose values are in the file."""
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,16 @@ class QuantParams:
     def granularity(self) -> str:
         """`per_channel` or `per_tensor`."""
         return "per_channel" if self.per_channel else "per_tensor"
+
+    @cached_property
+    def scale_range(self) -> tuple[float, float]:
+        """The smallest and the largest scale; no numbers where one of the scales is none; inf and -inf of no scales."""
+        return float(self.scale.min(initial=np.inf)), float(self.scale.max(initial=-np.inf))
+
+    @cached_property
+    def shifted(self) -> bool:
+        """Whether a zero point is not 0."""
+        return bool(self.zero_point.any())
 
 
 def fraction_of(value: float | np.floating[Any]) -> Fraction:

@@ -10,6 +10,7 @@ from ..model.graph import Model, Operator, Tensor
 from ..model.html import few_lines
 from ..model.types import Array
 from ..runtimes import Refused, Rule, Runtime, find_rule, get_runtime
+from ..runtimes.variant import Variant
 from . import OPERATORS
 from .base import PreparedOperator, refuse
 from .dense.fully_connected import prepare_fully_connected
@@ -64,7 +65,7 @@ class PreparedModel:
 
     def require_all(self) -> None:
         """Raise one UnsupportedError that lists every operator refused or not covered, if there is any."""
-        if self.refusals:
+        if self.refused:
             raise UnsupportedError(
                 f"{self.model.source}: {len(self.refusals)} of {len(self.model.operators)} operators "
                 f"are not covered on {self.runtime.name}:",
@@ -132,7 +133,7 @@ def prepare_operator(model: Model, op: Operator, runtime: str | Runtime) -> Prep
         UnsupportedError: the runtime refuses it or LastBit does not cover it.
     """
     chosen = get_runtime(runtime)
-    rule = choose_rule(model, op, chosen)
+    rule, variant = _rule_and_variant(model, op, chosen)
     kernel = KERNELS[rule.kernel]
     check_operands(model, op, kernel.file, OPERATORS[op.name])
     if rule.arithmetic is not None:
@@ -141,7 +142,7 @@ def prepare_operator(model: Model, op: Operator, runtime: str | Runtime) -> Prep
         prepared = prepare_fully_connected(model, op, rule.arithmetic)
     else:
         prepared = OPERATORS[op.name].prepare(model, op, rule.name)
-    check_kernel(prepared, kernel, OPERATORS[op.name].variant(model, op), chosen)
+    check_kernel(prepared, kernel, variant, chosen)
     notes = (*prepared.notes, *kernel.notes(prepared))
     if not model.subgraphs[0].scales_known:
         notes = (*notes, SCALES_UNKNOWN)
@@ -154,6 +155,10 @@ def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
     Raises:
         UnsupportedError: the runtime refuses the operator's variant or LastBit does not cover it.
     """
+    return _rule_and_variant(model, op, runtime)[0]
+
+
+def _rule_and_variant(model: Model, op: Operator, runtime: Runtime) -> tuple[Rule, Variant]:
     entry = OPERATORS.get(op.name)
     if entry is None:
         raise refuse(op, "this operator is not covered yet")
@@ -167,4 +172,4 @@ def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
         raise refuse(op, f"the variant {variant} is not covered yet")
     if isinstance(rule, Refused):
         raise refuse(op, f"{variant}: {rule.reason}", rule.kind)
-    return rule
+    return rule, variant

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arith.floats import SMALLEST_NORMAL
 from ..arith.windows import WindowAxis
 from ..model.faults import LITERT_REFUSES, UNRUNNABLE, Fault, FaultKind
 from ..model.graph import Model, Operator, Tensor
@@ -186,8 +187,8 @@ def usable_scale(tensor: Tensor | None) -> bool:
     """Whether every scale of a tensor is one that XNNPACK takes: positive, finite and normal."""
     if tensor is None or tensor.quant is None:
         return False
-    scale = tensor.quant.scale
-    return bool((np.isfinite(scale) & (scale >= np.finfo(np.float32).tiny)).all())
+    smallest, largest = tensor.quant.scale_range
+    return smallest >= SMALLEST_NORMAL and largest < math.inf
 
 
 def _check_normal(op: Operator, tensor: Tensor, limits: FileLimits) -> None:
@@ -201,12 +202,12 @@ def _check_normal(op: Operator, tensor: Tensor, limits: FileLimits) -> None:
 
 def _check_scales(op: Operator, role: str, tensor: Tensor, limits: FileLimits, has_weights: bool) -> None:
     assert tensor.quant is not None
-    scale = tensor.quant.scale
-    if not has_weights and not ((scale >= _SMALLEST_SCALE) & (scale <= _LARGEST_SCALE)).all():
+    scale, (smallest, largest) = tensor.quant.scale, tensor.quant.scale_range
+    if not has_weights and not (smallest >= _SMALLEST_SCALE and largest <= _LARGEST_SCALE):
         beyond = float(scale[int(np.argmin((scale >= _SMALLEST_SCALE) & (scale <= _LARGEST_SCALE)))])
         raise refuse(op, f"{tensor.label} has the scale {beyond!r}; covered in {op.name}: 2^-40 to 2^40")
-    low = scale >= 0 if role == "weights" else scale > 0
-    if not (np.isfinite(scale) & low).all():
+    positive = smallest >= 0 if role == "weights" else smallest > 0
+    if not (positive and largest < math.inf):
         wanted = "0 or a positive finite number" if role == "weights" else "a positive finite number"
         raise refuse(op, f"{tensor.label} has the scale {_worst(tensor)!r}; covered: {wanted}")
     if role == "output" and limits.of_litert and op.name == "FULLY_CONNECTED" and not usable_scale(tensor):
@@ -217,17 +218,18 @@ def _worst(tensor: Tensor) -> float:
     """The first scale that is not positive, finite and normal."""
     assert tensor.quant is not None
     scale = tensor.quant.scale
-    good = np.isfinite(scale) & (scale >= np.finfo(np.float32).tiny)
+    good = np.isfinite(scale) & (scale >= SMALLEST_NORMAL)
     return float(scale[int(np.argmin(good))])
 
 
 def _operands(model: Model, op: Operator, kind: OperatorEntry) -> Iterator[tuple[str, Tensor]]:
     """The tensors that an operator reads and writes, each with its role."""
+    tensors = model.tensors
     for position, index in enumerate(op.inputs):
         if index >= 0:
-            yield kind.role(position), model.tensors[index]
+            yield kind.role(position), tensors[index]
     for index in op.outputs:
-        yield "output", model.tensors[index]
+        yield "output", tensors[index]
 
 
 def _no_values(tensor: Tensor) -> str:

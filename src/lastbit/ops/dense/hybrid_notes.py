@@ -66,7 +66,7 @@ def hybrid_notes(
             "weights to -127 ... 127"
         )
     assert layer.weights.quant is not None
-    if not always and (layer.weights.quant.zero_point != 0).any():
+    if not always and layer.weights.quant.shifted:
         notes.append("the weights' zero point is not 0, and the kernel ignores it")
     if always and not asked:
         notes.append("the model asks for symmetric input quantization; XNNPACK quantizes asymmetrically all the same")

@@ -134,7 +134,7 @@ class DenseLayer:
         """The output's shape for an input of this shape."""
         if self.keep_num_dims:
             return (*input_shape[:-1], self.units)
-        return (int(np.prod(input_shape)) // self.depth, self.units)
+        return (math.prod(input_shape) // self.depth, self.units)
 
     @property
     def folded_bias(self) -> npt.NDArray[np.int64]:
@@ -188,7 +188,7 @@ class DenseLayer:
         Raises:
             InputError: its size is no multiple of the depth.
         """
-        size = int(np.prod(x.shape))
+        size = x.size
         if size % self.depth or (self.keep_num_dims and x.shape[-1] != self.depth):
             raise InputError(
                 f"{self.operator.label}: input of shape {list(x.shape)} does not fit weights of depth {self.depth}"
@@ -282,7 +282,7 @@ def dense_layer(model: Model, op: Operator) -> DenseLayer:
     if bias is not None:
         if bias.data is None:
             problems.append(f"bias ({bias.label}) is computed at run time; LastBit covers constant bias only")
-        if len(weights.shape) == 2 and int(np.prod(bias.shape)) != weights.shape[0]:
+        if len(weights.shape) == 2 and math.prod(bias.shape) != weights.shape[0]:
             problems.append(f"bias ({bias.label}) has shape {list(bias.shape)} for {weights.shape[0]} units")
     if problems:
         raise refuse(op, "; ".join(problems))

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...arith.floats import flush_subnormals
 from ...model.graph import Model, Operator
 from ...model.types import Array, fused_bounds
 from ...rules.operators.floats import FloatArithmetic, Zeros
 from ..base import PreparedOperator, refuse
 from .binary import operands_of_two, prepared_binary
-from .unary import flush_subnormal
 
 __all__ = ["clamp", "float_bounds", "prepare_float_binary"]
 
@@ -73,8 +73,8 @@ def prepare_float_binary(
 
     def steps(a: Array, b: Array) -> dict[str, Array]:
         with np.errstate(all="ignore"):
-            result = function(flush_subnormal(a), flush_subnormal(b)) if flush else function(a, b)
-            result = flush_subnormal(result) if flush else result
+            result = function(flush_subnormals(a), flush_subnormals(b)) if flush else function(a, b)
+            result = flush_subnormals(result) if flush else result
         return {"result": result, "output": clamp(result, low, high, rule.zeros)}
 
     return prepared_binary(op, rule.name, tensors, output, steps)

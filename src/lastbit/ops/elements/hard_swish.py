@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...arith.floats import fma32
+from ...arith.floats import flush_subnormals, fma32
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
 from ...rules.operators.floats import SWISHES, FloatSwish, float_equations
@@ -15,7 +15,7 @@ from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
 from ..entry import OperatorEntry, OperatorGroup
 from .staged import prepared_unary
-from .unary import flush_subnormal, operands, per_tensor, pick_rule, prepared, split_vector
+from .unary import operands, per_tensor, pick_rule, prepared, split_vector
 
 __all__ = ["ENTRIES", "RULES", "prepare_hard_swish"]
 
@@ -62,9 +62,9 @@ def _float32(op: Operator, rule: FloatSwish, source: Tensor, output: Tensor) -> 
     def steps(x: Array) -> dict[str, Array]:
         with np.errstate(all="ignore"):
             if rule.sixth == "fused":
-                x = flush_subnormal(x)
+                x = flush_subnormals(x)
                 factor = np.minimum(np.maximum(fma32(x, sixth, half), zero), one)
-                return {"factor": factor, "output": flush_subnormal(x * factor)}
+                return {"factor": factor, "output": flush_subnormals(x * factor)}
             factor = np.minimum(np.maximum(x + three, zero), six)
             if rule.sixth == "divided":
                 return {"factor": factor, "output": x * factor / six}

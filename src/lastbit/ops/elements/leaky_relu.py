@@ -6,6 +6,7 @@ from typing import assert_never
 
 import numpy as np
 
+from ...arith.floats import flush_subnormals
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
 from ...rules.operators.floats import SLOPES, FloatSlope, float_equations
@@ -15,7 +16,7 @@ from ...rules.operators.words import equations
 from ..base import PreparedOperator, refuse
 from ..entry import OperatorEntry, OperatorGroup
 from .staged import prepared_unary
-from .unary import flush_subnormal, operands, per_tensor, pick_rule, prepared
+from .unary import operands, per_tensor, pick_rule, prepared
 
 __all__ = ["ENTRIES", "RULES", "prepare_leaky_relu"]
 
@@ -68,12 +69,12 @@ def _float32(op: Operator, rule: FloatSlope, source: Tensor, output: Tensor) -> 
                 case "not_above_zero":
                     below, product = ~(x > 0), x * alpha
                 case "sign_bit":
-                    below, product = np.signbit(x), flush_subnormal(x) * alpha
+                    below, product = np.signbit(x), flush_subnormals(x) * alpha
                 case "below_zero":
-                    below, product = flush_subnormal(x) < 0, x * alpha
+                    below, product = flush_subnormals(x) < 0, x * alpha
                 case never:
                     assert_never(never)
-            return {"output": np.where(below, flush_subnormal(product) if rule.flush else product, x)}
+            return {"output": np.where(below, flush_subnormals(product) if rule.flush else product, x)}
 
     return prepared(op, rule.name, source, output, steps)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...arith.floats import flush_subnormals
 from ...model.errors import Refusal
 from ...model.graph import Model, Operator
 from ...model.types import Array, IntegerType
@@ -14,7 +15,7 @@ from ..base import PreparedOperator, refuse
 from ..entry import OperatorEntry, OperatorGroup
 from ..moves.copies import same_quantization
 from .binary import operands_of_two, prepared_binary
-from .unary import flush_subnormal, pick_rule
+from .unary import pick_rule
 
 __all__ = ["ENTRIES", "RULES", "prepare_maximum"]
 
@@ -43,7 +44,7 @@ def prepare_maximum(model: Model, op: Operator, rule: str) -> PreparedOperator:
     for tensor in tensors:
         if ordered or not flush or tensor.data is None or tensor.data.size != 1:
             continue
-        if not flush_subnormal(tensor.data).any():
+        if not flush_subnormals(tensor.data).any():
             raise refuse(
                 op,
                 "not exact: which of 0.0 and -0.0 XNNPACK takes beside a single constant 0 is not known",
@@ -56,7 +57,7 @@ def prepare_maximum(model: Model, op: Operator, rule: str) -> PreparedOperator:
         if swapped:
             a, b = b, a
         if flush:
-            a, b = flush_subnormal(a), flush_subnormal(b)
+            a, b = flush_subnormals(a), flush_subnormals(b)
         first = compare(a, b)
         if ordered:
             first = first | (a == b) & compare(np.signbit(b), np.signbit(a))

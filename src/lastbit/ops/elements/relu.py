@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...arith.fixedpoint import round_half_away
+from ...arith.floats import flush_subnormals
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
 from ...rules.operators.floats import RELUS, FloatClamp, float_equations
@@ -16,7 +17,7 @@ from ..base import PreparedOperator, refuse
 from ..entry import OperatorEntry, OperatorGroup
 from .floats import clamp
 from .staged import prepared_unary
-from .unary import flush_subnormal, operands, per_tensor, pick_rule, prepared
+from .unary import operands, per_tensor, pick_rule, prepared
 
 __all__ = ["ENTRIES", "RULES", "prepare_relu"]
 
@@ -70,7 +71,7 @@ def _float32(op: Operator, rule: FloatClamp, source: Tensor, output: Tensor) -> 
     low, high = (np.float32(bound) for bound in _BOUNDS[op.name])
 
     def steps(x: Array) -> dict[str, Array]:
-        return {"output": clamp(flush_subnormal(x) if rule.flush else x, low, high, rule.zeros)}
+        return {"output": clamp(flush_subnormals(x) if rule.flush else x, low, high, rule.zeros)}
 
     return prepared(op, rule.name, source, output, steps)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...arith.fixed_functions import input_radius, multiply_by_quantized_multiplier
 from ...arith.fixedpoint import quantize_multiplier
+from ...arith.floats import SMALLEST_NORMAL
 from ...model.errors import Refusal, UnsupportedError
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array, IntegerType
@@ -18,7 +19,6 @@ from ..base import PreparedOperator, RecipeOperator, refuse, required_operand
 
 __all__ = [
     "Scale",
-    "flush_subnormal",
     "int16_input",
     "int16_numbers",
     "libm_refusal",
@@ -71,7 +71,7 @@ def per_tensor(op: Operator, tensor: Tensor, *, zero: bool = False) -> Scale:
         raise refuse(op, f"{tensor.label} has {quant.scale.size} scales; LastBit covers one scale here")
     scale, zero_point = np.float32(quant.scale[0]), int(quant.zero_point[0])
     # XNNPACK crashes the process on a scale that is not positive and normal; the others divide by it.
-    if not np.finfo(np.float32).tiny <= scale < np.inf and not (zero and scale == 0):
+    if not SMALLEST_NORMAL <= scale < np.inf and not (zero and scale == 0):
         raise refuse(op, f"{tensor.label} has the scale {float(scale)!r}; wanted: positive, finite and normal")
     if not dtype.qmin <= zero_point <= dtype.qmax:
         raise refuse(op, f"{tensor.label} has the zero point {zero_point}, outside of {dtype.name}")
@@ -134,17 +134,11 @@ def split_vector(x: Array, tensor: Tensor, lanes: int) -> Array:
     Returns:
         bool, the shape of `x`.
     """
-    size = int(np.prod(tensor.shape, dtype=np.int64))
+    size = math.prod(tensor.shape)
     if size <= 0 or x.size % size:
         size = max(x.size, 1)
     inside = np.arange(x.size) % size < size - size % lanes
     return inside.reshape(x.shape)
-
-
-def flush_subnormal(x: Array) -> Array:
-    """Replace subnormal float32 by zero of the same sign, as XNNPACK's kernels run (flush to zero is on)."""
-    tiny = np.finfo(np.float32).tiny
-    return np.where(np.abs(x) < tiny, np.copysign(np.float32(0), x), x).astype(np.float32)
 
 
 def libm_refusal(op: Operator, function: str, unsafe: Sequence[int]) -> UnsupportedError:

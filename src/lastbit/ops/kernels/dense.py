@@ -30,7 +30,7 @@ __all__ = [
 
 def zero_points(layer: DenseLayer) -> bool:
     """Whether a zero point of the weights is not 0."""
-    return layer.weights.quant is not None and bool((layer.weights.quant.zero_point != 0).any())
+    return layer.weights.quant is not None and layer.weights.quant.shifted
 
 
 def finite_scale(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
@@ -100,7 +100,7 @@ def bias_of_convolution(*, needed: bool, scale_checked: bool) -> Check:
             return refused("LiteRT crashes on a depthwise convolution without a bias") if needed else None
         quant = layer.bias.quant
         # Of several zero points it reads none.
-        if quant is not None and quant.scale.size == 1 and (quant.zero_point != 0).any():
+        if quant is not None and quant.scale.size == 1 and quant.shifted:
             return refused("LiteRT refuses a bias with a zero point that is not 0")
         return _bias_scale_of_convolution(layer) if scale_checked and layer.input.dtype.name == "uint8" else None
 

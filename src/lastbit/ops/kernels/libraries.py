@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...arith.floats import SMALLEST_NORMAL
 from ...model.errors import Refusal
 from ...model.types import integer_type
 from ...runtimes.base import Family, Refused, Runtime
@@ -54,7 +55,7 @@ def _fbgemm(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
     with np.errstate(over="ignore", under="ignore"):
         scales = np.float32(layer.input_scale) * layer.weights_scale
     zero = bool((layer.weights_scale == 0).any())
-    if zero or (layer.bias is not None and not (scales >= np.finfo(np.float32).tiny).all()):
+    if zero or (layer.bias is not None and not (scales >= SMALLEST_NORMAL).all()):
         return refused("input scale x weights scale vanishes in float32; fbgemm divides by it")
     if requant.float_bias is not None and not np.isfinite(requant.float_bias).all():
         return refused("the bias is infinite in float32, as fbgemm takes it")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...arith.floats import SMALLEST_NORMAL
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import IntegerType
 from ...rules.requantize.fold import activation_bounds
@@ -88,13 +89,13 @@ def _declines_dense(model: Model, op: Operator) -> str | None:
     if not usable_scale(bias):
         return "a scale of the bias is not positive, finite and normal"
     one = bias.quant.scale.size == 1
-    return "the bias's zero point is not 0" if one and (bias.quant.zero_point != 0).any() else None
+    return "the bias's zero point is not 0" if one and bias.quant.shifted else None
 
 
 def _declines_product(second: Tensor | None) -> str | None:
     if second is None or second.quant is None:
         return None
-    if (second.quant.zero_point != 0).any():
+    if second.quant.shifted:
         return "the second input's zero point is not 0"
     return None if usable_scale(second) else "the second input's scale is not positive, finite and normal"
 
@@ -139,7 +140,7 @@ def _declines_slopes(model: Model, op: Operator) -> str | None:
     x, output = model.operand(op, 0), model.tensors[op.outputs[0]]
     if x is not None and x.dtype.name == "float32":
         alpha = np.abs(np.float32(op.options.get("alpha", 0.0)))  # type: ignore[arg-type]
-        return None if np.finfo(np.float32).tiny <= alpha < np.inf else "alpha is 0, subnormal or infinite"
+        return None if SMALLEST_NORMAL <= alpha < np.inf else "alpha is 0, subnormal or infinite"
     if x is None or x.quant is None or output.quant is None or x.quant.scale.size + output.quant.scale.size != 2:
         return None  # it will be refused anyway
     with np.errstate(all="ignore"):
@@ -194,7 +195,7 @@ def _dense(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
 
 def _bias_zero_points(bias: Tensor | None) -> Refused | None:
     """XNNPACK takes a bias of several scales with zero points of 0 only."""
-    if bias is None or bias.quant is None or bias.quant.scale.size == 1 or not (bias.quant.zero_point != 0).any():
+    if bias is None or bias.quant is None or bias.quant.scale.size == 1 or not bias.quant.shifted:
         return None
     return refused(f"XNNPACK fails on a bias of several scales with a zero point that is not 0, {_NO_FALLBACK}")
 
@@ -209,9 +210,9 @@ def _hybrid(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
             "XNNPACK fails to prepare a hybrid layer whose weights have a zero point that is not 0, and LiteRT does "
             "not fall back to another kernel"
         )
-    scales = layer.weights_scale
-    normal = np.isfinite(scales) & (scales >= np.finfo(np.float32).tiny)
-    if not normal.all():
+    if not usable_scale(layer.weights):
+        scales = layer.weights_scale
+        normal = np.isfinite(scales) & (scales >= SMALLEST_NORMAL)
         return refused(
             f"XNNPACK fails to prepare a layer with the weights scale {float(scales[~normal][0])!r} (it wants positive "
             f"normal numbers), {_NO_FALLBACK}"

@@ -19,12 +19,11 @@ RESHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 def moves_before(model: Model, tensor: int, names: tuple[str, ...] = RESHAPES) -> list[Operator]:
     """The operators of these names that a tensor comes through, one after the other, in order of execution."""
-    makers = {index: op for op in model.operators for index in op.outputs}
     found: list[Operator] = []
-    op = makers.get(tensor)
+    op = model.writers.get(tensor)
     while op is not None and op.name in names and (not found or op.index < found[0].index):
         found.insert(0, op)
-        op = makers.get(op.inputs[0])
+        op = model.writers.get(op.inputs[0])
     return found
 
 

@@ -116,7 +116,7 @@ def convolution_variant(model: Model, op: Operator) -> Variant:
     )
     if x is None or weights is None:
         return found
-    shifted = quant is not None and found.weights in ("int8", "int4") and bool((quant.zero_point != 0).any())
+    shifted = quant is not None and found.weights in ("int8", "int4") and quant.shifted
     grouped = op.name == "CONV_2D" and len(weights.shape) == len(x.shape) == 4 and weights.shape[3] != x.shape[3]
     bias = int16_bias(model, op) if found.input == "int16" else ""
     return replace(found, weights_zero_point=shifted, grouped=grouped, bias=bias)
@@ -207,9 +207,7 @@ def check_types(layer: Convolution) -> list[str]:
     wanted = ("int64", "int32") if found[0] == "int16" else ("int32",)
     if layer.bias is not None and layer.bias.dtype.name not in wanted:
         problems.append(f"the bias ({layer.bias.label}) is {layer.bias.dtype.name}, wanted {' or '.join(wanted)}")
-    if found[0] == "int16" and any(
-        t.quant is not None and t.quant.zero_point.any() for t in (layer.input, layer.output)
-    ):
+    if found[0] == "int16" and any(t.quant is not None and t.quant.shifted for t in (layer.input, layer.output)):
         problems.append("int16 input or output has a zero point that is not 0, which no runtime takes")
     return problems
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...arith.floats import SMALLEST_NORMAL, fma32
+from ...arith.floats import flush_subnormals, fma32
 from ...arith.windows import taps
 from ...model.types import Array
 from ...rules.operators.floats import FloatConvolution
@@ -89,4 +89,4 @@ def prepare_float_convolution(layer: Convolution, rule: FloatConvolution) -> Pre
 
 
 def _flush(x: Array, wanted: bool) -> Array:
-    return np.where(np.abs(x) < SMALLEST_NORMAL, np.copysign(np.float32(0), x), x) if wanted else x
+    return flush_subnormals(x) if wanted else x

@@ -42,7 +42,7 @@ def transpose_conv_variant(model: Model, op: Operator) -> Variant:
         "absent" if weights is None else weights.dtype.name,
         quant.granularity if quant is not None and quant.scale.size else "unquantized",
     )
-    shifted = quant is not None and found.weights in ("int8", "int4") and bool((quant.zero_point != 0).any())
+    shifted = quant is not None and found.weights in ("int8", "int4") and quant.shifted
     bias = int16_bias(model, op, 3) if found.input == "int16" else ""
     return replace(found, weights_zero_point=shifted, bias=bias)
 

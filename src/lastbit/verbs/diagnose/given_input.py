@@ -83,12 +83,11 @@ def elsewhere(model: Model, x: Any, runtime: Runtime, mine: Array, operator: Ope
         trace = run(model, x, runtime, quantize_input=quantize_input, partial=True)
     except LastBitError:
         return ""
-    makers = {index: op for op in model.operators for index in op.outputs}
     for index, values in trace.tensors.items():
         if index in operator.outputs or values.size != mine.size:
             continue
         if np.array_equal(values.ravel(), mine.ravel()) and values.min() != values.max():
-            maker = makers.get(index)
+            maker = model.writers.get(index)
             what = "an input of the model" if maker is None else f"the output of {maker.label}"
             said = f"it is {what}, {model.tensors[index].label}, as {runtime.name} computes it."
             if maker is None or maker.index < operator.index:
@@ -113,13 +112,13 @@ def real_input(model: Model, layer: DenseLayer, x: Any, values: Array) -> Array 
     Returns:
         float32 of the shape of values; None where the layer's input is not a real model input, quantized.
     """
-    makers = {index: op for op in model.operators for index in op.outputs}
     moves = moves_before(model, layer.input.index)
     index = moves[0].inputs[0] if moves else layer.input.index
     inputs = [tensor.index for tensor in model.inputs]
     source = index  # a quantized model input may have been given in real values
-    if index in makers and makers[index].name == "QUANTIZE":
-        source = makers[index].inputs[0]
+    writer = model.writers.get(index)
+    if writer is not None and writer.name == "QUANTIZE":
+        source = writer.inputs[0]
     if source not in inputs:
         return None
     given = x

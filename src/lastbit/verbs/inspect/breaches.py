@@ -227,7 +227,7 @@ def check_bias_limit(model: Model, op: Operator) -> Iterator[Breach]:
 def check_bias_zero_point(model: Model, op: Operator) -> Iterator[Breach]:
     """A bias has the zero point 0: it is added to the sum as it is."""
     bias = _bias(model, op)
-    if bias is None or bias.quant is None or not (bias.quant.zero_point != 0).any():
+    if bias is None or bias.quant is None or not bias.quant.shifted:
         return
     bad = bias.quant.zero_point != 0
     found = f"{int(bias.quant.zero_point[int(np.argmax(bad))])}" + (f" (in {_units(bad)})" if bad.size > 1 else "")
@@ -284,7 +284,7 @@ def check_weights_least(model: Model, op: Operator) -> Iterator[Breach]:
         return
     assert weights.quant is not None
     count = int(np.count_nonzero(weights.data == least))
-    if not count or (weights.quant.zero_point != 0).any():
+    if not count or weights.quant.shifted:
         return
     text = (
         f"{count} of {weights.data.size} weights are {least}; the specification has {least + 1} to {-least - 1}, and "
@@ -315,7 +315,7 @@ def check_int16_zero_point(model: Model, op: Operator) -> Iterator[Breach]:
         return
     for tensor in _quantized(model, op):
         assert tensor.quant is not None
-        if tensor.dtype.name == "int16" and (tensor.quant.zero_point != 0).any():
+        if tensor.dtype.name == "int16" and tensor.quant.shifted:
             text = f"{tensor.label}: the zero point is {int(tensor.quant.zero_point[0])}; int16 activations want 0"
             yield Breach(Kind.INT16_ZERO_POINT, op, tensor, text, _with_quant(tensor, zero_point=0))
 
