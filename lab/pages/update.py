@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.pages import api as api_page
-from lab.pages import converters, gallery, page_585, reader_table, runtimes, screens
+from lab.pages import converters, gallery, gallery_scales, page_585, reader_table, runtimes, screens
 from lastbit.ops import OPERATOR_GROUPS, OPERATORS
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.evidence import evidence_of, outputs_by_run
@@ -154,6 +154,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "runtime_pages": runtimes.index,
     "accumulator_585": page_585.page,
     "gallery": gallery.page,
+    "gallery_scales": gallery_scales.page,
     "api_functions": api_page.functions,
     "api_classes": api_page.classes,
     "api_commands": api_page.commands,
