@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.interpreters import needs_all_interpreters
 from tests.support.places import ROOT
-from tests.support.slow import SLOW
+from tests.support.slow import LONGEST, SLOW, WITH_SLOW_TESTS
 
 
 @pytest.fixture
@@ -23,10 +23,18 @@ def rng():
     return np.random.default_rng(1234)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         for name in markers_of(item):
             item.add_marker(name)
+    if hasattr(config, "workerinput"):
+        items.sort(key=turn_of)
+
+
+def turn_of(item: pytest.Item) -> int:
+    """When the workers of pytest-xdist begin the tests of a file: last come short ones, so that all end together."""
+    place = item.path.relative_to(ROOT / "tests").as_posix() if item.path.is_relative_to(ROOT / "tests") else ""
+    return 0 if place in LONGEST else 1 if place in WITH_SLOW_TESTS else 2
 
 
 def markers_of(item: pytest.Item) -> Iterator[str]:

@@ -75,7 +75,7 @@ def test_where_no_runtime_is_named_the_failure_says_which_was_taken(runtime):
         assert_bitexact(~right, demo_model(), X, *named)
     here = get_runtime("auto").name
     assert f"not bit-exact with {here} on" in str(caught.value)
-    assert f"{here} was taken because no runtime is named; another CPU takes another one." in str(caught.value)
+    assert f"{here} was taken because no runtime is named; another CPU takes a different one." in str(caught.value)
     assert f"Name it in the test: runtime='{here}'" in str(caught.value)
 
 

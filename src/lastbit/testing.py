@@ -123,7 +123,7 @@ def _head(model: Model, runtime: str | Runtime, name: str = "") -> list[str]:
     lines = [f"not bit-exact with {name} on {model.source}"]
     if goes_by_cpu(runtime):
         lines.append(
-            f"{name} was taken because no runtime is named; another CPU takes another one. "
+            f"{name} was taken because no runtime is named; another CPU takes a different one. "
             f"Name it in the test: runtime={name!r}"
         )
     return lines

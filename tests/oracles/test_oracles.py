@@ -300,7 +300,7 @@ def test_an_exit_is_told_with_its_code_and_last_words(obedient: Oracle) -> None:
 def test_text_on_the_channel_is_no_answer(obedient: Oracle) -> None:
     failure = failure_of(obedient, b"garbage")
     assert failure.kind == "crashed"
-    assert "wrote something that is no answer (not a frame: b'INFO: hello from" in failure.reason
+    assert "wrote something that is not an answer (not a frame: b'INFO: hello from" in failure.reason
 
 
 def test_an_answer_cut_short_is_a_crash(obedient: Oracle) -> None:

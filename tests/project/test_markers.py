@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.support.places import ROOT
-from tests.support.slow import SLOW
+from tests.support.slow import LONGEST, SLOW, WITH_SLOW_TESTS
 
 
 def pytest_in(*arguments, **environment):
@@ -19,6 +19,7 @@ def test_every_slow_test_is_there():
     for name in SLOW:
         file, _, test = name.partition("::")
         assert f"def {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), name
+    assert LONGEST < WITH_SLOW_TESTS
 
 
 def test_markers_choose_tests():

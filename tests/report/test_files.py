@@ -116,7 +116,7 @@ def write_text(name, content):
         (["cut.npy"], ONE, "cut.npy: cannot be read as a NumPy array: "),
         (["cut.npz"], ONE, "cut.npz: cannot be read as a NumPy array: "),
         (["object.npy"], ONE, "object.npy: the file holds Python objects, not numbers."),
-        (["other.zip"], ONE, "other.zip: 'readme' is no array; save the inputs with numpy.savez."),
+        (["other.zip"], ONE, "other.zip: 'readme' is not an array; save the inputs with numpy.savez."),
         (["none.npz"], ONE, "none.npz: holds no arrays, wanted: tensor 0 'x'."),
         (
             ["wrong.npz"],
@@ -128,7 +128,7 @@ def write_text(name, content):
             TWO,
             "wrong.npz: holds 2 arrays ('a', 'z'), wanted 1 for input tensor 0 'a'.",
         ),
-        (["q=a.npy"], ONE, "-i q=a.npy: 'q' is no input of m.tflite; its inputs are: tensor 0 'x'."),
+        (["q=a.npy"], ONE, "-i q=a.npy: 'q' is not an input of m.tflite; its inputs are: tensor 0 'x'."),
         ([], ONE, "No input given. Add -i x.npy (int8, [1, 7])."),
         (
             [],

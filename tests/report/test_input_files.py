@@ -61,4 +61,4 @@ def test_a_missing_file_a_folder_and_a_damaged_file(command):
 def test_ranges_that_are_no_json_say_what_they_should_be():
     with open("r.json", "w") as file:
         file.write("[1, ")
-    assert "is no JSON" in refused("quantize f.tflite -o o.tflite --ranges", "r.json")
+    assert "is not JSON" in refused("quantize f.tflite -o o.tflite --ranges", "r.json")

@@ -38,7 +38,7 @@ def test_finite_data_is_what_json_writes():
 
 @pytest.mark.parametrize("value", ["nan", "inf", None, True, [], {}, "1"])
 def test_what_is_no_number_is_not_read_as_one(value):
-    with pytest.raises(ValueError, match="is no number"):
+    with pytest.raises(ValueError, match="is not a number"):
         number(value)
 
 

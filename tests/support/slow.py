@@ -1,4 +1,6 @@
-"""Tests that take more than about a second on a quiet core: `pytest -m "not slow"` leaves them out.
+"""Tests that take more than about a second on a quiet core, and the files of the longest.
+
+`pytest -m "not slow"` leaves them out; several workers begin with them.
 
 Measured with `--durations=0`, never inside a test. A name stands for all of its parameters, which count together: what
 is left takes less than two minutes on two cores.
@@ -221,3 +223,21 @@ SLOW: frozenset[str] = frozenset(
         "verbs/verify/test_verify.py::test_every_covered_operator_of_the_real_models_is_exact",
     }
 )
+
+WITH_SLOW_TESTS = frozenset(name.partition("::")[0] for name in SLOW)
+
+LONGEST: frozenset[str] = frozenset(
+    {
+        "engines/jit/test_cache.py",
+        "live/test_evidence.py",
+        "live/test_operators.py",
+        "project/test_project.py",
+        "project/test_site.py",
+        "rules/test_every_combination.py",
+        "rules/test_names_are_not_read.py",
+        "rules/test_words_of_every_form.py",
+        "verbs/vectors/test_vectors.py",
+        "verbs/verify/test_verify.py",
+    }
+)
+"""Files with a test of more than about five seconds."""

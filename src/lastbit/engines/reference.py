@@ -42,7 +42,7 @@ class OperatorTrace:
             raise AttributeError(
                 f"{name!r}: the {engine} engine keeps the model's outputs only; engine='reference' records every step"
             )
-        raise AttributeError(f"{name!r} is no step of {self._label()}; its steps are: {', '.join(steps)}")
+        raise AttributeError(f"{name!r} is not a step of {self._label()}; its steps are: {', '.join(steps)}")
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.steps]
@@ -176,7 +176,7 @@ def samples_of(model: Model, given: Mapping[int, Array]) -> Iterator[dict[int, A
         own = model.tensors[index].shape[:1] or (1,)
         count, rest = divmod(value.shape[0] if value.ndim else 1, max(own[0], 1))
         if rest:
-            raise InputError(f"{model.tensors[index].label}: {value.shape[0]} rows are no whole calls of {own[0]}")
+            raise InputError(f"{model.tensors[index].label}: {value.shape[0]} rows are not whole calls of {own[0]}")
         counts.add(count)
     if len(counts) > 1:
         raise InputError(f"the inputs hold different numbers of calls: {', '.join(map(str, sorted(counts)))}")

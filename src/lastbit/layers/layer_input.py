@@ -35,7 +35,7 @@ def dense_operator(model: Model, index: int | None) -> Operator:
     operator = model.operator(index)
     if operator.name != "FULLY_CONNECTED":
         raise InputError(
-            f"{model.source}: {operator.label} is no dense layer; wanted a FULLY_CONNECTED operator, "
+            f"{model.source}: {operator.label} is not a dense layer; wanted a FULLY_CONNECTED operator, "
             f"which here are: {', '.join(str(op.index) for op in dense)}"
         )
     return operator
@@ -50,7 +50,7 @@ def layer_operator(model: Model, index: int | None) -> Operator:
     found = layer_operators(model, index)
     if not found:
         names = ", ".join(sorted({op.name for op in model.operators})) or "none"
-        raise InputError(f"{model.source}: there is no dense layer and no convolution; found operators: {names}")
+        raise InputError(f"{model.source}: there is neither a dense layer nor a convolution; found operators: {names}")
     return next((op for op in found if op.name == "FULLY_CONNECTED"), found[0])
 
 

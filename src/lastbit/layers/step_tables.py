@@ -168,7 +168,8 @@ def layer_operators(model: Model, op: int | None) -> tuple[Operator, ...]:
     if operator.name not in LAYERS:
         found = ", ".join(str(o.index) for o in every) or "none"
         raise InputError(
-            f"{model.source}: {operator.label} is no dense layer and no convolution; those are operators: {found}."
+            f"{model.source}: {operator.label} is neither a dense layer nor a convolution; those are "
+            f"operators: {found}."
         )
     return (operator,)
 

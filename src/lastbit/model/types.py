@@ -82,7 +82,7 @@ def integer_type(dtype: DType) -> IntegerType:
         TypeError: it has no range, so the caller should not have asked.
     """
     if not isinstance(dtype, IntegerType):
-        raise TypeError(f"{dtype.name} is no type of integers")
+        raise TypeError(f"{dtype.name} is not a type of integers")
     return dtype
 
 

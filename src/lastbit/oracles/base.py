@@ -135,7 +135,7 @@ class Oracle:
             OracleRefusal: the interpreter does not accept the model or an input.
             OracleFailure: it crashed or took longer than the timeout; `kind` says which.
             OracleMissingError: the interpreter is installed but does not load.
-            InputError: a sample is no array of numbers.
+            InputError: a sample is not an array of numbers.
         """
         if resize and self._spec.worker[0] == "tflm":
             raise self._unfit("it cannot resize graph inputs, they have the shapes of the file", label)

@@ -127,7 +127,7 @@ class WorkerProcess:
         except (FrameError, ValueError) as error:
             self._process.kill()
             self._process.wait()
-            raise WorkerFailure("crashed", f"wrote something that is no answer ({error})") from error
+            raise WorkerFailure("crashed", f"wrote something that is not an answer ({error})") from error
 
     def log(self) -> str:
         """What the process wrote to stderr since the last call, at most its last 16 KiB, trimmed."""

@@ -145,8 +145,8 @@ def print_blocks(blocks: Sequence[Block], console: Console) -> None:
             case Text(text, style):
                 console.print(rich_text.Text(text, style=_STYLES.get(style, "")))
             case Code(text):
-                for line in text.splitlines():
-                    console.print(rich_text.Text("  " + line), soft_wrap=True)
+                if lines := text.splitlines():
+                    console.print(rich_text.Text("\n".join(f"  {line}" for line in lines)), soft_wrap=True)
             case Table(headers, rows, title, right, close, marked):
                 grid = rich_table.Table(
                     title=title or None,

@@ -134,7 +134,8 @@ def _split(spec: str, model: Model) -> tuple[Tensor | None, str]:
             return tensor, path
     if "=" in spec and not os.path.exists(spec):
         raise InputError(
-            f"-i {spec}: {spec.partition('=')[0]!r} is no input of {model.source}; its inputs are: {_labels(model)}."
+            f"-i {spec}: {spec.partition('=')[0]!r} is not an input of {model.source}; "
+            f"its inputs are: {_labels(model)}."
         )
     return None, spec
 
@@ -220,7 +221,7 @@ def _load(path: str) -> dict[str, Array]:
         # A damaged archive raises whatever zipfile, zlib or the header's parser happen to raise.
         raise InputError(f"{path}: cannot be read as a NumPy array: {reason(error)}. {DAMAGED}") from None
     if other := [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]:
-        raise InputError(f"{path}: {_some(other)} is no array; save the inputs with numpy.savez.")
+        raise InputError(f"{path}: {_some(other)} is not an array; save the inputs with numpy.savez.")
     return {key: value.astype(value.dtype.newbyteorder("="), copy=False) for key, value in arrays.items()}
 
 

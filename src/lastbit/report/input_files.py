@@ -52,4 +52,4 @@ def read_json(path: str | os.PathLike[str], wanted: str) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{os.fspath(path)}: is no JSON ({reason(error)}); {wanted} is wanted.") from None
+        raise InputError(f"{os.fspath(path)}: is not JSON ({reason(error)}); {wanted} is wanted.") from None

@@ -41,7 +41,7 @@ def number(value: object) -> float:
         ValueError: it is none.
     """
     if isinstance(value, bool) or not (isinstance(value, int | float) or value in _NOT_FINITE):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     return float(value)
 
 

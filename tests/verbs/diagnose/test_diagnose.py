@@ -475,7 +475,7 @@ def test_a_step_that_nothing_explains_does_not_hide_that_the_rest_is_right():
     report = diagnose(MODEL, X, mine, acc=acc, most=1)
     assert [part.status for part in report.parts] == ["unexplained", "right"]
     assert report.verdict == "unexplained"
-    with pytest.raises(InputError, match="acc has values that are no whole numbers"):
+    with pytest.raises(InputError, match="acc has values that are not whole numbers"):
         diagnose(MODEL, X, mine, acc=acc + 0.5)
     with pytest.raises(InputError, match=r"acc has shape \[5\]; wanted 360 elements"):
         diagnose(MODEL, X, mine, acc=np.zeros(5, np.int32))

@@ -121,7 +121,7 @@ def test_an_array_that_was_never_written_is_not_explained_by_mistakes():
 
 
 def test_arrays_that_fit_nothing_are_refused():
-    with pytest.raises(InputError, match=r"'y' has shape \[24, 11\], which is no operator's output"):
+    with pytest.raises(InputError, match=r"'y' has shape \[24, 11\], which no operator's output has"):
         lastbit.diagnose(MLP, X, {"y": np.zeros((24, 11), np.int8)})
     with pytest.raises(InputError, match="fails on every shape"):
         lastbit.diagnose(MLP, None, lambda x: x.nope)

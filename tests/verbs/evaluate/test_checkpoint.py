@@ -73,13 +73,13 @@ def test_a_file_cut_off_is_refused_by_name(half, at):
     Path("r.json").write_bytes(good[: int(len(good) * at)])
     result = invoke("evaluate", "m.tflite", "--data", "x.npy", "--labels", "y.npy", "-o", "r.json")
     assert result.exit_code == 2
-    assert re.search(r"r\.json: .*(damaged report|no report) of lastbit evaluate.*--restart", result.output)
+    assert re.search(r"r\.json: .*(damaged report|not a report) of lastbit evaluate.*--restart", result.output)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"[" * 100_000, b'"x"', b"[1]", b"1" * 9999, b"NaN"])
 def test_what_is_no_report_is_refused(half, content):
     Path("r.json").write_bytes(content)
-    with pytest.raises(lastbit.InputError, match=r"r\.json: exists and is no report of lastbit evaluate"):
+    with pytest.raises(lastbit.InputError, match=r"r\.json: exists and is not a report of lastbit evaluate"):
         half()
 
 

@@ -178,7 +178,7 @@ def test_another_evaluations_file_is_not_continued(folder):
         evaluate("m.tflite", "x.npy", runtimes=["tflm"], output="r.json")
     assert evaluate("m.tflite", "x.npy", runtimes=["tflm"], output="r.json", restart=True).complete
     Path("r.json").write_text("{}")
-    with pytest.raises(lastbit.InputError, match="is no report of lastbit evaluate"):
+    with pytest.raises(lastbit.InputError, match="is not a report of lastbit evaluate"):
         evaluate("m.tflite", "x.npy", output="r.json")
 
 
@@ -226,7 +226,7 @@ BAD = {
         lambda: truncate("x.npy", 500),
         r"is cut off: its header promises int8\[1000, 7\], so 7128 bytes",
     ),
-    "no array": (lambda: Path("x.npy").write_bytes(b"hello world"), "is no .npy and no .npz"),
+    "no array": (lambda: Path("x.npy").write_bytes(b"hello world"), "is neither .npy nor .npz"),
     "empty": (lambda: Path("x.npy").write_bytes(b""), "it is empty"),
     "wrong type": (lambda: np.save("x.npy", np.zeros((5, 7), np.int32)), "holds int32, wanted int8"),
     "real": (lambda: np.save("x.npy", np.zeros((5, 7))), "Quantize real values with --quantize-input"),

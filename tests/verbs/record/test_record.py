@@ -171,7 +171,7 @@ def test_what_is_no_recording_is_refused(tmp_path):
     with pytest.raises(InputError, match="no line begins with"):
         read_recording(tmp_path / "log.txt", model)
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
-    with pytest.raises(InputError, match="is no recording"):
+    with pytest.raises(InputError, match="is not a recording"):
         read_recording(tmp_path / "other.npz", model)
     about = {"schema": "lastbit.recording/1", "model_sha256": "0" * 64, "samples": 1}
     about |= dict.fromkeys(("interpreter", "kernels", "cpu", "platform"), "")

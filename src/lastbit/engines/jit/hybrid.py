@@ -68,7 +68,7 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
     if packed is None:
         return None
     # A batch of zeros only is not multiplied at all by some kernels. That shows in a bias of -0.0, to which +0.0
-    # would be added, and in what is no number.
+    # would be added, and in what is not a number.
     odd = ((addend == 0) & np.signbit(addend)) | ~np.isfinite(factor) | np.isnan(addend)
     zeros_matter = finish.zeros == "skipped" and bool(odd.any())
     real = np.dtype(np.float32)

@@ -166,7 +166,7 @@ class Case:
             real: the input before it was quantized, as many elements as x has, where it is known.
 
         Raises:
-            InputError: the input's size is no multiple of the depth.
+            InputError: the input's size is not a multiple of the depth.
         """
         layer = prepared.layer
         windows = windows_of(layer.convolution) if isinstance(layer, WindowLayer) and x.ndim == 4 else None

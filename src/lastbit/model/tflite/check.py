@@ -221,15 +221,16 @@ class _Walk:
         self.need(vtable, length + length % 2, f"the vtable of {name}")
         tables, read = 1, 0
         options = self.options(start, vtable, length) if name == "Operator" else None
+        offsets = struct.unpack_from(f"<{(length - 3) // 2}H", self.content, vtable + 4)
         for slot, (field, kind) in SCHEMA[name].items():
-            entry = 4 + 2 * slot
-            offset = self.u16(vtable + entry) if entry < length else 0
-            if offset:
-                self.path.append("." + field)
-                cost = self.field(kind, start + offset, options)
-                tables, read = tables + cost.tables, read + cost.bytes
-                self.spend(_Cost(tables, read))
-                self.path.pop()
+            offset = offsets[slot] if slot < len(offsets) else 0
+            if not offset or (kind in _WIDTH and start + offset + _WIDTH[kind] <= self.size):
+                continue  # absent, or a number inside the file
+            self.path.append("." + field)
+            cost = self.field(kind, start + offset, options)
+            tables, read = tables + cost.tables, read + cost.bytes
+            self.spend(_Cost(tables, read))
+            self.path.pop()
         self.known[name, start] = _Cost(tables, read)
         return _Cost(tables, read)
 

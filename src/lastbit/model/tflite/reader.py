@@ -15,6 +15,7 @@ None never has data.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -77,7 +78,7 @@ class _Reader:
         self.source = source
         self.found = found
         self.root: Any = schema.Model.GetRootAs(content, 0)
-        self.builtins = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+        self.builtins = _builtin_names()
         # Each code is an int32 slot; the accessor BuiltinCode() does not give the larger of the two fields.
         self.int32 = _int32_flags()
 
@@ -177,6 +178,14 @@ class _Reader:
 def text(raw: bytes | None) -> str:
     """A string of the file. Bytes that are not UTF-8 are shown as escapes."""
     return (raw or b"").decode("utf-8", errors="backslashreplace")
+
+
+@functools.cache
+def _builtin_names() -> dict[int, str]:
+    """Code of the schema -> operator."""
+    import tflite as schema
+
+    return {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 
 
 def _int32_flags() -> Any:

@@ -186,7 +186,7 @@ class DenseLayer:
         """The input as a matrix `[rows, depth]`.
 
         Raises:
-            InputError: its size is no multiple of the depth.
+            InputError: its size is not a multiple of the depth.
         """
         size = x.size
         if size % self.depth or (self.keep_num_dims and x.shape[-1] != self.depth):

@@ -122,7 +122,7 @@ def _staged(
         return {"total": total, "count": np.asarray(sum(seen for _, _, seen in taps(ones, rows, columns, 0)))}
 
     def members(values: Sequence[Array], index: tuple[int, ...]) -> Array:
-        """The window's elements that are no padding."""
+        """The window's elements that are not padding."""
         n, top, left, channel = index
         places = [
             start + np.arange(window.size) * window.dilation

@@ -114,7 +114,7 @@ def bias_scale_differs(layer: DenseLayer, precision: Literal["float32", "float64
     if layer.bias is None or layer.granularity == "per_channel":
         return False
     bias_scale = 0.0 if layer.bias.quant is None else float(layer.bias.quant.scale[0])
-    # Written so that a scale which is no number differs, as in the kernels.
+    # Written so that a scale which is not a number differs, as in the kernels.
     return not abs(scale_product(layer, precision) - bias_scale) / float(layer.output_scale) <= 0.02
 
 

@@ -70,7 +70,7 @@ def per_call(move: Callable[[Array], Array], x: Array, tensor: Tensor) -> Array:
     """
     first = max(tensor.shape[0], 1)
     if x.shape[0] % first:
-        raise ValueError(f"{x.shape[0]} is no multiple of {first}")
+        raise ValueError(f"{x.shape[0]} is not a multiple of {first}")
     return np.concatenate([move(part) for part in np.split(x, max(x.shape[0] // first, 1))])
 
 

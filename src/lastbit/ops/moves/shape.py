@@ -65,7 +65,7 @@ def prepare_fill(model: Model, op: Operator, rule: str) -> PreparedOperator:
         fed = iter(values)
         shape, one = (tensor.data if tensor.data is not None else np.asarray(next(fed)) for tensor in tensors)
         if shape.ndim > 1 or (shape < 0).any():
-            raise InputError(f"{op.label}: {shape.tolist()} is no shape")
+            raise InputError(f"{op.label}: {shape.tolist()} is not a shape")
         check_growth(op, [int(size) for size in shape.reshape(-1)], ())
         return {"output": np.full(tuple(shape.reshape(-1)), one.reshape(-1)[0], one.dtype)}
 

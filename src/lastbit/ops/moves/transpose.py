@@ -24,7 +24,7 @@ def prepare_transpose(model: Model, op: Operator, rule: str) -> PreparedOperator
     x = required_operand(model, op, 0, "input")
     order = [int(axis) for axis in integers(model, op, 1, "permutation")]
     if sorted(axis % max(len(x.shape), 1) for axis in order) != list(range(len(x.shape))):
-        raise refuse(op, f"{order} is no permutation of {len(x.shape)} axes")
+        raise refuse(op, f"{order} is not a permutation of {len(x.shape)} axes")
     return prepared_copy(
         op, rule, RULES, [x], [model.tensors[op.outputs[0]]], lambda given: [given[0].transpose(order)]
     )

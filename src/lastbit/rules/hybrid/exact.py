@@ -109,7 +109,7 @@ def _zero_point_in_float64(low: float, high: float) -> int:
 
 
 def _zero_point(low: float, high: float, nan_takes_low: bool) -> int:
-    """The same in float32, half even; what is no number is the lower end."""
+    """The same in float32, half even; what is not a number is the lower end."""
     errors = add(add(-128.0, low), add(127.0, high))
     exact = add(127.0, -high)
     if errors > 0 or (nan_takes_low and math.isnan(errors)):

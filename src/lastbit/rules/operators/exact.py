@@ -218,7 +218,7 @@ class _Worked(Worked):
         members, zero = self.element.members, self.constants.inputs[0].zero_point if centered else 0
         count = len(members)
         if "count" not in self.values:
-            yield make_step("count", "elements that are no padding", f"{count}", count, count)
+            yield make_step("count", "elements that are not padding", f"{count}", count, count)
         value = sum(member - zero for member in members)
         formula = "sum of x - zx" if centered else "sum of x"
         shown = " + ".join(f"({member})" if member < 0 else str(member) for member in members[:6])

@@ -34,7 +34,7 @@ def difference_pictures(given: Given, right: Array, reading: Reading | None) -> 
 
 
 def difference_of(mine: Array, right: Array) -> Int64Array | Float64Array:
-    """An output less the right one: whole numbers, or real ones where one of them is; what is no number counts as 0."""
+    """An output less the right one: whole numbers, or real ones where one of them is; NaN counts as 0."""
     if "f" in (mine.dtype.kind, right.dtype.kind):
         found: Float64Array = np.nan_to_num(mine.astype(np.float64) - right.astype(np.float64))
         return found

@@ -184,7 +184,7 @@ class _Diagnoser:
         acc_matrix, scaled_matrix = matrices
         if acc_matrix is not None and acc_matrix.dtype.kind == "f":
             raise InputError(
-                "acc has values that are no whole numbers; an accumulator is an integer. "
+                "acc has values that are not whole numbers; an accumulator is an integer. "
                 "Leave acc out, and what made it so is searched for in the output"
             )
         if acc_matrix is not None or scaled_matrix is not None:

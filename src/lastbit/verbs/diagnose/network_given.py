@@ -163,7 +163,7 @@ def assigned(model: Model, chain: WholeModel, arrays: Mapping[Any, Array]) -> di
                 shapes.setdefault(str(list(chain.tensors[op.outputs[0]].shape)), []).append(str(op.index))
             told = "; ".join(f"{shape} (operators {', '.join(indices)})" for shape, indices in shapes.items())
             raise InputError(
-                f"{key!r} has shape {list(array.shape)}, which is no operator's output for this input. "
+                f"{key!r} has shape {list(array.shape)}, which no operator's output has for this input. "
                 f"The layers' are: {told}. --op N (op=N in Python) compares with one of them alone"
             )
         found |= dict(zip(_places(chain, list(alike.values()), fitting), alike.values(), strict=True))
@@ -221,6 +221,6 @@ def _in_its_type(model: Model, index: int, array: Array, shape: tuple[int, ...])
     if np.abs(steps - np.rint(steps)).max(initial=0) < 1e-3:
         return np.rint(steps).astype(np.int64)
     raise InputError(
-        f"an array of shape {list(array.shape)} has real values that are no steps of {model.tensors[index].label}: "
+        f"an array of shape {list(array.shape)} has real values that are not steps of {model.tensors[index].label}: "
         "of a model of several layers, rounded outputs are compared. Name one layer with op= for values before rounding"
     )

@@ -65,7 +65,7 @@ def read_checkpoint(path: str, identity: dict[str, Any]) -> dict[str, Any] | Non
     ours = content.get("schema") == SCHEMA
     checkpoint = content.get("checkpoint") if ours else None
     if not isinstance(checkpoint, dict):
-        what = "is a damaged report" if ours or b'"' + SCHEMA.encode() in text[:200] else "exists and is no report"
+        what = "is a damaged report" if ours or b'"' + SCHEMA.encode() in text[:200] else "exists and is not a report"
         raise InputError(f"{path}: {what} of lastbit evaluate. {_ADVICE}")
     if checkpoint.get("schema") != _SCHEMA or checkpoint.get("lastbit") != _version():
         raise InputError(

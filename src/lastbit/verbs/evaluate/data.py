@@ -284,7 +284,7 @@ def _given(source: Any, what: str) -> DataSet:
     try:
         values = np.asarray(source)
     except ValueError as error:  # lists of unequal lengths
-        raise InputError(f"{what}: is no array of numbers: {reason(error)}.") from None
+        raise InputError(f"{what}: is not an array of numbers: {reason(error)}.") from None
     return DataSet(what, (_checked(ArrayShard(what, values), what),))
 
 
@@ -323,7 +323,7 @@ def _read_header(path: str, keys: Sequence[str], what: str) -> Shard:
         elif not head.startswith(MAGIC):
             shown = f"it begins with {head[:8]!r}" if head else "it is empty"
             advice = how_to_save(head) or f"Save the {what} with numpy.save."
-            raise InputError(f"{path}: is no .npy and no .npz ({shown}). {advice}")
+            raise InputError(f"{path}: is neither .npy nor .npz ({shown}). {advice}")
         with _open(path, member) as file:
             shape, fortran, dtype = read_header(file, path)
             offset = file.tell()

@@ -37,7 +37,7 @@ def whole(value: object, most: int | None = None) -> int:
         ValueError: it is no whole number from 0 to `most`.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 0 or (most is not None and value > most):
-        raise ValueError(f"{value!r} is no count up to {most}")
+        raise ValueError(f"{value!r} is not a count up to {most}")
     return value
 
 

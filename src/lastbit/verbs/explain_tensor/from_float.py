@@ -122,7 +122,7 @@ class FromFloat:
     def _weights(self, float_one: Tensor) -> list[str]:
         assert self.root.quant is not None
         if float_one.data is None:
-            return [f"{float_one.label} is no constant"]
+            return [f"{float_one.label} is not a constant"]
         quant = self.root.quant
         axis = quant.axis if quant.per_channel else -1
         most = 7 if self.root.dtype.name == "int4" else 127
@@ -147,7 +147,7 @@ class FromFloat:
     def _bias(self, float_one: Tensor) -> list[str]:
         assert self.root.quant is not None
         if float_one.data is None or self.root.data is None:
-            return [f"{float_one.label} is no constant"]
+            return [f"{float_one.label} is not a constant"]
         scale = self.root.quant.scale[min(self.channel, self.root.quant.scale.size - 1)]
         value = np.float32(float_one.data.reshape(-1)[self.channel])
         with np.errstate(all="ignore"):

@@ -151,7 +151,7 @@ def _rule_text(found: Decided) -> str:
         case ScaleRule.WEIGHTS:
             return "Weights: the scale follows from their largest magnitude, the zero point is 0."
         case ScaleRule.CONSTANT:
-            return "A constant that is no weight: the scale follows from its own least and greatest value."
+            return "A constant that is not a weight: the scale follows from its own least and greatest value."
         case ScaleRule.RANGE:
             by = f"the output of {op.label}" if op is not None else "an input of the model"
             return f"Measured: {by} has a range from calibration, which gives scale and zero point."

@@ -140,7 +140,7 @@ def _name(model: Model, op: int | None, name: str) -> str:
     if name:
         made = identifier(name)
         if made != name:
-            raise InputError(f"{name!r} is no name for functions and files here; {made!r} would be")
+            raise InputError(f"{name!r} is not a name for functions and files here; {made!r} would be")
         return name
     stem = identifier(os.path.splitext(os.path.basename(model.source))[0])
     return stem if op is None else f"{stem}_op{op}"

@@ -99,8 +99,8 @@ def prove(
         ModelError: the model is malformed.
         RuntimeNameError: no such runtime.
         OracleMissingError: its interpreter is not installed.
-        InputError: there is no such operator, it is no dense layer and no convolution, or a library is given that is
-            not needed.
+        InputError: there is no such operator, it is neither a dense layer nor a convolution, or a library is given that
+            is not needed.
     """
     loaded = load(model)
     loaded.subgraphs[0].require_scales()

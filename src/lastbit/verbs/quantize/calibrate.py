@@ -72,7 +72,9 @@ def _by_index(model: Model, data: Any) -> dict[int, Array]:
         index = int(str(key)) if str(key).isdigit() else -1
         if index not in {t.index for t in model.inputs}:
             wanted = ", ".join(t.label for t in model.inputs)
-            raise InputError(f"the data has {key!r}, which is no input of {model.source}; its inputs are: {wanted}.")
+            raise InputError(
+                f"the data has {key!r}, which is not an input of {model.source}; its inputs are: {wanted}."
+            )
         found[index] = np.asarray(value)
     if missing := [t.label for t in model.inputs if t.index not in found]:
         raise InputError(f"the data lacks {', '.join(missing)}; give an array for each input of {model.source}.")

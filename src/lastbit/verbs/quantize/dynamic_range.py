@@ -159,5 +159,5 @@ def _float16(values: Array) -> Array:
 
 
 def _first_operator(graph: Graph) -> int:
-    """Where the first operation stands that is no constant."""
+    """Where the first operation stands that is not a constant."""
     return next(place for place, op in enumerate(graph.ops) if op.name != CONSTANT)

@@ -63,7 +63,7 @@ def requests_of(model: Model) -> tuple[Request, ...]:
 
 
 def is_static(model: Model) -> bool:
-    """Whether activations are integers: something is quantized that is no constant."""
+    """Whether activations are integers: something is quantized that is not a constant."""
     quantized = any(tensor.quant is not None and isinstance(tensor.dtype, IntegerType) for tensor in model.inputs)
     return quantized or any(op.name == "QUANTIZE" for op in model.operators)
 

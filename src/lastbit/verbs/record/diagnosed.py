@@ -29,7 +29,7 @@ def diagnose_recorded(
         runtime: whose output it should be.
 
     Raises:
-        InputError: the file is no recording of this model.
+        InputError: the file is not a recording of this model.
         UnsupportedError: nothing differs, or the operator is none that diagnose takes.
     """
     model = load(path)

@@ -59,7 +59,7 @@ def read_recording(path: str | os.PathLike[str], model: Model) -> Recording:
         model: the model that it should be of.
 
     Raises:
-        InputError: the file cannot be read, is no recording, or is one of another model.
+        InputError: the file cannot be read, is not a recording, or is one of another model.
     """
     name = os.fspath(path)
     content = read_file(name, "the recording.npz that record.py writes, or what lastbit_record printed")
@@ -78,7 +78,9 @@ def _of_arrays(name: str, model: Model) -> Recording:
         digest, count = str(about["model_sha256"]), int(about["samples"])
         told = [str(about[key]) for key in ("interpreter", "kernels", "cpu", "platform")]
     except (KeyError, ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{name}: is no recording: {reason(error)}; wanted what record.py writes. {_MAKE}") from None
+        raise InputError(
+            f"{name}: is not a recording: {reason(error)}; wanted what record.py writes. {_MAKE}"
+        ) from None
     _check_model(name, digest, model)
     samples: list[dict[int, Array]] = [{} for _ in range(count)]
     ends: list[dict[int, Array]] = [{} for _ in range(count)]
@@ -104,7 +106,7 @@ def _of_lines(name: str, text: str, model: Model) -> Recording:
             index = int(printed[2])
             samples[int(printed[1])][index] = _of_bytes(name, bytes.fromhex(printed[3]), model, index)
     if not samples or not any(samples):
-        what = "is empty" if not text else f"is no recording: no line begins with {PREFIX!r}"
+        what = "is empty" if not text else f"is not a recording: no line begins with {PREFIX!r}"
         raise InputError(f"{name}: {what}; wanted what record.py writes or lastbit_record prints. {_MAKE}")
     missing = [n for n, sample in enumerate(samples) if not sample]
     if missing:

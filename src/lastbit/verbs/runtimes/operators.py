@@ -192,5 +192,5 @@ def operators_report(only: Sequence[str] = ()) -> OperatorsReport:
         if name not in OPERATORS or name == "FULLY_CONNECTED":
             near = get_close_matches(name, OPERATORS, n=1)
             hint = f" Did you mean {near[0]}?" if near else " `lastbit runtimes --operators` lists them."
-            raise InputError(f"{name}: it is no operator that LastBit covers beside dense layers.{hint}")
+            raise InputError(f"{name}: LastBit covers no operator of that name beside dense layers.{hint}")
     return OperatorsReport(names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,10 +21,12 @@ from ...model.graph import Model, Operator, Subgraph, Tensor
 from ...model.tflite.reader import load as load_tflite
 from ...model.tflite.writer import extract_operator, write
 from ...model.types import Array, integer_type
+from ...ops.base import PreparedOperator
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.layer import DenseLayer, PreparedLayer
 from ...ops.prepare import PreparedModel, prepare_operator
 from ...oracles import Oracle, OracleFailure
+from ...runtimes import Runtime
 from .comparing import compare_outputs, failed, kernel_seen, refused_alone
 from .given import rows_for
 from .result import Comparison, OperatorResult
@@ -33,6 +35,33 @@ __all__ = ["LayerChecks", "LayerInputs"]
 
 PROBED_CHANNELS = 8
 PROBES_PER_CHANNEL = 64
+MOST_KEPT_BYTES = 1 << 20
+"""Of the models that one layer is cut out as: those of larger layers are made again for each runtime."""
+
+_PROBED = "requantization probed"
+
+
+@dataclass(frozen=True)
+class CutOut:
+    """A dense layer as a model of its own, and its inputs.
+
+    Attributes:
+        what: what is compared with it, in words.
+        content: the model's file.
+        model: the same, read.
+        samples: one input for each call.
+    """
+
+    what: str
+    content: bytes
+    model: Model
+    samples: list[Array]
+
+    @classmethod
+    def of(cls, graph: Subgraph, what: str, samples: list[Array]) -> CutOut:
+        """The file of one operator, written and read."""
+        content = write(graph)
+        return cls(what, content, load_tflite(content), samples)
 
 
 @dataclass(frozen=True)
@@ -43,11 +72,13 @@ class LayerInputs:
         rows: `[n, depth]` of the input's type: boundary, tie-seeking and random.
         channels: units whose requantization is probed; none where nothing is requantized.
         accs: for each of them, the accumulators.
+        cut_out: the models that the layer is compared in, once they were made; empty where they are large.
     """
 
     rows: Array
     channels: list[int]
     accs: list[Array]
+    cut_out: list[CutOut] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -96,46 +127,60 @@ class LayerChecks:
                 own = layer.rows(rows_for(self.given, fed.index(layer.input.index)))
                 chosen = replace(chosen, rows=np.concatenate([own, chosen.rows]))
             self.inputs[op.index] = chosen
+        for part in self._cut_out(op, layer):
+            prepared = _prepared(part.model, self.prepared.runtime)
+            # A probe of one unit is per-tensor, a probe with a bias may be taken where the layer is declined, or
+            # refused: such a probe is another variant and says nothing about this layer.
+            if part.what != _PROBED or (not isinstance(prepared, UnsupportedError) and prepared.rule == entry.rule):
+                self._compare(oracle, op, part, prepared)
+
+    def _cut_out(self, op: Operator, layer: DenseLayer) -> list[CutOut]:
+        """The models that this layer is compared in. All runtimes get the same ones."""
         inputs = self.inputs[op.index]
+        if inputs.cut_out:
+            return inputs.cut_out
+        parts = []
         # One row at a time and many at once go through different kernels (GEMV and GEMM).
         for count in (1, len(inputs.rows)):
             graph = _cut_out(self.prepared.model, op, layer, count)
             batch = math.prod(graph.tensors[0].shape) // layer.depth
             samples = _fill(graph.tensors[0], layer.depth, inputs.rows)
-            self._compare(oracle, op, f"cut out, {batch} row(s) a call", write(graph), samples)
-        if not inputs.channels:
-            return
-        content = write(probe_subgraph(layer, inputs.accs, inputs.channels))
-        probe = load_tflite(content)
-        # A probe of one unit is per-tensor, a probe with a bias may be taken where the layer is declined, or refused:
-        # such a probe is another variant and says nothing about this layer.
-        try:
-            same = prepare_operator(probe, probe.operators[0], self.prepared.runtime).rule == entry.rule
-        except UnsupportedError:
-            same = False
-        if same:
-            zeros = np.zeros(probe.inputs[0].shape, probe.inputs[0].dtype.numpy)
-            self._compare(oracle, op, "requantization probed", content, [zeros])
+            parts.append(CutOut.of(graph, f"cut out, {batch} row(s) a call", samples))
+        if inputs.channels:
+            graph = probe_subgraph(layer, inputs.accs, inputs.channels)
+            fed = graph.tensors[graph.inputs[0]]
+            parts.append(CutOut.of(graph, _PROBED, [np.zeros(fed.shape, fed.dtype.numpy)]))
+        if sum(len(part.content) for part in parts) <= MOST_KEPT_BYTES:
+            inputs.cut_out.extend(parts)
+        return parts
 
-    def _compare(self, oracle: Oracle, op: Operator, what: str, content: bytes, samples: Sequence[Array]) -> None:
+    def _compare(
+        self, oracle: Oracle, op: Operator, part: CutOut, prepared: PreparedOperator | UnsupportedError
+    ) -> None:
         """Run a one-operator model on both sides."""
         result = self.results[op.index]
-        alone = load_tflite(content)
         try:
-            run = oracle.run(content, [[x] for x in samples], label=f"{op.label}, {what}")
+            run = oracle.run(part.content, [[x] for x in part.samples], label=f"{op.label}, {part.what}")
         except OracleFailure as failure:
-            result.comparisons.append(failed(what, failure))
+            result.comparisons.append(failed(part.what, failure))
             return
-        try:
-            prepared = prepare_operator(alone, alone.operators[0], self.prepared.runtime)
-        except UnsupportedError as error:
-            result.comparisons.append(Comparison(what, failure=f"LastBit refuses what {oracle.name} runs: {error}"))
+        if isinstance(prepared, UnsupportedError):
+            told = f"LastBit refuses what {oracle.name} runs: {prepared}"
+            result.comparisons.append(Comparison(part.what, failure=told))
             return
-        comparison = Comparison(what, kernel=kernel_seen(run))
+        comparison = Comparison(part.what, kernel=kernel_seen(run))
         comparison.add_kernel_check(prepared.kernel, run.delegated)
-        for x, outputs in zip(samples, run.outputs, strict=True):
+        for x, outputs in zip(part.samples, run.outputs, strict=True):
             compare_outputs(comparison, prepared, [x], outputs)
         result.comparisons.append(comparison)
+
+
+def _prepared(model: Model, runtime: Runtime) -> PreparedOperator | UnsupportedError:
+    """The one operator of a model in a runtime's arithmetic, or why it is refused."""
+    try:
+        return prepare_operator(model, model.operators[0], runtime)
+    except UnsupportedError as error:
+        return error
 
 
 def _layer_inputs(prepared: PreparedLayer, samples: int, rng: np.random.Generator) -> LayerInputs:

@@ -99,7 +99,7 @@ class KerasFile:
                 raise ModelError(f"{self.path}: {what}: the file has no {kind} {path!r}; {_NOT_FINISHED}")
             place = place[part]
         if not isinstance(place, h5py.Dataset if kind == "dataset" else h5py.Group):
-            raise ModelError(f"{self.path}: {what}: {path!r} is no {kind}; {_NOT_FINISHED}")
+            raise ModelError(f"{self.path}: {what}: {path!r} is not a {kind}; {_NOT_FINISHED}")
         return place
 
     def _array(self, path: str, what: str, shape: tuple[int, ...]) -> Array:
@@ -177,7 +177,7 @@ def _member(archive: zipfile.ZipFile, path: str, name: str, largest: int) -> byt
         )
     size, stored = entries[0].file_size, entries[0].compress_size
     if size > largest or size > _LARGEST_RATIO * stored + 2**16:
-        raise ModelError(f"{path}: {name} unpacks from {stored} to {size} bytes; that is no trained model.")
+        raise ModelError(f"{path}: {name} unpacks from {stored} to {size} bytes; that is not a trained model.")
     with archive.open(entries[0]) as stream:
         content = stream.read(size + 1)
     if len(content) != size:
@@ -207,9 +207,9 @@ def _config(text: bytes, path: str) -> Mapping[str, Any]:
     try:
         config = json.loads(text)
     except (ValueError, RecursionError):
-        raise ModelError(f"{path}: its configuration is no JSON text; {_NOT_FINISHED}") from None
+        raise ModelError(f"{path}: its configuration is not JSON text; {_NOT_FINISHED}") from None
     if not isinstance(config, dict):
-        raise ModelError(f"{path}: its configuration is no JSON object; {_NOT_FINISHED}")
+        raise ModelError(f"{path}: its configuration is not a JSON object; {_NOT_FINISHED}")
     return config
 
 

@@ -81,7 +81,7 @@ def network(config: Mapping[str, Any], path: str) -> Network:
     found = _Expansion(path)
     inputs, outputs = found.model(config, (), None)
     if others := [layer.label for layer in found.layers if layer.name in inputs and layer.kind != "InputLayer"]:
-        raise ModelError(f"{path}: {others[0]} stands as an input and is no input layer; {_SAVE_AGAIN}")
+        raise ModelError(f"{path}: {others[0]} stands as an input and is not an input layer; {_SAVE_AGAIN}")
     return Network(tuple(found.layers), inputs, outputs)
 
 
@@ -124,7 +124,7 @@ class _Expansion:
             raise ModelError(f"{self.path}: {_of(place)} has no layers; add layers, build the model and save it again.")
         for layer in layers:
             if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
-                raise ModelError(f"{self.path}: an entry of the layers of {_of(place)} is no layer; {_SAVE_AGAIN}")
+                raise ModelError(f"{self.path}: an entry of the layers of {_of(place)} is not a layer; {_SAVE_AGAIN}")
         names = [str(layer["config"].get("name")) for layer in layers]
         if len(set(names)) != len(names):
             raise ModelError(f"{self.path}: two layers of {_of(place)} have the same name; {_SAVE_AGAIN}")
@@ -186,7 +186,7 @@ class _Expansion:
                 )
             waiting = left
         if not inputs or not outputs or not all(end[:2] in results for end in (*inputs, *outputs)):
-            raise ModelError(f"{self.path}: inputs or outputs of {_of(place)} are no layers of it; {_SAVE_AGAIN}")
+            raise ModelError(f"{self.path}: inputs or outputs of {_of(place)} are not layers of it; {_SAVE_AGAIN}")
         return self.outputs(inputs, results, place), self.outputs(outputs, results, place)
 
     def outputs(
