@@ -22,7 +22,7 @@ from ..ops.prepare import PreparedModel
 from ..ops.products.convolution import PreparedConvolution
 from ..rules.base import Pairs, Unsupported
 from .element_tables import ELEMENTWISE, element_table, quantizer
-from .plan import SHAPES_ONLY, Around, Backend, ChainStep, OperatorStep, Step, sample_elements
+from .plan import MOVES, SHAPES_ONLY, Around, Backend, ChainStep, OperatorStep, Step, sample_elements
 
 __all__ = ["make_steps"]
 
@@ -197,9 +197,9 @@ class _Cutter:
             return _Made(None, elements) if _keeps_batch(source, output) else None
         if len(source.shape) < 2 or elements != sample_elements(source):
             return None
-        if op.name == "PAD":
-            return None if self._absorbed(entry) is None else _Made(None, elements)
-        if isinstance(entry, PreparedBinary) or op.name in _POOLS:
+        if op.name == "PAD" and self._absorbed(entry) is not None:
+            return _Made(None, elements)
+        if isinstance(entry, PreparedBinary) or op.name in _POOLS or op.name in MOVES:
             return self._image(entry, elements, None)
         if op.name not in ELEMENTWISE and op.name != "SOFTMAX":
             return None

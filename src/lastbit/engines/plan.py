@@ -26,10 +26,13 @@ from .blas import DenseByBlas, ElementTable, NumpyChain, Runnable, Softmax, Spli
 from .element_tables import ELEMENTWISE
 from .image_blocks import image_function
 
-__all__ = ["SHAPES_ONLY", "Around", "Backend", "ChainStep", "OperatorStep", "Step", "sample_elements"]
+__all__ = ["MOVES", "SHAPES_ONLY", "Around", "Backend", "ChainStep", "OperatorStep", "Step", "sample_elements"]
 
 SHAPES_ONLY = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 """Operators that leave all values where they are."""
+
+MOVES = ("PAD", "PADV2", "TRANSPOSE", "CONCATENATION", "PACK", "SLICE", "STRIDED_SLICE")
+"""Operators of one output that move values, in blocks, and calculate nothing."""
 
 Around = tuple[tuple[int, int], tuple[int, int]]
 """Rows of padding above and below an image, columns of it at the left and at the right."""
@@ -97,15 +100,16 @@ class ChainStep:
         """The output's shape; an input that does not fit is refused in the operator's own words."""
         shapes = {self.source: x.shape}
         for entry in self.entries:
-            # Memory that is never touched: only its shape counts.
+            # Only the shape counts: one value stands for all.
             shape = shapes[entry.inputs[0]]
-            given = np.empty(shape, np.int8)
+            given = np.broadcast_to(np.int8(0), shape)
             output = self.model.tensors[entry.operator.outputs[0]]
             if isinstance(entry, PreparedDense | PreparedHybrid):
                 entry.layer.rows(given)
                 shape = entry.layer.output_shape(shape)
             elif entry.operator.name in SHAPES_ONLY:
-                shape = entry.evaluate([given])["output"].shape
+                # Memory that is never touched.
+                shape = entry.evaluate([np.empty(shape, np.int8)])["output"].shape
             elif isinstance(entry, PreparedConvolution) and entry.inputs[0] == self.source:
                 entry.convolution.check(given)
                 shape = (shape[0], *output.shape[1:])

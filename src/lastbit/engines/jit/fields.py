@@ -16,7 +16,7 @@ class Fields(NamedTuple):
 
     function: int
     given: int  # where its input lies in the scratch memory; less than 0: it is the chain's
-    second: int  # the same of another input
+    reads: int  # the address of the same for each of its inputs
     made: int  # the same of its output
     depth: int  # of a dense layer; elements in one row of the chain for the others
     rows: int  # of this operator for one row of the chain
@@ -71,7 +71,7 @@ class Fields(NamedTuple):
     copy_rows: int
     copy_bytes: int  # of one row of the copy
     planes: int  # parts of a row of the copy, one for each remainder of its columns
-    padding: int  # the value of the padding, in the type that products take
+    padding: int  # the value of the padding, in the type that products take; of moves, each byte of it
     copy: int  # the addresses of what copies an image, of what fills a row, and of what repeats its values
     fill: int
     repeat: int
@@ -93,6 +93,8 @@ class Fields(NamedTuple):
     window_bytes: int  # bytes of the copy from one row of windows to the next
     chunk: int  # outputs that are calculated together
     period: int  # chunks after which the channels begin anew
+    moves: int  # the address of what is copied (`moves.Move`)
+    move_count: int
 
 
 class State(NamedTuple):

@@ -6,8 +6,9 @@ from typing import Any
 
 import numba
 
-from .compile import call, inner, int8_at, int16_at, int32_at, int64_at, uint8_at
+from .compile import call, inner, int16_at, int32_at, int64_at, uint8_at
 from .fields import AT, IN
+from .sums import sum_of
 
 __all__ = ["add_windows", "average", "copy", "depthwise", "fill", "largest", "pairs", "repeat", "weighted_pairs"]
 
@@ -83,20 +84,12 @@ def copy(fields: int, x: int, out: int) -> int:
 def add_windows(p: Any, copy: int, out: int) -> None:
     """What the weights' zero point adds to all sums of each window, as int32 that wraps."""
     sums, starts, taps, factor = int32_at(out), int64_at(p[AT.starts]), int64_at(p[AT.taps]), p[AT.weights_zero_point]
-    count = p[AT.run_values]
     for window in range(p[AT.pixels]):
         total = 0
         if factor != 0:
             for run in range(p[AT.runs]):
                 start = copy + starts[window] + taps[run * p[AT.run_groups]]
-                if p[AT.converted_to] == 1:
-                    unsigned = uint8_at(start)
-                    for k in range(count):
-                        total += unsigned[k]
-                else:
-                    signed = int8_at(start)
-                    for k in range(count):
-                        total += signed[k]
+                total += sum_of(start, p[AT.run_values], p[AT.converted_to])
         sums[window] = numba.int32(total * factor)
 
 
@@ -125,17 +118,17 @@ def depthwise(fields: int, state: int, scratch: int, x: int, rows: int, out: int
 
 
 @inner
-def _second(p: Any, state: int, scratch: int) -> int:
-    """Where the second input of an operator of two arrays lies."""
-    at: int = p[AT.second]
-    return scratch + at if at >= 0 else int(int64_at(scratch + int64_at(state)[IN.source])[0])
+def given_at(p: Any, number: int, state: int, scratch: int) -> int:
+    """Where one of the inputs of an operator lies that has several."""
+    place: int = int64_at(p[AT.reads])[number]
+    return scratch + place if place >= 0 else int(int64_at(scratch + int64_at(state)[IN.source])[0])
 
 
 def pairs(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
     """An operator of two arrays of bytes, one of a chain's, by a table of all pairs: see `pairs.PackedPairs`."""
     p = int64_at(fields)
     flip = 0 if p[AT.unsigned] else 128
-    one, other, by, taken = uint8_at(x), uint8_at(_second(p, state, scratch)), uint8_at(p[AT.table]), uint8_at(out)
+    one, other, by, taken = uint8_at(x), uint8_at(given_at(p, 1, state, scratch)), uint8_at(p[AT.table]), uint8_at(out)
     for i in range(rows * p[AT.depth]):
         taken[i] = by[((numba.intp(one[i]) ^ flip) << 8) + (numba.intp(other[i]) ^ flip)]
     return 0
@@ -144,7 +137,7 @@ def pairs(fields: int, state: int, scratch: int, x: int, rows: int, out: int) ->
 def weighted_pairs(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
     """The same by an expression: vectors by `rows.pairs_address`, what is left one by one."""
     p = int64_at(fields)
-    second, count = _second(p, state, scratch), rows * p[AT.depth]
+    second, count = given_at(p, 1, state, scratch), rows * p[AT.depth]
     vectors = count // p[AT.chunk]
     call(p[AT.kernel], (x, second, vectors, p[AT.scalars], out))
     flip, by = 0 if p[AT.unsigned] else 128, int32_at(p[AT.scalars])
@@ -174,60 +167,48 @@ def _limits(p: Any, row: int, column: int) -> tuple[int, int, int, int]:
 _CHANNELS = 256
 
 
-def average(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
-    """A mean of windows, one of a chain's operators: see `pools.PackedPool`."""
-    p, places = int64_at(fields), int64_at(state)
-    sums, channels = int32_at(scratch + places[IN.spare]), p[AT.channels]
-    flip, begins, line = (
-        numba.uint8(0 if p[AT.unsigned] else 128),
-        int64_at(p[AT.starts]),
-        p[AT.image_columns] * channels,
-    )
-    target = out
+@inner
+def _reduce(kept: Any, place: int, apart: Any, sizes: Any, some: int, flip: int, most: bool) -> None:
+    """The sums, or the largest, of some channels over the pixels of one window."""
+    for c in range(some):
+        kept[c] = 0
+    for y in range(sizes[0]):
+        for z in range(sizes[1]):
+            seen = uint8_at(place + y * apart[0] + z * apart[1])
+            for c in range(some):
+                value = seen[c] ^ flip
+                kept[c] = max(kept[c], value) if most else kept[c] + numba.int32(value)
+
+
+@inner
+def _over_windows(p: Any, kept: Any, x: int, rows: int, out: int, most: bool) -> None:
+    """What `_reduce` gives for every window, by the table for windows of so many elements."""
+    flip = numba.uint8(0 if p[AT.unsigned] else 128)
+    begins, channels = int64_at(p[AT.starts]), p[AT.channels]
+    line, target = p[AT.image_columns] * channels, out
     for image in range(rows):
         base = x + image * p[AT.image_rows] * line
         for row in range(p[AT.window_rows]):
             for column in range(p[AT.window_columns]):
                 top, bottom, left, right = _limits(p, row, column)
-                by = uint8_at(p[AT.table] + begins[(bottom - top) * (right - left)])
+                high, wide, place = bottom - top, right - left, base + top * line + left * channels
+                by = uint8_at(p[AT.table] + begins[high * wide])
                 for first in range(0, channels, _CHANNELS):
                     some = min(channels - first, _CHANNELS)
-                    for c in range(some):
-                        sums[c] = 0
-                    for y in range(top, bottom):
-                        for z in range(left, right):
-                            seen = uint8_at(base + y * line + z * channels + first)
-                            for c in range(some):
-                                sums[c] += numba.int32(seen[c] ^ flip)
+                    _reduce(kept, place + first, (line, channels), (high, wide), some, flip, most)
                     taken = uint8_at(target + first)
                     for c in range(some):
-                        taken[c] = by[sums[c]]
+                        taken[c] = by[kept[c]]
                 target += channels
+
+
+def average(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
+    """A mean of windows, one of a chain's operators: see `pools.PackedPool`."""
+    _over_windows(int64_at(fields), int32_at(scratch + int64_at(state)[IN.spare]), x, rows, out, False)
     return 0
 
 
 def largest(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
     """The largest of windows, one of a chain's operators."""
-    p, places = int64_at(fields), int64_at(state)
-    kept, channels = uint8_at(scratch + places[IN.spare]), p[AT.channels]
-    flip, by, line = numba.uint8(0 if p[AT.unsigned] else 128), uint8_at(p[AT.table]), p[AT.image_columns] * channels
-    target = out
-    for image in range(rows):
-        base = x + image * p[AT.image_rows] * line
-        for row in range(p[AT.window_rows]):
-            for column in range(p[AT.window_columns]):
-                top, bottom, left, right = _limits(p, row, column)
-                for first in range(0, channels, _CHANNELS):
-                    some = min(channels - first, _CHANNELS)
-                    for c in range(some):
-                        kept[c] = 0
-                    for y in range(top, bottom):
-                        for z in range(left, right):
-                            seen = uint8_at(base + y * line + z * channels + first)
-                            for c in range(some):
-                                kept[c] = max(kept[c], seen[c] ^ flip)
-                    taken = uint8_at(target + first)
-                    for c in range(some):
-                        taken[c] = by[kept[c]]
-                target += channels
+    _over_windows(int64_at(fields), uint8_at(scratch + int64_at(state)[IN.spare]), x, rows, out, True)
     return 0

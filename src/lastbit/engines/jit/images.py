@@ -1,4 +1,4 @@
-"""Operators on images for the compiled chain: convolutions, pools, sums of two images.
+"""Operators on images for the compiled chain: convolutions, pools, sums of two images, and what moves values.
 
 `pack_image_operator` gives what a chain runs, or None where there is no compiled code.
 """
@@ -13,16 +13,17 @@ from ...model.types import Array
 from ...ops.base import PreparedOperator
 from ...ops.elements.binary import PreparedBinary
 from ...ops.products.convolution import Convolution, PreparedConvolution
-from ..plan import Around
+from ..plan import MOVES, Around
 from . import matmul
 from .depthwise import PackedDepthwise, pack_depthwise
+from .moves import PackedMove, pack_move
 from .pairs import PackedPairs, pack_pairs
 from .pools import PackedPool, pack_pool
 from .windows import Windows
 
 __all__ = ["PackedImage", "pack_image_operator"]
 
-PackedImage = matmul.PackedDense | PackedDepthwise | PackedPairs | PackedPool
+PackedImage = matmul.PackedDense | PackedDepthwise | PackedPairs | PackedPool | PackedMove
 
 _NONE: Around = ((0, 0), (0, 0))
 
@@ -42,7 +43,7 @@ def pack_image_operator(entry: PreparedOperator, model: Model, around: Around = 
         return None if make is None else make(entry, around)
     if isinstance(entry, PreparedBinary):
         return pack_pairs(entry)
-    return pack_pool(entry, model)
+    return pack_move(entry, model) if entry.operator.name in MOVES else pack_pool(entry, model)
 
 
 def _image(layer: Convolution, around: Around) -> tuple[int, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numba
-
-from .compile import call, inner, int8_at, int16_at, int32_at, int64_at, uint8_at
+from .compile import call, inner, int64_at, uint8_at
 from .fields import AT, FIELD_BYTES, IN
 from .hybrid_forms import RECORD_BYTES
 from .hybrid_kernels import NAN, ZEROS, quantize_rows
 from .image_kernels import add_windows
 from .mailbox import exchange
+from .sums import add_rows
 from .tile import call_tile
 
 __all__ = ["chain", "convolve", "dense", "hybrid", "tiles"]
@@ -28,30 +27,6 @@ def _take_rows(shared: int, rows: int, block: int, step: int) -> tuple[int, int]
         if found == begin:
             return begin, count
         begin = found
-
-
-@inner
-def _add_rows(a: int, rows: int, depth: int, row_bytes: int, to: int, factor: int, out: int) -> None:
-    """`factor` times the sum of each converted row, as int32 that wraps."""
-    sums = int32_at(out)
-    for r in range(rows):
-        total = 0
-        start = a + r * row_bytes
-        if factor == 0:
-            pass
-        elif to == 0:
-            wide = int16_at(start)
-            for k in range(depth):
-                total += wide[k]
-        elif to == 1:
-            unsigned = uint8_at(start)
-            for k in range(depth):
-                total += unsigned[k]
-        else:
-            signed = int8_at(start)
-            for k in range(depth):
-                total += signed[k]
-        sums[r] = numba.int32(total * factor)
 
 
 @inner
@@ -123,7 +98,7 @@ def dense(fields: int, state: int, scratch: int, x: int, rows: int, out: int) ->
     else:
         call(p[AT.convert], (x, depth * p[AT.input_bytes], n, depth, converted, row_bytes))
     if to != 0 or n == 1:
-        _add_rows(converted, n, depth, row_bytes, to, p[AT.weights_zero_point], sums)
+        add_rows(converted, n, depth, row_bytes, to, p[AT.weights_zero_point], sums)
     call(p[AT.tiles], (fields, converted, sums, 4, spare, n, out))
     return 0
 

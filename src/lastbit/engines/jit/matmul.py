@@ -76,15 +76,16 @@ class Chain:
         wiring = wiring or [(k,) for k in range(len(operators))]
         rooms = [Room.of(op) for op in operators]
         self.output = operators[-1].output
-        self._in_bytes = next(room.given for room, read in zip(rooms, wiring, strict=True) if 0 in read)
+        self._in_bytes = next(room.given[read.index(0)] for room, read in zip(rooms, wiring, strict=True) if 0 in read)
         self._elements = rooms[-1].made // self.output.itemsize
         block, step = _block(operators, rooms, wiring)
         places, between = arena(rooms, wiring, block)
         self._table = np.zeros((len(operators), len(Fields._fields)), np.int64)
         for number, (row, op) in enumerate(zip(self._table, operators, strict=True)):
-            at = [places[k - 1] if k else -1 for k in wiring[number]]
+            at = np.asarray([places[k - 1] if k else -1 for k in wiring[number]], np.int64)
+            self._kept.append(at)
             made = places[number] if number < len(places) else -1
-            own = {"given": at[0], "second": at[-1], "made": made}
+            own = {"given": int(at[0]), "reads": address(at), "made": made}
             fields = (_elementwise_fields(op) if isinstance(op, Elementwise) else op.fields) | own
             row[:] = [fields.get(name, 0) for name in Fields._fields]
         self._several = False
@@ -234,7 +235,7 @@ def _block(operators: Sequence[Operator], rooms: Sequence[Room], wiring: Wiring)
 
     if images(rooms):
         # Small images together, so that tiles are whole.
-        least = max(arena(rooms, wiring, 1)[1], max(room.given + room.made for room in rooms))
+        least = max(arena(rooms, wiring, 1)[1], max(sum(room.given) + room.made for room in rooms))
         return max(_IMAGE_BYTES // least, 1), 1
     if not any(isinstance(op, PackedDense) for op in operators):
         # Nothing is read again for each block where there are no weights.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..blas import Elementwise, QuantizeStep, Softmax
 from .depthwise import PackedDepthwise
+from .moves import PackedMove
 from .pack import PackedDense
 from .pairs import PackedPairs
 from .pools import PackedPool
@@ -14,7 +15,7 @@ from .windows import SLACK, Windows
 
 __all__ = ["Operator", "Room", "Wiring", "arena", "images"]
 
-Operator = PackedDense | PackedDepthwise | PackedPairs | PackedPool | Elementwise
+Operator = PackedDense | PackedDepthwise | PackedPairs | PackedPool | PackedMove | Elementwise
 """What a chain runs."""
 
 Wiring = Sequence[tuple[int, ...]]
@@ -30,7 +31,7 @@ class Room:
     """Bytes that an operator needs.
 
     Attributes:
-        given: of one of its inputs, for one row of the chain.
+        given: of each of its inputs, for one row of the chain.
         made: of its output, for one row of the chain.
         converted: of its input in the type that products take, for each row.
         copy: the same, whatever the rows are.
@@ -39,7 +40,7 @@ class Room:
         products: about how many products a row takes.
     """
 
-    given: int
+    given: tuple[int, ...]
     made: int
     converted: int = 0
     copy: int = 0
@@ -56,19 +57,23 @@ class Room:
             case PackedDepthwise():
                 windows = op.windows
                 return cls(
-                    windows.height * windows.width * windows.channels * op.input.itemsize,
+                    (windows.height * windows.width * windows.channels * op.input.itemsize,),
                     windows.pixels * op.channels,
                     copy=windows.values * (4 // op.isa.group) + SLACK,
                     spare=op.isa.lanes * op.isa.group,
                     products=windows.pixels * op.channels * len(windows.runs),
                 )
-            case PackedPairs() | PackedPool():
-                return cls(op.given, op.elements, spare=_POOLED, products=op.given)
+            case PackedPairs():
+                return cls((op.given, op.given), op.elements, products=op.given)
+            case PackedPool():
+                return cls((op.given,), op.elements, spare=_POOLED, products=op.given)
+            case PackedMove():
+                return cls(op.given, op.elements * op.output.itemsize)
             case Softmax():
-                return cls(op.elements * op.output.itemsize, op.elements * op.output.itemsize, spare=op.classes)
+                return cls((op.elements * op.output.itemsize,), op.elements * op.output.itemsize, spare=op.classes)
             case _:
                 size = 4 if isinstance(op, QuantizeStep) else 1
-                return cls(op.elements * size, op.elements * op.output.itemsize)
+                return cls((op.elements * size,), op.elements * op.output.itemsize)
 
 
 def _of_dense(op: PackedDense) -> Room:
@@ -78,7 +83,7 @@ def _of_dense(op: PackedDense) -> Room:
     rows = op.rows
     if isinstance(rows, Windows):
         return Room(
-            rows.height * rows.width * rows.channels * op.input.itemsize,
+            (rows.height * rows.width * rows.channels * op.input.itemsize,),
             rows.pixels * op.units * op.output.itemsize,
             copy=rows.values * (4 // op.isa.group) + SLACK,
             sums=rows.pixels,
@@ -87,7 +92,7 @@ def _of_dense(op: PackedDense) -> Room:
         )
     row_bytes = op.fields["row_bytes"]
     return Room(
-        rows * op.depth * op.input.itemsize,
+        (rows * op.depth * op.input.itemsize,),
         rows * op.units * op.output.itemsize,
         converted=rows * row_bytes,
         copy=MOST_ROWS * row_bytes,
