@@ -37,7 +37,7 @@ from lastbit.model.tflite import write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.ops.dense.eight_bit import PreparedDense
 from lastbit.ops.prepare import prepare_operator
-from lastbit.ops.products.window_layer import as_dense
+from lastbit.ops.products.as_dense import as_dense
 from lastbit.runtimes import RUNTIMES
 from lastbit.verbs.diagnose.separate import outputs, trial_inputs
 from lastbit.verbs.diagnose.target import Reproduction

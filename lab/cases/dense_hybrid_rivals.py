@@ -101,7 +101,7 @@ def _rival_rules(int4: bool, one_scale: bool) -> Iterator[Rival]:
     yield read(own, "scale_by_scale", finish=_scale_by_scale)
     yield read(own, "fused", finish=_fused)
     yield changed(own, "no_short_cut", finish=replace(own.finish, zeros="multiplied"))
-    yield changed(own, "without_faults", sse_sums=False)
+    yield changed(own, "without_faults", sse_sums="none")
     yield HYBRID_RULES["hybrid-int8-tail_32-unfused"], {}
     yield portable, {}
     if not one_scale:

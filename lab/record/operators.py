@@ -1,7 +1,7 @@
 """Record what real interpreters make of the operators around dense layers.
 
     python -m lab record operators [--seed S] [--scale X]
-        [--tape RUNTIME=FILE ...] [--command RUNTIME=COMMAND ...] [--hidden RUNTIME ...] [--only OPERATOR ...]
+        [--tape RUNTIME=FILE ...] [--command RUNTIME=COMMAND ...] [--hidden RUNTIME ...] [--only OPERATOR ...] [--family F]
 
 Writes tests/recorded/operators.NAME.npz, where NAME is what XNNPACK is called on this CPU; with --tape
 (lab/reach/tape.py), --command (of another Python) or --hidden (lab/reach/hidden) those runtimes are asked instead, and
@@ -192,6 +192,9 @@ def main() -> None:
     parser.add_argument("--tape", action="append", default=[], metavar="RUNTIME=FILE", help="see lab/reach/tape.py")
     parser.add_argument("--command", action="append", default=[], metavar="RUNTIME=COMMAND", help="of another Python")
     parser.add_argument("--only", nargs="+", choices=OPERATORS, default=(), help="these, in a file of their own")
+    parser.add_argument(
+        "--family", default="", help="a file of lab/cases/by_operator: its cases, in a file of their own"
+    )
     parser.add_argument("--hidden", nargs="+", default=(), metavar="RUNTIME", help="see lab/reach/hidden")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="choose from every Nth case only")
     parser.add_argument("--name", default="", help="of the file, in the place of its usual one")
@@ -199,9 +202,12 @@ def main() -> None:
     tapes, commands = (dict(text.split("=", 1) for text in texts) for texts in (arguments.tape, arguments.command))
     # A machine with another CPU has other kernels; what it recorded stands in a file of its own.
     how = "emulated" if tapes or commands else "hidden" if arguments.hidden else RUNTIMES[0]
-    name = arguments.name or ".".join(["operators", how, *arguments.only]).lower()
+    name = arguments.name or ".".join(["operators", how, *arguments.only, *filter(None, [arguments.family])]).lower()
     path = GOLDEN / f"{name}.npz"
     every = all_cases(arguments.seed, arguments.scale)
+    if arguments.family:
+        family = import_module(f"{by_operator.__name__}.{arguments.family}")
+        every = family.operator_cases(arguments.seed, lambda number: max(int(number * arguments.scale), 1))
     wanted = (case for case in every if not arguments.only or case.op in arguments.only)
     cases = choose(islice(wanted, 0, None, arguments.every))
     elsewhere = chain(

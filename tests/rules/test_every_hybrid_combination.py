@@ -41,7 +41,7 @@ def test_what_means_nothing_is_refused_with_a_reason():
     assert len(ranges) == 10
     assert len(ROWS) > 2500
     assert not any(isinstance(finish, str) for finish in every_finish())
-    assert len(every_finish()) == 2 * 2 * 2 * 3 * 2 * 3 * 4 * 4
+    assert len(every_finish()) == 3 * 2 * 2 * 3 * 2 * 3 * 4 * 4 * 2
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -226,20 +226,30 @@ def trunc_to_int32(value: Array) -> npt.NDArray[np.int64]:
     return np.where(fits, np.where(fits, v, 0), -(2.0**31)).astype(np.int64)
 
 
-def clamp_bound_first(value: Float32Array, activation: str, always: bool = False) -> Float32Array:
+def _bounds(activation: str, finite: bool) -> tuple[np.float32, np.float32]:
+    """A fused activation's bounds; `finite` ones where it has none."""
+    low, high = (np.float32(bound) for bound in fused_bounds(activation))
+    largest = np.finfo(np.float32).max
+    return (max(low, -largest), min(high, largest)) if finite else (low, high)
+
+
+def clamp_bound_first(
+    value: Float32Array, activation: str, always: bool = False, *, finite: bool = False
+) -> Float32Array:
     """`min(high, max(low, value))` where a comparison that fails gives the bound: NaN becomes low, -0.0 becomes 0.0.
 
     Args:
         value: float32, any shape.
         activation: a fused activation's name (see `lastbit.model.types.fused_bounds`); NONE changes nothing, unless
         always: NONE clamps to infinities, so that NaN becomes minus infinity.
+        finite: where there is no bound, the largest float32 is one.
 
     >>> clamp_bound_first(np.float32([-0.0, np.nan, 7.0]), "RELU6").tolist()
     [0.0, 0.0, 6.0]
     """
     if activation == "NONE" and not always:
         return value
-    low, high = (np.float32(bound) for bound in fused_bounds(activation))
+    low, high = _bounds(activation, finite)
     with np.errstate(invalid="ignore"):
         result = np.where(low < value, value, low)
         return np.where(high < result, high, result)
@@ -257,24 +267,24 @@ def clamp_high_first(value: Float32Array, activation: str) -> Float32Array:
         return np.where(result > low, result, low)
 
 
-def clamp_value_first(value: Float32Array, activation: str) -> Float32Array:
+def clamp_value_first(value: Float32Array, activation: str, *, finite: bool = False) -> Float32Array:
     """The same where a comparison that fails gives the value: NaN and -0.0 stay.
 
     >>> clamp_value_first(np.float32([-0.0, np.nan, 7.0]), "RELU6").tolist()
     [-0.0, nan, 6.0]
     """
-    low, high = (np.float32(bound) for bound in fused_bounds(activation))
+    low, high = _bounds(activation, finite)
     with np.errstate(invalid="ignore"):
         result = np.where(low > value, low, value)
         return np.where(high < result, high, result)
 
 
-def clamp_maximum(value: Float32Array, activation: str) -> Float32Array:
+def clamp_maximum(value: Float32Array, activation: str, *, finite: bool = False) -> Float32Array:
     """The same as ARM64's FMAX and FMIN do it: NaN stays, and -0.0 is less than 0.0.
 
     >>> clamp_maximum(np.float32([-0.0, np.nan, 7.0]), "RELU6").tolist()
     [0.0, nan, 6.0]
     """
-    result = clamp_value_first(value, activation)
+    result = clamp_value_first(value, activation, finite=finite)
     low = np.float32(fused_bounds(activation)[0])
     return np.where(result == 0, low, result) if low == 0 else result

@@ -23,8 +23,9 @@ from ..ops.dense.eight_bit import PreparedDense
 from ..ops.dense.gemv_or_gemm import for_rows
 from ..ops.dense.layer import DenseLayer
 from ..ops.prepare import PreparedModel
+from ..ops.products.as_dense import as_dense
 from ..ops.products.convolution import PreparedConvolution
-from ..ops.products.window_layer import SEVERAL_RULES, as_dense
+from ..ops.products.window_layer import SEVERAL_RULES
 from ..rules.base import Pairs
 from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.step_tables import StepTable, channel_count, step_tables, take_channels

@@ -14,7 +14,7 @@ from ..model.tflite.synthesize import DTYPE_BY_NAME, quant
 from ..model.types import Array, Int64Array, QuantParams
 from ..ops.products.window_layer import WindowLayer
 
-__all__ = ["window_probe"]
+__all__ = ["like", "window_probe"]
 
 # Kernels may depend on whether the depth is odd, and take eight channels at a time.
 _CHANNELS = 8
@@ -58,10 +58,10 @@ def window_probe(layer: WindowLayer, accs: Sequence[Int64Array], channels: Seque
     kind = wide if layer.bias is None else layer.bias.dtype.name
     bias_quant = quant(layer.input_scale * scales)
     tensors = (
-        _like(layer.input, 0, (1, height, width, inputs)),
-        _like(stored, 1, shape, np.full(shape, zw), replace(quant(scales, zw), axis=stored.quant.axis)),
-        replace(_like(layer.bias or layer.input, 2, bias.shape, bias, bias_quant, kind), name="bias"),
-        _like(layer.output, 3, (1, *places, bias.size)),
+        like(layer.input, 0, (1, height, width, inputs)),
+        like(stored, 1, shape, np.full(shape, zw), replace(quant(scales, zw), axis=stored.quant.axis)),
+        replace(like(layer.bias or layer.input, 2, bias.shape, bias, bias_quant, kind), name="bias"),
+        like(layer.output, 3, (1, *places, bias.size)),
     )
     op = replace(layer.operator, index=0, inputs=(0, 1, 2), outputs=(3,))
     return Subgraph("main", tensors, (op,), (0,), (3,))
@@ -72,7 +72,7 @@ def _length(axis: WindowAxis, outputs: int) -> int:
     return (outputs - 1) * axis.stride + (1 if axis.same else axis.reach)
 
 
-def _like(
+def like(
     tensor: Tensor,
     index: int,
     shape: tuple[int, ...],

@@ -29,7 +29,7 @@ from .derive import (
     saturating_int16,
 )
 from .machine import ARM64, X86_64
-from .operator_rules import BUILTIN_OPERATORS
+from .operator_rules import BUILTIN_HYBRID, BUILTIN_OPERATORS
 from .table_parts import (
     INT16_BIASES,
     INT16_GRANULARITIES,
@@ -91,6 +91,7 @@ _X86 = Cpu(
             int16_curves="interpolated_int16/not_power_of_two",
         ),
         **BUILTIN_OPERATORS,
+        **BUILTIN_HYBRID,
         **LITERT_DENSE_REFUSED,
     },
     sources=(
@@ -124,7 +125,7 @@ _PORTABLE = Cpu(
         **int16_by_reference(Family.BUILTIN, *INT16_GRANULARITIES),
         **matrix_product(("q31-by_rows-single/fd", "q31-by_rows-single/dd"), SINGLE, Family.BUILTIN),
         # Hybrid layers multiply integers without rounding: whose product it is changes nothing.
-        **{key: rule for key, rule in _X86.rules.items() if key[0] == "FULLY_CONNECTED" and key[1].hybrid},
+        **{key: rule for key, rule in _X86.rules.items() if key[1].hybrid},
         key_of("FULLY_CONNECTED", "int16 per_tensor"): Rule("q15-half_up/fd", Family.BUILTIN),
         key_of("FULLY_CONNECTED", "int16 per_channel"): Rule("q15-half_up/dd", Family.BUILTIN),
     },

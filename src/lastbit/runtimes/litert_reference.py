@@ -18,7 +18,7 @@ from .change import (
 from .cpu import Cpu, Interpreter, Mode
 from .derive import DENSE_8BIT, NO_INT16_WEIGHTS, UP_AWAY, beside_dense, hybrid_rules, saturating_int16
 from .machine import ARM64, X86_64
-from .operator_rules import REFERENCE_OPERATORS
+from .operator_rules import REFERENCE_HYBRID, REFERENCE_OPERATORS
 from .table_parts import (
     INT16_BIASES,
     INT16_GRANULARITIES,
@@ -64,6 +64,7 @@ _X86 = Cpu(
             int16_curves="interpolated_int16",
         ),
         **REFERENCE_OPERATORS,
+        **REFERENCE_HYBRID,
         **LITERT_DENSE_REFUSED,
     },
     sources=(

@@ -11,6 +11,7 @@ from .machine import ARM64, X86_64
 from .operator_rules import (
     XNNPACK_AVX2_OPERATORS,
     XNNPACK_AVXVNNI_OPERATORS,
+    XNNPACK_HYBRID_BOUND_FIRST,
     XNNPACK_OPERATORS,
 )
 from .table_parts import FLOAT_FUNCTIONS
@@ -74,6 +75,7 @@ _AVX512 = Cpu(
     rules={
         **WHOLE_INT4_SUMS,
         **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
+        **XNNPACK_HYBRID_BOUND_FIRST,
     },
     sources=(
         "google/XNNPACK src/qs8-gemm/MRx16c8-avx512skx.c.in @01a345b5a565 adds the zero point in 16 bits, saturating; "
@@ -92,6 +94,7 @@ _AVX_VNNI = Cpu(
     rules={
         **XNNPACK_AVXVNNI_OPERATORS,
         **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
+        **XNNPACK_HYBRID_BOUND_FIRST,
     },
     sources=(
         "google/XNNPACK src/qs8-gemm/MRx8c8-avxvnni.c.in @028aae4f5fcf: the zero point is added in 32 bits; in hybrid "
@@ -113,6 +116,7 @@ _AVX2 = Cpu(
         key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", Family.XNNPACK),
         **WHOLE_INT4_SUMS,
         **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
+        **XNNPACK_HYBRID_BOUND_FIRST,
     },
     sources=(
         "google/XNNPACK src/qs8-gemm/MRx8c8-avx2.c.in @a9fefe77cf0d: the zero point is added in 16 bits, saturating",

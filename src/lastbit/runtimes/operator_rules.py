@@ -7,11 +7,14 @@ from .table_parts import EIGHT_BIT, MISREAD_BIAS
 from .variant import Key, key_of
 
 __all__ = [
+    "BUILTIN_HYBRID",
     "BUILTIN_OPERATORS",
+    "REFERENCE_HYBRID",
     "REFERENCE_OPERATORS",
     "TFLM_OPERATORS",
     "XNNPACK_AVX2_OPERATORS",
     "XNNPACK_AVXVNNI_OPERATORS",
+    "XNNPACK_HYBRID_BOUND_FIRST",
     "XNNPACK_OPERATORS",
 ]
 
@@ -122,6 +125,8 @@ _UNSETTLED_ORDER = Refused(
     Refusal.NOT_EXACT, "not exact: the order in which this kernel adds depends on the shape and is not known"
 )
 _FLOAT = "float32 unquantized"
+_HYBRID = tuple(f"float32 x int8 -> float32 {granularity}" for granularity in ("per_tensor", "per_channel"))
+_GROUPED_HYBRID = tuple(f"{variant} grouped" for variant in _HYBRID)
 _SATURATE = "float32-half_even-saturate"
 _HALF_AWAY = "q31-half_up-half_away/dd"
 
@@ -162,7 +167,13 @@ XNNPACK_OPERATORS: Rules = {
     },
     **_convolutions(("CONV_2D",), (_FLOAT, f"{_FLOAT} grouped"), "float32_fma/bias_first", Family.XNNPACK),
     key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma/bias_first", Family.XNNPACK),
+    **_convolutions(("CONV_2D",), (*_HYBRID, *_GROUPED_HYBRID), "hybrid-qd8-fma/images", Family.XNNPACK),
 }
+
+XNNPACK_HYBRID_BOUND_FIRST: Rules = _convolutions(
+    ("CONV_2D",), (*_HYBRID, *_GROUPED_HYBRID), "hybrid-qd8-fma-bound_first/images", Family.XNNPACK
+)
+"""Hybrid convolutions by the kernels of other x86-64 CPUs."""
 
 # What other kernels do otherwise than those of AVX512-VNNI: those of AVX-VNNI, and those of AVX2.
 XNNPACK_AVXVNNI_OPERATORS: Rules = {
@@ -243,6 +254,18 @@ BUILTIN_OPERATORS: Rules = {
     key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_in_order/bias_first", Family.BUILTIN),
 }
 
+# Of hybrid convolutions the kernels of x86-64 alone were compared.
+_GROUPS = "hybrid-int8-weights_first/images"
+BUILTIN_HYBRID: Rules = {
+    **_convolutions(("CONV_2D",), _HYBRID, "hybrid-int8-scales_first/images", Family.BUILTIN),
+    **_convolutions(("CONV_2D",), _GROUPED_HYBRID, _GROUPS, Family.BUILTIN),
+    **_convolutions(("DEPTHWISE_CONV_2D",), _HYBRID, "hybrid-int8-in_fours/depthwise", Family.BUILTIN),
+}
+REFERENCE_HYBRID: Rules = {
+    **_convolutions(("CONV_2D",), (*_HYBRID, *_GROUPED_HYBRID), _GROUPS, Family.REFERENCE),
+    **_convolutions(("DEPTHWISE_CONV_2D",), _HYBRID, "hybrid-int8-scales_first/depthwise", Family.REFERENCE),
+}
+
 REFERENCE_OPERATORS: Rules = {
     **_litert_operators(Family.REFERENCE),
     **_transpose_convolutions(_HALF_AWAY, Family.REFERENCE, Rule("q31-half_up-half_away/fd", Family.REFERENCE)),
@@ -293,6 +316,12 @@ TFLM_OPERATORS: Rules = {
     **_float_forms(Family.TFLM, "float32_division"),
     **_convolutions(_CONVOLUTIONS, (_FLOAT,), "float32_in_order/bias_last", Family.TFLM),
     key_of("CONV_2D", f"{_FLOAT} grouped"): Rule("float32_in_order/bias_last", Family.TFLM),
+    **{
+        key_of(operator, variant): Refused(Refusal.RUNTIME, "the interpreter has no hybrid convolutions")
+        for operator in _CONVOLUTIONS
+        for variant in (*_HYBRID, *_GROUPED_HYBRID)
+        if operator == "CONV_2D" or "grouped" not in variant
+    },
     **_positions(("int8", "float32"), ("int32",), Family.TFLM),
     key_of("BATCH_MATMUL", "int8->int8"): Rule("q31-half_up-half_away/dd", Family.TFLM),
     key_of("BATCH_MATMUL", "int16->int16"): Rule("q15-half_up/dd", Family.TFLM),

@@ -9,7 +9,7 @@ from lastbit.layers.mistakes.pipeline import accumulate, accumulate_all, choose
 from lastbit.layers.mistakes.windows import WINDOWS
 from lastbit.model.errors import InputError
 from lastbit.ops.prepare import prepare_operator
-from lastbit.ops.products.window_layer import as_dense
+from lastbit.ops.products.as_dense import as_dense
 from lastbit.rules.requantize.vector import requantize
 from tests.support.convolution_models import make_convolution, random_images
 

@@ -11,7 +11,7 @@ from lastbit.model.errors import InputError
 from lastbit.model.tflite import load
 from lastbit.ops.dense.eight_bit import PreparedDense
 from lastbit.ops.prepare import prepare
-from lastbit.ops.products.window_layer import as_dense
+from lastbit.ops.products.as_dense import as_dense
 from lastbit.rules.requantize.step_tables import outputs_at
 from tests.support.convolution_models import make_convolution, random_images
 

@@ -8,7 +8,7 @@ import pytest
 from lastbit.layers.mistakes import applicable, wrong_output
 from lastbit.model.errors import UnsupportedError
 from lastbit.ops.prepare import prepare_operator
-from lastbit.ops.products.window_layer import as_dense
+from lastbit.ops.products.as_dense import as_dense
 from lastbit.oracles import on_this_machine, open_oracle
 from lastbit.runtimes import RUNTIMES
 from lastbit.verbs.diagnose.separate import outputs

@@ -7,7 +7,7 @@ import pytest
 
 from lastbit.layers.window_images import inner_places
 from lastbit.ops.prepare import prepare
-from lastbit.ops.products.window_layer import as_dense
+from lastbit.ops.products.as_dense import as_dense
 from lastbit.oracles import on_this_machine
 from lastbit.runtimes import RUNTIMES, Rule
 from lastbit.runtimes.variant import key_of
@@ -33,6 +33,40 @@ def test_convolutions_are_proved(runtime, op):
     assert layer.probed >= 3 * layer.thresholds > 0
     assert layer.real_outputs > model.outputs[0].shape[1] * model.outputs[0].shape[2] * 8
     assert "convolutions" in str(report)
+
+
+@needs_all_interpreters
+@pytest.mark.parametrize(("channels", "multiplier", "kernel"), [(11, 1, (3, 3)), (3, 3, (1, 1)), (3, 1, (2, 3))])
+@pytest.mark.parametrize("probe", ["thresholds", "every"])
+def test_channels_that_follow_two_rules_are_proved_group_by_group(channels, multiplier, kernel, probe):
+    """LiteRT's depthwise kernel takes eight channels at a time, and rounds the last ones in another way."""
+    units = channels * multiplier
+    model = make_convolution("DEPTHWISE_CONV_2D", channels=channels, units=units, kernel=kernel)
+    report = prove(model, "litert-builtin-x86", probe=probe)
+    (layer,) = report.layers
+    assert report.exit_code == 0, layer.problems() or layer.gap
+    assert layer.exhaustive == (probe == "every")
+    assert layer.probed >= 2 * layer.thresholds > 100
+    if units < 8:
+        assert layer.channels == []
+        return
+    assert [(part.first, part.last) for part in layer.channels] == [(0, 7), (8, units - 1)]
+    assert sum(part.probed for part in layer.channels) == layer.probed
+    assert "channels 0 to 7: rule q31-half_up-half_up/dd" in str(report)
+    assert report.as_dict()["layers"][0]["channels"][1]["rule"] == "q31-half_up-half_away/dd"
+
+
+@needs_all_interpreters
+def test_a_wrong_rule_of_some_channels_is_found_out_in_these_alone():
+    """TensorFlow Lite Micro rounds all channels as LiteRT's builtin kernel rounds the last ones."""
+    right = RUNTIMES["tflm"]
+    rules = {**right.rules, key_of("DEPTHWISE_CONV_2D", "int8 per_channel"): Rule("q31-by_channel/dd", "tflm")}
+    model = make_convolution("DEPTHWISE_CONV_2D", channels=11, units=11, power_of_two=True)
+    report = prove(model, replace(right, rules=rules), probe="thresholds")
+    first, last = report.layers[0].channels
+    assert report.exit_code == 1
+    assert first.mismatches > 0 == last.mismatches
+    assert last.probed > 1000
 
 
 @needs_all_interpreters

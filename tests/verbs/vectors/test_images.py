@@ -8,7 +8,7 @@ import pytest
 from lastbit.layers.mistakes import wrong_output
 from lastbit.model.tflite import load
 from lastbit.ops.prepare import prepare, prepare_operator
-from lastbit.ops.products.window_layer import as_dense
+from lastbit.ops.products.as_dense import as_dense
 from lastbit.verbs.vectors.verb import vectors
 from tests.support.cli import invoke
 from tests.support.convolution_models import make_convolution

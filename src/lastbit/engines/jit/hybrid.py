@@ -45,6 +45,8 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
     layer, finish = entry.layer, entry.arithmetic.finish
     if entry.nibbles or entry.wrong_signs.any() or layer.input.data is not None or entry.arithmetic.loops != "none":
         return None
+    if entry.arithmetic.last_units is not None:
+        return None
     try:
         form, kind = _ending(finish, finish.int4_clamp if entry.int4 else finish.clamp), _quantizer(entry.rows)
     except Unsupported:
@@ -90,6 +92,8 @@ def _ending(finish: Finish, clamp: Clamp) -> HybridEnding:
     """
     if clamp == "maximum":
         raise Unsupported(_READER, "clamp", clamp)
+    if finish.ends == "finite":
+        raise Unsupported(_READER, "ends", finish.ends)
     match finish:
         case Finish("row_first", True, _, "whole" | "upper_28", "multiplied", "x86"):
             return HybridEnding(True, clamp)

@@ -77,7 +77,8 @@ class Mistake:
             scale, one for each unit), lo and hi (the clamp bounds).
         fix_c: the right line in C, with the same names.
         function: what the wrong code does at its slot; see `pipeline` for what each slot is given.
-        applies: whether the mistake can make a difference on a layer in a rule, by what the file says.
+        applies: whether the mistake can make a difference on a prepared layer, by what the file says; of hybrid layers
+            on their case.
         rarity: 1 for what is seen all the time, 3 for what is rare: orders explanations of one length.
         seen: links to where it was seen.
         needs_real_input: whether it can be made only where the input is known before it was quantized.
@@ -91,7 +92,7 @@ class Mistake:
     fix_numpy: str
     fix_c: str
     function: Callable[..., Any] = field(repr=False)
-    applies: Callable[[PreparedDense], bool] = field(default=always, repr=False)
+    applies: Callable[[Any], bool] = field(default=always, repr=False)
     rarity: float = 2.0
     seen: tuple[str, ...] = ()
     needs_real_input: bool = False

@@ -1,4 +1,4 @@
-"""Mistakes in hybrid dense layers: float32 in and out, int8 or int4 weights, every row quantized at run time.
+"""Mistakes in hybrid layers: float32 in and out, int8 or int4 weights, every row or image quantized at run time.
 
 A layer is calculated in float64 here; what float32 loses on the way depends on the order of summation and is a bound,
 `HybridCase.bound`, that an output may lie within. Function of each slot: see `HYBRID_SLOTS`.
@@ -15,11 +15,20 @@ from ...arith.matmul import integer_product
 from ...model.types import Float64Array
 from .base import Mistake
 from .catalogue import MISTAKES
+from .hybrid_windows import ImageWindows, hybrid_window_mistakes
 from .threads import TF_38781, TFLM_757
 
-__all__ = ["FLOAT", "HYBRID", "HYBRID_SLOTS", "HybridCase", "calculate"]
+__all__ = [
+    "FLOAT",
+    "FLOAT_WINDOWS",
+    "HYBRID",
+    "HYBRID_SLOTS",
+    "HYBRID_WINDOWS",
+    "HybridCase",
+    "calculate",
+]
 
-HYBRID_SLOTS = ("hybrid input", "weights", "product", "members", "bias", "activation", "layout")
+HYBRID_SLOTS = ("input", "hybrid input", "windows", "weights", "product", "members", "bias", "activation", "layout")
 """In order of calculation. Each function takes a HybridCase and gives one: the slot's field is changed in it."""
 
 _EPSILON = 2.0**-23
@@ -30,7 +39,7 @@ class HybridCase:
     """A hybrid layer on its way from the input to the output; arrays of float64 that hold the file's values exactly.
 
     Attributes:
-        x: the input, `[rows, depth]`.
+        x: the input, `[rows, depth]`; of a convolution a row for each image, or each pixel where that has a scale.
         q: the input as the products take it: whole steps, less their zero point; or real values.
         s_x: what a step of q is worth, `[rows]`; 1 for real values.
         w: the weights as they are stored, `[out, depth]`.
@@ -40,6 +49,8 @@ class HybridCase:
         high: its upper bound.
         y: the output, `[rows, out]`, once it is calculated.
         bound: how far from y float32 may come, in any order of summation; the same shape.
+        windows: of a convolution, how rows of products are taken from q.
+        zero_point: the rows' zero points, `[rows]`, which are subtracted in q already.
     """
 
     x: Float64Array
@@ -52,6 +63,23 @@ class HybridCase:
     high: float = np.inf
     y: Float64Array | None = None
     bound: Float64Array | None = None
+    windows: ImageWindows | None = None
+    zero_point: Float64Array | None = None
+
+    def products(self, *, absolute: bool = False) -> Float64Array:
+        """Sums of products `[rows, out]`, or of their magnitudes."""
+        if self.windows is not None:
+            return self.windows.products(self.q, self.w, absolute=absolute)
+        q, w = (np.abs(self.q), np.abs(self.w)) if absolute else (self.q, self.w)
+        return integer_product(q, w.T)
+
+    @property
+    def row_scale(self) -> Float64Array:
+        """s_x of each row of the output, `[rows]`."""
+        if self.windows is None:
+            return self.s_x
+        rows = self.windows.rows
+        return self.s_x[rows // (self.windows.images * self.windows.taps.pixels // len(self.s_x))]
 
 
 def calculate(layer: HybridCase, chosen: Mapping[str, Mistake]) -> HybridCase:
@@ -60,12 +88,11 @@ def calculate(layer: HybridCase, chosen: Mapping[str, Mistake]) -> HybridCase:
     for slot in HYBRID_SLOTS[:-2]:
         if slot in chosen:
             made = chosen[slot].function(made)
-    total = integer_product(made.q, made.w.T)
-    scale = made.s_x[:, None] * made.s_w
-    y = total * scale + made.bias
-    size = integer_product(np.abs(made.q), np.abs(made.w).T) * np.abs(scale)
+    scale = made.row_scale[:, None] * made.s_w
+    y = made.products() * scale + made.bias
+    size = made.products(absolute=True) * np.abs(scale)
     # Real values lose at most one rounding for each product and each sum, and dequantized ones one more.
-    bound = _EPSILON * ((2 * made.q.shape[1] + 6) * size + 2 * np.abs(made.bias) + 1e-30)
+    bound = _EPSILON * ((2 * made.w.shape[1] + 6) * size + 2 * np.abs(made.bias) + 1e-30)
     made = replace(made, y=y, bound=bound)
     if "activation" in chosen:
         made = chosen["activation"].function(made)
@@ -239,6 +266,67 @@ _MADE = (
 HYBRID: dict[str, Mistake] = {mistake.name: mistake for mistake in _MADE}
 """Name -> mistake, in order of calculation. Names that integer layers have too mean the same there."""
 
+
+def _other_taps(mistake: Mistake) -> _Function:
+    def function(case: HybridCase) -> HybridCase:
+        assert case.windows is not None
+        return replace(case, windows=replace(case.windows, taps=mistake.function(case.windows)))
+
+    return function
+
+
+def _other_kernel(mistake: Mistake) -> _Function:
+    return lambda case: replace(case, w=mistake.function(case.windows, case.w))
+
+
+def _other_image(mistake: Mistake) -> _Function:
+    """The image's values elsewhere; its scale stays, since the values do."""
+
+    def function(case: HybridCase) -> HybridCase:
+        assert case.windows is not None
+        channels = case.windows.layer.convolution.input.shape[3]
+        x, q = (
+            np.asarray(mistake.function(None, v.reshape(case.windows.images, -1, channels))).reshape(v.shape)
+            for v in (case.x, case.q)
+        )
+        return replace(case, x=x, q=q)
+
+    return function
+
+
+def _padded_with_zero(case: HybridCase) -> HybridCase:
+    assert case.windows is not None
+    assert case.zero_point is not None
+    return replace(case, windows=replace(case.windows, fill=-case.zero_point))
+
+
+def _pads(case: HybridCase) -> bool:
+    """Whether padding matters, and images have zero points."""
+    by_image = case.windows is not None and len(case.s_x) == case.windows.images
+    return by_image and case.windows is not None and case.zero_point is not None and case.windows.taps.pads
+
+
+_WINDOWS = (
+    *hybrid_window_mistakes("input", _other_image),
+    replace(
+        MISTAKES["padding_zero"],
+        why="the quantized image is padded with 0; it is padded with the zero point, which stands for the real 0",
+        function=_padded_with_zero,
+        applies=_pads,
+    ),
+    *(m for m in hybrid_window_mistakes("windows", _other_taps) if m.name != "padding_zero"),
+    *hybrid_window_mistakes("weights", _other_kernel),
+)
+
+_LAYOUT_OF_DENSE = ("weights_as_in_out", "weights_reversed")
+"""Which convolutions have by other names."""
+
+HYBRID_WINDOWS: dict[str, Mistake] = {
+    **{mistake.name: mistake for mistake in _WINDOWS},
+    **{name: mistake for name, mistake in HYBRID.items() if name not in _LAYOUT_OF_DENSE},
+}
+"""Those of convolutions."""
+
 _REAL_SUM = ("y = x @ w.T + bias", "y = bias[unit]; for (int k = 0; k < depth; ++k) y += x[k] * w[unit * depth + k];")
 
 FLOAT: dict[str, Mistake] = {
@@ -248,3 +336,9 @@ FLOAT: dict[str, Mistake] = {
     or mistake.name in ("weights_as_in_out", "weights_reversed")
 }
 """Those of them that can be made in a layer that is float32 throughout."""
+
+FLOAT_WINDOWS: dict[str, Mistake] = {
+    **{mistake.name: mistake for mistake in _WINDOWS if mistake.name != "padding_zero"},
+    **{name: mistake for name, mistake in FLOAT.items() if name not in _LAYOUT_OF_DENSE},
+}
+"""Those of convolutions that are float32 throughout."""

@@ -49,7 +49,7 @@ class WindowTaps:
         per_group = len(self.unit_groups) // self.groups
         return bool((self.unit_groups == np.arange(len(self.unit_groups)) // per_group).all())
 
-    def of(self, x: Int64Array, rows: npt.NDArray[np.int64]) -> Int64Array:
+    def of(self, x: Array, rows: npt.NDArray[np.int64]) -> Array:
         """The windows of some rows of the output `[n * pixels]`: images `[n, h * w, c]` -> `[rows, taps, c]`."""
         image, pixel = np.divmod(rows, self.pixels)
         places = self.index[pixel]

@@ -15,13 +15,13 @@ from ...arith.matmul import ExactWeights, pack_weights
 from ...model.errors import InputError
 from ...model.graph import Model, Operator
 from ...model.types import Array, IntArray
-from ...rules.hybrid.finish import LayerConstants, finish_nibbles, finish_sums
+from ...rules.hybrid.finish import LayerConstants, finish_nibbles, finish_units
 from ...rules.hybrid.forms import HybridRule, Nibbles, Rows
 from ...rules.hybrid.int4_nibbles import BLOCK, NIBBLE_ZERO_POINT, packed_nibbles
 from ...rules.hybrid.neon import NeonLoop
 from ...rules.hybrid.rows import quantize_rows
 from ...rules.hybrid.rows_x86 import QuantizedRows
-from ...rules.hybrid.sse_sums import sums_in_16_bits, wrong_signs
+from ...rules.hybrid.sse_sums import faulty_signs, sums_of_weights
 from ...rules.hybrid.sums import choose_loop, lost_to_overflow, overflowing_pairs
 from .hybrid_notes import hybrid_notes
 from .layer import PreparedLayer, check_types, dense_layer
@@ -79,11 +79,14 @@ class PreparedHybrid(PreparedLayer):
         return one
 
     @property
+    def quantized_together(self) -> str:
+        """What has one scale, in a word."""
+        return "row"
+
+    @property
     def wrong_signs(self) -> npt.NDArray[np.bool_]:
         """Where the kernel multiplies a negative quantized input with the wrong sign: `[out, depth]`."""
-        if not self.arithmetic.sse_sums or self.nibbles:
-            return np.zeros(self.layer.weights_values.shape, np.bool_)
-        return wrong_signs(self.layer.weights_values)
+        return faulty_signs("none" if self.nibbles else self.arithmetic.sse_sums, self.layer.weights_values)
 
     @property
     def rows(self) -> Rows:
@@ -120,12 +123,12 @@ class PreparedHybrid(PreparedLayer):
 
 
 def finish_by_rule(prepared: PreparedHybrid, rows: QuantizedRows, dot: npt.NDArray[np.int64], any_input: bool) -> Steps:
-    """The steps that the layer's rule has from the sums of products on; see `finish_sums`."""
+    """The steps that the layer's rule has from the sums of products on; see `finish_units`."""
     rule, layer = prepared.arithmetic, prepared.constants
     if prepared.nibbles and rule.nibbles is not None:
         return finish_nibbles(rule.nibbles, layer, rows, dot, one_row=(prepared.rows_at_once or len(dot)) == 1)
     four_rows = prepared.loop(len(dot)) is NeonLoop.FOUR_ROWS
-    return finish_sums(rule.finish, layer, rows, dot, any_input=any_input, four_rows=four_rows)
+    return finish_units(rule, layer, rows, dot, any_input=any_input, four_rows=four_rows)
 
 
 def _packed(nibbles: Nibbles, weights: IntArray) -> npt.NDArray[np.int64]:
@@ -190,7 +193,7 @@ def prepare_dense_hybrid(
         asymmetric=nibbles is None and (asked or rule.always_asymmetric),
         nibbles=nibbles is not None,
         weights_used=used,
-        weights_sum=sums_in_16_bits(stored) if rule.sse_sums else stored.sum(axis=1),
+        weights_sum=sums_of_weights(rule.sse_sums, stored),
         weights_scale=layer.weights_scale if nibbles is not None else _taken_scale(rule, layer.weights_scale, asked),
         bias=bias,
     )

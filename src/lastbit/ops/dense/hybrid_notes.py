@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ...rules.hybrid.forms import HybridRule, Nibbles
 from ...rules.hybrid.int4_nibbles import lost_weights
-from ...rules.hybrid.sse_sums import sums_in_16_bits, wrong_signs
+from ...rules.hybrid.sse_sums import faulty_signs, sums_of_weights
 from ...rules.hybrid.sums import overflowing_pairs
 from .layer import DenseLayer
 
@@ -28,8 +28,8 @@ def hybrid_notes(
     """
     notes = []
     stored = layer.weights_values
-    faulty = wrong_signs(stored)
-    if rule.sse_sums and not nibbles and faulty.any():
+    faulty = faulty_signs("none" if nibbles else rule.sse_sums, stored)
+    if faulty.any():
         units = np.flatnonzero(faulty.any(axis=1))
         notes.append(
             f"kernel fault: {int(faulty.sum())} weights are -128 ({_some(units)}); wherever the quantized input is "
@@ -49,8 +49,8 @@ def hybrid_notes(
             f"{int(changed.sum()) - lowest} more are changed by them ({_some(np.flatnonzero(changed.any(axis=1)))}). "
             "Quantize the weights to -7 ... 7"
         )
-    if not nibbles and asked and rule.sse_sums:
-        wrong = np.flatnonzero(sums_in_16_bits(stored) != stored.sum(axis=1, dtype=np.int64))
+    if not nibbles and asked:
+        wrong = np.flatnonzero(sums_of_weights(rule.sse_sums, stored) != stored.sum(axis=1, dtype=np.int64))
         if wrong.size:
             notes.append(
                 f"kernel fault: the sums of the weights of {wrong.size} units overflow 16 bits ({_some(wrong)}), so "

@@ -76,6 +76,11 @@ class DenseLayer:
         """Into how many parts a row is cut, each seen by units of its own: 1 except for some convolutions."""
         return 1
 
+    def group_of(self, unit: int) -> slice:
+        """The part of a row that a unit sees."""
+        group = unit // (self.units // self.groups)
+        return slice(group * self.depth, (group + 1) * self.depth)
+
     @property
     def weights_values(self) -> IntArray:
         """The weights, `[out, in]` (int4 unpacked to int8)."""

@@ -15,6 +15,7 @@ from ..dense.eight_bit import PreparedDense
 from ..dense.hybrid import PreparedHybrid
 from ..dense.layer import DenseLayer
 from ..products.convolution import Convolution, PreparedConvolution
+from ..products.hybrid_convolution import PreparedHybridConvolution
 from .base import Check, bias_scale_differs, refused, scale_product
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "depth_multiplier",
     "finite_scale",
     "hybrid_int4_zero_point",
+    "scales_of_hybrid_convolution",
     "weight_notes",
     "zero_points",
 ]
@@ -68,7 +70,7 @@ def depth_multiplier(what: str, kind: Refusal = Refusal.RUNTIME) -> Check:
     """Refuses a depth multiplier that does not fit the shapes."""
 
     def check(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
-        if not isinstance(prepared, PreparedConvolution):
+        if not isinstance(prepared, PreparedConvolution | PreparedHybridConvolution):
             return None
         layer = prepared.convolution
         multiplier = layer.operator.options.get("depth_multiplier")
@@ -89,7 +91,7 @@ def bias_of_convolution(*, needed: bool, scale_checked: bool) -> Check:
     """
 
     def check(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
-        if not isinstance(prepared, PreparedConvolution):
+        if not isinstance(prepared, PreparedConvolution | PreparedHybridConvolution):
             return None
         layer, op = prepared.convolution, prepared.convolution.operator
         if layer.bias is None:
@@ -120,6 +122,23 @@ def _bias_scale_of_convolution(layer: Convolution) -> Refused | None:
         f"the bias scale {stored!r} is more than 2 % of the output scale away from input scale x weights "
         f"scale = {product!r}; LiteRT refuses such a uint8 convolution"
     )
+
+
+def scales_of_hybrid_convolution(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
+    """LiteRT's own kernels read a scale for each channel where there are groups, and in depthwise convolutions."""
+    if not isinstance(prepared, PreparedHybridConvolution):
+        return None
+    layer, quant = prepared.convolution, prepared.convolution.weights.quant
+    depthwise = layer.operator.name == "DEPTHWISE_CONV_2D"
+    if quant is None or quant.scale.size == layer.channels or (layer.groups == 1 and not depthwise):
+        return None
+    if depthwise and quant.axis == 0:
+        return Refused(
+            Refusal.UNDEFINED,
+            f"the weights have one scale for {layer.channels} channels along axis 0: LiteRT takes that for enough and "
+            "reads scales beyond it",
+        )
+    return refused(f"LiteRT wants a scale for each of the {layer.channels} channels; the weights have one")
 
 
 def weight_notes(prepared: PreparedOperator) -> tuple[str, ...]:

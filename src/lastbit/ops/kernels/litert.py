@@ -10,7 +10,15 @@ from ..dense.layer import DenseLayer
 from ..products.convolution import PreparedConvolution
 from ..validity import FileLimits
 from .base import Check, Kernel, refused
-from .dense import bias_of_convolution, bias_scale, finite_scale, hybrid_int4_zero_point, weight_notes, zero_points
+from .dense import (
+    bias_of_convolution,
+    bias_scale,
+    finite_scale,
+    hybrid_int4_zero_point,
+    scales_of_hybrid_convolution,
+    weight_notes,
+    zero_points,
+)
 
 __all__ = ["BUILTIN", "REFERENCE"]
 
@@ -93,6 +101,7 @@ def _kernel(family: Family, *, by_reference: bool) -> Kernel:
             _int4,
             bias_scale("float32"),
             hybrid_int4_zero_point,
+            scales_of_hybrid_convolution,
             _growing_3x3,
             bias_of_convolution(needed=not by_reference, scale_checked=True),
         ),

@@ -112,6 +112,8 @@ def _declines_convolution(model: Model, op: Operator) -> str | None:
         return "a scale of the weights is not positive, finite and normal"
     if op.name != "DEPTHWISE_CONV_2D":
         return None
+    if bias is not None and bias.dtype.name == "float32" and weights is not None and weights.dtype.name == "int8":
+        return "it takes no depthwise convolution with float32 input and int8 weights"
     if op.options.get("depth_multiplier") == 0:
         return "the depth multiplier is 0"
     if weights is not None and weights.dtype.name == "uint8" and quant is not None and quant.axis != 0:

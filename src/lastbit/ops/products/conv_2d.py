@@ -10,6 +10,8 @@ from ...arith.windows import patches
 from ...model.graph import Model, Operator
 from ...model.types import Array, integer_type
 from ...rules.base import ChannelGroups, ElementGroups, ThreeByThree
+from ...rules.hybrid.convolutions import HYBRID_CONVOLUTIONS
+from ...rules.hybrid.words import convolution_equation
 from ...rules.operators.floats import CONVOLUTIONS, float_equations
 from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ..base import PreparedOperator
@@ -17,6 +19,7 @@ from ..entry import LAYER_ROLES, OperatorEntry, OperatorGroup
 from .convolution import RULES as CONVOLUTION_RULES
 from .convolution import convolution, convolution_variant, finish
 from .float_convolution import prepare_float_convolution
+from .hybrid_convolution import prepare_hybrid_convolution
 
 __all__ = ["ENTRIES", "RULES", "prepare_conv_2d"]
 
@@ -28,13 +31,14 @@ _BY_PLACE = {
 }
 RULES: dict[str, str] = {name: text for name, text in CONVOLUTION_RULES.items() if name not in _BY_PLACE}
 RULES |= float_equations(CONVOLUTIONS)
+RULES |= {name: convolution_equation(rule) for name, rule in HYBRID_CONVOLUTIONS.items()}
 
 # Bytes that the laid-out windows of one matrix product may take.
 _CHUNK = 1 << 25
 
 
 def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
-    """Prepare CONV_2D: int8, uint8, int16 x int8 or float32, with or without a bias; grouped, strided, dilated.
+    """Prepare CONV_2D: int8, uint8, int16 x int8, float32 or hybrid, with or without a bias; grouped, strided, dilated.
 
     acc[n, y, x, o] = sum over the window and the group's channels of (input - zx)(weights - zw) + bias, in an int32
     that wraps, or in 64 bits where the rule says so. Padding counts as zx.
@@ -45,7 +49,8 @@ def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
         rule: a key of `RULES`.
 
     Returns:
-        Steps: `acc`, those of the requantization, `output`, all `[n, out_h, out_w, out]`; of float32: `sum`, `output`.
+        Steps: `acc`, those of the requantization, `output`, all `[n, out_h, out_w, out]`; of float32: `sum`, `output`;
+        of hybrid ones see `prepare_hybrid_convolution`.
 
     Raises:
         UnsupportedError: the convolution is outside of what LastBit covers.
@@ -56,6 +61,8 @@ def prepare_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
     layer = convolution(model, op, rule)
     if rule in CONVOLUTIONS:
         return prepare_float_convolution(layer, CONVOLUTIONS[rule])
+    if rule in HYBRID_CONVOLUTIONS:
+        return prepare_hybrid_convolution(layer, HYBRID_CONVOLUTIONS[rule])
     assert layer.weights.data is not None
     groups = layer.groups
     zx, zw = layer.input_zero_point, layer.weights_zero_point

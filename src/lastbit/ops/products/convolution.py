@@ -15,6 +15,7 @@ from ...arith.windows import WindowAxis
 from ...model.graph import Model, Operator
 from ...model.types import Array
 from ...rules.base import ChannelGroups, ElementGroups, IntegerRule, OneRow, ThreeByThree, Window
+from ...rules.hybrid.convolutions import HYBRID_CONVOLUTIONS
 from ...rules.operators.floats import CONVOLUTIONS
 from ...rules.requantize.fold import RequantParams, prepare_requantize
 from ...rules.requantize.table import AROUND_DENSE, CHOICES_AROUND_DENSE
@@ -129,7 +130,7 @@ def convolution(model: Model, op: Operator, rule: str) -> Convolution:
         UnsupportedError: operands computed at run time, shapes, types or options outside of what is covered; all
             reasons at once.
     """
-    floating = rule in CONVOLUTIONS
+    floating = rule in CONVOLUTIONS or rule in HYBRID_CONVOLUTIONS
     if rule not in RULES and not floating:
         raise refuse(op, f"has no arithmetic rule named {rule!r}; it has {', '.join(sorted(RULES))}")
     x = required_operand(model, op, 0, "input")

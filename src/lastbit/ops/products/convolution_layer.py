@@ -40,7 +40,7 @@ class Convolution:
 
     @property
     def input_zero_point(self) -> int:
-        """zx, which is also what padding is made of."""
+        """zx, which is also what padding is made of; 0 of real values."""
         return _zero_point(self.input)
 
     @property
@@ -155,5 +155,7 @@ class Convolution:
 
 
 def _zero_point(tensor: Tensor) -> int:
+    if tensor.dtype.name == "float32":
+        return 0
     assert tensor.quant is not None, tensor.label  # convolution() has refused anything else
     return int(tensor.quant.zero_point[0])

@@ -11,6 +11,8 @@ from ...arith.windows import taps
 from ...model.graph import Model, Operator
 from ...model.types import Array
 from ...rules.base import ElementGroups, OneRow
+from ...rules.hybrid.convolutions import HYBRID_CONVOLUTIONS
+from ...rules.hybrid.words import convolution_equation
 from ...rules.operators.floats import CONVOLUTIONS, float_equations
 from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ..base import PreparedOperator
@@ -18,6 +20,7 @@ from ..entry import LAYER_ROLES, OperatorEntry, OperatorGroup
 from .convolution import RULES as CONVOLUTION_RULES
 from .convolution import convolution, convolution_variant, finish
 from .float_convolution import prepare_float_convolution
+from .hybrid_convolution import prepare_hybrid_convolution
 
 __all__ = ["ENTRIES", "RULES", "prepare_depthwise_conv_2d"]
 
@@ -26,11 +29,12 @@ _BY_OTHERS = {name for name, choice in CHOICES_AROUND_DENSE.items() if isinstanc
 RULES: dict[str, str] = {
     **{name: text for name, text in CONVOLUTION_RULES.items() if name not in _BY_OTHERS},
     **float_equations(CONVOLUTIONS),
+    **{name: convolution_equation(rule) for name, rule in HYBRID_CONVOLUTIONS.items()},
 }
 
 
 def prepare_depthwise_conv_2d(model: Model, op: Operator, rule: str) -> PreparedOperator:
-    """Prepare DEPTHWISE_CONV_2D: int8, uint8, int16 x int8 or float32, with or without bias; strided, dilated.
+    """Prepare DEPTHWISE_CONV_2D: int8, uint8, int16 x int8, float32 or hybrid, with or without bias; strided, dilated.
 
     Output channel `c * multiplier + m` sees input channel c alone. The multiplier is output channels by input
     channels, whatever the option says. Padding counts as zx.
@@ -41,7 +45,8 @@ def prepare_depthwise_conv_2d(model: Model, op: Operator, rule: str) -> Prepared
         rule: a key of `RULES`.
 
     Returns:
-        Steps: `acc`, those of the requantization, `output`, all `[n, out_h, out_w, out]`; of float32: `sum`, `output`.
+        Steps: `acc`, those of the requantization, `output`, all `[n, out_h, out_w, out]`; of float32: `sum`, `output`;
+        of hybrid ones see `prepare_hybrid_convolution`.
 
     Raises:
         UnsupportedError: the convolution is outside of what LastBit covers.
@@ -52,6 +57,8 @@ def prepare_depthwise_conv_2d(model: Model, op: Operator, rule: str) -> Prepared
     layer = convolution(model, op, rule)
     if rule in CONVOLUTIONS:
         return prepare_float_convolution(layer, CONVOLUTIONS[rule])
+    if rule in HYBRID_CONVOLUTIONS:
+        return prepare_hybrid_convolution(layer, HYBRID_CONVOLUTIONS[rule])
     assert layer.weights.data is not None
     multiplier = layer.channels // layer.input.shape[3]
     zx = layer.input_zero_point

@@ -15,18 +15,17 @@ import numpy as np
 
 from ...arith.fixedpoint import low_bits
 from ...arith.matmul import grouped_dot
-from ...arith.windows import patches
 from ...model.graph import Tensor
 from ...model.types import Array, Int64Array, IntArray
 from ...rules.base import IntegerRule
 from ...rules.requantize.fold import RequantParams
 from ...rules.requantize.table import AROUND_DENSE, COMMON
-from ..base import PreparedOperator
 from ..dense.eight_bit import PreparedDense
 from ..dense.layer import DenseLayer
 from .convolution import RULES, Convolution, PreparedConvolution, folded
+from .convolution_rows import flat_weights, windows_as_rows
 
-__all__ = ["PreparedByChannels", "PreparedWindows", "WindowLayer", "as_dense", "window_layer"]
+__all__ = ["PreparedByChannels", "PreparedWindows", "WindowLayer", "integer_windows", "window_layer"]
 
 _RIVALS = COMMON | {"float32-half_even-saturate": AROUND_DENSE["float32-half_even-saturate"]}
 
@@ -56,9 +55,19 @@ class WindowLayer(DenseLayer):
         return self.convolution.groups
 
     @property
+    def input_zero_point(self) -> int:
+        """zx, quantized steps; 0 of real values."""
+        return self.convolution.input_zero_point
+
+    @property
     def weights_zero_point(self) -> int:
         """zw, quantized steps."""
         return self.convolution.weights_zero_point
+
+    @property
+    def taps(self) -> int:
+        """Places of a window."""
+        return self.convolution.rows.size * self.convolution.columns.size
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The output's shape for images `[n, h, w, c]`, or for rows of windows."""
@@ -83,16 +92,6 @@ class WindowLayer(DenseLayer):
     def padded(self, x: Array) -> Array:
         """Which values of the rows of images are padding: bool, as `rows` gives them."""
         return windows_as_rows(self.convolution, np.zeros(x.shape, np.int8), 1).astype(bool)
-
-
-def windows_as_rows(layer: Convolution, x: Array, fill: int) -> Array:
-    """Every window of images as a row `[n * out_h * out_w, groups * depth]`, with padding of this value."""
-    view = patches(x, layer.rows, layer.columns, fill)
-    n, height, width, kh, kw, channels = view.shape
-    if layer.groups == 1:
-        return view.reshape(n * height * width, -1)
-    parts = view.reshape(n, height, width, kh, kw, layer.groups, channels // layer.groups)
-    return parts.transpose(0, 1, 2, 5, 3, 4, 6).reshape(n * height * width, -1)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -138,16 +137,14 @@ class PreparedByChannels(PreparedWindows):
         return self.first.following(params, acc_bits)
 
 
-def as_dense(prepared: PreparedOperator | None) -> PreparedOperator | None:
-    """A convolution with an integer accumulator as a dense layer over its windows; all else as it is.
+def integer_windows(prepared: PreparedConvolution) -> PreparedDense | None:
+    """A convolution with an integer accumulator as a dense layer over its windows.
 
-    Where the outputs of one channel follow two rules, it is no such layer.
+    None where the outputs of one channel follow two rules, and for operators that are not seen so.
     """
-    if not isinstance(prepared, PreparedConvolution) or any(part.outputs != "all" for part in prepared.parts):
-        return prepared
     layer = window_layer(prepared.convolution)
-    if layer is None:
-        return prepared
+    if layer is None or any(part.outputs != "all" for part in prepared.parts):
+        return None
     whole = [
         _as_windows(prepared, layer, folded(prepared.convolution, part.params.rule, 0, layer.units))
         for part in prepared.parts
@@ -206,10 +203,7 @@ def window_layer(convolution: Convolution) -> WindowLayer | None:
     op, weights = convolution.operator, convolution.weights
     if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D") or weights.data is None:
         return None
-    values = weights.data
-    if op.name == "DEPTHWISE_CONV_2D":
-        values = np.moveaxis(values[0], -1, 0)
-    flat = np.ascontiguousarray(values.reshape(convolution.channels, -1))
+    flat = flat_weights(convolution)
     quant = None if weights.quant is None else replace(weights.quant, axis=0)
     return WindowLayer(
         operator=op,

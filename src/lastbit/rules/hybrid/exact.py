@@ -19,6 +19,7 @@ from .forms import Clamp, Conversion, Finish, Nibbles, Rows
 __all__ = ["ExactRow", "LayerUnit", "clamped", "exact_finish", "exact_nibbles", "exact_row"]
 
 _INT32 = 2**31
+_LARGEST = float(2**128 - 2**104)
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,9 @@ def exact_finish(
         case "row_first":
             factor = scale
             value = steps["scaled"] = multiply(value, row.scale, flush)
+        case "weights_first":
+            factor = row.scale
+            value = steps["scaled"] = multiply(value, scale, flush)
         case "scales_first":
             factor = multiply(scale, row.scale, flush)
             if not fused:
@@ -231,8 +235,20 @@ def exact_finish(
     else:
         total = add(bias, multiply(value, factor, flush))
         total = total if flush == "none" else flushed(total)
-    output = clamped(finish.int4_clamp if unit.int4 else finish.clamp, total, unit.bounds)
-    return {**steps, "with_bias": total, "output": output}
+    how = finish.int4_clamp if unit.int4 else finish.clamp
+    return {**steps, "with_bias": total, "output": clamped(how, total, _ended(finish, unit.bounds))}
+
+
+def _ended(finish: Finish, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The bounds, of which a kernel with finite ends always has two; they change what is no finite number alone."""
+    match finish.ends:
+        case "infinite":
+            return bounds
+        case "finite":
+            low, high = bounds or (-math.inf, math.inf)
+            return max(low, -_LARGEST), min(high, _LARGEST)
+        case never:
+            assert_never(never)
 
 
 def _skips_zeros(finish: Finish) -> bool:

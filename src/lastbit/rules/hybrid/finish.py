@@ -18,12 +18,12 @@ from ...arith.floats import (
     multiply32,
 )
 from ...model.types import Array, Float32Array, Int64Array
-from .forms import Clamp, Finish, Nibbles
+from .forms import UNITS_AT_ONCE, Clamp, Finish, HybridRule, Nibbles
 from .int4_nibbles import NIBBLE_ZERO_POINT
 from .neon import nibble_row_sums
 from .rows_x86 import QuantizedRows
 
-__all__ = ["LayerConstants", "clamp", "finish_nibbles", "finish_sums"]
+__all__ = ["LayerConstants", "clamp", "finish_nibbles", "finish_sums", "finish_units"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +80,10 @@ def finish_sums(
             factor, value = np.broadcast_to(scale, (layer.units,)), multiply32(convert_int32(units), row, flush, arm)
             steps["scaled"] = value
             product = value if fused else multiply32(value, factor, flush, arm)
+        case "weights_first":
+            factor, value = row, multiply32(convert_int32(units), scale, flush, arm)
+            steps["scaled"] = value
+            product = value if fused else multiply32(value, factor, flush, arm)
         case "scales_first":
             factor, value = multiply32(scale, row, flush, arm), convert_int32(units)
             product = value if fused else multiply32(value, factor, flush, arm)
@@ -95,8 +99,25 @@ def finish_sums(
         with np.errstate(all="ignore"):
             total = bias + product
         with_bias = flush_subnormals(total) if flush else total
-    output = clamp(finish.int4_clamp if layer.int4 else finish.clamp, with_bias, layer.activation)
+    how = finish.int4_clamp if layer.int4 else finish.clamp
+    output = clamp(how, with_bias, layer.activation, finite=_finite(finish))
     return {**steps, "with_bias": with_bias, "output": output}
+
+
+def finish_units(
+    rule: HybridRule, layer: LayerConstants, rows: QuantizedRows, dot: Int64Array, *, any_input: bool, four_rows: bool
+) -> dict[str, Array]:
+    """The same where the last units may end in another way than the others.
+
+    Steps that one of the two ways does not have are left out.
+    """
+    steps = finish_sums(rule.finish, layer, rows, dot, any_input=any_input, four_rows=four_rows)
+    last = layer.units % UNITS_AT_ONCE
+    if rule.last_units is None or not last:
+        return steps
+    rest = finish_sums(rule.last_units, layer, rows, dot, any_input=any_input, four_rows=four_rows)
+    shared = [name for name in steps if name in rest]
+    return {name: np.concatenate([steps[name][:, :-last], rest[name][:, -last:]], axis=1) for name in shared}
 
 
 def _flushes(finish: Finish) -> tuple[bool, bool]:
@@ -108,6 +129,17 @@ def _flushes(finish: Finish) -> tuple[bool, bool]:
             return True, False
         case "arm":
             return True, True
+        case never:
+            assert_never(never)
+
+
+def _finite(finish: Finish) -> bool:
+    """Whether outputs without an activation end at the largest float32."""
+    match finish.ends:
+        case "infinite":
+            return False
+        case "finite":
+            return True
         case never:
             assert_never(never)
 
@@ -149,17 +181,17 @@ def _units(finish: Finish, layer: LayerConstants, acc: Int64Array) -> tuple[Int6
             assert_never(never)
 
 
-def clamp(how: Clamp, value: Float32Array, activation: str) -> Float32Array:
-    """A fused activation's bounds applied to float32 of any shape."""
+def clamp(how: Clamp, value: Float32Array, activation: str, *, finite: bool = False) -> Float32Array:
+    """A fused activation's bounds applied to float32 of any shape; `finite` ones where it has none."""
     match how:
         case "value_first":
-            return clamp_value_first(value, activation)
+            return clamp_value_first(value, activation, finite=finite)
         case "bound_first":
-            return clamp_bound_first(value, activation, always=True)
+            return clamp_bound_first(value, activation, always=True, finite=finite)
         case "bound_first_if_any":
-            return clamp_bound_first(value, activation)
+            return clamp_bound_first(value, activation, always=finite, finite=finite)
         case "maximum":
-            return clamp_maximum(value, activation)
+            return clamp_maximum(value, activation, finite=finite)
         case never:
             assert_never(never)
 

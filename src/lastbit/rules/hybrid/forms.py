@@ -12,7 +12,22 @@ from typing import Literal, assert_never
 from ..base import Pairs
 from ..requantize.forms import no_meaning
 
-__all__ = ["Clamp", "Conversion", "Finish", "Flush", "HybridRule", "Loops", "Nibbles", "Rows"]
+__all__ = [
+    "UNITS_AT_ONCE",
+    "Clamp",
+    "Conversion",
+    "Finish",
+    "Flush",
+    "HybridConvolution",
+    "HybridRule",
+    "Loops",
+    "Nibbles",
+    "Rows",
+    "SseSums",
+]
+
+UNITS_AT_ONCE = 4
+"""Units of a loop that leaves the last ones to other code: see `HybridRule.last_units`."""
 
 Flush = Literal["none", "x86", "arm"]
 """Whether subnormals are read and written as zero: what is subnormal after a rounding to 24 bits, as x86-64 does it, or
@@ -23,6 +38,8 @@ is compared; `maximum`: ARM64's, where NaN stays and -0.0 is less than 0.0."""
 Loops = Literal["none", "by_size", "by_size_without_dot", "pairs"]
 """Which of ARM64's loops multiplies: there are none to choose from; one kernel has them all, with or without dot
 products; or that of pairs alone."""
+SseSums = Literal["none", "all", "weights", "unless_fours"]
+"""See `HybridRule.sse_sums`."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +144,7 @@ class Finish:
     """From the integer sums to the outputs.
 
     Attributes:
-        order: whether the sum meets the row's scale first, or both scales are multiplied first.
+        order: whether the sum meets the row's scale first, or the weights' scale, or both scales are multiplied first.
         fused: whether the last product and the bias are one fused multiply-add.
         four_rows: what the loop does that takes four rows at once, where there is one: the `same`, or it is `unfused`.
         int4: sums of int4 weights: `whole`; the `upper_28` bits of sixteen times the sum; `sixteenfold`, with a
@@ -136,9 +153,10 @@ class Finish:
         flush: see `Flush`.
         clamp: see `Clamp`.
         int4_clamp: the same of kernels for int4 weights.
+        ends: what an activation without ends limits to: `infinite`, or the largest `finite` float32.
     """
 
-    order: Literal["row_first", "scales_first"]
+    order: Literal["row_first", "weights_first", "scales_first"]
     fused: bool
     four_rows: Literal["same", "unfused"]
     int4: Literal["whole", "upper_28", "sixteenfold"]
@@ -146,6 +164,7 @@ class Finish:
     flush: Flush
     clamp: Clamp
     int4_clamp: Clamp
+    ends: Literal["infinite", "finite"] = "infinite"
 
 
 @dataclass(frozen=True)
@@ -158,12 +177,15 @@ class HybridRule:
         asymmetric: how they are quantized where it sets asymmetric_quantize_inputs.
         finish: from the sums to the outputs.
         nibbles: the 4-bit kernel, used where its conditions hold; None for none.
-        sse_sums: whether the sums are the SSE code's: a weight of -128 meets a negative input with the wrong sign, and
-            sums of weights have 16 bits.
+        sse_sums: which sums are the SSE code's. In `all` a weight of -128 meets a negative input with the wrong sign,
+            and sums of weights have 16 bits; `weights`: the latter alone; `unless_fours`: all, except in layers of
+            whole fours of units, which a matrix library takes.
         loops: see `Loops`.
         pairs: which products share a 16-bit sum in the loop of pairs; None where none do.
         weights_scale: what a kernel takes for s_w where there is more than one, but in the 4-bit kernel: its `own`;
             `zero`; or `one` where rows are symmetric.
+        last_units: how the last `units % 4` end where a loop takes four units at once and they go through other code;
+            None where all end alike.
     """
 
     name: str = field(compare=False)
@@ -171,16 +193,43 @@ class HybridRule:
     asymmetric: Rows
     finish: Finish
     nibbles: Nibbles | None = None
-    sse_sums: bool = False
+    sse_sums: SseSums = "none"
     loops: Loops = "none"
     pairs: Pairs | None = None
     weights_scale: Literal["own", "zero", "one"] = "own"
+    last_units: Finish | None = None
 
     def __post_init__(self) -> None:
         if self.pairs is not None and self.loops == "none":
             raise no_meaning(self, "there is no loop that adds pairs")
 
+    def finish_of(self, unit: int, units: int) -> Finish:
+        """How one of so many units ends."""
+        if self.last_units is None or unit < units - units % UNITS_AT_ONCE:
+            return self.finish
+        return self.last_units
+
     @property
     def always_asymmetric(self) -> bool:
         """Whether the kernel asks nobody how rows are to be quantized."""
         return self.symmetric == self.asymmetric
+
+
+@dataclass(frozen=True)
+class HybridConvolution:
+    """One way of calculating a hybrid convolution: a hybrid layer over its windows, whose rows are whole images.
+
+    Padding holds the row's zero point.
+
+    Attributes:
+        name: what users know it by. It is printed and never read.
+        several: the rule where the channels have different scales, or groups.
+        one: the rule where all channels have the same scale and there are no groups.
+        pixels: the rule of windows of one tap with stride 1 and without groups where these are a dense layer, whose
+            rows are pixels; None where they are like all others.
+    """
+
+    name: str = field(compare=False)
+    several: HybridRule
+    one: HybridRule
+    pixels: HybridRule | None = None

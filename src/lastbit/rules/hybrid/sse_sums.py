@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 import numpy as np
 import numpy.typing as npt
 
 from ...arith.fixedpoint import low_bits
 from ...model.types import IntArray
+from .forms import UNITS_AT_ONCE, SseSums
 
-__all__ = ["sums_in_16_bits", "wrong_signs"]
+__all__ = ["faulty_signs", "sums_in_16_bits", "sums_of_weights", "wrong_signs"]
 
 _COLUMNS = 16  # what the code takes at once
 
@@ -54,3 +57,28 @@ def sums_in_16_bits(weights: IntArray) -> npt.NDArray[np.int64]:
     wrapped = low_bits(lanes, 16)
     result: npt.NDArray[np.int64] = wrapped.sum(axis=1) + values[:, whole:].sum(axis=1)
     return result
+
+
+def faulty_signs(sums: SseSums, weights: IntArray) -> npt.NDArray[np.bool_]:
+    """Where a kernel with these sums multiplies a negative input with the wrong sign: `[out, depth]`."""
+    match sums:
+        case "all":
+            return wrong_signs(weights)
+        case "unless_fours" if len(weights) % UNITS_AT_ONCE:
+            return wrong_signs(weights)
+        case "none" | "weights" | "unless_fours":
+            return np.zeros(np.shape(weights), np.bool_)
+        case never:
+            assert_never(never)
+
+
+def sums_of_weights(sums: SseSums, weights: IntArray) -> npt.NDArray[np.int64]:
+    """What a kernel with these sums takes for the sums of the weights: int64 `[out]`."""
+    match sums:
+        case "none" | "unless_fours":  # of the latter, rows have no zero point that they would be multiplied with
+            whole: npt.NDArray[np.int64] = weights.sum(axis=1, dtype=np.int64)
+            return whole
+        case "all" | "weights":
+            return sums_in_16_bits(weights)
+        case never:
+            assert_never(never)

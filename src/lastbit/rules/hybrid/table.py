@@ -75,7 +75,7 @@ PADDED_PAIRS = Pairs(8, "wrap16")
 # The kernels; a line below is one of them, or one of them with a fault.
 _QD8 = HybridRule("hybrid-qd8-fma", QD8, QD8, FUSED)
 _BOUND_FIRST = replace(_QD8, name="hybrid-qd8-fma-bound_first", finish=FUSED_BOUND_FIRST)
-_SSE = HybridRule("hybrid-int8-unfused", SSE_SYMMETRIC, SSE_ASYMMETRIC, UNFUSED, sse_sums=True)
+_SSE = HybridRule("hybrid-int8-unfused", SSE_SYMMETRIC, SSE_ASYMMETRIC, UNFUSED, sse_sums="all")
 _SSE_NIBBLES = replace(_SSE, name="hybrid-int4-nibbles", nibbles=NIBBLES)
 _PORTABLE = HybridRule("hybrid-int8-portable", PORTABLE_SYMMETRIC, PORTABLE_ASYMMETRIC, UNFUSED)
 _PORTABLE_NIBBLES = replace(_PORTABLE, name="hybrid-int4-nibbles-portable", nibbles=NIBBLES_PORTABLE)

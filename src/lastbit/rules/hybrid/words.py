@@ -5,21 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from .forms import Finish, HybridRule, Nibbles, Rows
+from .forms import Finish, HybridConvolution, HybridRule, Nibbles, Rows
 from .table import line_of
 
-__all__ = ["equation"]
+__all__ = ["convolution_equation", "equation"]
 
 
 def equation(rule: HybridRule) -> str:
     """The rule in one line of text."""
     parts = [_weights_scale(rule)]
     if rule.nibbles is None:
-        parts += [*_rows(rule), _finish(rule), *_notes(rule)]
+        parts += [*_rows(rule), _finish(rule, rule.finish), *_notes(rule)]
     else:
         plain = line_of(replace(rule, nibbles=None, weights_scale="own"))
         parts += [_nibbles(rule.nibbles), f"depth odd or < 32, or < 4 units: as {plain.name}"]
     return ";  ".join(part for part in parts if part)
+
+
+def convolution_equation(rule: HybridConvolution) -> str:
+    """A hybrid convolution's rule in one line of text."""
+    parts = [f"rows are whole images: {equation(rule.several)}"]
+    if rule.one is not rule.several:
+        parts.append(f"where all channels have one scale and there are no groups: {equation(rule.one)}")
+    if rule.pixels is not None:
+        same = "as above" if rule.pixels is rule.several else equation(rule.pixels)
+        parts.append(f"windows of one tap with stride 1 and no groups: rows are pixels, {same}")
+    return ";  ".join(parts)
 
 
 def _weights_scale(rule: HybridRule) -> str:
@@ -62,12 +73,14 @@ def _rounding(tie: str, value: str) -> str:
     return f"trunc({value} +- 0.5)" if tie == "nudged" else f"round_{tie}({value})"
 
 
-def _finish(rule: HybridRule) -> str:
-    finish = rule.finish
+def _finish(rule: HybridRule, finish: Finish) -> str:
     match finish.order:
         case "row_first":
             scaled = "float32(acc) * s_row"
             return f"y = fma({scaled}, s_w, bias)" if finish.fused else f"y = {scaled} * s_w + bias"
+        case "weights_first":
+            scaled = "float32(acc) * s_w"
+            return f"y = fma({scaled}, s_row, bias)" if finish.fused else f"y = {scaled} * s_row + bias"
         case "scales_first":
             unfused = _scales_first(finish)
             if not finish.fused:
@@ -97,8 +110,11 @@ def _notes(rule: HybridRule) -> list[str]:
         notes.append("if asymmetric, of the last depth % 8, q = -128 where x/s_row is beyond int32")
     if rule.asymmetric.nan_takes == "low":
         notes.append("zp = -128 where the row has an infinity")
+    if rule.last_units is not None:
+        notes.append(f"of the last units % 4 {_finish(rule, rule.last_units)}")
     if rule.finish.clamp == "bound_first":
-        notes.append("NaN becomes the lower clamp bound")
+        in_fours = "" if rule.last_units is None or rule.last_units.clamp == "bound_first" else ", but in these"
+        notes.append(f"NaN becomes the lower clamp bound{in_fours}")
     tiny = []
     if rule.finish.flush == "arm" and rule.finish.fused:
         tiny.append("what is below 2^-126 before it is rounded becomes zero")

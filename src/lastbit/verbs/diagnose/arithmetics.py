@@ -15,8 +15,9 @@ from ...model.types import Array
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.gemv_or_gemm import for_rows
 from ...ops.prepare import prepare_operator
+from ...ops.products.as_dense import as_dense
 from ...ops.products.convolution import PreparedConvolution
-from ...ops.products.window_layer import SEVERAL_RULES, WindowLayer, as_dense
+from ...ops.products.window_layer import SEVERAL_RULES, WindowLayer
 from ...runtimes import RUNTIMES, Runtime
 from .kernels import forms_of
 from .target import Arithmetic

@@ -1,10 +1,10 @@
-"""Diagnosis of a dense layer with float32 in and out: of int8 or int4 weights (hybrid), or of float32 ones."""
+"""Diagnosis of a dense layer or convolution with float32 in and out: of int8 or int4 weights (hybrid), or float32."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy as np
 from ...engines.inputs import with_batch
 from ...layers.layer_input import layer_input
 from ...layers.mistakes.base import Mistake
-from ...layers.mistakes.hybrid import FLOAT, HYBRID, HybridCase, calculate
+from ...layers.mistakes.hybrid import FLOAT, FLOAT_WINDOWS, HYBRID, HYBRID_WINDOWS, HybridCase, calculate
+from ...layers.mistakes.hybrid_windows import image_windows
 from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model, Operator
 from ...model.types import Array, Float64Array, fused_bounds
@@ -20,19 +21,25 @@ from ...ops.dense.float32 import PreparedFloat
 from ...ops.dense.hybrid import PreparedHybrid
 from ...ops.dense.layer import DenseLayer
 from ...ops.prepare import prepare_operator
+from ...ops.products.as_dense import as_dense
+from ...ops.products.float_windows import PreparedFloatWindows
+from ...ops.products.hybrid_windows import PreparedHybridWindows
+from ...ops.products.window_layer import WindowLayer
 from ...runtimes import RUNTIMES
 from .calling import Shapes, call
 from .function import Function
 from .hybrid_report import HybridAnswer, HybridDiagnosis
 from .layer import How, shown_first
+from .samples import options_text, samples_of, size_of_sample
 
 __all__ = ["diagnose_hybrid", "hybrid_layers"]
 
-_Layer = PreparedHybrid | PreparedFloat
+_Layer = PreparedHybrid | PreparedFloat | PreparedFloatWindows
 
 _ROWS = 24
-_FEW = 5
-"""Rows on which every set of mistakes is tried first."""
+_IMAGES = 3
+_FEW, _FEW_WINDOWS, _MANY_WINDOWS = 5, 48, 2048
+"""Rows, of convolutions rows of the output, on which every set of mistakes is tried first; and on which each alone."""
 _MORE = 4.0
 """Times the bound of float32's roundings that an output may be off: scales and bounds are rounded as well."""
 
@@ -42,10 +49,10 @@ def hybrid_layers(model: Model, operator: Operator, how: How) -> dict[str, _Laye
     found = {}
     for name, runtime in (RUNTIMES if how.runtime is None else {how.runtime.name: how.runtime}).items():
         try:
-            prepared = prepare_operator(model, operator, runtime)
+            prepared = as_dense(prepare_operator(model, operator, runtime))
         except UnsupportedError:
             continue
-        if isinstance(prepared, PreparedHybrid | PreparedFloat):
+        if isinstance(prepared, _Layer):
             found[name] = prepared
     return found
 
@@ -59,24 +66,33 @@ def diagnose_hybrid(model: Model, layers: Mapping[str, _Layer], x: Any, mine: An
     first = how.runtime.name if how.runtime is not None else shown_first(layers)
     layer = layers[first].layer
     if callable(mine):
-        shapes: Shapes = list(dict.fromkeys([(layer.depth,), layer.input.shape[1:]]))
-        rows = _chosen(layer, how.seed) if x is None else layer.rows(_read(model, layer, x, first)[0])
+        shapes = _shapes(layer)
+        rows = _chosen(layer, how.seed) if x is None else samples_of(layer, _read(model, layer, x, first)[0])
         probe = shapes, rows, layers[first].evaluate([rows])["output"]
         function = Function.bind(mine, _values(layers[first]), how.params, probe)
-        answer, _, _ = call(function, shapes, rows, layer.units)
-        source = f"{len(rows)} rows chosen to tell mistakes apart (seed {how.seed})" if x is None else "given"
+        answer, _, _ = call(function, shapes, rows, size_of_sample(layer, rows))
+        what = "images" if isinstance(layer, WindowLayer) else "rows"
+        source = f"{len(rows)} {what} chosen to tell mistakes apart (seed {how.seed})" if x is None else "given"
         source += f"; given to {function.text}"
     elif x is None:
         raise InputError("there is no input; give the x that the output was calculated from")
     else:
         values, source = _read(model, layer, x, first)
-        rows, answer = layer.rows(values), with_batch(np.asarray(mine), layer.output.shape)
-    if answer.dtype.kind not in "iuf" or answer.size != len(rows) * layer.units:
-        raise InputError(
-            f"the array is {answer.dtype}{list(answer.shape)}; wanted float32 with {len(rows)} x {layer.units} elements"
-        )
-    matrix = answer.reshape(len(rows), layer.units)
+        rows, answer = samples_of(layer, values), with_batch(np.asarray(mine), layer.output.shape)
+    count = len(rows) * size_of_sample(layer, rows) // layer.units
+    if answer.dtype.kind not in "iuf" or answer.size != count * layer.units:
+        images = isinstance(layer, WindowLayer)
+        wanted = list(layer.output_shape(rows.shape)) if images else f"{len(rows)} x {layer.units} elements"
+        more = options_text(layer, answer.shape) if isinstance(layer, WindowLayer) else ""
+        raise InputError(f"the array is {answer.dtype}{list(answer.shape)}; wanted float32 with {wanted}{more}")
+    matrix = answer.reshape(count, layer.units)
     return _Search(model.source, layers, first, rows.astype(np.float32), matrix, source, how.most).run()
+
+
+def _shapes(layer: DenseLayer) -> Shapes:
+    """The shapes of one sample that code for a layer may take."""
+    own = layer.input.shape[1:]
+    return [own] if isinstance(layer, WindowLayer) else list(dict.fromkeys([(layer.depth,), own]))
 
 
 def _read(model: Model, layer: DenseLayer, x: Any, first: str) -> tuple[Array, str]:
@@ -84,8 +100,13 @@ def _read(model: Model, layer: DenseLayer, x: Any, first: str) -> tuple[Array, s
 
 
 def _chosen(layer: DenseLayer, seed: int) -> Array:
-    """Rows of several sizes, some of them with positive values alone."""
+    """Rows or images of several sizes, some of them with positive values alone."""
     rng = np.random.default_rng(seed)
+    if isinstance(layer, WindowLayer):
+        images = rng.normal(size=(_IMAGES, *layer.input.shape[1:])) * np.array([0.3, 2.0, 11.0]).reshape(-1, 1, 1, 1)
+        images[0] = np.abs(images[0])
+        drawn: Array = images.astype(np.float32)
+        return drawn
     rows = rng.normal(size=(_ROWS, layer.depth)) * rng.choice([0.3, 2.0, 11.0], (_ROWS, 1))
     rows[::6] = np.abs(rows[::6])
     chosen: Array = rows.astype(np.float32)
@@ -96,14 +117,13 @@ def _values(prepared: _Layer) -> dict[str, Any]:
     """What a function of such a layer can be given, by the keys of PARAMETERS."""
     layer = prepared.layer
     bias = np.zeros(layer.units, np.float32) if prepared.bias is None else prepared.bias
-    if isinstance(prepared, PreparedFloat):
-        return {"weights": prepared.weights, "bias": bias}
-    return {"weights": layer.weights_values, "bias": bias, "weights_scale": layer.weights_scale}
+    weights = {"weights": layer.stored_weights.data, "bias": bias}
+    return weights if not isinstance(prepared, PreparedHybrid) else {**weights, "weights_scale": layer.weights_scale}
 
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """One search: the layer in every runtime, the input `[rows, depth]` and the output `[rows, out]`."""
+    """One search: the layer in every runtime, the input (rows `[n, depth]` or images), the output `[rows, out]`."""
 
     source: str
     layers: Mapping[str, _Layer]
@@ -121,7 +141,7 @@ class _Search:
         if same:
             return self._answer(right, [HybridAnswer((), tuple(same), exact=True)])
         bases = self._bases()
-        small = {name: _first_rows(base, _FEW) for name, base in bases.items()}
+        small = {name: self._fewer(base, _FEW, _FEW_WINDOWS) for name, base in bases.items()}
         for count in range(self.most + 1):
             found = self._level(bases, small, count)
             if found:
@@ -131,12 +151,19 @@ class _Search:
     def _answer(self, right: Array, answers: Sequence[HybridAnswer], largest: float | None = None) -> HybridDiagnosis:
         label, source = self.layers[self.first].layer.operator.label, self.input_source
         given = self.source, label, self.mine, right, source, self.first
-        return HybridDiagnosis(*given, tuple(answers), largest, self.real)
+        return HybridDiagnosis(*given, tuple(answers), largest, self.real, self.known)
 
     @property
     def real(self) -> bool:
         """Whether the weights are real numbers too."""
-        return isinstance(self.layers[self.first], PreparedFloat)
+        return not isinstance(self.layers[self.first], PreparedHybrid)
+
+    @property
+    def known(self) -> Mapping[str, Mistake]:
+        """The mistakes that can be made in such a layer."""
+        if isinstance(self.layers[self.first].layer, WindowLayer):
+            return FLOAT_WINDOWS if self.real else HYBRID_WINDOWS
+        return FLOAT if self.real else HYBRID
 
     def _bases(self) -> dict[str, HybridCase]:
         """The right calculation of every runtime: those with the same quantized rows and scales once, the first's."""
@@ -144,10 +171,14 @@ class _Search:
         seen: list[tuple[Float64Array, Float64Array]] = []
         for name in sorted(self.layers, key=lambda name: name != self.first):
             entry = self.layers[name]
-            if isinstance(entry, PreparedFloat):
+            if not isinstance(entry, PreparedHybrid):
                 # They differ in the order of summation alone, which the bound covers.
                 return {name: _real_case(entry, self.rows)}
-            rows = entry.quantize(entry.rows, self.rows)
+            windows = None
+            if isinstance(entry, PreparedHybridWindows):
+                rows, windows = entry.prepared.quantized(self.rows), image_windows(entry.layer, len(self.rows))
+            else:
+                rows = entry.quantize(entry.rows, self.rows)
             q = (rows.quantized - rows.zero_point[:, None]).astype(np.float64)
             scales = entry.weights_scale.astype(np.float64)
             if any(np.array_equal(q, q2) and np.array_equal(scales, s2) for q2, s2 in seen):
@@ -156,9 +187,22 @@ class _Search:
             bias = np.zeros(entry.layer.units) if entry.bias is None else entry.bias.astype(np.float64)
             low, high = fused_bounds(entry.layer.activation)
             w = entry.layer.weights_values.astype(np.float64)
-            x = self.rows.astype(np.float64)
-            found[name] = HybridCase(x, q, rows.scale.astype(np.float64), w, scales, bias, low, high)
+            x = self.rows.reshape(q.shape).astype(np.float64)
+            made = HybridCase(x, q, rows.scale.astype(np.float64), w, scales, bias, low, high)
+            found[name] = replace(made, windows=windows, zero_point=rows.zero_point.astype(np.float64))
         return found
+
+    def _fewer(self, base: HybridCase, rows: int, windows: int) -> HybridCase:
+        """The same for a few rows; of a convolution for the outermost windows of all images and some others."""
+        if base.windows is None:
+            return _first_rows(base, rows)
+        every = base.windows.rows
+        if len(every) <= windows:
+            return base
+        chosen = np.random.default_rng(len(every)).choice(every, windows, replace=False)
+        edges = every[:: base.windows.taps.pixels], every[base.windows.taps.pixels - 1 :: base.windows.taps.pixels]
+        kept = np.unique(np.concatenate([chosen, *edges]))
+        return replace(base, windows=replace(base.windows, rows=kept))
 
     def _level(
         self, bases: Mapping[str, HybridCase], small: Mapping[str, HybridCase], count: int
@@ -166,7 +210,7 @@ class _Search:
         """Every set of this many mistakes that reproduces the output, the likeliest first."""
         found: dict[tuple[str, ...], list[str]] = {}
         for name, base in bases.items():
-            usable = _telling(base, FLOAT if self.real else HYBRID)
+            usable = _telling(self._fewer(base, len(base.x), _MANY_WINDOWS), self.known)
             for chosen in itertools.combinations(usable, count):
                 if len({mistake.slot for mistake in chosen}) < count:
                     continue
@@ -174,7 +218,11 @@ class _Search:
                 if self._fits(small[name], by_slot) and self._fits(base, by_slot):
                     found.setdefault(tuple(mistake.name for mistake in chosen), []).append(name)
         answers = [HybridAnswer(names, tuple(runtimes)) for names, runtimes in found.items()]
-        return sorted(answers, key=lambda one: (self.first not in one.runtimes, one.rarity))
+        return sorted(answers, key=lambda one: (self.first not in one.runtimes, self._rarity(one)))
+
+    def _rarity(self, answer: HybridAnswer) -> float:
+        """How unlikely, among explanations of one length."""
+        return sum(self.known[name].rarity for name in answer.mistakes)
 
     def _fits(self, base: HybridCase, chosen: Mapping[str, Mistake]) -> bool:
         """Whether every element lies within what float32 may lose."""
@@ -183,21 +231,23 @@ class _Search:
         made = calculate(base, chosen)
         assert made.y is not None
         assert made.bound is not None
-        wanted: Float64Array = self.mine[: len(base.x)].astype(np.float64)
+        seen = slice(len(base.x)) if base.windows is None else base.windows.rows
+        wanted: Float64Array = self.mine[seen].astype(np.float64)
         return bool((np.abs(made.y - wanted) <= _MORE * made.bound).all())
 
 
 def _first_rows(base: HybridCase, count: int) -> HybridCase:
-    return HybridCase(
-        base.x[:count], base.q[:count], base.s_x[:count], base.w, base.s_w, base.bias, base.low, base.high
-    )
+    return replace(base, x=base.x[:count], q=base.q[:count], s_x=base.s_x[:count])
 
 
-def _real_case(entry: PreparedFloat, rows: Array) -> HybridCase:
+def _real_case(entry: PreparedFloat | PreparedFloatWindows, rows: Array) -> HybridCase:
     """A float32 layer: nothing is quantized, and every scale is 1."""
-    x, low_high = rows.astype(np.float64), fused_bounds(entry.layer.activation)
+    x, low_high = rows.astype(np.float64).reshape(len(rows), -1), fused_bounds(entry.layer.activation)
     bias = np.zeros(entry.layer.units) if entry.bias is None else entry.bias.astype(np.float64)
-    return HybridCase(x, x, np.ones(len(x)), entry.weights.astype(np.float64), np.ones(1), bias, *low_high)
+    made = HybridCase(x, x, np.ones(len(x)), entry.weights.astype(np.float64), np.ones(1), bias, *low_high)
+    if not isinstance(entry, PreparedFloatWindows):
+        return made
+    return replace(made, windows=image_windows(entry.layer, len(rows)))
 
 
 def _telling(base: HybridCase, known: Mapping[str, Mistake]) -> list[Mistake]:
@@ -207,6 +257,8 @@ def _telling(base: HybridCase, known: Mapping[str, Mistake]) -> list[Mistake]:
     assert right.bound is not None
     found = []
     for mistake in known.values():
+        if base.windows is not None and not mistake.applies(base):
+            continue
         made = calculate(base, {mistake.slot: mistake}).y
         if made is not None and (np.abs(made - right.y) > 2 * _MORE * right.bound).any():
             found.append(mistake)

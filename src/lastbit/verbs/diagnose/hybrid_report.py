@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ...layers.mistakes.base import Mistake
-from ...layers.mistakes.hybrid import FLOAT, HYBRID
+from ...layers.mistakes.hybrid import HYBRID
 from ...model.types import Array
 from ...report.blocks import Block, Code, Heading, Report, Text
 from ...report.junit import Check, Outcome
@@ -25,7 +26,7 @@ class HybridAnswer:
     """Mistakes with which every element lies within what float32 may lose.
 
     Attributes:
-        mistakes: names in `HYBRID`, in order of calculation; empty where the calculation is right.
+        mistakes: names in the diagnosis's catalogue, in order of calculation; empty where the calculation is right.
         runtimes: in whose arithmetic; of those that quantize the rows in one way the first alone.
         exact: whether it is a runtime's own output to the last bit.
     """
@@ -34,15 +35,10 @@ class HybridAnswer:
     runtimes: tuple[str, ...]
     exact: bool = False
 
-    @property
-    def rarity(self) -> float:
-        """How unlikely, among explanations of one length."""
-        return sum(HYBRID[name].rarity for name in self.mistakes)
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HybridDiagnosis(Report):
-    """The result of `diagnose` for a hybrid dense layer, or one that is float32 throughout.
+    """The result of `diagnose` for a hybrid dense layer or convolution, or one that is float32 throughout.
 
     Attributes:
         source: the model's path.
@@ -54,6 +50,7 @@ class HybridDiagnosis(Report):
         explanations: the shortest sets of mistakes, the likeliest first.
         largest: where nothing fits: the largest difference from the first runtime's output.
         real: whether the weights are float32 too.
+        known: the mistakes that can be made in such a layer, by name.
     """
 
     source: str
@@ -65,6 +62,7 @@ class HybridDiagnosis(Report):
     explanations: tuple[HybridAnswer, ...]
     largest: float | None = None
     real: bool = False
+    known: Mapping[str, Mistake] = field(default_factory=lambda: HYBRID)
 
     @property
     def verdict(self) -> str:
@@ -82,8 +80,7 @@ class HybridDiagnosis(Report):
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
         """The likeliest explanation's mistakes, in order of calculation."""
-        known = FLOAT if self.real else HYBRID
-        return tuple(known[name] for name in self.explanations[0].mistakes) if self.explanations else ()
+        return tuple(self.known[name] for name in self.explanations[0].mistakes) if self.explanations else ()
 
     @property
     def exit_code(self) -> int:
@@ -192,8 +189,8 @@ class HybridDiagnosis(Report):
                     "mistakes": [
                         {
                             "name": name,
-                            "why": HYBRID[name].why,
-                            "fix_numpy": (FLOAT if self.real else HYBRID)[name].fix_numpy,
+                            "why": self.known[name].why,
+                            "fix_numpy": self.known[name].fix_numpy,
                         }
                         for name in one.mistakes
                     ],

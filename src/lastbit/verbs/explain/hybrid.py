@@ -16,6 +16,8 @@ from ...model.types import Array, hex_float
 from ...ops.dense.hybrid import PreparedHybrid
 from ...ops.dense.layer import DenseLayer
 from ...ops.prepare import prepare_operator
+from ...ops.products.as_dense import as_dense
+from ...ops.products.window_layer import WindowLayer
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ...report.phrases import others_text
 from ...rules.hybrid.words import equation
@@ -33,10 +35,10 @@ _SHOWN = 16  # products that are all shown; of more, half of them at each end
 
 # The steps of a trace in the order in which two runtimes are compared with each other, with what they are called.
 _STEP_NAMES = {
-    "range_low": "the row's smallest value",
-    "range_high": "the row's largest value",
-    "input_scale": "the row's scale",
-    "input_zero_point": "the row's zero point",
+    "range_low": "the {}'s smallest value",
+    "range_high": "the {}'s largest value",
+    "input_scale": "the {}'s scale",
+    "input_zero_point": "the {}'s zero point",
     "quantized_input": "the quantized inputs",
     "dot": "the sum of products",
     "acc": "the accumulator",
@@ -72,7 +74,7 @@ class HybridExplanation(HybridNumbers, Report):
             rf"  \mathrm{{{step.name.replace('_', ' ')}}} &= {step.value!r} && \text{{{_latex(step.formula)}}}"
             for step in self.steps
         ]
-        rule = _latex(f"{self.runtime.name}, rule {self.prepared.rule}, row {self.row}, unit {self.unit}")
+        rule = _latex(f"{self.runtime.name}, rule {self.prepared.rule}, {self.place}")
         return (
             f"% LastBit, needs \\usepackage{{amsmath}}\n\\begin{{align*}}\n  & \\text{{{rule}}} \\\\\n"
             + " \\\\\n".join(lines)
@@ -94,7 +96,7 @@ class HybridExplanation(HybridNumbers, Report):
             "activation": layer.activation,
             "notes": list(self.prepared.notes),
             "input_source": self.input_source,
-            "element": {"row": self.row, "unit": self.unit, "units": layer.units},
+            "element": {"row": self.row, "unit": self.unit, "units": layer.units, "place": self.place},
             "input": {
                 "values": [_float(v) for v in self.x],
                 "zero_point": int(self.trace["input_zero_point"]),
@@ -122,7 +124,7 @@ class HybridExplanation(HybridNumbers, Report):
     def _head(self) -> list[Block]:
         layer, prepared = self.prepared.layer, self.prepared
         return [
-            Heading(f"1. {layer.operator.label}, element (row {self.row}, unit {self.unit}), {self.runtime.name}"),
+            Heading(f"1. {layer.operator.label}, {self.place}, {self.runtime.name}"),
             Code(
                 f"model       {self.source}\n"
                 f"weights     {layer.weights.dtype.name} [{layer.units}, {layer.depth}] ([out, in]), "
@@ -142,18 +144,24 @@ class HybridExplanation(HybridNumbers, Report):
         used = self.prepared.weights_used[self.unit]
         q, scaled = self.trace["quantized_input"], self.trace["scaled_input"]
         rows: list[Sequence[object]] = [
-            (k, float(self.x[k]), float(scaled[k]), int(q[k]), int(used[k]), products[k]) for k in shown
+            (self.tap(k), float(self.x[k]), float(scaled[k]), int(q[k]), int(used[k]), products[k]) for k in shown
         ]
         if len(rows) < depth:
             rest = sum(products) - sum(products[k] for k in shown)
             rows.append((f"{depth - len(rows)} more", "", "", "", "", rest))
         rows.append((f"all {depth}", "", "", "", "", sum(products)))
-        headers = ("k", "x", "x * inverse", "q", "w", "q * w")
+        windows = isinstance(self.prepared.layer, WindowLayer)
+        headers = ("i, j, c" if windows else "k", "x", "x * inverse", "q", "w", "q * w")
+        of = f" of the {self.prepared.quantized_together}; padding is the zero point" if windows else ""
         inverse = float(self.trace["input_inverse"])
         return [
-            Heading(f"2. The row's quantized inputs: q = round(x * inverse) + {_paren(zero_point)}"),
+            Heading(
+                f"2. The {'window' if windows else 'row'}'s quantized inputs: q = round(x * inverse) + "
+                f"{_paren(zero_point)}"
+            ),
             Code(
-                f"range       {float(self.trace['range_low'])!r} to {float(self.trace['range_high'])!r} (0 included)\n"
+                f"range       {float(self.trace['range_low'])!r} to {float(self.trace['range_high'])!r} "
+                f"(0 included){of}\n"
                 f"inverse     {inverse!r}  ({hex_float(inverse)})\n"
                 f"zero point  {zero_point}"
             ),
@@ -237,7 +245,7 @@ def explain_hybrid(
         row, unit = (int(i) for i in (np.argwhere(differs)[0] if differs.any() else (0, 0)))
     else:
         row, unit = output_position(operator.label, at, traces[runtime.name]["output"].shape)
-    elements = {name: _element(trace, layer.units, row, unit) for name, trace in traces.items()}
+    elements = {name: _element(trace, layer, row, unit) for name, trace in traces.items()}
     element = elements[runtime.name]
     others = [
         HybridRuntime(name, refused=refused[name])
@@ -247,7 +255,7 @@ def explain_hybrid(
             layers[name].rule,
             float(outputs[name][row, unit]),
             int((~same_bits(ours, outputs[name])).sum()),
-            _first_difference(element, elements[name]),
+            _first_difference(element, elements[name], prepared.quantized_together),
         )
         for name in dict.fromkeys((runtime.name, *RUNTIMES))
         if name in refused or name in layers
@@ -261,7 +269,7 @@ def explain_hybrid(
         row,
         unit,
         len(matrix),
-        matrix[row],
+        matrix[row][layer.group_of(unit)],
         element,
         tuple(steps),
         tuple(others),
@@ -275,7 +283,7 @@ def _in_every_runtime(model: Model, operator: Operator, but: str) -> tuple[dict[
         if name == but:
             continue
         try:
-            other = prepare_operator(model, operator, name)
+            other = as_dense(prepare_operator(model, operator, name))
         except UnsupportedError as error:
             refused[name] = "; ".join(error.reasons)
             continue
@@ -292,20 +300,23 @@ def _normal_input(layer: DenseLayer, seed: int) -> tuple[Array, str]:
     return values, f"random normal float32 (seed {seed}), put in at the layer's own input, {layer.input.label}"
 
 
-def _element(trace: Mapping[str, Array], units: int, row: int, unit: int) -> dict[str, Any]:
+def _element(trace: Mapping[str, Array], layer: DenseLayer, row: int, unit: int) -> dict[str, Any]:
     """A trace's values for one element: scalars, and the row's inputs scaled and quantized."""
     found: dict[str, Any] = {}
     for name, value in trace.items():
-        if name in ("scaled_input", "quantized_input") or (value.ndim == 1 and name != "output"):
+        if name in ("scaled_input", "quantized_input"):
+            found[name] = value[row][layer.group_of(unit)]
+        elif value.ndim == 1 and name != "output":
             found[name] = value[row]
         else:
-            found[name] = value.reshape(-1, units)[row, unit]
+            found[name] = value.reshape(-1, layer.units)[row, unit]
     return found
 
 
-def _first_difference(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
+def _first_difference(here: Mapping[str, Any], there: Mapping[str, Any], whole: str) -> str:
     """The first step that is not the same, with its numbers; empty where all are."""
-    for name, text in _STEP_NAMES.items():
+    for name, words in _STEP_NAMES.items():
+        text = words.format(whole)
         # The scaled accumulator is not there where one fused multiply-add takes it to the sum with the bias.
         if name not in here or name not in there:
             continue

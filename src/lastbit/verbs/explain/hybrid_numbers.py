@@ -10,6 +10,7 @@ import numpy as np
 
 from ...model.types import Array
 from ...ops.dense.hybrid import PreparedHybrid
+from ...ops.products.window_layer import WindowLayer
 from ...rules.hybrid.sums import lost_by
 from ...runtimes import Runtime
 from .hybrid_steps import HybridStep
@@ -50,7 +51,7 @@ class HybridNumbers:
         row: the element's row.
         unit: the element's unit.
         rows: how many rows the input has.
-        x: the row's values.
+        x: the row's values; of a convolution those of the window that the unit sees, 0 in the padding.
         trace: the steps of this row, unit and element.
         steps: the calculations in float32, in order.
         others: every runtime, the explained one included.
@@ -90,5 +91,21 @@ class HybridNumbers:
     @property
     def answer(self) -> str:
         """Operator, element, runtime and value in a line."""
-        where = f"{self.prepared.layer.operator.label}, element (row {self.row}, unit {self.unit})"
-        return f"{where}, on {self.runtime.name}: {self.output!r}"
+        return f"{self.prepared.layer.operator.label}, {self.place}, on {self.runtime.name}: {self.output!r}"
+
+    @property
+    def place(self) -> str:
+        """Which element it is: of a dense layer its row and unit, of a convolution its index."""
+        layer = self.prepared.layer
+        if not isinstance(layer, WindowLayer):
+            return f"element (row {self.row}, unit {self.unit})"
+        image, row, column = np.unravel_index(self.row, (self.rows, *layer.output.shape[1:3]))
+        return f"element [{image}, {row}, {column}, {self.unit}]"
+
+    def tap(self, k: int) -> int | str:
+        """The k-th product's name: its number, in a window its row, column and channel."""
+        layer = self.prepared.layer
+        if not isinstance(layer, WindowLayer):
+            return k
+        columns, channels = layer.convolution.columns.size, layer.depth // layer.taps
+        return f"{k // channels // columns}, {k // channels % columns}, {k % channels}"

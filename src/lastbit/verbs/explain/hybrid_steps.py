@@ -45,14 +45,17 @@ def hybrid_steps(prepared: PreparedHybrid, t: Mapping[str, Any], unit: int, any_
     if prepared.nibbles:
         steps += _nibble_steps(prepared, t, w_scale, bias)
     else:
-        match prepared.arithmetic.finish.order:
+        finish = prepared.arithmetic.finish_of(unit, prepared.layer.units)
+        match finish.order:
             case "row_first":
-                steps += _row_first(prepared.arithmetic.finish, t, w_scale, bias)
+                steps += _one_by_one(finish, t, ("s_row", t["input_scale"]), ("s_w", w_scale), bias)
+            case "weights_first":
+                steps += _one_by_one(finish, t, ("s_w", w_scale), ("s_row", t["input_scale"]), bias)
             case "scales_first":
-                steps += _scales_first(prepared, t, w_scale, bias)
+                steps += _scales_first(prepared, finish, t, w_scale, bias)
             case never:
                 assert_never(never)
-        if prepared.arithmetic.finish.zeros == "skipped" and not any_input:
+        if finish.zeros == "skipped" and not any_input:
             text = "the whole input is zeros: nothing is multiplied"
             steps[-1] = HybridStep("with_bias", "bias", text, float(bias))
     text = f"activation {prepared.layer.activation}"
@@ -74,27 +77,34 @@ def _row_scale(prepared: PreparedHybrid, t: Mapping[str, Any]) -> HybridStep:
     return HybridStep("input_scale", text, f"low = {low!r}, high = {high!r}", scale)
 
 
-def _row_first(finish: Finish, t: Mapping[str, Any], w_scale: np.float32, bias: np.float32) -> list[HybridStep]:
-    """The row's scale, then the weights'."""
-    acc, scale, scaled = int(t["acc"]), t["input_scale"], t["scaled"]
-    numbers = f"float32({acc}) * {float(scale)!r}"
-    steps = [_rounded("scaled", "float32(acc) * s_row", numbers, [(np.float32(acc), scale)], scaled)]
-    product, one = f"{float(scaled)!r} * {float(w_scale)!r}", np.float32(1)
-    if finish.fused:
-        terms = [(scaled, w_scale), (bias, one)]
-        text = f"{product} + {float(bias)!r}"
-        return [*steps, _rounded("with_bias", "fma(scaled, s_w, bias), rounded once", text, terms, t["with_bias"])]
+def _one_by_one(
+    finish: Finish,
+    t: Mapping[str, Any],
+    first: tuple[str, np.float32],
+    second: tuple[str, np.float32],
+    bias: np.float32,
+) -> list[HybridStep]:
+    """One scale, then the other, each with its name."""
+    acc, (name, scale), (last, factor) = int(t["acc"]), first, second
     flush, arm = finish.flush != "none", finish.flush == "arm"
-    multiplied = np.float32(multiply32(scaled, w_scale, flush, arm))
-    steps.append(_rounded("product", "scaled * s_w", product, [(scaled, w_scale)], multiplied))
+    scaled = np.float32(t.get("scaled", multiply32(np.float32(acc), scale, flush, arm)))
+    numbers = f"float32({acc}) * {float(scale)!r}"
+    steps = [_rounded("scaled", f"float32(acc) * {name}", numbers, [(np.float32(acc), scale)], scaled)]
+    product, one = f"{float(scaled)!r} * {float(factor)!r}", np.float32(1)
+    if finish.fused:
+        terms = [(scaled, factor), (bias, one)]
+        text, formula = f"{product} + {float(bias)!r}", f"fma(scaled, {last}, bias), rounded once"
+        return [*steps, _rounded("with_bias", formula, text, terms, t["with_bias"])]
+    multiplied = np.float32(multiply32(scaled, factor, flush, arm))
+    steps.append(_rounded("product", f"scaled * {last}", product, [(scaled, factor)], multiplied))
     return [*steps, _added("product", multiplied, bias, t["with_bias"])]
 
 
 def _scales_first(
-    prepared: PreparedHybrid, t: Mapping[str, Any], w_scale: np.float32, bias: np.float32
+    prepared: PreparedHybrid, finish: Finish, t: Mapping[str, Any], w_scale: np.float32, bias: np.float32
 ) -> list[HybridStep]:
     """The product of both scales first."""
-    finish, steps = prepared.arithmetic.finish, []
+    steps = []
     units, name = int(t["acc"]), "acc"
     if prepared.int4 and finish.int4 == "sixteenfold":
         # The kernel's sums are sixteen times as large, its weights' scales a sixteenth.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ...model.graph import Tensor
 from ...ops.products.convolution import PreparedConvolution
+from ...ops.products.window_layer import WindowLayer
 from ...report.phrases import not_the_same
 from ...rules.hybrid.words import equation as hybrid_equation
 from ...rules.requantize.latex import bracketed
@@ -111,12 +112,21 @@ def hybrid_in_short(made: HybridNumbers) -> InShort:
     trace, prepared = made.trace, made.prepared
     q, used, products = trace["quantized_input"], prepared.weights_used[made.unit], made.products
     rows = [
-        (k, f"{float(made.x[k]):.9g}", f"{float(trace['scaled_input'][k]):.9g}", int(q[k]), int(used[k]), product)
+        (
+            made.tap(k),
+            f"{float(made.x[k]):.9g}",
+            f"{float(trace['scaled_input'][k]):.9g}",
+            int(q[k]),
+            int(used[k]),
+            product,
+        )
         for k, product in enumerate(products)
     ]
     low, high = float(trace["range_low"]), float(trace["range_high"])
+    k = "i, j, c" if isinstance(prepared.layer, WindowLayer) else "k"
+    zero_point = int(trace["input_zero_point"])
     facts = [
-        ("row", f"values from {low:.9g} to {high:.9g}, zero point {int(trace['input_zero_point'])}"),
+        (prepared.quantized_together, f"values from {low:.9g} to {high:.9g}, zero point {zero_point}"),
         ("q", f"round(x * inverse) + zero point, inverse {float(trace['input_inverse']):.9g}"),
     ]
     printed = [
@@ -137,7 +147,7 @@ def hybrid_in_short(made: HybridNumbers) -> InShort:
         prepared.notes,
         (),
         facts,
-        Products(("k", "x", "x * inverse", "q", "w", "q * w"), rows, f"acc = {int(trace['acc'])}"),
+        Products((k, "x", "x * inverse", "q", "w", "q * w"), rows, f"acc = {int(trace['acc'])}"),
         [(f"{step.value:.9g}", f"{step.name} = {step.formula}") for step in made.steps],
         printed,
         whole_output([(o.runtime, o.mismatched) for o in made.others], [o.runtime for o in made.others]),

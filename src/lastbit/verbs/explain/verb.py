@@ -21,6 +21,7 @@ from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.gemv_or_gemm import for_rows
 from ...ops.dense.hybrid import PreparedHybrid
 from ...ops.prepare import prepare_operator
+from ...ops.products.as_dense import as_dense
 from ...report.blocks import Block, Report
 from ...report.phrases import others_text
 from ...runtimes import DEFAULT_RUNTIME, RUNTIMES, Runtime, get_runtime
@@ -170,6 +171,9 @@ def explain(
         raise InputError("found both an input and a seed; give one of them: a seed makes a random input")
     if op is not None or not loaded.dense_operators:
         asked = _operator(loaded, op)
+        windows = as_dense(prepare_operator(loaded, asked, chosen))
+        if isinstance(windows, PreparedHybrid):
+            return explain_hybrid(loaded, asked, windows, chosen, x, seed=seed, at=at)
         if asked.name != "FULLY_CONNECTED":
             return explain_operator(loaded, asked, chosen, x, seed=seed, at=at)
     operator = dense_operator(loaded, op)

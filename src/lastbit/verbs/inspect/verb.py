@@ -18,8 +18,8 @@ from ...model.tflite.reader import load
 from ...ops.base import PreparedOperator
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.prepare import prepare_operator
+from ...ops.products.as_dense import as_dense
 from ...ops.products.convolution import PreparedConvolution
-from ...ops.products.window_layer import as_dense
 from ...report.blocks import Block, Report
 from ...report.json_text import json_text
 from ...rules.requantize.fold import has_multiplier, multiplier_q15

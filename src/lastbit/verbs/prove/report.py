@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ...model.graph import Model, Operator
@@ -15,9 +15,33 @@ from ...report.phrases import layers_text, merged, numbers
 from ...runtimes import Runtime
 from ...runtimes.base import Family
 
-__all__ = ["LayerProof", "Proof"]
+__all__ = ["ChannelsProof", "LayerProof", "Proof"]
 
 NO_LAYER = "prove probes dense layers and convolutions; `lastbit verify` compares this operator"
+
+
+@dataclass(frozen=True)
+class ChannelsProof:
+    """Some channels of a convolution whose channels follow two rules, probed.
+
+    Attributes:
+        first: the first channel.
+        last: the last one, included.
+        rule: the rule that they follow.
+        probed: accumulators that the interpreter printed an output for.
+        mismatches: those at which it printed another output than LastBit.
+    """
+
+    first: int
+    last: int
+    rule: str
+    probed: int
+    mismatches: int
+
+    def __str__(self) -> str:
+        """In one line."""
+        which = f"channel {self.first}" if self.first == self.last else f"channels {self.first} to {self.last}"
+        return f"{which}: rule {self.rule}, {self.probed} accumulators probed, {self.mismatches} differ"
 
 
 @dataclass
@@ -44,6 +68,7 @@ class LayerProof:
         died: how the interpreter's process ended or that it took too long, else empty.
         not_probed: why the layer cannot be probed this way, else empty.
         refusal: why it has no thresholds, else empty.
+        channels: where the last channels follow another rule than those before: what was probed of each.
     """
 
     index: int
@@ -65,6 +90,7 @@ class LayerProof:
     died: str = ""
     not_probed: str = ""
     refusal: str = ""
+    channels: list[ChannelsProof] = field(default_factory=list)
 
     @property
     def status(self) -> str:
@@ -96,6 +122,7 @@ class LayerProof:
         """The result as plain data."""
         entry = {"operator": self.index, **vars(self), "status": self.status}
         del entry["index"]
+        entry["channels"] = [asdict(part) for part in self.channels]
         if self.first is not None:
             entry["first"] = dict(zip(("unit", "acc", "wanted", "found"), self.first, strict=True))
         return entry
@@ -236,6 +263,8 @@ class Proof(Report):
             blocks.append(Table(headers, rows, right=headers[:6], marked=marked))
         for layer in self.layers:
             blocks += [Text(f"operator {layer.index}: {line}", "bad") for line in layer.problems()]
+            if layer.channels:
+                blocks += [Text(f"operator {layer.index}, {part}") for part in layer.channels]
             if layer.not_probed:
                 blocks.append(Text(f"operator {layer.index} was not probed: {layer.not_probed}", "warning"))
             if layer.units_left_out:

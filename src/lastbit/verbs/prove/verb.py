@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
+from ...layers.last_channels_probe import last_channels_probes
 from ...layers.running import random_rows, rows_in_oracle, rows_in_rule
 from ...layers.separating_inputs import boundary_inputs, probe_subgraph
 from ...layers.solving import UnitSolver
@@ -27,16 +28,19 @@ from ...model.errors import UnsupportedError
 from ...model.graph import Model, Operator, Subgraph
 from ...model.tflite.reader import load as load_tflite
 from ...model.tflite.writer import extract_operator, write
-from ...model.types import Int64Array, IntArray, integer_type
+from ...model.types import Array, Int64Array, IntArray, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.gemv_or_gemm import for_rows
 from ...ops.prepare import PreparedModel, prepare, prepare_operator
-from ...ops.products.window_layer import WindowLayer, as_dense
+from ...ops.products.as_dense import as_dense
+from ...ops.products.window_layer import WindowLayer
 from ...oracles import Oracle, OracleFailure, OracleRefusal, check_library, open_oracle
+from ...rules.base import ChannelGroups, IntegerRule
 from ...rules.requantize.step_tables import StepTable, outputs_at
+from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ...runtimes import DEFAULT_RUNTIME, Runtime
 from ..run.verb import load
-from .report import LayerProof, Proof
+from .report import ChannelsProof, LayerProof, Proof
 
 __all__ = ["prove"]
 
@@ -125,12 +129,6 @@ def _layer(model: PreparedModel, op: Operator, oracle: Oracle, rng: np.random.Ge
         if op.index in model.operators:
             refusal += "; `lastbit verify` compares its outputs with the interpreter's on chosen inputs"
         return LayerProof(op.index, op.name, refusal=refusal)
-    if len(prepared.parts) > 1:
-        refusal = (
-            "no probe: its channels follow two rules by their place among all, and a probe has other channels; "
-            "`lastbit verify` compares its outputs with the interpreter's on chosen inputs"
-        )
-        return LayerProof(op.index, op.name, refusal=refusal)
     tables = LayerTables(prepared)
     shape = tables.layer.units, tables.tables_count
     result = LayerProof(op.index, op.name, prepared.rule, prepared.kernel, *shape)
@@ -142,12 +140,18 @@ def _layer(model: PreparedModel, op: Operator, oracle: Oracle, rng: np.random.Ge
     if isinstance(tables.layer, WindowLayer):  # a probe has the window's weights for each accumulator
         most //= _PLACES * tables.layer.convolution.rows.size * tables.layer.convolution.columns.size
     every = probe == "every" or (probe == "auto" and int((high - low + 1).sum()) <= most)
+    last = _last_channels(tables)
     try:
-        probes = _every(tables, result) if every else _probes(tables, result, rng)
-        for units, accs, wanted in probes:
-            _probe(tables, (units, accs, wanted), model.runtime, oracle, result)
-            if result.not_probed:
-                return result
+        for units in (range(last.start), last) if last else (range(tables.tables_count),):
+            before = result.probed, result.mismatches
+            for work in _every(tables, result, units) if every else _probes(tables, result, rng, units):
+                _probe(tables, work, model.runtime, oracle, result, last=units is last)
+                if result.not_probed:
+                    return result
+            if len(tables.prepared.parts) > 1 and len(units):
+                probed, differ = result.probed - before[0], result.mismatches - before[1]
+                rule = tables.params_of(units[0]).rule.name
+                result.channels.append(ChannelsProof(units[0], units[-1], rule, probed, differ))
         _real_weights(model.model, tables, oracle, rng, result)
     except OracleRefusal as failure:
         result.failure = str(failure)
@@ -156,13 +160,21 @@ def _layer(model: PreparedModel, op: Operator, oracle: Oracle, rng: np.random.Ge
     return result
 
 
-def _probes(tables: LayerTables, result: LayerProof, rng: np.random.Generator) -> Iterator[Work]:
+def _last_channels(tables: LayerTables) -> range:
+    """The channels of a convolution that its kernel takes after its whole groups; empty where it has no groups."""
+    choice, units = CHOICES_AROUND_DENSE.get(tables.prepared.rule), tables.layer.units
+    if choice is None or not isinstance(choice.when, ChannelGroups):
+        return range(0)
+    return range(units - units % choice.when.channels, min(units, max(tables.tables_count, 1)))
+
+
+def _probes(tables: LayerTables, result: LayerProof, rng: np.random.Generator, of: Sequence[int]) -> Iterator[Work]:
     """Pieces of work: units, for each the accumulators, and for each what LastBit's table says."""
     units: list[int] = []
     accs: list[Int64Array] = []
     wanted: list[Int64Array] = []
     held = total = 0
-    for unit in range(tables.tables_count):
+    for unit in of:
         table = tables.table(unit)
         if table is None or total > _PROBES_OF_A_LAYER:
             result.units_left_out += 1
@@ -186,9 +198,9 @@ def _probes(tables: LayerTables, result: LayerProof, rng: np.random.Generator) -
         yield units, accs, wanted
 
 
-def _every(tables: LayerTables, result: LayerProof) -> Iterator[Work]:
+def _every(tables: LayerTables, result: LayerProof, of: Sequence[int]) -> Iterator[Work]:
     """The same for every accumulator of each table's range."""
-    for unit in range(tables.tables_count):
+    for unit in of:
         table = tables.table(unit)
         if table is None:
             result.units_left_out += 1
@@ -216,41 +228,99 @@ def _register_ends(tables: LayerTables) -> Int64Array:
     return np.asarray([-half, -half + 1, 0, half - 2, half - 1], np.int64)
 
 
-def _probe(tables: LayerTables, work: Work, runtime: Runtime, oracle: Oracle, result: LayerProof) -> None:
-    """Let the interpreter print its function at these accumulators, and compare."""
+def _probe(
+    tables: LayerTables, work: Work, runtime: Runtime, oracle: Oracle, result: LayerProof, *, last: bool
+) -> None:
+    """Let the interpreter print its function at these accumulators, and compare.
+
+    Args:
+        tables: the layer's.
+        work: what is to be printed.
+        runtime: the runtime.
+        oracle: its interpreter.
+        result: what is counted.
+        last: whether the work is that of the last channels, which follow another rule than those before.
+    """
     units, accs, wanted = work
+    if last:
+        assert isinstance(tables.layer, WindowLayer)
+        _probe_last(tables, tables.layer, work, runtime, oracle, result)
+        return
     if isinstance(tables.layer, WindowLayer):
         graph = window_probe(tables.layer, accs, units)
     else:
         graph = _with_rows(probe_subgraph(tables.layer, accs, units), min(layer_rows(tables.layer), _MOST_ROWS_A_CALL))
-    content = write(graph)
-    probe = load_tflite(content)
+    probe = load_tflite(write(graph))
     rows = math.prod(graph.tensors[graph.outputs[0]].shape[:-1])
+    zeros = np.full(probe.inputs[0].shape, tables.layer.input_zero_point, probe.inputs[0].dtype.numpy)
+    found = _printed(tables, probe, zeros, runtime, oracle, result, tables.params_of(units[0]).rule)
+    if found is None:
+        return
+    expected = np.concatenate(wanted)
+    found = found.reshape(rows, -1)[:, : expected.size]
+    place = np.repeat(units, [a.size for a in accs])
+    for row in found:
+        if (row != expected).any():
+            _note(result, place, np.concatenate(accs), expected, row)
+    result.probed += expected.size
+    result.mismatches += int((found != expected).any(axis=0).sum())
+
+
+def _probe_last(
+    tables: LayerTables, layer: WindowLayer, work: Work, runtime: Runtime, oracle: Oracle, result: LayerProof
+) -> None:
+    """The same for the last channels, which stay the last ones of the probe."""
+    units, accs, wanted = work
+    order = [np.argsort(values, kind="stable") for values in accs]
+    rising = [values[at] for values, at in zip(accs, order, strict=True)]
+    for probe in last_channels_probes(layer, rising, units):
+        model = load_tflite(write(probe.graph))
+        found = _printed(tables, model, probe.images, runtime, oracle, result, tables.params_of(units[0]).rule)
+        if found is None:
+            return
+        printed = found.reshape(len(probe.images), len(units))
+        for place, unit in enumerate(units):
+            at = order[place][probe.printed[place]]
+            expected, row = wanted[place][at], printed[: at.size, place]
+            result.probed += at.size
+            result.mismatches += int((row != expected).sum())
+            if (row != expected).any():
+                _note(result, np.full(at.size, unit), accs[place][at], expected, row)
+
+
+def _printed(
+    tables: LayerTables,
+    probe: Model,
+    x: Array,
+    runtime: Runtime,
+    oracle: Oracle,
+    result: LayerProof,
+    rule: IntegerRule,
+) -> Int64Array | None:
+    """What the interpreter prints for a probe; None where the probe is no proof of the layer, with the reason noted."""
     try:
         seen = as_dense(prepare_operator(probe, probe.operators[0], runtime))
     except UnsupportedError as error:
         result.not_probed = f"LastBit refuses the probe: {error}"
-        return
+        return None
     if not isinstance(seen, PreparedDense) or seen.rule != result.rule:
         result.not_probed = f"a probe with a bias follows another rule ({getattr(seen, 'rule', '')})"
-        return
-    if for_rows(seen, rows).requant.rule != tables.params.rule:
+        return None
+    output = probe.outputs[0].shape
+    if any(part.requant.rule != rule for _, part in for_rows(seen, math.prod(output[:-1])).parts):
         result.not_probed = "a probe, which has other depth and more units than the layer, goes through another kernel"
-        return
-    zeros = np.full(probe.inputs[0].shape, tables.layer.input_zero_point, probe.inputs[0].dtype.numpy)
-    run = oracle.run(content, [[zeros]], label=f"probe of operator {result.index}")
+        return None
+    run = oracle.run(bytes(probe.content), [[x]], label=f"probe of operator {result.index}")
     result.add_kernel(run.delegated)
-    found = run.outputs[0][0].reshape(rows, -1).astype(np.int64)
-    expected = np.concatenate(wanted)
-    found = found[:, : expected.size]
-    result.probed += expected.size
-    bad = (found != expected).any(axis=0)
-    result.mismatches += int(bad.sum())
-    if bad.any() and result.first is None:
-        at = int(np.argmax(bad))
-        unit = int(np.repeat(units, [a.size for a in accs])[at])
-        row = int(np.argmax(found[:, at] != expected[at]))
-        result.first = (unit, int(np.concatenate(accs)[at]), int(expected[at]), int(found[row, at]))
+    printed: Int64Array = run.outputs[0][0].astype(np.int64)
+    return printed
+
+
+def _note(result: LayerProof, units: Int64Array, accs: Int64Array, expected: Int64Array, found: Int64Array) -> None:
+    """Keep the first accumulator at which something else is printed than LastBit says."""
+    at = int(np.argmax(found != expected))
+    if result.first is None:
+        result.first = (int(units[at]), int(accs[at]), int(expected[at]), int(found[at]))
 
 
 def _with_rows(graph: Subgraph, rows: int) -> Subgraph:

@@ -27,7 +27,7 @@ from ...model.types import Int64Array, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.gemv_or_gemm import for_rows
 from ...ops.prepare import prepare_operator
-from ...ops.products.window_layer import as_dense
+from ...ops.products.as_dense import as_dense
 from ...rules.base import IntegerRule, Pairs, Whole, requantization_alone
 from ...rules.requantize.fold import has_multiplier
 from ...rules.requantize.step_tables import overflows

@@ -1,0 +1,52 @@
+"""Every rule of hybrid convolutions that a runtime follows, one line each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .forms import Finish, HybridConvolution, HybridRule
+from .table import HYBRID_RULES, SSE_ASYMMETRIC, SSE_SYMMETRIC, UNFUSED
+
+__all__ = ["HYBRID_CONVOLUTIONS"]
+
+# LiteRT's own kernels; one of them takes four channels at a time. Source: google-ai-edge/LiteRT tflite/kernels/conv.cc
+# and depthwise_conv.cc @01d971c556e3, tflite/kernels/internal/optimized/integer_ops/depthwise_conv_hybrid.h
+# @7d88950ea445; tensorflow/tensorflow tensorflow/lite/kernels/internal/optimized/optimized_ops.h (HybridConv,
+# HybridConvPerChannel). Every line was shown on the running interpreters.
+_SCALES_FIRST = replace(UNFUSED, zeros="multiplied", clamp="value_first", int4_clamp="value_first", ends="finite")
+_WEIGHTS_FIRST = replace(_SCALES_FIRST, order="weights_first")
+_IN_FOURS = replace(_WEIGHTS_FIRST, clamp="bound_first", int4_clamp="bound_first")
+_LAST = replace(_SCALES_FIRST, order="row_first")
+
+
+def _litert(name: str, finish: Finish, last: Finish | None = None) -> HybridRule:
+    """One of LiteRT's own kernels, which have a zero point for each image."""
+    return HybridRule(name, SSE_ASYMMETRIC, SSE_ASYMMETRIC, finish, last_units=last)
+
+
+# Where all channels have one scale, the images have no zero point, and the sums are those of dense layers.
+_ONE_SCALE = HybridRule("hybrid-int8-symmetric", SSE_SYMMETRIC, SSE_SYMMETRIC, _SCALES_FIRST, sse_sums="unless_fours")
+_BUILTIN = replace(_litert("hybrid-int8-scales_first", _SCALES_FIRST), sse_sums="weights")
+_REFERENCE = _litert("hybrid-int8-weights_first", _WEIGHTS_FIRST)
+_DEPTHWISE = _litert("hybrid-int8-in_fours", _IN_FOURS, _LAST)
+_DEPTHWISE_REFERENCE = _litert("hybrid-int8-scales_first-whole_sums", _SCALES_FIRST)
+_QD8, _BOUND_FIRST = HYBRID_RULES["hybrid-qd8-fma"], HYBRID_RULES["hybrid-qd8-fma-bound_first"]
+
+
+def _same(name: str, rule: HybridRule) -> HybridConvolution:
+    """A kernel that does not ask whether channels have one scale."""
+    return HybridConvolution(name, rule, rule)
+
+
+HYBRID_CONVOLUTIONS: dict[str, HybridConvolution] = {
+    rule.name: rule
+    for rule in (
+        HybridConvolution("hybrid-qd8-fma/images", _BOUND_FIRST, _BOUND_FIRST, pixels=_QD8),
+        HybridConvolution("hybrid-qd8-fma-bound_first/images", _BOUND_FIRST, _BOUND_FIRST, pixels=_BOUND_FIRST),
+        HybridConvolution("hybrid-int8-scales_first/images", _BUILTIN, _ONE_SCALE),
+        HybridConvolution("hybrid-int8-weights_first/images", _REFERENCE, _ONE_SCALE),
+        _same("hybrid-int8-in_fours/depthwise", _DEPTHWISE),
+        _same("hybrid-int8-scales_first/depthwise", _DEPTHWISE_REFERENCE),
+    )
+}
+"""Name -> rule."""
