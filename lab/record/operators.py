@@ -1,7 +1,8 @@
 """Record what real interpreters make of the operators around dense layers.
 
     python -m lab record operators [--seed S] [--scale X]
-        [--tape RUNTIME=FILE ...] [--command RUNTIME=COMMAND ...] [--hidden RUNTIME ...] [--only OPERATOR ...] [--family F]
+        [--tape RUNTIME=FILE ...] [--command RUNTIME=COMMAND ...] [--hidden RUNTIME ...] [--only OPERATOR ...]
+        [--family NAME]
 
 Writes tests/recorded/operators.NAME.npz, where NAME is what XNNPACK is called on this CPU; with --tape
 (lab/reach/tape.py), --command (of another Python) or --hidden (lab/reach/hidden) those runtimes are asked instead, and

@@ -74,7 +74,6 @@ _AVX512 = Cpu(
     platform="x86-64 with AVX512, without AVX512-VNNI",
     rules={
         **WHOLE_INT4_SUMS,
-        **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
         **XNNPACK_HYBRID_BOUND_FIRST,
     },
     sources=(
@@ -93,7 +92,6 @@ _AVX_VNNI = Cpu(
     platform="x86-64 with AVX-VNNI, without AVX512",
     rules={
         **XNNPACK_AVXVNNI_OPERATORS,
-        **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
         **XNNPACK_HYBRID_BOUND_FIRST,
     },
     sources=(
@@ -115,7 +113,6 @@ _AVX2 = Cpu(
         key_of("FULLY_CONNECTED", "int8 per_tensor"): Rule("float32-half_even-saturate", Family.XNNPACK),
         key_of("FULLY_CONNECTED", "int8 per_channel"): Rule("float32-half_even-saturate", Family.XNNPACK),
         **WHOLE_INT4_SUMS,
-        **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
         **XNNPACK_HYBRID_BOUND_FIRST,
     },
     sources=(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import Family, Refusal, Refused, Rule
+from .derive import hybrid_rules
 from .table_parts import EIGHT_BIT, MISREAD_BIAS
 from .variant import Key, key_of
 
@@ -170,10 +171,11 @@ XNNPACK_OPERATORS: Rules = {
     **_convolutions(("CONV_2D",), (*_HYBRID, *_GROUPED_HYBRID), "hybrid-qd8-fma/images", Family.XNNPACK),
 }
 
-XNNPACK_HYBRID_BOUND_FIRST: Rules = _convolutions(
-    ("CONV_2D",), (*_HYBRID, *_GROUPED_HYBRID), "hybrid-qd8-fma-bound_first/images", Family.XNNPACK
-)
-"""Hybrid convolutions by the kernels of other x86-64 CPUs."""
+XNNPACK_HYBRID_BOUND_FIRST: Rules = {
+    **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-bound_first", "hybrid-qd8-fma"),
+    **_convolutions(("CONV_2D",), (*_HYBRID, *_GROUPED_HYBRID), "hybrid-qd8-fma-bound_first/images", Family.XNNPACK),
+}
+"""Hybrid layers by the kernels of other x86-64 CPUs."""
 
 # What other kernels do otherwise than those of AVX512-VNNI: those of AVX-VNNI, and those of AVX2.
 XNNPACK_AVXVNNI_OPERATORS: Rules = {

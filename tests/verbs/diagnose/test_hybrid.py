@@ -7,9 +7,8 @@ import pytest
 
 import lastbit
 from bench.user_layers import model_of, numbers_of
-from lab.cases.operators import Case, Operand
 from lastbit.layers.mistakes.hybrid import HYBRID
-from lastbit.model.errors import InputError, UnsupportedError
+from lastbit.model.errors import InputError
 from lastbit.model.tflite import write
 from lastbit.model.tflite.synthesize import dense_subgraph
 
@@ -153,17 +152,3 @@ def test_mistakes_in_a_float32_layer_are_named(name, code):
     assert "quantized at run time" not in str(report)
     if name == "bias_missing":
         assert "y = x @ w.T + bias" in str(report)
-
-
-def test_a_float32_convolution_is_refused_in_words():
-    model = lastbit.load(float_convolution().content())
-    with pytest.raises(UnsupportedError, match=r"operator 0 CONV_2D cannot be diagnosed[\s\S]*calculated in float32"):
-        lastbit.diagnose(model, np.zeros((1, 4, 4, 2), np.float32), np.zeros((1, 4, 4, 3), np.float32))
-
-
-def float_convolution():
-    axes = {f"{what}_{axis}{end}": 1 for axis in "hw" for what, end in (("stride", ""), ("dilation", "_factor"))}
-    zeros = np.zeros((3, 2, 2, 2), np.float32), np.zeros(3, np.float32)
-    given = [Operand(value.shape, "float32", None, 0, value) for value in zeros]
-    image, output = (Operand((1, 4, 4, n), "float32", None, 0) for n in (2, 3))
-    return Case("CONV_2D", [image, *given], [output], [], axes | {"padding": "SAME"}, 3)
