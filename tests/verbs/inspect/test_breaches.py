@@ -103,6 +103,8 @@ def test_a_bias_at_its_types_limit(bias, channels, dtype):
     assert (found["kind"], found["channels"]) == ("bias_limit", channels)
     assert "at its type's limit" in found["text"]
     assert "saturated" in found["text"]
+    assert not found["refused"]
+    assert {"litert-xnnpack", "tflm"} <= {*found["followed"], *found["ignored"]}
 
 
 def test_the_words_of_one_saturated_bias():

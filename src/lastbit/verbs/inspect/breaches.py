@@ -221,7 +221,9 @@ def check_bias_limit(model: Model, op: Operator) -> Iterator[Breach]:
     if scale is not None and scale.size in (1, values.size):
         reach = abs(float(values[first])) * float(scale[first if scale.size > 1 else 0])
         text += f". With its scale no bias beyond +-{reach:.3g} can be stored; the unit's weights are almost zero"
-    yield Breach(Kind.BIAS_LIMIT, op, bias, text, None, _where(at_limit))
+    # The real bias is lost: half of the limit, which converters of today keep to, stands for it.
+    repaired = replace(bias, data=np.where(at_limit, bias.data // 2, bias.data).astype(bias.data.dtype))
+    yield Breach(Kind.BIAS_LIMIT, op, bias, text, repaired, _where(at_limit))
 
 
 def check_bias_zero_point(model: Model, op: Operator) -> Iterator[Breach]:
