@@ -339,8 +339,9 @@ def test_taps_are_interleaved_and_not_put_in_order_again(isa, triple, cpu, instr
     ("features", "name"),
     [
         (["avx512vnni", "avx512f", "avx512vl", "avx512bw", "avx512dq", "avx2"], "avx512vnni"),
-        (["avxvnni", "avx2"], "avxvnni"),
-        (["avx512vnni", "avx2"], "avx2"),
+        (["avxvnni", "avx2", "fma"], "avxvnni"),
+        (["avx512vnni", "avx2", "fma"], "avx2"),
+        (["avx2"], "portable"),
         (["dotprod", "neon"], "neon_dot"),
         (["sse4.1"], "portable"),
     ],

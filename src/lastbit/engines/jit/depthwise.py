@@ -11,7 +11,7 @@ period have weights of their own.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -135,12 +135,15 @@ def _finish(
     weights: Int64Array, bias: Int64Array, parts: Sequence[tuple[slice, RequantParams]], given: np.dtype[Any]
 ) -> tuple[Ending, dict[str, Array]] | None:
     """One form for all channels, and its constants `[channels]`; None where there is none."""
-    from .pack import Epilogue, cheaper
+    from .cheaper import cheaper_forms, layer_thresholds
+    from .pack import Epilogue
 
-    linear = [cheaper(params, weights[:, channels].T, bias[channels], given) for channels, params in parts]
-    own = [Epilogue(params).ending(wide=False) for _, params in parts]
+    layers = [layer_thresholds(params, weights[:, channels].T, bias[channels], given) for channels, params in parts]
     counts = [weights[:, channels].shape[1] for channels, _ in parts]
-    for endings in (linear, own):
+    cheaper = ([None if layer is None else fit(layer) for layer in layers] for fit in cheaper_forms())
+    own = (Epilogue(params).ending(wide=False) for _, params in parts)
+    endings: Iterable[tuple[Ending, dict[str, Array]] | None]
+    for endings in (*cheaper, own):
         found = [ending for ending in endings if ending is not None]
         if len(found) < len(parts):
             continue
@@ -152,10 +155,10 @@ def _finish(
 
 def _general(form: Ending, slots: dict[str, Array]) -> tuple[Ending, dict[str, Array]]:
     """A form that does the same and more, where there is one, with the constants for that."""
-    from .linear import LINEAR, LINEAR_SIGNED
+    from .linear import LINEAR, LINEAR_SIGNED, made_signed
 
     if form == LINEAR:
-        return LINEAR_SIGNED, slots | {"less_if_negative": np.zeros_like(slots["addend"])}
+        return LINEAR_SIGNED, made_signed(slots)
     if isinstance(form, TwoRoundings) and form.tie == "half_up":
         # Ties go up where nothing is added to negative values.
         return replace(form, tie="half_away"), slots | {"shifts_mask": np.zeros_like(slots["shifts_mask"])}

@@ -16,6 +16,7 @@ from typing import Any, assert_never
 
 from ...rules.base import Unsupported
 from ...rules.requantize.forms import Add, ClampOrder, Float, OneRounding, Requantize, TwoRoundings
+from .fused import Fused
 from .hybrid_forms import HybridEnding, hybrid_code
 from .linear import Linear
 from .unit import Unit
@@ -32,7 +33,7 @@ class PlainSums:
 
 SUMS = PlainSums()
 
-Ending = Requantize | Linear | HybridEnding | PlainSums
+Ending = Requantize | Fused | Linear | HybridEnding | PlainSums
 """What finishes the sums of a tile: fields, by which its code is made and found again."""
 
 READER = "llvm"
@@ -64,6 +65,8 @@ def code_of(ending: Ending, wide: bool) -> tuple[dict[str, str], Code | None]:
     match ending:
         case PlainSums():
             return start, None
+        case Fused():
+            return start | _FUSED, _fused_signed if ending.signed else _fused
         case Linear():
             signed = {"less_if_negative": "i4"} if ending.signed else {}
             return start | _LINEAR | signed, _linear_signed if ending.signed else _linear
@@ -308,11 +311,31 @@ def _rounded(u: Unit, product: Any, form: Float) -> Any:
             assert_never(never_tie)
 
 
-# The cheap form
+# The cheaper forms
+
+
+def _fused(u: Unit, acc: Any) -> Any:
+    return u.bounded(u.v.round_to_int(_fused_total(u, acc, u.f32("addend"))))
+
+
+def _fused_signed(u: Unit, acc: Any) -> Any:
+    v = u.v
+    total = _fused_total(u, acc, u.f32("addend"), signed=True)
+    # Far from the ends of an int32, where LLVM's own conversion is undefined.
+    return u.bounded(v.add(v.b.fptosi(total, v.i32), u.scalar("zero_point")))
+
+
+def _fused_total(u: Unit, acc: Any, addend: Any, signed: bool = False) -> Any:
+    """`acc * multiplier + addend`; see `fused`."""
+    v = u.v
+    real = v.b.sitofp(acc, v.f32)
+    if signed:
+        addend = v.call(f"llvm.copysign.v{v.lanes}f32", v.f32, [addend, real])
+    return v.call(f"llvm.fma.v{v.lanes}f32", v.f32, [real, u.f32("multiplier"), addend])
 
 
 def _linear_total(u: Unit, acc: Any) -> Any:
-    """`((acc << left) * multiplier >> 32) + addend`; see `jit_linear`."""
+    """`((acc << left) * multiplier >> 32) + addend`; see `linear`."""
     high = u.v.high_half(u.v.b.shl(acc, u.i32("left")), u.i32("multiplier"))
     return u.v.add(high, u.i32("addend"))
 
@@ -328,4 +351,5 @@ def _linear_signed(u: Unit, acc: Any) -> Any:
     return u.bounded(b.ashr(b.select(negative, b.sub(total, u.i32("less_if_negative")), total), u.i32("right")))
 
 
+_FUSED = {"multiplier": "f4", "addend": "f4"}
 _LINEAR = {"multiplier": "i4", "left": "i4", "right": "i4", "addend": "i4"}

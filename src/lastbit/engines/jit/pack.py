@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .forms import Ending
     from .vectors import Isa
 
-__all__ = ["Epilogue", "PackedDense", "Panels", "cheaper", "pack"]
+__all__ = ["Epilogue", "PackedDense", "Panels", "pack"]
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Epilogue:
         slots: its constants by slot, from `slots.form_slots`; None to make them from `params` (forms that add a
             real-valued bias need the scales and must give them).
         form: what finishes the sums, where that is no requantization.
-        cheapest: whether a cheaper form may take the place of the rule's own where both are the same (`linear`).
+        cheapest: whether a cheaper form may take the place of the rule's own where both are the same (`cheaper`).
     """
 
     params: RequantParams | None = None
@@ -280,7 +280,11 @@ def pack(
     base = np.zeros(len(weights), np.int64) if bias is None else np.asarray(bias, np.int64)
     held = _Weights.of(weights, weights_zero_point, base, moved(isa, given))
     if epilogue.cheapest and params is not None and acc_bits == 32:
-        ending = cheaper(params, held.whole, base, given) or ending
+        from .cheaper import cheaper_forms, layer_thresholds
+
+        layer = layer_thresholds(params, held.whole, base, given)
+        found = (fit(layer) for fit in cheaper_forms() if layer is not None)
+        ending = next((form for form in found if form is not None), ending)
     output = np.dtype(np.int64 if wide else np.int32) if params is None else np.dtype(params.dtype.numpy)
     panels = Panels.of(len(weights), isa)
     depth = weights.shape[1]
@@ -314,20 +318,6 @@ def _kernels_for(isa: Isa, given: np.dtype[Any], wide: bool) -> Isa:
     if (given.itemsize > 1 or wide) and isa.activations != "int16":
         return ISAS["avx2" if isa.x86 else "portable"]
     return isa
-
-
-def cheaper(
-    params: RequantParams, whole: IntArray, base: npt.NDArray[np.int64], given: np.dtype[Any]
-) -> tuple[Ending, dict[str, Array]] | None:
-    """A cheaper form and its constants that give the same on every sum that there can be; None where there is none."""
-    from .linear import fit_linear
-
-    ends, (low, high) = np.iinfo(given), (base, base)
-    for which in (whole > 0, whole < 0):
-        sums = whole.sum(axis=1, dtype=np.int64, where=which)
-        reach = sums * ends.min, sums * ends.max
-        low, high = low + np.minimum(*reach), high + np.maximum(*reach)
-    return fit_linear(params, low, high)
 
 
 def _laid_out(

@@ -55,8 +55,8 @@ ISAS: dict[str, Isa] = {
     isa.name: isa
     for isa in (
         Isa("avx512vnni", 16, 4, "uint8", 4, 6, True, ("avx512vnni", *_AVX512), masks=True),
-        Isa("avxvnni", 8, 4, "uint8", 2, 6, True, ("avxvnni", "avx2"), registers=16),
-        Isa("avx2", 8, 2, "int16", 2, 6, True, ("avx2",), registers=16),
+        Isa("avxvnni", 8, 4, "uint8", 2, 6, True, ("avxvnni", "avx2", "fma"), registers=16),
+        Isa("avx2", 8, 2, "int16", 2, 6, True, ("avx2", "fma"), registers=16),
         Isa("neon_dot", 4, 4, "int8", 4, 6, False, ("dotprod", "neon")),
         Isa("portable", 4, 2, "int16", 2, 4, False),
         # The tiles of avx512vnni and of neon_dot in instructions that every CPU has: slow, for tests.
