@@ -20,6 +20,7 @@ from typing import Any
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="")
 import numpy as np
 import tensorflow as tf
+from keras_wild import wild
 
 keras = tf.keras
 L = keras.layers
@@ -304,6 +305,7 @@ def join(m: Maker, x: Any, values: list[Any]) -> Any:
     return L.Add()([x, other]) if x.shape[-1] > 12 or m.one(True, False) else L.Concatenate()([other, x])
 
 
+WILD = (wild,)  # seeds from 8000 on
 STACKS = (stack,)  # seeds from 5000 on
 WIRED = (shared, nested, several_outputs, options, fixed_batch)  # seeds from 3000 on
 DILATED = (dilated,)  # seeds from 4000 on
@@ -340,7 +342,7 @@ def convert(model: Any, samples: list[list[np.ndarray[Any, Any]]], calibrate_onl
 
 def family_of(seed: int) -> Callable[[Maker], Any]:
     """What makes the model of a seed."""
-    first = {5000: STACKS, 4000: DILATED, 3000: WIRED, 2000: DEEP, 0: FAMILIES}
+    first = {8000: WILD, 5000: STACKS, 4000: DILATED, 3000: WIRED, 2000: DEEP, 0: FAMILIES}
     families = next(families for start, families in first.items() if seed >= start)
     return families[seed % len(families)]
 
@@ -358,12 +360,16 @@ def main() -> None:
         train(model, maker.random, zeros=0.6 if 1000 <= seed < 2000 or seed >= 5000 else float(seed % 11 == 5))
         model.save(name + (".keras" if seed % 3 else ".h5"))
         shapes = [(tensor.shape[0] or 1, *tensor.shape[1:]) for tensor in model.inputs]
-        samples = [[maker.random.normal(0, 1, shape).astype(np.float32) for shape in shapes] for _ in range(4)]
+        samples: Any = [[maker.random.normal(0, 1, shape).astype(np.float32) for shape in shapes] for _ in range(4)]
+        if seed >= 8000 and len(shapes) > 1:  # the file has its inputs in another order than the model
+            names = [tensor.name.partition(":")[0] for tensor in model.inputs]
+            samples = [dict(zip(names, sample, strict=True)) for sample in samples]
         try:
             if seed < 1000:  # the others' float graph is that of the file with ranges
                 Path(name + ".float.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
             Path(name + ".ranges.tflite").write_bytes(convert(model, samples, True))
-            if seed < 5000 or seed % 5 == 0:  # the int8 file follows from the other one; stacks are many
+            often = 2 if seed >= 8000 else 5
+            if seed < 5000 or seed % often == 0:  # the int8 file follows from the other one; stacks are many
                 Path(name + ".int8.tflite").write_bytes(convert(model, samples, False))
         except Exception as error:  # the converter makes models of some stacks that it cannot read itself
             Path(name + ".error").write_text(f"{type(error).__name__}: {error}")

@@ -89,7 +89,94 @@ def reshapes() -> Any:
     return keras.Model([i, image], outputs)
 
 
-MODELS: tuple[Callable[[], Any], ...] = (paddings, one_number, rows_of_one, reshapes)
+def relus() -> Any:
+    """Activations of activations, and slopes of 0 and 1."""
+    i = keras.Input((6,))
+    a = L.Softmax()(i)
+    outputs = [
+        L.ReLU(6.0)(L.ReLU(6.0)(L.ReLU(6.0)(a))),
+        L.ReLU()(L.ReLU(6.0)(L.Dense(3)(i))),
+        L.ReLU(6.0)(L.ReLU(6.0)(L.Dense(3)(i))),
+        L.Dense(2)(L.LeakyReLU(1.0)(a)),
+        L.ReLU(6.0)(L.LeakyReLU(0.0)(a)),
+    ]
+    return keras.Model(i, outputs)
+
+
+def copies() -> Any:
+    """What is calculated twice: activations, layers that are used twice, the blocks of two dilations."""
+    i, image = keras.Input((6,), batch_size=1), keras.Input((6, 5, 3), batch_size=1)
+    layer, convolution, before = L.Dense(4), L.Conv2D(4, 3, padding="same"), L.Softmax()(image)
+    x = convolution(image)
+    outputs = [
+        L.ReLU()(layer(i)),
+        L.Softmax()(L.ReLU()(layer(i))),
+        L.Conv2D(2, 1)(L.ReLU()(x)),
+        L.Conv2D(3, 1)(L.ReLU()(convolution(image))),
+        L.Conv2D(3, 2, dilation_rate=2)(before),
+        L.Conv2D(3, 2, dilation_rate=2)(before),
+        L.Conv2D(3, 2, dilation_rate=2, padding="same")(L.LeakyReLU()(image)),
+        L.Conv2D(3, 1, dilation_rate=2, padding="same")(L.LeakyReLU(0.1)(image)),
+    ]
+    return keras.Model([i, image], outputs)
+
+
+def factors() -> Any:
+    """Batch normalization between convolutions and dense layers: the factor goes into the convolution."""
+    image = keras.Input((4, 5, 3), batch_size=1)
+    outputs = [
+        L.Dense(3)(norm(L.Conv2D(4, 2, use_bias=False)(image))),
+        L.Dense(3)(norm(norm(L.Conv2D(4, 2)(image)))),
+        L.Dense(3)(norm(L.DepthwiseConv2D(2)(image))),
+        L.Dense(3, use_bias=False)(norm(L.Conv2D(4, 2, use_bias=False)(image), center=False, name="mean_of_0")),
+    ]
+    return keras.Model(image, outputs)
+
+
+def flat_twice() -> Any:
+    """RESHAPEs in a row before activations and dense layers, with an open and a fixed batch."""
+    i, rows = keras.Input((6,)), keras.Input((2, 3, 4))
+    x = L.Softmax()(L.Dense(3)(rows))
+    outputs = [
+        L.Dense(3)(L.ReLU()(L.Flatten()(L.Reshape((-1, 1))(L.Dense(10)(i))))),
+        L.Dense(2)(L.Dense(4)(L.Reshape((3, 6))(x))),
+    ]
+    return keras.Model([i, rows], outputs)
+
+
+def rows_of_many() -> Any:
+    """With a fixed batch, dense layers on rows one after the other."""
+    rows = keras.Input((2, 3, 4), batch_size=1)
+    x = L.ReLU()(L.Dense(3)(L.Dense(4)(L.Softmax()(rows))))
+    return keras.Model(rows, norm(L.Dense(2)(L.Dense(5)(x))))
+
+
+def axis() -> Any:
+    """Batch normalization along the last axis, counted from the front."""
+    i, image = keras.Input((6,)), keras.Input((4, 5, 3))
+    a = L.Softmax()(i)
+    outputs = [
+        norm(L.Dense(4)(i), axis=1),
+        L.Dense(3)(norm(L.ReLU()(norm(a, axis=1)), axis=1)),
+        L.ReLU()(norm(L.Conv2D(4, 2)(image), axis=3)),
+        L.ReLU()(norm(L.DepthwiseConv2D(2, use_bias=False)(image), axis=3)),
+        L.Softmax()(norm(L.Dense(4)(L.Softmax()(image)), axis=3)),
+    ]
+    return keras.Model([i, image], outputs)
+
+
+MODELS: tuple[Callable[[], Any], ...] = (
+    paddings,
+    one_number,
+    rows_of_one,
+    reshapes,
+    relus,
+    copies,
+    factors,
+    flat_twice,
+    rows_of_many,
+    axis,
+)
 
 
 def train(model: Any, random: np.random.Generator) -> None:

@@ -1,6 +1,9 @@
 """Compare LastBit's way from Keras to int8 with the real converter's files of keras_models.py, tensor by tensor.
 
 python -m lab check keras --like tflite@2.21 DIR
+
+It prints one line for each difference, and a row of the tables in docs/keras.md: converter, models, models that both
+refuse, constants of float files, tensors of int8 files, differing.
 """
 
 from __future__ import annotations
@@ -105,7 +108,7 @@ def in_keras_order(ours: Model, real: Model) -> list[int]:
     named = dict(real.signatures[0].outputs)
     if "output_0" in named:
         return [named[f"output_{number}"] for number in range(len(named))]
-    wanted = [tensor.name.partition(":")[0] for tensor in ours.outputs]
+    wanted = list(ours.signatures[0].outputs) if ours.signatures else []
     # An output whose own layer was dropped has the name of the layer before; it takes the name that is left.
     left = [name for name in named if name not in wanted]
     return [named[name] if name in named else named[left.pop()] for name in wanted]
@@ -157,6 +160,15 @@ def without_quantization(model: Model) -> Model:
     return replace(model, subgraphs=(replace(model.subgraphs[0], tensors=tensors), *model.subgraphs[1:]))
 
 
+def row(like: str, counts: Counter[str]) -> str:
+    """What was compared, as a row of the tables in docs/keras.md; what went wrong is added where there is any."""
+    constants = counts["float constants"] + counts["ranges constants"]
+    columns = [counts["models"], counts["refused by both"], constants, counts["int8 tensors"], counts["differing"]]
+    text = " | ".join(f"{number:,}" for number in columns)
+    wrong = ("failed", "refused by LastBit only", "refused by the converter only")
+    return f"| {like} | {text} |" + "".join(f" {name}: {counts[name]}" for name in wrong if counts[name])
+
+
 def main() -> None:
     """Compare every model of a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -190,7 +202,7 @@ def main() -> None:
             counts["failed"] += 1
         for text in bad:
             print(path.name, text)
-    print(arguments.like, folding.newton.name, dict(counts))
+    print(row(arguments.like, counts))
 
 
 if __name__ == "__main__":

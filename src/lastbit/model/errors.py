@@ -111,10 +111,13 @@ class UnsupportedError(LastBitError):
 
     exit_code = 3
 
-    def __init__(self, message: str, reasons: Sequence[str] = (), kind: Refusal = Refusal.NOT_COVERED) -> None:
+    def __init__(
+        self, message: str, reasons: Sequence[str] = (), kind: Refusal = Refusal.NOT_COVERED, advice: str = ""
+    ) -> None:
         self.kind = kind
         self.reasons = tuple(reasons)
         lines = [message, *(f"  - {reason}" for reason in self.reasons if reason not in message)]
+        lines += [advice] if advice else []
         super().__init__("\n".join(lines))
 
 

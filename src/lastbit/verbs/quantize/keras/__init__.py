@@ -49,23 +49,21 @@ def read_keras(path: str | os.PathLike[str], folding: Folding | None = None) -> 
         found = network(file.config, file.path)
         nodes, outputs = lower(found, file, folding.newton)
         source = file.path
-    # Where every shape is known, all versions drop zeros.
-    folding = replace(folding, drops_zeros=folding.drops_zeros or found.batch is not None)
     try:
-        nodes, outputs = fuse(nodes, outputs, folding)
+        nodes, outputs = fuse(nodes, outputs, folding, is_fixed=found.batch is not None)
     except ConverterFails as error:
         raise UnsupportedError(f"{source}: the converter gives up on this model", [str(error)]) from None
     graph = _subgraph(nodes, outputs, found)
-    signature = Signature("serving_default", 0, _names(graph, graph.inputs), _names(graph, graph.outputs))
+    ends = _named(found.inputs, graph.inputs), _named(found.outputs, graph.outputs)
+    signature = Signature("serving_default", 0, *ends)
     content = write(graph, signatures=(signature,))
     return Model((graph,), "LastBit", 3, content, source, signatures=(signature,))
 
 
-def _names(graph: Subgraph, ends: tuple[int, ...]) -> dict[str, int]:
+def _named(names: tuple[str, ...], tensors: tuple[int, ...]) -> dict[str, int]:
     """The layers' names -> tensors, as a signature has them; a second one of a name gets a number."""
     found: dict[str, int] = {}
-    for number, index in enumerate(ends):
-        name = graph.tensors[index].name.partition(":")[0]
+    for number, (name, index) in enumerate(zip(names, tensors, strict=True)):
         found[name if name not in found else f"{name}_{number}"] = index
     return found
 

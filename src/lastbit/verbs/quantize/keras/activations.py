@@ -12,7 +12,7 @@ from .graph import Node
 from .layers import Layer
 from .lowering import Lowering, NotCovered
 
-__all__ = ["activated", "activation", "check_activation", "leaky_relu", "relu", "softmax"]
+__all__ = ["activated", "activation", "check_activation", "check_relu", "leaky_relu", "relu", "softmax"]
 
 _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "linear": ("", {}),
@@ -28,8 +28,13 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 def check_activation(layer: Layer) -> None:
     """Refuse a layer whose activation is not covered."""
     activation = layer.config.get("activation")
-    if activation is not None and _layer(layer, activation) is None:
+    if activation is None:
+        return
+    inner = _layer(layer, activation)
+    if inner is None:
         _name(activation)
+    elif inner.kind == "ReLU":
+        check_relu(inner)
 
 
 def activated(run: Lowering, layer: Layer, source: Node, activation: Any) -> Node:
@@ -66,23 +71,30 @@ def _name(activation: Any) -> str:
     return name
 
 
-def relu(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
-    """ReLU with its options: RELU, RELU6 or LEAKY_RELU."""
-    (source,), config = sources, layer.config
+def check_relu(layer: Layer) -> None:
+    """Refuse a ReLU whose options are not covered."""
+    config = layer.config
     top, slope, threshold = config.get("max_value"), config.get("negative_slope") or 0.0, config.get("threshold") or 0.0
     if threshold or (slope and top is not None) or top not in (None, 6, 6.0):
         raise NotCovered(
             f"has max_value {top}, negative_slope {slope}, threshold {threshold}; max_value 6 or none and, without it, "
             "a negative_slope are covered"
         )
+
+
+def relu(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
+    """ReLU with its options: RELU, RELU6 or LEAKY_RELU."""
+    (source,), top, slope = sources, layer.config.get("max_value"), layer.config.get("negative_slope")
     if slope:
         return run.add("LEAKY_RELU", layer, [source], source.shape, options={"alpha": float(np.float32(slope))})
     return run.add("RELU" if top is None else "RELU6", layer, [source], source.shape)
 
 
 def leaky_relu(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
-    """LeakyReLU: its slope is `negative_slope` in Keras 3 and `alpha` in 2."""
+    """LeakyReLU: its slope is `negative_slope` in Keras 3 and `alpha` in 2, where a slope of 0 is RELU."""
     (source,) = sources
+    if layer.config.get("alpha") == 0:
+        return run.add("RELU", layer, [source], source.shape)
     slope = layer.config.get("negative_slope", layer.config.get("alpha", 0.3))
     return run.add("LEAKY_RELU", layer, [source], source.shape, options={"alpha": float(np.float32(slope))})
 

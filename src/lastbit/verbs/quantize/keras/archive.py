@@ -20,7 +20,7 @@ import numpy as np
 from ....model.errors import ModelError, OracleMissingError
 from ....model.extras import install_text
 from ....model.types import Array
-from .layers import MODELS
+from .layers import MODELS, name_of
 
 __all__ = ["KerasFile", "opened"]
 
@@ -136,6 +136,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[KerasFile]:
         raise OracleMissingError(
             f"{name}: reading Keras files needs h5py, which is not installed: {install_text('keras')}"
         ) from None
+    if os.path.isdir(name):
+        raise ModelError(f"{name}: is a folder, wanted one file: save the model with model.save('model.keras').")
     if not os.path.isfile(name):
         raise ModelError(f"{name}: there is no such file; wanted a .keras or .h5 file.")
     try:
@@ -233,16 +235,16 @@ def _groups(config: Mapping[str, Any], root: Any, place: tuple[str, ...] = ()) -
     for layer in layers if isinstance(layers, list) else ():
         if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
             continue  # told when the layers are read
-        name, kind = layer["config"].get("name"), str(layer.get("class_name"))
+        name, kind = name_of(layer), str(layer.get("class_name"))
         snake = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z]+)", "_", re.sub(r"\W", "", kind)).lower()
         snake = re.sub(r"_+", "_", snake)
         number = counts.get(snake, 0)
         counts[snake] = number + 1
         own = [stored_name for stored_name in names if re.fullmatch(rf"{re.escape(snake)}(_\d+)?", stored_name)]
         group = own[number] if number < len(own) else f"{snake}_{number}"
-        found[(*place, str(name))] = f"{container}/{group}"
+        found[(*place, name)] = f"{container}/{group}"
         if kind in MODELS:
-            nested = _groups(layer, _within(stored, group), (*place, str(name)))
+            nested = _groups(layer, _within(stored, group), (*place, name))
             found |= {key: f"{container}/{group}/{path}" for key, path in nested.items()}
     return found
 

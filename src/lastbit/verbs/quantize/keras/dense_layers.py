@@ -38,8 +38,6 @@ def input_layer(run: Lowering, layer: Layer, _: list[Node]) -> Node:
 def dense(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
     """Dense. With more than two dimensions the rows are put together first, and the bias is an operator of its own."""
     (source,), units = sources, int(layer.config["units"])
-    if layer.config.get("lora_rank") or layer.config.get("quantization_config"):
-        raise NotCovered("has LoRA or quantized weights; plain ones are covered")
     depth = source.shape[-1]
     shapes: dict[str, tuple[int, ...]] = {"kernel": (depth, units)}
     if layer.config.get("use_bias", True):

@@ -36,6 +36,12 @@ def batch_normalization(run: Lowering, layer: Layer, sources: list[Node]) -> Nod
         scale = scale * values["gamma"]
     offset = values["moving_mean"] * scale
     offset = (values["beta"] if "beta" in values else np.float32(0)) - offset
+    if axis > 0 and isinstance(config["axis"], int):
+        # Keras 3 gives the constants all dimensions where the axis is counted from the front.
+        if run.batch is not None:
+            raise NotCovered(f"its axis is {axis} and the batch size is fixed; axis -1 is covered there")
+        shape = (*[1] * len(source.shape), *channels)
+        scale, offset = scale.reshape(shape), offset.reshape(shape)
     return run.constant("ADD", layer, run.constant("MUL", layer, source, scale), offset)
 
 

@@ -14,10 +14,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ....model.types import Array
 from ..paddings import is_same_padding
 from .arithmetic import Folding, dot
 from .graph import ACTIVATION, Node, Pending
+from .prepare import prepared
 from .reshapes import Reshapes
 
 __all__ = ["ConverterFails", "fuse"]
@@ -28,13 +28,16 @@ _MOST_OF_PRODUCT = 3  # dimensions without the batch
 _FUSING = (*_AFFINE, "ADD", "MUL", "AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
-def fuse(nodes: list[Node], outputs: list[Node], folding: Folding) -> tuple[list[Node], list[Node]]:
+def fuse(
+    nodes: list[Node], outputs: list[Node], folding: Folding, is_fixed: bool = False
+) -> tuple[list[Node], list[Node]]:
     """Fuse a graph.
 
     Args:
         nodes: each after those that feed it.
         outputs: what is returned.
         folding: what the converter's version does.
+        is_fixed: whether the batch size is fixed.
 
     Returns:
         The nodes that are left, in order, and the outputs.
@@ -42,18 +45,19 @@ def fuse(nodes: list[Node], outputs: list[Node], folding: Folding) -> tuple[list
     Raises:
         ConverterFails: the converter's own optimizer makes an operator of it that is none.
     """
-    run = _Fuser(list(nodes), list(outputs), folding)
-    run.everywhere(run.drop_one_zero, run.drop_ones, run.drop_reshape, run.drop_second_relu)
+    # Where every shape is known, all versions drop zeros.
+    folding = replace(folding, drops_zeros=folding.drops_zeros or is_fixed)
+    run = _Fuser(*prepared(nodes, outputs, folding, is_fixed), folding)
     dense = (run.reshape_after_dense, run.reshape_before_dense)
     run.everywhere(*dense)
     run.everywhere(run.drop_zeros)
     # Where several rules fit an operator, those that look at more operators come first.
-    moves = (run.product_of_one, run.same_padding, run.sum_before_reshapes, run.before_reshape, run.reshape_in_sum)
-    constants = (run.backward, run.forward, run.activate)
-    run.everywhere(*moves, *constants)
-    run.everywhere(*moves, *constants, run.one_number, *dense, run.reshape_to_front, run.keep_dims_before_reshape)
+    reshapes = (run.sum_before_reshapes, run.before_reshape, run.reshape_in_sum)
+    rules = (run.drop_reshape, run.product_of_one, run.same_padding, *reshapes, run.backward, run.forward, run.activate)
+    run.everywhere(*rules)
+    run.everywhere(*rules, run.one_number, *dense, run.reshape_to_front, run.keep_dims_before_reshape)
     run.everywhere(run.reshape_once, run.drop_zero_bias)
-    return run.nodes, run.outputs
+    return run.without_shapes()
 
 
 class ConverterFails(Exception):
@@ -67,29 +71,11 @@ class _Fuser(Reshapes):
         super().__init__(nodes, outputs, folding)
         self.earlier = folding.earlier
 
-    def drop_zeros(self, node: Node) -> bool:
-        """Adding zeros is dropped."""
-        if not self.folding.drops_zeros or node.activation != "NONE":
-            return False
-        return node.op == "ADD" and bool(node.constants) and not _constant(node).any() and self.drop(node)
-
-    def drop_one_zero(self, node: Node) -> bool:
-        """Adding a single zero is dropped before RESHAPEs are looked at: TensorFlow itself folds that."""
-        return bool(node.constants) and node.op == "ADD" and _constant(node).size == 1 and self.drop_zeros(node)
-
-    def drop_ones(self, node: Node) -> bool:
-        """Multiplying with ones is dropped."""
-        return node.op == "MUL" and bool(node.constants) and bool((_constant(node) == 1).all()) and self.drop(node)
-
-    def drop_second_relu(self, node: Node) -> bool:
-        """A RELU of a RELU is dropped."""
-        return node.op == "RELU" and node.inputs[0].op == "RELU" and self.drop(node)
-
     def backward(self, node: Node) -> bool:
         """A constant that is added or multiplied goes into the layer before."""
         if node.op not in ("ADD", "MUL") or not node.constants:
             return False
-        source, constant = node.inputs[0], _constant(node)
+        source, constant = node.inputs[0], node.constant
         if source.op not in _AFFINE or source.activation != "NONE" or source.shape != node.shape:
             return False
         added_to_dense = (source.op, node.op) == ("FULLY_CONNECTED", "ADD")
@@ -100,14 +86,17 @@ class _Fuser(Reshapes):
         of_weights, of_bias = source.pending or (None, None)
         if not _folded(of_bias) and not (added_to_dense and not self.earlier):
             return False
+        if added_to_dense and self.earlier and node.constant.ndim != 1:
+            return False
         if node.op == "MUL" and not _folded(of_weights):
             return False
         assert weights is not None
         if node.op == "ADD":
             of_bias = None if bias is None and self.earlier else Pending((of_bias,))
-            bias = constant if bias is None else bias + constant
+            vector = constant.reshape(-1)
+            bias = vector if bias is None else bias.reshape(-1) + vector
         else:
-            weights, of_weights = _scaled(source, constant), Pending()
+            weights, of_weights = source.scaled(constant), Pending()
             of_bias = None if bias is None else Pending()
             bias = None if bias is None else bias * constant
         options = {**source.options, ACTIVATION: node.activation}
@@ -121,9 +110,11 @@ class _Fuser(Reshapes):
         before = node.inputs[0]
         if before.op not in ("ADD", "MUL") or not before.constants or before.activation != "NONE":
             return False
+        if before.constant.ndim != 1:
+            return False
         weights, bias = node.constants
         of_weights, of_bias = node.pending or (None, None)
-        constant = _constant(before)
+        constant = before.constant
         assert weights is not None
         if not self.earlier and not (_folded(of_weights) and (before.op == "MUL" or _folded(of_bias))):
             return False
@@ -135,6 +126,8 @@ class _Fuser(Reshapes):
             weights, of_weights = weights * constant, Pending((of_weights,))
         elif bias is None:
             return False
+        elif self.earlier and bias.ndim != 1:
+            raise ConverterFails(f"layer {node.name!r}: its bias is left to be calculated when the model runs")
         else:
             bias, of_bias = dot(weights, constant, bias), Pending((of_weights, of_bias))
         constants, pending = (weights, bias), (of_weights, of_bias)
@@ -146,7 +139,7 @@ class _Fuser(Reshapes):
         before = node.inputs[0] if node.op in _AFFINE else None
         if before is None or before.op not in ("ADD", "MUL") or not before.constants or before.activation != "NONE":
             return False
-        number, (weights, bias) = _constant(before), node.constants
+        number, (weights, bias) = before.constant, node.constants
         if number.size != 1 or weights is None or not all(_folded(pending) for pending in node.pending):
             return False
         if before.op == "MUL":
@@ -186,7 +179,7 @@ class _Fuser(Reshapes):
         weights, options = node.constants[0], node.options
         assert weights is not None
         height, width, _ = pad.inputs[0].shape
-        if not is_same_padding((height, width), weights.shape[1:3], _constant(pad)[1:3].tolist(), options):
+        if not is_same_padding((height, width), weights.shape[1:3], pad.constant[1:3].tolist(), options):
             return False
         self.put(node, replace(node, inputs=list(pad.inputs), options={**options, "padding": "SAME"}))
         return True
@@ -212,20 +205,5 @@ class _Fuser(Reshapes):
         return True
 
 
-def _constant(node: Node) -> Array:
-    constant = node.constants[0]
-    assert constant is not None
-    return constant
-
-
 def _folded(pending: Pending | None) -> bool:
     return pending is None or pending.folded
-
-
-def _scaled(source: Node, constant: Array) -> Array:
-    """The weights of a layer after which each channel is multiplied."""
-    weights = source.constants[0]
-    assert weights is not None
-    if source.op != "DEPTHWISE_CONV_2D":  # its channels are the last axis, those of the others the first one
-        constant = constant.reshape(-1, *[1] * (weights.ndim - 1))
-    return np.ascontiguousarray(weights * constant)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ....model.types import Array
 
 __all__ = ["ACTIVATION", "Node", "Pending", "users_of"]
@@ -57,6 +59,20 @@ class Node:
     shape_of: Node | None = None
     rows: int = 1
     pending: tuple[Pending | None, ...] = ()
+
+    @property
+    def constant(self) -> Array:
+        """Its first constant."""
+        (value, *_) = self.constants
+        assert value is not None
+        return value
+
+    def scaled(self, factors: Array) -> Array:
+        """The weights of a layer after which each channel is multiplied."""
+        # The channels of a depthwise convolution are the last axis, those of other layers the first one.
+        if self.op != "DEPTHWISE_CONV_2D":
+            factors = factors.reshape(-1, *[1] * (self.constant.ndim - 1))
+        return np.ascontiguousarray(self.constant * factors)
 
     @property
     def full_shape(self) -> tuple[int, ...]:

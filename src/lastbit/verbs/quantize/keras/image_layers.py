@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,21 @@ from .graph import ACTIVATION, Node
 from .layers import Layer
 from .lowering import Lowering, NotCovered
 
-__all__ = ["convolution", "mean", "padding_layer", "pool"]
+__all__ = ["check_window", "convolution", "mean", "padding_layer", "pool"]
 
 _Pair = tuple[int, int]
+
+
+def check_window(layer: Layer) -> None:
+    """Refuse a window whose padding is not covered."""
+    padding = str(layer.config.get("padding", "valid")).lower()
+    if padding not in ("same", "valid"):
+        raise NotCovered(f"its padding is {padding}; same and valid are covered")
 
 
 def _window(layer: Layer, source: Node, window: _Pair, strides: _Pair, dilation: _Pair = (1, 1)) -> tuple[_Pair, str]:
     """Height and width of what a window gives, and its padding."""
     padding = str(layer.config.get("padding", "valid")).upper()
-    if padding not in ("SAME", "VALID"):
-        raise NotCovered(f"its padding is {padding.lower()}; same and valid are covered")
     _images(layer, source)
     sizes = source.shape[:2]
     if padding == "SAME":
@@ -57,6 +63,7 @@ def _to_batch(run: Lowering, layer: Layer, source: Node, dilation: _Pair, paddin
     sizes = [(size + sum(pair)) // step for (size, _, step), pair in zip(sides, table, strict=True)]
     constants = (np.array(dilation, np.int32), np.array(table, np.int32))
     node = run.add("SPACE_TO_BATCH_ND", layer, [source], (*sizes, source.shape[-1]), constants)
+    node.rows = source.rows * math.prod(dilation)
     return node, np.array([(0, extra) for extra in more], np.int32)
 
 
@@ -79,7 +86,7 @@ def convolution(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
     dilation = _pair(config.get("dilation_rate", 1))
     place, padding = _window(layer, source, kernel, strides, dilation)
     crops = None
-    if dilation != (1, 1) and run.batch is None:
+    if dilation != (1, 1):
         source, crops = _to_batch(run, layer, source, dilation, _paddings(kernel, dilation, padding))
         inner, padding = _valid(source.shape[:2], kernel, strides), "VALID"
     depthwise = layer.kind == "DepthwiseConv2D"
@@ -94,8 +101,7 @@ def convolution(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
         shapes["bias"] = (out,)
     values, *bias = run.weights(layer, **shapes)
     options = {"padding": padding, "stride_h": strides[0], "stride_w": strides[1], ACTIVATION: "NONE"}
-    factors = dilation if crops is None else (1, 1)
-    options |= {"dilation_h_factor": factors[0], "dilation_w_factor": factors[1]}
+    options |= {"dilation_h_factor": 1, "dilation_w_factor": 1}
     if depthwise:
         weights, operator = values.reshape(1, *kernel, out), "DEPTHWISE_CONV_2D"
         options["depth_multiplier"] = last
@@ -104,6 +110,7 @@ def convolution(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
     # The converter gives every convolution a bias, of zeros at first.
     constants = (weights, np.zeros(out, np.float32))
     node = run.add(operator, layer, [source], (*(place if crops is None else inner), out), constants, options)
+    node.rows = source.rows
     if crops is not None:
         node = run.add("BATCH_TO_SPACE_ND", layer, [node], (*place, out), (np.array(dilation, np.int32), crops))
     if bias:

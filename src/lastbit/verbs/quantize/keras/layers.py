@@ -14,10 +14,11 @@ from typing import Any
 
 from ....model.errors import ModelError, UnsupportedError
 
-__all__ = ["MODELS", "Layer", "Network", "batch_shape", "network"]
+__all__ = ["MODELS", "Layer", "Network", "batch_shape", "name_of", "network"]
 
 MODELS = ("Sequential", "Functional", "Model")
 _DEEPEST = 50
+_LAYERS_MODULE = "keras.layers"
 _SAVE_AGAIN = "save the model again with model.save()."
 
 
@@ -31,6 +32,8 @@ class Layer:
         config: its own configuration.
         sources: the names of the uses that feed it, in order.
         place: the names of the models it is in, from the outside, and the layer's own.
+        stranger: where its class is from, such as `keras.src.ops.numpy`, if that is not Keras's layers. A class of the
+            same name as a layer's can stand there.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Layer:
     config: Mapping[str, Any]
     sources: tuple[str, ...]
     place: tuple[str, ...]
+    stranger: str = ""
 
     @property
     def label(self) -> str:
@@ -125,7 +129,7 @@ class _Expansion:
         for layer in layers:
             if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
                 raise ModelError(f"{self.path}: an entry of the layers of {_of(place)} is not a layer; {_SAVE_AGAIN}")
-        names = [str(layer["config"].get("name")) for layer in layers]
+        names = [name_of(layer) for layer in layers]
         if len(set(names)) != len(names):
             raise ModelError(f"{self.path}: two layers of {_of(place)} have the same name; {_SAVE_AGAIN}")
         if entry.get("class_name") == "Sequential":
@@ -212,8 +216,22 @@ class _Expansion:
             name = f"{'/'.join(own)}#{number}"
             number += 1
         self.used.add(name)
-        self.layers.append(Layer(name, kind, use.entry["config"], sources, own))
+        self.layers.append(Layer(name, kind, use.entry["config"], sources, own, _stranger(use.entry)))
         return (name,)
+
+
+def name_of(layer: Mapping[str, Any]) -> str:
+    """A layer's name. A class of the user's own may keep it out of its configuration."""
+    return str(layer["config"].get("name", layer.get("name")))
+
+
+def _stranger(layer: Mapping[str, Any]) -> str:
+    """Where a layer's class is from if it is none of Keras's layers; an .h5 file does not name the module."""
+    module = layer.get("module", _LAYERS_MODULE)
+    if module != _LAYERS_MODULE:
+        return str(module or layer.get("registered_name"))
+    is_layer = layer.get("class_name") == "InputLayer" or "trainable" in layer["config"]
+    return "" if is_layer or "inbound_nodes" not in layer else "keras.ops"
 
 
 def _of(place: tuple[str, ...]) -> str:

@@ -27,6 +27,12 @@ class Reshapes(Rewriter):
         super().__init__(nodes, outputs)
         self.folding = folding
 
+    def drop_zeros(self, node: Node) -> bool:
+        """Adding zeros is dropped."""
+        if not self.folding.drops_zeros or node.activation != "NONE":
+            return False
+        return node.op == "ADD" and bool(node.constants) and not node.constant.any() and self.drop(node)
+
     def before_reshape(self, node: Node) -> bool:
         """An operator that works element by element goes before a RESHAPE that only it uses."""
         reshape = node.inputs[0] if node.op in _ALONE or self.is_constant_before(node) else None
@@ -41,7 +47,7 @@ class Reshapes(Rewriter):
         """Whether a constant vector that is added or multiplied behind a RESHAPE fits before it as well."""
         if node.op not in ("ADD", "MUL") or not node.constants or not node.inputs[0].is_fixed:
             return False
-        reshape, size = node.inputs[0], node.constants[0].size if node.constants[0] is not None else 0
+        reshape, size = node.inputs[0], node.constant.size if node.constant.ndim == 1 else 0
         shapes = (reshape.shape, reshape.inputs[0].shape) if reshape.op == "RESHAPE" else ((),)
         return all(shape and shape[-1] == size and len(shape) < _MOST_DIMENSIONS for shape in shapes)
 
@@ -137,10 +143,8 @@ class Reshapes(Rewriter):
         return True
 
     def drop_reshape(self, node: Node) -> bool:
-        """With a fixed batch, of two RESHAPEs in a row the second is enough; one that changes nothing is dropped."""
-        if not node.is_fixed:
-            return False
-        if node.inputs[0].full_shape == node.full_shape:
+        """Of two RESHAPEs in a row the second is enough; with a fixed batch one that changes nothing is dropped."""
+        if node.is_fixed and node.inputs[0].full_shape == node.full_shape:
             return self.drop(node)
         return self.reshape_once(node)
 

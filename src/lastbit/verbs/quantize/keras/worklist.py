@@ -101,6 +101,15 @@ class Rewriter:
         self.outputs[:] = [other if output is node else output for output in self.outputs]
         self.erase(node)
 
+    def without_shapes(self) -> tuple[list[Node], list[Node]]:
+        """The nodes without those of which only the shape is read, and the outputs."""
+        for node in self.nodes:
+            node.shape_of = None
+        for node in reversed(list(self.nodes)):
+            if self.is_dead(node):
+                self.erase(node)
+        return self.nodes, self.outputs
+
     def erase(self, node: Node) -> None:
         """Take a node out; what fed it is looked at again where at most one other node uses it."""
         self.nodes.remove(node)
