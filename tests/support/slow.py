@@ -30,7 +30,7 @@ SLOW: frozenset[str] = frozenset(
         "engines/jit/test_jit.py::test_requantization_is_that_of_numpy",
         "engines/jit/test_jit.py::test_the_inner_loop_is_the_cpus_dot_product_and_little_else",
         "engines/jit/test_jit.py::test_threads_take_every_row_once_and_fewer_towards_the_end",
-        "engines/jit/test_linear.py::test_what_is_found_is_the_rule_itself",
+        "engines/jit/test_cheaper.py::test_what_is_found_is_the_rule_itself",
         "engines/test_fast.py::test_any_shape",
         "engines/test_fast.py::test_every_runtime_and_kind_of_layer",
         "engines/test_fast_chains.py::test_any_chain",

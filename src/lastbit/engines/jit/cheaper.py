@@ -13,14 +13,14 @@ from ...rules.requantize.fold import RequantParams
 from .cpu import has_fma
 from .fused import Fused, fit_fused
 from .linear import Linear, fit_linear
-from .thresholds import Thresholds, thresholds
+from .thresholds import StepPoints, thresholds
 
 __all__ = ["cheaper_forms", "layer_thresholds"]
 
 
 def layer_thresholds(
     params: RequantParams, whole: IntArray, base: npt.NDArray[np.int64], given: np.dtype[Any]
-) -> list[Thresholds] | None:
+) -> list[StepPoints] | None:
     """A layer's thresholds that sums can reach; None where its own form stays (see `thresholds`)."""
     ends, (low, high) = np.iinfo(given), (base, base)
     for which in (whole > 0, whole < 0):
@@ -30,6 +30,6 @@ def layer_thresholds(
     return thresholds(params, low, high)
 
 
-def cheaper_forms() -> Sequence[Callable[[Sequence[Thresholds]], tuple[Fused | Linear, dict[str, Array]] | None]]:
+def cheaper_forms() -> Sequence[Callable[[Sequence[StepPoints]], tuple[Fused | Linear, dict[str, Array]] | None]]:
     """What finds a cheaper form's constants, the cheapest first."""
     return (fit_fused, fit_linear) if has_fma() else (fit_linear,)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...model.types import Array, Int64Array
-from .thresholds import Thresholds
+from .thresholds import StepPoints
 
 __all__ = ["FUSED", "FUSED_SIGNED", "Fused", "fit_fused"]
 
@@ -45,7 +45,7 @@ _STEPS = sorted(range(-5, 6), key=abs)
 _PLACES = sorted(np.linspace(-0.5, 1.5, 41).tolist(), key=lambda place: abs(place - 0.5))
 
 
-def fit_fused(layer: Sequence[Thresholds]) -> tuple[Fused, dict[str, Array]] | None:
+def fit_fused(layer: Sequence[StepPoints]) -> tuple[Fused, dict[str, Array]] | None:
     """The form and its slots, float32 `[units]`; None where it differs for a unit."""
     if any((units.size >= _MOST_EXACT).any() or (units.scale < _LEAST_SCALE).any() for units in layer):
         return None
@@ -62,7 +62,7 @@ def fit_fused(layer: Sequence[Thresholds]) -> tuple[Fused, dict[str, Array]] | N
     return None
 
 
-def _fit(units: Thresholds, signed: bool) -> tuple[Float32Array, Float32Array] | None:
+def _fit(units: StepPoints, signed: bool) -> tuple[Float32Array, Float32Array] | None:
     nearest = units.scale.astype(np.float32)
     multipliers, addends = nearest.copy(), np.zeros_like(nearest)
     left = np.arange(nearest.size)
@@ -84,7 +84,7 @@ def _fit(units: Thresholds, signed: bool) -> tuple[Float32Array, Float32Array] |
     return None
 
 
-def _addends(units: Thresholds, multiplier: Float32Array, signed: bool) -> tuple[Array, Array]:
+def _addends(units: StepPoints, multiplier: Float32Array, signed: bool) -> tuple[Array, Array]:
     """The smallest and the largest addend that do, if nothing is rounded: float64 `[units]`."""
     factor = multiplier.astype(np.float64)
     above, below = units.above * factor, units.below * factor
@@ -106,7 +106,7 @@ def _addends(units: Thresholds, multiplier: Float32Array, signed: bool) -> tuple
 
 
 def _is_the_rule(
-    units: Thresholds, multiplier: Float32Array, addend: Float32Array, signed: bool
+    units: StepPoints, multiplier: Float32Array, addend: Float32Array, signed: bool
 ) -> npt.NDArray[np.bool_]:
     """For which units the form passes every threshold where the rule does: `[units]`."""
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...model.types import Array, Int64Array
-from .thresholds import Thresholds
+from .thresholds import StepPoints
 
 __all__ = ["LINEAR", "LINEAR_SIGNED", "Linear", "fit_linear", "made_signed"]
 
@@ -34,7 +34,7 @@ LINEAR, LINEAR_SIGNED = Linear(False), Linear(True)
 _MOST_RIGHT = 21
 
 
-def fit_linear(layer: Sequence[Thresholds]) -> tuple[Linear, dict[str, Array]] | None:
+def fit_linear(layer: Sequence[StepPoints]) -> tuple[Linear, dict[str, Array]] | None:
     """The form and its slots, `[units]`; None where it differs for a unit."""
     parts = []
     for units in layer:
@@ -54,7 +54,7 @@ def made_signed(slots: dict[str, Array]) -> dict[str, Array]:
     return slots | {"less_if_negative": np.zeros_like(slots["addend"])}
 
 
-def _fit(units: Thresholds) -> dict[str, Array] | None:
+def _fit(units: StepPoints) -> dict[str, Array] | None:
     scale = units.scale
     exponent = 30 - np.floor(np.log2(scale)).astype(np.int64)  # the multiplier lies between 2^30 and 2^31
     bits = np.frexp(np.maximum(units.size, 1).astype(np.float64))[1].astype(np.int64)
@@ -82,7 +82,7 @@ def _fit(units: Thresholds) -> dict[str, Array] | None:
 
 
 def _addends(
-    units: Thresholds, multiplier: Int64Array, left: Int64Array, right: Int64Array, signed: bool
+    units: StepPoints, multiplier: Int64Array, left: Int64Array, right: Int64Array, signed: bool
 ) -> tuple[Int64Array, Int64Array, npt.NDArray[np.bool_]]:
     """An addend, another for negative accumulators, and for which units they are right: `[units]` each."""
 

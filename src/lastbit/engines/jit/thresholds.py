@@ -19,7 +19,7 @@ from ...rules.requantize.forms import Float
 from ...rules.requantize.step_tables import channel_count, overflows, take_channels
 from ...rules.requantize.vector import requantize
 
-__all__ = ["Thresholds", "thresholds"]
+__all__ = ["StepPoints", "thresholds"]
 
 # Accumulators around the place where a threshold should be.
 _WINDOW = np.arange(-2, 3)
@@ -27,7 +27,7 @@ _UNITS_AT_ONCE = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Thresholds:
+class StepPoints:
     """Accumulators next to the thresholds of some units, `[outputs, units]`, and what else a form is found with.
 
     Attributes:
@@ -50,9 +50,9 @@ class Thresholds:
     size: Int64Array
     zero_point: int
 
-    def of(self, taken: Int64Array) -> Thresholds:
+    def of(self, taken: Int64Array) -> StepPoints:
         """Those of some units, by their numbers."""
-        return Thresholds(
+        return StepPoints(
             k=self.k[:, taken],
             above=self.above[:, taken],
             below=self.below[:, taken],
@@ -64,7 +64,7 @@ class Thresholds:
         )
 
 
-def thresholds(params: RequantParams, low: Int64Array, high: Int64Array) -> list[Thresholds] | None:
+def thresholds(params: RequantParams, low: Int64Array, high: Int64Array) -> list[StepPoints] | None:
     """A layer's thresholds, some units at a time.
 
     Args:
@@ -97,7 +97,7 @@ def thresholds(params: RequantParams, low: Int64Array, high: Int64Array) -> list
     return parts
 
 
-def _thresholds(params: RequantParams, low: Int64Array, high: Int64Array, scale: Array) -> Thresholds | None:
+def _thresholds(params: RequantParams, low: Int64Array, high: Int64Array, scale: Array) -> StepPoints | None:
     """By asking the rule around the places where they should be; None where one is elsewhere."""
     k = np.arange(params.activation_min + 1, params.activation_max + 1)[:, None]
     guess = np.ceil((k - params.output_zero_point - 0.5) / scale)
@@ -110,7 +110,7 @@ def _thresholds(params: RequantParams, low: Int64Array, high: Int64Array, scale:
     if (none & (guess + _WINDOW[-1] < high)).any() or (whole & (guess + _WINDOW[0] > low)).any():
         return None
     first = np.where(none, high + 1, np.where(whole, low, np.clip(first, low, high + 1)))
-    return Thresholds(
+    return StepPoints(
         k=np.broadcast_to(k, first.shape),
         above=first,
         below=first - 1,
