@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 # Each core has a worker of pytest-xdist: BLAS with threads of its own would only wait for them. Before NumPy is loaded;
 # workers and what tests start inherit it.
@@ -33,13 +35,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def turn_of(item: pytest.Item) -> int:
     """When the workers of pytest-xdist begin the tests of a file: last come short ones, so that all end together."""
-    place = item.path.relative_to(ROOT / "tests").as_posix() if item.path.is_relative_to(ROOT / "tests") else ""
+    place = "/".join(place_of(item.path))
     return 0 if place in LONGEST else 1 if place in WITH_SLOW_TESTS else 2
+
+
+@cache
+def place_of(path: Path) -> tuple[str, ...]:
+    """Where a file stands in tests/; empty for others."""
+    return path.relative_to(ROOT).parts[1:] if path.is_relative_to(ROOT / "tests") else ()
 
 
 def markers_of(item: pytest.Item) -> Iterator[str]:
     """What a test is, by where it stands and what it uses; pyproject.toml says what each marker means."""
-    place = item.path.relative_to(ROOT).parts[1:] if item.path.is_relative_to(ROOT / "tests") else ()
+    place = place_of(item.path)
     if place[:1] in {("live",), ("oracles",)} or needs_all_interpreters.mark in item.iter_markers("skipif"):
         yield "live"
     if hasattr(getattr(item, "module", None), "GOLDEN"):

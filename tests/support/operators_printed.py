@@ -42,10 +42,10 @@ def main(out):
     """Every few cases, and the first one of each operator and type."""
     found, seen = [], set()
     for path in sorted(GOLDEN.glob("operators.*.npz")):
-        for number, (model, inputs, _) in enumerate(read_golden(path)[1]):
+        for number, (model, inputs, _) in enumerate(read_golden(path, every=2)[1]):
             op = model.operators[0]
-            kind = op.name, tuple(model.tensors[index].dtype.name for index in op.outputs)
-            if number % 16 == 0 or kind not in seen:
+            kind = op.name, model.tensors[op.outputs[0]].dtype.name
+            if number % 8 == 0 or kind not in seen:
                 seen.add(kind)
                 found += [[op.name, of_case(model, inputs, runtime)] for runtime in RUNTIMES]
     Path(out).write_text(json.dumps(found, default=str), encoding="utf-8")

@@ -184,11 +184,11 @@ def test_damaged_entries_cost_one_warning(case):
     assert run() == []
     entries = sorted(folder.glob("*.code"))
     assert len(entries) > 5
-    for number, path in enumerate(entries):
+    for number, path in enumerate(entries[:4]):
         whole = path.read_bytes()
         middle = len(whole) // 2
         flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
-        path.write_bytes((b"", whole[:middle], flipped, whole[:-1])[number % 4])
+        path.write_bytes((b"", whole[:middle], flipped, whole[:-1])[number])
     damaged = [line for line in run() if "is damaged" in line]
     assert len(damaged) == 1
     assert str(folder) in damaged[0]

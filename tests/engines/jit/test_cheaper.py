@@ -90,7 +90,7 @@ def test_what_is_found_is_the_rule_itself(name, activation, fit):
         near = np.concatenate([around + step for step in range(-2, 3)])
         acc = np.clip(np.concatenate([spread, near, low[None], high[None]]), low, high)
         np.testing.assert_array_equal(
-            calculated(form, acc, slots, params), requantize(acc, params)["output"], str(params)
+            calculated(form, acc, slots, params), requantize(acc, params)["output"], f"{name}, layer {number}"
         )
     assert found >= tried // 4, (name, found, tried)
 

@@ -112,7 +112,7 @@ def test_requantization_is_that_of_numpy(name, rule, bits):
         layer = jit_matmul.pack(weights, bias=start, epilogue=jit_matmul.Epilogue(params, slots), acc_bits=acc_bits)
         for rows in (1, 3, 11):
             found = jit_matmul.dense(np.ones((rows, 1), np.int8), layer)
-            np.testing.assert_array_equal(found, np.broadcast_to(wanted, found.shape), str(params))
+            np.testing.assert_array_equal(found, np.broadcast_to(wanted, found.shape), f"{name}, seed {seed}")
             compared += found.size
     assert compared > 30_000, name
 

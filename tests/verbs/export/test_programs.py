@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -188,19 +189,25 @@ MUTATIONS = {
 }
 
 
+@cache
+def keyword_spotting():
+    """An export, and its C as it is right."""
+    report = lastbit.export(MODELS / "mlt_kws_ref.tflite", "tflm", name="kws")
+    return report, report.files["kws.c"]
+
+
 @needs_shared_models
 @pytest.mark.parametrize("what", MUTATIONS)
 def test_the_self_test_of_a_wrong_copy_fails(what, tmp_path):
     needs("gcc")
     pattern, instead = MUTATIONS[what]
-    report = lastbit.export(MODELS / "mlt_kws_ref.tflite", "tflm", name="kws")
-    text = report.files["kws.c"]
+    report, text = keyword_spotting()
     places = list(re.finditer(pattern, text))
     assert places
     for match in (places[0], places[-1]):
         changed = match.expand(instead) if isinstance(instead, str) else instead(match)
         report.files["kws.c"] = text[: match.start()] + changed + text[match.end() :]
-        assert selftest_of(compile_program(report, tmp_path, flags=("-O2",))) >= 0
+        assert selftest_of(compile_program(report, tmp_path, flags=("-O0",))) >= 0
 
 
 FUSING = {

@@ -71,6 +71,7 @@ class Cache:
 
     folder: Path | None
     problem: str = ""
+    _tidied: bool = False
 
     @classmethod
     def at(cls, folder: Path | None) -> Cache:
@@ -114,7 +115,9 @@ class Cache:
         path = self._path(name)
         temporary = ""
         try:
-            self._remove_leftovers()
+            if not self._tidied:
+                self._remove_leftovers()
+                self._tidied = True
             number, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
             with os.fdopen(number, "wb") as file:
                 file.write(_MAGIC + _digest(name, content) + content)
