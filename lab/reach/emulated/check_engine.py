@@ -35,6 +35,7 @@ from lastbit.engines.jit import images as jit_images
 from lastbit.engines.jit import matmul as jit_matmul
 from lastbit.engines.jit import rows as jit_rows
 from lastbit.engines.jit import tile as jit_tile
+from lastbit.engines.jit.pack import kernels_for
 from lastbit.engines.jit.taps import TapShape, taps_address
 from lastbit.engines.jit.vectors import ISAS
 from lastbit.engines.jit.windows import Windows
@@ -90,7 +91,7 @@ class Watch:
 
     def needs(self) -> dict[str, Any]:
         """The kernels, and the Numba functions."""
-        functions = sorted(name for name in jit_compile.made() if "." in name)
+        functions = sorted(name for name in jit_compile.made() if name.partition(".")[0] == "lastbit")
         return {"kernels": list(self.packed), "taps": list(self.taps), "functions": functions}
 
 
@@ -103,13 +104,11 @@ def compile_needs(path: Path, isa: str) -> int:
         jit_compile.function_address(getattr(importlib.import_module(module), function))
     jit_entry.enter()
     for taps in needs["taps"]:
-        taps_address(ISAS[isa], taps)
+        taps_address(kernels_for(ISAS[isa], np.dtype(f"int{8 * taps.output_bytes}"), taps.wide), taps)
     for unsigned in (False, True):
         jit_rows.pairs_address(ISAS[isa], unsigned)
     for shape, bytes_only in needs["kernels"]:
-        kind = ISAS[isa]
-        if not bytes_only and kind.activations != "int16":
-            kind = ISAS["avx2" if kind.x86 else "portable"]
+        kind = kernels_for(ISAS[isa], np.dtype("int8" if bytes_only else "int16"), shape.wide)
         for width in range(1, kind.vectors + 1):
             for rows in (*([] if shape.windows else [1]), jit_tile.FEW_ROWS, jit_tile.tile_rows(kind, width)):
                 narrow = rows == 1 and kind.activations == "int16" and not shape.wide

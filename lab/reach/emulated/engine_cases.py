@@ -12,12 +12,14 @@ import numpy as np
 from lab.cases import dense as dense_families
 from lab.cases import dense_8bit, dense_hybrid, dense_int16, dense_libraries
 from lab.cases.convolutions import convolutions, far_convolutions
+from lab.cases.copies import copies
 from lab.cases.hard_numbers import RANGES, hard_accumulators, scale_triples, values
 from lab.cases.operators import Operand
 from lastbit.engines import reference
 from lastbit.engines.executable import Executable
 from lastbit.engines.jit import matmul as jit_matmul
 from lastbit.engines.jit.slots import form_slots
+from lastbit.engines.plan import MOVES
 from lastbit.model.graph import Model, Operator, Subgraph
 from lastbit.model.tflite import load, write
 from lastbit.model.types import DTYPES
@@ -246,11 +248,14 @@ def chains(rng: Rng, _round: int) -> Iterator[Comparison]:
 
 
 def images(rng: Rng, _round: int) -> Iterator[Comparison]:
-    """Convolutions: every window is a row of a dense layer; depthwise ones beside them."""
+    """Convolutions, in groups and depthwise ones too, and what moves values."""
     for dtype in ("int8", "uint8", "int16"):
-        cases = list(convolutions(rng, 6, dtype))
+        cases = [*convolutions(rng, 6, dtype), *convolutions(rng, 3, dtype, grouped=True)]
         if dtype != "int16":
             cases += far_convolutions(rng, 2, dtype)
+        for case in copies(rng, 4, dtype):
+            if case.op in MOVES and len(case.values) == 1:
+                yield from _model(case.op, case.model(), list(case.values), _turns(rng, 2))
         for case in cases:
             x = case.values[0]
             batch = values(rng, dtype, (2, *x.shape[1:]), False)

@@ -43,7 +43,8 @@ def batch(rng, case, count):
 
 def pair(packed, first, second):
     """An operator of two arrays by its compiled function; in a chain the second would lie in its memory."""
-    fields = np.asarray([{**packed.fields, "second": 0}.get(name, 0) for name in Fields._fields], np.int64)
+    reads = np.asarray([-1, 0], np.int64)
+    fields = np.asarray([{**packed.fields, "reads": address(reads)}.get(name, 0) for name in Fields._fields], np.int64)
     state, out = np.zeros(len(State._fields), np.int64), np.empty(first.shape, packed.output)
     function = pairs if "table" in packed.fields else weighted_pairs
     python_function(function)(
@@ -82,7 +83,21 @@ def test_compiled_convolutions_are_the_reference(runtime, dtype):
     if runtime == "tflm" and dtype == "uint8":
         return
     assert compared["CONV_2D"] > 3000
-    assert dtype == "int16" or compared["DEPTHWISE_CONV_2D"] > 3000
+    assert compared["DEPTHWISE_CONV_2D"] > 3000
+
+
+@pytest.mark.parametrize("runtime", ["litert-xnnpack", "litert-reference"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_compiled_groups_are_the_reference(runtime, dtype):
+    rng = np.random.default_rng(17)
+    compared = taken = 0
+    for case in convolutions(rng, 8, dtype, grouped=True):
+        model = case.model()
+        prepared = prepare(model, runtime)
+        if not prepared.refusals:
+            taken += 1
+            compared += hold(case, model, prepared.operators[0], rng)
+    assert compared > 1000 or not taken, (compared, taken)
 
 
 @pytest.mark.parametrize("isa", ["portable", "plain_signed", "plain_unsigned"])
@@ -91,7 +106,8 @@ def test_kernels_of_other_cpus(isa, monkeypatch):
     monkeypatch.setattr("lastbit.engines.jit.cpu.host_isa", lambda: ISAS[isa])
     rng = np.random.default_rng(15)
     compared = dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), 0)
-    for case in (*convolutions(rng, 4, "int8"), *convolutions(rng, 4, "uint8")):
+    grouped = convolutions(rng, 2, grouped=True)
+    for case in (*convolutions(rng, 4, "int8"), *convolutions(rng, 4, "uint8"), *grouped):
         model = case.model()
         compared[case.op] += hold(case, model, prepare(model, "litert-reference").operators[0], rng)
     assert all(compared.values())

@@ -141,7 +141,7 @@ def llvm_address(name: str, write: Callable[[Any, str, str], None]) -> int:
 
 
 def made() -> list[str]:
-    """The names of all functions that have an address by now; those of Numba functions with a dot."""
+    """The names of all functions that have an address by now; those of Numba functions with the module before them."""
     return list(_ADDRESSES)
 
 

@@ -73,7 +73,7 @@ def pack_depthwise(
         windows: from `Windows.by_channel`.
         bias: int64 `[channels]`, what the sums begin with: bias - zx * sum(w - zw).
         parts: how which channels are requantized.
-        input_type: int8 or uint8.
+        input_type: int8, uint8 or int16.
         isa: kernels of another kind than this machine's best.
 
     Returns:
@@ -81,58 +81,86 @@ def pack_depthwise(
     """
     from . import cpu, image_kernels
     from .compile import function_address
+    from .pack import kernels_for
     from .slots import form_scalars
     from .taps import TapShape, taps_address
 
-    isa, given = isa or cpu.host_isa(), np.dtype(input_type)
-    finish = _finish(weights, bias, parts, given)
-    if finish is None:
+    given, params = np.dtype(input_type), parts[0][1]
+    wide = params.rule.sums.bits == 64
+    isa = kernels_for(isa or cpu.host_isa(), given, wide)
+    finish = _finish(weights, bias, parts, given, wide=wide)
+    # Without the bias 64-bit sums are summed in 32.
+    largest = int(np.abs(weights).sum(axis=0).max()) * 2 ** (8 * given.itemsize - 1)
+    if finish is None or (wide and largest >= 2**31):
         return None
     form, slots = finish
-    params = parts[0][1]
     output = np.dtype(params.dtype.numpy)
-    shape = TapShape(form, output == np.uint8)
-    channels, size = weights.shape[1], 4 // isa.group
-    taps, rows = _in_bytes(weights, windows.runs, isa)
-    chunk = isa.lanes * isa.group
-    period = math.lcm(channels, chunk) // chunk
-    order = (np.arange(period)[:, None] * chunk + _order(isa)) % channels
+    shape = TapShape(form, output == np.uint8, output.itemsize, wide)
     start = bias - moved(isa, given) * weights.sum(axis=0)
-    packed = _panels(rows, order, isa)
-    columns = _columns(form, {"bias": start, **slots}, order, isa)
-    places, scalars = taps * size, form_scalars(params, 32)
-    line = windows.columns * windows.channels * windows.times * size
-    stride = int(windows.starts[windows.outputs[1]]) if windows.outputs[0] > 1 else 0
-    fields = windows.copied(isa, given) | {
+    fields, kept = _laid_out(weights, windows, start, shape, slots, isa)
+    scalars = form_scalars(params, params.rule.sums.bits)
+    fields |= windows.copied(isa, given) | {
         "function": function_address(image_kernels.depthwise),
         "kernel": taps_address(isa, shape),
-        "taps": address(places),
-        "groups": len(places) // isa.group,
-        "weights": address(packed),
-        "columns": address(columns),
         "scalars": address(scalars),
-        "window_rows": windows.outputs[0],
-        "window_values": windows.outputs[1] * channels,
-        "window_bytes": stride * size,
-        "copy_bytes": line,
-        "chunk": chunk,
-        "period": period,
-        "output_bytes": 1,
+        "output_bytes": output.itemsize,
     }
     return PackedDepthwise(
         isa=isa,
         shape=shape,
         windows=windows,
-        channels=channels,
+        channels=weights.shape[1],
         input=given,
         output=output,
         fields=fields,
-        kept=(places, packed, columns, scalars),
+        kept=(*kept, scalars),
     )
 
 
+def _laid_out(
+    weights: Int64Array, windows: Windows, start: Int64Array, shape: TapShape, slots: dict[str, Array], isa: Isa
+) -> tuple[dict[str, int], tuple[Array, ...]]:
+    """The taps, the weights and the constants of each chunk: fields, and the arrays that they point to.
+
+    Args:
+        weights: int64 `[taps, channels]`, without their zero point.
+        windows: the windows.
+        start: int64 `[channels]`, what the sums of the kernel's inputs begin with.
+        shape: the kernel.
+        slots: the form's constants `[channels]`.
+        isa: the kind of CPU.
+    """
+    from .forms import code_of
+
+    channels, size, chunk = weights.shape[1], 4 // isa.group, isa.lanes * isa.group
+    taps, rows = _in_bytes(weights, windows.runs, isa)
+    period = math.lcm(channels, chunk) // chunk
+    order = (np.arange(period)[:, None] * chunk + _order(isa)) % channels
+    packed = _panels(rows, order, isa)
+    columns = _columns(code_of(shape.form, shape.wide)[0], {"bias": start, **slots}, order, isa)
+    places = taps * size
+    stride = int(windows.starts[windows.outputs[1]]) if windows.outputs[0] > 1 else 0
+    fields = {
+        "taps": address(places),
+        "groups": len(places) // isa.group,
+        "weights": address(packed),
+        "columns": address(columns),
+        "window_rows": windows.outputs[0],
+        "window_values": windows.outputs[1] * channels,
+        "window_bytes": stride * size,
+        "chunk": chunk,
+        "period": period,
+    }
+    return fields, (places, packed, columns)
+
+
 def _finish(
-    weights: Int64Array, bias: Int64Array, parts: Sequence[tuple[slice, RequantParams]], given: np.dtype[Any]
+    weights: Int64Array,
+    bias: Int64Array,
+    parts: Sequence[tuple[slice, RequantParams]],
+    given: np.dtype[Any],
+    *,
+    wide: bool,
 ) -> tuple[Ending, dict[str, Array]] | None:
     """One form for all channels, and its constants `[channels]`; None where there is none."""
     from .cheaper import cheaper_forms, layer_thresholds
@@ -141,7 +169,7 @@ def _finish(
     layers = [layer_thresholds(params, weights[:, channels].T, bias[channels], given) for channels, params in parts]
     counts = [weights[:, channels].shape[1] for channels, _ in parts]
     cheaper = ([None if layer is None else fit(layer) for layer in layers] for fit in cheaper_forms())
-    own = (Epilogue(params).ending(wide=False) for _, params in parts)
+    own = (Epilogue(params).ending(wide) for _, params in parts)
     endings: Iterable[tuple[Ending, dict[str, Array]] | None]
     for endings in (*cheaper, own):
         found = [ending for ending in endings if ending is not None]
@@ -206,11 +234,8 @@ def _panels(rows: IntArray, order: Int64Array, isa: Isa) -> Array:
     return line_aligned(np.ascontiguousarray(panels.transpose(2, 0, 3, 1)))
 
 
-def _columns(form: Ending, values: dict[str, Array], order: Int64Array, isa: Isa) -> npt.NDArray[np.uint8]:
+def _columns(kinds: dict[str, str], values: dict[str, Array], order: Int64Array, isa: Isa) -> npt.NDArray[np.uint8]:
     """For each chunk of a period, for each of its vectors of sums, the slots behind each other."""
-    from .forms import code_of
-
-    kinds, _ = code_of(form, wide=False)
     parts = []
     for name, kind in kinds.items():
         vectors = np.asarray(values[name])[order].reshape(-1, isa.lanes)

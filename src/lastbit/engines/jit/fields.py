@@ -95,6 +95,9 @@ class Fields(NamedTuple):
     period: int  # chunks after which the channels begin anew
     moves: int  # the address of what is copied (`moves.Move`)
     move_count: int
+    layers: int  # the address of rows like this of a convolution's groups of channels; 0 for one group
+    layer_count: int
+    layer_bytes: int  # in a pixel of the copy, from one group to the next
 
 
 class State(NamedTuple):

@@ -98,7 +98,7 @@ def depthwise(fields: int, state: int, scratch: int, x: int, rows: int, out: int
     p, places = int64_at(fields), int64_at(state)
     copied, spare = scratch + places[IN.converted], scratch + places[IN.spare]
     image_bytes = p[AT.image_rows] * p[AT.image_columns] * p[AT.channels] * p[AT.input_bytes]
-    values, chunk, period = p[AT.window_values], p[AT.chunk], p[AT.period]
+    values, chunk, period, element = p[AT.window_values], p[AT.chunk], p[AT.period], p[AT.output_bytes]
     whole, rest = values // chunk, values % chunk
     size = 2 if p[AT.converted_to] == 0 else 1
     tables = (p[AT.taps], p[AT.groups], p[AT.weights], p[AT.columns], p[AT.scalars], period)
@@ -110,10 +110,10 @@ def depthwise(fields: int, state: int, scratch: int, x: int, rows: int, out: int
             call(p[AT.kernel], (a, *tables, 0, whole, target))
             if rest:
                 call(p[AT.kernel], (a + whole * chunk * size, *tables, whole % period, 1, spare))
-                given, taken = uint8_at(spare), uint8_at(target + whole * chunk)
-                for k in range(rest):
+                given, taken = uint8_at(spare), uint8_at(target + whole * chunk * element)
+                for k in range(rest * element):
                     taken[k] = given[k]
-            target += values
+            target += values * element
     return 0
 
 

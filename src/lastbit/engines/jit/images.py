@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ...model.graph import Model
-from ...model.types import Array
+from ...model.types import Array, Int64Array
 from ...ops.base import PreparedOperator
 from ...ops.elements.binary import PreparedBinary
 from ...ops.products.convolution import Convolution, PreparedConvolution
+from ...rules.requantize.step_tables import take_channels
 from ..plan import MOVES, Around
 from . import matmul
 from .depthwise import PackedDepthwise, pack_depthwise
+from .groups import PackedGroups, join_groups
 from .moves import PackedMove, pack_move
 from .pairs import PackedPairs, pack_pairs
 from .pools import PackedPool, pack_pool
@@ -23,7 +25,7 @@ from .windows import Windows
 
 __all__ = ["PackedImage", "pack_image_operator"]
 
-PackedImage = matmul.PackedDense | PackedDepthwise | PackedPairs | PackedPool | PackedMove
+PackedImage = matmul.PackedDense | PackedGroups | PackedDepthwise | PackedPairs | PackedPool | PackedMove
 
 _NONE: Around = ((0, 0), (0, 0))
 
@@ -58,27 +60,44 @@ def _folded(layer: Convolution, weights: Array) -> npt.NDArray[np.int64]:
     return layer.bias_values - layer.input_zero_point * sums
 
 
-def _convolution(entry: PreparedConvolution, around: Around) -> matmul.PackedDense | None:
-    """Every window is a row of a dense layer. None where there are groups, or the kernels do not know the rule."""
+def _convolution(entry: PreparedConvolution, around: Around) -> matmul.PackedDense | PackedGroups | None:
+    """Every window is a row of a dense layer, one for each group. None where the kernels do not know the rule."""
     layer = entry.convolution
     assert layer.weights.data is not None
-    return None if layer.groups != 1 else _products(entry, layer.weights.data.reshape(layer.channels, -1), around)
+    weights = layer.weights.data.reshape(layer.channels, -1)
+    if layer.groups == 1:
+        return _products(entry, weights, around)
+    windows = _windows(layer, around, seen=layer.weights.shape[3])
+    layers = [_layer(entry, weights, units, windows) for units in np.split(np.arange(layer.channels), layer.groups)]
+    packed = [found for found in layers if found is not None]
+    return join_groups(packed, windows) if len(packed) == len(layers) else None
+
+
+def _windows(layer: Convolution, around: Around, seen: int = 0) -> Windows:
+    return Windows.of(_image(layer, around), layer.rows, layer.columns, around, layer.input_zero_point, seen)
 
 
 def _products(entry: PreparedConvolution, weights: Array, around: Around) -> matmul.PackedDense | None:
+    layer, image = entry.convolution, _image(entry.convolution, around)
+    rows, columns = layer.rows, layer.columns
+    places: int | Windows = _windows(layer, around)
+    if (rows.size, columns.size, rows.stride, columns.stride) == (1, 1, 1, 1) and around == _NONE:
+        places = image[0] * image[1]
+    return _layer(entry, weights, np.arange(layer.channels), places)
+
+
+def _layer(
+    entry: PreparedConvolution, weights: Array, units: Int64Array, places: int | Windows
+) -> matmul.PackedDense | None:
+    """The dense layer of some output channels; `weights`: of all, `[out, depth]`."""
     layer, dtype = entry.convolution, entry.convolution.input.dtype.numpy
     if len(entry.parts) != 1 or dtype is None:
         return None
-    params = entry.parts[0].params
-    rows, columns = layer.rows, layer.columns
-    image = _image(layer, around)
-    places: int | Windows = Windows.of(image, rows, columns, around, layer.input_zero_point)
-    if (rows.size, columns.size, rows.stride, columns.stride) == (1, 1, 1, 1) and around == _NONE:
-        places = image[0] * image[1]
+    params = take_channels(entry.parts[0].params, units)
     return matmul.pack(
-        weights,
+        weights[units],
         weights_zero_point=layer.weights_zero_point,
-        bias=_folded(layer, weights),
+        bias=_folded(layer, weights)[units],
         epilogue=matmul.Epilogue(params, cheapest=True),
         acc_bits=params.rule.sums.bits,
         input_type=dtype.name,
@@ -87,14 +106,12 @@ def _products(entry: PreparedConvolution, weights: Array, around: Around) -> mat
 
 
 def _depthwise(entry: PreparedConvolution, around: Around) -> PackedDepthwise | matmul.PackedDense | None:
-    """Channel by channel; with one input channel that is a convolution. None for int16."""
+    """Channel by channel; with one input channel that is a convolution."""
     layer = entry.convolution
     assert layer.weights.data is not None
     image = _image(layer, around)
     if image[2] == 1 and len(entry.parts) == 1:
         return _products(entry, np.ascontiguousarray(layer.weights.data.reshape(-1, layer.channels).T), around)
-    if layer.input.dtype.name not in ("int8", "uint8"):
-        return None
     stored = layer.weights.data.reshape(-1, layer.channels)
     weights = stored.astype(np.int64) - layer.weights_zero_point
     times = layer.channels // image[2]

@@ -104,16 +104,19 @@ def dense(fields: int, state: int, scratch: int, x: int, rows: int, out: int) ->
 
 
 def convolve(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:
-    """A convolution of images, one of a chain's operators: its windows are the rows of a dense layer."""
+    """A convolution of images, one of a chain's operators: its windows are the rows of a dense layer for each group."""
     p, places = int64_at(fields), int64_at(state)
     copy, sums, spare = scratch + places[IN.converted], scratch + places[IN.sums], scratch + places[IN.spare]
     image_bytes = p[AT.image_rows] * p[AT.image_columns] * p[AT.channels] * p[AT.input_bytes]
     made_bytes = p[AT.pixels] * p[AT.units] * p[AT.output_bytes]
+    layers = p[AT.layers] if p[AT.layers] else fields
     for image in range(rows):
         call(p[AT.copy], (fields, x + image * image_bytes, copy))
-        if p[AT.converted_to] != 0:
-            add_windows(p, copy, sums)
-        call(p[AT.tiles], (fields, copy, sums, 4, spare, p[AT.pixels], out + image * made_bytes))
+        for number in range(max(p[AT.layer_count], 1)):
+            layer, here = layers + number * FIELD_BYTES, copy + number * p[AT.layer_bytes]
+            if p[AT.converted_to] != 0:
+                add_windows(int64_at(layer), here, sums)
+            call(p[AT.tiles], (layer, here, sums, 4, spare, p[AT.pixels], out + image * made_bytes))
     return 0
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .forms import Ending
     from .vectors import Isa
 
-__all__ = ["Epilogue", "PackedDense", "Panels", "pack"]
+__all__ = ["Epilogue", "PackedDense", "Panels", "kernels_for", "pack"]
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ def pack(
     from . import cpu
 
     given, wide, params = np.dtype(input_type), acc_bits == 64, epilogue.params
-    ending, isa = epilogue.ending(wide), _kernels_for(isa or cpu.host_isa(), given, wide)
+    ending, isa = epilogue.ending(wide), kernels_for(isa or cpu.host_isa(), given, wide)
     if ending is None or weights.dtype.itemsize > 1:
         return None
     base = np.zeros(len(weights), np.int64) if bias is None else np.asarray(bias, np.int64)
@@ -311,7 +311,7 @@ def pack(
     )
 
 
-def _kernels_for(isa: Isa, given: np.dtype[Any], wide: bool) -> Isa:
+def kernels_for(isa: Isa, given: np.dtype[Any], wide: bool) -> Isa:
     """The byte kernels take bytes only; what CPUs with them can do as well is the widening product."""
     from .vectors import ISAS
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..blas import Elementwise, QuantizeStep, Softmax
 from .depthwise import PackedDepthwise
+from .groups import PackedGroups
 from .moves import PackedMove
 from .pack import PackedDense
 from .pairs import PackedPairs
@@ -15,7 +16,7 @@ from .windows import SLACK, Windows
 
 __all__ = ["Operator", "Room", "Wiring", "arena", "images"]
 
-Operator = PackedDense | PackedDepthwise | PackedPairs | PackedPool | PackedMove | Elementwise
+Operator = PackedDense | PackedGroups | PackedDepthwise | PackedPairs | PackedPool | PackedMove | Elementwise
 """What a chain runs."""
 
 Wiring = Sequence[tuple[int, ...]]
@@ -53,12 +54,15 @@ class Room:
         """Of an operator."""
         match op:
             case PackedDense():
-                return _of_dense(op)
+                windows = op.rows
+                return _of_windows(op, windows) if isinstance(windows, Windows) else _of_rows(op, windows)
+            case PackedGroups():
+                return _of_windows(op, op.windows)
             case PackedDepthwise():
                 windows = op.windows
                 return cls(
                     (windows.height * windows.width * windows.channels * op.input.itemsize,),
-                    windows.pixels * op.channels,
+                    windows.pixels * op.channels * op.output.itemsize,
                     copy=windows.values * (4 // op.isa.group) + SLACK,
                     spare=op.isa.lanes * op.isa.group,
                     products=windows.pixels * op.channels * len(windows.runs),
@@ -76,20 +80,22 @@ class Room:
                 return cls((op.elements * size,), op.elements * op.output.itemsize)
 
 
-def _of_dense(op: PackedDense) -> Room:
+def _of_windows(op: PackedDense | PackedGroups, windows: Windows) -> Room:
     from .tile import MOST_ROWS
 
-    spare = MOST_ROWS * op.isa.lanes * op.isa.vectors
-    rows = op.rows
-    if isinstance(rows, Windows):
-        return Room(
-            (rows.height * rows.width * rows.channels * op.input.itemsize,),
-            rows.pixels * op.units * op.output.itemsize,
-            copy=rows.values * (4 // op.isa.group) + SLACK,
-            sums=rows.pixels,
-            spare=spare,
-            products=rows.pixels * op.units * op.depth,
-        )
+    return Room(
+        (windows.height * windows.width * windows.channels * op.input.itemsize,),
+        windows.pixels * op.units * op.output.itemsize,
+        copy=windows.values * (4 // op.isa.group) + SLACK,
+        sums=windows.pixels,
+        spare=MOST_ROWS * op.isa.lanes * op.isa.vectors,
+        products=windows.pixels * op.units * op.depth,
+    )
+
+
+def _of_rows(op: PackedDense, rows: int) -> Room:
+    from .tile import MOST_ROWS
+
     row_bytes = op.fields["row_bytes"]
     return Room(
         (rows * op.depth * op.input.itemsize,),
@@ -97,7 +103,7 @@ def _of_dense(op: PackedDense) -> Room:
         converted=rows * row_bytes,
         copy=MOST_ROWS * row_bytes,
         sums=rows,
-        spare=spare,
+        spare=MOST_ROWS * op.isa.lanes * op.isa.vectors,
         products=rows * op.units * op.depth,
     )
 

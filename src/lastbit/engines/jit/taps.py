@@ -29,10 +29,14 @@ class TapShape:
     Attributes:
         form: what finishes the sums.
         unsigned: whether outputs are uint8.
+        output_bytes: of an output: 1 or 2.
+        wide: whether the bias, and so the sums, have 64 bits. What is added to it fits 32.
     """
 
     form: Ending
     unsigned: bool
+    output_bytes: int = 1
+    wide: bool = False
 
     @property
     def name(self) -> str:
@@ -61,7 +65,7 @@ class _Taps:
 
     def __init__(self, v: Vectors, fn: Any, shape: TapShape) -> None:
         self.v, self.b, self.isa, self.fn, self.shape = v, v.b, v.isa, fn, shape
-        slots, self.code = code_of(shape.form, wide=False)
+        slots, self.code = code_of(shape.form, shape.wide)
         self.offsets, self.unit_bytes = slot_bytes(slots, v.lanes)
         self.group = self.isa.group
         self.vector_bytes = 4 * v.lanes
@@ -87,7 +91,8 @@ class _Taps:
         unit_bytes = ir.Constant(I64, self.group * self.unit_bytes)
         constants = b.gep(columns, [b.mul(now, unit_bytes)], source_etype=I8)
         sums = self._sums(here, taps, groups, panel, constants)
-        place = b.gep(out, [b.mul(index, ir.Constant(I64, self.group * v.lanes))], source_etype=I8)
+        chunk_bytes = self.group * v.lanes * self.shape.output_bytes
+        place = b.gep(out, [b.mul(index, ir.Constant(I64, chunk_bytes))], source_etype=I8)
         self._finish(sums, constants, scalars, place)
         index.add_incoming(b.add(index, ir.Constant(I64, 1)), b.block)
         after = b.add(now, ir.Constant(I64, 1))
@@ -100,7 +105,9 @@ class _Taps:
         b, v = self.b, self.v
         before = b.block
         head, body, done = (b.append_basic_block(name) for name in ("taps_head", "taps_body", "taps_done"))
-        biases = [v.load(v.i32, constants, q * self.unit_bytes + self.offsets["bias"]) for q in range(self.group)]
+        wide = self.shape.wide
+        kind = v.i64 if wide else v.i32
+        biases = [v.load(kind, constants, q * self.unit_bytes + self.offsets["bias"]) for q in range(self.group)]
         b.branch(head)
         b.position_at_end(head)
         step, place = b.phi(I64), b.phi(POINTER)
@@ -108,7 +115,7 @@ class _Taps:
         place.add_incoming(panel, before)
         sums = [b.phi(v.i32) for _ in biases]
         for phi, bias in zip(sums, biases, strict=True):
-            phi.add_incoming(bias, before)
+            phi.add_incoming(v.const(v.i32, 0) if wide else bias, before)
         b.cbranch(b.icmp_signed("<", step, groups), body, done)
         b.position_at_end(body)
         where = b.gep(taps, [b.mul(step, ir.Constant(I64, 8 * self.group))], source_etype=I8)
@@ -123,12 +130,12 @@ class _Taps:
         place.add_incoming(v.at(place, self.group * self.vector_bytes), body)
         b.branch(head)
         b.position_at_end(done)
-        return sums
+        return [b.add(b.sext(acc, v.i64), bias) for acc, bias in zip(sums, biases, strict=True)] if wide else sums
 
     def _finish(self, sums: list[Any], constants: Any, scalars: Any, place: Any) -> None:
         """Requantize and store one chunk."""
         b, v = self.b, self.v
-        packs = self.isa.masks and self.group == 4
+        packs = self.isa.masks and self.group == 4 and self.shape.output_bytes == 1
         totals, bounds = [], None
         for q, acc in enumerate(sums):
             unit = Unit(v, v.at(constants, q * self.unit_bytes), scalars, self.offsets, packs=packs)
@@ -141,13 +148,14 @@ class _Taps:
             unsigned = self.shape.unsigned
             v.store(v.between(v.bytes_of(totals, unsigned), limits, unsigned), place)
             return
-        narrow = [b.trunc(total, ir.VectorType(I8, v.lanes)) for total in totals]
+        element = ir.IntType(8 * self.shape.output_bytes)
+        narrow = [b.trunc(total, ir.VectorType(element, v.lanes)) for total in totals]
         while len(narrow) > 1:
             narrow = [self._joined(*narrow[i : i + 2]) for i in range(0, len(narrow), 2)]
         v.store(narrow[0], place)
 
     def _joined(self, first: Any, second: Any) -> Any:
-        """Bytes of two vectors in the order of the outputs: what interleaving has taken apart."""
+        """Elements of two vectors in the order of the outputs: what interleaving has taken apart."""
         run = 4 * first.type.count // self.v.lanes
         order = [side * first.type.count + base + i
                  for base in range(0, first.type.count, run) for side in (0, 1) for i in range(run)]  # fmt: skip

@@ -79,9 +79,15 @@ class Windows:
 
     @classmethod
     def of(
-        cls, image: tuple[int, ...], rows: WindowAxis, columns: WindowAxis, around: Around = _NONE, fill: int = 0
+        cls,
+        image: tuple[int, ...],
+        rows: WindowAxis,
+        columns: WindowAxis,
+        around: Around = _NONE,
+        fill: int = 0,
+        seen: int = 0,
     ) -> Windows:
-        """Windows of all channels.
+        """Windows of all channels, or of the first so many.
 
         Args:
             image: `[h, w, c]` without what is around it.
@@ -89,6 +95,7 @@ class Windows:
             columns: along the width.
             around: rows and columns of padding that an operator before has put around the image.
             fill: what padding is made of.
+            seen: how many channels a window has; 0 for all.
 
         >>> three = WindowAxis(3, 1, 1, True)
         >>> w = Windows.of((4, 5, 2), three, three)
@@ -103,10 +110,10 @@ class Windows:
         )
         lines = np.arange(rows.size) * rows.dilation * line
         # Neighbouring columns lie behind each other: they are one run.
-        near = columns.dilation == 1
+        near = columns.dilation == 1 and seen in (0, channels)
         places = np.zeros(1, np.int64) if near else np.arange(columns.size) * columns.dilation * pixel
         runs = np.add.outer(lines, places).reshape(-1)
-        run = columns.size * pixel if near else pixel
+        run = columns.size * pixel if near else seen or pixel
         return cls(height, width, channels, 1, *before, *sizes, 1, outputs, starts.reshape(-1), runs, run, fill)
 
     @classmethod
