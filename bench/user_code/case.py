@@ -49,27 +49,9 @@ class Case:
 
 NOT_IN_THE_CATALOGUE = frozenset(
     {
-        "accumulator_never_reset",
-        "activation_before_bias",
-        "add_without_rescaling",
-        "bias_in_weights_scale",
-        "divided_by_full_window",
-        "each_operand_rounded",
-        "factor_15_fraction_bits",
-        "factor_one_over_integer",
-        "factor_three_digits",
         "input_scale_of_first_layer",
         "input_zero_point_of_first_layer",
         "multiplication_wraps_int32",
-        "padding_of_plain_kernel",
-        "real_result_in_float16",
-        "rounded_for_each_input_channel",
-        "scales_of_the_input_channel",
-        "scales_three_decimals",
-        "softmax_times_255",
-        "sum_saturates_int16_at_each_step",
-        "weights_scale_along_depth",
-        "weights_sum_first_for_all",
     }
 )
 """Names of the second set that were made up for it."""

@@ -166,11 +166,13 @@ CASES = [
         accumulator_with_ssat, "fc", ("sum_saturates_int16_at_each_step",), CMSIS + "184",
         "The accumulator saturates to 16 bits at each product (a new name).",
     ),
-    Case(q15_constant, "fc", ("factor_15_fraction_bits",), CMSIS + "184", "15 fraction bits (a new name)."),
+    Case(q15_constant, "fc", ("factor_15_fraction_bits",), CMSIS + "184", "15 fraction bits (a new name).",
+         also=(("factor_13_fraction_bits",),)),  # 28 / 2^15 is 7 / 2^13
     Case(cmsis_s16_requantize, "fc_channels", ("multiplier_16_bits",), CMSIS + "184"),
     Case(one_shift_too_few, "fc", ("multiplier_taken_as_q30",), TF + "104605"),
     Case(scales_with_three_decimals, "fc", ("scales_three_decimals",), FORUM, "A new name."),
-    Case(factor_with_three_digits, "fc", ("factor_three_digits",), FORUM, "A new name."),
+    Case(factor_with_three_digits, "fc", ("factor_three_digits",), FORUM, "A new name.",
+         also=(("factor_six_decimals",),)),  # 0.000862 is both
     Case(
         result_in_half, "fc", ("real_result_in_float16",), "https://github.com/ARM-software/ComputeLibrary/issues/834",
         "The real-valued result passes through float16 (a new name).",
@@ -181,6 +183,7 @@ CASES = [
     ),
     Case(
         torch_round_of_sum, "fc_ties", ("ties_half_even_after_zero_point",), "https://github.com/pytorch/pytorch/issues/76390",
+        also=(("rounded_after_zero_point",),),  # the same where the runtime's own ties go to even
     ),
     Case(relu_forgotten, "fc_relu", ("activation_missing",), TF + "53763"),
     Case(
@@ -191,7 +194,7 @@ CASES = [
     Case(
         scaled_in_int32, "fc", ("multiplication_wraps_int32",), CMSIS + "214",
         "The product with the multiplier is 32 bits wide and wraps (a new name).",
-        also=(("multiplication_wraps_int32", "factor_26_fraction_bits"),),
+        also=(("multiplication_wraps_int32", "factor_26_fraction_bits"), ("multiplication_wraps_int32_q26",)),
     ),
     Case(shorts_are_enough, "fc", RIGHT, TF + "58987"),
     Case(kernel_sums_ahead, "fc_channels", RIGHT, CMSIS + "214"),

@@ -356,6 +356,7 @@ CASES = [
     Case(cnn_kernel_as_hwio, "cnn", ("kernel_as_hwio",), TF + "53370", "In the convolution.", made=True),
     Case(
         cnn_without_input_zero_point, "cnn", ("input_zero_point_missing",), TF + "49937", "In both layers.", made=True,
+        also=(("input_zero_point_missing", "input_zero_point_missing_in_image"),),  # the padding adds nothing
     ),
     Case(softmax_alone_truncates, "softmax", ("rounding_truncated",), SOFTMAX),
     Case(pool_alone_by_the_full_window, "pool", ("divided_by_full_window",), POOL, "A new name."),

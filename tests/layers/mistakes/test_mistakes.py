@@ -181,8 +181,8 @@ def test_every_mistake_changes_some_output_of_some_layer():
         (long, "tflm", np.full((1, 900), 30000, np.int16)),
     ):
         layers.append((layer(load(write(graph)), runtime), x))
-    silent = {m.name for m in MISTAKES.values() if m.slot != "whole" and not m.needs_real_input}
-    silent -= OF_CONVOLUTIONS
+    silent = {m.name for m in MISTAKES.values() if m.slot != "whole" and not m.needs_real_input and not m.alone}
+    silent -= OF_CONVOLUTIONS | {"scales_of_the_input_channel"}
     for prepared, x in layers:
         right = prepared.evaluate([x])["output"]
         for mistake in applicable(prepared):
@@ -442,7 +442,65 @@ def test_real_numbers_in_place_of_integers_are_what_numpy_prints():
         value = (real_x @ real_w.T + real_bias) / kind(got.output_scale)
         wanted = np.clip(np.rint(value) + got.output_zero_point, -128, 127).astype(np.int8)
         np.testing.assert_array_equal(wrong_output(prepared, x, [name]), wanted)
-    assert set(kinds) == {m.name for m in MISTAKES.values() if m.slot == "whole"}
+
+
+def test_other_whole_layers_are_what_numpy_prints():
+    rng = np.random.default_rng(4)
+    w, s_w = rng.integers(-127, 128, (8, 8)), rng.uniform(0.002, 0.02, 8).astype(np.float32)
+    graph = dense_subgraph(
+        w.astype(np.int8), input_quant=quant(0.0745), weights_quant=quant(s_w), output_quant=quant(0.31, 7),
+        bias=rng.integers(-900, 900, 8),
+    )  # fmt: skip
+    prepared, x = layer(load(write(graph))), rng.integers(-128, 128, (400, 8)).astype(np.int8)
+    got = prepared.layer
+    s_x, s_y, scales = np.float64(got.input_scale), np.float64(got.output_scale), s_w.astype(np.float64)
+    acc = x.astype(np.int64) @ w.T + got.bias_values
+    wanted = {
+        "weights_scale_along_depth": ((x * s_x) @ (w * scales).T + got.bias_values * (s_x * scales)) / s_y,
+        "real_result_in_float16": (acc * (s_x * scales)).astype(np.float16).astype(np.float64) / s_y,
+        "accumulator_never_reset": np.cumsum(acc, axis=1) * (s_x * scales / s_y),
+    }
+    for name, value in wanted.items():
+        made = wrong_output(prepared, x, [name])
+        np.testing.assert_array_equal(made, np.clip(np.rint(value) + 7, -128, 127), err_msg=name)
+        assert (made != wrong_output(prepared, x)).any()
+
+
+def test_each_of_a_family_changes_the_constants_as_its_name_says():
+    model = load(
+        write(
+            dense_subgraph(
+                np.ones((2, 3), np.int8), input_quant=quant(0.0745098039), weights_quant=quant(0.01782345678),
+                output_quant=quant(0.15403123456), bias=np.asarray([5, 9]),
+            )
+        )
+    )  # fmt: skip
+    prepared = layer(model, "tflm")
+    case = Case.of(prepared, np.zeros((1, 3), np.int8))
+    right = scale_params(case, case.everything(), {})
+    m = float(right.effective_scale[0])
+    family = [mistake for mistake in applicable(prepared, families=True) if mistake.alone]
+    assert len(family) > 100
+    found = {}
+    for mistake in family:
+        if mistake.slot == "combine":
+            continue
+        params = scale_params(case, case.everything(), {mistake.slot: mistake})
+        found[mistake.name] = params
+        changed = [getattr(params, n) != getattr(right, n) for n in ("effective_scale", "multiplier", "shift")]
+        assert any(np.any(c) for c in changed), mistake.name
+    s_x, s_w, s_y = (float(np.float32(v)) for v in (0.0745098039, 0.01782345678, 0.15403123456))
+    assert found["factor_15_fraction_bits"].effective_scale[0] == round(m * 2**15) / 2**15
+    assert found["factor_three_digits"].effective_scale[0] == float(f"{m:.2e}")
+    assert found["factor_one_over_integer"].effective_scale[0] == 1 / round(1 / m)
+    assert np.isclose(found["input_scale_three_digits"].effective_scale[0], 0.0745 * s_w / s_y, 1e-14)
+    assert np.isclose(found["output_scale_two_decimals"].effective_scale[0], s_x * s_w / 0.15, 1e-14)
+    assert found["shift_3_too_far_left"].shift[0] == right.shift[0] + 3
+    assert found["multiplier_12_bits"].multiplier[0] % 2**20 == 0
+    wraps = MISTAKES["multiplication_wraps_int32_q26"].function
+    acc, q = 41_000, round(0.001 * 2**26)
+    held = (acc * q + 2**25 + 2**31) % 2**32 - 2**31 - 2**25
+    assert wraps(np.asarray([acc]), np.asarray([0.001]))[0] == held / 2**26
 
 
 def test_pairs_of_products_saturate_as_the_instruction_does():

@@ -27,14 +27,34 @@ def made(factor, zero_point=ZY, rounded=np.rint):
     return np.clip(rounded(acc * factor) + zero_point, -128, 127).astype(np.int8)
 
 
-def test_scales_copied_with_a_few_digits_are_suggested():
-    report = lastbit.diagnose(model(), X, made(0.075 * SW / SY), most=1)
+@pytest.mark.parametrize(
+    ("factor", "name", "said"),
+    [
+        (0.075 * SW / SY, "input_scale_two_digits", "s_x = 0.075 (right: 0.07450980"),
+        (SX * 0.0178 / SY, "weights_scale_three_digits", "s_w = 0.0178 (right: 0.0178234"),
+        (SX * SW / 1.5, "output_scale_two_digits", "s_y = 1.5 (right: 1.540321"),
+        (0.075 * 0.018 / 1.5, "scales_two_digits", "s_x = 0.075 (right: 0.07450980"),
+        (round(SX * SW / SY * 2**14) / 2**14, "factor_14_fraction_bits", "m = 0.0008544921"),
+    ],
+)
+def test_a_constant_of_a_few_digits_is_named_with_its_number(factor, name, said):
+    report = lastbit.diagnose(model(), X, made(factor), most=1)
+    assert name in [e.mistakes[0] for e in report.explanations if len(e.mistakes) == 1]
+    assert said in str(report)
+
+
+def test_a_number_of_digits_and_a_rounding_are_named_together():
+    report = lastbit.diagnose(model(), X, made(0.0745 * SW / SY * 1.0, rounded=np.floor), most=2)
+    assert {"rounding_floor"} < {m.name for m in report.mistakes}
+
+
+def test_a_factor_that_is_no_copied_number_is_fitted():
+    report = lastbit.diagnose(model(), X, made(0.0757 * SW / SY), most=1)
     assert report.verdict == "fitted"
     assert [m.name for m in report.mistakes] == ["fitted_factor"]
     assert report.exit_code == 1
-    assert "s_x = 0.075 is the right number with two digits" in str(report)
     low, high = report.fit.ratio
-    assert low <= 0.075 / SX <= high
+    assert low <= 0.0757 / SX <= high
     assert json.loads(report.json())["fit"]["rounding"] == "nearest"
 
 

@@ -6,9 +6,10 @@ from bench.diagnose_user_code import CASES, judged
 from bench.user_code.case import NOT_IN_THE_CATALOGUE
 from lastbit.layers.mistakes import MISTAKES
 from lastbit.layers.mistakes.hybrid import HYBRID
+from lastbit.layers.mistakes.operators import OPERATOR_MISTAKES
 from lastbit.verbs.diagnose.fitted import FITTED
 
-NAMES = {*MISTAKES, *HYBRID, FITTED.name, "rows_unwritten"}
+NAMES = {*MISTAKES, *HYBRID, *OPERATOR_MISTAKES, FITTED.name, "rows_unwritten"}
 QUICK = (
     "dense_int8.dense_from_the_forum",
     "dense_int8.golden_model",
@@ -19,6 +20,10 @@ QUICK = (
     "hybrid.casts_the_quantized_row",
     "convolutions.depthwise_channels_first",
     "networks.cnn_pads_with_zero",
+    "second_dense.scales_with_three_decimals",
+    "second_convolutions.dilated_but_padded_by_one",
+    "second_networks.residual_rounds_both",
+    "second_networks.softmax_alone_truncates",
 )
 
 

@@ -21,6 +21,7 @@ from .base import Case, Mistake
 from .sums import Grid
 from .threads import (
     BITNET_459,
+    CMSIS_184,
     COMFY_KITCHEN_133,
     FORUM,
     HALIDE_656,
@@ -32,14 +33,14 @@ from .threads import (
     TRITON_2296,
 )
 
-__all__ = ["ACCUMULATE", "product_of", "right_product"]
+__all__ = ["ACCUMULATE", "product_of", "right_product", "zero_point_terms"]
 
 Product = Callable[[Case, Grid, Int64Array, int, Int64Array, int], Int64Array]
 
 
 def right_product(_case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
     """Sum of (x - zx)(w - zw), taken apart into four sums."""
-    return grid.dot(x, w) + _corrections(grid, x, zx, w, zw)
+    return grid.dot(x, w) + zero_point_terms(grid, x, zx, w, zw)
 
 
 def product_of(case: Case) -> Product:
@@ -53,7 +54,8 @@ def product_of(case: Case) -> Product:
             assert_never(never)
 
 
-def _corrections(grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
+def zero_point_terms(grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
+    """What is added to the sum of x * w to have that of (x - zx)(w - zw)."""
     total: Int64Array = x.shape[-1] * zx * zw - zx * grid.sum_w(w)
     return total - zw * grid.sum_x(x) if zw else total
 
@@ -62,7 +64,7 @@ def _raw(change: Callable[[Int64Array], Int64Array]) -> Product:
     """The raw product's sum is changed; the zero-point terms are right."""
 
     def product(_case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
-        return change(grid.dot(x, w)) + _corrections(grid, x, zx, w, zw)
+        return change(grid.dot(x, w)) + zero_point_terms(grid, x, zx, w, zw)
 
     return product
 
@@ -80,7 +82,7 @@ def _each(change: Callable[[Int64Array], Int64Array]) -> Product:
     """Each raw product is changed, the sum is wide; the zero-point terms are right."""
 
     def product(_case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
-        return grid.dot_of(x, w, change) + _corrections(grid, x, zx, w, zw)
+        return grid.dot_of(x, w, change) + zero_point_terms(grid, x, zx, w, zw)
 
     return product
 
@@ -92,6 +94,14 @@ def _each_centred(change: Callable[[Int64Array], Int64Array]) -> Product:
         return grid.dot_of(x - zx, w - zw, change)
 
     return product
+
+
+def _saturated_at_each_step(products: Int64Array) -> Int64Array:
+    """The sum of products, kept within 16 bits after each of them: one value in the place of the products."""
+    total = np.zeros(products.shape[:-1], np.int64)
+    for k in range(products.shape[-1]):
+        total = np.clip(total + products[..., k], -(1 << 15), (1 << 15) - 1)
+    return total[..., None]
 
 
 def _part(first: int, count: Callable[[int], int]) -> Product:
@@ -116,26 +126,6 @@ def _input_is(kind: str) -> Callable[[PreparedDense], bool]:
     return lambda prepared: prepared.layer.input.dtype.name == kind
 
 
-def _once(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
-    total: Int64Array = grid.dot(x, w) + _corrections(grid, x, 0, w, zw) - zx
-    return total
-
-
-def _times_depth(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
-    total: Int64Array = grid.dot(x, w) + _corrections(grid, x, 0, w, zw) - zx * x.shape[-1]
-    return total
-
-
-def _no_cross_term(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
-    total: Int64Array = right_product(case, grid, x, zx, w, zw) - x.shape[-1] * zx * zw
-    return total
-
-
-def _negative_cross_term(case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
-    total: Int64Array = right_product(case, grid, x, zx, w, zw) - 2 * x.shape[-1] * zx * zw
-    return total
-
-
 def _in_pairs(pairs: Pairs) -> Product:
     """int8 inputs and uint8 weights are shifted for the kernel, and what that adds is subtracted again."""
 
@@ -149,7 +139,7 @@ def _in_pairs(pairs: Pairs) -> Product:
         total = grid.dot_of(_take(x + up, order), _take(w + w_up, order), kept, together=2)
         if w_up:
             total = total - w_up * (grid.sum_x(x) + up * x.shape[-1])
-        return total - up * grid.sum_w(w) + _corrections(grid, x, zx, w, zw)
+        return total - up * grid.sum_w(w) + zero_point_terms(grid, x, zx, w, zw)
 
     return product
 
@@ -186,14 +176,6 @@ def _remainder(block: int) -> Callable[[PreparedDense], bool]:
 
 def _deep(prepared: PreparedDense) -> bool:
     return prepared.layer.depth > 1
-
-
-def _zx(prepared: PreparedDense) -> bool:
-    return prepared.layer.input_zero_point != 0
-
-
-def _cross(prepared: PreparedDense) -> bool:
-    return prepared.layer.input_zero_point * prepared.layer.weights_zero_point != 0
 
 
 def _eight_bits(prepared: PreparedDense) -> bool:
@@ -308,6 +290,16 @@ ACCUMULATE: tuple[Mistake, ...] = (
         rarity=2.5,
     ),
     Mistake(
+        "sum_saturates_int16_at_each_step",
+        "product",
+        "the accumulator saturates to int16 after each product (__SSAT(acc, 16))",
+        _WIDE,
+        _WIDE_C,
+        _each_centred(_saturated_at_each_step),
+        rarity=2.5,
+        seen=(CMSIS_184,),
+    ),
+    Mistake(
         "sum_wraps_int32",
         "product",
         "the accumulator is int32 and wraps; layers with int16 activations need 64 bits",
@@ -349,42 +341,5 @@ ACCUMULATE: tuple[Mistake, ...] = (
             seen=(HALIDE_656, LLAMA_RDNA_19),
         )
         for block in (4, 8, 16)
-    ),
-    Mistake(
-        "input_zero_point_subtracted_once",
-        "product",
-        "the input's zero point is subtracted once from the sum; each product has it, times its weight",
-        "acc = x @ w.T - zx * w.sum(axis=1)  # all in int32",
-        "acc -= zx * sum_of_weights[unit];",
-        _once,
-        _zx,
-        rarity=1.5,
-    ),
-    Mistake(
-        "input_zero_point_without_weights",
-        "product",
-        "depth * zx is subtracted from the sum; it is zx * sum(w)",
-        "acc = x @ w.T - zx * w.sum(axis=1)  # all in int32",
-        "acc -= zx * sum_of_weights[unit];",
-        _times_depth,
-        _zx,
-    ),
-    Mistake(
-        "cross_term_missing",
-        "product",
-        "the term depth * zx * zw is missing",
-        "acc = x @ w.T - zx * w.sum(axis=1) - zw * x.sum(axis=1, keepdims=True) + depth * zx * zw",
-        "acc += depth * zx * zw;",
-        _no_cross_term,
-        _cross,
-    ),
-    Mistake(
-        "cross_term_subtracted",
-        "product",
-        "the term depth * zx * zw has the wrong sign",
-        "acc = x @ w.T - zx * w.sum(axis=1) - zw * x.sum(axis=1, keepdims=True) + depth * zx * zw",
-        "acc += depth * zx * zw;",
-        _negative_cross_term,
-        _cross,
     ),
 )

@@ -84,6 +84,8 @@ class Mistake:
         needs_real_input: whether it can be made only where the input is known before it was quantized.
         needs_images: whether it can be made only where the input is images, of which a convolution takes windows.
         skips_padding: whether a convolution's padding adds nothing, whatever the zero points that are subtracted.
+        alone: whether it is one of a family (a number of digits, of bits), which is searched alone or with one mistake
+            in the rounding or the output zero point, and not in every set.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Mistake:
     needs_real_input: bool = False
     needs_images: bool = False
     skips_padding: bool = False
+    alone: bool = False
 
     @property
     def stage(self) -> str:

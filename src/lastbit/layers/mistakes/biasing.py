@@ -51,6 +51,23 @@ def _integer_bias_on_real_sum(case: Case, grid: Grid, acc: Int64Array, bias: Int
     return Accumulated(acc, real_part=np.asarray(bias / grid.unit_values(case.bias_scale), np.float64))
 
 
+def _bias_in_another_scale(made: Callable[[Case], Float64Array | float]) -> Callable[..., Accumulated]:
+    """The real-valued bias in steps of one scale alone, where a step of the accumulator is the product of two."""
+
+    def function(case: Case, grid: Grid, acc: Int64Array, bias: Int64Array) -> Accumulated:
+        return Accumulated(acc + np.rint(bias * grid.unit_values(np.asarray(made(case)))).astype(np.int64))
+
+    return function
+
+
+def _has_relu(prepared: PreparedDense) -> bool:
+    return _biased(prepared) and prepared.layer.activation in ("RELU", "RELU6")
+
+
+def _biased_and_scaled(prepared: PreparedDense) -> bool:
+    return _biased(prepared) and prepared.layer.given is None
+
+
 def _biased(prepared: PreparedDense) -> bool:
     return bool(prepared.layer.bias_values.any())
 
@@ -104,6 +121,37 @@ BIASING: tuple[Mistake, ...] = (
         "int32_t acc = bias[unit];  /* before the loop */",
         lambda case, grid, acc, bias: Accumulated(acc + case.layer.depth * bias),
         lambda prepared: _biased(prepared) and prepared.layer.depth > 1,
+        rarity=2.5,
+    ),
+    Mistake(
+        "bias_in_weights_scale",
+        "bias",
+        "the bias is quantized with the weights' scale alone; a step of it is s_x * s_w",
+        "bias = np.rint(bias_real / (s_x * s_w))",
+        "bias = lround(bias_real / ((double)s_x * s_w[unit]));",
+        _bias_in_another_scale(lambda case: case.scales.input),
+        _biased_and_scaled,
+        rarity=2,
+        seen=(EXECUTORCH_20655,),
+    ),
+    Mistake(
+        "bias_in_input_scale",
+        "bias",
+        "the bias is quantized with the input's scale alone; a step of it is s_x * s_w",
+        "bias = np.rint(bias_real / (s_x * s_w))",
+        "bias = lround(bias_real / ((double)s_x * s_w[unit]));",
+        _bias_in_another_scale(lambda case: case.scales.weights),
+        _biased_and_scaled,
+        rarity=2.5,
+    ),
+    Mistake(
+        "activation_before_bias",
+        "bias",
+        "a ReLU is applied to the sum before the bias is added",
+        _ADD,
+        _ADD_C,
+        lambda case, grid, acc, bias: Accumulated(np.maximum(acc, 0) + bias),
+        _has_relu,
         rarity=2.5,
     ),
     Mistake(

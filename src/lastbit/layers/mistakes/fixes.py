@@ -16,18 +16,21 @@ _GIVEN = (
 )
 
 
-def fixes(mistake: Mistake, rule: IntegerRule) -> tuple[str, str]:
+def fixes(mistake: Mistake, rule: IntegerRule | None) -> tuple[str, str]:
     """The right line in NumPy and in C.
 
     Args:
         mistake: the mistake.
-        rule: the rule that is meant: mistakes in the rounding are put right in its own way.
+        rule: the rule that is meant: mistakes in the rounding are put right in its own way. None for an operator
+            without weights.
 
     >>> from lastbit.layers.mistakes import MISTAKES
     >>> from lastbit.rules.requantize.table import RULES
     >>> fixes(MISTAKES["rounding_floor"], RULES["float32-half_even"])[1]
     'y = zy + (int32_t)rintf((float)acc * m[unit]);  /* ties to even */'
     """
+    if rule is None:
+        return mistake.fix_numpy, mistake.fix_c
     if mistake.slot == "rounding":
         return lines(rule.requantize)
     given = rule.scales.product == "given" and mistake.slot in _FROM_THE_SCALES

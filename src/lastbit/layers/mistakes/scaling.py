@@ -21,12 +21,26 @@ from .threads import (
     FLATBUFFERS_6980,
     FORUM,
     FORUM_SCALE_ZERO,
+    MGECONVERT_51,
     TF_23800,
     TF_42648,
     TINYENGINE_59,
 )
 
-__all__ = ["QUANTIZE", "QUANTIZE_C", "SCALING", "several_scales"]
+__all__ = [
+    "ALL_DIGITS",
+    "ALL_DIGITS_C",
+    "FACTOR",
+    "FACTOR_C",
+    "QUANTIZE",
+    "QUANTIZE_C",
+    "SCALING",
+    "factor_changed",
+    "has_scales",
+    "scales_changed",
+    "several_scales",
+    "to_digits",
+]
 
 
 def several_scales(prepared: PreparedDense) -> bool:
@@ -35,9 +49,14 @@ def several_scales(prepared: PreparedDense) -> bool:
     return bool((weights != weights[:1]).any())
 
 
-def _has_scales(prepared: PreparedDense) -> bool:
+def has_scales(prepared: PreparedDense) -> bool:
     """Whether the layer has scales: one that is given by multiplier and shift has none to get wrong."""
     return prepared.layer.given is None
+
+
+def _units_of_group(prepared: PreparedDense) -> int:
+    """Output channels that see one input channel of a depthwise convolution; all units of another layer."""
+    return prepared.layer.units // prepared.layer.groups
 
 
 def _channels(pick: Callable[[Float64Array], Float64Array]) -> Callable[[Case, ScaleValues], ScaleValues]:
@@ -46,19 +65,22 @@ def _channels(pick: Callable[[Float64Array], Float64Array]) -> Callable[[Case, S
 
 def _decimals(count: int) -> Callable[[Case, ScaleValues], ScaleValues]:
     """All three scales as `%.Nf` prints them."""
-    return _digits(lambda value: np.round(value, count))
+    return scales_changed(lambda value: np.round(value, count))
 
 
 def _significant(count: int) -> Callable[[Case, ScaleValues], ScaleValues]:
     """All three scales as `%.Ng` prints them."""
-    return _digits(lambda value: _cut(value, count))
+    return scales_changed(lambda value: to_digits(value, count))
 
 
-def _cut(value: Float64Array, count: int) -> Float64Array:
+def to_digits(value: Float64Array, count: int) -> Float64Array:
+    """Numbers as `%.Ng` prints them."""
     return np.asarray([float(f"{v:.{count}g}") for v in value.ravel()]).reshape(value.shape)
 
 
-def _digits(cut: Callable[[Float64Array], Float64Array]) -> Callable[[Case, ScaleValues], ScaleValues]:
+def scales_changed(cut: Callable[[Float64Array], Float64Array]) -> Callable[[Case, ScaleValues], ScaleValues]:
+    """All three scales are cut in the same way."""
+
     def change(_case: Case, scales: ScaleValues) -> ScaleValues:
         ends = cut(np.asarray([scales.input, scales.output]))
         return replace(scales, input=float(ends[0]), weights=cut(scales.weights), output=float(ends[1]))
@@ -71,13 +93,13 @@ def _half_precision(value: Float64Array) -> Float64Array:
         return value.astype(np.float16).astype(np.float64)
 
 
-def _factor(change: Callable[[Float64Array], Float64Array]) -> Callable[[Case, ScaleValues], ScaleValues]:
+def factor_changed(change: Callable[[Float64Array], Float64Array]) -> Callable[[Case, ScaleValues], ScaleValues]:
     """The factor itself is changed, after it has been calculated in float64."""
     return lambda _case, scales: ScaleValues(1.0, change(scales.factor), 1.0, scales.product)
 
 
 def _fraction_bits(bits: int) -> Callable[[Case, ScaleValues], ScaleValues]:
-    return _factor(lambda m: np.rint(m * 2.0**bits) / 2.0**bits)
+    return factor_changed(lambda m: np.rint(m * 2.0**bits) / 2.0**bits)
 
 
 def _nearest_power(m: Float64Array) -> Float64Array:
@@ -99,10 +121,10 @@ def _not_float32(prepared: PreparedDense) -> bool:
     return not (isinstance(form, Float) and form.bits == 32)
 
 
-_M = "m = s_x * s_w / s_y  # s_w: one for each unit"
-_M_C = "double m = (double)s_x * s_w[unit] / s_y;"
-_ALL = "np.asarray(details['quantization_parameters']['scales'])  # all digits: never printed and typed in"
-_ALL_C = "static const float s_x = 0x1.b1de8ep-5f;  /* all bits: hexadecimal, or nine digits */"
+FACTOR = "m = s_x * s_w / s_y  # s_w: one for each unit"
+FACTOR_C = "double m = (double)s_x * s_w[unit] / s_y;"
+ALL_DIGITS = "np.asarray(details['quantization_parameters']['scales'])  # all digits: never printed and typed in"
+ALL_DIGITS_C = "static const float s_x = 0x1.b1de8ep-5f;  /* all bits: hexadecimal, or nine digits */"
 QUANTIZE = "fraction, shift = np.frexp(m); q = np.floor(fraction * 2.0**31 + 0.5)  # q / 2^31 * 2^shift"
 QUANTIZE_C = "q = (int32_t)round(frexp(m, &shift) * 2147483648.0);  /* q == 2^31: q /= 2, ++shift */"
 
@@ -111,8 +133,8 @@ SCALING: tuple[Mistake, ...] = (
         "scales_first_for_all",
         "channels",
         "scales[0] is used for every unit of a per-channel layer",
-        _M,
-        _M_C,
+        FACTOR,
+        FACTOR_C,
         _channels(lambda s: s[:1]),
         several_scales,
         rarity=1,
@@ -122,8 +144,8 @@ SCALING: tuple[Mistake, ...] = (
         "scales_last_for_all",
         "channels",
         "the last unit's scale is used for every unit",
-        _M,
-        _M_C,
+        FACTOR,
+        FACTOR_C,
         _channels(lambda s: s[-1:]),
         several_scales,
         rarity=2.5,
@@ -132,8 +154,8 @@ SCALING: tuple[Mistake, ...] = (
         "scales_largest_for_all",
         "channels",
         "the largest scale is used for every unit",
-        _M,
-        _M_C,
+        FACTOR,
+        FACTOR_C,
         _channels(lambda s: s.max(keepdims=True)),
         several_scales,
         rarity=2.5,
@@ -142,8 +164,8 @@ SCALING: tuple[Mistake, ...] = (
         "scales_mean_for_all",
         "channels",
         "the mean of the scales is used for every unit",
-        _M,
-        _M_C,
+        FACTOR,
+        FACTOR_C,
         _channels(lambda s: s.mean(keepdims=True)),
         several_scales,
         rarity=2.5,
@@ -152,11 +174,22 @@ SCALING: tuple[Mistake, ...] = (
         "scales_next_unit",
         "channels",
         "every unit has the scale of the next one",
-        _M,
-        _M_C,
+        FACTOR,
+        FACTOR_C,
         _channels(lambda s: np.roll(s, -1)),
         several_scales,
         rarity=2.5,
+    ),
+    Mistake(
+        "scales_of_the_input_channel",
+        "channels",
+        "output channel o has the scale of channel o // depth_multiplier",
+        FACTOR,
+        FACTOR_C,
+        lambda case, s: replace(s, weights=s.weights[np.arange(len(s.weights)) // _units_of_group(case.prepared)]),
+        lambda prepared: several_scales(prepared) and 1 < _units_of_group(prepared) < prepared.layer.units,
+        rarity=2.5,
+        seen=(MGECONVERT_51,),
     ),
     Mistake(
         "weights_scale_read_as_zero",
@@ -173,56 +206,56 @@ SCALING: tuple[Mistake, ...] = (
         "output_scale_missing",
         "members",
         "the result is not divided by the output's scale",
-        _M,
-        _M_C,
+        FACTOR,
+        FACTOR_C,
         lambda case, s: replace(s, output=1.0),
-        _has_scales,
+        has_scales,
         rarity=1.2,
     ),
     Mistake(
         "input_scale_missing",
         "members",
         "the input's scale is not in the factor",
-        _M,
-        _M_C,
+        FACTOR,
+        FACTOR_C,
         lambda case, s: replace(s, input=1.0),
-        _has_scales,
+        has_scales,
     ),
     Mistake(
         "weights_scale_missing",
         "members",
         "the weights' scale is not in the factor",
-        _M,
-        _M_C,
+        FACTOR,
+        FACTOR_C,
         lambda case, s: replace(s, weights=np.ones(1)),
-        _has_scales,
+        has_scales,
     ),
     Mistake(
         "output_scale_multiplied",
         "members",
         "the factor is multiplied by the output's scale; it is divided by it",
-        _M,
-        _M_C,
+        FACTOR,
+        FACTOR_C,
         lambda case, s: replace(s, output=1.0 / s.output),
-        _has_scales,
+        has_scales,
     ),
     Mistake(
         "input_and_output_scales_swapped",
         "members",
         "the input's and the output's scale are swapped",
-        _M,
-        _M_C,
+        FACTOR,
+        FACTOR_C,
         lambda case, s: replace(s, input=s.output, output=s.input),
-        _has_scales,
+        has_scales,
     ),
     Mistake(
         "scales_six_decimals",
         "digits",
         "the scales are copied with six decimals",
-        _ALL,
-        _ALL_C,
+        ALL_DIGITS,
+        ALL_DIGITS_C,
         _decimals(6),
-        _has_scales,
+        has_scales,
         rarity=1.2,
         seen=(FLATBUFFERS_6980,),
     ),
@@ -230,47 +263,47 @@ SCALING: tuple[Mistake, ...] = (
         "scales_four_decimals",
         "digits",
         "the scales are copied with four decimals",
-        _ALL,
-        _ALL_C,
+        ALL_DIGITS,
+        ALL_DIGITS_C,
         _decimals(4),
-        _has_scales,
+        has_scales,
         rarity=1.5,
     ),
     Mistake(
         "scales_six_digits",
         "digits",
         "the scales are copied with six significant digits",
-        _ALL,
-        _ALL_C,
+        ALL_DIGITS,
+        ALL_DIGITS_C,
         _significant(6),
-        _has_scales,
+        has_scales,
         rarity=1.2,
     ),
     Mistake(
         "scales_four_digits",
         "digits",
         "the scales are copied with four significant digits",
-        _ALL,
-        _ALL_C,
+        ALL_DIGITS,
+        ALL_DIGITS_C,
         _significant(4),
-        _has_scales,
+        has_scales,
         rarity=1.5,
     ),
     Mistake(
         "scales_float16",
         "digits",
         "the scales are held in float16",
-        _ALL,
-        _ALL_C,
-        _digits(_half_precision),
-        _has_scales,
+        ALL_DIGITS,
+        ALL_DIGITS_C,
+        scales_changed(_half_precision),
+        has_scales,
     ),
     Mistake(
         "factor_in_float32",
         "factor",
         "s_x * s_w / s_y is calculated in float32; this runtime does it in float64",
         "m = np.float64(s_x) * s_w.astype(np.float64) / np.float64(s_y)",
-        _M_C,
+        FACTOR_C,
         _precision("ff"),
         _not_precision("ff"),
         rarity=1.5,
@@ -292,8 +325,8 @@ SCALING: tuple[Mistake, ...] = (
         "factor",
         "s_x * s_w / s_y is calculated in float64 and kept as a float32",
         "m = np.float64(s_x) * s_w.astype(np.float64) / np.float64(s_y)  # stays float64",
-        _M_C,
-        _factor(lambda m: m.astype(np.float32).astype(np.float64)),
+        FACTOR_C,
+        factor_changed(lambda m: m.astype(np.float32).astype(np.float64)),
         _not_float32,
         rarity=1.5,
     ),
@@ -301,18 +334,18 @@ SCALING: tuple[Mistake, ...] = (
         "factor_six_decimals",
         "factor",
         "the factor s_x * s_w / s_y is copied with six decimals",
-        _M,
-        _M_C,
-        _factor(lambda m: np.round(m, 6)),
+        FACTOR,
+        FACTOR_C,
+        factor_changed(lambda m: np.round(m, 6)),
         rarity=1.5,
     ),
     Mistake(
         "factor_six_digits",
         "factor",
         "the factor s_x * s_w / s_y is copied with six significant digits",
-        _M,
-        _M_C,
-        _factor(lambda m: _cut(m, 6)),
+        FACTOR,
+        FACTOR_C,
+        factor_changed(lambda m: to_digits(m, 6)),
         rarity=1.5,
     ),
     Mistake(
@@ -339,7 +372,7 @@ SCALING: tuple[Mistake, ...] = (
         "the factor is replaced by the nearest power of two (a shift alone)",
         QUANTIZE,
         QUANTIZE_C,
-        _factor(_nearest_power),
+        factor_changed(_nearest_power),
         rarity=2.5,
         seen=(CMSIS_5_327,),
     ),

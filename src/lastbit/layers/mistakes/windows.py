@@ -94,6 +94,11 @@ def _plain_front(axis: WindowAxis) -> int:
     return (axis.reach - 1) // 2 if axis.same else 0
 
 
+def _undilated_front(axis: WindowAxis, length: int) -> int:
+    """The padding in front that SAME has without dilation."""
+    return replace(axis, dilation=1).padding(length)[0]
+
+
 def _before(front: Callable[[WindowAxis, int], int]) -> Callable[[Case], WindowTaps]:
     """WindowTaps with other padding in front of each axis."""
 
@@ -244,6 +249,14 @@ WINDOWS: tuple[Mistake, ...] = (
         _strided,
         rarity=1.5,
         seen=(ONNX2TFLITE_5,),
+    ),
+    _windows(
+        "padding_of_plain_kernel",
+        "the padding in front is that of a kernel without dilation; SAME's padding depends on the dilation",
+        _before(_undilated_front),
+        lambda layer: any(_undilated_front(axis, n) != axis.padding(n)[0] for axis, n in _axes(layer)),
+        rarity=2,
+        seen=(TFLM_1646,),
     ),
     _windows(
         "dilation_ignored",

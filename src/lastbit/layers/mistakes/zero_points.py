@@ -25,7 +25,7 @@ from .threads import (
     TILELANG_2947,
 )
 
-__all__ = ["ZERO_POINTS"]
+__all__ = ["IN_IMAGE", "ZERO_POINTS"]
 
 
 def _zx(prepared: PreparedDense) -> bool:
@@ -212,7 +212,9 @@ def _pads(prepared: PreparedDense) -> bool:
     return isinstance(layer, WindowLayer) and windows_of(layer.convolution).pads
 
 
-ZERO_POINTS: tuple[Mistake, ...] = (
-    *_ZERO_POINTS,
-    *(_beside_padding(mistake) for mistake in _ZERO_POINTS if mistake.name in _IN_THE_IMAGE),
-)
+_IN_IMAGES = {mistake.name: _beside_padding(mistake) for mistake in _ZERO_POINTS if mistake.name in _IN_THE_IMAGE}
+
+ZERO_POINTS: tuple[Mistake, ...] = (*_ZERO_POINTS, *_IN_IMAGES.values())
+
+IN_IMAGE: dict[str, str] = {name: mistake.name for name, mistake in _IN_IMAGES.items()}
+"""A mistake in the input's zero point -> the same where a convolution's padding adds nothing."""

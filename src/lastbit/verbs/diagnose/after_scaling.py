@@ -22,6 +22,8 @@ from ...rules.requantize.fold import RequantParams
 __all__ = ["ScaleSets", "Stage", "Suffix", "suffixes"]
 
 _SCALES = ("channels", "members", "digits", "factor")
+_BESIDE_FAMILIES = {"rounding", "output_zero_point"}
+"""Where one mistake more is looked for beside one of a family."""
 _REST = ("combine", "rounding", "output_zero_point", "activation", "range")
 
 
@@ -61,6 +63,7 @@ class ScaleSets:
     def __init__(self, case: Case, grid: Elements) -> None:
         self._case, self._grid = case, grid
         self._stacks: dict[int, tuple[list[dict[str, Mistake]], RequantParams]] = {}
+        self._families: tuple[list[dict[str, Mistake]], RequantParams] | None = None
         self._slots: dict[str, list[Mistake | None]] = {slot: [None] for slot in (*_SCALES, "fixed_point")}
         for mistake in applicable(case.prepared):
             if mistake.slot in self._slots:
@@ -75,22 +78,47 @@ class ScaleSets:
             parts = [(self._scale_sets(count), no_mistake)]
             if count:
                 parts += [(self._scale_sets(count - 1), fixed) for fixed in self._slots["fixed_point"] if fixed]
-            names: list[dict[str, Mistake]] = []
-            stacks: list[tuple[Array, Array, Array]] = []
-            for sets, fixed in parts:
-                if not sets:
-                    continue
-                factor, multiplier, shift = self._folded(sets)
-                if fixed is not None:
-                    multiplier, shift = fixed.function(multiplier, shift)
-                names += [chosen if fixed is None else {**chosen, "fixed_point": fixed} for chosen, _ in sets]
-                stacks.append((self._at(factor), self._at(multiplier), self._at(shift)))
-            params = whole_steps(self._case.prepared.requant, self._grid)
-            if names:
-                factor, multiplier, shift = (np.concatenate(group) for group in zip(*stacks, strict=True))
-                params = replace(params, effective_scale=factor, multiplier=multiplier, shift=shift)
-            self._stacks[count] = names, params
+            self._stacks[count] = self._stacked(parts)
         return self._stacks[count]
+
+    def families(self) -> tuple[list[dict[str, Mistake]], RequantParams]:
+        """Each mistake of a family, such as a number of digits, and its constants; not what a plain one makes too."""
+        if self._families is None:
+            self._scale_sets(1)
+            no_mistake: Mistake | None = None
+            members = [m for m in applicable(self._case.prepared, families=True) if m.alone and m.slot in self._slots]
+            one_each: list[tuple[dict[str, Mistake], ScaleValues]] = []
+            for mistake in members:
+                if mistake.slot == "fixed_point":
+                    continue
+                with np.errstate(all="ignore"):
+                    scales = mistake.function(self._case, self._case.scales)
+                if _key(scales) not in self._seen:
+                    one_each.append(({mistake.slot: mistake}, scales))
+            parts = [(one_each, no_mistake)]
+            parts += [(self._scale_sets(0), fixed) for fixed in members if fixed.slot == "fixed_point"]
+            self._families = self._stacked(parts)
+        return self._families
+
+    def _stacked(
+        self, parts: list[tuple[list[tuple[dict[str, Mistake], ScaleValues]], Mistake | None]]
+    ) -> tuple[list[dict[str, Mistake]], RequantParams]:
+        """Sets of mistakes in the scales, each with one in the multiplier or none, and the constants of all."""
+        names: list[dict[str, Mistake]] = []
+        stacks: list[tuple[Array, Array, Array]] = []
+        for sets, fixed in parts:
+            if not sets:
+                continue
+            factor, multiplier, shift = self._folded(sets)
+            if fixed is not None:
+                multiplier, shift = fixed.function(multiplier, shift)
+            names += [chosen if fixed is None else {**chosen, "fixed_point": fixed} for chosen, _ in sets]
+            stacks.append((self._at(factor), self._at(multiplier), self._at(shift)))
+        params = whole_steps(self._case.prepared.requant, self._grid)
+        if names:
+            factor, multiplier, shift = (np.concatenate(group) for group in zip(*stacks, strict=True))
+            params = replace(params, effective_scale=factor, multiplier=multiplier, shift=shift)
+        return names, params
 
     def _at(self, values: Array) -> Array:
         """`[sets, out]` or `[sets, 1]` at the elements."""
@@ -159,13 +187,14 @@ class _Scaled:
     ) -> None:
         self._sets, self._combine, self._rounding = sets, combine, rounding
         self._pre, self._zy, self._real = pre, zy, real
-        self._done: dict[tuple[int, int], Array] = {}
+        self._done: dict[tuple[int, int, bool], Array] = {}
 
-    def of(self, given: Accumulated, count: int, scales: int) -> Array:
+    def of(self, given: Accumulated, count: int, scales: int, families: bool) -> Array:
         """`[prefix sets, scale sets, elements]`; the accumulators are told apart by their number of mistakes."""
-        key = count, scales
+        key = count, scales, families
         if key not in self._done:
-            scaling = Scaling(self._sets.of(scales)[1], self._combine, self._rounding, self._zy)
+            constants = self._sets.families() if families else self._sets.of(scales)
+            scaling = Scaling(constants[1], self._combine, self._rounding, self._zy)
             real_part = None if given.real_part is None else given.real_part[:, None, :]
             start = Accumulated(given.acc[:, None, :], _middle(given.after), _middle(given.apart), real_part)
             function = scaling.with_late_bias_real if self._real else scaling.with_late_bias
@@ -184,6 +213,7 @@ class Suffix:
     Attributes:
         chosen: slot -> mistake, after the scales.
         scales: how many mistakes there are in the scales.
+        families: whether the one in the scales is one of a family, such as a number of digits.
     """
 
     chosen: Mapping[str, Mistake]
@@ -191,10 +221,11 @@ class Suffix:
     case: Case
     scaled: _Scaled
     stage: Stage
+    families: bool = False
 
     def apply(self, given: Accumulated, count: int) -> Array:
         """A stack of accumulators with `count` mistakes to outputs, `[prefix sets, scale sets, elements]`."""
-        value = self.scaled.of(given, count, self.scales)
+        value = self.scaled.of(given, count, self.scales, self.families)
         if self.stage.scaled:
             return value
         if not self.stage.real:
@@ -215,7 +246,7 @@ def suffixes(case: Case, sets: ScaleSets, most: int, stage: Stage) -> Iterator[S
         stage: how far to calculate.
     """
     slots: dict[str, list[Mistake | None]] = {slot: [None] for slot in _REST}
-    for mistake in applicable(case.prepared):
+    for mistake in applicable(case.prepared, families=most == 1):
         if mistake.slot in slots and stage.reaches(mistake):
             slots[mistake.slot].append(mistake)
     for combine in slots["combine"]:
@@ -234,6 +265,8 @@ def suffixes(case: Case, sets: ScaleSets, most: int, stage: Stage) -> Iterator[S
                         left = most - len(first) - len(last)
                         for scales in range(left + 1):
                             yield Suffix({**first, **last}, scales, case, shared[pre], stage)
+                        if left == 1 and {*first, *last} <= _BESIDE_FAMILIES:
+                            yield Suffix({**first, **last}, 1, case, shared[pre], stage, families=True)
 
 
 def _combinations(

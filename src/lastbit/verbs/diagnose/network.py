@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ...engines.inputs import as_inputs, check_input, match_inputs
-from ...layers.mistakes import MISTAKES, WHOLE, applicable
-from ...layers.mistakes.pipeline import BESIDE_WHOLE
+from ...layers.mistakes.operators import OPERATOR_TIES, operator_mistakes, output_of_operator
 from ...layers.step_tables import layer_operators
-from ...model.errors import InputError
+from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model, Operator
 from ...model.types import Array
-from ...ops.dense.eight_bit import PreparedDense
-from ...ops.products.window_layer import WindowLayer
 from ...ops.work import products_of_sample
 from .function import takes_input_alone
 from .layer import How, diagnose_layer, shown_first
-from .network_given import NetworkGiven, assigned, called, model_inputs
+from .network_given import NetworkGiven, assigned, called, model_inputs, with_numbers
 from .network_report import NetworkDiagnosis, Set, Step
+from .network_sets import Candidates, mistakes_of
 from .whole_model import Made, WholeModel, one_of_each, whole_models
 
-__all__ = ["diagnose_network", "is_network"]
+__all__ = ["diagnose_network", "diagnose_operators", "is_network"]
 
 _FEW = 6
 """Samples on which every set of mistakes is tried."""
@@ -75,7 +72,43 @@ def diagnose_network(model: Model, x: Any, mine: Any, how: How) -> NetworkDiagno
         InputError: the arrays fit no operator, or the function cannot be called.
         UnsupportedError: no runtime runs the model so far.
     """
-    every = whole_models(model, how.runtime, layer_operators(model, None)[0].outputs[0])
+    whole, every, groups = _prepared(model, x, mine, how)
+    if len(whole.arrays) > 1:
+        return _Steps(whole, every, groups).run()
+    return _Whole(whole, every, groups).run()
+
+
+def diagnose_operators(model: Model, x: Any, mine: Any, how: How) -> NetworkDiagnosis | None:
+    """Name mistakes in the operators without weights of a model with one layer or none.
+
+    Returns:
+        The diagnosis; None where no mistake in such operators makes the output what it is. Of a model without layers
+        that has such an operator always a diagnosis.
+
+    Raises:
+        InputError: of a model without layers: the arrays fit no operator, or the function cannot be called.
+        UnsupportedError: of a model without layers: no runtime runs it so far.
+    """
+    layers = layer_operators(model, None)
+    if len(layers) > 1 or not any(operator_mistakes(model, op) for op in model.operators):
+        return None
+    if not layers:
+        function = with_numbers(model, mine) if callable(mine) else mine
+        whole, every, groups = _prepared(model, x, function, how)
+        return _Steps(whole, every, groups).run() if len(whole.arrays) > 1 else _Whole(whole, every, groups).run()
+    if isinstance(mine, Mapping) or (callable(mine) and not takes_input_alone(mine)):
+        return None
+    try:
+        whole, every, groups = _prepared(model, x, mine, how)
+    except (InputError, UnsupportedError):
+        return None  # what is wrong is said of the layer
+    return _Whole(whole, every, groups).operators_alone(asked=callable(mine))
+
+
+def _prepared(model: Model, x: Any, mine: Any, how: How) -> tuple[NetworkGiven, list[WholeModel], list[WholeModel]]:
+    """What is given, the model in every runtime, and one of each that print the same."""
+    needed = (layer_operators(model, None) or model.operators)[0].outputs[0]
+    every = whole_models(model, how.runtime, needed)
     first = how.runtime.name if how.runtime is not None else shown_first({c.runtime: c for c in every})
     inputs, source = model_inputs(model, x, how, every[0])
     arrays: Mapping[Any, Array]
@@ -86,11 +119,7 @@ def diagnose_network(model: Model, x: Any, mine: Any, how: How) -> NetworkDiagno
         arrays = mine if isinstance(mine, Mapping) else {"output": np.asarray(mine)}
     every = sorted((chain.on(inputs) for chain in every), key=lambda chain: chain.runtime != first)
     groups = one_of_each(every)
-    given = assigned(model, groups[0], arrays)
-    whole = NetworkGiven(model, source, inputs, given, first, how)
-    if len(given) > 1:
-        return _Steps(whole, every, groups).run()
-    return _Whole(whole, every, groups).run()
+    return NetworkGiven(model, source, inputs, assigned(model, groups[0], arrays), first, how), every, groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +139,16 @@ class _Whole:
             return NetworkDiagnosis(given, (Set({}, names),))
         nearest: tuple[float, Made] = (float((self.groups[0].tensors[tensor] == wanted).mean()), {})
         most = max(int(_WORK // max(products_of_sample(given.model) * _FEWER, 1)), 1)
-        levels = ((list(self._singles(tensor)), _FEW), (itertools.islice(self._pairs(tensor), most), _FEWER))
-        for sets, few in levels[: given.how.most]:
-            found, share, best = self._tried(sets, few, tensor, wanted)
+        sets = self._candidates(tensor)
+        levels = (
+            (1, list(sets.singles()), _FEW),
+            (2, sets.pairs_of_operators(), _FEW),
+            (2, itertools.islice(sets.pairs(), most), _FEWER),
+        )
+        for size, tried, few in levels:
+            if size > given.how.most:
+                break
+            found, share, best = self._tried(tried, few, tensor, wanted)
             if found:
                 return NetworkDiagnosis(given, tuple(found))
             nearest = max(nearest, (share, best), key=lambda pair: pair[0])
@@ -121,53 +157,27 @@ class _Whole:
             return alone
         return NetworkDiagnosis(given, (), nearest=nearest)
 
-    def _before(self, tensor: int) -> list[int]:
-        """The layers that a tensor depends on."""
-        model = self.given.model
-        maker = {out: op for op in model.operators for out in op.outputs}
-        todo, seen = [tensor], set()
-        while todo:
-            op = maker.get(todo.pop())
-            if op is not None and op.index not in seen:
-                seen.add(op.index)
-                todo += [i for i in op.inputs if i >= 0]
-        return [index for index in self.groups[0].layers if index in seen]
+    def operators_alone(self, *, asked: bool) -> NetworkDiagnosis | None:
+        """Mistakes in the operators without weights alone; None where none of them fits every element.
 
-    def _kinds(self, tensor: int) -> list[list[int]]:
-        """Layers that one mistake may be made in: all, all of one operator's name, and each alone."""
-        before = self._before(tensor)
-        names = {index: self.given.model.operator(index).name for index in before}
-        by_name = [[i for i in before if names[i] == name] for name in dict.fromkeys(names.values())]
-        return [before, *by_name, *([index] for index in before)]
+        Args:
+            asked: whether a right output of a later operator than the layer is an answer.
+        """
+        given = self.given
+        ((tensor, wanted),) = given.arrays.items()
+        later = all(tensor not in layer.operator.outputs for layer in self.every[0].layers.values())
+        names = _runtimes(self.every, {}, tensor, wanted) if asked and later else ()
+        if names:
+            return NetworkDiagnosis(given, (Set({}, names),))
+        sets = self._candidates(tensor)
+        for tried in (sets.singles_of_operators(), sets.pairs_of_operators()):
+            found, _, _ = self._tried(tried, _FEW, tensor, wanted)
+            if found:
+                return NetworkDiagnosis(given, tuple(found))
+        return None
 
-    def _usable(self) -> dict[int, set[str]]:
-        """The mistakes that can be made in each layer in some runtime's arithmetic."""
-        found: dict[int, set[str]] = {}
-        for chain in self.every:
-            for index, layer in chain.layers.items():
-                found[index] = found.get(index, set()) | _mistakes_of(layer)
-        return found
-
-    def _singles(self, tensor: int) -> Iterator[Made]:
-        usable, seen = self._usable(), set()
-        for name in MISTAKES:
-            for kind in self._kinds(tensor):
-                made = {index: (name,) for index in kind if name in usable[index]}
-                if made and tuple(made) not in seen:
-                    seen.add(tuple(made))
-                    yield made
-            seen.clear()
-
-    def _pairs(self, tensor: int) -> Iterator[Made]:
-        """Two mistakes, each in all layers of the model that can have it."""
-        usable, before = self._usable(), self._before(tensor)
-        common = [m for m in MISTAKES.values() if any(m.name in usable[index] for index in before)]
-        for one, other in itertools.combinations(sorted(common, key=lambda m: m.rarity), 2):
-            slots = {one.slot, other.slot}
-            if len(slots) == 1 or ("whole" in slots and not slots & set(BESIDE_WHOLE)):
-                continue
-            made = {i: tuple(m.name for m in (one, other) if m.name in usable[i]) for i in before}
-            yield {index: names for index, names in made.items() if names}
+    def _candidates(self, tensor: int) -> Candidates:
+        return Candidates(self.given.model, self.every, tensor)
 
     def _tried(self, sets: Any, few: int, tensor: int, wanted: Array) -> tuple[list[Set], float, Made]:
         """The sets that reproduce every element; else the share and the set that come nearest."""
@@ -188,7 +198,7 @@ class _Whole:
             # In every runtime: what prints the same without a mistake need not do so with one.
             names = _runtimes(self.every, made, tensor, wanted)
             if names:
-                found.append(Set(made, names))
+                found.append(Set(_without_ties(made), names))
         found.sort(key=lambda one: (self.given.first not in one.runtimes, one.rarity, -len(one.made)))
         return found, -kept[0][0] if kept else 0.0, kept[0][2] if kept else {}
 
@@ -196,7 +206,7 @@ class _Whole:
         """Up to three mistakes in the last layer alone, whose input is then right."""
         given = self.given
         maker = next(op for op in given.model.operators if tensor in op.outputs)
-        if maker.index not in self.groups[0].layers or not self._before(tensor):
+        if maker.index not in self.groups[0].layers or not self._candidates(tensor).before():
             return None
         x = self.groups[0].tensors[maker.inputs[0]]
         report = diagnose_layer(
@@ -206,6 +216,11 @@ class _Whole:
             return None
         made = {maker.index: report.explanation.mistakes}
         return NetworkDiagnosis(given, (Set(made, report.explanation.runtimes),), detail=report)
+
+
+def _without_ties(made: Made) -> Made:
+    """Of two mistakes in an operator without weights, how ties are rounded is none: its runtimes differ in that."""
+    return {index: tuple(n for n in names if len(names) < 2 or n not in OPERATOR_TIES) for index, names in made.items()}
 
 
 def _by_rules(every: Sequence[WholeModel], count: int) -> list[WholeModel]:
@@ -219,15 +234,8 @@ def _by_rules(every: Sequence[WholeModel], count: int) -> list[WholeModel]:
 def _can(chain: WholeModel, made: Made) -> bool:
     """Whether these mistakes can be made in this arithmetic."""
     return all(
-        index in chain.layers and set(names) <= _mistakes_of(chain.layers[index]) for index, names in made.items()
+        index not in chain.layers or set(names) <= mistakes_of(chain.layers[index]) for index, names in made.items()
     )
-
-
-@lru_cache(maxsize=512)
-def _mistakes_of(layer: PreparedDense) -> set[str]:
-    """The names of the mistakes that can make a difference in a layer."""
-    whole = [mistake for mistake in WHOLE if mistake.applies(layer)]
-    return {m.name for m in (*applicable(layer, images=isinstance(layer.layer, WindowLayer)), *whole)}
 
 
 def _runtimes(every: Sequence[WholeModel], made: Made, tensor: int, wanted: Array) -> tuple[str, ...]:
@@ -264,6 +272,8 @@ class _Steps:
             right = values.get(tensor, chain.tensors[tensor])
             share = float((right.reshape(-1) == mine.reshape(-1)).mean())
             names = None if share == 1 else self._known(chain, op, values, mine, made)
+            if share < 1 and names is None and op.index not in chain.layers:
+                names = self._of_operator(op, [values.get(i, chain.tensors.get(i)) for i in op.inputs], mine)
             constant = bool(mine.min() == mine.max() and right.min() != right.max())
             if constant:
                 names = None
@@ -306,11 +316,24 @@ class _Steps:
         """Mistakes of a layer before, where they are this one's too."""
         for names in dict.fromkeys(made.values()):
             layer = chain.layers.get(op.index)
-            if layer is None or any(name not in _mistakes_of(layer) for name in names):
+            if layer is None or any(name not in mistakes_of(layer) for name in names):
                 continue
             with np.errstate(all="ignore"):
                 own = WholeModel(chain.prepared, chain.layers, {**chain.tensors, **values})
                 if np.array_equal(own.output({op.index: names}, op.outputs[0]).reshape(-1), mine.reshape(-1)):
+                    return names
+        return None
+
+    def _of_operator(self, op: Operator, inputs: Sequence[Array | None], mine: Array) -> tuple[str, ...] | None:
+        """One mistake or two in an operator without weights; None where none fits."""
+        model = self.given.model
+        known = [m.name for m in operator_mistakes(model, op)]
+        read = [values for values in inputs if values is not None]
+        if not known or len(read) < len(inputs):
+            return None
+        for size in (1, 2):
+            for names in itertools.combinations(known, size):
+                if np.array_equal(output_of_operator(model, op, read, names).reshape(-1), mine.reshape(-1)):
                     return names
         return None
 

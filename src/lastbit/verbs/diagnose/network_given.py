@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +18,11 @@ from ...model.types import Array, IntegerType
 from ..run.verb import quantized_inputs
 from .calling import located, ways
 from .layer import How
+from .names import meanings
 from .separate import trial_inputs
 from .whole_model import WholeModel
 
-__all__ = ["NetworkGiven", "assigned", "called", "model_inputs"]
+__all__ = ["NetworkGiven", "assigned", "called", "model_inputs", "with_numbers"]
 
 _SAMPLES = 64
 _IMAGES = 12
@@ -116,6 +119,34 @@ def called(model: Model, function: Callable[..., Any], inputs: Mapping[int, Arra
             return (answers[0] if len(answers) == 1 else joined), name
         failed.append(f"  it gives {list(last.shape)} for {x.dtype}{list(shape)}, which fits no operator's output")
     raise InputError("\n".join([f"{name} fails on every shape of its input that was tried:", *dict.fromkeys(failed)]))
+
+
+def with_numbers(model: Model, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the input alone from one that asks for the scales and zero points of a model of one operator too.
+
+    Raises:
+        InputError: a parameter means nothing that is known.
+    """
+    asked = list(inspect.signature(function).parameters)
+    if len(asked) < 2:
+        return function
+    known: dict[str, Any] = {}
+    for tensor, whose in ((model.inputs[0], "input"), (model.outputs[0], "output")):
+        if tensor.quant is not None:
+            known[f"{whose}_scale"] = tensor.quant.scale[0]
+            known[f"{whose}_zero_point"] = int(tensor.quant.zero_point[0])
+    found = meanings(asked)
+    found = dict.fromkeys(asked[:1], "x") | {name: found[name] for name in asked[1:] if found.get(name) in known}
+    missing = [name for name in asked if name not in found]
+    if missing:
+        raise InputError(
+            f"parameter {missing[0]!r} of {getattr(function, '__name__', 'the function')} is not known; "
+            f"wanted x, {', '.join(known)}"
+        )
+    values = {name: known[meaning] for name, meaning in found.items() if meaning != "x"}
+    bound = functools.partial(function, **values)
+    functools.update_wrapper(bound, function)
+    return bound
 
 
 def _arrays(name: str, answer: Any) -> dict[Any, Array]:

@@ -8,12 +8,17 @@ from typing import Any
 
 from ...layers.mistakes import MISTAKES, Mistake
 from ...layers.mistakes.fixes import fixes
+from ...layers.mistakes.operators import OPERATOR_MISTAKES
+from ...layers.step_tables import layer_of
 from ...model.graph import Operator
+from ...ops.dense.eight_bit import PreparedDense
+from ...ops.prepare import prepare
 from ...report.blocks import Block, Heading, Report, Table, Text
 from ...report.junit import Check, Outcome
 from ...report.one_screen import one_screen
 from ...report.phrases import names_text
 from ...report.pictures import Bars, Picture
+from ...rules.base import IntegerRule
 from ...runtimes import RUNTIMES
 from .difference_pictures import difference_of, pictures_of
 from .network_given import NetworkGiven
@@ -46,7 +51,12 @@ class Set:
     @property
     def rarity(self) -> float:
         """How unlikely: a mistake counts once, wherever it is made."""
-        return sum(MISTAKES[name].rarity for name in self.mistakes)
+        return sum(_known(name).rarity for name in self.mistakes)
+
+
+def _known(name: str) -> Mistake:
+    """A mistake by its name: of layers, else of operators without weights."""
+    return MISTAKES[name] if name in MISTAKES else OPERATOR_MISTAKES[name].mistake
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,13 @@ class NetworkDiagnosis(Report):
     def mistakes(self) -> tuple[Mistake, ...]:
         """The likeliest set's mistakes, each once."""
         made = self.sets[0].made if self.sets else self.partial or {}
-        return tuple(MISTAKES[name] for name in Set(made, ()).mistakes)
+        return tuple(self._mistake(made, name) for name in Set(made, ()).mistakes)
+
+    def _mistake(self, made: Mapping[int, tuple[str, ...]], name: str) -> Mistake:
+        """A mistake as it is made: the words differ for operators without weights."""
+        index = next(index for index, names in made.items() if name in names)
+        of_layer = self.given.model.operator(index).name in _KINDS
+        return MISTAKES[name] if of_layer else OPERATOR_MISTAKES[name].mistake
 
     @property
     def exit_code(self) -> int:
@@ -223,7 +239,7 @@ class NetworkDiagnosis(Report):
         size = sum(array.size for array in self.given.arrays.values())
         blocks: list[Block] = [Text(f"{what} all {size} elements: {self._made_text(best.made)}.", "bad")]
         for number, mistake in enumerate(self.mistakes, 1):
-            blocks += mistake_blocks(number, mistake, self._rule(best, mistake.name), seen)
+            blocks += mistake_blocks(number, mistake, self._rule(best.made, mistake.name), seen)
         blocks.append(Text(f"Everything else is as {names_text(best.runtimes)} calculate it."))
         others = [other for other in self.sets[1:] if other.mistakes != best.mistakes or other.made != best.made]
         if others:
@@ -231,13 +247,14 @@ class NetworkDiagnosis(Report):
             blocks.append(Text(f"These data do not decide: {told} fits as well.", "warning"))
         return blocks
 
-    def _rule(self, best: Set, name: str) -> Any:
-        from ...layers.step_tables import layer_of
-        from ...ops.prepare import prepare
-
-        index = next(index for index, names in best.made.items() if name in names)
-        prepared = prepare(self.given.model, best.runtimes[0])
-        layer: Any = layer_of(prepared, self.given.model.operator(index))
+    def _rule(self, made: Mapping[int, tuple[str, ...]], name: str) -> IntegerRule | None:
+        """The rule of the layer that a mistake is made in; None for an operator without weights."""
+        index = next(index for index, names in made.items() if name in names)
+        operator = self.given.model.operator(index)
+        if operator.name not in _KINDS:
+            return None
+        layer = layer_of(prepare(self.given.model, self.sets[0].runtimes[0]), operator)
+        assert isinstance(layer, PreparedDense)
         return layer.requant.rule
 
     def _unexplained(self) -> list[Block]:
@@ -308,8 +325,8 @@ class NetworkDiagnosis(Report):
                         {
                             "name": name,
                             "operators": [index for index, names in one.made.items() if name in names],
-                            "why": MISTAKES[name].why,
-                            "fix_numpy": fixes(MISTAKES[name], self._rule(one, name))[0],
+                            "why": self._mistake(one.made, name).why,
+                            "fix_numpy": fixes(self._mistake(one.made, name), self._rule(one.made, name))[0],
                         }
                         for name in one.mistakes
                     ],

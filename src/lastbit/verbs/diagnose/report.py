@@ -23,7 +23,7 @@ from .result import Found
 from .samples import place_text
 from .separate import Tie, explanation_text, separating_inputs, ties_blocks
 from .target import Reproduction
-from .text import FEW_WRONG, caution_blocks, mistake_blocks, percent, rest_text, tie_text
+from .text import FEW_WRONG, caution_blocks, constants_text, mistake_blocks, percent, rest_text, same_text, tie_text
 
 __all__ = ["Diagnosis", "Given", "Tie", "separating_inputs"]
 
@@ -189,6 +189,10 @@ class Diagnosis(Found):
             blocks.append(Text(tie_text(self.wrong, self.tie_distance), "warning"))
         for number, mistake in enumerate(self.mistakes, 1):
             blocks += mistake_blocks(number, mistake, explanation.prepared.requant.rule, seen)
+            constants = constants_text(Case.of(explanation.prepared, self.given.x), mistake)
+            blocks += [Text(constants)] if constants else []
+        same = same_text(explanation, self.ties)
+        blocks += [Text(same)] if same else []
         blocks.append(Text(self._arithmetic_text(explanation)))
         return blocks
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -184,7 +184,10 @@ class Search:
         floor = 0
         for suffix in suffixes(case, sets, count, target.stage):
             before = count - len(suffix.chosen) - suffix.scales
-            stack, scale_names = prefixes.of(before), sets.of(suffix.scales)[0]
+            stack, scale_names = (
+                prefixes.of(before),
+                (sets.families() if suffix.families else sets.of(suffix.scales))[0],
+            )
             if not stack.names or not scale_names:
                 continue
             matches = equal(suffix.apply(stack.accumulated, before), wanted, self.limit).sum(axis=-1)
@@ -206,8 +209,16 @@ class Search:
         """Candidates that replace the integer arithmetic altogether; each is calculated in full, and verified."""
         if self.target.acc is not None or self.target.stage.real or self.target.scaled:
             return
+        case = self.calculated.case(arithmetic.prepared)
+        case = replace(case, x=case.x[: 1 if case.windows is not None else FEW], real=None)
+        wanted = self.target.values[: case.rows]
+        counted = True if self.target.counted is None else self.target.counted[: case.rows]
         for mistake in WHOLE:
-            if mistake.applies(arithmetic.prepared):
+            if not mistake.applies(arithmetic.prepared):
+                continue
+            # Sums of floats depend on how many rows there are, so most elements are asked for and not all.
+            same = (wrong_matrix(case, {mistake.slot: mistake}) == wanted) & counted
+            if same.sum() > 0.9 * np.sum(np.broadcast_to(counted, wanted.shape)):
                 yield _Hit(arithmetic, {mistake.slot: mistake}, FEW, FEW)
 
     def _output(self, prepared: PreparedDense, chosen: Mapping[str, Mistake]) -> Array:

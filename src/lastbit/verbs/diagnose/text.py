@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import permutations
 
 import numpy as np
 import numpy.typing as npt
 
-from ...layers.mistakes import Mistake
+from ...layers.mistakes import MISTAKES, Mistake
+from ...layers.mistakes.base import Case
 from ...layers.mistakes.fixes import fixes
 from ...layers.mistakes.threads import TF_23384
 from ...model.types import Array
 from ...report.blocks import Block, Code, Text
 from ...rules.base import IntegerRule
+from .separate import Tie
+from .target import Reproduction
 
-__all__ = ["FEW_WRONG", "caution_blocks", "mistake_blocks", "percent", "rest_text", "tie_distance", "tie_text"]
+__all__ = [
+    "FEW_WRONG",
+    "caution_blocks",
+    "constants_text",
+    "mistake_blocks",
+    "percent",
+    "rest_text",
+    "same_text",
+    "tie_distance",
+    "tie_text",
+]
 
 FEW_WRONG = 4
 """Wrong elements for each mistake and one more, below which an explanation may be chance."""
@@ -183,10 +197,46 @@ def caution_blocks(wrong: int, mistakes: int, different: int) -> list[Block]:
     return blocks
 
 
-def mistake_blocks(number: int, mistake: Mistake, rule: IntegerRule, seen: bool = True) -> list[Block]:
+def mistake_blocks(number: int, mistake: Mistake, rule: IntegerRule | None, seen: bool = True) -> list[Block]:
     """One mistake with its fixes, in the arithmetic of the rule that is meant, and where it was seen, for people."""
     fix_numpy, fix_c = fixes(mistake, rule)
     lines = [f"NumPy: {fix_numpy}", f"C:     {fix_c}"]
     if mistake.seen and seen:
         lines.append("seen:  " + ", ".join(mistake.seen))
     return [Text(f"{number}. {mistake.name} ({mistake.stage}): {mistake.why}."), Code("\n".join(lines))]
+
+
+def constants_text(case: Case, mistake: Mistake) -> str:
+    """The scales or the factor that a mistake makes, beside the right ones; empty where it is about something else."""
+    right = case.scales
+    if mistake.slot not in ("digits", "factor") or case.layer.given is not None:
+        return ""
+    with np.errstate(all="ignore"):
+        wrong = mistake.function(case, right)
+    several = right.weights.size > 1
+    members = (
+        [("m of unit 0" if several else "m", wrong.factor[0], right.factor[0])]
+        if mistake.slot == "factor"
+        else [
+            ("s_x", wrong.input, right.input),
+            ("s_w of unit 0" if several else "s_w", wrong.weights[0], right.weights[0]),
+            ("s_y", wrong.output, right.output),
+        ]
+    )
+    told = [f"{name} = {yours:.9g} (right: {own:.9g})" for name, yours, own in members if yours != own]
+    return "Yours: " + "; ".join(told) if told else ""
+
+
+def same_text(first: Reproduction, ties: Sequence[Tie]) -> str:
+    """Other names of what the first explanation says, of mistakes in the windows or of a family; empty where none."""
+    names: list[str] = []
+    for tie in ties:
+        own, other = (set(a) - set(b) for a, b in permutations((first.mistakes, tie.other.mistakes)))
+        if tie.separation is not None or len(own) != 1 or len(other) != 1:
+            continue
+        one, mistake = MISTAKES[own.pop()], MISTAKES[other.pop()]
+        if mistake.slot == one.slot and (mistake.alone or mistake.slot == "windows"):
+            names.append(mistake.name if mistake.alone else f"{mistake.name} ({mistake.why})")
+    if not names:
+        return ""
+    return f"For this layer the same under {'another name' if len(names) == 1 else 'other names'}: {', '.join(names)}."

@@ -16,7 +16,7 @@ from ..run.verb import load
 from .hybrid import diagnose_hybrid, hybrid_layers
 from .hybrid_report import HybridDiagnosis
 from .layer import MOST_MISTAKES, How, diagnose_layer
-from .network import diagnose_network, is_network
+from .network import diagnose_network, diagnose_operators, is_network
 from .network_report import NetworkDiagnosis
 from .report import Diagnosis
 
@@ -80,6 +80,10 @@ def diagnose(
     how = How(None if runtime is None else get_runtime(runtime), acc, scaled, quantize_input, params, most, seed)
     if op is None and acc is None and scaled is None and is_network(loaded, x, mine):
         return diagnose_network(loaded, x, mine, how)
+    if op is None and acc is None and scaled is None:
+        alone = diagnose_operators(loaded, x, mine, how)
+        if alone is not None:
+            return alone
     operator = layer_operator(loaded, op)
     others = _others(loaded, operator) if op is None else ""
     try:

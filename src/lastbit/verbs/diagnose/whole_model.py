@@ -9,6 +9,7 @@ import numpy as np
 
 from ...layers.layer_input import blockers_to
 from ...layers.mistakes import wrong_output
+from ...layers.mistakes.operators import output_of_operator
 from ...layers.step_tables import layer_of, layer_operators
 from ...model.errors import UnsupportedError
 from ...model.graph import Model, Operator
@@ -72,6 +73,11 @@ class WholeModel:
             layer = self.layers.get(index)
             if layer is not None and (index in made or x[0].dtype != layer.layer.input.dtype.numpy):
                 changed[outputs[0]] = wrong_output(layer, x[0], made.get(index, ()))
+            elif index in made:
+                model = self.prepared.model
+                operands = [changed.get(i, self.tensors.get(i, _NONE)) for i in entry.operator.inputs]
+                shape = (-1, *model.tensors[outputs[0]].shape[1:])
+                changed[outputs[0]] = output_of_operator(model, entry.operator, operands, made[index]).reshape(shape)
             else:
                 changed.update(entry.written(entry.evaluate(x)))
             if until and outputs[0] == until[-1]:
@@ -106,7 +112,7 @@ def whole_models(model: Model, asked: Runtime | None, needed: int) -> list[Whole
             layer = layer_of(prepared, op)
             if isinstance(layer, PreparedDense):
                 layers[op.index] = layer
-        if layers:
+        if layers or not layer_operators(model, None):
             found.append(WholeModel(prepared, layers))
     if not found:
         raise UnsupportedError(f"{model.source} cannot be diagnosed as a whole:", reasons[:6])

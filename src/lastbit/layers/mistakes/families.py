@@ -1,0 +1,157 @@
+"""Mistakes that differ by a number alone: how many digits or bits a constant has, by how much a shift is wrong.
+
+There are many of them, so each is searched alone or with one mistake in the rounding or the output zero point; the
+plainest of each family stand in the catalogue's other files, and are searched in every set.
+
+Functions: as of the slot that each is about; see `scaling` and `multiplying`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from ...arith.fixedpoint import low_bits
+from ...model.types import Float64Array, Int64Array
+from .base import Case, Mistake, ScaleValues, is_q31
+from .scaling import (
+    ALL_DIGITS,
+    ALL_DIGITS_C,
+    FACTOR,
+    FACTOR_C,
+    QUANTIZE,
+    QUANTIZE_C,
+    factor_changed,
+    has_scales,
+    scales_changed,
+    to_digits,
+)
+from .threads import CMSIS_184, CMSIS_214
+
+__all__ = ["FAMILIES"]
+
+_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
+_RARITY = 2.6
+
+Cut = Callable[[Float64Array], Float64Array]
+
+
+def _cuts(counts: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, str, Cut]]:
+    """Ways to copy a number: (the name's end, words, function)."""
+    for count in counts["digits"]:
+        name = f"{_WORDS[count]}_digit{'s' * (count > 1)}"
+        words = f"{_WORDS[count]} significant digit{'s' * (count > 1)}"
+        yield name, words, partial(to_digits, count=count)
+    for count in counts["decimals"]:
+        name = f"{_WORDS[count]}_decimal{'s' * (count > 1)}"
+        yield name, name.replace("_", " "), partial(_to_decimals, count=count)
+
+
+def _to_decimals(value: Float64Array, count: int) -> Float64Array:
+    return np.round(value, count)
+
+
+def _copied(name: str, slot: str, why: str, function: Callable[..., ScaleValues]) -> Mistake:
+    return Mistake(name, slot, why, ALL_DIGITS, ALL_DIGITS_C, function, has_scales, rarity=_RARITY, alone=True)
+
+
+def _one_scale(member: str, cut: Cut) -> Callable[[Case, ScaleValues], ScaleValues]:
+    def change(_case: Case, scales: ScaleValues) -> ScaleValues:
+        if member == "weights":
+            return replace(scales, weights=cut(scales.weights))
+        if member == "input":
+            return replace(scales, input=float(cut(np.asarray([scales.input]))[0]))
+        return replace(scales, output=float(cut(np.asarray([scales.output]))[0]))
+
+    return change
+
+
+def _scales() -> Iterator[Mistake]:
+    """All three scales, then each of them alone, with few digits."""
+    for end, words, cut in _cuts({"digits": (1, 2, 3, 5, 7), "decimals": (1, 2, 3, 5, 7, 8)}):
+        yield _copied(f"scales_{end}", "digits", f"the scales are copied with {words}", scales_changed(cut))
+    for member, whose in (("input", "input's"), ("weights", "weights'"), ("output", "output's")):
+        for end, words, cut in _cuts({"digits": (1, 2, 3, 4, 5, 6), "decimals": (1, 2, 3, 4, 5, 6, 7)}):
+            why = f"the {whose} scale is copied with {words}; the others are right"
+            yield _copied(f"{member}_scale_{end}", "digits", why, _one_scale(member, cut))
+
+
+def _factors() -> Iterator[Mistake]:
+    """The product of the scales over the output's scale: in few digits, few bits, or as a division by an integer."""
+
+    def made(
+        name: str, why: str, cut: Cut, fixes: tuple[str, str] = (FACTOR, FACTOR_C), seen: tuple[str, ...] = ()
+    ) -> Mistake:
+        return Mistake(name, "factor", why, *fixes, factor_changed(cut), rarity=_RARITY, seen=seen, alone=True)
+
+    for end, words, cut in _cuts({"digits": (1, 2, 3, 4, 5, 7), "decimals": (2, 3, 4, 5, 7, 8)}):
+        yield made(f"factor_{end}", f"the factor s_x * s_w / s_y is copied with {words}", cut)
+    for bits in (*range(7, 8), *range(9, 16), *range(17, 25)):
+        yield made(
+            f"factor_{bits}_fraction_bits",
+            f"the factor is rounded to {bits} fraction bits",
+            lambda m, bits=bits: np.rint(m * 2.0**bits) / 2.0**bits,  # type: ignore[misc]
+            (QUANTIZE, QUANTIZE_C),
+            (CMSIS_184,),
+        )
+    yield made("factor_one_over_integer", "the sum is divided by 1 / factor, rounded to an integer", _one_over_integer)
+
+
+def _one_over_integer(m: Float64Array) -> Float64Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.nan_to_num(1 / np.rint(1 / m), posinf=0.0)
+
+
+def _fixed(name: str, why: str, function: Callable[[Int64Array, Int64Array], tuple[Int64Array, Int64Array]]) -> Mistake:
+    return Mistake(name, "fixed_point", why, QUANTIZE, QUANTIZE_C, function, is_q31, rarity=_RARITY, alone=True)
+
+
+def _multipliers() -> Iterator[Mistake]:
+    """A multiplier of few bits, and a shift that is wrong by some places."""
+    for bits in (8, 12, 15, 24):
+        dropped = 31 - bits + 1
+
+        def kept(q: Int64Array, shift: Int64Array, dropped: int = dropped) -> tuple[Int64Array, Int64Array]:
+            return ((q + (1 << (dropped - 1))) >> dropped) << dropped, shift
+
+        yield _fixed(f"multiplier_{bits}_bits", f"the multiplier is kept with {bits} bits; this runtime has 32", kept)
+    for places in (2, 3, 4, 7, 8, 15, 16):
+        for sign, way, effect in ((1, "left", "times"), (-1, "right", "divided by")):
+            yield _fixed(
+                f"shift_{places}_too_far_{way}",
+                f"the shift is {places} places too far to the {way}: the factor is {effect} {1 << places}",
+                lambda q, shift, by=sign * places: (q, shift + by),  # type: ignore[misc]
+            )
+
+
+def _wraps(bits: int) -> Callable[[Float64Array, Float64Array], Float64Array]:
+    """Acc times the factor in fixed point, both of 32 bits, and so is their product."""
+
+    def combine(acc: Float64Array, factor: Float64Array) -> Float64Array:
+        multiplier = np.rint(np.clip(factor * 2.0**bits, 0, 2.0**31)).astype(np.int64)
+        half = 1 << (bits - 1)  # it is added before the shift, in the same 32 bits
+        held = low_bits(np.rint(acc).astype(np.int64) * multiplier + half, 32) - half
+        return held.astype(np.float64) / 2.0**bits
+
+    return combine
+
+
+def _narrow_products() -> Iterator[Mistake]:
+    for bits in range(12, 32):
+        yield Mistake(
+            f"multiplication_wraps_int32_q{bits}",
+            "combine",
+            f"acc times the multiplier (of {bits} fraction bits) is calculated in int32, and wraps",
+            "y = (acc.astype(np.int64) * q + half) >> n",
+            "y = (int32_t)(((int64_t)acc * q + half) >> n);",
+            _wraps(bits),
+            rarity=_RARITY,
+            seen=(CMSIS_214,),
+            alone=True,
+        )
+
+
+FAMILIES: tuple[Mistake, ...] = (*_scales(), *_factors(), *_multipliers(), *_narrow_products())
