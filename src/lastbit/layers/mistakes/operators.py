@@ -1,13 +1,14 @@
 """Mistakes in operators without weights: ADD, SUB, MUL, pools, MEAN, SOFTMAX, LOGISTIC, TANH, as plain code has them.
 
-A mistake changes the `Reading` of an operator: which scales and zero points the code takes, how it rounds and stores.
+A mistake changes an `OperatorReading`: which scales and zero points the code takes, how it rounds and stores.
 What is calculated from it is real-valued code with one rounding, as people write it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -30,7 +31,7 @@ _POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
 
 
 @dataclass(frozen=True)
-class Reading:
+class OperatorReading:
     """What code takes an operator for.
 
     Attributes:
@@ -79,7 +80,7 @@ def _half_added(value: Float64Array) -> Float64Array:
     return np.asarray(np.trunc(value + 0.5))
 
 
-def reading(model: Model, op: Operator) -> Reading | None:
+def reading(model: Model, op: Operator) -> OperatorReading | None:
     """An operator as it should be read; None where it is no such operator of quantized integers of one scale each."""
     if op.name not in {*_ROUNDED, *_POOLS}:
         return None
@@ -92,7 +93,7 @@ def reading(model: Model, op: Operator) -> Reading | None:
     activation = str(op.options.get("fused_activation_function", "NONE"))
     low, high = activation_bounds(activation, np.float32(pairs[-1][0]), pairs[-1][1], made.dtype, "half_away")
     beta = op.options.get("beta", 1.0)
-    return Reading(
+    return OperatorReading(
         tuple(scale for scale, _ in pairs[:-1]), tuple(zero for _, zero in pairs[:-1]), *pairs[-1], low, high,
         (made.dtype.qmin, made.dtype.qmax), half_away, beta=float(beta) if isinstance(beta, int | float) else 1.0,
     )  # fmt: skip
@@ -130,7 +131,7 @@ def output_of_operator(model: Model, op: Operator, inputs: Sequence[Array], name
     return (whole if read.wraps else np.clip(whole, read.low, read.high)).astype(dtype)
 
 
-def _value(model: Model, op: Operator, read: Reading, inputs: Sequence[Array]) -> tuple[Float64Array, int]:
+def _value(model: Model, op: Operator, read: OperatorReading, inputs: Sequence[Array]) -> tuple[Float64Array, int]:
     """The value before the rounding, and the zero point that is added after it."""
     values = [inputs[number].astype(np.float64) for number in range(len(read.scales))]
     if op.name in _POOLS:
@@ -161,7 +162,7 @@ def _value(model: Model, op: Operator, read: Reading, inputs: Sequence[Array]) -
     return result / read.output_scale, read.output_zero
 
 
-def _pooled(op: Operator, read: Reading, images: Float64Array) -> Float64Array:
+def _pooled(op: Operator, read: OperatorReading, images: Float64Array) -> Float64Array:
     """The average or the maximum of each window, in the input's own steps."""
     rows, columns = pool_windows(op)
     padded = np.pad(images, [(0, 0), *_ends(rows, columns, images, read), (0, 0)], constant_values=np.nan)
@@ -184,7 +185,7 @@ def _pooled(op: Operator, read: Reading, images: Float64Array) -> Float64Array:
     return np.asarray(total / (len(seen) if read.full_window else inside.sum(axis=0)))
 
 
-def _ends(rows: WindowAxis, columns: WindowAxis, images: Array, read: Reading) -> list[tuple[int, int]]:
+def _ends(rows: WindowAxis, columns: WindowAxis, images: Array, read: OperatorReading) -> list[tuple[int, int]]:
     """Padding in front of and behind the height and the width."""
     found = []
     for axis, length in zip((rows, columns), images.shape[1:3], strict=True):
@@ -206,7 +207,7 @@ def _of(
     slot: str,
     why: str,
     fix: tuple[str, str],
-    change: Callable[[Reading], Reading],
+    change: Callable[[OperatorReading], OperatorReading],
     operators: tuple[str, ...],
     rarity: float = 2.0,
     seen: tuple[str, ...] = (),
@@ -220,107 +221,117 @@ _WRITE = ("y = np.clip(zy + np.rint(real / s_y), -128, 127)", "y = zy + (int32_t
 _MEAN = ("np.rint(window.sum() / window.size)  # of the elements inside the image", "mean = round(sum / count);")
 
 
-def _made() -> Iterator[OperatorMistake]:
-    for name, why, rounding, rarity in (
-        (
-            "rounding_truncated",
-            "the value is truncated towards zero (a cast to int); it must be rounded",
-            np.trunc,
-            1.2,
-        ),
-        ("rounding_floor", "the value is rounded down (//, or a plain shift); it must be rounded", np.floor, 1.2),
-        ("rounding_ceil", "the value is rounded up", np.ceil, 3.0),
-        (
-            "half_added_then_truncated",
-            "0.5 is added and the sum truncated: wrong for negative values",
-            _half_added,
-            2.0,
-        ),
-        ("ties_half_even", "ties are rounded to even (np.round)", np.rint, 1.6),
-        ("ties_half_up", "ties are rounded up", _half_up, 1.8),
-    ):
-        yield _of(name, "rounding", why, _ROUND, lambda r, f=rounding: replace(r, rounding=f), _ROUNDED, rarity)  # type: ignore[misc]
-    yield _of(
-        "input_zero_point_missing", "input_zero_point", "the inputs' zero points are not subtracted", _READ,
-        lambda r: replace(r, zeros=(0,) * len(r.zeros)), (*_SUMS, "LOGISTIC", "TANH"), 1.2,
-    )  # fmt: skip
-    yield _of(
-        "second_zero_point_missing", "input_zero_point", "the second input's zero point is not subtracted", _READ,
-        lambda r: replace(r, zeros=(r.zeros[0], 0)), _SUMS,
-    )  # fmt: skip
-    yield _of(
-        "second_zero_point_is_firsts", "input_zero_point", "the first input's zero point is used for both", _READ,
-        lambda r: replace(r, zeros=(r.zeros[0],) * 2), _SUMS,
-    )  # fmt: skip
-    yield _of(
-        "input_scale_missing", "members", "the input is not multiplied by its scale", _READ,
-        lambda r: replace(r, scales=(1.0,) * len(r.scales)), _SCALED, 1.5,
-    )  # fmt: skip
-    yield _of(
-        "second_scale_is_firsts", "members", "the first input's scale is used for both", _READ,
-        lambda r: replace(r, scales=(r.scales[0],) * 2), _SUMS, 2.0,
-    )  # fmt: skip
-    yield _of(
-        "add_without_rescaling", "combine", "the integers themselves are added, without scales and zero points",
-        _READ, lambda r: replace(r, scales=(1.0, 1.0), zeros=(0, 0), output_scale=1.0, output_zero=0), ("ADD", "SUB"),
-        1.5, (PYTORCH_76390,),
-    )  # fmt: skip
-    yield _of(
-        "scales_ignored", "combine", "zero points are subtracted and added; the scales are taken for equal", _READ,
-        lambda r: replace(r, scales=(1.0,) * len(r.scales), output_scale=1.0), _SUMS, 1.8,
-    )  # fmt: skip
-    yield _of(
-        "each_operand_rounded", "combine", "both operands are scaled and rounded before they meet",
-        _WRITE, lambda r: replace(r, each_rounded=True), ("ADD", "SUB"), 2.0,
-    )  # fmt: skip
-    yield _of(
-        "output_zero_point_missing", "output_zero_point", "the output's zero point is not added", _WRITE,
-        lambda r: replace(r, output_zero=0), _SCALED, 1.2,
-    )  # fmt: skip
-    yield _of(
-        "output_zero_point_subtracted", "output_zero_point", "the output's zero point is subtracted", _WRITE,
-        lambda r: replace(r, output_zero=-r.output_zero), _SCALED,
-    )  # fmt: skip
-    yield _of(
-        "output_scale_missing", "members", "the result is not divided by the output's scale", _WRITE,
-        lambda r: replace(r, output_scale=1.0), _SCALED,
-    )  # fmt: skip
-    yield _of(
-        "softmax_times_255", "digits", "the probability is multiplied by 255; the output's scale is 1 / 256", _WRITE,
-        lambda r: replace(r, output_scale=1 / 255), ("SOFTMAX", "LOGISTIC"), 1.8, (TF_38781,),
-    )  # fmt: skip
-    yield _of(
-        "softmax_beta_missing", "members", "beta is not in the exponent", _READ,
-        lambda r: replace(r, beta=1.0), ("SOFTMAX",),
-    )  # fmt: skip
-    yield _of(
-        "output_wraps", "range", "the output is cast to its type without clamping, and wraps", _WRITE,
-        lambda r: replace(r, wraps=True), (*_SCALED,), 1.2,
-    )  # fmt: skip
-    yield _of(
-        "activation_missing", "activation", "the fused activation is not applied", _WRITE, _without_activation,
-        (*_SUMS, *_POOLS), 1.5,
-    )  # fmt: skip
-    yield _of(
-        "divided_by_full_window", "windows", "the average divides by the whole window where a part of it is padding",
-        _MEAN, lambda r: replace(r, full_window=True), ("AVERAGE_POOL_2D",), 1.2,
-    )  # fmt: skip
-    yield _of(
-        "padding_zero", "windows", "the padding holds 0; it takes no part in a maximum", _MEAN,
-        lambda r: replace(r, padding=0), ("MAX_POOL_2D",), 1.2,
-    )  # fmt: skip
-    yield _of(
-        "padding_same_wrong_side", "windows", "the odd row or column of SAME's padding is in front", _MEAN,
-        lambda r: replace(r, behind=True), _POOLS, 1.5,
-    )  # fmt: skip
+def _rounded(read: OperatorReading, how: Callable[[Float64Array], Float64Array]) -> OperatorReading:
+    return replace(read, rounding=how)
 
 
-def _without_activation(read: Reading) -> Reading:
+def _without_activation(read: OperatorReading) -> OperatorReading:
     """The bounds of the type; of what has no activation they are that already."""
     return replace(read, low=read.ends[0], high=read.ends[1])
 
 
-OPERATOR_MISTAKES: dict[str, OperatorMistake] = {made.mistake.name: made for made in _made()}
+_ROUNDINGS: tuple[tuple[str, str, Callable[[Float64Array], Float64Array], float], ...] = (
+    (
+        "rounding_truncated",
+        "the value is truncated towards zero (a cast to int); it must be rounded",
+        np.trunc,
+        1.2,
+    ),
+    ("rounding_floor", "the value is rounded down (//, or a plain shift); it must be rounded", np.floor, 1.2),
+    ("rounding_ceil", "the value is rounded up", np.ceil, 3.0),
+    (
+        "half_added_then_truncated",
+        "0.5 is added and the sum truncated: wrong for negative values",
+        _half_added,
+        2.0,
+    ),
+    ("ties_half_even", "ties are rounded to even (np.round)", np.rint, 1.6),
+    ("ties_half_up", "ties are rounded up", _half_up, 1.8),
+)
+
+# fmt: off
+_MADE: tuple[OperatorMistake, ...] = (
+    *(
+        _of(name, "rounding", why, _ROUND, partial(_rounded, how=how), _ROUNDED, rarity)
+        for name, why, how, rarity in _ROUNDINGS
+    ),
+    _of(
+        "input_zero_point_missing", "input_zero_point", "the inputs' zero points are not subtracted", _READ,
+        lambda r: replace(r, zeros=(0,) * len(r.zeros)), (*_SUMS, "LOGISTIC", "TANH"), 1.2,
+    ),
+    _of(
+        "second_zero_point_missing", "input_zero_point", "the second input's zero point is not subtracted", _READ,
+        lambda r: replace(r, zeros=(r.zeros[0], 0)), _SUMS,
+    ),
+    _of(
+        "second_zero_point_is_firsts", "input_zero_point", "the first input's zero point is used for both", _READ,
+        lambda r: replace(r, zeros=(r.zeros[0],) * 2), _SUMS,
+    ),
+    _of(
+        "input_scale_missing", "members", "the input is not multiplied by its scale", _READ,
+        lambda r: replace(r, scales=(1.0,) * len(r.scales)), _SCALED, 1.5,
+    ),
+    _of(
+        "second_scale_is_firsts", "members", "the first input's scale is used for both", _READ,
+        lambda r: replace(r, scales=(r.scales[0],) * 2), _SUMS, 2.0,
+    ),
+    _of(
+        "add_without_rescaling", "combine", "the integers themselves are added, without scales and zero points",
+        _READ, lambda r: replace(r, scales=(1.0, 1.0), zeros=(0, 0), output_scale=1.0, output_zero=0), ("ADD", "SUB"),
+        1.5, (PYTORCH_76390,),
+    ),
+    _of(
+        "scales_ignored", "combine", "zero points are subtracted and added; the scales are taken for equal", _READ,
+        lambda r: replace(r, scales=(1.0,) * len(r.scales), output_scale=1.0), _SUMS, 1.8,
+    ),
+    _of(
+        "each_operand_rounded", "combine", "both operands are scaled and rounded before they meet",
+        _WRITE, lambda r: replace(r, each_rounded=True), ("ADD", "SUB"), 2.0,
+    ),
+    _of(
+        "output_zero_point_missing", "output_zero_point", "the output's zero point is not added", _WRITE,
+        lambda r: replace(r, output_zero=0), _SCALED, 1.2,
+    ),
+    _of(
+        "output_zero_point_subtracted", "output_zero_point", "the output's zero point is subtracted", _WRITE,
+        lambda r: replace(r, output_zero=-r.output_zero), _SCALED,
+    ),
+    _of(
+        "output_scale_missing", "members", "the result is not divided by the output's scale", _WRITE,
+        lambda r: replace(r, output_scale=1.0), _SCALED,
+    ),
+    _of(
+        "softmax_times_255", "digits", "the probability is multiplied by 255; the output's scale is 1 / 256", _WRITE,
+        lambda r: replace(r, output_scale=1 / 255), ("SOFTMAX", "LOGISTIC"), 1.8, (TF_38781,),
+    ),
+    _of(
+        "softmax_beta_missing", "members", "beta is not in the exponent", _READ,
+        lambda r: replace(r, beta=1.0), ("SOFTMAX",),
+    ),
+    _of(
+        "output_wraps", "range", "the output is cast to its type without clamping, and wraps", _WRITE,
+        lambda r: replace(r, wraps=True), (*_SCALED,), 1.2,
+    ),
+    _of(
+        "activation_missing", "activation", "the fused activation is not applied", _WRITE, _without_activation,
+        (*_SUMS, *_POOLS), 1.5,
+    ),
+    _of(
+        "divided_by_full_window", "windows", "the average divides by the whole window where a part of it is padding",
+        _MEAN, lambda r: replace(r, full_window=True), ("AVERAGE_POOL_2D",), 1.2,
+    ),
+    _of(
+        "padding_zero", "windows", "the padding holds 0; it takes no part in a maximum", _MEAN,
+        lambda r: replace(r, padding=0), ("MAX_POOL_2D",), 1.2,
+    ),
+    _of(
+        "padding_same_wrong_side", "windows", "the odd row or column of SAME's padding is in front", _MEAN,
+        lambda r: replace(r, behind=True), _POOLS, 1.5,
+    ),
+)
+# fmt: on
+
+OPERATOR_MISTAKES: dict[str, OperatorMistake] = {made.mistake.name: made for made in _MADE}
 """Name -> mistake of an operator without weights; names that dense layers have too say the same there."""
 
 
