@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["AT", "FIELD_BYTES", "IN", "Fields", "State"]
+__all__ = ["AT", "AT_MOVE", "FIELD_BYTES", "IN", "MOVE_BYTES", "Fields", "Move", "State"]
 
 
 class Fields(NamedTuple):
@@ -93,7 +93,7 @@ class Fields(NamedTuple):
     window_bytes: int  # bytes of the copy from one row of windows to the next
     chunk: int  # outputs that are calculated together
     period: int  # chunks after which the channels begin anew
-    moves: int  # the address of what is copied (`moves.Move`)
+    moves: int  # the address of what is copied (`Move`)
     move_count: int
     layers: int  # the address of rows like this of a convolution's groups of channels; 0 for one group
     layer_count: int
@@ -120,8 +120,31 @@ class State(NamedTuple):
     step: int
 
 
+class Move(NamedTuple):
+    """A block of an output, copied from an input: three loops over runs of neighbouring bytes. All are bytes."""
+
+    input: int  # its number
+    given: int  # where the first run lies in a row of the input
+    made: int  # and in a row of the output
+    given_bytes: int  # of a row of the input
+    made_bytes: int  # of a row of the output
+    outer: int  # how often each loop runs
+    middle: int
+    inner: int
+    outer_given: int  # how far its runs are apart in the input
+    middle_given: int
+    inner_given: int
+    outer_made: int  # and in the output
+    middle_made: int
+    inner_made: int
+    run: int
+
+
 AT = Fields(*range(len(Fields._fields)))
 """Where each stands in its row."""
 IN = State(*range(len(State._fields)))
 """Where each stands in the state."""
 FIELD_BYTES = 8 * len(Fields._fields)
+AT_MOVE = Move(*range(len(Move._fields)))
+"""Where each stands in its row."""
+MOVE_BYTES = 8 * len(Move._fields)

@@ -7,9 +7,8 @@ from typing import Any
 import numba
 
 from .compile import inner, int64_at, uint8_at
-from .fields import AT
+from .fields import AT, AT_MOVE, MOVE_BYTES
 from .image_kernels import given_at
-from .moves import AT_MOVE, MOVE_BYTES
 
 __all__ = ["move"]
 
@@ -30,7 +29,7 @@ def _copy_runs(m: Any, given: int, made: int) -> None:
 
 
 def move(fields: int, state: int, scratch: int, _x: int, rows: int, out: int) -> int:
-    """An operator that moves values, one of a chain's: see `moves.Move`."""
+    """An operator that moves values, one of a chain's: see `fields.Move`."""
     p = int64_at(fields)
     for number in range(p[AT.move_count]):
         m = int64_at(p[AT.moves] + number * MOVE_BYTES)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from ...model.graph import Model, Tensor
 from ...model.types import Array, IntArray
 from ...ops.base import PreparedOperator
 from ..plan import MOVES
+from .fields import Move
 from .memory import address
 
-__all__ = ["AT_MOVE", "MOVE_BYTES", "Move", "PackedMove", "pack_move"]
+__all__ = ["PackedMove", "pack_move"]
 
 # Elements of the first input have numbers from here, those of the second from twice that; constants are below.
 _FIRST = 1 << 24
@@ -26,31 +27,6 @@ _FIRST = 1 << 24
 _LOOPS = 3
 # What is asked at once, at most: it takes four times as many bytes.
 _LARGEST_BATCH = 1 << 20
-
-
-class Move(NamedTuple):
-    """A block of an output, copied from an input: three loops over runs of neighbouring bytes. All are bytes."""
-
-    input: int  # its number
-    given: int  # where the first run lies in a row of the input
-    made: int  # and in a row of the output
-    given_bytes: int  # of a row of the input
-    made_bytes: int  # of a row of the output
-    outer: int  # how often each loop runs
-    middle: int
-    inner: int
-    outer_given: int  # how far its runs are apart in the input
-    middle_given: int
-    inner_given: int
-    outer_made: int  # and in the output
-    middle_made: int
-    inner_made: int
-    run: int
-
-
-AT_MOVE = Move(*range(len(Move._fields)))
-"""Where each stands in its row."""
-MOVE_BYTES = 8 * len(Move._fields)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
