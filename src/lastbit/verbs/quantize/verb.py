@@ -301,8 +301,9 @@ def _subgraphs(model: Model) -> list[str]:
 
 
 def _check_ranges(model: Model, found: Ranges) -> None:
-    """Every float tensor that is fed or computed needs a range."""
-    computed = {index for op in model.operators for index in op.outputs} | set(model.subgraphs[0].inputs)
+    """Every float tensor that is computed needs a range, and every one that is fed to an operator."""
+    read = {index for op in model.operators for index in op.inputs}
+    computed = {index for op in model.operators for index in op.outputs} | (set(model.subgraphs[0].inputs) & read)
     floats = [tensor for tensor in model.tensors if tensor.index in computed and tensor.dtype.name == "float32"]
     missing = [tensor.label for tensor in floats if tensor.index not in found]
     if missing:

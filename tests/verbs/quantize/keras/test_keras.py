@@ -52,7 +52,7 @@ def test_every_constant_of_a_model_with_a_fixed_batch_is_the_converters(path: Pa
     assert sum(constant for _, constant, _ in found) >= 1
 
 
-@pytest.mark.parametrize(("version", "number"), [("2.14", 2), ("2.15", 10), ("2.19", 2), ("2.21", 10)])
+@pytest.mark.parametrize(("version", "number"), [("2.14", 2), ("2.15", 10), ("2.19", 2), ("2.21", 11)])
 def test_small_models_in_which_one_rule_decides_are_the_converters(version: str, number: int, tmp_path: Path) -> None:
     with zipfile.ZipFile(GOLDEN / "small.zip") as archive:
         archive.extractall(tmp_path)
@@ -135,6 +135,16 @@ def test_channels_left_over_have_two_roundings() -> None:
     found = rsqrt(values, Newton.RESIDUAL)
     assert len(set(found[:8].tolist())) == len(set(found[8:].tolist())) == 1
     assert found[8] == np.float32(1) / np.sqrt(np.float32(7)) != found[0]
+
+
+def test_an_input_that_nothing_reads_stays_float32_and_needs_no_range(tmp_path: Path) -> None:
+    # As TFLiteConverter of TensorFlow 2.21.0 leaves it, with int8 inputs and outputs.
+    with zipfile.ZipFile(GOLDEN / "small.zip") as archive:
+        path = Path(archive.extract("tf2.21.unused_input.keras", tmp_path))
+    names = [tensor.name for tensor in read_keras(path).inputs]
+    model = lastbit.quantize(path, ranges={names[0]: (-1, 1), "dense_25": (-2, 2)}, io="int8")
+    found = [(tensor.dtype.name, tensor.quant is None) for tensor in model.inputs]
+    assert found == [("int8", False), ("float32", True)]
 
 
 def test_the_question_from_keras_to_int8_without_tensorflow(tmp_path: Path) -> None:
