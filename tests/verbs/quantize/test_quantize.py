@@ -158,7 +158,7 @@ def test_ranges_may_be_measured_or_given(tmp_path):
         (np.zeros((0, 4), np.float32), "n >= 1"),
         (np.zeros((2, 4), np.int8), "is int8, wanted float32"),
         (np.full((2, 4), np.nan, np.float32), r"has nan at \[0, 0\]"),
-        ({"z": np.zeros((2, 4), np.float32)}, "'z', which is no input"),
+        ({"z": np.zeros((2, 4), np.float32)}, "'z', which is not an input"),
     ],
 )
 def test_data_that_does_not_fit_is_told(data, said):
