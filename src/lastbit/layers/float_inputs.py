@@ -6,12 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model.types import Float64Array
-from ..ops.dense.layer import DenseLayer
 
 __all__ = ["float_rows", "normal_rows"]
 
 
-def float_rows(layer: DenseLayer, count: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def float_rows(depth: int, count: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """Inputs of a dense layer that takes float32: `[count, depth]`.
 
     A hybrid layer quantizes each row by the row's own range. So there are rows of zeros, of one value and with one
@@ -19,7 +18,6 @@ def float_rows(layer: DenseLayer, count: int, rng: np.random.Generator) -> npt.N
     beside, rows of all magnitudes at once, and rows near both ends of float32; the rest are normal values of many
     magnitudes. Infinities and NaN are left out: what follows from them is a matter of single instructions.
     """
-    depth = layer.depth
     alone = np.zeros(depth)
     alone[int(rng.integers(depth))] = -3.25
     normal = rng.normal(size=depth)

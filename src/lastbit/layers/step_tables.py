@@ -129,7 +129,8 @@ def overflowing_units(prepared: PreparedOperator | None) -> int:
 
 def no_table_reason(prepared: PreparedOperator) -> str:
     """Why a prepared operator has no thresholds."""
-    output = getattr(getattr(prepared, "layer", None), "output", None)
+    seen: object = getattr(prepared, "layer", None) or getattr(prepared, "convolution", None)
+    output = getattr(seen, "output", None)
     if output is not None and not isinstance(output.dtype, IntegerType):
         return f"no thresholds: the output is {output.dtype.name}, not an integer with a finite number of steps"
     if isinstance(prepared, PreparedDense) and isinstance(prepared.products, Pairs):

@@ -237,7 +237,7 @@ def test_the_last_of_a_row_are_rounded_otherwise_than_the_first():
 
 def test_verify_inputs_separate_the_quantizations(rng):
     layer = hybrid(np.ones((1, 24))).layer
-    rows = float_rows(layer, 40, rng)
+    rows = float_rows(layer.depth, 40, rng)
     assert rows.shape == (40, 24)
     assert rows.dtype == F
     assert np.isfinite(rows).all()
@@ -245,7 +245,7 @@ def test_verify_inputs_separate_the_quantizations(rng):
     results = [quantize_rows(how, rows) for how in (SSE_SYMMETRIC, SSE_ASYMMETRIC, QD8)]
     half = [np.abs(np.abs(np.nan_to_num(r.scaled, posinf=0, neginf=0)) % 1 - 0.5) < 1e-6 for r in results]
     assert all(h.sum() > 30 for h in half)
-    assert float_rows(layer, 1, rng).shape == (1, 24)
+    assert float_rows(layer.depth, 1, rng).shape == (1, 24)
 
 
 def test_explain_shows_every_step_of_one_element(rng):

@@ -164,3 +164,12 @@ def test_four_units_go_through_a_matrix_library_that_has_no_fault():
 
 def test_a_rule_differs_from_every_other_one():
     assert len({replace(rule, name="") for rule in HYBRID_CONVOLUTIONS.values()}) == len(HYBRID_CONVOLUTIONS)
+
+
+def test_many_images_are_calculated_some_at_a_time():
+    model = hybrid_convolution(image=(90, 90), channels=8)
+    prepared = prepare(model, "litert-builtin-x86").operators[0]
+    x = np.random.default_rng(0).normal(size=(8, 90, 90, 8)).astype(np.float32)
+    together, alone = prepared.evaluate([x]), [prepared.evaluate([image[None]]) for image in x]
+    for name in together:
+        assert together[name].tobytes() == b"".join(steps[name].tobytes() for steps in alone)

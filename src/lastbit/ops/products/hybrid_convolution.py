@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,23 @@ from ...rules.hybrid.rows import quantize_rows
 from ...rules.hybrid.rows_x86 import QuantizedRows
 from ...rules.hybrid.sse_sums import faulty_signs, sums_of_weights
 from ..base import PreparedOperator, refuse
+from ..dense.hybrid import Quantizer
 from .convolution_layer import Convolution
 from .convolution_rows import flat_weights, windows_as_rows
 
-__all__ = ["PreparedHybridConvolution", "prepare_hybrid_convolution"]
+__all__ = ["PreparedHybridConvolution", "Windows", "padded_with_zero_point", "prepare_hybrid_convolution"]
+
+
+# Values of windows that are laid out at one time.
+_VALUES = 1 << 22
+
+Windows = Callable[[Convolution, Array, npt.NDArray[np.int64]], Array]
+"""(convolution, images less their zero points, the zero points of images or pixels) -> rows `[n, groups * depth]`."""
+
+
+def padded_with_zero_point(layer: Convolution, images: Array, zero_point: npt.NDArray[np.int64]) -> Array:
+    """The right windows: padding stands for the real 0, which the zero point stands for too."""
+    return windows_as_rows(layer, images, 0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -34,6 +47,8 @@ class PreparedHybridConvolution(PreparedOperator):
         by_pixel: whether every pixel is quantized for itself, as a row of a dense layer; else whole images are.
         constants: what finishing needs, with the sums of weights as the kernel gets them.
         weights: int64 `[out, depth]`: each output channel's window.
+        quantize: what reads the rule's `Rows`. A rival that no rule describes has another one, here and in the next.
+        windows: what takes windows from images less their zero points.
     """
 
     convolution: Convolution
@@ -41,6 +56,18 @@ class PreparedHybridConvolution(PreparedOperator):
     by_pixel: bool
     constants: LayerConstants
     weights: npt.NDArray[np.int64]
+    quantize: Quantizer = quantize_rows
+    windows: Windows = padded_with_zero_point
+
+    def with_rule(self, rule: HybridRule) -> PreparedHybridConvolution:
+        """The same convolution by another rule of its windows."""
+        constants = replace(self.constants, weights_sum=sums_of_weights(rule.sse_sums, self.weights))
+        return replace(self, rule=rule.name, arithmetic=rule, constants=constants)
+
+    def with_weights(self, weights: npt.NDArray[np.int64]) -> PreparedHybridConvolution:
+        """The same convolution with other weights `[out, depth]`."""
+        sums = sums_of_weights(self.arithmetic.sse_sums, weights)
+        return replace(self, weights=weights, constants=replace(self.constants, weights_sum=sums))
 
     @property
     def wrong_signs(self) -> npt.NDArray[np.bool_]:
@@ -65,10 +92,16 @@ class PreparedHybridConvolution(PreparedOperator):
                 "the order of comparisons in the kernel's vector code, so LastBit does not state it; wanted numbers "
                 "(infinities are covered)."
             )
-        return quantize_rows(self.arithmetic.symmetric, self.rows(x))
+        return self.quantize(self.arithmetic.symmetric, self.rows(x))
 
-    def per_window(self, quantized: QuantizedRows, x: Array) -> QuantizedRows:
-        """What holds for each output pixel: its image's numbers, and its window, padding included: a row for each."""
+    def per_window(self, quantized: QuantizedRows, x: Array, *, scaled: bool = False) -> QuantizedRows:
+        """What holds for each output pixel: its image's numbers, and its window, padding included: a row for each.
+
+        Args:
+            quantized: the images, quantized.
+            x: the images `[n, h, w, c]`.
+            scaled: whether the values in steps are wanted too, before they were rounded; else none of them are there.
+        """
         layer, pixels = self.convolution, 1
         if not self.by_pixel:
             pixels = layer.rows.outputs(x.shape[1]) * layer.columns.outputs(x.shape[2])
@@ -77,10 +110,10 @@ class PreparedHybridConvolution(PreparedOperator):
             np.repeat(values, pixels) for values in (quantized.low, quantized.high, quantized.scale, quantized.inverse)
         )
         zero_point = np.repeat(quantized.zero_point, pixels)
-        # Padding stands for the real 0, which the zero point stands for too.
-        steps = windows_as_rows(layer, images, 0) + zero_point[:, None]
-        scaled = windows_as_rows(layer, quantized.scaled.reshape(x.shape), 0)
-        return QuantizedRows(low, high, scale, inverse, zero_point, scaled, steps)
+        steps = self.windows(layer, images, quantized.zero_point) + zero_point[:, None]
+        values = quantized.scaled.reshape(x.shape)
+        unrounded = windows_as_rows(layer, values, 0) if scaled else values.reshape(-1, 1)[:0]
+        return QuantizedRows(low, high, scale, inverse, zero_point, unrounded, steps)
 
     def sums(self, rows: QuantizedRows) -> npt.NDArray[np.int64]:
         """The kernel's sums of products of windows, the zero point's part included: int64 `[rows, out]`."""
@@ -153,8 +186,17 @@ def _dense(layer: Convolution) -> bool:
 
 
 def _steps(prepared: PreparedHybridConvolution, values: Sequence[Array]) -> dict[str, Array]:
+    """Every step, of some images at a time."""
     layer, x = prepared.convolution, values[0]
     layer.check(x)
+    taps = layer.rows.outputs(x.shape[1]) * layer.columns.outputs(x.shape[2]) * layer.rows.size * layer.columns.size
+    count = max(_VALUES // (taps * x.shape[3]), 1)
+    parts = [_steps_of(prepared, x[first : first + count]) for first in range(0, max(len(x), 1), count)]
+    return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _steps_of(prepared: PreparedHybridConvolution, x: Array) -> dict[str, Array]:
+    layer = prepared.convolution
     shape = (len(x), layer.rows.outputs(x.shape[1]), layer.columns.outputs(x.shape[2]), layer.channels)
     quantized = prepared.quantized(x)
     windows = prepared.per_window(quantized, x)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...model.types import Array
-from ...rules.hybrid.rows import quantize_rows
-from ..dense.hybrid import PreparedHybrid, finish_by_rule
+from ..dense.hybrid import Finisher, PreparedHybrid, finish_by_rule
 from .hybrid_convolution import PreparedHybridConvolution
 from .window_layer import WindowLayer, window_layer
 
@@ -39,8 +38,15 @@ class PreparedHybridWindows(PreparedHybrid):
         return "pixel" if self.prepared.by_pixel else "image"
 
 
-def hybrid_windows(prepared: PreparedHybridConvolution) -> PreparedHybridWindows | None:
-    """The dense layer over a hybrid convolution's windows; None for operators that are not seen so."""
+def hybrid_windows(
+    prepared: PreparedHybridConvolution, finish: Finisher = finish_by_rule
+) -> PreparedHybridWindows | None:
+    """The dense layer over a hybrid convolution's windows; None for operators that are not seen so.
+
+    Args:
+        prepared: the convolution.
+        finish: what reads its rule's `Finish`.
+    """
     layer = window_layer(prepared.convolution)
     if layer is None:
         return None
@@ -49,7 +55,7 @@ def hybrid_windows(prepared: PreparedHybridConvolution) -> PreparedHybridWindows
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         x = np.asarray(values[0], np.float32)
         prepared.convolution.check(x)
-        windows = prepared.per_window(prepared.quantized(x), x)
+        windows = prepared.per_window(prepared.quantized(x), x, scaled=True)
         dot = prepared.sums(windows)
         found: dict[str, Array] = {
             "range_low": windows.low,
@@ -60,7 +66,7 @@ def hybrid_windows(prepared: PreparedHybridConvolution) -> PreparedHybridWindows
             "scaled_input": windows.scaled,
             "quantized_input": windows.quantized.astype(np.int8),
             "dot": dot.astype(np.int32),
-            **prepared.finished(windows, dot),
+            **finish(made, windows, dot, True),
         }
         found["output"] = found["output"].reshape(layer.output_shape(x.shape))
         return found
@@ -74,8 +80,8 @@ def hybrid_windows(prepared: PreparedHybridConvolution) -> PreparedHybridWindows
         kernel=prepared.kernel,
         layer=layer,
         arithmetic=prepared.arithmetic,
-        quantize=quantize_rows,
-        finish=finish_by_rule,
+        quantize=prepared.quantize,
+        finish=finish,
         asymmetric=False,
         nibbles=False,
         weights_used=prepared.weights,

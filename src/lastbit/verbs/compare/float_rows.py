@@ -61,7 +61,7 @@ def compare_rows(a: PreparedLayer, b: PreparedLayer, rows: Array, found: Occurre
 
 def separating_row(a: PreparedLayer, b: PreparedLayer, rng: np.random.Generator) -> Witness | None:
     """A row for which two runtimes print different bits, or None where none of a few hundred odd ones shows any."""
-    rows = np.concatenate([normal_rows(a.layer.depth, 16, rng), float_rows(a.layer, _ODD_ROWS, rng)])
+    rows = np.concatenate([normal_rows(a.layer.depth, 16, rng), float_rows(a.layer.depth, _ODD_ROWS, rng)])
     first, second = evaluate_rows(a, rows), evaluate_rows(b, rows)
     bad = ~same_bits(first, second)
     if not bad.any():

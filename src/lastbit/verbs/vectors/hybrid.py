@@ -1,4 +1,4 @@
-"""Golden vectors for hybrid dense layers: float32 in and out, each row quantized by its own range.
+"""Golden vectors for hybrid layers: float32 in and out, each row or image quantized by its own range.
 
 No accumulator can be solved for, since the row's grid follows from the row. So many odd rows are tried, and the few are
 kept that tell the right arithmetic from every rival that shows a difference on any of them.
@@ -6,6 +6,7 @@ kept that tell the right arithmetic from every rival that shows a difference on 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,8 @@ from ...layers.float_inputs import float_rows, normal_rows
 from ...model.graph import Model
 from ...model.types import Array, Float32Array, hex_float
 from ...ops.dense.hybrid import PreparedHybrid
-from ...ops.dense.layer import DenseLayer
+from ...ops.products.hybrid_windows import PreparedHybridWindows
+from ...ops.products.window_layer import WindowLayer
 from ...rules.hybrid.words import equation
 from .candidates import fewest
 from .hybrid_rivals import function_of, hybrid_rivals, same_function
@@ -33,15 +35,18 @@ _ODD_ROWS = 256
 _ROWS_OF_A_KIND = 32
 # Elements of rows and outputs that are held at one time.
 _ELEMENTS = 1 << 20
+# Values of all images that are tried, about, and how many images there are at least.
+_VALUES, _FEW_IMAGES = 1 << 19, 6
 _STEPS = ("input_scale", "input_zero_point", "quantized_input", "acc", "output")
 
 
 def hybrid_vectors(
     model: Model, prepared: PreparedHybrid, runtime: str, count: int, random: int, rng: np.random.Generator
 ) -> LayerVectors:
-    """The vectors of one hybrid dense layer.
+    """The vectors of one hybrid dense layer or convolution.
 
-    Every vector is a row that is an input of its own: some kernels look at a whole input when they look for zeros.
+    Every vector is a row or an image that is an input of its own: some kernels look at a whole input when they look for
+    zeros.
 
     Args:
         model: the model.
@@ -56,15 +61,17 @@ def hybrid_vectors(
     # Several runtimes share a rule, which is then evaluated once.
     distinct = {key: r.prepared for r in rivals if (key := function_of(r.prepared)) != own}
     place = {key: at for at, key in enumerate(distinct)}
-    rows = _candidates(prepared.layer, rng)
+    size, most = math.prod(_shape(prepared)), _most(prepared)
+    rows = _candidates(size, rng)
+    rows = rows if len(rows) <= most else rows[np.sort(rng.choice(len(rows), most, replace=False))]
     shown: BoolArray = _shown(prepared, list(distinct.values()), rows)
     # Each rival counts once, however many runtimes follow it: what else a vector can show is a unit more.
     chosen = fewest(np.any(shown, axis=2), shown.reshape(len(rows), -1), count)
     caught: BoolArray = np.any(shown[chosen], axis=2)
-    random = min(random, _RANDOM)
+    random = min(random, _RANDOM, most)
     drawn = np.zeros(len(distinct), np.int64)
     for first in range(0, random, _AT_ONCE):
-        some = normal_rows(prepared.layer.depth, min(_AT_ONCE, random - first), rng)
+        some = normal_rows(size, min(_AT_ONCE, random - first), rng)
         drawn += _shown(prepared, list(distinct.values()), some).any(axis=2).sum(axis=0)
     catches = []
     for rival in rivals:
@@ -89,7 +96,7 @@ def hybrid_vectors(
         layer=prepared.layer,
         rule=prepared.rule,
         equation=equation(prepared.arithmetic),
-        x=rows[chosen],
+        x=rows[chosen].reshape(-1, *_shape(prepared)),
         accs=steps["acc"].astype(np.int64),
         outputs=steps["output"],
         catches=catches,
@@ -103,7 +110,13 @@ def hybrid_vectors(
 
 def _arrays(prepared: PreparedHybrid, rows: Float32Array, steps: Mapping[str, Array]) -> dict[str, Array]:
     """What is written to files."""
-    arrays = {"input": rows, **{key: steps[key] for key in _STEPS[:3]}, "weights": prepared.layer.weights_values}
+    stored = prepared.layer.stored_weights.data
+    assert stored is not None
+    arrays = {
+        "input": rows.reshape(-1, *_shape(prepared)),
+        **{key: steps[key] for key in _STEPS[:3]},
+        "weights": stored,
+    }
     if prepared.bias is not None:
         arrays["bias"] = prepared.bias
     return arrays | {key: steps[key] for key in _STEPS[3:]}
@@ -111,10 +124,12 @@ def _arrays(prepared: PreparedHybrid, rows: Float32Array, steps: Mapping[str, Ar
 
 def _constants(prepared: PreparedHybrid) -> dict[str, Any]:
     """What else the files say: the zero point and scale of the input are each row's own."""
-    scale = prepared.weights_scale
+    scale, layer = prepared.weights_scale, prepared.layer
     stored = prepared.layer.weights.quant
     return {
-        "rows_quantized": "asymmetric" if prepared.asymmetric else "symmetric",
+        **(layer.convolution.geometry if isinstance(layer, WindowLayer) else {}),
+        "quantized_together": prepared.quantized_together,
+        "rows_quantized": "symmetric" if prepared.rows.symmetric else "asymmetric",
         "activation": prepared.layer.activation,
         "accumulator_bits": 32,
         "weights_zero_point": 0 if stored is None else int(stored.zero_point.reshape(-1)[0]),
@@ -124,6 +139,8 @@ def _constants(prepared: PreparedHybrid) -> dict[str, Any]:
 
 def _evaluate(prepared: PreparedHybrid, rows: Float32Array) -> dict[str, Array]:
     """The steps of rows `[n, depth]`, each an input of its own; those of zeros take a short cut in some kernels."""
+    if isinstance(prepared, PreparedHybridWindows):
+        return _evaluate_images(prepared, rows.reshape(-1, *_shape(prepared)))
     layer, alone = prepared.layer, prepared.alone
     zero = ~rows.any(axis=1)
     order = np.concatenate([np.flatnonzero(~zero), np.flatnonzero(zero)])
@@ -141,18 +158,55 @@ def _evaluate(prepared: PreparedHybrid, rows: Float32Array) -> dict[str, Array]:
     return {key: np.concatenate(part)[back] for key, part in parts.items()}
 
 
+def _evaluate_images(prepared: PreparedHybridWindows, images: Float32Array) -> dict[str, Array]:
+    """The same of images `[n, h, w, c]`; what holds for an image or pixel once for each, the rest for each output."""
+    parts: dict[str, list[Array]] = {key: [] for key in _STEPS}
+    step = max(_ELEMENTS // math.prod(prepared.layer.output_shape((1, *images.shape[1:]))), 1)
+    for first in range(0, max(len(images), 1), step):
+        x = images[first : first + step]
+        rows = prepared.prepared.quantized(x)
+        windows = prepared.prepared.per_window(rows, x)
+        steps = prepared.finish(prepared, windows, prepared.prepared.sums(windows), True)
+        shape = prepared.layer.output_shape(x.shape)
+        found: dict[str, Array] = {
+            "input_scale": rows.scale.reshape(len(x), -1),
+            "input_zero_point": rows.zero_point.astype(np.int32).reshape(len(x), -1),
+            "quantized_input": rows.quantized.reshape(x.shape).astype(np.int8),
+            "acc": steps["acc"].reshape(shape),
+            "output": steps["output"].reshape(shape),
+        }
+        for key in _STEPS:
+            parts[key].append(found[key])
+    return {key: np.concatenate(part) for key, part in parts.items()}
+
+
+def _shape(prepared: PreparedHybrid) -> tuple[int, ...]:
+    """One input's shape: a row, or an image."""
+    windows = isinstance(prepared, PreparedHybridWindows)
+    return prepared.layer.input.shape[1:] if windows else (prepared.layer.depth,)
+
+
+def _most(prepared: PreparedHybrid) -> int:
+    """How many inputs are tried at most: of large images few."""
+    if not isinstance(prepared, PreparedHybridWindows):
+        return _RANDOM
+    image = _shape(prepared)
+    return max(_VALUES // (math.prod(image) + math.prod(prepared.layer.output_shape((1, *image)))), _FEW_IMAGES)
+
+
 def _shown(right: PreparedHybrid, rivals: list[PreparedHybrid], rows: Float32Array) -> BoolArray:
     """Where each rival prints something else: bool `[rows, rivals, out]`."""
     wanted = _evaluate(right, rows)["output"]
     shown = np.zeros((len(rows), len(rivals), right.layer.units), np.bool_)
     for at, rival in enumerate(rivals):
-        shown[:, at] = ~same_bits(wanted, _evaluate(rival, rows)["output"])
+        other = ~same_bits(wanted, _evaluate(rival, rows)["output"])
+        shown[:, at] = other.reshape(len(rows), -1, right.layer.units).any(axis=1)
     return shown
 
 
-def _candidates(layer: DenseLayer, rng: np.random.Generator) -> Float32Array:
+def _candidates(depth: int, rng: np.random.Generator) -> Float32Array:
     """Rows to choose from, `[n, depth]`: those of `float_rows`, zero points on ties, and more."""
-    shape = _ROWS_OF_A_KIND, layer.depth
+    shape = _ROWS_OF_A_KIND, depth
     low = -(rng.integers(0, 255, (shape[0], 1)) + 0.5)
     ties = rng.uniform(low, 255 + low, shape)
     ties[:, :1], ties[:, -1:] = low, 255 + low
@@ -162,9 +216,9 @@ def _candidates(layer: DenseLayer, rng: np.random.Generator) -> Float32Array:
     half = np.nextafter(np.float32(0.5), np.float32(0))
     below = np.where(rng.random(shape) < 0.4, rng.choice([-half, half], shape), rng.integers(-60, 60, shape))
     below[:, 0], below[:, -1] = -127, 127 + np.arange(shape[0]) % 2  # the symmetric grid, and the asymmetric one
-    few = np.where(rng.random(shape) < 2 / layer.depth, rng.normal(size=shape), 0.0)
+    few = np.where(rng.random(shape) < 2 / depth, rng.normal(size=shape), 0.0)
     kinds = [
-        float_rows(layer, _ODD_ROWS, rng),
+        float_rows(depth, _ODD_ROWS, rng),
         ties * 2.0 ** rng.integers(-8, 2, (shape[0], 1)),
         even * 2.0 ** rng.integers(-8, 2, (shape[0], 1)),
         (rng.normal(size=shape) + rng.normal(size=(shape[0], 1))) * 10.0 ** rng.uniform(-6, 6, (shape[0], 1)),

@@ -14,13 +14,16 @@ from ...model.graph import Model
 from ...model.types import Array, Float32Array
 from ...ops.dense.hybrid import Finisher, PreparedHybrid, Quantizer, finish_by_rule, prepare_dense_hybrid
 from ...ops.prepare import prepare_operator
+from ...ops.products.as_dense import as_dense
+from ...ops.products.hybrid_windows import PreparedHybridWindows, hybrid_windows
 from ...rules.hybrid.finish import clamp
-from ...rules.hybrid.forms import Clamp, Finish, HybridRule, Rows
+from ...rules.hybrid.forms import UNITS_AT_ONCE, Clamp, Finish, HybridRule, Rows
 from ...rules.hybrid.neon import NeonLoop
 from ...rules.hybrid.rows import LANES, quantize_rows
 from ...rules.hybrid.rows_x86 import QuantizedRows
 from ...rules.hybrid.table import FUSED, QD8, QD8_NEON, SSE_SYMMETRIC
 from ...runtimes import RUNTIMES
+from .hybrid_windows import window_rivals
 
 __all__ = ["HybridRival", "function_of", "hybrid_rivals", "same_function"]
 
@@ -44,7 +47,9 @@ class HybridRival:
 
 def hybrid_rivals(model: Model, right: PreparedHybrid, runtime: str) -> list[HybridRival]:
     """Every rival of a hybrid layer in a runtime's arithmetic."""
-    return [*_runtimes(model, right, runtime), *_mistakes(model, right)]
+    windows = window_rivals(right) if isinstance(right, PreparedHybridWindows) else []
+    found = [HybridRival(name, "mistake", what, prepared) for name, what, prepared in windows]
+    return [*_runtimes(model, right, runtime), *_mistakes(model, right), *found]
 
 
 def _runtimes(model: Model, right: PreparedHybrid, own: str) -> Iterator[HybridRival]:
@@ -53,7 +58,7 @@ def _runtimes(model: Model, right: PreparedHybrid, own: str) -> Iterator[HybridR
         if name == own:
             continue
         try:
-            prepared = prepare_operator(model, right.operator, runtime)
+            prepared = as_dense(prepare_operator(model, right.operator, runtime))
         except UnsupportedError:
             continue
         if isinstance(prepared, PreparedHybrid):
@@ -109,6 +114,10 @@ def function_of(prepared: PreparedHybrid) -> Hashable:
         # Which loops there are decides where a sum is fused, and where pairs of products wrap.
         () if prepared.nibbles else tuple(prepared.loop(rows) is NeonLoop.FOUR_ROWS for rows in range(1, 17)),
         prepared.pairs.tobytes() if prepared.pairs.any() else b"",
+        # Of convolutions: how the last channels end, what is quantized together, and which values windows see.
+        prepared.arithmetic.last_units if prepared.layer.units % UNITS_AT_ONCE else None,
+        prepared.quantized_together,
+        prepared.prepared.windows if isinstance(prepared, PreparedHybridWindows) else None,
     )
 
 
@@ -126,8 +135,12 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
         finish: Finisher = finish_by_rule,
     ) -> HybridRival:
         named = replace(changed, name=f"{right.rule}/{name}")
-        prepared = prepare_dense_hybrid(model, right.operator, named, quantize=quantize, finish=finish)
-        return HybridRival(name, "mistake", what, prepared)
+        if not isinstance(right, PreparedHybridWindows):
+            prepared = prepare_dense_hybrid(model, right.operator, named, quantize=quantize, finish=finish)
+            return HybridRival(name, "mistake", what, prepared)
+        windows = hybrid_windows(replace(right.prepared.with_rule(named), quantize=quantize), finish)
+        assert windows is not None
+        return HybridRival(name, "mistake", what, windows)
 
     def wrong(formula: Formula) -> Finisher:
         return _wrong(right, formula)
@@ -159,6 +172,9 @@ def _mistakes(model: Model, right: PreparedHybrid) -> Iterator[HybridRival]:
         case "scales_first", False:
             yield rival("fused", "adds the bias in a fused multiply-add", finish=wrong(_scales_first))
             yield rival("scale_by_scale", "multiplies by one scale after the other", finish=wrong(_unfused))
+        case "weights_first", _:
+            yield rival("row_first", "multiplies by the image's scale first", finish=wrong(_unfused))
+            yield rival("scales_first", "multiplies the two scales first", finish=wrong(_both_rounded))
     yield rival("float64", "calculates in float64 and rounds once", finish=wrong(_float64))
     if right.bias is not None:
         what = "adds the bias as an int32 in the accumulator's scale"
@@ -207,7 +223,8 @@ def _wrong(right: PreparedHybrid, formula: Formula) -> Finisher:
         bias = flush_subnormals(bias) if flush else bias
         with np.errstate(all="ignore"):
             found = formula(steps["acc"].astype(np.int64), rows.scale[:, None], prepared.weights_scale, bias, flush)
-        return {**steps, "output": clamp(how, found, prepared.layer.activation)}
+        finite = finish.ends == "finite"
+        return {**steps, "output": clamp(how, found, prepared.layer.activation, finite=finite)}
 
     return wrong
 

@@ -189,13 +189,13 @@ def _confirm(model: Model, layer: LayerVectors, oracle: Oracle) -> None:
     if source is None or not len(layer.x):
         return
     try:
-        if layer.tables is None:
+        if isinstance(source, WindowLayer):
+            graph = extract_operator(model, source.operator, batch=len(layer.x))
+            found = oracle.run(write(graph), [[layer.x]], label=source.operator.label).outputs[0][0]
+        elif layer.tables is None:
             # Each row is an input of its own, repeated where the layer takes several.
             times = math.prod(cut_out(model, source, 1).tensors[0].shape) // source.depth
             found = rows_in_oracle(oracle, model, source, np.repeat(layer.x, times, axis=0), 1)[::times]
-        elif isinstance(source, WindowLayer):
-            graph = extract_operator(model, source.operator, batch=len(layer.x))
-            found = oracle.run(write(graph), [[layer.x]], label=source.operator.label).outputs[0][0]
         else:
             found = rows_in_oracle(oracle, model, source, layer.x, layer_rows(source))
     except OracleFailure as failure:

@@ -187,7 +187,7 @@ def _layer_inputs(prepared: PreparedLayer, samples: int, rng: np.random.Generato
     """Rows: all boundary rows, half of the samples tie-seeking where there are such, the rest random."""
     layer = prepared.layer
     if not isinstance(prepared, PreparedDense):
-        return LayerInputs(float_rows(layer, samples, rng), [], [])
+        return LayerInputs(float_rows(layer.depth, samples, rng), [], [])
     rules = all_rules(layer, prepared.rivals)
     solved, _ = tie_seeking_inputs(layer, rules, max(samples // 2, 1), rng)
     boundary = boundary_inputs(layer, rng)
