@@ -166,3 +166,11 @@ def test_the_catalogues_have_the_mistakes_of_convolutions():
         assert {"kernel_flipped", "padding_same_wrong_side", "dilation_ignored", "depthwise_layout"} <= set(known)
         assert not {"weights_as_in_out", "weights_reversed"} & set(known)
     assert "padding_zero" not in FLOAT_WINDOWS
+
+
+def test_steps_of_integer_layers_are_refused_in_words():
+    right = lastbit.run(MODEL, X).output
+    with pytest.raises(InputError, match=r"CONV_2D prints float32: acc and scaled are steps of layers"):
+        lastbit.diagnose(MODEL, X, right, acc=np.zeros((24, 5), np.int32))
+    shown = lastbit.inspect(MODEL).as_dict()["convolutions"][0]
+    assert (shown["channels"], shown["taps"], shown["constants"]) == (5, 27, None)

@@ -28,7 +28,8 @@ _ROWS_CHECKED = 8
 """Rows on which the right output is calculated both ways, before any mistake is sought."""
 
 _REAL = (
-    "it is calculated in float32; diagnose knows mistakes of quantized layers, and of dense layers in float32. "
+    "it is calculated in float32; diagnose knows mistakes of quantized layers, and of dense layers and convolutions in "
+    "float32. "
     "`lastbit run MODEL --runtime NAME` prints this runtime's own output to compare with"
 )
 

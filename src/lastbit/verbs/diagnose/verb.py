@@ -72,7 +72,7 @@ def diagnose(
         ModelError: the model is malformed.
         RuntimeNameError: no such runtime.
         InputError: x does not fit, or the function cannot be called.
-        UnsupportedError: the layer is no integer dense layer and no integer convolution that LastBit covers.
+        UnsupportedError: no runtime that LastBit covers takes the layer.
     """
     loaded = load(model)
     if not 0 <= most <= MOST_MISTAKES:
@@ -88,7 +88,12 @@ def diagnose(
     others = _others(loaded, operator) if op is None else ""
     try:
         hybrid = hybrid_layers(loaded, operator, how)
-        if hybrid and acc is None and scaled is None:
+        if hybrid and (acc is not None or scaled is not None):
+            raise InputError(
+                f"{operator.label} prints float32: acc and scaled are steps of layers that print integers. Leave them "
+                "out (--acc, --scaled); the output is diagnosed without"
+            )
+        if hybrid:
             return diagnose_hybrid(loaded, hybrid, x, mine, how)
         report = diagnose_layer(loaded, operator, x, mine, how)
     except InputError as error:

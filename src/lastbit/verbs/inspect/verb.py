@@ -17,6 +17,7 @@ from ...model.graph import Model, Operator, Signature, Tensor
 from ...model.tflite.reader import load
 from ...ops.base import PreparedOperator
 from ...ops.dense.eight_bit import PreparedDense
+from ...ops.dense.layer import PreparedLayer
 from ...ops.prepare import prepare_operator
 from ...ops.products.as_dense import as_dense
 from ...ops.products.convolution import PreparedConvolution
@@ -296,6 +297,8 @@ def _dense(model: Model, op: Operator, prepared: Mapping[str, PreparedOperator |
 def _convolution(model: Model, op: Operator, prepared: Mapping[str, PreparedOperator | Refused]) -> dict[str, Any]:
     """What follows of a convolution's accumulators from the file, and how wide each runtime's are."""
     weights = model.operand(op, 1)
+    entries = [entry for entry in prepared.values() if isinstance(entry, PreparedOperator)]
+    seen = next((dense.layer for entry in entries if isinstance(dense := as_dense(entry), PreparedLayer)), None)
     windows = {
         name: dense
         for name, entry in prepared.items()
@@ -305,8 +308,8 @@ def _convolution(model: Model, op: Operator, prepared: Mapping[str, PreparedOper
     return {
         "operator": op.index,
         "name": op.name,
-        "channels": None if first is None else first.layer.units,
-        "taps": None if first is None else first.layer.depth,
+        "channels": None if seen is None else seen.units,
+        "taps": None if seen is None else seen.depth,
         "granularity": weights.quant.granularity if weights is not None and weights.quant is not None else None,
         "activation": op.options.get("fused_activation_function"),
         "constants": None if first is None else _constants(first),
