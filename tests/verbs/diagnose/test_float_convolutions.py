@@ -7,8 +7,9 @@ import pytest
 
 import lastbit
 from lastbit.layers.mistakes.hybrid import FLOAT_WINDOWS, HYBRID_WINDOWS
-from lastbit.model.errors import InputError
+from lastbit.model.errors import InputError, UnsupportedError
 from tests.support.hybrid_models import hybrid_convolution
+from tests.support.places import MODELS, needs_shared_models
 
 PADS = ((0, 1), (1, 1))
 MODEL = hybrid_convolution(stride=2, activation="RELU6")
@@ -145,7 +146,25 @@ def test_a_function_gets_images_and_the_kernel_as_stored():
     with pytest.raises(InputError, match=r"found|wanted float32 with \[2, 3, 4, 5\]; that is what"):
         lastbit.diagnose(MODEL, X, np.zeros((2, 6, 7, 5), np.float32))
     noise = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
-    assert lastbit.diagnose(MODEL, X, noise, most=1).verdict == "unexplained"
+    report = lastbit.diagnose(MODEL, X, noise, most=1)
+    assert report.verdict == "unexplained"
+    assert report.in_short()[0] == "No set of known mistakes fits every element."
+
+
+@needs_shared_models
+def test_a_layer_in_a_network_gets_what_each_runtime_makes_of_the_models_input():
+    """MLPerf Tiny's keyword spotter with dynamic range: five hybrid convolutions between depthwise ones in float32."""
+    model = lastbit.load(MODELS / "more" / "mlt_kws_float32.tflite")
+    x = np.random.default_rng(0).normal(size=model.inputs[0].shape).astype(np.float32)
+    for runtime in ("litert-builtin-x86", "litert-reference"):
+        printed = lastbit.run(model, x, runtime=runtime, partial=True).tensors
+        for op in (2, 3):
+            mine = printed[model.operators[op].outputs[0]]
+            report = lastbit.diagnose(model, x, mine, op=op)
+            assert report.verdict == "right"
+            assert runtime in report.explanations[0].runtimes
+    with pytest.raises(UnsupportedError, match=r"diagnosed one by one, not as a network[\s\S]*operator 3 DEPTHWISE"):
+        lastbit.diagnose(model, x, mine)
 
 
 def test_large_images_are_searched_by_some_of_their_windows():

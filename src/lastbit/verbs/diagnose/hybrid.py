@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -86,7 +87,23 @@ def diagnose_hybrid(model: Model, layers: Mapping[str, _Layer], x: Any, mine: An
         more = options_text(layer, answer.shape) if isinstance(layer, WindowLayer) else ""
         raise InputError(f"the array is {answer.dtype}{list(answer.shape)}; wanted float32 with {wanted}{more}")
     matrix = answer.reshape(count, layer.units)
-    return _Search(model.source, layers, first, rows.astype(np.float32), matrix, source, how.most).run()
+    own = {first: rows.astype(np.float32)}
+    if not callable(mine) and [tensor.index for tensor in model.inputs] != [layer.input.index]:
+        own |= _own_inputs(model, layers, x, first)
+    else:
+        own = dict.fromkeys(layers, own[first])
+    layers = {name: entry for name, entry in layers.items() if name in own}
+    return _Search(model.source, layers, first, own, matrix, source, how.most).run()
+
+
+def _own_inputs(model: Model, layers: Mapping[str, _Layer], x: Any, but: str) -> dict[str, Array]:
+    """What each runtime's own arithmetic before the layer makes of the model's input, of those that run it so far."""
+    found = {}
+    for name, entry in layers.items():
+        if name != but:
+            with contextlib.suppress(UnsupportedError):
+                found[name] = samples_of(entry.layer, _read(model, entry.layer, x, name)[0]).astype(np.float32)
+    return found
 
 
 def _shapes(layer: DenseLayer) -> Shapes:
@@ -123,19 +140,22 @@ def _values(prepared: _Layer) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """One search: the layer in every runtime, the input (rows `[n, depth]` or images), the output `[rows, out]`."""
+    """One search: the layer in every runtime, its input (rows `[n, depth]` or images), the output `[rows, out]`.
+
+    The input is each runtime's own, where it comes through operators that runtimes calculate in different ways.
+    """
 
     source: str
     layers: Mapping[str, _Layer]
     first: str
-    rows: Array
+    inputs: Mapping[str, Array]
     mine: Array
     input_source: str
     most: int
 
     def run(self) -> HybridDiagnosis:
         """A runtime's own output; else the fewest mistakes with which every element lies within float32's bound."""
-        own = {name: entry.evaluate([self.rows])["output"] for name, entry in self.layers.items()}
+        own = {name: entry.evaluate([self.inputs[name]])["output"] for name, entry in self.layers.items()}
         right = own[self.first].reshape(self.mine.shape)
         same = [name for name, output in own.items() if np.array_equal(output.reshape(self.mine.shape), self.mine)]
         if same:
@@ -152,6 +172,11 @@ class _Search:
         label, source = self.layers[self.first].layer.operator.label, self.input_source
         given = self.source, label, self.mine, right, source, self.first
         return HybridDiagnosis(*given, tuple(answers), largest, self.real, self.known)
+
+    @property
+    def rows(self) -> Array:
+        """The input of the runtime that is shown first."""
+        return self.inputs[self.first]
 
     @property
     def real(self) -> bool:
@@ -173,12 +198,12 @@ class _Search:
             entry = self.layers[name]
             if not isinstance(entry, PreparedHybrid):
                 # They differ in the order of summation alone, which the bound covers.
-                return {name: _real_case(entry, self.rows)}
-            windows = None
+                return {name: _real_case(entry, self.inputs[name])}
+            windows, given = None, self.inputs[name]
             if isinstance(entry, PreparedHybridWindows):
-                rows, windows = entry.prepared.quantized(self.rows), image_windows(entry.layer, len(self.rows))
+                rows, windows = entry.prepared.quantized(given), image_windows(entry.layer, len(given))
             else:
-                rows = entry.quantize(entry.rows, self.rows)
+                rows = entry.quantize(entry.rows, given)
             q = (rows.quantized - rows.zero_point[:, None]).astype(np.float64)
             scales = entry.weights_scale.astype(np.float64)
             if any(np.array_equal(q, q2) and np.array_equal(scales, s2) for q2, s2 in seen):
@@ -187,7 +212,7 @@ class _Search:
             bias = np.zeros(entry.layer.units) if entry.bias is None else entry.bias.astype(np.float64)
             low, high = fused_bounds(entry.layer.activation)
             w = entry.layer.weights_values.astype(np.float64)
-            x = self.rows.reshape(q.shape).astype(np.float64)
+            x = given.reshape(q.shape).astype(np.float64)
             made = HybridCase(x, q, rows.scale.astype(np.float64), w, scales, bias, low, high)
             found[name] = replace(made, windows=windows, zero_point=rows.zero_point.astype(np.float64))
         return found

@@ -111,12 +111,15 @@ class HybridDiagnosis(Report):
         head = f"{self.layer} of {self.source}, {self.mine.dtype}{list(self.mine.shape)}"
         if self.verdict == "mistakes":
             return [f"{len(self.mistakes)} wrong: {' + '.join(self.explanations[0].mistakes)}", head]
-        said = {
-            "right": f"Nothing is wrong: this is what {self._names()} prints.",
-            "form": "The calculation is right; only the last bits differ.",
-            "unexplained": "No set of known mistakes fits every element.",
-        }
-        return [said[self.verdict], head]
+        if self.verdict == "right":
+            return [f"Nothing is wrong: this is what {self._names()} print{self._s}.", head]
+        right = self.verdict == "form"
+        text = (
+            "The calculation is right; only the last bits differ."
+            if right
+            else "No set of known mistakes fits every element."
+        )
+        return [text, head]
 
     @property
     def _s(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...layers.layer_input import layer_operator
 from ...layers.step_tables import layer_operators
-from ...model.errors import InputError
+from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model, Operator
 from ...runtimes import Runtime, get_runtime
 from ..run.verb import load
@@ -79,7 +79,7 @@ def diagnose(
         raise InputError(f"most is {most}; wanted 0 to {MOST_MISTAKES}")
     how = How(None if runtime is None else get_runtime(runtime), acc, scaled, quantize_input, params, most, seed)
     if op is None and acc is None and scaled is None and is_network(loaded, x, mine):
-        return diagnose_network(loaded, x, mine, how)
+        return _network(loaded, x, mine, how)
     if op is None and acc is None and scaled is None:
         alone = diagnose_operators(loaded, x, mine, how)
         if alone is not None:
@@ -103,6 +103,27 @@ def diagnose(
     if others and report.problem and not report.elsewhere:
         return replace(report, problem=f"{report.problem}. {others}")
     return report
+
+
+def _network(model: Model, x: Any, mine: Any, how: How) -> NetworkDiagnosis:
+    """A model of several layers.
+
+    Raises:
+        UnsupportedError: beside what `diagnose_network` says, its layers print real values.
+    """
+    try:
+        return diagnose_network(model, x, mine, how)
+    except UnsupportedError as error:
+        layers = layer_operators(model, None)
+        if not hybrid_layers(model, layers[0], how):
+            raise
+        named = [op.label for op in layers]
+        more = [f"and {len(named) - _SHOWN} more"] if len(named) > _SHOWN else []
+        raise UnsupportedError(
+            f"{model.source}: layers that print float32 are diagnosed one by one, not as a network. Name one, and give "
+            "its own output (--op N; op=N in Python):",
+            [*named[:_SHOWN], *more],
+        ) from error
 
 
 def _others(model: Model, chosen: Operator) -> str:
