@@ -10,7 +10,7 @@ from lab.cases.elementwise import binaries
 from lastbit.engines import image_blocks
 from lastbit.engines.image_blocks import image_function
 from lastbit.engines.quick_requantize import constant_channels, finisher
-from lastbit.engines.scratch import Scratch
+from lastbit.engines.scratch import Scratch, ScratchPool
 from lastbit.model.errors import UnsupportedError
 from lastbit.model.types import INT8
 from lastbit.ops.prepare import prepare_operator
@@ -40,7 +40,7 @@ def held(case, runtime):
         entry = prepare_operator(model, model.operators[0], runtime)
     except UnsupportedError:
         return 0
-    function = image_function(entry)
+    function = image_function(entry, ScratchPool())
     if function is None:
         return 0
     wanted = entry.evaluate(case.values)["output"]

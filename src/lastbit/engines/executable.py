@@ -15,7 +15,7 @@ from ..ops.prepare import PreparedModel
 from . import reference
 from .cut import make_steps
 from .inputs import Inputs, as_inputs, check_input, match_inputs
-from .plan import Backend, ChainStep, OperatorStep, Step
+from .plan import Backend, ChainStep, OperatorStep, Planned, Step
 from .reference import OperatorTrace, Trace, joined, samples_of
 
 __all__ = ["Executable"]
@@ -48,19 +48,19 @@ class Executable:
         self._inputs = model.inputs
         self._outputs = tuple(tensor.index for tensor in model.outputs)
         self._by_rows = any(isinstance(entry, PreparedByRows) for entry in prepared.operators.values())
-        self._plans: dict[bool, list[Step]] = {}
+        self._plans: dict[bool, Planned] = {}
+        assigned = (index for entry in prepared.operators.values() for index in entry.writes or ())
+        self._kept = frozenset((*prepared.state, *assigned))
         self._backend: Backend | None = None
         if engine != "reference":
             self._backend = _backend(engine)
             self._plan(False)
         # Models that are one chain are called without any detour, once an input's shape is known to fit.
-        steps = self._plans.get(False, [])
+        steps = self.steps
         single = len(steps) == 1 and isinstance(steps[0], ChainStep) and not self._by_rows
         self._chain = None
         if single and isinstance(steps[0], ChainStep) and self._outputs == (steps[0].end,):
             self._chain = steps[0]
-        assigned = (index for entry in prepared.operators.values() for index in entry.writes or ())
-        self._kept = frozenset((*prepared.state, *assigned))
         self._state: dict[int, Array] = {}
         self.reset()
         kind = self._inputs[0].dtype.numpy if self._inputs else None
@@ -74,17 +74,18 @@ class Executable:
         """Begin a new stream: the model's variables hold what they hold before the first call."""
         self._state = dict(self.prepared.state)
 
-    def _plan(self, one_row: bool) -> list[Step]:
+    def _plan(self, one_row: bool) -> Planned:
         one_row = (one_row or self.one_by_one) and self._by_rows
         if one_row not in self._plans:
             assert self._backend is not None
-            self._plans[one_row] = make_steps(self.prepared, self._backend, one_row)
+            kept = self._kept.union(self._outputs, (tensor.index for tensor in self._inputs))
+            self._plans[one_row] = Planned.of(make_steps(self.prepared, self._backend, one_row), kept)
         return self._plans[one_row]
 
     @property
     def steps(self) -> list[Step]:
         """How the model is run: chains of operators, and operators alone. Empty for the reference engine."""
-        return self._plan(False) if self._backend is not None else []
+        return self._plan(False).steps if self._backend is not None else []
 
     @property
     def as_reference(self) -> dict[str, str]:
@@ -151,11 +152,13 @@ class Executable:
         tensors = dict(given)
         batch = next(iter(tensors.values())).shape[:1] if self._inputs else (1,)
         tensors |= self.prepared.constants
-        steps = self._plan(batch == (1,))
-        for done, step in enumerate(steps):
+        plan = self._plan(batch == (1,))
+        for done, (step, unread) in enumerate(zip(plan.steps, plan.unread, strict=True)):
             if progress is not None:
-                progress(done, len(steps), "")
+                progress(done, len(plan.steps), "")
             step.run(tensors, self.threads)
+            for index in unread:
+                tensors.pop(index, None)
         return tensors
 
 

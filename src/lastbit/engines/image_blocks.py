@@ -16,7 +16,7 @@ from ..ops.products.convolution import PreparedConvolution
 from ..rules.requantize.fold import RequantParams
 from ..rules.requantize.forms import Float
 from .quick_requantize import Finish, constant_channels, finisher
-from .scratch import Scratch, line_aligned
+from .scratch import Scratch, ScratchPool, line_aligned
 
 __all__ = ["image_function"]
 
@@ -29,23 +29,28 @@ _LARGEST_16 = 2**15 - 1
 _LEAST_PAIRS = 1 << 11
 
 
-def image_function(entry: PreparedOperator) -> Function | None:
-    """A function of an operator's inputs -> its output, as the reference gives it; None where there is none."""
+def image_function(entry: PreparedOperator, pool: ScratchPool) -> Function | None:
+    """A function of an operator's inputs -> its output, as the reference gives it; None where there is none.
+
+    Args:
+        entry: the operator.
+        pool: memory that its calls share with those of others.
+    """
     if isinstance(entry, PreparedBinary):
         return _pair_table(entry)
     if not isinstance(entry, PreparedConvolution) or any(part.outputs != "all" for part in entry.parts):
         return None
     kinds: dict[str, type[_Blocks]] = {"CONV_2D": _Products, "DEPTHWISE_CONV_2D": _DepthwiseTaps}
     kind = kinds.get(entry.operator.name)
-    return None if kind is None else kind(entry)
+    return None if kind is None else kind(entry, pool)
 
 
 class _Blocks:
     """A convolution: images padded with the zero point, sums without it, and what the zero point adds in the bias."""
 
-    def __init__(self, entry: PreparedConvolution) -> None:
+    def __init__(self, entry: PreparedConvolution, pool: ScratchPool) -> None:
         layer = entry.convolution
-        self.layer = layer
+        self.layer, self.pool = layer, pool
         assert layer.weights.data is not None
         self.weights = layer.weights.data.astype(np.int64) - layer.weights_zero_point
         channels_last = layer.operator.name == "DEPTHWISE_CONV_2D"
@@ -84,10 +89,16 @@ class _Blocks:
         layer.check(x)
         height, width = layer.rows.outputs(x.shape[1]), layer.columns.outputs(x.shape[2])
         out = np.empty((len(x), height, width, layer.channels), layer.output.dtype.numpy)
+        with self.pool.lent() as scratch:
+            self.blocks(x, out, scratch)
+        return out
+
+    def blocks(self, x: Array, out: Array, scratch: Scratch) -> None:
+        """The output, a block of rows of some images at a time."""
+        height, width = out.shape[1:3]
         row = self.row_values(width)
         images = max(_BLOCK // max(row * height, 1), 1)
         rows = -(-height // max(row * height // _BLOCK, 1))
-        scratch = Scratch()
         for start in range(0, len(x), images):
             padded = self.padded(x[start : start + images], scratch)
             for top in range(0, height, rows):
@@ -96,7 +107,6 @@ class _Blocks:
                 for channels, finish in self.finish:
                     seen = acc if len(self.finish) == 1 else acc[..., channels].copy()
                     finish(seen.reshape(seen.shape[0] * seen.shape[1], -1), made[..., channels], scratch)
-        return out
 
     def padded(self, x: Array, scratch: Scratch) -> Array:
         """Images in the type that they are laid out in, with the zero point around them."""
@@ -132,8 +142,8 @@ def _ends(weights: IntArray, bias: IntArray, inputs: IntegerType) -> Array:
 class _Products(_Blocks):
     """CONV_2D: windows as the rows of a matrix."""
 
-    def __init__(self, entry: PreparedConvolution) -> None:
-        super().__init__(entry)
+    def __init__(self, entry: PreparedConvolution, pool: ScratchPool) -> None:
+        super().__init__(entry, pool)
         groups, rows = self.layer.groups, self.layer.rows
         flat = self.weights.reshape(groups, self.layer.channels // groups, -1)
         self.matrices = [np.ascontiguousarray(part.T, self.kind) for part in flat]
@@ -187,8 +197,8 @@ class _DepthwiseTaps(_Blocks):
     Sums of few taps of int8 fit in 16 bits, in which NumPy multiplies three times as many at a time as in float32.
     """
 
-    def __init__(self, entry: PreparedConvolution) -> None:
-        super().__init__(entry)
+    def __init__(self, entry: PreparedConvolution, pool: ScratchPool) -> None:
+        super().__init__(entry, pool)
         self.multiplier = self.layer.channels // self.layer.input.shape[3]
         taps = self.weights[0]
         small = self.layer.input.dtype.name == "int8" and np.abs(taps).max(initial=0) * 128 <= _LARGEST_16

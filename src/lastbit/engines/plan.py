@@ -25,8 +25,19 @@ from ..ops.products.convolution import PreparedConvolution
 from .blas import DenseByBlas, ElementTable, NumpyChain, Runnable, Softmax, SplitWeights
 from .element_tables import ELEMENTWISE
 from .image_blocks import image_function
+from .scratch import ScratchPool
 
-__all__ = ["MOVES", "SHAPES_ONLY", "Around", "Backend", "ChainStep", "OperatorStep", "Step", "sample_elements"]
+__all__ = [
+    "MOVES",
+    "SHAPES_ONLY",
+    "Around",
+    "Backend",
+    "ChainStep",
+    "OperatorStep",
+    "Planned",
+    "Step",
+    "sample_elements",
+]
 
 SHAPES_ONLY = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 """Operators that leave all values where they are."""
@@ -57,6 +68,11 @@ class OperatorStep:
     function: Callable[[Sequence[Array], int], Array] | None = None
     lacking: str = ""
 
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The tensors that it reads."""
+        return self.entry.inputs
+
     def run(self, tensors: dict[int, Array], threads: int) -> None:
         """Read the operator's inputs from `tensors` and put its outputs there."""
         values = [tensors[i] for i in self.entry.inputs]
@@ -85,6 +101,11 @@ class ChainStep:
     end: int
     chain: Runnable
     shapes: dict[tuple[int, ...], tuple[tuple[int, ...], bool]] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The tensor that it reads."""
+        return (self.source,)
 
     def run(self, tensors: dict[int, Array], threads: int) -> None:
         """Read the first operator's input from `tensors` and put the last one's output there."""
@@ -122,6 +143,25 @@ class ChainStep:
 Step = OperatorStep | ChainStep
 
 
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """The steps of a model in order, and what memory they leave.
+
+    Attributes:
+        steps: the steps.
+        unread: for each of them those that nobody reads after it; their memory is used again while it is in cache.
+    """
+
+    steps: list[Step]
+    unread: list[tuple[int, ...]]
+
+    @classmethod
+    def of(cls, steps: list[Step], kept: frozenset[int]) -> Planned:
+        """The plan of some steps; `kept` are tensors that are read after the last one."""
+        last = {index: number for number, step in enumerate(steps) for index in step.reads if index not in kept}
+        return cls(steps, [tuple(i for i in step.reads if last.get(i) == n) for n, step in enumerate(steps)])
+
+
 class Backend:
     """What an engine makes of dense layers and chains: here with NumPy. See `jit.backend.JitBackend`.
 
@@ -130,6 +170,9 @@ class Backend:
     """
 
     branches = False
+
+    def __init__(self) -> None:
+        self._pool = ScratchPool()
 
     def dense(self, entry: PreparedDense, rows: int) -> tuple[object, str] | None:
         """A dense layer ready for a chain, and what all layers of one chain must have in common; None if it cannot."""
@@ -185,4 +228,4 @@ class Backend:
 
     def alone(self, entry: PreparedOperator, model: Model) -> Callable[[Sequence[Array], int], Array] | None:
         """A faster function for an operator that is in no chain; None to run it as the reference does."""
-        return image_function(entry)
+        return image_function(entry, self._pool)

@@ -1,24 +1,26 @@
-"""Memory for what lies between two steps of one call: used again by every block, and laid out at cache lines.
+"""Memory for what lies between two steps of a call: used again by every block and call, and laid out at cache lines.
 
 NumPy takes up to twice as long over arrays whose vectors lie across two cache lines, as those of the allocator do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from ..model.types import Array
 
-__all__ = ["Scratch", "line_aligned"]
+__all__ = ["Scratch", "ScratchPool", "line_aligned"]
 
 _LINE = 64
 
 
 class Scratch:
-    """Arrays by name. One of these belongs to one call, so several threads never share any."""
+    """Arrays by name. One call has it at a time, so several threads never share any."""
 
     def __init__(self) -> None:
         self._memory: dict[str, Array] = {}
@@ -31,6 +33,28 @@ class Scratch:
         if memory is None or memory.nbytes < size:
             memory = self._memory[name] = _aligned(size)
         return memory[:size].view(kind).reshape(shape)
+
+
+class ScratchPool:
+    """Memory that no call has just now.
+
+    What the system gives instead is cleared page by page, which takes as long as some convolutions.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[Scratch] = []
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[Scratch]:
+        """One that nobody else has until the end of the block."""
+        try:
+            scratch = self._idle.pop()
+        except IndexError:
+            scratch = Scratch()
+        try:
+            yield scratch
+        finally:
+            self._idle.append(scratch)
 
 
 def line_aligned(values: Array) -> Array:
