@@ -181,8 +181,21 @@ def test_with_int16_what_stays_float32_in_2_12_alone(name, shape, constants):
     content = moved((name, shape, [np.array(part, np.int32) for part in constants], {}))
     ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.data is None}
     for version, found in (("2.12", "DEQUANTIZE"), ("2.13", name), ("2.16", name)):
-        made = lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", activations="int16", io="int16")
-        assert made.operators[1].name == found
+        made = lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", activations="int16")
+        assert made.operators[2].name == found
+
+
+@pytest.mark.parametrize("version", ["2.12", "2.16", "2.17", "2.21"])
+def test_a_shape_of_known_size_becomes_a_constant(version):
+    build = ModelBuilder()
+    x = build.tensor((2, 3), "float32")
+    act = build.operator("LEAKY_RELU", [x], [build.tensor((2, 3), "float32")], alpha=0.125)
+    shape = build.operator("SHAPE", [act], [build.tensor((2,), "int32")], out_type="int32")
+    content = build.content([x], [build.operator("RESHAPE", [act, shape], [build.tensor((2, 3), "float32")]), shape])
+    ranges = {t.index: (-1.0, 1.0) for t in load(content).tensors if t.dtype.name == "float32"}
+    made = lastbit.quantize(content, ranges=ranges, like=f"tflite@{version}", io="int8")
+    assert [op.name for op in made.operators] == ["LEAKY_RELU"]
+    assert made.outputs[1].data.tolist() == [2, 3]
 
 
 def test_a_product_with_zeros_is_refused_where_the_converter_makes_a_constant_of_it():

@@ -258,6 +258,17 @@ def test_inputs_and_outputs_may_have_a_type_each(io_type):
     assert (made.inputs[0].dtype.name, made.outputs[0].dtype.name) == io_type
 
 
+@pytest.mark.parametrize("io_type", ["int16", ("float32", "int16"), ("int16", "float32")])
+def test_what_stays_float32_in_int16_can_be_no_int16_output(io_type):
+    build = ModelBuilder()
+    x, y = build.tensor((1, 4), "float32", name="x"), build.tensor((1, 4), "float32", name="y")
+    content = build.content([x], [build.operator("HARD_SWISH", [x], [y])])  # has no int16 form
+    assert len(lastbit.quantize(content, ranges=RANGES, activations="int16").operators) == 1
+    end = "output 'y'" if io_type == ("float32", "int16") else "input 'x'"
+    with pytest.raises(UnsupportedError, match=f"{end} stays float32 and cannot be int16"):
+        lastbit.quantize(content, ranges=RANGES, activations="int16", io=io_type)
+
+
 def test_a_type_of_inputs_or_outputs_that_does_not_fit_is_told_before_anything_is_measured(tmp_path):
     from tests.support.cli import invoke
 

@@ -16,7 +16,7 @@ from .greedy import Optimizer
 from .input_types import set_io
 from .ir import CONSTANT, DEQUANTIZE, QUANTIZE, RETURN, Graph, Op, Value
 from .matmuls import wrong_ranks
-from .moves import NEWEST, MoveRules, fold_same, optimize_moves
+from .moves import NEWEST, MoveRules, fold_same, fold_shape, optimize_moves
 from .numbers import Parameters, activation, quantize_bias, quantize_plain, quantize_weights
 from .operators import TRAITS, Traits
 from .propagate import Propagation
@@ -43,7 +43,7 @@ def quantize_graph(
     merge_constants(result)
     constants_to_the_right(result)
     if moves.folds_first:
-        Optimizer(result).apply(fold_same, *([drop_neutral] if moves.drops_neutral else []))
+        Optimizer(result).apply(fold_same, fold_shape, *([drop_neutral] if moves.drops_neutral else []))
     drop_redundant(result)
     quantize_statistics(result)
     return_quantized(result)

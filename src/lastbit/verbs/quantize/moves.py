@@ -16,14 +16,14 @@ import numpy as np
 
 from .canonical import drop_requantize, fuse_activation
 from .greedy import Optimizer, Step
-from .ir import Graph, Op, Value
+from .ir import CONSTANT, Graph, Op, Value
 from .matmuls import merge_reshapes, merge_transpose, swap_transposed
 from .new_operators import constant_of, integers, replace_by
 from .numbers import Parameters
 from .paddings import join_padding
 from .transposes import fold_transposes, reorder_transposes, squeeze_first
 
-__all__ = ["NEWEST", "MoveRules", "fold_same", "optimize_moves"]
+__all__ = ["NEWEST", "MoveRules", "fold_same", "fold_shape", "optimize_moves"]
 
 # Elementwise operators that go before an operator that only moves values, where their scales are equal.
 _ELEMENTWISE = ("LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "TANH")
@@ -74,7 +74,16 @@ def optimize_moves(graph: Graph, rules: MoveRules) -> None:
     dense: list[Step] = [_keep_dims, _read_before_reshape if rules.reads_more_dims else _read_fewer_dims]
     products: list[Step] = [_drop_ones] if rules.keeps_dims_for_any else []
     products += [merge_reshapes(rules.matmul_least)] if rules.matmul_least else []
-    alone: list[Step] = [fold_same, drop_requantize, _move_behind, fuse_activation, _as_reshape, *products, _fold]
+    alone: list[Step] = [
+        fold_same,
+        fold_shape,
+        drop_requantize,
+        _move_behind,
+        fuse_activation,
+        _as_reshape,
+        *products,
+        _fold,
+    ]
     alone += [_as_slice] if rules.slices else []
     alone += [fold_transposes] if rules.folds_transposes else []
     alone += [join_padding] if rules.joins_padding else []
@@ -84,7 +93,7 @@ def optimize_moves(graph: Graph, rules: MoveRules) -> None:
     last += [_reshape_before, _keep_any_dims] if rules.keeps_dims_for_any else []
     last += [reorder_transposes] if rules.moves_transposes else []
     run = Optimizer(graph)
-    run.apply(fold_same, *dense, *products, *([squeeze_first] if rules.moves_transposes else []))
+    run.apply(fold_same, fold_shape, *dense, *products, *([squeeze_first] if rules.moves_transposes else []))
     run.apply(*alone)
     run.apply(*alone, *dense, *last)
 
@@ -147,6 +156,18 @@ def fold_same(graph: Graph, op: Op) -> bool:
     if given is None or not _same_shape(given, op.results[0]):
         return False
     graph.replace(op, given)
+    return True
+
+
+def fold_shape(graph: Graph, op: Op) -> bool:
+    """A SHAPE of known size becomes a constant."""
+    given = op.operands[0] if op.name == "SHAPE" else None
+    if given is None or _dynamic(given):
+        return False
+    tensor = op.results[0].tensor
+    data = np.array(given.tensor.shape, tensor.dtype.numpy)
+    made = graph.add(CONSTANT, [], [(replace(tensor, data=data), None)], data=data, at=0)
+    graph.replace(op, made.results[0])
     return True
 
 

@@ -332,7 +332,18 @@ class OlderQuantizer:
                 op.options = {**op.options, "pot_scale_int16": False}
 
     def _set_io(self, io: tuple[str, str]) -> None:
-        """Inputs and outputs of another type than the activations get QUANTIZE or DEQUANTIZE."""
+        """Inputs and outputs of another type than the activations get QUANTIZE or DEQUANTIZE.
+
+        One that stays float32, as only operators without a quantized form read or give it, can have no other type.
+        """
+        for wanted, values, end in (
+            (io[0], self.graph.arguments, "input"),
+            (io[1], self.graph.ops[-1].operands, "output"),
+        ):
+            for value in values if wanted != "float32" else ():
+                if value is not None and value.is_float:
+                    name = value.tensor.name
+                    self.graph.refused.append(f"{end} {name!r} stays float32 and cannot be {wanted}")
         if io[0] != self.activations:
             self._set_inputs(io[0])
         if io[1] != self.activations:

@@ -265,15 +265,16 @@ def _graph(model: Model, settings: Settings, found: Ranges | None) -> Graph:
             names_bias_type=converter.names_bias_type,
             stay_float=converter.float_in_int16,
         )
-        return run.run(settings.io)
-    made = quantize_graph(
-        graph,
-        found,
-        per_tensor_dense=dense,
-        io=settings.io,
-        moves=converter.moves,
-        vector_code=converter.vector_code,
-    )
+        made = run.run(settings.io)
+    else:
+        made = quantize_graph(
+            graph,
+            found,
+            per_tensor_dense=dense,
+            io=settings.io,
+            moves=converter.moves,
+            vector_code=converter.vector_code,
+        )
     if made.refused:
         reasons = list(dict.fromkeys(made.refused))
         raise UnsupportedError(f"{model.source}: {converter.label} gives up on this model", reasons)
