@@ -155,6 +155,7 @@ class _Tile:
         starts = [self._opaque(self.b.gep(a, [self._place(stride, r)], source_etype=I8)) for r in range(self.rows)]
         self.taps = taps
         tiles = [(r, n) for r in range(self.rows) for n in range(self.width)]
+        self._prefetch_outputs(out, out_stride)
         if self.wide:
             sums = self._wide_sums(starts, panel, steps, chunk, columns, tiles)
         else:
@@ -182,6 +183,14 @@ class _Tile:
             bounds = [self._byte_scalar(scalars, name) for name in unit.bounds]
             for r in range(self.rows):
                 self._store_packed([done[r, n] for n in range(self.width)], bounds, out, out_stride, r, mask)
+
+    def _prefetch_outputs(self, out: Any, stride: Any) -> None:
+        """Ask for the cache lines that will be written, so that they are there after the loop."""
+        size = self.width * self.v.lanes * self.output_bytes
+        for r in range(self.rows):
+            row = self.b.gep(out, [self.b.mul(stride, ir.Constant(I64, r))], source_etype=I8)
+            for begin in range(0, size, 64):
+                self.v.prefetch(self.v.at(row, begin), written=True)
 
     def _place(self, stride: Any, r: int) -> Any:
         """How many bytes behind the first value of all a row begins, or a window."""

@@ -149,6 +149,11 @@ class Vectors:
             fn = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), name)
         return self.b.call(fn, args)
 
+    def prefetch(self, pointer: Any, *, written: bool) -> None:
+        """Ask for a cache line that will be read, or written."""
+        flags = [ir.Constant(I32, value) for value in (int(written), 3, 1)]  # kept in all caches, data
+        self.call("llvm.prefetch.p0", ir.VoidType(), [pointer, *flags])
+
     # Integers
 
     def add(self, a: Any, b: Any) -> Any:
