@@ -266,9 +266,57 @@ MODELS: dict[str, tuple[Shape, list[Step]]] = {
 }
 
 
-def models() -> Iterator[tuple[str, bytes]]:
+def length(c: Chain) -> int:
+    """SHAPE of the newest tensor, which is an output too."""
+    return -c.make.op("SHAPE", [c.last], [(len(c.shape),)], INT32, out_type="int32") - 1
+
+
+def filled(*, fed: bool, computed: bool = False) -> Step:
+    """ADD of a FILL in the newest tensor's size: of a value that is fed or a constant, to a size that SHAPE gives."""
+
+    def step(c: Chain) -> int:
+        make, shape = c.make, c.shape
+        value = make.tensor(()) if fed else make.constant(np.float32(0.7))
+        make.inputs += [value] if fed else []
+        size = -length(c) - 1 if computed else make.constant(np.array(shape), INT32)
+        made = make.op("FILL", [size, value], [shape])
+        c.last = make.op("ADD", [c.last, made], [shape], fused_activation_function="NONE")
+        return c.last
+
+    return step
+
+
+def reshaped_by_shape(c: Chain) -> int:
+    """RESHAPE to the size that SHAPE gives."""
+    source = c.last
+    c.last = c.make.op("RESHAPE", [source, -length(c) - 1], [c.shape])
+    return c.last
+
+
+def pool(c: Chain) -> int:
+    """MAX_POOL_2D by 2."""
+    count, height, width, depth = c.shape
+    options: dict[str, Any] = {"padding": "VALID", "fused_activation_function": "NONE"}
+    options |= dict.fromkeys(("stride_w", "stride_h", "filter_width", "filter_height"), 2)
+    return c.put("MAX_POOL_2D", (count, height // 2, width // 2, depth), **options)
+
+
+# SHAPE and FILL, which random models do not have.
+SHAPES: dict[str, tuple[Shape, list[Step]]] = {
+    "length": ((1, 4, 4, 3), [length, act("TANH")]),
+    "pool-length": ((1, 4, 4, 3), [pool, length, act("TANH")]),
+    "pool-lengths": ((1, 4, 4, 3), [length, pool, act("TANH"), length]),
+    "reshape-length": ((1, 4, 4, 3), [length, r(4, 12), length, act("TANH")]),
+    "reshaped-by-shape": ((1, 4, 4, 3), [reshaped_by_shape, act("TANH")]),
+    "filled": ((1, 4, 4, 3), [filled(fed=True)]),
+    "filled-constant": ((1, 4, 4, 3), [filled(fed=False)]),
+    "filled-to-shape": ((1, 4, 4, 3), [filled(fed=True, computed=True)]),
+}
+
+
+def models(which: dict[str, tuple[Shape, list[Step]]] = MODELS) -> Iterator[tuple[str, bytes]]:
     """Each model's name and its float file."""
-    for name, (shape, steps) in MODELS.items():
+    for name, (shape, steps) in which.items():
         chain = Chain(shape)
         others = [-made - 1 for step in steps if (made := step(chain)) < 0]
         yield f"moves-{name}", chain.content([chain.last, *others])

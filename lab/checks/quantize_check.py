@@ -30,6 +30,8 @@ def make(folder: Path, first: int, last: int, share: float) -> None:
         content, _ = quantize_models.write_model(seed, share)
         (folder / f"{seed:06}.tflite").write_bytes(content)
     (folder / "000000.tflite").write_bytes(quantize_models.write_ties())
+    for number, (_, content) in enumerate(quantize_moves.models(quantize_moves.SHAPES), 1):
+        (folder / f"{number:06}.tflite").write_bytes(content)
 
 
 def moves(folder: Path, chains: int) -> None:
