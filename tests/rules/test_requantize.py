@@ -18,7 +18,7 @@ from lastbit.arith.fixedpoint import (
 from lastbit.model.types import INT8
 from lastbit.rules.requantize.fold import activation_bounds, prepare_requantize
 from lastbit.rules.requantize.table import COMMON as RULES
-from lastbit.rules.requantize.vector import requantize
+from lastbit.rules.requantize.vector import outputs_of, requantize
 
 
 @given(st.floats(0, 2.0**20))
@@ -86,6 +86,22 @@ def test_the_accumulator_people_argue_about():
         outputs[rule.name] = int(requantize(np.asarray([585]), params)["output"][0])
     assert outputs.pop("float32-half_even") == -120
     assert set(outputs.values()) == {-119}
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (9001, 7), (9001, 1), (5, 20_000), (3, 3000, 7)])
+def test_many_accumulators_have_the_outputs_that_each_alone_has(shape, rng):
+    for rule in RULES.values():
+        params = prepare_requantize(
+            rule,
+            input_scale=np.float32(0.05),
+            weights_scale=rng.uniform(0.01, 0.1, 7 if shape[-1] < 8 else shape[-1]).astype(np.float32),
+            output_scale=np.float32(0.11),
+            output_zero_point=-3,
+            activation="NONE",
+            dtype=INT8,
+        )
+        acc = rng.integers(-4000, 4000, shape)
+        np.testing.assert_array_equal(outputs_of(acc, params), requantize(acc, params)["output"], strict=True)
 
 
 def test_relu6_at_a_tie_has_two_bounds():

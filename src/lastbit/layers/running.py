@@ -129,7 +129,7 @@ def rows_in_rule(prepared: PreparedDense, rows: IntArray) -> tuple[npt.NDArray[n
         rows: `[n, depth]` of the input's type.
     """
     accs = accumulators(prepared, rows)
-    return accs, prepared.requantized(accs)["output"]
+    return accs, prepared.outputs_of(accs)
 
 
 def random_rows(layer: DenseLayer, count: int, rng: np.random.Generator) -> IntArray:

@@ -20,7 +20,7 @@ from ...ops.dense.eight_bit import PreparedDense
 from ...rules.base import Scales
 from ...rules.requantize.fold import RequantParams, prepare_requantize
 from ...rules.requantize.forms import Float, OneRounding, TwoRoundings
-from ...rules.requantize.vector import requantize
+from ...rules.requantize.vector import outputs_of
 from ...rules.requantize.words import last_tie
 from .accumulate import product_of
 from .base import SLOTS, Case, Mistake, ScaleValues
@@ -108,7 +108,7 @@ class Scaling:
             return np.clip(result, -LIMIT, LIMIT)
         if self.combine is not None or real_part is not None:
             return self.unrounded(acc, real_part).round(last_tie(self.params.rule.requantize))
-        return requantize(acc, self.params)["output"].astype(np.int64)
+        return outputs_of(acc, self.params).astype(np.int64)
 
     def with_late_bias(self, acc: Int64Array, start: Accumulated) -> Int64Array:
         """`apply`, and then what belongs before it but comes after."""
@@ -333,7 +333,7 @@ def _suffix(case: Case, chosen: Chosen, start: Accumulated) -> Int64Array:
     later = [slot for slot in chosen if slot not in PREFIX and slot != "layout"]
     plain = isinstance(start.after, int) and isinstance(start.apart, int) and start.real_part is None
     if plain and not later:
-        return requantize(start.acc, case.prepared.requant)["output"].astype(np.int64)
+        return outputs_of(start.acc, case.prepared.requant).astype(np.int64)
     return finish(case, scaled_matrix(case, chosen, start), chosen)
 
 

@@ -16,7 +16,7 @@ from ...model.types import Array, IntArray, integer_type
 from ...rules.base import WHOLE, IntegerRule, Pairs, Whole
 from ...rules.requantize.fold import RequantParams, with_float_bias
 from ...rules.requantize.table import COMMON
-from ...rules.requantize.vector import requantize
+from ...rules.requantize.vector import outputs_of, requantize
 from ...rules.requantize.words import equation
 from ...rules.sums.pairs16 import OverflowingPairs, kernel_shifts, overflowing_pairs
 from ...rules.sums.words import pairs_words
@@ -87,6 +87,12 @@ class PreparedDense(PreparedLayer):
             return requantize(acc, self.requant)
         done = [(units, requantize(acc, part.requant)) for units, part in self.parts]
         return {name: np.concatenate([steps[name][..., at] for at, steps in done], -1) for name in done[0][1]}
+
+    def outputs_of(self, acc: IntArray) -> Array:
+        """The outputs of accumulators `[n, out]`, each unit's in its own rule."""
+        if len(self.parts) == 1:
+            return outputs_of(acc, self.requant)
+        return np.concatenate([outputs_of(acc, part.requant)[..., units] for units, part in self.parts], -1)
 
 
 def prepare_dense_8bit(model: Model, op: Operator, rule: IntegerRule) -> PreparedDense:

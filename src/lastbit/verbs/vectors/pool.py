@@ -151,12 +151,12 @@ class Pool:
         if not self.rules:
             return np.zeros((len(rows), 0), bool)
         totals = self._sums.totals(rows)
-        wanted = right.requantized(low_bits(totals, right.acc_bits))["output"]
+        wanted = right.outputs_of(low_bits(totals, right.acc_bits))
         found = []
         for rule in self.rules:
             other = rule.prepared
             assert other is not None
             same = other.pairs is None and other.layer.weights_zero_point == right.layer.weights_zero_point
             theirs = low_bits(totals, other.acc_bits) if same else accumulators(other, rows)
-            found.append(other.requantized(theirs)["output"] != wanted)
+            found.append(other.outputs_of(theirs) != wanted)
         return np.concatenate(found, axis=1)

@@ -257,7 +257,7 @@ def differs_at(tables: LayerTables, rival: Rival, accs: Int64Array) -> npt.NDArr
         sums = rival.mistake.function(case, _Given(accs - case.bias), case.x, 0, case.w, 0)
         start = add_bias(case, Everything(), sums, None)
     wrong = wrong_matrix(case, {rival.mistake.slot: rival.mistake}, start)
-    found: npt.NDArray[np.bool_] = wrong != tables.prepared.requantized(accs)["output"].astype(np.int64)
+    found: npt.NDArray[np.bool_] = wrong != tables.prepared.outputs_of(accs).astype(np.int64)
     return found
 
 

@@ -33,7 +33,7 @@ class Trial:
         self._right, self._rows = right, rows
         self._case = Case.of(right, _in_shape(right, rows) if images is None else images)
         self._totals = sums.totals(rows)
-        self._wanted = right.requantized(low_bits(self._totals, right.acc_bits))["output"].astype(np.int64)
+        self._wanted = right.outputs_of(low_bits(self._totals, right.acc_bits)).astype(np.int64)
         self._known: dict[Key, npt.NDArray[np.bool_]] = {}
 
     def differs(self, rival: Rival) -> npt.NDArray[np.bool_]:
@@ -53,7 +53,7 @@ class Trial:
         right = self._right
         same = (other.pairs, other.layer.weights_zero_point) == (right.pairs, right.layer.weights_zero_point)
         accs = low_bits(self._totals, other.acc_bits) if same else accumulators(other, self._rows)
-        return other.requantized(accs)["output"].astype(np.int64)
+        return other.outputs_of(accs).astype(np.int64)
 
 
 def _in_shape(right: PreparedDense, rows: IntArray) -> IntArray:
