@@ -289,7 +289,7 @@ def places() -> dict[bool, list[Place]]:
         for name in RUNTIMES:
             entry = prepared(layer, name)
             if entry is not None:
-                place = Place(index, name, tuple(applicable(entry, images="--convolutions" in sys.argv)))
+                place = Place(index, name, tuple(applicable(entry, images="--convolutions" in sys.argv, families=True)))
                 found[per_channel(place.job(()))].append(place)
     return found
 
@@ -321,14 +321,16 @@ def jobs(args: argparse.Namespace) -> dict[str, list[tuple[Job, ...]]]:
     for size, count in ((2, args.pairs), (3, args.triples)):
         chosen: list[tuple[Job, ...]] = []
         if size == 2 and args.every_pair:
-            every = [set(p) for p in itertools.combinations(MISTAKES.values(), 2) if p[0].slot != p[1].slot]
+            some_of_all = [m for m in MISTAKES.values() if not m.alone]
+            every = [set(p) for p in itertools.combinations(some_of_all, 2) if p[0].slot != p[1].slot]
             tried = ([made_with(number + k, pair) for k in range(args.places)] for number, pair in enumerate(every))
             chosen = [there for jobs in tried if (there := tuple(job for job in jobs if job is not None))]
             print(f"{len(every):,} pairs of mistakes in different places; {len(chosen):,} have a layer for both")
         while len(chosen) < count:
             place = some(bool(len(chosen) % 2))
             assert place is not None
-            picked = [place.usable[int(k)] for k in rng.permutation(len(place.usable))[:size]]
+            usable = [m for m in place.usable if not m.alone]  # those of families are searched alone
+            picked = [usable[int(k)] for k in rng.permutation(len(usable))[:size]]
             if len({m.slot for m in picked}) == size:
                 chosen.append((place.job(picked),))
         made[str(size)] = chosen
