@@ -81,8 +81,10 @@ def diagnose(
     operator before it is not covered.
     """
     from ..layers.layer_input import layer_operator
+    from ..layers.step_tables import layer_operators
     from ..report.input_arrays import possible_paths, read_array, read_layer_inputs, read_several
     from ..report.output_files import check_target
+    from ..report.terminal import progress
     from ..verbs.diagnose.report import Diagnosis
     from ..verbs.diagnose.user_file import load_function, parameter_meanings
     from ..verbs.diagnose.verb import diagnose as make
@@ -98,21 +100,24 @@ def diagnose(
     given = [path for path in (output, acc, scaled, *possible_paths(inputs)) if path is not None]
     if separating is not None:
         check_target(separating, [".npy"], keep=[model, *given])
-    operator = layer_operator(loaded, op)
-    tensor = loaded.tensors[operator.outputs[0]]
+    # A model of operators without weights alone is diagnosed by its output.
+    whole = op is None and not layer_operators(loaded, None) and loaded.outputs
+    tensor = loaded.outputs[0] if whole else loaded.tensors[layer_operator(loaded, op).outputs[0]]
     own = read_layer_inputs(inputs, loaded, op) if inputs else None
     mine = read_several(output, tensor) if output is not None else load_function(str(code))
     steps = [None if path is None else read_array(path, tensor) for path in (acc, scaled)]
-    report = make(
-        loaded,
-        own,
-        mine,
-        op,
-        runtime,
-        *steps,
-        quantize_input=quantize_input,
-        params=parameter_meanings(params),
-    )
+    with progress("diagnose") as update:
+        report = make(
+            loaded,
+            own,
+            mine,
+            op,
+            runtime,
+            *steps,
+            quantize_input=quantize_input,
+            params=parameter_meanings(params),
+            progress=update,
+        )
     print_report(report, as_json, verbose)  # first: a full disk must not lose it
     if separating is not None:
         _write_separating(separating, report.ties if isinstance(report, Diagnosis) else ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,6 +48,13 @@ _TIES_TRIED = 12
 """Explanations of one length that an input is sought for, to tell them from the first."""
 
 
+Progress = Callable[[int, int, str], None]
+
+
+def nothing(_done: int, _total: int, _what: str) -> None:
+    """Nobody is told how far a diagnosis is."""
+
+
 @dataclass(frozen=True, eq=False)
 class How:
     """How a layer is to be diagnosed, as `lastbit.diagnose` takes it.
@@ -60,6 +67,7 @@ class How:
         params: what a function's parameters mean where their names do not say it.
         most: sets of up to this many mistakes are searched.
         seed: of the inputs that are chosen.
+        progress: called with (steps done, steps in total, what is done next).
     """
 
     runtime: Runtime | None = None
@@ -69,6 +77,7 @@ class How:
     params: Mapping[str, str] | None = None
     most: int = MOST_MISTAKES
     seed: int = 0
+    progress: Progress = nothing
 
 
 def diagnose_layer(loaded: Model, operator: Operator, x: Any, mine: Any, how: How) -> Diagnosis:
@@ -117,6 +126,7 @@ def diagnose_layer(loaded: Model, operator: Operator, x: Any, mine: Any, how: Ho
         {name: fault for name, entry in layers.items() if (fault := fault_of(loaded, operator, entry))},
     )
     maker = _Diagnoser(given, arithmetics(followed, first), odd, refused, how.most, how.seed, function, shapes)
+    maker.progress = how.progress
     report = maker.run(how.acc, how.scaled)
     if report.verdict not in ("unreadable", "unexplained"):
         return report
@@ -163,6 +173,7 @@ class _Diagnoser:
     shapes: Shapes = ()
     outputs: dict[str, Array] = field(default_factory=dict)
     kept: Calculated | None = None
+    progress: Progress = nothing
 
     def run(self, acc: Any, scaled: Any) -> Diagnosis:
         """Read the array, search, tell ties apart."""
@@ -197,6 +208,7 @@ class _Diagnoser:
         gap = unwritten(made[0].values, right) if acc is None and made[0].values.dtype.kind != "f" else None
         rest = [] if gap is None else [(made[0], self._search_in(made[0], None, gap.rest))]
         for count in range(self.most + 1):
+            self.progress(count, self.most + 1, f"sets of {count} mistakes" if count > 1 else "single mistakes")
             found = self._level(searches, count)
             if found is not None:
                 return _Outcome(found)

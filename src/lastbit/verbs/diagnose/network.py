@@ -30,7 +30,7 @@ _FEW = 6
 _FEWER = 2
 """The same for pairs."""
 _WORK = 4e9
-"""Products of all pairs that are tried, about; the likeliest pairs first."""
+"""Products of all sets of one size, about: the likeliest pairs first, and single mistakes on fewer samples."""
 _PROMISING = 0.7
 """Share of a few samples' elements from which a set is tried in the other runtimes' arithmetic."""
 _KEPT = 8
@@ -141,21 +141,25 @@ class _Whole:
         most = max(int(_WORK // max(products_of_sample(given.model) * _FEWER, 1)), 1)
         sets = self._candidates(tensor)
         levels = (
-            (1, list(sets.singles()), _FEW),
-            (2, sets.pairs_of_operators(), _FEW),
-            (2, itertools.islice(sets.pairs(), most), _FEWER),
+            (1, sets.singles, _FEW),
+            (2, sets.pairs_of_operators, _FEW),
+            (2, lambda: itertools.islice(sets.pairs(), most), _FEWER),
         )
-        for size, tried, few in levels:
+        for size, level, few in levels:
             if size > given.how.most:
                 break
-            found, share, best = self._tried(tried, few, tensor, wanted)
+            tried = list(level())
+            few = max(1, min(few, int(_WORK // max(products_of_sample(given.model) * len(tried), 1))))
+            found, share, best = self._tried(tried, few, tensor, wanted, len(tried))
             if found:
                 return NetworkDiagnosis(given, tuple(found))
             nearest = max(nearest, (share, best), key=lambda pair: pair[0])
         alone = self._last_layer(tensor)
         if alone is not None:
             return alone
-        return NetworkDiagnosis(given, (), nearest=nearest)
+        with np.errstate(all="ignore"):  # of all samples, not of those that were tried
+            share = float((self.every[0].output(nearest[1], tensor) == wanted).mean())
+        return NetworkDiagnosis(given, (), nearest=(share, nearest[1]))
 
     def operators_alone(self, *, asked: bool) -> NetworkDiagnosis | None:
         """Mistakes in the operators without weights alone; None where none of them fits every element.
@@ -179,12 +183,13 @@ class _Whole:
     def _candidates(self, tensor: int) -> Candidates:
         return Candidates(self.given.model, self.every, tensor)
 
-    def _tried(self, sets: Any, few: int, tensor: int, wanted: Array) -> tuple[list[Set], float, Made]:
+    def _tried(self, sets: Any, few: int, tensor: int, wanted: Array, total: int = 0) -> tuple[list[Set], float, Made]:
         """The sets that reproduce every element; else the share and the set that come nearest."""
         chains = _by_rules(self.every, few)
         part = wanted[: len(chains[0].tensors[tensor])]
         kept: list[tuple[float, int, Made]] = []
         for number, made in enumerate(sets):
+            self.given.how.progress(number, total or number + 1, "sets of mistakes")
             chain = next((chain for chain in chains if _can(chain, made)), chains[0])
             with np.errstate(all="ignore"):
                 share = float((chain.output(made, tensor) == part).mean())
@@ -266,7 +271,8 @@ class _Steps:
         runtimes: tuple[str, ...] = (chain.runtime,)
         detail = None
         written = dict(given.arrays)
-        for tensor, mine in given.arrays.items():
+        for number, (tensor, mine) in enumerate(given.arrays.items()):
+            given.how.progress(number, len(given.arrays), "the arrays in order")
             op = next(op for op in given.model.operators if tensor in op.outputs)
             values = chain.values({}, {i: a for i, a in written.items() if i != tensor})
             right = values.get(tensor, chain.tensors[tensor])

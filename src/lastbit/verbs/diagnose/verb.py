@@ -15,7 +15,7 @@ from ...runtimes import Runtime, get_runtime
 from ..run.verb import load
 from .hybrid import diagnose_hybrid, hybrid_layers
 from .hybrid_report import HybridDiagnosis
-from .layer import MOST_MISTAKES, How, diagnose_layer
+from .layer import MOST_MISTAKES, How, Progress, diagnose_layer, nothing
 from .network import diagnose_network, diagnose_operators, is_network
 from .network_report import NetworkDiagnosis
 from .report import Diagnosis
@@ -39,6 +39,7 @@ def diagnose(
     params: Mapping[str, str] | None = None,
     most: int = MOST_MISTAKES,
     seed: int = 0,
+    progress: Progress = nothing,
 ) -> Diagnosis | NetworkDiagnosis | HybridDiagnosis:
     """Name the mistakes that make the output of a layer, or of a model of several layers, what it is.
 
@@ -63,6 +64,7 @@ def diagnose(
         params: what the function's parameters mean where their names do not say it, such as {"s1": "input_scale"}.
         most: the largest number of mistakes that are searched together.
         seed: of the inputs that are chosen.
+        progress: called with (steps done, steps in total, what is done next).
 
     Returns:
         The Diagnosis: a Report. `explanations` has the shortest sets of mistakes that reproduce every element. Of
@@ -77,7 +79,9 @@ def diagnose(
     loaded = load(model)
     if not 0 <= most <= MOST_MISTAKES:
         raise InputError(f"most is {most}; wanted 0 to {MOST_MISTAKES}")
-    how = How(None if runtime is None else get_runtime(runtime), acc, scaled, quantize_input, params, most, seed)
+    how = How(
+        None if runtime is None else get_runtime(runtime), acc, scaled, quantize_input, params, most, seed, progress
+    )
     if op is None and acc is None and scaled is None and is_network(loaded, x, mine):
         return _network(loaded, x, mine, how)
     if op is None and acc is None and scaled is None:

@@ -79,10 +79,17 @@ class WholeModel:
                 shape = (-1, *model.tensors[outputs[0]].shape[1:])
                 changed[outputs[0]] = output_of_operator(model, entry.operator, operands, made[index]).reshape(shape)
             else:
-                changed.update(entry.written(entry.evaluate(x)))
+                changed.update(
+                    entry.written(entry.evaluate([self._stored(i, v) for i, v in zip(entry.inputs, x, strict=True)]))
+                )
             if until and outputs[0] == until[-1]:
                 break
         return changed
+
+    def _stored(self, tensor: int, values: Array) -> Array:
+        """Values in their tensor's type: what a mistake left beyond it wraps, where an operator after it reads them."""
+        dtype = self.prepared.model.tensors[tensor].dtype.numpy
+        return values if dtype is None or values.dtype.kind == "f" else values.astype(dtype, copy=False)
 
     def output(self, made: Made, tensor: int) -> Array:
         """One tensor with these mistakes."""
