@@ -216,6 +216,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
             _input_is(kind),
             rarity=1.5,
             seen=(TRITON_2296,) if kind == "int8" else (),
+            of_the_sum=True,
         )
         for kind in ("int8", "uint8")
     ),
@@ -262,6 +263,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         _beyond_float32,
         rarity=2.5,
         seen=(COMFY_KITCHEN_133,),
+        of_the_sum=True,
     ),
     Mistake(
         "product_wraps_int16",
@@ -279,6 +281,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         _WIDE_C,
         _sum(_low(16)),
         seen=(BITNET_459,),
+        of_the_sum=True,
     ),
     Mistake(
         "sum_saturates_int16",
@@ -288,6 +291,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         _WIDE_C,
         _sum(lambda v: np.clip(v, -(1 << 15), (1 << 15) - 1)),
         rarity=2.5,
+        of_the_sum=True,
     ),
     Mistake(
         "sum_saturates_int16_at_each_step",
@@ -308,6 +312,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         _sum(_low(32)),
         _sixteen_bits,
         seen=(TF_53763, TFLM_3598),
+        of_the_sum=True,
     ),
     Mistake(
         "last_product_left_out",

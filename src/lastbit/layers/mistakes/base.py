@@ -84,6 +84,7 @@ class Mistake:
         needs_real_input: whether it can be made only where the input is known before it was quantized.
         needs_images: whether it can be made only where the input is images, of which a convolution takes windows.
         skips_padding: whether a convolution's padding adds nothing, whatever the zero points that are subtracted.
+        of_the_sum: whether it changes the finished sum of products alone, whatever the products are.
         alone: whether it is one of a family (a number of digits, of bits), which is searched alone or with one mistake
             in the rounding or the output zero point, and not in every set.
     """
@@ -100,6 +101,7 @@ class Mistake:
     needs_real_input: bool = False
     needs_images: bool = False
     skips_padding: bool = False
+    of_the_sum: bool = False
     alone: bool = False
 
     @property

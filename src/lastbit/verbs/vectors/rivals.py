@@ -277,7 +277,7 @@ def _find(tables: LayerTables, rival: Rival, accs: Int64Array, rng: np.random.Ge
 def of_the_accumulator(mistake: Mistake) -> bool:
     """Whether what a mistake makes of a unit depends on nothing of the input but the accumulator."""
     if mistake.slot in PREFIX:
-        return mistake.slot == "bias" or mistake.name.startswith("sum_")
+        return mistake.slot == "bias" or mistake.of_the_sum
     return mistake.slot != "layout"
 
 
