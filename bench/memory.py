@@ -1,6 +1,6 @@
 """The memory that a model takes while it runs: LastBit's compiled engine beside LiteRT, each in a process of its own.
 
-    python bench/memory.py [--batch N ...] [--runtime NAME] [MODEL.tflite ...]
+    python bench/memory.py [--batch N] [--runtime NAME] [MODEL.tflite ...]
 
 A figure is the peak of the process's resident memory, from loading the file to the second batch's outputs, less what
 was there before. It counts all: pages of the libraries that are touched for the first time, the file, compiled code
@@ -124,7 +124,7 @@ def ask(who: str, path: Path, shape: list[int], kind: str, runtime: str, *, used
 def main() -> None:
     """Print one line for each model and batch."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, nargs="*", default=[1, 256])
+    parser.add_argument("--batch", type=int, action="append", help="may be given again; 1 and 256 by default")
     parser.add_argument("--runtime", default="")
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     parser.add_argument("models", nargs="*", type=Path)
@@ -141,7 +141,7 @@ def main() -> None:
     for path in options.models or [MODELS / f"{name}.tflite" for name in DEFAULT]:
         tensor = lastbit.load(path).inputs[0]
         kind = str(np.dtype(tensor.dtype.numpy))
-        for batch in options.batch:
+        for batch in options.batch or [1, 256]:
             shape = [batch, *tensor.shape[1:]]
             ask("lastbit", path, shape, kind, runtime)  # compiles
             cells = []

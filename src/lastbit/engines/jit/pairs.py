@@ -23,7 +23,7 @@ __all__ = ["PackedPairs", "fit_pairs", "pack_pairs"]
 # Factors that are tried: so many steps from the nearest ones.
 _NEAR = 4
 # Values of the first input that are looked at together: all pairs take more memory than a small model.
-_ROWS = 16
+_ROWS = 8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -27,7 +27,7 @@ __all__ = ["PackedPool", "pack_pool"]
 # Sums of one window that a table is made for.
 _LARGEST_TABLE = 1 << 16
 # Sums that the rule is asked for at once.
-_AT_ONCE = 1 << 12
+_AT_ONCE = 1 << 10
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,23 +71,23 @@ def pack_pool(entry: PreparedOperator, model: Model) -> PackedPool | None:
     largest = any(isinstance(stage, Largest) for leaf in leaves(staged.calculator.rule) for stage in leaf.stages)
     holds = staged.holds([np.zeros((1, *x.shape[1:]), kind)])
 
-    def ask(name: str, values: Array, count: int, channel: int) -> Array:
+    def ask(name: str, values: range, count: int, channel: int) -> Array:
         """The rule's outputs for totals or maxima."""
 
         def at(when: Condition) -> bool:
             found = holds(when)
             return bool(found if isinstance(found, bool) else np.broadcast_to(found, channels)[channel])
 
-        def outputs(some: Array) -> Array:
-            given = {name: some, "count": np.full(some.shape, count)}
+        def outputs(part: range) -> Array:
+            given = {name: np.asarray(part, np.int64), "count": np.full(len(part), count)}
             return np.asarray(staged.calculator(given, at)["output"]).astype(kind).view(np.uint8)
 
         # Every step of the rule is an array of int64 or float64.
-        return np.concatenate([outputs(values[i : i + _AT_ONCE]) for i in range(0, values.size, _AT_ONCE)])
+        return np.concatenate([outputs(values[i : i + _AT_ONCE]) for i in range(0, len(values), _AT_ONCE)])
 
     if largest:
-        table = ask("largest", np.arange(low, low + 256), 1, 0)
-        if not np.array_equal(table, ask("largest", np.arange(low, low + 256), 1, channels - 1)):
+        table = ask("largest", range(low, low + 256), 1, 0)
+        if not np.array_equal(table, ask("largest", range(low, low + 256), 1, channels - 1)):
             return None
         return _packed(x, axes, np.ascontiguousarray(table), {}, largest)
     found = _tables(ask, (height, width), axes, channels, low)
@@ -103,7 +103,7 @@ def _whole(model: Model, entry: PreparedOperator, x: Tensor) -> tuple[WindowAxis
 
 
 def _tables(
-    ask: Callable[[str, Array, int, int], Array],
+    ask: Callable[[str, range, int, int], Array],
     sizes: tuple[int, int],
     axes: tuple[WindowAxis, WindowAxis],
     channels: int,
@@ -115,8 +115,8 @@ def _tables(
     parts: list[Array] = []
     place = 0
     for count in sorted({int(a * b) for a in taken[0] for b in taken[1]}):
-        totals = np.arange(255 * count + 1, dtype=np.int64) + low * count
-        if totals.size > _LARGEST_TABLE:
+        totals = range(low * count, (low + 255) * count + 1)
+        if len(totals) > _LARGEST_TABLE:
             return None
         table = ask("total", totals, count, 0)
         if not np.array_equal(table, ask("total", totals, count, channels - 1)):
