@@ -21,9 +21,9 @@ from .given import Given
 from .kernels import apart_text
 from .result import Found
 from .samples import place_text
-from .separate import Tie, explanation_text, separating_inputs, ties_blocks
+from .separate import Tie, explanation_text, same_text, separating_inputs, ties_blocks
 from .target import Reproduction
-from .text import FEW_WRONG, caution_blocks, constants_text, mistake_blocks, percent, rest_text, same_text, tie_text
+from .text import FEW_WRONG, caution_blocks, constants_text, mistake_blocks, percent, rest_text, tie_text
 
 __all__ = ["Diagnosis", "Given", "Tie", "separating_inputs"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "Tie",
     "explanation_text",
     "outputs",
+    "same_text",
     "separating_inputs",
     "ties_blocks",
     "trial_inputs",
@@ -217,6 +219,21 @@ def ties_blocks(ties: Sequence[Tie], explanations: int) -> list[Block]:
     if left > 0:
         blocks.append(Text(f"And {left} more sets of as many mistakes.", "dim"))
     return blocks
+
+
+def same_text(first: Reproduction, ties: Sequence[Tie]) -> str:
+    """Other names of what the first explanation says, of mistakes in the windows or of a family; empty where none."""
+    names: list[str] = []
+    for tie in ties:
+        own, other = (set(a) - set(b) for a, b in permutations((first.mistakes, tie.other.mistakes)))
+        if tie.separation is not None or len(own) != 1 or len(other) != 1:
+            continue
+        one, mistake = MISTAKES[own.pop()], MISTAKES[other.pop()]
+        if mistake.slot == one.slot and (mistake.alone or mistake.slot == "windows"):
+            names.append(mistake.name if mistake.alone else f"{mistake.name} ({mistake.why})")
+    if not names:
+        return ""
+    return f"For this layer the same under {'another name' if len(names) == 1 else 'other names'}: {', '.join(names)}."
 
 
 def _number(value: float | int) -> str:

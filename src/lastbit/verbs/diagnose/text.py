@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import permutations
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from ...layers.mistakes import MISTAKES, Mistake
+from ...layers.mistakes import Mistake
 from ...layers.mistakes.base import Case
 from ...layers.mistakes.fixes import fixes
 from ...layers.mistakes.threads import TF_23384
 from ...model.types import Array
 from ...report.blocks import Block, Code, Text
 from ...rules.base import IntegerRule
-from .separate import Tie
-from .target import Reproduction
 
 __all__ = [
     "FEW_WRONG",
@@ -25,7 +22,6 @@ __all__ = [
     "mistake_blocks",
     "percent",
     "rest_text",
-    "same_text",
     "tie_distance",
     "tie_text",
 ]
@@ -225,18 +221,3 @@ def constants_text(case: Case, mistake: Mistake) -> str:
     )
     told = [f"{name} = {yours:.9g} (right: {own:.9g})" for name, yours, own in members if yours != own]
     return "Yours: " + "; ".join(told) if told else ""
-
-
-def same_text(first: Reproduction, ties: Sequence[Tie]) -> str:
-    """Other names of what the first explanation says, of mistakes in the windows or of a family; empty where none."""
-    names: list[str] = []
-    for tie in ties:
-        own, other = (set(a) - set(b) for a, b in permutations((first.mistakes, tie.other.mistakes)))
-        if tie.separation is not None or len(own) != 1 or len(other) != 1:
-            continue
-        one, mistake = MISTAKES[own.pop()], MISTAKES[other.pop()]
-        if mistake.slot == one.slot and (mistake.alone or mistake.slot == "windows"):
-            names.append(mistake.name if mistake.alone else f"{mistake.name} ({mistake.why})")
-    if not names:
-        return ""
-    return f"For this layer the same under {'another name' if len(names) == 1 else 'other names'}: {', '.join(names)}."
