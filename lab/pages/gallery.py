@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -22,7 +23,7 @@ from lastbit.runtimes import this_cpu
 from lastbit.verbs.demo.verb import demo_model, numpy_as_asked
 from lastbit.verbs.diagnose.verb import Diagnosis
 
-__all__ = ["THREADS", "Thread", "page"]
+__all__ = ["THREADS", "Thread", "answers", "page"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -367,22 +368,27 @@ def _value(text: str) -> str:
     return text.split("  ")[0]
 
 
-# Among runtimes that print the same, `diagnose` names that of the CPU first: the page is made as on one CPU everywhere.
-@mock.patch.object(this_cpu, "widest_vectors", mock.Mock(return_value="AVX512-VNNI"))
+def as_on_one_cpu() -> Any:
+    """For a function: among runtimes that print the same, `diagnose` names that of the CPU first, here always one."""
+    return mock.patch.object(this_cpu, "widest_vectors", mock.Mock(return_value="AVX512-VNNI"))
+
+
+@cache
+@as_on_one_cpu()
+def answers(thread: Thread) -> tuple[tuple[str, Diagnosis], ...]:
+    """What was diagnosed of a thread, and each diagnosis."""
+    return tuple((name, make()) for name, make in thread.diagnoses)
+
+
+@as_on_one_cpu()
 def page() -> str:
     """The generated part, as Markdown."""
     parts = []
     for thread in THREADS:
-        lines = [
-            f"## {thread.title}",
-            "",
-            f"[The thread]({thread.url}). {thread.facts}",
-            "",
-            f"*Run:* {thread.used}",
-            "",
-        ]
-        for name, make in thread.diagnoses:
-            lines += [*_answer(name, make()), ""]
+        lines = [f"## {thread.title}", "", f"[The thread]({thread.url}). {thread.facts}", ""]
+        lines += [f"*Run:* {thread.used}", ""]
+        for name, diagnosis in answers(thread):
+            lines += [*_answer(name, diagnosis), ""]
         if thread.comment:
             lines += [thread.comment, ""]
         parts.append("\n".join(lines).rstrip())

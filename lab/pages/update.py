@@ -1,15 +1,15 @@
 """Write the tables in README.md and docs/ that are made from data; `--check` only says whether they are up to date.
 
-    python -m lab pages update [--check]
+    python -m lab pages update [--check] [--except NAME ...]
 
 A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from lab.pages import api as api_page
@@ -162,10 +162,12 @@ GENERATED: dict[str, Callable[[], str]] = {
 }
 
 
-def updated(text: str) -> str:
-    """The text with every generated part made anew."""
+def updated(text: str, names: Collection[str] = GENERATED) -> str:
+    """The text with every generated part of these names made anew."""
 
     def part(match: re.Match[str]) -> str:
+        if match[1] not in names:
+            return match[0]
         return f"<!-- generated: {match[1]} -->\n{GENERATED[match[1]]()}\n<!-- end -->"
 
     return re.sub(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", part, text, flags=re.DOTALL)
@@ -173,13 +175,17 @@ def updated(text: str) -> str:
 
 def main() -> None:
     """Update or check all documents."""
-    stale, check = [], "--check" in sys.argv
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    parser.add_argument("--except", nargs="+", choices=GENERATED, default=[], dest="left_out", metavar="NAME")
+    options = parser.parse_args()
+    stale, check, names = [], options.check, GENERATED.keys() - options.left_out
     written = {ROOT / "docs" / "runtimes" / name: text for name, text in runtimes.pages().items()} | screens.pictures()
     if not check:  # tests/report/test_first_screens.py compares them
         written |= screens.texts()
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *written]:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        new = written[path] if path in written else updated(text)
+        new = written[path] if path in written else updated(text, names)
         if screens.words(new) != screens.words(text):
             stale.append(path.name)
             if not check:

@@ -63,9 +63,9 @@ def test_readme_is_short_and_has_the_words_people_search_for():
 
 
 def test_generated_tables_are_up_to_date():
-    result = subprocess.run(
-        [sys.executable, "-m", "lab", "pages", "update", "--check"], cwd=ROOT, capture_output=True, text=True
-    )
+    # The gallery's page is compared where its threads are diagnosed: tests/verbs/diagnose/test_gallery.py.
+    command = [sys.executable, "-m", "lab", "pages", "update", "--check", "--except", "gallery"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -39,7 +39,7 @@ def diagnose(
     params: Mapping[str, str] | None = None,
     most: int = MOST_MISTAKES,
     seed: int = 0,
-    progress: Progress = nothing,
+    progress: Progress | None = None,
 ) -> Diagnosis | NetworkDiagnosis | HybridDiagnosis:
     """Name the mistakes that make the output of a layer, or of a model of several layers, what it is.
 
@@ -79,9 +79,8 @@ def diagnose(
     loaded = load(model)
     if not 0 <= most <= MOST_MISTAKES:
         raise InputError(f"most is {most}; wanted 0 to {MOST_MISTAKES}")
-    how = How(
-        None if runtime is None else get_runtime(runtime), acc, scaled, quantize_input, params, most, seed, progress
-    )
+    chosen = None if runtime is None else get_runtime(runtime)
+    how = How(chosen, acc, scaled, quantize_input, params, most, seed, progress or nothing)
     if op is None and acc is None and scaled is None and is_network(loaded, x, mine):
         return _network(loaded, x, mine, how)
     if op is None and acc is None and scaled is None:
