@@ -85,6 +85,17 @@ def test_windows_that_begin_elsewhere_are_named():
         assert names(lastbit.diagnose(model, X, made(pads=((0, 1), (0, 2))))) == ["padding_all_behind"]
 
 
+def test_where_the_wrong_elements_lie_is_told():
+    for model, mine in ((MODEL, hybrid()), (REAL, real())):
+        channel, column = mine.copy(), mine.copy()
+        channel[..., 3] += 1
+        column[:, :, -1] -= 1
+        assert "The wrong elements lie only in channel 3." in str(lastbit.diagnose(model, X, channel, most=0))
+        report = lastbit.diagnose(model, X, column, most=0)
+        assert report.places == ("only in the last column",)
+        assert json.loads(report.json())["places"] == ["only in the last column"]
+
+
 def test_what_a_runtime_prints_is_right():
     for runtime in ("litert-xnnpack", "litert-builtin", "litert-reference"):
         report = lastbit.diagnose(MODEL, X, lastbit.run(MODEL, X, runtime=runtime).output)

@@ -31,7 +31,7 @@ from .calling import Shapes, call
 from .function import Function
 from .hybrid_report import HybridAnswer, HybridDiagnosis
 from .layer import How, shown_first
-from .samples import options_text, samples_of, size_of_sample
+from .samples import image_places, options_text, samples_of, size_of_sample
 
 __all__ = ["diagnose_hybrid", "hybrid_layers"]
 
@@ -171,7 +171,17 @@ class _Search:
     def _answer(self, right: Array, answers: Sequence[HybridAnswer], largest: float | None = None) -> HybridDiagnosis:
         label, source = self.layers[self.first].layer.operator.label, self.input_source
         given = self.source, label, self.mine, right, source, self.first
-        return HybridDiagnosis(*given, tuple(answers), largest, self.real, self.known)
+        made = HybridDiagnosis(*given, tuple(answers), largest, self.real, self.known)
+        return made if made.verdict in ("right", "form") else replace(made, places=self._places())
+
+    def _places(self) -> tuple[str, ...]:
+        """Where in the images of a convolution the wrong elements lie."""
+        layer, base = self.layers[self.first].layer, self._bases()[self.first]
+        right = calculate(base, {})
+        assert right.y is not None
+        assert right.bound is not None
+        wrong = np.abs(right.y - self.mine.astype(np.float64)) > _MORE * right.bound
+        return tuple(image_places(layer, self.rows, wrong))
 
     @property
     def rows(self) -> Array:

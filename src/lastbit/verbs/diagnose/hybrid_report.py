@@ -51,6 +51,7 @@ class HybridDiagnosis(Report):
         largest: where nothing fits: the largest difference from the first runtime's output.
         real: whether the weights are float32 too.
         known: the mistakes that can be made in such a layer, by name.
+        places: where in the images of a convolution the wrong elements lie, in words.
     """
 
     source: str
@@ -63,6 +64,7 @@ class HybridDiagnosis(Report):
     largest: float | None = None
     real: bool = False
     known: Mapping[str, Mistake] = field(default_factory=lambda: HYBRID)
+    places: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -155,6 +157,8 @@ class HybridDiagnosis(Report):
                 blocks.append(Text(f"The largest difference from {self.first}: {self.largest:.6g}."))
             case _:
                 blocks += self._mistakes()
+        if self.places:
+            blocks.insert(1, Text(f"The wrong elements lie {', '.join(self.places)}."))
         return [*blocks, Text(f"Input: {self.input_source}.", "dim")]
 
     def first_screen(self) -> list[Block]:
@@ -203,4 +207,5 @@ class HybridDiagnosis(Report):
                 for one in self.explanations
             ],
             "largest_difference": self.largest,
+            "places": list(self.places),
         }
