@@ -178,6 +178,13 @@ def test_a_layer_in_a_network_gets_what_each_runtime_makes_of_the_models_input()
         lastbit.diagnose(model, x, mine)
 
 
+def test_the_one_parameter_of_a_function_is_the_input_whatever_its_name():
+    w, _, bias = numbers(REAL)
+    assert lastbit.diagnose(REAL, None, lambda q: convolved(q, w) + bias).verdict == "form"  # q is a multiplier, else
+    with pytest.raises(InputError, match=r"test_float_convolutions\.py:\d+: ZeroDivisionError"):
+        lastbit.diagnose(MODEL, None, lambda q: 1 // 0)
+
+
 def test_large_images_are_searched_by_some_of_their_windows():
     model = hybrid_convolution(image=(60, 50), stride=1)
     x = np.random.default_rng(1).normal(size=(1, 60, 50, 3)).astype(np.float32)

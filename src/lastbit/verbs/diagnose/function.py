@@ -74,7 +74,7 @@ class Function:
         asked = _parameters(function, name)
         known = _given(name, asked, values, params or {})
         required = [p.name for p in asked if p.default is p.empty and p.name not in known]
-        if "x" not in known.values() and len(asked) == 1:
+        if "x" not in known.values() and len(asked) == 1:  # params says that it is another thing
             known[asked[0].name] = "x"
             required = []
         free = [meaning for meaning in ("x", *values) if meaning not in known.values()]
@@ -135,6 +135,8 @@ def _given(
 ) -> dict[str, str]:
     """What the parameters mean, by what was said and by their names."""
     names = [p.name for p in asked]
+    if len(names) == 1 and not params:
+        return {names[0]: "x"}  # whatever it is called
     for parameter, meaning in params.items():
         if parameter not in names:
             raise InputError(f"params says what {parameter!r} is, and {name} has the parameters {', '.join(names)}")
