@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
 from lastbit.runtimes import RUNTIMES
+from lastbit.runtimes.evidence import Run
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "lab" / "evidence"
@@ -69,7 +71,7 @@ class Numbers:
 
 def condensed() -> str:
     """What the wheel has: one row for each runtime, operator and variant; equal rows of several runtimes stand once."""
-    runs, variants, rivals, words, seen = Numbers(), Numbers(), Numbers(), Numbers(), Numbers()
+    texts, runs, variants, rivals, rival_sets, words, seen = (Numbers() for _ in range(7))
     parts = [load_part(part) for part in PARTS]
     # The reader lists a runtime's rows by these numbers.
     for row in sorted({(v["operator"], v["variant"]) for part in parts for e in part.values() for v in e["variants"]}):
@@ -83,22 +85,25 @@ def condensed() -> str:
                 rows.setdefault((variant["operator"], variant["variant"]), []).append((entry, variant))
         by_runs: dict[str, list[int]] = {}
         for key, found in sorted(rows.items()):
-            ran = sorted({runs(_run(entry, variant)) for entry, variant in found})
+            told_of = [_run(entry, variant) for entry, variant in found]
+            ran = sorted({runs([texts(run.get(field.name, "")) for field in fields(Run)]) for run in told_of})
             counts = [sum(variant.get(count, 0) for _, variant in found) for count in COUNTS]
             said = words(next((v["interpreters_words"] for _, v in found if v.get("interpreters_words")), ""))
             refuted: Counter[str] = Counter()
             for _, variant in found:
                 for rival, count in variant["rivals_refuted_at"].items():
                     refuted[rival] += count
-            pairs = [number for rival, count in sorted(refuted.items()) for number in (rivals(rival), count)]
-            by_runs.setdefault(json.dumps(ran), []).append(seen([variants(key), counts, said, pairs]))
+            named = rival_sets([rivals(rival) for rival in sorted(refuted)])
+            at = [refuted[rival] for rival in sorted(refuted)]
+            by_runs.setdefault(json.dumps(ran), []).append(seen([variants(key), said, named, *counts, *at]))
         groups = [f"[{ran}, {json.dumps(numbers, separators=(',', ':'))}]" for ran, numbers in by_runs.items()]
         told.append(f"{json.dumps(name)}: [\n" + ",\n".join(groups) + "\n]")
-    return (
-        '{"schema": "lastbit.evidence/3",\n'
-        f'"runs": {runs.lines()},\n"variants": {variants.lines()},\n"rivals": {rivals.lines()},\n'
-        f'"words": {words.lines()},\n"rows": {seen.lines()},\n"runtimes": {{\n' + ",\n".join(told) + "\n}}\n"
-    )
+    tables = {
+        **{"texts": texts, "runs": runs, "variants": variants, "rivals": rivals, "rival_sets": rival_sets},
+        **{"words": words, "rows": seen},
+    }
+    lists = ",\n".join(f'"{name}": {numbers.lines()}' for name, numbers in tables.items())
+    return f'{{"schema": "lastbit.evidence/4",\n{lists},\n"runtimes": {{\n' + ",\n".join(told) + "\n}}\n"
 
 
 def _run(entry: dict[str, Any], variant: dict[str, Any]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from lab.cases import activations
-from lab.cases.operators import Array
+from lab.cases.operators import Array, Case
 from lab.cases.variables import Stream, streams
 from lab.collect.evidence_files import load_part, store_part
 from lab.reach.hidden import open_hidden
@@ -197,6 +197,16 @@ def all_streams(seed: int, scale: float) -> Iterator[Stream]:
             yield from streams(rng, dtype)
 
 
+@lru_cache(maxsize=1)
+def chosen_cases(seed: int, scale: float, only: tuple[str, ...], dtype: str) -> list[Case]:
+    """The cases of these operators and of this type of the first input; the same list for every runtime."""
+    return [
+        case
+        for case in all_cases(seed, scale)
+        if (not only or case.op in only) and (not dtype or case.model().inputs[0].dtype.name == dtype)
+    ]
+
+
 def live(
     runtime: str, oracle: Oracle, seed: int, scale: float, only: Sequence[str] = (), dtype: str = ""
 ) -> tuple[dict[str, str], Iterator[Seen]]:
@@ -204,9 +214,7 @@ def live(
 
     def run() -> Iterator[Seen]:
         with oracle:
-            for number, case in enumerate(all_cases(seed, scale)):
-                if (only and case.op not in only) or (dtype and case.model().inputs[0].dtype.name != dtype):
-                    continue
+            for number, case in enumerate(chosen_cases(seed, scale, tuple(only), dtype)):
                 if number % 500 == 0:
                     print(runtime, number, file=sys.stderr)
                 try:

@@ -1,12 +1,13 @@
 """Ask older versions for the operators beside dense layers, and add what they did to version_evidence.json.
 
     python -m lab versions operators --folder DIR [--only litert-2.2.0 ...] [--scale X] [--seed S]
-        [--command RUNTIME,RUNTIME=COMMAND ...]
+        [--command RUNTIME,RUNTIME=COMMAND ...] [--operators NAME ...]
 
 A target's virtual environment is made in DIR where it is not there (lab/reach/time_machine.py). --command asks a Python
 that is started otherwise, such as an emulator's. The cases are those of `collect operators`. Name the newest version
-too: what an older delegate leaves to other kernels shows beside it. Afterwards every case is compared with what LastBit
-then states of that version.
+too: what an older delegate leaves to other kernels shows beside it. --operators asks for these alone, as after a rule
+was added that was no rival before, and replaces what is known of them. Afterwards every case is compared with what
+LastBit then states of that version.
 """
 
 from __future__ import annotations
@@ -130,11 +131,12 @@ class Asked:
         return counts
 
 
-def questions(seed: int, scale: float) -> Iterator[Question]:
-    """The cases of `collect operators` without dense layers, and the activations around them."""
+def questions(seed: int, scale: float, operators: Sequence[str]) -> Iterator[Question]:
+    """The cases of `collect operators` without dense layers, and the activations around them; or of these operators."""
     for case in all_cases(seed, scale):
-        yield Question(case.content(), case.model(), case.values)
-    for around in activations.cases(seed, max(round(100 * scale), 1)):
+        if not operators or case.op in operators:
+            yield Question(case.content(), case.model(), case.values)
+    for around in () if operators else activations.cases(seed, max(round(100 * scale), 1)):
         model = load(content := write(around.graph))
         yield from (Question(content, model, [x]) for x in around.samples)
 
@@ -148,13 +150,14 @@ def targets(options: argparse.Namespace) -> Iterator[tuple[Target, Sequence[str]
         yield find_target([str(environment(options.folder, name))]), LITERT_RUNTIMES
 
 
-def store(asked: Sequence[Asked], script: str) -> None:
-    """Add what was found to the evidence of versions, and decide again what each offers."""
+def store(asked: Sequence[Asked], script: str, operators: Sequence[str]) -> None:
+    """Add what was found to the evidence of versions, or replace it of some operators; decide what each offers."""
     runs: dict[str, Any] = read_evidence(EVIDENCE)
     for one in asked:
         entry = evidence_entry(one.oracle, one.tallies)
         known = runs.setdefault(one.name, entry)
         if known is not entry:
+            known["variants"] = [v for v in known["variants"] if v["operator"] not in operators]
             add_variants(known["variants"], entry["variants"])
         cpu = one.oracle.fingerprint.cpu
         known["added"] = [*known.get("added", []), {"families": [FAMILY], "cpu": cpu, "how": script}]
@@ -173,6 +176,7 @@ def main() -> None:
     parser.add_argument("--command", action="append", default=[], metavar="RUNTIME,RUNTIME=COMMAND")
     parser.add_argument("--scale", type=float, default=0.35)
     parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--operators", nargs="+", choices=OPERATORS, default=())
     options = parser.parse_args()
     if options.only and options.folder is None:
         parser.error("--folder is missing")
@@ -185,14 +189,15 @@ def main() -> None:
             for name in [versioned_name(runtime, target)]
             for version in [name.partition("@")[2]]
         ]
-        for number, question in enumerate(questions(options.seed, options.scale)):
+        for number, question in enumerate(questions(options.seed, options.scale, options.operators)):
             if number % 500 == 0:
                 print(number, file=sys.stderr)
             every.append(question)
             made = made_by_rules(question.model, question.values)
             for one in asked:
                 one.ask(question, made)
-        store(asked, f"python -m lab versions operators --seed {options.seed} --scale {options.scale:g}")
+        script = f"python -m lab versions operators --seed {options.seed} --scale {options.scale:g}"
+        store(asked, script, options.operators)
     for one in asked:
         print(one.name, dict(one.compared(every)), flush=True)
 

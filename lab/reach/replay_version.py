@@ -63,7 +63,7 @@ if platform.machine() == "aarch64":
     ask = ctypes.CDLL(None).getauxval
     ask.restype, ask.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
     first = ((1, "asimd"), (10, "asimdhp"), (20, "dotprod"), (22, "sve"))
-    bits = [(16, *entry) for entry in first] + [(26, 13, "i8mm"), (26, 23, "sme")]
+    bits = [(16, *entry) for entry in first] + [(26, 13, "i8mm"), (26, 23, "sme"), (26, 37, "sme2")]
     lines = dict(line.split(":", 1) for line in open("/proc/cpuinfo") if ":" in line)
     part = next((value.strip() for name, value in lines.items() if name.strip() == "CPU part"), "")
     if part:
@@ -110,7 +110,7 @@ class Target:
 
 def find_target(command: Sequence[str], cpu: str | None = None) -> Target:
     """Ask a Python which interpreter it has."""
-    answer = subprocess.run([*command, "-c", _PROBE], capture_output=True, text=True, check=True, timeout=120)
+    answer = subprocess.run([*command, "-c", _PROBE], capture_output=True, text=True, check=True, timeout=600)
     line = next(line for line in answer.stdout.splitlines() if line.startswith("LASTBIT "))
     found, platform, arm = json.loads(line.removeprefix("LASTBIT "))
     if "tflite-micro" in found:  # old wheels of it need TensorFlow beside them

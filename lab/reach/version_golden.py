@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from lab.cases import versions
+from lab.cases.dense import Case
 from lab.reach.replay_version import Key, Prepared, Tally, prepare_cases, replay
-from lastbit.model.tflite import write
+from lastbit.model.tflite import load, write
 from lastbit.oracles import Oracle, OracleFailure
 from lastbit.runtimes import Rule
 from lastbit.runtimes.versions import CHANGES
@@ -67,6 +68,18 @@ def golden_cases(name: str = "versions", evaluate: bool = False) -> list[Prepare
             evaluate=evaluate,
         )
     )
+
+
+def stored_cases(path: Path) -> list[Prepared]:
+    """The cases that a golden file has, for one more interpreter: what makes them may have changed since."""
+    listing = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    arrays, cases = unpack(path), []
+    for number, entry in enumerate(listing["cases"]):
+        content = arrays[f"{number}/model"].tobytes()
+        graph = load(content).subgraphs[0]
+        case = Case(entry["family"], graph, tuple(arrays[f"{number}/x"]))
+        cases.append(Prepared(case, content, graph.operators[0], entry["variant"], {}))
+    return cases
 
 
 class Golden:

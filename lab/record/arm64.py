@@ -1,11 +1,12 @@
 """Record what LiteRT prints on ARM64: the small set of lab/reach/time_machine.py, int16 and float32 activations.
 
     python -m lab record arm64 --command 'qemu-aarch64-static -L ROOT ... python3.11' [--command ...]
-        [--dotprod COMMAND ...] [--neon COMMAND ...]
+        [--dotprod COMMAND ...] [--neon COMMAND ...] [--sme COMMAND ...] [--stored-cases]
 
 Each command starts a Python on ARM64 that has NumPy and one version of ai-edge-litert: on an ARM64 machine just a
 Python, elsewhere an emulator (docs: CONTRIBUTING.md). --dotprod is for CPUs without i8mm (qemu: -cpu cortex-a76),
---neon for those without dot products (-cpu cortex-a72); what the file holds of CPUs not asked stays. Writes
+--neon for those without dot products (-cpu cortex-a72), --sme for those with SME (-cpu max); what the file holds of
+CPUs not asked stays. --stored-cases asks the cases that the files have, whatever rules have come since. Writes
 tests/recorded/dense_arm64.npz and .json, and those of dense_arm64_float (layers with float32 activations).
 """
 
@@ -19,7 +20,7 @@ from lab.cases import dense_float, dense_hybrid_arm64, dense_int16
 from lab.cases.versions import VersionCase, lowered
 from lab.reach.replay_version import Prepared, find_target, open_target, prepare_cases
 from lab.reach.version_golden import FOLDER as GOLDEN
-from lab.reach.version_golden import Golden, golden_cases
+from lab.reach.version_golden import Golden, golden_cases, stored_cases
 from lastbit.model.tflite import write
 
 RUNTIMES = ("litert-xnnpack-arm64", "litert-builtin-arm64", "litert-reference-arm64")
@@ -29,6 +30,7 @@ KINDS = {
     "command": RUNTIMES,
     "dotprod": ("litert-xnnpack-arm64-dotprod", *RUNTIMES[1:]),
     "neon": tuple(f"{name}-neon" for name in RUNTIMES),
+    "sme": ("litert-xnnpack-arm64-sme", *RUNTIMES[1:]),
 }
 
 
@@ -58,13 +60,15 @@ def main() -> None:
     for kind in KINDS:
         parser.add_argument(f"--{kind}", action="append", default=[])
     parser.add_argument("--only", choices=("dense_arm64", "dense_arm64_float"), help="one of the two files")
+    parser.add_argument("--stored-cases", action="store_true", help="the cases that the file has")
     options = parser.parse_args()
     every: dict[str, Callable[[], list[Prepared]]] = {
         "dense_arm64": lambda: [*golden_cases(), *filter(small, prepare_cases(int16_cases(), evaluate=False))],
         "dense_arm64_float": lambda: list(prepare_cases(float_cases(), evaluate=False)),
     }
     for name in [options.only] if options.only else every:
-        golden = Golden(every[name](), GOLDEN / f"{name}.npz")
+        path = GOLDEN / f"{name}.npz"
+        golden = Golden(stored_cases(path) if options.stored_cases else every[name](), path)
         golden.keep_old()
         for kind, runtimes in KINDS.items():
             for command in getattr(options, kind):

@@ -2,11 +2,11 @@
 
     python -m lab record operators [--seed S] [--scale X]
         [--tape RUNTIME=FILE ...] [--command RUNTIME=COMMAND ...] [--hidden RUNTIME ...] [--only OPERATOR ...]
-        [--family NAME]
+        [--family NAME] [--name NAME] [--stored-cases]
 
 Writes tests/recorded/operators.NAME.npz, where NAME is what XNNPACK is called on this CPU; with --tape
 (lab/reach/tape.py), --command (of another Python) or --hidden (lab/reach/hidden) those runtimes are asked instead, and
-NAME is `emulated` or `hidden`.
+NAME is `emulated` or `hidden`. --stored-cases adds what those runtimes print to the file, whose cases stay.
 The file has one-operator models with their inputs, each interpreter's outputs, and fingerprints. Of many cases those
 are kept, the smallest first, in which two rules of an operator differ, so that the golden file refutes every rival that
 the cases refute; and a few of each operator besides. LastBit's own rules choose the cases only: every expected number
@@ -41,6 +41,7 @@ from lab.cases.unary import unaries
 from lab.reach.hidden import open_hidden
 from lab.reach.replay_version import find_target, open_target
 from lab.reach.tape import open_tape
+from lab.record.recorded_operators import add_runtime
 from lastbit.model.errors import UnsupportedError
 from lastbit.ops import OPERATORS
 from lastbit.oracles import Oracle, OracleFailure, on_this_machine, open_oracle
@@ -199,23 +200,28 @@ def main() -> None:
     parser.add_argument("--hidden", nargs="+", default=(), metavar="RUNTIME", help="see lab/reach/hidden")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="choose from every Nth case only")
     parser.add_argument("--name", default="", help="of the file, in the place of its usual one")
+    parser.add_argument("--stored-cases", action="store_true", help="add runtimes to the file of that name, as it is")
     arguments = parser.parse_args()
     tapes, commands = (dict(text.split("=", 1) for text in texts) for texts in (arguments.tape, arguments.command))
     # A machine with another CPU has other kernels; what it recorded stands in a file of its own.
     how = "emulated" if tapes or commands else "hidden" if arguments.hidden else RUNTIMES[0]
     name = arguments.name or ".".join(["operators", how, *arguments.only, *filter(None, [arguments.family])]).lower()
     path = GOLDEN / f"{name}.npz"
+    elsewhere = chain(
+        (open_tape(name, tape) for name, tape in tapes.items()),
+        (open_target(find_target(shlex.split(command)), name) for name, command in commands.items()),
+        map(open_hidden, arguments.hidden),
+    )
+    if arguments.stored_cases:
+        for oracle in elsewhere:
+            add_runtime(path, oracle)
+        return
     every = all_cases(arguments.seed, arguments.scale)
     if arguments.family:
         family = import_module(f"{by_operator.__name__}.{arguments.family}")
         every = family.operator_cases(arguments.seed, lambda number: max(int(number * arguments.scale), 1))
     wanted = (case for case in every if not arguments.only or case.op in arguments.only)
     cases = choose(islice(wanted, 0, None, arguments.every))
-    elsewhere = chain(
-        (open_tape(name, tape) for name, tape in tapes.items()),
-        (open_target(find_target(shlex.split(command)), name) for name, command in commands.items()),
-        map(open_hidden, arguments.hidden),
-    )
     oracles = elsewhere if tapes or commands or arguments.hidden else map(open_oracle, RUNTIMES)
     np.savez_compressed(path, **record(cases, oracles))  # type: ignore[arg-type]
     print(f"{path}: {len(cases)} cases, {path.stat().st_size} bytes")

@@ -169,6 +169,7 @@ def test_single_layer_runtimes_are_told_apart_by_whether_products_saturate(kind,
         ({"avx2", "avx_vnni"}, "AVX-VNNI"),
         ({"avx2"}, "AVX2"),
         ({"fp", "asimd", "fphp", "asimdhp", "asimddp", "sve", "i8mm", "sme"}, "SME"),
+        ({"fp", "asimd", "fphp", "asimdhp", "asimddp", "sve", "i8mm", "sme", "sme2"}, "SME2"),
         ({"fp", "asimd", "fphp", "asimdhp", "asimddp", "sve", "i8mm"}, "I8MM"),
         ({"fp", "asimd", "aes", "fphp", "asimdhp", "asimddp"}, "DOTPROD"),
         ({"fp", "asimd", "crc32"}, "NEON"),
@@ -187,7 +188,8 @@ def test_a_cpu_is_of_one_kind(features: set[str], kind: str | None) -> None:
         ("0xd08", "fp asimd crc32", "litert-xnnpack-arm64-neon", "litert-reference-arm64-neon"),
         ("0xd0b", "fp asimd asimddp", "litert-xnnpack-arm64-dotprod", "litert-reference-arm64"),
         ("0xd4f", "fp asimd asimddp i8mm", "litert-xnnpack-arm64", "litert-reference-arm64"),
-        ("0xd8e", "fp asimd asimddp i8mm sme", None, "litert-reference-arm64"),
+        ("0xd8e", "fp asimd asimddp i8mm sme", "litert-xnnpack-arm64-sme", "litert-reference-arm64"),
+        ("0xd8e", "fp asimd asimddp i8mm sme sme2", None, "litert-reference-arm64"),
     ],
 )
 def test_on_arm64_the_cpu_chooses(

@@ -39,7 +39,7 @@ def test_each_kind_of_cpu_has_its_runtime_and_its_interpreter(kind, name, monkey
     ("kind", "machine_type", "nearest"),
     [
         ("NEON-A53", "aarch64", "litert-xnnpack-arm64-neon and litert-xnnpack-arm64-dotprod"),
-        ("SME", "aarch64", "litert-xnnpack-arm64-neon and litert-xnnpack-arm64-dotprod"),
+        ("SME2", "aarch64", "litert-xnnpack-arm64-neon and litert-xnnpack-arm64-dotprod"),
         ("OLDER", "x86_64", "litert-xnnpack-avx2 and litert-xnnpack-avxvnni"),
         (None, "AMD64", "litert-xnnpack-avx2 and litert-xnnpack-avxvnni"),
     ],

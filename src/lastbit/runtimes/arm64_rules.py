@@ -7,7 +7,7 @@ from .operator_rules import XNNPACK_AVX2_OPERATORS
 from .table_parts import EIGHT_BIT, RELUS
 from .variant import Key, key_of
 
-__all__ = ["ARM64_BUILTIN", "ARM64_REFERENCE", "ARM64_XNNPACK"]
+__all__ = ["ARM64_BUILTIN", "ARM64_REFERENCE", "ARM64_SME", "ARM64_XNNPACK"]
 
 Rules = dict[Key, Rule | Refused]
 
@@ -53,6 +53,22 @@ ARM64_XNNPACK: Rules = {
     **_float_sums(*_CONVOLUTIONS, ("DEPTHWISE_CONV_2D", _FLOAT)),
 }
 
+# What KleidiAI's kernels for SME take: they add the zero point in 32 bits, and a product beyond them saturates.
+ARM64_SME: Rules = {
+    **{
+        key_of(operator, f"int8 {granularity}"): Rule("float32-half_even-saturate32", Family.XNNPACK)
+        for operator in ("FULLY_CONNECTED", "TRANSPOSE_CONV")
+        for granularity in _GRANULARITIES
+    },
+    **{
+        key_of("CONV_2D", f"int8 {granularity}{grouped}"): Rule(
+            "float32-half_even-saturate32/by_window", Family.XNNPACK
+        )
+        for granularity in _GRANULARITIES
+        for grouped in ("", " grouped")
+    },
+}
+
 ARM64_BUILTIN: Rules = {
     **_from_float((*EIGHT_BIT, "int16"), "vector8_inverse_half_even/nearest", Family.BUILTIN),
     **{
@@ -68,7 +84,9 @@ ARM64_BUILTIN: Rules = {
     },
     key_of("DEPTHWISE_CONV_2D", "uint8 per_tensor"): Rule("q31-by_filter/fd", Family.BUILTIN),
     **_same(("SUM",), EIGHT_BIT, "float32_fused_sum", Family.BUILTIN),
-    **_same(("RELU", "RELU_N1_TO_1"), ("float32",), "float32_clamp/ordered_zeros", Family.BUILTIN),
+    **_same(("RELU",), ("float32",), "float32_clamp/vector4_ordered_zeros", Family.BUILTIN),
+    **_same(("RELU_N1_TO_1",), ("float32",), "float32_clamp/ordered_zeros", Family.BUILTIN),
+    **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16_vector8", Family.BUILTIN),
     **_same(("ADD", "SUB"), ("float32",), "float32/ordered_zeros", Family.BUILTIN),
     **_same(("MAX_POOL_2D",), ("float32",), "float32_vector4_ordered_zeros", Family.BUILTIN),
     key_of("MUL", "float32->float32"): Refused(
@@ -81,7 +99,8 @@ ARM64_BUILTIN: Rules = {
 
 ARM64_REFERENCE: Rules = {
     **_from_float((*EIGHT_BIT, "int16"), "float32_divide_half_away/nearest", Family.REFERENCE),
-    **_same(("RELU", "RELU_N1_TO_1"), ("float32",), "float32_clamp/ordered_zeros", Family.REFERENCE),
+    **_same(("RELU",), ("float32",), "float32_clamp/vector4_ordered_zeros", Family.REFERENCE),
+    **_same(("RELU_N1_TO_1",), ("float32",), "float32_clamp/ordered_zeros", Family.REFERENCE),
     key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma_in_order/bias_last", Family.REFERENCE),
     **_float_sums(*_CONVOLUTIONS),
 }

@@ -99,13 +99,13 @@ def outputs_by_run(rows: Sequence[Evidence]) -> dict[Run, list[str]]:
 def _all() -> dict[str, tuple[Evidence, ...]]:
     text = (resources.files("lastbit") / "runtimes" / "facts" / "evidence.json").read_text(encoding="utf-8")
     content = json.loads(text)
-    runs = [Run(**run) for run in content["runs"]]
+    runs = [Run(*(content["texts"][number] for number in run)) for run in content["runs"]]
     variants, rivals, words = content["variants"], content["rivals"], content["words"]
+    rival_sets = [[rivals[number] for number in numbers] for numbers in content["rival_sets"]]
 
     def evidence(ran: Sequence[int], row: Sequence[Any]) -> Evidence:
-        variant, counts, said, refuted = row
-        named = {rivals[rival]: count for rival, count in zip(refuted[::2], refuted[1::2], strict=True)}
-        outputs, mismatches, refused, declined = counts
+        variant, said, rivals_of_it, outputs, mismatches, refused, declined, *refuted_at = row
+        named = dict(zip(rival_sets[rivals_of_it], refuted_at, strict=True))
         places = tuple(runs[number] for number in ran)
         operator, name = variants[variant]
         return Evidence(operator, name, places, outputs, mismatches, refused, declined, words[said], named)

@@ -166,7 +166,7 @@ _ARM64 = Cpu(
         "4bit/neon_fully_connected.cc @01d971c556e3: hybrid",
     ),
     machines=ARM64,
-    vectors=("SME", "I8MM", "DOTPROD"),
+    vectors=("SME2", "SME", "I8MM", "DOTPROD"),
 )
 
 # LiteRT's own optimized kernels on ARM64 without dot products: four rows are never taken at once.
@@ -195,6 +195,12 @@ _UNWRITTEN = Refused(
 )
 
 _CHANGES: tuple[Change, ...] = (
+    Change(
+        ("litert-builtin-x86",),
+        (("1.4.0", "2.1.6"),),
+        "MEAN of int8 over height and width is calculated as over all other dimensions",
+        {key_of("MEAN", "int8->int8"): Rule("q31_folded_count", Family.BUILTIN)},
+    ),
     Change(
         ("litert-builtin-x86",),
         BEFORE_FLOAT64,

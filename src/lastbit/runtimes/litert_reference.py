@@ -99,7 +99,7 @@ _ARM64 = Cpu(
         "tflite/kernels/internal/reference/fully_connected.h as compiled: float32, eight products at a time, then one",
     ),
     machines=ARM64,
-    vectors=("SME", "I8MM", "DOTPROD"),
+    vectors=("SME2", "SME", "I8MM", "DOTPROD"),
 )
 
 # LiteRT's reference kernels on ARM64 without dot products: hybrid layers never take four rows at once.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .arm64_rules import ARM64_XNNPACK
+from .arm64_changes import ARM64_CHANGES
+from .arm64_rules import ARM64_SME, ARM64_XNNPACK
 from .base import Family, Refusal, Refused, Rule
 from .change import Change
 from .cpu import Cpu, Interpreter, Mode
@@ -195,6 +196,27 @@ _NEON = Cpu(
     vectors=("NEON",),
 )
 
+# LiteRT as it comes, on ARM64 with SME: KleidiAI's kernels add the zero point in 32 bits, and fuse one row's bias.
+_SME = Cpu(
+    name="litert-xnnpack-arm64-sme",
+    title="LiteRT's default on ARM64 with SME: XNNPACK delegate, builtin kernels for what it declines",
+    platform="ARM64 with the Scalable Matrix Extension (sme) and without its second version (sme2), which Apple M4 "
+    "has; shown under qemu-aarch64 as -cpu max",
+    rules={
+        **ARM64_SME,
+        **hybrid_rules(
+            Family.XNNPACK, "hybrid-kleidiai_away-fused_if_one_row", "hybrid-kleidiai_away-fused_if_one_row"
+        ),
+    },
+    sources=(
+        "google/XNNPACK src/pqs8-qc8w-gemm/pqs8-qc8w-gemm-32x32c4-minmax-neonsme.c @65fc34ac8678: which kernel runs",
+        "ARM-software/kleidiai kai/ukernels/matmul/matmul_clamp_qai8_qai8p_qsi8cxp @202e455f2b2f: int8",
+    ),
+    like="litert-xnnpack-arm64",
+    machines=ARM64,
+    vectors=("SME",),
+)
+
 _IGNORED = "float32-half_even/weights_zero_point_ignored"
 _OLD_DELEGATE = "float32-half_even-saturate"
 _OLD_DELEGATE_28 = "float32-half_even-saturate/acc28"
@@ -206,34 +228,18 @@ _DELEGATED_HYBRID = tuple(
 )
 _INVERTED = "hybrid-qd8-scale_inverted-fma-bound_first"
 
-_ARM64_RUNTIMES = tuple(cpu.name for cpu in (_I8MM, _DOTPROD, _NEON))
-_ARM64_SPANS = (("1.4.0", "2.0.2"),)
-_ARM64_CHANGES: tuple[Change, ...] = (
-    Change(
-        _ARM64_RUNTIMES,
-        _ARM64_SPANS,
-        "the delegate takes layers whose weights have a zero point and ignores it, where they are int8 (in hybrid "
-        "layers those with one scale) or int4 with a scale for each unit: wrong results",
-        {key_of("FULLY_CONNECTED", "int8 per_tensor weights_zero_point"): Rule(_OLD_DELEGATE_IGNORING, Family.XNNPACK)},
-        ignores=frozenset({"int4_zero_points", "hybrid_zero_point"}),
-    ),
-    Change(
-        _ARM64_RUNTIMES,
-        _ARM64_SPANS,
-        "of int4 weights the delegate takes those with a scale for each unit only",
-        declines=frozenset({"int4_one_scale"}),
-    ),
-    Change(
-        (_I8MM.name,),
-        _ARM64_SPANS,
-        "the input of a hybrid layer is rounded half even in whole groups of eight values of a row, then half away; "
-        "2.3.0 rounds all of it half away",
-        hybrid_rules(Family.XNNPACK, "hybrid-kleidiai-unfused", "hybrid-kleidiai-unfused"),
-    ),
-)
-
 _CHANGES: tuple[Change, ...] = (
-    *_ARM64_CHANGES,
+    *ARM64_CHANGES,
+    Change(
+        ("litert-xnnpack",),
+        (("1.4.0", "1.4.0"),),
+        "MEAN and SUM are rounded half away, with the zero point in it",
+        {
+            key_of(operator, f"{t}->{t}"): Rule("float32_bias_half_away", Family.XNNPACK)
+            for operator in ("MEAN", "SUM")
+            for t in ("int8", "uint8")
+        },
+    ),
     Change(
         ("litert-xnnpack",),
         (("1.0.0", "2.1.4"), ("tf2.16.2", "tf2.21.0")),
@@ -392,6 +398,7 @@ LITERT_XNNPACK = Interpreter(
         _AVX_VNNI,
         _AVX2,
         _I8MM,
+        _SME,
         _DOTPROD,
         _NEON,
     ),

@@ -70,16 +70,19 @@ X86_64 = ("x86_64", "AMD64")
 ARM64 = ("aarch64", "arm64", "ARM64")
 """As `platform.machine` calls it on Linux, macOS and Windows."""
 
-Vectors = Literal["SME", "I8MM", "DOTPROD", "NEON-A53", "NEON", "AVX512-VNNI", "AVX512", "AVX-VNNI", "AVX2", "OLDER"]
+Vectors = Literal[
+    "SME2", "SME", "I8MM", "DOTPROD", "NEON-A53", "NEON", "AVX512-VNNI", "AVX512", "AVX-VNNI", "AVX2", "OLDER"
+]
 """The kinds of CPUs that runtimes are told apart by, ARM64 and x86-64, the best first; no runtime is for OLDER ones.
 
-XNNPACK has kernels of its own for Cortex-A53 and A35, NEON-A53, and for CPUs with SME (Apple M4): neither is proven.
+XNNPACK has kernels of its own for Cortex-A53 and A35, NEON-A53, and for CPUs with SME2 (Apple M4): neither is proven.
 """
 
 # As Linux lists them ("CPU part") of implementer 0x41. LastBit's own word for them stands among the features.
 _A53_PARTS, _A53 = frozenset({"0xd03", "0xd04"}), "cortex_a53"
 
 _NEEDED: dict[Vectors, frozenset[str]] = {
+    "SME2": frozenset({"asimd", "i8mm", "sme", "sme2"}),
     "SME": frozenset({"asimd", "i8mm", "sme"}),
     "I8MM": frozenset({"asimd", "i8mm"}),
     "DOTPROD": frozenset({"asimd", "asimddp"}),
@@ -189,6 +192,7 @@ def _from_macos() -> set[str]:
         "asimddp": b"hw.optional.arm.FEAT_DotProd",
         "i8mm": b"hw.optional.arm.FEAT_I8MM",
         "sme": b"hw.optional.arm.FEAT_SME",
+        "sme2": b"hw.optional.arm.FEAT_SME2",
     }
     for name, key in features.items():
         value, size = ctypes.c_int32(0), ctypes.c_size_t(4)

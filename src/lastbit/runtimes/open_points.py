@@ -160,13 +160,11 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
         "Cortex-A53 has no oracle of the delegate; LiteRT's own kernels are as on A72.",
     ),
     (
-        "LiteRT's delegate on ARM64 with SME (Apple M4, Arm C1)",
-        "It has other kernels there. With -cpu max of qemu 10, 2.3.0 prints 26 of 13,657 outputs of dense layers, 113 "
-        "of 5,348 of those with float32 activations and 122 of 28,342 of other operators (convolutions with groups) "
-        "otherwise than with i8mm. int8 layers with one weights scale add the zero point in 32 bits there "
-        "(`float32-half_even`: 0 of 4,639 differ); those with several follow no rule that LastBit has. So no runtime "
-        "of the delegate is for such a CPU. SVE2 alone changes nothing: -cpu max,sme=off printed 24,430 8-bit "
-        "outputs as with i8mm.",
+        "LiteRT's delegate on ARM64 with SME2 (Apple M4, Arm C1)",
+        "XNNPACK prefers other kernels there, which qemu 10 cannot run: nothing is claimed. With SME alone it is "
+        "`litert-xnnpack-arm64-sme`: int8 layers, convolutions and transposed ones add the zero point in 32 bits "
+        "(`float32-half_even-saturate32`), and the bias of a hybrid layer of one row is a fused multiply-add; all else "
+        "is as with i8mm. SVE2 alone changes nothing: -cpu max,sme=off printed 24,430 8-bit outputs as with i8mm.",
     ),
     (
         "8-bit layers with pairs of the lowest weights on ARM64 without dot product instructions",

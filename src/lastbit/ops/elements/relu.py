@@ -17,7 +17,7 @@ from ..base import PreparedOperator, refuse
 from ..entry import OperatorEntry, OperatorGroup
 from .floats import clamp
 from .staged import prepared_unary
-from .unary import operands, per_tensor, pick_rule, prepared
+from .unary import operands, per_tensor, pick_rule, prepared, split_vector
 
 __all__ = ["ENTRIES", "RULES", "prepare_relu"]
 
@@ -71,7 +71,9 @@ def _float32(op: Operator, rule: FloatClamp, source: Tensor, output: Tensor) -> 
     low, high = (np.float32(bound) for bound in _BOUNDS[op.name])
 
     def steps(x: Array) -> dict[str, Array]:
-        return {"output": clamp(flush_subnormals(x) if rule.flush else x, low, high, rule.zeros)}
+        given = flush_subnormals(x) if rule.flush else x
+        kept, ordered = clamp(given, low, high, "kept"), clamp(given, low, high, rule.zeros)
+        return {"output": np.where(split_vector(x, source, rule.group), ordered, kept)}
 
     return prepared(op, rule.name, source, output, steps)
 

@@ -35,9 +35,9 @@ what is below 2^-126 before it, as ARM64 does."""
 Clamp = Literal["value_first", "bound_first", "bound_first_if_any", "maximum"]
 """Which operand wins where a comparison with NaN fails: the value, or the bound; the bound, but without bounds nothing
 is compared; `maximum`: ARM64's, where NaN stays and -0.0 is less than 0.0."""
-Loops = Literal["none", "by_size", "by_size_without_dot", "pairs"]
+Loops = Literal["none", "by_size", "by_size_without_dot", "pairs", "one_row"]
 """Which of ARM64's loops multiplies: there are none to choose from; one kernel has them all, with or without dot
-products; or that of pairs alone."""
+products; that of pairs alone; or there is one for `one_row` and one for several."""
 SseSums = Literal["none", "all", "weights", "unless_fours"]
 """See `HybridRule.sse_sums`."""
 
@@ -146,7 +146,8 @@ class Finish:
     Attributes:
         order: whether the sum meets the row's scale first, or the weights' scale, or both scales are multiplied first.
         fused: whether the last product and the bias are one fused multiply-add.
-        four_rows: what the loop does that takes four rows at once, where there is one: the `same`, or it is `unfused`.
+        four_rows: what the loop does that takes several rows at once (four, or with `one_row` all), where there is one:
+            the `same`, or it is `unfused`.
         int4: sums of int4 weights: `whole`; the `upper_28` bits of sixteen times the sum; `sixteenfold`, with a
             sixteenth of the weights' scale.
         zeros: whether an input of zeros only is multiplied, or `skipped`.

@@ -32,6 +32,8 @@ def choose_loop(loops: Loops, rows: int, units: int, depth: int) -> NeonLoop | N
             return plain_neon_loop(rows, units, depth)
         case "pairs":
             return NeonLoop.VECTOR
+        case "one_row":
+            return NeonLoop.VECTOR if rows == 1 else NeonLoop.FOUR_ROWS
         case never:
             assert_never(never)
 

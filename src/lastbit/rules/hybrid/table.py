@@ -68,6 +68,8 @@ FUSED_NEON = replace(FUSED, flush="arm", clamp="maximum", int4_clamp="maximum")
 UNFUSED = Finish("scales_first", False, "same", "whole", "skipped", "none", "bound_first_if_any", "bound_first_if_any")
 NEON = replace(UNFUSED, fused=True, four_rows="unfused")
 UNFUSED_KLEIDIAI = Finish("scales_first", False, "same", "sixteenfold", "multiplied", "arm", "maximum", "maximum")
+# Its SME kernels: one row is finished by a fused multiply-add, several rows are not.
+SME_KLEIDIAI = replace(UNFUSED_KLEIDIAI, fused=True, four_rows="unfused")
 
 PAIRS = Pairs(8, "wrap16", "alone")
 PADDED_PAIRS = Pairs(8, "wrap16")
@@ -106,6 +108,9 @@ HYBRID_RULES: dict[str, HybridRule] = {
         _NEON_NIBBLES,
         _KLEIDIAI,
         replace(_KLEIDIAI, name="hybrid-kleidiai_away-unfused", symmetric=KLEIDIAI_AWAY, asymmetric=KLEIDIAI_AWAY),
+        HybridRule(
+            "hybrid-kleidiai_away-fused_if_one_row", KLEIDIAI_AWAY, KLEIDIAI_AWAY, SME_KLEIDIAI, loops="one_row"
+        ),
         HybridRule(
             "hybrid-qd8-fma-pairs_of_16_bits", QD8_NEON, QD8_NEON, FUSED_NEON, loops="pairs", pairs=PADDED_PAIRS
         ),

@@ -86,8 +86,17 @@ def _finish(rule: HybridRule, finish: Finish) -> str:
             if not finish.fused:
                 return f"y = {unfused}"
             text = "y = fma(float32(acc), s_row * s_w, bias)"
-            four = finish.four_rows == "unfused" and rule.loops == "by_size"
-            return f"{text}, but {unfused} where four rows are taken at once" if four else text
+            if finish.four_rows == "same":
+                return text
+            match rule.loops:
+                case "by_size":
+                    return f"{text}, but {unfused} where four rows are taken at once"
+                case "one_row":
+                    return f"{text} of one row, {unfused} of several"
+                case "none" | "by_size_without_dot" | "pairs":
+                    return text
+                case never_loops:
+                    assert_never(never_loops)
         case never:
             assert_never(never)
 

@@ -32,17 +32,12 @@ def fixed16_steps(worked: Worked, stage: Shifted | Fixed16 | Halved | Product15 
                 exact,
                 "floor",
             )
-        case Product15(step, (first, second)):
+        case Product15(step, (first, second), rounding):
             a, b = worked.whole(first), worked.whole(second)
             exact = Fraction(a * b, 2**15)
-            yield make_step(
-                step,
-                f"trunc({first} * {second} / 2^15)",
-                f"{a} * {b} / 2^15",
-                math.trunc(exact),
-                exact,
-                "truncated",
-            )
+            word, whole = ("trunc", math.trunc(exact)) if rounding == "truncated" else ("floor", math.floor(exact))
+            text = f"{word}({first} * {second} / 2^15)"
+            yield make_step(step, text, f"{a} * {b} / 2^15", whole, exact, rounding)
         case ScaledBack(step, of, factor, tie):
             right = -round_multiplier(exact_factor(factor, worked.constants)[0])[1]
             exact = Fraction(worked.whole(of), 2**right)

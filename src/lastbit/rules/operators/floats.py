@@ -78,10 +78,12 @@ class FloatClamp(_NamedFloat):
     Attributes:
         flush: whether subnormals become zero first.
         zeros: see `FloatArithmetic`.
+        group: of so many elements, in flat order, zeros are treated so; those beyond whole groups are kept. 1: all.
     """
 
     flush: bool
     zeros: Zeros = "kept"
+    group: int = 1
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,13 @@ RELUS = _table(
         "y = min(max(x, low), high); NaN stays, -0.0 is below a bound of 0.0",
         flush=False,
         zeros="ordered",
+    ),
+    FloatClamp(
+        "float32_clamp/vector4_ordered_zeros",
+        "y = min(max(x, low), high); NaN stays, -0.0 is below a bound of 0.0 in whole groups of 4, the rest keep it",
+        flush=False,
+        zeros="ordered",
+        group=4,
     ),
     FloatClamp(
         "float32_clamp_flush/ordered_zeros",

@@ -354,10 +354,12 @@ class Product15:
     Attributes:
         step: the value that is written.
         of: the two values that are read.
+        rounding: whether the fraction is cut (`truncated`), or the product goes down to a whole number (`floor`).
     """
 
     step: str
     of: tuple[str, str]
+    rounding: Literal["truncated", "floor"] = "truncated"
 
 
 @dataclass(frozen=True)

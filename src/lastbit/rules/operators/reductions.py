@@ -19,13 +19,13 @@ def _total(name: str, factor: Factor, *, count: bool) -> Staged:
     return Staged(name, (Total("sum", True), rescaled), ADDED)
 
 
-def _float_total(name: str, factor: Factor) -> Staged:
+def _float_total(name: str, factor: Factor, tie: Literal["half_even", "half_away"] = "half_even") -> Staged:
     stages = (
         Total("sum", True),
         Total("raw_sum", False),
         FloatScaled("product", "raw_sum", factor),
         Affine("moved", "product", "both", factor),
-        FloatRounded("with_zero_point", "moved", "half_even"),
+        FloatRounded("with_zero_point", "moved", tie),
     )
     return Staged(name, stages, Output("with_zero_point", "nothing"), fits_int32=True)
 
@@ -53,6 +53,7 @@ _FOLDED = _total("q31_folded_count", RATIO_64, count=True)
 MEAN = named(
     _FOLDED,
     _float_total("float32_bias_half_even", _MEAN_FACTOR),
+    _float_total("float32_bias_half_away", _MEAN_FACTOR, "half_away"),
     _fused_total("float32_fused_bias_half_even", _MEAN_FACTOR, "both", "half_even"),
     Choice(
         "q31_height_width",
@@ -65,6 +66,7 @@ MEAN = named(
 SUM = named(
     _total("q31_folded_count", RATIO_64, count=False),
     _float_total("float32_bias_half_even", RATIO_32),
+    _float_total("float32_bias_half_away", RATIO_32, "half_away"),
     _fused_total("float32_fused_bias_half_even", RATIO_32, "both", "half_even"),
     _fused_total("float32_fused_sum", RATIO_32, "input", "half_away"),
     Staged(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ..base import ElementGroups
-from ..requantize.forms import TwoRoundings
+from ..requantize.forms import Tie, TwoRoundings
 from .forms import (
     Centered,
     Combined,
@@ -290,20 +290,27 @@ LEAKY_RELU = named(
 
 _TO_OUTPUT = Factor(32, ("one_by_128", "s_1"), ("s_y",))
 
-HARD_SWISH = named(
-    Staged(
-        "fixed_point_int16",
-        (
-            CENTERED,
-            Shifted("shifted", "centered", 7),
-            Fixed16("relative", "shifted", Factor(32, ("one_by_128", "s_1"), ("three_by_2_15",)), "applied"),
-            Halved("factor", "relative"),
-            Fixed16("scaled_input", "shifted", _TO_OUTPUT, "left_out"),
-            Product15("product", ("factor", "scaled_input")),
-            ScaledBack("acc_scaled", "product", _TO_OUTPUT, "half_away"),
-        ),
-        Output("acc_scaled", "wide"),
+
+def _swish(name: str, rounding: Literal["truncated", "floor"], tie: Tie) -> Staged:
+    relative = Factor(32, ("one_by_128", "s_1"), ("three_by_2_15",))
+    stages = (
+        CENTERED,
+        Shifted("shifted", "centered", 7),
+        Fixed16("relative", "shifted", relative, "applied"),
+        Halved("factor", "relative"),
+        Fixed16("scaled_input", "shifted", _TO_OUTPUT, "left_out"),
+        Product15("product", ("factor", "scaled_input"), rounding),
+        ScaledBack("acc_scaled", "product", _TO_OUTPUT, tie),
     )
+    return Staged(name, stages, Output("acc_scaled", "wide"))
+
+
+_SWISH_AWAY = _swish("fixed_point_int16", "truncated", "half_away")
+_VECTOR_SWISH = "fixed_point_int16_vector8"
+
+HARD_SWISH = named(
+    _SWISH_AWAY,
+    Choice(_VECTOR_SWISH, ElementGroups(8), _swish(_VECTOR_SWISH, "floor", "half_up"), _SWISH_AWAY),
 )
 
 STAGED_RULES: dict[str, Rules] = {

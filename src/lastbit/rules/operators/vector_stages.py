@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import TypeVar, assert_never
+from typing import Literal, TypeVar, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -117,8 +117,8 @@ def one_stage(stage: Stage, constants: Constants) -> Calculate:
         case Quotient(step):
             divided = _quotient(stage, constants)
             return lambda given, _: {step: divided(given["input_1"])}
-        case Product15(step, (first, second)):
-            return lambda _, steps: {step: _product15(steps[first], steps[second])}
+        case Product15(step, (first, second), rounding):
+            return lambda _, steps: {step: _product15(steps[first] * steps[second], rounding)}
         case _:
             step, of, calculate = stage.step, stage.of, _of_one(stage, constants)
             return lambda _, steps: {step: calculate(steps[of])}
@@ -261,9 +261,8 @@ def _divided(total: Array, count: Array) -> Array:
     return np.asarray(np.sign(total) * ((np.abs(total) + count // 2) // count))
 
 
-def _product15(first: Array, second: Array) -> Array:
-    product = first * second
-    return np.asarray(np.sign(product) * (np.abs(product) >> 15))
+def _product15(product: Array, rounding: Literal["truncated", "floor"]) -> Array:
+    return product >> 15 if rounding == "floor" else np.asarray(np.sign(product) * (np.abs(product) >> 15))
 
 
 def _quotient(stage: Quotient, constants: Constants) -> Callable[[Array], Array]:

@@ -172,8 +172,8 @@ def _later_text(stage: FloatRounded | Shifted | Fixed16 | Halved | Product15 | S
             return f"{step} = ({of} * q15 + 2^14) >> 15 in 16 bits{more},  q15 from {factor_text(factor)}"
         case Halved(step, of):
             return f"{step} = ({of} + 2^15) >> 1"
-        case Product15(step, (first, second)):
-            return f"{step} = trunc({first} * {second} / 2^15)"
+        case Product15(step, (first, second), rounding):
+            return f"{step} = {'trunc' if rounding == 'truncated' else rounding}({first} * {second} / 2^15)"
         case ScaledBack(step, of, _, tie):
             return f"{step} = round_{tie}({of} / 2^R)"
         case never:

@@ -46,8 +46,9 @@ _FIRST_DD, _FIRST_FD = Scales("dd", "first"), Scales("fd", "first")
 # LiteRT's reference kernels, on x86-64 and on ARM64, where a conversion saturates.
 _FLOAT64 = Float(64, "half_away", "in_acc", "none", "int32_min", "wrap32", "bounds")
 _FLOAT64_ARM = Float(64, "half_away", "in_acc", "none", "saturate32", "wrap32", "bounds")
-# XNNPACK: x86-64 with AVX512, and lanes of 16 bits.
+# XNNPACK: x86-64 with AVX512; KleidiAI's SME kernels; lanes of 16 bits.
 _FLOAT32 = Float(32, "half_even", "in_acc", "upper_bound", "int32_min", "wrap32", "type_then_low")
+_FLOAT32_ARM = Float(32, "half_even", "in_acc", "none", "saturate32", "wrap32", "bounds")
 _FLOAT32_16 = Float(32, "half_even", "in_acc", "none", "saturate16", "saturate16", "bounds")
 # ONNX Runtime.
 _CLIP = Float(32, "half_even", "in_acc", "type", "never", "wide", "bounds")
@@ -78,6 +79,7 @@ RULES: dict[str, IntegerRule] = {
         IntegerRule("float32-half_even", _ACC, _FF, _FLOAT32, "half_even"),
         IntegerRule("float32-half_even/acc28", _ACC_28, _FF, _FLOAT32, "half_even"),
         IntegerRule("float32-half_even/weights_zero_point_ignored", _NO_ZW, _FF, _FLOAT32, "half_even"),
+        IntegerRule("float32-half_even-saturate32", _ACC, _FF, _FLOAT32_ARM, "half_even"),
         IntegerRule("float32-half_even-saturate", _ACC, _FF, _FLOAT32_16, "half_even"),
         IntegerRule("float32-half_even-saturate/acc28", _ACC_28, _FF, _FLOAT32_16, "half_even"),
         IntegerRule("float32-half_even-saturate/weights_zero_point_ignored", _NO_ZW, _FF, _FLOAT32_16, "half_even"),
@@ -133,6 +135,7 @@ COMMON_INT16 = COMMON | _named("float64-half_away/acc64", "q15-half_up/dd", "q15
 
 AROUND_DENSE = COMMON_INT16 | _named(
     "float32-half_even-saturate",
+    "float32-half_even-saturate32",
     "q31-floor-half_up/dd",
     "q31-floor-half_up/fd",
     "q31-floor-half_up/ff",
@@ -196,6 +199,12 @@ CHOICES_AROUND_DENSE: dict[str, Either] = {
         Either("q31-by_channel/fd", _GROUPS, RULES["q31-half_up-half_up/fd"], RULES["q31-half_up-half_away/fd"]),
         Either("q31-by_element/fd", _ELEMENTS, RULES["q31-half_up-half_up/fd"], RULES["q31-half_up-half_away/fd"]),
         Either("float32-half_even/by_window", _WINDOW, RULES["float32-half_even-saturate"], RULES["float32-half_even"]),
+        Either(
+            "float32-half_even-saturate32/by_window",
+            _WINDOW,
+            RULES["float32-half_even-saturate"],
+            RULES["float32-half_even-saturate32"],
+        ),
         Either(
             "q31-floor-half_up/by_window",
             _WINDOW,

@@ -40,6 +40,7 @@ OPERATOR_RUNTIMES = (
     "litert-xnnpack-arm64",
     "litert-xnnpack-arm64-dotprod",
     "litert-xnnpack-arm64-neon",
+    "litert-xnnpack-arm64-sme",
     "litert-builtin-arm64",
     "litert-builtin-arm64-neon",
     "litert-reference-arm64",
