@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import Family, Refusal, Refused, Rule
+from .derive import hybrid_rules
 from .operator_rules import XNNPACK_AVX2_OPERATORS
 from .table_parts import EIGHT_BIT, RELUS
 from .variant import Key, key_of
@@ -53,8 +54,10 @@ ARM64_XNNPACK: Rules = {
     **_float_sums(*_CONVOLUTIONS, ("DEPTHWISE_CONV_2D", _FLOAT)),
 }
 
+_ONE_ROW_FUSED = "hybrid-kleidiai_away-fused_if_one_row"
 # What KleidiAI's kernels for SME take: they add the zero point in 32 bits, and a product beyond them saturates.
 ARM64_SME: Rules = {
+    **hybrid_rules(Family.XNNPACK, _ONE_ROW_FUSED, _ONE_ROW_FUSED),
     **{
         key_of(operator, f"int8 {granularity}"): Rule("float32-half_even-saturate32", Family.XNNPACK)
         for operator in ("FULLY_CONNECTED", "TRANSPOSE_CONV")

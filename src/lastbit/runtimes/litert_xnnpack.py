@@ -202,12 +202,7 @@ _SME = Cpu(
     title="LiteRT's default on ARM64 with SME: XNNPACK delegate, builtin kernels for what it declines",
     platform="ARM64 with the Scalable Matrix Extension (sme) and without its second version (sme2), which Apple M4 "
     "has; shown under qemu-aarch64 as -cpu max",
-    rules={
-        **ARM64_SME,
-        **hybrid_rules(
-            Family.XNNPACK, "hybrid-kleidiai_away-fused_if_one_row", "hybrid-kleidiai_away-fused_if_one_row"
-        ),
-    },
+    rules=ARM64_SME,
     sources=(
         "google/XNNPACK src/pqs8-qc8w-gemm/pqs8-qc8w-gemm-32x32c4-minmax-neonsme.c @65fc34ac8678: which kernel runs",
         "ARM-software/kleidiai kai/ukernels/matmul/matmul_clamp_qai8_qai8p_qsi8cxp @202e455f2b2f: int8",
@@ -226,6 +221,7 @@ _DELEGATED_HYBRID = tuple(
     key_of("FULLY_CONNECTED", f"float32 x {variant}")
     for variant in ("int8 -> float32 per_tensor", "int8 -> float32 per_channel", "int4 -> float32 per_channel")
 )
+_AWAY = "float32_bias_half_away"
 _INVERTED = "hybrid-qd8-scale_inverted-fma-bound_first"
 
 _CHANGES: tuple[Change, ...] = (
@@ -234,11 +230,7 @@ _CHANGES: tuple[Change, ...] = (
         ("litert-xnnpack",),
         (("1.4.0", "1.4.0"),),
         "MEAN and SUM are rounded half away, with the zero point in it",
-        {
-            key_of(operator, f"{t}->{t}"): Rule("float32_bias_half_away", Family.XNNPACK)
-            for operator in ("MEAN", "SUM")
-            for t in ("int8", "uint8")
-        },
+        {key_of(op, f"{t}->{t}"): Rule(_AWAY, Family.XNNPACK) for op in ("MEAN", "SUM") for t in ("int8", "uint8")},
     ),
     Change(
         ("litert-xnnpack",),
