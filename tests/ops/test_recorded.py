@@ -32,6 +32,8 @@ def followed(arm64):
 
 # Recorded before ARM64's rules were known; what parts those from x86-64's is in lab/evidence.
 ON_ARM64_ONLY = followed(True) - followed(False)
+OLDER_ONLY = {("MEAN", "float32_bias_half_away"), ("SUM", "float32_bias_half_away")}
+"""What the delegate of LiteRT 1.4.0 follows and no runtime of today; operators_versions.npz has its outputs."""
 ARM64_NAMES = {rule for _, rule in followed(True)} - {rule for _, rule in followed(False)}
 
 
@@ -98,7 +100,7 @@ def test_every_rival_rule_is_refuted_by_a_recorded_output(runtime):
             str(entry.variant(model, op)).replace("int32_bias_type", "int32_bias").replace("no_bias", "int64_bias")
         )
         for rival in entry.rules:
-            if rival in ARM64_NAMES or (op.name, rival) in ON_ARM64_ONLY:
+            if rival in ARM64_NAMES or (op.name, rival) in ON_ARM64_ONLY | OLDER_ONLY:
                 continue
             key = (op.name, variant, own, rival)
             if rival == own or refuted[key] or untold(runtime, op.name, variant, {own, rival}):
