@@ -123,6 +123,6 @@ def _caught(
         x = image[None]
         rows = right.layer.rows(x)
         trial = Trial(sums, right, rows, x)
-        caught.append([bool(trial.differs(rival).any()) for rival in rivals])
+        caught.append([trial.shows(rival) for rival in rivals])
         pairs.append(pool.pairs_of(rows).any(axis=0))
     return np.asarray(caught, bool).reshape(len(images), len(rivals)), np.stack(pairs)
