@@ -1,6 +1,6 @@
 """Compare LastBit's way from Keras to int8 with the real converter's files of keras_models.py, tensor by tensor.
 
-python -m lab check keras --like tflite@2.21 DIR
+python -m lab check keras --like tflite@2.21 DIR...
 
 It prints one line for each difference, and a row of the tables in docs/keras.md: converter, models, models that both
 refuse, constants of float files, tensors of int8 files, differing.
@@ -20,7 +20,7 @@ import tflite as schema
 from lastbit import load
 from lastbit.model.errors import UnsupportedError
 from lastbit.model.graph import Model, Operator
-from lastbit.verbs.quantize.keras import Folding, Newton, read_keras
+from lastbit.verbs.quantize.keras import Folding, Newton, is_keras, read_keras
 from lastbit.verbs.quantize.verb import converter_named, quantize
 
 PLUMBING = ("RESHAPE",)
@@ -170,9 +170,9 @@ def row(like: str, counts: Counter[str]) -> str:
 
 
 def main() -> None:
-    """Compare every model of a folder."""
+    """Compare every model of some folders."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--like", default="tflite")
     parser.add_argument("--newton", choices=[newton.name for newton in Newton])
     arguments = parser.parse_args()
@@ -180,7 +180,8 @@ def main() -> None:
     if arguments.newton:
         folding = replace(folding, newton=Newton[arguments.newton])
     counts: Counter[str] = Counter()
-    for path in sorted((*arguments.folder.glob("*.keras"), *arguments.folder.glob("*.h5"))):
+    paths = [path for folder in arguments.folders for path in sorted(folder.iterdir())]
+    for path in (path for path in paths if is_keras(path)):
         stem = path.with_suffix("")
         refused = Path(f"{stem}.error").exists()
         if not (refused or Path(f"{stem}.ranges.tflite").exists() or Path(f"{stem}.float.tflite").exists()):
