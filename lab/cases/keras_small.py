@@ -144,6 +144,17 @@ def flat_twice() -> Any:
     return keras.Model([i, rows], outputs)
 
 
+def flat_already() -> Any:
+    """Flatten of what is flat, with an open batch: before and behind batch normalization, and before an activation."""
+    i, image = keras.Input((6,)), keras.Input((4, 4, 2))
+    outputs = [
+        L.Dense(4)(L.Flatten()(norm(L.Dense(5)(i)))),
+        L.Dense(4)(norm(L.Flatten()(L.Softmax()(i)))),
+        L.Dense(3)(L.ReLU()(L.Flatten()(L.Conv2D(2, 2)(image)))),
+    ]
+    return keras.Model([i, image], outputs)
+
+
 def rows_of_many() -> Any:
     """With a fixed batch, dense layers on rows one after the other."""
     rows = keras.Input((2, 3, 4), batch_size=1)
@@ -174,6 +185,7 @@ MODELS: tuple[Callable[[], Any], ...] = (
     copies,
     factors,
     flat_twice,
+    flat_already,
     rows_of_many,
     axis,
 )

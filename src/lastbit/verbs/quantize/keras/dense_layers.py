@@ -65,12 +65,13 @@ def reshaped(run: Lowering, layer: Layer, source: Node, shape: tuple[int, ...], 
 
 
 def flatten(run: Lowering, layer: Layer, sources: list[Node]) -> Node:
-    """Flatten; what is flat already stays as it is."""
+    """Flatten. Keras 3 leaves out what is flat already, and reads the batch size of the value."""
     (source,) = sources
-    if len(source.shape) == 1:
+    if len(source.shape) == 1 and not run.is_keras_2:
         return source
-    size = math.prod(source.shape)
-    return reshaped(run, layer, source, (size,))
+    node = reshaped(run, layer, source, (math.prod(source.shape),), reads_shape=not run.is_keras_2)
+    node.has_shape = run.is_keras_2
+    return node
 
 
 def reshape(run: Lowering, layer: Layer, sources: list[Node]) -> Node:

@@ -46,6 +46,7 @@ class Node:
             shape. None for a bias that is absent.
         options: the operator's options.
         shape_of: the node whose shape the converter reads (SHAPE) for a RESHAPE with an open batch. It counts as a use.
+        has_shape: whether a RESHAPE's new shape is a constant with an open batch too, as Flatten's of Keras 2 is.
         rows: how many of `shape` one sample has; more than 1 where a RESHAPE makes rows of a sample.
         pending: for each constant whether it is still to be calculated; nothing where all are there.
     """
@@ -57,6 +58,7 @@ class Node:
     constants: tuple[Array | None, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     shape_of: Node | None = None
+    has_shape: bool = False
     rows: int = 1
     pending: tuple[Pending | None, ...] = ()
 

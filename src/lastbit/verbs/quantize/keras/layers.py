@@ -58,6 +58,11 @@ class Network:
     outputs: tuple[str, ...]
 
     @property
+    def is_keras_2(self) -> bool:
+        """Whether Keras 2 wrote the file: it calls the shape of an input layer another name."""
+        return any("batch_input_shape" in layer.config for layer in self.layers)
+
+    @property
     def batch(self) -> int | None:
         """The batch size of the first input; None where it is open."""
         shapes = [batch_shape(layer.config) for layer in self.layers if layer.name in self.inputs]

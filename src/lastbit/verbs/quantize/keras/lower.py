@@ -37,7 +37,7 @@ def lower(network: Network, file: KerasFile, newton: Newton) -> tuple[list[Node]
         ModelError: a weight is missing or has another shape, or a layer does not fit the one before.
         UnsupportedError: layers that cannot be lowered; all are listed.
     """
-    run = Lowering(file, newton, network.batch)
+    run = Lowering(file, newton, network.batch, network.is_keras_2)
     found: dict[str, Node] = {}
     reasons: dict[tuple[str, ...], str] = {}  # of each layer one, if it is used twice too
     for layer in network.layers:

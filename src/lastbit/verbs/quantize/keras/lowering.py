@@ -30,13 +30,15 @@ class Lowering:
         file: where the weights are.
         newton: how the converter calculates 1/sqrt.
         batch: the batch size; None where it is open.
+        is_keras_2: whether the model is one of Keras 2.
         nodes: what was added, in order.
     """
 
-    def __init__(self, file: KerasFile, newton: Newton, batch: int | None) -> None:
+    def __init__(self, file: KerasFile, newton: Newton, batch: int | None, is_keras_2: bool) -> None:
         self.file = file
         self.newton = newton
         self.batch = batch
+        self.is_keras_2 = is_keras_2
         self.nodes: list[Node] = []
 
     def add(

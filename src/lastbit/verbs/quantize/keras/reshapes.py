@@ -45,7 +45,9 @@ class Reshapes(Rewriter):
 
     def is_constant_before(self, node: Node) -> bool:
         """Whether a constant vector that is added or multiplied behind a RESHAPE fits before it as well."""
-        if node.op not in ("ADD", "MUL") or not node.constants or not node.inputs[0].is_fixed:
+        if node.op not in ("ADD", "MUL") or not node.constants:
+            return False
+        if not (node.inputs[0].is_fixed or node.inputs[0].has_shape):
             return False
         reshape, size = node.inputs[0], node.constant.size if node.constant.ndim == 1 else 0
         shapes = (reshape.shape, reshape.inputs[0].shape) if reshape.op == "RESHAPE" else ((),)
