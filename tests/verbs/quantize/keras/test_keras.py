@@ -137,6 +137,21 @@ def test_channels_left_over_have_two_roundings() -> None:
     assert found[8] == np.float32(1) / np.sqrt(np.float32(7)) != found[0]
 
 
+def test_the_one_use_of_a_model_may_have_the_number_0_or_1(tmp_path: Path) -> None:
+    changed = []
+
+    def change(config: Any) -> None:
+        calls = [call for layer in config["config"]["layers"] for call in layer["inbound_nodes"]]
+        found = [call["args"][0]["config"]["keras_history"] for call in calls if isinstance(call["args"][0], dict)]
+        used = [history for history in found if history[0] == "backbone"]
+        changed.append((len(used), used[0][1]))
+        used[0][1] = 1 - used[0][1]
+
+    source = GOLDEN / "tf2.21.nested_3011.keras"
+    assert read_keras(edited(tmp_path, change, source=source)).content == read_keras(source).content
+    assert changed == [(2, 0)]
+
+
 def test_an_input_that_nothing_reads_stays_float32_and_needs_no_range(tmp_path: Path) -> None:
     # As TFLiteConverter of TensorFlow 2.21.0 leaves it, with int8 inputs and outputs.
     with zipfile.ZipFile(GOLDEN / "small.zip") as archive:

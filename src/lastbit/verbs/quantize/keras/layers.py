@@ -8,6 +8,7 @@ Source: keras-team/keras keras/src/models/functional.py and sequential.py (get_c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -177,7 +178,7 @@ class _Expansion:
             raise ModelError(f"{self.path}: {_of(place)} is fed {len(fed)} tensors, wanted {len(inputs)}.")
         given = {} if fed is None else dict(zip((name for name, _, _ in inputs), fed, strict=True))
         results: dict[tuple[str, int], tuple[str, ...]] = {}
-        waiting = uses
+        waiting, alone = uses, Counter(use.name for use in uses)
         while waiting:
             left = []
             for use in waiting:
@@ -187,6 +188,9 @@ class _Expansion:
                     results[use.name, use.number] = (given[use.name],)
                 else:
                     results[use.name, use.number] = self.add(use, self.outputs(use.sources, results, place), place)
+                    if alone[use.name] == 1 and use.entry.get("class_name") in MODELS:
+                        # Keras 3 can call the one use of a model 0 in one place and 1 in another.
+                        results[use.name, 1 - use.number] = results[use.name, use.number]
             if len(left) == len(waiting):
                 missing = sorted({repr(name) for use in left for name, number, _ in use.sources} - _quoted(results))
                 names = ", ".join(missing) or "itself"
