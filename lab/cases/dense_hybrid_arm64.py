@@ -184,7 +184,7 @@ def _rival_rules(int4: bool) -> Iterator[Rival]:
     for rule in (own, HYBRID_RULES[f"{own.name}/never_four_rows"], kleidiai, plain):
         yield rule, {}
     yield HYBRID_RULES[f"{own.name}/channel_scales_ignored"], {}
-    for name in ("qd8-fma", "int8-unfused", "kleidiai_away-unfused"):
+    for name in ("qd8-fma", "int8-unfused", "kleidiai_away-unfused", "kleidiai_away-fused_if_one_row"):
         yield HYBRID_RULES[f"hybrid-{name}"], {}
     yield changed(own, "never_fused", finish=UNFUSED)
     yield changed(own, "no_short_cut", finish=replace(own.finish, zeros="multiplied"))

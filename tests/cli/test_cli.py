@@ -1,6 +1,7 @@
 """The command line as a user meets it: help, inspect, run, explain, extract; exit codes, streams, files."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -142,7 +143,7 @@ def test_inspect_prints_text_or_json(here):
 @needs_shared_models
 def test_inspect_all_channels(here):
     path = MODELS / "mlt_toycar_fullint_micro_v01.tflite"
-    assert "units 0 to 7 of 640 (all: --all-channels)" in invoke("inspect", path, "--op", 10).stdout
+    assert re.search(r"units 0 to \d of 640 \(all: --all-channels\)", invoke("inspect", path, "--op", 10).stdout)
     text = invoke("inspect", path, "--op", 10, "--all-channels").stdout
     assert "--all-channels" not in text
     assert "\n  639 " in text

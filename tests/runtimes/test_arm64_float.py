@@ -97,6 +97,7 @@ def test_the_golden_set_refutes_every_rival(name):
 ROUNDING = {
     "hybrid-kleidiai-unfused": lambda depth: depth // 8 * 8,
     "hybrid-kleidiai_away-unfused": lambda depth: 0,
+    "hybrid-kleidiai_away-fused_if_one_row": lambda depth: 0,
     "hybrid-qd8-fma-pairs_of_16_bits": lambda depth: depth,
 }
 
@@ -125,7 +126,8 @@ def twin(prepared, x, rows):
         inverse = exact(round32(127 / max(-low, high)))
         q = [away(exact(round32(v * inverse))) for v in values]
     layer = prepared.layer
-    fused = not xnnpack and (
+    fused = rows == 1 and prepared.rule.endswith("fused_if_one_row")
+    fused |= not xnnpack and (
         prepared.rule.endswith("never_four_rows") or neon_loop(rows, layer.units, layer.depth) is not NeonLoop.FOUR_ROWS
     )
     outputs = []

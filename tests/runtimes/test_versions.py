@@ -195,7 +195,10 @@ def test_every_run_has_golden_outputs_and_fingerprints():
     assert set(LISTING["printed"]) == set(LISTING["fingerprints"])
     # Those of ARM64 since 2.0.2 stand in golden files of their own.
     arm64 = json.loads((GOLDEN / "dense_arm64.json").read_text())["printed"]
-    assert set(LISTING["printed"]) | {name.partition(" ")[0] for name in arm64} == set(RUNS)
+    printed = set(LISTING["printed"]) | {name.partition(" ")[0] for name in arm64}
+    # A kind of CPU of one version only: its evidence is today's.
+    assert printed - set(RUNS) == {"litert-xnnpack-arm64-sme@2.3.0"}
+    assert set(RUNS) <= printed
     assert len(RUNS) > 90
     for name in RUNS:
         fingerprint = version_evidence()["runs"][name]["fingerprint"]

@@ -59,6 +59,8 @@ def test_every_golden_set_holds_what_it_says(name):
 OLDER = re.compile(
     r"hybrid-(qd8-(scale_inverted|nan_takes_low)-.*|int8-tail_32-.*|.*-portable.*)|.*/channel_scales_lost"
 )
+# Only SME's kernels of int8 weights follow it; its golden set is that of ARM64.
+SME = re.compile(r"float32-half_even-saturate32(/acc28)?")
 GROUPS = [(name, group) for name in SETS for group in dict.fromkeys(c["group"] for c in LISTINGS[name]["cases"])]
 
 
@@ -73,7 +75,10 @@ def test_kill_matrix_every_pair_of_rules_is_separated_by_the_golden_set(name, gr
             continue
         model = model_of(name, number)
         rivals = SETS[name].rivals(model, model.operators[0])
-        rules = {rule: prepared for rule, prepared in rivals.items() if not OLDER.fullmatch(rule)}
+        others = (OLDER, SME) if "int4" in group else (OLDER,)
+        rules = {
+            rule: prepared for rule, prepared in rivals.items() if not any(kind.fullmatch(rule) for kind in others)
+        }
         if alive is None:
             alive = set(itertools.combinations(sorted(rules), 2)) - proven_equal
             assert alive

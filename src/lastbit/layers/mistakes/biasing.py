@@ -15,6 +15,7 @@ from ...arith.fixedpoint import low_bits
 from ...model.types import Float64Array, Int64Array
 from ...ops.dense.eight_bit import PreparedDense
 from .base import Case, Mistake
+from .rounding import FARTHEST, to_int
 from .sums import Grid
 from .threads import ARMNN_550, EXECUTORCH_20655, TF_102943
 
@@ -55,7 +56,7 @@ def _bias_in_another_scale(made: Callable[[Case], Float64Array | float]) -> Call
     """The real-valued bias in steps of one scale alone, where a step of the accumulator is the product of two."""
 
     def function(case: Case, grid: Grid, acc: Int64Array, bias: Int64Array) -> Accumulated:
-        return Accumulated(acc + np.rint(bias * grid.unit_values(np.asarray(made(case)))).astype(np.int64))
+        return Accumulated(acc + to_int(np.rint(bias * grid.unit_values(np.asarray(made(case)))), FARTHEST))
 
     return function
 

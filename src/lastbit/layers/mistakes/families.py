@@ -17,6 +17,7 @@ import numpy as np
 from ...arith.fixedpoint import low_bits
 from ...model.types import Float64Array, Int64Array
 from .base import Case, Mistake, ScaleValues, is_q31
+from .rounding import to_int
 from .scaling import (
     ALL_DIGITS,
     ALL_DIGITS_C,
@@ -133,7 +134,7 @@ def _wraps(bits: int) -> Callable[[Float64Array, Float64Array], Float64Array]:
     def combine(acc: Float64Array, factor: Float64Array) -> Float64Array:
         multiplier = np.rint(np.clip(factor * 2.0**bits, 0, 2.0**31)).astype(np.int64)
         half = 1 << (bits - 1)  # it is added before the shift, in the same 32 bits
-        held = low_bits(np.rint(acc).astype(np.int64) * multiplier + half, 32) - half
+        held = low_bits(to_int(np.rint(acc), 2**31) * multiplier + half, 32) - half
         return held.astype(np.float64) / 2.0**bits
 
     return combine

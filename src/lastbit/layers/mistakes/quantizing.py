@@ -11,6 +11,7 @@ from ...arith.fixedpoint import low_bits
 from ...model.types import Array, Int64Array, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from .base import Case, Mistake
+from .rounding import FARTHEST, to_int
 from .threads import TF_62640, ZEPHYR_88638
 
 __all__ = ["QUANTIZING"]
@@ -19,7 +20,7 @@ __all__ = ["QUANTIZING"]
 def _quantized(case: Case, steps: Array) -> Int64Array:
     """Real steps as the input's type holds them after a cast, which wraps."""
     dtype = integer_type(case.layer.input.dtype)
-    return low_bits(np.trunc(steps).astype(np.int64), dtype.bits, signed=dtype.qmin < 0)
+    return low_bits(to_int(np.trunc(steps), FARTHEST), dtype.bits, signed=dtype.qmin < 0)
 
 
 def _real_steps(case: Case) -> Array:
@@ -32,7 +33,7 @@ def _input_truncated(case: Case, _x: Int64Array) -> Int64Array:
 
 
 def _input_truncated_before_zero_point(case: Case, _x: Int64Array) -> Int64Array:
-    return np.clip(np.trunc(_real_steps(case)).astype(np.int64) + case.zx, *_range(case))
+    return np.clip(to_int(np.trunc(_real_steps(case)), FARTHEST) + case.zx, *_range(case))
 
 
 def _input_wraps(case: Case, _x: Int64Array) -> Int64Array:
@@ -40,7 +41,7 @@ def _input_wraps(case: Case, _x: Int64Array) -> Int64Array:
 
 
 def _input_without_zero_point(case: Case, _x: Int64Array) -> Int64Array:
-    return np.clip(np.rint(_real_steps(case)).astype(np.int64), *_range(case))
+    return np.clip(to_int(np.rint(_real_steps(case)), FARTHEST), *_range(case))
 
 
 def _input_cast(case: Case, _x: Int64Array) -> Int64Array:

@@ -39,7 +39,7 @@ from .threads import (
     TT_METAL_56525,
 )
 
-__all__ = ["LIMIT", "ROUNDING", "Unrounded", "round_ratio", "to_int"]
+__all__ = ["FARTHEST", "LIMIT", "ROUNDING", "Unrounded", "round_ratio", "to_int"]
 
 
 def _none() -> Int64Array:
@@ -50,9 +50,13 @@ LIMIT = 2**30
 """Scaled values beyond this are cut to it: far outside every output type."""
 
 
-def to_int(value: Float64Array) -> Int64Array:
+FARTHEST = 2**62
+"""Accumulators beyond this are cut to it: far outside every accumulator."""
+
+
+def to_int(value: Float64Array, limit: int = LIMIT) -> Int64Array:
     """Whole float64 values as integers; what does not fit, and NaN, is cut to the limit."""
-    return np.clip(np.nan_to_num(value, nan=-LIMIT, posinf=LIMIT, neginf=-LIMIT), -LIMIT, LIMIT).astype(np.int64)
+    return np.clip(np.nan_to_num(value, nan=-limit, posinf=limit, neginf=-limit), -limit, limit).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
