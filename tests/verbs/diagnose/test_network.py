@@ -9,9 +9,12 @@ from click.testing import CliRunner
 import lastbit
 from bench.user_layers import model_of, numbers_of
 from lastbit.cli import main
+from lastbit.layers.mistakes import wrong_output
 from lastbit.model.errors import InputError
 from lastbit.model.tflite import write
 from lastbit.model.types import FLOAT32
+from lastbit.runtimes import RUNTIMES
+from lastbit.verbs.diagnose.whole_model import whole_models
 from tests.support.models import ModelBuilder
 
 MLP = model_of("mlp")
@@ -56,6 +59,24 @@ def test_one_mistake_is_one_answer(mistakes, wanted, where):
 def test_two_mistakes_in_every_layer_are_named():
     report = lastbit.diagnose(MLP, X, network(X, ("tb", "tb", "tb")))
     assert sorted(names(report)) == ["bias_missing", "rounding_truncated"]
+
+
+def test_a_mistake_that_mixes_rows_is_sought_on_all_of_them():
+    chain = whole_models(MLP, RUNTIMES["tflm"], MLP.outputs[0].index)[0].on({MLP.inputs[0].index: X})
+    made = dict.fromkeys(chain.layers, ("input_column_major",))
+    report = lastbit.diagnose(MLP, X, chain.output(made, MLP.outputs[0].index))
+    assert names(report) == ["input_column_major"]
+    assert report.sets[0].made == made
+
+
+def test_what_a_mistake_leaves_as_it_is_changes_nothing_after_it():
+    chain = whole_models(MLP, RUNTIMES["tflm"], MLP.outputs[0].index)[0].on({MLP.inputs[0].index: X})
+    first, *_ = chain.layers
+    for name in ("rounding_truncated", "bias_missing", "input_zero_point_missing"):
+        (entry,) = (layer for index, layer in chain.layers.items() if index == first)
+        changed = chain.values({first: (name,)}, {})
+        assert np.array_equal(changed[entry.layer.output.index], wrong_output(entry, X, (name,)))
+    assert chain.values({first: ()}, {}) == {}
 
 
 def test_a_network_that_ends_in_real_values():

@@ -17,7 +17,7 @@ from ...ops.products.window_layer import WindowLayer
 from ...rules.base import Pairs, ScaleProduct, Whole
 from ...rules.requantize.forms import OneRounding, TwoRoundings
 from .sums import Elements, Everything
-from .taps import WindowTaps, as_images, windows_of
+from .taps import WindowTaps, as_images, right_windows
 
 __all__ = ["SLOTS", "STAGES", "Case", "Mistake", "ScaleValues", "always", "is_q31"]
 
@@ -87,6 +87,7 @@ class Mistake:
         of_the_sum: whether it changes the finished sum of products alone, whatever the products are.
         alone: whether it is one of a family (a number of digits, of bits), which is searched alone or with one mistake
             in the rounding or the output zero point, and not in every set.
+        across_rows: whether a row of the output comes to depend on other rows of the input.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Mistake:
     skips_padding: bool = False
     of_the_sum: bool = False
     alone: bool = False
+    across_rows: bool = False
 
     @property
     def stage(self) -> str:
@@ -175,7 +177,7 @@ class Case:
             InputError: the input's size is not a multiple of the depth.
         """
         layer = prepared.layer
-        windows = windows_of(layer.convolution) if isinstance(layer, WindowLayer) and x.ndim == 4 else None
+        windows = right_windows(layer.convolution) if isinstance(layer, WindowLayer) and x.ndim == 4 else None
         rows = layer.rows(x).astype(np.int64) if windows is None else as_images(x)
         prepared = for_rows(prepared, len(rows) * (1 if windows is None else windows.pixels))
         return cls(

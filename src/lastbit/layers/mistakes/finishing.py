@@ -346,6 +346,7 @@ FINISHING: tuple[Mistake, ...] = (
         lambda out, _rows: out.T.reshape(out.shape),
         lambda prepared: prepared.layer.units > 1 and not isinstance(prepared.layer, WindowLayer),
         rarity=2,
+        across_rows=True,
     ),
     Mistake(
         "output_channels_first",

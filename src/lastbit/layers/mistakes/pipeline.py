@@ -43,6 +43,7 @@ __all__ = [
     "choose",
     "finish",
     "scale_params",
+    "stored_output",
     "wrong_acc",
     "wrong_output",
 ]
@@ -360,7 +361,7 @@ def unrounded_matrix(case: Case, chosen: Chosen, accumulated: Accumulated | None
     return scaling.with_late_bias_real(start.acc + pre, start) + post
 
 
-def _stored(case: Case, out: Int64Array, chosen: Chosen) -> Array:
+def stored_output(case: Case, out: Int64Array, chosen: Chosen) -> Array:
     """As the layer stores it: its type, and int32 where values may lie outside it."""
     dtype = case.layer.output.dtype.numpy
     assert dtype is not None
@@ -392,4 +393,4 @@ def wrong_output(
     for name in (m.name for m in chosen.values() if m.needs_real_input and real is None):
         raise InputError(f"{name} is about quantizing the input, and the input before that was not given (real)")
     case = Case.of(prepared, x, real)
-    return _stored(case, wrong_matrix(case, chosen), chosen)
+    return stored_output(case, wrong_matrix(case, chosen), chosen)

@@ -150,6 +150,7 @@ READING: tuple[Mistake, ...] = (
         lambda _case, x: _column_major(x),
         _deep_rows,
         rarity=2.5,
+        across_rows=True,
     ),
     Mistake(
         "input_channels_first",
@@ -180,6 +181,7 @@ READING: tuple[Mistake, ...] = (
         lambda _case, x: np.repeat(x[:1], len(x), axis=0),
         _rows,
         rarity=2.5,
+        across_rows=True,
     ),
     Mistake(
         "weights_clamped_symmetric",

@@ -17,6 +17,10 @@ __all__ = ["Elements", "Everything", "Grid"]
 # Products taken one by one are held in pieces of about this many.
 _PIECE = 1 << 21
 
+# BLAS shares a product of more than _ALONE multiplications among threads, and waits for each of them. Below _SHARED
+# that takes longer than the product where other processes have the cores, and a search has thousands of such products.
+_ALONE, _SHARED = 1 << 18, 1 << 24
+
 
 class Grid:
     """Which output elements are calculated. Arrays that belong to rows or units broadcast to the elements."""
@@ -149,7 +153,14 @@ def _dot(x: Int64Array, w: Int64Array) -> Int64Array:
         return grouped_dot(x.reshape(len(x), -1), w, x.shape[1])
     largest = int(np.abs(x).max(initial=0)) * int(np.abs(w).sum(axis=1).max(initial=0))
     kind: type[np.floating[Any]] = np.float32 if largest < 2**24 else np.float64
-    return integer_product(x.astype(kind), w.astype(kind).T).astype(np.int64)
+    rows, columns = x.astype(kind), w.astype(kind).T
+    step = max(_ALONE // max(w.size, 1), 1)
+    if len(rows) * w.size > _SHARED or len(rows) <= step:
+        return integer_product(rows, columns).astype(np.int64)
+    total = np.empty((len(rows), len(w)), kind)
+    for i in range(0, len(rows), step):
+        integer_product(rows[i : i + step], columns, total[i : i + step])
+    return total.astype(np.int64)
 
 
 def _products(x: Int64Array, w: Int64Array) -> Int64Array:

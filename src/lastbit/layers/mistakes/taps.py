@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from ...arith.windows import WindowAxis
 from ...model.types import Array, Int64Array
 from ...ops.products.convolution import Convolution
 
-__all__ = ["WindowTaps", "as_images", "windows_of"]
+__all__ = ["WindowTaps", "as_images", "right_windows", "windows_of"]
 
 _OUTSIDE = -1
 
@@ -54,7 +55,8 @@ class WindowTaps:
         image, pixel = np.divmod(rows, self.pixels)
         places = self.index[pixel]
         seen = x[image[:, None], places]
-        return np.where((places < 0)[..., None], self.fill, seen)
+        padding = places < 0
+        return np.where(padding[..., None], self.fill, seen) if padding.any() else seen
 
     def padded(self, rows: npt.NDArray[np.int64], channels: int) -> npt.NDArray[np.bool_]:
         """Which values of a window of one part are padding: bool `[rows, taps * channels]`."""
@@ -90,6 +92,12 @@ def windows_of(
     own = np.arange(layer.channels) // (layer.channels // layer.groups)
     zero = layer.input_zero_point if fill is None else fill
     return WindowTaps(index, zero, layer.groups, own if unit_groups is None else unit_groups)
+
+
+@lru_cache(maxsize=64)  # a search asks for the same few layers again and again
+def right_windows(layer: Convolution) -> WindowTaps:
+    """The windows of a convolution as they are right."""
+    return windows_of(layer)
 
 
 def _along(axis: WindowAxis, before: int, length: int, outputs: int) -> Int64Array:

@@ -21,6 +21,7 @@ from .layer import How, diagnose_layer, shown_first
 from .network_given import NetworkGiven, assigned, called, model_inputs, with_numbers
 from .network_report import NetworkDiagnosis, Set, Step
 from .network_sets import Candidates, mistakes_of
+from .telling_samples import telling_samples
 from .whole_model import Made, WholeModel, one_of_each, whole_models
 
 __all__ = ["diagnose_network", "diagnose_operators", "is_network"]
@@ -29,12 +30,16 @@ _FEW = 6
 """Samples on which every set of mistakes is tried."""
 _FEWER = 2
 """The same for pairs."""
-_WORK = 4e9
+_WORK = 2.5e9
 """Products of all sets of one size, about: the likeliest pairs first, and single mistakes on fewer samples."""
 _PROMISING = 0.7
 """Share of a few samples' elements from which a set is tried in the other runtimes' arithmetic."""
 _KEPT = 8
 """Sets that come nearest, which are tried in every runtime's arithmetic."""
+_ELSEWHERE = 96
+"""Sets that come next, which are tried on a few samples in each way to requantize, where none of the nearest fits."""
+_WORK_ELSEWHERE = 5e8
+"""Products of these, at most."""
 
 
 def is_network(model: Model, x: Any, mine: Any) -> bool:
@@ -137,7 +142,7 @@ class _Whole:
         names = _runtimes(self.every, {}, tensor, wanted)
         if names:
             return NetworkDiagnosis(given, (Set({}, names),))
-        nearest: tuple[float, Made] = (float((self.groups[0].tensors[tensor] == wanted).mean()), {})
+        nearest: list[Made] = [{}]
         most = max(int(_WORK // max(products_of_sample(given.model) * _FEWER, 1)), 1)
         sets = self._candidates(tensor)
         levels = (
@@ -150,16 +155,16 @@ class _Whole:
                 break
             tried = list(level())
             few = max(1, min(few, int(_WORK // max(products_of_sample(given.model) * len(tried), 1))))
-            found, share, best = self._tried(tried, few, tensor, wanted, len(tried))
+            found, best = self._tried(tried, few, tensor, wanted, len(tried))
             if found:
                 return NetworkDiagnosis(given, tuple(found))
-            nearest = max(nearest, (share, best), key=lambda pair: pair[0])
+            nearest += best
         alone = self._last_layer(tensor)
         if alone is not None:
             return alone
         with np.errstate(all="ignore"):  # of all samples, not of those that were tried
-            share = float((self.every[0].output(nearest[1], tensor) == wanted).mean())
-        return NetworkDiagnosis(given, (), nearest=(share, nearest[1]))
+            shares = [float((self.every[0].output(made, tensor) == wanted).mean()) for made in nearest]
+        return NetworkDiagnosis(given, (), nearest=(max(shares), nearest[shares.index(max(shares))]))
 
     def operators_alone(self, *, asked: bool) -> NetworkDiagnosis | None:
         """Mistakes in the operators without weights alone; None where none of them fits every element.
@@ -175,7 +180,7 @@ class _Whole:
             return NetworkDiagnosis(given, (Set({}, names),))
         sets = self._candidates(tensor)
         for tried in (sets.singles_of_operators(), sets.pairs_of_operators()):
-            found, _, _ = self._tried(tried, _FEW, tensor, wanted)
+            found, _ = self._tried(tried, _FEW, tensor, wanted)
             if found:
                 return NetworkDiagnosis(given, tuple(found))
         return None
@@ -183,29 +188,33 @@ class _Whole:
     def _candidates(self, tensor: int) -> Candidates:
         return Candidates(self.given.model, self.every, tensor)
 
-    def _tried(self, sets: Any, few: int, tensor: int, wanted: Array, total: int = 0) -> tuple[list[Set], float, Made]:
-        """The sets that reproduce every element; else the share and the set that come nearest."""
-        chains = _by_rules(self.every, few)
-        part = wanted[: len(chains[0].tensors[tensor])]
+    def _tried(self, sets: Any, few: int, tensor: int, wanted: Array, total: int = 0) -> tuple[list[Set], list[Made]]:
+        """The sets that reproduce every element, and the one that comes nearest on a few samples, if there is any."""
+        chains = telling_samples(self.every, tensor, wanted, few)
         kept: list[tuple[float, int, Made]] = []
         for number, made in enumerate(sets):
             self.given.how.progress(number, total or number + 1, "sets of mistakes")
-            chain = next((chain for chain in chains if _can(chain, made)), chains[0])
-            with np.errstate(all="ignore"):
-                share = float((chain.output(made, tensor) == part).mean())
-            kept.append((-share, number, made))
-            if len(kept) > 400:
-                kept = sorted(kept)[:_KEPT]
-        kept = sorted(kept, key=lambda entry: entry[:2])
-        exact = [entry for entry in kept if entry[0] == -1]
-        found = []
-        for _, _, made in exact[: 4 * _KEPT] or [entry for entry in kept[:_KEPT] if -entry[0] >= _PROMISING]:
-            # In every runtime: what prints the same without a mistake need not do so with one.
-            names = _runtimes(self.every, made, tensor, wanted)
-            if names:
-                found.append(Set(_without_ties(made), names))
+            chain = next((chain for chain in chains if chain.can(made)), chains[0])
+            kept.append((-chain.share(made), number, made))
+        kept.sort(key=lambda entry: entry[:2])
+        exact = [made for share, _, made in kept if share == -1]
+        promising = [made for share, _, made in kept if -share >= _PROMISING]
+        found = self._verified(exact[: 4 * _KEPT] or promising[:_KEPT], tensor, wanted)
+        if not found:
+            # The runtime may be another one, in whose arithmetic other sets come nearest.
+            work = max(products_of_sample(self.given.model) * few * len(chains), 1)
+            left = promising[4 * _KEPT if exact else _KEPT :][: min(_ELSEWHERE, int(_WORK_ELSEWHERE // work))]
+            fitting = [made for made in left if any(chain.share(made) == 1 for chain in chains)]
+            found = self._verified(fitting[: 4 * _KEPT], tensor, wanted)
+        return found, [made for _, _, made in kept[:1]]
+
+    def _verified(self, sets: Sequence[Made], tensor: int, wanted: Array) -> list[Set]:
+        """Those that reproduce every element in some runtime's arithmetic, the likeliest first."""
+        # In every runtime: what prints the same without a mistake need not do so with one.
+        runtimes = [(made, _runtimes(self.every, made, tensor, wanted)) for made in sets]
+        found = [Set(_without_ties(made), names) for made, names in runtimes if names]
         found.sort(key=lambda one: (self.given.first not in one.runtimes, one.rarity, -len(one.made)))
-        return found, -kept[0][0] if kept else 0.0, kept[0][2] if kept else {}
+        return found
 
     def _last_layer(self, tensor: int) -> NetworkDiagnosis | None:
         """Up to three mistakes in the last layer alone, whose input is then right."""
@@ -226,21 +235,6 @@ class _Whole:
 def _without_ties(made: Made) -> Made:
     """Of two mistakes in an operator without weights, how ties are rounded is none: its runtimes differ in that."""
     return {index: tuple(n for n in names if len(names) < 2 or n not in OPERATOR_TIES) for index, names in made.items()}
-
-
-def _by_rules(every: Sequence[WholeModel], count: int) -> list[WholeModel]:
-    """A few samples of the first runtime with each way to requantize: some mistakes exist in one of them alone."""
-    found: dict[tuple[str, ...], WholeModel] = {}
-    for chain in every:
-        found.setdefault(tuple(layer.requant.rule.name for layer in chain.layers.values()), chain)
-    return [chain.first(count) for chain in found.values()]
-
-
-def _can(chain: WholeModel, made: Made) -> bool:
-    """Whether these mistakes can be made in this arithmetic."""
-    return all(
-        index not in chain.layers or set(names) <= mistakes_of(chain.layers[index]) for index, names in made.items()
-    )
 
 
 def _runtimes(every: Sequence[WholeModel], made: Made, tensor: int, wanted: Array) -> tuple[str, ...]:

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from ...layers.layer_input import blockers_to
 from ...layers.mistakes import wrong_output
+from ...layers.mistakes.base import Case
 from ...layers.mistakes.operators import output_of_operator
+from ...layers.mistakes.pipeline import PREFIX, Accumulated, accumulate_all, choose, stored_output, wrong_matrix
 from ...layers.step_tables import layer_of, layer_operators
 from ...model.errors import UnsupportedError
 from ...model.graph import Model, Operator
@@ -37,6 +40,7 @@ class WholeModel:
     prepared: PreparedModel
     layers: Mapping[int, PreparedDense]
     tensors: dict[int, Array] = field(default_factory=dict)
+    _accumulated: dict[int, tuple[Case, Accumulated]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def runtime(self) -> str:
@@ -49,9 +53,9 @@ class WholeModel:
         chain.tensors.update(chain.values({}, inputs))
         return chain
 
-    def first(self, count: int) -> WholeModel:
-        """The same for the first few samples."""
-        fed = {tensor.index: self.tensors[tensor.index][:count] for tensor in self.prepared.model.inputs}
+    def some(self, samples: npt.NDArray[np.int64]) -> WholeModel:
+        """The same for some of the samples."""
+        fed = {tensor.index: self.tensors[tensor.index][samples] for tensor in self.prepared.model.inputs}
         return self.on(fed)
 
     def values(self, made: Made, given: Mapping[int, Array], until: Sequence[int] = ()) -> dict[int, Array]:
@@ -72,19 +76,40 @@ class WholeModel:
             x = [changed.get(i, self.tensors.get(i, _NONE)) for i in entry.inputs]
             layer = self.layers.get(index)
             if layer is not None and (index in made or x[0].dtype != layer.layer.input.dtype.numpy):
-                changed[outputs[0]] = wrong_output(layer, x[0], made.get(index, ()))
+                self._change(changed, outputs[0], self._wrong(index, layer, x[0], made.get(index, ())))
             elif index in made:
                 model = self.prepared.model
                 operands = [changed.get(i, self.tensors.get(i, _NONE)) for i in entry.operator.inputs]
                 shape = (-1, *model.tensors[outputs[0]].shape[1:])
                 changed[outputs[0]] = output_of_operator(model, entry.operator, operands, made[index]).reshape(shape)
             else:
-                changed.update(
-                    entry.written(entry.evaluate([self._stored(i, v) for i, v in zip(entry.inputs, x, strict=True)]))
-                )
+                stored = [self._stored(i, v) for i, v in zip(entry.inputs, x, strict=True)]
+                for tensor, values in entry.written(entry.evaluate(stored)).items():
+                    self._change(changed, tensor, values)
             if until and outputs[0] == until[-1]:
                 break
         return changed
+
+    def _change(self, changed: dict[int, Array], tensor: int, values: Array) -> None:
+        """Note what a mistake makes of a tensor; what it leaves as it is changes nothing after it either."""
+        right = self.tensors.get(tensor)
+        if right is None or right.dtype != values.dtype or not np.array_equal(right, values):
+            changed[tensor] = values
+
+    def _wrong(self, index: int, layer: PreparedDense, x: Array, names: Sequence[str]) -> Array:
+        """A layer's output with these mistakes; the right sums of its right input are calculated once."""
+        chosen = choose(names)
+        right = self.tensors.get(layer.layer.input.index)
+        if x is not right or not chosen or "whole" in chosen or any(slot in PREFIX for slot in chosen):
+            return wrong_output(layer, x, names)
+        if index not in self._accumulated:
+            case = Case.of(layer, x)
+            start = accumulate_all(case, {})
+            if start.acc.size > _KEPT:
+                return stored_output(case, wrong_matrix(case, chosen, start), chosen)
+            self._accumulated[index] = case, start
+        case, start = self._accumulated[index]
+        return stored_output(case, wrong_matrix(case, chosen, start), chosen)
 
     def _stored(self, tensor: int, values: Array) -> Array:
         """Values in their tensor's type: what a mistake left beyond it wraps, where an operator after it reads them."""
@@ -98,6 +123,8 @@ class WholeModel:
 
 
 _NONE = np.zeros(0)
+_KEPT = 1 << 20
+"""Accumulators of a layer that are kept, at most."""
 
 
 def whole_models(model: Model, asked: Runtime | None, needed: int) -> list[WholeModel]:
