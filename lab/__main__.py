@@ -21,6 +21,7 @@ COMMANDS = {
         "operators": "lab.record.operators",
         "pairs": "lab.record.pairs",
         "quantize": "lab.record.quantize",
+        "quantize_lstm": "lab.record.quantize_lstm",
         "quantize_methods": "lab.record.quantize_methods",
         "question": "lab.record.question",
         "version_operators": "lab.record.version_operators",

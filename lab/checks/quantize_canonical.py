@@ -43,6 +43,8 @@ def canonical(content: bytes) -> list[tuple[str, Described]]:
         for k, index in enumerate(op.outputs):
             source[index] = f"{number}.{k}"
             found.append((f"{number} {name} out {k}", ("", *_describe(model, index))))
+        for k, index in enumerate(() if op.intermediates is None else op.intermediates):
+            found.append((f"{number} {name} inside {k}", ("", *_describe(model, index))))
     found += [(f"output {k}", (source.get(index, "constant"),)) for k, index in enumerate(graph.outputs)]
     return found
 

@@ -56,6 +56,7 @@ class Operator:
         inputs: tensor indices; -1 marks an optional input that is absent.
         outputs: tensor indices.
         options: the built-in options that LastBit reads, by their schema names.
+        intermediates: tensor indices of what it calculates inside and notes scales for (LSTM); mostly none.
     """
 
     index: int
@@ -64,6 +65,7 @@ class Operator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Mapping[str, int | float | bool | str | tuple[int, ...]] = field(default_factory=dict)
+    intermediates: tuple[int, ...] = ()
 
     @property
     def label(self) -> str:

@@ -79,6 +79,7 @@ SCHEMA: dict[str, dict[int, tuple[str, str]]] = {
         2: ("outputs", "[i32]"),
         3: ("builtin_options_type", "u8"),
         4: ("builtin_options", "union"),
+        8: ("intermediates", "[i32]"),
     },
     "Buffer": {0: ("data", "view"), 1: ("offset", "u64"), 2: ("size", "u64")},
     **{table.name: table.slots for table in TABLES.values() if table.code},

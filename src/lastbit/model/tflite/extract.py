@@ -45,7 +45,7 @@ def extract_operator(model: Model, op: Operator, batch: int | None = None) -> Su
             raise UnsupportedError(f"{op.label} cannot be a model of its own", [reason])
     if batch is not None and op.name == "FULLY_CONNECTED":
         model, op = _fed(model, op)
-    used = list(dict.fromkeys(index for index in (*op.inputs, *op.outputs) if index >= 0))
+    used = list(dict.fromkeys(index for index in (*op.inputs, *op.outputs, *op.intermediates) if index >= 0))
     position = {index: new for new, index in enumerate(used)}
     tensors = [replace(model.tensors[index], index=position[index]) for index in used]
     inputs = tuple(-1 if index < 0 else position[index] for index in op.inputs)
@@ -55,7 +55,8 @@ def extract_operator(model: Model, op: Operator, batch: int | None = None) -> Su
             new = position[index]
             tensors[new] = replace(tensors[new], shape=shape, shape_signature=shape)
     fed = dict.fromkeys(i for i in inputs if i >= 0 and tensors[i].data is None and not tensors[i].is_variable)
-    single = replace(op, index=0, inputs=inputs, outputs=outputs)
+    inside = tuple(position[index] for index in op.intermediates)
+    single = replace(op, index=0, inputs=inputs, outputs=outputs, intermediates=inside)
     return Subgraph(f"operator_{op.index}", tuple(tensors), (single,), tuple(fed), outputs)
 
 

@@ -68,7 +68,7 @@ def write_options(builder: Any, name: str, options: Mapping[str, Any], where: st
             f"{where}: cannot be written to a .tflite file",
             [
                 f"the options of {name} are not known, and cannot be copied where they are custom ones or stand beside "
-                "variable inputs or intermediate tensors"
+                "variable inputs"
             ],
         )
     defaults = OPTION_DEFAULTS.get(name, {})

@@ -17,9 +17,9 @@ __all__ = ["RawOptions", "read_raw_options", "write_raw_options"]
 # BuiltinOptions whose tables hold references: ConcatEmbeddings, Reshape, Squeeze, VarHandle, Bucketize.
 _WITH_REFERENCES = frozenset((3, 17, 30, 111, 115))
 _LONGEST_SCALAR = 8
-# Fields of the schema's Operator that would be lost: custom options, variable inputs, intermediates, large custom
-# options, options of StableHLO.
-_NOT_MOVED = (14, 18, 20, 22, 26)
+# Fields of the schema's Operator that would be lost: custom options, variable inputs, large custom options, options of
+# StableHLO.
+_NOT_MOVED = (14, 18, 22, 26)
 
 
 @dataclass(frozen=True, eq=False)

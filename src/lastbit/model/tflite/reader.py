@@ -158,6 +158,7 @@ class _Reader:
             inputs=self.indices(entry.InputsAsNumpy(), tensor_count, f"{label}: inputs", optional=True),
             outputs=self.indices(entry.OutputsAsNumpy(), tensor_count, f"{label}: outputs"),
             options=read_options(entry, name),
+            intermediates=self.indices(entry.IntermediatesAsNumpy(), tensor_count, f"{label}: intermediates"),
         )
 
     def indices(self, vector: Any, count: int, where: str, optional: bool = False) -> tuple[int, ...]:

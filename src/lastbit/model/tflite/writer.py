@@ -85,6 +85,7 @@ def _check_graph(graph: Subgraph) -> None:
     ]
     for op in graph.operators:
         named += [(f"{op.label}: inputs", op.inputs, -1), (f"{op.label}: outputs", op.outputs, 0)]
+        named += [(f"{op.label}: intermediates", op.intermediates, 0)]
     for where, indices, lowest in named:
         for index in indices:
             if not lowest <= index < count:
@@ -250,10 +251,13 @@ class _Writer:
         schema, builder = self.schema, self.builder
         options_type, options = write_options(builder, op.name, op.options, op.label)
         inputs, outputs = self.int32(op.inputs), self.int32(op.outputs)
+        intermediates = self.int32(op.intermediates) if op.intermediates else 0
         schema.OperatorStart(builder)
         schema.OperatorAddOpcodeIndex(builder, self.codes.setdefault((op.name, op.version), len(self.codes)))
         schema.OperatorAddInputs(builder, inputs)
         schema.OperatorAddOutputs(builder, outputs)
+        if intermediates:
+            schema.OperatorAddIntermediates(builder, intermediates)
         if options_type:
             schema.OperatorAddBuiltinOptionsType(builder, options_type)
             schema.OperatorAddBuiltinOptions(builder, options)

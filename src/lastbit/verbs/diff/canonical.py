@@ -140,9 +140,9 @@ def _tensor_pairs(
 
 def _role(graph: Subgraph, op: Operator, position: int) -> str:
     traits = TRAITS.get(op.name)
-    if traits is not None and traits.weights is not None and traits.weights[0] == position:
+    if traits is not None and traits.is_weights(position):
         return "weights"
-    if traits is not None and traits.bias is not None and traits.bias[0] == position:
+    if traits is not None and traits.is_bias(position):
         return "bias"
     index = op.inputs[position]
     return "constant" if index >= 0 and graph.tensors[index].data is not None else "input"

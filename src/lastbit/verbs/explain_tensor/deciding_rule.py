@@ -7,6 +7,7 @@ from enum import Enum
 
 from ...model.graph import Model, Operator, Tensor
 from ..quantize.dynamic_range import HYBRID
+from ..quantize.lstm import CELL, HIDDEN, LSTM
 from ..quantize.older import PROPERTIES
 from ..quantize.operators import TRAITS
 from ..quantize.requests import is_static
@@ -21,6 +22,7 @@ class ScaleRule(Enum):
     FIXED = "fixed range"
     SHARED = "same scale as"
     BIAS = "bias"
+    CELL = "cell state"
     WEIGHTS = "weights"
     CONSTANT = "constant"
 
@@ -50,6 +52,8 @@ class Decided:
 
 def decided(model: Model, tensor: Tensor) -> Decided:
     """The rule that decided a tensor's scale; shared scales are followed to the tensor that they come from."""
+    if (inside := _inside_lstm(model, tensor)) is not None:
+        return inside
     if tensor.data is not None:
         return _constant(model, tensor)
     through: list[Operator] = []
@@ -68,6 +72,20 @@ def decided(model: Model, tensor: Tensor) -> Decided:
     fixed = producer is not None and _fixed(model, producer, current)
     base = ScaleRule.FIXED if fixed else ScaleRule.RANGE
     return Decided(ScaleRule.SHARED if through else base, tensor, producer, tuple(through), current, base=base)
+
+
+def _inside_lstm(model: Model, tensor: Tensor) -> Decided | None:
+    """The rule of what an LSTM keeps from step to step or notes of its inside; None for any other tensor."""
+    for op in model.operators:
+        if op.name != LSTM:
+            continue
+        if tensor.index in op.intermediates:
+            return Decided(ScaleRule.RANGE, tensor, op, (), tensor)
+        if tensor.index == op.inputs[HIDDEN]:
+            return Decided(ScaleRule.SHARED, tensor, op, (op,), model.tensors[op.outputs[0]])
+        if tensor.index == op.inputs[CELL]:
+            return Decided(ScaleRule.CELL, tensor, op, (), tensor, CELL, ScaleRule.CELL)
+    return None
 
 
 def _shared_with(model: Model, producer: Operator, tensor: Tensor) -> Tensor | None:
@@ -107,8 +125,8 @@ def _constant(model: Model, tensor: Tensor) -> Decided:
     hybrid = HYBRID.get(user.name)
     if hybrid is not None and hybrid.position == position and not is_static(model):
         return Decided(ScaleRule.WEIGHTS, tensor, user, (), tensor, position, ScaleRule.WEIGHTS)
-    if traits is not None and traits.bias is not None and traits.bias[0] == position:
+    if traits is not None and traits.is_bias(position):
         return Decided(ScaleRule.BIAS, tensor, user, (), tensor, position, ScaleRule.BIAS)
-    if traits is not None and traits.weights is not None and traits.weights[0] == position:
+    if traits is not None and traits.is_weights(position):
         return Decided(ScaleRule.WEIGHTS, tensor, user, (), tensor, position, ScaleRule.WEIGHTS)
     return Decided(ScaleRule.CONSTANT, tensor, user, (), tensor, position, ScaleRule.CONSTANT)

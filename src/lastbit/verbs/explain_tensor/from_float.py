@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ...model.graph import Model, Tensor
+from ..quantize.lstm import LSTM, joined_range
 from ..quantize.names import float_tensor
 from ..quantize.numbers import activation
 from ..quantize.per_sample import SampleRanges
 from ..quantize.ranges import Ranges
 from .deciding_rule import Decided, ScaleRule
-from .worked import label_text, range_lines, weights_float_lines, widened_lines
+from .worked import cell_lines, label_text, range_lines, weights_float_lines, widened_lines
 
 __all__ = ["FromFloat"]
 
@@ -58,17 +59,19 @@ class FromFloat:
                 return [("From the float bias", tuple(self._bias(float_one)))]
             case ScaleRule.CONSTANT | ScaleRule.FIXED:
                 return []
-            case ScaleRule.RANGE | ScaleRule.SHARED:
+            case ScaleRule.RANGE | ScaleRule.SHARED | ScaleRule.CELL:
                 return self._range()
 
     def _range(self) -> list[tuple[str, tuple[str, ...]]]:
         if self.limits is None or self.index not in self.limits:
             return [("The range", ("the ranges have none for this tensor",))]
-        low, high = self.limits[self.index]
+        low, high = joined_range(self.source, self.limits, self.index)
         label = label_text(self.source.tensors[self.index])
         lines = [f"{label}: {float(low):.9g} to {float(high):.9g}, by {self.limits.calibrator}"]
         if self.index in self.samples:
             lines += self._ends(low, high)
+        if self.found.base is ScaleRule.CELL:
+            return [("The range", tuple(lines)), ("Range to scale", tuple(cell_lines(low, high)))]
         worked = range_lines(low, high, self.root.dtype.name)
         sections = [("The range", tuple(lines)), ("Range to scale and zero point", tuple(worked))]
         average = self.averaged.limits.get(self.index) if self.averaged is not None else None
@@ -129,7 +132,8 @@ class FromFloat:
         lines = weights_float_lines(float_one.data, axis, self.channel, quant.scale[self.channel], most)
         op = self.found.operator
         given = self.model.operand(op, 0) if op is not None else None
-        bias = self._float_bias(op.inputs[2]) if op is not None and len(op.inputs) > 2 else None
+        # An LSTM's weights are not widened for a bias.
+        bias = self._float_bias(op.inputs[2]) if op is not None and op.name != LSTM and len(op.inputs) > 2 else None
         if bias is not None and given is not None and given.quant is not None:
             own = np.abs(float_one.data if axis < 0 else np.take(float_one.data, self.channel, axis)).max() / 127
             value = float(np.abs(bias).max() if axis < 0 else np.abs(bias[self.channel]))

@@ -15,6 +15,7 @@ from ...model.types import IntegerType, hex_float
 from ...report.blocks import Block, Code, Heading, Report, Table, Text
 from ...report.one_screen import LINES, one_screen
 from ..quantize.names import float_tensor
+from ..quantize.operators import TRAITS
 from ..quantize.per_sample import SampleRanges, average_ranges, sample_ranges
 from ..quantize.ranges import ranges_from
 from ..quantize.requests import is_static
@@ -25,6 +26,7 @@ from .each_converter import Other, label_of, others
 from .from_float import FromFloat
 from .worked import (
     bias_lines,
+    cell_file_lines,
     implied_lines,
     label_text,
     scale_text,
@@ -150,10 +152,14 @@ def _rule_text(found: Decided) -> str:
             return "Bias: its scale follows from the input's and the weights' scales."
         case ScaleRule.WEIGHTS:
             return "Weights: the scale follows from their largest magnitude, the zero point is 0."
+        case ScaleRule.CELL:
+            return "Cell state: int16, and the scale is a power of two by 32768; the zero point is 0."
         case ScaleRule.CONSTANT:
             return "A constant that is not a weight: the scale follows from its own least and greatest value."
         case ScaleRule.RANGE:
             by = f"the output of {op.label}" if op is not None else "an input of the model"
+            if op is not None and found.tensor.index in op.intermediates:
+                by = f"the hidden state of {op.label} (noted for its kernel)"
             return f"Measured: {by} has a range from calibration, which gives scale and zero point."
 
 
@@ -272,14 +278,15 @@ def _from_file(model: Model, found: Decided, root: Tensor, channel: int) -> list
     """What the quantized file alone tells."""
     op = found.operator
     if found.rule is ScaleRule.BIAS and op is not None:
-        return bias_lines(root, model.operand(op, 0), model.operand(op, 1), channel)
+        given, weights = dict(TRAITS[op.name].biases)[found.position]
+        return bias_lines(root, model.operand(op, given), model.operand(op, weights), channel)
     if found.base is ScaleRule.WEIGHTS and root.quant is not None:
         return weights_file_lines(root, root.quant.axis, channel)
     if found.base is ScaleRule.FIXED and op is not None:
         return [f"the output of {op.name} has this scale and zero point in every file: no calibration enters"]
     if root.quant is None or not isinstance(root.dtype, IntegerType):
         return ["the tensor is not quantized"]
-    return implied_lines(root)
+    return cell_file_lines(root) if found.base is ScaleRule.CELL else implied_lines(root)
 
 
 def _float_index(root: Tensor, written: list[Other], source: Model) -> int | None:

@@ -9,11 +9,14 @@ import numpy as np
 from ...model.graph import Tensor
 from ...model.types import Array, hex_float, integer_type
 from ...report.phrases import name_text, short_hex
+from ..quantize.lstm import cell_state
 from ..quantize.numbers import F32, NEAR_ZERO, activation, round_away, weights_range
 from ..quantize.older_numbers import activation as older_activation
 
 __all__ = [
     "bias_lines",
+    "cell_file_lines",
+    "cell_lines",
     "implied_lines",
     "label_text",
     "range_lines",
@@ -79,6 +82,23 @@ def implied_lines(tensor: Tensor) -> list[str]:
         f"known to half a step ({scale / 2:.3g}), for the zero point was rounded",
         *(["the range has no negative values: zero point = the least integer"] if zero == dtype.qmin else []),
         *(["the range has no positive values: zero point = the greatest integer"] if zero == dtype.qmax else []),
+    ]
+
+
+def cell_file_lines(tensor: Tensor) -> list[str]:
+    """What range the scale of an LSTM's cell state stands for."""
+    assert tensor.quant is not None
+    top = 32768 * float(tensor.quant.scale[0])
+    return [f"32768 * scale = {top:.9g}: the largest magnitude was between {top / 2:.9g} and {top:.9g}"]
+
+
+def cell_lines(low: np.float32, high: np.float32) -> list[str]:
+    """From the range of an LSTM's cell state to its scale."""
+    scale, top = cell_state(low, high).scale[0], max(abs(float(low)), abs(float(high)))
+    return [
+        f"the least power of two that is not below max(|{low:.9g}|, |{high:.9g}|) = {top:.9g} is {scale * 32768:.9g}",
+        f"scale = {scale * 32768:.9g} / 32768 = {scale_text(scale)}",
+        "a power of two, so that the kernel multiplies by shifts; zero point = 0",
     ]
 
 

@@ -99,16 +99,16 @@ def breaches(model: Model, operators: Sequence[Operator] | None = None) -> list[
 
 
 def _weights(model: Model, op: Operator) -> Tensor | None:
-    """The constant quantized weights of an operator that has some."""
-    weights = TRAITS[op.name].weights if op.name in TRAITS else None
-    tensor = model.operand(op, weights[0]) if weights is not None else None
+    """The constant quantized weights of an operator that has one tensor of them."""
+    weights = TRAITS[op.name].weights if op.name in TRAITS else ()
+    tensor = model.operand(op, weights[0][0]) if len(weights) == 1 else None
     return tensor if tensor is not None and tensor.quant is not None and tensor.data is not None else None
 
 
 def _bias(model: Model, op: Operator) -> Tensor | None:
-    """The constant integer bias."""
-    bias = TRAITS[op.name].bias if op.name in TRAITS else None
-    tensor = model.operand(op, bias[0]) if bias is not None else None
+    """The constant integer bias of an operator that has one."""
+    biases = TRAITS[op.name].biases if op.name in TRAITS else ()
+    tensor = model.operand(op, biases[0][0]) if len(biases) == 1 else None
     integer = tensor is not None and tensor.dtype.name in ("int16", "int32", "int64") and tensor.data is not None
     return tensor if integer else None
 

@@ -10,16 +10,17 @@ tflite/converter/flatbuffer_import.cc and flatbuffer_export.cc (what becomes a v
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...model.graph import Tensor
 from ...model.types import Array, DType
 from .numbers import Parameters
 
-__all__ = ["CONSTANT", "DEQUANTIZE", "QUANTIZE", "RETURN", "Graph", "Op", "Value"]
+__all__ = ["CONSTANT", "DEQUANTIZE", "QUANTIZE", "RETURN", "STATISTICS", "Graph", "Op", "Value"]
 
 CONSTANT, QUANTIZE, DEQUANTIZE, RETURN = "constant", "QUANTIZE", "DEQUANTIZE", "return"
+STATISTICS = "statistics"
 
 
 @dataclass(eq=False)
@@ -69,6 +70,7 @@ class Op:
         data: a constant's values.
         removable: a quantization that the quantizer added itself and may take away again.
         version: the operator's version in the float file.
+        intermediates: what an LSTM calculates inside, as tensors.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Op:
     data: Array | None = None
     removable: bool = False
     version: int = 1
+    intermediates: list[Value] = field(default_factory=list)
 
     def set_operand(self, position: int, value: Value) -> None:
         """Let an operand be another value."""

@@ -14,7 +14,8 @@ from ...model.types import Array
 from .canonical import constants_to_the_right, drop_neutral, drop_requantize, push_dequantize_down
 from .greedy import Optimizer
 from .input_types import set_io
-from .ir import CONSTANT, DEQUANTIZE, QUANTIZE, RETURN, Graph, Op, Value
+from .ir import CONSTANT, DEQUANTIZE, QUANTIZE, RETURN, STATISTICS, Graph, Op, Value
+from .lstm import LSTM, add_intermediates, prepare_lstm
 from .matmuls import wrong_ranks
 from .moves import NEWEST, MoveRules, fold_same, fold_shape, optimize_moves
 from .numbers import Parameters, activation, quantize_bias, quantize_plain, quantize_weights
@@ -23,7 +24,6 @@ from .propagate import Propagation
 
 __all__ = ["quantize_graph"]
 
-STATISTICS = "statistics"
 _NONE = Traits()
 Ranges = Mapping[int, tuple[Any, Any]]
 
@@ -45,6 +45,7 @@ def quantize_graph(
     if moves.folds_first:
         Optimizer(result).apply(fold_same, fold_shape, *([drop_neutral] if moves.drops_neutral else []))
     drop_redundant(result)
+    prepare_lstm(result)
     quantize_statistics(result)
     return_quantized(result)
     Propagation(result, per_tensor=per_tensor, per_tensor_dense=per_tensor_dense).run()
@@ -91,10 +92,14 @@ def read(graph: Subgraph, ranges: Ranges) -> Graph:
         for index in op.inputs:
             tensor = graph.tensors[index] if index >= 0 else None
             if tensor is not None and index not in values:
-                values[index] = result.add(CONSTANT, [], [(tensor, None)], data=tensor.data).results[0]
+                constant = result.add(CONSTANT, [], [(tensor, None)], data=tensor.data).results[0]
+                limits = ranges.get(index) if tensor.is_variable else None
+                values[index] = _with_statistics(result, constant, limits)
         operands = [values[i] if i >= 0 else None for i in op.inputs]
         made = result.add(op.name, operands, [(graph.tensors[i], None) for i in op.outputs], op.options)
         made.version = op.version
+        if op.name == LSTM:
+            add_intermediates(op, made, result, ranges)
         for index, value in zip(op.outputs, made.results, strict=True):
             values[index] = _with_statistics(result, value, ranges.get(index))
     result.add(RETURN, [values[i] for i in graph.outputs], [])
@@ -274,6 +279,7 @@ def _make_quantized(graph: Graph, op: Op) -> bool:
         return False
     at = graph.ops.index(op) + 1
     made = graph.add(op.name, inputs, [(value.tensor, params) for value, params in outputs], op.options, at=at)
+    made.intermediates = op.intermediates
     for (old, _), new in zip(outputs, made.results, strict=True):
         old.replace_all(new)
     for result in op.results:
@@ -289,11 +295,14 @@ def quantize_constants(graph: Graph, vector_code: bool) -> None:
     for op in [op for op in graph.ops if op.name == QUANTIZE]:
         source = op.defining(0)
         params = op.results[0].params
-        if source is None or source.name != CONSTANT or source.data is None or params is None:
+        if source is None or source.name != CONSTANT or params is None:
+            continue
+        variable = op.results[0].tensor.is_variable
+        if source.data is None and not variable:
             continue
         if source.results[0].params is not None:
             continue
-        data = _integers(source.data, params, vector_code)
+        data = None if source.data is None else _integers(source.data, params, vector_code)
         at = graph.ops.index(op)
         constant = graph.add(CONSTANT, [], [(op.results[0].tensor, params)], data=data, at=at)
         constant.removable = op.removable

@@ -71,7 +71,10 @@ def float32_parameters(rmin: float, rmax: float, dtype: str, low: int, high: int
         zero = 0
         if high != -low:
             at = F32(low - np.float64(rmin) / np.float64(scale))
-            zero = low if at < low else high if at > high else int(round_away(np.array(at)))
+            # A scale of 0 gives NaN, and C's conversion of NaN the least integer.
+            zero = (
+                low if at < low else high if at > high else -(2**63) if np.isnan(at) else int(round_away(np.array(at)))
+            )
     return Parameters(dtype, (float(scale),), (zero,), -1, low, high)
 
 
@@ -108,7 +111,7 @@ def asymmetric_weights(values: Array) -> Parameters:
 
 def inverse(scale: Array) -> Array:
     """The float32 next to 1/scale."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return F32(1) / scale.astype(F32)
 
 

@@ -65,10 +65,8 @@ class Propagation:
 
     def _weight_axis(self, op: Op, position: int) -> int | None:
         """The axis of a weight's channels; None where the operand is no weight."""
-        weights = TRAITS.get(op.name, _NONE).weights
-        if weights is None or weights[0] != position:
-            return None
-        return -1 if op.name == "FULLY_CONNECTED" and self.per_tensor_dense else weights[1]
+        axis = dict(TRAITS.get(op.name, _NONE).weights).get(position)
+        return -1 if axis is not None and op.name == "FULLY_CONNECTED" and self.per_tensor_dense else axis
 
     def _prepare_constants(self) -> None:
         """Find the weights, and give each user of a bias or a shared scale a constant of its own."""
@@ -80,8 +78,7 @@ class Propagation:
             value = op.results[0]
             for user, position in list(value.uses):
                 traits = TRAITS.get(user.name, _NONE)
-                is_bias = traits.bias is not None and traits.bias[0] == position
-                if not is_bias and not traits.same_scale and user.name != QUANTIZE:
+                if not traits.is_bias(position) and not traits.same_scale and user.name != QUANTIZE:
                     axis = self._weight_axis(user, position)
                     self.weights.setdefault(op, None)
                     if axis is not None and self.weights[op] is None:
@@ -152,8 +149,9 @@ class Propagation:
                 params = Parameters("int8", (scale,), (zero,), -1, -128, 127)
                 for position in range(len(op.results)):
                     changed |= self._set_result(op, position, params)
-            if traits.bias is not None and not self._absent(op, traits.bias[0]):
-                changed |= self._set_bias(op, *traits.bias)
+            for position, sources in traits.biases:
+                if not self._absent(op, position):
+                    changed |= self._set_bias(op, position, sources)
         return changed
 
     @staticmethod
@@ -282,6 +280,8 @@ class Propagation:
         for part in (given, held):
             scale = scale * np.array(part.scale)
         scale = scale.astype(F32).astype(np.float64)
+        if not (scale > 0).all():
+            return None
         axis = -1 if scale.size == 1 else 0
         return Parameters("int32", tuple(scale.tolist()), (0,) * scale.size, axis, -(2**31), 2**31 - 1)
 

@@ -55,7 +55,8 @@ def requests_of(model: Model) -> tuple[Request, ...]:
     types = {tensor.dtype.name for tensor in model.tensors if tensor.data is not None}
     weights = "int4" if "int4" in types else "int8"
     if is_static(model):
-        computed = {tensor.dtype.name for tensor in model.tensors if tensor.data is None}
+        # The cell of an LSTM is int16 with int8 activations.
+        computed = {tensor.dtype.name for tensor in model.tensors if tensor.data is None and not tensor.is_variable}
         return (Request(True, "int16" if "int16" in computed else "int8", weights, io=io_types(model)),)
     if "float16" in types:
         return (Request(False, weights="float16"),)

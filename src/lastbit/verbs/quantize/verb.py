@@ -22,13 +22,14 @@ from .converters import CONVERTERS, Converter, Quantizer, converter_named
 from .dynamic_range import NOT_KNOWN, dynamic_range_graph, float16_graph
 from .ir import Graph
 from .keras import is_keras, read_keras
+from .lstm import LSTM, why_not
 from .mlir import quantize_graph
 from .older import PROPERTIES, OlderQuantizer
 from .operators import TRAITS
 from .per_sample import average_ranges
 from .ranges import Ranges, ranges_from, read_ranges
 from .settings import Method, Settings, settings_of
-from .uncovered import what_ai_edge_quantizer_does, what_the_converter_does
+from .uncovered import what_the_converter_does
 from .write import model_of, with_signatures
 
 __all__ = [
@@ -165,7 +166,7 @@ def quantize_by(model: Model, settings: Settings, found: Ranges | None) -> Model
     """The same for a model that `check` has passed, and its ranges where the method needs them."""
     about = f"quantized by LastBit like {settings.label}"
     if found is not None:
-        _check_ranges(model, found)
+        _check_ranges(model, found, settings)
         about += f", ranges by {found.calibrator}"
     if settings.quantizer is Quantizer.AI_EDGE:
         return _by_recipe(model, settings, found, about)
@@ -182,7 +183,7 @@ def check(model: Model, settings: Settings) -> None:
     _check_float(model)
     if settings.quantizer is Quantizer.AI_EDGE:
         reasons = [
-            f"{op.label}: LastBit cannot copy it; {what_ai_edge_quantizer_does(op.name)}"
+            f"{op.label}: LastBit cannot copy it; what ai-edge-quantizer does with it was not asked"
             for op in model.operators
             if not can_be_written(op.name, op.options)
         ]
@@ -204,12 +205,16 @@ def _unknown_operators(model: Model, settings: Settings) -> list[str]:
             for op in model.operators
             if op.name in NOT_KNOWN and settings.method is Method.DYNAMIC
         ]
-    known = TRAITS if settings.quantizer is Quantizer.MLIR else {**TRAITS, **PROPERTIES}
+    known = {name for name, traits in TRAITS.items() if settings.quantizer is Quantizer.MLIR or not traits.mlir_only}
+    known |= set(PROPERTIES) if settings.quantizer is not Quantizer.MLIR else set()
     activations = settings.activations
     reasons = [
         f"{op.label}: LastBit has no quantized form of it; {what_the_converter_does(op.name, activations)}"
         for op in model.operators
         if op.name not in known
+    ]
+    reasons += [
+        reason for op in model.operators if op.name == LSTM and op.name in known for reason in why_not(model, op)
     ]
     if settings.quantizer is Quantizer.MLIR and settings.converter.moves.drops_neutral:
         reasons += [
@@ -301,10 +306,13 @@ def _subgraphs(model: Model) -> list[str]:
     return [f"it has {count} subgraphs (control flow); models of one subgraph are covered, converters take several"]
 
 
-def _check_ranges(model: Model, found: Ranges) -> None:
-    """Every float tensor that is computed needs a range, and every one that is fed to an operator."""
+def _check_ranges(model: Model, found: Ranges, settings: Settings) -> None:
+    """Every float tensor that is computed needs a range, and every one that is fed; states where they get integers."""
     read = {index for op in model.operators for index in op.inputs}
-    computed = {index for op in model.operators for index in op.outputs} | (set(model.subgraphs[0].inputs) & read)
+    static = settings.quantizer is not Quantizer.AI_EDGE
+    states = {tensor.index for tensor in model.tensors if tensor.is_variable and static}
+    computed = {index for op in model.operators for index in op.outputs}
+    computed |= (set(model.subgraphs[0].inputs) | states) & read
     floats = [tensor for tensor in model.tensors if tensor.index in computed and tensor.dtype.name == "float32"]
     missing = [tensor.label for tensor in floats if tensor.index not in found]
     if missing:

@@ -21,6 +21,7 @@ _VERSIONS = {
     "FULLY_CONNECTED": 4,
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), 3),
     **dict.fromkeys(("EXPAND_DIMS", "HARD_SWISH", "QUANTIZE", "RELU_N1_TO_1", "RESHAPE", "SQUEEZE"), 1),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": 1,
 }
 
 
@@ -55,7 +56,8 @@ def model_of(graph: Graph, source: Model, description: str) -> Model:
         elif op.name != CONSTANT:
             results = tuple(number(value) for value in op.results)
             options = _options(op)
-            operators.append(Operator(len(operators), op.name, op.version, operands, results, options))
+            inside = tuple(number(value) for value in op.intermediates)
+            operators.append(Operator(len(operators), op.name, op.version, operands, results, options, inside))
     versions = _versions(operators, tensors)
     operators = [replace(op, version=versions[op.name]) for op in operators]
     inputs = tuple(numbers[value] for value in graph.arguments)
