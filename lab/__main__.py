@@ -27,6 +27,7 @@ COMMANDS = {
         "version_operators": "lab.record.version_operators",
     },
     "collect": {
+        "chosen": "lab.collect.chosen",
         "dense": "lab.collect.dense",
         "from_recorded": "lab.collect.from_recorded",
         "inputs": "lab.collect.operator_inputs",

@@ -3,8 +3,9 @@
     python lab/evidence_files.py
 
 condenses lab/evidence/RUNTIME.json to src/lastbit/runtimes/facts/evidence.json: one row for each operator and
-variant. A runtime's file has three parts: `dense` (lab/collect/dense.py: counts of each family of cases), `operators`
-(lab/collect/operators.py) and `inputs` (lab/collect/operator_inputs.py: many inputs to few models).
+variant. A runtime's file has four parts: `dense` (lab/collect/dense.py: counts of each family of cases), `operators`
+(lab/collect/operators.py), `inputs` (lab/collect/operator_inputs.py: many inputs to few models) and `chosen`
+(lab/collect/chosen.py: few cases, each made to tell two rules apart).
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "lab" / "evidence"
 CONDENSED = ROOT / "src" / "lastbit" / "runtimes" / "facts" / "evidence.json"
 
-Part = Literal["dense", "operators", "inputs"]
-PARTS: tuple[Part, ...] = ("dense", "operators", "inputs")
+Part = Literal["dense", "operators", "inputs", "chosen"]
+PARTS: tuple[Part, ...] = ("dense", "operators", "inputs", "chosen")
 COUNTS = ("outputs", "mismatches", "refused_by_both", "outputs_of_declined_layers")
 
 

@@ -90,7 +90,8 @@ ARM64_BUILTIN: Rules = {
     **_same(("RELU",), ("float32",), "float32_clamp/vector4_ordered_zeros", Family.BUILTIN),
     **_same(("RELU_N1_TO_1",), ("float32",), "float32_clamp/ordered_zeros", Family.BUILTIN),
     **_same(("HARD_SWISH",), EIGHT_BIT, "fixed_point_int16_vector8", Family.BUILTIN),
-    **_same(("ADD", "SUB"), ("float32",), "float32/ordered_zeros", Family.BUILTIN),
+    **_same(("ADD",), ("float32",), "float32/vector4_ordered_zeros", Family.BUILTIN),
+    **_same(("SUB",), ("float32",), "float32/vector4_of_one_shape_ordered_zeros", Family.BUILTIN),
     **_same(("MAX_POOL_2D",), ("float32",), "float32_vector4_ordered_zeros", Family.BUILTIN),
     key_of("MUL", "float32->float32"): Refused(
         Refusal.NOT_EXACT,

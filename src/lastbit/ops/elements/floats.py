@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...arith.elementwise import InnerLoop, inner_loop
 from ...arith.floats import flush_subnormals
 from ...model.graph import Model, Operator
 from ...model.types import Array, fused_bounds
@@ -70,11 +71,15 @@ def prepare_float_binary(
         raise refuse(op, f"the rule {rule.name} is for float32, not {output.dtype.name}")
     flush = rule.flush
     low, high = float_bounds(op, finite=rule.finite)
+    one, other = (tensor.shape for tensor in tensors)
+    loop = inner_loop(one, other) if rule.broadcast or one == other else InnerLoop(0)
 
     def steps(a: Array, b: Array) -> dict[str, Array]:
         with np.errstate(all="ignore"):
             result = function(flush_subnormals(a), flush_subnormals(b)) if flush else function(a, b)
             result = flush_subnormals(result) if flush else result
-        return {"result": result, "output": clamp(result, low, high, rule.zeros)}
+        kept, ordered = clamp(result, low, high, "kept"), clamp(result, low, high, rule.zeros)
+        grouped = rule.group == 1 or loop.in_vector(result.size, rule.group).reshape(result.shape)
+        return {"result": result, "output": np.where(grouped, ordered, kept)}
 
     return prepared_binary(op, rule.name, tensors, output, steps)

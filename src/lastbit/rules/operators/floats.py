@@ -50,11 +50,15 @@ class FloatArithmetic(_NamedFloat):
         finite: whether bounds are finite: where there is none, the largest finite number is one.
         zeros: what the clamp makes of -0.0 at a lower bound of 0.0: it is `kept`, or is below 0.0 (`ordered`), as the
             vector instructions of ARM64 have it.
+        group: of so many elements, in each run of the innermost loop, zeros are treated so; the rest are kept. 1: all.
+        broadcast: whether there are groups where the two shapes differ.
     """
 
     flush: bool
     finite: bool
     zeros: Zeros = "kept"
+    group: int = 1
+    broadcast: bool = True
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,23 @@ ARITHMETIC = _table(
         flush=False,
         finite=True,
         zeros="ordered",
+    ),
+    FloatArithmetic(
+        "float32/vector4_ordered_zeros",
+        "as float32; -0.0 is below a bound of 0.0 in whole groups of 4 of an inner loop, the rest keep it",
+        flush=False,
+        finite=True,
+        zeros="ordered",
+        group=4,
+    ),
+    FloatArithmetic(
+        "float32/vector4_of_one_shape_ordered_zeros",
+        "as float32; -0.0 is below a bound of 0.0 in whole groups of 4, the rest and inputs of two shapes keep it",
+        flush=False,
+        finite=True,
+        zeros="ordered",
+        group=4,
+        broadcast=False,
     ),
     FloatArithmetic(
         "float32_flush/ordered_zeros",

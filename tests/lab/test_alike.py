@@ -1,0 +1,70 @@
+"""Rivals that are refuted nowhere: each is one that no output tells from the rule."""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+
+from lab.cases import activations
+from lab.cases.by_operator import separating
+from lab.cases.convolutions import far_convolutions
+from lab.collect import evidence_files
+from lab.collect.alike import ALIKE, why_alike
+from lab.collect.operators import chosen_cases, differing, made_by_rules
+from lastbit.model.tflite import load, write
+from lastbit.runtimes import RUNTIMES, Rule, find_rule
+from lastbit.runtimes.variant import Variant, key_of
+from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES
+
+ARM64 = sorted(name for name in OPERATOR_RUNTIMES if "arm64" in name)
+# Cases tell these apart, but none of those that were run.
+NOT_YET = {
+    ("BATCH_MATMUL", "int8"),
+    ("CONV_2D", "int16"),
+    ("CONV_2D", "int8"),
+    ("CONV_2D", "uint8"),
+    ("HARD_SWISH", "int8"),
+    ("TRANSPOSE_CONV", "uint8"),
+}
+
+
+def unrefuted(runtime):
+    """Operator, type of the first input, the runtime's own rule and a rival that no output of it refuted."""
+    refuted = defaultdict(Counter)
+    for part in evidence_files.PARTS:
+        for row in evidence_files.load_part(part).get(runtime, {"variants": []})["variants"]:
+            own = find_rule(RUNTIMES[runtime], *key_of(row["operator"], row["variant"]), declined=False)
+            if isinstance(own, Rule) and row["operator"] != "FULLY_CONNECTED" and own.name == row["rule"]:
+                key = row["operator"], Variant.parse(row["variant"]).input, own.name
+                refuted[key].update(row["rivals_refuted_at"])
+    return {(*key, rival) for key, counts in refuted.items() for rival, count in counts.items() if not count}
+
+
+@pytest.mark.parametrize("runtime", ARM64)
+def test_every_rival_is_refuted_or_alike(runtime):
+    left = {key for key in unrefuted(runtime) if not why_alike(*key)}
+    assert {key[:2] for key in left} <= NOT_YET, sorted(left)
+
+
+def models():
+    """Models of one operator with an input for each of theirs."""
+    for case in (*separating.operator_cases(0, int), *far_convolutions(np.random.default_rng(3), 4, "uint8")):
+        yield case.model(), case.values
+    for case in chosen_cases(2026, 0.01, tuple(sorted(frozenset().union(*(a.operators for a in ALIKE)))), ""):
+        yield case.model(), case.values
+    for around in activations.cases(2026, 6):
+        for x in around.samples[:2]:
+            yield load(write(around.graph)), [x]
+
+
+def test_rules_that_are_alike_give_the_same_bits():
+    seen = Counter()
+    for model, values in models():
+        operator, dtype = model.operators[0].name, model.inputs[0].dtype.name
+        found = [alike for alike in ALIKE if operator in alike.operators and dtype in alike.types]
+        made = made_by_rules(model, values) if found else {}
+        for alike in found:
+            first, *others = [outputs for rule, outputs in made.items() if rule in alike.rules] or [None]
+            assert not any(differing(first, other) for other in others), (operator, alike)
+            seen[alike] += len(others)
+    assert all(seen[alike] for alike in ALIKE), [alike for alike in ALIKE if not seen[alike]]
