@@ -37,8 +37,6 @@ def test_every_runtime_equals_its_interpreter_and_every_rival_is_refuted():
 def test_shipped_evidence_is_five_million_outputs_without_a_mismatch(name):
     entry = evidence_files.load_part("dense")[name]
     wanted = 5_000_000 if ORACLES[name].whole_models else 3_000_000
-    if name == "litert-xnnpack-arm64-sme":
-        wanted = 2_500_000  # emulated SME is slow: one round of each family, and two of hybrid layers
     assert sum(v["outputs"] for v in entry["variants"]) >= wanted
     unrefuted = {}
     for variant in entry["variants"]:
@@ -54,8 +52,6 @@ def test_shipped_evidence_is_five_million_outputs_without_a_mismatch(name):
             together = recorded or own.name in HYBRID_RULES
             key = variant["variant"].replace("per_channel", "per_tensor") if together else variant["variant"]
             unrefuted[key] = unrefuted.get(key, left) & left
-    if name == "litert-xnnpack-arm64-sme":  # one round has no such case beside a tie
-        unrefuted["int16 x int4 -> int16 per_tensor int32_bias_type"].discard("q31-single-half_up/dd")
     assert not any(unrefuted.values()), unrefuted
     version = entry["fingerprint"]["version"].partition("+")[0]
     assert version in RUNTIMES[name].oracle
