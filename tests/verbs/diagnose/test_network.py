@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 import lastbit
+from bench.user_code import second_networks
 from bench.user_layers import model_of, numbers_of
 from lastbit.cli import main
 from lastbit.layers.mistakes import wrong_output
@@ -67,6 +68,12 @@ def test_a_mistake_that_mixes_rows_is_sought_on_all_of_them():
     report = lastbit.diagnose(MLP, X, chain.output(made, MLP.outputs[0].index))
     assert names(report) == ["input_column_major"]
     assert report.sets[0].made == made
+
+
+def test_a_mistake_is_found_where_another_runtime_rounds_otherwise():
+    # XNNPACK's average differs in other samples than the mistake's: the wrong ones alone would not show it.
+    code = second_networks.mean_rounds_down(numbers_of(model_of("residual")))
+    assert names(lastbit.diagnose(model_of("residual"), None, code)) == ["rounding_floor"]
 
 
 def test_what_a_mistake_leaves_as_it_is_changes_nothing_after_it():

@@ -21,15 +21,13 @@ class TellingSamples:
     """A few samples in one runtime's arithmetic, with what is wanted of them.
 
     Attributes:
-        one: the model on the first of these samples.
-        some: the model on all of them.
+        some: the model on these samples.
         part: the wanted values of one tensor there.
         whole: the model on all samples.
         wanted: the wanted values of all.
         tensor: the tensor.
     """
 
-    one: WholeModel
     some: WholeModel
     part: Array
     whole: WholeModel
@@ -42,19 +40,11 @@ class TellingSamples:
         return all(index not in layers or set(names) <= mistakes_of(layers[index]) for index, names in made.items())
 
     def share(self, made: Made) -> float:
-        """The share of elements that these mistakes reproduce, of one sample where they do not all fit there.
-
-        Of all samples where a mistake mixes them.
-        """
-        if any(name in MISTAKES and MISTAKES[name].across_rows for names in made.values() for name in names):
-            return _share(self.whole, made, self.tensor, self.wanted)
-        one = _share(self.one, made, self.tensor, self.part[: len(self.one.tensors[self.tensor])])
-        return one if one < 1 else _share(self.some, made, self.tensor, self.part)
-
-
-def _share(chain: WholeModel, made: Made, tensor: int, wanted: Array) -> float:
-    with np.errstate(all="ignore"):
-        return float((chain.output(made, tensor) == wanted).mean())
+        """The share of elements that these mistakes reproduce; of all samples where a mistake mixes samples."""
+        mixed = any(name in MISTAKES and MISTAKES[name].across_rows for names in made.values() for name in names)
+        chain, wanted = (self.whole, self.wanted) if mixed else (self.some, self.part)
+        with np.errstate(all="ignore"):
+            return float((chain.output(made, self.tensor) == wanted).mean())
 
 
 def telling_samples(every: Sequence[WholeModel], tensor: int, wanted: Array, count: int) -> list[TellingSamples]:
@@ -64,7 +54,7 @@ def telling_samples(every: Sequence[WholeModel], tensor: int, wanted: Array, cou
         every: the model in every runtime's arithmetic, on all samples.
         tensor: the tensor whose values are known.
         wanted: these values.
-        count: how many samples, those in which something is wrong first.
+        count: how many samples; in half of them or more something is wrong, where there are so many.
     """
     found: dict[tuple[str, ...], WholeModel] = {}
     for chain in (chain for chain in every if tensor in chain.tensors):
@@ -75,7 +65,7 @@ def telling_samples(every: Sequence[WholeModel], tensor: int, wanted: Array, cou
         some = chain.some(chosen)
         one_each = len(some.tensors[tensor]) == len(chosen)
         part = wanted[chosen] if one_each else wanted[: len(some.tensors[tensor])]
-        telling.append(TellingSamples(chain.some(chosen[:1]), some, part, chain, wanted, tensor))
+        telling.append(TellingSamples(some, part, chain, wanted, tensor))
     return telling
 
 
@@ -85,4 +75,6 @@ def _chosen(chain: WholeModel, tensor: int, wanted: Array, count: int) -> npt.ND
     if any(one.shape[0] != 1 or len(chain.tensors[one.index]) != len(wanted) for one in inputs):
         return np.arange(min(count, *(len(chain.tensors[one.index]) for one in inputs)))
     wrong = (chain.tensors[tensor] != wanted).reshape(len(wanted), -1).any(axis=1)
-    return np.argsort(~wrong, kind="stable")[:count]
+    # Not wrong ones alone: some of those may show another runtime's rounding and not the mistake.
+    first = np.flatnonzero(wrong)[: (count + 1) // 2]
+    return np.append(first, np.setdiff1d(np.arange(len(wanted)), first))[:count]
