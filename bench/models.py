@@ -26,20 +26,12 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMB
 
 import numpy as np  # noqa: E402
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
+from memory import DEFAULT, MODELS  # noqa: E402
 
 import lastbit  # noqa: E402
 from lastbit.engines.executable import Executable  # noqa: E402
 from lastbit.ops.prepare import prepare  # noqa: E402
 from lastbit.oracles import on_this_machine  # noqa: E402
-
-MODELS = Path(__file__).parents[2] / "shared" / "models"
-DEFAULT = (
-    "mlt_resnet8_quant",
-    "mlt_kws_ref",
-    "more/mlt_vww96_int8",
-    "more/coral_mobilenet_v1_05_160_u8",
-    "more/tflm_mobilenet_v2_int8",
-)
 
 
 def litert_batch(content: bytes, x: np.ndarray) -> Callable[[], np.ndarray]:

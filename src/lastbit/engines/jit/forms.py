@@ -315,20 +315,20 @@ def _rounded(u: Unit, product: Any, form: Float) -> Any:
 
 
 def _fused(u: Unit, acc: Any) -> Any:
-    return u.bounded(u.v.round_to_int(_fused_total(u, acc, u.f32("addend"))))
+    return u.bounded(u.v.round_to_int(_fused_total(u, acc, signed=False)))
 
 
 def _fused_signed(u: Unit, acc: Any) -> Any:
     v = u.v
-    total = _fused_total(u, acc, u.f32("addend"), signed=True)
+    total = _fused_total(u, acc, signed=True)
     # Far from the ends of an int32, where LLVM's own conversion is undefined.
     return u.bounded(v.add(v.b.fptosi(total, v.i32), u.scalar("zero_point")))
 
 
-def _fused_total(u: Unit, acc: Any, addend: Any, signed: bool = False) -> Any:
+def _fused_total(u: Unit, acc: Any, *, signed: bool) -> Any:
     """`acc * multiplier + addend`; see `fused`."""
     v = u.v
-    real = v.b.sitofp(acc, v.f32)
+    real, addend = v.b.sitofp(acc, v.f32), u.f32("addend")
     if signed:
         addend = v.call(f"llvm.copysign.v{v.lanes}f32", v.f32, [addend, real])
     return v.call(f"llvm.fma.v{v.lanes}f32", v.f32, [real, u.f32("multiplier"), addend])

@@ -27,9 +27,9 @@ __all__ = ["BYTES", "end", "exchange", "finish", "post", "prepared", "serve"]
 # What a helper does, or has to do. The caller writes POSTED, then AWAITED where it sleeps until the share is done, and
 # ENDED; the helper writes the others.
 _LOOKS_OUT, _SLEEPS, _POSTED, _AWAITED, _ENDED = range(5)
-# Where each stands in a mailbox: the state, what a chain takes, what it returned, the locks, what takes and gives them.
-# The state has cache lines of its own, since both look at it again and again.
-_STATE, _WORK, _RESULT, _BEGIN, _DONE, _TAKE, _GIVE = 0, 16, 21, 22, 23, 24, 25
+# A mailbox begins with the state, which has cache lines of its own: both look at it again and again. Then come what a
+# chain takes, what it returned, the locks, and what takes and gives them.
+_WORK, _RESULT, _BEGIN, _DONE, _TAKE, _GIVE = 16, 21, 22, 23, 24, 25
 BYTES = 8 * 32
 _LOOKS = 4000
 

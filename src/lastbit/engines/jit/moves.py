@@ -56,7 +56,7 @@ def pack_move(entry: PreparedOperator, model: Model) -> PackedMove | None:
     tensors = [model.tensors[index] for index in entry.inputs]
     if entry.operator.name not in MOVES or not tensors or any(len(tensor.shape) < 2 for tensor in tensors):
         return None
-    # Of larger types, a constant could be taken for the number of an element.
+    # Constants of larger types would reach the numbers that stand for elements.
     kind, sizes = tensors[0].dtype.numpy, [math.prod(tensor.shape[1:]) for tensor in tensors]
     if kind not in (np.int8, np.uint8, np.int16) or min(sizes) == 0:
         return None

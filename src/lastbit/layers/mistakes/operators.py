@@ -281,7 +281,7 @@ _MADE: tuple[OperatorMistake, ...] = (
         1.5, (PYTORCH_76390,),
     ),
     _of(
-        "scales_ignored", "combine", "zero points are subtracted and added; the scales are taken for equal", _READ,
+        "scales_ignored", "combine", "zero points are subtracted and added; the scales are treated as equal", _READ,
         lambda r: replace(r, scales=(1.0,) * len(r.scales), output_scale=1.0), _SUMS, 1.8,
     ),
     _of(

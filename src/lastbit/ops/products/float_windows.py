@@ -10,7 +10,7 @@ import numpy as np
 from ...model.types import Array, Float32Array
 from ..dense.layer import PreparedLayer
 from .float_convolution import PreparedFloatConvolution
-from .window_layer import WindowLayer, window_layer
+from .window_layer import WindowLayer, seen_as, window_layer
 
 __all__ = ["PreparedFloatWindows", "float_windows"]
 
@@ -41,13 +41,10 @@ def float_windows(prepared: PreparedFloatConvolution) -> PreparedFloatWindows | 
         return {"with_bias": steps["sum"].reshape(-1, layer.units), "output": steps["output"]}
 
     bias = None if layer.bias is None else layer.bias.data
-    return PreparedFloatWindows(
-        operator=prepared.operator,
-        rule=prepared.rule,
-        inputs=prepared.inputs,
+    return seen_as(
+        PreparedFloatWindows,
+        prepared,
         evaluate=evaluate,
-        notes=prepared.notes,
-        kernel=prepared.kernel,
         layer=layer,
         weights=np.asarray(layer.weights.data, np.float32),
         bias=None if bias is None else np.asarray(bias, np.float32).reshape(-1),

@@ -1,4 +1,4 @@
-"""A hybrid or float32 convolution seen as the dense layer over its windows."""
+"""A hybrid convolution seen as the dense layer over its windows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ...model.types import Array
 from ..dense.hybrid import Finisher, PreparedHybrid, finish_by_rule
 from .hybrid_convolution import PreparedHybridConvolution
-from .window_layer import WindowLayer, window_layer
+from .window_layer import WindowLayer, seen_as, window_layer
 
 __all__ = ["PreparedHybridWindows", "hybrid_windows"]
 
@@ -71,13 +71,10 @@ def hybrid_windows(
         found["output"] = found["output"].reshape(layer.output_shape(x.shape))
         return found
 
-    made = PreparedHybridWindows(
-        operator=prepared.operator,
-        rule=prepared.rule,
-        inputs=prepared.inputs,
+    made = seen_as(
+        PreparedHybridWindows,
+        prepared,
         evaluate=evaluate,
-        notes=prepared.notes,
-        kernel=prepared.kernel,
         layer=layer,
         arithmetic=prepared.arithmetic,
         quantize=prepared.quantize,

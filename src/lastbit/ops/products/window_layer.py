@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,12 +21,15 @@ from ...model.types import Array, Int64Array, IntArray
 from ...rules.base import IntegerRule
 from ...rules.requantize.fold import RequantParams
 from ...rules.requantize.table import AROUND_DENSE, COMMON
+from ..base import PreparedOperator
 from ..dense.eight_bit import PreparedDense
 from ..dense.layer import DenseLayer
 from .convolution import RULES, Convolution, PreparedConvolution, folded
 from .convolution_rows import flat_weights, windows_as_rows
 
-__all__ = ["PreparedByChannels", "PreparedWindows", "WindowLayer", "integer_windows", "window_layer"]
+__all__ = ["PreparedByChannels", "PreparedWindows", "WindowLayer", "integer_windows", "seen_as", "window_layer"]
+
+Kind = TypeVar("Kind", bound=PreparedOperator)
 
 _RIVALS = COMMON | {"float32-half_even-saturate": AROUND_DENSE["float32-half_even-saturate"]}
 
@@ -182,14 +186,15 @@ def _evaluated(
     return evaluate
 
 
+def seen_as(kind: Callable[..., Kind], prepared: PreparedOperator, /, **own: Any) -> Kind:
+    """An operator as a prepared one of another kind: what all kinds have, and what this one adds or replaces."""
+    return kind(**{entry.name: getattr(prepared, entry.name) for entry in fields(PreparedOperator)} | own)
+
+
 def _as_windows(prepared: PreparedConvolution, layer: WindowLayer, params: RequantParams) -> PreparedWindows:
-    made = PreparedWindows(
-        operator=prepared.operator,
-        rule=prepared.rule,
-        inputs=prepared.inputs,
-        evaluate=prepared.evaluate,
-        notes=prepared.notes,
-        kernel=prepared.kernel,
+    made = seen_as(
+        PreparedWindows,
+        prepared,
         layer=layer,
         folded_bias=layer.folded_bias,
         requant=params,
