@@ -8,6 +8,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from lastbit.model.errors import InputError, ModelError
+
 COMMANDS = {
     "record": {
         "activations": "lab.record.activations",
@@ -85,7 +87,11 @@ def main(arguments: list[str]) -> None:
     if name not in COMMANDS.get(group, {}):
         raise SystemExit(listing(group))
     sys.argv = [f"python -m lab {group} {name}", *rest]
-    runpy.run_module(COMMANDS[group][name], run_name="__main__", alter_sys=False)
+    try:
+        runpy.run_module(COMMANDS[group][name], run_name="__main__", alter_sys=False)
+    except (InputError, ModelError) as error:  # what was given is wrong: its words say all
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def listing(group: str = "") -> str:

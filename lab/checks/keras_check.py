@@ -176,6 +176,9 @@ def main() -> None:
     parser.add_argument("--like", default="tflite")
     parser.add_argument("--newton", choices=[newton.name for newton in Newton])
     arguments = parser.parse_args()
+    for folder in arguments.folders:
+        if not folder.is_dir():
+            parser.error(f"{folder}: no such folder")
     folding = converter_named(arguments.like).folding
     if arguments.newton:
         folding = replace(folding, newton=Newton[arguments.newton])
