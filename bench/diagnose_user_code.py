@@ -35,6 +35,9 @@ from user_code import (  # noqa: E402
     second_convolutions,
     second_dense,
     second_networks,
+    third_convolutions,
+    third_dense,
+    third_others,
 )
 from user_code.case import Case  # noqa: E402
 from user_layers import model_of, numbers_of  # noqa: E402
@@ -44,22 +47,23 @@ from lastbit.model.errors import LastBitError  # noqa: E402
 
 FIRST = (dense_int8, dense_more, dense_other, hybrid, convolutions, networks)
 SECOND = (second_dense, second_convolutions, second_networks)
-CASES: list[Case] = [case for part in (*FIRST, *SECOND) for case in part.CASES]
+THIRD = (third_dense, third_convolutions, third_others)
+CASES: list[Case] = [case for part in (*FIRST, *SECOND, *THIRD) for case in part.CASES]
 
 NAMES = {
     name: meaning
     for meaning, names in {
-        "weights": "q_w fc_weight w filter weights wgt b2 q2 W0 filters kernel",
-        "bias": "bias b bias_q b0",
+        "weights": "q_w fc_weight w filter weights wgt b2 q2 W0 filters kernel filter_data",
+        "bias": "bias b bias_q b0 bias_data",
         "input_scale": "s_in x_scale s_x input_scale a_scale s1",
-        "weights_scale": "s_w weight_scale weight_scales b_scale s2 scale w_scale",
+        "weights_scale": "s_w weight_scale weight_scales b_scale s2 scale w_scale kernel_scale",
         "output_scale": "s_out out_scale s_y output_scale y_scale s3",
-        "zx": "zp_in z_x input_zp zero_point_in in_zp zp_x zx a_zero_point z1",
+        "zx": "zp_in z_x input_zp zero_point_in in_zp zp_x zx a_zero_point z1 zp_i input_offset",
         "zw": "zp_w z_w zw b_zero_point z2",
-        "zy": "zp_out z_y output_zp zero_point_out out_zp zp_y zy y_zero_point z3 output_zero_point",
+        "zy": "zp_out z_y output_zp zero_point_out out_zp zp_y zy y_zero_point z3 output_zero_point zp_o output_offset",
         "m": "effective_scale m",
-        "multiplier": "multiplier m0",
-        "shift": "shift",
+        "multiplier": "multiplier m0 mult output_multiplier",
+        "shift": "shift rshift output_shift",
     }.items()
     for name in names.split()
 }
