@@ -131,7 +131,8 @@ CASES = [
         "The rows are quantized with zero points, as some runtimes do (a made-up name).", also=(RIGHT,),
     ),
     Case(
-        bias_scaled_too, "hybrid", ("hybrid_bias_scaled",), HYBRID, "The real-valued bias is scaled too (a made-up name).",
+        bias_scaled_too, "hybrid", ("hybrid_bias_scaled",), HYBRID,
+        "The real-valued bias is scaled too (a made-up name).",
         also=(("bias_real_on_integer_sum",), ("hybrid_bias_real_on_integer_sum",)),
     ),
     Case(

@@ -152,7 +152,8 @@ def _as_matrix(
     elif mine.ndim == len(wanted) and mine.shape[:-1] == wanted[:-1]:
         hint = f"; it has {mine.shape[-1]} units, the layer {units}"
     elif mine.size % units == 0:
-        hint = f"; it has {mine.size // units} rows of {units} units, the input {rows}: perhaps it is another input's output"
+        hint = f"; it has {mine.size // units} rows of {units} units, the input {rows}: "
+        hint += "perhaps it is another input's output"
     return None, (), False, f"{found}: {mine.size} elements where {size} are wanted{hint}"
 
 
