@@ -2,17 +2,20 @@
 
     python -m lab collect chosen [--runtimes NAME ...] [--command RUNTIME=COMMAND ...] [--hidden RUNTIME ...]
 
-Writes the part `chosen` of lab/evidence/RUNTIME.json: the cases of lab/cases/by_operator/separating.py. --command
-starts another Python, such as an emulator's.
+Writes the part `chosen` of lab/evidence/RUNTIME.json: the cases of lab/cases/by_operator/separating.py and of
+lab/cases/separating_products.py. --command starts another Python, such as an emulator's.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from lab.cases.by_operator.separating import operator_cases
+from lab.cases import separating_products
+from lab.cases.by_operator import separating
+from lab.cases.operators import Case
 from lab.collect.evidence_files import load_part, store_part
 from lab.collect.operators import Made, Outputs, Tally, oracle_of
 from lastbit.oracles import Oracle, OracleFailure, installed
@@ -21,10 +24,16 @@ from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES
 HOW = "python -m lab collect chosen"
 
 
+def chosen_cases() -> Iterator[Case]:
+    """The cases that were made to tell rules apart."""
+    for family in (separating, separating_products):
+        yield from family.operator_cases(0, lambda number: number)
+
+
 def collected(oracle: Oracle, tally: Tally) -> dict[str, Any]:
     """One runtime's part of its file."""
     with oracle:
-        for case in operator_cases(0, lambda number: number):
+        for case in chosen_cases():
             try:
                 found: Outputs | str = oracle.run(case.content(), [list(case.values)]).outputs[0]
             except OracleFailure as failure:

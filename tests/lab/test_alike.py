@@ -2,14 +2,12 @@
 
 from collections import Counter, defaultdict
 
-import numpy as np
 import pytest
 
 from lab.cases import activations
-from lab.cases.by_operator import separating
-from lab.cases.convolutions import far_convolutions
 from lab.collect import evidence_files
 from lab.collect.alike import ALIKE, why_alike
+from lab.collect.chosen import chosen_cases as cases_to_tell_apart
 from lab.collect.operators import chosen_cases, differing, made_by_rules
 from lastbit.model.tflite import load, write
 from lastbit.runtimes import RUNTIMES, Rule, find_rule
@@ -48,7 +46,7 @@ def test_every_rival_is_refuted_or_alike(runtime):
 
 def models():
     """Models of one operator with an input for each of theirs."""
-    for case in (*separating.operator_cases(0, int), *far_convolutions(np.random.default_rng(3), 4, "uint8")):
+    for case in cases_to_tell_apart():
         yield case.model(), case.values
     for case in chosen_cases(2026, 0.01, tuple(sorted(frozenset().union(*(a.operators for a in ALIKE)))), ""):
         yield case.model(), case.values

@@ -29,6 +29,8 @@ def operator_cases(seed: int, count: Count) -> Iterator[Case]:
     for dtype in ("int8", "uint8"):
         yield from curves(dtype)
         yield from softmax_of_two(dtype)
+        yield from swishes(dtype)
+    yield softmax_beside_entries()
     yield from zeros()
 
 
@@ -100,6 +102,28 @@ def softmax_of_two(dtype: str) -> Iterator[Case]:
     made = Operand(x.shape, dtype, 1 / 256, int(np.iinfo(dtype).min))
     for step in (0.07034146785736084, 0.11732186377048492, 0.1330081969499588, 0.16443194448947906):
         yield Case("SOFTMAX", [Operand(x.shape, dtype, step, 0)], [made], [x], {"beta": 1.0}, 2)
+
+
+def swishes(dtype: str) -> Iterator[Case]:
+    """HARD_SWISH whose product of 16 bits is rounded, down in groups of eight and towards zero elsewhere.
+
+    With output steps 64 to 128 times as fine as the input's nothing is rounded after it; with coarser ones ties count.
+    """
+    zero_point = ZERO_POINTS[dtype]
+    for given, times in ((0.015625, 100.0), (0.0625, 70.0), (0.03125, 4.0), (0.0234375, 1.0)):
+        yield unary("HARD_SWISH", dtype, (given, given / times), (zero_point, zero_point))
+
+
+def softmax_beside_entries() -> Case:
+    """SOFTMAX of int16 with sums of 1.3125 and 1.574, where tables of 1 / (1 + x) in float32 and float64 differ.
+
+    One step of the input is one of the table of exponentials: 10 / 65535.
+    """
+    sums = np.concatenate([entry / 512 + np.linspace(-1, 1, 40) / 512 for entry in (160, 294)])
+    below = np.rint(np.log(sums) * 6553.5)
+    x = np.stack([np.zeros_like(below), below], 1).astype(np.int16)
+    made = Operand(x.shape, "int16", 2.0**-15)
+    return Case("SOFTMAX", [Operand(x.shape, "int16", 10 / 65535)], [made], [x], {"beta": 1.0}, 3)
 
 
 def zeros() -> Iterator[Case]:
