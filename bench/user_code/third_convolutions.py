@@ -151,7 +151,8 @@ CASES = [
     Case(
         relu6_in_real_numbers, "conv_relu6", ("calculated_in_real_numbers_float64", "truncated_after_zero_point"),
         TF + "53763",
-        also=(("truncated_after_zero_point",), ("calculated_in_real_numbers", "truncated_after_zero_point")),
+        also=(("truncated_after_zero_point",), ("calculated_in_real_numbers", "truncated_after_zero_point"),
+              ("truncated_after_zero_point", "relu6_bound_truncated")),  # 6 is cast as everything is
     ),
     Case(valid_of_same, "conv", ("padding_valid",), ONNX, "VALID in the place of SAME (a made-up name)."),
     Case(torch_layout, "conv", ("output_channels_first",), "https://github.com/nntrainer/nntrainer/issues/1973"),

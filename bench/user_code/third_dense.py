@@ -194,6 +194,7 @@ CASES = [
     Case(
         partial_application, "fc", ("clamp_to_minus_127",), TF + "58987", made=True,
         why="The output is clamped to -127 to 127 (a made-up name).",
+        also=(("clamp_symmetric",),),
     ),
     Case(
         one_liner, "fc", ("truncated_after_zero_point", "output_wraps"), FORUM, made=True,
@@ -203,25 +204,30 @@ CASES = [
     Case(
         tflm_port, "fc_channels", ("input_zero_point_added", "scales_first_for_all"), TF + "49937",
         "The offset is minus the zero point in the code that was copied; the first unit's multiplier is used for all.",
+        also=(("scales_first_for_all",),),  # `input_offset` is given as TFLM gives it, so nothing is wrong with it
     ),
     Case(verilog_model, "fc", ("rounding_floor",), PYRTLNET),
     Case(mac_with_16_bit_dsp, "fc", ("multiplier_18_bits",), PYRTLNET, "18 bits with the sign (a made-up name).",
-         also=(("multiplier_17_bits",),)),
+         also=(("multiplier_17_bits",), ("factor_24_fraction_bits",))),  # here the same number
     Case(dequantize_matmul_quantize, "fc", ("bias_in_weights_scale",), FORUM),
     Case(forgot_to_divide, "fc", ("output_scale_missing",), FORUM),
     Case(
         multiplied_instead, "fc", ("multiplied_by_output_scale",), FORUM,
         "Multiplied by the output scale, not divided by it (a made-up name).",
+        also=(("output_scale_multiplied",),),
     ),
     Case(in_place, "fc_far", ("rounding_truncated",), FORUM),
     Case(single_sample, "fc", ("rounding_floor",), PYRTLNET),
     Case(relu_after_requantize, "fc_relu", ("activation_without_zero_point",), TF + "53763"),
-    Case(two_s_complement_by_hand, "fc", ("input_as_uint8",), FORUM, "The input's bytes are unsigned."),
+    Case(two_s_complement_by_hand, "fc", ("input_as_uint8",), FORUM, "The input's bytes are unsigned.",
+         also=(("input_wrong_signedness",),)),
     Case(weights_forgot_transpose, "fc", ("weights_as_in_out",), FORUM),
     Case(tuple_of_numbers, "fc_channels", RIGHT, PYRTLNET, made=True),
     Case(int16_rounded_half_up, "fc_16x8", ("clamp_to_minus_32767",), CMSIS + "184",
-         "Clamped to -32767 (a made-up name); a half is rounded up, as some runtimes do.", also=(RIGHT,)),
+         "Clamped to -32767 (a made-up name); a half is rounded up, as some runtimes do.",
+         also=(("clamp_symmetric",), RIGHT)),
     Case(uint8_bias_in_wrong_place, "fc_u8", ("bias_after_scaling",), TF + "62640"),
     Case(uint8_clip_before_offset, "fc_u8", ("clamp_before_zero_point",), TF + "62640",
-         "Clamped before the zero point is added (a made-up name)."),
+         "Clamped before the zero point is added (a made-up name).",
+         also=(("relu_that_is_not_there",),)),  # the same numbers
 ]  # fmt: skip

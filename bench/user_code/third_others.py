@@ -142,7 +142,8 @@ CASES = [
     ),
     Case(network_floors, "mlp", ("rounding_floor",), PYRTLNET, made=True),
     Case(network_with_middle_truncated, "mlp", ("rounding_truncated",), PYRTLNET, made=True),
-    Case(steps_by_name, "mlp", ("output_zero_point_missing",), FORUM, made=True),
+    Case(steps_by_name, "mlp", ("output_zero_point_missing",), FORUM, made=True,
+         also=(("output_zero_point_missing", "activation_without_zero_point"),)),  # its ReLU as well
     Case(one_sample_at_a_time, "mlp", RIGHT, PYRTLNET, made=True),
     Case(cnn_truncates, "cnn", ("rounding_truncated",), FORUM, made=True),
 ]  # fmt: skip

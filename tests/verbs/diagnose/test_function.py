@@ -139,3 +139,34 @@ def test_the_command_takes_a_function_from_a_file(tmp_path):
     assert asked().exit_code == 2
     code.write_text("1 / 0\n")
     assert f"{code}:1: ZeroDivisionError" in asked("--code", str(code)).stderr
+
+
+def test_offsets_are_added_as_in_tflm_and_where_code_subtracts_them_that_is_found_out():
+    def added(x, w, b, input_offset, output_offset, output_multiplier, output_shift):
+        acc = (x.astype(np.int64) + input_offset) @ w.astype(np.int64).T + b
+        total = 31 - output_shift
+        return np.clip(((acc * output_multiplier) >> total) + output_offset, -128, 127)
+
+    def subtracted(x, w, b, input_offset, filter_offset, zy, m):
+        return truncates(x, w.astype(np.int32) - filter_offset, b, input_offset, m, zy)
+
+    report = lastbit.diagnose(MODEL, None, added)
+    assert [m.name for m in report.mistakes] == ["rounding_floor"]
+    assert "input_offset as" not in report.given.input_source
+    report = lastbit.diagnose(MODEL, None, subtracted)
+    assert [m.name for m in report.mistakes] == ["rounding_truncated"]
+    assert "input_offset as input_zero_point" in report.given.input_source
+
+
+@pytest.mark.parametrize("name", ["shift", "rshift"])
+def test_a_shift_to_the_right_of_the_whole_product_is_found_out(name):
+    made = {}
+    exec(  # a function whose parameter has this name
+        f"def mine(x, w, b, zx, zy, mult, {name}):\n"
+        "    acc = (x.astype('int64') - zx) @ w.astype('int64').T + b\n"
+        f"    return (((acc * mult) >> {name}) + zy).clip(-128, 127)\n",
+        made,
+    )
+    report = lastbit.diagnose(MODEL, None, made["mine"])
+    assert [m.name for m in report.mistakes] == ["rounding_floor"]
+    assert f"{name} as total_right_shift" in report.given.input_source

@@ -17,7 +17,7 @@ from ...model.types import Array
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.layer import DenseLayer
 from .calling import Answer, Shapes, answered, filled
-from .names import PARAMETERS, meanings, nearest, numbered
+from .names import PARAMETERS, meanings, nearest, numbered, other_readings
 
 __all__ = ["PARAMETERS", "Answer", "Function", "dense_values", "takes_input_alone"]
 
@@ -26,8 +26,16 @@ _MOST_UNKNOWN = 3
 
 _ROWS_TRIED = 3
 
+_NEVER_TRIED = frozenset(("minus_input_zero_point", "minus_weights_zero_point", "right_shift", "total_right_shift"))
+"""What a parameter of unknown meaning is not taken for: numbers of others in another form."""
+
 _NEAR, _FAR = 2.0, 6.0
 """Output steps: one meaning of a parameter is taken that comes within the first, where all others are off by more."""
+
+_OF_ROUNDING = 0.6
+"""Output steps that an output is off on average at most, if only its rounding is wrong."""
+
+_UNANSWERED = np.array([np.inf])
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +85,12 @@ class Function:
         if "x" not in known.values() and len(asked) == 1:  # params says that it is another thing
             known[asked[0].name] = "x"
             required = []
-        free = [meaning for meaning in ("x", *values) if meaning not in known.values()]
+        not_named = [m for m in ("x", *values) if m not in known.values()]
+        free = [meaning for meaning in not_named if meaning not in _NEVER_TRIED]
         positional = tuple(p.name for p in asked if p.kind is p.POSITIONAL_ONLY)
         made = [cls(name, function, {}, "", positional)._with(known, values)]
+        if not required and probe is not None:
+            made = [_read_otherwise(made[0], known, params or {}, values, probe)]
         guessed: dict[str, str] = {}
         if required and "x" in free and len(required) == 1:
             guessed = {required[0]: "x"}
@@ -87,7 +98,7 @@ class Function:
         elif required:
             made = _matching(made[0], known, required, free, values, probe)
             if len(made) != 1:
-                raise InputError(_unknown_text(name, required, free, len(made)))
+                raise InputError(_unknown_text(name, required, not_named, len(made)))
         if not made[0].x_name:
             raise InputError(f"{name} has no parameter for the input; wanted one of: {', '.join(PARAMETERS['x'])}")
         return replace(made[0], guessed=guessed or made[0].guessed)
@@ -167,9 +178,6 @@ def _matching(
     """The one meaning of the required parameters with which the output is near the right one; else all that run."""
     if probe is None:
         return []
-    shapes, rows, right = probe
-    rows = filled(shapes, rows[:_ROWS_TRIED])
-    right = np.resize(right[:_ROWS_TRIED], (len(rows), right[0].size)).reshape(-1)
     by_number = numbered(required)
     if set(by_number) == set(required) and set(by_number.values()) <= set(free):
         tries = [by_number]
@@ -177,18 +185,10 @@ def _matching(
         return []
     else:
         tries = [dict(zip(required, chosen, strict=True)) for chosen in itertools.permutations(free, len(required))]
-    made: list[tuple[Function, Array]] = []
-    for guessed in tries:
-        function = bare._with({**known, **guessed}, values)
-        if not function.x_name:
-            continue
-        try:
-            output = answered(function, shapes, rows, right.size)[0]
-        except InputError:
-            continue
-        if output.size == right.size:
-            made.append((replace(function, guessed=guessed), output.reshape(-1)))
-    distances = [float(np.median(np.abs(output.astype(np.float64) - right))) for _, output in made]
+    outputs = [(guessed, bare._with({**known, **guessed}, values)) for guessed in tries]
+    tried = [(replace(function, guessed=guessed), _tried(function, probe)) for guessed, function in outputs]
+    made = [(function, output) for function, (output, _) in tried if output is not None]
+    distances = [float(np.median(off)) for _, (output, off) in tried if output is not None]
     nearest_first = [made[k] for k in np.argsort(distances, kind="stable")]
     far = [*sorted(distances), np.inf][1] if made else 0.0
     if made and min(distances) <= _NEAR and far >= _FAR:
@@ -198,6 +198,38 @@ def _matching(
     if made and all(np.array_equal(output, made[0][1]) for _, output in made):
         return [made[0][0]]
     return [function for function, _ in made]
+
+
+def _tried(function: Function, probe: tuple[Shapes, Array, Array]) -> tuple[Array | None, Array]:
+    """What a function answers to the first inputs of a probe, None where it does not; how far each element is off."""
+    shapes, rows, right = probe
+    rows = filled(shapes, rows[:_ROWS_TRIED])
+    right = np.resize(right[:_ROWS_TRIED], (len(rows), right[0].size)).reshape(-1)
+    try:
+        output = answered(function, shapes, rows, right.size)[0] if function.x_name else np.empty(0)
+    except InputError:
+        return None, _UNANSWERED
+    if output.size != right.size:
+        return None, _UNANSWERED
+    return output.reshape(-1), np.abs(output.reshape(-1).astype(np.float64) - right)
+
+
+def _read_otherwise(
+    function: Function,
+    known: Mapping[str, str],
+    params: Mapping[str, str],
+    values: Mapping[str, Any],
+    probe: tuple[Shapes, Array, Array],
+) -> Function:
+    """With another reading of names that leave the meaning open, where it comes much nearer than the usual one."""
+    readings = other_readings({name: meaning for name, meaning in known.items() if name not in params})
+    usual = float(_tried(function, probe)[1].mean()) if readings else 0.0
+    if usual <= _OF_ROUNDING:
+        return function
+    tries = [replace(function._with({**known, **reading}, values), guessed=reading) for reading in readings]
+    distances = [float(_tried(made, probe)[1].mean()) for made in tries]
+    best = int(np.argmin(distances))
+    return tries[best] if distances[best] <= min(_NEAR, usual / 2) else function
 
 
 def _unknown_text(name: str, required: Sequence[str], free: Sequence[str], fitting: int) -> str:
@@ -237,11 +269,15 @@ def dense_values(prepared: PreparedDense) -> dict[str, Any]:
         "bias": bias.astype(np.int32 if layer.bias is None else layer.bias.dtype.numpy),
         **(scales if given is None else {}),
         "input_zero_point": layer.input_zero_point,
+        "minus_input_zero_point": -layer.input_zero_point,
         "weights_zero_point": layer.weights_zero_point,
+        "minus_weights_zero_point": -layer.weights_zero_point,
         "output_zero_point": layer.output_zero_point,
         "effective_scale": factor,
         "multiplier": multiplier.astype(np.int32),
         "shift": shift.astype(np.int32),
+        "right_shift": -shift.astype(np.int32),
+        "total_right_shift": 31 - shift.astype(np.int32),
         "activation_min": prepared.requant.activation_min,
         "activation_max": prepared.requant.activation_max,
     }

@@ -6,18 +6,20 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["PARAMETERS", "meanings", "nearest", "numbered"]
+__all__ = ["PARAMETERS", "meanings", "nearest", "numbered", "other_readings"]
 
 # fmt: off
 PARAMETERS: dict[str, tuple[str, ...]] = {
-    "x": ("x", "input", "inputs", "input_data", "q_input", "x_q", "qx", "activations", "input_tensor", "x_int8"),
+    "x": ("x", "input", "inputs", "input_data", "q_input", "x_q", "qx", "activations", "input_tensor", "x_int8", "din"),
     "weights": (
         "w", "weights", "weight", "kernel", "filter", "filters", "w_q", "qw", "q_weights", "weight_tensor",
         "weights_tensor", "w_int8",
     ),
     "bias": ("b", "bias", "biases", "bias_q", "qb", "bias_tensor", "bias_int32"),
+    "minus_input_zero_point": ("input_offset", "in_offset", "src_offset", "lhs_offset"),
+    "minus_weights_zero_point": ("weights_offset", "weight_offset", "filter_offset", "kernel_offset", "rhs_offset"),
     "input_scale": (
-        "s_x", "sx", "input_scale", "x_scale", "scale_x", "scale_in", "in_scale", "scale_input",
+        "s_x", "sx", "s_i", "input_scale", "x_scale", "scale_x", "scale_in", "in_scale", "scale_input",
         "scale_inputs",
     ),
     "weights_scale": (
@@ -25,10 +27,12 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
         "w_scales", "scale_w", "scales_w", "scales", "filter_scale", "filter_scales", "kernel_scale",
         "kernel_scales", "scale_weight", "scale_weights",
     ),
-    "output_scale": ("s_y", "sy", "output_scale", "y_scale", "scale_y", "scale_out", "out_scale", "scale_output"),
+    "output_scale": (
+        "s_y", "sy", "s_o", "output_scale", "y_scale", "scale_y", "scale_out", "out_scale", "scale_output",
+    ),
     "input_zero_point": (
         "z_x", "zx", "input_zero_point", "x_zero_point", "zero_point_x", "zp_x", "zp_in", "input_zp",
-        "zp_input", "x_zp", "zero_point_in", "zero_point_input",
+        "zp_input", "x_zp", "zero_point_in", "zero_point_input", "zp_i", "z_i",
     ),
     "weights_zero_point": (
         "z_w", "zw", "weights_zero_point", "weight_zero_point", "w_zero_point", "zero_point_w", "zp_w",
@@ -37,12 +41,20 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     ),
     "output_zero_point": (
         "z_y", "zy", "output_zero_point", "y_zero_point", "zero_point_y", "zp_y", "zp_out", "output_zp",
-        "zp_output", "y_zp", "zero_point_out", "zero_point_output",
+        "zp_output", "y_zp", "zero_point_out", "zero_point_output", "zp_o", "z_o", "output_offset", "out_offset",
+        "dst_offset",
     ),
     "bias_scale": ("s_b", "sb", "bias_scale", "b_scale", "scale_b", "scale_bias"),
     "effective_scale": ("m", "effective_scale", "effective_scales", "factor", "real_multiplier", "rescale"),
-    "multiplier": ("q", "multiplier", "multipliers", "quantized_multiplier", "m0"),
-    "shift": ("shift", "shifts", "exponent", "n"),
+    "multiplier": (
+        "q", "multiplier", "multipliers", "quantized_multiplier", "m0", "mult", "mults", "output_multiplier",
+        "output_multipliers", "out_mult", "dst_multiplier", "dst_multipliers",
+    ),
+    "shift": (
+        "shift", "shifts", "exponent", "n", "output_shift", "output_shifts", "out_shift", "dst_shift", "dst_shifts",
+    ),
+    "right_shift": ("right_shift", "right_shifts", "rshift", "shift_right"),
+    "total_right_shift": ("total_right_shift", "total_shift"),
     "activation_min": ("lo", "low", "activation_min", "output_min", "qmin", "y_min"),
     "activation_max": ("hi", "high", "activation_max", "output_max", "qmax", "y_max"),
 }
@@ -53,8 +65,22 @@ spelling (`fc_weight`, `in_zp`, `scaleOut`, `W0`) do as well.
 x: the layer's input type, `[rows, depth]`; weights: `[out, depth]` as stored; bias: int32 `[out]`, zeros where the
 layer has none; scales: float32, weights_scale and bias_scale `[1]` or `[out]`; zero points: Python int;
 effective_scale: float64 `[1]` or `[out]`, all in float64; multiplier and shift: int32 of the same shape, shift positive
-= left; activation bounds: int.
+= left; right_shift: -shift, after the high half of the product; total_right_shift: 31 - shift, of the whole product;
+minus_input_zero_point: what TensorFlow Lite Micro and CMSIS-NN call the input's offset, to be added; activation bounds:
+int.
 """
+
+_OF_OFFSETS = {
+    "minus_input_zero_point": "input_zero_point",
+    "minus_weights_zero_point": "weights_zero_point",
+}
+"""What an offset may be instead: some code subtracts it."""
+
+_OF_SHIFTS = {
+    "shift": ("right_shift", "total_right_shift"),
+    "right_shift": ("total_right_shift", "shift"),
+}
+"""What a shift may be instead, in code that shifts the product to the right."""
 
 _BY_NAME = {alias: meaning for meaning, aliases in PARAMETERS.items() for alias in aliases}
 
@@ -136,6 +162,18 @@ def numbered(names: Iterable[str]) -> dict[str, str]:
             role = "scale" if parts[1] in _SCALE else "zero_point"
             found[name] = f"{('input', 'weights', 'output')[int(parts[2]) - 1]}_{role}"
     return found
+
+
+def other_readings(known: Mapping[str, str]) -> list[dict[str, str]]:
+    """What parameters may mean whose names leave it open, other than what is known: offsets and shifts.
+
+    >>> other_readings({"x": "x", "rshift": "right_shift"})
+    [{'rshift': 'total_right_shift'}, {'rshift': 'shift'}]
+    """
+    offsets = {name: _OF_OFFSETS[meaning] for name, meaning in known.items() if meaning in _OF_OFFSETS}
+    shifts = [{name: other} for name, meaning in known.items() for other in _OF_SHIFTS.get(meaning, ())]
+    signs: list[dict[str, str]] = [{}, offsets] if offsets else [{}]
+    return [sign | width for sign in signs for width in ({}, *shifts) if sign or width]
 
 
 def nearest(name: str, free: Collection[str], known: Mapping[str, tuple[str, ...]] = PARAMETERS) -> str:
