@@ -1,11 +1,12 @@
 """How well `lastbit diagnose` names mistakes in models of several layers and in hybrid layers, printed as a table.
 
-    python bench/diagnose_recall_models.py [--networks 200] [--hybrid 200] [--right 60]
+    python bench/diagnose_recall_models.py [--networks 200] [--hybrid 200] [--right 60] [--only PART] [--seed 0]
 
 A mistake is made in all layers of a random network that can have it, or in one of them, in some runtime's arithmetic,
 and the model's output alone is diagnosed. "named": the first answer is this mistake; "the same function": it is another
 that prints the same for fresh inputs. Left out is what prints the right output of some runtime. Hybrid layers are
-written by hand in float32 (`hybrid_by_hand.py`), summed up in a random order, with one mistake or two.
+written by hand in float32 (`hybrid_by_hand.py`, `hybrid_windows_by_hand.py`), summed up in a random order, with one
+mistake or two.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,10 +27,11 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 import hybrid_by_hand as by_hand  # noqa: E402
+import hybrid_windows_by_hand as windows_by_hand  # noqa: E402
 from user_layers import _DENSE_OPTIONS, _chained  # noqa: E402
 
 import lastbit  # noqa: E402
-from lab.cases.operators import Operand  # noqa: E402
+from lab.cases.operators import Case, Operand  # noqa: E402
 from lastbit.layers.mistakes import applicable  # noqa: E402
 from lastbit.model.graph import Model  # noqa: E402
 from lastbit.model.tflite import write  # noqa: E402
@@ -135,27 +137,90 @@ def hybrid(seed: int) -> Model:
     )  # fmt: skip
 
 
-def in_hybrid(seed: int, count: int | None = None) -> tuple[str, float, str]:
-    """One mistake or two in a hybrid layer that is written by hand; each mistake in turn is the first."""
-    rng = np.random.default_rng([9, seed])
+@dataclass(frozen=True)
+class ByHand:
+    """A hybrid layer that is written by hand: its model, an input, and what can be wrong in it."""
+
+    model: Model
+    numbers: by_hand.Numbers
+    x: np.ndarray
+    shape: windows_by_hand.Shape | None = None
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Mistake -> its place in the calculation."""
+        known = by_hand if self.shape is None else windows_by_hand
+        return {name: known.PLACES[name] for name in known.MISTAKES}
+
+    def output(self, wrong: tuple[str, ...], rng: np.random.Generator, both_ends: bool | None = None) -> np.ndarray:
+        """What it prints with these mistakes, summed up in some order."""
+        numbers = self.numbers if both_ends is None else replace(self.numbers, both_ends=both_ends)
+        if self.shape is None:
+            return by_hand.layer(self.x, numbers, wrong, rng)
+        return windows_by_hand.layer(self.x, self.shape, numbers, wrong, rng)
+
+
+def dense_by_hand(seed: int) -> ByHand:
+    """A hybrid dense layer and rows of two sizes."""
+    rng = np.random.default_rng([79, seed])
     model = hybrid(seed)
     numbers = numbers_of(model, bool(rng.integers(2)))
-    x = (rng.normal(size=(24, numbers.weights.shape[1])) * rng.choice([0.5, 4.0], (24, 1))).astype(np.float32)
-    first = by_hand.MISTAKES[seed // 4 % len(by_hand.MISTAKES)]
-    others = [name for name in by_hand.MISTAKES if by_hand.PLACES[name] != by_hand.PLACES[first]]
-    many = 1 + (seed % 3 == 2) if count is None else count
-    wanted = (first, *(str(name) for name in rng.choice(others, many - 1, replace=False)))
-    right = runtimes_outputs(model, x)
-    if not any(np.allclose(by_hand.layer(x, numbers, (), rng), output, 1e-5, 1e-6) for output in right):
+    x = rng.normal(size=(24, numbers.weights.shape[1])) * rng.choice([0.5, 4.0], (24, 1))
+    return ByHand(model, numbers, x.astype(np.float32))
+
+
+def convolution_by_hand(seed: int) -> ByHand:
+    """A hybrid convolution and images of two sizes; kernels, strides, dilations, paddings and kinds at random."""
+    rng = np.random.default_rng([80, seed])
+    depthwise = bool(rng.integers(3) == 0)
+    kernel = ((3, 3), (1, 1), (5, 5), (2, 3), (1, 7), (3, 3))[int(rng.integers(6))]
+    stride, dilation = ((1, 1), (2, 1), (1, 2), (3, 1))[int(rng.integers(4))]
+    channels = int(rng.choice([2, 3, 4, 8]))
+    units = channels * int(rng.choice([1, 2, 3])) if depthwise else int(rng.choice([4, 5, 8, 12]))
+    same, sizes = bool(rng.integers(4)), [int(n) for n in rng.integers(9, 14, 2)]
+    by_pixel = kernel == (1, 1) and stride == 1 and not depthwise and bool(rng.integers(2))
+    shape = windows_by_hand.Shape(kernel, units, stride, dilation, same, depthwise, by_pixel)
+    stored = (1, *kernel, units) if depthwise else (units, *kernel, channels)
+    scales = rng.uniform(0.004, 0.02, units if depthwise or rng.integers(2) else 1).astype(np.float32)
+    weights, bias = rng.integers(-127, 128, stored), rng.normal(size=units).astype(np.float32)
+    relu, biased = bool(rng.integers(3) == 0), bool(rng.integers(5))
+    options = {
+        "padding": "SAME" if same else "VALID", "stride_h": stride, "stride_w": stride, "dilation_h_factor": dilation,
+        "dilation_w_factor": dilation, "fused_activation_function": "RELU" if relu else "NONE",
+    }  # fmt: skip
+    if depthwise:
+        options["depth_multiplier"] = units // channels
+    printed = [windows_by_hand.outputs(n, k, shape) for n, k in zip(sizes, kernel, strict=True)]
+    operands = [
+        Operand((1, *sizes, channels), "float32"),
+        Operand(stored, "int8", scales, 0, weights, 3 if depthwise else 0),
+        Operand((units,), "float32", data=bias) if biased else None,
+    ]
+    output = [Operand((1, *printed, units), "float32")]
+    case = Case("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", operands, output, [], options, 5)
+    numbers = by_hand.Numbers(weights, 8, scales, bias if biased else None, relu, bool(rng.integers(2)))
+    x = rng.normal(size=(3, *sizes, channels)) * np.array([0.5, 4.0, 1.0]).reshape(3, 1, 1, 1)
+    return ByHand(lastbit.load(case.content()), numbers, x.astype(np.float32), shape)
+
+
+def in_hybrid(made: Callable[[int], ByHand], count: int, seed: int) -> tuple[str, float, str]:
+    """One mistake or two in a hybrid layer that is written by hand; each mistake in turn is the first."""
+    rng = np.random.default_rng([9, seed])
+    layer = made(seed)
+    places = layer.places
+    first = list(places)[seed % len(places)]
+    others = [name for name in places if places[name] != places[first]]
+    wanted = (first, *(str(name) for name in rng.choice(others, count - 1, replace=False)))
+    right = runtimes_outputs(layer.model, layer.x)
+    if not any(np.allclose(layer.output((), rng), output, 1e-5, 1e-6) for output in right):
         return NOTHING, 0.0, "no runtime quantizes rows so"
-    wrong = by_hand.layer(x, numbers, wanted, rng)
-    parts = [part for size in range(many) for part in itertools.combinations(wanted, size)]
-    ways = [replace(numbers, both_ends=way) for way in (False, True)]
-    smaller = [by_hand.layer(x, way, part, rng) for way in ways for part in parts]
+    wrong = layer.output(wanted, rng)
+    parts = [part for size in range(count) for part in itertools.combinations(wanted, size)]
+    smaller = [layer.output(part, rng, way) for way in (False, True) for part in parts]
     if any(np.allclose(wrong, output, 1e-5, 1e-6) for output in (*right, *smaller)):
         return NOTHING, 0.0, ", ".join(wanted)
     start = time.process_time()
-    report = lastbit.diagnose(model, x, wrong)
+    report = lastbit.diagnose(layer.model, layer.x, wrong)
     seconds = time.process_time() - start
     said = f"{', '.join(wanted)}: {report.in_short()[0]}"
     if not report.explanations:
@@ -189,19 +254,19 @@ def runtimes_outputs(model: Model, x: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def right_hybrid(seed: int) -> tuple[str, float, str]:
+def right_hybrid(made: Callable[[int], ByHand], seed: int) -> tuple[str, float, str]:
     """A runtime's own output, and one written by hand in another order of summation."""
     rng = np.random.default_rng([10, seed])
-    model = hybrid(seed)
-    numbers = numbers_of(model, bool(seed // 2 % 2))
-    x = rng.normal(size=(16, numbers.weights.shape[1])).astype(np.float32)
-    outputs = runtimes_outputs(model, x)
+    layer = made(seed)
+    outputs = runtimes_outputs(layer.model, layer.x)
+    if not outputs:
+        return NOTHING, 0.0, "no runtime takes the layer"
     output = outputs[int(rng.integers(len(outputs)))]
-    if seed % 2:
-        output = by_hand.layer(x, numbers, (), rng)
+    if seed % 4:
+        output = layer.output((), rng)
         if not any(np.allclose(output, other, 1e-5, 1e-6) for other in outputs):
             return NOTHING, 0.0, "no runtime quantizes rows so"
-    report = lastbit.diagnose(model, x, output)
+    report = lastbit.diagnose(layer.model, layer.x, output)
     return ("named" if report.verdict in ("right", "form") else "false alarm"), 0.0, f"{seed}: {report.in_short()[0]}"
 
 
@@ -211,21 +276,28 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=200)
     parser.add_argument("--hybrid", type=int, default=200)
     parser.add_argument("--right", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0, help="the first one")
+    parser.add_argument("--only", default="", help="rows of the table that have this in their name")
     parser.add_argument("--failures", action="store_true", help="print what was not found")
     args = parser.parse_args()
     parts: tuple[tuple[str, Callable[[int], tuple[str, float, str]], int], ...] = (
         ("right networks", right_network, args.right),
         ("networks, one mistake", in_network, args.networks),
-        ("right hybrid layers", right_hybrid, args.right),
-        ("hybrid, one mistake", partial(in_hybrid, count=1), args.hybrid),
-        ("hybrid, two mistakes", partial(in_hybrid, count=2), args.hybrid // 2),
+        ("right hybrid layers", partial(right_hybrid, dense_by_hand), args.right),
+        ("hybrid, one mistake", partial(in_hybrid, dense_by_hand, 1), args.hybrid),
+        ("hybrid, two mistakes", partial(in_hybrid, dense_by_hand, 2), args.hybrid // 2),
+        ("right hybrid convolutions", partial(right_hybrid, convolution_by_hand), args.right),
+        ("hybrid convolutions, one mistake", partial(in_hybrid, convolution_by_hand, 1), args.hybrid),
+        ("hybrid convolutions, two mistakes", partial(in_hybrid, convolution_by_hand, 2), args.hybrid // 2),
     )
     heads = ("injected", "tried", "found", "named", "the same function", "a tie, told", "fits, other", "missed")
     print("| " + " | ".join((*heads, "false alarms", "largest time")) + " |\n|---" + "|---:" * 9 + "|")
     for what, tried, count in parts:
+        if args.only not in what:
+            continue
         outcomes: Counter[str] = Counter()
         longest = 0.0
-        for seed in range(count):
+        for seed in range(args.seed, args.seed + count):
             outcome, seconds, said = tried(seed)
             outcomes[outcome] += 1
             longest = max(longest, seconds)

@@ -50,30 +50,35 @@ class Numbers:
 def layer(x: Floats, numbers: Numbers, wrong: tuple[str, ...], rng: np.random.Generator) -> Floats:
     """float32 `[rows, out]`: the layer on float32 rows, summed up in some order."""
     weights = _weights(numbers, wrong).astype(np.float32)
-    steps, scale = _rows(x.astype(np.float32), numbers.both_ends, wrong)
+    steps, scale = rows_in_steps(x.astype(np.float32), numbers.both_ends, wrong)
     units, depth = weights.shape
-    used = np.arange(depth)
+    total = np.zeros((len(x), units), np.float32)
+    for k in rng.permutation(products_used(depth, wrong)):
+        total += steps[:, k : k + 1] * weights[:, k]
+    output = total * factor(numbers, scale, wrong) + bias_used(numbers, wrong)
+    return finished(output, numbers.relu, wrong)
+
+
+def products_used(depth: int, wrong: tuple[str, ...]) -> Floats:
+    """The places of the products that are added up."""
+    places = np.arange(depth)
     if "last_product_left_out" in wrong:
-        used = used[:-1]
+        places = places[:-1]
     if "first_product_left_out" in wrong:
-        used = used[1:]
+        places = places[1:]
     for block in (4, 8):
         if f"remainder_of_{block}_left_out" in wrong:
-            used = used[: depth // block * block]
-    total = np.zeros((len(x), units), np.float32)
-    for k in rng.permutation(used):
-        total += steps[:, k : k + 1] * weights[:, k]
-    output = total * _factor(numbers, scale, wrong) + _bias(numbers, wrong)
-    return _finished(output, numbers.relu, wrong)
+            places = places[: depth // block * block]
+    return places
 
 
-def _finished(output: Floats, relu: bool, wrong: tuple[str, ...]) -> Floats:
+def finished(output: Floats, relu: bool, wrong: tuple[str, ...]) -> Floats:
     if ("relu_that_is_not_there" in wrong) or (relu and "activation_missing" not in wrong):
         output = np.maximum(output, np.float32(0))
-    return output[:, ::-1] if "units_reversed" in wrong else output
+    return output[..., ::-1] if "units_reversed" in wrong else output
 
 
-def _rows(x: Floats, both_ends: bool, wrong: tuple[str, ...]) -> tuple[Floats, Floats]:
+def rows_in_steps(x: Floats, both_ends: bool, wrong: tuple[str, ...]) -> tuple[Floats, Floats]:
     """The rows in steps, less their zero point, and what a step is worth, `[rows, 1]`."""
     if "hybrid_input_not_quantized" in wrong:
         return x, np.ones((len(x), 1), np.float32)
@@ -131,7 +136,7 @@ def _nibbles(weights: Floats, wrong: tuple[str, ...]) -> Floats:
     return np.asarray(found)
 
 
-def _factor(numbers: Numbers, scale: Floats, wrong: tuple[str, ...]) -> Floats:
+def factor(numbers: Numbers, scale: Floats, wrong: tuple[str, ...]) -> Floats:
     scales = numbers.scales.astype(np.float32)
     if "weights_scale_missing" in wrong:
         scales = np.ones(1, np.float32)
@@ -142,7 +147,7 @@ def _factor(numbers: Numbers, scale: Floats, wrong: tuple[str, ...]) -> Floats:
     return scales if "input_scale_missing" in wrong else scale * scales
 
 
-def _bias(numbers: Numbers, wrong: tuple[str, ...]) -> Floats:
+def bias_used(numbers: Numbers, wrong: tuple[str, ...]) -> Floats:
     if numbers.bias is None or "bias_missing" in wrong:
         return np.zeros(1, np.float32)
     bias = numbers.bias.astype(np.float32)
@@ -152,4 +157,4 @@ def _bias(numbers: Numbers, wrong: tuple[str, ...]) -> Floats:
 
 
 def _about_bias(wrong: tuple[str, ...]) -> list[str]:
-    return [name for name in wrong if PLACES[name] == "bias"]
+    return [name for name in wrong if PLACES.get(name) == "bias"]
