@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 import lastbit
+from bench.user_layers import model_of
 from lastbit.cli import main
 from lastbit.model.errors import InputError
 from lastbit.model.tflite import write
@@ -170,3 +171,82 @@ def test_a_shift_to_the_right_of_the_whole_product_is_found_out(name):
     report = lastbit.diagnose(MODEL, None, made["mine"])
     assert [m.name for m in report.mistakes] == ["rounding_floor"]
     assert f"{name} as total_right_shift" in report.given.input_source
+
+
+HYBRID = model_of("hybrid_channels")
+
+
+def product(x, weights, bias, scale):
+    return x @ (weights.astype(np.float32) * np.reshape(scale, (-1, 1))).T + bias
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda q, weights, bias, scale: product(q, weights, bias, scale), "q as x, scale as weights_scale"),
+        (lambda inp, kern, foo, bar: product(inp, kern, foo, bar), "inp as x, kern as weights, foo as bias, bar as"),
+        (lambda a, b, c, d: product(a, b, c, d), "c as bias, d as weights_scale"),
+    ],
+)
+def test_a_name_for_what_a_layer_does_not_have_may_be_another_thing(function, said):
+    report = lastbit.diagnose(HYBRID, None, function)  # q is the multiplier of layers that have one
+    assert [m.name for m in report.mistakes] == ["hybrid_input_not_quantized"]
+    assert said in report.input_source
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda x, w, x_scale: x, r"wants 'x_scale', and the layer has no input_scale: its input is float32, so"),
+        (lambda x, w, shift: x, r"no shift: its output is float32. .*--param shift=MEANING. .* x, weights, bias"),
+    ],
+)
+def test_what_a_layer_does_not_have_is_said_with_its_reason(function, said):
+    with pytest.raises(InputError, match=said):
+        lastbit.diagnose(HYBRID, None, function)
+
+
+def test_a_wrong_word_in_params_names_the_nearest():
+    with pytest.raises(InputError, match="Did you mean 'input_scale'"):
+        lastbit.diagnose(MODEL, None, truncates, params={"m": "inptu_scale"})
+    with pytest.raises(InputError, match="Did you mean 'zx'"):
+        lastbit.diagnose(MODEL, None, truncates, params={"zxx": "bias"})
+
+
+def added(a, b, s1, z1, s2, z2, s3, z3):
+    real = (a.astype(np.float64) - z1) * s1 + (b.astype(np.float64) - z2) * s2
+    return np.clip((real / s3).astype(int) + z3, -128, 127).astype(np.int8)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        added,
+        lambda x, y, sx, zx, sy, zy, so, zo: added(x, y, sx, zx, sy, zy, so, zo),
+        lambda lhs, rhs, lhs_scale, lhs_zp, rhs_scale, rhs_zp, out_scale, out_zp: added(
+            lhs, rhs, lhs_scale, lhs_zp, rhs_scale, rhs_zp, out_scale, out_zp
+        ),
+        lambda x, y, sx, zx, k, zy, so, zo: added(x, y, sx, zx, k, zy, so, zo),
+    ],
+)
+def test_an_operator_of_two_inputs_takes_a_function_of_both(function):
+    report = lastbit.diagnose(model_of("add"), None, function)
+    assert [m.name for m in report.mistakes] == ["rounding_truncated"]
+
+
+def test_parameters_of_an_operator_that_are_not_clear_are_asked_for():
+    model = model_of("add")
+    for function, said in (
+        (lambda a, b, k, n: a, r"has 'k', 'n': what that means is not clear. Say it: params={\"k\": "),
+        (lambda s1, z1: s1, r"no parameter for an input: .* the model has 2 inputs, x1, x2"),
+        (lambda a: a, "would get one input, and the model has 2"),
+    ):
+        with pytest.raises(InputError, match=said):
+            lastbit.diagnose(model, None, function)
+    with pytest.raises(InputError, match="Did you mean 'input_scale_2'"):
+        lastbit.diagnose(model, None, lambda a, b, k: a, params={"k": "input_scale_3"})
+    given = {"p": "input_scale_1", "q": "input_zero_point_1"}
+    report = lastbit.diagnose(
+        model, None, lambda a, b, p, q, s2, z2, s3, z3: added(a, b, p, q, s2, z2, s3, z3), params=given
+    )
+    assert [m.name for m in report.mistakes] == ["rounding_truncated"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import itertools
 import math
@@ -17,12 +18,12 @@ from ...model.types import Array
 from ...ops.dense.eight_bit import PreparedDense
 from ...ops.dense.layer import DenseLayer
 from .calling import Answer, Shapes, answered, filled
-from .names import PARAMETERS, meanings, nearest, numbered, other_readings
+from .names import PARAMETERS, could_mean, meanings, numbered, other_readings, suggested
 
 __all__ = ["PARAMETERS", "Answer", "Function", "dense_values", "takes_input_alone"]
 
-_MOST_UNKNOWN = 3
-"""Parameters of unknown meaning that are matched by trying."""
+_MOST_TRIED = 400
+"""Meanings of parameters that are tried."""
 
 _ROWS_TRIED = 3
 
@@ -36,6 +37,9 @@ _OF_ROUNDING = 0.6
 """Output steps that an output is off on average at most, if only its rounding is wrong."""
 
 _UNANSWERED = np.array([np.inf])
+
+_STEPS = 50
+"""Of real values: steps in the outputs' standard deviation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,28 +84,30 @@ class Function:
         """
         name = getattr(function, "__name__", type(function).__name__)
         asked = _parameters(function, name)
-        known = _given(name, asked, values, params or {})
+        known, absent = _given(name, asked, values, params or {})
         required = [p.name for p in asked if p.default is p.empty and p.name not in known]
         if "x" not in known.values() and len(asked) == 1:  # params says that it is another thing
             known[asked[0].name] = "x"
             required = []
         not_named = [m for m in ("x", *values) if m not in known.values()]
-        free = [meaning for meaning in not_named if meaning not in _NEVER_TRIED]
+        free = _guessable(not_named, values, probe)
         positional = tuple(p.name for p in asked if p.kind is p.POSITIONAL_ONLY)
-        made = [cls(name, function, {}, "", positional)._with(known, values)]
-        if not required and probe is not None:
-            made = [_read_otherwise(made[0], known, params or {}, values, probe)]
-        guessed: dict[str, str] = {}
-        if required and "x" in free and len(required) == 1:
-            guessed = {required[0]: "x"}
-            made = [made[0]._with(known | guessed, values)]
+        bare = cls(name, function, {}, "", positional)
+        made = [bare._with(known, values)]
+        if len(required) == 1 and "x" in could_mean(required[0], free):
+            made = [replace(bare._with({**known, required[0]: "x"}, values), guessed={required[0]: "x"})]
         elif required:
-            made = _matching(made[0], known, required, free, values, probe)
-            if len(made) != 1:
-                raise InputError(_unknown_text(name, required, not_named, len(made)))
+            made = _Matching(bare, known, required, free, values, probe).found() if probe is not None else []
+        elif probe is not None:
+            made = [_read_otherwise(made[0], known, params or {}, values, probe)]
+        if len(made) != 1 or (absent and not set(absent) <= set(made[0].guessed)):
+            unsaid = [parameter for parameter in required if parameter not in absent]
+            reasons = [_absent_text(name, absent, values)] if absent else []
+            reasons += [_unknown_text(name, unsaid, not_named, len(made))] if unsaid else []
+            raise InputError("\n".join(reasons))
         if not made[0].x_name:
             raise InputError(f"{name} has no parameter for the input; wanted one of: {', '.join(PARAMETERS['x'])}")
-        return replace(made[0], guessed=guessed or made[0].guessed)
+        return made[0]
 
     def _with(self, known: Mapping[str, str], values: Mapping[str, Any]) -> Function:
         """Bound to what its parameters mean."""
@@ -143,65 +149,119 @@ def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Paramet
 
 def _given(
     name: str, asked: Sequence[inspect.Parameter], values: Mapping[str, Any], params: Mapping[str, str]
-) -> dict[str, str]:
-    """What the parameters mean, by what was said and by their names."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What the parameters mean, by what was said and by their names; and what the layer does not have of that."""
     names = [p.name for p in asked]
     if len(names) == 1 and not params:
-        return {names[0]: "x"}  # whatever it is called
-    for parameter, meaning in params.items():
-        if parameter not in names:
-            raise InputError(f"params says what {parameter!r} is, and {name} has the parameters {', '.join(names)}")
-        if meaning != "x" and meaning not in values:
-            raise InputError(f"params says {parameter!r} is {meaning!r}; wanted one of: x, {', '.join(values)}")
+        return {names[0]: "x"}, {}  # whatever it is called
+    check_params(name, names, params, ("x", *values))
     free = [parameter for parameter in names if parameter not in params]
-    known = {n: m for n, m in meanings(free).items() if m not in params.values()}
-    by_name = dict(params) | known
-    for wanted in asked:
-        meaning = by_name.get(wanted.name, "x")
-        if meaning == "x" or meaning in values:
-            continue
-        if wanted.default is wanted.empty:
-            why = "; it is given by multiplier and shift" if "multiplier" in values else ""
-            raise InputError(f"{name} wants {wanted.name!r}, and the layer has no {meaning}{why}")
-        del by_name[wanted.name]
-    return {parameter: by_name[parameter] for parameter in names if parameter in by_name}
+    by_name = dict(params) | {n: m for n, m in meanings(free).items() if m not in params.values()}
+    has = {parameter: by_name[parameter] for parameter in names if by_name.get(parameter, "") in ("x", *values)}
+    required = {p.name for p in asked if p.default is p.empty}
+    return has, {n: by_name[n] for n in names if n in by_name and n not in has and n in required}
 
 
-def _matching(
-    bare: Function,
-    known: Mapping[str, str],
-    required: Sequence[str],
-    free: Sequence[str],
-    values: Mapping[str, Any],
-    probe: tuple[Shapes, Array, Array] | None,
-) -> list[Function]:
-    """The one meaning of the required parameters with which the output is near the right one; else all that run."""
-    if probe is None:
-        return []
-    by_number = numbered(required)
-    if set(by_number) == set(required) and set(by_number.values()) <= set(free):
-        tries = [by_number]
-    elif len(required) > _MOST_UNKNOWN or math.perm(len(free), len(required)) > 300:
-        return []
-    else:
-        tries = [dict(zip(required, chosen, strict=True)) for chosen in itertools.permutations(free, len(required))]
-    outputs = [(guessed, bare._with({**known, **guessed}, values)) for guessed in tries]
-    tried = [(replace(function, guessed=guessed), _tried(function, probe)) for guessed, function in outputs]
-    made = [(function, output) for function, (output, _) in tried if output is not None]
-    distances = [float(np.median(off)) for _, (output, off) in tried if output is not None]
-    nearest_first = [made[k] for k in np.argsort(distances, kind="stable")]
-    far = [*sorted(distances), np.inf][1] if made else 0.0
-    if made and min(distances) <= _NEAR and far >= _FAR:
-        return [nearest_first[0][0]]
-    if len(tries) == 1:
-        return []  # names with a number are believed only where the output comes near
-    if made and all(np.array_equal(output, made[0][1]) for _, output in made):
-        return [made[0][0]]
-    return [function for function, _ in made]
+def check_params(name: str, parameters: Sequence[str], params: Mapping[str, str], known: Sequence[str]) -> None:
+    """Check what a user says of a function's parameters.
+
+    Raises:
+        InputError: the function has no such parameter, or there is no such meaning.
+    """
+    for parameter, meaning in params.items():
+        if parameter not in parameters:
+            more = _did_you_mean(parameter, parameters)
+            raise InputError(
+                f"params says what {parameter!r} is, and {name} has the parameters {', '.join(parameters)}{more}"
+            )
+        if meaning not in known:
+            more = _did_you_mean(meaning, known)
+            raise InputError(f"params says {parameter!r} is {meaning!r}; wanted one of: {', '.join(known)}{more}")
+
+
+def _did_you_mean(wrong: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(wrong, known, 1)
+    return f". Did you mean {near[0]!r}?" if near else ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Matching:
+    """The meaning of parameters whose names do not tell it, found by trying.
+
+    Attributes:
+        bare: the function, not bound to anything.
+        known: what its other parameters mean.
+        required: the parameters in question.
+        free: what they may mean.
+        values: what each meaning stands for.
+        probe: the shapes that the function may take, inputs and the right output for them.
+    """
+
+    bare: Function
+    known: Mapping[str, str]
+    required: Sequence[str]
+    free: Sequence[str]
+    values: Mapping[str, Any]
+    probe: tuple[Shapes, Array, Array]
+
+    def found(self) -> list[Function]:
+        """The one meaning of them all with which the output is near the right one; else all that run."""
+        by_number = numbered(self.required)
+        if set(by_number) == set(self.required) and set(by_number.values()) <= set(self.free):
+            made, near = self._run([by_number])
+            return near[:1]  # names with a number are believed only where the output comes near
+        # The input comes first mostly.
+        first = {self.required[0]: "x"} if "x" in could_mean(self.required[0], self.free) else {}
+        for fixed in ([first] if first else []) + [{}]:
+            tries = self._tries(fixed)
+            made, near = self._run(tries)
+            if near:
+                return near[:1]
+            if made and not fixed and len(tries) > 1 and _same([output for _, output in made]):
+                return [made[0][0]]
+        return [function for function, _ in made]
+
+    def _tries(self, fixed: Mapping[str, str]) -> list[dict[str, str]]:
+        """Everything that they may mean, no two the same; nothing where that is too much."""
+        meanings_of = [
+            [fixed[name]] if name in fixed else could_mean(name, [m for m in self.free if m not in fixed.values()])
+            for name in self.required
+        ]
+        if math.prod(map(len, meanings_of)) > _MOST_TRIED:
+            return []
+        return [
+            dict(zip(self.required, chosen, strict=True))
+            for chosen in itertools.product(*meanings_of)
+            if len(set(chosen)) == len(chosen)
+        ]
+
+    def _run(self, tries: Sequence[Mapping[str, str]]) -> tuple[list[tuple[Function, Array]], list[Function]]:
+        """The functions that run with what they print, and those that are near the right output as no others are."""
+        made: list[tuple[Function, Array]] = []
+        away: list[float] = []
+        for guessed in tries:
+            function = replace(self.bare._with({**self.known, **guessed}, self.values), guessed=guessed)
+            output, off = _tried(function, self.probe)
+            if output is not None:
+                made.append((function, output))
+                away.append(float(np.median(off)))
+        near = [entry for entry, distance in zip(made, away, strict=True) if distance <= _NEAR]
+        apart = all(distance <= _NEAR or not distance < _FAR for distance in away)
+        return made, [function for function, _ in near] if apart and _same([output for _, output in near]) else []
+
+
+def _guessable(free: Sequence[str], values: Mapping[str, Any], probe: tuple[Shapes, Array, Array] | None) -> list[str]:
+    """What may be found out by trying: where values are real, a bound or a zero point of 0 changes nothing."""
+    real = probe is not None and probe[2].dtype.kind == "f"
+    return [m for m in free if m not in _NEVER_TRIED and (not real or m == "x" or isinstance(values[m], np.ndarray))]
+
+
+def _same(outputs: Sequence[Array]) -> bool:
+    return all(np.array_equal(output, outputs[0]) for output in outputs)
 
 
 def _tried(function: Function, probe: tuple[Shapes, Array, Array]) -> tuple[Array | None, Array]:
-    """What a function answers to the first inputs of a probe, None where it does not; how far each element is off."""
+    """What a function answers to the first inputs of a probe, None where it does not; how many steps each is off."""
     shapes, rows, right = probe
     rows = filled(shapes, rows[:_ROWS_TRIED])
     right = np.resize(right[:_ROWS_TRIED], (len(rows), right[0].size)).reshape(-1)
@@ -211,7 +271,8 @@ def _tried(function: Function, probe: tuple[Shapes, Array, Array]) -> tuple[Arra
         return None, _UNANSWERED
     if output.size != right.size:
         return None, _UNANSWERED
-    return output.reshape(-1), np.abs(output.reshape(-1).astype(np.float64) - right)
+    step = (float(right.std()) / _STEPS or 1.0) if right.dtype.kind == "f" else 1.0
+    return output.reshape(-1), np.abs(output.reshape(-1).astype(np.float64) - right) / step
 
 
 def _read_otherwise(
@@ -233,8 +294,7 @@ def _read_otherwise(
 
 
 def _unknown_text(name: str, required: Sequence[str], free: Sequence[str], fitting: int) -> str:
-    by_number = {name: meaning for name, meaning in numbered(required).items() if meaning in free}
-    said = {parameter: by_number.get(parameter) or nearest(parameter, free) for parameter in required}
+    said = suggested(required, free)
     example = ", ".join(f'"{parameter}": "{meaning}"' for parameter, meaning in said.items())
     what = f"parameter{'s' * (len(required) > 1)} {', '.join(map(repr, required))}"
     several = f" {fitting} meanings of them run without an error." if fitting > 1 else ""
@@ -242,6 +302,22 @@ def _unknown_text(name: str, required: Sequence[str], free: Sequence[str], fitti
         f"{name} has the {what}, whose meaning the name does not tell.{several} Say it: params={{{example}}}, "
         "on the command line --param NAME=MEANING. "
         f"A parameter can be: {', '.join(free)}"
+    )
+
+
+def _absent_text(name: str, absent: Mapping[str, str], values: Mapping[str, Any]) -> str:
+    """That a function asks for what the layer does not have, and why it has not."""
+    parameter, meaning = next(iter(absent.items()))
+    if "multiplier" in values:
+        why = "; it is given by multiplier and shift"
+    elif meaning in ("input_scale", "input_zero_point", "minus_input_zero_point"):
+        why = ": its input is float32, so calculate it from x in the function"
+    else:
+        why = ": its output is float32"
+    return (
+        f"{name} wants {parameter!r}, and the layer has no {meaning}{why}. If {parameter!r} is another thing, say "
+        f'which: params={{"{parameter}": MEANING}}, on the command line --param {parameter}=MEANING. '
+        f"A parameter can be: x, {', '.join(values)}"
     )
 
 

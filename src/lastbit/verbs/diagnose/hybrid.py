@@ -134,8 +134,11 @@ def _values(prepared: _Layer) -> dict[str, Any]:
     """What a function of such a layer can be given, by the keys of PARAMETERS."""
     layer = prepared.layer
     bias = np.zeros(layer.units, np.float32) if prepared.bias is None else prepared.bias
-    weights = {"weights": layer.stored_weights.data, "bias": bias}
-    return weights if not isinstance(prepared, PreparedHybrid) else {**weights, "weights_scale": layer.weights_scale}
+    low, high = fused_bounds(layer.activation)
+    found = {"weights": layer.stored_weights.data, "bias": bias, "activation_min": low, "activation_max": high}
+    if isinstance(prepared, PreparedHybrid):
+        found |= {"weights_scale": layer.weights_scale, "weights_zero_point": 0, "minus_weights_zero_point": 0}
+    return found
 
 
 @dataclass(frozen=True, eq=False)

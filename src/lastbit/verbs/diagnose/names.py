@@ -6,7 +6,17 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["PARAMETERS", "meanings", "nearest", "numbered", "other_readings"]
+__all__ = [
+    "PARAMETERS",
+    "could_mean",
+    "meanings",
+    "nearest",
+    "numbered",
+    "other_readings",
+    "role_of",
+    "suggested",
+    "words_of",
+]
 
 # fmt: off
 PARAMETERS: dict[str, tuple[str, ...]] = {
@@ -114,23 +124,23 @@ def meanings(names: Iterable[str]) -> dict[str, str]:
     {'q_in': 'x', 'W0': 'weights', 'b0': 'bias', 'zpOut': 'output_zero_point'}
     """
     asked = list(names)
-    letters = any("a" in _words(name) for name in asked)
+    letters = any("a" in words_of(name) for name in asked)
     found: dict[str, str] = {}
     for name in asked:
-        meaning = None if letters and "b" in _words(name) else _BY_NAME.get(name.lower())
+        meaning = None if letters and "b" in words_of(name) else _BY_NAME.get(name.lower())
         meaning = meaning or _by_words(name, letters)
         if meaning is not None and meaning not in found.values():
             found[name] = meaning
     return found
 
 
-def _words(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
     """The words of a name: at underscores, digits and capitals."""
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
 
 
 def _by_words(name: str, letters: bool) -> str | None:
-    words = [word for word in _words(name) if word not in _SAY_NOTHING]
+    words = [word for word in words_of(name) if word not in _SAY_NOTHING]
     tensors = {"weights" if letters and word == "b" else _TENSORS[word] for word in words if word in _TENSORS}
     roles = {word in _SCALE for word in words if word in (*_SCALE, *_ZERO_POINT)}
     unknown = [word for word in words if word not in _TENSORS and word not in (*_SCALE, *_ZERO_POINT)]
@@ -174,6 +184,47 @@ def other_readings(known: Mapping[str, str]) -> list[dict[str, str]]:
     shifts = [{name: other} for name, meaning in known.items() for other in _OF_SHIFTS.get(meaning, ())]
     signs: list[dict[str, str]] = [{}, offsets] if offsets else [{}]
     return [sign | width for sign in signs for width in ({}, *shifts) if sign or width]
+
+
+def could_mean(name: str, free: Iterable[str]) -> list[str]:
+    """Of these meanings those that a name of unknown meaning may have: a scale is no zero point.
+
+    >>> could_mean("s", ["x", "bias", "weights_scale"])
+    ['weights_scale']
+    """
+    role = role_of(name)
+    return [meaning for meaning in free if role is None or meaning.endswith(role)]
+
+
+def role_of(name: str) -> str | None:
+    """`scale` or `zero_point` where a name has a word for it.
+
+    >>> role_of("s1"), role_of("zpOut"), role_of("fc_weight")
+    ('scale', 'zero_point', None)
+    """
+    words = set(words_of(name))
+    return "scale" if words & set(_SCALE) else "zero_point" if words & set(_ZERO_POINT) else None
+
+
+def suggested(names: Iterable[str], free: Collection[str]) -> dict[str, str]:
+    """What each of these names of unknown meaning may be, no two the same as far as there are others.
+
+    >>> suggested(["s_3", "kern", "foo"], ["x", "weights", "output_scale"])
+    {'s_3': 'output_scale', 'kern': 'weights', 'foo': 'x'}
+    """
+    asked, left = list(names), list(free)
+    found = {name: meaning for name, meaning in numbered(asked).items() if meaning in left}
+    for name in sorted(asked, key=lambda name: -_likeness(name, left)):
+        if name not in found:
+            others = [meaning for meaning in left if meaning not in found.values()]
+            found[name] = nearest(name, could_mean(name, others) or others or left)
+    return {name: found[name] for name in asked}
+
+
+def _likeness(name: str, free: Collection[str]) -> float:
+    """How much a name is like the names that the likest of these meanings goes by."""
+    known = [alias for meaning in free for alias in (meaning, *PARAMETERS.get(meaning, ()))]
+    return max((difflib.SequenceMatcher(None, name.lower(), alias).ratio() for alias in known), default=0.0)
 
 
 def nearest(name: str, free: Collection[str], known: Mapping[str, tuple[str, ...]] = PARAMETERS) -> str:

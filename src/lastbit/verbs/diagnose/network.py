@@ -18,9 +18,10 @@ from ...model.types import Array
 from ...ops.work import products_of_sample
 from .function import takes_input_alone
 from .layer import How, diagnose_layer, shown_first
-from .network_given import NetworkGiven, assigned, called, model_inputs, with_numbers
+from .network_given import NetworkGiven, assigned, called, model_inputs
 from .network_report import NetworkDiagnosis, Set, Step
 from .network_sets import Candidates, mistakes_of
+from .operator_function import with_numbers
 from .telling_samples import telling_samples
 from .whole_model import Made, WholeModel, one_of_each, whole_models
 
@@ -98,7 +99,7 @@ def diagnose_operators(model: Model, x: Any, mine: Any, how: How) -> NetworkDiag
     if len(layers) > 1 or not any(operator_mistakes(model, op) for op in model.operators):
         return None
     if not layers:
-        function = with_numbers(model, mine) if callable(mine) else mine
+        function = with_numbers(model, mine, how.params) if callable(mine) else mine
         whole, every, groups = _prepared(model, x, function, how)
         return _Steps(whole, every, groups).run() if len(whole.arrays) > 1 else _Whole(whole, every, groups).run()
     if isinstance(mine, Mapping) or (callable(mine) and not takes_input_alone(mine)):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +15,12 @@ from ...model.graph import Model, Operator
 from ...model.types import Array, IntegerType
 from ..run.verb import quantized_inputs
 from .calling import located, ways
+from .function import takes_input_alone
 from .layer import How
-from .names import meanings
 from .separate import trial_inputs
 from .whole_model import WholeModel
 
-__all__ = ["NetworkGiven", "assigned", "called", "model_inputs", "with_numbers"]
+__all__ = ["NetworkGiven", "assigned", "called", "model_inputs"]
 
 _SAMPLES = 64
 _IMAGES = 12
@@ -92,61 +90,35 @@ def _chosen(model: Model, seed: int, chain: WholeModel) -> dict[int, Array]:
 
 
 def called(model: Model, function: Callable[..., Any], inputs: Mapping[int, Array]) -> tuple[dict[Any, Array], str]:
-    """What a function of the model's input answers: arrays by its own keys, and its name.
+    """What a function of the model's inputs alone answers: arrays by its own keys, and its name.
 
     Raises:
         InputError: it raises, or gives something else than numbers.
     """
     name = getattr(function, "__name__", type(function).__name__)
-    if len(inputs) != 1:
-        raise InputError(f"{name} would get one input, and the model has {len(inputs)}; give arrays instead")
-    (x,) = inputs.values()
+    given = [inputs[tensor.index] for tensor in model.inputs]
+    if len(given) != 1 and takes_input_alone(function):
+        raise InputError(f"{name} would get one input, and the model has {len(given)}; give arrays instead")
     sizes = {_size(model, op) for op in model.operators}
-    flat = (math.prod(x.shape[1:]),)
+    count = len(given[0])
     failed = []
-    for shape, parts in ways([x.shape[1:], flat], x):
+    for each in zip(*(ways([x.shape[1:], (math.prod(x.shape[1:]),)], x) for x in given), strict=True):
+        shapes = " and ".join(f"{x.dtype}{list(shape)}" for x, (shape, _) in zip(given, each, strict=True))
         try:
             with np.errstate(all="ignore"):
-                answers = [_arrays(name, function(part.copy())) for part in parts]
+                calls = zip(*(parts for _, parts in each), strict=True)
+                answers = [_arrays(name, function(*(part.copy() for part in parts))) for parts in calls]
         except InputError:
             raise
         except Exception as error:  # the user's code may raise anything
-            failed.append(f"  {located(error)}, given {x.dtype}{list(shape)}")
+            failed.append(f"  {located(error)}, given {shapes}")
             continue
         last = list(answers[0].values())[-1]
-        if last.size * len(answers) in {size * len(x) for size in sizes}:
+        if last.size * len(answers) in {size * count for size in sizes}:
             joined = {key: np.concatenate([a[key].reshape(1, -1) for a in answers]) for key in answers[0]}
             return (answers[0] if len(answers) == 1 else joined), name
-        failed.append(f"  it gives {list(last.shape)} for {x.dtype}{list(shape)}, which fits no operator's output")
+        failed.append(f"  it gives {list(last.shape)} for {shapes}, which fits no operator's output")
     raise InputError("\n".join([f"{name} fails on every shape of its input that was tried:", *dict.fromkeys(failed)]))
-
-
-def with_numbers(model: Model, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of the input alone from one that asks for the scales and zero points of a model of one operator too.
-
-    Raises:
-        InputError: a parameter means nothing that is known.
-    """
-    asked = list(inspect.signature(function).parameters)
-    if len(asked) < 2:
-        return function
-    known: dict[str, Any] = {}
-    for tensor, whose in ((model.inputs[0], "input"), (model.outputs[0], "output")):
-        if tensor.quant is not None:
-            known[f"{whose}_scale"] = tensor.quant.scale[0]
-            known[f"{whose}_zero_point"] = int(tensor.quant.zero_point[0])
-    found = meanings(asked)
-    found = dict.fromkeys(asked[:1], "x") | {name: found[name] for name in asked[1:] if found.get(name) in known}
-    missing = [name for name in asked if name not in found]
-    if missing:
-        raise InputError(
-            f"parameter {missing[0]!r} of {getattr(function, '__name__', 'the function')} is not known; "
-            f"wanted x, {', '.join(known)}"
-        )
-    values = {name: known[meaning] for name, meaning in found.items() if meaning != "x"}
-    bound = functools.partial(function, **values)
-    functools.update_wrapper(bound, function)
-    return bound
 
 
 def _arrays(name: str, answer: Any) -> dict[Any, Array]:
