@@ -76,6 +76,14 @@ def test_a_mistake_is_found_where_another_runtime_rounds_otherwise():
     assert names(lastbit.diagnose(model_of("residual"), None, code)) == ["rounding_floor"]
 
 
+def test_a_mistake_is_found_where_sums_saturate_in_pairs():
+    # The sums of this CPU's kernels differ from all others' in many elements.
+    made, output = {0: ("bias_missing",)}, MLP.outputs[0].index
+    (chain,) = whole_models(MLP, RUNTIMES["torch-fbgemm-avx2"], output)
+    report = lastbit.diagnose(MLP, X, chain.on({MLP.inputs[0].index: X}).output(made, output))
+    assert report.sets[0].made == made
+
+
 def test_what_a_mistake_leaves_as_it_is_changes_nothing_after_it():
     chain = whole_models(MLP, RUNTIMES["tflm"], MLP.outputs[0].index)[0].on({MLP.inputs[0].index: X})
     first, *_ = chain.layers

@@ -22,7 +22,7 @@ from .network_given import NetworkGiven, assigned, called, model_inputs
 from .network_report import NetworkDiagnosis, Set, Step
 from .network_sets import Candidates, mistakes_of
 from .operator_function import with_numbers
-from .telling_samples import telling_samples
+from .telling_samples import TellingSamples, telling_samples
 from .whole_model import Made, WholeModel, one_of_each, whole_models
 
 __all__ = ["diagnose_network", "diagnose_operators", "is_network"]
@@ -156,7 +156,10 @@ class _Whole:
                 break
             tried = list(level())
             few = max(1, min(few, int(_WORK // max(products_of_sample(given.model) * len(tried), 1))))
-            found, best = self._tried(tried, few, tensor, wanted, len(tried))
+            chains = telling_samples(self.every, tensor, wanted, few)
+            if size > 1:  # first in the arithmetic in which one mistake comes nearest
+                chains.sort(key=lambda chain: -chain.share(nearest[-1]))
+            found, best = self._tried(tried, chains, every_sum=size == 1)
             if found:
                 return NetworkDiagnosis(given, tuple(found))
             nearest += best
@@ -180,8 +183,9 @@ class _Whole:
         if names:
             return NetworkDiagnosis(given, (Set({}, names),))
         sets = self._candidates(tensor)
+        chains = telling_samples(self.every, tensor, wanted, _FEW)
         for tried in (sets.singles_of_operators(), sets.pairs_of_operators()):
-            found, _ = self._tried(tried, _FEW, tensor, wanted)
+            found, _ = self._tried(list(tried), chains)
             if found:
                 return NetworkDiagnosis(given, tuple(found))
         return None
@@ -189,21 +193,30 @@ class _Whole:
     def _candidates(self, tensor: int) -> Candidates:
         return Candidates(self.given.model, self.every, tensor)
 
-    def _tried(self, sets: Any, few: int, tensor: int, wanted: Array, total: int = 0) -> tuple[list[Set], list[Made]]:
-        """The sets that reproduce every element, and the one that comes nearest on a few samples, if there is any."""
-        chains = telling_samples(self.every, tensor, wanted, few)
+    def _tried(
+        self, sets: Sequence[Made], chains: Sequence[TellingSamples], *, every_sum: bool = False
+    ) -> tuple[list[Set], list[Made]]:
+        """The sets that reproduce every element, and the one that comes nearest on a few samples, if there is any.
+
+        Args:
+            sets: the sets.
+            chains: the samples in several arithmetics; each set is tried in the first that can have it.
+            every_sum: whether it is tried in the first of each way to add products: sums that saturate in pairs change
+                many elements, where another rounding changes few.
+        """
+        tensor, wanted = chains[0].tensor, chains[0].wanted
         kept: list[tuple[float, int, Made]] = []
         for number, made in enumerate(sets):
-            self.given.how.progress(number, total or number + 1, "sets of mistakes")
-            chain = next((chain for chain in chains if chain.can(made)), chains[0])
-            kept.append((-chain.share(made), number, made))
+            self.given.how.progress(number, len(sets), "sets of mistakes")
+            share = max(chain.share(made) for chain in _able(chains, made, every_sum))
+            kept.append((-share, number, made))
         kept.sort(key=lambda entry: entry[:2])
         exact = [made for share, _, made in kept if share == -1]
         promising = [made for share, _, made in kept if -share >= _PROMISING]
         found = self._verified(exact[: 4 * _KEPT] or promising[:_KEPT], tensor, wanted)
         if not found:
             # The runtime may be another one, in whose arithmetic other sets come nearest.
-            work = max(products_of_sample(self.given.model) * few * len(chains), 1)
+            work = max(products_of_sample(self.given.model) * len(chains[0].part) * len(chains), 1)
             left = promising[4 * _KEPT if exact else _KEPT :][: min(_ELSEWHERE, int(_WORK_ELSEWHERE // work))]
             fitting = [made for made in left if any(chain.share(made) == 1 for chain in chains)]
             found = self._verified(fitting[: 4 * _KEPT], tensor, wanted)
@@ -231,6 +244,14 @@ class _Whole:
             return None
         made = {maker.index: report.explanation.mistakes}
         return NetworkDiagnosis(given, (Set(made, report.explanation.runtimes),), detail=report)
+
+
+def _able(chains: Sequence[TellingSamples], made: Made, every_sum: bool) -> list[TellingSamples]:
+    """The first arithmetic that can have these mistakes, or the first of each way to add products; never none."""
+    able = (chain for chain in chains if chain.can(made))
+    if not every_sum:
+        return [next(able, chains[0])]
+    return list({chain.sums: chain for chain in reversed(list(able))}.values()) or [chains[0]]
 
 
 def _without_ties(made: Made) -> Made:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ...layers.mistakes import MISTAKES
 from ...model.types import Array
+from ...rules.base import Pairs, Whole
 from .network_sets import mistakes_of
 from .whole_model import Made, WholeModel
 
@@ -33,6 +34,11 @@ class TellingSamples:
     whole: WholeModel
     wanted: Array
     tensor: int
+
+    @property
+    def sums(self) -> tuple[Whole | Pairs, ...]:
+        """How each layer adds its products."""
+        return tuple(layer.products for layer in self.whole.layers.values())
 
     def can(self, made: Made) -> bool:
         """Whether these mistakes can be made in this arithmetic."""
