@@ -4,10 +4,10 @@
         [--command RUNTIME=COMMAND ...] [--hidden RUNTIME ...]
 
 Writes the part `inputs` of lab/evidence/RUNTIME.json: variants of which all parts together have fewer than N outputs;
-other variants keep their rows. The models are the largest of those of `collect operators`, with a longer first
-dimension where that is the operator's batch; each gets its own input in many other orders, so that what separates rules
-(ties, both ends of a type) stays in it. --command starts another Python, such as an emulator's. Ctrl-C stores what was
-compared until then.
+other variants keep their rows. The models are the largest of those of `collect operators` that the runtimes take, with
+a longer first dimension where that is the operator's batch; each gets its own input in many other orders, so that what
+separates rules (ties, both ends of a type) stays in it. --command starts another Python, such as an emulator's. Ctrl-C
+stores what was compared until then.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ import numpy as np
 from lab.cases import activations
 from lab.cases.operators import Array, Case, Operand
 from lab.collect.evidence_files import PARTS, load_part, store_part
-from lab.collect.operators import Made, Tally, made_by_rules, oracle_of
+from lab.collect.operators import Made, Tally, made_by_rules, oracle_of, prepared_or_refused
 from lab.record.operators import all_cases
+from lastbit.model.errors import UnsupportedError
 from lastbit.model.graph import Model
 from lastbit.model.tflite import load, write
 from lastbit.ops import OPERATORS
@@ -38,34 +39,36 @@ from lastbit.verbs.runtimes.operators import OPERATOR_RUNTIMES
 MODELS = 8  # of each variant
 SMALLEST = 4  # what has fewer outputs than this part of the largest model's is left out
 BATCH_OUTPUTS = 1250  # of one model with a longer batch
-MOST = 2500  # inputs of one model
+MOST = 10_000  # inputs of one model
+MOST_BYTES = 2**25  # of these inputs together: an emulator takes minutes for more
 Variant = tuple[str, str]
+Known = tuple[bytes, Model, Sequence[Array]]
 Asked = tuple[bytes, Model, list[list[Array]]]
 
 
-def models(seed: int, scale: float) -> dict[Variant, list[tuple[bytes, Model, Sequence[Array]]]]:
-    """Variant -> its models with their inputs, those with the most outputs first."""
-    found: dict[Variant, list[tuple[bytes, Model, Sequence[Array]]]] = defaultdict(list)
+def models(seed: int, scale: float, only: Sequence[str]) -> dict[Variant, list[Known]]:
+    """Variant of these operators (of all where none is named) -> its models with their inputs."""
+    found: dict[Variant, list[Known]] = defaultdict(list)
 
     def keep(content: bytes, values: Sequence[Array]) -> None:
         op = (model := load(content)).operators[0]
         found[op.name, str(OPERATORS[op.name].variant(model, op))].append((content, model, values))
 
     for case in all_cases(seed, scale):
-        wide = widened(case)
-        keep(wide.content(), wide.values)
+        if not only or case.op in only:
+            wide = widened(case)
+            keep(wide.content(), wide.values)
     for around in activations.cases(seed, max(round(100 * scale), 1)):
-        keep(write(around.graph), around.samples[:1])
-    for known in found.values():
-        known.sort(key=lambda entry: -outputs_of(entry[1]))
+        if not only or around.graph.operators[0].name in only:
+            keep(write(around.graph), around.samples[:1])
     return dict(sorted(found.items()))
 
 
 def widened(case: Case) -> Case:
     """The case with a first dimension of so many times its length that it has some 1250 outputs, or as it is.
 
-    As it is where inputs or outputs have no first dimension, or where a rule gives outputs of other shapes then: where
-    the first dimension is not one along which an operator does the same again.
+    As it is where inputs or outputs have no first dimension, or where a rule gives outputs of other shapes then, or the
+    reference kernels refuse it: where the first dimension is not one along which an operator does the same again.
     """
     times = BATCH_OUTPUTS // max(sum(int(np.prod(made.shape)) for made in case.outputs), 1)
     shapes = [*(x.shape for x in case.values), *(made.shape for made in case.outputs)]
@@ -82,7 +85,13 @@ def widened(case: Case) -> Case:
     except (ValueError, IndexError):
         return case
     wanted = [operand.shape for operand in wide.outputs]
-    return wide if made and all([x.shape for x in outputs] == wanted for outputs in made) else case
+    fits = made and all([x.shape for x in outputs] == wanted for outputs in made)
+    return wide if fits and takes("litert-reference", wide.model()) else case
+
+
+def takes(runtime: str, model: Model) -> bool:
+    """Whether a runtime calculates the operator of a case."""
+    return not isinstance(prepared_or_refused(model, runtime), UnsupportedError)
 
 
 def _longer(operand: Operand, times: int) -> Operand:
@@ -94,14 +103,29 @@ def outputs_of(model: Model) -> int:
     return sum(int(np.prod(model.tensors[i].shape)) for i in model.operators[0].outputs)
 
 
-def questions(
-    known: Sequence[tuple[bytes, Model, Sequence[Array]]], least: int, rng: np.random.Generator
-) -> Iterator[Asked]:
-    """The largest models of a variant, each with so many inputs that all outputs together are `least` or more."""
-    chosen = [entry for entry in known[:MODELS] if outputs_of(entry[1]) * SMALLEST >= outputs_of(known[0][1])]
-    for content, model, values in chosen:
-        wanted = -(-least // (len(chosen) * max(outputs_of(model), 1)))
-        yield content, model, [[shuffled(x, rng) for x in values] for _ in range(min(wanted, MOST))]
+def chosen(known: Sequence[Known], names: Sequence[str]) -> list[Known]:
+    """Of the models of a variant that all these runtimes take, those with the most outputs; of all where there is none.
+
+    In the order in which they are asked: those with large inputs first, so that others can have what these leave out.
+    """
+    taken = [entry for entry in known if all(takes(name, entry[1]) for name in names)] or known
+    largest = sorted(taken, key=lambda entry: -outputs_of(entry[1]))[:MODELS]
+    enough = [entry for entry in largest if outputs_of(entry[1]) * SMALLEST >= outputs_of(largest[0][1])]
+    return sorted(enough, key=lambda entry: -_bytes_of(entry[2]))
+
+
+def questions(known: Sequence[Known], least: int, rng: np.random.Generator) -> Iterator[Asked]:
+    """Each of these models with so many inputs that all outputs together are `least` or more."""
+    for number, (content, model, values) in enumerate(known):
+        outputs = max(outputs_of(model), 1)
+        wanted = -(-least // ((len(known) - number) * outputs))
+        count = max(min(wanted, MOST, MOST_BYTES // max(_bytes_of(values), 1)), 1)
+        least = max(least - count * outputs, 0)
+        yield content, model, [[shuffled(x, rng) for x in values] for _ in range(count)]
+
+
+def _bytes_of(values: Sequence[Array]) -> int:
+    return sum(x.nbytes for x in values)
 
 
 def shuffled(x: Array, rng: np.random.Generator) -> Array:
@@ -134,9 +158,7 @@ def collect(names: Sequence[str], oracles: Mapping[str, Oracle], options: argpar
     made: dict[int, Made] = {}
     tallies = {name: Tally(name, made) for name in names}
     number = 0
-    for key, known in models(options.seed, options.scale).items():
-        if options.only and key[0] not in options.only:
-            continue
+    for key, known in models(options.seed, options.scale, options.only).items():
         wanted = [
             name
             for name in names
@@ -145,7 +167,7 @@ def collect(names: Sequence[str], oracles: Mapping[str, Oracle], options: argpar
         print(*key, len(wanted), file=sys.stderr)
         rng = np.random.default_rng([options.seed, *key[0].encode(), *key[1].encode()])
         try:
-            for content, model, inputs in questions(known, options.least, rng) if wanted else ():
+            for content, model, inputs in questions(chosen(known, wanted), options.least, rng) if wanted else ():
                 for name in wanted:
                     _ask(tallies[name], oracles[name], (content, model, inputs), number)
                 number += len(inputs)

@@ -18,7 +18,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -30,7 +30,7 @@ from lab.cases.operators import Array, Case
 from lab.cases.variables import Stream, streams
 from lab.collect.evidence_files import load_part, store_part
 from lab.reach.hidden import open_hidden
-from lab.reach.replay_version import find_target, open_target
+from lab.reach.replay_version import Target, find_target, open_target
 from lab.reach.tape import open_tape, unanswered
 from lab.record.operators import all_cases
 from lab.record.recorded_operators import read_golden
@@ -245,6 +245,12 @@ def recorded(runtime: str) -> tuple[dict[str, str], Iterator[Seen]] | None:
     return None
 
 
+@cache
+def _target(command: str) -> Target:
+    """What a command starts: asked once for all runtimes, as an emulator takes long to start."""
+    return find_target(shlex.split(command))
+
+
 def oracle_of(
     runtime: str, hidden: Sequence[str] = (), commands: Mapping[str, str] = NONE, tapes: Mapping[str, str] = NONE
 ) -> Oracle:
@@ -252,7 +258,7 @@ def oracle_of(
     if runtime in tapes:
         return open_tape(runtime, tapes[runtime])
     if runtime in commands:
-        return open_target(find_target(shlex.split(commands[runtime])), runtime)
+        return open_target(_target(commands[runtime]), runtime)
     return open_hidden(runtime) if runtime in hidden else open_oracle(runtime)
 
 

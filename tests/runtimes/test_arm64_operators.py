@@ -1,5 +1,6 @@
 """Operators beside dense layers on ARM64 against what LiteRT 2.3.0 printed there, under qemu-aarch64."""
 
+from collections import Counter
 from functools import cache
 
 import pytest
@@ -8,12 +9,25 @@ from lab.record.recorded_operators import read_golden
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
 from lastbit.ops.prepare import prepare
-from lastbit.runtimes import cpus
+from lastbit.runtimes import RUNTIMES, Rule, cpus, find_rule
+from lastbit.runtimes.evidence import evidence_of
 from lastbit.runtimes.machine import ARM64
+from lastbit.runtimes.variant import Variant
+from lastbit.verbs.runtimes.operators import operator_cell
 from tests.support.operators_recorded import compared_with, joined
 from tests.support.places import GOLDEN
 
 NAMES = sorted(cpu.name for cpu, _ in cpus() if cpu.machines == ARM64)
+
+
+LEAST = 20_000
+"""Outputs compared, for each operator and its types that a runtime is exact in."""
+
+# Rules of layers that LiteRT refuses whatever else is in them, and LastBit in words: int4 weights with a zero point.
+INT4_ZERO_POINTS = {
+    ("FULLY_CONNECTED", f"int16 x int4 -> int16 per_tensor weights_zero_point {bias}")
+    for bias in ("int64_bias", "int32_bias", "int32_bias_type", "no_bias")
+}
 
 
 @cache
@@ -54,3 +68,33 @@ def test_x86_64_is_another_arithmetic(operator, runtime, x86):
         assert entry.rule in OPERATORS[op.name].rules
         refuted += joined(output_values(op, entry.evaluate(inputs)).values()) != joined(outcome)
     assert refuted
+
+
+@cache
+def stated():
+    """Every operator and variant that a table or the evidence of any ARM64 runtime names."""
+    tables = {(operator, str(variant)) for runtime in NAMES for operator, variant in RUNTIMES[runtime].rules}
+    return sorted(tables | {(row.operator, row.variant) for runtime in NAMES for row in evidence_of(runtime)})
+
+
+@pytest.mark.parametrize("runtime", NAMES)
+def test_each_operator_and_its_types_that_are_exact_have_20_000_outputs(runtime):
+    exact = Counter()
+    for operator, variant in stated():
+        cell = operator_cell(operator, variant, runtime)
+        if cell.status == "exact":
+            # A shape is written as int32 or int64, whatever the input's values are: both count together.
+            types = Variant.parse(variant).input if operator == "SHAPE" else variant
+            exact[operator, types] += cell.outputs
+    assert len(exact) > 250
+    assert {key: outputs for key, outputs in exact.items() if outputs < LEAST} == {}
+
+
+@pytest.mark.parametrize("runtime", NAMES)
+def test_a_rule_that_nothing_was_compared_of_is_of_what_the_interpreter_refuses(runtime):
+    for operator, variant in stated():
+        cell = operator_cell(operator, variant, runtime)
+        assert cell.mismatches == 0
+        rule = find_rule(RUNTIMES[runtime], operator, Variant.parse(variant), declined=False)
+        if isinstance(rule, Rule) and cell.status != "exact" and (operator, variant) not in INT4_ZERO_POINTS:
+            assert cell.status == "refused", (operator, variant, cell.reason)
