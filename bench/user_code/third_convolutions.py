@@ -137,6 +137,7 @@ CASES = [
     Case(
         c_kernel, "conv", ("last_row_and_column_taken_for_padding",), TF + "49937",
         "The last row and column of the image count as outside it (a made-up name).",
+        also=(("last_row_and_column_as_padding",),),
     ),
     Case(windows_by_view, "conv_relu6", ("activation_missing",), TF + "53763"),
     Case(windows_by_strides, "conv", ("kernel_transposed",), TVM),

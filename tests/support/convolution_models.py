@@ -39,16 +39,17 @@ def make_convolution(
     s_x, s_y = 0.02, float(0.02 * s_w.mean() * 70 * taps**0.5)
     if power_of_two:
         s_x, s_y = 2.0**-6, float(np.exp2(np.round(np.log2(s_y))))
+    dilations = (dilation, dilation) if isinstance(dilation, int) else dilation
     outputs = [
-        -(-n // stride) if padding == "SAME" else (n - (k - 1) * dilation - 1) // stride + 1
-        for n, k in zip(image, kernel, strict=True)
+        -(-n // stride) if padding == "SAME" else (n - (k - 1) * d - 1) // stride + 1
+        for n, k, d in zip(image, kernel, dilations, strict=True)
     ]
     options = {
         "padding": padding,
         "stride_h": stride,
         "stride_w": stride,
-        "dilation_h_factor": dilation,
-        "dilation_w_factor": dilation,
+        "dilation_h_factor": dilations[0],
+        "dilation_w_factor": dilations[1],
         "fused_activation_function": activation,
     }
     if depthwise:

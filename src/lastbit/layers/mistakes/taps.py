@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,9 +13,13 @@ from ...arith.windows import WindowAxis
 from ...model.types import Array, Int64Array
 from ...ops.products.convolution import Convolution
 
-__all__ = ["WindowTaps", "as_images", "right_windows", "windows_of"]
+__all__ = ["OUTSIDE", "Border", "WindowTaps", "as_images", "right_windows", "windows_of"]
 
-_OUTSIDE = -1
+OUTSIDE = -1
+"""The place of what is not in the image."""
+
+Border = Callable[[Int64Array, int], Int64Array]
+"""Places along an axis, which may lie outside, and its length -> the places that are read; OUTSIDE is padding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +68,11 @@ class WindowTaps:
         return np.repeat(self.index[rows % self.pixels] < 0, channels, axis=1)
 
 
+def padded(places: Int64Array, length: int) -> Int64Array:
+    """Padding around the image: the right border."""
+    return np.where((places >= 0) & (places < length), places, OUTSIDE)
+
+
 def windows_of(
     layer: Convolution,
     *,
@@ -70,6 +80,7 @@ def windows_of(
     before: tuple[int, int] | None = None,
     fill: int | None = None,
     unit_groups: npt.NDArray[np.int64] | None = None,
+    border: Border = padded,
 ) -> WindowTaps:
     """The windows of a convolution; what wrong code has otherwise is named.
 
@@ -79,16 +90,17 @@ def windows_of(
         before: padding in front of the height and the width.
         fill: what padding holds; default: the input's zero point.
         unit_groups: the part that each output channel sees.
+        border: what is read beyond the image's border.
     """
     height, width = layer.input.shape[1:3]
     rows, columns = axes or (layer.rows, layer.columns)
     top, left = before or (rows.padding(height)[0], columns.padding(width)[0])
-    down = _along(rows, top, height, layer.rows.outputs(height))
-    right = _along(columns, left, width, layer.columns.outputs(width))
+    down = border(_places(rows, top, layer.rows.outputs(height)), height)
+    right = border(_places(columns, left, layer.columns.outputs(width)), width)
     places = down[:, None, :, None] * width + right[None, :, None, :]
     inside = (down >= 0)[:, None, :, None] & (right >= 0)[None, :, None, :]
     taps = rows.size * columns.size
-    index = np.where(inside, places, _OUTSIDE).reshape(-1, taps).astype(np.int64)
+    index = np.where(inside, places, OUTSIDE).reshape(-1, taps).astype(np.int64)
     own = np.arange(layer.channels) // (layer.channels // layer.groups)
     zero = layer.input_zero_point if fill is None else fill
     return WindowTaps(index, zero, layer.groups, own if unit_groups is None else unit_groups)
@@ -100,10 +112,9 @@ def right_windows(layer: Convolution) -> WindowTaps:
     return windows_of(layer)
 
 
-def _along(axis: WindowAxis, before: int, length: int, outputs: int) -> Int64Array:
-    """Where the taps of each window lie along one axis: `[outputs, size]`, -1 outside of it."""
-    places = np.arange(outputs)[:, None] * axis.stride - before + np.arange(axis.size) * axis.dilation
-    return np.where((places >= 0) & (places < length), places, _OUTSIDE)
+def _places(axis: WindowAxis, before: int, outputs: int) -> Int64Array:
+    """Where the taps of each window lie along one axis, outside of it as well: `[outputs, size]`."""
+    return np.arange(outputs)[:, None] * axis.stride - before + np.arange(axis.size) * axis.dilation
 
 
 def as_images(x: Array) -> Int64Array:

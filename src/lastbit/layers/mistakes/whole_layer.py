@@ -16,7 +16,7 @@ from .base import Case, Mistake
 from .rounding import to_int
 from .scaling import has_scales, several_scales
 from .threads import ARM_COMPUTE_834, CMSIS_184, LEETGPU_38
-from .windows import convolution_of
+from .window_shapes import convolution_of
 
 __all__ = ["WHOLE"]
 

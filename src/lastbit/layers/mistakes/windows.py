@@ -13,10 +13,9 @@ import numpy as np
 
 from ...arith.windows import WindowAxis
 from ...model.types import Int64Array
-from ...ops.dense.eight_bit import PreparedDense
 from ...ops.products.convolution import Convolution
-from ...ops.products.window_layer import WindowLayer
 from .base import Case, Mistake
+from .image_borders import BORDERS
 from .taps import WindowTaps, windows_of
 from .threads import (
     ESP_NN_25,
@@ -29,52 +28,28 @@ from .threads import (
     TFLM_1646,
     TVM_4807,
 )
+from .window_shapes import (
+    PAD,
+    PAD_C,
+    TAP,
+    Shape,
+    axes_of,
+    dilated,
+    of_windows,
+    pads,
+    right,
+    where,
+)
 
 __all__ = ["WINDOWS"]
 
-Shape = Callable[[Convolution], bool]
-
-
-def convolution_of(prepared: PreparedDense) -> Convolution | None:
-    """The convolution that a layer is seen from, or None."""
-    return prepared.layer.convolution if isinstance(prepared.layer, WindowLayer) else None
-
-
-def _where(shape: Shape) -> Callable[[PreparedDense], bool]:
-    """Whether a layer is a convolution of this shape."""
-
-    def applies(prepared: PreparedDense) -> bool:
-        layer = convolution_of(prepared)
-        return layer is not None and shape(layer)
-
-    return applies
-
-
-def _right(case: Case) -> Convolution:
-    layer = case.layer
-    assert isinstance(layer, WindowLayer)
-    return layer.convolution
-
-
-def _axes(layer: Convolution) -> list[tuple[WindowAxis, int]]:
-    """Each axis's window, and the image's length."""
-    return list(zip((layer.rows, layer.columns), layer.input.shape[1:3], strict=True))
-
-
-def _pads(layer: Convolution) -> bool:
-    return any(sum(axis.padding(length)) for axis, length in _axes(layer))
-
 
 def _padded_unevenly(layer: Convolution) -> bool:
-    return any(axis.padding(length)[0] != axis.padding(length)[1] for axis, length in _axes(layer))
-
-
-def _dilated(layer: Convolution) -> bool:
-    return any(axis.dilation > 1 and axis.size > 1 for axis, _ in _axes(layer))
+    return any(axis.padding(length)[0] != axis.padding(length)[1] for axis, length in axes_of(layer))
 
 
 def _strided(layer: Convolution) -> bool:
-    return any(axis.same and axis.stride > 1 and _plain_front(axis) != axis.padding(n)[0] for axis, n in _axes(layer))
+    return any(axis.same and axis.stride > 1 and _plain_front(axis) != axis.padding(n)[0] for axis, n in axes_of(layer))
 
 
 def _depthwise(layer: Convolution) -> bool:
@@ -103,8 +78,8 @@ def _before(front: Callable[[WindowAxis, int], int]) -> Callable[[Case], WindowT
     """WindowTaps with other padding in front of each axis."""
 
     def windows(case: Case) -> WindowTaps:
-        layer = _right(case)
-        first, second = (front(axis, length) for axis, length in _axes(layer))
+        layer = right(case)
+        first, second = (front(axis, length) for axis, length in axes_of(layer))
         return windows_of(layer, before=(first, second))
 
     return windows
@@ -112,22 +87,22 @@ def _before(front: Callable[[WindowAxis, int], int]) -> Callable[[Case], WindowT
 
 def _undilated(*, padding_kept: bool) -> Callable[[Case], WindowTaps]:
     def windows(case: Case) -> WindowTaps:
-        layer = _right(case)
-        rows, columns = (replace(axis, dilation=1) for axis, _ in _axes(layer))
-        kept = tuple(axis.padding(length)[0] for axis, length in _axes(layer))
+        layer = right(case)
+        rows, columns = (replace(axis, dilation=1) for axis, _ in axes_of(layer))
+        kept = tuple(axis.padding(length)[0] for axis, length in axes_of(layer))
         return windows_of(layer, axes=(rows, columns), before=(kept[0], kept[1]) if padding_kept else None)
 
     return windows
 
 
 def _other_group(case: Case) -> WindowTaps:
-    layer = _right(case)
+    layer = right(case)
     return windows_of(layer, unit_groups=np.arange(layer.channels) % layer.groups)
 
 
 def _kernel(case: Case, w: Int64Array) -> Int64Array:
     """`[out, kh, kw, c]`."""
-    layer = _right(case)
+    layer = right(case)
     return w.reshape(len(w), layer.rows.size, layer.columns.size, -1)
 
 
@@ -160,31 +135,12 @@ def _image_channels(layer: Convolution) -> bool:
     return channels > 1 and height * width > 1
 
 
-_PAD = "x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=zx)"
-_PAD_C = "v = inside ? x[(y * width + x) * channels + c] : zx;  /* so v - zx is 0 in the padding */"
-_SAME = "total = max((outputs - 1) * stride + (k - 1) * dilation + 1 - length, 0); top = total // 2  # the rest behind"
-_SAME_C = "pad_top = total / 2;  /* total = max((outputs - 1) * stride + (k - 1) * dilation + 1 - length, 0) */"
-_TAP = "x[y * stride - top + i * dilation, x * stride - left + j * dilation]"
 _OHWI = "w = buffer.reshape(out, kh, kw, channels)  # OHWI"
 _OHWI_C = "w[((o * kh + i) * kw + j) * channels + c]"
 _HWC = "w = buffer.reshape(kh, kw, out)  # of DEPTHWISE_CONV_2D [1, kh, kw, out]"
 _HWC_C = "w[(i * kw + j) * out + o]"
 _NHWC = "x  # [n, h, w, c]"
 _NHWC_C = "x[((n * height + y) * width + x) * channels + c]"
-
-
-def _windows(
-    name: str,
-    why: str,
-    function: Callable[[Case], WindowTaps],
-    shape: Shape,
-    fixes: tuple[str, str] = (_SAME, _SAME_C),
-    rarity: float = 2.0,
-    seen: tuple[str, ...] = (),
-) -> Mistake:
-    return Mistake(
-        name, "windows", why, *fixes, function, _where(shape), rarity=rarity, seen=seen, needs_images=True
-    )  # fmt: skip
 
 
 def _weights(
@@ -196,32 +152,32 @@ def _weights(
     rarity: float = 2.0,
     seen: tuple[str, ...] = (),
 ) -> Mistake:
-    return Mistake(name, "weights", why, *fixes, function, _where(shape), rarity=rarity, seen=seen)
+    return Mistake(name, "weights", why, *fixes, function, where(shape), rarity=rarity, seen=seen)
 
 
 def _zero_point(layer: Convolution) -> bool:
-    return _pads(layer) and layer.input_zero_point != 0
+    return pads(layer) and layer.input_zero_point != 0
 
 
 WINDOWS: tuple[Mistake, ...] = (
-    _windows(
+    of_windows(
         "padding_zero",
         "the image is padded with 0; it is padded with the input's zero point, which stands for the real 0",
-        lambda case: windows_of(_right(case), fill=0),
+        lambda case: windows_of(right(case), fill=0),
         _zero_point,
-        (_PAD, _PAD_C),
+        (PAD, PAD_C),
         rarity=1,
         seen=(TVM_4807,),
     ),
-    _windows(
+    of_windows(
         "padding_lowest",
         "the image is padded with the lowest value of its type; it is padded with the input's zero point",
-        lambda case: windows_of(_right(case), fill=-128 if case.layer.input.dtype.name == "int8" else -(1 << 15)),
-        lambda layer: _pads(layer) and layer.input.dtype.name == "int8" and layer.input_zero_point != -128,
-        (_PAD, _PAD_C),
+        lambda case: windows_of(right(case), fill=-128 if case.layer.input.dtype.name == "int8" else -(1 << 15)),
+        lambda layer: pads(layer) and layer.input.dtype.name == "int8" and layer.input_zero_point != -128,
+        (PAD, PAD_C),
         rarity=3,
     ),
-    _windows(
+    of_windows(
         "padding_same_wrong_side",
         "the odd row or column of SAME's padding is in front; it is behind",
         _before(lambda axis, length: axis.padding(length)[1]),
@@ -229,20 +185,20 @@ WINDOWS: tuple[Mistake, ...] = (
         rarity=1.2,
         seen=(ONNX2TFLITE_5,),
     ),
-    _windows(
+    of_windows(
         "padding_all_behind",
         "the first window begins at the image's first element; half of SAME's padding is in front",
         _before(lambda axis, length: 0),
-        lambda layer: any(axis.padding(length)[0] for axis, length in _axes(layer)),
+        lambda layer: any(axis.padding(length)[0] for axis, length in axes_of(layer)),
     ),
-    _windows(
+    of_windows(
         "padding_all_in_front",
         "all of SAME's padding is in front; half of it is",
         _before(lambda axis, length: sum(axis.padding(length))),
-        lambda layer: any(min(axis.padding(length)) for axis, length in _axes(layer)),
+        lambda layer: any(min(axis.padding(length)) for axis, length in axes_of(layer)),
         rarity=3,
     ),
-    _windows(
+    of_windows(
         "stride_origin",
         "windows begin where those of stride 1 do, and every stride-th is taken; SAME's padding depends on the stride",
         _before(lambda axis, length: _plain_front(axis)),
@@ -250,32 +206,32 @@ WINDOWS: tuple[Mistake, ...] = (
         rarity=1.5,
         seen=(ONNX2TFLITE_5,),
     ),
-    _windows(
+    of_windows(
         "padding_of_plain_kernel",
         "the padding in front is that of a kernel without dilation; SAME's padding depends on the dilation",
         _before(_undilated_front),
-        lambda layer: any(_undilated_front(axis, n) != axis.padding(n)[0] for axis, n in _axes(layer)),
+        lambda layer: any(_undilated_front(axis, n) != axis.padding(n)[0] for axis, n in axes_of(layer)),
         rarity=2,
         seen=(TFLM_1646,),
     ),
-    _windows(
+    of_windows(
         "dilation_ignored",
         "the dilation is not applied: neighbours are taken, with the padding of a plain kernel",
         _undilated(padding_kept=False),
-        _dilated,
-        (_TAP, _TAP + ";"),
+        dilated,
+        (TAP, TAP + ";"),
         rarity=1,
         seen=(TFLM_1646,),
     ),
-    _windows(
+    of_windows(
         "dilation_ignored_in_taps",
         "neighbours are taken and not every dilation-th element; the padding is right",
         _undilated(padding_kept=True),
-        lambda layer: _dilated(layer) and _pads(layer),
-        (_TAP, _TAP + ";"),
+        lambda layer: dilated(layer) and pads(layer),
+        (TAP, TAP + ";"),
         rarity=1.5,
     ),
-    _windows(
+    of_windows(
         "depthwise_multiplier_order",
         "output channel o is taken from input channel o % channels; it is o // depth_multiplier",
         _other_group,
@@ -331,7 +287,7 @@ WINDOWS: tuple[Mistake, ...] = (
         _NHWC,
         _NHWC_C,
         lambda case, x: x.reshape(len(x), x.shape[2], x.shape[1]).transpose(0, 2, 1),
-        _where(_image_channels),
+        where(_image_channels),
         seen=(ESP_NN_25,),
         needs_images=True,
     ),
@@ -342,8 +298,9 @@ WINDOWS: tuple[Mistake, ...] = (
         _NHWC,
         _NHWC_C,
         lambda case, x: x.transpose(0, 2, 1).reshape(x.shape),
-        _where(_image_channels),
+        where(_image_channels),
         rarity=2.5,
         needs_images=True,
     ),
+    *BORDERS,
 )

@@ -49,11 +49,18 @@ class Prefixes:
         self._stacks: dict[int, Stack] = {}
         self._rows: dict[tuple[str | None, str | None], tuple[Int64Array, npt.NDArray[np.bool_]]] = {}
         self._units: dict[str | None, Int64Array] = {}
-        self._by_slot: dict[str, list[Mistake | None]] = {}
-        for slot in PREFIX:
-            usable = applicable(case.prepared, real_input=case.real is not None, images=case.windows is not None)
-            mistakes = [m for m in usable if m.slot == slot]
-            self._by_slot[slot] = [None, *mistakes]
+        self._by_slot, self._with_families = self._usable(families=False), self._usable(families=True)
+
+    def _usable(self, *, families: bool) -> dict[str, list[Mistake | None]]:
+        case = self._case
+        usable = applicable(
+            case.prepared, real_input=case.real is not None, images=case.windows is not None, families=families
+        )
+        return {slot: [None, *(m for m in usable if m.slot == slot)] for slot in PREFIX}
+
+    def _slots(self, count: int) -> dict[str, list[Mistake | None]]:
+        """What each step can be in sets of so many: those that are searched alone stand in no set of several."""
+        return self._with_families if count == 1 else self._by_slot
 
     def of(self, count: int) -> Stack:
         """All sets of exactly this many mistakes."""
@@ -80,7 +87,7 @@ class Prefixes:
 
     def _sets(self, count: int) -> Iterator[tuple[tuple[Mistake, ...], Accumulated]]:
         case, grid = self._case, self._grid
-        slots = self._by_slot
+        slots = self._slots(count)
         for read, weights, zx_mistake, zw_mistake in self._operands(count):
             given, windows = read
             four = _made(given, windows, weights, zx_mistake, zw_mistake)
@@ -102,7 +109,7 @@ class Prefixes:
 
     def _operands(self, count: int) -> Iterator[tuple[_Two, Mistake | None, Mistake | None, Mistake | None]]:
         """What is multiplied: mistakes in reading the input and in its windows, in the weights, in the zero points."""
-        slots = self._by_slot
+        slots = self._slots(count)
         reads = list(product_of_sets(slots["input"], slots["windows"]))
         for read in reads:
             for weights in slots["weights"]:
