@@ -49,9 +49,21 @@ class Case:
 
 NOT_IN_THE_CATALOGUE = frozenset(
     {
+        "clamp_to_minus_127",
+        "clamp_to_minus_32767",
+        "dilation_of_rows_only",
+        "hybrid_bias_scaled",
+        "hybrid_input_asymmetric",
+        "hybrid_scale_of_largest_value",
+        "input_as_uint8",
         "input_scale_of_first_layer",
         "input_zero_point_of_first_layer",
+        "last_row_and_column_taken_for_padding",
         "multiplication_wraps_int32",
+        "multiplied_by_output_scale",
+        "multiplier_18_bits",
+        "padding_valid",
+        "weights_int4_offset_by_8",
     }
 )
-"""Names of the second set that were made up for it."""
+"""Names of the second and third sets that were made up for them."""
