@@ -18,7 +18,8 @@ MISTAKES = (
     *("padding_of_plain_kernel", "dilation_ignored", "dilation_ignored_in_taps", "depthwise_multiplier_order"),
     *("kernel_flipped", "kernel_transposed", "kernel_as_hwio", "kernel_as_oihw", "depthwise_layout"),
     *("image_read_as_nchw", "image_stored_as_nchw"),
-    *(name for name in _OF_DENSE if name not in ("weights_as_in_out", "weights_reversed")),
+    *(name for name in _OF_DENSE if name not in ("weights_as_in_out", "weights_reversed", "output_column_major")),
+    "output_channels_first",
 )
 """What can be wrong; the names are those that `lastbit diagnose` should give."""
 
@@ -27,6 +28,7 @@ PLACES = {
     **dict.fromkeys(MISTAKES[:9], "windows"),
     **dict.fromkeys(MISTAKES[9:14], "weights"),
     **dict.fromkeys(MISTAKES[14:16], "image"),
+    "output_channels_first": "layout",
 }
 """Two mistakes of one place exclude each other."""
 
@@ -66,8 +68,8 @@ def layer(
         seen = values[..., _channels(shape, channels, wrong)] if shape.depthwise else values[..., c, None]
         total += (seen * kernel[:, i, j, c]).astype(np.float32)
     scale = scale.reshape(count, height, width, 1) if shape.by_pixel else scale.reshape(-1, 1, 1, 1)
-    output = total * by_hand.factor(numbers, scale, wrong) + by_hand.bias_used(numbers, wrong)
-    return by_hand.finished(output, numbers.relu, wrong)
+    output = by_hand.finished(by_hand.scaled(total, numbers, scale, wrong), numbers.relu, wrong)
+    return output.transpose(0, 3, 1, 2).reshape(output.shape) if "output_channels_first" in wrong else output
 
 
 def outputs(length: int, size: int, shape: Shape) -> int:
@@ -124,11 +126,12 @@ def _image(x: Floats, wrong: tuple[str, ...]) -> Floats:
 
 def _padding_value(rows: Floats, both_ends: bool, wrong: tuple[str, ...]) -> Floats:
     """What the padding holds, less the zero point: the real 0, or the quantized 0 by mistake."""
-    if "padding_zero" not in wrong or not both_ends:
-        return np.zeros(len(rows), np.float32)
     low = np.minimum(rows.min(axis=1), np.float32(0))
     high = np.maximum(rows.max(axis=1), np.float32(0))
-    return -np.rint(np.float32(-128) - low / ((high - low) / np.float32(255)))
+    zero = np.rint(np.float32(-128) - low / ((high - low) / np.float32(255)))
+    if not both_ends:
+        return np.zeros(len(rows), np.float32)
+    return (0 if "padding_zero" in wrong else zero) - zero * by_hand.zero_point_used(wrong)
 
 
 def _kernel(shape: Shape, channels: int, numbers: by_hand.Numbers, wrong: tuple[str, ...]) -> Floats:

@@ -85,6 +85,27 @@ def test_windows_that_begin_elsewhere_are_named():
         assert names(lastbit.diagnose(model, X, made(pads=((0, 1), (0, 2))))) == ["padding_all_behind"]
 
 
+def test_an_output_with_its_channels_first_is_named():
+    for model, mine in ((MODEL, hybrid()), (REAL, real())):
+        turned = mine.transpose(0, 3, 1, 2).reshape(mine.shape)
+        assert names(lastbit.diagnose(model, X, turned)) == ["output_channels_first"]
+
+
+def test_pixels_that_are_quantized_alone_and_an_image_that_is_stored_as_nchw():
+    """XNNPACK quantizes every pixel for itself, where windows have one tap."""
+    model = hybrid_convolution(kernel=(1, 1), units=4)
+    w, s_w, bias = numbers(model)
+    image = X.transpose(0, 3, 1, 2).reshape(2, 6, 7, 3)
+    pixels = image.reshape(-1, 3).astype(np.float64)
+    low, high = np.minimum(pixels.min(1), 0), np.maximum(pixels.max(1), 0)
+    scale = ((high - low) / 255)[:, None]
+    zero = np.rint(-128 - low[:, None] / scale)
+    q = np.clip(np.rint(pixels / scale) + zero, -128, 127) - zero
+    mine = (q @ w.reshape(4, 3).T.astype(float)) * (scale * s_w) + bias
+    report = lastbit.diagnose(model, X, mine.reshape(2, 6, 7, 4).astype(np.float32))
+    assert names(report) == ["image_stored_as_nchw"]
+
+
 def test_where_the_wrong_elements_lie_is_told():
     for model, mine in ((MODEL, hybrid()), (REAL, real())):
         channel, column = mine.copy(), mine.copy()

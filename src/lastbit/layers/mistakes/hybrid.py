@@ -24,12 +24,18 @@ __all__ = [
     "HYBRID",
     "HYBRID_SLOTS",
     "HYBRID_WINDOWS",
+    "OTHER_ORDERS",
     "HybridCase",
     "calculate",
 ]
 
-HYBRID_SLOTS = ("input", "hybrid input", "windows", "weights", "product", "members", "bias", "activation", "layout")
+HYBRID_SLOTS = (
+    *("input", "hybrid input", "windows", "weights", "product", "sum", "members", "bias", "activation", "layout"),
+)
 """In order of calculation. Each function takes a HybridCase and gives one: the slot's field is changed in it."""
+
+OTHER_ORDERS = ("output_column_major", "output_channels_first")
+"""Mistakes of dense layers and of convolutions in which the output's values are right, in another order in memory."""
 
 _EPSILON = 2.0**-23
 
@@ -51,6 +57,8 @@ class HybridCase:
         bound: how far from y float32 may come, in any order of summation; the same shape.
         windows: of a convolution, how rows of products are taken from q.
         zero_point: the rows' zero points, `[rows]`, which are subtracted in q already.
+        quantize: the right quantization of rows: x -> (q, s_x, zero_point); None where nothing is quantized.
+        sum_bits: of the integer that holds the sums of products, where it is too small; None where it is not.
     """
 
     x: Float64Array
@@ -65,6 +73,8 @@ class HybridCase:
     bound: Float64Array | None = None
     windows: ImageWindows | None = None
     zero_point: Float64Array | None = None
+    quantize: Callable[[Float64Array], tuple[Float64Array, Float64Array, Float64Array]] | None = None
+    sum_bits: int | None = None
 
     def products(self, *, absolute: bool = False) -> Float64Array:
         """Sums of products `[rows, out]`, or of their magnitudes."""
@@ -89,7 +99,11 @@ def calculate(layer: HybridCase, chosen: Mapping[str, Mistake]) -> HybridCase:
         if slot in chosen:
             made = chosen[slot].function(made)
     scale = made.row_scale[:, None] * made.s_w
-    y = made.products() * scale + made.bias
+    sums = made.products()
+    if made.sum_bits is not None:
+        half = 2.0 ** (made.sum_bits - 1)
+        sums = (sums + half) % (2 * half) - half
+    y = sums * scale + made.bias
     size = made.products(absolute=True) * np.abs(scale)
     # Real values lose at most one rounding for each product and each sum, and dequantized ones one more.
     bound = _EPSILON * ((2 * made.w.shape[1] + 6) * size + 2 * np.abs(made.bias) + 1e-30)
@@ -136,6 +150,29 @@ def _both_ends(layer: HybridCase) -> HybridCase:
     zero = np.rint(-128 - low / scale)
     steps = np.clip(np.rint(layer.x / scale[:, None]) + zero[:, None], -128, 127) - zero[:, None]
     return replace(layer, q=steps, s_x=scale)
+
+
+def _largest_value(layer: HybridCase) -> HybridCase:
+    largest = layer.x.max(axis=1).astype(np.float32)
+    scale = (np.where(largest > 0, largest, np.float32(1)) / np.float32(127)).astype(np.float64)
+    return _quantized(layer, scale, np.rint(layer.x.astype(np.float32) / scale[:, None].astype(np.float32)))
+
+
+def _zero_points(layer: HybridCase, times: int, *, padding: bool) -> HybridCase:
+    """The zero points this many times in the input, or in the padding as well; they stand for the real 0."""
+    assert layer.zero_point is not None
+    made = replace(layer, q=layer.q + times * layer.zero_point[:, None])
+    if layer.windows is None or not padding or len(layer.s_x) != layer.windows.images:
+        return made
+    return replace(made, windows=replace(layer.windows, fill=times * layer.zero_point))
+
+
+def _bias_on_sum(layer: HybridCase) -> HybridCase:
+    return replace(layer, bias=layer.bias * layer.row_scale[:, None] * layer.s_w)
+
+
+def _one_scale(layer: HybridCase, scale: float) -> HybridCase:
+    return replace(layer, s_w=np.array([scale]))
 
 
 def _symmetric(layer: HybridCase) -> HybridCase:
@@ -229,6 +266,14 @@ _MADE = (
         _symmetric,
         2.0,
     ),
+    _rows(
+        "hybrid_scale_of_largest_value",
+        "a row's scale is made of its largest value; it is made of its largest magnitude",
+        _largest_value,
+        2.0,
+    ),
+    _shared("input_zero_point_missing", "hybrid input", lambda v: _zero_points(v, 1, padding=True)),
+    _shared("input_zero_point_added", "hybrid input", lambda v: _zero_points(v, 2, padding=True)),
     _shared("weights_as_in_out", "weights", _as_in_out, None),
     _shared("weights_as_uint8", "weights", lambda v: replace(v, w=np.where(v.w < 0, v.w + 256, v.w)), None),
     _shared("weights_reversed", "weights", lambda v: replace(v, w=v.w[:, ::-1]), None),
@@ -236,18 +281,36 @@ _MADE = (
     _shared("weights_int4_unsigned", "weights", lambda v: _nibbles(v, "unsigned"), None),
     _shared("weights_int4_excess_8", "weights", lambda v: _nibbles(v, "excess"), None),
     _shared("weights_int4_sign_magnitude", "weights", lambda v: _nibbles(v, "sign"), None),
+    Mistake(
+        "weights_int4_offset_by_8",
+        "weights",
+        "8 is added to int4 weights; they are two's complement, and 0 stands for 0",
+        MISTAKES["weights_int4_excess_8"].fix_numpy,
+        MISTAKES["weights_int4_excess_8"].fix_c,
+        lambda v: replace(v, w=v.w + 8),
+        rarity=2.5,
+    ),
     _shared("last_product_left_out", "product", lambda v: _products(v, slice(0, -1)), None),
     _shared("first_product_left_out", "product", lambda v: _products(v, slice(1, None)), None),
     _shared("remainder_of_4_left_out", "product", lambda v: _products(v, slice(0, v.w.shape[1] // 4 * 4)), None),
     _shared("remainder_of_8_left_out", "product", lambda v: _products(v, slice(0, v.w.shape[1] // 8 * 8)), None),
+    _shared("product_wraps_int8", "sum", lambda v: replace(v, sum_bits=8)),
+    _shared("product_wraps_int16", "sum", lambda v: replace(v, sum_bits=16)),
     _shared("weights_scale_missing", "members", lambda v: replace(v, s_w=np.ones(1))),
     _shared("input_scale_missing", "members", lambda v: replace(v, s_x=np.ones(len(v.x)))),
     _shared("scales_first_for_all", "members", lambda v: replace(v, s_w=v.s_w[:1])),
     _shared("scales_next_unit", "members", lambda v: replace(v, s_w=np.roll(v.s_w, -1))),
+    _shared("scales_last_for_all", "members", lambda v: _one_scale(v, v.s_w[-1])),
+    _shared("scales_largest_for_all", "members", lambda v: _one_scale(v, v.s_w.max())),
+    _shared("scales_mean_for_all", "members", lambda v: _one_scale(v, v.s_w.mean())),
     _shared("bias_missing", "bias", lambda v: replace(v, bias=np.zeros_like(v.bias))),
     _shared("bias_twice", "bias", lambda v: replace(v, bias=2 * v.bias)),
     _shared("bias_subtracted", "bias", lambda v: replace(v, bias=-v.bias)),
     _shared("bias_first_for_all", "bias", lambda v: replace(v, bias=np.full_like(v.bias, v.bias[0]))),
+    replace(
+        _shared("bias_real_on_integer_sum", "bias", _bias_on_sum),
+        why="the bias is added to the integer sum and scaled with it; it is added after the scaling",
+    ),
     _shared(
         "activation_missing",
         "activation",
@@ -261,6 +324,7 @@ _MADE = (
         ("no activation: the layer has NONE", "/* no activation */"),
     ),
     _shared("units_reversed", "layout", _units_reversed, None),
+    *(_shared(name, "layout", lambda v: v, None) for name in OTHER_ORDERS),
 )
 
 HYBRID: dict[str, Mistake] = {mistake.name: mistake for mistake in _MADE}
@@ -280,16 +344,22 @@ def _other_kernel(mistake: Mistake) -> _Function:
 
 
 def _other_image(mistake: Mistake) -> _Function:
-    """The image's values elsewhere; its scale stays, since the values do."""
+    """The image's values elsewhere. An image's scale stays, since its values do; pixels are quantized anew."""
 
     def function(case: HybridCase) -> HybridCase:
         assert case.windows is not None
-        channels = case.windows.layer.convolution.input.shape[3]
-        x, q = (
-            np.asarray(mistake.function(None, v.reshape(case.windows.images, -1, channels))).reshape(v.shape)
-            for v in (case.x, case.q)
-        )
-        return replace(case, x=x, q=q)
+        images, channels = case.windows.images, case.windows.layer.convolution.input.shape[3]
+
+        def moved(values: Float64Array) -> Float64Array:
+            image = values.reshape(images, -1, channels)
+            return np.asarray(mistake.function(None, image), np.float64).reshape(values.shape)
+
+        x = moved(case.x)
+        if len(case.s_x) == images:
+            return replace(case, x=x, q=moved(case.q))
+        assert case.quantize is not None
+        q, s_x, zero_point = case.quantize(x)
+        return replace(case, x=x, q=q, s_x=s_x, zero_point=zero_point)
 
     return function
 

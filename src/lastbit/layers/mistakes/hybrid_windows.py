@@ -84,9 +84,6 @@ def hybrid_window_mistakes(slot: str, change: Callable[[Mistake], Callable[[Any]
 
 def _applies(mistake: Mistake) -> Callable[[Any], bool]:
     def applies(case: Any) -> bool:
-        if case.windows is None or not mistake.applies(case.windows):
-            return False
-        # Pixels with a scale of their own have another one elsewhere.
-        return mistake.slot != "input" or len(case.s_x) == case.windows.images
+        return case.windows is not None and mistake.applies(case.windows)
 
     return applies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,15 @@ import numpy as np
 from ...engines.inputs import with_batch
 from ...layers.layer_input import layer_input
 from ...layers.mistakes.base import Mistake
-from ...layers.mistakes.hybrid import FLOAT, FLOAT_WINDOWS, HYBRID, HYBRID_WINDOWS, HybridCase, calculate
+from ...layers.mistakes.hybrid import (
+    FLOAT,
+    FLOAT_WINDOWS,
+    HYBRID,
+    HYBRID_WINDOWS,
+    OTHER_ORDERS,
+    HybridCase,
+    calculate,
+)
 from ...layers.mistakes.hybrid_windows import image_windows
 from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model, Operator
@@ -37,10 +45,14 @@ __all__ = ["diagnose_hybrid", "hybrid_layers"]
 
 _Layer = PreparedHybrid | PreparedFloat | PreparedFloatWindows
 
+Quantized = Callable[[Float64Array], tuple[Float64Array, Float64Array, Float64Array]]
+
 _ROWS = 24
 _IMAGES = 3
 _FEW, _FEW_WINDOWS, _MANY_WINDOWS = 5, 48, 2048
 """Rows, of convolutions rows of the output, on which every set of mistakes is tried first; and on which each alone."""
+_FARTHER, _EXACT = 8.0, 0.01
+"""Of several sets that fit, those come last that are so many times farther off than the nearest, or than this share."""
 _MORE = 4.0
 """Times the bound of float32's roundings that an output may be off: scales and bounds are rounded as well."""
 
@@ -212,12 +224,12 @@ class _Search:
             if not isinstance(entry, PreparedHybrid):
                 # They differ in the order of summation alone, which the bound covers.
                 return {name: _real_case(entry, self.inputs[name])}
-            windows, given = None, self.inputs[name]
+            given, windows = self.inputs[name], None
             if isinstance(entry, PreparedHybridWindows):
-                rows, windows = entry.prepared.quantized(given), image_windows(entry.layer, len(given))
-            else:
-                rows = entry.quantize(entry.rows, given)
-            q = (rows.quantized - rows.zero_point[:, None]).astype(np.float64)
+                windows = image_windows(entry.layer, len(given))
+            quantize = _quantizer(entry)
+            x = _together(entry, given).astype(np.float64)
+            q, s_x, zero_point = quantize(x)
             scales = entry.weights_scale.astype(np.float64)
             if any(np.array_equal(q, q2) and np.array_equal(scales, s2) for q2, s2 in seen):
                 continue
@@ -225,9 +237,8 @@ class _Search:
             bias = np.zeros(entry.layer.units) if entry.bias is None else entry.bias.astype(np.float64)
             low, high = fused_bounds(entry.layer.activation)
             w = entry.layer.weights_values.astype(np.float64)
-            x = given.reshape(q.shape).astype(np.float64)
-            made = HybridCase(x, q, rows.scale.astype(np.float64), w, scales, bias, low, high)
-            found[name] = replace(made, windows=windows, zero_point=rows.zero_point.astype(np.float64))
+            made = HybridCase(x, q, s_x, w, scales, bias, low, high)
+            found[name] = replace(made, windows=windows, zero_point=zero_point, quantize=quantize)
         return found
 
     def _fewer(self, base: HybridCase, rows: int, windows: int) -> HybridCase:
@@ -246,36 +257,79 @@ class _Search:
         self, bases: Mapping[str, HybridCase], small: Mapping[str, HybridCase], count: int
     ) -> list[HybridAnswer]:
         """Every set of this many mistakes that reproduces the output, the likeliest first."""
-        found: dict[tuple[str, ...], list[str]] = {}
+        found: dict[tuple[str, ...], dict[str, float]] = {}
+        orders = [name for name in OTHER_ORDERS if not np.array_equal(self._in_order(name), self.mine)]
         for name, base in bases.items():
             usable = _telling(self._fewer(base, len(base.x), _MANY_WINDOWS), self.known)
+            usable += [self.known[name] for name in orders]
             for chosen in itertools.combinations(usable, count):
                 if len({mistake.slot for mistake in chosen}) < count:
                     continue
                 by_slot = {mistake.slot: mistake for mistake in chosen}
-                if self._fits(small[name], by_slot) and self._fits(base, by_slot):
-                    found.setdefault(tuple(mistake.name for mistake in chosen), []).append(name)
+                if self._off(small[name], by_slot) > 1:
+                    continue
+                off = self._off(base, by_slot)
+                if off <= 1:
+                    found.setdefault(tuple(mistake.name for mistake in chosen), {})[name] = off
         answers = [HybridAnswer(names, tuple(runtimes)) for names, runtimes in found.items()]
-        return sorted(answers, key=lambda one: (self.first not in one.runtimes, self._rarity(one)))
+        offs = {names: min(runtimes.values()) for names, runtimes in found.items()}
+        # A calculation that is right loses far less than float32 may.
+        near = _FARTHER * max(min(offs.values(), default=0.0), _EXACT)
+        return sorted(
+            answers, key=lambda one: (self.first not in one.runtimes, offs[one.mistakes] > near, self._rarity(one))
+        )
+
+    def _in_order(self, layout: str) -> Array:
+        """The output `[rows, out]` as it was before a mistake in its order in memory."""
+        if layout not in OTHER_ORDERS:
+            return self.mine
+        images = isinstance(self.layers[self.first].layer, WindowLayer)
+        if images != (layout == "output_channels_first"):
+            return self.mine
+        units = self.mine.shape[1]
+        parts = self.mine.reshape(len(self.rows) if images else 1, units, -1)
+        return np.ascontiguousarray(parts.transpose(0, 2, 1)).reshape(self.mine.shape)
 
     def _rarity(self, answer: HybridAnswer) -> float:
         """How unlikely, among explanations of one length."""
         return sum(self.known[name].rarity for name in answer.mistakes)
 
-    def _fits(self, base: HybridCase, chosen: Mapping[str, Mistake]) -> bool:
-        """Whether every element lies within what float32 may lose."""
+    def _off(self, base: HybridCase, chosen: Mapping[str, Mistake]) -> float:
+        """How far the farthest element is off, as a share of what float32 may lose: more than 1 does not fit."""
         if "hybrid_scale_of_whole_batch" in {m.name for m in chosen.values()} and len(base.x) < len(self.rows):
-            return True  # a few rows have another largest value than all
+            return 0.0  # a few rows have another largest value than all
         made = calculate(base, chosen)
         assert made.y is not None
         assert made.bound is not None
         seen = slice(len(base.x)) if base.windows is None else base.windows.rows
-        wanted: Float64Array = self.mine[seen].astype(np.float64)
-        return bool((np.abs(made.y - wanted) <= _MORE * made.bound).all())
+        layout = chosen["layout"].name if "layout" in chosen else ""
+        wanted: Float64Array = self._in_order(layout)[seen].astype(np.float64)
+        off = np.abs(made.y - wanted) / (_MORE * made.bound)
+        return float(np.where(np.isnan(off), np.inf, off).max(initial=0.0))
+
+
+def _together(entry: PreparedHybrid, given: Array) -> Array:
+    """What is quantized together, a row for each: rows, images or pixels."""
+    if isinstance(entry, PreparedHybridWindows):
+        return entry.prepared.rows(given)
+    return given
+
+
+def _quantizer(entry: PreparedHybrid) -> Quantized:
+    """The right quantization of rows: x -> (q less its zero point, what a step is worth, the zero points)."""
+
+    def quantize(x: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
+        rules = entry.prepared.arithmetic.symmetric if isinstance(entry, PreparedHybridWindows) else entry.rows
+        rows = entry.quantize(rules, x.astype(np.float32))
+        q = (rows.quantized - rows.zero_point[:, None]).astype(np.float64)
+        return q, rows.scale.astype(np.float64), rows.zero_point.astype(np.float64)
+
+    return quantize
 
 
 def _first_rows(base: HybridCase, count: int) -> HybridCase:
-    return replace(base, x=base.x[:count], q=base.q[:count], s_x=base.s_x[:count])
+    zero_point = None if base.zero_point is None else base.zero_point[:count]
+    return replace(base, x=base.x[:count], q=base.q[:count], s_x=base.s_x[:count], zero_point=zero_point)
 
 
 def _real_case(entry: PreparedFloat | PreparedFloatWindows, rows: Array) -> HybridCase:
