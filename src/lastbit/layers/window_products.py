@@ -1,15 +1,21 @@
-"""The products that one output element of a convolution adds up, in Python integers."""
+"""The products that one output element of a convolution or of a float32 layer adds up, in exact numbers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
 
 from ..arith.exact import low_bits
 from ..model.types import Array
+from ..ops.dense.float32 import PreparedFloat
 from ..ops.products.convolution import Convolution, PreparedConvolution
+from ..ops.products.float_convolution import PreparedFloatConvolution
 
-__all__ = ["WindowProducts", "met_inputs", "window_products"]
+__all__ = ["RealProducts", "WindowProducts", "met_inputs", "real_products", "window_products"]
 
 Place = tuple[int, int, int]
 """A row, a column and a channel."""
@@ -49,7 +55,7 @@ def window_products(prepared: PreparedConvolution, values: Sequence[Array], inde
     n, *place = index
     met = met_inputs(layer, (place[0], place[1], place[2]))
     seen = tuple(int(values[-1][(n, *at)]) for at, _ in met)
-    weights = tuple(weight for _, weight in met)
+    weights = tuple(int(weight) for _, weight in met)
     zx, zw, bias = layer.input_zero_point, layer.weights_zero_point, int(layer.bias_values[index[-1]])
     total = sum((v - zx) * (w - zw) for v, w in zip(seen, weights, strict=True)) + bias
     bits = prepared.parts[0].params.rule.sums.bits
@@ -58,7 +64,70 @@ def window_products(prepared: PreparedConvolution, values: Sequence[Array], inde
     return WindowProducts(tuple(at for at, _ in met), seen, weights, padding, bias, low_bits(total, bits))
 
 
-def met_inputs(layer: Convolution, place: Place) -> list[tuple[Place, int]]:
+@dataclass(frozen=True)
+class RealProducts:
+    """What one output element of a float32 layer is made of.
+
+    Attributes:
+        places: of each input element that is no padding: (row, column, channel), or of a dense layer (k,).
+        x: their values.
+        weights: the weights that they meet.
+        padding: how many taps of the window meet no input value.
+        bias: the channel's bias; None where the layer has none.
+    """
+
+    places: tuple[tuple[int, ...], ...]
+    x: tuple[float, ...]
+    weights: tuple[float, ...]
+    padding: int
+    bias: float | None
+
+    @property
+    def products(self) -> list[Fraction | None]:
+        """Each product in exact numbers; None where one of the two is infinite or no number."""
+        return [
+            Fraction(x) * Fraction(w) if math.isfinite(x) and math.isfinite(w) else None
+            for x, w in zip(self.x, self.weights, strict=True)
+        ]
+
+    @property
+    def exact(self) -> Fraction | None:
+        """The sum of all products and the bias in exact numbers; None where there is none."""
+        finite = [product for product in self.products if product is not None]
+        bias = 0.0 if self.bias is None else self.bias
+        return sum(finite, Fraction(bias)) if len(finite) == len(self.x) and math.isfinite(bias) else None
+
+
+def real_products(
+    prepared: PreparedFloatConvolution | PreparedFloat, values: Sequence[Array], index: tuple[int, ...]
+) -> RealProducts:
+    """The products of one output element of a float32 layer, from the definition.
+
+    Args:
+        prepared: the layer.
+        values: its inputs.
+        index: the element's place in the output.
+    """
+    channel = index[-1]
+    if isinstance(prepared, PreparedFloat):
+        rows = prepared.layer.rows(values[0])
+        row = (
+            int(np.ravel_multi_index(index[:-1], prepared.layer.output_shape(values[0].shape)[:-1]))
+            if index[:-1]
+            else 0
+        )
+        x, weights = rows[row].tolist(), prepared.weights[channel].tolist()
+        bias = None if prepared.bias is None else float(prepared.bias[channel])
+        return RealProducts(tuple((k,) for k in range(len(x))), tuple(x), tuple(weights), 0, bias)
+    layer = prepared.convolution
+    met = met_inputs(layer, (index[1], index[2], channel))
+    seen = tuple(values[-1][(index[0], *at)].item() for at, _ in met)
+    taps, _ = _taps(layer, channel)
+    bias = None if layer.bias is None or layer.bias.data is None else float(layer.bias.data.reshape(-1)[channel])
+    return RealProducts(tuple(at for at, _ in met), seen, tuple(float(w) for _, w in met), taps.size - len(met), bias)
+
+
+def met_inputs(layer: Convolution, place: Place) -> list[tuple[Place, int | float]]:
     """Which input values of a sample one output element is made of, each with the weight that it meets.
 
     Args:
@@ -69,7 +138,7 @@ def met_inputs(layer: Convolution, place: Place) -> list[tuple[Place, int]]:
     taps, first = _taps(layer, channel)
     columns = list(enumerate(_spots(layer, 1, left)))
     return [
-        ((row, column, first + c), int(taps[i, j, c]))
+        ((row, column, first + c), taps[i, j, c].item())
         for i, row in enumerate(_spots(layer, 0, top))
         for j, column in columns
         if row is not None and column is not None

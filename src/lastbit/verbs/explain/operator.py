@@ -1,4 +1,4 @@
-"""One output element of an operator that is no dense layer: what it is made of, each stage, and who prints another."""
+"""One output element of a float32 layer or of an operator that is no dense layer: its parts, stages and runtimes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ import numpy.typing as npt
 from ...arith.exact import ExactStep
 from ...layers.moved_from import moved_from
 from ...layers.operator_input import operator_inputs, random_inputs_of
-from ...layers.window_products import window_products
+from ...layers.window_products import real_products, window_products
 from ...layers.worked_element import conditions_met, element_input, exact_element
 from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model, Operator, Tensor
 from ...model.types import Array
 from ...ops import OPERATORS
 from ...ops.base import PreparedOperator
+from ...ops.dense.float32 import PreparedFloat
 from ...ops.prepare import prepare_operator
 from ...ops.products.convolution import PreparedConvolution
+from ...ops.products.float_convolution import PreparedFloatConvolution
 from ...report.blocks import Block, Report
 from ...report.phrases import others_text
 from ...runtimes import RUNTIMES, Runtime
@@ -91,6 +93,15 @@ class OperatorExplanation(OperatorNumbers, Report):
                 "padding": products.padding,
                 "bias": products.bias,
                 "acc": products.acc,
+            },
+            "real_products": None
+            if element.real is None
+            else {
+                "input": list(element.real.x),
+                "weights": list(element.real.weights),
+                "padding": element.real.padding,
+                "bias": element.real.bias,
+                "exact_sum": None if element.real.exact is None else fraction_data(element.real.exact),
             },
             "conditions": [{"condition": text, "met": met} for text, met in element.conditions],
             "steps": [_step_data(step) for step in element.steps],
@@ -190,7 +201,7 @@ def _elsewhere(
     """The operator in every other runtime: prepared, its outputs, and why the rest refuses it."""
     prepared, outputs, refused = {}, {}, {}
     for name, other in RUNTIMES.items():
-        if name == runtime.name or other.dense_only:
+        if name == runtime.name or (other.dense_only and op.name != "FULLY_CONNECTED"):
             continue
         try:
             entry = prepare_operator(model, op, other)
@@ -243,6 +254,7 @@ def _element(
     members: tuple[int, ...] = ()
     conditions: tuple[tuple[str, bool], ...] = ()
     products = window_products(entry, values, index) if isinstance(entry, PreparedConvolution) else None
+    real = real_products(entry, values, index) if isinstance(entry, PreparedFloatConvolution | PreparedFloat) else None
     if entry.staged is not None:
         made = element_input(entry.staged, values, index)
         members, conditions = made.members, conditions_met(entry.staged, values, index)
@@ -251,16 +263,17 @@ def _element(
     elif entry.recipe is not None and values:
         inputs = ((entry.inputs[0], int(values[0][index])),)
         members = tuple(values[0][index[:-1]].tolist()) if entry.recipe.beta is not None else ()
-    elif products is None:
+    elif products is None and real is None:
         inputs = _broadcast_values(entry, values, index, output.shape)
-    moved = None if steps or products is not None else moved_from(entry, values, index)
+    added_up = products is not None or real is not None
+    moved = None if steps or added_up else moved_from(entry, values, index)
     shown = []
     for name, value in trace.items():
         here = _at(np.asarray(value), index, output.shape)
         if here is not None:
             shown.append((name, here))
     return OperatorElement(
-        index, inputs, members, products, conditions, moved, tuple(steps), tuple(shown), output[index].item()
+        index, inputs, members, products, real, conditions, moved, tuple(steps), tuple(shown), output[index].item()
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...arith.exact import ExactStep
-from ...layers.window_products import WindowProducts
+from ...layers.window_products import RealProducts, WindowProducts
 from ...model.graph import Model, Tensor
 from ...ops.base import PreparedOperator
 from ...ops.products.convolution import PreparedConvolution
@@ -45,7 +45,8 @@ class OperatorElement:
         index: its place in the output.
         inputs: the inputs' elements that meet there, by the input tensor's index; empty for reductions.
         members: of a reduction, a window or a row: the elements that are made into one.
-        products: of a convolution, what it adds up.
+        products: of a convolution of integers, what it adds up.
+        real: of a float32 layer, what it adds up.
         conditions: of a rule that is a choice: its conditions in words, and whether each is met here.
         moved: of an operator that moves values: the input tensor and the place in it.
         steps: every step in exact numbers; empty for operators that have no slow twin.
@@ -57,6 +58,7 @@ class OperatorElement:
     inputs: tuple[tuple[int, int | float], ...]
     members: tuple[int, ...]
     products: WindowProducts | None
+    real: RealProducts | None
     conditions: tuple[tuple[str, bool], ...]
     moved: tuple[int, tuple[int, ...]] | None
     steps: tuple[ExactStep, ...]

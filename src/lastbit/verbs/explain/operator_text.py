@@ -17,6 +17,7 @@ from ...rules.operators.rule import Choice
 from ...rules.operators.words import equation
 from .element import decimal_text
 from .operator_numbers import OperatorNumbers
+from .real_numbers import real_rows, real_sum_text
 
 __all__ = ["blocks", "followed", "latex"]
 
@@ -95,6 +96,11 @@ def _inputs(made: OperatorNumbers) -> Iterable[Block]:
     if element.products is not None:
         yield from _product_table(made)
         return
+    if element.real is not None:
+        headers, rows = real_rows(element.real)
+        yield Table(headers, _shortened(rows), right=headers[1:])
+        yield _facts(("sum", real_sum_text(element.real)))
+        return
     facts = [(f"tensor {number}", _plain(value)) for number, value in element.inputs]
     if element.members:
         what = "row" if made.prepared.recipe is not None else "elements"
@@ -127,6 +133,14 @@ def _product_table(made: OperatorNumbers) -> Iterable[Block]:
     yield Table(headers, table, right=headers[1:])
     padding = f"; {products.padding} taps meet no input value, which adds nothing" if products.padding else ""
     yield _facts(("bias", str(products.bias)), ("acc", f"{total} + ({products.bias}) = {products.acc}{padding}"))
+
+
+def _shortened(rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """All rows, or the first and the last."""
+    if len(rows) <= _MANY:
+        return rows
+    more = (f"{len(rows) - 2 * _ENDS} more", *[""] * (len(rows[0]) - 1))
+    return [*rows[:_ENDS], more, *rows[-_ENDS:]]
 
 
 def _stages(made: OperatorNumbers) -> Iterable[Block]:

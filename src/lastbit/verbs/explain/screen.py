@@ -34,11 +34,13 @@ class Products:
         headers: of the columns; the last one is the product.
         rows: a row for each product.
         acc: the sum, and what is added to it, in words.
+        real: the products as numbers where the last column has them as text.
     """
 
     headers: Sequence[str]
     rows: Sequence[Sequence[object]]
     acc: str
+    real: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,8 @@ def _inputs(made: InShort) -> Iterable[Block]:
         headers, rows = made.products.headers, made.products.rows
         shown = list(rows[:_MOST_PRODUCTS])
         if len(rows) > len(shown):
-            rest = sum(int(str(row[-1])) for row in rows[len(shown) :])
+            left = made.products.real[len(shown) :]
+            rest = f"{sum(left):.9g}" if left else sum(int(str(row[-1])) for row in rows[len(shown) :])
             shown.append((f"{len(rows) - len(shown)} more", *[""] * (len(headers) - 2), rest))
         yield Table(headers, shown, right=headers, close=True)
         yield Code("\n".join(textwrap.wrap(made.products.acc, _WIDTH)))

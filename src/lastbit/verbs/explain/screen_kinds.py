@@ -14,6 +14,7 @@ from .deciding_step import OtherRuntime
 from .element import Element
 from .hybrid_numbers import HybridNumbers
 from .operator_numbers import OperatorNumbers
+from .real_numbers import real_rows, real_sum_text
 from .runtimes_text import cause_text
 from .screen import InShort, Printed, Products, plain_steps, whole_output
 
@@ -181,6 +182,10 @@ def _facts(made: OperatorNumbers) -> list[tuple[str, str]]:
 
 def _window(made: OperatorNumbers) -> Products | None:
     """What an element of a convolution adds up."""
+    if made.element.real is not None:
+        headers, real = real_rows(made.element.real)
+        values = [float("nan") if product is None else float(product) for product in made.element.real.products]
+        return Products(headers, real, real_sum_text(made.element.real), values)
     products = made.element.products
     if products is None or not isinstance(made.prepared, PreparedConvolution):
         return None

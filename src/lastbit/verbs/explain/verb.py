@@ -18,6 +18,7 @@ from ...model.graph import Model, Operator
 from ...model.types import Array
 from ...ops.base import refuse
 from ...ops.dense.eight_bit import PreparedDense
+from ...ops.dense.float32 import PreparedFloat
 from ...ops.dense.gemv_or_gemm import for_rows
 from ...ops.dense.hybrid import PreparedHybrid
 from ...ops.prepare import prepare_operator
@@ -157,7 +158,7 @@ def explain(
 
     Returns:
         The Explanation: a Report, with `latex()` for a derivation to print. A HybridExplanation for a hybrid layer, an
-        OperatorExplanation for any operator that is no dense layer.
+        OperatorExplanation for a float32 layer and any operator that is no dense layer.
 
     Raises:
         ModelError: the model is malformed.
@@ -180,6 +181,8 @@ def explain(
     hybrid = prepare_operator(loaded, operator, chosen)
     if isinstance(hybrid, PreparedHybrid):
         return explain_hybrid(loaded, operator, hybrid, chosen, x, seed=seed, at=at)
+    if isinstance(hybrid, PreparedFloat):
+        return explain_operator(loaded, operator, chosen, x, seed=seed, at=at)
     layers = {chosen.name: _prepare_dense(loaded, operator, chosen)}
     layer = layers[chosen.name].layer
     refused = {}
