@@ -20,13 +20,12 @@ import numpy as np
 from lastbit.model.graph import Model
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.model.tflite.writer import write
-from lastbit.oracles import on_this_machine
 from lastbit.verbs.bench.measure import by_turns
 from lastbit.verbs.bench.peers import contenders
 from lastbit.verbs.bench.report import BenchReport, time_text
 from lastbit.verbs.bench.verb import BATCHES, bench, random_input
 from lastbit.verbs.evaluate.verb import evaluate
-from lastbit.verbs.run.verb import build, load
+from lastbit.verbs.run.verb import load
 
 MODELS = Path(__file__).parents[2] / "shared" / "models"
 SHAPES = ((640, 128), (128, 128), (784, 512), (1024, 1024), (4096, 4096))
@@ -89,18 +88,6 @@ def table(reports: dict[str, BenchReport]) -> str:
     return "\n".join(lines)
 
 
-def threads_table() -> list[str]:
-    """Two threads beside one, by turns."""
-    lines = []
-    for name, model, _ in cases(["640x128", "1024x1024", "autoencoder", "hybrid autoencoder"]):
-        runtime = on_this_machine("litert-xnnpack") if name.startswith("hybrid") else "tflm"
-        x = random_input(model, 4096, np.random.default_rng(0))
-        calls = [build(model, runtime, engine="jit", threads=count) for count in (1, 2)]
-        one, two = by_turns([lambda call=call, x=x: call(x) for call in calls], 6.0)  # type: ignore[misc]
-        lines.append(f"two threads, {name}, batch 4096, {runtime}: {one / two:.2f} times one")
-    return lines
-
-
 def evaluation(rows: int = 100_000) -> str:
     """How long a data set takes in TensorFlow Lite Micro's arithmetic, beside its own interpreter."""
     path = MODELS / f"{WHOLE['autoencoder']}.tflite"
@@ -149,8 +136,7 @@ def main() -> None:
         for what, size in report.memory.items():
             print(f"peak memory, {name}, {what}: {size / 2**20:.0f} MiB")
     if not arguments.only and not arguments.cpu:
-        for line in (*threads_table(), evaluation()):
-            print(line, flush=True)
+        print(evaluation(), flush=True)
     if arguments.output:
         content = {name: report.as_dict() for name, report in reports.items()}
         Path(arguments.output).write_text(json.dumps(content, indent=1))

@@ -24,7 +24,7 @@ class Fields(NamedTuple):
     steps: int
     sum_steps: int  # steps after which 32-bit sums are widened
     units: int
-    first_unit: int  # of the panels; not 0 where another thread has those before
+    first_unit: int  # of its panels; not 0 for a group of channels that has others before it
     lanes: int
     width: int  # vectors of one of the first panels; the other panels have one vector less
     wide_panels: int  # how many have that width
@@ -104,8 +104,8 @@ class State(NamedTuple):
     """What a chain knows of itself.
 
     Places are bytes from the begin of the scratch memory, which has what lies between operators, a block's converted
-    rows and one tile's more, their sums or records, room for one tile, and the address of the block's input. Threads
-    take a multiple of `step` rows at a time.
+    rows and one tile's more, their sums or records, room for one tile, and two addresses of `now`: the block's input, and
+    the count of its panels that threads have taken, or 0. Threads take a multiple of `step` rows at a time.
     """
 
     operators: int  # the address of their fields
@@ -116,7 +116,7 @@ class State(NamedTuple):
     converted: int
     sums: int
     spare: int
-    source: int
+    now: int
     step: int
 
 

@@ -121,7 +121,7 @@ def depthwise(fields: int, state: int, scratch: int, x: int, rows: int, out: int
 def given_at(p: Any, number: int, state: int, scratch: int) -> int:
     """Where one of the inputs of an operator lies that has several."""
     place: int = int64_at(p[AT.reads])[number]
-    return scratch + place if place >= 0 else int(int64_at(scratch + int64_at(state)[IN.source])[0])
+    return scratch + place if place >= 0 else int(int64_at(scratch + int64_at(state)[IN.now])[0])
 
 
 def pairs(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -> int:

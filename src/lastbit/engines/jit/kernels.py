@@ -30,6 +30,20 @@ def _take_rows(shared: int, rows: int, block: int, step: int) -> tuple[int, int]
 
 
 @inner
+def _take_panel(shared: int, panel: int, panels: int) -> int:
+    """The panel after this one, or the next one that none of several threads has taken."""
+    if not shared:
+        return panel + 1
+    taken = int64_at(shared)[0]
+    while taken < panels:
+        found = exchange(shared, taken, taken + 1)
+        if found == taken:
+            break
+        taken = found
+    return int(taken)
+
+
+@inner
 def _copy_tile(source: int, source_stride: int, out: int, out_stride: int, rows: int, size: int) -> None:
     for r in range(rows):
         given, taken = uint8_at(source + r * source_stride), uint8_at(out + r * out_stride)
@@ -37,12 +51,11 @@ def _copy_tile(source: int, source_stride: int, out: int, out_stride: int, rows:
             taken[i] = given[i]
 
 
-def tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n: int, out: int) -> int:
-    """All tiles of a layer, or of a thread's part: `n` converted rows -> outputs `[n, units]`."""
+def tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n: int, out: int, shared: int) -> int:
+    """All tiles of a layer, or of the panels that this thread takes: `n` converted rows -> outputs `[n, units]`."""
     p = int64_at(fields)
     element, lanes, stride = p[AT.output_bytes], p[AT.lanes], p[AT.units] * p[AT.output_bytes]
     row_bytes, steps, sum_steps, scalars = p[AT.row_bytes], p[AT.steps], p[AT.sum_steps], p[AT.scalars]
-    constants, place, left_units = p[AT.columns], out + p[AT.first_unit] * element, p[AT.units] - p[AT.first_unit]
     windows, taps, few_rows, masks = p[AT.pixels] != 0, p[AT.taps], p[AT.few_rows], p[AT.masks] != 0
     # Rows lie one behind the other, or windows at places of a table.
     row_step, apart, apart_step = (0, p[AT.starts], 8) if windows else (row_bytes, row_bytes, 0)
@@ -50,12 +63,17 @@ def tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n:
     narrow = one and p[AT.one_is_narrow] != 0
     weights = p[AT.narrow_weights] if narrow else p[AT.weights]
     vector_bytes = p[AT.narrow_vector_bytes] if narrow else p[AT.vector_bytes]
-    for panel in range(p[AT.panels]):
+    panel = _take_panel(shared, -1, p[AT.panels])
+    while panel < p[AT.panels]:
         wide = panel < p[AT.wide_panels]
+        before = panel * p[AT.width] - max(panel - p[AT.wide_panels], 0)  # vectors
+        panel_weights, constants = weights + before * vector_bytes, p[AT.columns] + before * p[AT.column_bytes]
+        first = p[AT.first_unit] + before * lanes
+        place = out + first * element
         width = p[AT.width] if wide else p[AT.width] - 1
         many = p[AT.wide_rows] if wide else p[AT.slim_rows]
         tile_bytes = width * lanes * element
-        some = min(left_units, width * lanes)
+        some = min(p[AT.units] - first, width * lanes)
         last = panel == p[AT.panels] - 1
         mask = p[AT.mask] if last else -1
         # Where a part of a vector cannot be stored, and where a tile has more rows than there are, it is calculated
@@ -72,7 +90,7 @@ def tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n:
             else:
                 tile, taken = small, few_rows
             a, place_of_row = converted + row * row_step, apart + row * apart_step
-            given = (a, place_of_row, taps, weights, steps, sum_steps, constants, scalars, sums + sum_bytes * row)
+            given = (a, place_of_row, taps, panel_weights, steps, sum_steps, constants, scalars, sums + sum_bytes * row)
             target = place + row * stride
             if whole and taken <= left:
                 call_tile(tile, (*given, target, stride, mask))
@@ -81,10 +99,7 @@ def tiles(fields: int, converted: int, sums: int, sum_bytes: int, spare: int, n:
                 call_tile(tile, (*given, spare, tile_bytes, mask))
                 _copy_tile(spare, tile_bytes, target, stride, taken, some * element)
             row += taken
-        constants += width * p[AT.column_bytes]
-        weights += width * vector_bytes
-        place += tile_bytes
-        left_units -= some
+        panel = _take_panel(shared, panel, p[AT.panels])
     return 0
 
 
@@ -99,7 +114,7 @@ def dense(fields: int, state: int, scratch: int, x: int, rows: int, out: int) ->
         call(p[AT.convert], (x, depth * p[AT.input_bytes], n, depth, converted, row_bytes))
     if to != 0 or n == 1:
         add_rows(converted, n, depth, row_bytes, to, p[AT.weights_zero_point], sums)
-    call(p[AT.tiles], (fields, converted, sums, 4, spare, n, out))
+    call(p[AT.tiles], (fields, converted, sums, 4, spare, n, out, int64_at(scratch + places[IN.now])[1]))
     return 0
 
 
@@ -116,7 +131,7 @@ def convolve(fields: int, state: int, scratch: int, x: int, rows: int, out: int)
             layer, here = layers + number * FIELD_BYTES, copy + number * p[AT.layer_bytes]
             if p[AT.converted_to] != 0:
                 add_windows(int64_at(layer), here, sums)
-            call(p[AT.tiles], (layer, here, sums, 4, spare, p[AT.pixels], out + image * made_bytes))
+            call(p[AT.tiles], (layer, here, sums, 4, spare, p[AT.pixels], out + image * made_bytes, 0))
     return 0
 
 
@@ -128,7 +143,8 @@ def hybrid(fields: int, state: int, scratch: int, x: int, rows: int, out: int) -
     outcome = quantize_rows(x, n, p[AT.depth], p[AT.quantizer], to, converted, p[AT.row_bytes], sums)
     if outcome == NAN or (outcome == ZEROS and p[AT.zeros_matter] != 0):
         return 1
-    call(p[AT.tiles], (fields, converted, sums, RECORD_BYTES, spare, n, out))
+    shared = int64_at(scratch + places[IN.now])[1]
+    call(p[AT.tiles], (fields, converted, sums, RECORD_BYTES, spare, n, out, shared))
     return 0
 
 
@@ -141,8 +157,9 @@ def chain(state: int, scratch: int, x: int, rows: int, out: int, shared: int) ->
         x: the address of the input.
         rows: how many.
         out: the address of the output.
-        shared: 0, or the address of what threads that call this at once share: rows that are taken, and how many
-            threads, int64 each.
+        shared: 0, or the address of what threads that call this at once share, int64 each: rows that are taken, and
+            how many threads; or, where they share the panels of a single dense layer, 0, 0, and for each block of rows
+            the panels that are taken.
 
     Returns:
         0, or 1 where only the reference says what is right: at a row on which the real kernel of an operator aborts
@@ -150,18 +167,20 @@ def chain(state: int, scratch: int, x: int, rows: int, out: int, shared: int) ->
         are not complete then.
     """
     s = int64_at(state)
-    block, count, source = s[IN.block], s[IN.length], int64_at(scratch + s[IN.source])
-    start, taken = -block, block
+    block, count, now = s[IN.block], s[IN.length], int64_at(scratch + s[IN.now])
+    threads = int64_at(shared)[1] if shared else 0
+    start, taken, panels = -block, block, shared + 8 if shared and not threads else 0
     while True:
-        if shared:
+        if threads:
             start, taken = _take_rows(shared, rows, block, s[IN.step])
         else:
             start += block
             taken = min(block, rows - start)
+            panels += 8 if panels else 0
         if taken <= 0:
             return 0
         here = x + start * s[IN.input_bytes]
-        source[0] = here
+        now[0], now[1] = here, panels
         there = out + start * s[IN.output_bytes]
         for index in range(count):
             fields = s[IN.operators] + index * FIELD_BYTES

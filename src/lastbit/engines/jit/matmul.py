@@ -35,9 +35,8 @@ _IMAGE_BYTES = 100_000
 # Fewer rows would read the weights of a deep layer from memory too often.
 _LEAST_BLOCK = 96
 _LEAST_ROWS_PER_THREAD = 24
-# Weights that no core's second level cache holds: threads share the units instead of the rows, so that each weight is
-# read by one thread only, where rows are few or all of the input stays in that cache.
-_LARGE_WEIGHTS = 4 << 20
+# Threads share the units of a large layer instead of the rows, so that each weight is read by one thread only, where
+# rows are few or all of the input stays in the second level cache.
 _SHARED_INPUT_BYTES = 1 << 20
 # Calls of fewer products keep Python's lock: it takes about as long to give it back and take it again.
 _LEAST_PRODUCTS = 1 << 22
@@ -97,7 +96,7 @@ class Chain:
             max(room.converted * block + room.copy for room in rooms),
             8 * (max(room.sums for room in rooms) * block + MOST_ROWS),
             8 * max(room.spare for room in rooms),
-            8,
+            16,
         )
         *starts, self._scratch_bytes = np.cumsum([-(-size // 128) * 128 for size in sizes]).tolist()
         state = [address(self._table), len(operators), self._in_bytes, rooms[-1].made, block, *starts, step]
@@ -107,10 +106,11 @@ class Chain:
         products = max(sum(room.products for room in rooms), 1)
         self._least = min(_LEAST_ROWS_PER_THREAD, max(_LEAST_PRODUCTS // products, 1))
         self._few = min(2 * self._least - 1, _LEAST_PRODUCTS // products)
-        large = any(isinstance(op, PackedDense) and op.weights_bytes >= _LARGE_WEIGHTS for op in operators)
+        large = any(isinstance(op, PackedDense) and op.large for op in operators)
         self._rows_for_units = max(2 * _LEAST_ROWS_PER_THREAD - 1, _SHARED_INPUT_BYTES // self._in_bytes)
         self._large = large and not images(rooms) and all(read == (k,) for k, read in enumerate(wiring))
-        self._parts: dict[int, list[list[Chain]]] = {}
+        self._block = block
+        self._layers: list[Chain] = []
         self._outputs = Outputs()
         self._add_tiles(one_row=True)
 
@@ -181,22 +181,27 @@ class Chain:
             return self._memory()
 
     def _by_units(self, x: Array, rows: int, threads: int) -> Array:
-        """Few rows of large layers: threads share the units of each layer, one operator after the other."""
-        if threads not in self._parts:
-            self._parts[threads] = [[Chain([part]) for part in _parts(op, threads)] for op in self._operators]
+        """Few rows of large layers: threads share the panels of each layer, one operator after the other."""
+        self._layers = self._layers or [Chain([op]) for op in self._operators]
         given = x
-        for chains in self._parts[threads]:
-            out = np.empty((rows, chains[0]._elements), chains[0].output)
-            for chain in chains:
-                chain._prepare(rows)
-            parts = [Share(chain._take(), given, rows, out) for chain in chains]
-            refused = together(parts)
-            for chain, part in zip(chains, parts, strict=True):
-                chain._free.append(part.memory)
+        for layer in self._layers:
+            layer._prepare(rows)
+            out = np.empty((rows, layer._elements), layer.output)
+            if layer._large:
+                refused = layer._together(given, rows, out, np.zeros(2 + -(-rows // layer._block), np.int64), threads)
+            else:
+                refused = layer._run(given, rows, out)
             if refused and self._refuse is not None:
                 return self._refuse(x)
             given = out
         return given
+
+    def _together(self, x: Array, rows: int, out: Array, shared: IntArray, threads: int) -> int:
+        """Let several threads share a call by these numbers: see `kernels.chain`."""
+        parts = [Share(self._take(), x, rows, out, address(shared)) for _ in range(threads)]
+        refused = together(parts)
+        self._free.extend(part.memory for part in parts)
+        return refused
 
     def _many(self, x: Array, rows: int, threads: int) -> Array:
         """So many rows that threads and the memory of the output matter."""
@@ -205,10 +210,7 @@ class Chain:
         if threads < 2:
             refused = self._run(x, rows, out, others=1)
         else:
-            shared = np.asarray([0, threads], np.int64)  # rows that are taken, and by how many threads
-            parts = [Share(self._take(), x, rows, out, address(shared)) for _ in range(threads)]
-            refused = together(parts)
-            self._free.extend(part.memory for part in parts)
+            refused = self._together(x, rows, out, np.asarray([0, threads], np.int64), threads)
         return self._refuse(x) if refused and self._refuse is not None else out
 
     def _memory(self) -> int:
@@ -219,14 +221,6 @@ class Chain:
         array[:16].view(np.int64)[:] = self._function, address(self._state)
         self._kept.append(array)
         return address(array)
-
-
-def _parts(op: Operator, threads: int) -> Sequence[Operator]:
-    """What threads do of an operator at once."""
-    if isinstance(op, PackedDense) and op.weights_bytes >= _LARGE_WEIGHTS:
-        count = min(threads, op.panels.count)
-        return [op.part(index, count) for index in range(count)]
-    return [op]
 
 
 def _block(operators: Sequence[Operator], rooms: Sequence[Room], wiring: Wiring) -> tuple[int, int]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Epilogue", "PackedDense", "Panels", "kernels_for", "pack"]
 
 
+_LARGE_WEIGHTS = 4 << 20
+
+
 @dataclass(frozen=True)
 class Panels:
     """How the units of a layer are cut into tiles: so that their widths differ by one vector at most.
@@ -128,25 +131,15 @@ class PackedDense:
         """Output units."""
         return self.panels.units
 
-    def part(self, index: int, count: int) -> PackedDense:
-        """One of so many parts of its panels: writes only its own units of each output row."""
-        start, stop = (self.panels.count * i // count for i in (index, index + 1))
-        before, given = sum(self.panels.parts[:start]), self.fields
-        own = {
-            "first_unit": before * self.panels.lanes,
-            "panels": stop - start,
-            "wide_panels": min(max(self.panels.wide - start, 0), stop - start),
-            "weights": given["weights"] + before * given["vector_bytes"],
-            "narrow_weights": given["narrow_weights"] + before * given["narrow_vector_bytes"],
-            "columns": given["columns"] + before * given["column_bytes"],
-            "mask": given["mask"] if stop == self.panels.count else -1,
-        }
-        return replace(self, fields=given | own)
-
     @property
     def weights_bytes(self) -> int:
         """What an input of one row reads."""
         return self.panels.vectors * self.fields["narrow_vector_bytes"]
+
+    @property
+    def large(self) -> bool:
+        """Whether no core's second level cache holds its weights."""
+        return self.weights_bytes >= _LARGE_WEIGHTS
 
     def tiles(self, one_row: bool) -> dict[str, int]:
         """The micro-kernels for an input of one row, or for others a large and a small one, of each width: fields."""
