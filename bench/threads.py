@@ -3,8 +3,8 @@
     python bench/threads.py [--threads N] [--seconds S] [--only 1024x1024 autoencoder ...]
 
 Each figure is the median time of a call with one thread, divided by that with several. Everybody makes a few calls one
-after the other, of which the first ones do not count, then the next has its turn: a thread that slept takes some time to reach its
-full speed. Calls below a millisecond are left out. About a minute.
+after the other, of which the first ones do not count, then the next has its turn: a thread that slept takes time
+to reach its full speed. Calls below a millisecond are left out. About a minute.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ numba = pytest.importorskip("numba", reason="needs Numba: pip install '.[fast]'"
 from lastbit.engines.jit import cpu as jit_cpu  # noqa: E402  # noqa: E402
 from lastbit.engines.jit import forms as jit_forms  # noqa: E402
 from lastbit.engines.jit import kernels as jit_kernels  # noqa: E402
-from lastbit.engines.jit import matmul as jit_matmul
-from lastbit.engines.jit import pack as jit_pack  # noqa: E402
+from lastbit.engines.jit import matmul as jit_matmul  # noqa: E402
 from lastbit.engines.jit import memory as jit_memory  # noqa: E402
+from lastbit.engines.jit import pack as jit_pack  # noqa: E402
 from lastbit.engines.jit.hybrid_forms import HybridEnding  # noqa: E402
 from lastbit.engines.jit.slots import form_slots  # noqa: E402
 from lastbit.engines.jit.vectors import ISAS, choose_isa  # noqa: E402  # noqa: E402

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...arith.fixedpoint import low_bits
 from ...arith.floats import flush_subnormals
 from ...model.types import Array, fused_bounds
 from ...ops.dense.hybrid import PreparedHybrid
@@ -15,7 +14,7 @@ from ...rules.base import Unsupported
 from ...rules.hybrid.forms import Clamp, Finish, Rows
 from ...rules.hybrid.table import QD8, SSE_ASYMMETRIC, SSE_SYMMETRIC
 from .cpu import has_fma
-from .hybrid_forms import HybridEnding, fused_slots
+from .hybrid_forms import HybridEnding, fused_slots, least_scale, paired
 from .matmul import Epilogue, PackedDense, pack
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ __all__ = ["pack_hybrid"]
 
 # The kernels for int4 weights have accumulators of 28 bits. Layers whose sums cannot reach that need no care.
 _MOST_28 = 2**27 - 1
+# Sums of weights are two int16 to the kernels (see `hybrid_forms.paired`).
+_MOST_SUM = 2**23
 _READER = "llvm"
 
 
@@ -45,7 +46,7 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
     layer, finish = entry.layer, entry.arithmetic.finish
     if entry.nibbles or entry.wrong_signs.any() or layer.input.data is not None or entry.arithmetic.loops != "none":
         return None
-    if entry.arithmetic.last_units is not None:
+    if entry.arithmetic.last_units is not None or np.abs(entry.weights_sum).max(initial=0) >= _MOST_SUM:
         return None
     try:
         form, kind = _ending(finish, finish.int4_clamp if entry.int4 else finish.clamp), _quantizer(entry.rows)
@@ -64,9 +65,10 @@ def pack_hybrid(entry: PreparedHybrid, rows: int, isa: Isa | None = None) -> Pac
     if form.clamp == "bound_first_if_any":
         slots["unclamped"] = np.full(units, layer.activation == "NONE", np.int32)
     low, high = (np.full(units, bound, np.float32) for bound in fused_bounds(layer.activation))
-    sums = low_bits(entry.weights_sum, 32).astype(np.int32)
-    slots |= {"weights_sum": sums, "low": low, "high": high}
-    packed = pack(weights.astype(np.int8), epilogue=Epilogue(slots=slots, form=form), rows=rows, isa=isa)
+    slots |= {"weights_sum": paired(entry.weights_sum), "low": low, "high": high}
+    least = {"least_scale_float": least_scale(slots["factor"], slots["addend"])} if finish.fused else {}
+    epilogue = Epilogue(slots=slots, form=form, scalars=least)
+    packed = pack(weights.astype(np.int8), epilogue=epilogue, rows=rows, isa=isa)
     if packed is None:
         return None
     # A batch of zeros only is not multiplied at all by some kernels. That shows in a bias of -0.0, to which +0.0

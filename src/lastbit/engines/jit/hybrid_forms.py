@@ -6,6 +6,7 @@ XNNPACK's kernels run with subnormal results set to zero, by the rounding to 24 
 fused multiply-add is done twice: as it is, and with the factor and the addend 2^60 times as large, where nothing that
 matters is subnormal. Where the second one is below 2^60 times the smallest normal number, the result is zero. Where it
 overflows, the result is far from that: a sum that large, or one of addends that large, has no bits down there.
+Rows whose scale is not tiny have no subnormal results (`least_scale`), and need one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ...model.types import Array
 from .unit import Unit
 from .vectors import Vectors
 
-__all__ = ["RECORD_BYTES", "HybridEnding", "fused_slots", "hybrid_code"]
+__all__ = ["RECORD_BYTES", "HybridEnding", "fused_slots", "hybrid_code", "least_scale", "paired"]
 
 RECORD_BYTES = 8
 """Of one row: its zero point and its scale."""
@@ -44,6 +45,30 @@ class HybridEnding:
     clamp: Literal["value_first", "bound_first", "bound_first_if_any"]
 
 
+def paired(sums: Array) -> Array:
+    """What the products with a zero point are subtracted by: 256 * high + low of the negative, two int16 in an int32.
+
+    A zero point and 256 times that are an int16 each.
+
+    Args:
+        sums: int64 `[out]`, of the weights; below 2^23.
+    """
+    return ((-sums >> 8 << 16) | (-sums & 0xFF)).astype(np.int32)
+
+
+def least_scale(factor: Array, addend: Array) -> np.float32:
+    """With a row's scale of at least this, no result of the fused multiply-add is subnormal, whatever the sums are.
+
+    A sum of integers times the scale is a multiple of the scale's last bit. So the exact result is a multiple of
+    the last bits' product, or of the addend's last bit, and it is zero or as large as the smaller of these.
+    """
+    used, added = np.abs(factor[factor != 0]), np.abs(addend[addend != 0])
+    if added.size and added.min() < 2.0 ** (-126 + 23):
+        return np.float32(np.inf)
+    exponent = int(np.frexp(used.min())[1]) - 1 if used.size else 0
+    return np.float32(2.0 ** max(-126 + 2 * 23 - exponent, -126))
+
+
 def fused_slots(factor: Array, addend: Array) -> dict[str, Array]:
     """The constants of the two fused multiply-adds: float32 `[out]` each."""
     with np.errstate(over="ignore"):
@@ -57,8 +82,10 @@ def fused_slots(factor: Array, addend: Array) -> dict[str, Array]:
 
 def _total(u: Unit, acc: Any) -> Any:
     """The sums less the zero point's part, as float32."""
-    b = u.v.b
-    return b.sitofp(b.sub(acc, b.mul(u.row_i32(0), u.i32("weights_sum"))), u.v.f32)
+    v, b = u.v, u.v.b
+    zero = u.row_i32(0)
+    pair = b.or_(b.and_(zero, v.const(v.i32, 0xFFFF)), b.shl(zero, v.const(v.i32, 24)))
+    return b.sitofp(v.add_pairs(acc, pair, u.i32("weights_sum")), v.f32)
 
 
 def _fma(v: Vectors, a: Any, x: Any, c: Any) -> Any:
@@ -69,6 +96,8 @@ def _fused(u: Unit, acc: Any) -> Any:
     v, b = u.v, u.v.b
     scaled = b.fmul(_total(u, acc), u.row_f32(4))
     result = _fma(v, scaled, u.f32("factor"), u.f32("addend"))
+    if u.usual:
+        return result
     size = v.call(f"llvm.fabs.v{v.lanes}f32", v.f32, [_fma(v, scaled, u.f32("factor_larger"), u.f32("addend_larger"))])
     tiny = b.fcmp_ordered("<", size, v.const(v.f32, _SMALLEST_LARGER))
     kept = b.select(tiny, v.const(v.i32, _SIGN), v.const(v.i32, -1))

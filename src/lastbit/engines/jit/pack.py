@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .vectors import Isa
 
 __all__ = ["Epilogue", "PackedDense", "Panels", "kernels_for", "pack"]
-
 
 _LARGE_WEIGHTS = 4 << 20
 
@@ -176,12 +176,14 @@ class Epilogue:
         slots: its constants by slot, from `slots.form_slots`; None to make them from `params` (forms that add a
             real-valued bias need the scales and must give them).
         form: what finishes the sums, where that is no requantization.
+        scalars: float32 that such a form takes, by their names in `unit.SCALARS`.
         cheapest: whether a cheaper form may take the place of the rule's own where both are the same (`cheaper`).
     """
 
     params: RequantParams | None = None
     slots: dict[str, Array] | None = None
     form: Ending | None = None
+    scalars: Mapping[str, np.float32] = field(default_factory=dict)
     cheapest: bool = False
 
     def ending(self, wide: bool) -> tuple[Ending, dict[str, Array]] | None:
@@ -328,6 +330,7 @@ def _laid_out(
     from .rows import convert_address
     from .slots import form_scalars
     from .tile import FEW_ROWS, UNROLL, tile_rows
+    from .unit import SCALARS
 
     wide, (units, depth) = acc_bits == 64, held.whole.shape
     steps = max(-(-depth // (isa.group * UNROLL)), 1)
@@ -338,7 +341,9 @@ def _laid_out(
         narrow = packed if wide else narrow
     kinds, _ = forms.code_of(ending[0], wide)
     columns = panels.constants(isa, kinds, {"bias": held.start, **ending[1]})
-    scalars = np.zeros(8, np.int32) if epilogue.params is None else form_scalars(epilogue.params, acc_bits)
+    scalars = np.zeros(len(SCALARS), np.int32) if epilogue.params is None else form_scalars(epilogue.params, acc_bits)
+    for name, value in epilogue.scalars.items():
+        scalars[SCALARS.index(name)] = value.view(np.int32)
     fields = {
         "function": function_address(kernels.dense),
         "tiles": function_address(kernels.tiles),

@@ -30,12 +30,12 @@ def slot_bytes(slots: Mapping[str, str], lanes: int) -> tuple[dict[str, int], in
 
 
 def form_scalars(params: RequantParams, acc_bits: int) -> npt.NDArray[np.int32]:
-    """The scalars of one layer: int32 `[8]`."""
+    """The scalars of one layer: int32, one for each of `unit.SCALARS`."""
     dtype, zy = params.dtype, params.output_zero_point
     floats = np.asarray([params.activation_max - zy, dtype.qmin - zy, dtype.qmax - zy], np.float32)
     whole = [zy, params.activation_min, params.activation_max, dtype.qmax]
     unused = 32 - acc_bits if acc_bits < 32 else 0
-    return np.asarray([*whole, *floats.view(np.int32).tolist(), unused], np.int64).astype(np.int32)
+    return np.asarray([*whole, *floats.view(np.int32).tolist(), unused, 0], np.int64).astype(np.int32)
 
 
 def form_slots(

@@ -16,6 +16,7 @@ Each kernel is an LLVM function of its own, so that the register allocator sees 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +32,7 @@ from .forms import Ending, code_of
 from .hybrid_forms import RECORD_BYTES, HybridEnding
 from .slots import slot_bytes
 from .unit import SCALARS, Unit
-from .vectors import I1, I8, I16, I32, I64, POINTER, Isa, Vectors, new_function
+from .vectors import F32, I1, I8, I16, I32, I64, POINTER, Isa, Vectors, new_function
 
 __all__ = [
     "FEW_ROWS",
@@ -167,22 +168,53 @@ class _Tile:
             else:
                 first = {(r, n): biases[n] for r, n in tiles}
             sums, _ = self._loop(starts, panel, ir.Constant(I64, 0), steps, first)
+        places = columns, scalars, row_sums, out, out_stride, mask
+        if isinstance(self.shape.form, HybridEnding) and self.shape.form.fused:
+            with self.b.if_else(self._usual(scalars, row_sums), likely=True) as (then, otherwise):
+                with then:
+                    self._finish(sums, *places, usual=True)
+                with otherwise:
+                    self._finish(sums, *places)
+        else:
+            self._finish(sums, *places)
+
+    def _usual(self, scalars: Any, records: Any) -> Any:
+        """Whether no row's scale is so small that there can be subnormal results."""
+        b, v = self.b, self.v
+        least = b.load(v.at(scalars, 4 * SCALARS.index("least_scale_float")), typ=F32)
+        scales = [b.load(v.at(records, RECORD_BYTES * r + 4), typ=F32) for r in range(self.rows)]
+        return functools.reduce(b.and_, [b.fcmp_ordered(">=", scale, least) for scale in scales])
+
+    def _finish(
+        self,
+        sums: dict[Any, Any],
+        columns: Any,
+        scalars: Any,
+        row_sums: Any,
+        out: Any,
+        stride: Any,
+        mask: Any,
+        *,
+        usual: bool = False,
+    ) -> None:
+        """Make outputs of the sums, and store them."""
         # Vectors of one row are packed into one of bytes, where there is an instruction for that.
         packs = packs_rows(self.isa, self.shape) and self.code is not None
         done: dict[Any, Any] = {}
         for n in range(self.width):
             place = self.v.at(columns, n * self.unit_bytes)
             unit = Unit(self.v, place, scalars, self.offsets, narrow=self.shape.narrow, packs=packs)
+            unit.usual = usual
             for r in range(self.rows):
                 unit.row = self.v.at(row_sums, RECORD_BYTES * r)
                 done[r, n] = sums[r, n] if self.code is None else self.code(unit, sums[r, n])
                 if not packs:
-                    self._store(done[r, n], out, out_stride, r, n, mask)
+                    self._store(done[r, n], out, stride, r, n, mask)
         if packs:
             assert unit.bounds is not None
             bounds = [self._byte_scalar(scalars, name) for name in unit.bounds]
             for r in range(self.rows):
-                self._store_packed([done[r, n] for n in range(self.width)], bounds, out, out_stride, r, mask)
+                self._store_packed([done[r, n] for n in range(self.width)], bounds, out, stride, r, mask)
 
     def _prefetch_outputs(self, out: Any, stride: Any) -> None:
         """Ask for the cache lines that will be written, so that they are there after the loop."""

@@ -10,7 +10,17 @@ from .vectors import F32, I32, Vectors
 __all__ = ["SCALARS", "Unit"]
 
 # Scalars, each an int32 or the bits of a float32.
-SCALARS = ("zero_point", "low", "high", "type_max", "limit_float", "type_low_float", "type_high_float", "unused_bits")
+SCALARS = (
+    "zero_point",
+    "low",
+    "high",
+    "type_max",
+    "limit_float",
+    "type_low_float",
+    "type_high_float",
+    "unused_bits",
+    "least_scale_float",
+)
 
 
 class Unit:
@@ -32,6 +42,7 @@ class Unit:
         self._offsets = offsets
         self.narrow = narrow  # whether accumulators have fewer than 32 bits
         self.row: Any = None  # the record of the row that is finished, of forms that have one
+        self.usual = False  # whether no result of these rows is subnormal
         # Where several vectors are packed into one of bytes, the bounds are applied to that.
         self.bounds: tuple[str, str] | None = None
         self._packs = packs

@@ -329,14 +329,21 @@ class Vectors:
             bytes16 = ir.VectorType(I8, 16)
             pair = [self.b.bitcast(v, bytes16) for v in (weights, a)]
             return self.call("llvm.aarch64.neon.sdot.v4i32.v16i8", self.i32, [acc, *pair])
-        if self.isa.group == 4:
-            return self.b.add(acc, self._plain_bytes(a, weights))
+        return (
+            self.b.add(acc, self._plain_bytes(a, weights)) if self.isa.group == 4 else self.add_pairs(acc, a, weights)
+        )
+
+    def add_pairs(self, acc: Any, a: Any, b: Any) -> Any:
+        """Add the products of two int16, which lie in one lane, to int32 sums."""
         pairs = ir.VectorType(I16, 2 * self.lanes)
-        a, w = self.b.bitcast(a, pairs), self.b.bitcast(weights, pairs)
+        name = self.isa.name
+        if name in ("avx512vnni", "avxvnni"):
+            return self.call(f"llvm.x86.avx512.vpdpwssd.{32 * self.lanes}", self.i32, [acc, a, b])
+        a, b = self.b.bitcast(a, pairs), self.b.bitcast(b, pairs)
         if name == "avx2":
-            return self.b.add(acc, self.call("llvm.x86.avx2.pmadd.wd", self.i32, [a, w]))
+            return self.b.add(acc, self.call("llvm.x86.avx2.pmadd.wd", self.i32, [a, b]))
         wide = ir.VectorType(I32, 2 * self.lanes)
-        product = self.b.mul(self.b.sext(a, wide), self.b.sext(w, wide))
+        product = self.b.mul(self.b.sext(a, wide), self.b.sext(b, wide))
         parts = [self.shuffle(product, product, list(range(start, 2 * self.lanes, 2))) for start in (0, 1)]
         return self.b.add(acc, self.b.add(*parts))
 
