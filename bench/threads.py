@@ -4,7 +4,7 @@
 
 Each figure is the median time of a call with one thread, divided by that with several. Everybody makes a few calls one
 after the other, of which the first ones do not count, then the next has its turn: a thread that slept takes time
-to reach its full speed. Calls below a millisecond are left out. About a minute.
+to reach its full speed. Calls below a millisecond are left out. About two minutes.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def row(name: str, model: Model, batch: int, threads: int, seconds: float) -> st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=4.0, help="for each line")
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each line")
     parser.add_argument("--only", nargs="*", default=list(BATCHES))
     arguments = parser.parse_args()
     print("| case | batch | one thread | LiteRT gains | LiteRT rule gains | TFLM rule gains | x LiteRT's threads |")
