@@ -82,7 +82,7 @@ def test_chains_in_every_runtime(chain, family, engine, rng):
 
 @needs_numba
 def test_threads_share_the_units_of_each_layer_where_rows_are_few(rng, monkeypatch):
-    monkeypatch.setattr("lastbit.engines.jit.matmul._LARGE_WEIGHTS", 1)
+    monkeypatch.setattr("lastbit.engines.jit.pack._LARGE_WEIGHTS", 1)
     model = continued(dense_model("int8 per-channel", 67, 5, rng).subgraphs[0], CHAINS[4][1], first=True)
     for runtime in covered(model)[:4]:
         for rows in (1, 7):

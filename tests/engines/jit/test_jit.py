@@ -315,7 +315,12 @@ def test_the_inner_loop_is_the_cpus_dot_product_and_little_else(isa, triple, cpu
         form = shape.form
         lines = machine_code(triple, cpu, lambda module, shape=shape: build_tile(module, ISAS[isa], shape))
         found = [number for number, line in enumerate(lines) if instruction in line]
-        assert len(found) == UNROLL * rows * width, form
+        products = UNROLL * rows * width
+        if isinstance(form, HybridEnding) and isa == "avx2":
+            # Behind the loop, too: the zero points' part.
+            assert len(found) > products
+            found = found[:products]
+        assert len(found) == products, form
         if unwanted is not None:
             # Nothing on the stack, and no addresses of rows calculated anew.
             inside = [line for line in lines[found[0] : found[-1]] if re.search(unwanted, line)]

@@ -104,8 +104,8 @@ class State(NamedTuple):
     """What a chain knows of itself.
 
     Places are bytes from the begin of the scratch memory, which has what lies between operators, a block's converted
-    rows and one tile's more, their sums or records, room for one tile, and at `now` two addresses: of the block's
-    input, and of the count of its panels that threads have taken, or 0. Threads take a multiple of `step` rows at a time.
+    rows and one tile's more, their sums or records, and room for one tile. At `now` are two addresses: of the block's
+    input, and of the count of its panels that threads have taken, or 0. Threads take a multiple of `step` rows at once.
     """
 
     operators: int  # the address of their fields
