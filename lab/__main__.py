@@ -62,6 +62,7 @@ COMMANDS = {
         "keras": "lab.checks.keras_check",
         "keras_rivals": "lab.checks.keras_rivals",
         "methods": "lab.checks.methods_check",
+        "micro_recorder": "lab.checks.micro_recorder",
         "models": "lab.checks.verify_models",
         "quantize": "lab.checks.quantize_check",
         "quantize_rivals": "lab.checks.quantize_rivals",

@@ -190,7 +190,7 @@ FACTS = {
         30,
         [
             *("question.tflite: records 1 tensors for 4 inputs", "record.py", "probe.tflite", "inputs.npz"),
-            *("lastbit_record.cc", "python3 record.py", "lastbit identify MODEL --recorded recording.npz"),
+            *("lastbit_record.h", "python3 record.py", "lastbit identify MODEL --recorded recording.npz"),
             "lastbit verify MODEL --runtime NAME --recorded recording.npz",
         ],
     ),

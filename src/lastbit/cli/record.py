@@ -16,7 +16,9 @@ __all__ = ["answer_recorded", "record"]
 @model_argument
 @click.option("-o", "--output", "folder", required=True, metavar="DIR", help="The folder to write to.")
 @inputs_option
-@click.option("--samples", type=click.IntRange(min=1), metavar="N", help="How many inputs are run.  [default: 4]")
+@click.option(
+    "--samples", type=click.IntRange(min=1), metavar="N", help="How many inputs are run.  [default: all of -i, or 4]"
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the chosen inputs.")
 @json_option
 def record(model: str, folder: str, inputs: tuple[str, ...], samples: int | None, seed: int, as_json: bool) -> None:
@@ -28,14 +30,13 @@ def record(model: str, folder: str, inputs: tuple[str, ...], samples: int | None
     """
     from ..report.input_arrays import read_inputs
     from ..report.output_files import check_folder
-    from ..verbs.record.verb import DEFAULT_SAMPLES
     from ..verbs.record.verb import record as make
     from ..verbs.run.verb import load
 
     check_folder(folder)
     loaded = load(model)
     arrays = read_inputs(inputs, loaded) if inputs else None
-    report = make(loaded, x=arrays, samples=DEFAULT_SAMPLES if samples is None else samples, seed=seed)
+    report = make(loaded, x=arrays, samples=samples, seed=seed)
     report.write(folder)
     print_report(report, as_json)
 
@@ -45,7 +46,7 @@ def answer_recorded(
 ) -> None:
     """Compare a recording with runtimes, print the answer and leave with its exit code."""
     from ..report.terminal import progress
-    from ..verbs.record.compared import compare_recorded
+    from ..verbs.record.comparing import compare_recorded
     from ..verbs.record.recording import read_recording
     from ..verbs.run.verb import load
 

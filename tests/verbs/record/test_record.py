@@ -4,16 +4,19 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from lab.cases.variables import streams
 from lastbit.cli import main
 from lastbit.model.errors import InputError, UnsupportedError
 from lastbit.model.tflite.synthesize import quant
-from lastbit.verbs.record.compared import compare_recorded, first_differing
+from lastbit.verbs.record.compared import first_differing
+from lastbit.verbs.record.comparing import compare_recorded
 from lastbit.verbs.record.diagnosed import diagnose_recorded
 from lastbit.verbs.record.recording import read_recording
 from lastbit.verbs.record.verb import record
@@ -37,13 +40,41 @@ def network():
     return build.model((x,), (output,))
 
 
+def recorded_by(folder, model):
+    """What record.py brings back, with the reference kernels."""
+    return read_recording(run_recorder(folder, "--kernels", "reference"), model)
+
+
 def recorded_here(folder, model, *arguments):
     """What record.py writes, run by this Python as a script of its own."""
     record(model, samples=3).write(str(folder))
+    return run_recorder(folder, *arguments)
+
+
+def run_recorder(folder, *arguments):
+    """The file that record.py writes."""
     target = folder / "recording.npz"
     command = [sys.executable, "-I", str(folder / "record.py"), "-o", str(target), *arguments]
     subprocess.run(command, check=True, capture_output=True, cwd=folder, timeout=300)
     return target
+
+
+@needs_all_interpreters
+def test_a_model_that_keeps_state_is_compared_as_a_stream(tmp_path):
+    for stream in streams(np.random.default_rng(8), "int8", calls=5):
+        model = stream.model()
+        record(model, x=np.concatenate(stream.calls)).write(str(tmp_path / stream.name))
+        recording = recorded_by(tmp_path / stream.name, model)
+        report = compare_recorded(model, recording, ["litert-reference"])
+        assert report.exit_code == 0
+        reads = [op for op in report.runtimes[0].operators if op.operator.name == "READ_VARIABLE"]
+        assert reads
+        assert all(op.outputs == 5 * stream.calls[0].size for op in reads)
+        index = reads[0].operator.outputs[0]
+        samples = list(recording.samples)
+        samples[3] = {**samples[3], index: ~samples[3][index]}
+        other = replace(recording, samples=tuple(samples))
+        assert compare_recorded(model, other, ["litert-reference"]).exit_code == 1
 
 
 def changed(path, key, function):
@@ -115,52 +146,64 @@ def test_an_operator_that_differs_is_found_and_diagnosed(tmp_path):
     assert found.exit_code == 1
 
 
-STUB = """
-#pragma once
-#include <stdint.h>
-#include <string.h>
-typedef enum { kTfLiteOk = 0 } TfLiteStatus;
-typedef union { void* raw; const void* raw_const; } TfLitePtrUnion;
-typedef struct { TfLitePtrUnion data; unsigned long bytes; } TfLiteTensor;
-"""
 INTERPRETER = """
-#pragma once
-#include "tensorflow/lite/c/common.h"
-namespace tflite {
-struct MicroInterpreter {
-  signed char in[24], out[3][16];
-  TfLiteTensor given, made[3];
-  TfLiteTensor* input(unsigned) { given.data.raw = in; given.bytes = 24; return &given; }
-  TfLiteTensor* output(unsigned i) { made[i].data.raw = out[i]; made[i].bytes = 16; return &made[i]; }
-  TfLiteStatus Invoke() { for (int i = 0; i < 3; ++i) memset(out[i], i + 1, 16); return kTfLiteOk; }
-};
-}
-"""
-CALLER = """
 #include <stdio.h>
-#include "lastbit_record.cc"
-int main() { tflite::MicroInterpreter made; return lastbit_record(&made, printf); }
+#include <string.h>
+#include "lastbit_record.h"
+struct Tensor { union { char* raw; } data; size_t bytes; };
+struct Interpreter {
+  char in[24], out[3][16];
+  Tensor given{{in}, 24}, made[3];
+  size_t inputs_size() const { return 1; }
+  size_t outputs_size() const { return OUTPUTS; }
+  Tensor* input(size_t) { return &given; }
+  Tensor* output(size_t i) { made[i] = {{out[i]}, 16}; return &made[i]; }
+  int Invoke() { for (int i = 0; i < 3; ++i) memset(out[i], i + 1, 16); return 0; }
+};
+int main() { static Interpreter made; return lastbit_record(&made, printf); }
 """
+
+
+def compiled(folder, outputs=3):
+    """What lastbit_record prints with an interpreter that only fills its outputs with their numbers."""
+    (folder / "main.cc").write_text(INTERPRETER)
+    command = ["g++", "-std=c++14", "-Wall", "-Wextra", "-Werror", f"-DOUTPUTS={outputs}", "main.cc", "-o", "out"]
+    subprocess.run(command, check=True, cwd=folder)
+    return subprocess.run([str(folder / "out")], capture_output=True, text=True, check=False).stdout
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_the_function_for_micro_prints_what_is_read(tmp_path):
     model = network()
-    made = record(model, samples=2)
-    made.write(str(tmp_path))
-    for name, text in (("c/common.h", STUB), ("micro/micro_interpreter.h", INTERPRETER)):
-        path = tmp_path / "tensorflow" / "lite" / name
-        path.parent.mkdir(parents=True)
-        path.write_text(text)
-    (tmp_path / "main.cc").write_text(CALLER)
-    subprocess.run(["g++", "-std=c++11", "-Wall", "-Werror", "-I.", "main.cc", "-o", "out"], check=True, cwd=tmp_path)
-    printed = subprocess.run([str(tmp_path / "out")], check=True, capture_output=True, text=True).stdout
-    (tmp_path / "log.txt").write_text("boot\n" + printed.replace("LASTBIT", "[0.01] LASTBIT"))
-    recording = read_recording(tmp_path / "log.txt", model)
+    record(model, samples=2).write(str(tmp_path))
+    log, printed = tmp_path / "log.txt", compiled(tmp_path)
     with np.load(tmp_path / "inputs.npz") as file:
-        for number, sample in enumerate(recording.samples):
-            assert np.array_equal(sample[model.inputs[0].index], file[f"{number}/{model.inputs[0].index}"])
-    assert [int(recording.samples[0][op.outputs[0]][0, 0]) for op in model.operators] == [1, 2, 3]
+        given = [file[f"{number}/{model.inputs[0].index}"] for number in range(2)]
+    boards = (
+        ("boot\n" + printed.replace("LASTBIT", "[0.01] LASTBIT")).encode(),
+        printed.replace("\n", "\r\nI (312) wifi: connected\r\n").encode(),
+        printed.encode("utf-16"),
+        (printed + printed[:500]).encode(),
+    )
+    for content in boards:
+        log.write_bytes(content)
+        recording = read_recording(log, model)
+        for sample, array in zip(recording.samples, given, strict=True):
+            assert np.array_equal(sample[model.inputs[0].index], array)
+        assert [int(recording.samples[0][op.outputs[0]][0, 0]) for op in model.operators] == [1, 2, 3]
+    lines = printed.splitlines(keepends=True)
+    damaged = (
+        ("".join(lines[:-1]), "ends early, in input 2 of 2"),
+        ("".join(lines[1:]), "the start is missing"),
+        ("".join(lines[:2] + lines[3:]), "the sum over all bytes differs"),
+        (printed.replace("0303", "0304", 1), "line 5: the sum|the sum over all bytes differs"),
+        (printed.replace("0303", "03 wifi 03", 1), "something else was printed in between"),
+        (compiled(tmp_path, outputs=1), "the board says: the interpreter is not of lastbit_probe: it has 1 outputs"),
+    )
+    for text, problem in damaged:
+        log.write_text(text)
+        with pytest.raises(InputError, match=problem):
+            read_recording(log, model)
 
 
 def test_what_is_no_recording_is_refused(tmp_path):
@@ -168,7 +211,7 @@ def test_what_is_no_recording_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no such file\. Check the path"):
         read_recording(tmp_path / "none.npz", model)
     (tmp_path / "log.txt").write_text("nothing here")
-    with pytest.raises(InputError, match="no line begins with"):
+    with pytest.raises(InputError, match="no line has"):
         read_recording(tmp_path / "log.txt", model)
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(InputError, match="is not a recording"):

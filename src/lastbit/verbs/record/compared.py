@@ -1,29 +1,20 @@
-"""A recording compared with runtimes, operator by operator: on the tensors that the interpreter itself computed."""
+"""What came of comparing a recording with runtimes, operator by operator."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...engines import reference
-from ...engines.one_operator import OperatorRunner, outputs_of
-from ...layers.differences import compare_arrays
-from ...layers.worked_element import worked_operator_element
 from ...model.errors import UnsupportedError
 from ...model.graph import Model, Operator
-from ...ops.base import PreparedOperator
-from ...ops.prepare import PreparedModel, prepare
-from ...ops.work import products_of
 from ...report.blocks import Block, Code, Report, Table, Text
 from ...report.junit import Check, Outcome
 from ...report.one_screen import one_screen
-from ...runtimes import RUNTIMES, Runtime, get_runtime
+from ...runtimes import Runtime
 from .recording import Recording
 
-__all__ = ["Recorded", "RecordedOperator", "compare_recorded", "first_differing"]
+__all__ = ["Recorded", "RecordedOperator", "RecordedRuntime", "first_differing"]
 
-Progress = Callable[[int, int, str], None]
 _ROWS_SHOWN = 12
 
 
@@ -223,80 +214,6 @@ class Recorded(Report):
 
 def _first(found: RecordedRuntime) -> str:
     return found.differing[0].operator.label if found.differing else ""
-
-
-def compare_recorded(
-    model: Model,
-    recording: Recording,
-    runtimes: Sequence[str | Runtime] | None = None,
-    *,
-    progress: Progress | None = None,
-) -> Recorded:
-    """Compare a recording with runtimes.
-
-    Args:
-        model: the model.
-        recording: what an interpreter printed for it.
-        runtimes: which; default: all that have more than dense layers, to find out which one it is.
-        progress: called with (steps done, steps in total, what is done next).
-    """
-    chosen = [r for r in RUNTIMES.values() if not r.dense_only] if runtimes is None else [*map(get_runtime, runtimes)]
-    found = []
-    for number, runtime in enumerate(chosen):
-        if progress is not None:
-            progress(number, len(chosen), runtime.name)
-        found.append(_compare(model, recording, runtime))
-    if runtimes is None:
-        found.sort(key=lambda r: r.order)
-    return Recorded(model, recording, tuple(found), identified=runtimes is None)
-
-
-def _compare(model: Model, recording: Recording, runtime: Runtime) -> RecordedRuntime:
-    prepared = prepare(model, runtime)
-    once = sum(products_of(model, entry.operator) for entry in prepared.operators.values())
-    runner = OperatorRunner(prepared, len(recording.samples) * once)
-    operators = tuple(_operator(prepared, runner, op, recording) for op in model.operators)
-    outputs = mismatches = 0
-    if not prepared.refused and not any(op.reason for op in operators) and not prepared.keeps_state:
-        equal = not any(op.mismatches for op in operators)
-        for sample, end in zip(recording.samples, recording.ends, strict=True):
-            if not end:
-                continue
-            # Where every operator gives what was recorded, LastBit's own way goes through the same tensors.
-            own = sample if equal else reference.run(prepared, [sample[t.index] for t in model.inputs]).tensors
-            for index, theirs in end.items():
-                outputs += theirs.size
-                mismatches += compare_arrays(theirs, own[index]).mismatched
-    return RecordedRuntime(runtime, operators, outputs, mismatches)
-
-
-def _operator(prepared: PreparedModel, runner: OperatorRunner, op: Operator, recording: Recording) -> RecordedOperator:
-    entry = prepared.operators.get(op.index)
-    if entry is None:
-        return RecordedOperator(op, "", prepared.refusals[op.index])
-    if prepared.keeps_state:
-        return RecordedOperator(op, "", "the model keeps state between calls; a recording is not of a stream")
-    outputs = mismatches = 0
-    largest, worked = 0.0, tuple[str, ...]()
-    for sample in recording.samples:
-        known = {**prepared.constants, **sample}
-        if not all(i in known for i in (*entry.inputs, *op.outputs)):
-            return RecordedOperator(op, entry.rule, "the recording does not have all of its tensors")
-        values = [known[i] for i in entry.inputs]
-        for number, difference in enumerate(_differences(entry, runner, values, [known[i] for i in op.outputs])):
-            outputs += difference.elements
-            mismatches += difference.mismatched
-            largest = max(largest, float(difference.largest))
-            if difference.first is not None and not worked:
-                worked = tuple(worked_operator_element(entry, values, difference.first, number))
-    return RecordedOperator(op, entry.rule, "", outputs, mismatches, largest, worked)
-
-
-def _differences(entry: PreparedOperator, runner: OperatorRunner, values: Any, theirs: Any) -> list[Any]:
-    found = [compare_arrays(wanted, ours) for wanted, ours in zip(theirs, runner.outputs(entry, values), strict=True)]
-    if any(found):
-        found = [compare_arrays(wanted, ours) for wanted, ours in zip(theirs, outputs_of(entry, values), strict=True)]
-    return found
 
 
 def first_differing(report: Recorded) -> RecordedOperator:

@@ -11,7 +11,8 @@ from ..diagnose.network_report import NetworkDiagnosis
 from ..diagnose.report import Diagnosis
 from ..diagnose.verb import diagnose
 from ..run.verb import load
-from .compared import compare_recorded, first_differing
+from .compared import first_differing
+from .comparing import compare_recorded
 from .recording import read_recording
 
 __all__ = ["diagnose_recorded"]

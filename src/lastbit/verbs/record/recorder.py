@@ -131,16 +131,19 @@ def main() -> None:
         return LiteInterpreter(module, content, options.kernels)
 
     arrays: dict[str, Any] = {}
-    probe, whole = load("probe.tflite", len(plan["tensors"])), load("model.tflite", len(plan["outputs"]))
-    for sample in range(plan["samples"]):
-        inputs = [given[f"{sample}/{index}"] for index in plan["inputs"]]
-        for index, array in zip(plan["inputs"], inputs):
-            arrays[f"{sample}/{index}"] = array
-        for index, array in zip(plan["tensors"], probe.run(inputs)):
-            arrays[f"{sample}/{index}"] = array
-        for index, array in zip(plan["outputs"], whole.run(inputs)):
-            arrays[f"{sample}/end/{index}"] = array
-        print(f"input {sample + 1} of {plan['samples']}", file=sys.stderr)
+    try:
+        probe, whole = load("probe.tflite", len(plan["tensors"])), load("model.tflite", len(plan["outputs"]))
+        for sample in range(plan["samples"]):
+            inputs = [given[f"{sample}/{index}"] for index in plan["inputs"]]
+            for index, array in zip(plan["inputs"], inputs):
+                arrays[f"{sample}/{index}"] = array
+            for index, array in zip(plan["tensors"], probe.run(inputs)):
+                arrays[f"{sample}/{index}"] = array
+            for index, array in zip(plan["outputs"], whole.run(inputs)):
+                arrays[f"{sample}/end/{index}"] = array
+            print(f"input {sample + 1} of {plan['samples']}", file=sys.stderr)
+    except (RuntimeError, ValueError) as error:
+        sys.exit(f"record.py: {distribution} {version} does not run this model: {error}")
     about = {
         "schema": "lastbit.recording/1",
         "model_sha256": hashlib.sha256(read("model.tflite")).hexdigest(),

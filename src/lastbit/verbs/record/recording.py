@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,14 +17,12 @@ from ...model.graph import Model
 from ...model.types import Array
 from ...report.input_files import read_file
 from ...report.output_files import reason
-from .micro import PREFIX
+from .printed import read_printed
 
 __all__ = ["Recording", "read_recording"]
 
 SCHEMA = "lastbit.recording/1"
 _MAKE = "`lastbit record MODEL -o FOLDER` makes what records it."
-_BEGIN = re.compile(rf"{PREFIX} begin ([0-9a-f]{{64}}) (\d+)\s*$")
-_TENSOR = re.compile(rf"{PREFIX} (\d+) (\d+) ([0-9a-f]*)\s*$")
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,7 +63,7 @@ def read_recording(path: str | os.PathLike[str], model: Model) -> Recording:
     content = read_file(name, "the recording.npz that record.py writes, or what lastbit_record printed")
     if content.startswith(b"PK"):
         return _of_arrays(name, model)
-    return _of_lines(name, content.decode("utf-8", errors="replace"), model)
+    return _of_lines(name, content, model)
 
 
 def _of_arrays(name: str, model: Model) -> Recording:
@@ -77,9 +75,9 @@ def _of_arrays(name: str, model: Model) -> Recording:
             raise InputError(f"{name}: found the schema {about['schema']!r}; wanted {SCHEMA}")
         digest, count = str(about["model_sha256"]), int(about["samples"])
         told = [str(about[key]) for key in ("interpreter", "kernels", "cpu", "platform")]
-    except (KeyError, ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
+    except (KeyError, ValueError, TypeError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise InputError(
-            f"{name}: is not a recording: {reason(error)}; wanted what record.py writes. {_MAKE}"
+            f"{name}: is not a recording, or not a whole one: {reason(error)}; wanted what record.py writes. {_MAKE}"
         ) from None
     _check_model(name, digest, model)
     samples: list[dict[int, Array]] = [{} for _ in range(count)]
@@ -93,27 +91,13 @@ def _of_arrays(name: str, model: Model) -> Recording:
     return Recording(told[0], told[1], "; ".join(filter(None, told[2:])), tuple(samples), tuple(ends))
 
 
-def _of_lines(name: str, text: str, model: Model) -> Recording:
-    samples: list[dict[int, Array]] = []
-    for line in text.splitlines():
-        start = line.find(PREFIX)  # a board may print a time in front of it
-        if start < 0:
-            continue
-        if begun := _BEGIN.match(line[start:]):
-            _check_model(name, begun[1], model)
-            samples = [{} for _ in range(int(begun[2]))]
-        elif (printed := _TENSOR.match(line[start:])) and int(printed[1]) < len(samples):
-            index = int(printed[2])
-            samples[int(printed[1])][index] = _of_bytes(name, bytes.fromhex(printed[3]), model, index)
-    if not samples or not any(samples):
-        what = "is empty" if not text else f"is not a recording: no line begins with {PREFIX!r}"
-        raise InputError(f"{name}: {what}; wanted what record.py writes or lastbit_record prints. {_MAKE}")
-    missing = [n for n, sample in enumerate(samples) if not sample]
-    if missing:
-        raise InputError(
-            f"{name}: the recording ends early: nothing of input {missing[0]} was printed. Record it again, to the end."
-        )
-    return Recording("tflite-micro, built for the board", "default", "", tuple(samples), tuple({} for _ in samples))
+def _of_lines(name: str, content: bytes, model: Model) -> Recording:
+    printed = read_printed(name, content)
+    _check_model(name, printed.digest, model)
+    samples = tuple(
+        {index: _of_bytes(name, values, model, index) for index, values in sample.items()} for sample in printed.samples
+    )
+    return Recording("tflite-micro, built for the board", "default", "", samples, tuple({} for _ in samples))
 
 
 def _check_model(name: str, digest: str, model: Model) -> None:

@@ -17,7 +17,7 @@ _WHAT = {
     "model.tflite": "the model as it is",
     "probe.tflite": "the model with every computed tensor as an output",
     "inputs.npz": "the inputs",
-    "lastbit_record.cc": "the same for TensorFlow Lite Micro in C++, printed",
+    "lastbit_record.h": "the same for TensorFlow Lite Micro in C++, printed",
 }
 
 

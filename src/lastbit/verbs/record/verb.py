@@ -23,7 +23,7 @@ from ..verify.given import given_samples
 from .micro import micro_source
 from .report import Recorder
 
-__all__ = ["DEFAULT_SAMPLES", "record", "recorded_tensors"]
+__all__ = ["record", "recorded_tensors"]
 
 DEFAULT_SAMPLES = 4
 
@@ -32,7 +32,7 @@ def record(
     model: str | os.PathLike[str] | bytes | Model,
     *,
     x: Any = None,
-    samples: int = DEFAULT_SAMPLES,
+    samples: int | None = None,
     seed: int = 0,
 ) -> Recorder:
     """Make what a person runs on a board, a phone or a Pi without LastBit.
@@ -40,7 +40,7 @@ def record(
     Args:
         model: a Model, a path or a file's bytes.
         x: inputs of your own, as `lastbit.run` takes them; default: chosen ones, random and at both ends of the range.
-        samples: how many inputs are run.
+        samples: how many inputs are run; default: all of `x`, or 4 chosen ones.
         seed: of the chosen inputs.
 
     Returns:
@@ -51,10 +51,10 @@ def record(
         InputError: `samples` is below 1, or an input does not fit.
         UnsupportedError: the file's outputs cannot be replaced.
     """
-    if samples < 1:
+    if samples is not None and samples < 1:
         raise InputError(f"samples is {samples}; wanted 1 or more")
     loaded = load(model)
-    given = _chosen(loaded, samples, seed) if x is None else given_samples(loaded, x)[:samples]
+    given = _chosen(loaded, samples or DEFAULT_SAMPLES, seed) if x is None else given_samples(loaded, x)[:samples]
     tensors, inputs = recorded_tensors(loaded), [tensor.index for tensor in loaded.inputs]
     content = bytes(loaded.content)
     probe = with_outputs(content, tensors)
@@ -74,7 +74,7 @@ def record(
         "model.tflite": content,
         "probe.tflite": probe,
         "inputs.npz": packed.getvalue(),
-        "lastbit_record.cc": micro_source(probe, digest, given, inputs, tensors).encode(),
+        "lastbit_record.h": micro_source(probe, digest, given, inputs, tensors).encode(),
     }
     return Recorder(loaded, len(given), len(tensors), files)
 
