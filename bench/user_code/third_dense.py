@@ -209,7 +209,10 @@ CASES = [
     Case(verilog_model, "fc", ("rounding_floor",), PYRTLNET),
     Case(mac_with_16_bit_dsp, "fc", ("multiplier_18_bits",), PYRTLNET, "18 bits with the sign (a made-up name).",
          also=(("multiplier_17_bits",), ("factor_24_fraction_bits",))),  # here the same number
-    Case(dequantize_matmul_quantize, "fc", ("bias_in_weights_scale",), FORUM),
+    Case(
+        dequantize_matmul_quantize, "fc", ("bias_in_weights_scale",), FORUM,
+        also=(("bias_dequantized_by_weights_scale",),),  # the other way round: not quantized, dequantized by one scale
+    ),
     Case(forgot_to_divide, "fc", ("output_scale_missing",), FORUM),
     Case(
         multiplied_instead, "fc", ("multiplied_by_output_scale",), FORUM,

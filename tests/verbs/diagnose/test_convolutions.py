@@ -11,6 +11,7 @@ from lastbit.ops.prepare import prepare_operator
 from lastbit.ops.products.as_dense import as_dense
 from lastbit.oracles import on_this_machine, open_oracle
 from lastbit.runtimes import RUNTIMES
+from lastbit.verbs.diagnose.samples import image_places
 from lastbit.verbs.diagnose.separate import outputs
 from lastbit.verbs.diagnose.target import Reproduction
 from lastbit.verbs.diagnose.verb import diagnose
@@ -95,6 +96,7 @@ def test_it_says_where_the_wrong_elements_lie():
         (np.s_[:, -1], "only in the last row"),
         (np.s_[:, :, 0], "only in the first column"),
         (np.s_[1], "only in image 1"),
+        (np.s_[:, :2], "only in the first 2 rows"),
     ):
         wrong = right.copy()
         noise = np.random.default_rng(3).integers(1, 100, wrong[at].shape)
@@ -104,6 +106,30 @@ def test_it_says_where_the_wrong_elements_lie():
         assert wanted in report.places
         assert wanted in str(report)
         assert report.as_dict()["places"] == report.places
+        assert wanted in str(report).split("The rest: ")[1]
+        assert "only in rows" not in str(report)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "wanted"),
+    [
+        ([(-1, slice(None)), (slice(None), -1)], "only in the last row and the last column"),
+        ([(slice(-2, None), slice(None)), (slice(None), 0)], "only in the last 2 rows and the first column"),
+        (
+            [(slice(None), slice(3)), (slice(None), slice(-2, None))],
+            "only in the first 3 columns and the last 2 columns",
+        ),
+        ([(2, 2), (0, 0)], ""),
+        ([(slice(None), slice(None))], ""),
+        ([(4, 4)], ""),
+    ],
+)
+def test_wrong_pixels_at_an_edge_are_told_as_rows_and_columns(wrong, wanted):
+    _, prepared, x = made("valid", image=(11, 11))
+    bad = np.zeros((1, 9, 9, 4), np.bool_)
+    for rows, columns in wrong:
+        bad[0, rows, columns, :] = True
+    assert image_places(prepared.layer, x[:1], bad.reshape(-1, 4))[:1] == ([wanted] if wanted else [])
 
 
 def test_other_layouts_and_shapes_are_told():

@@ -48,8 +48,13 @@ def _real_bias(case: Case, grid: Grid, acc: Int64Array, bias: Int64Array) -> Acc
     return Accumulated(acc, real_part=np.asarray(bias * grid.unit_values(case.bias_scale), np.float64))
 
 
-def _integer_bias_on_real_sum(case: Case, grid: Grid, acc: Int64Array, bias: Int64Array) -> Accumulated:
-    return Accumulated(acc, real_part=np.asarray(bias / grid.unit_values(case.bias_scale), np.float64))
+def _bias_as_real(step: Callable[[Case], Float64Array | float]) -> Callable[..., Accumulated]:
+    """The real-valued sum with a bias whose steps are too large: by what one must be multiplied with to be right."""
+
+    def function(case: Case, grid: Grid, acc: Int64Array, bias: Int64Array) -> Accumulated:
+        return Accumulated(acc, real_part=np.asarray(bias / grid.unit_values(np.asarray(step(case))), np.float64))
+
+    return function
 
 
 def _bias_in_another_scale(made: Callable[[Case], Float64Array | float]) -> Callable[..., Accumulated]:
@@ -218,10 +223,32 @@ BIASING: tuple[Mistake, ...] = (
         "the int32 bias is added to the real-valued sum, acc * s_x * s_w; it must be multiplied by s_x * s_w first",
         _ADD,
         _ADD_C,
-        _integer_bias_on_real_sum,
-        lambda prepared: _biased(prepared) and prepared.layer.given is None,
+        _bias_as_real(lambda case: case.bias_scale),
+        _biased_and_scaled,
         rarity=2.5,
         seen=(ARMNN_550,),
+    ),
+    Mistake(
+        "bias_dequantized_by_weights_scale",
+        "bias",
+        "the bias's real value is taken for bias * s_w; it is bias * s_x * s_w",
+        "bias_real = bias * (s_x * s_w)",
+        "float bias_real = bias[unit] * (s_x * s_w[unit]);",
+        _bias_as_real(lambda case: case.scales.input),
+        _biased_and_scaled,
+        rarity=2.5,
+        alone=True,
+    ),
+    Mistake(
+        "bias_dequantized_by_input_scale",
+        "bias",
+        "the bias's real value is taken for bias * s_x; it is bias * s_x * s_w",
+        "bias_real = bias * (s_x * s_w)",
+        "float bias_real = bias[unit] * (s_x * s_w[unit]);",
+        _bias_as_real(lambda case: case.scales.weights),
+        _biased_and_scaled,
+        rarity=2.5,
+        alone=True,
     ),
     Mistake(
         "accumulator_wraps_int16",

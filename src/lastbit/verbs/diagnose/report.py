@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ...layers.mistakes import MISTAKES
 from ...layers.mistakes.base import Case
 from ...layers.mistakes.pipeline import unrounded_matrix
+from ...ops.products.window_layer import WindowLayer
 from ...report.blocks import Block, Heading, Table, Text
 from ...report.junit import Check, Outcome
 from ...report.one_screen import one_screen
@@ -20,7 +22,7 @@ from .fitted import FITTED
 from .given import Given
 from .kernels import apart_text
 from .result import Found
-from .samples import place_text
+from .samples import image_places, place_text
 from .separate import Tie, explanation_text, same_text, separating_inputs, ties_blocks
 from .target import Reproduction
 from .text import FEW_WRONG, caution_blocks, constants_text, mistake_blocks, percent, rest_text, tie_text
@@ -269,7 +271,10 @@ class Diagnosis(Found):
         if self.unwritten is not None:
             wanted = np.where(self.unwritten.rest, wanted, nearest.values)
         blocks += self._places()
-        rest = rest_text(nearest.values, wanted, real, self._place)
+        layer = self.given.prepared.layer
+        in_images = self.given.x.ndim == 4 and isinstance(layer, WindowLayer)
+        places = partial(image_places, layer, self.given.x) if in_images else None
+        rest = rest_text(nearest.values, wanted, real, self._place, places)
         return [*blocks, Text(f"The rest: {rest}.")] if rest else blocks
 
     def _places(self) -> list[Block]:

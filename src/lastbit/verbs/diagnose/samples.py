@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -32,6 +33,10 @@ _ELEMENTS = 12_000
 
 _SPREADS = (200, 200, 12, 4)
 """How far values of random images lie from the zero point; of the last nothing saturates."""
+
+
+_WIDEST_EDGE = 3
+"""Rows or columns at an image's edge that are told as one place."""
 
 
 def samples_of(layer: DenseLayer, x: Array) -> Array:
@@ -137,15 +142,28 @@ def _few_text(bad: npt.NDArray[np.bool_], what: str) -> str:
 
 def _pixels_text(layer: WindowLayer, bad: npt.NDArray[np.bool_]) -> str:
     """Where the wrong pixels of an image lie, if that is at its edges."""
-    edges = {name: np.zeros_like(bad) for name in ("first row", "last row", "first column", "last column")}
-    edges["first row"][0], edges["last row"][-1] = True, True
-    edges["first column"][:, 0], edges["last column"][:, -1] = True, True
-    others = {name: np.any([edge for other, edge in edges.items() if other != name], axis=0) for name in edges}
-    needed = [name for name, edge in edges.items() if (bad & edge & ~others[name]).any()]
-    left = bad & ~np.any([edges[name] for name in needed], axis=0) if needed else bad
+    sides = _edges(bad)
+    if any(sides):
+        names = ("first {}row{}", "last {}row{}", "first {}column{}", "last {}column{}")
+        pairs = zip(names, sides, strict=True)
+        said = [name.format(f"{n} " * (n > 1), "s" * (n > 1)) for name, n in pairs if n]
+        return f"only in the {' and the '.join(said)}"
     padded = windows_of(layer.convolution).index.min(axis=1).reshape(bad.shape) < 0
-    if needed and not left.any() and min(bad.shape) > 2:
-        return f"only in the {' and the '.join(needed)}"
     if not (bad & ~padded).any() and not padded.all():
         return "only where the window reaches into the padding"
     return ""
+
+
+def _edges(bad: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+    """In how many rows above and below, columns on the left and right all of them lie; zeros if that is no edge."""
+    height, width = bad.shape
+    best: tuple[int, ...] = (0, 0, 0, 0)
+    area = 0
+    for sides in sorted(itertools.product(range(_WIDEST_EDGE + 1), repeat=4), key=sum):
+        top, bottom, left, right = sides
+        rows, columns = height - top - bottom, width - left - right
+        inside = rows * columns if min(rows, columns) > 0 else 0
+        most = bad.sum() * 4 >= bad.size - inside and (max(sides) == 1 or 4 * inside >= bad.size)
+        if inside > area and most and not bad[top : height - bottom, left : width - right].any():
+            best, area = sides, inside
+    return best

@@ -87,6 +87,7 @@ def rest_text(
     mine: Array,
     unrounded: Array | None = None,
     place: Callable[[int, int], str] = "row {}, unit {}".format,
+    places: Callable[[npt.NDArray[np.bool_]], list[str]] | None = None,
 ) -> str:
     """What the elements look like that an explanation does not reproduce.
 
@@ -95,6 +96,7 @@ def rest_text(
         mine: what should be reproduced.
         unrounded: its values before the rounding, where they are known.
         place: says where (row, unit) is.
+        places: says where the wrong elements lie, `[rows, out]`; default: in which units and rows.
     """
     if mine.dtype.kind == "f":
         return f"the largest difference is {float(np.nanmax(np.abs(ours - mine))):.6g}"
@@ -115,7 +117,7 @@ def rest_text(
         said.append(
             "by the same number in all rows of a unit, where nothing is at its range's ends, as a wrong bias does"
         )
-    said += _places_text(bad)
+    said += (places or _places_text)(bad) + _side_by_side_text(bad)
     first = (int(np.argwhere(bad)[0][0]), int(np.argwhere(bad)[0][1]))
     said.append(f"first at {place(*first)}: {ours[first]} expected, yours {mine[first]}")
     return "; ".join(said)
@@ -141,28 +143,36 @@ def _constant_per_unit(ours: Array, mine: Array) -> bool:
 
 
 def _places_text(bad: npt.NDArray[np.bool_]) -> list[str]:
-    """Where they are: in few units, in few rows, or side by side in memory."""
+    """Where they are: in few units, or in few rows."""
     said = []
     units, rows = np.flatnonzero(bad.any(axis=0)), np.flatnonzero(bad.any(axis=1))
     right = np.setdiff1d(np.arange(bad.shape[1]), units)
     if 0 < len(right) <= bad.shape[1] // 8:
         said.append(f"right only in unit{'s' * (len(right) != 1)} {', '.join(map(str, right[:8]))}")
-    few_units = len(units) <= max(bad.shape[1] // 4, 1) and bad.shape[1] > 1
-    if few_units:
+    if _few_units(bad):
         said.append(
             f"only in unit{'s' * (len(units) != 1)} {', '.join(map(str, units[:8]))}{', ...' * (len(units) > 8)}"
         )
     if len(rows) <= max(bad.shape[0] // 4, 1) and bad.shape[0] > 1:
         said.append(f"only in row{'s' * (len(rows) != 1)} {', '.join(map(str, rows[:8]))}{', ...' * (len(rows) > 8)}")
+    return said
+
+
+def _few_units(bad: npt.NDArray[np.bool_]) -> bool:
+    return bool(bad.any(axis=0).sum() <= max(bad.shape[1] // 4, 1) and bad.shape[1] > 1)
+
+
+def _side_by_side_text(bad: npt.NDArray[np.bool_]) -> list[str]:
+    """That they are one piece of memory, where they are."""
     places = np.flatnonzero(bad)
     span = int(places[-1] - places[0]) + 1
-    if not few_units and span >= _LEAST_SPAN and len(places) >= _DENSE * span and span < 0.9 * bad.size:
-        said.append(
-            f"they lie side by side, elements {places[0]} to {places[-1]} of {bad.size} in memory: was the array read "
-            "after the interpreter had used its memory again? experimental_preserve_all_tensors=True keeps it "
-            f"(seen: {TF_23384})"
-        )
-    return said
+    if _few_units(bad) or span < _LEAST_SPAN or len(places) < _DENSE * span or span >= 0.9 * bad.size:
+        return []
+    return [
+        f"they lie side by side, elements {places[0]} to {places[-1]} of {bad.size} in memory: was the array read "
+        "after the interpreter had used its memory again? experimental_preserve_all_tensors=True keeps it "
+        f"(seen: {TF_23384})"
+    ]
 
 
 def caution_blocks(wrong: int, mistakes: int, different: int) -> list[Block]:
