@@ -9,12 +9,15 @@ from click.testing import CliRunner
 
 import lastbit
 from lastbit.cli import main
-from lastbit.layers.mistakes import wrong_output
+from lastbit.layers.mistakes import MISTAKES, wrong_output
+from lastbit.layers.mistakes.base import Case
 from lastbit.model.errors import UnsupportedError
 from lastbit.model.tflite import load, write
 from lastbit.model.tflite.synthesize import dense_subgraph, quant
 from lastbit.ops.prepare import prepare_operator
 from lastbit.runtimes import RUNTIMES
+from lastbit.verbs.diagnose.shortened import one_of, same_number
+from lastbit.verbs.diagnose.target import Reproduction
 from tests.support.explain_models import dense_model, flat
 from tests.support.models import make_dense_model
 
@@ -332,3 +335,46 @@ def test_the_command_tells_the_fault_and_ends_with_3_where_the_layer_is_not_reac
     result = CliRunner().invoke(main, [*arguments, "--json"])
     assert result.exit_code == 0
     assert json.loads(result.stdout)["fault"] == fault
+
+
+def test_constants_that_an_array_does_not_tell_apart_are_one_answer():
+    graph = dense_subgraph(
+        np.random.default_rng(1).integers(-127, 128, (8, 40)),
+        input_quant=quant(0.0312345, 3),
+        weights_quant=quant(0.0123457),
+        output_quant=quant(0.31234567, 5),
+        bias=None,
+    )
+    model = load(write(graph))
+    x = rows(model, 60)
+    right = (x.astype(np.int64) - 3) @ model.tensors[1].data.astype(np.int64).T
+    factor = np.rint(0.0312345 * 0.0123457 / 0.31234567 * 2**20) / 2**20
+
+    report = diagnose(model, x, np.clip(np.rint(right * factor) + 5, -128, 127).astype(np.int8))
+    fitting = {mistake.name for mistake in report.one_of}
+    assert {"factor_20_fraction_bits", "factor_six_decimals", "scales_four_digits"} <= fitting
+    assert report.one_of[0] is report.mistakes[0]
+    assert "constant that is kept with too few digits or bits" in str(report)
+    assert "the weights' scale: 4 digits, or 5 decimals" in str(report)
+    assert "These data do not decide" not in str(report)
+    assert json.loads(report.json())["one_of"] == [mistake.name for mistake in report.one_of]
+
+    # Beside another mistake, fewer of them fit.
+    report = diagnose(model, x, np.clip(np.trunc(right * factor) + 5, -128, 127).astype(np.int8))
+    assert report.explanation.mistakes == ("factor_20_fraction_bits", "rounding_truncated")
+    assert [mistake.name for mistake in report.one_of] == ["factor_20_fraction_bits", "multiplier_12_bits"]
+    assert "One of them is a constant" in str(report)
+
+
+def test_one_number_under_two_names_is_decided():
+    model = dense(0, 8, 20, output_scale=0.31234567)
+    entry = prepare_operator(model, model.operators[0], "tflm")
+    case = Case.of(entry, rows(model, 4))
+    digits, decimals, four = (
+        MISTAKES[f"output_scale_{end}"] for end in ("three_digits", "three_decimals", "four_digits")
+    )
+    assert same_number(case, digits, decimals)
+    assert not same_number(case, digits, four)
+    one, same, other = (Reproduction((mistake.name,), ("tflm",), entry) for mistake in (digits, decimals, four))
+    assert one_of([one, same], case) == ()
+    assert one_of([one, same, other], case) == (digits, decimals, four)

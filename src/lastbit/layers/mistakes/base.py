@@ -19,7 +19,7 @@ from ...rules.requantize.forms import OneRounding, TwoRoundings
 from .sums import Elements, Everything
 from .taps import WindowTaps, as_images, right_windows
 
-__all__ = ["SLOTS", "STAGES", "Case", "Mistake", "ScaleValues", "always", "is_q31"]
+__all__ = ["SLOTS", "STAGES", "Case", "Mistake", "ScaleValues", "Shortened", "always", "is_q31"]
 
 
 # Values of windows that are held at one time.
@@ -65,6 +65,21 @@ def is_q31(prepared: PreparedDense) -> bool:
     return isinstance(form, TwoRoundings) or (isinstance(form, OneRounding) and form.multiplier_bits == 31)
 
 
+@dataclass(frozen=True)
+class Shortened:
+    """A constant that is kept with too few digits or bits.
+
+    Attributes:
+        constant: which one, in words.
+        count: with how many.
+        unit: of what: "digits", "decimals", "fraction bits" or "bits".
+    """
+
+    constant: str
+    count: int
+    unit: str
+
+
 @dataclass(frozen=True, eq=False)
 class Mistake:
     """One way to get a dense layer wrong that people really take.
@@ -88,6 +103,7 @@ class Mistake:
         alone: whether it is one of a family (a number of digits, of bits), which is searched alone or with one mistake
             in the rounding or the output zero point, and not in every set.
         across_rows: whether a row of the output comes to depend on other rows of the input.
+        shortened: the constant that it keeps with too few digits or bits, where that is what is wrong.
     """
 
     name: str
@@ -105,6 +121,7 @@ class Mistake:
     of_the_sum: bool = False
     alone: bool = False
     across_rows: bool = False
+    shortened: Shortened | None = None
 
     @property
     def stage(self) -> str:

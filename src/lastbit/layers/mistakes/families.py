@@ -16,7 +16,8 @@ import numpy as np
 
 from ...arith.fixedpoint import low_bits
 from ...model.types import Float64Array, Int64Array
-from .base import Case, Mistake, ScaleValues, is_q31
+from .base import Case, Mistake, ScaleValues, Shortened, is_q31
+from .multiplying import THE_MULTIPLIER
 from .rounding import to_int
 from .scaling import (
     ALL_DIGITS,
@@ -25,6 +26,8 @@ from .scaling import (
     FACTOR_C,
     QUANTIZE,
     QUANTIZE_C,
+    SCALES,
+    THE_FACTOR,
     factor_changed,
     has_scales,
     scales_changed,
@@ -40,23 +43,25 @@ _RARITY = 2.6
 Cut = Callable[[Float64Array], Float64Array]
 
 
-def _cuts(counts: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, str, Cut]]:
-    """Ways to copy a number: (the name's end, words, function)."""
+def _cuts(constant: str, counts: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, str, Cut, Shortened]]:
+    """Ways to copy a constant: (the name's end, words, function, which constant and how many digits)."""
     for count in counts["digits"]:
         name = f"{_WORDS[count]}_digit{'s' * (count > 1)}"
         words = f"{_WORDS[count]} significant digit{'s' * (count > 1)}"
-        yield name, words, partial(to_digits, count=count)
+        yield name, words, partial(to_digits, count=count), Shortened(constant, count, "digits")
     for count in counts["decimals"]:
         name = f"{_WORDS[count]}_decimal{'s' * (count > 1)}"
-        yield name, name.replace("_", " "), partial(_to_decimals, count=count)
+        cut = partial(_to_decimals, count=count)
+        yield name, name.replace("_", " "), cut, Shortened(constant, count, "decimals")
 
 
 def _to_decimals(value: Float64Array, count: int) -> Float64Array:
     return np.round(value, count)
 
 
-def _copied(name: str, slot: str, why: str, function: Callable[..., ScaleValues]) -> Mistake:
-    return Mistake(name, slot, why, ALL_DIGITS, ALL_DIGITS_C, function, has_scales, rarity=_RARITY, alone=True)
+def _copied(name: str, why: str, function: Callable[..., ScaleValues], shortened: Shortened) -> Mistake:
+    fixes = ALL_DIGITS, ALL_DIGITS_C
+    return Mistake(name, "digits", why, *fixes, function, has_scales, rarity=_RARITY, alone=True, shortened=shortened)
 
 
 def _one_scale(member: str, cut: Cut) -> Callable[[Case, ScaleValues], ScaleValues]:
@@ -72,33 +77,34 @@ def _one_scale(member: str, cut: Cut) -> Callable[[Case, ScaleValues], ScaleValu
 
 def _scales() -> Iterator[Mistake]:
     """All three scales, then each of them alone, with few digits."""
-    for end, words, cut in _cuts({"digits": (1, 2, 3, 5, 7), "decimals": (1, 2, 3, 5, 7, 8)}):
-        yield _copied(f"scales_{end}", "digits", f"the scales are copied with {words}", scales_changed(cut))
+    for end, words, cut, short in _cuts(SCALES, {"digits": (1, 2, 3, 5, 7), "decimals": (1, 2, 3, 5, 7, 8)}):
+        yield _copied(f"scales_{end}", f"the scales are copied with {words}", scales_changed(cut), short)
     for member, whose in (("input", "input's"), ("weights", "weights'"), ("output", "output's")):
-        for end, words, cut in _cuts({"digits": (1, 2, 3, 4, 5, 6), "decimals": (1, 2, 3, 4, 5, 6, 7)}):
+        counts = {"digits": (1, 2, 3, 4, 5, 6), "decimals": (1, 2, 3, 4, 5, 6, 7)}
+        for end, words, cut, short in _cuts(f"the {whose} scale", counts):
             why = f"the {whose} scale is copied with {words}; the others are right"
-            yield _copied(f"{member}_scale_{end}", "digits", why, _one_scale(member, cut))
+            yield _copied(f"{member}_scale_{end}", why, _one_scale(member, cut), short)
 
 
 def _factors() -> Iterator[Mistake]:
     """The product of the scales over the output's scale: in few digits, few bits, or as a division by an integer."""
-
-    def made(
-        name: str, why: str, cut: Cut, fixes: tuple[str, str] = (FACTOR, FACTOR_C), seen: tuple[str, ...] = ()
-    ) -> Mistake:
-        return Mistake(name, "factor", why, *fixes, factor_changed(cut), rarity=_RARITY, seen=seen, alone=True)
-
-    for end, words, cut in _cuts({"digits": (1, 2, 3, 4, 5, 7), "decimals": (2, 3, 4, 5, 7, 8)}):
-        yield made(f"factor_{end}", f"the factor s_x * s_w / s_y is copied with {words}", cut)
+    rare = partial(Mistake, rarity=_RARITY, alone=True)
+    for end, words, cut, short in _cuts(THE_FACTOR, {"digits": (1, 2, 3, 4, 5, 7), "decimals": (2, 3, 4, 5, 7, 8)}):
+        why = f"the factor s_x * s_w / s_y is copied with {words}"
+        yield rare(f"factor_{end}", "factor", why, FACTOR, FACTOR_C, factor_changed(cut), shortened=short)
     for bits in (*range(7, 8), *range(9, 16), *range(17, 25)):
-        yield made(
+        yield rare(
             f"factor_{bits}_fraction_bits",
+            "factor",
             f"the factor is rounded to {bits} fraction bits",
-            lambda m, bits=bits: np.rint(m * 2.0**bits) / 2.0**bits,  # type: ignore[misc]
-            (QUANTIZE, QUANTIZE_C),
-            (CMSIS_184,),
+            QUANTIZE,
+            QUANTIZE_C,
+            factor_changed(lambda m, bits=bits: np.rint(m * 2.0**bits) / 2.0**bits),  # type: ignore[misc]
+            seen=(CMSIS_184,),
+            shortened=Shortened(THE_FACTOR, bits, "fraction bits"),
         )
-    yield made("factor_one_over_integer", "the sum is divided by 1 / factor, rounded to an integer", _one_over_integer)
+    why = "the sum is divided by 1 / factor, rounded to an integer"
+    yield rare("factor_one_over_integer", "factor", why, FACTOR, FACTOR_C, factor_changed(_one_over_integer))
 
 
 def _one_over_integer(m: Float64Array) -> Float64Array:
@@ -106,8 +112,14 @@ def _one_over_integer(m: Float64Array) -> Float64Array:
         return np.nan_to_num(1 / np.rint(1 / m), posinf=0.0)
 
 
-def _fixed(name: str, why: str, function: Callable[[Int64Array, Int64Array], tuple[Int64Array, Int64Array]]) -> Mistake:
-    return Mistake(name, "fixed_point", why, QUANTIZE, QUANTIZE_C, function, is_q31, rarity=_RARITY, alone=True)
+def _fixed(
+    name: str,
+    why: str,
+    function: Callable[[Int64Array, Int64Array], tuple[Int64Array, Int64Array]],
+    shortened: Shortened | None = None,
+) -> Mistake:
+    fixes = QUANTIZE, QUANTIZE_C
+    return Mistake(name, "fixed_point", why, *fixes, function, is_q31, rarity=_RARITY, alone=True, shortened=shortened)
 
 
 def _multipliers() -> Iterator[Mistake]:
@@ -118,7 +130,8 @@ def _multipliers() -> Iterator[Mistake]:
         def kept(q: Int64Array, shift: Int64Array, dropped: int = dropped) -> tuple[Int64Array, Int64Array]:
             return ((q + (1 << (dropped - 1))) >> dropped) << dropped, shift
 
-        yield _fixed(f"multiplier_{bits}_bits", f"the multiplier is kept with {bits} bits; this runtime has 32", kept)
+        why = f"the multiplier is kept with {bits} bits; this runtime has 32"
+        yield _fixed(f"multiplier_{bits}_bits", why, kept, Shortened(THE_MULTIPLIER, bits, "bits"))
     for places in (2, 3, 4, 7, 8, 15, 16):
         for sign, way, effect in ((1, "left", "times"), (-1, "right", "divided by")):
             yield _fixed(
@@ -152,6 +165,7 @@ def _narrow_products() -> Iterator[Mistake]:
             rarity=_RARITY,
             seen=(CMSIS_214,),
             alone=True,
+            shortened=Shortened("the factor in a product of 32 bits", bits, "fraction bits"),
         )
 
 

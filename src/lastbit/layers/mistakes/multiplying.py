@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from ...model.types import Float64Array, Int64Array
 from ...ops.dense.eight_bit import PreparedDense
-from .base import Mistake, is_q31
+from .base import Mistake, Shortened, is_q31
 from .scaling import QUANTIZE, QUANTIZE_C, several_scales
 from .threads import CMSIS_184, FORUM, FORUM_CONVERTED_TO_INT8, SO_PURE_PYTHON, TF_102943
 
-__all__ = ["MULTIPLYING"]
+__all__ = ["MULTIPLYING", "THE_MULTIPLIER"]
 
 Fixed = tuple[Int64Array, Int64Array]
 
@@ -49,6 +49,8 @@ def _divide(acc: Float64Array, factor: npt.NDArray[np.float64]) -> Float64Array:
 _APPLY = "y = zy + round(acc * m)"
 _APPLY_C = "y = zy + round(acc * m[unit]);"
 
+THE_MULTIPLIER = "the multiplier"
+
 MULTIPLYING: tuple[Mistake, ...] = (
     Mistake(
         "multiplier_16_bits",
@@ -58,6 +60,7 @@ MULTIPLYING: tuple[Mistake, ...] = (
         QUANTIZE_C,
         _q15,
         is_q31,
+        shortened=Shortened(THE_MULTIPLIER, 16, "bits"),
     ),
     Mistake(
         "multiplier_taken_as_q32",

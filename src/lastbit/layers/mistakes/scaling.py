@@ -14,7 +14,7 @@ from ...model.types import Float64Array
 from ...ops.dense.eight_bit import PreparedDense
 from ...rules.base import ScaleProduct
 from ...rules.requantize.forms import Float
-from .base import Case, Mistake, ScaleValues
+from .base import Case, Mistake, ScaleValues, Shortened
 from .threads import (
     CMSIS_5_327,
     CMSIS_184,
@@ -34,7 +34,9 @@ __all__ = [
     "FACTOR_C",
     "QUANTIZE",
     "QUANTIZE_C",
+    "SCALES",
     "SCALING",
+    "THE_FACTOR",
     "factor_changed",
     "has_scales",
     "scales_changed",
@@ -127,6 +129,8 @@ ALL_DIGITS = "np.asarray(details['quantization_parameters']['scales'])  # all di
 ALL_DIGITS_C = "static const float s_x = 0x1.b1de8ep-5f;  /* all bits: hexadecimal, or nine digits */"
 QUANTIZE = "fraction, shift = np.frexp(m); q = np.floor(fraction * 2.0**31 + 0.5)  # q / 2^31 * 2^shift"
 QUANTIZE_C = "q = (int32_t)round(frexp(m, &shift) * 2147483648.0);  /* q == 2^31: q /= 2, ++shift */"
+
+SCALES, THE_FACTOR = "all scales", "the factor"
 
 SCALING: tuple[Mistake, ...] = (
     Mistake(
@@ -258,6 +262,7 @@ SCALING: tuple[Mistake, ...] = (
         has_scales,
         rarity=1.2,
         seen=(FLATBUFFERS_6980,),
+        shortened=Shortened(SCALES, 6, "decimals"),
     ),
     Mistake(
         "scales_four_decimals",
@@ -268,6 +273,7 @@ SCALING: tuple[Mistake, ...] = (
         _decimals(4),
         has_scales,
         rarity=1.5,
+        shortened=Shortened(SCALES, 4, "decimals"),
     ),
     Mistake(
         "scales_six_digits",
@@ -278,6 +284,7 @@ SCALING: tuple[Mistake, ...] = (
         _significant(6),
         has_scales,
         rarity=1.2,
+        shortened=Shortened(SCALES, 6, "digits"),
     ),
     Mistake(
         "scales_four_digits",
@@ -288,6 +295,7 @@ SCALING: tuple[Mistake, ...] = (
         _significant(4),
         has_scales,
         rarity=1.5,
+        shortened=Shortened(SCALES, 4, "digits"),
     ),
     Mistake(
         "scales_float16",
@@ -338,6 +346,7 @@ SCALING: tuple[Mistake, ...] = (
         FACTOR_C,
         factor_changed(lambda m: np.round(m, 6)),
         rarity=1.5,
+        shortened=Shortened(THE_FACTOR, 6, "decimals"),
     ),
     Mistake(
         "factor_six_digits",
@@ -347,6 +356,7 @@ SCALING: tuple[Mistake, ...] = (
         FACTOR_C,
         factor_changed(lambda m: to_digits(m, 6)),
         rarity=1.5,
+        shortened=Shortened(THE_FACTOR, 6, "digits"),
     ),
     Mistake(
         "factor_16_fraction_bits",
@@ -356,6 +366,7 @@ SCALING: tuple[Mistake, ...] = (
         QUANTIZE_C,
         _fraction_bits(16),
         seen=(CMSIS_184,),
+        shortened=Shortened(THE_FACTOR, 16, "fraction bits"),
     ),
     Mistake(
         "factor_8_fraction_bits",
@@ -365,6 +376,7 @@ SCALING: tuple[Mistake, ...] = (
         QUANTIZE_C,
         _fraction_bits(8),
         rarity=2.5,
+        shortened=Shortened(THE_FACTOR, 8, "fraction bits"),
     ),
     Mistake(
         "factor_power_of_two",

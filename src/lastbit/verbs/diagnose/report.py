@@ -12,7 +12,7 @@ from ...layers.mistakes import MISTAKES
 from ...layers.mistakes.base import Case
 from ...layers.mistakes.pipeline import unrounded_matrix
 from ...ops.products.window_layer import WindowLayer
-from ...report.blocks import Block, Heading, Table, Text
+from ...report.blocks import Block, Code, Heading, Table, Text
 from ...report.junit import Check, Outcome
 from ...report.one_screen import one_screen
 from ...report.phrases import names_text
@@ -24,6 +24,7 @@ from .kernels import apart_text
 from .result import Found
 from .samples import image_places, place_text
 from .separate import Tie, explanation_text, same_text, separating_inputs, ties_blocks
+from .shortened import shortened_lines
 from .target import Reproduction
 from .text import FEW_WRONG, caution_blocks, constants_text, mistake_blocks, percent, rest_text, tie_text
 
@@ -73,7 +74,12 @@ class Diagnosis(Found):
         if self.explanation is None:
             return [f"No set of up to {given.most} known mistakes fits every element.", head]
         if self.explanation.mistakes:
-            return [f"{len(self.mistakes)} wrong: {explanation_text(self.explanation)}", head]
+            more = f"Or {len(self.one_of) - 1} more like it: {'; '.join(shortened_lines(self.one_of[1:]))}"
+            return [
+                f"{len(self.mistakes)} wrong: {explanation_text(self.explanation)}",
+                *([more] if self.one_of else []),
+                head,
+            ]
         told = {"right": self._right, "form": self._right, "unwritten": self._unwritten}
         first = told.get(self.verdict, self._other_runtime)()[0]
         assert isinstance(first, Text)
@@ -114,7 +120,8 @@ class Diagnosis(Found):
             )
         blocks.append(Text(f"Input: {given.input_source}.", "dim"))
         if self.verdict == "mistakes":
-            blocks += [*self.worked_blocks(whole), *ties_blocks(self.ties, len(self.explanations))]
+            told = [mistake.name for mistake in self.one_of[1:]]
+            blocks += [*self.worked_blocks(whole), *ties_blocks(self.ties, self.explanations, told)]
             blocks += [] if whole else [Text("-v: every step, and where each mistake was seen.", "dim")]
         return blocks
 
@@ -189,14 +196,29 @@ class Diagnosis(Found):
         blocks += caution
         if self.tie_distance is not None and (caution or count > 1):
             blocks.append(Text(tie_text(self.wrong, self.tie_distance), "warning"))
+        blocks += self._one_of()
         for number, mistake in enumerate(self.mistakes, 1):
             blocks += mistake_blocks(number, mistake, explanation.prepared.requant.rule, seen)
             constants = constants_text(Case.of(explanation.prepared, self.given.x), mistake)
             blocks += [Text(constants)] if constants else []
-        same = same_text(explanation, self.ties)
+        same = same_text(explanation, self.ties, [mistake.name for mistake in self.one_of])
         blocks += [Text(same)] if same else []
         blocks.append(Text(self._arithmetic_text(explanation)))
         return blocks
+
+    def _one_of(self) -> list[Block]:
+        """Constants of which one is wrong; nothing where the array decides."""
+        if not self.one_of:
+            return []
+        which = "It is" if len(self.mistakes) == 1 else "One of them is"
+        return [
+            Text(
+                f"{which} a constant that is kept with too few digits or bits. Which one, your array does not decide; "
+                "each of these fits:"
+            ),
+            Code("\n".join(shortened_lines(self.one_of))),
+            Text(f"What follows is about the first, {self.one_of[0].name}."),
+        ]
 
     def _arithmetic_text(self, explanation: Reproduction) -> str:
         names = names_text(explanation.runtimes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from .given_steps import Part
 from .samples import image_places, output_shape
 from .separate import Tie
 from .shape_mistakes import Reading
+from .shortened import one_of
 from .target import Nearest, Reproduction
 from .unwritten import Unwritten
 
@@ -77,6 +79,16 @@ class Found(Report, ABC):
         if self.explanation is None:
             return () if self.fit is None else (FITTED,)
         return tuple(MISTAKES[name] for name in self.explanation.mistakes)
+
+    @cached_property
+    def one_of(self) -> tuple[Mistake, ...]:
+        """Constants with too few digits or bits that fit one as well as the other: one of these mistakes was made.
+
+        The first is the one in `mistakes`; empty where there is no other.
+        """
+        if self.explanation is None:
+            return ()
+        return one_of(self.explanations, Case.of(self.explanation.prepared, self.given.x))
 
     @property
     def verdict(self) -> str:
@@ -176,6 +188,7 @@ class Found(Report, ABC):
             "findings": list(self.findings),
             "difference": None if self.difference is None else {"to": given.first, **self.difference.as_dict()},
             "explanations": [_explanation_dict(e) for e in self.explanations],
+            "one_of": [mistake.name for mistake in self.one_of],
             "ties": [
                 {
                     "mistakes": list(tie.other.mistakes),

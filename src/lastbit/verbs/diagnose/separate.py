@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -189,14 +189,15 @@ def explanation_text(explanation: Reproduction) -> str:
     return (" + ".join(explanation.mistakes) or "nothing") + f"  (as {explanation.runtimes[0]})"
 
 
-def ties_blocks(ties: Sequence[Tie], explanations: int) -> list[Block]:
+def ties_blocks(ties: Sequence[Tie], explanations: Sequence[Reproduction], told: Collection[str] = ()) -> list[Block]:
     """Further explanations that these data do not decide about, and an input that would; nothing where all is decided.
 
     What no input tells from the first is the same calculation under another name: no doubt, and not told.
 
     Args:
         ties: the explanations that were compared with the first.
-        explanations: how many there are, the first among them.
+        explanations: all that there are, the first among them.
+        told: mistakes that the answer names beside the first explanation's.
     """
     parted = [tie for tie in ties if tie.separation is not None]
     if not parted:
@@ -206,30 +207,41 @@ def ties_blocks(ties: Sequence[Tie], explanations: int) -> list[Block]:
     values = ", ".join(_number(v) for v in first.x.ravel()[:_VALUES_SHOWN].tolist())
     rest = first.x.size - _VALUES_SHOWN
     more = f", ... ({first.x.size} values; `--separating FILE` writes them)" if rest > 0 else ""
-    blocks: list[Block] = [
-        Text("These data do not decide: other mistakes fit them as well.", "warning"),
-        Code("\n".join(explanation_text(tie.other) for tie in parted)),
+    others = [tie.other for tie in parted if not set(tie.other.mistakes) & set(told)]
+    blocks: list[Block] = []
+    if others:
+        blocks += [
+            Text("These data do not decide: other mistakes fit them as well.", "warning"),
+            Code("\n".join(explanation_text(other) for other in others)),
+        ]
+    blocks += [
         Text(
             f"This input decides: unit {first.unit} is {_number(first.values[0])} with the first explanation and "
             f"{_number(first.values[1])} with {explanation_text(parted[0].other)}."
         ),
         Code(values + more),
     ]
-    left = explanations - 1 - len(ties)
-    if left > 0:
-        blocks.append(Text(f"And {left} more sets of as many mistakes.", "dim"))
+    left = len([one for one in explanations[1 + len(ties) :] if not set(one.mistakes) & set(told)])
+    if left:
+        blocks.append(Text(f"And {left} more set{'s' * (left != 1)} of as many mistakes.", "dim"))
     return blocks
 
 
-def same_text(first: Reproduction, ties: Sequence[Tie]) -> str:
-    """Other names of what the first explanation says, of mistakes in the windows or of a family; empty where none."""
+def same_text(first: Reproduction, ties: Sequence[Tie], told: Collection[str] = ()) -> str:
+    """Other names of what the first explanation says, of mistakes in the windows or of a family; empty where none.
+
+    Args:
+        first: the explanation.
+        ties: the explanations that were compared with it.
+        told: mistakes that are named without this.
+    """
     names: list[str] = []
     for tie in ties:
         own, other = (set(a) - set(b) for a, b in permutations((first.mistakes, tie.other.mistakes)))
         if tie.separation is not None or len(own) != 1 or len(other) != 1:
             continue
         one, mistake = MISTAKES[own.pop()], MISTAKES[other.pop()]
-        if mistake.slot == one.slot and (mistake.alone or mistake.slot == "windows"):
+        if mistake.name not in told and mistake.slot == one.slot and (mistake.alone or mistake.slot == "windows"):
             names.append(mistake.name if mistake.alone else f"{mistake.name} ({mistake.why})")
     if not names:
         return ""
