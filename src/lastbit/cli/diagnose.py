@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import click
@@ -104,9 +106,10 @@ def diagnose(
     whole = op is None and not layer_operators(loaded, None) and loaded.outputs
     tensor = loaded.outputs[0] if whole else loaded.tensors[layer_operator(loaded, op).outputs[0]]
     own = read_layer_inputs(inputs, loaded, op) if inputs else None
-    mine = read_several(output, tensor) if output is not None else load_function(str(code))
+    with redirect_stdout(sys.stderr):  # what the user's code prints is no part of the report
+        mine = read_several(output, tensor) if output is not None else load_function(str(code))
     steps = [None if path is None else read_array(path, tensor) for path in (acc, scaled)]
-    with progress("diagnose") as update:
+    with progress("diagnose") as update, redirect_stdout(sys.stderr):
         report = make(
             loaded,
             own,

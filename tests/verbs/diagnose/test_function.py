@@ -1,5 +1,7 @@
 """A user's own function: what its parameters mean, on which shape it is called, and what is said where it fails."""
 
+import functools
+import json
 import sys
 
 import numpy as np
@@ -12,6 +14,7 @@ from lastbit.cli import main
 from lastbit.model.errors import InputError
 from lastbit.model.tflite import write
 from lastbit.verbs.diagnose.names import PARAMETERS, meanings
+from lastbit.verbs.diagnose.verb import diagnose
 from tests.support.models import make_dense_model
 
 MODEL = make_dense_model(units=5, depth=9, output_scale=0.1, seed=4)
@@ -250,3 +253,93 @@ def test_parameters_of_an_operator_that_are_not_clear_are_asked_for():
         model, None, lambda a, b, p, q, s2, z2, s3, z3: added(a, b, p, q, s2, z2, s3, z3), params=given
     )
     assert [m.name for m in report.mistakes] == ["rounding_truncated"]
+
+
+def right(x):
+    return lastbit.run(MODEL, x, runtime="litert-xnnpack").output
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda x: None, "gives None; does it end with `return`"),
+        (lambda x: (right(x), 3), "gives a tuple of 2 values; wanted one array"),
+        (lambda x: [[1, 2], [3]], "gives rows of different lengths"),
+        (lambda x: [[10**30] * 5 for _ in x], "gives whole numbers that no 64 bits hold"),
+        (lambda x: right(x).astype(str), "gives <U"),
+        (lambda x: sys.exit(0), r"SystemExit: 0"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused_in_words(given, said):
+    with pytest.raises(InputError, match=said):
+        lastbit.diagnose(MODEL, None, given)
+
+
+def test_a_coroutine_is_refused_in_words():
+    async def mine(x):
+        return right(x)
+
+    with pytest.raises(InputError, match=r"is a coroutine \(async def\)"):
+        lastbit.diagnose(MODEL, None, mine)
+
+
+def test_many_ways_to_write_a_function_are_taken():
+    def yields(x):
+        yield from right(x)
+
+    def decorated(*args, **kwargs):
+        return right(*args, **kwargs)
+
+    def objects(x):
+        return right(x).astype(object)
+
+    class Layer:
+        def __call__(self, x):
+            x_before = x.copy()
+            x[:] = 0
+            return memoryview(right(x_before))
+
+    for function in (yields, decorated, objects, Layer(), Layer().__call__, functools.partial(right)):
+        assert lastbit.diagnose(MODEL, None, function).verdict in ("right", "form")
+
+
+def test_a_function_that_answers_in_two_ways_is_said_to():
+    calls = []
+
+    def counts(x):
+        calls.append(1)
+        return right(x) ^ (len(calls) % 2)
+
+    report = diagnose(MODEL, None, counts, runtime="litert-xnnpack", most=1)
+    assert "answers the same input in two ways" in report.given.input_source
+    assert "two ways" not in lastbit.diagnose(MODEL, None, right).given.input_source
+
+
+def test_values_beyond_every_integer_are_no_steps():
+    report = diagnose(MODEL, None, lambda x: right(x) * 1e300, runtime="litert-xnnpack", most=1)
+    assert not report.right
+
+
+def test_classes_of_a_file_are_made_and_what_they_print_is_no_part_of_the_report(tmp_path):
+    model, code = tmp_path / "model.tflite", tmp_path / "mine.py"
+    model.write_bytes(write(MODEL.subgraphs[0]))
+    code.write_text(
+        "import numpy as np\nprint('imported')\n\n\nclass Net:\n    def forward(self, x, w, b, zx, m, zy):\n"
+        "        print('called')\n        acc = (x.astype(int) - zx) @ w.T.astype(int) + b\n"
+        "        return np.clip(np.floor(acc * m) + zy, -128, 127)\n\n\n"
+        "class Sized:\n    def __init__(self, n):\n        pass\n"
+    )
+
+    def asked(name):
+        return CliRunner().invoke(main, ["diagnose", str(model), "--code", f"{code}:{name}", "--json"])
+
+    done = asked("Net.forward")
+    assert done.exit_code == 1, done.output
+    assert json.loads(done.stdout)["explanations"][0]["mistakes"][0]["name"] == "rounding_floor"
+    failed = asked("Sized")
+    assert failed.exit_code == 2
+    assert "Sized cannot be made without arguments" in failed.stderr
+    code.write_text("import sys\nsys.exit(0)\n")
+    failed = asked("Net")
+    assert failed.exit_code == 2
+    assert f"{code}:2: SystemExit" in failed.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,13 +14,16 @@ import numpy as np
 from ...model.errors import InputError
 from ...model.types import Array
 
-__all__ = ["Answer", "Shapes", "answered", "call", "filled", "located", "ways"]
+__all__ = ["Answer", "Shapes", "answered", "call", "filled", "located", "numbers_in", "unsteady_text", "ways"]
 
 Answer = tuple[Array, Array | None, Array | None]
 """Output, accumulator, scaled values; the last two None where the function does not give them."""
 
 Shapes = Sequence[tuple[int, ...]]
 """Shapes of one sample that a function may take, without the batch: `(depth,)`, `(height, width, channels)`."""
+
+_TWICE = 3
+"""Samples that a function is asked for twice."""
 
 _OURS = Path(__file__).resolve().parents[2]
 
@@ -45,6 +49,17 @@ def call(function: Any, shapes: Shapes, samples: Array, size: int) -> Answer:
     return answer[0], _as_matrix(answer[1], size), _as_matrix(answer[2], size)
 
 
+def unsteady_text(function: Any, shapes: Shapes, samples: Array, size: int) -> str:
+    """That it answers the same inputs in two ways, as random numbers or a state that it keeps do; empty if not."""
+    few = filled(shapes, samples[:_TWICE])
+    try:
+        first, second = (answered(function, shapes, few, len(few) * size)[0] for _ in range(2))
+    except InputError:  # it takes more samples at a time
+        return ""
+    same = first.shape == second.shape and np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
+    return "" if same else ", which answers the same input in two ways: a random number, or a state that it keeps?"
+
+
 def filled(shapes: Shapes, samples: Array) -> Array:
     """Samples, and some of them again, so that each of these shapes of a sample is filled."""
     own = math.prod(samples.shape[1:])
@@ -56,14 +71,14 @@ def filled(shapes: Shapes, samples: Array) -> Array:
 def answered(function: Any, shapes: Shapes, samples: Array, elements: int) -> Answer:
     """The first answer with this many elements; of several shapes that none gives, the first that runs."""
     ran: list[Answer] = []
-    failed: list[tuple[str, Exception]] = []
+    failed: list[tuple[str, BaseException]] = []
     with np.errstate(all="ignore"):
         for shape, parts in ways(shapes, samples):
             try:
                 answers = [_answer(function, function(part)) for part in parts]
             except InputError:
                 raise
-            except Exception as error:  # the user's code may raise anything
+            except (Exception, SystemExit) as error:  # the user's code may raise anything
                 failed.append((f"{samples.dtype}{list(shape)}", error))
                 continue
             answer = answers[0] if len(answers) == 1 else _stacked(answers)
@@ -101,7 +116,7 @@ def _as_matrix(values: Array | None, size: int) -> Array | None:
     return values if values is None or values.size % size else values.reshape(-1, size)
 
 
-def _failed_text(name: str, failed: Sequence[tuple[str, Exception]]) -> str:
+def _failed_text(name: str, failed: Sequence[tuple[str, BaseException]]) -> str:
     said: dict[str, list[str]] = {}
     for shape, error in failed:
         said.setdefault(located(error), []).append(shape)
@@ -119,24 +134,49 @@ def located(error: BaseException) -> str:
 
 def _answer(function: Callable[..., Any], given: Any) -> Answer:
     if not isinstance(given, Mapping):
-        return _numbers(function, given), None, None
+        return numbers_in(_name(function), given), None, None
     if "output" not in given:
         raise InputError(f"{_name(function)} gives a mapping with {', '.join(map(str, given))}; wanted a key 'output'")
-    acc, scaled = (None if given.get(key) is None else _numbers(function, given[key]) for key in ("acc", "scaled"))
-    return _numbers(function, given["output"]), acc, scaled
+    acc, scaled = (
+        None if given.get(key) is None else numbers_in(_name(function), given[key]) for key in ("acc", "scaled")
+    )
+    return numbers_in(_name(function), given["output"]), acc, scaled
 
 
 def _name(function: Any) -> str:
     return str(function.name)
 
 
-def _numbers(function: Callable[..., Any], value: Any) -> Array:
+def numbers_in(name: str, value: Any) -> Array:
+    """What a user's function gives, as an array of numbers; what it yields is collected.
+
+    Args:
+        name: what the function is called.
+        value: what it gives.
+
+    Raises:
+        InputError: it gives nothing, several things, or something else than numbers.
+    """
+    if value is None:
+        raise InputError(f"{name} gives None; does it end with `return`?")
+    if inspect.iscoroutine(value):
+        value.close()
+        raise InputError(f"{name} is a coroutine (async def); wanted a plain function")
+    if isinstance(value, Iterator):
+        value = list(value)
     try:
         array = np.asarray(value)
-    except ValueError:  # rows of different lengths
-        raise InputError(f"{_name(function)} gives rows of different lengths; wanted an array of numbers") from None
+    except ValueError:  # parts of different shapes
+        if isinstance(value, tuple):
+            raise InputError(
+                f"{name} gives a tuple of {len(value)} values; wanted one array, or a mapping with the key 'output'"
+            ) from None
+        raise InputError(f"{name} gives rows of different lengths; wanted an array of numbers") from None
+    if array.dtype.kind == "O" and array.size and all(isinstance(v, int | np.integer) for v in array.flat):
+        try:
+            array = array.astype(np.int64)
+        except OverflowError:
+            raise InputError(f"{name} gives whole numbers that no 64 bits hold; wanted the layer's output") from None
     if array.dtype.kind not in "biuf":
-        raise InputError(
-            f"{_name(function)} gives {array.dtype} values ({type(value).__name__}); wanted an array of numbers"
-        )
+        raise InputError(f"{name} gives {array.dtype} values ({type(value).__name__}); wanted an array of numbers")
     return array

@@ -132,11 +132,18 @@ class Function:
 
 
 def takes_input_alone(function: Callable[..., Any]) -> bool:
-    """Whether a function has one parameter, which can only be the input."""
+    """Whether a function has one parameter, which can only be the input; `*args` may be several."""
     try:
-        return len(_parameters(function, "")) == 1
+        parameters = _parameters(function, "")
     except InputError:
         return False
+    return len(parameters) == 1 and parameters[0].name in _names(function)
+
+
+def _names(function: Callable[..., Any]) -> list[str]:
+    """The names of its parameters, `*args` and `**kwargs` left out."""
+    found = inspect.signature(function).parameters.values()
+    return [p.name for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
@@ -144,7 +151,11 @@ def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Paramet
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         raise InputError(f"{name} tells no parameter names; wrap it: lambda x, weights: ...") from None
-    return [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if named:
+        return named
+    # `*args` alone, as a decorator or np.vectorize gives it: the first of them can only be the input.
+    return [p.replace(kind=p.POSITIONAL_ONLY) for p in parameters if p.kind is p.VAR_POSITIONAL]
 
 
 def _given(

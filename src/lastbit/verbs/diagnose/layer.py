@@ -20,7 +20,7 @@ from ...ops.dense.eight_bit import PreparedDense
 from ...runtimes import Runtime, get_runtime, interpreter_here
 from .arithmetics import arithmetics, grouped, prepare_everywhere, right_output, that_follow
 from .calculated import Calculated
-from .calling import Shapes, call, filled
+from .calling import Shapes, call, filled, unsteady_text
 from .fitted import fitted
 from .function import Function, dense_values
 from .given import Given
@@ -95,13 +95,12 @@ def diagnose_layer(loaded: Model, operator: Operator, x: Any, mine: Any, how: Ho
         loaded, prepared.layer, x, shown, function=function, quantize_input=how.quantize_input, seed=how.seed
     )
     if function is not None:
-        matrix, own_acc, own_scaled = call(
-            function, shapes, samples_of(prepared.layer, values), size_of_sample(prepared.layer, values)
-        )
+        samples, size = samples_of(prepared.layer, values), size_of_sample(prepared.layer, values)
+        matrix, own_acc, own_scaled = call(function, shapes, samples, size)
         how = replace(
             how, acc=own_acc if how.acc is None else how.acc, scaled=own_scaled if how.scaled is None else how.scaled
         )
-        source += f"; given to {function.text}"
+        source += f"; given to {function.text}{unsteady_text(function, shapes, samples, size)}"
         real = None  # a function is given the quantized input
     else:
         matrix = with_batch(np.asarray(mine), prepared.layer.output.shape)

@@ -14,7 +14,7 @@ from ...model.errors import InputError, RealInputError
 from ...model.graph import Model, Operator
 from ...model.types import Array, IntegerType
 from ..run.verb import quantized_inputs
-from .calling import located, ways
+from .calling import located, numbers_in, ways
 from .function import takes_input_alone
 from .layer import How
 from .separate import trial_inputs
@@ -110,7 +110,7 @@ def called(model: Model, function: Callable[..., Any], inputs: Mapping[int, Arra
                 answers = [_arrays(name, function(*(part.copy() for part in parts))) for parts in calls]
         except InputError:
             raise
-        except Exception as error:  # the user's code may raise anything
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
             failed.append(f"  {located(error)}, given {shapes}")
             continue
         last = list(answers[0].values())[-1]
@@ -123,10 +123,7 @@ def called(model: Model, function: Callable[..., Any], inputs: Mapping[int, Arra
 
 def _arrays(name: str, answer: Any) -> dict[Any, Array]:
     named = answer if isinstance(answer, Mapping) else {"output": answer}
-    found = {key: np.asarray(value) for key, value in named.items()}
-    for key, array in found.items():
-        if array.dtype.kind not in "biuf":
-            raise InputError(f"{name} gives {array.dtype} values for {key!r}; wanted an array of numbers")
+    found = {key: numbers_in(f"{name} ({key!r})" if len(named) > 1 else name, value) for key, value in named.items()}
     if not found:
         raise InputError(f"{name} gives an empty mapping; wanted an array for at least one layer")
     return found

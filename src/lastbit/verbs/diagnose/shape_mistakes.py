@@ -206,7 +206,7 @@ def _floats(layer: DenseLayer, matrix: Array, near: float) -> tuple[list[_Read],
         return [*_read_as_int8(integer_type(layer.output.dtype), whole, said), plain], ""
     steps = matrix / float(layer.output_scale) + layer.output_zero_point
     # Whole multiples of the scale by chance: a share of 2 * near for each element.
-    if (np.abs(steps - np.rint(steps)) < near).all():
+    if (np.abs(steps - np.rint(steps)) < near).all() and np.abs(steps).max(initial=0) < 2**53:
         text = f"{said}; its values are dequantized: output scale * (output - output zero point)"
         return [(np.rint(steps).astype(np.int64), (text,), True)], ""
     return [

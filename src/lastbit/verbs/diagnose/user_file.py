@@ -38,13 +38,33 @@ def load_function(place: str) -> Callable[..., Any]:
     }
     if not name and len(own) == 1:
         return next(iter(own.values()))
-    found = getattr(module, name, None) if name else None
+    found = _attribute(module, name) if name else None
     if not callable(found):
         has = f"it has {', '.join(own)}" if own else "it has no function"
         what = f"there is no function {name!r} in {path_text}" if name else f"{path_text} has several functions"
         raise InputError(f"{what}; {has}. Name one: --code {path_text}:{next(iter(own), 'FUNCTION')}")
     made: Callable[..., Any] = found
     return made
+
+
+def _attribute(module: Any, name: str) -> Any:
+    """What a name of a file stands for, `Layer.forward` as well; of a class, an object made without arguments.
+
+    Raises:
+        InputError: a class cannot be made so.
+    """
+    found = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+        if inspect.isclass(found):
+            try:
+                found = found()
+            except (Exception, SystemExit) as error:  # the user's class may raise anything
+                raise InputError(
+                    f"{name}: {part} cannot be made without arguments ({located(error)}). Make the object in your "
+                    "file, and name it"
+                ) from error
+    return found
 
 
 def _imported(path: Path) -> Any:
@@ -58,7 +78,7 @@ def _imported(path: Path) -> Any:
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the user's file may raise anything
+    except (Exception, SystemExit) as error:  # the user's file may raise anything
         if before is None:
             del sys.modules[path.stem]
         else:
