@@ -140,18 +140,23 @@ class UnitSolver:
         order = np.argsort(-(magnitudes + rng.random(magnitudes.size) / 2), kind="stable")
         weights = self._weights[order]
         ends = np.stack([weights * self._low, weights * self._high])
-        # What the values from each one on can make up.
-        least = np.append(np.cumsum(ends.min(axis=0)[::-1])[::-1], 0).tolist()
-        most = np.append(np.cumsum(ends.max(axis=0)[::-1])[::-1], 0).tolist()
-        values = start[order].tolist()
-        rest, low, high = target, self._low, self._high
-        for k, w in enumerate(weights.tolist()):
+        # What the values behind each one can make up.
+        least = np.append(np.cumsum(ends.min(axis=0)[::-1])[::-1], 0)[1:]
+        most = np.append(np.cumsum(ends.max(axis=0)[::-1])[::-1], 0)[1:]
+        values, low, high = start[order], self._low, self._high
+        # Values stay as they are as far as those behind them can make up the rest.
+        left = target - np.cumsum(weights * values)
+        beyond = np.flatnonzero((left < least) | (left > most))
+        kept = int(beyond[0]) if beyond.size else len(values)
+        rest = int(left[kept - 1]) if kept else target
+        tail = zip(weights[kept:].tolist(), least[kept:].tolist(), most[kept:].tolist(), strict=True)
+        for k, (w, fewest, largest) in enumerate(tail, kept):
             if w == 0:
                 break
             # rest - w * v has to stay within what comes after.
-            first, last = rest - most[k + 1], rest - least[k + 1]
+            first, last = rest - largest, rest - fewest
             bounds = (-(-first // w), last // w) if w > 0 else (-(-last // w), first // w)
-            v = min(max(values[k], bounds[0]), bounds[1]) if bounds[0] <= bounds[1] else round(rest / w)
+            v = min(max(int(values[k]), bounds[0]), bounds[1]) if bounds[0] <= bounds[1] else round(rest / w)
             v = min(max(v, low), high)
             values[k] = v
             rest -= w * v

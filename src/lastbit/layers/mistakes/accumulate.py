@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arith.fixedpoint import low_bits
-from ...model.types import Int64Array
+from ...model.types import Int64Array, IntArray
 from ...ops.dense.eight_bit import PreparedDense
 from ...rules.base import NEIGHBOURS, Pairs, Whole
 from ...rules.sums.pairs16 import first_places, kernel_shifts, sums_in_16_bits
@@ -78,7 +78,7 @@ def _sum(change: Callable[[Int64Array], Int64Array]) -> Product:
     return product
 
 
-def _each(change: Callable[[Int64Array], Int64Array]) -> Product:
+def _each(change: Callable[[IntArray], IntArray]) -> Product:
     """Each raw product is changed, the sum is wide; the zero-point terms are right."""
 
     def product(_case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
@@ -87,7 +87,7 @@ def _each(change: Callable[[Int64Array], Int64Array]) -> Product:
     return product
 
 
-def _each_centred(change: Callable[[Int64Array], Int64Array]) -> Product:
+def _each_centred(change: Callable[[IntArray], IntArray]) -> Product:
     """Each product of centred values is changed, the sum is wide."""
 
     def product(_case: Case, grid: Grid, x: Int64Array, zx: int, w: Int64Array, zw: int) -> Int64Array:
@@ -96,11 +96,13 @@ def _each_centred(change: Callable[[Int64Array], Int64Array]) -> Product:
     return product
 
 
-def _saturated_at_each_step(products: Int64Array) -> Int64Array:
+def _saturated_at_each_step(products: IntArray) -> IntArray:
     """The sum of products, kept within 16 bits after each of them: one value in the place of the products."""
-    total = np.zeros(products.shape[:-1], np.int64)
-    for k in range(products.shape[-1]):
-        total = np.clip(total + products[..., k], -(1 << 15), (1 << 15) - 1)
+    total = np.zeros(products.shape[:-1], products.dtype)
+    for product in np.ascontiguousarray(np.moveaxis(products, -1, 0)):
+        total += product
+        np.minimum(total, (1 << 15) - 1, out=total)
+        np.maximum(total, -(1 << 15), out=total)
     return total[..., None]
 
 
@@ -122,6 +124,11 @@ def _low_of(kind: str) -> Callable[[Int64Array], Int64Array]:
     return _low(8) if kind == "int8" else lambda value: low_bits(value, 8, signed=False)
 
 
+def _cast_to(kind: str) -> Callable[[IntArray], IntArray]:
+    """The low bits of each product, in their own type."""
+    return lambda products: products.astype(kind)
+
+
 def _input_is(kind: str) -> Callable[[PreparedDense], bool]:
     return lambda prepared: prepared.layer.input.dtype.name == kind
 
@@ -133,8 +140,8 @@ def _in_pairs(pairs: Pairs) -> Product:
         up, w_up = kernel_shifts(case.layer.input.dtype.name, case.layer.weights.dtype.name)
         order = _partners_together(pairs, x.shape[-1])
 
-        def kept(sums: Int64Array) -> Int64Array:
-            return sums_in_16_bits(sums, pairs.overflow).astype(np.int64)
+        def kept(sums: IntArray) -> IntArray:
+            return sums_in_16_bits(sums, pairs.overflow)
 
         total = grid.dot_of(_take(x + up, order), _take(w + w_up, order), kept, together=2)
         if w_up:
@@ -227,7 +234,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
             f"each product x * w wraps in {kind} before it is summed",
             "acc = (x.astype(np.int32)[:, None] * w).sum(axis=-1)",
             _WIDE_C,
-            _each(_low_of(kind)),
+            _each(_cast_to(kind)),
             _input_is(kind),
             rarity=1.5,
         )
@@ -239,7 +246,7 @@ ACCUMULATE: tuple[Mistake, ...] = (
         "each product (x - zx)(w - zw) wraps in int8 before it is summed",
         "acc = ((x.astype(np.int32) - zx)[:, None] * (w.astype(np.int32) - zw)).sum(axis=-1)",
         _WIDE_C,
-        _each_centred(_low(8)),
+        _each_centred(_cast_to("int8")),
         _input_is("int8"),
     ),
     Mistake(

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arith.matmul import grouped_dot, integer_product
-from ...model.types import Array, Int64Array
+from ...model.types import Array, Int64Array, IntArray
 from .taps import WindowTaps
 
 __all__ = ["Elements", "Everything", "Grid"]
 
 # Products taken one by one are held in pieces of about this many.
-_PIECE = 1 << 21
+_PIECE = 1 << 20
 
 # BLAS shares a product of more than _ALONE multiplications among threads, and waits for each of them. Below _SHARED
 # that takes longer than the product where other processes have the cores, and a search has thousands of such products.
@@ -46,7 +46,7 @@ class Grid:
         raise NotImplementedError
 
     def dot_of(
-        self, x: Int64Array, w: Int64Array, each: Callable[[Int64Array], Int64Array], together: int = 1
+        self, x: Int64Array, w: Int64Array, each: Callable[[IntArray], IntArray], together: int = 1
     ) -> Int64Array:
         """Sum over k of each(x * w); of each(sum of so many neighbouring products) where they are taken together."""
         raise NotImplementedError
@@ -131,12 +131,13 @@ class Everything(Grid):
         return self._dot
 
     def dot_of(
-        self, x: Int64Array, w: Int64Array, each: Callable[[Int64Array], Int64Array], together: int = 1
+        self, x: Int64Array, w: Int64Array, each: Callable[[IntArray], IntArray], together: int = 1
     ) -> Int64Array:
         """The same with a function applied to each product."""
         step = max(_PIECE // max(w.size, 1), 1)
         pieces = [
-            each(_neighbours(_products(x[i : i + step], w), together)).sum(axis=-1) for i in range(0, len(x), step)
+            each(_neighbours(_products(x[i : i + step], w), together)).sum(axis=-1, dtype=np.int64)
+            for i in range(0, len(x), step)
         ]
         return np.concatenate(pieces) if pieces else np.zeros((0, len(w)), np.int64)
 
@@ -163,8 +164,10 @@ def _dot(x: Int64Array, w: Int64Array) -> Int64Array:
     return total.astype(np.int64)
 
 
-def _products(x: Int64Array, w: Int64Array) -> Int64Array:
-    """Every product: `[rows, out, depth]`."""
+def _products(x: IntArray, w: IntArray) -> IntArray:
+    """Every product: `[rows, out, depth]`, of 32 bits where two of them have room in these."""
+    if int(np.abs(x).max(initial=0)) * int(np.abs(w).max(initial=0)) < 1 << 30:
+        x, w = x.astype(np.int32), w.astype(np.int32)
     if x.ndim == 2:
         return np.asarray(x[:, None, :] * w[None])
     parts = w.reshape(x.shape[1], -1, w.shape[1])
@@ -225,19 +228,22 @@ class Elements(Grid):
         return np.asarray(np.einsum("ek,ek->e", x, w))
 
     def dot_of(
-        self, x: Int64Array, w: Int64Array, each: Callable[[Int64Array], Int64Array], together: int = 1
+        self, x: Int64Array, w: Int64Array, each: Callable[[IntArray], IntArray], together: int = 1
     ) -> Int64Array:
         """The same with a function applied to each product."""
-        return np.asarray(each(_neighbours(x * w, together)).sum(axis=-1))
+        return np.asarray(each(_neighbours(x * w, together)).sum(axis=-1, dtype=np.int64))
 
     def sum_x(self, x: Int64Array) -> Int64Array:
         """One for each element."""
         return np.asarray(x.sum(axis=-1))
 
 
-def _neighbours(products: Int64Array, together: int) -> Int64Array:
+def _neighbours(products: IntArray, together: int) -> IntArray:
     """Sums of so many neighbouring products each; the last may be of fewer."""
     if together == 1:
         return products
-    whole: Int64Array = np.add.reduceat(products, np.arange(0, products.shape[-1], together), axis=-1)
-    return whole
+    sums: IntArray = products[..., ::together].copy()
+    for behind in range(1, together):
+        more = products[..., behind::together]
+        sums[..., : more.shape[-1]] += more
+    return sums

@@ -14,7 +14,6 @@ from typing import Literal, assert_never
 import numpy as np
 import numpy.typing as npt
 
-from ...arith.fixedpoint import low_bits
 from ...model.types import IntArray
 
 __all__ = [
@@ -104,7 +103,7 @@ def sums_in_16_bits(sums: IntArray, overflow: Overflow) -> IntArray:
         case "saturate16":
             return np.clip(sums, INT16_MIN, INT16_MAX)
         case "wrap16":
-            return low_bits(sums, 16).astype(sums.dtype)
+            return sums.astype(np.int16).astype(sums.dtype)
         case never:
             assert_never(never)
 
