@@ -82,3 +82,20 @@ def test_noise_and_too_few_elements_fit_no_factor():
     noise = RNG.integers(-100, 100, (40, 8)).astype(np.int8)
     assert lastbit.diagnose(model(), X, noise, most=1).verdict == "unexplained"
     assert lastbit.diagnose(model(), X[:2], made(SX * SW / SY * 1.2)[:2], most=1).verdict != "fitted"
+
+
+def test_the_units_whose_factor_is_wrong_are_named():
+    scales, times = SW * np.linspace(0.6, 1.4, 8), np.ones(8)
+    times[3] = 1.37
+    report = lastbit.diagnose(model(scales), X, made(SX * scales * times / SY), most=1)
+    assert report.fit.wrong_units.tolist() == [3]
+    assert "Your factor of unit 3 lies in" in str(report)
+    assert "It is right in the other 7 units" in str(report)
+    times[5] = 0.81
+    report = lastbit.diagnose(model(scales), X, made(SX * scales * times / SY), most=1)
+    assert report.fit.wrong_units.tolist() == [3, 5]
+    assert "It is wrong in 2 of 8 units" in str(report)
+    for unit in (3, 5):
+        low, high = report.fit.low[unit], report.fit.high[unit]
+        assert low <= SX * scales[unit] * times[unit] / SY <= high
+        assert f"{low:.6g}" in str(report)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ...layers.mistakes.base import Case, Mistake
 from ...layers.mistakes.pipeline import wrong_acc
 from ...model.types import Array, Float64Array, Int64Array
+from ...report.phrases import plural
 
 __all__ = ["FITTED", "Fit", "fitted"]
 
@@ -21,6 +22,8 @@ _MOST = 4
 """Suggestions that are told."""
 _LEAST = 4
 """Elements inside the range that each unit must have on average: fewer fit some factor by chance."""
+_NEAR = 2.0**-23
+"""How far a factor may be from an interval's end and count as right: runtimes round it to float32."""
 
 FITTED = Mistake(
     "fitted_factor",
@@ -60,15 +63,35 @@ class Fit:
     @property
     def text(self) -> str:
         """What was found, in words."""
-        unit = int(np.argmin(np.where(self.low > 0, self.high / np.maximum(self.low, 1e-300), np.inf)))
+        wide = np.where(self.low > 0, self.high / np.maximum(self.low, 1e-300), np.inf)
+        wrong = self.wrong_units
+        unit = int(np.argmin(wide)) if not len(wrong) else int(wrong[np.argmin(wide[wrong])])
         yours = f"Your factor{'' if self.low.size == 1 else f' of unit {unit}'} lies in "
         yours += f"[{self.low[unit]:.6g}, {self.high[unit]:.6g}]; right is {self.right[unit]:.7g}"
         if self.ratio is not None:
             low, high = self.ratio
             yours += f". In every unit it is {low:.6g} to {high:.6g} times the right one"
+        elif len(wrong) < self.low.size:
+            yours += f". It is right in the other {plural(self.low.size - len(wrong), 'unit')}" * (len(wrong) == 1)
+            yours += f". It is wrong in {len(wrong)} of {self.low.size} units" * (len(wrong) > 1)
         if self.zero_point != self.right_zero_point:
             yours += f". Your output zero point is {self.zero_point}; right is {self.right_zero_point}"
         return f"{yours}. Values are rounded {_ROUNDED[self.rounding]}."
+
+    @property
+    def wrong_units(self) -> npt.NDArray[np.intp]:
+        """The units whose right factor does not lie in the interval."""
+        return np.flatnonzero((self.right < self.low * (1 - _NEAR)) | (self.right > self.high * (1 + _NEAR)))
+
+    @property
+    def by_unit(self) -> list[tuple[int, str, str, str]]:
+        """Of factors that no one number makes of the right ones: each wrong unit's interval, and the right factor."""
+        if self.ratio is not None:
+            return []
+        return [
+            (int(unit), f"{self.low[unit]:.6g}", f"{self.high[unit]:.6g}", f"{self.right[unit]:.7g}")
+            for unit in self.wrong_units
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data."""

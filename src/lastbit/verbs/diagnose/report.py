@@ -31,6 +31,10 @@ from .text import FEW_WRONG, caution_blocks, constants_text, mistake_blocks, per
 __all__ = ["Diagnosis", "Given", "Tie", "separating_inputs"]
 
 
+_MOST_UNITS = 8
+"""Units whose fitted factor is shown."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis(Found):
     """The result of `diagnose`: what was found, and its words."""
@@ -262,6 +266,11 @@ class Diagnosis(Found):
                 for suggestion in fit.suggestions
             ),
         ]
+        if len(fit.by_unit) > 1:
+            rows = [*fit.by_unit[:_MOST_UNITS]]
+            more = f"; {len(fit.by_unit) - len(rows)} more: --json" if len(fit.by_unit) > len(rows) else ""
+            title = f"The factor of each unit that is wrong{more}"
+            blocks.append(Table(("unit", "from", "to", "right"), rows, title, right=("unit", "from", "to", "right")))
         return [*blocks, *mistake_blocks(1, FITTED, self.given.prepared.requant.rule)]
 
     def _unexplained(self) -> list[Block]:
