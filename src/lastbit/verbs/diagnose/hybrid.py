@@ -19,9 +19,8 @@ from ...layers.mistakes.hybrid import (
     HYBRID,
     HYBRID_WINDOWS,
     OTHER_ORDERS,
-    HybridCase,
-    calculate,
 )
+from ...layers.mistakes.hybrid_case import HybridCase, calculate
 from ...layers.mistakes.hybrid_windows import image_windows
 from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model, Operator
