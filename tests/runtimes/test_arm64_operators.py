@@ -5,10 +5,11 @@ from functools import cache
 
 import pytest
 
+from lab.cases.separating_products import FAR, LARGE, ONE, THREE, Kind, layer
 from lab.record.recorded_operators import read_golden
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
-from lastbit.ops.prepare import prepare
+from lastbit.ops.prepare import prepare, prepare_operator
 from lastbit.runtimes import RUNTIMES, Rule, cpus, find_rule
 from lastbit.runtimes.evidence import evidence_of
 from lastbit.runtimes.machine import ARM64
@@ -98,3 +99,21 @@ def test_a_rule_that_nothing_was_compared_of_is_of_what_the_interpreter_refuses(
         rule = find_rule(RUNTIMES[runtime], operator, Variant.parse(variant), declined=False)
         if isinstance(rule, Rule) and cell.status != "exact" and (operator, variant) not in INT4_ZERO_POINTS:
             assert cell.status == "refused", (operator, variant, cell.reason)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wraps"),
+    [
+        (Kind("CONV_2D", "int8", 1, ONE), False),
+        (Kind("CONV_2D", "int8", 3, ONE, per_channel=True), True),
+        (Kind("CONV_2D", "int8", 2, ONE, stride=2), True),
+        (Kind("CONV_2D", "int8", 2, THREE), True),
+    ],
+)
+def test_with_sme_a_convolution_over_pixels_with_one_scale_saturates_in_16_bits(kind, wraps):
+    case = layer(kind, LARGE[1], FAR, -3)
+    model = case.model()
+    output = prepare_operator(model, model.operators[0], "litert-xnnpack-arm64-sme").evaluate(case.values)["output"]
+    # What LiteRT 2.3.0 printed under qemu-aarch64 -cpu max: accumulators of 2^30, -2^30 .. 3, -3, 0, 0, times 200.
+    far = [127, 127] * 4 if wraps else [127, -128] * 4
+    assert (output == [*far, 127, -128, 127, -128, 127, -128, -3, -3]).all()

@@ -111,7 +111,7 @@ def swishes(dtype: str) -> Iterator[Case]:
     """
     zero_point = ZERO_POINTS[dtype]
     for given, times in ((0.015625, 100.0), (0.0625, 70.0), (0.03125, 4.0), (0.0234375, 1.0)):
-        yield unary("HARD_SWISH", dtype, (given, given / times), (zero_point, zero_point))
+        yield replace(unary("HARD_SWISH", dtype, (given, given / times), (zero_point, zero_point)), version=1)
 
 
 def softmax_beside_entries() -> Case:

@@ -185,9 +185,11 @@ class Window:
 
     Attributes:
         most_taps: of the window.
+        or_pixels: whether those belong to it too that are a dense layer over pixels: one tap, stride 1, no groups.
     """
 
     most_taps: int
+    or_pixels: bool = False
 
 
 @dataclass(frozen=True)

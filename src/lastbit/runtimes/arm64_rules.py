@@ -64,12 +64,11 @@ ARM64_SME: Rules = {
         for granularity in _GRANULARITIES
     },
     **{
-        key_of("CONV_2D", f"int8 {granularity}{grouped}"): Rule(
-            "float32-half_even-saturate32/by_window", Family.XNNPACK
-        )
-        for granularity in _GRANULARITIES
-        for grouped in ("", " grouped")
+        key_of("CONV_2D", f"int8 {granularity}"): Rule("float32-half_even-saturate32/by_window", Family.XNNPACK)
+        for granularity in ("per_channel", "per_channel grouped", "per_tensor grouped")
     },
+    # With one scale, a window of one tap goes the way of i8mm's kernels.
+    key_of("CONV_2D", "int8 per_tensor"): Rule("float32-half_even-saturate32/by_window_or_pixels", Family.XNNPACK),
 }
 
 ARM64_BUILTIN: Rules = {

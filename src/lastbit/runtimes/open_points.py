@@ -163,8 +163,9 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
         "LiteRT's delegate on ARM64 with SME2 (Apple M4, Arm C1)",
         "XNNPACK prefers other kernels there, which qemu 10 cannot run: nothing is claimed. With SME alone it is "
         "`litert-xnnpack-arm64-sme`: int8 layers, convolutions and transposed ones add the zero point in 32 bits "
-        "(`float32-half_even-saturate32`), and the bias of a hybrid layer of one row is a fused multiply-add; all else "
-        "is as with i8mm. SVE2 alone changes nothing: -cpu max,sme=off printed 24,430 8-bit outputs as with i8mm.",
+        "(`float32-half_even-saturate32`; not convolutions with one scale, one tap, stride 1 and no groups), and the "
+        "bias of a hybrid layer of one row is a fused multiply-add; all else is as with i8mm. SVE2 alone changes "
+        "nothing: -cpu max,sme=off printed 24,430 8-bit outputs as with i8mm.",
     ),
     (
         "8-bit layers with pairs of the lowest weights on ARM64 without dot product instructions",

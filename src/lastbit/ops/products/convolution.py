@@ -234,8 +234,9 @@ def _parts(layer: Convolution, rule: str) -> list[OutputPart]:
                 part(choice.then, outputs="groups", group=elements),
                 part(choice.otherwise, outputs="last", group=elements),
             ]
-        case Window(most_taps):
-            return [part(choice.then if layer.depthwise(most_taps) else choice.otherwise)]
+        case Window(most_taps, or_pixels):
+            first = layer.depthwise(most_taps) or (or_pixels and layer.over_pixels)
+            return [part(choice.then if first else choice.otherwise)]
         case OneRow(units, depth):
             one = layer.pixels == 1 and layer.channels >= units and layer.depth >= depth
             return [part(choice.then if one else choice.otherwise)]

@@ -67,6 +67,16 @@ class Convolution:
         taps = self.weights.shape[1] * self.weights.shape[2]
         return self.groups == self.channels == self.input.shape[3] and taps <= most_taps
 
+    @property
+    def over_pixels(self) -> bool:
+        """Whether XNNPACK takes it for a dense layer over pixels: one tap, stride 1, no groups, not one channel to one.
+
+        Found by probing: hybrid ones are quantized pixel by pixel, and of int8 ones with one scale KleidiAI's kernels
+        for SME take none.
+        """
+        one_tap = (self.rows.size, self.columns.size, self.rows.stride, self.columns.stride) == (1, 1, 1, 1)
+        return one_tap and self.groups == 1 and not self.depthwise(most_taps=1)
+
     def three_by_three(self, channels: int) -> bool:
         """Whether LiteRT's builtin kernels on ARM64 have one of their own for it: see `ThreeByThree`.
 

@@ -154,7 +154,7 @@ def prepare_hybrid_convolution(layer: Convolution, rule: HybridConvolution) -> P
     assert layer.weights.quant is not None
     scales = layer.weights.quant.scale
     one_scale = bool((scales == scales[0]).all()) and layer.groups == 1
-    by_pixel = rule.pixels is not None and _dense(layer)
+    by_pixel = rule.pixels is not None and layer.over_pixels
     chosen = rule.one if one_scale else rule.several
     if rule.pixels is not None and by_pixel:
         chosen = rule.pixels
@@ -177,12 +177,6 @@ def prepare_hybrid_convolution(layer: Convolution, rule: HybridConvolution) -> P
         weights=weights,
     )
     return prepared
-
-
-def _dense(layer: Convolution) -> bool:
-    """Whether XNNPACK takes it for a dense layer over pixels: one tap, stride 1, no groups, not one channel to one."""
-    one_tap = (layer.rows.size, layer.columns.size, layer.rows.stride, layer.columns.stride) == (1, 1, 1, 1)
-    return one_tap and layer.groups == 1 and not layer.depthwise(most_taps=1)
 
 
 def _steps(prepared: PreparedHybridConvolution, values: Sequence[Array]) -> dict[str, Array]:

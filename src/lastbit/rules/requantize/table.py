@@ -189,6 +189,8 @@ _GROUPS = ChannelGroups(8)
 _ELEMENTS = ElementGroups(16)
 # XNNPACK has depthwise kernels for windows of up to 25 taps; all else is a matrix product.
 _WINDOW = Window(25)
+# KleidiAI's kernels for SME do not take a dense layer over pixels whose weights have one scale.
+_WINDOW_OR_PIXELS = Window(25, or_pixels=True)
 # LiteRT's builtin kernels for 3x3 depthwise filters on ARM64.
 _FILTER = ThreeByThree(8)
 
@@ -199,11 +201,12 @@ CHOICES_AROUND_DENSE: dict[str, Either] = {
         Either("q31-by_channel/fd", _GROUPS, RULES["q31-half_up-half_up/fd"], RULES["q31-half_up-half_away/fd"]),
         Either("q31-by_element/fd", _ELEMENTS, RULES["q31-half_up-half_up/fd"], RULES["q31-half_up-half_away/fd"]),
         Either("float32-half_even/by_window", _WINDOW, RULES["float32-half_even-saturate"], RULES["float32-half_even"]),
-        Either(
-            "float32-half_even-saturate32/by_window",
-            _WINDOW,
-            RULES["float32-half_even-saturate"],
-            RULES["float32-half_even-saturate32"],
+        *(
+            Either(name, when, RULES["float32-half_even-saturate"], RULES["float32-half_even-saturate32"])
+            for name, when in (
+                ("float32-half_even-saturate32/by_window", _WINDOW),
+                ("float32-half_even-saturate32/by_window_or_pixels", _WINDOW_OR_PIXELS),
+            )
         ),
         Either(
             "q31-floor-half_up/by_window",

@@ -84,9 +84,10 @@ def choice_equation(choice: Either) -> str:
             when, rest = f"whole groups of {channels} channels", "the rest"
         case ElementGroups(elements):
             when, rest = f"whole groups of {elements} elements of a sample", "the rest"
-        case Window(taps):
+        case Window(taps, or_pixels):
             when = "where every output channel sees one input channel that no other sees and the window has "
-            when, rest = f"{when}{taps} taps or fewer", "else"
+            pixels = ", and where it has one tap, with stride 1 and without groups" if or_pixels else ""
+            when, rest = f"{when}{taps} taps or fewer{pixels}", "else"
         case ThreeByThree(channels):
             when = "3 x 3 taps, strides of 1 or 2, padding of 0 or 1, one output for each channel, whole groups of "
             when, rest = f"{when}{channels} channels, factors below 1", "else"
