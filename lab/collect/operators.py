@@ -35,6 +35,7 @@ from lab.reach.tape import open_tape, unanswered
 from lab.record.operators import all_cases
 from lab.record.recorded_operators import read_golden
 from lastbit.engines import reference
+from lastbit.layers.differences import same_bits
 from lastbit.model.errors import LastBitError, Refusal, UnsupportedError
 from lastbit.model.graph import Model
 from lastbit.model.tflite import load, write
@@ -178,14 +179,13 @@ def made_by_rules(model: Model, inputs: Sequence[Array]) -> Made:
 
 
 def differing(ours: Any, theirs: Outputs) -> int:
-    """How many outputs differ, to the last bit."""
+    """How many outputs differ, to the last bit; any NaN is equal to any NaN."""
     total = 0
     for a, b in zip(ours, theirs, strict=True):
         if a.shape != b.shape or a.dtype != b.dtype:
             total += b.size
-        elif a.size:
-            bits = np.dtype(f"u{a.dtype.itemsize}")
-            total += int((np.ascontiguousarray(a).view(bits) != np.ascontiguousarray(b).view(bits)).sum())
+        else:
+            total += int((~same_bits(b, a)).sum())
     return total
 
 

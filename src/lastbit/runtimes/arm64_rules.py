@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from .base import Family, Refusal, Refused, Rule
 from .derive import hybrid_rules
-from .operator_rules import XNNPACK_AVX2_OPERATORS
+from .operator_rules import BUILTIN_HYBRID, REFERENCE_HYBRID, XNNPACK_AVX2_OPERATORS
 from .table_parts import EIGHT_BIT, RELUS
 from .variant import Key, key_of
 
-__all__ = ["ARM64_BUILTIN", "ARM64_REFERENCE", "ARM64_SME", "ARM64_XNNPACK"]
+__all__ = ["ARM64_BUILTIN", "ARM64_REFERENCE", "ARM64_SME", "ARM64_WITHOUT_I8MM", "ARM64_XNNPACK"]
 
 Rules = dict[Key, Rule | Refused]
 
@@ -29,6 +29,19 @@ def _from_float(types: tuple[str, ...], rule: str, kernel: Family) -> Rules:
 
 def _float_sums(*keys: tuple[str, str]) -> Rules:
     return {key_of(operator, variant): _UNSETTLED_SUMS for operator, variant in keys}
+
+
+# Hybrid convolutions of LiteRT's own kernels: the same sums and products as on x86-64, other conversions, no faults.
+_IN_NEON = {
+    "hybrid-int8-scales_first/images": "hybrid-int8-neon-scales_first/images",
+    "hybrid-int8-weights_first/images": "hybrid-int8-neon-weights_first/images",
+    "hybrid-int8-in_fours/depthwise": "hybrid-int8-neon-in_fours/depthwise",
+    "hybrid-int8-scales_first/depthwise": "hybrid-int8-neon-scales_first/depthwise",
+}
+
+
+def _hybrid_convolutions(on_x86: Rules) -> Rules:
+    return {key: Rule(_IN_NEON[rule.name], rule.kernel) for key, rule in on_x86.items() if isinstance(rule, Rule)}
 
 
 _CONVOLUTIONS = (("CONV_2D", _FLOAT), ("CONV_2D", f"{_FLOAT} grouped"))
@@ -52,6 +65,15 @@ ARM64_XNNPACK: Rules = {
     **_same(("ADD", "SUB", "MUL"), ("float32",), "float32_flush/ordered_zeros", Family.XNNPACK),
     **_same(("MAXIMUM", "MINIMUM"), ("float32",), "compare_flush/ordered_zeros", Family.XNNPACK),
     **_float_sums(*_CONVOLUTIONS, ("DEPTHWISE_CONV_2D", _FLOAT)),
+    **{key: Rule("hybrid-qd8-neon-fma/images", Family.XNNPACK) for key in BUILTIN_HYBRID if key[0] == "CONV_2D"},
+}
+
+ARM64_WITHOUT_I8MM: Rules = {
+    key: Refused(
+        Refusal.NOT_SETTLED, "how the delegate calculates a hybrid convolution on ARM64 without i8mm is not known"
+    )
+    for key in BUILTIN_HYBRID
+    if key[0] == "CONV_2D"
 }
 
 _ONE_ROW_FUSED = "hybrid-kleidiai_away-fused_if_one_row"
@@ -98,6 +120,7 @@ ARM64_BUILTIN: Rules = {
     ),
     key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma_in_order/bias_first", Family.BUILTIN),
     **_float_sums(*_CONVOLUTIONS),
+    **_hybrid_convolutions(BUILTIN_HYBRID),
 }
 
 ARM64_REFERENCE: Rules = {
@@ -106,4 +129,5 @@ ARM64_REFERENCE: Rules = {
     **_same(("RELU_N1_TO_1",), ("float32",), "float32_clamp/ordered_zeros", Family.REFERENCE),
     key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma_in_order/bias_last", Family.REFERENCE),
     **_float_sums(*_CONVOLUTIONS),
+    **_hybrid_convolutions(REFERENCE_HYBRID),
 }

@@ -67,16 +67,9 @@ def of_granularity(rules: ByGranularity, variant: Variant) -> str:
     return rules[variant.per_channel]
 
 
-_NOT_RUN = Refused(Refusal.NOT_SETTLED, "a hybrid convolution was not run on ARM64")
-
-
 def beside_dense(base: Rules) -> dict[Key, Rule | Refused]:
     """What a runtime says of the operators beside dense layers, and what it refuses of those: where ARM64 begins."""
-    return {
-        key: _NOT_RUN if key[1].hybrid and key[0] != "FULLY_CONNECTED" else rule
-        for key, rule in base.items()
-        if key[0] != "FULLY_CONNECTED" or isinstance(rule, Refused)
-    }
+    return {key: rule for key, rule in base.items() if key[0] != "FULLY_CONNECTED" or isinstance(rule, Refused)}
 
 
 def kept(base: Rules, *operators: str) -> dict[Key, Rule | Refused]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .arm64_changes import ARM64_CHANGES
-from .arm64_rules import ARM64_SME, ARM64_XNNPACK
+from .arm64_rules import ARM64_SME, ARM64_WITHOUT_I8MM, ARM64_XNNPACK
 from .base import Family, Refusal, Refused, Rule
 from .change import Change
 from .cpu import Cpu, Interpreter, Mode
@@ -170,6 +170,7 @@ _DOTPROD = Cpu(
         "Zijie-Tian/kleidiai kai/ukernels/matmul/pack/kai_lhs_quant_pack_qai8dxp_f32.c @3637c6ec5319: hybrid, rows in "
         "blocks of four",
     ),
+    rules=ARM64_WITHOUT_I8MM,
     like="litert-xnnpack-arm64",
     machines=ARM64,
     vectors=("DOTPROD",),
@@ -183,6 +184,7 @@ _NEON = Cpu(
     "XNNPACK does not know; not Cortex-A53, whose uint8 kernel differs; shown under qemu-aarch64 as a Cortex-A72",
     rules={
         **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-pairs_of_16_bits", "hybrid-qd8-fma-pairs_of_16_bits"),
+        **ARM64_WITHOUT_I8MM,
     },
     overflowing=frozenset({Family.XNNPACK, Family.BUILTIN}),
     sources=(

@@ -256,7 +256,7 @@ BUILTIN_OPERATORS: Rules = {
     key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_in_order/bias_first", Family.BUILTIN),
 }
 
-# Of hybrid convolutions the kernels of x86-64 alone were compared.
+# Hybrid convolutions on x86-64; on ARM64 see `arm64_rules`.
 _GROUPS = "hybrid-int8-weights_first/images"
 BUILTIN_HYBRID: Rules = {
     **_convolutions(("CONV_2D",), _HYBRID, "hybrid-int8-scales_first/images", Family.BUILTIN),

@@ -139,7 +139,7 @@ def test_what_runtimes_refuse_is_refused():
     prepare_operator(groups, groups.operators[0], "litert-xnnpack")
     assert "without a bias" in str(reason(hybrid_convolution(bias=False), "litert-xnnpack"))
     assert "no hybrid convolutions" in str(reason(hybrid_convolution(), "tflm"))
-    assert "was not run on ARM64" in str(reason(hybrid_convolution(), "litert-xnnpack-arm64"))
+    assert "without i8mm is not known" in str(reason(hybrid_convolution(), "litert-xnnpack-arm64-dotprod"))
     assert "weights_zero_point is not covered yet" in str(reason(hybrid_convolution(zero_point=3), "litert-xnnpack"))
     assert "not compared with ai-edge-litert 2.1.6" in str(reason(hybrid_convolution(), "litert-xnnpack@2.1.6"))
 

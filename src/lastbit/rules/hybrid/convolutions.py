@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .forms import Finish, HybridConvolution, HybridRule
-from .table import HYBRID_RULES, SSE_ASYMMETRIC, SSE_SYMMETRIC, UNFUSED
+from .table import (
+    FUSED_NEON,
+    HYBRID_RULES,
+    NEON_ASYMMETRIC,
+    NEON_SYMMETRIC,
+    QD8_NEON,
+    SSE_ASYMMETRIC,
+    SSE_SYMMETRIC,
+    UNFUSED,
+)
 
 __all__ = ["HYBRID_CONVOLUTIONS"]
 
@@ -30,6 +39,23 @@ _BUILTIN = replace(_litert("hybrid-int8-scales_first", _SCALES_FIRST), sse_sums=
 _REFERENCE = _litert("hybrid-int8-weights_first", _WEIGHTS_FIRST)
 _DEPTHWISE = _litert("hybrid-int8-in_fours", _IN_FOURS, _LAST)
 _DEPTHWISE_REFERENCE = _litert("hybrid-int8-scales_first-whole_sums", _SCALES_FIRST)
+
+
+def _neon(rule: HybridRule, name: str) -> HybridRule:
+    """The same kernel on ARM64: rows as NEON code converts them, NaN that stays, and none of the faults."""
+    rows = NEON_ASYMMETRIC if rule.symmetric == SSE_ASYMMETRIC else NEON_SYMMETRIC
+    finish, last = (
+        None if part is None else replace(part, clamp="maximum", int4_clamp="maximum")
+        for part in (rule.finish, rule.last_units)
+    )
+    assert finish is not None
+    return HybridRule(name, rows, rows, finish, last_units=last)
+
+
+_ONE_SCALE_NEON = _neon(_ONE_SCALE, "hybrid-int8-neon-symmetric")
+# XNNPACK on ARM64 with i8mm: windows are a product of its own, pixels are KleidiAI's.
+_ARM_WINDOWS = HybridRule("hybrid-qd8-neon-fma", QD8_NEON, QD8_NEON, FUSED_NEON)
+_ARM_PIXELS = HYBRID_RULES["hybrid-kleidiai_away-unfused"]
 _QD8, _BOUND_FIRST = HYBRID_RULES["hybrid-qd8-fma"], HYBRID_RULES["hybrid-qd8-fma-bound_first"]
 
 
@@ -47,6 +73,20 @@ HYBRID_CONVOLUTIONS: dict[str, HybridConvolution] = {
         HybridConvolution("hybrid-int8-weights_first/images", _REFERENCE, _ONE_SCALE),
         _same("hybrid-int8-in_fours/depthwise", _DEPTHWISE),
         _same("hybrid-int8-scales_first/depthwise", _DEPTHWISE_REFERENCE),
+        HybridConvolution("hybrid-qd8-neon-fma/images", _ARM_WINDOWS, _ARM_WINDOWS, pixels=_ARM_PIXELS),
+        HybridConvolution(
+            "hybrid-int8-neon-scales_first/images", _neon(_BUILTIN, "hybrid-int8-neon-scales_first"), _ONE_SCALE_NEON
+        ),
+        HybridConvolution(
+            "hybrid-int8-neon-weights_first/images",
+            _neon(_REFERENCE, "hybrid-int8-neon-weights_first"),
+            _ONE_SCALE_NEON,
+        ),
+        _same("hybrid-int8-neon-in_fours/depthwise", _neon(_DEPTHWISE, "hybrid-int8-neon-in_fours")),
+        _same(
+            "hybrid-int8-neon-scales_first/depthwise",
+            _neon(_DEPTHWISE_REFERENCE, "hybrid-int8-neon-scales_first-whole_sums"),
+        ),
     )
 }
 """Name -> rule."""
