@@ -1,10 +1,11 @@
 """Ask older versions for the operators beside dense layers, and add what they did to version_evidence.json.
 
     python -m lab versions operators --folder DIR [--only litert-2.2.0 ...] [--scale X] [--seed S]
-        [--command RUNTIME,RUNTIME=COMMAND ...] [--operators NAME ...]
+        [--command RUNTIME,RUNTIME=COMMAND ...] [--hidden RUNTIME ...] [--operators NAME ...]
 
 A target's virtual environment is made in DIR where it is not there (lab/reach/time_machine.py). --command asks a Python
-that is started otherwise, such as an emulator's. The cases are those of `collect operators`. Name the newest version
+that is started otherwise, such as an emulator's; --hidden asks for these runtimes alone, with features of this CPU
+hidden (lab/reach/hidden). The cases are those of `collect operators`. Name the newest version
 too: what an older delegate leaves to other kernels shows beside it. --operators asks for these alone, as after a rule
 was added that was no rival before, and replaces what is known of them. Afterwards every case is compared with what
 LastBit then states of that version.
@@ -136,9 +137,10 @@ def questions(seed: int, scale: float, operators: Sequence[str]) -> Iterator[Que
     for case in all_cases(seed, scale):
         if not operators or case.op in operators:
             yield Question(case.content(), case.model(), case.values)
-    for around in () if operators else activations.cases(seed, max(round(100 * scale), 1)):
+    for around in activations.cases(seed, max(round(100 * scale), 1)):
         model = load(content := write(around.graph))
-        yield from (Question(content, model, [x]) for x in around.samples)
+        if not operators or model.operators[0].name in operators:
+            yield from (Question(content, model, [x]) for x in around.samples)
 
 
 def targets(options: argparse.Namespace) -> Iterator[tuple[Target, Sequence[str]]]:
@@ -147,7 +149,7 @@ def targets(options: argparse.Namespace) -> Iterator[tuple[Target, Sequence[str]
         names, command = text.split("=", 1)
         yield find_target(shlex.split(command)), names.split(",")
     for name in options.only:
-        yield find_target([str(environment(options.folder, name))]), LITERT_RUNTIMES
+        yield find_target([str(environment(options.folder, name))]), options.hidden or LITERT_RUNTIMES
 
 
 def store(asked: Sequence[Asked], script: str, operators: Sequence[str]) -> None:
@@ -174,6 +176,7 @@ def main() -> None:
         "--only", nargs="+", choices=[name for name in TARGETS if name.startswith("litert")], default=()
     )
     parser.add_argument("--command", action="append", default=[], metavar="RUNTIME,RUNTIME=COMMAND")
+    parser.add_argument("--hidden", nargs="+", choices=RUNTIMES, default=(), metavar="RUNTIME")
     parser.add_argument("--scale", type=float, default=0.35)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--operators", nargs="+", choices=OPERATORS, default=())
@@ -183,7 +186,11 @@ def main() -> None:
     every: list[Question] = []
     with contextlib.ExitStack() as stack:
         asked = [
-            Asked(name, stack.enter_context(open_target(target, runtime)), stated_runtime(RUNTIMES[runtime], version))
+            Asked(
+                name,
+                stack.enter_context(open_target(target, runtime, hidden=runtime in options.hidden)),
+                stated_runtime(RUNTIMES[runtime], version),
+            )
             for target, runtimes in targets(options)
             for runtime in runtimes
             for name in [versioned_name(runtime, target)]

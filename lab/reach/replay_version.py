@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from lab.cases import versions
 from lab.cases.dense import Case
+from lab.reach.hidden import hidden_spec
 from lastbit.layers.differences import same_bits
 from lastbit.model.graph import Operator
 from lastbit.model.tflite import load, write
@@ -125,15 +126,16 @@ def find_target(command: Sequence[str], cpu: str | None = None) -> Target:
     return Target(tuple(command), distribution, version, platform, cpu or emulated or oracles_spec.cpu_text())
 
 
-def open_target(target: Target, runtime: str, timeout: float = 300.0) -> Oracle:
-    """The other Python's interpreter in the mode of one of our runtimes."""
-    spec = ORACLES[runtime]
+def open_target(target: Target, runtime: str, timeout: float = 300.0, hidden: bool = False) -> Oracle:
+    """The other Python's interpreter in the mode of one of our runtimes; with features of this CPU hidden from it."""
+    spec, cpu = hidden_spec(runtime) if hidden else (ORACLES[runtime], target.cpu)
     kind = _KINDS[target.distribution]
     if spec.worker[0] != (kind if kind in ("tflm", "onnxruntime") else "litert"):
         raise SystemExit(f"{target.name} has no mode for {runtime}")
     worker = str(Path(oracles_spec.__file__).with_name(f"{spec.script}.py"))
     command = [*target.command, "-P", worker, kind, spec.worker[1], "1"]
-    cpu = target.cpu + "".join(f"; {k}={v}" for k, v in spec.environment.items())
+    if not hidden:
+        cpu += "".join(f"; {k}={v}" for k, v in spec.environment.items())
     fingerprint = Fingerprint(target.distribution, target.version, spec.mode, cpu, target.platform)
     return Oracle(spec, command=command, fingerprint=fingerprint, timeout=timeout)
 

@@ -1,6 +1,6 @@
 """A real interpreter on this CPU with features hidden from it, so that it picks the kernels of a lesser CPU.
 
-    --hidden RUNTIME ...     of lab/collect/operators.py and lab/record/operators.py
+    --hidden RUNTIME ...     of lab/collect/operators.py, lab/record/operators.py and lab/reach/operator_versions.py
 
 The kernels run as they are, at full speed; only the answers of CPUID have fewer bits (hide_features.c). Linux on x86-64
 with a CPU whose /proc/cpuinfo lists `cpuid_fault`, and a C compiler. An emulated CPU (lab/reach/emulated) takes a
@@ -18,10 +18,10 @@ from functools import cache
 from pathlib import Path
 
 from lastbit.oracles import ORACLES, Fingerprint, Oracle
-from lastbit.oracles.spec import fingerprint_of
+from lastbit.oracles.spec import OracleSpec, fingerprint_of
 from lastbit.runtimes.machine import Vectors, cpu_features, cpu_text, widest_vectors
 
-__all__ = ["can_hide", "masks", "open_hidden"]
+__all__ = ["can_hide", "hidden_spec", "masks", "open_hidden"]
 
 _AVX512 = ("avx512f", "avx512dq", "avx512ifma", "avx512cd", "avx512bw", "avx512vl")
 _AVX512_LATER = ("avx512vbmi", "avx512_vbmi2", "avx512_vnni", "avx512_bitalg", "avx512_vpopcntdq", "avx512_bf16")
@@ -67,8 +67,8 @@ def can_hide(kind: Vectors) -> bool:
     return widest_vectors(cpu_features() - set(HIDDEN[kind])) == kind
 
 
-def open_hidden(runtime: str) -> Oracle:
-    """The oracle of a runtime whose kind of CPU is a lesser one than this.
+def hidden_spec(runtime: str) -> tuple[OracleSpec, str]:
+    """How a runtime's interpreter is started so that it takes this CPU for its own kind, and what that CPU is.
 
     Raises:
         SystemExit: this CPU has not all that such a CPU has, or cannot hide what it has beside it.
@@ -78,11 +78,21 @@ def open_hidden(runtime: str) -> Oracle:
     if kind is None:
         raise SystemExit(f"{runtime} needs a CPU of the kind {' or '.join(spec.vectors)}; this one cannot look like it")
     environment = {**spec.environment, "LD_PRELOAD": _library(), "HIDE_CPUID": masks(kind)}
+    return replace(spec, environment=environment), _cpu_text(kind)
+
+
+def open_hidden(runtime: str) -> Oracle:
+    """The oracle of a runtime whose kind of CPU is a lesser one than this.
+
+    Raises:
+        SystemExit: see `hidden_spec`; or the interpreter is not installed.
+    """
+    spec, cpu = hidden_spec(runtime)
     here = fingerprint_of(replace(spec, vectors=()))
     if here is None:
         raise SystemExit(f"{runtime} needs {spec.distribution}")
-    fingerprint = Fingerprint(here.oracle, here.version, here.mode, _cpu_text(kind), here.platform)
-    return Oracle(replace(spec, environment=environment), fingerprint=fingerprint, timeout=600)
+    fingerprint = Fingerprint(here.oracle, here.version, here.mode, cpu, here.platform)
+    return Oracle(spec, fingerprint=fingerprint, timeout=600)
 
 
 def _cpu_text(kind: Vectors) -> str:

@@ -71,7 +71,8 @@ class Runtime:
         declines: what a version's delegate declines that today's takes: `per_channel_bias` (dense layers with a
             weights scale for each unit and a bias), `one_value` (a fused activation that leaves one value),
             `int4_one_scale` (int4 weights with one scale for several units); or what it fails to prepare:
-            `hybrid_one_unit` (hybrid layers of one unit with int8 weights).
+            `hybrid_one_unit` (hybrid layers of one unit with int8 weights), `hybrid_groups_of_one_scale` (hybrid
+            convolutions with groups whose weights have one scale).
         ignores: what this version's delegate takes and ignores, where today's fails: `int4_zero_points` (zero points of
             int4 weights with a scale for each unit), `hybrid_zero_point` (that of int8 weights with one scale, hybrid),
             `input_between_strides` (the input of convolutions with padding SAME whose windows, of more than one tap,

@@ -61,7 +61,7 @@ def prepare_mean(model: Model, op: Operator, rule: str) -> PreparedOperator:
     axes, keep = _axes(model, op), bool(op.options.get("keep_dims", False))
     constants = Constants((given,), to, to.qmin, to.qmax, count=math.prod(x.shape[axis] for axis in axes))
     _check_reach(op, chosen, constants)
-    staged = _staged(op, Calculator(chosen, constants), x, axes, keep)
+    staged = _staged(op, Calculator(chosen, constants), x, axes, keep, _counted_from_end(model, op))
     return PreparedOperator(
         operator=op,
         rule=rule,
@@ -79,7 +79,13 @@ def _check_reach(op: Operator, rule: StagedRule, constants: Constants) -> None:
         raise refuse(op, f"not exact: with s_x/s_y = {ratio!r} an int32 overflows", Refusal.NOT_EXACT)
 
 
-def _staged(op: Operator, calculator: Calculator, x: Tensor, axes: tuple[int, ...], keep: bool) -> StagedOperator:
+def _counted_from_end(model: Model, op: Operator) -> bool:
+    return any(axis < 0 for axis in integers(model, op, 1, "axes"))
+
+
+def _staged(
+    op: Operator, calculator: Calculator, x: Tensor, axes: tuple[int, ...], keep: bool, counted_from_end: bool
+) -> StagedOperator:
     rank, count = len(x.shape), np.asarray(calculator.constants.count)
     rest = [axis for axis in range(rank) if axis not in axes]
 
@@ -90,8 +96,8 @@ def _staged(op: Operator, calculator: Calculator, x: Tensor, axes: tuple[int, ..
 
     def holds(when: Condition) -> bool | npt.NDArray[np.bool_]:
         match when:
-            case HeightAndWidth():
-                return rank == 4 and axes == (1, 2) and keep
+            case HeightAndWidth(from_end):
+                return rank == 4 and axes == (1, 2) and keep and (from_end or not counted_from_end)
             case ChannelGroups(channels):
                 return np.arange(x.shape[-1]) < x.shape[-1] - x.shape[-1] % channels
             case _:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...model.errors import Refusal
 from ...runtimes.base import Family, Refused, Runtime
 from ..base import PreparedOperator
 from ..dense.eight_bit import PreparedDense
 from ..dense.layer import DenseLayer
 from ..products.convolution import PreparedConvolution
+from ..products.hybrid_convolution import PreparedHybridConvolution
 from ..validity import FileLimits
 from .base import Check, Kernel, refused
 from .dense import (
@@ -92,6 +95,24 @@ def _growing_3x3(prepared: PreparedOperator, runtime: Runtime) -> Refused | None
     )
 
 
+def _groups_of_one_scale(prepared: PreparedOperator, runtime: Runtime) -> Refused | None:
+    """What some versions fail to run, mostly: memory that nobody wrote decides.
+
+    Source: google-ai-edge/LiteRT, tflite/kernels/conv.cc (is_hybrid_per_channel: any scale differs from the first).
+    """
+    if not isinstance(prepared, PreparedHybridConvolution) or "hybrid_groups_of_one_scale" not in runtime.declines:
+        return None
+    layer = prepared.convolution
+    quant = layer.weights.quant
+    if layer.groups == 1 or layer.operator.name != "CONV_2D" or quant is None or np.unique(quant.scale).size > 1:
+        return None
+    return Refused(
+        Refusal.UNDEFINED,
+        "this version's kernel takes no groups in a hybrid convolution whose weights have one scale: it asks for a "
+        "temporary tensor that it did not make, and fails or prints what has no meaning",
+    )
+
+
 def _kernel(family: Family, *, by_reference: bool) -> Kernel:
     return Kernel(
         family,
@@ -103,6 +124,7 @@ def _kernel(family: Family, *, by_reference: bool) -> Kernel:
             hybrid_int4_zero_point,
             scales_of_hybrid_convolution,
             _growing_3x3,
+            _groups_of_one_scale,
             bias_of_convolution(needed=not by_reference, scale_checked=True),
         ),
         notes=weight_notes,

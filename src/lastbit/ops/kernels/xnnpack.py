@@ -22,6 +22,7 @@ from ..elements.quantize import q8_out_of_range
 from ..elements.unary import operands, per_tensor
 from ..products.convolution import PreparedConvolution
 from ..products.float_convolution import PreparedFloatConvolution
+from ..products.hybrid_convolution import PreparedHybridConvolution
 from ..products.transpose_conv import narrow_window
 from ..validity import FileLimits, usable_scale
 from .base import Kernel, bias_scale_differs, refused
@@ -253,7 +254,7 @@ def _input_between_strides(prepared: PreparedOperator, runtime: Runtime) -> Refu
     """Older delegates take a negative padding for a huge one: every window lies beside the image."""
     if "input_between_strides" not in runtime.ignores:
         return None
-    if not isinstance(prepared, PreparedConvolution | PreparedFloatConvolution):
+    if not isinstance(prepared, PreparedConvolution | PreparedFloatConvolution | PreparedHybridConvolution):
         return None
     layer = prepared.convolution
     axes = (layer.rows, layer.input.shape[1]), (layer.columns, layer.input.shape[2])

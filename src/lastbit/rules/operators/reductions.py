@@ -41,10 +41,16 @@ def _fused_total(
     return Staged(name, stages, output, fits_int32=True)
 
 
-def _height_width(form: TwoRoundings) -> Staged:
-    factor = Factor(32, ("s_1",), ("count", "s_y"))
-    stages = (Total("sum", True), Total("raw_sum", False), Rescaled("acc_scaled", "raw_sum", factor, form))
-    return Staged("q31_height_width", stages, Output("acc_scaled", "rounded_offset"), fits_int32=True)
+def _height_width(name: str, when: HeightAndWidth) -> Choice:
+    """Sums of whole groups of channels in vectors, the others one by one; all else as over other dimensions."""
+
+    def sums(form: TwoRoundings) -> Staged:
+        factor = Factor(32, ("s_1",), ("count", "s_y"))
+        stages = (Total("sum", True), Total("raw_sum", False), Rescaled("acc_scaled", "raw_sum", factor, form))
+        return Staged(name, stages, Output("acc_scaled", "rounded_offset"), fits_int32=True)
+
+    groups = Choice(name, ChannelGroups(16), sums(UP), sums(AWAY))
+    return Choice(name, when, groups, replace(_FOLDED, fits_int32=True))
 
 
 _MEAN_FACTOR = Factor(32, ("s_1",), ("s_y",), ("one_by_count",))
@@ -55,12 +61,8 @@ MEAN = named(
     _float_total("float32_bias_half_even", _MEAN_FACTOR),
     _float_total("float32_bias_half_away", _MEAN_FACTOR, "half_away"),
     _fused_total("float32_fused_bias_half_even", _MEAN_FACTOR, "both", "half_even"),
-    Choice(
-        "q31_height_width",
-        HeightAndWidth(),
-        Choice("q31_height_width", ChannelGroups(16), _height_width(UP), _height_width(AWAY)),
-        replace(_FOLDED, fits_int32=True),
-    ),
+    _height_width("q31_height_width", HeightAndWidth()),
+    _height_width("q31_height_width_as_written", HeightAndWidth(from_end=False)),
 )
 
 SUM = named(

@@ -119,7 +119,13 @@ class NotNegative:
 
 @dataclass(frozen=True)
 class HeightAndWidth:
-    """A reduction of four dimensions over the second and the third, which stay as dimensions of one element."""
+    """A reduction of four dimensions over the second and the third, which stay as dimensions of one element.
+
+    Attributes:
+        from_end: whether axes may be counted from the end, as -3 and -2.
+    """
+
+    from_end: bool = True
 
 
 @dataclass(frozen=True)

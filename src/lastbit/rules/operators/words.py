@@ -96,8 +96,8 @@ def condition_text(when: Condition) -> str:
             return _inner_text(when)
         case NotNegative(of):
             return f"where {of} >= 0"
-        case HeightAndWidth():
-            return "over height and width"
+        case HeightAndWidth(from_end):
+            return "over height and width" if from_end else "over height and width, written as 1 and 2"
         case PowersOfTwo():
             return "where all scales are powers of two and pot_scale_int16 is set"
         case ChannelGroups(channels):
