@@ -70,7 +70,7 @@ ARM64_XNNPACK: Rules = {
 
 ARM64_WITHOUT_I8MM: Rules = {
     key: Refused(
-        Refusal.NOT_SETTLED, "how the delegate calculates a hybrid convolution on ARM64 without i8mm is not known"
+        Refusal.NOT_EXACT, "not exact: how the delegate multiplies a hybrid convolution without i8mm is not known"
     )
     for key in BUILTIN_HYBRID
     if key[0] == "CONV_2D"
