@@ -72,7 +72,7 @@ class Numbers:
 
 def condensed() -> str:
     """What the wheel has: one row for each runtime, operator and variant; equal rows of several runtimes stand once."""
-    texts, runs, variants, rivals, rival_sets, words, seen = (Numbers() for _ in range(7))
+    texts, runs, variants, rivals, rival_sets, words, others, seen = (Numbers() for _ in range(8))
     parts = [load_part(part) for part in PARTS]
     # The reader lists a runtime's rows by these numbers.
     for row in sorted({(v["operator"], v["variant"]) for part in parts for e in part.values() for v in e["variants"]}):
@@ -88,7 +88,7 @@ def condensed() -> str:
         for key, found in sorted(rows.items()):
             told_of = [_run(entry, variant) for entry, variant in found]
             ran = sorted({runs([texts(run.get(field.name, "")) for field in fields(Run)]) for run in told_of})
-            counts = [sum(variant.get(count, 0) for _, variant in found) for count in COUNTS]
+            outputs, *rest = [sum(variant.get(count, 0) for _, variant in found) for count in COUNTS]
             said = words(next((v["interpreters_words"] for _, v in found if v.get("interpreters_words")), ""))
             refuted: Counter[str] = Counter()
             for _, variant in found:
@@ -96,15 +96,17 @@ def condensed() -> str:
                     refuted[rival] += count
             named = rival_sets([rivals(rival) for rival in sorted(refuted)])
             at = [refuted[rival] for rival in sorted(refuted)]
-            by_runs.setdefault(json.dumps(ran), []).append(seen([variants(key), said, named, *counts, *at]))
+            by_runs.setdefault(json.dumps(ran), []).append(
+                seen([variants(key), said, named, outputs, others(rest), *at])
+            )
         groups = [f"[{ran}, {json.dumps(numbers, separators=(',', ':'))}]" for ran, numbers in by_runs.items()]
         told.append(f"{json.dumps(name)}: [\n" + ",\n".join(groups) + "\n]")
     tables = {
         **{"texts": texts, "runs": runs, "variants": variants, "rivals": rivals, "rival_sets": rival_sets},
-        **{"words": words, "rows": seen},
+        **{"words": words, "others": others, "rows": seen},
     }
     lists = ",\n".join(f'"{name}": {numbers.lines()}' for name, numbers in tables.items())
-    return f'{{"schema": "lastbit.evidence/4",\n{lists},\n"runtimes": {{\n' + ",\n".join(told) + "\n}}\n"
+    return f'{{"schema": "lastbit.evidence/5",\n{lists},\n"runtimes": {{\n' + ",\n".join(told) + "\n}}\n"
 
 
 def _run(entry: dict[str, Any], variant: dict[str, Any]) -> dict[str, str]:

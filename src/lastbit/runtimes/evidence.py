@@ -104,8 +104,9 @@ def _all() -> dict[str, tuple[Evidence, ...]]:
     rival_sets = [[rivals[number] for number in numbers] for numbers in content["rival_sets"]]
 
     def evidence(ran: Sequence[int], row: Sequence[Any]) -> Evidence:
-        variant, said, rivals_of_it, outputs, mismatches, refused, declined, *refuted_at = row
+        variant, said, rivals_of_it, outputs, others, *refuted_at = row
         named = dict(zip(rival_sets[rivals_of_it], refuted_at, strict=True))
+        mismatches, refused, declined = content["others"][others]
         places = tuple(runs[number] for number in ran)
         operator, name = variants[variant]
         return Evidence(operator, name, places, outputs, mismatches, refused, declined, words[said], named)

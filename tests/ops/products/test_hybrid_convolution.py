@@ -141,7 +141,7 @@ def test_what_runtimes_refuse_is_refused():
     assert "no hybrid convolutions" in str(reason(hybrid_convolution(), "tflm"))
     assert "without i8mm is not known" in str(reason(hybrid_convolution(), "litert-xnnpack-arm64-dotprod"))
     assert "weights_zero_point is not covered yet" in str(reason(hybrid_convolution(zero_point=3), "litert-xnnpack"))
-    assert "not compared with ai-edge-litert 2.1.6" in str(reason(hybrid_convolution(), "litert-xnnpack@2.1.6"))
+    assert "not compared with ai-edge-litert 2.0.2" in str(reason(hybrid_convolution(), "litert-builtin-arm64@2.0.2"))
 
 
 def test_nan_is_refused_and_faults_are_told():
