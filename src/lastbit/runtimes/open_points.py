@@ -142,8 +142,8 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
     (
         "The versions named `litert-xnnpack@...`",
         "8-bit and int16 layers were run on a CPU with AVX512-VNNI; hybrid and float32 ones there of 1.4.0, 2.1.6 and "
-        "2.2.0 only. `litert-xnnpack-avx2@...` has them of all versions. In 1.4.0, LOGISTIC, float32 layers and float32 "
-        "convolutions of one tap are not known.",
+        "2.2.0 only. `litert-xnnpack-avx2@...` has them of all versions. In 1.4.0, LOGISTIC, float32 layers and "
+        "float32 convolutions of one tap are not known.",
     ),
     (
         "Float32 layers on ARM64 in LiteRT's delegate and in its optimized kernels",
