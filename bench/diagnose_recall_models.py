@@ -203,6 +203,69 @@ def convolution_by_hand(seed: int) -> ByHand:
     return ByHand(lastbit.load(case.content()), numbers, x.astype(np.float32), shape)
 
 
+def hybrid_network(seed: int) -> tuple[Model, list[by_hand.Numbers]]:
+    """Two to four hybrid dense layers with a ReLU between them; per-tensor and per-channel in turn."""
+    rng = np.random.default_rng([81, seed])
+    sizes = [int(n) for n in rng.choice([10, 16, 24, 40], int(rng.integers(3, 6)))]
+    both_ends = bool(rng.integers(2))
+    operands, operators, numbers = [Operand((1, sizes[0]), "float32")], [], []
+    for layer, (depth, units) in enumerate(itertools.pairwise(sizes)):
+        relu, first = layer < len(sizes) - 2, len(operands)
+        scales = rng.uniform(0.004, 0.02, units if seed % 2 else 1).astype(np.float32)
+        weights, bias = rng.integers(-127, 128, (units, depth)), rng.normal(size=units).astype(np.float32)
+        operands += [
+            Operand((units, depth), "int8", scales, 0, weights),
+            Operand((units,), "float32", data=bias),
+            Operand((1, units), "float32"),
+        ]
+        options = _DENSE_OPTIONS | {"fused_activation_function": "RELU" if relu else "NONE"}
+        operators.append(("FULLY_CONNECTED", (first - 1, first, first + 1), first + 2, options))
+        numbers.append(by_hand.Numbers(weights, 8, scales, bias, relu, both_ends))
+    return lastbit.load(write(_chained(operands, operators))), numbers
+
+
+def in_hybrid_network(seed: int, right: bool = False) -> tuple[str, float, str]:
+    """One mistake in all layers of a hybrid network, or in one of them; or none."""
+    rng = np.random.default_rng([12, seed])
+    model, numbers = hybrid_network(seed)
+    known = [one for one in by_hand.MISTAKES if one != "output_column_major"]  # looked for in one layer alone
+    name = known[seed % len(known)]
+    where = range(len(numbers)) if seed % 3 else [int(rng.integers(len(numbers)))]
+    x = (rng.normal(size=(40, numbers[0].weights.shape[1])) * rng.choice([0.5, 4.0], (40, 1))).astype(np.float32)
+
+    def output(wrong: str, given: np.ndarray) -> np.ndarray:
+        for index, one in enumerate(numbers):
+            given = by_hand.layer(given, one, (wrong,) if wrong and index in where else (), rng)
+        return given
+
+    printed = runtimes_outputs(model, x)
+    if not any(_nearly(output("", x), other) for other in printed):
+        return NOTHING, 0.0, "no runtime quantizes rows so"
+    mine = output("" if right else name, x)
+    if not right and any(_nearly(mine, other) for other in printed):
+        return NOTHING, 0.0, name
+    start = time.process_time()
+    report = lastbit.diagnose(model, x, mine)
+    seconds, said = time.process_time() - start, f"{name} in {list(where)}: {report.in_short()[0]}"
+    if right:
+        return ("named" if report.verdict in ("right", "form") else "false alarm"), seconds, said
+    if not report.explanations:
+        return "missed", seconds, said
+    best = report.explanations[0].mistakes
+    if best == (name,):
+        return "named", seconds, said
+    fresh = rng.normal(size=x.shape).astype(np.float32)
+    if best and best[0] in by_hand.MISTAKES and _nearly(output(best[0], fresh), output(name, fresh)):
+        return "the same function", seconds, said
+    told = any(one.mistakes == (name,) for one in report.explanations)
+    return "a tie, told" if told else "another that fits", seconds, said
+
+
+def _nearly(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two outputs are the same for most elements: a tie in a layer's input may go either way."""
+    return bool(np.isclose(one, other, 1e-4, 1e-4 * float(np.abs(other).max())).mean() > 0.8)
+
+
 def in_hybrid(made: Callable[[int], ByHand], count: int, seed: int) -> tuple[str, float, str]:
     """One mistake or two in a hybrid layer that is written by hand; each mistake in turn is the first."""
     rng = np.random.default_rng([9, seed])
@@ -290,6 +353,8 @@ def main() -> None:
         ("right hybrid layers", partial(right_hybrid, dense_by_hand), args.right),
         ("hybrid, one mistake", partial(in_hybrid, dense_by_hand, 1), args.hybrid),
         ("hybrid, two mistakes", partial(in_hybrid, dense_by_hand, 2), args.hybrid // 2),
+        ("right hybrid networks", partial(in_hybrid_network, right=True), args.right),
+        ("hybrid networks, one mistake", in_hybrid_network, args.networks),
         ("right hybrid convolutions", partial(right_hybrid, convolution_by_hand), args.right),
         ("hybrid convolutions, one mistake", partial(in_hybrid, convolution_by_hand, 1), args.hybrid),
         ("hybrid convolutions, two mistakes", partial(in_hybrid, convolution_by_hand, 2), args.hybrid // 2),

@@ -103,7 +103,7 @@ def rows_in_steps(x: Floats, both_ends: bool, wrong: tuple[str, ...]) -> tuple[F
     if "hybrid_input_with_zero_point" in wrong or (both_ends and not plain & set(wrong)):
         low = np.minimum(x.min(axis=1, keepdims=True), np.float32(0))
         high = np.maximum(x.max(axis=1, keepdims=True), np.float32(0))
-        scale = (high - low) / np.float32(255)
+        scale = np.where(high > low, (high - low) / np.float32(255), np.float32(1))
         zero = np.rint(np.float32(-128) - low / scale)
         whole = np.clip(np.rint(x / scale) + zero, -128, 127)
         return whole - zero * zero_point_used(wrong), scale
@@ -112,7 +112,7 @@ def rows_in_steps(x: Floats, both_ends: bool, wrong: tuple[str, ...]) -> tuple[F
     if "hybrid_scale_of_whole_batch" in wrong:
         largest = np.full_like(largest, largest.max())
     steps = 128 if "hybrid_scale_over_128" in wrong else 127
-    scale = largest / np.float32(steps)
+    scale = np.where(largest > 0, largest / np.float32(steps), np.float32(1))
     whole = np.trunc(x / scale) if "hybrid_input_truncated" in wrong else np.rint(x / scale)
     return np.clip(whole, -steps, 127), scale
 

@@ -195,8 +195,10 @@ def test_a_layer_in_a_network_gets_what_each_runtime_makes_of_the_models_input()
             report = lastbit.diagnose(model, x, mine, op=op)
             assert report.verdict == "right"
             assert runtime in report.explanations[0].runtimes
+            whole = lastbit.diagnose(model, x, mine)  # without op it is found by its shape and its values
+            assert (whole.verdict, whole.layer) == ("right", model.operators[op].label)
     with pytest.raises(UnsupportedError, match=r"diagnosed one by one, not as a network[\s\S]*operator 3 DEPTHWISE"):
-        lastbit.diagnose(model, x, mine)
+        lastbit.diagnose(model, x, {"a": mine, "b": mine})
 
 
 def test_the_one_parameter_of_a_function_is_the_input_whatever_its_name():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,37 +14,26 @@ from ...engines.inputs import with_batch
 from ...layers.layer_input import layer_input
 from ...layers.mistakes.base import Mistake
 from ...layers.mistakes.hybrid import (
-    FLOAT,
-    FLOAT_WINDOWS,
-    HYBRID,
-    HYBRID_WINDOWS,
     OTHER_ORDERS,
 )
 from ...layers.mistakes.hybrid_case import HybridCase, calculate
-from ...layers.mistakes.hybrid_windows import image_windows
 from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model, Operator
 from ...model.types import Array, Float64Array, fused_bounds
-from ...ops.dense.float32 import PreparedFloat
 from ...ops.dense.hybrid import PreparedHybrid
 from ...ops.dense.layer import DenseLayer
 from ...ops.prepare import prepare_operator
 from ...ops.products.as_dense import as_dense
-from ...ops.products.float_windows import PreparedFloatWindows
-from ...ops.products.hybrid_windows import PreparedHybridWindows
 from ...ops.products.window_layer import WindowLayer
 from ...runtimes import RUNTIMES
 from .calling import Shapes, call
 from .function import Function
+from .hybrid_cases import FloatLayer, case_of, known_mistakes
 from .hybrid_report import HybridAnswer, HybridDiagnosis
 from .layer import How, shown_first
 from .samples import image_places, options_text, samples_of, size_of_sample
 
 __all__ = ["diagnose_hybrid", "hybrid_layers"]
-
-_Layer = PreparedHybrid | PreparedFloat | PreparedFloatWindows
-
-Quantized = Callable[[Float64Array], tuple[Float64Array, Float64Array, Float64Array]]
 
 _ROWS = 24
 _IMAGES = 3
@@ -56,7 +45,7 @@ _MORE = 4.0
 """Times the bound of float32's roundings that an output may be off: scales and bounds are rounded as well."""
 
 
-def hybrid_layers(model: Model, operator: Operator, how: How) -> dict[str, _Layer]:
+def hybrid_layers(model: Model, operator: Operator, how: How) -> dict[str, FloatLayer]:
     """The layer in every runtime that calculates it as a hybrid one or in float32; empty for other layers."""
     found = {}
     for name, runtime in (RUNTIMES if how.runtime is None else {how.runtime.name: how.runtime}).items():
@@ -64,12 +53,12 @@ def hybrid_layers(model: Model, operator: Operator, how: How) -> dict[str, _Laye
             prepared = as_dense(prepare_operator(model, operator, runtime))
         except UnsupportedError:
             continue
-        if isinstance(prepared, _Layer):
+        if isinstance(prepared, FloatLayer):
             found[name] = prepared
     return found
 
 
-def diagnose_hybrid(model: Model, layers: Mapping[str, _Layer], x: Any, mine: Any, how: How) -> HybridDiagnosis:
+def diagnose_hybrid(model: Model, layers: Mapping[str, FloatLayer], x: Any, mine: Any, how: How) -> HybridDiagnosis:
     """Name the mistakes in a hybrid or float32 layer's output, or in a function of it; see `lastbit.diagnose`.
 
     Raises:
@@ -107,7 +96,7 @@ def diagnose_hybrid(model: Model, layers: Mapping[str, _Layer], x: Any, mine: An
     return _Search(model.source, layers, first, own, matrix, source, how.most).run()
 
 
-def _own_inputs(model: Model, layers: Mapping[str, _Layer], x: Any, but: str) -> dict[str, Array]:
+def _own_inputs(model: Model, layers: Mapping[str, FloatLayer], x: Any, but: str) -> dict[str, Array]:
     """What each runtime's own arithmetic before the layer makes of the model's input, of those that run it so far."""
     found = {}
     for name, entry in layers.items():
@@ -141,7 +130,7 @@ def _chosen(layer: DenseLayer, seed: int) -> Array:
     return chosen
 
 
-def _values(prepared: _Layer) -> dict[str, Any]:
+def _values(prepared: FloatLayer) -> dict[str, Any]:
     """What a function of such a layer can be given, by the keys of PARAMETERS."""
     layer = prepared.layer
     bias = np.zeros(layer.units, np.float32) if prepared.bias is None else prepared.bias
@@ -160,7 +149,7 @@ class _Search:
     """
 
     source: str
-    layers: Mapping[str, _Layer]
+    layers: Mapping[str, FloatLayer]
     first: str
     inputs: Mapping[str, Array]
     mine: Array
@@ -210,9 +199,7 @@ class _Search:
     @property
     def known(self) -> Mapping[str, Mistake]:
         """The mistakes that can be made in such a layer."""
-        if isinstance(self.layers[self.first].layer, WindowLayer):
-            return FLOAT_WINDOWS if self.real else HYBRID_WINDOWS
-        return FLOAT if self.real else HYBRID
+        return known_mistakes(self.layers[self.first])
 
     def _bases(self) -> dict[str, HybridCase]:
         """The right calculation of every runtime: those with the same quantized rows and scales once, the first's."""
@@ -220,24 +207,13 @@ class _Search:
         seen: list[tuple[Float64Array, Float64Array]] = []
         for name in sorted(self.layers, key=lambda name: name != self.first):
             entry = self.layers[name]
+            made = case_of(entry, self.inputs[name])
             if not isinstance(entry, PreparedHybrid):
-                # They differ in the order of summation alone, which the bound covers.
-                return {name: _real_case(entry, self.inputs[name])}
-            given, windows = self.inputs[name], None
-            if isinstance(entry, PreparedHybridWindows):
-                windows = image_windows(entry.layer, len(given))
-            quantize = _quantizer(entry)
-            x = _together(entry, given).astype(np.float64)
-            q, s_x, zero_point = quantize(x)
-            scales = entry.weights_scale.astype(np.float64)
-            if any(np.array_equal(q, q2) and np.array_equal(scales, s2) for q2, s2 in seen):
+                return {name: made}  # they differ in the order of summation alone, which the bound covers
+            if any(np.array_equal(made.q, q) and np.array_equal(made.s_w, scales) for q, scales in seen):
                 continue
-            seen.append((q, scales))
-            bias = np.zeros(entry.layer.units) if entry.bias is None else entry.bias.astype(np.float64)
-            low, high = fused_bounds(entry.layer.activation)
-            w = entry.layer.weights_values.astype(np.float64)
-            made = HybridCase(x, q, s_x, w, scales, bias, low, high)
-            found[name] = replace(made, windows=windows, zero_point=zero_point, quantize=quantize)
+            seen.append((made.q, made.s_w))
+            found[name] = made
         return found
 
     def _fewer(self, base: HybridCase, rows: int, windows: int) -> HybridCase:
@@ -307,38 +283,9 @@ class _Search:
         return float(np.where(np.isnan(off), np.inf, off).max(initial=0.0))
 
 
-def _together(entry: PreparedHybrid, given: Array) -> Array:
-    """What is quantized together, a row for each: rows, images or pixels."""
-    if isinstance(entry, PreparedHybridWindows):
-        return entry.prepared.rows(given)
-    return given
-
-
-def _quantizer(entry: PreparedHybrid) -> Quantized:
-    """The right quantization of rows: x -> (q less its zero point, what a step is worth, the zero points)."""
-
-    def quantize(x: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
-        rules = entry.prepared.arithmetic.symmetric if isinstance(entry, PreparedHybridWindows) else entry.rows
-        rows = entry.quantize(rules, x.astype(np.float32))
-        q = (rows.quantized - rows.zero_point[:, None]).astype(np.float64)
-        return q, rows.scale.astype(np.float64), rows.zero_point.astype(np.float64)
-
-    return quantize
-
-
 def _first_rows(base: HybridCase, count: int) -> HybridCase:
     zero_point = None if base.zero_point is None else base.zero_point[:count]
     return replace(base, x=base.x[:count], q=base.q[:count], s_x=base.s_x[:count], zero_point=zero_point)
-
-
-def _real_case(entry: PreparedFloat | PreparedFloatWindows, rows: Array) -> HybridCase:
-    """A float32 layer: nothing is quantized, and every scale is 1."""
-    x, low_high = rows.astype(np.float64).reshape(len(rows), -1), fused_bounds(entry.layer.activation)
-    bias = np.zeros(entry.layer.units) if entry.bias is None else entry.bias.astype(np.float64)
-    made = HybridCase(x, x, np.ones(len(x)), entry.weights.astype(np.float64), np.ones(1), bias, *low_high)
-    if not isinstance(entry, PreparedFloatWindows):
-        return made
-    return replace(made, windows=image_windows(entry.layer, len(rows)))
 
 
 def _telling(base: HybridCase, known: Mapping[str, Mistake]) -> list[Mistake]:

@@ -29,11 +29,13 @@ class HybridAnswer:
         mistakes: names in the diagnosis's catalogue, in order of calculation; empty where the calculation is right.
         runtimes: in whose arithmetic; of those that quantize the rows in one way the first alone.
         exact: whether it is a runtime's own output to the last bit.
+        operators: of a model of several layers, the operators in which they are made.
     """
 
     mistakes: tuple[str, ...]
     runtimes: tuple[str, ...]
     exact: bool = False
+    operators: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,6 +54,7 @@ class HybridDiagnosis(Report):
         real: whether the weights are float32 too.
         known: the mistakes that can be made in such a layer, by name.
         places: where in the images of a convolution the wrong elements lie, in words.
+        layers: of a model of several layers, how many there are; 0 where one layer alone is diagnosed.
     """
 
     source: str
@@ -65,6 +68,7 @@ class HybridDiagnosis(Report):
     real: bool = False
     known: Mapping[str, Mistake] = field(default_factory=lambda: HYBRID)
     places: tuple[str, ...] = ()
+    layers: int = 0
 
     @property
     def verdict(self) -> str:
@@ -112,7 +116,8 @@ class HybridDiagnosis(Report):
         """The verdict, and what it is about."""
         head = f"{self.layer} of {self.source}, {self.mine.dtype}{list(self.mine.shape)}"
         if self.verdict == "mistakes":
-            return [f"{len(self.mistakes)} wrong: {' + '.join(self.explanations[0].mistakes)}", head]
+            names = " + ".join(self.explanations[0].mistakes)
+            return [f"{len(self.mistakes)} wrong: {names}{self._where(self.explanations[0])}", head]
         if self.verdict == "right":
             return [f"Nothing is wrong: this is what {self._names()} print{self._s}.", head]
         right = self.verdict == "form"
@@ -122,6 +127,15 @@ class HybridDiagnosis(Report):
             else "No set of known mistakes fits every element."
         )
         return [text, head]
+
+    def _where(self, answer: HybridAnswer) -> str:
+        """In which layers of a model the mistakes are made."""
+        if not answer.operators:
+            return ""
+        if len(answer.operators) == 1:
+            return f", in operator {answer.operators[0]} alone"
+        every = "all " if len(answer.operators) == self.layers else ""
+        return f", in {every}{len(answer.operators)} layers ({', '.join(map(str, answer.operators))})"
 
     @property
     def _s(self) -> str:
@@ -144,16 +158,25 @@ class HybridDiagnosis(Report):
                     Text(f"Nothing is wrong: this is what {self._names()} print{self._s}, to the last bit.", "good")
                 )
             case "form":
+                lies = "every element lies within what float32 loses"
+                if self.layers:
+                    lies = "elements lie within what float32 loses, and next to ties of the layers' quantized inputs"
                 blocks.append(
                     Text(
-                        f"The calculation is right, as {self._names()} calculate{self._s} it: every element lies "
-                        "within what float32 loses. The last bits differ: another order of operations, or another "
-                        "precision.",
+                        f"The calculation is right, as {self._names()} calculate{self._s} it: {lies}. The last bits "
+                        "differ: another order of operations, or another precision.",
                         "good",
                     )
                 )
             case "unexplained":
                 blocks.append(Text("No set of known mistakes of such layers fits every element.", "bad"))
+                if self.layers:
+                    blocks.append(
+                        Text(
+                            f"Tried: one mistake, in all of the {self.layers} layers that can have it, and in each "
+                            "alone. --op N (op=N in Python) with that layer's own output tries up to 3 together."
+                        )
+                    )
                 blocks.append(Text(f"The largest difference from {self.first}: {self.largest:.6g}."))
             case _:
                 blocks += self._mistakes()
@@ -168,15 +191,17 @@ class HybridDiagnosis(Report):
     def _mistakes(self) -> list[Block]:
         best, count = self.explanations[0], len(self.mistakes)
         what = "This one mistake reproduces" if count == 1 else f"These {count} mistakes together reproduce"
-        blocks: list[Block] = [
-            Text(f"{what} all {self.mine.size} elements, up to what float32 loses in any order of summation:", "bad")
-        ]
+        loses = "up to what float32 loses in any order of summation"
+        if self.layers:
+            loses = "up to float32's roundings and what they change next to ties of quantized inputs"
+        blocks: list[Block] = [Text(f"{what} all {self.mine.size} elements, {loses}:", "bad")]
         for number, mistake in enumerate(self.mistakes, 1):
             lines = [f"NumPy: {mistake.fix_numpy}", f"C:     {mistake.fix_c}"]
             lines += ["seen:  " + ", ".join(mistake.seen)] if mistake.seen else []
-            blocks += [Text(f"{number}. {mistake.name}: {mistake.why}."), Code("\n".join(lines))]
+            where = self._where(best)
+            blocks += [Text(f"{number}. {mistake.name}{where}: {mistake.why}."), Code("\n".join(lines))]
         blocks.append(Text(f"Everything else is as {names_text(best.runtimes)} calculate{self._s} it."))
-        others = [" + ".join(other.mistakes) for other in self.explanations[1:5]]
+        others = [" + ".join(other.mistakes) + self._where(other) for other in self.explanations[1:5]]
         if others:
             blocks.append(Text("These data do not decide: other mistakes fit them as well.", "warning"))
             blocks.append(Code("\n".join(others)))
@@ -203,6 +228,7 @@ class HybridDiagnosis(Report):
                     ],
                     "runtimes": list(one.runtimes),
                     "exact": one.exact,
+                    "operators": list(one.operators),
                 }
                 for one in self.explanations
             ],

@@ -14,6 +14,7 @@ from ...model.graph import Model, Operator
 from ...runtimes import Runtime, get_runtime
 from ..run.verb import load
 from .hybrid import diagnose_hybrid, hybrid_layers
+from .hybrid_network import diagnose_hybrid_network
 from .hybrid_report import HybridDiagnosis
 from .layer import MOST_MISTAKES, How, Progress, diagnose_layer, nothing
 from .network import diagnose_network, diagnose_operators, is_network
@@ -108,7 +109,7 @@ def diagnose(
     return report
 
 
-def _network(model: Model, x: Any, mine: Any, how: How) -> NetworkDiagnosis:
+def _network(model: Model, x: Any, mine: Any, how: How) -> NetworkDiagnosis | HybridDiagnosis:
     """A model of several layers.
 
     Raises:
@@ -120,6 +121,8 @@ def _network(model: Model, x: Any, mine: Any, how: How) -> NetworkDiagnosis:
         layers = layer_operators(model, None)
         if not hybrid_layers(model, layers[0], how):
             raise
+        if not isinstance(mine, Mapping):
+            return diagnose_hybrid_network(model, x, mine, how)
         named = [op.label for op in layers]
         more = [f"and {len(named) - _SHOWN} more"] if len(named) > _SHOWN else []
         raise UnsupportedError(
