@@ -88,7 +88,7 @@ def quantize(
     from ..report.input_arrays import possible_paths, read_inputs
     from ..report.json_text import json_text
     from ..report.output_files import check_target, write_bytes
-    from ..report.terminal import say
+    from ..report.terminal import progress, say
     from ..verbs.quantize.ranges import read_ranges
     from ..verbs.quantize.result import QuantizeReport
     from ..verbs.quantize.verb import check, measure, open_model, quantize_by, settings_of
@@ -113,7 +113,8 @@ def quantize(
     check(loaded, settings)
     found = None
     if data:
-        found = measure(loaded, lambda: read_inputs(data, loaded), calibrator, settings.converter)
+        with progress("quantize") as update:
+            found = measure(loaded, lambda: read_inputs(data, loaded), calibrator, settings.converter, update)
     elif ranges:
         found = read_ranges(ranges, loaded)
     made = quantize_by(loaded, settings, found)

@@ -32,8 +32,11 @@ def thresholds(
     The accumulators at which the output changes: at most 255 for an 8-bit output, exact for every accumulator that
     the layer can reach. The exit code is 3 where no layer has thresholds.
     """
+    from ..report.terminal import progress
     from ..verbs.thresholds.verb import thresholds as make
 
-    report = make(model, runtime, op, channel=channel)
+    with progress("thresholds") as update:
+        report = make(model, runtime, op, channel=channel)
+        report.calculate(update, plain=as_json)
     print_report(report, as_json, verbose)
     ctx.exit(report.exit_code)

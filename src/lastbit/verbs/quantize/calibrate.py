@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from ..run.verb import run
 from .ranges import Ranges
 
 __all__ = ["CALIBRATORS", "calibrate", "samples_of"]
+
+Progress = Callable[[int, int, str], None]
 
 CALIBRATORS = ("litert", "lastbit")
 _SECONDS = 3600
@@ -106,13 +108,14 @@ def _checked(tensor: Tensor, array: Array) -> Array:
     return array
 
 
-def calibrate(model: Model, data: Any, calibrator: str = "litert") -> Ranges:
+def calibrate(model: Model, data: Any, calibrator: str = "litert", progress: Progress | None = None) -> Ranges:
     """Run samples and note every float tensor's least and greatest value.
 
     Args:
         model: a float32 model.
         data: see `samples_of`.
         calibrator: `litert` or `lastbit`.
+        progress: told (samples done, how many there are, what runs).
 
     Raises:
         InputError: the data does not fit, or there is no such calibrator.
@@ -123,13 +126,15 @@ def calibrate(model: Model, data: Any, calibrator: str = "litert") -> Ranges:
     if calibrator not in CALIBRATORS:
         raise InputError(f"there is no calibrator {calibrator!r}; wanted one of {', '.join(CALIBRATORS)}.")
     samples = samples_of(model, data)
-    limits, name = _litert(model, samples) if calibrator == "litert" else _lastbit(model, samples)
+    update = progress or (lambda done, total, what: None)
+    limits, name = _litert(model, samples, update) if calibrator == "litert" else _lastbit(model, samples, update)
     return Ranges(limits, name, {t.index: t.name for t in model.tensors}, len(samples))
 
 
-def _lastbit(model: Model, samples: list[dict[int, Array]]) -> tuple[dict[int, Any], str]:
+def _lastbit(model: Model, samples: list[dict[int, Array]], progress: Progress) -> tuple[dict[int, Any], str]:
     limits: dict[int, Any] = {}
-    for sample in samples:
+    for number, sample in enumerate(samples):
+        progress(number, len(samples), "samples")
         try:
             trace = run(model, dict(sample), _RUNTIME)
         except UnsupportedError as error:
@@ -144,7 +149,27 @@ def _lastbit(model: Model, samples: list[dict[int, Array]]) -> tuple[dict[int, A
     return limits, f"lastbit ({_RUNTIME})"
 
 
-def _litert(model: Model, samples: list[dict[int, Array]]) -> tuple[dict[int, Any], str]:
+def _ended(command: Sequence[str], tick: Callable[[], None]) -> tuple[int, bytes]:
+    """The exit code and stderr of a process; each second it is told that it runs still.
+
+    Raises:
+        OracleError: it does not end.
+    """
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            for _ in range(_SECONDS):
+                tick()
+                try:
+                    _, said = process.communicate(timeout=1)
+                except subprocess.TimeoutExpired:
+                    continue
+                return process.returncode, said
+        finally:
+            process.kill()
+    raise OracleError(f"LiteRT's calibrator gave no answer within {_SECONDS} s and was ended.")
+
+
+def _litert(model: Model, samples: list[dict[int, Array]], progress: Progress) -> tuple[dict[int, Any], str]:
     try:
         version = metadata.version(_DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -162,15 +187,12 @@ def _litert(model: Model, samples: list[dict[int, Array]]) -> tuple[dict[int, An
         job = {"inputs": order, "samples": len(samples), "shapes": [list(model.tensors[i].shape) for i in order]}
         Path(folder, "job.json").write_text(json.dumps(job), encoding="utf-8")
         script = os.path.join(os.path.dirname(__file__), "calibration_worker.py")
-        try:
-            done = subprocess.run(
-                [sys.executable, "-P", script, folder], capture_output=True, timeout=_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise OracleError(f"LiteRT's calibrator gave no answer within {_SECONDS} s and was ended.") from None
+        code, said = _ended(
+            [sys.executable, "-P", script, folder], lambda: progress(0, len(samples), "samples in LiteRT's calibrator")
+        )
         answer = Path(folder, "ranges.json")
-        if done.returncode or not answer.exists():
-            raise OracleError(_failure(done.stderr.decode("utf-8", "replace"), done.returncode, version))
+        if code or not answer.exists():
+            raise OracleError(_failure(said.decode("utf-8", "replace"), code, version))
         content = json.loads(answer.read_text(encoding="utf-8"))
     # What the calibrator adds inside fused operators is no tensor of the file.
     pairs = {int(index): ends for index, ends in content.items() if int(index) < len(model.tensors)}

@@ -86,7 +86,13 @@ def open_model(model: str | os.PathLike[str] | bytes | Model, converter: Convert
     return load(model)
 
 
-def measure(model: Model, data: Callable[[], Any], calibrator: str, converter: Converter = CONVERTERS[0]) -> Ranges:
+def measure(
+    model: Model,
+    data: Callable[[], Any],
+    calibrator: str,
+    converter: Converter = CONVERTERS[0],
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Ranges:
     """The same for a loaded model; the data is fetched only where the model is float32. See `ranges`.
 
     ai-edge-quantizer keeps a moving average of each sample's own ranges, all others the least and greatest value.
@@ -95,8 +101,8 @@ def measure(model: Model, data: Callable[[], Any], calibrator: str, converter: C
     if reasons := _subgraphs(model):
         raise UnsupportedError(f"{model.source}: its ranges cannot be measured", reasons)
     if converter.int8 is not Quantizer.AI_EDGE:
-        return calibrate(model, data(), calibrator)
-    return average_ranges(model, data(), calibrator)
+        return calibrate(model, data(), calibrator, progress)
+    return average_ranges(model, data(), calibrator, progress)
 
 
 def quantize(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ...layers.step_tables import LayerTables, graph_of, has_table, layer_of, layer_operators, layer_rows, why_no_tables
@@ -84,7 +85,8 @@ class LayerThresholds:
         else:
             yield from enumerate(tables)
 
-    def as_dict(self) -> dict[str, Any]:
+    @cached_property
+    def plain(self) -> dict[str, Any]:
         """The layer as plain data. Wide outputs have their thresholds only where one channel was asked for."""
         tables = self.tables
         full = tables.width <= _NARROW or self.channel is not None
@@ -101,6 +103,22 @@ class LayerThresholds:
             "output": tables.params.dtype.name,
             "tables": [_table_dict(unit, table, full) for unit, table in self.shown()],
         }
+
+    @cached_property
+    def row(self) -> tuple[Any, ...]:
+        """What is said of its tables in one line."""
+        found = [table for _, table in self.shown()]
+        good = [table for table in found if table is not None]
+        counts = [len(table) - 1 for table in good]
+        low = min((t.low for t in good), default=0)
+        high = max((t.high for t in good), default=0)
+        falls = sum(not table.monotone for table in good)
+        notes = [f"{falls} not monotone: overflow wraps"] * bool(falls)
+        notes += [f"{len(found) - len(good)} with more than {MAX_RUNS} steps"] * (len(good) < len(found))
+        thresholds = " to ".join(map(str, dict.fromkeys((min(counts), max(counts))))) if counts else "-"
+        layer = self.tables.layer
+        shape = f"{layer.units} x {layer.depth}"
+        return self.index, shape, self.tables.rule_name, len(found), thresholds, f"{low} .. {high}", "; ".join(notes)
 
 
 def _table_dict(unit: int | None, table: StepTable | None, full: bool) -> dict[str, Any]:
@@ -142,6 +160,17 @@ class Thresholds(Report):
         """The layers that have thresholds."""
         return [layer for layer in self.layers if layer.prepared is not None]
 
+    def calculate(self, progress: Callable[[int, int, str], None], *, plain: bool = False) -> None:
+        """Calculate what is printed, which takes its time in large models; else it is calculated when it is asked for.
+
+        Args:
+            progress: called with (layers done, layers in all, the next one).
+            plain: whether it is printed as plain data.
+        """
+        for number, layer in enumerate(self.covered):
+            progress(number, len(self.covered), f"operator {layer.index} {layer.name}")
+            _ = layer.plain if plain else layer.row
+
     @property
     def exit_code(self) -> int:
         """0, or 3 where no layer has thresholds."""
@@ -168,7 +197,7 @@ class Thresholds(Report):
             "schema": "lastbit.thresholds/1",
             "model": self.model.source,
             "runtime": self.runtime.name,
-            "layers": [layer.as_dict() for layer in self.covered],
+            "layers": [layer.plain for layer in self.covered],
             "not_covered": [
                 {"operator": layer.index, "name": layer.name, "reason": layer.refusal}
                 for layer in self.layers
@@ -212,21 +241,7 @@ class Thresholds(Report):
     def blocks(self) -> list[Block]:
         """A row for each layer; where there is one layer, a row for each unit; where there is one table, all of it."""
         blocks: list[Block] = [Heading(f"thresholds on {self.runtime.name} of {self.model.source}")]
-        rows = []
-        for layer in self.covered:
-            found = [table for _, table in layer.shown()]
-            good = [table for table in found if table is not None]
-            counts = [len(table) - 1 for table in good]
-            low = min((t.low for t in good), default=0)
-            high = max((t.high for t in good), default=0)
-            falls = sum(not table.monotone for table in good)
-            notes = [f"{falls} not monotone: overflow wraps"] * bool(falls)
-            notes += [f"{len(found) - len(good)} with more than {MAX_RUNS} steps"] * (len(good) < len(found))
-            thresholds = " to ".join(map(str, dict.fromkeys((min(counts), max(counts))))) if counts else "-"
-            tables = layer.tables
-            shape = f"{tables.layer.units} x {tables.layer.depth}"
-            rule = tables.rule_name
-            rows.append((layer.index, shape, rule, len(found), thresholds, f"{low} .. {high}", "; ".join(notes)))
+        rows = [layer.row for layer in self.covered]
         if rows:
             headers = ("op", "units x depth", "rule", "tables", "thresholds", "reachable acc", "")
             blocks.append(Table(headers, rows, right=("op", "tables")))
