@@ -48,18 +48,31 @@ def version_evidence() -> dict[str, Any]:
 def facts_of(evidence: Mapping[str, Any]) -> dict[str, Any]:
     """What LastBit has to know of every version that was run."""
     numbers: dict[str, int] = {}
-    lists: dict[tuple[int, ...], int] = {}
+    lists: dict[tuple[tuple[int, int], ...], int] = {}
     runs = {}
     for name, run in evidence["runs"].items():
         facts = [json.dumps([*key, fact]) for key, fact in _facts_of_run(evidence, name)]
-        known = tuple(numbers.setdefault(fact, len(numbers)) for fact in facts)
+        known = stretches([numbers.setdefault(fact, len(numbers)) for fact in facts])
         runs[name] = {
             "mode": run["fingerprint"]["mode"],
             "largest_operator_version": run["largest_operator_version"],
             "facts": lists.setdefault(known, len(lists)),
         }
     facts = [json.loads(fact) for fact in numbers]
-    return {"schema": "lastbit.version_facts/2", "facts": facts, "lists": [*map(list, lists)], "runs": runs}
+    return {"schema": "lastbit.version_facts/3", "facts": facts, "lists": [*map(list, lists)], "runs": runs}
+
+
+def stretches(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Numbers as stretches without a gap, each by its first and its last.
+
+    >>> stretches([7, 3, 1, 2])
+    ((1, 3), (7, 7))
+    """
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        first = found.pop()[0] if found and found[-1][1] == number - 1 else number
+        found.append((first, number))
+    return tuple(found)
 
 
 def write_facts() -> None:

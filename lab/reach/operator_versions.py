@@ -23,9 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lab.cases import activations
 from lab.cases.operators import Array
-from lab.collect.operators import Made, Outputs, differing, made_by_rules
+from lab.cases.variables import Stream
+from lab.collect.operators import KEEP_VALUES, Made, Outputs, all_streams, differing, made_by_rules
 from lab.collect.version_facts import EVIDENCE, write_facts
 from lab.reach.replay_version import Key, Tally, Target, find_target, open_target
 from lab.reach.time_machine import (
@@ -39,12 +42,13 @@ from lab.reach.time_machine import (
     write_evidence,
 )
 from lab.record.operators import all_cases
+from lastbit.engines import reference
 from lastbit.model.errors import Refusal, UnsupportedError
 from lastbit.model.graph import Model
 from lastbit.model.tflite import load, write
 from lastbit.ops import OPERATORS
 from lastbit.ops.base import output_values
-from lastbit.ops.prepare import prepare_operator
+from lastbit.ops.prepare import prepare, prepare_operator
 from lastbit.oracles import Oracle, OracleFailure
 from lastbit.runtimes import RUNTIMES, Runtime
 from lastbit.runtimes.versions import stated_runtime, version_facts
@@ -97,6 +101,20 @@ class Asked:
         tally.outputs += sum(array.size for array in found)
         for rule, outputs in made.items():
             tally.mismatches[rule] += differing(outputs, found)
+
+    def ask_stream(self, stream: Stream) -> None:
+        """Run a model that keeps values between calls: what is read shows what all of its operators do."""
+        model = stream.model()
+        run = self.oracle.run(stream.content, [[x] for x in stream.calls])
+        prepared = prepare(model, self.stated)
+        ours = reference.run(prepared, [np.concatenate(stream.calls)]).outputs
+        theirs = [np.concatenate(arrays) for arrays in zip(*run.outputs, strict=True)]
+        for op in {op.name: op for op in model.operators}.values():
+            # VAR_HANDLE's variant does not have the type by which a delegate takes it, and it computes nothing.
+            delegated = op.name != "VAR_HANDLE" and op.index in (run.delegated_operators or ())
+            tally = self.tallies[Key(op.name, str(OPERATORS[op.name].variant(model, op)), False, delegated)]
+            tally.outputs += sum(array.size for array in theirs)
+            tally.mismatches[prepared.operators[op.index].rule] += differing(ours, theirs)
 
     def without_rule(self, question: Question) -> bool:
         """Whether it is stated that what this version's delegate prints of it is not exact, or has no meaning."""
@@ -203,6 +221,9 @@ def main() -> None:
             made = made_by_rules(question.model, question.values)
             for one in asked:
                 one.ask(question, made)
+        for stream in all_streams(options.seed, options.scale):
+            for one in asked if not options.operators or set(KEEP_VALUES) & set(options.operators) else ():
+                one.ask_stream(stream)
         script = f"python -m lab versions operators --seed {options.seed} --scale {options.scale:g}"
         store(asked, script, options.operators)
     for one in asked:

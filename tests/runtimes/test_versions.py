@@ -28,7 +28,7 @@ from lastbit.verbs.inspect.verb import inspect
 from lastbit.verbs.run.verb import load
 from lastbit.verbs.verify.verb import verify
 from tests.support.interpreters import XNNPACK
-from tests.support.models import make_dense_model
+from tests.support.models import ModelBuilder, make_dense_model
 from tests.support.places import GOLDEN
 
 time_machine = pytest.importorskip("lab.reach.time_machine")
@@ -164,6 +164,23 @@ def test_what_depends_on_memory_is_refused_with_the_reason(name, variant):
     assert re.search(
         r"depends on (memory|what lies there)", get_runtime(name).rules[key_of("FULLY_CONNECTED", variant)].reason
     )
+
+
+def test_tensorflow_up_to_2_14_does_not_know_the_type_of_a_bias_that_is_not_there():
+    build = ModelBuilder()
+    x, y = build.tensor((1, 4), "int16", quant(0.01)), build.tensor((1, 3), "int16", quant(0.02))
+    weights = build.constant(np.ones((3, 4)), "int8", quant(0.03))
+    build.operator("FULLY_CONNECTED", (x, weights), (y,), quantized_bias_type="int64")
+    model = build.model((x,), (y,))
+    rules = {
+        version: prepare_operator(model, model.operators[0], f"litert-reference@{version}").rule
+        for version in ("tf2.12", "tf2.14", "tf2.15")
+    }
+    assert rules == {
+        "tf2.12": "q31-half_up-half_away/fd",
+        "tf2.14": "q31-half_up-half_away/fd",
+        "tf2.15": "q15-half_up/fd",
+    }
 
 
 def test_tflite_micro_rounded_the_product_of_the_scales_to_float32_until_october_2026():

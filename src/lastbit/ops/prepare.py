@@ -158,6 +158,12 @@ def choose_rule(model: Model, op: Operator, runtime: Runtime) -> Rule:
     return _rule_and_variant(model, op, runtime)[0]
 
 
+def _as_known(op: Operator, runtime: Runtime) -> Operator:
+    """The operator without the options that this version of a runtime does not know."""
+    options = {name: value for name, value in op.options.items() if name not in runtime.ignores}
+    return op if len(options) == len(op.options) else replace(op, options=options)
+
+
 def _rule_and_variant(model: Model, op: Operator, runtime: Runtime) -> tuple[Rule, Variant]:
     entry = OPERATORS.get(op.name)
     if entry is None:
@@ -165,7 +171,7 @@ def _rule_and_variant(model: Model, op: Operator, runtime: Runtime) -> tuple[Rul
     if runtime.dense_only and op.name != "FULLY_CONNECTED":
         raise refuse(op, DENSE_ONLY, Refusal.DENSE_ONLY)
     check_structure(model, op, entry)
-    variant = entry.variant(model, op)
+    variant = entry.variant(model, _as_known(op, runtime))
     declined = runtime.fallback is not None and DELEGATE.why_declined(model, op, runtime) is not None
     rule = find_rule(runtime, op.name, variant, declined)
     if rule is None:

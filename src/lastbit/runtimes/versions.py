@@ -57,7 +57,10 @@ VERSION = "{version}"
 
 @cache
 def version_facts() -> dict[str, Any]:
-    """What `lab/collect/version_facts.py` wrote of every version: `runs` by name, each with the number of a list."""
+    """What `lab/collect/version_facts.py` wrote of every version: `runs` by name, each with the number of a list.
+
+    A list names facts by stretches, each by its first and its last number.
+    """
     text = (resources.files("lastbit") / "runtimes" / "facts" / "version_facts.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
@@ -185,7 +188,8 @@ def _build(base: Runtime, version: str) -> Runtime:
     run = version_facts()["runs"][f"{base.name}@{version}"]
     said, name = stated_for(base, version), version_words(base, version)
     known = version_facts()
-    facts = {key_of(*key): fact for *key, fact in (known["facts"][n] for n in known["lists"][run["facts"]])}
+    stretches = known["lists"][run["facts"]]
+    facts = {key_of(*key): f for first, last in stretches for *key, f in known["facts"][first : last + 1]}
     found = {key: _rule(said.rules.get(key), facts.get(key), name) for key in {**said.rules, **facts}}
     return replace(
         stated_runtime(base, version),

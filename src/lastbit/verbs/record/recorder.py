@@ -43,14 +43,20 @@ def find_interpreter(wanted: str) -> tuple[str, str, Any]:
             found = importlib.import_module(module)
         except ImportError:
             continue
-        try:
-            version = importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            version = "unknown"
-        return distribution, version, found
+        return distribution, find_version(distribution), found
     sys.exit(
         f"record.py: found no {wanted or 'interpreter'}; install one: pip install ai-edge-litert (or tflite-runtime)"
     )
+
+
+def find_version(distribution: str) -> str:
+    """A distribution's version; TensorFlow has several distributions."""
+    for name in (distribution, distribution + "-cpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return str(getattr(sys.modules.get(distribution), "__version__", "unknown"))
 
 
 class LiteInterpreter:

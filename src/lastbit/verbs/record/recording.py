@@ -22,6 +22,8 @@ from .printed import read_printed
 __all__ = ["Recording", "read_recording"]
 
 SCHEMA = "lastbit.recording/1"
+# What /proc/cpuinfo lists of a CPU at length; `--json` has it.
+_LISTS = ("flags", "Features")
 _MAKE = "`lastbit record MODEL -o FOLDER` makes what records it."
 
 
@@ -46,7 +48,8 @@ class Recording:
     @property
     def where(self) -> str:
         """Who printed it, in words."""
-        return f"{self.interpreter}, {self.kernels} kernels, {self.machine or 'unknown CPU'}"
+        known = [part for part in self.machine.split("; ") if part.partition(":")[0] not in _LISTS]
+        return f"{self.interpreter}, {self.kernels} kernels, {'; '.join(known) or 'unknown CPU'}"
 
 
 def read_recording(path: str | os.PathLike[str], model: Model) -> Recording:
