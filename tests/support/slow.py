@@ -44,6 +44,7 @@ SLOW: frozenset[str] = frozenset(
         "engines/test_fast_hybrid.py::test_hybrid_layers_on_hard_rows",
         "engines/test_fast_quantize.py::test_every_value_in_every_runtime",
         "engines/test_image_blocks.py::test_every_convolution_is_the_references",
+        "lab/test_alike.py::test_rules_that_are_alike_give_the_same_bits",
         "lab/test_boards.py::test_a_layer_prints_on_a_board_what_the_real_interpreter_prints",
         "lab/test_check_engine.py::test_the_kernels_of_this_cpu_hold",
         "lab/test_hidden.py::test_it_prints_what_a_real_or_emulated_cpu_of_that_kind_printed",
