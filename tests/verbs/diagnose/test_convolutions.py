@@ -110,6 +110,26 @@ def test_it_says_where_the_wrong_elements_lie():
         assert "only in rows" not in str(report)
 
 
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_convolution_of_int16_with_its_factor_in_full_is_named_with_and_without_another_mistake(flipped):
+    model, prepared, x = made("int16")
+    layer = prepared.layer
+
+    def mine(x):
+        kernel = layer.stored_weights.data.astype(np.int64)
+        kernel = kernel[:, ::-1, ::-1] if flipped else kernel
+        padded = np.pad(x.astype(np.int64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+        acc = np.tile(layer.bias_values, (*x.shape[:3], 1))
+        for i, j in np.ndindex(3, 3):
+            acc = acc + padded[:, i : i + x.shape[1], j : j + x.shape[2]] @ kernel[:, i, j].T
+        m = float(layer.input_scale) * layer.weights_scale.astype(np.float64) / float(layer.output_scale)
+        return np.clip(np.floor(acc * m + 0.5), -32768, 32767).astype(np.int16)
+
+    names = ["kernel_flipped"] * flipped + ["factor_not_in_16_bits"]
+    assert [mistake.name for mistake in diagnose(model, None, mine).mistakes] == names
+    assert (wrong_output(prepared, x, names) == mine(x)).all()
+
+
 @pytest.mark.parametrize(
     ("wrong", "wanted"),
     [

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ...model.types import Float64Array, Int64Array
 from ...ops.dense.eight_bit import PreparedDense
+from ...rules.requantize.forms import OneRounding
 from .base import Mistake, Shortened, is_q31
 from .scaling import QUANTIZE, QUANTIZE_C, several_scales
 from .threads import CMSIS_184, FORUM, FORUM_CONVERTED_TO_INT8, SO_PURE_PYTHON, TF_102943
@@ -22,6 +23,11 @@ Fixed = tuple[Int64Array, Int64Array]
 
 def _q15(q: Int64Array, shift: Int64Array) -> Fixed:
     return ((q + (1 << 15)) >> 16) << 16, shift
+
+
+def _sixteen_bits(prepared: PreparedDense) -> bool:
+    form = prepared.requant.rule.requantize
+    return isinstance(form, OneRounding) and form.multiplier_bits == 15
 
 
 def _scale_up(prepared: PreparedDense) -> bool:
@@ -128,6 +134,16 @@ MULTIPLYING: tuple[Mistake, ...] = (
         QUANTIZE_C,
         lambda q, shift: (q[..., :1], shift),
         _several_multipliers,
+    ),
+    Mistake(
+        "factor_not_in_16_bits",
+        "combine",
+        "the factor is used in full; with int16 activations this runtime keeps a multiplier of 16 bits",
+        "q16 = np.minimum((q + (1 << 15)) >> 16, 0x7fff); y = (acc * q16 + (1 << (14 - shift))) >> (15 - shift)",
+        "int32_t q16 = q < 0x7fff0000 ? (q + (1 << 15)) >> 16 : 0x7fff;  /* acc * q16 in 64 bits, >> 15 - shift */",
+        lambda acc, factor: acc * factor,
+        _sixteen_bits,
+        rarity=1,
     ),
     Mistake(
         "scale_added",
