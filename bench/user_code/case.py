@@ -54,7 +54,6 @@ NOT_IN_THE_CATALOGUE = frozenset(
         "dilation_of_rows_only",
         "hybrid_bias_scaled",
         "hybrid_input_asymmetric",
-        "hybrid_scale_of_largest_value",
         "input_as_uint8",
         "input_scale_of_first_layer",
         "input_zero_point_of_first_layer",
@@ -63,7 +62,6 @@ NOT_IN_THE_CATALOGUE = frozenset(
         "multiplied_by_output_scale",
         "multiplier_18_bits",
         "padding_valid",
-        "weights_int4_offset_by_8",
     }
 )
 """Names of the second and third sets that were made up for them."""
