@@ -91,8 +91,8 @@ def versioned_runtime(base: Runtime, version: str) -> Runtime:
     if not matching:
         listed = f"versions that were run: {', '.join(run)}" if run else "no other version of it was run"
         raise RuntimeNameError(
-            f"unknown version {version!r} of {base.name}: LastBit states only what a real interpreter was held "
-            f"against; {listed}. (tf: TensorFlow; tflite: tflite-runtime; else {base.oracle.split(' ')[0]}.)"
+            f"unknown version {version!r} of {base.name}: LastBit states only what was compared with a real "
+            f"interpreter; {listed}. (tf: TensorFlow; tflite: tflite-runtime; else {base.oracle.split(' ')[0]}.)"
         )
     candidates = [_build(base, name) for name in matching]
     last = candidates[-1]
