@@ -294,7 +294,9 @@ def test_versions_may_be_cut_short_where_they_agree():
 
 @pytest.mark.parametrize("version", ["9.9", "1.2.1", "", "tf", "tf2.12.0", "2.", "x"])
 def test_a_version_that_was_never_run_is_no_name(version):
-    with pytest.raises(RuntimeNameError, match=r"never|only what was compared with a real interpreter.*1\.2\.0.*tf2\.14\.1"):
+    with pytest.raises(
+        RuntimeNameError, match=r"never|only what was compared with a real interpreter.*1\.2\.0.*tf2\.14\.1"
+    ):
         get_runtime(f"litert-reference@{version}")
 
 
