@@ -8,7 +8,7 @@ from .operator_rules import BUILTIN_HYBRID, REFERENCE_HYBRID, XNNPACK_AVX2_OPERA
 from .table_parts import EIGHT_BIT, RELUS
 from .variant import Key, key_of
 
-__all__ = ["ARM64_BUILTIN", "ARM64_REFERENCE", "ARM64_SME", "ARM64_WITHOUT_I8MM", "ARM64_XNNPACK"]
+__all__ = ["ARM64_BUILTIN", "ARM64_REFERENCE", "ARM64_SME", "ARM64_XNNPACK", "BUILTIN_PAIRS", "xnnpack_windows"]
 
 Rules = dict[Key, Rule | Refused]
 
@@ -44,6 +44,11 @@ def _hybrid_convolutions(on_x86: Rules) -> Rules:
     return {key: Rule(_IN_NEON[rule.name], rule.kernel) for key, rule in on_x86.items() if isinstance(rule, Rule)}
 
 
+def xnnpack_windows(rule: str) -> Rules:
+    """XNNPACK's hybrid convolutions on one kind of CPU."""
+    return {key: Rule(rule, Family.XNNPACK) for key in BUILTIN_HYBRID if key[0] == "CONV_2D"}
+
+
 _CONVOLUTIONS = (("CONV_2D", _FLOAT), ("CONV_2D", f"{_FLOAT} grouped"))
 
 ARM64_XNNPACK: Rules = {
@@ -65,20 +70,13 @@ ARM64_XNNPACK: Rules = {
     **_same(("ADD", "SUB", "MUL"), ("float32",), "float32_flush/ordered_zeros", Family.XNNPACK),
     **_same(("MAXIMUM", "MINIMUM"), ("float32",), "compare_flush/ordered_zeros", Family.XNNPACK),
     **_float_sums(*_CONVOLUTIONS, ("DEPTHWISE_CONV_2D", _FLOAT)),
-    **{key: Rule("hybrid-qd8-neon-fma/images", Family.XNNPACK) for key in BUILTIN_HYBRID if key[0] == "CONV_2D"},
-}
-
-ARM64_WITHOUT_I8MM: Rules = {
-    key: Refused(
-        Refusal.NOT_EXACT, "not exact: how the delegate multiplies a hybrid convolution without i8mm is not known"
-    )
-    for key in BUILTIN_HYBRID
-    if key[0] == "CONV_2D"
+    **xnnpack_windows("hybrid-qd8-neon-fma/images"),
 }
 
 _ONE_ROW_FUSED = "hybrid-kleidiai_away-fused_if_one_row"
 # What KleidiAI's kernels for SME take: they add the zero point in 32 bits, and a product beyond them saturates.
 ARM64_SME: Rules = {
+    **xnnpack_windows("hybrid-qd8-neon-fma-sme/images"),
     **hybrid_rules(Family.XNNPACK, _ONE_ROW_FUSED, _ONE_ROW_FUSED),
     **{
         key_of(operator, f"int8 {granularity}"): Rule("float32-half_even-saturate32", Family.XNNPACK)
@@ -122,6 +120,14 @@ ARM64_BUILTIN: Rules = {
     **_float_sums(*_CONVOLUTIONS),
     **_hybrid_convolutions(BUILTIN_HYBRID),
 }
+
+BUILTIN_PAIRS: Rules = {
+    key_of("CONV_2D", f"float32 x int8 -> float32 {granularity}"): Rule(
+        "hybrid-int8-neon-pairs_of_16_bits/images", Family.BUILTIN
+    )
+    for granularity in _GRANULARITIES
+}
+"""Hybrid convolutions without groups where there are no dot products."""
 
 ARM64_REFERENCE: Rules = {
     **_from_float((*EIGHT_BIT, "int16"), "float32_divide_half_away/nearest", Family.REFERENCE),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .arm64_rules import ARM64_BUILTIN
+from .arm64_rules import ARM64_BUILTIN, BUILTIN_PAIRS
 from .base import Family, Refusal, Refused, Rule
 from .change import (
     BEFORE_FLOAT64,
@@ -177,6 +177,7 @@ _NEON = Cpu(
     "under qemu-aarch64 as a Cortex-A72",
     rules={
         **hybrid_rules(Family.BUILTIN, "hybrid-int8-neon/never_four_rows", "hybrid-int4-nibbles-neon/never_four_rows"),
+        **BUILTIN_PAIRS,
     },
     overflowing=frozenset({Family.BUILTIN}),
     sources=(

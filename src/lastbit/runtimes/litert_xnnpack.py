@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .arm64_changes import ARM64_CHANGES
-from .arm64_rules import ARM64_SME, ARM64_WITHOUT_I8MM, ARM64_XNNPACK
+from .arm64_rules import ARM64_SME, ARM64_XNNPACK, xnnpack_windows
 from .base import Family, Refusal, Refused, Rule
 from .cpu import Cpu, Interpreter, Mode
 from .derive import WHOLE_INT4_SUMS, beside_dense, hybrid_rules
@@ -158,7 +158,8 @@ _I8MM = Cpu(
     vectors=("I8MM",),
 )
 
-# LiteRT as it comes, on ARM64 with dot products and without i8mm: other kernels, the same numbers since 2.3.0.
+# LiteRT as it comes, on ARM64 with dot products and without i8mm: other kernels, the same numbers since 2.3.0 except in
+# hybrid convolutions.
 _DOTPROD = Cpu(
     name="litert-xnnpack-arm64-dotprod",
     title="LiteRT's default on ARM64 with dot products, without i8mm: XNNPACK delegate, builtin kernels for what it "
@@ -170,7 +171,7 @@ _DOTPROD = Cpu(
         "Zijie-Tian/kleidiai kai/ukernels/matmul/pack/kai_lhs_quant_pack_qai8dxp_f32.c @3637c6ec5319: hybrid, rows in "
         "blocks of four",
     ),
-    rules=ARM64_WITHOUT_I8MM,
+    rules=xnnpack_windows("hybrid-qd8-neon-unfused/images"),
     like="litert-xnnpack-arm64",
     machines=ARM64,
     vectors=("DOTPROD",),
@@ -184,7 +185,7 @@ _NEON = Cpu(
     "XNNPACK does not know; not Cortex-A53, whose uint8 kernel differs; shown under qemu-aarch64 as a Cortex-A72",
     rules={
         **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-pairs_of_16_bits", "hybrid-qd8-fma-pairs_of_16_bits"),
-        **ARM64_WITHOUT_I8MM,
+        **xnnpack_windows("hybrid-qd8-fma-pairs_of_16_bits/images"),
     },
     overflowing=frozenset({Family.XNNPACK, Family.BUILTIN}),
     sources=(

@@ -38,7 +38,7 @@ SETTLED_POINTS: tuple[tuple[str, str], ...] = (
         "ARM64 with dot products and without i8mm (Raspberry Pi 5, many phones)",
         "In the delegate of 2.0.2 KleidiAI takes rows in blocks of four values there and rounds all of a hybrid "
         "layer's input half away: `litert-xnnpack-arm64-dotprod@2.0.2`; with i8mm it does so since 2.3.0 only. "
-        "Everything else is as with i8mm.",
+        "Hybrid convolutions end otherwise; the rest is as with i8mm.",
     ),
     (
         "ARM64 without dot product instructions (Raspberry Pi 4)",

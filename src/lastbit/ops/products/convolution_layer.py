@@ -108,8 +108,18 @@ class Convolution:
     @property
     def pixels(self) -> int:
         """Output pixels of one call: rows of the matrix product that CONV_2D is."""
+        return self.input.shape[0] * self.pixels_of_image
+
+    @property
+    def pixels_of_image(self) -> int:
+        """Output pixels of one image."""
         height, width = self.input.shape[1:3]
-        return self.input.shape[0] * self.rows.outputs(height) * self.columns.outputs(width)
+        return self.rows.outputs(height) * self.columns.outputs(width)
+
+    @property
+    def taps(self) -> int:
+        """Places of the window."""
+        return self.rows.size * self.columns.size
 
     @property
     def depth(self) -> int:

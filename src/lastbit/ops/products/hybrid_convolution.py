@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,11 @@ from ...model.errors import InputError
 from ...model.types import Array
 from ...rules.hybrid.finish import LayerConstants, finish_units
 from ...rules.hybrid.forms import HybridConvolution, HybridRule
+from ...rules.hybrid.neon import NeonLoop
 from ...rules.hybrid.rows import quantize_rows
 from ...rules.hybrid.rows_x86 import QuantizedRows
 from ...rules.hybrid.sse_sums import faulty_signs, sums_of_weights
+from ...rules.hybrid.sums import choose_loop, lost_to_overflow, overflowing_pairs
 from ..base import PreparedOperator, refuse
 from ..dense.hybrid import Quantizer
 from .convolution_layer import Convolution
@@ -45,6 +48,7 @@ class PreparedHybridConvolution(PreparedOperator):
         convolution: the convolution as the file has it.
         arithmetic: the rule of its windows.
         by_pixel: whether every pixel is quantized for itself, as a row of a dense layer; else whole images are.
+        parts: into how many parts a window is cut whose products share no 16-bit sum.
         constants: what finishing needs, with the sums of weights as the kernel gets them.
         weights: int64 `[out, depth]`: each output channel's window.
         quantize: what reads the rule's `Rows`. A rival that no rule describes has another one, here and in the next.
@@ -54,6 +58,7 @@ class PreparedHybridConvolution(PreparedOperator):
     convolution: Convolution
     arithmetic: HybridRule
     by_pixel: bool
+    parts: int
     constants: LayerConstants
     weights: npt.NDArray[np.int64]
     quantize: Quantizer = quantize_rows
@@ -68,6 +73,18 @@ class PreparedHybridConvolution(PreparedOperator):
         """The same convolution with other weights `[out, depth]`."""
         sums = sums_of_weights(self.arithmetic.sse_sums, weights)
         return replace(self, weights=weights, constants=replace(self.constants, weights_sum=sums))
+
+    @cached_property
+    def pairs(self) -> npt.NDArray[np.bool_]:
+        """Where two weights of -128 share a 16-bit sum: `[out, depth]`, true at the first of the two."""
+        if self.arithmetic.pairs is None:
+            return np.zeros(self.weights.shape, np.bool_)
+        by_part = self.weights.reshape(len(self.weights) * self.parts, -1)
+        return overflowing_pairs(self.arithmetic.pairs, by_part).reshape(self.weights.shape)
+
+    def loop(self, rows: int) -> NeonLoop | None:
+        """The kernel's loop for so many output pixels, where it has several."""
+        return choose_loop(self.arithmetic.loops, rows, self.convolution.channels, self.weights.shape[1])
 
     @property
     def wrong_signs(self) -> npt.NDArray[np.bool_]:
@@ -122,11 +139,16 @@ class PreparedHybridConvolution(PreparedOperator):
         wrong = self.wrong_signs
         if wrong.any():
             dot = dot + grouped_dot(np.minimum(rows.quantized, 0), 256 * wrong.astype(np.int64), groups)
+        pairs = self.arithmetic.pairs
+        if pairs is not None and self.pairs.any():
+            parts = zip(np.split(rows.quantized, groups, axis=1), np.split(self.pairs, groups), strict=True)
+            dot = dot - np.concatenate([lost_to_overflow(pairs, found, part) for part, found in parts], axis=1)
         return low_bits(dot, 32)
 
-    def finished(self, rows: QuantizedRows, dot: npt.NDArray[np.int64]) -> dict[str, Array]:
-        """The steps from the sums to the outputs, `[rows, out]`."""
-        return finish_units(self.arithmetic, self.constants, rows, dot, any_input=True, four_rows=False)
+    def finished(self, rows: QuantizedRows, dot: npt.NDArray[np.int64], together: int) -> dict[str, Array]:
+        """The steps from the sums to the outputs, `[rows, out]`; `together`: output pixels of the whole call."""
+        four_rows = self.loop(together) is NeonLoop.FOUR_ROWS
+        return finish_units(self.arithmetic, self.constants, rows, dot, any_input=True, four_rows=four_rows)
 
 
 def prepare_hybrid_convolution(layer: Convolution, rule: HybridConvolution) -> PreparedHybridConvolution:
@@ -158,6 +180,8 @@ def prepare_hybrid_convolution(layer: Convolution, rule: HybridConvolution) -> P
     chosen = rule.one if one_scale else rule.several
     if rule.pixels is not None and by_pixel:
         chosen = rule.pixels
+    elif rule.one_output is not None and layer.pixels_of_image == 1:
+        chosen = rule.one_output
     bias = None
     if layer.bias is not None and layer.bias.data is not None:
         bias = layer.bias.data.reshape(-1).astype(np.float32)
@@ -171,6 +195,7 @@ def prepare_hybrid_convolution(layer: Convolution, rule: HybridConvolution) -> P
         convolution=layer,
         arithmetic=chosen,
         by_pixel=by_pixel,
+        parts=1 if rule.pairs_across_taps else layer.taps,
         constants=LayerConstants(
             False, str(layer.operator.options.get("fused_activation_function", "NONE")), sums, scales, bias
         ),
@@ -185,11 +210,12 @@ def _steps(prepared: PreparedHybridConvolution, values: Sequence[Array]) -> dict
     layer.check(x)
     taps = layer.rows.outputs(x.shape[1]) * layer.columns.outputs(x.shape[2]) * layer.rows.size * layer.columns.size
     count = max(_VALUES // (taps * x.shape[3]), 1)
-    parts = [_steps_of(prepared, x[first : first + count]) for first in range(0, max(len(x), 1), count)]
+    together = len(x) * layer.pixels_of_image
+    parts = [_steps_of(prepared, x[first : first + count], together) for first in range(0, max(len(x), 1), count)]
     return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _steps_of(prepared: PreparedHybridConvolution, x: Array) -> dict[str, Array]:
+def _steps_of(prepared: PreparedHybridConvolution, x: Array, together: int) -> dict[str, Array]:
     layer = prepared.convolution
     shape = (len(x), layer.rows.outputs(x.shape[1]), layer.columns.outputs(x.shape[2]), layer.channels)
     quantized = prepared.quantized(x)
@@ -200,7 +226,7 @@ def _steps_of(prepared: PreparedHybridConvolution, x: Array) -> dict[str, Array]
         "input_zero_point": quantized.zero_point.astype(np.int32),
         "quantized_input": quantized.quantized.reshape(x.shape).astype(np.int8),
         "dot": dot.astype(np.int32),
-        **prepared.finished(windows, dot),
+        **prepared.finished(windows, dot, together),
     }
     rows = ("input_scale", "input_zero_point", "quantized_input")
     return {name: value if name in rows else value.reshape(shape) for name, value in found.items()}

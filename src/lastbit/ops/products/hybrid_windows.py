@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ...model.types import Array
 from ..dense.hybrid import Finisher, PreparedHybrid, finish_by_rule
@@ -31,6 +32,11 @@ class PreparedHybridWindows(PreparedHybrid):
     def alone(self) -> PreparedHybrid:
         """Images are calculated one by one in any case."""
         return self
+
+    @property
+    def pairs(self) -> npt.NDArray[np.bool_]:
+        """Where two weights of -128 share a 16-bit sum."""
+        return self.prepared.pairs
 
     @property
     def quantized_together(self) -> str:

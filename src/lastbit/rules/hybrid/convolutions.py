@@ -10,10 +10,12 @@ from .table import (
     HYBRID_RULES,
     NEON_ASYMMETRIC,
     NEON_SYMMETRIC,
+    PADDED_PAIRS,
     QD8_NEON,
     SSE_ASYMMETRIC,
     SSE_SYMMETRIC,
     UNFUSED,
+    UNFUSED_KLEIDIAI,
 )
 
 __all__ = ["HYBRID_CONVOLUTIONS"]
@@ -53,9 +55,17 @@ def _neon(rule: HybridRule, name: str) -> HybridRule:
 
 
 _ONE_SCALE_NEON = _neon(_ONE_SCALE, "hybrid-int8-neon-symmetric")
-# XNNPACK on ARM64 with i8mm: windows are a product of its own, pixels are KleidiAI's.
+_BUILTIN_NEON = _neon(_BUILTIN, "hybrid-int8-neon-scales_first")
+# Without dot products LiteRT's matrix product adds two products of the whole window in 16 bits.
+_BUILTIN_PAIRS = replace(_BUILTIN_NEON, name="hybrid-int8-neon-pairs_of_16_bits", loops="pairs", pairs=PADDED_PAIRS)
+# XNNPACK on ARM64: windows are products of its own, pixels go the way of dense layers, which is KleidiAI's with dot
+# products. Those with dot products and without i8mm have a kernel for a single window and one for several, in assembly,
+# that rounds the product before the bias is added. Without dot products each tap's channels are added in pairs.
 _ARM_WINDOWS = HybridRule("hybrid-qd8-neon-fma", QD8_NEON, QD8_NEON, FUSED_NEON)
+_ARM_WINDOWS_DOT = replace(_ARM_WINDOWS, name="hybrid-qd8-neon-unfused", finish=UNFUSED_KLEIDIAI)
 _ARM_PIXELS = HYBRID_RULES["hybrid-kleidiai_away-unfused"]
+_SME_PIXELS = HYBRID_RULES["hybrid-kleidiai_away-fused_if_one_row"]
+_ARM_PAIRS = HYBRID_RULES["hybrid-qd8-fma-pairs_of_16_bits"]
 _QD8, _BOUND_FIRST = HYBRID_RULES["hybrid-qd8-fma"], HYBRID_RULES["hybrid-qd8-fma-bound_first"]
 
 
@@ -74,8 +84,18 @@ HYBRID_CONVOLUTIONS: dict[str, HybridConvolution] = {
         _same("hybrid-int8-in_fours/depthwise", _DEPTHWISE),
         _same("hybrid-int8-scales_first/depthwise", _DEPTHWISE_REFERENCE),
         HybridConvolution("hybrid-qd8-neon-fma/images", _ARM_WINDOWS, _ARM_WINDOWS, pixels=_ARM_PIXELS),
+        HybridConvolution("hybrid-qd8-neon-fma-sme/images", _ARM_WINDOWS, _ARM_WINDOWS, pixels=_SME_PIXELS),
         HybridConvolution(
-            "hybrid-int8-neon-scales_first/images", _neon(_BUILTIN, "hybrid-int8-neon-scales_first"), _ONE_SCALE_NEON
+            "hybrid-qd8-neon-unfused/images",
+            _ARM_WINDOWS_DOT,
+            _ARM_WINDOWS_DOT,
+            pixels=_ARM_PIXELS,
+            one_output=_ARM_WINDOWS,
+        ),
+        HybridConvolution("hybrid-qd8-fma-pairs_of_16_bits/images", _ARM_PAIRS, _ARM_PAIRS, pixels=_ARM_PAIRS),
+        HybridConvolution("hybrid-int8-neon-scales_first/images", _BUILTIN_NEON, _ONE_SCALE_NEON),
+        HybridConvolution(
+            "hybrid-int8-neon-pairs_of_16_bits/images", _BUILTIN_PAIRS, _ONE_SCALE_NEON, pairs_across_taps=True
         ),
         HybridConvolution(
             "hybrid-int8-neon-weights_first/images",

@@ -228,9 +228,13 @@ class HybridConvolution:
         one: the rule where all channels have the same scale and there are no groups.
         pixels: the rule of windows of one tap with stride 1 and without groups where these are a dense layer, whose
             rows are pixels; None where they are like all others.
+        one_output: the rule of other windows where an image has a single one; None where it is like all others.
+        pairs_across_taps: whether products of two taps can share a 16-bit sum; else each tap's channels begin anew.
     """
 
     name: str = field(compare=False)
     several: HybridRule
     one: HybridRule
     pixels: HybridRule | None = None
+    one_output: HybridRule | None = None
+    pairs_across_taps: bool = False

@@ -30,6 +30,10 @@ def convolution_equation(rule: HybridConvolution) -> str:
     if rule.pixels is not None:
         same = "as above" if rule.pixels is rule.several else equation(rule.pixels)
         parts.append(f"windows of one tap with stride 1 and no groups: rows are pixels, {same}")
+    if rule.one_output is not None:
+        parts.append(f"other windows where an image has a single one: {equation(rule.one_output)}")
+    if rule.several.pairs is not None:
+        parts.append(f"pairs are of {'the whole window' if rule.pairs_across_taps else 'one tap'}")
     return ";  ".join(parts)
 
 
