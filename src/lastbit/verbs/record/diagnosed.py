@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...layers.layer_input import layer_operator
+from ...model.errors import InputError
 from ...ops.prepare import prepare
 from ..diagnose.hybrid_report import HybridDiagnosis
 from ..diagnose.network_report import NetworkDiagnosis
@@ -30,7 +31,7 @@ def diagnose_recorded(
         runtime: whose output it should be.
 
     Raises:
-        InputError: the file is not a recording of this model.
+        InputError: the file is not a recording of this model, or has not the operator's tensors.
         UnsupportedError: nothing differs, or the operator is none that diagnose takes.
     """
     model = load(path)
@@ -41,5 +42,8 @@ def diagnose_recorded(
     operator = layer_operator(model, op)
     entry = prepare(model, runtime or "litert-reference").operators.get(op)
     source = operator.inputs[0] if entry is None else entry.inputs[0]
+    for index in (source, operator.outputs[0]):
+        if any(index not in sample for sample in recording.samples):
+            raise InputError(f"{recorded}: {model.tensors[index].label} is missing. Record it again.")
     given, printed = ([sample[i] for sample in recording.samples] for i in (source, operator.outputs[0]))
     return diagnose(model, np.concatenate(given), np.concatenate(printed), op, runtime)
