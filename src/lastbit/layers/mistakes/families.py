@@ -104,7 +104,9 @@ def _factors() -> Iterator[Mistake]:
             shortened=Shortened(THE_FACTOR, bits, "fraction bits"),
         )
     why = "the sum is divided by 1 / factor, rounded to an integer"
-    yield rare("factor_one_over_integer", "factor", why, FACTOR, FACTOR_C, factor_changed(_one_over_integer))
+    whole = Shortened("1 / the factor", 0, "decimals")
+    change = factor_changed(_one_over_integer)
+    yield rare("factor_one_over_integer", "factor", why, FACTOR, FACTOR_C, change, shortened=whole)
 
 
 def _one_over_integer(m: Float64Array) -> Float64Array:
