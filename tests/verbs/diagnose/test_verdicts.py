@@ -211,6 +211,22 @@ def test_rows_that_a_mistake_makes_constant_are_not_called_unwritten(seed):
     assert "Rows 30 to 59 of 60 hold one constant, 99" in flat(block)
 
 
+def test_units_that_two_mistakes_clamp_are_not_called_unwritten():
+    rng = np.random.default_rng(3)
+    weights = rng.integers(-60, 61, (8, 20))
+    weights[:3] = 100 + rng.integers(0, 9, (3, 20))  # without their bias these units are clamped in every row
+    bias = np.where(np.arange(8) < 3, -128 * 20 * 104, 0)
+    scales = {"input_quant": quant(0.03, -128), "weights_quant": quant(0.01), "output_quant": quant(0.3, 5)}
+    model = load(write(dense_subgraph(weights, bias=bias, **scales)))
+    x = rows(model, 30)
+    unrounded = (x.astype(np.int64) + 128) @ weights.T * (0.03 * 0.01 / 0.3)
+    mine = np.clip(np.floor(unrounded) + 5, -128, 127).astype(np.int8)
+    assert (mine[:, :3] == 127).all()
+    report = diagnose(model, x, mine)
+    assert report.explanation.mistakes == ("bias_missing", "rounding_floor")
+    assert report.unwritten is None
+
+
 def test_right_constants_are_no_unwritten_rows():
     model = make_dense_model(units=6, depth=11, activation="RELU6", seed=2, output_scale=0.0002)
     x = rows(model, 40)

@@ -15,7 +15,7 @@ from ...layers.mistakes.base import Case
 from ...layers.mistakes.pipeline import unrounded_matrix
 from ...model.errors import InputError, UnsupportedError
 from ...model.graph import Model, Operator
-from ...model.types import Array, Int64Array
+from ...model.types import Array, Int64Array, integer_type
 from ...ops.dense.eight_bit import PreparedDense
 from ...runtimes import Runtime, get_runtime, interpreter_here
 from .arithmetics import arithmetics, grouped, prepare_everywhere, right_output, that_follow
@@ -206,13 +206,13 @@ class _Diagnoser:
         searches = [(reading, self._search_in(reading, acc)) for reading in made]
         gap = unwritten(made[0].values, right) if acc is None and made[0].values.dtype.kind != "f" else None
         rest = [] if gap is None else [(made[0], self._search_in(made[0], None, gap.rest))]
+        ends = gap is not None and gap.value in _ends(self.given.prepared)
         for count in range(self.most + 1):
             self.progress(count, self.most + 1, f"sets of {count} mistakes" if count > 1 else "single mistakes")
             found = self._level(searches, count)
             if found is not None:
                 return _Outcome(found)
-            # Two mistakes in all elements, or fewer in those that were written: the fewer are likelier.
-            for fewer in (0, 1) if count == 1 else (count,) if count > 1 else ():
+            for fewer in _beside_unwritten(count, self.most, ends):
                 found = self._level(rest, fewer)
                 if found is not None:
                     return _Outcome(found, unwritten=gap)
@@ -334,6 +334,22 @@ class _Diagnoser:
                 break
             left = kept
         return tuple(left), tuple(_ties(left, separator))
+
+
+def _beside_unwritten(count: int, most: int, ends: bool) -> range:
+    """How many mistakes are sought beside what was never written, after sets of `count` mistakes in all elements.
+
+    Two mistakes in all elements, or fewer in those that were written: the fewer are likelier. But what holds an end of
+    the range may have been written and clamped; as many mistakes in all elements are likelier then.
+    """
+    last = count - 1 if ends and count < most else count
+    return range(0 if count < 2 else count - ends, last + 1) if count else range(0)
+
+
+def _ends(prepared: PreparedDense) -> set[int]:
+    """Where a layer's outputs are clamped, and the ends of their type."""
+    dtype, requant = integer_type(prepared.layer.output.dtype), prepared.requant
+    return {requant.activation_min, requant.activation_max, dtype.qmin, dtype.qmax}
 
 
 def _ties(explanations: Sequence[Reproduction], separator: Separator) -> list[Tie]:
