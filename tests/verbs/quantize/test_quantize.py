@@ -17,7 +17,7 @@ from lastbit.model.graph import Signature
 from lastbit.model.tflite import load, write
 from lastbit.verbs.quantize.converters import Quantizer
 from lastbit.verbs.quantize.numbers import activation, round_away, round_in_eights
-from lastbit.verbs.quantize.verb import CONVERTERS
+from lastbit.verbs.quantize.verb import CONVERTERS, measure
 from tests.support.models import ModelBuilder
 from tests.support.places import ROOT
 
@@ -308,3 +308,12 @@ def test_the_command_writes_the_file_and_says_whose_arithmetic(tmp_path):
     assert "quantized already" in wrong.stderr
     assert not (tmp_path / "r.tflite").exists()
     assert io.StringIO(wrong.stderr).readline().count("error:") == 1
+
+
+def test_calibration_says_how_far_it_is():
+    told = []
+    x = np.ones((3, 4), np.float32)
+    pytest.importorskip("ai_edge_litert")
+    for calibrator in ("lastbit", "litert"):
+        measure(load(dense_model(np.eye(4))), lambda: x, calibrator, progress=lambda *step: told.append(step))
+    assert [step[:2] for step in told][:4] == [(0, 3), (1, 3), (2, 3), (0, 3)]

@@ -284,3 +284,13 @@ def test_command(tmp_path):
     assert "first acc" in invoke("thresholds", path).stdout
     assert invoke("thresholds", tmp_path / "none.tflite").exit_code == 2
     assert invoke("thresholds", path, "--runtime", "no").exit_code == 2
+
+
+def test_it_says_how_far_it_is():
+    report = thresholds(make_dense_model(units=3, depth=4))
+    again, told = thresholds(make_dense_model(units=3, depth=4)), []
+    for plain in (False, True):
+        report.calculate(lambda *step: told.append(step), plain=plain)
+    assert told == [(0, 1, "operator 0 FULLY_CONNECTED")] * 2
+    assert str(report) == str(again)
+    assert report.as_dict() == again.as_dict()
