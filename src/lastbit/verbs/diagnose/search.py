@@ -30,6 +30,9 @@ FEW = 48
 MOST_VERIFIED = 400
 """Candidates that fit the few elements are calculated in full for at most this many, the likeliest first."""
 
+_NEAR, _ADDED = 0.75, 16
+"""Where the nearest reproduces this share of the few elements, so many are added that it does not reproduce."""
+
 NEAREST_TRIED = 24
 """Of each level so many of what comes nearest on the few elements are calculated in full, where nothing fits."""
 
@@ -124,9 +127,26 @@ class Search:
                 hits += self._whole(arithmetic)
         complete = [hit for hit in hits if hit.fits]
         found = self._verified(complete)
-        if not found:
+        if not found and hits:
             self._unfit.append(sorted(hits, key=lambda hit: -hit.count)[:NEAREST_TRIED])
+            self._look_where_it_fails(self._unfit[-1][0])
         return found
+
+    def _look_where_it_fails(self, hit: _Hit) -> None:
+        """Add elements to the few on which every candidate is tried, where the few say too little of what comes near.
+
+        One mistake may make nearly every element what it is; what is made beside it shows in the rest alone.
+        """
+        if hit.count < _NEAR * hit.tried:
+            return
+        wrong = ~equal(self._output(hit.arithmetic.prepared, hit.chosen), self.target.values, self.limit)
+        if self.target.counted is not None:
+            wrong &= self.target.counted
+        row, unit = np.nonzero(wrong)
+        some = np.unique(np.linspace(0, len(row) - 1, _ADDED).astype(np.int64)) if len(row) else np.zeros(0, np.int64)
+        self._few = np.append(self._few[0], row[some]), np.append(self._few[1], unit[some])
+        self._prefixes.clear()
+        self._scale_sets.clear()
 
     def longer(self, found: list[Reproduction], count: int, most: int) -> list[Reproduction]:
         """Larger sets in place of what was found, where they come much nearer to real values.
