@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import resources
 from xml.etree import ElementTree
 
 import numpy as np
@@ -20,6 +21,7 @@ from lastbit.verbs.record.comparing import compare_recorded
 from lastbit.verbs.record.diagnosed import diagnose_recorded
 from lastbit.verbs.record.recording import read_recording
 from lastbit.verbs.record.verb import record
+from lastbit.verbs.run.verb import load
 from tests.support.interpreters import XNNPACK, needs_all_interpreters
 from tests.support.models import ModelBuilder
 
@@ -229,3 +231,12 @@ def test_what_is_no_recording_is_refused(tmp_path):
         read_recording(tmp_path / "another.npz", model)
     with pytest.raises(InputError, match="samples is 0"):
         record(model, samples=0)
+
+
+@needs_all_interpreters
+def test_a_shape_that_the_file_does_not_know_is_the_interpreters(tmp_path):
+    model = load(resources.files("lastbit") / "data" / "question.int8.tflite")
+    record(model, samples=1).write(str(tmp_path))
+    report = compare_recorded(model, recorded_by(tmp_path, model), ["litert-reference"])
+    dense = next(op for op in report.runtimes[0].operators if op.operator.name == "FULLY_CONNECTED")
+    assert (dense.outputs, dense.mismatches) == (512, 0)
