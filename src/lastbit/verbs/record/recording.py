@@ -116,9 +116,7 @@ def _checked(name: str, key: str, array: Array, model: Model, index: int) -> Arr
     if not 0 <= index < len(model.tensors):
         raise InputError(f"{name}: found tensor {index}; the model has tensors 0 to {len(model.tensors) - 1}")
     tensor = model.tensors[index]
-    computed = index in {
-        i for op in model.operators for i in op.outputs
-    }  # the file may not know its shape
+    computed = index in {i for op in model.operators for i in op.outputs}  # the file may not know its shape
     if array.dtype != tensor.dtype.numpy or not (computed or array.shape == tensor.shape):
         raise InputError(
             f"{name}: {key} is {array.dtype} {list(array.shape)}; {tensor.label} is {tensor.dtype.name} "
