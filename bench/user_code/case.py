@@ -55,8 +55,6 @@ NOT_IN_THE_CATALOGUE = frozenset(
         "hybrid_bias_scaled",
         "hybrid_input_asymmetric",
         "input_as_uint8",
-        "input_scale_of_first_layer",
-        "input_zero_point_of_first_layer",
         "last_row_and_column_taken_for_padding",
         "multiplication_wraps_int32",
         "multiplied_by_output_scale",

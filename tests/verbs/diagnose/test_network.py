@@ -28,9 +28,11 @@ def network(x, mistakes, steps=False):
     made = {}
     for i, p in enumerate(LAYERS):
         here = mistakes[i]
-        acc = (x.astype(np.int64) - (0 if "z" in here else p["zx"])) @ p["weights"].astype(np.int64).T
+        of_first = LAYERS[0] if "o" in here else p
+        acc = (x.astype(np.int64) - (0 if "z" in here else of_first["zx"])) @ p["weights"].astype(np.int64).T
         acc = acc + (0 if "b" in here else p["bias"])
-        v = acc * (np.float64(p["input_scale"]) * p["weights_scale"].astype(np.float64) / np.float64(p["output_scale"]))
+        s_x = np.float64(LAYERS[0]["input_scale"] if "s" in here else p["input_scale"])
+        v = acc * (s_x * p["weights_scale"].astype(np.float64) / np.float64(p["output_scale"]))
         y = (np.trunc(v) if "t" in here else np.floor(v) if "f" in here else np.rint(v)) + p["zy"]
         x = np.clip(y, p["zy"] if i < 2 else -128, 127).astype(np.int8)
         made[f"dense_{i}"] = x
@@ -47,6 +49,9 @@ def names(report):
         (("t", "t", "t"), ["rounding_truncated"], "rounding_truncated, in all 3 dense layers"),
         (("", "b", ""), ["bias_missing"], "bias_missing, in operator 1 FULLY_CONNECTED alone"),
         (("", "", "f"), ["rounding_floor"], "rounding_floor, in operator 2 FULLY_CONNECTED alone"),
+        (("", "", "o"), ["input_zero_point_of_first_layer"], "in operator 2 FULLY_CONNECTED alone"),
+        (("o", "o", "o"), ["input_zero_point_of_first_layer"], "in all 3 dense layers"),
+        (("s", "s", "s"), ["input_scale_of_first_layer"], "in all 3 dense layers"),
     ],
 )
 def test_one_mistake_is_one_answer(mistakes, wanted, where):
@@ -124,6 +129,8 @@ def test_arrays_of_the_layers_find_their_operator_and_each_is_diagnosed_from_the
     assert [step.status for step in report.steps] == ["right", "explained", "explained"]
     assert report.steps[1].mistakes == ("input_zero_point_missing", "rounding_truncated")
     assert report.steps[2].mistakes == ("bias_missing",)
+    report = lastbit.diagnose(MLP, X, network(X, ("o", "o", "o"), steps=True))
+    assert [step.mistakes for step in report.steps] == [None, *2 * [("input_zero_point_of_first_layer",)]]
     given = network(X, ("z", "z", "z"), steps=True)
     report = lastbit.diagnose(MLP, X, {"c": given["dense_2"], "a": given["dense_0"]})
     assert names(report) == ["input_zero_point_missing"]

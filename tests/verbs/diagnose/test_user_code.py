@@ -6,10 +6,11 @@ from bench.diagnose_user_code import CASES, judged
 from bench.user_code.case import NOT_IN_THE_CATALOGUE
 from lastbit.layers.mistakes import MISTAKES
 from lastbit.layers.mistakes.hybrid import HYBRID
+from lastbit.layers.mistakes.of_first_layer import OF_FIRST_LAYER
 from lastbit.layers.mistakes.operators import OPERATOR_MISTAKES
 from lastbit.verbs.diagnose.fitted import FITTED
 
-NAMES = {*MISTAKES, *HYBRID, *OPERATOR_MISTAKES, FITTED.name, "rows_unwritten"}
+NAMES = {*MISTAKES, *HYBRID, *OPERATOR_MISTAKES, *OF_FIRST_LAYER, FITTED.name, "rows_unwritten"}
 QUICK = (
     "dense_int8.dense_from_the_forum",
     "dense_int8.golden_model",

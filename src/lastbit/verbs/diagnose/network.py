@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ...engines.inputs import as_inputs, check_input, match_inputs
+from ...layers.mistakes.of_first_layer import OF_FIRST_LAYER
 from ...layers.mistakes.operators import OPERATOR_TIES, operator_mistakes, output_of_operator
 from ...layers.step_tables import layer_operators
 from ...model.errors import InputError, UnsupportedError
@@ -293,7 +294,7 @@ class _Steps:
             values = chain.values({}, {i: a for i, a in written.items() if i != tensor})
             right = values.get(tensor, chain.tensors[tensor])
             share = float((right.reshape(-1) == mine.reshape(-1)).mean())
-            names = None if share == 1 else self._known(chain, op, values, mine, made)
+            names = None if share == 1 else self._known(chain, op, values, mine, made.values())
             if share < 1 and names is None and op.index not in chain.layers:
                 names = self._of_operator(op, [values.get(i, chain.tensors.get(i)) for i in op.inputs], mine)
             constant = bool(mine.min() == mine.max() and right.min() != right.max())
@@ -302,8 +303,9 @@ class _Steps:
                 del written[tensor]
             if share < 1 and not constant and names is None and (detail is None or detail.explanation is not None):
                 x = values.get(op.inputs[0], chain.tensors.get(op.inputs[0]))
-                report = self._diagnosed(op, x, mine)
-                if report is not None:
+                names = self._known(chain, op, values, mine, [(name,) for name in OF_FIRST_LAYER])
+                report = self._diagnosed(op, x, mine, given.how.most if names is None else 1)
+                if report is not None and (names is None or report.explanation is not None):
                     detail = detail or report
                     names = None if report.explanation is None else report.explanation.mistakes
                     runtimes = runtimes if report.explanation is None else report.explanation.runtimes
@@ -333,10 +335,10 @@ class _Steps:
         op: Operator,
         values: Mapping[int, Array],
         mine: Array,
-        made: Mapping[int, tuple[str, ...]],
+        known: Iterable[tuple[str, ...]],
     ) -> tuple[str, ...] | None:
-        """Mistakes of a layer before, where they are this one's too."""
-        for names in dict.fromkeys(made.values()):
+        """The first of some sets of mistakes, such as a layer's before, that is this one's too."""
+        for names in dict.fromkeys(known):
             layer = chain.layers.get(op.index)
             if layer is None or any(name not in mistakes_of(layer) for name in names):
                 continue
@@ -359,9 +361,9 @@ class _Steps:
                     return names
         return None
 
-    def _diagnosed(self, op: Operator, x: Array | None, mine: Array) -> Any:
+    def _diagnosed(self, op: Operator, x: Array | None, mine: Array, most: int) -> Any:
         layer = self.groups[0].layers.get(op.index)
         if layer is None or x is None or x.dtype != layer.layer.input.dtype.numpy:
             return None
-        how = replace(self.given.how, params=None, quantize_input=False)
+        how = replace(self.given.how, params=None, quantize_input=False, most=most)
         return diagnose_layer(self.given.model, op, {op.inputs[0]: x}, mine, how)

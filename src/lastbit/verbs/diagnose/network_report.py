@@ -8,6 +8,7 @@ from typing import Any
 
 from ...layers.mistakes import MISTAKES, Mistake
 from ...layers.mistakes.fixes import fixes
+from ...layers.mistakes.of_first_layer import OF_FIRST_LAYER
 from ...layers.mistakes.operators import OPERATOR_MISTAKES
 from ...layers.step_tables import layer_of
 from ...model.graph import Operator
@@ -29,6 +30,7 @@ from .whole_model import right_tensors
 __all__ = ["NetworkDiagnosis", "Set", "Step"]
 
 _KINDS = {"FULLY_CONNECTED": "dense layer", "CONV_2D": "convolution", "DEPTHWISE_CONV_2D": "depthwise convolution"}
+_OF_LAYERS = MISTAKES | OF_FIRST_LAYER
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,7 @@ class Set:
 
 def _known(name: str) -> Mistake:
     """A mistake by its name: of layers, else of operators without weights."""
-    return MISTAKES[name] if name in MISTAKES else OPERATOR_MISTAKES[name].mistake
+    return _OF_LAYERS[name] if name in _OF_LAYERS else OPERATOR_MISTAKES[name].mistake
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class NetworkDiagnosis(Report):
         """A mistake as it is made: the words differ for operators without weights."""
         index = next(index for index, names in made.items() if name in names)
         of_layer = self.given.model.operator(index).name in _KINDS
-        return MISTAKES[name] if of_layer else OPERATOR_MISTAKES[name].mistake
+        return _OF_LAYERS[name] if of_layer else OPERATOR_MISTAKES[name].mistake
 
     @property
     def exit_code(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ...layers.mistakes import MISTAKES, WHOLE, applicable
+from ...layers.mistakes.of_first_layer import OF_FIRST_LAYER
 from ...layers.mistakes.operators import OPERATOR_MISTAKES, operator_mistakes
 from ...layers.mistakes.pipeline import BESIDE_WHOLE
 from ...layers.mistakes.zero_points import IN_IMAGE
@@ -74,7 +75,7 @@ class Candidates:
     def singles(self) -> Iterator[Made]:
         """One mistake: in all layers, in all of a kind, in each alone; then in operators without weights."""
         usable, seen = self._usable(), set()
-        for name in MISTAKES:
+        for name in (*MISTAKES, *OF_FIRST_LAYER):
             for kind in self._kinds():
                 made = {index: (name,) for index in kind if name in usable[index]}
                 if made and tuple(made) not in seen:
@@ -126,5 +127,5 @@ class Candidates:
 @lru_cache(maxsize=512)
 def mistakes_of(layer: PreparedDense) -> set[str]:
     """The names of the mistakes that can make a difference in a layer."""
-    whole = [mistake for mistake in WHOLE if mistake.applies(layer)]
-    return {m.name for m in (*applicable(layer, images=isinstance(layer.layer, WindowLayer)), *whole)}
+    others = [mistake for mistake in (*WHOLE, *OF_FIRST_LAYER.values()) if mistake.applies(layer)]
+    return {m.name for m in (*applicable(layer, images=isinstance(layer.layer, WindowLayer)), *others)}

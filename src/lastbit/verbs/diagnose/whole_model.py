@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...layers.layer_input import blockers_to
-from ...layers.mistakes import wrong_output
-from ...layers.mistakes.base import Case
+from ...layers.mistakes.base import Case, Mistake
+from ...layers.mistakes.of_first_layer import OF_FIRST_LAYER, of_first
 from ...layers.mistakes.operators import output_of_operator
 from ...layers.mistakes.pipeline import PREFIX, Accumulated, accumulate_all, choose, stored_output, wrong_matrix
 from ...layers.step_tables import layer_of, layer_operators
@@ -98,10 +98,11 @@ class WholeModel:
 
     def _wrong(self, index: int, layer: PreparedDense, x: Array, names: Sequence[str]) -> Array:
         """A layer's output with these mistakes; the right sums of its right input are calculated once."""
-        chosen = choose(names)
+        chosen = self._chosen(names)
         right = self.tensors.get(layer.layer.input.index)
         if x is not right or not chosen or "whole" in chosen or any(slot in PREFIX for slot in chosen):
-            return wrong_output(layer, x, names)
+            case = Case.of(layer, x)
+            return stored_output(case, wrong_matrix(case, chosen), chosen)
         if index not in self._accumulated:
             case = Case.of(layer, x)
             start = accumulate_all(case, {})
@@ -110,6 +111,12 @@ class WholeModel:
             self._accumulated[index] = case, start
         case, start = self._accumulated[index]
         return stored_output(case, wrong_matrix(case, chosen, start), chosen)
+
+    def _chosen(self, names: Sequence[str]) -> dict[str, Mistake]:
+        """Slot -> mistake."""
+        first = next(iter(self.layers.values())).layer
+        of_networks = [of_first(name, first) for name in names if name in OF_FIRST_LAYER]
+        return choose([name for name in names if name not in OF_FIRST_LAYER]) | {m.slot: m for m in of_networks}
 
     def _stored(self, tensor: int, values: Array) -> Array:
         """Values in their tensor's type: what a mistake left beyond it wraps, where an operator after it reads them."""
