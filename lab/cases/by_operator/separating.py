@@ -136,11 +136,12 @@ def zeros() -> Iterator[Case]:
         for activation in ("NONE", "RELU", "RELU6"):
             yield Case("ADD", [given] * 2, [given], [x, x], {"fused_activation_function": activation}, 1)
             yield Case("SUB", [given] * 2, [given], [x, -x], {"fused_activation_function": activation}, 1)
+            yield Case("MUL", [given] * 2, [given], [x, abs(x)], {"fused_activation_function": activation}, 1)
     yield from broadcast_zeros()
 
 
 def broadcast_zeros() -> Iterator[Case]:
-    """The same for sums and differences of arrays of two shapes, all -0.0."""
+    """The same for sums, differences and products of arrays of two shapes, all -0.0."""
     shapes = (
         ((2, 3, 5), (5,)),
         ((2, 3, 9), (1,)),
@@ -151,7 +152,7 @@ def broadcast_zeros() -> Iterator[Case]:
     for one, other in shapes:
         made = Operand(np.broadcast_shapes(one, other), "float32")
         x = np.full(one, -0.0, np.float32)
-        for op, sign in (("ADD", -1), ("SUB", 1)):
-            values = [x, np.full(other, sign * 0.0, np.float32)]
+        for op, second in (("ADD", -0.0), ("SUB", 0.0), ("MUL", 1.0)):
+            values = [x, np.full(other, second, np.float32)]
             given = [Operand(one, "float32"), Operand(other, "float32")]
             yield Case(op, given, [made], values, {"fused_activation_function": "RELU"}, 1)
