@@ -93,19 +93,30 @@ class RecordedRuntime:
         return sum(op.outputs for op in self.operators)
 
     @property
-    def order(self) -> tuple[int, int, int]:
-        """By which the best one comes first."""
-        return len(self.differing), sum(op.mismatches for op in self.operators), len(self.gaps)
+    def mismatches(self) -> int:
+        """Outputs that differ."""
+        return sum(op.mismatches for op in self.operators)
+
+    @property
+    def order(self) -> tuple[bool, int, int, int]:
+        """By which the best one comes first; those of which hardly anything was compared come last."""
+        return self.mostly_unknown, len(self.differing), self.mismatches, len(self.gaps)
+
+    @property
+    def mostly_unknown(self) -> bool:
+        """Whether less than a quarter of the operators were compared: a RESHAPE alone is the same everywhere."""
+        return 4 * (len(self.operators) - len(self.gaps)) < len(self.operators)
 
     def verdict(self) -> str:
         """In one sentence."""
         compared = len(self.operators) - len(self.gaps)
-        told = f"{self.runtime.name}: {compared} of {len(self.operators)} operators compared, {self.outputs:,} outputs"
+        told = f"{self.runtime.name}: {compared} of {len(self.operators)} operators compared"
+        if not self.outputs:
+            return told
         if self.differing:
             first = self.differing[0]
-            count = sum(op.mismatches for op in self.operators)
-            return f"{told}, {count:,} differ, first in {first.operator.label}"
-        return f"{told}, none differs"
+            return f"{told}, {self.outputs:,} outputs, {self.mismatches:,} differ, first in {first.operator.label}"
+        return f"{told}, {self.outputs:,} outputs, none differs"
 
     def checks(self) -> list[Check]:
         """Each operator, and the model end to end."""
@@ -171,11 +182,17 @@ class Recorded(Report):
         if not self.identified:
             return [runtime.verdict() for runtime in self.runtimes]
         best = self.runtimes[0]
+        if not best.outputs:
+            return ["Not known: no runtime has a rule for an operator of this model", best.verdict()]
         if best.differing:
-            return [f"No runtime prints this; nearest: {best.verdict()}"]
+            unknown = any(r.mostly_unknown and not r.differing for r in self.runtimes)
+            none = "No runtime that could be compared" if unknown else "No runtime"
+            return [f"{none} prints this; nearest: {best.verdict()}"]
         equal = [r.runtime.name for r in self.runtimes if r.order == best.order]
-        told = f"{equal[0]} prints this" if len(equal) == 1 else f"{len(equal)} runtimes print this: {', '.join(equal)}"
-        return [told, best.verdict()]
+        what = "what was compared" if best.gaps else "this"
+        if len(equal) == 1:
+            return [f"{equal[0]} prints {what}", best.verdict()]
+        return [f"{len(equal)} runtimes print {what}: {', '.join(equal)}", best.verdict()]
 
     def first_screen(self) -> list[Block]:
         """All of it, with as many rows as a screen has room for."""
@@ -189,11 +206,11 @@ class Recorded(Report):
         found.append(Text(f"Recorded: {self.recording.where}; {len(self.recording.samples)} inputs.", "dim"))
         rows: list[tuple[object, ...]]
         if len(self.runtimes) > 1:
-            rows = [
-                (r.runtime.name, len(r.differing), f"{r.order[1]:,}", len(r.gaps), _first(r)) for r in self.runtimes
-            ]
-            heads = ("runtime", "operators that differ", "outputs", "not compared", "first")
-            found.append(Table(heads, rows[:_ROWS_SHOWN], right=heads[1:4]))
+            rows = [_row(r) for r in self.runtimes]
+            heads = ("runtime", "ops", "outputs", "not compared", "first")
+            found.append(
+                Table(heads, rows[:_ROWS_SHOWN], title="How many operators and outputs differ", right=heads[1:4])
+            )
         shown = [op for op in best.operators if op.mismatches or op.reason][:_ROWS_SHOWN]
         if shown:
             names = ("operator", "rule", "outputs", "differ", "largest", "not compared")
@@ -212,8 +229,10 @@ class Recorded(Report):
         return found
 
 
-def _first(found: RecordedRuntime) -> str:
-    return found.differing[0].operator.label if found.differing else ""
+def _row(found: RecordedRuntime) -> tuple[object, ...]:
+    first = found.differing[0].operator if found.differing else None
+    counts = (len(found.differing), f"{found.mismatches:,}") if found.outputs else ("", "")
+    return found.runtime.name, *counts, len(found.gaps), "" if first is None else f"{first.index} {first.name}"
 
 
 def first_differing(report: Recorded) -> RecordedOperator:

@@ -12,7 +12,7 @@ from ..diagnose.network_report import NetworkDiagnosis
 from ..diagnose.report import Diagnosis
 from ..diagnose.verb import diagnose
 from ..run.verb import load
-from .compared import first_differing
+from .compared import Recorded, first_differing
 from .comparing import compare_recorded
 from .recording import read_recording
 
@@ -21,7 +21,7 @@ __all__ = ["diagnose_recorded"]
 
 def diagnose_recorded(
     path: str, recorded: str, op: int | None, runtime: str | None
-) -> Diagnosis | NetworkDiagnosis | HybridDiagnosis:
+) -> Diagnosis | NetworkDiagnosis | HybridDiagnosis | Recorded:
     """Name the mistakes in one operator of a recording.
 
     Args:
@@ -30,14 +30,19 @@ def diagnose_recorded(
         op: the operator; default: the first that differs from the runtime, or from the nearest one.
         runtime: whose output it should be.
 
+    Returns:
+        The diagnosis; where no operator differs, what was compared.
+
     Raises:
         InputError: the file is not a recording of this model, or has not the operator's tensors.
-        UnsupportedError: nothing differs, or the operator is none that diagnose takes.
+        UnsupportedError: the operator is none that diagnose takes.
     """
     model = load(path)
     recording = read_recording(recorded, model)
     if op is None:
         report = compare_recorded(model, recording, None if runtime is None else [runtime])
+        if not report.runtimes[0].differing:
+            return report
         op, runtime = first_differing(report).operator.index, report.runtimes[0].runtime.name
     operator = layer_operator(model, op)
     entry = prepare(model, runtime or "litert-reference").operators.get(op)
