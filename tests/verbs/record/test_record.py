@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib import resources
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,7 +17,7 @@ from lab.cases.variables import streams
 from lastbit.cli import main
 from lastbit.model.errors import InputError, UnsupportedError
 from lastbit.model.tflite.synthesize import quant
-from lastbit.verbs.record.compared import first_differing
+from lastbit.verbs.record.compared import Recorded, first_differing
 from lastbit.verbs.record.comparing import compare_recorded
 from lastbit.verbs.record.diagnosed import diagnose_recorded
 from lastbit.verbs.record.recording import read_recording
@@ -240,3 +241,28 @@ def test_a_shape_that_the_file_does_not_know_is_the_interpreters(tmp_path):
     report = compare_recorded(model, recorded_by(tmp_path, model), ["litert-reference"])
     dense = next(op for op in report.runtimes[0].operators if op.operator.name == "FULLY_CONNECTED")
     assert (dense.outputs, dense.mismatches) == (512, 0)
+
+
+@needs_all_interpreters
+def test_a_recorded_tensor_is_never_taken_through_the_model(tmp_path):
+    """The second layer's input has the shape and type of the model's, and is not it."""
+    rng = np.random.default_rng(11)
+    build = ModelBuilder()
+    tensors = [build.tensor((1, 8), "int8", quant(scale, 0)) for scale in (0.05, 0.04, 0.03, 0.03)]
+    for x, y in pairwise(tensors[:3]):
+        weights = build.constant(rng.integers(-127, 128, (8, 8)), "int8", quant(0.004))
+        bias = build.constant(rng.integers(-90, 90, 8), "int32", quant(0.0002))
+        build.operator("FULLY_CONNECTED", (x, weights, bias), (y,))
+    build.operator("ADD", (tensors[2], tensors[1]), (tensors[3],))
+    model = build.model((tensors[0],), (tensors[3],))
+    file, path = tmp_path / "model.tflite", recorded_here(tmp_path, model, "--kernels", "reference")
+    file.write_bytes(bytes(model.content))
+    found = diagnose_recorded(str(file), str(path), 1, "litert-reference")
+    assert found.exit_code == 0
+    second, added = (model.operators[i].outputs[0] for i in (1, 2))
+    for index in (second, added):
+        bad = changed(path, f"0/{index}", lambda y: y ^ np.int8(1))
+        found = diagnose_recorded(str(file), str(bad), None, "litert-reference")
+        assert found.exit_code == 1
+        assert isinstance(found, Recorded) == (index == added)
+    assert "ADD" in "".join(found.in_short())

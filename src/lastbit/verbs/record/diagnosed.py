@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...layers.layer_input import layer_operator
+from ...layers.step_tables import layer_operators
 from ...model.errors import InputError
 from ...ops.prepare import prepare
 from ..diagnose.hybrid_report import HybridDiagnosis
@@ -31,7 +32,7 @@ def diagnose_recorded(
         runtime: whose output it should be.
 
     Returns:
-        The diagnosis; where no operator differs, what was compared.
+        The diagnosis; where no operator differs, or the first that does is none that diagnose takes, what was compared.
 
     Raises:
         InputError: the file is not a recording of this model, or has not the operator's tensors.
@@ -43,7 +44,10 @@ def diagnose_recorded(
         report = compare_recorded(model, recording, None if runtime is None else [runtime])
         if not report.runtimes[0].differing:
             return report
-        op, runtime = first_differing(report).operator.index, report.runtimes[0].runtime.name
+        first = first_differing(report).operator
+        if first.index not in [operator.index for operator in layer_operators(model, None)]:
+            return report
+        op, runtime = first.index, report.runtimes[0].runtime.name
     operator = layer_operator(model, op)
     entry = prepare(model, runtime or "litert-reference").operators.get(op)
     source = operator.inputs[0] if entry is None else entry.inputs[0]
@@ -51,4 +55,4 @@ def diagnose_recorded(
         if any(index not in sample for sample in recording.samples):
             raise InputError(f"{recorded}: {model.tensors[index].label} is missing. Record it again.")
     given, printed = ([sample[i] for sample in recording.samples] for i in (source, operator.outputs[0]))
-    return diagnose(model, np.concatenate(given), np.concatenate(printed), op, runtime)
+    return diagnose(model, {source: np.concatenate(given)}, np.concatenate(printed), op, runtime)
