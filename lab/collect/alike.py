@@ -69,6 +69,18 @@ ALIKE = (
         "no bound is zero, so zeros keep their sign",
     ),
     _alike(
+        "DEPTHWISE_CONV_2D",
+        "float32",
+        ("float32_fma_in_order/bias_last", "float32_fma_beyond_eights/bias_last"),
+        "no product is beside another channel's",
+    ),
+    _alike(
+        "DEPTHWISE_CONV_2D",
+        "float32",
+        ("float32_fma_neon/bias_first", "float32_fma_neon_one_row/bias_first", "float32_fma_neon_depthwise/bias_first"),
+        "they differ in sums over channels, and a filter has one; at most the sign of a zero could differ",
+    ),
+    _alike(
         "CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV",
         "uint8",
         ("float32-half_even", "float32-half_even-saturate", "float32-half_even/by_window"),

@@ -8,15 +8,22 @@ from .operator_rules import BUILTIN_HYBRID, REFERENCE_HYBRID, XNNPACK_AVX2_OPERA
 from .table_parts import EIGHT_BIT, RELUS
 from .variant import Key, key_of
 
-__all__ = ["ARM64_BUILTIN", "ARM64_REFERENCE", "ARM64_SME", "ARM64_XNNPACK", "BUILTIN_PAIRS", "xnnpack_windows"]
+__all__ = [
+    "ARM64_BUILTIN",
+    "ARM64_REFERENCE",
+    "ARM64_SME",
+    "ARM64_XNNPACK",
+    "BUILTIN_PAIRS",
+    "xnnpack_float_sums",
+    "xnnpack_windows",
+]
 
 Rules = dict[Key, Rule | Refused]
 
 _GRANULARITIES = ("per_tensor", "per_channel")
 _FLOAT = "float32 unquantized"
-_UNSETTLED_SUMS = Refused(
-    Refusal.NOT_EXACT, "not exact: how its float32 sums are ordered and fused on ARM64 is not known"
-)
+_GROUPED = f"{_FLOAT} grouped"
+_FLOAT_CONVOLUTIONS = (("CONV_2D", _FLOAT), ("CONV_2D", _GROUPED), ("DEPTHWISE_CONV_2D", _FLOAT))
 
 
 def _same(operators: tuple[str, ...], types: tuple[str, ...], rule: str, kernel: Family) -> Rules:
@@ -27,8 +34,9 @@ def _from_float(types: tuple[str, ...], rule: str, kernel: Family) -> Rules:
     return {key_of("QUANTIZE", f"float32->{t}"): Rule(rule, kernel) for t in types}
 
 
-def _float_sums(*keys: tuple[str, str]) -> Rules:
-    return {key_of(operator, variant): _UNSETTLED_SUMS for operator, variant in keys}
+def xnnpack_float_sums(rule: str) -> Rules:
+    """XNNPACK's float32 convolutions on one kind of CPU."""
+    return {key_of(operator, variant): Rule(rule, Family.XNNPACK) for operator, variant in _FLOAT_CONVOLUTIONS}
 
 
 # Hybrid convolutions of LiteRT's own kernels: the same sums and products as on x86-64, other conversions, no faults.
@@ -49,8 +57,6 @@ def xnnpack_windows(rule: str) -> Rules:
     return {key: Rule(rule, Family.XNNPACK) for key in BUILTIN_HYBRID if key[0] == "CONV_2D"}
 
 
-_CONVOLUTIONS = (("CONV_2D", _FLOAT), ("CONV_2D", f"{_FLOAT} grouped"))
-
 ARM64_XNNPACK: Rules = {
     # 16-bit lanes saturate, as in AVX2's kernels.
     **XNNPACK_AVX2_OPERATORS,
@@ -69,7 +75,6 @@ ARM64_XNNPACK: Rules = {
     **_same(RELUS, ("float32",), "float32_clamp_flush/ordered_zeros", Family.XNNPACK),
     **_same(("ADD", "SUB", "MUL"), ("float32",), "float32_flush/ordered_zeros", Family.XNNPACK),
     **_same(("MAXIMUM", "MINIMUM"), ("float32",), "compare_flush/ordered_zeros", Family.XNNPACK),
-    **_float_sums(*_CONVOLUTIONS, ("DEPTHWISE_CONV_2D", _FLOAT)),
     **xnnpack_windows("hybrid-qd8-neon-fma/images"),
 }
 
@@ -77,6 +82,7 @@ _ONE_ROW_FUSED = "hybrid-kleidiai_away-fused_if_one_row"
 # What KleidiAI's kernels for SME take: they add the zero point in 32 bits, and a product beyond them saturates.
 ARM64_SME: Rules = {
     **xnnpack_windows("hybrid-qd8-neon-fma-sme/images"),
+    **xnnpack_float_sums("float32_fma_neon_depthwise/bias_first"),
     **hybrid_rules(Family.XNNPACK, _ONE_ROW_FUSED, _ONE_ROW_FUSED),
     **{
         key_of(operator, f"int8 {granularity}"): Rule("float32-half_even-saturate32", Family.XNNPACK)
@@ -113,7 +119,11 @@ ARM64_BUILTIN: Rules = {
     **_same(("SUB",), ("float32",), "float32/vector4_of_one_shape_ordered_zeros", Family.BUILTIN),
     **_same(("MAX_POOL_2D",), ("float32",), "float32_vector4_ordered_zeros", Family.BUILTIN),
     key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma_in_order/bias_first", Family.BUILTIN),
-    **_float_sums(*_CONVOLUTIONS),
+    key_of("CONV_2D", _FLOAT): Refused(
+        Refusal.NOT_EXACT,
+        "not exact: on ARM64 some shapes add in another order than one fused multiply-add after the other, bias last",
+    ),
+    key_of("CONV_2D", _GROUPED): Rule("float32_fma_beyond_eights/bias_last", Family.BUILTIN),
     **_hybrid_convolutions(BUILTIN_HYBRID),
 }
 
@@ -130,6 +140,9 @@ ARM64_REFERENCE: Rules = {
     **_same(("RELU",), ("float32",), "float32_clamp/vector4_ordered_zeros", Family.REFERENCE),
     **_same(("RELU_N1_TO_1",), ("float32",), "float32_clamp/ordered_zeros", Family.REFERENCE),
     key_of("DEPTHWISE_CONV_2D", _FLOAT): Rule("float32_fma_in_order/bias_last", Family.REFERENCE),
-    **_float_sums(*_CONVOLUTIONS),
+    **{
+        key_of("CONV_2D", variant): Rule("float32_fma_beyond_eights/bias_last", Family.REFERENCE)
+        for variant in (_FLOAT, _GROUPED)
+    },
     **_hybrid_convolutions(REFERENCE_HYBRID),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .arm64_changes import ARM64_CHANGES
-from .arm64_rules import ARM64_SME, ARM64_XNNPACK, xnnpack_windows
+from .arm64_rules import ARM64_SME, ARM64_XNNPACK, xnnpack_float_sums, xnnpack_windows
 from .base import Family, Refusal, Refused, Rule
 from .cpu import Cpu, Interpreter, Mode
 from .derive import WHOLE_INT4_SUMS, beside_dense, hybrid_rules
@@ -146,7 +146,7 @@ _I8MM = Cpu(
     oracle="ai-edge-litert 2.3.0, Interpreter(model), aarch64",
     platform="ARM64 with 8-bit matrix multiply instructions (i8mm) and without SME; shown under qemu-aarch64 as a "
     "Neoverse N2",
-    rules=_ON_ARM64,
+    rules={**_ON_ARM64, **xnnpack_float_sums("float32_fma_neon_one_row/bias_first")},
     unstated=frozenset({"growing_3x3"}),
     sources=(
         "google/XNNPACK src/qs8-gemm/neonv8-mlal-lane.c.in: int8",
@@ -159,7 +159,7 @@ _I8MM = Cpu(
 )
 
 # LiteRT as it comes, on ARM64 with dot products and without i8mm: other kernels, the same numbers since 2.3.0 except in
-# hybrid convolutions.
+# hybrid convolutions and in float32 ones over one pixel.
 _DOTPROD = Cpu(
     name="litert-xnnpack-arm64-dotprod",
     title="LiteRT's default on ARM64 with dot products, without i8mm: XNNPACK delegate, builtin kernels for what it "
@@ -171,7 +171,10 @@ _DOTPROD = Cpu(
         "Zijie-Tian/kleidiai kai/ukernels/matmul/pack/kai_lhs_quant_pack_qai8dxp_f32.c @3637c6ec5319: hybrid, rows in "
         "blocks of four",
     ),
-    rules=xnnpack_windows("hybrid-qd8-neon-unfused/images"),
+    rules={
+        **xnnpack_windows("hybrid-qd8-neon-unfused/images"),
+        **xnnpack_float_sums("float32_fma_neon/bias_first"),
+    },
     like="litert-xnnpack-arm64",
     machines=ARM64,
     vectors=("DOTPROD",),
@@ -186,6 +189,7 @@ _NEON = Cpu(
     rules={
         **hybrid_rules(Family.XNNPACK, "hybrid-qd8-fma-pairs_of_16_bits", "hybrid-qd8-fma-pairs_of_16_bits"),
         **xnnpack_windows("hybrid-qd8-fma-pairs_of_16_bits/images"),
+        **xnnpack_float_sums("float32_fma_neon/bias_first"),
     },
     overflowing=frozenset({Family.XNNPACK, Family.BUILTIN}),
     sources=(

@@ -12,7 +12,8 @@ from ...model.types import Array, integer_type
 from ...rules.base import ChannelGroups, ElementGroups, ThreeByThree
 from ...rules.hybrid.convolutions import HYBRID_CONVOLUTIONS
 from ...rules.hybrid.words import convolution_equation
-from ...rules.operators.floats import CONVOLUTIONS, float_equations
+from ...rules.operators.float_convolutions import CONVOLUTIONS
+from ...rules.operators.floats import float_equations
 from ...rules.requantize.table import CHOICES_AROUND_DENSE
 from ..base import PreparedOperator
 from ..entry import LAYER_ROLES, OperatorEntry, OperatorGroup

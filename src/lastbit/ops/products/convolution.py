@@ -16,7 +16,7 @@ from ...model.graph import Model, Operator
 from ...model.types import Array
 from ...rules.base import ChannelGroups, ElementGroups, IntegerRule, OneRow, ThreeByThree, Window
 from ...rules.hybrid.convolutions import HYBRID_CONVOLUTIONS
-from ...rules.operators.floats import CONVOLUTIONS
+from ...rules.operators.float_convolutions import CONVOLUTIONS
 from ...rules.requantize.fold import RequantParams, prepare_requantize
 from ...rules.requantize.table import AROUND_DENSE, CHOICES_AROUND_DENSE
 from ...rules.requantize.vector import requantize

@@ -10,10 +10,11 @@ import numpy as np
 from ...arith.floats import flush_subnormals, fma32
 from ...arith.windows import taps
 from ...model.types import Array
-from ...rules.operators.floats import FloatConvolution
+from ...rules.operators.float_convolutions import FloatConvolution
 from ..base import PreparedOperator, refuse
-from ..elements.floats import float_bounds
+from ..elements.floats import clamp, float_bounds
 from .convolution import Convolution
+from .float_lanes import lanes_of
 
 __all__ = ["PreparedFloatConvolution", "prepare_float_convolution"]
 
@@ -67,21 +68,27 @@ def prepare_float_convolution(layer: Convolution, rule: FloatConvolution) -> Pre
             sorted(seen, key=lambda place: place[::-1]) if layer.depthwise(rule.columns_first_taps) else sorted(seen)
         )
         shape = (*next(iter(seen.values())).shape[:3], layer.channels)
-        total = np.broadcast_to(np.float32(0) if last else bias, shape)
-        for i, j in order:
+        lanes = lanes_of(layer, rule, shape)
+        start = bias + np.float32(0) if lanes.from_zero else bias
+        sums = [np.broadcast_to(np.float32(0) if last else start, shape)]
+        sums += [np.zeros(shape, np.float32)] * (lanes.count - 1)
+        for tap, (i, j) in enumerate(order):
             for channel in range(depth):
                 values = np.repeat(seen[i, j][..., channel::depth], each, axis=3)
-                if rule.fused:
-                    total = fma32(values, weights[:, i, j, channel], total, flush=flush)
+                sums = lanes.joined(sums, channel, depth)
+                lane = lanes.lane(tap, channel, len(sums))
+                if rule.fused and not _in_group(channel, depth, rule.unfused_group):
+                    sums[lane] = fma32(values, weights[:, i, j, channel], sums[lane], flush=flush, arm=rule.arm)
                 else:
-                    total = total + values * weights[:, i, j, channel]
+                    sums[lane] = sums[lane] + values * weights[:, i, j, channel]
+        total = lanes.total(sums)
         return total + bias if last else np.asarray(total)
 
     def evaluate(values: Sequence[Array]) -> dict[str, Array]:
         layer.check(values[0])
         with np.errstate(all="ignore"):
             total = accumulate(values[0])
-        return {"sum": total, "output": np.where(total < low, low, np.where(total > high, high, total))}
+        return {"sum": total, "output": clamp(total, low, high, rule.zeros)}
 
     return PreparedFloatConvolution(
         operator=op, rule=rule.name, inputs=(layer.input.index,), evaluate=evaluate, convolution=layer
@@ -90,3 +97,8 @@ def prepare_float_convolution(layer: Convolution, rule: FloatConvolution) -> Pre
 
 def _flush(x: Array, wanted: bool) -> Array:
     return flush_subnormals(x) if wanted else x
+
+
+def _in_group(channel: int, depth: int, group: int) -> bool:
+    """Whether a channel is in a whole group of so many of its tap."""
+    return group > 0 and channel < depth - depth % group

@@ -12,7 +12,6 @@ from typing import Literal, TypeVar
 __all__ = [
     "ARITHMETIC",
     "COMPARISONS",
-    "CONVOLUTIONS",
     "POOL_LARGEST",
     "POOL_MEAN",
     "REDUCTIONS",
@@ -22,12 +21,14 @@ __all__ = [
     "FloatArithmetic",
     "FloatClamp",
     "FloatComparison",
-    "FloatConvolution",
     "FloatInOrder",
     "FloatLargest",
     "FloatSlope",
     "FloatSwish",
+    "NamedFloat",
+    "Zeros",
     "float_equations",
+    "table_of",
 ]
 
 
@@ -36,13 +37,15 @@ Zeros = Literal["kept", "ordered"]
 
 
 @dataclass(frozen=True)
-class _NamedFloat:
+class NamedFloat:
+    """A rule's name, and its equation in one line of text."""
+
     name: str = field(compare=False)
     equation: str = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
-class FloatArithmetic(_NamedFloat):
+class FloatArithmetic(NamedFloat):
     """One float32 operation, and the clamp of the fused activation.
 
     Attributes:
@@ -62,7 +65,7 @@ class FloatArithmetic(_NamedFloat):
 
 
 @dataclass(frozen=True)
-class FloatComparison(_NamedFloat):
+class FloatComparison(NamedFloat):
     """The larger or the smaller of two numbers.
 
     Attributes:
@@ -76,7 +79,7 @@ class FloatComparison(_NamedFloat):
 
 
 @dataclass(frozen=True)
-class FloatClamp(_NamedFloat):
+class FloatClamp(NamedFloat):
     """A clamp; NaN stays.
 
     Attributes:
@@ -91,7 +94,7 @@ class FloatClamp(_NamedFloat):
 
 
 @dataclass(frozen=True)
-class FloatSlope(_NamedFloat):
+class FloatSlope(NamedFloat):
     """LEAKY_RELU: the number, or its product with alpha.
 
     Attributes:
@@ -105,7 +108,7 @@ class FloatSlope(_NamedFloat):
 
 
 @dataclass(frozen=True)
-class FloatSwish(_NamedFloat):
+class FloatSwish(NamedFloat):
     """HARD_SWISH: x times a factor r, which is x + 3 between 0 and 6, by 6.
 
     Attributes:
@@ -119,12 +122,12 @@ class FloatSwish(_NamedFloat):
 
 
 @dataclass(frozen=True)
-class FloatInOrder(_NamedFloat):
+class FloatInOrder(NamedFloat):
     """A sum in the order in which the elements lie; for a mean, divided by the count at last."""
 
 
 @dataclass(frozen=True)
-class FloatLargest(_NamedFloat):
+class FloatLargest(NamedFloat):
     """The largest number; of two zeros the first.
 
     Attributes:
@@ -135,28 +138,11 @@ class FloatLargest(_NamedFloat):
     group: int = 0
 
 
-@dataclass(frozen=True)
-class FloatConvolution(_NamedFloat):
-    """A convolution, row by row of the window, from left to right, channel by channel.
-
-    Attributes:
-        bias: whether the sum begins with it, or it is added at last.
-        fused: whether a product and its addition are rounded once.
-        flush: whether subnormals become zero, and bounds are infinite where there is none.
-        columns_first_taps: up to so many taps of the window it goes column by column, where every output channel sees
-            one input channel that no other sees. 0: never.
-    """
-
-    bias: Literal["first", "last"]
-    fused: bool
-    flush: bool = False
-    columns_first_taps: int = 0
+R = TypeVar("R", bound=NamedFloat)
 
 
-R = TypeVar("R", bound=_NamedFloat)
-
-
-def _table(*rules: R) -> dict[str, R]:
+def table_of(*rules: R) -> dict[str, R]:
+    """Name -> rule."""
     return {rule.name: rule for rule in rules}
 
 
@@ -165,7 +151,7 @@ def float_equations(rules: Mapping[str, R]) -> dict[str, str]:
     return {name: rule.equation for name, rule in rules.items()}
 
 
-ARITHMETIC = _table(
+ARITHMETIC = table_of(
     FloatArithmetic(
         "float32",
         "one float32 operation, then min(max(y, low), high); bounds are finite: an infinite result becomes the "
@@ -212,7 +198,7 @@ ARITHMETIC = _table(
     ),
 )
 
-COMPARISONS = _table(
+COMPARISONS = table_of(
     FloatComparison(
         "compare",
         "the larger (MAXIMUM) or smaller (MINIMUM) number; nothing is rescaled; of two zeros the second",
@@ -232,7 +218,7 @@ COMPARISONS = _table(
     ),
 )
 
-RELUS = _table(
+RELUS = table_of(
     FloatClamp("float32_clamp", "y = min(max(x, low), high); NaN and -0.0 stay", flush=False),
     FloatClamp("float32_clamp_flush", "the same; subnormals become zero first", flush=True),
     FloatClamp(
@@ -256,7 +242,7 @@ RELUS = _table(
     ),
 )
 
-SLOPES = _table(
+SLOPES = table_of(
     FloatSlope("float32", "y = x above 0, else x * alpha in float32", "not_above_zero", flush=False),
     FloatSlope(
         "float32_by_sign_flush",
@@ -267,7 +253,7 @@ SLOPES = _table(
     FloatSlope("float32_below_zero_flush", "the same where x < 0 and x is not subnormal", "below_zero", flush=True),
 )
 
-SWISHES = _table(
+SWISHES = table_of(
     FloatSwish("float32_division", "y = (x * r) / 6 in float32, r = min(max(x + 3, 0), 6)", "divided"),
     FloatSwish(
         "float32_vector4",
@@ -282,14 +268,14 @@ SWISHES = _table(
     ),
 )
 
-REDUCTIONS = _table(
+REDUCTIONS = table_of(
     FloatInOrder(
         "float32_in_order",
         "y = sum (for MEAN by count), added in the order in which the elements lie, all float32",
     )
 )
 
-POOL_MEAN = _table(
+POOL_MEAN = table_of(
     FloatInOrder(
         "float32_in_order",
         "y = clamp(sum / count), added row by row from left to right in float32; finite bounds",
@@ -297,51 +283,11 @@ POOL_MEAN = _table(
 )
 
 _LARGEST = "y = clamp(max) in float32; finite bounds; of two zeros the first"
-POOL_LARGEST = _table(
+POOL_LARGEST = table_of(
     FloatLargest("float32_first", _LARGEST),
     FloatLargest(
         "float32_vector4_ordered_zeros",
         f"{_LARGEST}, or 0.0 in outputs 4k to 4k + 3 of the array that are channels of one pixel",
         group=4,
-    ),
-)
-
-_ORDER = "row by row of the window, from left to right, channel by channel"
-# XNNPACK has depthwise kernels for windows of up to so many taps.
-_DEPTHWISE_TAPS = 25
-
-CONVOLUTIONS = _table(
-    FloatConvolution(
-        "float32_in_order/bias_last",
-        f"y = clamp((0 + x w + x w + ...) + bias), {_ORDER}; every product and sum rounded",
-        "last",
-        fused=False,
-    ),
-    FloatConvolution(
-        "float32_in_order/bias_first",
-        f"y = clamp(bias + x w + x w + ...), {_ORDER}; every product and sum rounded",
-        "first",
-        fused=False,
-    ),
-    FloatConvolution(
-        "float32_fma/bias_first",
-        f"y = clamp(fma(x, w, ... fma(x, w, bias))), {_ORDER}, or column by column where every output channel sees one "
-        f"input channel that no other sees and the window has {_DEPTHWISE_TAPS} taps or fewer; subnormals become zero",
-        "first",
-        fused=True,
-        flush=True,
-        columns_first_taps=_DEPTHWISE_TAPS,
-    ),
-    FloatConvolution(
-        "float32_fma_in_order/bias_last",
-        f"y = clamp(fma(x, w, ... fma(x, w, 0)) + bias), {_ORDER}",
-        "last",
-        fused=True,
-    ),
-    FloatConvolution(
-        "float32_fma_in_order/bias_first",
-        f"y = clamp(fma(x, w, ... fma(x, w, bias))), {_ORDER}",
-        "first",
-        fused=True,
     ),
 )

@@ -1,0 +1,88 @@
+"""Float32 convolutions of few and many units, one pixel or several, shallow and deep: kernels sum them up differently.
+
+Of each size there is one whose sums are zeros of either sign, as no random one has; not of depthwise windows with other
+taps than a kernel has: XNNPACK fills these up with zero weights for inputs that lie beside, whose signs would count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lab.cases.operators import Array, Case, Count, Operand
+
+__all__ = ["operator_cases"]
+
+UNITS = (1, 3, 7, 8, 9, 14, 15, 17)
+DEPTHS = (1, 2, 4, 5, 7, 8, 13, 17)
+# Images, height and width of the output, height and width of the window, stride, groups.
+SHAPES = (
+    (1, (1, 1), (1, 1), 1, 1),
+    (2, (1, 1), (1, 1), 1, 1),
+    (1, (2, 3), (1, 1), 1, 1),
+    (1, (2, 2), (1, 1), 2, 1),
+    (1, (2, 2), (1, 1), 1, 2),
+    (2, (1, 1), (2, 2), 1, 1),
+    (1, (1, 1), (2, 2), 1, 2),
+    (1, (2, 2), (2, 2), 1, 1),
+    (1, (2, 2), (2, 1), 1, 2),
+)
+WINDOWS = ((1, 1), (2, 3), (3, 3), (2, 5), (5, 2), (5, 3), (5, 5), (2, 13))
+FULL = ((3, 3), (5, 5), (2, 13))
+
+
+def operator_cases(seed: int, count: Count) -> Iterator[Case]:
+    """About 200 at scale 1, of either kind of values."""
+    rng = np.random.default_rng([seed, 117])
+    sizes = [(units, depth, shape) for units in UNITS for depth in DEPTHS for shape in SHAPES]
+    for number in rng.permutation(len(sizes))[: count(150)]:
+        units, depth, shape = sizes[number]
+        for signs in (False, True)[: 1 if units == depth == 1 else 2]:
+            yield _convolution(rng, units, depth, shape, signs)
+    for window in WINDOWS[: count(len(WINDOWS))]:
+        for signs in (False, True)[: 2 if window in FULL else 1]:
+            yield _depthwise(rng, window, int(rng.choice([1, 8, 9])), signs)
+
+
+def _values(rng: np.random.Generator, shape: tuple[int, ...], signs: bool) -> Array:
+    if signs:
+        return rng.choice(np.asarray([0.0, -0.0, 1.0, -1.0], np.float32), shape, p=[0.3, 0.4, 0.15, 0.15])
+    return rng.normal(0, 1, shape).astype(np.float32)
+
+
+def _options(rng: np.random.Generator, stride: int) -> dict[str, object]:
+    return {
+        "padding": "VALID",
+        "stride_h": stride,
+        "stride_w": stride,
+        "dilation_h_factor": 1,
+        "dilation_w_factor": 1,
+        "fused_activation_function": str(rng.choice(["NONE", "NONE", "RELU", "RELU6"])),
+    }
+
+
+def _convolution(
+    rng: np.random.Generator,
+    units: int,
+    depth: int,
+    shape: tuple[int, tuple[int, int], tuple[int, int], int, int],
+    signs: bool,
+) -> Case:
+    images, made, window, stride, groups = shape
+    height, width = ((n - 1) * stride + size for n, size in zip(made, window, strict=True))
+    x = _values(rng, (images, height, width, depth * groups), signs)
+    weights = _values(rng, (units * groups, *window, depth), signs)
+    bias = _values(rng, (units * groups,), signs)
+    inputs = [Operand(x.shape, "float32"), *(Operand(a.shape, "float32", data=a) for a in (weights, bias))]
+    output = Operand((images, *made, units * groups), "float32")
+    return Case("CONV_2D", inputs, [output], [x], _options(rng, stride), 1)
+
+
+def _depthwise(rng: np.random.Generator, window: tuple[int, int], channels: int, signs: bool) -> Case:
+    height, width = window[0] + 1, window[1] + 1
+    x = _values(rng, (1, height, width, channels), signs)
+    weights, bias = _values(rng, (1, *window, channels), signs), _values(rng, (channels,), signs)
+    inputs = [Operand(x.shape, "float32"), *(Operand(a.shape, "float32", data=a) for a in (weights, bias))]
+    options = {**_options(rng, 1), "depth_multiplier": 1}
+    return Case("DEPTHWISE_CONV_2D", inputs, [Operand((1, 2, 2, channels), "float32")], [x], options, 1)
