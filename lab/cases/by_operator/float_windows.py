@@ -1,7 +1,7 @@
 """Float32 convolutions of few and many units, one pixel or several, shallow and deep: kernels sum them up differently.
 
-Of each size there is one whose sums are zeros of either sign, as no random one has; not of depthwise windows with other
-taps than a kernel has: XNNPACK fills these up with zero weights for inputs that lie beside, whose signs would count.
+Of each size there is one whose sums are zeros of either sign, as no random one has. Depthwise windows with other taps
+than a kernel has are filled up with zero weights for inputs that lie beside: the signs of these count, and infinities.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ SHAPES = (
     (1, (2, 2), (2, 1), 1, 2),
 )
 WINDOWS = ((1, 1), (2, 3), (3, 3), (2, 5), (5, 2), (5, 3), (5, 5), (2, 13))
-FULL = ((3, 3), (5, 5), (2, 13))
+# Channels and filters of each.
+CHANNELS = ((1, 1), (8, 1), (9, 1), (1, 8), (1, 9), (2, 3))
 
 
 def operator_cases(seed: int, count: Count) -> Iterator[Case]:
@@ -40,9 +41,10 @@ def operator_cases(seed: int, count: Count) -> Iterator[Case]:
         units, depth, shape = sizes[number]
         for signs in (False, True)[: 1 if units == depth == 1 else 2]:
             yield _convolution(rng, units, depth, shape, signs)
-    for window in WINDOWS[: count(len(WINDOWS))]:
-        for signs in (False, True)[: 2 if window in FULL else 1]:
-            yield _depthwise(rng, window, int(rng.choice([1, 8, 9])), signs)
+    places = [(window, channels) for window in WINDOWS for channels in CHANNELS]
+    for number in rng.permutation(len(places))[: count(16)]:
+        for signs in (False, True):
+            yield _depthwise(rng, *places[number], signs)
 
 
 def _values(rng: np.random.Generator, shape: tuple[int, ...], signs: bool) -> Array:
@@ -79,10 +81,13 @@ def _convolution(
     return Case("CONV_2D", inputs, [output], [x], _options(rng, stride), 1)
 
 
-def _depthwise(rng: np.random.Generator, window: tuple[int, int], channels: int, signs: bool) -> Case:
-    height, width = window[0] + 1, window[1] + 1
-    x = _values(rng, (1, height, width, channels), signs)
-    weights, bias = _values(rng, (1, *window, channels), signs), _values(rng, (channels,), signs)
+def _depthwise(rng: np.random.Generator, window: tuple[int, int], channels: tuple[int, int], signs: bool) -> Case:
+    seen, filters = channels
+    height, width, made = window[0] + 1, window[1] + 1, seen * filters
+    x = _values(rng, (1, height, width, seen), signs)
+    if signs and rng.random() < 0.25:
+        x[0, -1, -1] = np.inf
+    weights, bias = _values(rng, (1, *window, made), signs), _values(rng, (made,), signs)
     inputs = [Operand(x.shape, "float32"), *(Operand(a.shape, "float32", data=a) for a in (weights, bias))]
-    options = {**_options(rng, 1), "depth_multiplier": 1}
-    return Case("DEPTHWISE_CONV_2D", inputs, [Operand((1, 2, 2, channels), "float32")], [x], options, 1)
+    options = {**_options(rng, 1), "depth_multiplier": filters}
+    return Case("DEPTHWISE_CONV_2D", inputs, [Operand((1, 2, 2, made), "float32")], [x], options, 1)

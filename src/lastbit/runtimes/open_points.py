@@ -158,12 +158,6 @@ OPEN_POINTS: tuple[tuple[str, str], ...] = (
         "1.4.0 with -cpu max. The optimized kernels were not read. The reference kernels are known.",
     ),
     (
-        "The sign of a zero that a depthwise float32 window sums up to in LiteRT's delegate",
-        "Where the window has not 3, 4, 9 or 25 taps, XNNPACK fills it up with zero weights for inputs that lie beside "
-        "it, whose signs can make 0.0 of -0.0 (and NaN of infinity). LastBit does not model them. On ARM64 "
-        "with i8mm or SME the sign of such a zero is not known either where several filters share an input channel.",
-    ),
-    (
         "LiteRT's delegate on Cortex-A53 (Raspberry Pi 3)",
         "XNNPACK has kernels of its own for that core. With -cpu cortex-a53, 2.3.0 prints 575 of 13,657 outputs of "
         "dense layers otherwise than `litert-xnnpack-arm64-neon` (all uint8: `rndnu16`, not modelled), 91 of 5,348 of "

@@ -14,6 +14,7 @@ from ...rules.operators.float_convolutions import FloatConvolution
 from ..base import PreparedOperator, refuse
 from ..elements.floats import clamp, float_bounds
 from .convolution import Convolution
+from .float_beside import values_beside
 from .float_lanes import lanes_of
 
 __all__ = ["PreparedFloatConvolution", "prepare_float_convolution"]
@@ -81,6 +82,10 @@ def prepare_float_convolution(layer: Convolution, rule: FloatConvolution) -> Pre
                     sums[lane] = fma32(values, weights[:, i, j, channel], sums[lane], flush=flush, arm=rule.arm)
                 else:
                     sums[lane] = sums[lane] + values * weights[:, i, j, channel]
+        if layer.depthwise(rule.columns_first_taps):
+            for tap, values in enumerate(values_beside(layer, _flush(x, flush)), len(order)):
+                lane = lanes.lane(tap, 0, len(sums))
+                sums[lane] = fma32(values, np.float32(0), sums[lane], flush=flush, arm=rule.arm)
         total = lanes.total(sums)
         return total + bias if last else np.asarray(total)
 

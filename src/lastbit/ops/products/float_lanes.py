@@ -69,6 +69,9 @@ def lanes_of(layer: Convolution, rule: FloatConvolution, shape: tuple[int, ...])
     if layer.depthwise(rule.columns_first_taps):
         count = partial.taps if layer.taps > _TAPS_OF_ONE_SUM else 1
         return Lanes(count, by_tap=True)
+    if layer.operator.name == "DEPTHWISE_CONV_2D":
+        # A group has one channel, which is always the first sum's: the other one shows in the sign of a zero alone.
+        return Lanes(partial.filters if units < _UNITS or pixels == 1 else 1)
     gaps = units < _UNITS or _whole(units, _FEW_UNITS) < _whole(units, _UNITS)
     if layer.over_pixels and gaps:
         return Lanes(partial.over_pixels, early=True, from_zero=partial.from_zero and shape[0] * pixels > 1)

@@ -18,6 +18,8 @@ class PartialSums:
 
     Attributes:
         taps: of a depthwise window of ten taps or more, a turn for each tap.
+        filters: of a depthwise window with several filters for a channel, where these are fewer than eight or an image
+            has one output pixel.
         few_units: of a window, a turn for each channel, where a group has fewer than eight units.
         one_pixel: of a window, where an image has one output pixel.
         over_pixels: of a dense layer over pixels, where eights of units leave much empty; the products beyond whole
@@ -27,6 +29,7 @@ class PartialSums:
     """
 
     taps: int = 1
+    filters: int = 1
     few_units: int = 1
     one_pixel: int = 1
     over_pixels: int = 1
@@ -69,9 +72,21 @@ _TEN_TAPS = "2 of depthwise windows of 10 taps or more"
 _FEW = f"{_TEN_TAPS}, of windows with fewer than 8 units or one pixel; 4 over pixels where eights of units leave gaps"
 # What XNNPACK's Neon kernels keep, with and without a kernel of its own for one row; and beside kernels for SME.
 _NEON = (
-    ("neon", f"{_FEW}, 2 over one pixel", PartialSums(taps=2, few_units=2, one_pixel=2, over_pixels=4, one_row=2)),
-    ("neon_one_row", _FEW, PartialSums(taps=2, few_units=2, one_pixel=2, over_pixels=4)),
-    ("neon_depthwise", f"{_TEN_TAPS}; others start from 0.0 + bias", PartialSums(taps=2, from_zero=True)),
+    (
+        "float32_fma_neon/bias_first",
+        f"{_FEW}, 2 over one pixel",
+        PartialSums(taps=2, filters=2, few_units=2, one_pixel=2, over_pixels=4, one_row=2),
+    ),
+    (
+        "float32_fma_neon_one_row/bias_first",
+        _FEW,
+        PartialSums(taps=2, filters=2, few_units=2, one_pixel=2, over_pixels=4),
+    ),
+    (
+        "float32_fma_neon_depthwise/bias_first",
+        f"{_TEN_TAPS}; others start from 0.0 + bias",
+        PartialSums(taps=2, filters=2, from_zero=True),
+    ),
 )
 
 CONVOLUTIONS = table_of(
@@ -90,7 +105,8 @@ CONVOLUTIONS = table_of(
     FloatConvolution(
         "float32_fma/bias_first",
         f"y = clamp(fma(x, w, ... fma(x, w, bias))), {_ORDER}, or column by column where every output channel sees one "
-        f"input channel that no other sees and the window has {_DEPTHWISE_TAPS} taps or fewer; subnormals become zero",
+        f"input channel that no other sees and the window has {_DEPTHWISE_TAPS} taps or fewer: it is filled up to 3, "
+        f"4, 9 or {_DEPTHWISE_TAPS} taps with zero weights for inputs behind it; subnormals become zero",
         "first",
         fused=True,
         flush=True,
@@ -104,9 +120,10 @@ CONVOLUTIONS = table_of(
     ),
     FloatConvolution(
         "float32_fma_in_order/bias_first",
-        f"y = clamp(fma(x, w, ... fma(x, w, bias))), {_ORDER}",
+        f"y = clamp(fma(x, w, ... fma(x, w, bias))), {_ORDER}; -0.0 is below a bound of 0.0",
         "first",
         fused=True,
+        zeros="ordered",
     ),
     FloatConvolution(
         "float32_fma_beyond_eights/bias_last",
@@ -118,7 +135,7 @@ CONVOLUTIONS = table_of(
     ),
     *(
         FloatConvolution(
-            f"float32_fma_{name}/bias_first",
+            name,
             f"as float32_fma/bias_first, in partial sums: {words}; what is below 2^-126 before it is rounded becomes "
             "zero; -0.0 is below a bound of 0.0",
             "first",
