@@ -12,7 +12,7 @@ import numpy as np
 
 from lab.cases.operators import Array, Case, Count, Operand
 
-__all__ = ["operator_cases"]
+__all__ = ["operator_cases", "window_options"]
 
 UNITS = (1, 3, 7, 8, 9, 14, 15, 17)
 DEPTHS = (1, 2, 4, 5, 7, 8, 13, 17)
@@ -53,7 +53,8 @@ def _values(rng: np.random.Generator, shape: tuple[int, ...], signs: bool) -> Ar
     return rng.normal(0, 1, shape).astype(np.float32)
 
 
-def _options(rng: np.random.Generator, stride: int) -> dict[str, object]:
+def window_options(rng: np.random.Generator, stride: int) -> dict[str, object]:
+    """Options of windows without padding, with some activation."""
     return {
         "padding": "VALID",
         "stride_h": stride,
@@ -78,7 +79,7 @@ def _convolution(
     bias = _values(rng, (units * groups,), signs)
     inputs = [Operand(x.shape, "float32"), *(Operand(a.shape, "float32", data=a) for a in (weights, bias))]
     output = Operand((images, *made, units * groups), "float32")
-    return Case("CONV_2D", inputs, [output], [x], _options(rng, stride), 1)
+    return Case("CONV_2D", inputs, [output], [x], window_options(rng, stride), 1)
 
 
 def _depthwise(rng: np.random.Generator, window: tuple[int, int], channels: tuple[int, int], signs: bool) -> Case:
@@ -89,5 +90,5 @@ def _depthwise(rng: np.random.Generator, window: tuple[int, int], channels: tupl
         x[0, -1, -1] = np.inf
     weights, bias = _values(rng, (1, *window, made), signs), _values(rng, (made,), signs)
     inputs = [Operand(x.shape, "float32"), *(Operand(a.shape, "float32", data=a) for a in (weights, bias))]
-    options = {**_options(rng, 1), "depth_multiplier": filters}
+    options = {**window_options(rng, 1), "depth_multiplier": filters}
     return Case("DEPTHWISE_CONV_2D", inputs, [Operand((1, 2, 2, made), "float32")], [x], options, 1)

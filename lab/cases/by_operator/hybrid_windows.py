@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lab.cases.by_operator.float_windows import window_options
 from lab.cases.operators import Array, Case, Count, Operand
 
 __all__ = ["operator_cases"]
@@ -49,14 +50,7 @@ def _windows(rng: np.random.Generator, number: int) -> Case:
         ],
         [Operand((batch, *out, units), "float32")],
         [_float32(values * 2.0 ** int(rng.integers(-6, 7)))],
-        {
-            "padding": "VALID",
-            "stride_h": stride,
-            "stride_w": stride,
-            "dilation_h_factor": 1,
-            "dilation_w_factor": 1,
-            "fused_activation_function": str(rng.choice(["NONE", "NONE", "RELU", "RELU6"])),
-        },
+        window_options(rng, stride),
         5,
     )
 

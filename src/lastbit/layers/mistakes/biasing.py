@@ -231,7 +231,7 @@ BIASING: tuple[Mistake, ...] = (
     Mistake(
         "bias_dequantized_by_weights_scale",
         "bias",
-        "the bias's real value is taken for bias * s_w; it is bias * s_x * s_w",
+        "the bias is dequantized as bias * s_w; its real value is bias * s_x * s_w",
         "bias_real = bias * (s_x * s_w)",
         "float bias_real = bias[unit] * (s_x * s_w[unit]);",
         _bias_as_real(lambda case: case.scales.input),
@@ -242,7 +242,7 @@ BIASING: tuple[Mistake, ...] = (
     Mistake(
         "bias_dequantized_by_input_scale",
         "bias",
-        "the bias's real value is taken for bias * s_x; it is bias * s_x * s_w",
+        "the bias is dequantized as bias * s_x; its real value is bias * s_x * s_w",
         "bias_real = bias * (s_x * s_w)",
         "float bias_real = bias[unit] * (s_x * s_w[unit]);",
         _bias_as_real(lambda case: case.scales.weights),

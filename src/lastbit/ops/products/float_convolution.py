@@ -64,10 +64,9 @@ def prepare_float_convolution(layer: Convolution, rule: FloatConvolution) -> Pre
 
     def accumulate(x: Array) -> Array:
         depth, each = weights.shape[3], layer.channels // groups
-        seen = {(i, j): part for i, j, part in taps(_flush(x, flush), layer.rows, layer.columns, 0)}
-        order = (
-            sorted(seen, key=lambda place: place[::-1]) if layer.depthwise(rule.columns_first_taps) else sorted(seen)
-        )
+        x, columns_first = _flush(x, flush), layer.depthwise(rule.columns_first_taps)
+        seen = {(i, j): part for i, j, part in taps(x, layer.rows, layer.columns, 0)}
+        order = sorted(seen, key=lambda place: place[::-1] if columns_first else place)
         shape = (*next(iter(seen.values())).shape[:3], layer.channels)
         lanes = lanes_of(layer, rule, shape)
         start = bias + np.float32(0) if lanes.from_zero else bias
@@ -82,8 +81,8 @@ def prepare_float_convolution(layer: Convolution, rule: FloatConvolution) -> Pre
                     sums[lane] = fma32(values, weights[:, i, j, channel], sums[lane], flush=flush, arm=rule.arm)
                 else:
                     sums[lane] = sums[lane] + values * weights[:, i, j, channel]
-        if layer.depthwise(rule.columns_first_taps):
-            for tap, values in enumerate(values_beside(layer, _flush(x, flush)), len(order)):
+        if columns_first:
+            for tap, values in enumerate(values_beside(layer, x), len(order)):
                 lane = lanes.lane(tap, 0, len(sums))
                 sums[lane] = fma32(values, np.float32(0), sums[lane], flush=flush, arm=rule.arm)
         total = lanes.total(sums)

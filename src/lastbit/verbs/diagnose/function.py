@@ -28,7 +28,7 @@ _MOST_TRIED = 400
 _ROWS_TRIED = 3
 
 _NEVER_TRIED = frozenset(("minus_input_zero_point", "minus_weights_zero_point", "right_shift", "total_right_shift"))
-"""What a parameter of unknown meaning is not taken for: numbers of others in another form."""
+"""Meanings that are not tried for a parameter: each is another meaning's number in another form."""
 
 _NEAR, _FAR = 2.0, 6.0
 """Output steps: one meaning of a parameter is taken that comes within the first, where all others are off by more."""

@@ -204,10 +204,10 @@ def _answers(
     for name, chain in chains.items():
         if all(_near(right[name], right[other]) < _MOST_NEAR for other in distinct):
             distinct[name] = chain
+    few = {name: chain.some(_TRIED) for name, chain in distinct.items()}
     levels: tuple[Callable[[_Chain], Iterator[Made]], ...] = (lambda chain: iter([{}]), _in_all, _in_one)
     for sets in levels[: 1 if how.most == 0 else None]:
         tried = [(name, made) for name, chain in distinct.items() for made in sets(chain)]
-        few = {name: chain.some(_TRIED) for name, chain in distinct.items()}
         found: dict[tuple[str, tuple[int, ...]], list[tuple[str, float]]] = {}
         for number, (name, made) in enumerate(tried):
             how.progress(number, len(tried), "sets of mistakes")
